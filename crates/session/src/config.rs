@@ -1,0 +1,113 @@
+//! What an application chooses.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::store::{Budget, FieldName, InvalidFieldName};
+
+/// Lifetime, cookie and budgets. The defaults are safe; override with the methods.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    pub(crate) lifetime: Duration,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) touch_interval: Duration,
+    pub(crate) secure: bool,
+    pub(crate) cookie_name: Option<Box<str>>,
+    pub(crate) max_sessions: usize,
+    pub(crate) budget: Budget,
+    pub(crate) preload: Vec<FieldName>,
+    pub(crate) clock: Clock,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            lifetime: Duration::from_hours(72),
+            idle: None,
+            touch_interval: Duration::from_secs(60),
+            secure: true,
+            cookie_name: None,
+            max_sessions: 100,
+            budget: Budget::default(),
+            preload: Vec::new(),
+            clock: Clock::system(),
+        }
+    }
+}
+
+impl SessionConfig {
+    /// How long a session lives after sign-in, whatever happens. Default 72 hours. Whole seconds, at least one.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Duration::from_secs(lifetime.as_secs().clamp(1, u64::from(u32::MAX)));
+        self
+    }
+
+    /// How long a session lives without a request. Default: no such limit. The earlier deadline wins.
+    #[must_use]
+    pub fn idle_timeout(mut self, idle: Option<Duration>) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// With an idle timeout: how often at most a session's "last seen" is written. Default 60 s, and never more than a
+    /// tenth of the idle timeout.
+    #[must_use]
+    pub fn touch_interval(mut self, interval: Duration) -> Self {
+        self.touch_interval = interval;
+        self
+    }
+
+    /// Whether the cookie is `Secure` and named with the `__Host-` prefix. Default true; false only for plain http.
+    #[must_use]
+    pub fn secure(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
+    }
+
+    /// The cookie's name. Default `__Host-session`, or `session` when not secure.
+    #[must_use]
+    pub fn cookie_name(mut self, name: &str) -> Self {
+        self.cookie_name = Some(name.into());
+        self
+    }
+
+    /// The most live sessions one user may have; a sign-in beyond ends the oldest. Default 100.
+    #[must_use]
+    pub fn max_sessions_per_user(mut self, most: usize) -> Self {
+        self.max_sessions = most.max(1);
+        self
+    }
+
+    /// The most data one session may hold. Default 32 fields and 4096 bytes.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Data fields to fetch together with the session, in the same round trip.
+    ///
+    /// # Errors
+    /// [`InvalidFieldName`] for a name that cannot be one.
+    pub fn preload(mut self, names: &[&str]) -> Result<Self, InvalidFieldName> {
+        self.preload = names.iter().map(|name| FieldName::new(name)).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Where the time comes from. Default: the system.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    pub(crate) fn effective_cookie_name(&self) -> &str {
+        self.cookie_name.as_deref().unwrap_or(if self.secure { "__Host-session" } else { "session" })
+    }
+
+    /// How old "last seen" must be before it is written again.
+    pub(crate) fn touch_after(&self) -> Option<Duration> {
+        self.idle.map(|idle| self.touch_interval.min(idle / 10))
+    }
+}

@@ -1,0 +1,114 @@
+//! Reading the session cookie strictly, and writing it (RFC 6265bis).
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::token::CookieValue;
+
+/// What a request presents under the cookie's name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Presented<'a> {
+    Nothing,
+    One(&'a str),
+    /// Two or more: a sibling host may have planted one, so none is believed.
+    Several,
+}
+
+/// Finds the cookie by its exact name. Names are not decoded or folded; quotes are part of the value.
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Presented<'a> {
+    let mut found = Presented::Nothing;
+    for line in headers.get_all(header::COOKIE) {
+        for pair in line.as_bytes().split(|byte| *byte == b';') {
+            let Some(value) = pair
+                .trim_ascii_start()
+                .strip_prefix(name.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b"="))
+            else {
+                continue;
+            };
+            if found != Presented::Nothing {
+                return Presented::Several;
+            }
+            found = Presented::One(std::str::from_utf8(value.trim_ascii_end()).unwrap_or(""));
+        }
+    }
+    found
+}
+
+/// `Set-Cookie` with the token, for the time the session has left.
+pub(crate) fn set(name: &str, value: &CookieValue, left: Duration, secure: bool) -> HeaderValue {
+    let max_age = left.as_secs() + u64::from(left.subsec_millis() >= 500);
+    header_value(&format!("{name}={}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age}", value.0), secure)
+}
+
+/// `Set-Cookie` that removes the cookie.
+pub(crate) fn clear(name: &str, secure: bool) -> HeaderValue {
+    header_value(&format!("{name}=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"), secure)
+}
+
+fn header_value(text: &str, secure: bool) -> HeaderValue {
+    let text = if secure { format!("{text}; Secure") } else { text.to_owned() };
+    let mut value = HeaderValue::try_from(text).expect("a checked name, base64url and fixed text");
+    value.set_sensitive(true);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        lines.iter().map(|line| (header::COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap())).collect()
+    }
+
+    #[test]
+    fn only_the_exact_name_counts_and_only_once() {
+        for (lines, expected) in [
+            (&[][..], Presented::Nothing),
+            (&["__Host-session=abc"], Presented::One("abc")),
+            (&["a=1; __Host-session=abc; b=2"], Presented::One("abc")),
+            (&["a=1;__Host-session=abc"], Presented::One("abc")),
+            (&["a=1", "__Host-session=abc"], Presented::One("abc")),
+            (&["__Host-session=abc; __Host-session=def"], Presented::Several),
+            (&["__Host-session=abc", "__Host-session=abc"], Presented::Several),
+            (&["__host-session=abc"], Presented::Nothing),
+            (&["__%48ost-session=abc"], Presented::Nothing),
+            (&["x__Host-session=abc"], Presented::Nothing),
+            (&["__Host-session2=abc"], Presented::Nothing),
+            (&["__Host-session = abc"], Presented::Nothing),
+            (&["__Host-session=\"abc\""], Presented::One("\"abc\"")),
+            (&["__Host-session"], Presented::Nothing),
+            (&["__Host-session=ü"], Presented::One("ü")),
+        ] {
+            assert_eq!(find(&headers(lines), "__Host-session"), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_attributes_are_as_promised() {
+        let value = CookieValue("v".into());
+        assert_eq!(
+            set("__Host-session", &value, Duration::from_hours(72), true),
+            "__Host-session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=259200; Secure"
+        );
+        assert_eq!(
+            set("session", &value, Duration::from_millis(1499), false),
+            "session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=1"
+        );
+        assert_eq!(clear("session", false), "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+    }
+
+    proptest! {
+        #[test]
+        fn finding_never_panics(line in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(value) = HeaderValue::from_bytes(&line) {
+                let mut headers = HeaderMap::new();
+                headers.insert(header::COOKIE, value);
+                find(&headers, "s");
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong for a handler that uses its session, and how that reads as a response.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::store::{InvalidFieldName, StoreError};
+use crate::token::InvalidUserId;
+
+/// Why a session operation was not done. As a response it is JSON `{"error", "code"}` with the status named here.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// 503 with `Retry-After`: the store could not be asked. Says nothing about whether there is a session.
+    #[error("the session store is unavailable, please try again shortly")]
+    Unavailable(#[source] Arc<StoreError>),
+    /// 401: there is no live session: none presented, expired, signed out or revoked.
+    #[error("please sign in")]
+    Unauthenticated,
+    /// 403: the session is alive but the user proved who they are too long ago for this action.
+    #[error("please confirm that it is you and try again")]
+    NotFresh,
+    /// 409: the user signed out everywhere while this sign-in was under way.
+    #[error("this sign-in was overtaken by a sign-out everywhere, please sign in again")]
+    Superseded,
+    /// 413: the session would hold more than its budget.
+    #[error("the session cannot hold more data")]
+    OverBudget,
+    /// 500: a value cannot be written as or read from JSON, or is no number where one is incremented.
+    #[error("a session value does not have the expected form")]
+    Value(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// 500: the application used a field name that cannot be one.
+    #[error(transparent)]
+    FieldName(#[from] InvalidFieldName),
+    /// 500: the application used a user id that cannot be one.
+    #[error(transparent)]
+    UserId(#[from] InvalidUserId),
+    /// 500: the handler runs outside [`SessionLayer`](crate::SessionLayer).
+    #[error("no session layer around this route")]
+    NoLayer,
+}
+
+impl SessionError {
+    /// The status and the stable code of the response.
+    pub fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+            Self::NotFresh => (StatusCode::FORBIDDEN, "reauthentication_required"),
+            Self::Superseded => (StatusCode::CONFLICT, "sign_in_superseded"),
+            Self::OverBudget => (StatusCode::PAYLOAD_TOO_LARGE, "session_full"),
+            Self::Value(_) | Self::FieldName(_) | Self::UserId(_) | Self::NoLayer => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            }
+        }
+    }
+}
+
+impl From<StoreError> for SessionError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(Arc::new(error))
+    }
+}
+
+impl IntoResponse for SessionError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.status_and_code();
+        let message = if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(error = &self as &dyn std::error::Error, "session error");
+            "internal error".to_owned()
+        } else {
+            self.to_string()
+        };
+        let mut response =
+            (status, Json(serde_json::json!({ "error": message, "code": code }))).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+}

@@ -1,0 +1,76 @@
+//! Server-side sessions for axum and tower, in Redis or embedded.
+//!
+//! A session ends when it is ended: a request in flight cannot bring it back, two requests that write do not undo each
+//! other, and a store that cannot be reached is never mistaken for "signed out". The store holds nothing that could be
+//! presented as a cookie.
+//!
+//! ```
+//! use axum::{Router, routing::{get, post}};
+//! use tracera_session::{CurrentUser, EmbeddedStore, KeyRing, Session, SessionConfig, SessionError, SessionLayer,
+//!     Sessions, SignIn, UserId};
+//!
+//! async fn login(session: Session) -> Result<&'static str, SessionError> {
+//!     session.sign_in(SignIn::new(UserId::new("user-42")?, "password")).await?;
+//!     Ok("welcome")
+//! }
+//!
+//! async fn me(CurrentUser(user): CurrentUser) -> String {
+//!     format!("{user:?}")
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let secret = b"at least 32 bytes from a secret store";
+//! let store = EmbeddedStore::in_memory()?; // or RedisStore::connect("redis://127.0.0.1").await?
+//! let sessions = Sessions::new(store, KeyRing::new(secret)?, SessionConfig::default());
+//! let app: Router = Router::new()
+//!     .route("/login", post(login))
+//!     .route("/me", get(me))
+//!     .layer(SessionLayer::new(sessions));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Concepts
+//!
+//! * [`Session`]: the session of one request; an extractor. It is a set of named fields, and a write carries only the
+//!   fields that changed. [`CurrentUser`] is the user signed in, [`require_auth`] lets nobody else through.
+//! * [`Sessions`]: all sessions of the application: list, revoke one, revoke all of a user.
+//! * [`SessionStore`]: where they live. [`RedisStore`] for any number of processes, [`EmbeddedStore`] for one.
+//! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(missing_docs)]
+
+mod clock;
+mod config;
+mod cookie;
+mod error;
+mod keyring;
+mod layer;
+mod record;
+mod session;
+mod sessions;
+mod store;
+mod token;
+
+pub use clock::{Clock, Timestamp};
+pub use config::SessionConfig;
+pub use error::SessionError;
+pub use keyring::{KeyError, KeyId, KeyRing, MIN_SECRET_BYTES};
+pub use layer::{CurrentUser, SessionLayer, SessionService, require_auth};
+pub use record::{Authentication, Epoch};
+pub use session::{Ended, Session, SignIn};
+pub use sessions::{SessionInfo, Sessions};
+#[cfg(feature = "embedded")]
+pub use store::embedded::{EmbeddedStore, OpenError};
+#[cfg(feature = "redis")]
+pub use store::redis::{
+    RedisStore,
+    connection::{ConnectError, Limits, RedisConnection},
+    target::RedisUrlError,
+};
+pub use store::{
+    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, InvalidFieldName,
+    ListedSession, NewSession, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
+};
+pub use token::{Handle, InvalidUserId, SessionId, Tag, UserId};

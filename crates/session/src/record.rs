@@ -1,0 +1,364 @@
+//! What the store keeps about one session, in at most 64 bytes so that Redis keeps the user's hash compact.
+//!
+//! Big-endian. The first 24 bytes are the envelope: frozen for all versions, because the store's scripts read them.
+//!
+//! | at | bytes | meaning |
+//! |---|---|---|
+//! | 0 | 1 | version; 0 is a forward left behind by a rotation: until when (6), to which field (16) |
+//! | 1 | 6 | created, milliseconds since the Unix epoch |
+//! | 7 | 4 | lifetime in seconds: the absolute deadline, never moved |
+//! | 11 | 4 | last seen, seconds after creation |
+//! | 15 | 6 | the user's epoch when the session was created |
+//! | 21 | 1 | how many data fields the session has |
+//! | 22 | 2 | how many bytes they hold, names and values |
+//! | 24 | 4 | id of the key that signed the cookie |
+//! | 28 | 4 | when the user last proved who they are, seconds after creation; all ones: never |
+//! | 32 | … | method, client, address, each behind its length in one byte |
+//!
+//! Version rule for rolling upgrades: what follows the known tail is ignored, so a newer node may append; an unknown
+//! version reads as "undecodable", which is no session for this request and leaves record and cookie alone.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::keyring::KeyId;
+
+const VERSION: u8 = 1;
+const ENVELOPE: usize = 24;
+const MAX_BYTES: usize = 64;
+const NEVER: u32 = u32::MAX;
+
+/// Raised when a user signs out everywhere; a session of an older epoch is dead.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Epoch(pub(crate) u64);
+
+impl Epoch {
+    /// From its number; at most 48 bits are kept.
+    pub const fn new(number: u64) -> Self {
+        Self(number & 0xffff_ffff_ffff)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// When and how the user last proved who they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Authentication {
+    /// When.
+    pub at: Timestamp,
+    /// How, in the application's own short word such as `email` or `google`.
+    pub method: Box<str>,
+}
+
+/// One session's record. See the module page for its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Record {
+    pub(crate) created: Timestamp,
+    pub(crate) lifetime: Duration,
+    pub(crate) last_seen: Timestamp,
+    pub(crate) epoch: Epoch,
+    pub(crate) data_fields: u8,
+    pub(crate) data_bytes: u16,
+    pub(crate) key: KeyId,
+    pub(crate) authentication: Option<Authentication>,
+    pub(crate) client: Box<str>,
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// The bytes are no record of a version known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session record cannot be decoded")]
+pub(crate) struct Undecodable;
+
+impl Record {
+    /// When the session ends: the absolute deadline or, with an idle timeout, the earlier of the two.
+    pub(crate) fn deadline(&self, idle: Option<Duration>) -> Timestamp {
+        let absolute = self.created.plus(self.lifetime);
+        idle.map_or(absolute, |idle| absolute.min(self.last_seen.plus(idle)))
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(MAX_BYTES);
+        bytes.push(VERSION);
+        bytes.extend(&self.created.as_millis().to_be_bytes()[2..]);
+        bytes.extend(whole_secs(self.lifetime).to_be_bytes());
+        bytes.extend(self.secs_after_creation(self.last_seen).to_be_bytes());
+        bytes.extend(&self.epoch.0.to_be_bytes()[2..]);
+        bytes.push(self.data_fields);
+        bytes.extend(self.data_bytes.to_be_bytes());
+        bytes.extend(self.key.0);
+        let at = self
+            .authentication
+            .as_ref()
+            .map_or(NEVER, |auth| self.secs_after_creation(auth.at).min(NEVER - 1));
+        bytes.extend(at.to_be_bytes());
+        let method = self.authentication.as_ref().map_or("", |auth| &*auth.method);
+        push(&mut bytes, method.as_bytes());
+        let address = encode_address(self.address);
+        let room = MAX_BYTES.saturating_sub(bytes.len() + 2 + address.len());
+        push(&mut bytes, shortened(&self.client, room).as_bytes());
+        push(&mut bytes, &address);
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
+        let mut rest = Reader(bytes);
+        if rest.take::<1>()? != [VERSION] {
+            return Err(Undecodable);
+        }
+        let created = Timestamp::from_millis(u48(rest.take()?));
+        let after = |secs| created.plus(Duration::from_secs(u64::from(secs)));
+        let lifetime = Duration::from_secs(u64::from(u32::from_be_bytes(rest.take()?)));
+        let last_seen = after(u32::from_be_bytes(rest.take()?));
+        let epoch = Epoch(u48(rest.take()?));
+        let [data_fields] = rest.take()?;
+        let data_bytes = u16::from_be_bytes(rest.take()?);
+        let key = KeyId(rest.take()?);
+        let proved = u32::from_be_bytes(rest.take()?);
+        let method = rest.text()?;
+        let client = rest.text()?;
+        let address = decode_address(rest.bytes()?)?;
+        Ok(Self {
+            created,
+            lifetime,
+            last_seen,
+            epoch,
+            data_fields,
+            data_bytes,
+            key,
+            authentication: (proved != NEVER).then(|| Authentication { at: after(proved), method }),
+            client,
+            address,
+        })
+    }
+
+    fn secs_after_creation(&self, at: Timestamp) -> u32 {
+        whole_secs(at.since(self.created))
+    }
+}
+
+/// What a rotation leaves under the old id: writes of requests in flight follow it, loads do not.
+#[cfg(feature = "embedded")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Forward {
+    pub(crate) until: Timestamp,
+    pub(crate) to: [u8; 16],
+}
+
+/// Whether the bytes are a forward.
+pub(crate) fn is_forward(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0)
+}
+
+/// The envelope, read and changed in place by the embedded store the way the Redis scripts do it.
+#[cfg(feature = "embedded")]
+pub(crate) mod envelope {
+    use super::{Duration, ENVELOPE, Epoch, Forward, Timestamp, u48};
+
+    pub(crate) fn forward(bytes: &[u8]) -> Option<Forward> {
+        match bytes {
+            [0, rest @ ..] if rest.len() == 22 => Some(Forward {
+                until: Timestamp::from_millis(u48(*rest.first_chunk()?)),
+                to: *rest.last_chunk()?,
+            }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn encode_forward(forward: &Forward) -> Vec<u8> {
+        let mut bytes = vec![0];
+        bytes.extend(&forward.until.as_millis().to_be_bytes()[2..]);
+        bytes.extend(forward.to);
+        bytes
+    }
+
+    /// Whether the bytes are a record of any version.
+    pub(crate) fn is_record(bytes: &[u8]) -> bool {
+        bytes.len() >= ENVELOPE && bytes[0] != 0
+    }
+
+    pub(crate) fn created(bytes: &[u8]) -> Timestamp {
+        Timestamp::from_millis(u48(array(&bytes[1..])))
+    }
+
+    pub(crate) fn deadline(bytes: &[u8], idle: Option<Duration>) -> Timestamp {
+        let created = created(bytes);
+        let absolute = created.plus(secs(&bytes[7..]));
+        idle.map_or(absolute, |idle| absolute.min(created.plus(secs(&bytes[11..])).plus(idle)))
+    }
+
+    pub(crate) fn epoch(bytes: &[u8]) -> Epoch {
+        Epoch(u48(array(&bytes[15..])))
+    }
+
+    pub(crate) fn set_epoch(bytes: &mut [u8], epoch: Epoch) {
+        bytes[15..21].copy_from_slice(&epoch.0.to_be_bytes()[2..]);
+    }
+
+    /// Moves "last seen" forward to `now`; never back.
+    pub(crate) fn touch(bytes: &mut [u8], now: Timestamp) {
+        let secs_now = super::whole_secs(now.since(created(bytes)));
+        if secs_now > u32::from_be_bytes(array(&bytes[11..])) {
+            bytes[11..15].copy_from_slice(&secs_now.to_be_bytes());
+        }
+    }
+
+    /// Data fields and bytes.
+    pub(crate) fn usage(bytes: &[u8]) -> (u8, u16) {
+        (bytes[21], u16::from_be_bytes(array(&bytes[22..])))
+    }
+
+    pub(crate) fn set_usage(bytes: &mut [u8], (fields, size): (u8, u16)) {
+        bytes[21] = fields;
+        bytes[22..24].copy_from_slice(&size.to_be_bytes());
+    }
+
+    fn secs(bytes: &[u8]) -> Duration {
+        Duration::from_secs(u64::from(u32::from_be_bytes(array(bytes))))
+    }
+
+    fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        *bytes.first_chunk().expect("an envelope has all its bytes, see is_record")
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Undecodable> {
+        let (head, rest) = self.0.split_first_chunk().ok_or(Undecodable)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], Undecodable> {
+        let [len] = self.take()?;
+        let (head, rest) = self.0.split_at_checked(usize::from(len)).ok_or(Undecodable)?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn text(&mut self) -> Result<Box<str>, Undecodable> {
+        std::str::from_utf8(self.bytes()?).map(Into::into).map_err(|_| Undecodable)
+    }
+}
+
+fn u48(bytes: [u8; 6]) -> u64 {
+    bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
+}
+
+fn whole_secs(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn push(bytes: &mut Vec<u8>, part: &[u8]) {
+    let part = &part[..part.len().min(255)];
+    bytes.push(u8::try_from(part.len()).expect("cut to 255 the line before"));
+    bytes.extend(part);
+}
+
+fn shortened(text: &str, room: usize) -> &str {
+    &text[..text.floor_char_boundary(room)]
+}
+
+/// IPv4 whole, IPv6 by its first 64 bits: one site, and half the bytes.
+fn encode_address(address: Option<IpAddr>) -> Vec<u8> {
+    match address.map(|address| address.to_canonical()) {
+        None => Vec::new(),
+        Some(IpAddr::V4(v4)) => v4.octets().to_vec(),
+        Some(IpAddr::V6(v6)) => v6.octets()[..8].to_vec(),
+    }
+}
+
+fn decode_address(bytes: &[u8]) -> Result<Option<IpAddr>, Undecodable> {
+    match *bytes {
+        [] => Ok(None),
+        [a, b, c, d] => Ok(Some(Ipv4Addr::new(a, b, c, d).into())),
+        [a, b, c, d, e, f, g, h] => {
+            Ok(Some(Ipv6Addr::from([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]).into()))
+        }
+        _ => Err(Undecodable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> Record {
+        let created = Timestamp::from_millis(1_800_000_000_123);
+        Record {
+            created,
+            lifetime: Duration::from_hours(72),
+            last_seen: created.plus(Duration::from_mins(5)),
+            epoch: Epoch(1_799_999_999_000),
+            data_fields: 2,
+            data_bytes: 300,
+            key: KeyId([1, 2, 3, 4]),
+            authentication: Some(Authentication { at: created, method: "google".into() }),
+            client: "Firefox|Windows".into(),
+            address: Some(Ipv4Addr::new(203, 0, 113, 9).into()),
+        }
+    }
+
+    #[test]
+    fn a_signed_in_record_fits_64_bytes_and_reads_back() {
+        let bytes = record().encode();
+        assert!(bytes.len() <= 64, "{}", bytes.len());
+        assert_eq!(Record::decode(&bytes).unwrap(), record());
+    }
+
+    #[test]
+    fn a_long_client_is_shortened_at_a_character_and_never_grows_the_record() {
+        let long = Record {
+            client: "Überlanger Browsername · Betriebssystem".into(),
+            address: Some("2001:db8:1:2:3:4:5:6".parse().unwrap()),
+            ..record()
+        };
+        let bytes = long.encode();
+        assert_eq!(bytes.len(), 64);
+        let read = Record::decode(&bytes).unwrap();
+        assert!(long.client.starts_with(&*read.client));
+        assert_eq!(read.address, Some("2001:db8:1:2::".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_newer_node_may_append_and_a_newer_version_is_left_alone() {
+        let mut bytes = record().encode();
+        bytes.extend(b"new");
+        assert_eq!(Record::decode(&bytes).unwrap(), record());
+        bytes[0] = 2;
+        assert_eq!(Record::decode(&bytes), Err(Undecodable));
+    }
+
+    #[test]
+    fn every_truncation_is_undecodable() {
+        let bytes = record().encode();
+        for len in 0..bytes.len() {
+            assert_eq!(Record::decode(&bytes[..len]), Err(Undecodable), "{len}");
+        }
+    }
+
+    #[test]
+    fn the_earlier_of_the_two_deadlines_counts() {
+        let record = record();
+        assert_eq!(record.deadline(None), record.created.plus(Duration::from_hours(72)));
+        let idle = Some(Duration::from_mins(30));
+        assert_eq!(record.deadline(idle), record.created.plus(Duration::from_mins(35)));
+        assert_eq!(record.deadline(Some(Duration::from_hours(99))), record.deadline(None));
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..96)) {
+            let _ = Record::decode(&bytes);
+            let _ = envelope::forward(&bytes);
+        }
+    }
+}

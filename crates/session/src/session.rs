@@ -1,0 +1,619 @@
+//! A request's session, as its handlers use it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::HeaderValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cookie;
+use crate::error::SessionError;
+use crate::record::{Authentication, Epoch, Record};
+use crate::sessions::{SessionInfo, Sessions, info};
+use crate::store::{Change, Changed, Committed, Created, FieldName, Found, NewSession, Rotation, StoreError};
+use crate::token::{CookieValue, NewToken, SessionId, Tag, UserId};
+
+/// The session of one request. An extractor; clones are the same session.
+///
+/// [`set`](Self::set) and [`remove`](Self::remove) are kept until the response is ready and then written together, only
+/// these fields, in one atomic step. The other operations are written when called.
+#[derive(Clone)]
+pub struct Session(Arc<Shared>);
+
+struct Shared {
+    sessions: Sessions,
+    state: Mutex<State>,
+}
+
+/// What became of the session a request presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The cookie is forged, damaged, signed with a retired secret, or there are several. The store was not asked.
+    NotOurs,
+    /// The store knows no such session: signed out, revoked, or expired some time ago.
+    Absent,
+    /// The id was rotated; the browser that did so has the new one.
+    Rotated,
+    /// A deadline has passed.
+    Expired,
+    /// The user signed out everywhere.
+    Revoked,
+    /// The record cannot be read by this version. It is left as it is.
+    Undecodable,
+}
+
+pub(crate) struct State {
+    current: Current,
+    changes: Vec<(FieldName, Change)>,
+    cookie: Option<CookieChange>,
+}
+
+enum Current {
+    Nothing,
+    Live(Box<Live>),
+    /// Dead on arrival. What the visitor stores from here on begins a new, anonymous session.
+    Ended(Ended),
+    /// Died under this request, which therefore writes nothing more.
+    Lost,
+    Unavailable(Arc<StoreError>),
+}
+
+enum CookieChange {
+    Set,
+    Clear,
+}
+
+pub(crate) struct Live {
+    pub(crate) id: SessionId,
+    pub(crate) user: Option<UserId>,
+    pub(crate) record: Record,
+    pub(crate) values: Vec<(FieldName, Option<Vec<u8>>)>,
+    pub(crate) cookie: CookieValue,
+}
+
+/// A sign-in: who, and what the user's list of sessions will show of it.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    user: UserId,
+    method: Box<str>,
+    client: Box<str>,
+    address: Option<IpAddr>,
+    epoch: Option<Epoch>,
+}
+
+impl SignIn {
+    /// `user` proved who they are by `method`, a short word of the application's such as `email`.
+    pub fn new(user: UserId, method: &str) -> Self {
+        Self { user, method: method.into(), client: "".into(), address: None, epoch: None }
+    }
+
+    /// The client in a few words, such as `Firefox|Linux`. Shortened to what fits a record of 64 bytes.
+    #[must_use]
+    pub fn client(mut self, client: &str) -> Self {
+        self.client = client.into();
+        self
+    }
+
+    /// The client's address. Of IPv6 the first 64 bits are kept.
+    #[must_use]
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    /// The user's epoch where the sign-in began, from [`Sessions::epoch`]. Default: read when signing in.
+    #[must_use]
+    pub fn epoch(mut self, epoch: Epoch) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+}
+
+impl State {
+    fn new(current: Current, cookie: Option<CookieChange>) -> Self {
+        Self { current, changes: Vec::new(), cookie }
+    }
+
+    pub(crate) fn nothing() -> Self {
+        Self::new(Current::Nothing, None)
+    }
+
+    pub(crate) fn live(live: Live) -> Self {
+        Self::new(Current::Live(Box::new(live)), None)
+    }
+
+    /// The cookie is cleared, unless another request's newer cookie or another version's session could be hit.
+    pub(crate) fn ended(why: Ended) -> Self {
+        let keep = matches!(why, Ended::Rotated | Ended::Undecodable);
+        Self::new(Current::Ended(why), (!keep).then_some(CookieChange::Clear))
+    }
+
+    pub(crate) fn unavailable(error: StoreError) -> Self {
+        Self::new(Current::Unavailable(Arc::new(error)), None)
+    }
+
+    fn as_live(&self) -> Result<&Live, SessionError> {
+        match &self.current {
+            Current::Live(live) => Ok(live),
+            Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
+            Current::Nothing | Current::Ended(_) | Current::Lost => Err(SessionError::Unauthenticated),
+        }
+    }
+
+    /// The session was found dead in the middle of the request.
+    fn die(&mut self) {
+        let clear = self.as_live().is_ok_and(|live| live.user.is_some());
+        *self = Self::new(Current::Lost, clear.then_some(CookieChange::Clear));
+    }
+}
+
+impl Session {
+    pub(crate) fn new(sessions: Sessions, state: State) -> Self {
+        Self(Arc::new(Shared { sessions, state: Mutex::new(state) }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The user who is signed in.
+    ///
+    /// # Errors
+    /// [`SessionError::Unauthenticated`] when nobody is, [`SessionError::Unavailable`] when that is not known.
+    pub fn user(&self) -> Result<UserId, SessionError> {
+        self.state().as_live()?.user.clone().ok_or(SessionError::Unauthenticated)
+    }
+
+    /// Fails when the store could not be asked for the session.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`].
+    pub fn available(&self) -> Result<(), SessionError> {
+        match &self.state().current {
+            Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why the presented session is none; `None` when it lives, none was presented, or it is not known.
+    pub fn ended(&self) -> Option<Ended> {
+        match self.state().current {
+            Current::Ended(why) => Some(why),
+            Current::Lost => Some(Ended::Absent),
+            _ => None,
+        }
+    }
+
+    /// The live session as its user sees it; `None` when there is none.
+    pub fn info(&self) -> Option<SessionInfo> {
+        self.state().as_live().ok().map(|live| info(&live.id, live.record.clone()))
+    }
+
+    /// Bytes that belong to this session alone, to bind CSRF tokens to. They change with every new id.
+    pub fn binding(&self) -> Option<[u8; 16]> {
+        self.state().as_live().ok().map(|live| live.id.field)
+    }
+
+    /// Demands that the user proved who they are at most `within` ago.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFresh`] when it was longer ago, else as [`Session::user`].
+    pub fn require_fresh(&self, within: Duration) -> Result<(), SessionError> {
+        self.user()?;
+        let state = self.state();
+        let proved = state.as_live()?.record.authentication.as_ref().map(|proof| proof.at);
+        match proved {
+            Some(at) if self.0.sessions.now().since(at) <= within => Ok(()),
+            _ => Err(SessionError::NotFresh),
+        }
+    }
+
+    /// Reads a data field: what this request set, what was preloaded, or else from the store in one round trip.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`]; [`SessionError::Unauthenticated`] when the session died meanwhile;
+    /// [`SessionError::Value`] when the stored value is no `T`.
+    pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
+        let name = FieldName::new(name)?;
+        let bytes = match self.known(&name)? {
+            Some(known) => known,
+            None => self.fetch(&name).await?,
+        };
+        bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(value_error)
+    }
+
+    /// What is known of a field without asking the store; `None` when nothing.
+    fn known(&self, name: &FieldName) -> Result<Option<Option<Vec<u8>>>, SessionError> {
+        let state = self.state();
+        for (changed, change) in state.changes.iter().rev() {
+            if changed == name {
+                return Ok(Some(match change {
+                    Change::Set(value) => Some(value.clone()),
+                    _ => None,
+                }));
+            }
+        }
+        match &state.current {
+            Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
+            Current::Nothing | Current::Ended(_) | Current::Lost => Ok(Some(None)),
+            Current::Live(live) => {
+                Ok(live.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()))
+            }
+        }
+    }
+
+    async fn fetch(&self, name: &FieldName) -> Result<Option<Vec<u8>>, SessionError> {
+        let id = self.state().as_live()?.id;
+        let inner = &self.0.sessions.0;
+        let stored = inner.store.load(&id, std::slice::from_ref(name)).await?;
+        let value = match stored {
+            Some(stored) if !crate::record::is_forward(&stored.record) => {
+                stored.values.into_iter().next().flatten()
+            }
+            _ => return Err(SessionError::Unauthenticated),
+        };
+        if let Current::Live(live) = &mut self.state().current {
+            live.values.push((name.clone(), value.clone()));
+        }
+        Ok(value)
+    }
+
+    /// Sets a data field when the response is ready. Without a session one is begun for the visitor.
+    ///
+    /// # Errors
+    /// [`SessionError::Value`] when `value` cannot be written as JSON, [`SessionError::FieldName`].
+    pub fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), SessionError> {
+        let value = serde_json::to_vec(value).map_err(value_error)?;
+        self.buffer(name, Change::Set(value))
+    }
+
+    /// Removes a data field when the response is ready.
+    ///
+    /// # Errors
+    /// [`SessionError::FieldName`].
+    pub fn remove(&self, name: &str) -> Result<(), SessionError> {
+        self.buffer(name, Change::Remove)
+    }
+
+    fn buffer(&self, name: &str, change: Change) -> Result<(), SessionError> {
+        let name = FieldName::new(name)?;
+        let mut state = self.state();
+        state.changes.retain(|(changed, _)| *changed != name);
+        state.changes.push((name, change));
+        Ok(())
+    }
+
+    /// Adds to a whole number, absent counting as 0, and returns the sum. Atomic over all requests.
+    ///
+    /// # Errors
+    /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±2^53, else as [`Session::commit`].
+    pub async fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
+        match self.apply(name, Change::Increment(by)).await? {
+            Changed::Number(sum) => Ok(sum),
+            other => Err(value_error(format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// Sets a data field if it is absent; true when it was. Atomic over all requests.
+    ///
+    /// # Errors
+    /// As [`Session::set`] and [`Session::commit`].
+    pub async fn set_if_absent<T: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        value: &T,
+    ) -> Result<bool, SessionError> {
+        let value = serde_json::to_vec(value).map_err(value_error)?;
+        Ok(self.apply(name, Change::SetIfAbsent(value)).await? == Changed::WasAbsent(true))
+    }
+
+    /// Reads and removes a data field: of many requests only one gets it.
+    ///
+    /// # Errors
+    /// As [`Session::get`] and [`Session::commit`].
+    pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
+        match self.apply(name, Change::Take).await? {
+            Changed::Taken(bytes) => {
+                bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(value_error)
+            }
+            other => Err(value_error(format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// Writes what is buffered and then one atomic change, in one step.
+    async fn apply(&self, name: &str, change: Change) -> Result<Changed, SessionError> {
+        let name = FieldName::new(name)?;
+        if let Current::Live(live) = &mut self.state().current {
+            live.values.retain(|(known, _)| *known != name);
+        }
+        let mut changes = std::mem::take(&mut self.state().changes);
+        changes.push((name, change));
+        let mut answers = self.write(changes, false).await?;
+        answers.pop().ok_or(SessionError::Unauthenticated)
+    }
+
+    /// Writes what [`set`](Self::set) and [`remove`](Self::remove) have kept, now rather than with the response.
+    ///
+    /// # Errors
+    /// [`SessionError::Unauthenticated`] when the session died meanwhile, [`SessionError::OverBudget`] when it would
+    /// hold too much, [`SessionError::Unavailable`]. In each case none of the changes was made.
+    pub async fn commit(&self) -> Result<(), SessionError> {
+        let changes = std::mem::take(&mut self.state().changes);
+        if !changes.is_empty() {
+            self.write(changes, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        changes: Vec<(FieldName, Change)>,
+        touch: bool,
+    ) -> Result<Vec<Changed>, SessionError> {
+        let sessions = &self.0.sessions;
+        let inner = &sessions.0;
+        let present = match &self.state().current {
+            Current::Live(live) => Some(live.id),
+            Current::Unavailable(error) => return Err(SessionError::Unavailable(error.clone())),
+            Current::Lost => return Err(SessionError::Unauthenticated),
+            Current::Ended(_) | Current::Nothing => None,
+        };
+        let id = match present {
+            Some(id) => id,
+            None => self.begin_visit().await?,
+        };
+        match inner.store.commit(&id, &changes, touch, inner.config.budget, sessions.at()).await? {
+            Committed::Done { answers, forwarded } => {
+                self.remember(changes, touch && !forwarded);
+                Ok(answers)
+            }
+            Committed::Gone => {
+                self.state().die();
+                Err(SessionError::Unauthenticated)
+            }
+            Committed::OverBudget => Err(SessionError::OverBudget),
+            Committed::NotANumber => Err(value_error("not a whole number within ±2^53")),
+        }
+    }
+
+    /// Own writes are seen by later reads of the same request.
+    fn remember(&self, changes: Vec<(FieldName, Change)>, renew_cookie: bool) {
+        let now = self.0.sessions.now();
+        let mut state = self.state();
+        if let Current::Live(live) = &mut state.current {
+            for (name, change) in changes {
+                live.values.retain(|(known, _)| *known != name);
+                match change {
+                    Change::Set(value) => live.values.push((name, Some(value))),
+                    Change::Remove | Change::Take => live.values.push((name, None)),
+                    Change::Increment(_) | Change::SetIfAbsent(_) => {}
+                }
+            }
+            if renew_cookie {
+                live.record.last_seen = now;
+                state.cookie = Some(CookieChange::Set);
+            }
+        }
+    }
+
+    /// A session for a signed-out visitor who stores something.
+    async fn begin_visit(&self) -> Result<SessionId, SessionError> {
+        let token = NewToken::mint(&self.0.sessions.0.keys, Tag::random());
+        let record = self.new_record(&token, Epoch::default(), None, "", None);
+        self.create(token, None, record, None).await
+    }
+
+    /// Signs the user in: a new id, and the id presented before, if any, is dead. Data set earlier in this request goes
+    /// into the new session; data of the old session does not.
+    ///
+    /// # Errors
+    /// [`SessionError::Superseded`] when the user signed out everywhere meanwhile, [`SessionError::Unavailable`].
+    pub async fn sign_in(&self, sign_in: SignIn) -> Result<(), SessionError> {
+        self.available()?;
+        let sessions = &self.0.sessions;
+        let epoch = match sign_in.epoch {
+            Some(epoch) => epoch,
+            None => sessions.epoch(&sign_in.user).await?,
+        };
+        let tag = Tag::of_user(&sign_in.user);
+        let old = self.state().as_live().ok().map(|live| live.id);
+        let replaces = match old {
+            Some(id) if id.tag == tag => Some(id.field),
+            Some(id) => {
+                sessions.0.store.destroy(&id, sessions.at()).await?;
+                None
+            }
+            None => None,
+        };
+        let proof = Authentication { at: sessions.now(), method: sign_in.method };
+        let token = NewToken::mint(&sessions.0.keys, tag);
+        let record = self.new_record(&token, epoch, Some(proof), &sign_in.client, sign_in.address);
+        self.create(token, Some(sign_in.user), record, replaces).await?;
+        Ok(())
+    }
+
+    fn new_record(
+        &self,
+        token: &NewToken,
+        epoch: Epoch,
+        authentication: Option<Authentication>,
+        client: &str,
+        address: Option<IpAddr>,
+    ) -> Record {
+        let now = self.0.sessions.now();
+        Record {
+            created: now,
+            lifetime: self.0.sessions.lifetime(),
+            last_seen: now,
+            epoch,
+            data_fields: 0,
+            data_bytes: 0,
+            key: token.key,
+            authentication,
+            client: client.into(),
+            address,
+        }
+    }
+
+    async fn create(
+        &self,
+        token: NewToken,
+        user: Option<UserId>,
+        record: Record,
+        replaces: Option<[u8; 16]>,
+    ) -> Result<SessionId, SessionError> {
+        let inner = &self.0.sessions.0;
+        let new = NewSession {
+            id: token.id,
+            user: user.as_ref(),
+            record: record.encode(),
+            epoch: record.epoch,
+            replaces,
+            max_sessions: inner.config.max_sessions,
+            fields: &[],
+        };
+        match inner.store.create(&new, self.0.sessions.at()).await? {
+            Created::Created => {}
+            Created::Superseded => return Err(SessionError::Superseded),
+            Created::Collision => return Err(value_error("two users share a tag")),
+        }
+        let live = Live { id: token.id, user, record, values: Vec::new(), cookie: token.cookie };
+        let mut state = self.state();
+        state.current = Current::Live(Box::new(live));
+        state.cookie = Some(CookieChange::Set);
+        Ok(token.id)
+    }
+
+    /// Ends the session and clears the cookie. Without a live session only the cookie is cleared.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`]; the session may then still live.
+    pub async fn sign_out(&self) -> Result<(), SessionError> {
+        self.available()?;
+        let id = self.state().as_live().ok().map(|live| live.id);
+        if let Some(id) = id {
+            let sessions = &self.0.sessions;
+            sessions.0.store.destroy(&id, sessions.at()).await?;
+        }
+        *self.state() = State::new(Current::Nothing, Some(CookieChange::Clear));
+        Ok(())
+    }
+
+    /// Ends all other sessions of the signed-in user, also those being created at this moment.
+    ///
+    /// # Errors
+    /// As [`Session::user`]; [`SessionError::Unauthenticated`] also when this session died meanwhile, and then no other
+    /// was ended.
+    pub async fn sign_out_others(&self) -> Result<(), SessionError> {
+        self.user()?;
+        let id = self.state().as_live()?.id;
+        let sessions = &self.0.sessions;
+        let done =
+            sessions.0.store.revoke_all(&id.tag, Some(&id.field), sessions.lifetime(), sessions.at()).await?;
+        if done == Found::Gone {
+            self.state().die();
+            return Err(SessionError::Unauthenticated);
+        }
+        Ok(())
+    }
+
+    /// Gives the session a new id, as a change of rights demands. Deadline and data stay.
+    ///
+    /// # Errors
+    /// As [`Session::user`].
+    pub async fn rotate(&self) -> Result<(), SessionError> {
+        self.rotate_with(None).await
+    }
+
+    /// The user proved again who they are: recorded with the session, which gets a new id.
+    ///
+    /// # Errors
+    /// As [`Session::user`].
+    pub async fn confirm(&self, method: &str) -> Result<(), SessionError> {
+        let at = self.0.sessions.now();
+        self.rotate_with(Some(Authentication { at, method: method.into() })).await
+    }
+
+    async fn rotate_with(&self, proof: Option<Authentication>) -> Result<(), SessionError> {
+        let sessions = &self.0.sessions;
+        let (old, mut record) = {
+            let state = self.state();
+            let live = state.as_live()?;
+            (live.id, live.record.clone())
+        };
+        let token = NewToken::mint(&sessions.0.keys, old.tag);
+        record.key = token.key;
+        record.authentication = proof.or(record.authentication);
+        let rotation = Rotation { to: token.id.field, record: record.encode() };
+        if sessions.0.store.rotate(&old, &rotation, sessions.at()).await? == Found::Gone {
+            self.state().die();
+            return Err(SessionError::Unauthenticated);
+        }
+        let mut state = self.state();
+        if let Current::Live(live) = &mut state.current {
+            (live.id, live.record, live.cookie) = (token.id, record, token.cookie);
+        }
+        state.cookie = Some(CookieChange::Set);
+        Ok(())
+    }
+
+    /// Writes what is still to be written and says how the cookie changes. Losing a race is no error.
+    pub(crate) async fn finish(&self) -> Result<Option<HeaderValue>, SessionError> {
+        let (changes, touch) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.changes), self.touch_is_due(&state))
+        };
+        if !changes.is_empty() || touch {
+            let stores_something = changes.iter().any(|(_, change)| *change != Change::Remove);
+            let has_session = self.state().as_live().is_ok();
+            if has_session || stores_something {
+                match self.write(changes, touch).await {
+                    Ok(_) | Err(SessionError::Unauthenticated) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(self.cookie_header())
+    }
+
+    fn touch_is_due(&self, state: &State) -> bool {
+        let sessions = &self.0.sessions;
+        match (&state.current, sessions.0.config.touch_after()) {
+            (Current::Live(live), Some(after)) => sessions.now().since(live.record.last_seen) >= after,
+            _ => false,
+        }
+    }
+
+    fn cookie_header(&self) -> Option<HeaderValue> {
+        let config = &self.0.sessions.0.config;
+        let name = config.effective_cookie_name();
+        let state = self.state();
+        match (&state.cookie, &state.current) {
+            (None, _) => None,
+            (Some(CookieChange::Set), Current::Live(live)) => {
+                let left = live.record.deadline(config.idle).since(self.0.sessions.now());
+                Some(cookie::set(name, &live.cookie, left, config.secure))
+            }
+            (Some(_), _) => Some(cookie::clear(name, config.secure)),
+        }
+    }
+}
+
+fn value_error(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SessionError {
+    SessionError::Value(cause.into())
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.state().current {
+            Current::Nothing => f.write_str("Session(none)"),
+            Current::Live(live) => write!(f, "Session({}, {:?})", live.id.handle(), live.user),
+            Current::Ended(why) => write!(f, "Session({why:?})"),
+            Current::Lost => f.write_str("Session(lost)"),
+            Current::Unavailable(_) => f.write_str("Session(unavailable)"),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Everything that is done to sessions from outside a request: opening one from a cookie, listing, revoking.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use crate::clock::Timestamp;
+use crate::config::SessionConfig;
+use crate::cookie::{self, Presented};
+use crate::error::SessionError;
+use crate::keyring::KeyRing;
+use crate::record::{Authentication, Epoch, Record, is_forward};
+use crate::session::{Ended, Live, Session, State};
+use crate::store::{At, Found, SessionStore, StoreError};
+use crate::token::{self, Handle, SessionId, Tag, UserId};
+
+/// The sessions of an application: a store, the secrets and the configuration. Cheap to clone.
+#[derive(Clone)]
+pub struct Sessions(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) store: Box<dyn SessionStore>,
+    pub(crate) keys: KeyRing,
+    pub(crate) config: SessionConfig,
+}
+
+/// One of a user's sessions as shown to that user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Its public name.
+    pub handle: Handle,
+    /// When the user signed in.
+    pub created: Timestamp,
+    /// When it ends at the latest.
+    pub expires: Timestamp,
+    /// When it was last written as used: at sign-in, and with an idle timeout at most a touch interval ago.
+    pub last_seen: Timestamp,
+    /// When and how the user last proved who they are.
+    pub authentication: Option<Authentication>,
+    /// The client as given at sign-in, perhaps shortened.
+    pub client: Box<str>,
+    /// The client's address at sign-in; of IPv6 the first 64 bits.
+    pub address: Option<IpAddr>,
+}
+
+impl Sessions {
+    /// Sessions in `store`, their cookies signed with `keys`.
+    pub fn new(store: impl SessionStore, keys: KeyRing, config: SessionConfig) -> Self {
+        Self(Arc::new(Inner { store: Box::new(store), keys, config }))
+    }
+
+    /// The epoch of a user, to be handed to [`SignIn::epoch`](crate::SignIn::epoch): take it where the sign-in begins,
+    /// and a sign-out everywhere between there and its end wins.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`].
+    pub async fn epoch(&self, user: &UserId) -> Result<Epoch, SessionError> {
+        Ok(self.0.store.epoch(&Tag::of_user(user)).await?)
+    }
+
+    /// A user's live sessions, the most recently seen first.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`].
+    pub async fn list(&self, user: &UserId) -> Result<Vec<SessionInfo>, SessionError> {
+        let mut all: Vec<_> =
+            self.alive(user).await?.into_iter().map(|(id, record)| info(&id, record)).collect();
+        all.sort_by_key(|session| std::cmp::Reverse((session.last_seen, session.created)));
+        Ok(all)
+    }
+
+    /// Ends the user's session of that name. False when the user has no such live session.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`].
+    pub async fn revoke(&self, user: &UserId, handle: Handle) -> Result<bool, SessionError> {
+        let alive = self.alive(user).await?;
+        let Some((id, _)) = alive.iter().find(|(id, _)| id.handle() == handle) else { return Ok(false) };
+        Ok(self.0.store.destroy(id, self.at()).await? == Found::Alive)
+    }
+
+    /// Ends all of the user's sessions, also those being created at this moment.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`].
+    pub async fn revoke_all(&self, user: &UserId) -> Result<(), SessionError> {
+        let tag = Tag::of_user(user);
+        self.0.store.revoke_all(&tag, None, self.0.config.lifetime, self.at()).await?;
+        Ok(())
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`].
+    pub async fn ping(&self) -> Result<(), SessionError> {
+        Ok(self.0.store.ping().await?)
+    }
+
+    /// The session a request presents. Never fails: what went wrong is kept in it and told to whoever asks for it.
+    pub async fn open(&self, headers: &HeaderMap) -> Session {
+        let state = match cookie::find(headers, self.0.config.effective_cookie_name()) {
+            Presented::Nothing => State::nothing(),
+            Presented::Several => State::ended(Ended::NotOurs),
+            Presented::One(value) => match token::open(&self.0.keys, value) {
+                None => State::ended(Ended::NotOurs),
+                Some(id) => self.load(id, value).await,
+            },
+        };
+        Session::new(self.clone(), state)
+    }
+
+    async fn load(&self, id: SessionId, cookie: &str) -> State {
+        match self.read(&id).await {
+            Ok(Ok(mut live)) => {
+                live.cookie = token::CookieValue(cookie.into());
+                State::live(live)
+            }
+            Ok(Err(ended)) => State::ended(ended),
+            Err(StoreError::Corrupt(what)) => {
+                tracing::warn!(session = %id.handle(), what = &*what, "undecodable session");
+                State::ended(Ended::Undecodable)
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot load a session");
+                State::unavailable(error)
+            }
+        }
+    }
+
+    /// One round trip and the decision: alive, or why not.
+    pub(crate) async fn read(&self, id: &SessionId) -> Result<Result<Live, Ended>, StoreError> {
+        let names = &self.0.config.preload;
+        let Some(stored) = self.0.store.load(id, names).await? else { return Ok(Err(Ended::Absent)) };
+        if is_forward(&stored.record) {
+            return Ok(Err(Ended::Rotated));
+        }
+        let Ok(record) = Record::decode(&stored.record) else {
+            tracing::warn!(session = %id.handle(), "a session record of an unknown version");
+            return Ok(Err(Ended::Undecodable));
+        };
+        if record.epoch != stored.epoch {
+            return Ok(Err(Ended::Revoked));
+        }
+        if self.now() >= record.deadline(self.0.config.idle) {
+            return Ok(Err(Ended::Expired));
+        }
+        Ok(Ok(Live {
+            id: *id,
+            user: stored.user,
+            record,
+            values: names.iter().cloned().zip(stored.values).collect(),
+            cookie: token::CookieValue("".into()),
+        }))
+    }
+
+    async fn alive(&self, user: &UserId) -> Result<Vec<(SessionId, Record)>, SessionError> {
+        let (epoch, all) = self.0.store.list(&Tag::of_user(user)).await?;
+        let now = self.now();
+        Ok(all
+            .into_iter()
+            .filter_map(|listed| Some((listed.id, Record::decode(&listed.record).ok()?)))
+            .filter(|(_, record)| {
+                record.epoch == epoch
+                    && now < record.deadline(self.0.config.idle)
+                    && self.0.keys.find(record.key).is_some()
+            })
+            .collect())
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.config.clock.now()
+    }
+
+    pub(crate) fn at(&self) -> At {
+        At { now: self.now(), idle: self.0.config.idle }
+    }
+
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.0.config.lifetime
+    }
+}
+
+pub(crate) fn info(id: &SessionId, record: Record) -> SessionInfo {
+    SessionInfo {
+        handle: id.handle(),
+        created: record.created,
+        expires: record.deadline(None),
+        last_seen: record.last_seen,
+        authentication: record.authentication,
+        client: record.client,
+        address: record.address,
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("keys", &self.0.keys)
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}

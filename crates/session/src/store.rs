@@ -1,0 +1,271 @@
+//! What a store of sessions does, and the contract it keeps.
+//!
+//! All sessions of one user live under one [`Tag`], so a store can make every operation atomic by locking or scripting
+//! one key. The contract, for every implementation:
+//!
+//! 1. Each method is one atomic step. A caller that goes away in the middle leaves either all of it or nothing.
+//! 2. `commit`, `rotate` and `revoke_all` with a kept session act only on a record that still lives: present, of the
+//!    current epoch, before its deadline. Otherwise they change nothing and say `Gone`.
+//! 3. A rotated or replaced id forwards writes to its successor for [`FORWARD`]; loads do not follow.
+//! 4. An error means the outcome is unknown or nothing was done; it never means "no session".
+//! 5. Every method returns within a bound the store states.
+//! 6. What is dead needs no sweeper: it goes with the last deadline under its tag, or at the user's next sign-in.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::record::Epoch;
+use crate::token::{SessionId, Tag, UserId};
+
+#[cfg(feature = "embedded")]
+pub(crate) mod embedded;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+
+/// How long writes under a rotated id still reach its successor: longer than any request runs.
+pub const FORWARD: Duration = Duration::from_secs(60);
+
+/// What a store's methods return.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why a store could not answer. Never means that there is no session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It cannot be reached, did not answer in time, or refuses for now.
+    #[error("the session store is unavailable: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It answered with something that is no session data; nothing was changed.
+    #[error("the session store holds something undecodable: {0}")]
+    Corrupt(Box<str>),
+}
+
+impl StoreError {
+    /// [`StoreError::Unavailable`] from its cause.
+    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(cause.into())
+    }
+}
+
+/// A record as the store holds it, with the epoch to judge it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSession {
+    /// The user's epoch now; 0 when never raised.
+    pub epoch: Epoch,
+    /// The user the tag belongs to; `None` for a signed-out visitor.
+    pub user: Option<UserId>,
+    /// The record's bytes.
+    pub record: Vec<u8>,
+    /// The wanted data fields, in the order asked for.
+    pub values: Vec<Option<Vec<u8>>>,
+}
+
+/// One listed session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSession {
+    /// Where it lives.
+    pub id: SessionId,
+    /// The record's bytes.
+    pub record: Vec<u8>,
+}
+
+/// Time and idle timeout, which every write judges liveness by.
+#[derive(Debug, Clone, Copy)]
+pub struct At {
+    /// Now.
+    pub now: Timestamp,
+    /// The idle timeout, if there is one.
+    pub idle: Option<Duration>,
+}
+
+/// A session to create.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// Where it will live.
+    pub id: SessionId,
+    /// Whose it is; `None` for a signed-out visitor.
+    pub user: Option<&'a UserId>,
+    /// The record's bytes.
+    pub record: Vec<u8>,
+    /// The epoch the sign-in saw when it began; a raise in between wins.
+    pub epoch: Epoch,
+    /// An earlier session under the same tag that this one replaces.
+    pub replaces: Option<[u8; 16]>,
+    /// The most live sessions under the tag, this one included; the oldest go.
+    pub max_sessions: usize,
+    /// First data fields.
+    pub fields: &'a [(FieldName, Vec<u8>)],
+}
+
+/// How a creation went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It lives.
+    Created,
+    /// The user signed out everywhere meanwhile; nothing was created.
+    Superseded,
+    /// The tag belongs to another user; nothing was created. Only a collision of SHA-256 halves does this.
+    Collision,
+}
+
+/// One change of one data field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Set to these bytes.
+    Set(Vec<u8>),
+    /// Remove.
+    Remove,
+    /// Add to a whole number in decimal, absent counting as 0. Within ±2^53.
+    Increment(i64),
+    /// Set only if absent.
+    SetIfAbsent(Vec<u8>),
+    /// Read and remove.
+    Take,
+}
+
+/// What a change answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// Of `Set` and `Remove`.
+    Done,
+    /// Of `Increment`: the new number.
+    Number(i64),
+    /// Of `SetIfAbsent`: whether it was absent.
+    WasAbsent(bool),
+    /// Of `Take`: what was there.
+    Taken(Option<Vec<u8>>),
+}
+
+/// The most one session may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Data fields. Default 32, at most 255.
+    pub fields: u8,
+    /// Bytes of all data fields, names and values. Default 4096.
+    pub bytes: u16,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { fields: 32, bytes: 4096 }
+    }
+}
+
+/// How a commit went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// All changes are in.
+    Done {
+        /// One answer per change.
+        answers: Vec<Changed>,
+        /// Whether the id had been rotated and the changes went to its successor.
+        forwarded: bool,
+    },
+    /// The session is dead; nothing was changed.
+    Gone,
+    /// The changes would exceed the budget; nothing was changed.
+    OverBudget,
+    /// `Increment` of something that is not a whole number, or beyond ±2^53; nothing was changed.
+    NotANumber,
+}
+
+/// A rotation: a new id, the rest as it was.
+#[derive(Debug)]
+pub struct Rotation {
+    /// The new field, under the same tag.
+    pub to: [u8; 16],
+    /// The record's new bytes; the store keeps deadlines, epoch and usage as they stand in it now.
+    pub record: Vec<u8>,
+}
+
+/// Whether an act found its session alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It did, and acted.
+    Alive,
+    /// It did not, and nothing was changed.
+    Gone,
+}
+
+/// Keeps sessions. The rules are in the documentation of each method and at the head of the module.
+pub trait SessionStore: Send + Sync + 'static {
+    /// Reads a record, its user's epoch and the data fields `names` in one round trip. Does not judge, does not write.
+    fn load<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>>;
+
+    /// The user's epoch.
+    fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch>;
+
+    /// Creates a session if the epoch is still the one given, and trims what is dead or too many under its tag.
+    fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created>;
+
+    /// Applies `changes` to a live session, all or none, and with `touch` moves "last seen" to now.
+    fn commit<'a>(
+        &'a self,
+        id: &'a SessionId,
+        changes: &'a [(FieldName, Change)],
+        touch: bool,
+        budget: Budget,
+        at: At,
+    ) -> StoreFuture<'a, Committed>;
+
+    /// Moves a live session with its data to a new id.
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Found>;
+
+    /// Ends a session, and its successor if it was rotated.
+    fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
+
+    /// All records under a tag, dead ones too, with the user's epoch.
+    fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)>;
+
+    /// Raises the epoch and ends all sessions under the tag but `keep`. The raised epoch is remembered for at least
+    /// `remember`, so that no session of before can come back. With a `keep` that is dead nothing is changed.
+    fn revoke_all<'a>(
+        &'a self,
+        tag: &'a Tag,
+        keep: Option<&'a [u8; 16]>,
+        remember: Duration,
+        at: At,
+    ) -> StoreFuture<'a, Found>;
+
+    /// Whether the store answers.
+    fn ping(&self) -> StoreFuture<'_, ()>;
+}
+
+/// The name of a data field: 1 to 32 of `a-z`, `0-9`, `_`, `.`, `-`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct FieldName(Box<str>);
+
+/// A name was not 1 to 32 of `a-z`, `0-9`, `_`, `.`, `-`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a field name is 1 to 32 of a-z 0-9 _ . -, not {0:?}")]
+pub struct InvalidFieldName(Box<str>);
+
+impl FieldName {
+    /// Takes a name.
+    ///
+    /// # Errors
+    /// [`InvalidFieldName`] when it is empty, too long or has another character.
+    pub fn new(name: &str) -> Result<Self, InvalidFieldName> {
+        let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"_.-".contains(&c);
+        if (1..=32).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidFieldName(name.chars().take(64).collect::<String>().into()))
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The field under which a session keeps the value: its own field, then the name.
+    pub(crate) fn under(&self, session: &[u8; 16]) -> Vec<u8> {
+        [session, self.0.as_bytes()].concat()
+    }
+}

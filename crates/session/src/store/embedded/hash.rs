@@ -1,0 +1,275 @@
+//! One user's hash and the write operations on it, step for step what the Redis scripts do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::{At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found};
+use crate::clock::Timestamp;
+use crate::record::envelope::{self, is_record};
+use crate::record::{Epoch, Forward};
+use crate::token::UserId;
+
+/// The largest whole number an increment may reach, as in the scripts: what a double holds exactly.
+const MAX_NUMBER: i64 = 1 << 53;
+
+type Field = [u8; 16];
+
+/// The fields under one tag and when the last of them is dead.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct UserHash {
+    pub(super) expires: Timestamp,
+    pub(super) fields: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// What [`UserHash::create`] takes.
+pub(super) struct Creation {
+    pub(super) field: Field,
+    pub(super) user: Option<UserId>,
+    pub(super) record: Vec<u8>,
+    pub(super) epoch: Epoch,
+    pub(super) replaces: Option<Field>,
+    pub(super) max_sessions: usize,
+    pub(super) data: Vec<(FieldName, Vec<u8>)>,
+}
+
+impl UserHash {
+    pub(super) fn epoch(&self) -> Epoch {
+        self.fields
+            .get(&b"e"[..])
+            .and_then(|bytes| bytes.as_slice().try_into().ok())
+            .map_or(Epoch::default(), |bytes| Epoch::new(u64::from_be_bytes(bytes)))
+    }
+
+    pub(super) fn user(&self) -> Option<&[u8]> {
+        self.fields.get(&b"u"[..]).map(Vec::as_slice)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    pub(super) fn create(&mut self, new: Creation, at: At) -> Created {
+        if self.user().is_some_and(|owner| Some(owner) != new.user.as_ref().map(UserId::as_bytes)) {
+            return Created::Collision;
+        }
+        if self.epoch() != new.epoch {
+            return Created::Superseded;
+        }
+        if let Some(old) = new.replaces.and_then(|old| self.live(old, at)) {
+            self.drop_session(&old);
+            self.leave_forward(old, new.field, at);
+        }
+        self.trim(at, new.max_sessions.saturating_sub(1));
+
+        if let Some(user) = new.user {
+            self.fields.insert(b"u".into(), user.as_bytes().into());
+        }
+        for (name, value) in new.data {
+            self.fields.insert(name.under(&new.field), value);
+        }
+        self.keep_until(envelope::deadline(&new.record, at.idle));
+        self.fields.insert(new.field.into(), new.record);
+        Created::Created
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        id: Field,
+        changes: &[(FieldName, Change)],
+        touch: bool,
+        budget: Budget,
+        at: At,
+    ) -> Committed {
+        let Some(alive) = self.live(id, at) else { return Committed::Gone };
+        let mut next = self.clone();
+        let mut answers = Vec::with_capacity(changes.len());
+        for (name, change) in changes {
+            match next.apply(name.under(&alive), change) {
+                Some(answer) => answers.push(answer),
+                None => return Committed::NotANumber,
+            }
+        }
+        let used = next.usage(&alive);
+        let record = next.fields.get_mut(&alive[..]).expect("live found it");
+        let (fields, bytes) = envelope::usage(record);
+        let grown = used.0 > usize::from(fields) || used.1 > usize::from(bytes);
+        if grown && (used.0 > usize::from(budget.fields) || used.1 > usize::from(budget.bytes)) {
+            return Committed::OverBudget;
+        }
+        let saturated = (u8::try_from(used.0).unwrap_or(u8::MAX), u16::try_from(used.1).unwrap_or(u16::MAX));
+        envelope::set_usage(record, saturated);
+        if touch {
+            envelope::touch(record, at.now);
+        }
+        let deadline = envelope::deadline(record, at.idle);
+        next.keep_until(deadline);
+        *self = next;
+        Committed::Done { answers, forwarded: alive != id }
+    }
+
+    pub(super) fn rotate(&mut self, id: Field, to: Field, mut record: Vec<u8>, at: At) -> Found {
+        let Some(alive) = self.live(id, at) else { return Found::Gone };
+        record[1..24].copy_from_slice(&self.fields[&alive[..]][1..24]);
+        for (field, value) in self.drop_session(&alive) {
+            self.fields.insert([&to, &field[16..]].concat(), value);
+        }
+        self.fields.insert(to.into(), record);
+        self.leave_forward(alive, to, at);
+        Found::Alive
+    }
+
+    pub(super) fn destroy(&mut self, id: Field, at: At) -> Found {
+        let Some(current) = self.current(id, at) else { return Found::Gone };
+        self.drop_session(&current);
+        self.fields.retain(|field, value| {
+            field.len() != 16
+                || envelope::forward(value)
+                    .is_none_or(|forward| forward.to != current && at.now < forward.until)
+        });
+        let records =
+            self.fields.iter().any(|(field, value)| field.len() == 16 && envelope::forward(value).is_none());
+        if !records && !self.fields.contains_key(&b"e"[..]) {
+            self.fields.clear();
+        }
+        Found::Alive
+    }
+
+    pub(super) fn revoke_all(&mut self, keep: Option<Field>, remember: Duration, at: At) -> Found {
+        let kept = match keep.map(|id| self.live(id, at)) {
+            Some(None) => return Found::Gone,
+            Some(alive) => alive,
+            None => None,
+        };
+        let epoch = Epoch::new((self.epoch().get() + 1).max(at.now.as_millis()));
+        self.fields.retain(|field, _| field == b"u" || kept.is_some_and(|kept| field.starts_with(&kept)));
+        if let Some(record) = kept.and_then(|kept| self.fields.get_mut(&kept[..])) {
+            envelope::set_epoch(record, epoch);
+        }
+        self.fields.insert(b"e".into(), epoch.get().to_be_bytes().into());
+        self.keep_until(at.now.plus(remember));
+        Found::Alive
+    }
+
+    /// The id that `id` stands for now, if there is a record under it.
+    fn current(&self, mut id: Field, at: At) -> Option<Field> {
+        for _ in 0..16 {
+            let bytes = self.fields.get(&id[..])?;
+            match envelope::forward(bytes) {
+                Some(Forward { until, to }) if at.now < until => id = to,
+                Some(_) => return None,
+                None => return is_record(bytes).then_some(id),
+            }
+        }
+        None
+    }
+
+    /// The same, but only if it lives.
+    fn live(&self, id: Field, at: At) -> Option<Field> {
+        let current = self.current(id, at)?;
+        let record = &self.fields[&current[..]];
+        (envelope::epoch(record) == self.epoch() && at.now < envelope::deadline(record, at.idle))
+            .then_some(current)
+    }
+
+    /// Removes the dead, then the oldest until at most `most` are left.
+    fn trim(&mut self, at: At, most: usize) {
+        let epoch = self.epoch();
+        let ids = |fields: &BTreeMap<Vec<u8>, Vec<u8>>| -> Vec<Field> {
+            fields.keys().filter_map(|field| field.as_slice().try_into().ok()).collect()
+        };
+        let mut alive = Vec::new();
+        for id in ids(&self.fields) {
+            let bytes = &self.fields[&id[..]];
+            match envelope::forward(bytes) {
+                Some(forward) if at.now < forward.until => {}
+                Some(_) => drop(self.fields.remove(&id[..])),
+                None if !is_record(bytes) => drop(self.fields.remove(&id[..])),
+                None if at.now >= envelope::deadline(bytes, at.idle) || envelope::epoch(bytes) != epoch => {
+                    self.drop_session(&id);
+                }
+                None => alive.push((envelope::created(bytes), id)),
+            }
+        }
+        alive.sort_unstable();
+        for (_, id) in alive.iter().take(alive.len().saturating_sub(most)) {
+            self.drop_session(id);
+        }
+    }
+
+    /// Removes the record and its data; the data is returned.
+    fn drop_session(&mut self, id: &Field) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.fields.remove(&id[..]);
+        self.fields.extract_if(id.to_vec().., |field, _| field.starts_with(id)).collect()
+    }
+
+    fn leave_forward(&mut self, from: Field, to: Field, at: At) {
+        let forward = Forward { until: at.now.plus(FORWARD), to };
+        self.fields.insert(from.into(), envelope::encode_forward(&forward));
+    }
+
+    fn apply(&mut self, field: Vec<u8>, change: &Change) -> Option<Changed> {
+        Some(match change {
+            Change::Set(value) => {
+                self.fields.insert(field, value.clone());
+                Changed::Done
+            }
+            Change::Remove => {
+                self.fields.remove(&field);
+                Changed::Done
+            }
+            Change::SetIfAbsent(value) => {
+                let absent = !self.fields.contains_key(&field);
+                self.fields.entry(field).or_insert_with(|| value.clone());
+                Changed::WasAbsent(absent)
+            }
+            Change::Take => Changed::Taken(self.fields.remove(&field)),
+            Change::Increment(by) => {
+                let old = self.fields.get(&field).map_or(Some(0), |bytes| whole_number(bytes))?;
+                let sum = old.checked_add(*by).filter(|sum| sum.abs() <= MAX_NUMBER)?;
+                self.fields.insert(field, sum.to_string().into());
+                Changed::Number(sum)
+            }
+        })
+    }
+
+    /// Data fields of a session and the bytes of their names and values.
+    fn usage(&self, id: &Field) -> (usize, usize) {
+        self.fields
+            .range(id.to_vec()..)
+            .take_while(|(field, _)| field.starts_with(id))
+            .filter(|(field, _)| field.len() > 16)
+            .fold((0, 0), |(n, size), (field, value)| (n + 1, size + field.len() - 16 + value.len()))
+    }
+
+    fn keep_until(&mut self, at: Timestamp) {
+        self.expires = self.expires.max(at);
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.expires.as_millis().to_be_bytes().to_vec();
+        for part in self.fields.iter().flat_map(|(field, value)| [field, value]) {
+            bytes.extend(u32::try_from(part.len()).expect("budgets keep values small").to_be_bytes());
+            bytes.extend(part);
+        }
+        bytes
+    }
+
+    /// Reads back what [`UserHash::encode`] wrote; redb has verified the bytes by checksum.
+    pub(super) fn decode(bytes: &[u8]) -> Self {
+        let (expires, mut rest) = bytes.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        let mut part = || {
+            let (len, tail) = rest.split_first_chunk()?;
+            let (part, tail) = tail.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+            rest = tail;
+            Some(part.to_vec())
+        };
+        Self {
+            expires: Timestamp::from_millis(u64::from_be_bytes(*expires)),
+            fields: std::iter::from_fn(|| Some((part()?, part()?))).collect(),
+        }
+    }
+}
+
+fn whole_number(bytes: &[u8]) -> Option<i64> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}

@@ -1,0 +1,296 @@
+//! Sessions in Redis: one hash per user, one `HMGET` per load, one script per write.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, RedisError, ServerErrorKind, Value};
+
+use self::connection::{ConnectError, RedisConnection};
+use self::scripts::{COMMIT, CREATE, Call, DESTROY, REVOKE_ALL, ROTATE, Script};
+use super::{
+    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, ListedSession, NewSession,
+    Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
+};
+use crate::clock::millis;
+use crate::record::Epoch;
+use crate::token::{SessionId, Tag, UserId};
+
+pub(crate) mod connection;
+mod scripts;
+pub(crate) mod target;
+
+/// Sessions in Redis 6 or newer, Valkey, a Sentinel-led primary or a cluster.
+///
+/// Answers within [`Limits::total`](crate::Limits::total). Replication is asynchronous: a primary that dies right after
+/// it acknowledged a write can lose it, unless the deployment waits for replicas.
+#[derive(Clone)]
+pub struct RedisStore {
+    connection: RedisConnection,
+    prefix: Box<str>,
+}
+
+impl RedisStore {
+    /// Connects to the `url`; see [`RedisConnection::open`] for its forms.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when the URL is not understood or the server does not answer.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        RedisConnection::open(url).await.map(Self::new)
+    }
+
+    /// A store over a connection that others may share.
+    pub fn new(connection: RedisConnection) -> Self {
+        Self { connection, prefix: "session".into() }
+    }
+
+    /// Keys begin with `prefix` and a colon. Default `session`.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    fn key(&self, tag: &Tag) -> Vec<u8> {
+        format!("{}:{{{tag}}}", self.prefix).into_bytes()
+    }
+
+    fn call(&self, script: &'static Script, tag: &Tag, at: At) -> Call {
+        script.call(&self.key(tag)).arg(at.now.as_millis()).arg(at.idle.map_or(0, millis))
+    }
+
+    async fn read(&self, command: &Cmd) -> Result<Value, StoreError> {
+        self.connection.read(command).await.map_err(refused)
+    }
+
+    async fn run(&self, call: Call) -> Result<Value, StoreError> {
+        call.run(&mut self.connection.clone()).await.map_err(refused)
+    }
+
+    async fn found(&self, call: Call) -> Result<Found, StoreError> {
+        match self.run(call).await? {
+            Value::Int(1) => Ok(Found::Alive),
+            Value::Int(0) => Ok(Found::Gone),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl SessionStore for RedisStore {
+    fn load<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        Box::pin(async move {
+            let mut command = redis::cmd("HMGET");
+            command.arg(self.key(&id.tag)).arg(b"e").arg(b"u").arg(&id.field);
+            for name in names {
+                command.arg(name.under(&id.field));
+            }
+            let Value::Array(answer) = self.read(&command).await? else {
+                return Err(StoreError::Corrupt("not a list".into()));
+            };
+            let mut answer = answer.into_iter().map(bytes);
+            let mut next = || answer.next().unwrap_or(Ok(None));
+            let (epoch, user, record) = (next()?, next()?, next()?);
+            let Some(record) = record else { return Ok(None) };
+            Ok(Some(StoredSession {
+                epoch: parse_epoch(epoch.as_deref())?,
+                user: parse_user(user)?,
+                record,
+                values: names.iter().map(|_| next()).collect::<Result<_, _>>()?,
+            }))
+        })
+    }
+
+    fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
+        Box::pin(async move {
+            let mut command = redis::cmd("HGET");
+            command.arg(self.key(tag)).arg(b"e");
+            parse_epoch(bytes(self.read(&command).await?)?.as_deref())
+        })
+    }
+
+    fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created> {
+        Box::pin(async move {
+            let mut call = self
+                .call(&CREATE, &new.id.tag, at)
+                .arg(new.user.map_or(&b""[..], UserId::as_bytes))
+                .arg(&new.id.field)
+                .arg(&new.record)
+                .arg(new.epoch.get())
+                .arg(new.max_sessions)
+                .arg(new.replaces.as_ref().map_or(&b""[..], |id| id))
+                .arg(at.now.plus(FORWARD).as_millis());
+            for (name, value) in new.fields {
+                call = call.arg(name.as_str()).arg(value);
+            }
+            match self.run(call).await? {
+                Value::Int(1) => Ok(Created::Created),
+                Value::Int(0) => Ok(Created::Superseded),
+                Value::Int(-1) => Ok(Created::Collision),
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn commit<'a>(
+        &'a self,
+        id: &'a SessionId,
+        changes: &'a [(FieldName, Change)],
+        touch: bool,
+        budget: Budget,
+        at: At,
+    ) -> StoreFuture<'a, Committed> {
+        Box::pin(async move {
+            let mut call = self
+                .call(&COMMIT, &id.tag, at)
+                .arg(&id.field)
+                .arg(u8::from(touch))
+                .arg(budget.fields)
+                .arg(budget.bytes);
+            for (name, change) in changes {
+                let name = name.as_str();
+                call = match change {
+                    Change::Set(value) => call.arg("s").arg(name).arg(value),
+                    Change::Remove => call.arg("d").arg(name).arg(""),
+                    Change::Increment(by) => call.arg("i").arg(name).arg(*by),
+                    Change::SetIfAbsent(value) => call.arg("n").arg(name).arg(value),
+                    Change::Take => call.arg("t").arg(name).arg(""),
+                };
+            }
+            let answer = self.run(call).await?;
+            let Value::Array(items) = &answer else { return Err(unexpected(&answer)) };
+            match items.as_slice() {
+                [Value::Int(0)] => Ok(Committed::Gone),
+                [Value::Int(-1)] => Ok(Committed::OverBudget),
+                [Value::Int(-2)] => Ok(Committed::NotANumber),
+                [Value::Int(1), Value::Int(forwarded), answers @ ..] if answers.len() == changes.len() => {
+                    Ok(Committed::Done {
+                        answers: changes
+                            .iter()
+                            .zip(answers)
+                            .map(|((_, change), answer)| changed(change, answer.clone()))
+                            .collect::<Result<_, _>>()?,
+                        forwarded: *forwarded == 1,
+                    })
+                }
+                _ => Err(unexpected(&answer)),
+            }
+        })
+    }
+
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Found> {
+        let call = self
+            .call(&ROTATE, &id.tag, at)
+            .arg(&id.field)
+            .arg(&rotation.to)
+            .arg(&rotation.record)
+            .arg(at.now.plus(FORWARD).as_millis());
+        Box::pin(self.found(call))
+    }
+
+    fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
+        Box::pin(self.found(self.call(&DESTROY, &id.tag, at).arg(&id.field)))
+    }
+
+    fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
+        Box::pin(async move {
+            let mut command = redis::cmd("HGETALL");
+            command.arg(self.key(tag));
+            let all = Vec::<(Vec<u8>, Vec<u8>)>::from_redis_value(self.read(&command).await?)
+                .map_err(|error| StoreError::Corrupt(error.to_string().into()))?;
+            let mut epoch = None;
+            let mut sessions = Vec::new();
+            for (field, record) in all {
+                if field == b"e" {
+                    epoch = Some(record);
+                } else if let Ok(field) = field.try_into() {
+                    sessions.push(ListedSession { id: SessionId { tag: *tag, field }, record });
+                }
+            }
+            Ok((parse_epoch(epoch.as_deref())?, sessions))
+        })
+    }
+
+    fn revoke_all<'a>(
+        &'a self,
+        tag: &'a Tag,
+        keep: Option<&'a [u8; 16]>,
+        remember: Duration,
+        at: At,
+    ) -> StoreFuture<'a, Found> {
+        let call = self.call(&REVOKE_ALL, tag, at).arg(keep.map_or(&b""[..], |id| id)).arg(millis(remember));
+        Box::pin(self.found(call))
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.read(&redis::cmd("PING")).await.map(drop) })
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisStore({:?})", self.connection)
+    }
+}
+
+/// A wrong type under the key is somebody's data, not ours; everything else is the server's state.
+fn refused(error: RedisError) -> StoreError {
+    if error.code() == Some("WRONGTYPE") || error.detail().is_some_and(|detail| detail.contains("WRONGTYPE"))
+    {
+        StoreError::Corrupt("the key holds another type".into())
+    } else if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoPerm) {
+        tracing::error!(%error, "the redis user lacks a permission the session store needs");
+        StoreError::unavailable(error)
+    } else {
+        StoreError::unavailable(error)
+    }
+}
+
+fn unexpected(answer: &Value) -> StoreError {
+    let kind = match answer {
+        Value::Int(_) => "an integer",
+        Value::Array(_) => "a list",
+        Value::Nil => "nothing",
+        _ => "something else",
+    };
+    StoreError::Corrupt(format!("a script answered {kind} that has no meaning").into())
+}
+
+fn bytes(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn parse_epoch(bytes: Option<&[u8]>) -> Result<Epoch, StoreError> {
+    let Some(bytes) = bytes else { return Ok(Epoch::default()) };
+    std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .map(Epoch::new)
+        .ok_or_else(|| StoreError::Corrupt("the epoch is no number".into()))
+}
+
+fn parse_user(bytes: Option<Vec<u8>>) -> Result<Option<UserId>, StoreError> {
+    bytes.map(UserId::new).transpose().map_err(|error| StoreError::Corrupt(error.to_string().into()))
+}
+
+fn changed(change: &Change, answer: Value) -> Result<Changed, StoreError> {
+    let answer = bytes(answer)?;
+    Ok(match change {
+        Change::Set(_) | Change::Remove => Changed::Done,
+        Change::SetIfAbsent(_) => Changed::WasAbsent(answer.as_deref() == Some(b"1")),
+        Change::Take => Changed::Taken(answer),
+        Change::Increment(_) => Changed::Number(
+            answer
+                .as_deref()
+                .and_then(|bytes| std::str::from_utf8(bytes).ok())
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| StoreError::Corrupt("a sum is no number".into()))?,
+        ),
+    })
+}

@@ -1,0 +1,61 @@
+-- ARGV: 3 id, 4 touch (0 or 1), 5 most fields, 6 most bytes, then kind, name, value …
+-- Answers {1 done, 0 gone, -1 over budget, -2 not a number; 1 if forwarded; one answer per change}.
+local id, record = live(ARGV[3])
+if not id then return { 0 } end
+local fields, bytes, values, writes, answers = int(record, 22, 22), int(record, 23, 24), {}, {}, {}
+
+local function read(name)
+  if values[name] == nil then values[name] = redis.call('HGET', key, id .. name) end
+  return values[name]
+end
+
+local function write(name, value)
+  local old = read(name)
+  if old then fields, bytes = fields - 1, bytes - #name - #old end
+  if value then fields, bytes = fields + 1, bytes + #name + #value end
+  values[name], writes[name] = value, true
+end
+
+for at = 7, #ARGV, 3 do
+  local kind, name, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local answer = ''
+  if kind == 's' then
+    write(name, value)
+  elseif kind == 'd' then
+    write(name, false)
+  elseif kind == 'n' then
+    answer = read(name) and '0' or '1'
+    if answer == '1' then write(name, value) end
+  elseif kind == 't' then
+    answer = read(name)
+    write(name, false)
+  else
+    local old = read(name) or '0'
+    local sum = string.match(old, '^-?%d+$') and tonumber(old) + tonumber(value)
+    if not sum or math.abs(sum) > 9007199254740992 then return { -2 } end
+    answer = string.format('%.0f', sum)
+    write(name, answer)
+  end
+  answers[#answers + 1] = answer
+end
+
+local grown = fields > int(record, 22, 22) or bytes > int(record, 23, 24)
+if grown and (fields > tonumber(ARGV[5]) or bytes > tonumber(ARGV[6])) then return { -1 } end
+for name in pairs(writes) do
+  if values[name] then
+    redis.call('HSET', key, id .. name, values[name])
+  else
+    redis.call('HDEL', key, id .. name)
+  end
+end
+
+local updated = splice(record, 22, pack(fields, 1) .. pack(bytes, 2))
+if ARGV[4] == '1' then
+  local seen = math.floor((now - created(record)) / 1000)
+  if seen > int(record, 12, 15) then updated = splice(updated, 12, pack(seen, 4)) end
+end
+if updated ~= record then
+  redis.call('HSET', key, id, updated)
+  keep_until(deadline(updated))
+end
+return { 1, id == ARGV[3] and 0 or 1, unpack(answers) }

@@ -1,0 +1,41 @@
+-- ARGV: 3 user or '', 4 id, 5 record, 6 epoch seen, 7 most sessions, 8 id replaced or '', 9 forward until, then name, value …
+-- Answers 1 created, 0 epoch raised meanwhile, -1 the hash is another user's.
+local user, id, record = ARGV[3], ARGV[4], ARGV[5]
+local owner = redis.call('HGET', key, 'u')
+if owner and owner ~= user then return -1 end
+local e = epoch()
+if e ~= tonumber(ARGV[6]) then return 0 end
+
+if ARGV[8] ~= '' then
+  local old, replaced = live(ARGV[8])
+  if old then
+    drop(old, replaced)
+    redis.call('HSET', key, old, '\0' .. pack(tonumber(ARGV[9]), 6) .. id)
+  end
+end
+
+local all, alive, last = redis.call('HGETALL', key), {}, deadline(record)
+for at = 1, #all, 2 do
+  local field, value = all[at], all[at + 1]
+  if #field == 16 then
+    if is_forward(value) then
+      if now >= int(value, 2, 7) then redis.call('HDEL', key, field) end
+    elseif not is_record(value) then
+      redis.call('HDEL', key, field)
+    elseif now >= deadline(value) or int(value, 16, 21) ~= e then
+      drop(field, value)
+    else
+      alive[#alive + 1] = { field, value }
+      last = math.max(last, deadline(value))
+    end
+  end
+end
+table.sort(alive, function(a, b) return created(a[2]) < created(b[2]) end)
+for at = 1, #alive - tonumber(ARGV[7]) + 1 do drop(alive[at][1], alive[at][2]) end
+
+if user ~= '' then redis.call('HSET', key, 'u', user) end
+redis.call('HSET', key, id, record)
+for at = 10, #ARGV, 2 do redis.call('HSET', key, id .. ARGV[at], ARGV[at + 1]) end
+if e > 0 then last = math.max(last, now + redis.call('PTTL', key)) end
+redis.call('PEXPIRE', key, last - now)
+return 1

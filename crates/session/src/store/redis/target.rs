@@ -1,0 +1,123 @@
+//! Which Redis: one server, a primary behind Sentinels, or a cluster.
+
+use redis::cluster::ClusterClient;
+use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::{Client, IntoConnectionInfo, TlsMode};
+
+use super::connection::Limits;
+
+/// A Redis URL could not be understood. Never shows the URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedisUrlError {
+    /// The scheme is none of those listed.
+    #[error("the scheme is not redis://, rediss://, redis+sentinel:// or redis+cluster:// (or valkey…)")]
+    Scheme,
+    /// Host, port, credentials or database are malformed.
+    #[error("host, port, credentials or database are malformed: {0}")]
+    Malformed(#[source] redis::RedisError),
+}
+
+/// Something to connect to.
+pub(super) enum Target {
+    Single(Client),
+    Sentinel(Box<SentinelClient>),
+    Cluster(ClusterClient),
+}
+
+impl Target {
+    pub(super) fn parse(url: &str, limits: Limits) -> Result<Self, RedisUrlError> {
+        let (scheme, rest) = url.split_once("://").ok_or(RedisUrlError::Scheme)?;
+        let scheme = scheme.to_ascii_lowercase().replacen("valkey", "redis", 1);
+        let (kind, tls) = match &*scheme {
+            "redis" => ("", false),
+            "rediss" => ("", true),
+            "redis+sentinel" => ("sentinel", false),
+            "rediss+sentinel" => ("sentinel", true),
+            "redis+cluster" => ("cluster", false),
+            "rediss+cluster" => ("cluster", true),
+            _ => return Err(RedisUrlError::Scheme),
+        };
+        let plain = if tls { "rediss" } else { "redis" };
+        let built = match kind {
+            "sentinel" => sentinel(plain, tls, rest),
+            "cluster" => cluster(plain, rest, limits),
+            _ => Client::open(format!("{plain}://{rest}")).map(Target::Single),
+        };
+        built.map_err(RedisUrlError::Malformed)
+    }
+}
+
+/// `[user:password@]host:port,…[/service[/database]]`; the credentials are the data servers', not the Sentinels'.
+fn sentinel(plain: &str, tls: bool, rest: &str) -> redis::RedisResult<Target> {
+    let (credentials, hosts, path) = split(rest);
+    let (service, database) = path.split_once('/').unwrap_or((path, "0"));
+    let service = if service.is_empty() { "mymaster" } else { service };
+    let sentinels = hosts
+        .split(',')
+        .map(|host| format!("{plain}://{host}").into_connection_info())
+        .collect::<redis::RedisResult<Vec<_>>>()?;
+    let node = format!("{plain}://{credentials}localhost/{database}").into_connection_info()?;
+    let mut info =
+        SentinelNodeConnectionInfo::default().set_redis_connection_info(node.redis_settings().clone());
+    if tls {
+        info = info.set_tls_mode(TlsMode::Secure);
+    }
+    SentinelClient::build(sentinels, service, Some(info), SentinelServerType::Master)
+        .map(|client| Target::Sentinel(Box::new(client)))
+}
+
+/// `[user:password@]host:port,…`
+fn cluster(plain: &str, rest: &str, limits: Limits) -> redis::RedisResult<Target> {
+    let (credentials, hosts, _) = split(rest);
+    let nodes = hosts.split(',').map(|host| format!("{plain}://{credentials}{host}"));
+    ClusterClient::builder(nodes)
+        .connection_timeout(limits.connect)
+        .response_timeout(limits.response)
+        .overall_response_timeout(Some(limits.total))
+        .retries(8)
+        .min_retry_wait(20)
+        .max_retry_wait(200)
+        .build()
+        .map(Target::Cluster)
+}
+
+fn split(rest: &str) -> (String, &str, &str) {
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    match authority.rsplit_once('@') {
+        Some((credentials, hosts)) => (format!("{credentials}@"), hosts, path),
+        None => (String::new(), authority, path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_forms_are_understood_and_others_are_not() {
+        let parse = |url| Target::parse(url, Limits::default());
+        for url in [
+            "redis://localhost",
+            "redis://:p%40ss@127.0.0.1:6380/3",
+            "rediss://user:secret@cache.example:6380",
+            "valkey://127.0.0.1",
+            "valkeys://127.0.0.1",
+            "redis+sentinel://a:26379,b:26379/tracera",
+            "redis+sentinel://user:secret@a:26379/tracera/2",
+            "redis+cluster://a:7000,b:7001",
+            "rediss+cluster://user:secret@a:7000",
+        ] {
+            assert!(parse(url).is_ok(), "{url}");
+        }
+        for url in ["localhost:6379", "http://localhost", "redis+other://x", "redis://h:port", "unix:///x"] {
+            assert!(parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_refused_url_is_not_repeated() {
+        let error = Target::parse("redis://user:canary@host:port", Limits::default()).err().unwrap();
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,296 @@
+//! The cookie's token and the id the store knows it by.
+//!
+//! The cookie value is base64url without padding over 84 bytes:
+//!
+//! | bytes | part |
+//! |---|---|
+//! | 4 | key id: which secret signed |
+//! | 16 | tag: which hash in the store; a hash of the user id, or random for a signed-out visitor |
+//! | 32 | secret: random from the operating system |
+//! | 32 | MAC: HMAC-SHA-256 over all of the above |
+//!
+//! The store only ever sees the tag and a keyed hash of tag and secret ([`SessionId`]).
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::keyring::{KeyId, KeyRing, Keys};
+
+const TOKEN_BYTES: usize = 84;
+/// Characters of a cookie value, always.
+pub(crate) const COOKIE_CHARS: usize = 112;
+const SIGNED: usize = 52;
+
+/// Names the hash all sessions of one user live in. Public, and says nothing about the user.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(pub(crate) [u8; 16]);
+
+impl Tag {
+    /// The tag of a user: the same under every secret, so a change of secrets splits nobody's sessions.
+    pub fn of_user(user: &UserId) -> Self {
+        let digest =
+            Sha256::new().chain_update(b"tracera-session/1 tag").chain_update(user.as_bytes()).finalize();
+        Self(first(&digest))
+    }
+
+    pub(crate) fn random() -> Self {
+        Self(random())
+    }
+
+    /// The tag's bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({self})")
+    }
+}
+
+/// Whose session it is, as the application numbers its users: 1 to 64 bytes, such as a UUID.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(Box<[u8]>);
+
+/// A user id was empty or longer than 64 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a user id has 1 to 64 bytes, this one has {0}")]
+pub struct InvalidUserId(usize);
+
+impl UserId {
+    /// Takes the id's bytes.
+    ///
+    /// # Errors
+    /// [`InvalidUserId`] when there are none or more than 64.
+    pub fn new(id: impl AsRef<[u8]>) -> Result<Self, InvalidUserId> {
+        let id = id.as_ref();
+        match id.len() {
+            1..=64 => Ok(Self(id.into())),
+            n => Err(InvalidUserId(n)),
+        }
+    }
+
+    /// The id's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The id as text, if it is.
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UserId({})", self.0.escape_ascii())
+    }
+}
+
+/// Where a session lives in the store. Not a secret: nobody can make a cookie from it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SessionId {
+    /// The hash it lives in.
+    pub tag: Tag,
+    /// The field it is, a keyed hash of the token.
+    pub field: [u8; 16],
+}
+
+impl SessionId {
+    /// The public name of the session, for listing and revoking. One way: the id cannot be found from it.
+    pub fn handle(&self) -> Handle {
+        Handle::of_field(&self.field)
+    }
+}
+
+/// The public name of one of a user's sessions: 12 characters of base64url.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handle([u8; 9]);
+
+impl Handle {
+    pub(crate) fn of_field(field: &[u8; 16]) -> Self {
+        let digest = Sha256::new().chain_update(b"tracera-session/1 handle").chain_update(field).finalize();
+        Self(first(&digest))
+    }
+
+    /// Reads a handle back from its text; `None` when it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 12)
+            .then(|| URL_SAFE_NO_PAD.decode(text).ok())
+            .flatten()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({self})")
+    }
+}
+
+/// A fresh token: what goes into the cookie, once, and is then forgotten.
+pub(crate) struct NewToken {
+    pub(crate) id: SessionId,
+    pub(crate) key: KeyId,
+    pub(crate) cookie: CookieValue,
+}
+
+/// A cookie value as the browser holds it. Prints nothing.
+#[derive(Clone)]
+pub(crate) struct CookieValue(pub(crate) Box<str>);
+
+impl fmt::Debug for CookieValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CookieValue(…)")
+    }
+}
+
+impl NewToken {
+    /// Draws a token for the hash `tag` and signs it with the current secret.
+    pub(crate) fn mint(keys: &KeyRing, tag: Tag) -> Self {
+        let keys = keys.current();
+        let mut token = [0; TOKEN_BYTES];
+        token[..4].copy_from_slice(&keys.id.0);
+        token[4..20].copy_from_slice(&tag.0);
+        token[20..SIGNED].copy_from_slice(&random::<32>());
+        let mac = keys.mac(&token[..SIGNED]);
+        token[SIGNED..].copy_from_slice(&mac);
+        Self {
+            id: session_id(keys, &token),
+            key: keys.id,
+            cookie: CookieValue(URL_SAFE_NO_PAD.encode(token).into()),
+        }
+    }
+}
+
+/// Reads a cookie value: the session id it stands for, or `None` when no secret of the ring signed it.
+pub(crate) fn open(keys: &KeyRing, cookie: &str) -> Option<SessionId> {
+    if cookie.len() != COOKIE_CHARS {
+        return None;
+    }
+    let mut token = [0; TOKEN_BYTES];
+    let decoded = URL_SAFE_NO_PAD.decode_slice(cookie, &mut token).ok()?;
+    if decoded != TOKEN_BYTES {
+        return None;
+    }
+    let keys = keys.find(KeyId(first(&token)))?;
+    let genuine: bool = keys.mac(&token[..SIGNED]).ct_eq(&token[SIGNED..]).into();
+    genuine.then(|| session_id(keys, &token))
+}
+
+fn session_id(keys: &Keys, token: &[u8; TOKEN_BYTES]) -> SessionId {
+    SessionId { tag: Tag(first(&token[4..])), field: first(&keys.id_hash(&token[4..SIGNED])) }
+}
+
+/// The first `N` of at least `N` bytes.
+fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    *bytes.first_chunk().expect("callers pass at least N bytes")
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ring() -> KeyRing {
+        KeyRing::new(&[7; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_minted_cookie_opens_to_its_id_and_to_nothing_else() {
+        let ring = ring();
+        let token = NewToken::mint(&ring, Tag::random());
+        assert_eq!(open(&ring, &token.cookie.0), Some(token.id));
+        assert_eq!(open(&KeyRing::new(&[8; 32]).unwrap(), &token.cookie.0), None);
+    }
+
+    #[test]
+    fn every_changed_character_is_refused() {
+        let ring = ring();
+        let cookie = NewToken::mint(&ring, Tag::random()).cookie.0;
+        for at in 0..cookie.len() {
+            for other in ["A", "B", "_", "=", "+", "%", " "] {
+                if &cookie[at..=at] == other {
+                    continue;
+                }
+                let forged = format!("{}{other}{}", &cookie[..at], &cookie[at + 1..]);
+                assert_eq!(open(&ring, &forged), None, "{at} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_older_secret_still_opens_until_it_leaves_the_ring() {
+        let old = ring();
+        let token = NewToken::mint(&old, Tag::random());
+        let rotated = KeyRing::with_previous(&[8; 32], [[7; 32]]).unwrap();
+        assert_eq!(open(&rotated, &token.cookie.0), Some(token.id));
+        assert_ne!(NewToken::mint(&rotated, Tag::random()).key, token.key);
+    }
+
+    #[test]
+    fn ten_thousand_tokens_never_repeat() {
+        let ring = ring();
+        let tag = Tag::random();
+        let all: HashSet<_> = (0..10_000).map(|_| NewToken::mint(&ring, tag).cookie.0).collect();
+        assert_eq!(all.len(), 10_000);
+        assert!(all.iter().all(|cookie| cookie.len() == COOKIE_CHARS));
+    }
+
+    #[test]
+    fn the_id_cannot_be_read_out_of_the_cookie() {
+        let token = NewToken::mint(&ring(), Tag::random());
+        let raw = URL_SAFE_NO_PAD.decode(&*token.cookie.0).unwrap();
+        assert!(!raw.windows(16).any(|window| window == token.id.field));
+    }
+
+    #[test]
+    fn a_handle_reads_back_and_is_not_the_id() {
+        let id = NewToken::mint(&ring(), Tag::random()).id;
+        let handle = id.handle();
+        assert_eq!(Handle::parse(&handle.to_string()), Some(handle));
+        assert_eq!(Handle::parse("short"), None);
+        assert!(!id.field.windows(9).any(|window| window == handle.0));
+    }
+
+    #[test]
+    fn user_ids_have_1_to_64_bytes() {
+        assert!(UserId::new("").is_err());
+        assert!(UserId::new([1; 64]).is_ok());
+        assert!(UserId::new([1; 65]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn opening_never_panics_and_never_accepts_noise(cookie in ".{0,130}") {
+            prop_assert_eq!(open(&ring(), &cookie), None);
+        }
+    }
+}
