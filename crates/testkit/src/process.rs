@@ -1,0 +1,164 @@
+//! One child process: started, watched until it says it is ready, signalled, killed.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{LazyLock, mpsc};
+use std::time::Duration;
+
+/// How often something a process does is looked for.
+const POLL: Duration = Duration::from_millis(5);
+
+/// How long a server may take to become ready, and a helper command to finish.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// A running child whose output goes to a file; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program`, found on the PATH, with its output in `log`.
+    pub(crate) fn spawn(program: &str, args: &[String], log: &Path) -> Self {
+        let mut command = dies_with_us("KILL");
+        command.arg(find(program)).args(args);
+        Self::spawn_command(command, log)
+    }
+
+    /// Starts a command made by [`dies_with_us`].
+    pub(crate) fn spawn_command(mut command: Command, log: &Path) -> Self {
+        let out = File::create(log).expect("the log's directory exists");
+        let err = out.try_clone().expect("a file handle can be duplicated");
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        Self { child: spawn(command), log: log.to_owned() }
+    }
+
+    /// Waits until the process has printed `sign`.
+    ///
+    /// # Errors
+    /// What it printed, when it ended instead or took longer than [`START_LIMIT`].
+    pub(crate) async fn ready(&mut self, sign: &str) -> Result<(), String> {
+        let ended = poll(START_LIMIT, || {
+            if self.log().contains(sign) {
+                return Some(false);
+            }
+            self.child.try_wait().expect("our own child can be waited for").map(|_| true)
+        })
+        .await;
+        match ended {
+            Some(false) => Ok(()),
+            Some(true) => Err(format!("ended at its start:\n{}", self.log())),
+            None => Err(format!("never said {sign:?}:\n{}", self.log())),
+        }
+    }
+
+    /// What the process has printed so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops the process from running; its sockets stay open and silent.
+    pub(crate) async fn freeze(&self) {
+        signal("STOP", self.id());
+        let stat = format!("/proc/{}/stat", self.id());
+        let stopped = poll(START_LIMIT, || {
+            let stat = std::fs::read_to_string(&stat).expect("a stopped process keeps its /proc entry");
+            stat.contains(") T ").then_some(())
+        });
+        stopped.await.expect("SIGSTOP cannot be ignored");
+    }
+
+    /// Lets a frozen process go on.
+    pub(crate) fn thaw(&self) {
+        signal("CONT", self.id());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only for a child that is gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command that will run `program …` so that the kernel sends it `signal` when this process dies.
+pub(crate) fn dies_with_us(signal: &str) -> Command {
+    let mut command = Command::new(find("setpriv"));
+    command.args(["--pdeathsig", signal, "--"]);
+    command
+}
+
+/// Runs a helper to its end and gives back what it printed; panics when it fails.
+pub(crate) async fn run(program: &str, args: &[&str]) -> Vec<u8> {
+    let mut command = tokio::process::Command::new(find(program));
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(START_LIMIT, command.output())
+        .await
+        .unwrap_or_else(|_| panic!("{program} {args:?} did not finish within {START_LIMIT:?}"))
+        .unwrap_or_else(|error| panic!("{program} could not be run: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {args:?} failed:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// Asks `check` again and again until it answers; `None` when it never did within `limit`.
+pub(crate) async fn poll<T>(limit: Duration, mut check: impl FnMut() -> Option<T>) -> Option<T> {
+    tokio::time::timeout(limit, async {
+        loop {
+            if let Some(answer) = check() {
+                return answer;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    })
+    .await
+    .ok()
+}
+
+/// The file of a program on the PATH, or at an absolute path.
+pub(crate) fn find(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("{program} is not installed; ./script/test installs what the tests need"))
+}
+
+fn signal(name: &str, process: u32) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status();
+    assert!(status.is_ok_and(|status| status.success()), "SIG{name} could not be sent to {process}");
+}
+
+/// Starts a child from a thread that never ends: the kernel counts the end of the *thread* that started a child as
+/// its parent's death, and a test's thread may end before those that share the child.
+fn spawn(command: Command) -> Child {
+    type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
+    static SPAWNER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
+        let (orders, receiver) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in receiver {
+                // The one who ordered waits for the reply below.
+                let _ = reply.send(command.spawn());
+            }
+        });
+        orders
+    });
+    let program = command.get_program().to_owned();
+    let (reply, child) = mpsc::channel();
+    SPAWNER.send((command, reply)).expect("the spawner runs as long as the process");
+    child
+        .recv()
+        .expect("the spawner answers every order")
+        .unwrap_or_else(|error| panic!("{} could not be started: {error}", program.display()))
+}

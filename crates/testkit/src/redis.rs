@@ -1,0 +1,137 @@
+//! A single Redis server.
+
+use std::sync::{Mutex, MutexGuard};
+
+use tempfile::TempDir;
+
+use crate::free_port;
+use crate::process::{Process, run};
+
+/// How often a start is tried, each time on another port.
+pub(crate) const ATTEMPTS: usize = 5;
+
+/// Prints every key with its type, its value in readable form and its serialised form.
+const DUMP_ALL: &str = r"
+local read = {
+  string = function(key) return redis.call('GET', key) end,
+  hash = function(key) return redis.call('HGETALL', key) end,
+  list = function(key) return redis.call('LRANGE', key, 0, -1) end,
+  set = function(key) return redis.call('SMEMBERS', key) end,
+  zset = function(key) return redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end,
+  stream = function(key) return redis.call('XRANGE', key, '-', '+') end,
+}
+local dump, cursor = {}, '0'
+repeat
+  local page = redis.call('SCAN', cursor, 'COUNT', 1000)
+  cursor = page[1]
+  for _, key in ipairs(page[2]) do
+    local kind = redis.call('TYPE', key).ok
+    table.insert(dump, {key, kind, read[kind](key), redis.call('DUMP', key)})
+  end
+until cursor == '0'
+return dump";
+
+/// An empty Redis server without persistence, killed when dropped.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    options: Vec<String>,
+    directory: TempDir,
+    /// `None` after [`RedisServer::kill`].
+    process: Mutex<Option<Process>>,
+}
+
+impl RedisServer {
+    /// Starts a server with Redis' own defaults, apart from persistence, which is off.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a server with further options, e.g. `&["--maxmemory", "2mb"]`.
+    pub async fn start_with(options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let mut failure = String::new();
+        for _ in 0..ATTEMPTS {
+            let port = free_port();
+            match launch(port, &options, &directory).await {
+                Ok(process) => return Self { port, options, directory, process: Mutex::new(Some(process)) },
+                Err(error) => failure = error,
+            }
+        }
+        panic!("redis-server {options:?} {failure}");
+    }
+
+    /// `redis://127.0.0.1:{port}`
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The port, the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills the server and starts it again on the same port, without its data.
+    pub async fn restart(&self) {
+        self.kill();
+        let process = launch(self.port, &self.options, &self.directory).await;
+        *self.process() = Some(process.unwrap_or_else(|error| panic!("redis-server {error}")));
+    }
+
+    /// Kills the server at once; connections are reset and new ones refused.
+    pub fn kill(&self) {
+        self.process().take();
+    }
+
+    /// Suspends the server: connections stay open, new ones are accepted by the kernel, nothing is answered.
+    pub async fn freeze(&self) {
+        let process = self.process().take().expect("the server runs");
+        process.freeze().await;
+        *self.process() = Some(process);
+    }
+
+    /// Ends [`RedisServer::freeze`].
+    pub fn thaw(&self) {
+        self.process().as_ref().expect("the server runs").thaw();
+    }
+
+    /// Runs one command through `redis-cli` and gives back what it prints, without the last line break. Panics when
+    /// the server answers with an error.
+    pub async fn cli(&self, command: &[&str]) -> String {
+        let printed = String::from_utf8_lossy(&self.cli_bytes(command).await).into_owned();
+        printed.strip_suffix('\n').unwrap_or(&printed).to_owned()
+    }
+
+    /// Everything the server stores: each key with its readable and its serialised value.
+    pub async fn dump_all(&self) -> Vec<u8> {
+        self.cli_bytes(&["EVAL", DUMP_ALL, "0"]).await
+    }
+
+    /// How often the server has run a command (lower-case name), inside scripts too.
+    pub async fn command_calls(&self, command: &str) -> u64 {
+        let prefix = format!("cmdstat_{command}:calls=");
+        let statistics = self.cli(&["INFO", "commandstats"]).await;
+        let calls = statistics.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
+        calls.map_or(0, |calls| calls.parse().expect("INFO counts in whole numbers"))
+    }
+
+    async fn cli_bytes(&self, command: &[&str]) -> Vec<u8> {
+        let port = self.port.to_string();
+        run("redis-cli", &[&["-e", "-h", "127.0.0.1", "-p", &port], command].concat()).await
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+async fn launch(port: u16, options: &[String], directory: &TempDir) -> Result<Process, String> {
+    let path = directory.path().to_str().expect("temporary paths are UTF-8");
+    let port = port.to_string();
+    let own = ["--bind", "127.0.0.1", "--port", &port, "--dir", path, "--save", "", "--appendonly", "no"];
+    let args: Vec<String> = own.iter().map(ToString::to_string).chain(options.iter().cloned()).collect();
+    let mut process = Process::spawn("redis-server", &args, &directory.path().join("log"));
+    process.ready("Ready to accept connections").await?;
+    Ok(process)
+}

@@ -1,0 +1,62 @@
+//! The Redis parts against real servers.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tracera_testkit::RedisServer;
+
+#[tokio::test]
+async fn a_restarted_server_keeps_its_port_and_loses_its_data() {
+    let redis = RedisServer::start().await;
+    redis.cli(&["SET", "key", "value"]).await;
+    assert_eq!(redis.cli(&["GET", "key"]).await, "value");
+    redis.restart().await;
+    assert_eq!(redis.cli(&["DBSIZE"]).await, "0");
+    redis.kill();
+    assert!(TcpStream::connect(("127.0.0.1", redis.port())).await.is_err());
+    redis.restart().await;
+    assert_eq!(redis.cli(&["PING"]).await, "PONG");
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_silent_until_thawed() {
+    let redis = RedisServer::start().await;
+    redis.freeze().await;
+    let mut connection = TcpStream::connect(("127.0.0.1", redis.port())).await.unwrap();
+    connection.write_all(b"PING\r\n").await.unwrap();
+    let mut reply = [0; 7];
+    let early = tokio::time::timeout(Duration::from_millis(50), connection.read_exact(&mut reply)).await;
+    assert!(early.is_err(), "{reply:?}");
+    redis.thaw();
+    connection.read_exact(&mut reply).await.unwrap();
+    assert_eq!(&reply, b"+PONG\r\n");
+}
+
+#[tokio::test]
+async fn a_dump_shows_values_of_every_type_and_calls_are_counted() {
+    let redis = RedisServer::start_with(&["--maxmemory", "20mb"]).await;
+    assert_eq!(redis.cli(&["CONFIG", "GET", "maxmemory"]).await, "maxmemory\n20971520");
+    assert_eq!(redis.command_calls("hset").await, 0);
+    for command in [
+        ["SET", "string", "in-string", "EX", "100"].as_slice(),
+        &["HSET", "hash", "field", "in-hash"],
+        &["RPUSH", "list", "in-list"],
+        &["SADD", "set", "in-set"],
+        &["ZADD", "zset", "1", "in-zset"],
+        &["XADD", "stream", "*", "field", "in-stream"],
+    ] {
+        redis.cli(command).await;
+    }
+    assert_eq!(redis.command_calls("hset").await, 1);
+    let dump = String::from_utf8_lossy(&redis.dump_all().await).into_owned();
+    for kind in ["string", "hash", "list", "set", "zset", "stream"] {
+        assert!(dump.contains(&format!("in-{kind}")), "{kind} is missing in {dump}");
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "ERR unknown command")]
+async fn an_error_reply_fails_the_test() {
+    RedisServer::start().await.cli(&["NONSENSE"]).await;
+}
