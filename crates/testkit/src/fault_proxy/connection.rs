@@ -1,0 +1,137 @@
+//! One client's connection through the proxy.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::resp::{bulk, next_request};
+use super::{Action, Fault, Shared};
+
+/// Injected replies that wait for their turn, each with the echo the server will send in its place.
+type Injected = Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>;
+
+pub(super) async fn serve(mut client: TcpStream, upstream: u16, shared: Arc<Shared>) {
+    let mut fault = shared.fault.subscribe();
+    let ended = tokio::select! {
+        biased;
+        _ = fault.wait_for(|fault| matches!(fault, Fault::Refuse | Fault::BlackHole)) => None,
+        result = exchange(&mut client, upstream, &shared) => Some(result),
+    };
+    if let Some(Ok(())) = ended {
+        return;
+    }
+    if ended.is_none() {
+        let mut nowhere = tokio::io::sink();
+        tokio::select! {
+            _ = fault.wait_for(|fault| *fault != Fault::BlackHole) => {}
+            // The client gave up first.
+            _ = tokio::io::copy(&mut client, &mut nowhere) => {}
+        }
+    }
+    // Makes the close that follows a reset.
+    let _ = client.set_zero_linger();
+}
+
+/// Carries bytes both ways until both sides have closed, one has failed, or a reply was cut.
+async fn exchange(client: &mut TcpStream, upstream: u16, shared: &Shared) -> io::Result<()> {
+    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let injected = Injected::default();
+    tokio::try_join!(
+        requests(from_client, to_server, shared, &injected),
+        replies(from_server, to_client, shared, &injected)
+    )?;
+    Ok(())
+}
+
+async fn requests(
+    mut client: ReadHalf<'_>,
+    mut server: WriteHalf<'_>,
+    shared: &Shared,
+    injected: &Injected,
+) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut injections = 0;
+    while client.read_buf(&mut buffer).await? > 0 {
+        // Only Redis requests begin like this; anything else passes as it is.
+        if buffer[0] != b'*' {
+            server.write_all(&buffer).await?;
+            buffer.clear();
+        }
+        while let Some(request) = next_request(&buffer) {
+            let bytes: Vec<u8> = buffer.drain(..request.length).collect();
+            match shared.action_for(&request.command) {
+                None => server.write_all(&bytes).await?,
+                Some(Action::Hold { reached, release }) => {
+                    // A hold whose handle was dropped no longer holds.
+                    let _ = reached.send(());
+                    let _ = release.await;
+                    server.write_all(&bytes).await?;
+                }
+                Some(Action::Answer { reply, .. }) => {
+                    // The server echoes a mark, which comes back exactly where the reply belongs.
+                    injections += 1;
+                    let mark = bulk(&format!("tracera-fault-proxy-{injections}"));
+                    queue(injected).push_back((mark.clone().into(), reply));
+                    server.write_all(format!("*2\r\n{}{mark}", bulk("ECHO")).as_bytes()).await?;
+                }
+            }
+        }
+    }
+    server.shutdown().await
+}
+
+async fn replies(
+    mut server: ReadHalf<'_>,
+    mut client: WriteHalf<'_>,
+    shared: &Shared,
+    injected: &Injected,
+) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    while server.read_buf(&mut buffer).await? > 0 {
+        let ready = substitute(&mut buffer, &mut queue(injected));
+        if ready.is_empty() {
+            continue;
+        }
+        let fault = *shared.fault.borrow();
+        if let Fault::Delay(delay) = fault {
+            tokio::time::sleep(delay).await;
+        }
+        if let Fault::CutReply(bytes) = fault {
+            client.write_all(&ready[..bytes.min(ready.len())]).await?;
+            shared.fault.send_replace(Fault::None);
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        client.write_all(&ready).await?;
+    }
+    client.shutdown().await
+}
+
+/// Takes from the buffer what may go to the client, with injected replies in place of their echoes. While an echo is
+/// awaited everything is kept back, since it may arrive in pieces.
+fn substitute(buffer: &mut Vec<u8>, injected: &mut VecDeque<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
+    let mut ready = Vec::new();
+    while let Some((mark, reply)) = injected.front() {
+        let Some(at) = buffer.windows(mark.len()).position(|window| window == mark) else {
+            return ready;
+        };
+        ready.extend(buffer.drain(..at));
+        buffer.drain(..mark.len());
+        ready.extend(reply);
+        injected.pop_front();
+    }
+    ready.append(buffer);
+    ready
+}
+
+fn queue(injected: &Injected) -> std::sync::MutexGuard<'_, VecDeque<(Vec<u8>, Vec<u8>)>> {
+    injected.lock().expect("nothing panics while it holds the lock")
+}
