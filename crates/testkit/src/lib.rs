@@ -15,9 +15,15 @@
 //! # }
 //! ```
 
+mod fault_proxy;
 mod port;
 mod process;
 mod redis;
+mod redis_cluster;
+mod redis_sentinel;
 
+pub use fault_proxy::{Fault, FaultProxy, Hold};
 pub use port::free_port;
 pub use redis::RedisServer;
+pub use redis_cluster::RedisCluster;
+pub use redis_sentinel::RedisSentinel;

@@ -112,6 +112,17 @@ pub(crate) async fn run(program: &str, args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
+/// Asks `check` again and again until it says yes; panics when it never did within [`START_LIMIT`].
+pub(crate) async fn wait_until<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    let waiting = async {
+        while !check().await {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let waited = tokio::time::timeout(START_LIMIT, waiting).await;
+    assert!(waited.is_ok(), "waited {START_LIMIT:?} in vain: {what}");
+}
+
 /// Asks `check` again and again until it answers; `None` when it never did within `limit`.
 pub(crate) async fn poll<T>(limit: Duration, mut check: impl FnMut() -> Option<T>) -> Option<T> {
     tokio::time::timeout(limit, async {

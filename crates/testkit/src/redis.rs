@@ -10,6 +10,9 @@ use crate::process::{Process, run};
 /// How often a start is tried, each time on another port.
 pub(crate) const ATTEMPTS: usize = 5;
 
+/// What a server prints when it is ready.
+const READY: &str = "Ready to accept connections";
+
 /// Prints every key with its type, its value in readable form and its serialised form.
 const DUMP_ALL: &str = r"
 local read = {
@@ -37,6 +40,7 @@ pub struct RedisServer {
     port: u16,
     options: Vec<String>,
     directory: TempDir,
+    sign: &'static str,
     /// `None` after [`RedisServer::kill`].
     process: Mutex<Option<Process>>,
 }
@@ -49,13 +53,20 @@ impl RedisServer {
 
     /// Starts a server with further options, e.g. `&["--maxmemory", "2mb"]`.
     pub async fn start_with(options: &[&str]) -> Self {
+        Self::start_until(options, READY).await
+    }
+
+    /// Starts a server that is ready once it has printed `sign`.
+    pub(crate) async fn start_until(options: &[&str], sign: &'static str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let mut failure = String::new();
         for _ in 0..ATTEMPTS {
             let port = free_port();
-            match launch(port, &options, &directory).await {
-                Ok(process) => return Self { port, options, directory, process: Mutex::new(Some(process)) },
+            match launch(port, &options, &directory, sign).await {
+                Ok(process) => {
+                    return Self { port, options, directory, sign, process: Mutex::new(Some(process)) };
+                }
                 Err(error) => failure = error,
             }
         }
@@ -75,7 +86,7 @@ impl RedisServer {
     /// Kills the server and starts it again on the same port, without its data.
     pub async fn restart(&self) {
         self.kill();
-        let process = launch(self.port, &self.options, &self.directory).await;
+        let process = launch(self.port, &self.options, &self.directory, self.sign).await;
         *self.process() = Some(process.unwrap_or_else(|error| panic!("redis-server {error}")));
     }
 
@@ -121,17 +132,22 @@ impl RedisServer {
         run("redis-cli", &[&["-e", "-h", "127.0.0.1", "-p", &port], command].concat()).await
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.process().is_some()
+    }
+
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().expect("nothing panics while it holds the lock")
     }
 }
 
-async fn launch(port: u16, options: &[String], directory: &TempDir) -> Result<Process, String> {
+async fn launch(port: u16, options: &[String], directory: &TempDir, sign: &str) -> Result<Process, String> {
     let path = directory.path().to_str().expect("temporary paths are UTF-8");
     let port = port.to_string();
     let own = ["--bind", "127.0.0.1", "--port", &port, "--dir", path, "--save", "", "--appendonly", "no"];
-    let args: Vec<String> = own.iter().map(ToString::to_string).chain(options.iter().cloned()).collect();
+    // First the caller's, since a configuration file has to be the first argument.
+    let args: Vec<String> = options.iter().cloned().chain(own.iter().map(ToString::to_string)).collect();
     let mut process = Process::spawn("redis-server", &args, &directory.path().join("log"));
-    process.ready("Ready to accept connections").await?;
+    process.ready(sign).await?;
     Ok(process)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tracera_testkit::RedisServer;
+use tracera_testkit::{RedisCluster, RedisSentinel, RedisServer};
 
 #[tokio::test]
 async fn a_restarted_server_keeps_its_port_and_loses_its_data() {
@@ -59,4 +59,32 @@ async fn a_dump_shows_values_of_every_type_and_calls_are_counted() {
 #[should_panic(expected = "ERR unknown command")]
 async fn an_error_reply_fails_the_test() {
     RedisServer::start().await.cli(&["NONSENSE"]).await;
+}
+
+#[tokio::test]
+async fn a_cluster_survives_the_death_of_a_primary() {
+    let cluster = RedisCluster::start().await;
+    assert_eq!(cluster.urls().len(), 6);
+    let old = cluster.primary_of("key").await;
+    assert_eq!(old.cli(&["SET", "key", "value"]).await, "OK");
+    assert_eq!(old.cli(&["WAIT", "1", "5000"]).await, "1");
+    cluster.kill_primary_of("key").await;
+    cluster.wait_for_failover_of("key").await;
+    let new = cluster.primary_of("key").await;
+    assert_ne!(new.port(), old.port());
+    assert_eq!(new.cli(&["GET", "key"]).await, "value");
+}
+
+#[tokio::test]
+async fn sentinels_replace_a_dead_primary() {
+    let group = RedisSentinel::start().await;
+    assert!(group.url().starts_with("redis+sentinel://127.0.0.1:") && group.url().ends_with("/tracera"));
+    let old = group.primary().await;
+    assert_eq!(old.cli(&["SET", "key", "value"]).await, "OK");
+    assert_eq!(old.cli(&["WAIT", "2", "5000"]).await, "2");
+    group.kill_primary().await;
+    group.wait_for_failover().await;
+    let new = group.primary().await;
+    assert_ne!(new.port(), old.port());
+    assert_eq!(new.cli(&["GET", "key"]).await, "value");
 }

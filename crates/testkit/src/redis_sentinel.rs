@@ -1,0 +1,89 @@
+//! Redis with automatic failover by Sentinel.
+
+use tempfile::TempDir;
+
+use crate::RedisServer;
+use crate::process::wait_until;
+
+/// One primary and two replicas, watched by three sentinels of which two have to agree.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    servers: Vec<RedisServer>,
+    sentinels: Vec<RedisServer>,
+    /// The files in which the sentinels keep what they know.
+    _directory: TempDir,
+}
+
+impl RedisSentinel {
+    /// Starts everything and waits until each sentinel knows the replicas and the other sentinels.
+    pub async fn start() -> Self {
+        let primary = RedisServer::start().await;
+        let port = primary.port().to_string();
+        let mut servers = vec![primary];
+        for _ in 0..2 {
+            let options = ["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"];
+            servers.push(RedisServer::start_with(&options).await);
+        }
+        let copied =
+            async || servers[0].cli(&["INFO", "replication"]).await.matches("state=online").count() == 2;
+        wait_until("the replicas have copied their primary", copied).await;
+
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut sentinels = Vec::new();
+        for index in 0..3 {
+            let file = directory.path().join(format!("sentinel-{index}.conf"));
+            let configuration = format!(
+                "sentinel monitor tracera 127.0.0.1 {port} 2\n\
+                 sentinel down-after-milliseconds tracera 500\n\
+                 sentinel failover-timeout tracera 5000\n"
+            );
+            std::fs::write(&file, configuration).expect("a temporary file can be written");
+            let file = file.to_str().expect("temporary paths are UTF-8");
+            sentinels.push(RedisServer::start_until(&[file, "--sentinel"], "+monitor master tracera").await);
+        }
+        for sentinel in &sentinels {
+            let knows_all = async || {
+                let known = sentinel.cli(&["SENTINEL", "MASTER", "tracera"]).await;
+                known.contains("num-slaves\n2\n") && known.contains("num-other-sentinels\n2\n")
+            };
+            wait_until("the sentinels know each other", knows_all).await;
+        }
+        Self { servers, sentinels, _directory: directory }
+    }
+
+    /// `redis+sentinel://127.0.0.1:{port},127.0.0.1:{port},127.0.0.1:{port}/tracera`
+    pub fn url(&self) -> String {
+        let addresses: Vec<String> =
+            self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.port())).collect();
+        format!("redis+sentinel://{}/tracera", addresses.join(","))
+    }
+
+    /// The sentinels themselves.
+    pub fn sentinels(&self) -> &[RedisServer] {
+        &self.sentinels
+    }
+
+    /// The server the sentinels hold to be the primary.
+    pub async fn primary(&self) -> &RedisServer {
+        let sentinel =
+            self.sentinels.iter().find(|sentinel| sentinel.is_running()).expect("a sentinel is left");
+        let address = sentinel.cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "tracera"]).await;
+        let port = address.lines().last().and_then(|port| port.parse().ok());
+        let port: u16 = port.unwrap_or_else(|| panic!("not an address: {address:?}"));
+        self.servers.iter().find(|server| server.port() == port).expect("all servers are ours")
+    }
+
+    /// Kills the primary; the sentinels need about a second to notice.
+    pub async fn kill_primary(&self) {
+        self.primary().await.kill();
+    }
+
+    /// Waits until the sentinels have made another server the primary.
+    pub async fn wait_for_failover(&self) {
+        wait_until("the sentinels name a living primary", async || {
+            let primary = self.primary().await;
+            primary.is_running() && primary.cli(&["INFO", "replication"]).await.contains("role:master")
+        })
+        .await;
+    }
+}
