@@ -24,7 +24,7 @@ impl Default for SessionConfig {
         Self {
             lifetime: Duration::from_hours(72),
             idle: None,
-            touch_interval: Duration::from_secs(60),
+            touch_interval: Duration::from_mins(1),
             secure: true,
             cookie_name: None,
             max_sessions: 100,

@@ -275,11 +275,13 @@ fn encode_address(address: Option<IpAddr>) -> Vec<u8> {
 }
 
 fn decode_address(bytes: &[u8]) -> Result<Option<IpAddr>, Undecodable> {
-    match *bytes {
-        [] => Ok(None),
-        [a, b, c, d] => Ok(Some(Ipv4Addr::new(a, b, c, d).into())),
-        [a, b, c, d, e, f, g, h] => {
-            Ok(Some(Ipv6Addr::from([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]).into()))
+    match bytes.len() {
+        0 => Ok(None),
+        4 => Ok(bytes.first_chunk::<4>().map(|v4| Ipv4Addr::from(*v4).into())),
+        8 => {
+            let mut octets = [0; 16];
+            octets[..8].copy_from_slice(bytes);
+            Ok(Some(Ipv6Addr::from(octets).into()))
         }
         _ => Err(Undecodable),
     }

@@ -66,6 +66,13 @@ enum CookieChange {
     Clear,
 }
 
+/// What a request knows of a data field.
+enum Known {
+    /// Its value, or that it is absent.
+    As(Option<Vec<u8>>),
+    Not,
+}
+
 pub(crate) struct Live {
     pub(crate) id: SessionId,
     pub(crate) user: Option<UserId>,
@@ -219,18 +226,18 @@ impl Session {
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         let name = FieldName::new(name)?;
         let bytes = match self.known(&name)? {
-            Some(known) => known,
-            None => self.fetch(&name).await?,
+            Known::As(value) => value,
+            Known::Not => self.fetch(&name).await?,
         };
         bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(value_error)
     }
 
-    /// What is known of a field without asking the store; `None` when nothing.
-    fn known(&self, name: &FieldName) -> Result<Option<Option<Vec<u8>>>, SessionError> {
+    /// What is known of a field without asking the store.
+    fn known(&self, name: &FieldName) -> Result<Known, SessionError> {
         let state = self.state();
         for (changed, change) in state.changes.iter().rev() {
             if changed == name {
-                return Ok(Some(match change {
+                return Ok(Known::As(match change {
                     Change::Set(value) => Some(value.clone()),
                     _ => None,
                 }));
@@ -238,9 +245,10 @@ impl Session {
         }
         match &state.current {
             Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
-            Current::Nothing | Current::Ended(_) | Current::Lost => Ok(Some(None)),
+            Current::Nothing | Current::Ended(_) | Current::Lost => Ok(Known::As(None)),
             Current::Live(live) => {
-                Ok(live.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()))
+                let found = live.values.iter().find(|(known, _)| known == name);
+                Ok(found.map_or(Known::Not, |(_, value)| Known::As(value.clone())))
             }
         }
     }

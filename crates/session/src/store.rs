@@ -24,7 +24,7 @@ pub(crate) mod embedded;
 pub(crate) mod redis;
 
 /// How long writes under a rotated id still reach its successor: longer than any request runs.
-pub const FORWARD: Duration = Duration::from_secs(60);
+pub const FORWARD: Duration = Duration::from_mins(1);
 
 /// What a store's methods return.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -20,9 +20,9 @@ pub enum RedisUrlError {
 
 /// Something to connect to.
 pub(super) enum Target {
-    Single(Client),
+    Single(Box<Client>),
     Sentinel(Box<SentinelClient>),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 impl Target {
@@ -42,7 +42,7 @@ impl Target {
         let built = match kind {
             "sentinel" => sentinel(plain, tls, rest),
             "cluster" => cluster(plain, rest, limits),
-            _ => Client::open(format!("{plain}://{rest}")).map(Target::Single),
+            _ => Client::open(format!("{plain}://{rest}")).map(|client| Target::Single(Box::new(client))),
         };
         built.map_err(RedisUrlError::Malformed)
     }
@@ -79,7 +79,7 @@ fn cluster(plain: &str, rest: &str, limits: Limits) -> redis::RedisResult<Target
         .min_retry_wait(20)
         .max_retry_wait(200)
         .build()
-        .map(Target::Cluster)
+        .map(|client| Target::Cluster(Box::new(client)))
 }
 
 fn split(rest: &str) -> (String, &str, &str) {
