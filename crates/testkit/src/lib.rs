@@ -15,15 +15,20 @@
 //! # }
 //! ```
 
+mod certificate;
 mod fault_proxy;
 mod port;
+mod postgres;
 mod process;
 mod redis;
 mod redis_cluster;
 mod redis_sentinel;
+mod smtp;
 
 pub use fault_proxy::{Fault, FaultProxy, Hold};
 pub use port::free_port;
+pub use postgres::Postgres;
 pub use redis::RedisServer;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
+pub use smtp::{ReceivedMail, SmtpMode, SmtpServer};

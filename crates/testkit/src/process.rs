@@ -9,30 +9,49 @@ use std::time::Duration;
 /// How often something a process does is looked for.
 const POLL: Duration = Duration::from_millis(5);
 
+/// How often a child that was told to quit is looked at before it is killed: about five seconds.
+const QUIT_POLLS: u32 = 1_000;
+
 /// How long a server may take to become ready, and a helper command to finish.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// A running child whose output goes to a file; killed when dropped.
+/// How a child is ended, by its drop or by the kernel when this process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// SIGKILL.
+    Kill,
+    /// SIGQUIT, for `PostgreSQL`, which then ends at once but gives its shared memory back.
+    Quit,
+}
+
+/// A running child whose output goes to a file; ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
+    ending: Ending,
 }
 
 impl Process {
-    /// Starts `program`, found on the PATH, with its output in `log`.
+    /// Starts `program`, a name on the PATH or an absolute path, with its output in `log`.
     pub(crate) fn spawn(program: &str, args: &[String], log: &Path) -> Self {
-        let mut command = dies_with_us("KILL");
-        command.arg(find(program)).args(args);
-        Self::spawn_command(command, log)
+        Self::spawn_as(&[], Ending::Kill, program, args, log)
     }
 
-    /// Starts a command made by [`dies_with_us`].
-    pub(crate) fn spawn_command(mut command: Command, log: &Path) -> Self {
+    /// Starts `program` with other rights, in the options of `setpriv`.
+    pub(crate) fn spawn_as(
+        rights: &[&str],
+        ending: Ending,
+        program: &str,
+        args: &[String],
+        log: &Path,
+    ) -> Self {
         let out = File::create(log).expect("the log's directory exists");
         let err = out.try_clone().expect("a file handle can be duplicated");
+        let mut command = Command::new(find("setpriv"));
+        command.args(["--pdeathsig", ending.signal()]).args(rights).arg("--").arg(find(program)).args(args);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
-        Self { child: spawn(command), log: log.to_owned() }
+        Self { child: spawn(command), log: log.to_owned(), ending }
     }
 
     /// Waits until the process has printed `sign`.
@@ -82,17 +101,28 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if self.ending == Ending::Quit {
+            signal("QUIT", self.id());
+            for _ in 0..QUIT_POLLS {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    break;
+                }
+                std::thread::sleep(POLL);
+            }
+        }
         // Both fail only for a child that is gone already, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A command that will run `program …` so that the kernel sends it `signal` when this process dies.
-pub(crate) fn dies_with_us(signal: &str) -> Command {
-    let mut command = Command::new(find("setpriv"));
-    command.args(["--pdeathsig", signal, "--"]);
-    command
+impl Ending {
+    fn signal(self) -> &'static str {
+        match self {
+            Self::Kill => "KILL",
+            Self::Quit => "QUIT",
+        }
+    }
 }
 
 /// Runs a helper to its end and gives back what it printed; panics when it fails.
@@ -144,6 +174,16 @@ pub(crate) fn find(program: &str) -> PathBuf {
         .map(|directory| directory.join(program))
         .find(|file| file.is_file())
         .unwrap_or_else(|| panic!("{program} is not installed; ./script/test installs what the tests need"))
+}
+
+/// A program that `./script/test` has put into the workspace's `.tools`; `TRACERA_TOOLS` names another directory.
+pub(crate) fn tool(path: &str) -> String {
+    let workspace_tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools");
+    let tools = std::env::var_os("TRACERA_TOOLS").map_or(workspace_tools, PathBuf::from);
+    find(tools.join(path).to_str().expect("the workspace's path is UTF-8"))
+        .to_str()
+        .expect("seen above")
+        .to_owned()
 }
 
 fn signal(name: &str, process: u32) {
