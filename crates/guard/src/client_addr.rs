@@ -1,0 +1,210 @@
+//! Who is asking: the client's address, behind proxies or not. [`TrustedProxies`] has the rules.
+
+mod hops;
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use ipnet::{IpNet, Ipv4Net};
+
+use hops::Walk;
+
+/// The proxies whose forwarding headers are believed. Parsed from addresses and CIDR ranges separated by commas.
+/// Default: nobody.
+///
+/// 1. The client is the TCP peer, whatever the headers say, unless the peer is in [`TrustedProxies`]. By default nobody
+///    is trusted.
+/// 2. Behind a trusted peer, the hops of all `X-Forwarded-For` lines (or of all RFC 7239 `Forwarded` lines), joined in
+///    order, are walked from right to left past trusted proxies. The first untrusted hop is the client.
+/// 3. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk: the client is the
+///    closest address known so far. So does the 33rd hop.
+/// 4. When both kinds of header are present and do not name the same client, neither is believed: the client is the
+///    peer. (A proxy that maintains one of them usually passes the other one through as the sender wrote it.)
+/// 5. An IPv4-mapped IPv6 address is the IPv4 address, everywhere. Ports are ignored.
+///
+/// ```
+/// use axum::{Router, middleware, routing::get};
+/// use tracera_guard::{ClientAddr, TrustedProxies, resolve_client_addr};
+///
+/// # fn main() -> Result<(), tracera_guard::TrustedProxiesError> {
+/// let proxies: TrustedProxies = "127.0.0.1, 10.0.0.0/8, fd00::/8".parse()?;
+/// let app: Router = Router::new()
+///     .route("/", get(async |client: ClientAddr| client.ip().to_string()))
+///     .layer(middleware::from_fn_with_state(proxies, resolve_client_addr));
+/// // Serve it with `app.into_make_service_with_connect_info::<SocketAddr>()`.
+/// # let _ = app;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies(Arc<[IpNet]>);
+
+/// A list of trusted proxies was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrustedProxiesError {
+    /// An item is neither an address nor a CIDR range.
+    #[error("`{0}` is neither an IP address nor a CIDR range like 10.0.0.0/8")]
+    Malformed(String),
+    /// An item covers all addresses, which would let every client choose its own.
+    #[error("`{0}` trusts every address, so any client could claim to be any other")]
+    Everybody(String),
+}
+
+impl TrustedProxies {
+    /// True if a connection from, or a hop at, `addr` belongs to a trusted proxy.
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
+        self.0.iter().any(|range| range.contains(&addr))
+    }
+
+    /// The client behind a connection from `peer` that sent `headers`; by the rules above.
+    pub fn client_addr(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddr {
+        let peer = peer.to_canonical();
+        if !self.contains(peer) {
+            return ClientAddr(peer);
+        }
+        let claims = [
+            Walk::x_forwarded_for(headers).map(|walk| self.first_untrusted(peer, walk)),
+            Walk::forwarded(headers).map(|walk| self.first_untrusted(peer, walk)),
+        ];
+        ClientAddr(match claims {
+            [Some(one), None] | [None, Some(one)] => one,
+            [Some(one), Some(other)] if one == other => one,
+            _ => peer,
+        })
+    }
+
+    fn first_untrusted(&self, peer: IpAddr, walk: Walk<'_>) -> IpAddr {
+        let mut closest = peer;
+        for hop in walk {
+            closest = hop;
+            if !self.contains(hop) {
+                break;
+            }
+        }
+        closest
+    }
+}
+
+impl FromIterator<IpNet> for TrustedProxies {
+    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
+        Self(networks.into_iter().collect())
+    }
+}
+
+impl FromStr for TrustedProxies {
+    type Err = TrustedProxiesError;
+
+    fn from_str(list: &str) -> Result<Self, Self::Err> {
+        list.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(parse_range)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+fn parse_range(item: &str) -> Result<IpNet, TrustedProxiesError> {
+    let range = item
+        .parse::<IpNet>()
+        .or_else(|_| item.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| TrustedProxiesError::Malformed(item.to_owned()))?;
+    if range.prefix_len() == 0 {
+        return Err(TrustedProxiesError::Everybody(item.to_owned()));
+    }
+    Ok(canonical_range(range))
+}
+
+/// A range of IPv4-mapped addresses as the IPv4 range it means.
+fn canonical_range(range: IpNet) -> IpNet {
+    let IpNet::V6(v6) = range else { return range };
+    let mapped = v6.network().to_ipv4_mapped();
+    match (mapped, v6.prefix_len().checked_sub(96)) {
+        (Some(network), Some(prefix_len)) => Ipv4Net::new(network, prefix_len).map_or(range, IpNet::V4),
+        _ => range,
+    }
+}
+
+/// The address of the client. An extractor once [`resolve_client_addr`] has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddr(IpAddr);
+
+impl ClientAddr {
+    /// The address; never an IPv4-mapped IPv6 one.
+    pub fn ip(self) -> IpAddr {
+        self.0
+    }
+
+    /// What to count this client under: an IPv4 address as it is, an IPv6 address as its /64, because a single
+    /// customer commonly owns a whole /64.
+    pub fn rate_key(self) -> String {
+        match self.0 {
+            IpAddr::V4(addr) => addr.to_string(),
+            IpAddr::V6(addr) => {
+                let [a, b, c, d, ..] = addr.segments();
+                format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+        }
+    }
+}
+
+impl From<IpAddr> for ClientAddr {
+    fn from(addr: IpAddr) -> Self {
+        Self(addr.to_canonical())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ClientAddr {
+    type Rejection = ClientAddrMissing;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        parts.extensions.get().copied().ok_or(ClientAddrMissing)
+    }
+}
+
+/// The application is put together wrongly: the handler or guard needs [`resolve_client_addr`] above it, and that needs
+/// the server to pass on `ConnectInfo<SocketAddr>`. Answers 500.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the client address is not known: resolve_client_addr or ConnectInfo<SocketAddr> is missing")]
+pub struct ClientAddrMissing;
+
+impl IntoResponse for ClientAddrMissing {
+    fn into_response(self) -> Response {
+        tracing::error!("{self}");
+        crate::reply::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong on our side.",
+        )
+    }
+}
+
+/// Middleware that finds the client's address and leaves it for everything below; use it with
+/// [`axum::middleware::from_fn_with_state`].
+///
+/// # Errors
+/// [`ClientAddrMissing`] when the server does not pass on `ConnectInfo<SocketAddr>`.
+pub async fn resolve_client_addr(
+    State(proxies): State<TrustedProxies>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ClientAddrMissing> {
+    let (mut parts, body) = request.into_parts();
+    let ConnectInfo(peer) = ConnectInfo::<SocketAddr>::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|_| ClientAddrMissing)?;
+    let client = proxies.client_addr(peer.ip(), &parts.headers);
+    parts.extensions.insert(client);
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,313 @@
+use std::net::IpAddr;
+
+use axum::body::Body;
+use axum::extract::connect_info::MockConnectInfo;
+use axum::routing::get;
+use axum::{Router, middleware};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+use tower::ServiceExt;
+
+use super::*;
+
+/// Trusted: `10.0.0.0/8` and `fd00::/8`. The peer of a case is 10.0.0.1 unless it says otherwise.
+const TRUSTED: &str = "10.0.0.0/8, fd00::/8";
+
+fn proxies(list: &str) -> TrustedProxies {
+    list.parse().unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
+    }
+    headers
+}
+
+fn client(peer: &str, lines: &[(&str, &str)]) -> String {
+    proxies(TRUSTED).client_addr(ip(peer), &headers(lines)).ip().to_string()
+}
+
+#[test]
+fn from_an_untrusted_peer_no_header_counts() {
+    let peer = "198.51.100.7";
+    for name in [
+        "x-forwarded-for",
+        "X-Real-IP",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "Client-IP",
+        "X-Client-IP",
+        "X-Cluster-Client-IP",
+        "Fastly-Client-IP",
+    ] {
+        assert_eq!(client(peer, &[(name, "1.2.3.4")]), peer, "{name}");
+    }
+    for lines in [
+        &[("forwarded", "for=1.2.3.4")][..],
+        &[("x-forwarded-for", "10.0.0.1")],
+        &[("x-forwarded-for", "1.2.3.4, 10.0.0.1")],
+        &[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "5.6.7.8")],
+        &[("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4")],
+        &[("x-forwarded-for", "")],
+    ] {
+        assert_eq!(client(peer, lines), peer, "{lines:?}");
+    }
+}
+
+#[test]
+fn by_default_nobody_is_trusted() {
+    let spoofed = headers(&[("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4")]);
+    for peer in ["127.0.0.1", "10.0.0.1", "::1"] {
+        let client = TrustedProxies::default().client_addr(ip(peer), &spoofed);
+        assert_eq!(client.ip(), ip(peer));
+    }
+}
+
+#[test]
+fn behind_a_trusted_proxy_x_forwarded_for_is_walked_from_the_right() {
+    for (lines, expected) in [
+        // The plain cases.
+        (&["203.0.113.9"][..], "203.0.113.9"),
+        (&["2001:db8::9"], "2001:db8::9"),
+        (&["  203.0.113.9\t"], "203.0.113.9"),
+        (&["203.0.113.9:4711"], "203.0.113.9"),
+        (&["[2001:db8::9]"], "2001:db8::9"),
+        (&["[2001:db8::9]:80"], "2001:db8::9"),
+        (&["::ffff:203.0.113.9"], "203.0.113.9"),
+        (&["[::ffff:203.0.113.9]:443"], "203.0.113.9"),
+        // Faked hops on the left change nothing.
+        (&["1.2.3.4, 203.0.113.9"], "203.0.113.9"),
+        (&["10.0.0.5, 203.0.113.9"], "203.0.113.9"),
+        (&["1.2.3.4", "203.0.113.9"], "203.0.113.9"),
+        (&["203.0.113.9", "1.2.3.4"], "1.2.3.4"),
+        (&["junk, \"open, 203.0.113.9"], "203.0.113.9"),
+        (&["\\, 203.0.113.9"], "203.0.113.9"),
+        (&["\u{fffd}", "203.0.113.9"], "203.0.113.9"),
+        // Trusted hops are skipped, in both spellings.
+        (&["203.0.113.9, 10.1.1.1"], "203.0.113.9"),
+        (&["203.0.113.9, 10.1.1.1, 10.2.2.2"], "203.0.113.9"),
+        (&["203.0.113.9, fd00::5, ::ffff:10.2.2.2"], "203.0.113.9"),
+        (&["203.0.113.9", "10.1.1.1"], "203.0.113.9"),
+        (&["1.2.3.4, 203.0.113.9, 10.1.1.1"], "203.0.113.9"),
+        (&["10.9.9.9"], "10.9.9.9"),
+        (&["10.9.9.9, 10.1.1.1"], "10.9.9.9"),
+        // What is no address ends the walk at the closest known hop.
+        (&[""], "10.0.0.1"),
+        (&[","], "10.0.0.1"),
+        (&["203.0.113.9,"], "10.0.0.1"),
+        (&["unknown"], "10.0.0.1"),
+        (&["_hidden"], "10.0.0.1"),
+        (&["1.2.3.4, unknown"], "10.0.0.1"),
+        (&["1.2.3.4, unknown, 10.1.1.1"], "10.1.1.1"),
+        (&["1.2.3.4, , 10.1.1.1"], "10.1.1.1"),
+        (&["fe80::1%eth0"], "10.0.0.1"),
+        (&["[fe80::1%25eth0]"], "10.0.0.1"),
+        (&["203.0.113.9:"], "10.0.0.1"),
+        (&["203.0.113.9:99999"], "10.0.0.1"),
+        (&["203.0.113.9:+80"], "10.0.0.1"),
+        (&["203.0.113.9:80:80"], "10.0.0.1"),
+        (&["[2001:db8::9"], "10.0.0.1"),
+        (&["2001:db8::9]"], "10.0.0.1"),
+        (&["[2001:db8::9]80"], "10.0.0.1"),
+        (&["[203.0.113.9]"], "10.0.0.1"),
+        (&["\"203.0.113.9\""], "10.0.0.1"),
+        (&["203.0.113.09"], "10.0.0.1"),
+        (&["0xcb.0.113.9"], "10.0.0.1"),
+        (&["3405803785"], "10.0.0.1"),
+        (&["203.0.113"], "10.0.0.1"),
+        (&["203.0.113.9/32"], "10.0.0.1"),
+        (&["example.org"], "10.0.0.1"),
+        (&["203.0.113.9 1.2.3.4"], "10.0.0.1"),
+    ] {
+        let lines: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+        assert_eq!(client("10.0.0.1", &lines), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn behind_a_trusted_proxy_forwarded_is_walked_from_the_right() {
+    for (lines, expected) in [
+        (&["for=203.0.113.9"][..], "203.0.113.9"),
+        (&["For=203.0.113.9;proto=https;by=10.0.0.1"], "203.0.113.9"),
+        (&["proto=https; FOR=\"203.0.113.9:47\" ;host=a"], "203.0.113.9"),
+        (&["for=\"[2001:db8::1]:4711\""], "2001:db8::1"),
+        (&["for=\"[2001:db8::1]\""], "2001:db8::1"),
+        (&["for=\"[::ffff:203.0.113.9]\""], "203.0.113.9"),
+        (&["for=1.2.3.4, for=203.0.113.9"], "203.0.113.9"),
+        (&["for=1.2.3.4", "for=203.0.113.9, for=10.1.1.1"], "203.0.113.9"),
+        (&["for=203.0.113.9;host=\"a, for=1.2.3.4\""], "203.0.113.9"),
+        (&["for=203.0.113.9;host=\"a;for=1.2.3.4\""], "203.0.113.9"),
+        // An open quote of the sender does not swallow what the proxy appended.
+        (&["for=\"1.2.3.4, for=203.0.113.9"], "203.0.113.9"),
+        (&["for=203.0.113.9;host=\"a\\\", for=1.2.3.4, \\\"b\""], "10.0.0.1"),
+        // Read from the right without its backslashes, this would name 1.2.3.4.
+        (&["for=203.0.113.9;host=\"a\\\", for=1.2.3.4;x=\\\"\""], "10.0.0.1"),
+        (&["for=\"203.0.113\\.9\""], "10.0.0.1"),
+        (&["for=unknown"], "10.0.0.1"),
+        (&["for=_hidden"], "10.0.0.1"),
+        (&["for=1.2.3.4, for=_SEVKISEK, for=10.1.1.1"], "10.1.1.1"),
+        (&["for=\"203.0.113.9:_port\""], "10.0.0.1"),
+        (&["for=1.2.3.4;for=203.0.113.9"], "10.0.0.1"),
+        (&["proto=https"], "10.0.0.1"),
+        (&["203.0.113.9"], "10.0.0.1"),
+        (&["for=203.0.113.9;"], "10.0.0.1"),
+        (&["for=\"203.0.113.9"], "10.0.0.1"),
+        (&["for="], "10.0.0.1"),
+        (&[""], "10.0.0.1"),
+    ] {
+        let lines: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
+        assert_eq!(client("10.0.0.1", &lines), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn two_kinds_of_header_count_only_when_they_agree() {
+    for (x_forwarded_for, forwarded, expected) in [
+        ("203.0.113.9", "for=203.0.113.9", "203.0.113.9"),
+        ("1.2.3.4, 203.0.113.9", "for=\"203.0.113.9:8\"", "203.0.113.9"),
+        ("203.0.113.9", "for=1.2.3.4", "10.0.0.1"),
+        ("203.0.113.9", "for=unknown", "10.0.0.1"),
+        ("junk", "for=203.0.113.9", "10.0.0.1"),
+    ] {
+        let lines = [("x-forwarded-for", x_forwarded_for), ("forwarded", forwarded)];
+        assert_eq!(client("10.0.0.1", &lines), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn the_peer_is_compared_in_its_ipv4_form() {
+    let forwarded = [("x-forwarded-for", "203.0.113.9")];
+    assert_eq!(client("::ffff:10.0.0.1", &forwarded), "203.0.113.9");
+    assert_eq!(client("::ffff:198.51.100.7", &forwarded), "198.51.100.7");
+    assert_eq!(client("fd00::1", &forwarded), "203.0.113.9");
+    assert_eq!(client("fe00::1", &forwarded), "fe00::1");
+}
+
+#[test]
+fn a_walk_ends_after_32_hops_and_at_an_overlong_one() {
+    let mut hops = vec!["1.2.3.4"; 1];
+    hops.extend(vec!["10.7.7.7"; 31]);
+    assert_eq!(client("10.0.0.1", &[("x-forwarded-for", &hops.join(","))]), "1.2.3.4");
+    hops.push("10.8.8.8");
+    assert_eq!(client("10.0.0.1", &[("x-forwarded-for", &hops.join(","))]), "10.7.7.7");
+
+    let padded = format!("for=203.0.113.9;host={}", "a".repeat(600));
+    assert_eq!(client("10.0.0.1", &[("forwarded", &padded)]), "10.0.0.1");
+    let padded = format!("for={}, for=203.0.113.9", "a".repeat(60_000));
+    assert_eq!(client("10.0.0.1", &[("forwarded", &padded)]), "203.0.113.9");
+}
+
+#[test]
+fn lists_of_proxies_parse_or_name_the_bad_item() {
+    assert_eq!(proxies(""), TrustedProxies::default());
+    assert_eq!(proxies(" , "), TrustedProxies::default());
+    assert!(proxies("10.1.2.3/8").contains(ip("10.200.0.1")));
+    assert!(proxies("10.1.2.3").contains(ip("10.1.2.3")));
+    assert!(!proxies("10.1.2.3").contains(ip("10.1.2.4")));
+    assert!(proxies("::1,127.0.0.0/8").contains(ip("127.0.0.1")));
+    assert!(proxies("::ffff:10.0.0.0/104").contains(ip("10.9.9.9")));
+    assert!(!proxies("::ffff:10.0.0.0/104").contains(ip("11.0.0.1")));
+    assert!(proxies("::ffff:10.0.0.1").contains(ip("10.0.0.1")));
+
+    for bad in ["10.0.0.0/33", "10.0.0", "localhost", "10.0.0.1:80", "fe80::1%eth0", "*", "/8"] {
+        let list = format!("127.0.0.1, {bad}");
+        let error = list.parse::<TrustedProxies>().unwrap_err();
+        assert_eq!(error, TrustedProxiesError::Malformed(bad.to_owned()));
+        assert!(error.to_string().contains(bad));
+    }
+    for everybody in ["0.0.0.0/0", "::/0"] {
+        let error = everybody.parse::<TrustedProxies>().unwrap_err();
+        assert_eq!(error, TrustedProxiesError::Everybody(everybody.to_owned()));
+    }
+}
+
+#[test]
+fn ipv6_clients_count_by_their_64() {
+    let key = |addr: &str| ClientAddr::from(ip(addr)).rate_key();
+    assert_eq!(key("203.0.113.9"), "203.0.113.9");
+    assert_eq!(key("::ffff:203.0.113.9"), "203.0.113.9");
+    assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+    assert_eq!(key("2001:db8:1:2:ffff::"), "2001:db8:1:2::/64");
+    assert_ne!(key("2001:db8:1:3::"), key("2001:db8:1:2::"));
+}
+
+fn app() -> Router {
+    Router::new()
+        .route("/", get(async |client: ClientAddr| client.ip().to_string()))
+        .layer(middleware::from_fn_with_state(proxies(TRUSTED), resolve_client_addr))
+}
+
+async fn answer(app: Router) -> (StatusCode, String) {
+    let request = Request::get("/").header("x-forwarded-for", "203.0.113.9").body(Body::empty()).unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn the_middleware_hands_the_address_to_the_handler() {
+    let peer = |addr: &str| MockConnectInfo(SocketAddr::new(ip(addr), 4711));
+    let (status, body) = answer(app().layer(peer("10.0.0.1"))).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, "203.0.113.9"));
+    let (status, body) = answer(app().layer(peer("198.51.100.7"))).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, "198.51.100.7"));
+}
+
+#[tokio::test]
+async fn a_missing_layer_is_a_500_and_not_a_guess() {
+    let unlayered = Router::new().route("/", get(async |_: ClientAddr| "reached"));
+    for app in [app(), unlayered] {
+        let (status, body) = answer(app).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(body.contains(r#""code":"internal""#), "{body}");
+    }
+}
+
+fn any_headers() -> impl Strategy<Value = HeaderMap> {
+    let bytes = proptest::collection::vec(prop_oneof![0x20..0x7fu8, 0x80..=0xffu8], 0..80);
+    let text = "(for=|\"|\\[|\\]|:|;|,| |\\\\|10\\.0\\.0\\.1|1\\.2\\.3\\.4|::1|unknown|_x|%){0,20}";
+    let value = prop_oneof![bytes, text.prop_map(String::into_bytes)];
+    let name = prop_oneof![Just("x-forwarded-for"), Just("forwarded"), Just("x-real-ip")];
+    proptest::collection::vec((name, value), 0..5).prop_map(|lines| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(name, HeaderValue::from_bytes(&value).unwrap());
+        }
+        headers
+    })
+}
+
+proptest! {
+    #[test]
+    fn from_any_untrusted_peer_headers_never_matter(peer: [u8; 16], v4: bool, headers in any_headers()) {
+        let peer = if v4 { IpAddr::from([peer[0], peer[1], peer[2], peer[3]]) } else { IpAddr::from(peer) };
+        let proxies = proxies(TRUSTED);
+        prop_assume!(!proxies.contains(peer));
+        prop_assert_eq!(proxies.client_addr(peer, &headers), ClientAddr::from(peer));
+    }
+
+    /// Whatever a sender writes, the hop its proxy appends on a line of its own decides.
+    #[test]
+    fn what_stands_left_of_the_proxys_hop_never_matters(headers in any_headers()) {
+        let mut headers = headers;
+        headers.remove("forwarded");
+        headers.append("x-forwarded-for", HeaderValue::from_static("203.0.113.9"));
+        let client = proxies(TRUSTED).client_addr(ip("10.0.0.1"), &headers);
+        prop_assert_eq!(client.ip(), ip("203.0.113.9"));
+    }
+
+    #[test]
+    fn any_list_of_proxies_parses_or_is_refused(list in ".{0,40}") {
+        let _ = list.parse::<TrustedProxies>();
+    }
+}

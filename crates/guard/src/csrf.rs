@@ -1,0 +1,59 @@
+//! Cross-site request forgery: where a request comes from, and whether it knows the token. [`CsrfKeys`] has the rules.
+
+mod mac;
+mod origin;
+mod token;
+mod visitor;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+pub use origin::{
+    OriginPolicy, OriginPolicyError, OriginRejection, check_origin, isolate_resources,
+    refuse_cross_site_loads,
+};
+pub use token::CsrfKeys;
+pub use visitor::{VisitorCookie, VisitorId};
+
+/// The header that carries the token: `X-CSRF-Token`.
+pub const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
+
+/// True for the methods that must change nothing: GET, HEAD and OPTIONS.
+pub fn is_safe_method(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// The token a request carries in [`CSRF_HEADER`]; `None` unless there is exactly one such line.
+pub fn token_from_headers(headers: &HeaderMap) -> Option<&str> {
+    match only_line(headers, &CSRF_HEADER) {
+        Ok(line) => line?.to_str().ok(),
+        Err(Repeated) => None,
+    }
+}
+
+/// A header that must stand alone was sent twice.
+struct Repeated;
+
+fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Repeated> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (line, None) => Ok(line),
+        _ => Err(Repeated),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_from_exactly_one_header_line() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(token_from_headers(&headers), None);
+        headers.append("X-CSRF-Token", HeaderValue::from_static("abc"));
+        assert_eq!(token_from_headers(&headers), Some("abc"));
+        headers.append(CSRF_HEADER, HeaderValue::from_static("abc"));
+        assert_eq!(token_from_headers(&headers), None);
+        headers.insert(CSRF_HEADER, HeaderValue::from_bytes(b"\xff").unwrap());
+        assert_eq!(token_from_headers(&headers), None);
+    }
+}

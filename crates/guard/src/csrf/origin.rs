@@ -1,0 +1,175 @@
+//! Where a request comes from, as far as the browser says it.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderName, ORIGIN, REFERER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use url::{Origin, Url};
+
+use super::{Repeated, is_safe_method, only_line};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// The one origin whose pages may send unsafe requests.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, Method, header::ORIGIN};
+/// use tracera_guard::OriginPolicy;
+///
+/// let policy = OriginPolicy::new("https://example.org").unwrap();
+/// let mut headers = HeaderMap::new();
+/// headers.insert(ORIGIN, HeaderValue::from_static("https://evil.example"));
+/// assert!(policy.check(&Method::GET, &headers).is_ok());
+/// assert!(policy.check(&Method::POST, &headers).is_err());
+/// ```
+#[derive(Clone, Debug)]
+pub struct OriginPolicy {
+    origin: Origin,
+    /// How the origin may be written in a header: without its port if that is the default, and with it.
+    spellings: [String; 2],
+}
+
+/// A URL has no origin that a page could have.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not an absolute http or https URL")]
+pub struct OriginPolicyError(String);
+
+/// A request came from somewhere else, or says so in an ambiguous way. As a response: 403, JSON `csrf_failed`.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OriginRejection {
+    /// `Sec-Fetch-Site` says `cross-site` or `same-site`.
+    #[error("the browser marks the request as coming from another site")]
+    OtherSite,
+    /// `Origin` is another one, or `null`.
+    #[error("the origin header names another origin")]
+    OtherOrigin,
+    /// There is no `Origin`, and `Referer` lies in another one.
+    #[error("the referer header lies in another origin")]
+    OtherReferer,
+    /// One of these headers was sent twice.
+    #[error("an origin, referer or sec-fetch-site header is repeated")]
+    Repeated,
+}
+
+impl From<Repeated> for OriginRejection {
+    fn from(Repeated: Repeated) -> Self {
+        Self::Repeated
+    }
+}
+
+impl OriginPolicy {
+    /// Pages of the origin of `base_url` may send unsafe requests; path and query of the URL do not matter.
+    ///
+    /// # Errors
+    /// [`OriginPolicyError`] if it is not an absolute http or https URL.
+    pub fn new(base_url: &str) -> Result<Self, OriginPolicyError> {
+        let refused = || OriginPolicyError(base_url.to_owned());
+        let origin = Url::parse(base_url).map_err(|_| refused())?.origin();
+        let Origin::Tuple(scheme, host, port) = &origin else {
+            return Err(refused());
+        };
+        if !matches!(scheme.as_str(), "http" | "https") {
+            return Err(refused());
+        }
+        let spellings = [origin.ascii_serialization(), format!("{scheme}://{host}:{port}")];
+        Ok(Self { origin, spellings })
+    }
+
+    /// Whether the request may go on to the token check. Safe methods always may. For the others:
+    ///
+    /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused; values no standard knows count as absent.
+    /// 2. `Origin`, if present, must be the configured origin; `null` is not. A form on a page with
+    ///    `Referrer-Policy: no-referrer` sends `null`, so send forms from such pages by script.
+    /// 3. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must lie in the origin.
+    /// 4. A repeated header is refused.
+    ///
+    /// # Errors
+    /// [`OriginRejection`] says which rule.
+    pub fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
+        if is_safe_method(method) {
+            return Ok(());
+        }
+        let site = only_line(headers, &SEC_FETCH_SITE)?.map(HeaderValue::as_bytes);
+        let origin = only_line(headers, &ORIGIN)?;
+        if matches!(site, Some(b"cross-site" | b"same-site")) {
+            return Err(OriginRejection::OtherSite);
+        }
+        if let Some(origin) = origin {
+            return self.is_ours(origin).then_some(()).ok_or(OriginRejection::OtherOrigin);
+        }
+        if matches!(site, Some(b"same-origin" | b"none")) {
+            return Ok(());
+        }
+        match only_line(headers, &REFERER)? {
+            Some(referer) if !self.holds(referer) => Err(OriginRejection::OtherReferer),
+            _ => Ok(()),
+        }
+    }
+
+    /// Compared as text: browsers write an origin in one way, and anything else is not from one.
+    fn is_ours(&self, origin: &HeaderValue) -> bool {
+        self.spellings.iter().any(|spelling| origin.as_bytes().eq_ignore_ascii_case(spelling.as_bytes()))
+    }
+
+    fn holds(&self, referer: &HeaderValue) -> bool {
+        let url = referer.to_str().ok().and_then(|text| Url::parse(text).ok());
+        url.is_some_and(|url| url.origin() == self.origin)
+    }
+}
+
+impl IntoResponse for OriginRejection {
+    fn into_response(self) -> Response {
+        crate::reply::error(
+            StatusCode::FORBIDDEN,
+            "csrf_failed",
+            "This request did not come from our own pages.",
+        )
+    }
+}
+
+/// Middleware that refuses unsafe requests from other origins ([`OriginPolicy::check`]); use it with
+/// [`axum::middleware::from_fn_with_state`].
+///
+/// # Errors
+/// [`OriginRejection`], answered with 403.
+pub async fn check_origin(
+    State(policy): State<OriginPolicy>,
+    request: Request,
+    next: Next,
+) -> Result<Response, OriginRejection> {
+    policy.check(request.method(), request.headers())?;
+    Ok(next.run(request).await)
+}
+
+/// Resource isolation: whether a request another site caused may be answered at all. It may if it is a GET that
+/// navigates a whole tab here (a link); scripts, images, frames and fetches of other sites may not. Requests without
+/// `Sec-Fetch-Site` come from no current browser and pass.
+///
+/// # Errors
+/// [`OriginRejection::OtherSite`], or [`OriginRejection::Repeated`] when the header is repeated.
+pub fn refuse_cross_site_loads(method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
+    let is = |name, value| matches!(only_line(headers, &name), Ok(Some(line)) if line == value);
+    let site = only_line(headers, &SEC_FETCH_SITE)?;
+    let follows_a_link =
+        *method == Method::GET && is(SEC_FETCH_MODE, "navigate") && is(SEC_FETCH_DEST, "document");
+    if site.is_some_and(|site| site == "cross-site") && !follows_a_link {
+        return Err(OriginRejection::OtherSite);
+    }
+    Ok(())
+}
+
+/// Middleware for [`refuse_cross_site_loads`]; use it with [`axum::middleware::from_fn`].
+///
+/// # Errors
+/// [`OriginRejection`], answered with 403.
+pub async fn isolate_resources(request: Request, next: Next) -> Result<Response, OriginRejection> {
+    refuse_cross_site_loads(request.method(), request.headers())?;
+    Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! Tokens that prove a request was made by a page of ours.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use super::mac::{MAC_BYTES, MacRing, random};
+
+const PURPOSE: &str = "tracera-guard csrf token 1";
+/// A mask and the masked MAC.
+const TOKEN_BYTES: usize = 2 * MAC_BYTES;
+/// [`TOKEN_BYTES`] in base64url without padding.
+const TOKEN_CHARS: usize = 86;
+
+/// The keys that make and check CSRF tokens, one half of the protection against cross-site request forgery. Cheap to
+/// clone. Both halves together keep these rules:
+///
+/// 1. **Origin.** An unsafe request a browser marks as `cross-site` or `same-site`, or whose `Origin` (without one,
+///    `Referer`) is not the configured origin, is refused by [`OriginPolicy`](crate::OriginPolicy). What sends none of
+///    these headers is no browser and is left to rule 2.
+/// 2. **Token.** A token is good only for the *binding* it was issued for: the session, or for a signed-out browser its
+///    [`VisitorCookie`](crate::VisitorCookie). Each token is freshly masked, so that compression leaks nothing about it
+///    (BREACH).
+/// 3. GET, HEAD and OPTIONS are safe and must change nothing; every other method is unsafe. Content type, body and
+///    method-override headers never matter.
+/// 4. Nothing here sends a CORS header, so no other origin can read an answer.
+///
+/// What a request is bound to is the application's to say; its whole token check is this:
+///
+/// ```
+/// use axum::extract::{Request, State};
+/// use axum::middleware::{self, Next};
+/// use axum::response::Response;
+/// use axum::{Router, routing::post};
+/// use http::StatusCode;
+/// use tracera_guard::*;
+///
+/// /// What your session layer puts into the request.
+/// #[derive(Clone)]
+/// struct SessionId([u8; 32]);
+///
+/// #[derive(Clone)]
+/// struct Csrf {
+///     keys: CsrfKeys,
+///     visitors: VisitorCookie,
+/// }
+///
+/// impl Csrf {
+///     /// The session if there is one, else the visitor; the first byte keeps the two apart.
+///     fn binding(&self, request: &Request) -> Option<Vec<u8>> {
+///         if let Some(SessionId(id)) = request.extensions().get() {
+///             return Some([&b"s"[..], id].concat());
+///         }
+///         let visitor = self.visitors.parse(request.headers())?;
+///         Some([&b"v"[..], visitor.as_bytes()].concat())
+///     }
+/// }
+///
+/// async fn check_token(State(csrf): State<Csrf>, request: Request, next: Next) -> Result<Response, StatusCode> {
+///     let known = csrf.binding(&request).zip(token_from_headers(request.headers()));
+///     let good = known.is_some_and(|(binding, token)| csrf.keys.verify(&binding, token));
+///     if good || is_safe_method(request.method()) {
+///         Ok(next.run(request).await)
+///     } else {
+///         Err(StatusCode::FORBIDDEN)
+///     }
+/// }
+///
+/// let (keys, visitors) = (CsrfKeys::new([7; 32], []), VisitorCookie::new([8; 32], [], true));
+/// let origin = OriginPolicy::new("https://example.org").unwrap();
+/// let app: Router = Router::new()
+///     .route("/transfer", post(async || "done"))
+///     .layer(middleware::from_fn_with_state(Csrf { keys, visitors }, check_token))
+///     .layer(middleware::from_fn_with_state(origin, check_origin));
+/// ```
+#[derive(Clone)]
+pub struct CsrfKeys(MacRing);
+
+impl CsrfKeys {
+    /// Signs with `current`; tokens made with a `previous` key are still good. The keys must be random and used for
+    /// nothing else.
+    pub fn new(current: [u8; 32], previous: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        Self(MacRing::new(current, previous))
+    }
+
+    /// A fresh token for `binding`: 86 characters of base64url. No two are alike, all are good as long as the key and
+    /// the binding are.
+    ///
+    /// # Panics
+    /// If the operating system has no random bytes to give.
+    pub fn issue(&self, binding: &[u8]) -> String {
+        let mask: [u8; MAC_BYTES] = random();
+        let masked = xor(&self.0.sign(PURPOSE, binding), &mask);
+        BASE64_URL_SAFE_NO_PAD.encode([mask, masked].concat())
+    }
+
+    /// Whether `token` was issued for `binding`, compared in constant time.
+    pub fn verify(&self, binding: &[u8], token: &str) -> bool {
+        let Some((mask, masked)) = parse(token) else {
+            return false;
+        };
+        self.0.verify(PURPOSE, binding, &xor(&masked, &mask))
+    }
+}
+
+impl fmt::Debug for CsrfKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CsrfKeys({:?})", self.0)
+    }
+}
+
+/// Exactly one spelling per token: the full length, no padding, no stray bits at the end.
+fn parse(token: &str) -> Option<([u8; MAC_BYTES], [u8; MAC_BYTES])> {
+    if token.len() != TOKEN_CHARS {
+        return None;
+    }
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+    let bytes: [u8; TOKEN_BYTES] = bytes.try_into().ok()?;
+    let (mask, masked) = bytes.split_at(MAC_BYTES);
+    Some((mask.try_into().ok()?, masked.try_into().ok()?))
+}
+
+fn xor(a: &[u8; MAC_BYTES], b: &[u8; MAC_BYTES]) -> [u8; MAC_BYTES] {
+    std::array::from_fn(|at| a[at] ^ b[at])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OLD: [u8; 32] = [1; 32];
+    const NEW: [u8; 32] = [2; 32];
+
+    #[test]
+    fn a_token_is_good_for_its_binding_only() {
+        let keys = CsrfKeys::new(NEW, []);
+        let token = keys.issue(b"session-a");
+        assert!(keys.verify(b"session-a", &token));
+        for other in [&b"session-b"[..], b"session-", b"session-a\0", b""] {
+            assert!(!keys.verify(other, &token), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_previous_key_still_verifies_and_a_retired_one_does_not() {
+        let token = CsrfKeys::new(OLD, []).issue(b"a");
+        assert!(CsrfKeys::new(NEW, [OLD]).verify(b"a", &token));
+        assert!(!CsrfKeys::new(NEW, []).verify(b"a", &token));
+        let token = CsrfKeys::new(NEW, [OLD]).issue(b"a");
+        assert!(!CsrfKeys::new(OLD, []).verify(b"a", &token), "a previous key signs no more");
+    }
+
+    #[test]
+    fn a_thousand_tokens_are_all_different_in_both_halves() {
+        let keys = CsrfKeys::new(NEW, []);
+        let (mut masks, mut masked) = (HashSet::new(), HashSet::new());
+        for _ in 0..1_000 {
+            let token = keys.issue(b"a");
+            assert_eq!(token.len(), TOKEN_CHARS);
+            assert!(keys.verify(b"a", &token));
+            let halves = parse(&token).unwrap();
+            masks.insert(halves.0);
+            masked.insert(halves.1);
+        }
+        assert_eq!((masks.len(), masked.len()), (1_000, 1_000));
+    }
+
+    #[test]
+    fn no_other_spelling_of_a_token_is_accepted() {
+        let keys = CsrfKeys::new(NEW, []);
+        let token = keys.issue(b"a");
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(&token).unwrap();
+
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let flipped = BASE64_URL_SAFE_NO_PAD.encode(flipped);
+            assert!(!keys.verify(b"a", &flipped), "bit {bit}");
+        }
+        for len in 0..token.len() {
+            assert!(!keys.verify(b"a", &token[..len]), "{len} characters");
+        }
+        // The last character carries two bits of the token; the other four must be zero.
+        let last = token.chars().last().unwrap();
+        let stray = char::from(u8::try_from(last).unwrap() + 1);
+        for other in [
+            format!("{token}="),
+            format!("{token}=="),
+            format!("{token}A"),
+            format!(" {token}"),
+            format!("{token}\n"),
+            format!("{}{stray}", &token[..TOKEN_CHARS - 1]),
+            base64::prelude::BASE64_STANDARD.encode(&bytes),
+        ] {
+            assert!(!keys.verify(b"a", &other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn keys_print_no_key() {
+        let shown = format!("{:?}", CsrfKeys::new(NEW, [OLD]));
+        assert_eq!(shown, "CsrfKeys(2 keys)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_token_and_none_panics(token in "[A-Za-z0-9_=+/-]{86}|.{0,100}") {
+            prop_assert!(!CsrfKeys::new(NEW, [OLD]).verify(b"a", &token));
+        }
+
+        #[test]
+        fn every_binding_has_tokens(binding: Vec<u8>, other: Vec<u8>) {
+            let keys = CsrfKeys::new(NEW, []);
+            let token = keys.issue(&binding);
+            prop_assert!(keys.verify(&binding, &token));
+            prop_assert_eq!(keys.verify(&other, &token), binding == other);
+        }
+    }
+}

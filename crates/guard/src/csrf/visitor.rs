@@ -1,0 +1,259 @@
+//! A cookie that tells signed-out browsers apart, so that their CSRF tokens can be bound to something.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use super::mac::{MAC_BYTES, MacRing, random};
+
+const PURPOSE: &str = "tracera-guard visitor 1";
+const ID_BYTES: usize = 16;
+/// Id and MAC in base64url; 48 bytes leave no stray bits.
+const VALUE_CHARS: usize = 64;
+const MAX_AGE_SECS: u32 = 600;
+
+/// Issues and reads the visitor cookie: a random 128-bit id with its MAC. Nothing is stored on the server.
+///
+/// The cookie is named `__Host-visitor` when secure, else `visitor`; it is `HttpOnly`, `SameSite=Lax`, `Path=/` and
+/// lives 600 seconds in the browser. The MAC does not age: the id grants nothing, it only separates visitors. What it
+/// prevents is that a neighbour (a sub-domain, a person at the wire of a plain-http page) makes up an id and plants it;
+/// an id that was issued to the neighbour could still be planted where the `__Host-` prefix is not in force.
+///
+/// ```
+/// use http::{HeaderMap, header::COOKIE};
+/// use tracera_guard::VisitorCookie;
+///
+/// let visitors = VisitorCookie::new([8; 32], [], true);
+/// let (id, set_cookie) = visitors.issue();
+///
+/// let pair = set_cookie.to_str().unwrap().split(';').next().unwrap();
+/// let mut headers = HeaderMap::new();
+/// headers.insert(COOKIE, pair.parse().unwrap());
+/// assert_eq!(visitors.parse(&headers), Some(id));
+/// ```
+#[derive(Clone)]
+pub struct VisitorCookie {
+    keys: MacRing,
+    secure: bool,
+}
+
+/// The random id of one signed-out browser, known to be issued here.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct VisitorId([u8; ID_BYTES]);
+
+impl VisitorId {
+    /// The bytes to bind a token to.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for VisitorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VisitorId(…)")
+    }
+}
+
+impl VisitorCookie {
+    /// Signs with `current` and still reads what a `previous` key signed. `secure` when the public URL is https.
+    pub fn new(current: [u8; 32], previous: impl IntoIterator<Item = [u8; 32]>, secure: bool) -> Self {
+        Self { keys: MacRing::new(current, previous), secure }
+    }
+
+    /// The visitor whose cookie the request carries; `None` unless there is exactly one cookie of exactly this name and
+    /// it was issued here. Names are neither decoded nor folded.
+    pub fn parse(&self, headers: &HeaderMap) -> Option<VisitorId> {
+        let mut values = headers
+            .get_all(COOKIE)
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+            .filter_map(|pair| {
+                let equals = pair.iter().position(|byte| *byte == b'=')?;
+                let name = pair[..equals].trim_ascii();
+                (name == self.name().as_bytes()).then(|| pair[equals + 1..].trim_ascii())
+            });
+        let (value, None) = (values.next()?, values.next()) else {
+            return None;
+        };
+        self.parse_value(value)
+    }
+
+    /// A new visitor and the `Set-Cookie` that makes the browser remember it.
+    ///
+    /// # Panics
+    /// If the operating system has no random bytes to give.
+    pub fn issue(&self) -> (VisitorId, HeaderValue) {
+        let id = VisitorId(random());
+        let set_cookie = self.renew(&id);
+        (id, set_cookie)
+    }
+
+    /// The `Set-Cookie` that gives a known visitor another 600 seconds, signed with the current key.
+    pub fn renew(&self, id: &VisitorId) -> HeaderValue {
+        let mac = self.keys.sign(PURPOSE, &id.0);
+        let value = BASE64_URL_SAFE_NO_PAD.encode([&id.0[..], &mac].concat());
+        self.set_cookie(&value, MAX_AGE_SECS)
+    }
+
+    /// The `Set-Cookie` that makes the browser forget the visitor.
+    pub fn clear(&self) -> HeaderValue {
+        self.set_cookie("", 0)
+    }
+
+    fn name(&self) -> &'static str {
+        if self.secure { "__Host-visitor" } else { "visitor" }
+    }
+
+    fn set_cookie(&self, value: &str, max_age_secs: u32) -> HeaderValue {
+        let name = self.name();
+        let secure = if self.secure { "; Secure" } else { "" };
+        let cookie =
+            format!("{name}={value}; Max-Age={max_age_secs}; Path=/; HttpOnly; SameSite=Lax{secure}");
+        HeaderValue::try_from(cookie).expect("names, base64url and numbers are visible ASCII")
+    }
+
+    fn parse_value(&self, value: &[u8]) -> Option<VisitorId> {
+        if value.len() != VALUE_CHARS {
+            return None;
+        }
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(value).ok()?;
+        let (id, mac) = bytes.split_at_checked(ID_BYTES)?;
+        let mac: [u8; MAC_BYTES] = mac.try_into().ok()?;
+        let id = VisitorId(id.try_into().ok()?);
+        self.keys.verify(PURPOSE, &id.0, &mac).then_some(id)
+    }
+}
+
+impl fmt::Debug for VisitorCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VisitorCookie({}, {:?})", self.name(), self.keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OLD: [u8; 32] = [1; 32];
+    const NEW: [u8; 32] = [2; 32];
+
+    fn secure() -> VisitorCookie {
+        VisitorCookie::new(NEW, [], true)
+    }
+
+    fn cookies(lines: &[String]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    /// A visitor and the value of its cookie.
+    fn visitor(cookie: &VisitorCookie) -> (VisitorId, String) {
+        let (id, set_cookie) = cookie.issue();
+        let pair = set_cookie.to_str().unwrap().split(';').next().unwrap();
+        (id, pair.split_once('=').unwrap().1.to_owned())
+    }
+
+    #[test]
+    fn the_cookie_has_exactly_these_attributes() {
+        let (_, set_cookie) = secure().issue();
+        let (pair, attributes) = set_cookie.to_str().unwrap().split_once("; ").unwrap();
+        assert_eq!(pair.len(), "__Host-visitor=".len() + VALUE_CHARS);
+        assert!(pair.starts_with("__Host-visitor="));
+        assert_eq!(attributes, "Max-Age=600; Path=/; HttpOnly; SameSite=Lax; Secure");
+
+        let plain = VisitorCookie::new(NEW, [], false);
+        let (_, set_cookie) = plain.issue();
+        let (pair, attributes) = set_cookie.to_str().unwrap().split_once("; ").unwrap();
+        assert!(pair.starts_with("visitor="));
+        assert_eq!(attributes, "Max-Age=600; Path=/; HttpOnly; SameSite=Lax");
+
+        assert_eq!(secure().clear(), "__Host-visitor=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure");
+    }
+
+    #[test]
+    fn one_good_cookie_among_others_is_found() {
+        let cookie = secure();
+        let (id, value) = visitor(&cookie);
+        for lines in [
+            vec![format!("__Host-visitor={value}")],
+            vec![format!("a=b; __Host-visitor={value};c=d")],
+            vec![format!("a=b;  __Host-visitor={value} ; c")],
+            vec!["a=b".to_owned(), format!("__Host-visitor={value}")],
+            vec![format!("visitor=x; __host-visitor=y; __Host-visitor={value}; \u{fffd}=\u{fffd}")],
+        ] {
+            assert_eq!(cookie.parse(&cookies(&lines)), Some(id.clone()), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn other_names_repeated_cookies_and_other_forms_are_nobody() {
+        let cookie = secure();
+        let (_, value) = visitor(&cookie);
+        let (_, second) = visitor(&cookie);
+        let last_flipped = if value.ends_with('A') { "B" } else { "A" };
+        for lines in [
+            vec![],
+            vec![format!("visitor={value}")],
+            vec![format!("__host-visitor={value}")],
+            vec![format!("__%48ost-visitor={value}")],
+            vec![format!("__Host-visitor2={value}")],
+            vec![format!("__Host-visitor={value}; __Host-visitor={second}")],
+            vec![format!("__Host-visitor={value}; __Host-visitor={value}")],
+            vec![format!("__Host-visitor={value}"), format!("__Host-visitor={second}")],
+            vec![format!("__Host-visitor={value}; __Host-visitor=")],
+            vec![format!("__Host-visitor=\"{value}\"")],
+            vec![format!("__Host-visitor={value}=")],
+            vec![format!("__Host-visitor={}", &value[1..])],
+            vec![format!("__Host-visitor={}{last_flipped}", &value[..VALUE_CHARS - 1])],
+            vec!["__Host-visitor=".to_owned()],
+            vec!["__Host-visitor".to_owned()],
+        ] {
+            assert_eq!(cookie.parse(&cookies(&lines)), None, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_random_and_bound_to_the_keys() {
+        let cookie = secure();
+        let ids: HashSet<_> = (0..1_000).map(|_| cookie.issue().0).collect();
+        assert_eq!(ids.len(), 1_000);
+
+        let (id, value) = visitor(&VisitorCookie::new(OLD, [], true));
+        let headers = cookies(&[format!("__Host-visitor={value}")]);
+        let rotated = VisitorCookie::new(NEW, [OLD], true);
+        assert_eq!(rotated.parse(&headers), Some(id.clone()));
+        assert_eq!(cookie.parse(&headers), None);
+
+        let renewed = rotated.renew(&id);
+        let pair = renewed.to_str().unwrap().split(';').next().unwrap();
+        assert_eq!(cookie.parse(&cookies(&[pair.to_owned()])), Some(id));
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let (id, _) = secure().issue();
+        assert_eq!(format!("{id:?}"), "VisitorId(…)");
+        assert_eq!(
+            format!("{:?}", VisitorCookie::new(NEW, [OLD], true)),
+            "VisitorCookie(__Host-visitor, 2 keys)"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_made_up_cookie_is_a_visitor(value in "[A-Za-z0-9_-]{64}|[ -~]{0,100}") {
+            let headers = cookies(&[format!("__Host-visitor={value}")]);
+            prop_assert_eq!(secure().parse(&headers), None);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs, missing_debug_implementations)]
+
+mod client_addr;
+mod csrf;
+mod headers;
+mod path;
+mod rate_limit;
+mod reply;
+
+pub use client_addr::{
+    ClientAddr, ClientAddrMissing, TrustedProxies, TrustedProxiesError, resolve_client_addr,
+};
+pub use csrf::{
+    CSRF_HEADER, CsrfKeys, OriginPolicy, OriginPolicyError, OriginRejection, VisitorCookie, VisitorId,
+    check_origin, is_safe_method, isolate_resources, refuse_cross_site_loads, token_from_headers,
+};
+pub use headers::{SecurityHeaders, SecurityHeadersFuture, SecurityHeadersService};
+pub use path::path_is_under;
+pub use rate_limit::{
+    ClientLimit, Decision, RateLimit, RateLimitError, RateLimitRejection, RateLimiter, limit_clients,
+};

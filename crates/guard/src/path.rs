@@ -1,0 +1,197 @@
+//! Whether a request path lies under a prefix, in any spelling.
+//!
+//! For guards that apply to a part of the URL space. A path that *anything* behind the guard might read as lying under
+//! the prefix counts as under it; a path that merely looks like it may be guarded too, which costs nothing.
+
+/// How often a path may be percent-encoded over itself before it counts as an evasion.
+const MAX_DECODINGS: usize = 4;
+
+/// True if `path` lies under `prefix` or is `prefix` itself, in any spelling: other case, percent-encoding (also
+/// repeated), doubled or trailing slashes, backslashes, `;parameters`, `.` and `..` segments.
+///
+/// ```
+/// use tracera_guard::path_is_under;
+///
+/// assert!(path_is_under("/api/v1/auth/login", "/api/v1/auth/"));
+/// assert!(path_is_under("//API/v1/x/%2e%2e/%61uth;v=1/login", "/api/v1/auth/"));
+/// assert!(!path_is_under("/api/v1/authors", "/api/v1/auth/"));
+/// ```
+pub fn path_is_under(path: &str, prefix: &str) -> bool {
+    let Some(path) = decode(path) else {
+        return true;
+    };
+    let prefix = prefix.to_ascii_lowercase().into_bytes();
+    let prefix: Vec<&[u8]> = segments(&prefix).collect();
+    // With `..` resolved at any point, and with `..` ignored: what stands behind may do either.
+    let mut resolved: Vec<&[u8]> = Vec::new();
+    let mut ignored: Vec<&[u8]> = Vec::new();
+    for segment in segments(&path) {
+        if segment == b".." {
+            resolved.pop();
+            continue;
+        }
+        resolved.push(segment);
+        ignored.push(segment);
+        if resolved.starts_with(&prefix) {
+            return true;
+        }
+    }
+    ignored.starts_with(&prefix)
+}
+
+/// The segments that count: no empty ones, no `.`, without parameters.
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| matches!(byte, b'/' | b'\\'))
+        .map(|segment| {
+            let end = segment.iter().position(|byte| matches!(byte, b';' | b'?' | b'#'));
+            segment[..end.unwrap_or(segment.len())].trim_ascii()
+        })
+        .filter(|segment| !matches!(*segment, b"" | b"."))
+}
+
+/// The path in lower case with all percent-encoding undone and control bytes dropped; `None` if it is encoded too often.
+fn decode(path: &str) -> Option<Vec<u8>> {
+    let mut path = path.as_bytes().to_ascii_lowercase();
+    for _ in 0..MAX_DECODINGS {
+        let decoded = decode_once(&path);
+        if decoded == path {
+            path.retain(|byte| !byte.is_ascii_control());
+            return Some(path);
+        }
+        path = decoded;
+    }
+    None
+}
+
+fn decode_once(path: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match (byte, tail) {
+            (b'%', &[high, low, ..]) => match (hex(high), hex(low)) {
+                (Some(high), Some(low)) => {
+                    decoded.push((high << 4 | low).to_ascii_lowercase());
+                    rest = &tail[2..];
+                }
+                _ => decoded.push(byte),
+            },
+            _ => decoded.push(byte),
+        }
+    }
+    decoded
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::path_is_under;
+
+    const PREFIX: &str = "/api/v1/auth/";
+
+    #[test]
+    fn every_spelling_of_the_prefix_is_under_it() {
+        for path in [
+            "/api/v1/auth",
+            "/api/v1/auth/",
+            "/api/v1/auth/login",
+            "/api/v1/auth/login/",
+            "/api/v1/auth//login",
+            "//api/v1/auth/login",
+            "/api//v1///auth/login",
+            "/API/V1/Auth/login",
+            "/api/v1/%61uth/login",
+            "/api/v1/%61%75%74%68/login",
+            "/api/v1/%2541uth/login",
+            "/api/v1%2fauth%2flogin",
+            "/api/v1%2Fauth/login",
+            "/api/v1%252fauth/login",
+            "/api/v1\\auth\\login",
+            "/api/v1/%5cauth/login",
+            "/api/v1/./auth/login",
+            "/api/v1/%2e/auth/login",
+            "/api/v1/x/../auth/login",
+            "/api/v1/x/%2e%2E/auth/login",
+            "/x/../api/y/../v1/auth/login",
+            "/../../api/v1/auth/login",
+            "/api/v1/auth/../auth/login",
+            "/api/v1/auth;v=1/login",
+            "/api;a/v1;b/auth;c",
+            "/api/v1/auth%3bv=1/login",
+            "/api/v1/auth%3fx/login",
+            "/api/v1/auth%23x",
+            "/api/v1/auth%00/login",
+            "/api/v1/au%0ath/login",
+            "/api/v1/auth%20/login",
+            "/api/v1/auth/../../secret",
+            "/api/v1/%25252525252561uth",
+        ] {
+            assert!(path_is_under(path, PREFIX), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not_under_it() {
+        for path in [
+            "",
+            "/",
+            "*",
+            "/api/v1",
+            "/api/v1/authors",
+            "/api/v1/auth-x/login",
+            "/api/v1/portfolio",
+            "/api/v2/auth/login",
+            "/v1/auth/login",
+            "/x/api/v1/auth/login",
+            "/api/v1/%zzauth",
+            "/api/v1/%6",
+        ] {
+            assert!(!path_is_under(path, PREFIX), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_prefix_may_be_written_without_slashes_at_its_ends() {
+        assert!(path_is_under("/api/v1/auth/login", "api/v1/AUTH"));
+        assert!(path_is_under("/anything", "/"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_read_without_panic(path in ".{0,80}") {
+            path_is_under(&path, PREFIX);
+        }
+
+        /// Noise at every place where a spelling can vary never leaves the prefix.
+        #[test]
+        fn noise_never_dodges_the_prefix(
+            noise in proptest::collection::vec(
+                prop_oneof!["/", "//", "/\\./", "/%2e/", "/%2f", "/x/\\.\\./", "/x/%2E%2e/", "\\\\"], 4),
+            encode in proptest::collection::vec(0..3u8, 9),
+            tail in "[a-z/%.;]{0,12}",
+        ) {
+            let mut letters = encode.into_iter();
+            let mut spell = |word: &str| -> String {
+                word.chars().map(|letter| match letters.next() {
+                    Some(1) => format!("%{:02X}", letter as u32),
+                    Some(2) => letter.to_ascii_uppercase().to_string(),
+                    _ => letter.to_string(),
+                }).collect()
+            };
+            let path = format!(
+                "{}{}{}{}{}{}{}",
+                noise[0], spell("api"), noise[1], spell("v1"), noise[2], spell("auth"), noise[3],
+            );
+            prop_assert!(path_is_under(&format!("{path}/{tail}"), PREFIX), "{path}/{tail}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! An exact sliding-window rate limit: [`RateLimiter`] has the rules.
+
+mod decision;
+mod memory;
+mod middleware;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+pub use decision::{Decision, RateLimitRejection};
+use memory::Memory;
+pub use middleware::{ClientLimit, limit_clients};
+
+/// Longer keys are replaced by their SHA-256, so that nobody's input sets how much a key costs.
+const MAX_KEY_BYTES: usize = 128;
+
+/// How many requests a key is granted within any window of a length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    name: &'static str,
+    limit: u32,
+    window: Duration,
+}
+
+impl RateLimit {
+    /// `limit` requests within any span of `window`. The name tells limits apart in Redis and in the response headers.
+    ///
+    /// # Panics
+    /// If the name is empty or has anything but lower-case letters, digits, `-` and `_`; if the limit is zero; if the
+    /// window is under a millisecond or over a year. In a `const` this is an error of the compiler.
+    pub const fn new(name: &'static str, limit: u32, window: Duration) -> Self {
+        assert!(is_name(name), "a limit's name is made of a-z, 0-9, - and _");
+        assert!(limit > 0, "a limit of zero would refuse everything");
+        assert!(
+            window.as_millis() >= 1 && window.as_secs() <= 366 * 24 * 3600,
+            "a window is between a millisecond and a year long"
+        );
+        Self { name, limit, window }
+    }
+
+    fn window_micros(&self) -> u64 {
+        micros(self.window)
+    }
+}
+
+const fn is_name(name: &str) -> bool {
+    let name = name.as_bytes();
+    let mut at = 0;
+    while at < name.len() {
+        if !matches!(name[at], b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') {
+            return false;
+        }
+        at += 1;
+    }
+    !name.is_empty()
+}
+
+/// Whole microseconds, saturating after half a million years.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A check could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RateLimitError {
+    /// The store did not answer, or not in time. Nothing is known about the key; treat it as refused.
+    #[error("the rate limit store is unavailable")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// An exact sliding-window rate limit, in memory or shared through Redis. Cheap to clone; clones share the store.
+///
+/// 1. Per key, the times of the admitted requests are kept. A request is admitted if fewer than `limit` admitted ones
+///    are at most `window` old. The interval is closed: with 20 per 60 s, no 60 seconds ever admit 21, wherever they
+///    begin. (A fixed window admits up to 40 across its edge, a token bucket up to 39.)
+/// 2. A refused request leaves no trace; knocking does not extend the wait.
+/// 3. Whoever waits `Retry-After` seconds and comes alone is admitted.
+/// 4. When the store does not answer, nothing is admitted: [`RateLimitError::Unavailable`], answered with 503.
+/// 5. In Redis, one script on one key decides, so any number of instances share the limit; its clock is Redis' own, and
+///    every key carries a time to live. If the clock is set back, requests from the "future" count as made just now.
+///
+/// [`limit_clients`] is the ready middleware per client address. Where a limit depends on something else, ask
+/// [`RateLimiter::admit`]:
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{extract::{Path, State}, response::{IntoResponse, Response}};
+/// use tracera_guard::{RateLimit, RateLimitRejection, RateLimiter};
+///
+/// const MAILS: RateLimit = RateLimit::new("mail", 3, Duration::from_secs(900));
+///
+/// async fn send_mail(State(limiter): State<RateLimiter>, Path(account): Path<String>) -> Result<Response, RateLimitRejection> {
+///     let decision = limiter.admit(&account).await?;
+///     let mut response = "sent".into_response();
+///     decision.apply_headers(response.headers_mut());
+///     Ok(response)
+/// }
+/// # let limiter = RateLimiter::in_memory(MAILS);
+/// # let _ = axum::Router::new().route("/{account}", axum::routing::post(send_mail)).with_state::<()>(limiter);
+/// ```
+#[derive(Clone)]
+pub struct RateLimiter {
+    limit: RateLimit,
+    store: Store,
+}
+
+#[derive(Clone)]
+enum Store {
+    Memory(Arc<Memory>),
+    #[cfg(feature = "redis")]
+    Redis(redis::Log),
+}
+
+impl RateLimiter {
+    /// A limit kept in this process, for at most 100 000 keys at once.
+    ///
+    /// A key costs about 100 bytes and 8 per admitted request. Expired keys are cleared away in passing. Once the
+    /// table is full of live keys, a new key takes the place of one with few admitted requests (the fewest, and then
+    /// the longest quiet, of the 16 next in turn). So a flood of addresses locks nobody out, and it cannot reset a key
+    /// that is at its limit unless it brings practically every other key to its limit first; addresses that push each
+    /// other out gain nothing, because each of them had its own allowance anyway.
+    pub fn in_memory(limit: RateLimit) -> Self {
+        Self::in_memory_bounded(limit, 100_000)
+    }
+
+    /// [`RateLimiter::in_memory`] with another bound (at least 1) on the number of keys.
+    pub fn in_memory_bounded(limit: RateLimit, max_keys: usize) -> Self {
+        Self { limit, store: Store::Memory(Arc::new(Memory::new(limit, max_keys.max(1)))) }
+    }
+
+    /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
+    /// `ratelimit:<name>:<key>`. An answer that takes longer than 2 seconds counts as none.
+    #[cfg(feature = "redis")]
+    pub fn redis<C>(limit: RateLimit, connection: C) -> Self
+    where
+        C: ::redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        Self { limit, store: Store::Redis(redis::Log::new(limit, connection)) }
+    }
+
+    /// The limit this limiter keeps.
+    pub fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
+    /// Asks for one request under `key`, now by the store's clock.
+    ///
+    /// The key is visible in the store: hash what nobody else should read there.
+    ///
+    /// # Errors
+    /// [`RateLimitError::Unavailable`] when the store does not answer.
+    pub async fn check(&self, key: &str) -> Result<Decision, RateLimitError> {
+        self.decide(key, None).await
+    }
+
+    /// [`RateLimiter::check`] at a time of the caller's, given as the distance from any fixed origin. For tests and
+    /// simulations: do not mix it with `check` under one key.
+    ///
+    /// # Errors
+    /// [`RateLimitError::Unavailable`] when the store does not answer.
+    pub async fn check_at(&self, key: &str, now: Duration) -> Result<Decision, RateLimitError> {
+        self.decide(key, Some(micros(now))).await
+    }
+
+    /// [`RateLimiter::check`] whose refusal is an HTTP response.
+    ///
+    /// # Errors
+    /// [`RateLimitRejection`] when the request is over the limit or the store does not answer.
+    pub async fn admit(&self, key: &str) -> Result<Decision, RateLimitRejection> {
+        match self.check(key).await {
+            Ok(decision) if decision.allowed => Ok(decision),
+            Ok(decision) => Err(RateLimitRejection::Limited(decision)),
+            Err(error) => Err(RateLimitRejection::Unavailable(error)),
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "only Redis has to be waited for")
+    )]
+    async fn decide(&self, key: &str, now: Option<u64>) -> Result<Decision, RateLimitError> {
+        let key = bounded(key);
+        let usage = match &self.store {
+            Store::Memory(memory) => memory.request(&key, now),
+            #[cfg(feature = "redis")]
+            Store::Redis(log) => log.request(&key, now).await?,
+        };
+        Ok(Decision::new(self.limit, usage))
+    }
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let store = match &self.store {
+            Store::Memory(_) => "memory",
+            #[cfg(feature = "redis")]
+            Store::Redis(_) => "redis",
+        };
+        write!(f, "RateLimiter({:?} in {store})", self.limit)
+    }
+}
+
+/// What a store says after one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Usage {
+    allowed: bool,
+    /// Admitted requests within the window, this one included.
+    used: u32,
+    /// Microseconds since the oldest of them.
+    oldest_age: u64,
+}
+
+fn bounded(key: &str) -> Cow<'_, str> {
+    if key.len() <= MAX_KEY_BYTES {
+        return Cow::Borrowed(key);
+    }
+    let digest = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(key));
+    Cow::Owned(format!("sha256:{digest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_in_redis_keys_and_in_headers() {
+        for (name, good) in [
+            ("auth", true),
+            ("magic-link_2", true),
+            ("", false),
+            ("Auth", false),
+            ("a b", false),
+            ("a\"", false),
+            ("a:b", false),
+            ("ä", false),
+        ] {
+            assert_eq!(is_name(name), good, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn long_keys_are_replaced_by_a_digest_of_their_own() {
+        let long = |end: &str| "x".repeat(MAX_KEY_BYTES) + end;
+        assert_eq!(bounded(&long("")), long(""));
+        assert_eq!(bounded(&long("a")).len(), 50);
+        assert_ne!(bounded(&long("a")), bounded(&long("b")));
+    }
+}

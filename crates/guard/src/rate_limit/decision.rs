@@ -1,0 +1,108 @@
+//! What a check says, and how it is told in HTTP.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::{RateLimit, RateLimitError, Usage};
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+const MICROS_PER_SEC: u128 = 1_000_000;
+
+/// The answer to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether the request may go on.
+    pub allowed: bool,
+    /// Requests granted per window.
+    pub limit: u32,
+    /// Requests still granted right now, after this one.
+    pub remaining: u32,
+    /// Until the oldest counted request is exactly one window old; right after that one more is granted.
+    pub reset_after: Duration,
+    policy: RateLimit,
+}
+
+impl Decision {
+    pub(super) fn new(policy: RateLimit, usage: Usage) -> Self {
+        let reset_after = policy.window_micros().saturating_sub(usage.oldest_age);
+        Self {
+            allowed: usage.allowed,
+            limit: policy.limit,
+            remaining: policy.limit.saturating_sub(usage.used),
+            reset_after: Duration::from_micros(reset_after),
+            policy,
+        }
+    }
+
+    /// Whole seconds after which a request is granted for certain: 0 while some are left, else more than
+    /// [`Decision::reset_after`], because a request exactly one window old still counts.
+    pub fn retry_after_secs(&self) -> u64 {
+        if self.remaining > 0 { 0 } else { self.reset_after.as_secs() + 1 }
+    }
+
+    /// Sets `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers, and `Retry-After` if the
+    /// request was refused.
+    pub fn apply_headers(&self, headers: &mut HeaderMap) {
+        let RateLimit { name, limit, window } = self.policy;
+        let (w, t) = (ceil_secs(window), ceil_secs(self.reset_after));
+        let policy = format!(r#""{name}";q={limit};w={w}"#);
+        let state = format!(r#""{name}";r={};t={t}"#, self.remaining);
+        headers.insert(RATE_LIMIT_POLICY, ascii(policy));
+        headers.insert(RATE_LIMIT, ascii(state));
+        if !self.allowed {
+            headers.insert(RETRY_AFTER, self.retry_after_secs().into());
+        }
+    }
+}
+
+fn ascii(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("names of limits and numbers are visible ASCII")
+}
+
+fn ceil_secs(duration: Duration) -> u128 {
+    duration.as_micros().div_ceil(MICROS_PER_SEC)
+}
+
+/// A request that was not admitted. As a response: JSON `{"error", "code"}` with `Retry-After`, 429 `rate_limited` or
+/// 503 `unavailable`. Match on it to answer otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RateLimitRejection {
+    /// Over the limit.
+    #[error("over the rate limit, free again in {} s", .0.retry_after_secs())]
+    Limited(Decision),
+    /// The store did not answer, so nothing is admitted.
+    #[error(transparent)]
+    Unavailable(#[from] RateLimitError),
+}
+
+impl IntoResponse for RateLimitRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Limited(decision) => {
+                let mut response = crate::reply::error(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limited",
+                    "Too many requests. Please wait a moment and try again.",
+                );
+                decision.apply_headers(response.headers_mut());
+                response
+            }
+            Self::Unavailable(RateLimitError::Unavailable(source)) => {
+                tracing::error!(error = %source, "the rate limit store is unavailable");
+                let mut response = crate::reply::error(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "unavailable",
+                    "The service is briefly unavailable. Please try again.",
+                );
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                response
+            }
+        }
+    }
+}

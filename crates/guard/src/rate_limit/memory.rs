@@ -1,0 +1,201 @@
+//! The log of admitted requests in this process, bounded in the number of keys.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::{RateLimit, Usage, micros};
+
+/// How many entries a new key looks at to clear away expired ones, or to find the one whose place it takes.
+const SWEEP: usize = 16;
+
+pub(super) struct Memory {
+    limit: RateLimit,
+    max_keys: usize,
+    origin: Instant,
+    table: Mutex<Table>,
+}
+
+/// The entries in a vector, so that a hand can walk over them; the map says where each key stands.
+#[derive(Default)]
+struct Table {
+    index: HashMap<Arc<str>, usize>,
+    entries: Vec<Entry>,
+    hand: usize,
+}
+
+struct Entry {
+    key: Arc<str>,
+    /// When the admitted requests were made, ascending, in microseconds.
+    admitted: VecDeque<u64>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the store's own clock; `check_at` replaces it")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+impl Memory {
+    pub(super) fn new(limit: RateLimit, max_keys: usize) -> Self {
+        Self { limit, max_keys, origin: clock(), table: Mutex::default() }
+    }
+
+    /// Admits or refuses one request at `now` (microseconds), by default the time since this store was made.
+    pub(super) fn request(&self, key: &str, now: Option<u64>) -> Usage {
+        let mut table = self.table();
+        // Read under the lock, so that the times of one key ascend.
+        let now = now.unwrap_or_else(|| micros(clock().saturating_duration_since(self.origin)));
+        let window = self.limit.window_micros();
+        let at = match table.index.get(key) {
+            Some(at) => *at,
+            None => table.insert(key, now.saturating_sub(window), self.max_keys),
+        };
+        table.entries[at].request(self.limit.limit, window, now)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // No step under the lock can panic half done.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Makes room by the rules of [`super::RateLimiter::in_memory`] and adds an empty entry; returns its place.
+    fn insert(&mut self, key: &str, oldest_counted: u64, max_keys: usize) -> usize {
+        self.clear_expired(oldest_counted);
+        if self.entries.len() >= max_keys {
+            self.evict_poorest(oldest_counted);
+        }
+        let key: Arc<str> = key.into();
+        let at = self.entries.len();
+        self.index.insert(Arc::clone(&key), at);
+        self.entries.push(Entry { key, admitted: VecDeque::new() });
+        at
+    }
+
+    fn clear_expired(&mut self, oldest_counted: u64) {
+        for _ in 0..SWEEP.min(self.entries.len()) {
+            if self.hand >= self.entries.len() {
+                self.hand = 0;
+            }
+            match self.entries.get(self.hand) {
+                Some(entry) if entry.used(oldest_counted) == 0 => self.remove(self.hand),
+                _ => self.hand += 1,
+            }
+        }
+    }
+
+    fn evict_poorest(&mut self, oldest_counted: u64) {
+        let len = self.entries.len();
+        let next_in_turn = (self.hand..self.hand + SWEEP).map(|at| at % len);
+        let poorest = next_in_turn.min_by_key(|at| {
+            let entry = &self.entries[*at];
+            (entry.used(oldest_counted), entry.admitted.back().copied())
+        });
+        if let Some(at) = poorest {
+            self.remove(at);
+        }
+    }
+
+    /// Takes the entry out; the last one moves to its place.
+    fn remove(&mut self, at: usize) {
+        let removed = self.entries.swap_remove(at);
+        self.index.remove(&removed.key);
+        if let Some(moved) = self.entries.get(at) {
+            self.index.insert(Arc::clone(&moved.key), at);
+        }
+    }
+}
+
+impl Entry {
+    fn used(&self, oldest_counted: u64) -> usize {
+        self.admitted.len() - self.admitted.partition_point(|at| *at < oldest_counted)
+    }
+
+    fn request(&mut self, limit: u32, window: u64, now: u64) -> Usage {
+        let limit = limit as usize;
+        let oldest_counted = now.saturating_sub(window);
+        while self.admitted.front().is_some_and(|at| *at < oldest_counted) {
+            self.admitted.pop_front();
+        }
+        // The clock was set back: what seems to come from the future was made just now.
+        for at in self.admitted.iter_mut().rev().take_while(|at| **at > now) {
+            *at = now;
+        }
+        let allowed = self.admitted.len() < limit;
+        if allowed {
+            self.admitted.push_back(now);
+        }
+        Usage {
+            allowed,
+            used: u32::try_from(self.admitted.len()).unwrap_or(u32::MAX),
+            oldest_age: now - self.admitted.front().copied().unwrap_or(now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LIMIT: RateLimit = RateLimit::new("test", 3, Duration::from_secs(1));
+    const WINDOW: u64 = 1_000_000;
+
+    fn keys(memory: &Memory) -> usize {
+        let table = memory.table();
+        assert_eq!(table.index.len(), table.entries.len());
+        for (key, at) in &table.index {
+            assert_eq!(*key, table.entries[*at].key);
+        }
+        table.entries.len()
+    }
+
+    #[test]
+    fn expired_keys_are_cleared_away_in_passing() {
+        let memory = Memory::new(LIMIT, 10_000);
+        for n in 0..1_000 {
+            memory.request(&format!("old{n}"), Some(0));
+        }
+        assert_eq!(keys(&memory), 1_000);
+        for n in 0..100 {
+            memory.request(&format!("new{n}"), Some(WINDOW + 1));
+        }
+        assert_eq!(keys(&memory), 100);
+    }
+
+    #[test]
+    fn the_number_of_keys_stays_bounded_and_nobody_is_locked_out() {
+        let memory = Memory::new(LIMIT, 100);
+        for n in 0..10_000 {
+            assert!(memory.request(&format!("flood{n}"), Some(n)).allowed);
+        }
+        assert_eq!(keys(&memory), 100);
+    }
+
+    #[test]
+    fn a_flood_of_keys_does_not_reset_one_at_its_limit() {
+        let memory = Memory::new(LIMIT, 100);
+        for n in 0..50 {
+            memory.request(&format!("before{n}"), Some(n));
+        }
+        for _ in 0..3 {
+            assert!(memory.request("victim", Some(50)).allowed);
+        }
+        for n in 0..10_000 {
+            memory.request(&format!("flood{n}"), Some(51));
+            assert!(!memory.request("victim", Some(51)).allowed, "after {n} other keys");
+        }
+        assert_eq!(keys(&memory), 100);
+    }
+
+    #[test]
+    fn a_table_for_one_key_works() {
+        let memory = Memory::new(LIMIT, 1);
+        for (key, used) in [("a", 1), ("a", 2), ("b", 1), ("a", 1)] {
+            assert_eq!(memory.request(key, Some(0)).used, used);
+            assert_eq!(keys(&memory), 1);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The rate limit as clients see it.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::connect_info::MockConnectInfo;
+use axum::routing::get;
+use axum::{Router, middleware};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use tracera_guard::{
+    ClientLimit, RateLimit, RateLimiter, TrustedProxies, limit_clients, resolve_client_addr,
+};
+
+const AUTH: RateLimit = RateLimit::new("auth", 20, Duration::from_mins(1));
+
+/// An app with a limited and a free part, as the peer at `addr` sees it; `reached` counts its handlers' calls.
+struct App {
+    limiter: RateLimiter,
+    reached: Arc<AtomicUsize>,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        Some(self.headers.get(name)?.to_str().unwrap())
+    }
+}
+
+impl App {
+    fn new(limiter: RateLimiter) -> Self {
+        Self { limiter, reached: Arc::default() }
+    }
+
+    fn reached(&self) -> usize {
+        self.reached.load(Ordering::SeqCst)
+    }
+
+    async fn get(&self, addr: &str, path: &str) -> Answer {
+        self.send(addr, Request::get(path)).await
+    }
+
+    async fn send(&self, addr: &str, request: http::request::Builder) -> Answer {
+        let limit = ClientLimit::new(self.limiter.clone()).only_under("/api/v1/auth/");
+        let reached = Arc::clone(&self.reached);
+        let handler = async move || {
+            reached.fetch_add(1, Ordering::SeqCst);
+            "reached"
+        };
+        let router = Router::new()
+            .route("/api/v1/auth/me", get(handler.clone()))
+            .route("/free", get(handler))
+            .layer(middleware::from_fn_with_state(limit, limit_clients))
+            .layer(middleware::from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
+            .layer(MockConnectInfo(addr.parse::<SocketAddr>().unwrap()));
+        let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_twenty_first_request_is_told_when_to_come_back() {
+    let app = App::new(RateLimiter::in_memory(AUTH));
+    for n in 1..=20 {
+        let answer = app.get("203.0.113.9:1", "/api/v1/auth/me").await;
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "reached"));
+        assert_eq!(answer.header("ratelimit-policy"), Some(r#""auth";q=20;w=60"#));
+        let (state, t) = answer.header("ratelimit").unwrap().split_once(";t=").unwrap();
+        assert_eq!(state, format!(r#""auth";r={}"#, 20 - n));
+        assert!((1..=60).contains(&t.parse::<u32>().unwrap()), "{t}");
+        assert_eq!(answer.header("retry-after"), None);
+    }
+
+    let refused = app.get("203.0.113.9:2", "/api/v1/auth/me").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(app.reached(), 20);
+    assert_eq!(refused.header("content-type"), Some("application/json; charset=utf-8"));
+    assert_eq!(refused.header("cache-control"), Some("no-store"));
+    assert_eq!(
+        refused.body,
+        r#"{"error":"Too many requests. Please wait a moment and try again.","code":"rate_limited"}"#
+    );
+    assert_eq!(refused.header("ratelimit-policy"), Some(r#""auth";q=20;w=60"#));
+    let (state, t) = refused.header("ratelimit").unwrap().split_once(";t=").unwrap();
+    assert_eq!(state, r#""auth";r=0"#);
+    let retry_after: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(retry_after >= t.parse().unwrap() && retry_after <= 61, "{retry_after} {t}");
+
+    let other = app.get("203.0.113.10:1", "/api/v1/auth/me").await;
+    assert_eq!(other.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn neither_spelling_method_nor_spoofed_headers_dodge_the_limit() {
+    let app = App::new(RateLimiter::in_memory(AUTH));
+    for _ in 0..20 {
+        app.get("203.0.113.9:1", "/api/v1/auth/me").await;
+    }
+    for path in [
+        "/api/v1/auth/me/",
+        "/api/v1/auth/me?x=1",
+        "/api/v1//auth/me",
+        "/api/v1/%61uth/me",
+        "/api/v1/auth%2fme",
+        "/API/v1/auth/me",
+        "/api/v1/./auth/me",
+        "/api/v1/auth;x/me",
+        "/api/v1/auth/nothing-here",
+        "/api/v1/auth",
+    ] {
+        let answer = app.get("203.0.113.9:1", path).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+    }
+    for method in ["HEAD", "POST", "OPTIONS", "DELETE", "BREW"] {
+        let request = Request::builder().method(method).uri("/api/v1/auth/me");
+        let answer = app.send("203.0.113.9:1", request).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{method}");
+    }
+    for (name, value) in [
+        ("x-forwarded-for", "1.2.3.4"),
+        ("forwarded", "for=1.2.3.4"),
+        ("x-real-ip", "1.2.3.4"),
+        ("true-client-ip", "1.2.3.4"),
+        ("cf-connecting-ip", "1.2.3.4"),
+    ] {
+        let request = Request::get("/api/v1/auth/me").header(name, value);
+        let answer = app.send("203.0.113.9:1", request).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{name}");
+    }
+    assert_eq!(app.reached(), 20);
+}
+
+#[tokio::test]
+async fn other_paths_are_neither_limited_nor_marked() {
+    let app = App::new(RateLimiter::in_memory(AUTH));
+    for _ in 0..30 {
+        let answer = app.get("203.0.113.9:1", "/free").await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header("ratelimit"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_64_of_ipv6_and_a_mapped_ipv4_address_count_as_one() {
+    let app = App::new(RateLimiter::in_memory(AUTH));
+    for n in 0..30 {
+        let answer = app.get(&format!("[2001:db8::{n:x}]:1"), "/api/v1/auth/me").await;
+        assert_eq!(answer.status == StatusCode::OK, n < 20, "{n}");
+        let v4 = if n % 2 == 0 { "203.0.113.9:1" } else { "[::ffff:203.0.113.9]:1" };
+        let answer = app.get(v4, "/api/v1/auth/me").await;
+        assert_eq!(answer.status == StatusCode::OK, n < 20, "{n}");
+    }
+    let other = app.get("[2001:db8:0:1::1]:1", "/api/v1/auth/me").await;
+    assert_eq!(other.status, StatusCode::OK);
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn without_its_store_a_limited_route_is_closed_and_others_are_not() {
+    let server = tracera_testkit::RedisServer::start().await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let app = App::new(RateLimiter::redis(AUTH, connection));
+    assert_eq!(app.get("203.0.113.9:1", "/api/v1/auth/me").await.status, StatusCode::OK);
+
+    server.kill();
+    let answer = app.get("203.0.113.9:1", "/api/v1/auth/me").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(answer.body.contains(r#""code":"unavailable""#), "{}", answer.body);
+    assert_eq!(app.reached(), 1);
+    assert_eq!(app.get("203.0.113.9:1", "/free").await.status, StatusCode::OK);
+}
