@@ -1,0 +1,130 @@
+//! The application: what handlers share, and the one list of layers every request passes, in this order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use http::{HeaderMap, HeaderValue};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracera_guard::{
+    ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
+    check_origin, limit_clients, resolve_client_addr,
+};
+use tracera_session::{Clock, SessionLayer, Sessions};
+use url::Url;
+
+use crate::auth::magic_link::MagicLinks;
+use crate::mail::dev::Mailbox;
+use crate::routes;
+use crate::store::Database;
+
+pub mod csrf;
+pub mod limits;
+pub mod log;
+pub mod require_auth;
+
+/// What all handlers share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+#[derive(Debug)]
+pub struct Parts {
+    /// The public origin, source of every absolute link.
+    pub base_url: Url,
+    /// The longest a request may take.
+    pub request_timeout: Duration,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Users and magic links.
+    pub database: Database,
+    /// Whether sessions and limits live in Redis rather than in this process.
+    pub redis: bool,
+    /// Everybody's sessions.
+    pub sessions: Sessions,
+    /// Sign-in by e-mail; `None` when no mail can be sent.
+    pub magic_links: Option<MagicLinks>,
+    /// The mails of `dev`, readable at `/dev/mailbox`.
+    pub mailbox: Option<Mailbox>,
+    /// Whose forwarding headers are believed.
+    pub proxies: TrustedProxies,
+    /// How often one client may call the authentication endpoints.
+    pub auth_limit: RateLimiter,
+    /// Where unsafe requests may come from.
+    pub origin: OriginPolicy,
+    /// Issues and checks CSRF tokens.
+    pub csrf: CsrfKeys,
+    /// The cookie that tells signed-out browsers apart.
+    pub visitor: VisitorCookie,
+    /// The private part of the URL table, to recognise other spellings of it.
+    pub private_paths: matchit::Router<()>,
+}
+
+impl App {
+    /// The visitor cookie for another ten minutes: the known one, or a new one.
+    pub fn visitor(&self, headers: &HeaderMap) -> (VisitorId, HeaderValue) {
+        match self.visitor.parse(headers) {
+            Some(visitor) => {
+                let cookie = self.visitor.renew(&visitor);
+                (visitor, cookie)
+            }
+            None => self.visitor.issue(),
+        }
+    }
+
+    /// An application of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The whole service: the URL table inside its layers. The first layer listed is the outermost.
+pub fn build(app: &App) -> Router {
+    let https = app.base_url.scheme() == "https";
+    let auth_limit = ClientLimit::new(app.auth_limit.clone()).only_under("/api/v1/auth/");
+    routes::table(app)
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(app.proxies.clone(), log::log))
+                .layer(SecurityHeaders::new().https(https))
+                .layer(CatchPanicLayer::custom(limits::after_panic))
+                .layer(from_fn_with_state(app.clone(), limits::bound))
+                .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
+                .layer(from_fn_with_state(app.proxies.clone(), resolve_client_addr))
+                .layer(from_fn_with_state(auth_limit, limit_clients))
+                .layer(from_fn_with_state(app.origin.clone(), check_origin))
+                .layer(SessionLayer::new(app.sessions.clone())),
+        )
+        .with_state(app.clone())
+}
+
+/// The layers of a private route, inside the session: RequireAuth before the CSRF token, so that a dead session is 401
+/// whatever the token.
+pub fn private(app: &App, routes: Router<App>) -> Router<App> {
+    routes.route_layer(
+        ServiceBuilder::new()
+            .layer(from_fn(log::note_route))
+            .layer(from_fn(require_auth::require_auth))
+            .layer(from_fn_with_state(app.clone(), csrf::require_token)),
+    )
+}
+
+/// The layers of a public route.
+pub fn public(app: &App, routes: Router<App>) -> Router<App> {
+    routes.route_layer(
+        ServiceBuilder::new()
+            .layer(from_fn(log::note_route))
+            .layer(from_fn_with_state(app.clone(), csrf::require_token)),
+    )
+}

@@ -1,0 +1,5 @@
+//! Ways to sign in: protocols without routing.
+
+pub mod client;
+pub mod email;
+pub mod magic_link;

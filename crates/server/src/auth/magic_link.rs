@@ -1,0 +1,247 @@
+//! Sign-in by e-mail: a link that works once, anywhere, and a six-digit code that works in the browser that asked.
+//!
+//! 1. Asking answers the same, and does the same work, whether or not the address is known.
+//! 2. The newest link of an address is the one that works. The database knows hashes only.
+//! 3. Looking at a link changes nothing; redeeming it is one atomic step, undone if no session could be made.
+//! 4. An address gets at most [`MAILS_PER_ADDRESS`] mails in [`MAIL_WINDOW`], whoever asks; a mail sent before that
+//!    stays good, and no other way in is touched. Redeeming a link clears the count.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use tracera_guard::{RateLimit, RateLimitError, RateLimiter};
+use url::Url;
+
+use crate::app::csrf::Binding;
+use crate::auth::client::Client;
+use crate::auth::email::Email;
+use crate::error::{AppError, AppResult};
+use crate::mail::{Mailer, SignInMail};
+use crate::store::Database;
+use crate::store::magic_links::{
+    self, ClaimedLink, CodeOutcome, NewMagicLink, PendingLink, VisitorCode,
+};
+
+/// How many mails one address gets in [`MAIL_WINDOW`] without signing in.
+pub const MAILS_PER_ADDRESS: u32 = 5;
+/// See [`MAILS_PER_ADDRESS`].
+pub const MAIL_WINDOW: Duration = Duration::from_mins(10);
+
+/// Sends links and redeems them.
+#[derive(Debug, Clone)]
+pub struct MagicLinks {
+    database: Database,
+    mailer: Mailer,
+    per_address: RateLimiter,
+    key: Key,
+    verify_url: Url,
+    expiry: Duration,
+}
+
+/// Keys the hashes of codes and addresses. Prints nothing.
+#[derive(Clone)]
+struct Key([u8; 32]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// Who asks for a link, for the mail and the confirm page.
+#[derive(Debug)]
+pub struct Asker<'a> {
+    /// What the code will be bound to.
+    pub binding: &'a Binding,
+    /// The browser.
+    pub client: Client,
+    /// Its address.
+    pub ip: IpAddr,
+}
+
+/// What somebody presents to sign in.
+pub enum Proof<'a> {
+    /// The token of a link.
+    Token(&'a str),
+    /// The code of a mail, from the browser that asked.
+    Code(&'a str, &'a Binding),
+}
+
+impl MagicLinks {
+    /// The limit on mails per address, for whichever store the caller keeps limits in.
+    pub const fn mail_limit() -> RateLimit {
+        RateLimit::new("mail", MAILS_PER_ADDRESS, MAIL_WINDOW)
+    }
+
+    /// Links under `base_url` that live for `expiry`; `key` is used for nothing else.
+    pub fn new(
+        database: Database,
+        mailer: Mailer,
+        per_address: RateLimiter,
+        key: [u8; 32],
+        base_url: &Url,
+        expiry: Duration,
+    ) -> Self {
+        let mut verify_url = base_url.clone();
+        verify_url.set_path("/api/v1/auth/magic/verify");
+        Self { database, mailer, per_address, key: Key(key), verify_url, expiry }
+    }
+
+    /// Sends a link to `email`, unless the address has had its share.
+    ///
+    /// # Errors
+    /// 503 when the database, the limit's store or the mail queue cannot take it.
+    pub async fn request(&self, email: Email, asker: &Asker<'_>, now: OffsetDateTime) -> AppResult<()> {
+        let decision = self.per_address.check(&self.address_key(&email)).await.map_err(unavailable)?;
+        if !decision.allowed {
+            tracing::warn!(event = "mail_limited", to = %email.masked(), "the address has had its mails for now");
+            return Ok(());
+        }
+        let token = fresh_token();
+        let code = fresh_code();
+        let device = asker.client.phrase();
+        let link = NewMagicLink {
+            email: &email,
+            token_hash: token_hash(&token),
+            code: Some(self.visitor_code(&code, asker.binding)),
+            expires_at: now + self.expiry,
+            device: &device,
+            ip: asker.ip,
+        };
+        magic_links::create(&self.database, &link, now).await?;
+        let mut url = self.verify_url.clone();
+        url.query_pairs_mut().append_pair("token", &token);
+        let mail = SignInMail {
+            to: &email,
+            link: &url,
+            code: &code,
+            valid_for: self.expiry,
+            requested_at: now,
+            device: &device,
+            ip: asker.ip,
+        };
+        self.mailer.send(&mail).map_err(AppError::unavailable)?;
+        tracing::info!(event = "link_sent", "queued a sign-in mail");
+        Ok(())
+    }
+
+    /// What the confirm page shows of a link; `None` when it no longer works.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn peek(&self, token: &str, now: OffsetDateTime) -> AppResult<Option<PendingLink>> {
+        Ok(magic_links::peek(&self.database, &token_hash(token), now).await?)
+    }
+
+    /// Uses a link up.
+    ///
+    /// # Errors
+    /// 400 `link_invalid` alike for wrong, used, superseded and expired; 503 when the database does not answer.
+    pub async fn claim(&self, proof: Proof<'_>, now: OffsetDateTime) -> AppResult<ClaimedLink> {
+        let claimed = match proof {
+            Proof::Token(token) => {
+                magic_links::claim_by_token(&self.database, &token_hash(token), now).await?
+            }
+            Proof::Code(code, binding) => {
+                let code: String = code.chars().filter(char::is_ascii_digit).collect();
+                match magic_links::claim_by_code(&self.database, &self.visitor_code(&code, binding), now).await? {
+                    CodeOutcome::Claimed(link) => Some(link),
+                    CodeOutcome::Wrong { .. } | CodeOutcome::Nothing => None,
+                }
+            }
+        };
+        let Some(claimed) = claimed else {
+            tracing::warn!(event = "sign_in_failed", method = "email", "a link or code did not work");
+            return Err(AppError::bad_request(
+                "link_invalid",
+                "this link or code is wrong, used or expired; please ask for a new one",
+            ));
+        };
+        Ok(claimed)
+    }
+
+    /// Gives a claimed link back because no session could be made of it.
+    pub async fn release(&self, claimed: &ClaimedLink) {
+        if let Err(error) = magic_links::release(&self.database, claimed.id).await {
+            tracing::error!(%error, "a link stays used although nobody was signed in");
+        }
+    }
+
+    fn visitor_code(&self, code: &str, binding: &Binding) -> VisitorCode {
+        VisitorCode {
+            visitor_hash: self.keyed("visitor", binding.as_bytes()),
+            code_hash: self.keyed("code", code.as_bytes()),
+        }
+    }
+
+    fn address_key(&self, email: &Email) -> String {
+        URL_SAFE_NO_PAD.encode(self.keyed("address", email.as_str().as_bytes()))
+    }
+
+    fn keyed(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
+        Hmac::<Sha256>::new_from_slice(&self.key.0)
+            .expect("HMAC takes keys of any length")
+            .chain_update(purpose)
+            .chain_update([0])
+            .chain_update(message)
+            .finalize()
+            .into_bytes()
+            .into()
+    }
+}
+
+fn unavailable(error: RateLimitError) -> AppError {
+    AppError::unavailable(error)
+}
+
+/// 256 random bits: a plain hash of them is safe to keep.
+fn fresh_token() -> String {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn token_hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+/// Six digits, each number as likely as any other.
+fn fresh_code() -> String {
+    const CODES: u32 = 1_000_000;
+    loop {
+        let mut bytes = [0; 4];
+        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+        let number = u32::from_be_bytes(bytes);
+        if number < u32::MAX - u32::MAX % CODES {
+            return format!("{:06}", number % CODES);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_256_bits_and_never_repeat() {
+        let tokens: HashSet<_> = (0..10_000).map(|_| fresh_token()).collect();
+        assert_eq!(tokens.len(), 10_000);
+        assert!(tokens.iter().all(|token| token.len() == 43));
+    }
+
+    #[test]
+    fn codes_are_six_digits() {
+        for _ in 0..1000 {
+            let code = fresh_code();
+            assert!(code.len() == 6 && code.bytes().all(|digit| digit.is_ascii_digit()), "{code}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The command line.
+//!
+//! 1. What it reads stands in [`crate::config`]; no option repeats a variable.
+//! 2. A configuration that is refused ends with status 2 and one line per problem on stderr; a server that cannot start
+//!    ends with status 1.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use crate::config::{Config, Environment, Mode, Problem, fresh_secret, help_text, report};
+
+/// Exit status when a server or a store could not be started or reached.
+pub const EXIT_COULD_NOT_START: u8 = 1;
+/// Exit status for a refused configuration or command line.
+pub const EXIT_CONFIGURATION: u8 = 2;
+
+/// Counter-Strike 2 skin portfolio server.
+#[derive(Debug, Parser)]
+#[command(name = "tracera", version, after_long_help = help_text(), arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run on this machine with everything embedded and nothing to configure.
+    Dev,
+    /// Run the server; strict about its configuration.
+    Serve,
+    /// Say what `serve` would do with this environment, without secrets.
+    CheckConfig,
+    /// Print a fresh secret for `SESSION_SECRET`.
+    Secret,
+    /// List or end a user's sessions.
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    /// Bring the database up to date.
+    Migrate,
+}
+
+/// What to do with sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// List a user's sessions.
+    List {
+        /// E-mail address or id of the user.
+        #[arg(long)]
+        user: UserSelector,
+    },
+    /// End a user's sessions.
+    Revoke {
+        /// E-mail address or id of the user.
+        #[arg(long)]
+        user: UserSelector,
+        /// End only the session with this handle, as `list` shows it.
+        #[arg(long)]
+        handle: Option<String>,
+    },
+}
+
+/// A user as an operator names one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserSelector {
+    /// By id.
+    Id(Uuid),
+    /// By e-mail address, as typed.
+    Email(String),
+}
+
+/// Neither an e-mail address nor an id.
+#[derive(Debug, thiserror::Error)]
+#[error("neither an e-mail address nor a user id")]
+pub struct NotAUser;
+
+impl FromStr for UserSelector {
+    type Err = NotAUser;
+
+    fn from_str(text: &str) -> Result<Self, NotAUser> {
+        match Uuid::parse_str(text) {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) if text.contains('@') => Ok(Self::Email(text.to_owned())),
+            Err(_) => Err(NotAUser),
+        }
+    }
+}
+
+/// The settings for `mode`; in dev mode with a secret of its own.
+///
+/// # Errors
+/// The status to end with, after saying why on stderr.
+pub fn load_config(mode: Mode) -> Result<Config, ExitCode> {
+    let mut environment = Environment::load();
+    if mode == Mode::Dev
+        && let Err(error) = environment.ensure_dev_secret()
+    {
+        complain(&format!("cannot keep a development secret in DATA_DIR: {error}"));
+        return Err(EXIT_COULD_NOT_START.into());
+    }
+    environment.config(mode).map_err(|problems| refuse(&problems))
+}
+
+/// Runs `tracera check-config`.
+pub fn check_config() -> ExitCode {
+    let environment = Environment::load();
+    let config = environment.config(Mode::Serve);
+    let printed = print(&report(&environment, &config));
+    match config {
+        Ok(_) => printed,
+        Err(problems) => refuse(&problems),
+    }
+}
+
+/// Runs `tracera secret`.
+pub fn print_secret() -> ExitCode {
+    match fresh_secret() {
+        Ok(secret) => print(&format!("{}\n", secret.expose_secret())),
+        Err(error) => {
+            complain(&format!("the system has no random numbers: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command of the operator's on the stores `serve` would use, and prints what it has to say.
+pub async fn operate<E: Display>(command: impl AsyncFnOnce(Config) -> Result<String, E>) -> ExitCode {
+    let config = match load_config(Mode::Serve) {
+        Ok(config) => config,
+        Err(status) => return status,
+    };
+    match command(config).await {
+        Ok(answer) => print(&answer),
+        Err(error) => could_not_start(&error),
+    }
+}
+
+/// Says why something could not be started or done.
+pub fn could_not_start(error: &impl Display) -> ExitCode {
+    complain(&error.to_string());
+    EXIT_COULD_NOT_START.into()
+}
+
+fn refuse(problems: &[Problem]) -> ExitCode {
+    for problem in problems {
+        complain(&problem.to_string());
+    }
+    EXIT_CONFIGURATION.into()
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn complain(line: &str) {
+    // Without a stderr there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "tracera: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::sections;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn long_help_names_every_variable_with_default_and_unit() {
+        let help = Cli::command().render_long_help().to_string();
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for row in sections().iter().flat_map(|section| section.variables) {
+            assert!(help.lines().any(|line| line.trim() == row.name), "{}", row.name);
+            assert!(words.contains(row.unit), "{}: {}", row.name, row.unit);
+        }
+        assert!(
+            words.contains(
+                "SESSION_LIFETIME_HOURS How long a session lasts at most. Default: 72. Value: hours"
+            )
+        );
+    }
+
+    #[test]
+    fn a_user_is_an_address_or_an_id() {
+        let id = Uuid::from_u128(7);
+        let parse = |user: &str| {
+            let line = ["tracera", "sessions", "revoke", "--user", user, "--handle", "h"];
+            match Cli::try_parse_from(line).ok()?.command {
+                Command::Sessions(SessionsCommand::Revoke { user, handle }) => Some((user, handle)),
+                _ => None,
+            }
+        };
+        let handle = Some("h".to_owned());
+        assert_eq!(parse(&id.to_string()), Some((UserSelector::Id(id), handle.clone())));
+        assert_eq!(parse("a@b.example"), Some((UserSelector::Email("a@b.example".to_owned()), handle)));
+        assert_eq!(parse("somebody"), None);
+        assert!(Cli::try_parse_from(["tracera", "sessions", "list"]).is_err());
+    }
+}

@@ -1,0 +1,29 @@
+//! The wall clock as a value, so that tests can move it. It shows the same time as the sessions' clock.
+
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+pub use tracera_session::{Clock, Timestamp};
+
+/// A point in time as the database and the API know it: UTC, whole seconds.
+pub fn utc(at: Timestamp) -> OffsetDateTime {
+    let exact = OffsetDateTime::from(SystemTime::from(at));
+    exact.replace_nanosecond(0).unwrap_or(exact)
+}
+
+/// Measures how long something takes, for logs and metrics only.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(clippy::disallowed_methods, reason = "durations for logs do not steer anything")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// The time since the start.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}

@@ -1,0 +1,147 @@
+//! The configuration: environment variables in, settings out, one struct per concern.
+//!
+//! 1. Every variable stands in one table ([`sections`]); `--help`, `.env.sample` and the check for unknown names are
+//!    made from it.
+//! 2. Reading is pure: [`Config::from_vars`] takes a map and reports every [`Problem`] at once.
+//! 3. An empty value is an unset one.
+//! 4. Secrets are kept in redacting types; no problem, warning or `Debug` output repeats one.
+//! 5. A name that is nearly one of ours, or in a family only we use, is refused instead of ignored
+//!    ([`Config::from_vars`] has the rule).
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use tracera::config::{Config, Mode};
+//!
+//! let secret = "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A".to_owned();
+//! let vars = BTreeMap::from([("SESSION_SECRET".to_owned(), secret)]);
+//! let config = Config::from_vars(&vars, Mode::Serve).expect("nothing else is required");
+//! assert_eq!(config.session.lifetime.as_secs(), 72 * 3600);
+//!
+//! let problems = Config::from_vars(&BTreeMap::new(), Mode::Serve).expect_err("a secret is required");
+//! assert!(problems[0].to_string().contains("tracera secret"));
+//! ```
+
+mod address;
+mod auth;
+mod dev_secret;
+mod environment;
+mod help;
+mod http;
+mod log;
+mod mail;
+mod portfolio;
+mod problem;
+mod reader;
+mod report;
+mod session;
+mod store;
+mod table;
+mod unknown;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use reader::{Read, Reader};
+
+pub use address::{SecretUrl, ServiceUrl};
+pub use auth::{AuthSettings, GithubSettings, GoogleSettings};
+pub use environment::{Environment, Origin};
+pub use help::{env_sample, help_text};
+pub use http::HttpSettings;
+pub use log::{LogFilter, LogFormat, LogSettings};
+pub use mail::{MailSettings, ResendSettings, SmtpCredentials, SmtpSecurity, SmtpSettings};
+pub use portfolio::{PortfolioSettings, PriceFeed, PriceSettings, SteamSettings};
+pub use problem::{Problem, Warning};
+pub use report::report;
+pub use session::{SessionSettings, fresh_secret};
+pub use store::{DatabaseTarget, StoreSettings};
+pub use table::{Exposure, Fallback, Section, Variable, sections};
+
+/// What the configuration is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `tracera dev`: loopback only, sign-in mails on the terminal.
+    Dev,
+    /// `tracera serve`.
+    Serve,
+}
+
+/// Everything the server was told, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Session cookies and their lifetimes.
+    pub session: SessionSettings,
+    /// Listening, the public address and proxies.
+    pub http: HttpSettings,
+    /// Where sessions and users are kept.
+    pub store: StoreSettings,
+    /// How mail leaves.
+    pub mail: MailSettings,
+    /// Signing in.
+    pub auth: AuthSettings,
+    /// Steam's addresses and key.
+    pub steam: SteamSettings,
+    /// The price feed.
+    pub prices: PriceSettings,
+    /// Inventory imports.
+    pub portfolio: PortfolioSettings,
+    /// The log.
+    pub log: LogSettings,
+    /// The socket that answers `/metrics`. Default none.
+    pub metrics_addr: Option<SocketAddr>,
+    warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Reads the settings out of `vars`, in which foreign variables may stand as well.
+    ///
+    /// A foreign name is refused when it begins with a family only Tracera uses, or is within two edits (one edit for
+    /// names under ten characters) of a variable in the table. Every other foreign name is ignored.
+    ///
+    /// # Errors
+    /// Every problem there is, in the order of the table's concerns.
+    pub fn from_vars(vars: &BTreeMap<String, String>, mode: Mode) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader::new(vars, mode);
+        let config = Self::read(&mut reader);
+        reader.problems.extend(unknown::in_environment(vars));
+        match config {
+            Ok(config) if reader.problems.is_empty() => Ok(Self { warnings: reader.warnings, ..config }),
+            _ => Err(reader.problems),
+        }
+    }
+
+    /// Reads every concern before the first failure counts, so that all problems are found.
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        let http = http::read(reader);
+        let session = session::read(reader, http.as_ref().ok());
+        let store = store::read(reader);
+        let mail = mail::read(reader);
+        let auth = auth::read(reader);
+        let steam = portfolio::read_steam(reader);
+        let prices = portfolio::read_prices(reader);
+        let portfolio = portfolio::read_portfolio(reader);
+        let log = log::read(reader);
+        let metrics_addr = http::read_metrics_addr(reader, http.as_ref().ok());
+        Ok(Self {
+            session: session?,
+            http: http?,
+            store: store?,
+            mail: mail?,
+            auth: auth?,
+            steam: steam?,
+            prices: prices?,
+            portfolio: portfolio?,
+            log: log?,
+            metrics_addr: metrics_addr?,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// What is allowed but probably not meant. Shown at start and by `check-config`.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+}

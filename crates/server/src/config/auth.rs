@@ -1,0 +1,89 @@
+//! Signing in: limits and identity providers.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::address::ServiceUrl;
+use super::problem::Wrong;
+use super::reader::{Read, Reader};
+
+/// Signing in: limits and identity providers.
+#[derive(Debug)]
+pub struct AuthSettings {
+    /// Requests per client address and minute over all of `/api/v1/auth`. Default 20.
+    pub rate_limit_per_minute: u32,
+    /// How long a sign-in link works. Default and most 10 minutes.
+    pub magic_link_expiry: Duration,
+    /// Signing in with Google. Default off.
+    pub google: Option<GoogleSettings>,
+    /// Signing in with GitHub. Default off.
+    pub github: Option<GithubSettings>,
+}
+
+/// Signing in with Google, or another OpenID Connect issuer.
+#[derive(Debug)]
+pub struct GoogleSettings {
+    /// The client's public name.
+    pub client_id: String,
+    /// The client's secret.
+    pub client_secret: SecretString,
+    /// The issuer. Default `https://accounts.google.com`.
+    pub issuer: ServiceUrl,
+}
+
+/// Signing in with GitHub or GitHub Enterprise.
+#[derive(Debug)]
+pub struct GithubSettings {
+    /// The app's public name.
+    pub client_id: String,
+    /// The app's secret.
+    pub client_secret: SecretString,
+    /// The site. Default `https://github.com`.
+    pub url: ServiceUrl,
+    /// Its API. Default `https://api.github.com`.
+    pub api_url: ServiceUrl,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Read<AuthSettings> {
+    let rate_limit = reader.number("AUTH_RATE_LIMIT_PER_MINUTE", 1..=10_000);
+    let magic_link_expiry = reader.minutes("MAGIC_LINK_EXPIRY_MINUTES", 1..=10);
+    let google = read_google(reader);
+    let github = read_github(reader);
+    Ok(AuthSettings {
+        rate_limit_per_minute: rate_limit?,
+        magic_link_expiry: magic_link_expiry?,
+        google: google?,
+        github: github?,
+    })
+}
+
+fn read_google(reader: &mut Reader<'_>) -> Read<Option<GoogleSettings>> {
+    let client = reader.pair("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET");
+    let issuer = reader.read("GOOGLE_ISSUER_URL", ServiceUrl::parse);
+    let (client, issuer) = (client?, issuer?);
+    Ok(client.map(|(id, secret)| GoogleSettings {
+        client_id: id.to_owned(),
+        client_secret: secret.into(),
+        issuer,
+    }))
+}
+
+fn read_github(reader: &mut Reader<'_>) -> Read<Option<GithubSettings>> {
+    let client = reader.pair("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET");
+    let url = reader.read("GITHUB_URL", ServiceUrl::parse);
+    let api_url = reader.read("GITHUB_API_URL", ServiceUrl::parse);
+    let (client, url, api_url) = (client?, url?, api_url?);
+    let Some((id, secret)) = client else {
+        return Ok(None);
+    };
+    // The secret of an Enterprise app and the codes of its users must not go to github.com.
+    if reader.given("GITHUB_URL").is_some() && reader.given("GITHUB_API_URL").is_none() {
+        let wrong = Wrong::new(
+            "is missing while GITHUB_URL is set",
+            "set it too: https://HOST/api/v3 for GitHub Enterprise",
+        );
+        return Err(reader.refuse("GITHUB_API_URL", wrong));
+    }
+    Ok(Some(GithubSettings { client_id: id.to_owned(), client_secret: secret.into(), url, api_url }))
+}

@@ -1,0 +1,158 @@
+//! Listening, the public address and proxies.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::Mode;
+use super::address::{is_loopback, not_a_url};
+use super::problem::{Wrong, quoted};
+use super::reader::{Read, Reader};
+
+/// Listening, the public address and proxies.
+#[derive(Debug)]
+pub struct HttpSettings {
+    /// Public origin; its path is `/`. Default `http://localhost:8080`; in dev mode the port is the one listened on.
+    pub base_url: Url,
+    /// Socket to bind. Default `127.0.0.1:8080`.
+    pub listen_addr: SocketAddr,
+    /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a request may take. Default 30 s.
+    pub request_timeout: Duration,
+}
+
+impl HttpSettings {
+    /// Whether the public address is https.
+    pub fn is_https(&self) -> bool {
+        self.base_url.scheme() == "https"
+    }
+
+    /// Whether the public address is reachable from this machine only.
+    pub fn is_local(&self) -> bool {
+        self.base_url.host_str().is_some_and(is_loopback)
+    }
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Read<HttpSettings> {
+    let listen_addr = read_listen_addr(reader);
+    let base_url = read_base_url(reader, listen_addr.as_ref().ok());
+    let trusted_proxies = read_trusted_proxies(reader);
+    let timeout = reader.number("REQUEST_TIMEOUT_SECONDS", 1..=300);
+    let http = HttpSettings {
+        base_url: base_url?,
+        listen_addr: listen_addr?,
+        trusted_proxies: trusted_proxies?,
+        request_timeout: Duration::from_secs(timeout?),
+    };
+    warn(reader, &http);
+    Ok(http)
+}
+
+/// The metrics socket. Default none.
+pub(super) fn read_metrics_addr(
+    reader: &mut Reader<'_>,
+    http: Option<&HttpSettings>,
+) -> Read<Option<SocketAddr>> {
+    let Some(addr) = reader.optional("METRICS_ADDR", parse_socket_addr)? else {
+        return Ok(None);
+    };
+    require_loopback_in_dev(reader, "METRICS_ADDR", addr)?;
+    if http.is_some_and(|http| http.listen_addr == addr && addr.port() != 0) {
+        let wrong = Wrong::new("is the same as LISTEN_ADDR", "use another port");
+        return Err(reader.refuse("METRICS_ADDR", wrong));
+    }
+    if !addr.ip().is_loopback() {
+        reader.warn("METRICS_ADDR", "is not loopback: whoever reaches it can read the metrics");
+    }
+    Ok(Some(addr))
+}
+
+fn read_listen_addr(reader: &mut Reader<'_>) -> Read<SocketAddr> {
+    let addr = reader.read("LISTEN_ADDR", parse_socket_addr)?;
+    require_loopback_in_dev(reader, "LISTEN_ADDR", addr)?;
+    Ok(addr)
+}
+
+fn require_loopback_in_dev(reader: &mut Reader<'_>, name: &'static str, addr: SocketAddr) -> Read<()> {
+    if reader.mode == Mode::Serve || addr.ip().is_loopback() {
+        return Ok(());
+    }
+    let what = format!("is {addr}, but `tracera dev` is for this machine only");
+    Err(reader.refuse(name, Wrong::new(what, "use 127.0.0.1 or [::1], or run `tracera serve`")))
+}
+
+fn parse_socket_addr(value: &str) -> Result<SocketAddr, Wrong> {
+    let remedy = "write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080";
+    value.parse().map_err(|_| Wrong::new(format!("is {}", quoted(value)), remedy))
+}
+
+fn read_base_url(reader: &mut Reader<'_>, listen_addr: Option<&SocketAddr>) -> Read<Url> {
+    if reader.mode == Mode::Dev
+        && reader.given("BASE_URL").is_none()
+        && let Some(listen_addr) = listen_addr
+    {
+        if listen_addr.port() == 0 {
+            let wrong = Wrong::new("has port 0, so that the address to open is unknown", "choose a port");
+            return Err(reader.refuse("LISTEN_ADDR", wrong));
+        }
+        let url = format!("http://localhost:{}", listen_addr.port());
+        return Ok(Url::parse(&url).expect("a port makes this a URL"));
+    }
+    reader.read("BASE_URL", parse_base_url)
+}
+
+fn parse_base_url(value: &str) -> Result<Url, Wrong> {
+    let url = Url::parse(value).map_err(not_a_url)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Wrong::new("is neither http nor https", "write an http or https URL"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Wrong::new("holds credentials", "write scheme, host and port only"));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(Wrong::new("is more than an origin", "write scheme, host and port only"));
+    }
+    Ok(url)
+}
+
+fn read_trusted_proxies(reader: &mut Reader<'_>) -> Read<Vec<IpNet>> {
+    let proxies = reader.optional("TRUSTED_PROXIES", |value| {
+        value.split(',').map(|entry| parse_network(entry.trim())).collect::<Result<Vec<_>, _>>()
+    });
+    proxies.map(Option::unwrap_or_default)
+}
+
+/// A network, or a single address.
+fn parse_network(entry: &str) -> Result<IpNet, Wrong> {
+    let network =
+        entry.parse::<IpNet>().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+            let remedy = "write networks such as 10.0.0.0/8, separated by commas";
+            Wrong::new(format!("lists {}", quoted(entry)), remedy)
+        })?;
+    if network.trunc() != network {
+        let what = format!("lists {}, an address inside a network", quoted(entry));
+        return Err(Wrong::new(what, format!("write {} for the network", network.trunc())));
+    }
+    Ok(network)
+}
+
+fn warn(reader: &mut Reader<'_>, http: &HttpSettings) {
+    if http.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+        reader.warn(
+            "TRUSTED_PROXIES",
+            "trusts every address: any client can choose the address it is counted by",
+        );
+    }
+    if !http.is_https() && !http.is_local() {
+        reader.warn("BASE_URL", "is http: cookies and sign-in links cross the network unencrypted");
+    }
+    let port = http.listen_addr.port();
+    if reader.given("BASE_URL").is_none() && http.base_url.port() != Some(port) {
+        let text =
+            format!("is not set: links will point to {} while port {port} is listened on", http.base_url);
+        reader.warn("BASE_URL", text);
+    }
+}

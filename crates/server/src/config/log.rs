@@ -1,0 +1,57 @@
+//! The log.
+
+use tracing_subscriber::EnvFilter;
+
+use super::problem::{Wrong, quoted};
+use super::reader::{Read, Reader};
+
+/// The log.
+#[derive(Debug)]
+pub struct LogSettings {
+    /// Its form. Default none: text on a terminal, else JSON.
+    pub format: Option<LogFormat>,
+    /// What is logged. Default `info`.
+    pub filter: LogFilter,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Filter directives that are known to parse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// The filter these directives describe.
+    pub fn to_env_filter(&self) -> EnvFilter {
+        EnvFilter::builder()
+            .parse(&self.0)
+            .expect("the directives were parsed when the configuration was read")
+    }
+
+    fn parse(value: &str) -> Result<Self, Wrong> {
+        match EnvFilter::builder().parse(value) {
+            Ok(_) => Ok(Self(value.to_owned())),
+            Err(_) => Err(Wrong::new(
+                format!("is {}", quoted(value)),
+                "write directives such as info or info,tracera=debug",
+            )),
+        }
+    }
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Read<LogSettings> {
+    let format = reader.optional("LOG_FORMAT", |value| match value {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(Wrong::new(format!("is {}", quoted(value)), "write text or json")),
+    });
+    let filter = reader.read("RUST_LOG", LogFilter::parse);
+    Ok(LogSettings { format: format?, filter: filter? })
+}

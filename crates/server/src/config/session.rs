@@ -1,0 +1,173 @@
+//! Session secrets and lifetimes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::SecretString;
+
+use super::http::HttpSettings;
+use super::problem::Wrong;
+use super::reader::{Read, Reader, parse_bool};
+
+const MIN_SECRET_BYTES: usize = 32;
+const MIN_DISTINCT_BYTES: usize = 8;
+const MAX_PREVIOUS: usize = 8;
+const REMEDY: &str = "run `tracera secret` and set what it prints";
+
+/// What people write where a secret belongs; compared without case, `-`, `_` and spaces.
+const PLACEHOLDERS: [&str; 4] = ["changeme", "replaceme", "placeholder", "yoursecret"];
+
+/// Session cookies and their lifetimes.
+#[derive(Debug)]
+pub struct SessionSettings {
+    /// Signs session cookies; at least 32 bytes.
+    pub secret: SecretString,
+    /// Older secrets still accepted; at least 32 bytes each, none twice. Default none.
+    pub previous_secrets: Vec<SecretString>,
+    /// Absolute lifetime. Default 72 hours.
+    pub lifetime: Duration,
+    /// Lifetime without a request. Default none.
+    pub idle: Option<Duration>,
+    /// How many sessions one user may have at once. Default 100.
+    pub max_per_user: u32,
+    /// Whether the cookie carries `Secure`. Default: whether the public address is https.
+    pub cookie_secure: bool,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<SessionSettings> {
+    let secret = read_secret(reader);
+    let previous = read_previous(reader);
+    let lifetime = reader.hours("SESSION_LIFETIME_HOURS", 1..=8760);
+    let idle = reader.minutes("SESSION_IDLE_MINUTES", 0..=525_600);
+    let max_per_user = reader.number("SESSION_MAX_PER_USER", 1..=1000);
+    let cookie_secure = read_cookie_secure(reader, http);
+    Ok(SessionSettings {
+        secret: secret?,
+        previous_secrets: previous?,
+        lifetime: lifetime?,
+        idle: Some(idle?).filter(|idle| !idle.is_zero()),
+        max_per_user: max_per_user?,
+        cookie_secure: cookie_secure?,
+    })
+}
+
+/// A secret good for `SESSION_SECRET`: 32 random bytes in base64url.
+///
+/// # Errors
+/// When the operating system has no random numbers.
+pub fn fresh_secret() -> Result<SecretString, getrandom::Error> {
+    let mut bytes = [0; MIN_SECRET_BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes).into())
+}
+
+fn read_secret(reader: &mut Reader<'_>) -> Read<SecretString> {
+    let Some(secret) = reader.given("SESSION_SECRET") else {
+        return Err(reader.refuse("SESSION_SECRET", Wrong::new("is missing", REMEDY)));
+    };
+    if let Err(wrong) = check_secret(secret) {
+        return Err(reader.refuse("SESSION_SECRET", wrong));
+    }
+    if secret.contains(',') {
+        let text = "holds a comma and cannot be moved to SESSION_SECRET_PREVIOUS, which is comma-separated";
+        reader.warn("SESSION_SECRET", text);
+    }
+    Ok(secret.into())
+}
+
+/// Long enough, and not obviously a placeholder: those are public, so a cookie signed with one can be forged.
+fn check_secret(secret: &str) -> Result<(), Wrong> {
+    check_length(secret, "")?;
+    if secret.trim() != secret {
+        return Err(Wrong::new("begins or ends with white space", "remove it, or quote the value properly"));
+    }
+    let plain = secret.to_lowercase().replace(['-', '_', ' '], "");
+    if PLACEHOLDERS.iter().any(|placeholder| plain.contains(placeholder)) {
+        return Err(Wrong::new("is a placeholder", REMEDY));
+    }
+    if secret.bytes().collect::<BTreeSet<_>>().len() < MIN_DISTINCT_BYTES {
+        let what = format!("repeats fewer than {MIN_DISTINCT_BYTES} different characters");
+        return Err(Wrong::new(what, REMEDY));
+    }
+    Ok(())
+}
+
+fn check_length(secret: &str, which: &str) -> Result<(), Wrong> {
+    let got = secret.len();
+    if got < MIN_SECRET_BYTES {
+        let what = format!("has {got} bytes{which}, at least {MIN_SECRET_BYTES} are needed");
+        return Err(Wrong::new(what, REMEDY));
+    }
+    Ok(())
+}
+
+fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
+    let current = reader.given("SESSION_SECRET");
+    let previous = reader.optional("SESSION_SECRET_PREVIOUS", |value| {
+        let mut seen: BTreeSet<&str> = current.into_iter().collect();
+        let mut secrets = Vec::new();
+        for (index, secret) in value.split(',').map(str::trim).enumerate() {
+            let number = index + 1;
+            check_length(secret, &format!(" in secret {number}"))?;
+            if !seen.insert(secret) {
+                let what = format!("repeats a secret: number {number} is already in use");
+                return Err(Wrong::new(what, "list each older secret once, without the current one"));
+            }
+            secrets.push(SecretString::from(secret));
+        }
+        if secrets.len() > MAX_PREVIOUS {
+            let what = format!("lists {} secrets", secrets.len());
+            return Err(Wrong::new(what, format!("keep the {MAX_PREVIOUS} newest")));
+        }
+        Ok(secrets)
+    });
+    previous.map(Option::unwrap_or_default)
+}
+
+fn read_cookie_secure(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<bool> {
+    let given = reader.optional("SESSION_COOKIE_SECURE", parse_bool)?;
+    let Some(http) = http else {
+        // The public address was refused already, so nothing will be made of this value.
+        return Ok(given.unwrap_or(true));
+    };
+    match (given, http.is_https()) {
+        (None, https) => Ok(https),
+        (Some(true), false) if !http.is_local() => {
+            let what = "is true while BASE_URL is http: browsers would drop the cookie";
+            let remedy = "make BASE_URL https, or leave SESSION_COOKIE_SECURE unset";
+            Err(reader.refuse("SESSION_COOKIE_SECURE", Wrong::new(what, remedy)))
+        }
+        (Some(true), false) => {
+            reader.warn(
+                "SESSION_COOKIE_SECURE",
+                "is true while BASE_URL is http: some browsers drop the cookie",
+            );
+            Ok(true)
+        }
+        (Some(false), true) => {
+            reader.warn(
+                "SESSION_COOKIE_SECURE",
+                "is false while BASE_URL is https: the cookie may leak over http",
+            );
+            Ok(false)
+        }
+        (Some(secure), _) => Ok(secure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_fresh_secret_passes_the_check_and_is_fresh() {
+        let secret = fresh_secret().unwrap();
+        assert_eq!(secret.expose_secret().len(), 43);
+        assert_eq!(check_secret(secret.expose_secret()), Ok(()));
+        assert_ne!(secret.expose_secret(), fresh_secret().unwrap().expose_secret());
+    }
+}

@@ -1,0 +1,169 @@
+//! Where sessions and users are kept.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use redis::IntoConnectionInfo;
+use url::{Host, Url};
+
+use super::Mode;
+use super::address::SecretUrl;
+use super::problem::{Wrong, quoted};
+use super::reader::{Read, Reader};
+
+/// Where sessions and users are kept.
+#[derive(Debug)]
+pub struct StoreSettings {
+    /// Redis for sessions and rate limits. Default none: the stores embedded in this process.
+    pub redis: Option<SecretUrl>,
+    /// Directory of the embedded stores. Default `./data`.
+    pub data_dir: PathBuf,
+    /// Database for everything else. Default the file `tracera.db` in the data directory.
+    pub database: DatabaseTarget,
+}
+
+/// A relational database.
+#[derive(Debug, Clone)]
+pub enum DatabaseTarget {
+    /// A SQLite file, created when missing.
+    Sqlite(PathBuf),
+    /// A PostgreSQL server.
+    Postgres(SecretUrl),
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
+    let redis = read_redis(reader);
+    let data_dir = reader.read("DATA_DIR", parse_directory);
+    let database = reader.optional("DATABASE_URL", parse_database_url);
+    let (redis, data_dir, database) = (redis?, data_dir?, database?);
+    if redis.is_none() && reader.mode == Mode::Serve {
+        let text = "is not set: sessions and rate limits live in this process, which must be the only one";
+        reader.warn("REDIS_URL", text);
+    }
+    let database = database.unwrap_or_else(|| DatabaseTarget::Sqlite(data_dir.join("tracera.db")));
+    Ok(StoreSettings { redis, data_dir, database })
+}
+
+fn parse_directory(value: &str) -> Result<PathBuf, Wrong> {
+    if value.contains('\0') || value.contains("://") {
+        return Err(Wrong::new(format!("is {}", quoted(value)), "write the path of a directory"));
+    }
+    Ok(PathBuf::from(value))
+}
+
+fn read_redis(reader: &mut Reader<'_>) -> Read<Option<SecretUrl>> {
+    let url = reader.optional("REDIS_URL", parse_redis_url);
+    let host = reader.optional("REDIS_HOST", parse_host);
+    let port = read_redis_port(reader);
+    let database = reader.number::<u16>("REDIS_DB", 0..=65_535);
+    let (url, host, port, database) = (url?, host?, port?, database?);
+    for part in ["REDIS_HOST", "REDIS_PASSWORD", "REDIS_DB"] {
+        if url.is_some() && reader.given(part).is_some() {
+            let wrong = Wrong::new("is set beside REDIS_URL", "keep one: everything can stand in the URL");
+            return Err(reader.refuse(part, wrong));
+        }
+    }
+    if url.is_none() && host.is_none() && reader.given("REDIS_PASSWORD").is_some() {
+        let wrong = Wrong::new("is set without REDIS_HOST", "set REDIS_HOST or REDIS_URL too");
+        return Err(reader.refuse("REDIS_PASSWORD", wrong));
+    }
+    let built = host.map(|host| {
+        let credentials = reader.given("REDIS_PASSWORD").map_or_else(String::new, |password| {
+            format!(":{}@", utf8_percent_encode(password, NON_ALPHANUMERIC))
+        });
+        SecretUrl::new(&format!("redis://{credentials}{host}:{port}/{database}"))
+    });
+    Ok(url.or(built))
+}
+
+fn read_redis_port(reader: &mut Reader<'_>) -> Read<u16> {
+    if reader.given("REDIS_PORT").is_some_and(|port| port.starts_with("tcp://")) {
+        let what = "is an address: Kubernetes sets it for a service named redis";
+        let remedy = "set enableServiceLinks: false in the pod, or REDIS_PORT yourself";
+        return Err(reader.refuse("REDIS_PORT", Wrong::new(what, remedy)));
+    }
+    reader.number("REDIS_PORT", 1..=65_535)
+}
+
+/// A host as it stands in a URL.
+fn parse_host(value: &str) -> Result<String, Wrong> {
+    if let Ok(IpAddr::V6(address)) = value.parse() {
+        return Ok(format!("[{address}]"));
+    }
+    let remedy = "write a host name or an IP address, without scheme and port";
+    let host = Host::parse(value).map_err(|_| Wrong::new(format!("is {}", quoted(value)), remedy))?;
+    Ok(host.to_string())
+}
+
+/// `redis[s]://`, `redis[s]+sentinel://` or `redis[s]+cluster://`, or the same with `valkey`.
+fn parse_redis_url(value: &str) -> Result<SecretUrl, Wrong> {
+    let scheme = || {
+        let remedy =
+            "write a redis, rediss, redis+sentinel or redis+cluster URL (or valkey in place of redis)";
+        Wrong::new("has no scheme of Redis", remedy)
+    };
+    let (written, rest) = value.split_once("://").ok_or_else(scheme)?;
+    let (server, kind) = written.split_once('+').unwrap_or((written, ""));
+    let plain = match server {
+        "redis" | "valkey" => "redis",
+        "rediss" | "valkeys" => "rediss",
+        _ => return Err(scheme()),
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (credentials, hosts) = match authority.rsplit_once('@') {
+        Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
+        None => (String::new(), authority),
+    };
+    let database = match kind {
+        "" => path,
+        "sentinel" => path.split_once('/').map_or("", |(_, database)| database),
+        "cluster" if path.is_empty() || path == "0" => "",
+        "cluster" => return Err(Wrong::new("names a database", "leave it out: a cluster has only 0")),
+        _ => return Err(scheme()),
+    };
+    if kind.is_empty() && hosts.contains(',') {
+        let remedy = "use redis+sentinel or redis+cluster for several";
+        return Err(Wrong::new("lists several hosts", remedy));
+    }
+    for host in hosts.split(',') {
+        // The client library takes an empty host for a local one.
+        let understood = !host.is_empty()
+            && !host.starts_with(':')
+            && format!("{plain}://{credentials}{host}/{database}").into_connection_info().is_ok();
+        if !understood {
+            let remedy =
+                "check host, port, database, and that special characters in the password are percent-encoded";
+            return Err(Wrong::new("is malformed", remedy));
+        }
+    }
+    Ok(SecretUrl::new(value))
+}
+
+fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
+    if let Some(rest) = value.strip_prefix("sqlite:") {
+        return parse_sqlite_path(rest.strip_prefix("//").unwrap_or(rest)).map(DatabaseTarget::Sqlite);
+    }
+    if !value.starts_with("postgres://") && !value.starts_with("postgresql://") {
+        return Err(Wrong::new("is for no database we know", "write sqlite://path or a postgres:// URL"));
+    }
+    let remedy =
+        "write postgres://user:password@host/database, special characters in the password percent-encoded";
+    match Url::parse(value) {
+        Ok(url) if url.host_str().is_none_or(str::is_empty) => Err(Wrong::new("has no host", remedy)),
+        Ok(url) if url.path().len() < 2 => Err(Wrong::new("names no database", remedy)),
+        Ok(_) => Ok(DatabaseTarget::Postgres(SecretUrl::new(value))),
+        Err(error) => Err(Wrong::new(format!("is malformed ({error})"), remedy)),
+    }
+}
+
+fn parse_sqlite_path(rest: &str) -> Result<PathBuf, Wrong> {
+    let remedy = "write sqlite:// and the path of a file, such as sqlite://data/tracera.db";
+    // The one parameter people write, and what happens anyway: the file is created when missing.
+    let path = rest.strip_suffix("?mode=rwc").unwrap_or(rest);
+    let path = percent_decode_str(path).decode_utf8().map_err(|_| Wrong::new("is no UTF-8", remedy))?;
+    if path.is_empty() || path.ends_with('/') || path.contains(":memory:") || path.contains(['?', '\0']) {
+        return Err(Wrong::new("names no file", remedy));
+    }
+    Ok(Path::new(path.as_ref()).to_owned())
+}

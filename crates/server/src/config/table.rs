@@ -1,0 +1,181 @@
+//! The table of all variables.
+
+use Fallback::{Derived, Required, Unset, Value};
+
+/// Variables of one concern, in the order they are shown.
+#[derive(Debug)]
+pub struct Section {
+    /// What they are about.
+    pub title: &'static str,
+    /// The variables.
+    pub variables: &'static [Variable],
+}
+
+/// One environment variable.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// How much of its value may be shown.
+    pub exposure: Exposure,
+    /// What holds when it is not set.
+    pub fallback: Fallback,
+    /// The unit or form of its value.
+    pub unit: &'static str,
+    /// What it does, in a sentence.
+    pub help: &'static str,
+}
+
+/// How much of a value may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// All of it.
+    Public,
+    /// A URL without its credentials and parameters.
+    Url,
+    /// Its length.
+    Secret,
+}
+
+/// What holds when a variable is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// This value.
+    Value(&'static str),
+    /// A value that follows from other settings, as described.
+    Derived(&'static str),
+    /// The feature is off or the value empty.
+    Unset,
+    /// The server does not start.
+    Required,
+}
+
+/// All variables, by concern.
+pub fn sections() -> &'static [Section] {
+    SECTIONS
+}
+
+/// All variables.
+pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
+    SECTIONS.iter().flat_map(|section| section.variables)
+}
+
+/// The row of a variable known to be in the table.
+pub(super) fn variable(name: &str) -> &'static Variable {
+    variables().find(|row| row.name == name).expect("every variable that is read stands in the table")
+}
+
+const fn public(name: &'static str, fallback: Fallback, unit: &'static str, help: &'static str) -> Variable {
+    Variable { name, exposure: Exposure::Public, fallback, unit, help }
+}
+
+const fn url(name: &'static str, fallback: Fallback, unit: &'static str, help: &'static str) -> Variable {
+    Variable { name, exposure: Exposure::Url, fallback, unit, help }
+}
+
+const fn secret(name: &'static str, fallback: Fallback, unit: &'static str, help: &'static str) -> Variable {
+    Variable { name, exposure: Exposure::Secret, fallback, unit, help }
+}
+
+#[rustfmt::skip]
+static SECTIONS: &[Section] = &[
+    Section { title: "Sessions", variables: &[
+        secret("SESSION_SECRET", Required, "at least 32 bytes",
+            "Signs session cookies; make one with `tracera secret`."),
+        secret("SESSION_SECRET_PREVIOUS", Unset, "comma-separated secrets, at most 8",
+            "Older secrets still accepted, so that changing the secret signs nobody out."),
+        public("SESSION_LIFETIME_HOURS", Value("72"), "hours, 1 to 8760",
+            "How long a session lasts at most."),
+        public("SESSION_IDLE_MINUTES", Value("0"), "minutes, 0 to 525600; 0 is off",
+            "How long a session lasts without a request; the earlier limit wins."),
+        public("SESSION_MAX_PER_USER", Value("100"), "sessions, 1 to 1000",
+            "How many sessions one user may have at once."),
+        public("SESSION_COOKIE_SECURE", Derived("true when BASE_URL is https"), "true or false",
+            "Whether browsers send the session cookie over HTTPS only."),
+    ]},
+    Section { title: "HTTP", variables: &[
+        public("BASE_URL", Value("http://localhost:8080"), "origin, http or https",
+            "Public address; every link, redirect and origin check comes from it."),
+        public("LISTEN_ADDR", Value("127.0.0.1:8080"), "IP address and port",
+            "Socket the server listens on."),
+        public("TRUSTED_PROXIES", Unset, "comma-separated CIDRs",
+            "Proxies whose Forwarded and X-Forwarded-For are believed."),
+        public("REQUEST_TIMEOUT_SECONDS", Value("30"), "seconds, 1 to 300",
+            "How long a request may take."),
+    ]},
+    Section { title: "Stores", variables: &[
+        url("REDIS_URL", Derived("built from REDIS_HOST"), "redis, rediss, redis+sentinel or redis+cluster URL",
+            "Where sessions and rate limits live; without it embedded in this process."),
+        public("REDIS_HOST", Unset, "host name or IP address",
+            "Redis server, when REDIS_URL is not used."),
+        public("REDIS_PORT", Value("6379"), "port, 1 to 65535",
+            "Port of REDIS_HOST."),
+        secret("REDIS_PASSWORD", Unset, "text",
+            "Password of REDIS_HOST."),
+        public("REDIS_DB", Value("0"), "database number, 0 to 65535",
+            "Database of REDIS_HOST."),
+        public("DATA_DIR", Value("./data"), "directory",
+            "Where the embedded stores live."),
+        url("DATABASE_URL", Derived("sqlite://DATA_DIR/tracera.db"), "sqlite://path or postgres:// URL",
+            "Where users and portfolios live; migrations run at start."),
+    ]},
+    Section { title: "Sign-in", variables: &[
+        public("AUTH_RATE_LIMIT_PER_MINUTE", Value("20"), "requests per minute, 1 to 10000",
+            "Limit per client address over all of /api/v1/auth."),
+        public("MAGIC_LINK_EXPIRY_MINUTES", Value("10"), "minutes, 1 to 10",
+            "How long a sign-in link works."),
+        public("GOOGLE_CLIENT_ID", Unset, "text",
+            "OAuth client for signing in with Google."),
+        secret("GOOGLE_CLIENT_SECRET", Unset, "text",
+            "Secret of GOOGLE_CLIENT_ID."),
+        public("GOOGLE_ISSUER_URL", Value("https://accounts.google.com"), "https URL",
+            "OpenID Connect issuer."),
+        public("GITHUB_CLIENT_ID", Unset, "text",
+            "OAuth app for signing in with GitHub."),
+        secret("GITHUB_CLIENT_SECRET", Unset, "text",
+            "Secret of GITHUB_CLIENT_ID."),
+        public("GITHUB_URL", Value("https://github.com"), "https URL",
+            "GitHub, or a GitHub Enterprise server."),
+        public("GITHUB_API_URL", Value("https://api.github.com"), "https URL",
+            "Its API; https://HOST/api/v3 for GitHub Enterprise."),
+    ]},
+    Section { title: "Mail", variables: &[
+        url("SMTP_URL", Unset, "smtps://, or smtp://…?tls=required, or smtp:// to loopback",
+            "Mail server for sign-in links, with percent-encoded credentials."),
+        public("SMTP_CA_FILE", Unset, "PEM file",
+            "Root certificates the mail server may use besides the public ones."),
+        public("MAIL_FROM", Unset, "mailbox: Name <a@b.example>",
+            "Sender of mail by SMTP."),
+        secret("RESEND_API_KEY", Unset, "text",
+            "Key of Resend's HTTP mail API, in place of SMTP_URL."),
+        public("RESEND_FROM_EMAIL", Unset, "mailbox: Name <a@b.example>",
+            "Sender of mail by Resend."),
+        public("RESEND_API_URL", Value("https://api.resend.com"), "https URL",
+            "Resend's API."),
+    ]},
+    Section { title: "Steam, prices and imports", variables: &[
+        public("STEAM_OPENID_URL", Value("https://steamcommunity.com/openid/login"), "https URL",
+            "Steam's OpenID endpoint."),
+        public("STEAM_COMMUNITY_URL", Value("https://steamcommunity.com"), "https URL",
+            "Where inventories are read."),
+        public("STEAM_API_URL", Value("https://api.steampowered.com"), "https URL",
+            "Steam's Web API."),
+        secret("STEAM_API_KEY", Unset, "text",
+            "Web API key, for names and avatars."),
+        url("PRICE_FEED_URL", Value("https://api.skinport.com/v1/items?app_id=730&currency=USD&tradable=0"),
+            "https or file:/// URL",
+            "Prices of all items."),
+        public("PRICE_REFRESH_MINUTES", Value("30"), "minutes, 1 to 1440",
+            "How often prices are read anew."),
+        public("PORTFOLIO_IMPORT_COOLDOWN_MINUTES", Value("10"), "minutes, 0 to 1440; 0 is off",
+            "How long a user waits between imports."),
+    ]},
+    Section { title: "Operation", variables: &[
+        public("LOG_FORMAT", Derived("text on a terminal, else json"), "text or json",
+            "Form of the log, which goes to stderr in UTC."),
+        public("RUST_LOG", Value("info"), "filter directives",
+            "What is logged, such as info,tracera=debug."),
+        public("METRICS_ADDR", Unset, "IP address and port",
+            "Socket that answers /metrics for Prometheus."),
+    ]},
+];

@@ -1,0 +1,146 @@
+//! Names that are not in the table but were probably meant to be.
+//!
+//! An environment holds hundreds of foreign variables, some of which begin like ours: `GITHUB_…` in CI, `SESSION_…` on
+//! a desktop, `REDIS_…` in Kubernetes. A name is therefore judged only when nobody else would use it.
+
+use std::collections::BTreeMap;
+
+use super::problem::{Problem, Wrong};
+use super::table::variables;
+
+/// Beginnings of names that no other software is known to use.
+const OWN_FAMILIES: [&str; 9] = [
+    "AUTH_RATE_",
+    "MAGIC_LINK_",
+    "PORTFOLIO_",
+    "PRICE_",
+    "RESEND_",
+    "SESSION_COOKIE_",
+    "SESSION_LIFETIME_",
+    "SESSION_SECRET_",
+    "TRUSTED_PROX",
+];
+
+/// Names under this length are too easily near each other by chance.
+const LONG_NAME: usize = 10;
+
+/// Problems of the foreign names among `vars`.
+pub(super) fn in_environment(vars: &BTreeMap<String, String>) -> impl Iterator<Item = Problem> {
+    vars.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(name, _)| {
+        if is_known(name) {
+            return None;
+        }
+        let near = nearest(name);
+        let own = OWN_FAMILIES.iter().any(|family| name.starts_with(family));
+        (own || near.is_some()).then(|| unknown(name, near))
+    })
+}
+
+/// The problem of a foreign name in `.env`, where every name is meant for us.
+pub(super) fn in_file(name: &str) -> Option<Problem> {
+    (!is_known(name)).then(|| unknown(name, nearest(name)))
+}
+
+pub(super) fn is_known(name: &str) -> bool {
+    variables().any(|row| row.name == name)
+}
+
+fn unknown(name: &str, near: Option<&str>) -> Problem {
+    let remedy = match near {
+        Some(near) => format!("did you mean {near}?"),
+        None => "remove it, or see `tracera --help` for the names there are".to_owned(),
+    };
+    Problem::new(name, Wrong::new("is not a variable of this server", remedy))
+}
+
+/// The variable a foreign name was probably meant to be.
+fn nearest(name: &str) -> Option<&'static str> {
+    let allowed = if name.len() < LONG_NAME { 1 } else { 2 };
+    variables()
+        .filter(|row| row.name.len().abs_diff(name.len()) <= allowed)
+        .map(|row| (edits(name.as_bytes(), row.name.as_bytes()), row.name))
+        .filter(|(edits, _)| *edits <= allowed)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// The Levenshtein distance.
+fn edits(a: &[u8], b: &[u8]) -> usize {
+    let mut previous: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let replaced = previous[j] + usize::from(x != y);
+            row.push(replaced.min(previous[j + 1] + 1).min(row[j] + 1));
+        }
+        previous = row;
+    }
+    previous[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(name: &str) -> Option<String> {
+        let vars = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
+        in_environment(&vars).next().map(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn a_misspelt_name_is_refused_with_the_right_one() {
+        for (wrong, right) in [
+            ("SESION_SECRET", "SESSION_SECRET"),
+            ("SESSION_LIFETIME_HOUR", "SESSION_LIFETIME_HOURS"),
+            ("SMTP_URI", "SMTP_URL"),
+            ("BASE_URI", "BASE_URL"),
+            ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+            ("LISTEN_ADDRESS", "LISTEN_ADDR"),
+            ("GITHUB_CLIENT_IDS", "GITHUB_CLIENT_ID"),
+        ] {
+            let problem = judged(wrong).unwrap_or_default();
+            assert!(problem.starts_with(wrong), "{wrong}: {problem:?}");
+            // Three edits away: refused for its family, without a suggestion.
+            let far = edits(wrong.as_bytes(), right.as_bytes()) > 2;
+            assert!(far || problem.contains(right), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_family_of_ours_is_refused() {
+        for name in ["PORTFOLIO_CURRENCY", "RESEND_TOKEN", "SESSION_COOKIE_NAME", "MAGIC_LINK_EXPIRY"] {
+            assert!(judged(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_other_software_are_left_alone() {
+        for name in [
+            "SESSION_MANAGER",
+            "SESSION_ID",
+            "GITHUB_SERVER_URL",
+            "GITHUB_GRAPHQL_URL",
+            "GITHUB_TOKEN",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "REDIS_SERVICE_HOST",
+            "REDIS_SERVICE_PORT",
+            "REDIS_PORT_6379_TCP_ADDR",
+            "RUST_LOG_STYLE",
+            "RUST_BACKTRACE",
+            "STEAM_RUNTIME",
+            "SteamAppId",
+            "XDG_DATA_DIRS",
+            "PATH",
+        ] {
+            assert_eq!(judged(name), None);
+        }
+    }
+
+    #[test]
+    fn the_distance_counts_insertions_deletions_and_replacements() {
+        for (a, b, distance) in [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3), ("ab", "ba", 2)] {
+            assert_eq!(edits(a.as_bytes(), b.as_bytes()), distance, "{a} {b}");
+            assert_eq!(edits(b.as_bytes(), a.as_bytes()), distance, "{b} {a}");
+        }
+    }
+}

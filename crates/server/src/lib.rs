@@ -1,0 +1,19 @@
+//! The Tracera server: signs Counter-Strike 2 skin traders in, keeps them signed in, shows what their inventory is
+//! worth. The binary is a thin shell around this library; tests use the same pieces.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod extract;
+pub mod mail;
+pub mod operator;
+pub mod routes;
+pub mod serve;
+pub mod start;
+pub mod store;
+pub mod telemetry;
+pub mod tls;
+pub mod web;

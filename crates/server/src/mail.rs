@@ -1,0 +1,174 @@
+//! Sending mail, off the path of the request.
+//!
+//! 1. [`Mailer::send`] only takes the mail in, at once or not at all: [`MailError::QueueFull`] is for
+//!    the caller to pass on, never a lost promise.
+//! 2. What may pass (no connection, "try again later", no answer) is tried again with growing waits,
+//!    within the life of the link. What will not pass is given up and logged.
+//! 3. Every attempt has a limit, and so have the attempts at one time and the mails at one time.
+//! 4. A log line has the masked address and the reason, never the link, the code, the subject,
+//!    a credential, or text that a mail server sent.
+//! 5. Without TLS a mail goes to loopback only, whatever a server offers or leaves out.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::MailSettings;
+
+mod delivery;
+pub mod dev;
+mod letter;
+mod resend;
+mod smtp;
+#[cfg(test)]
+mod tests;
+
+use delivery::{Limits, SendError};
+use letter::Letter;
+pub use letter::SignInMail;
+
+/// Takes mails in and sends them in the background. Cheap to clone; needs a tokio runtime.
+#[derive(Clone)]
+pub struct Mailer(Arc<Shared>);
+
+struct Shared {
+    transport: Transport,
+    limits: Limits,
+    /// One for each mail that is taken in and neither sent nor given up.
+    places: Arc<Semaphore>,
+    /// One for each attempt that is going on.
+    attempts: Semaphore,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+enum Transport {
+    Smtp(smtp::SmtpTransport),
+    Resend(resend::ResendTransport),
+    Terminal(dev::Mailbox),
+}
+
+impl Transport {
+    async fn send(&self, letter: &Letter) -> Result<(), SendError> {
+        match self {
+            Self::Smtp(smtp) => smtp.send(letter).await,
+            Self::Resend(resend) => resend.send(letter).await,
+            Self::Terminal(mailbox) => {
+                mailbox.deliver(letter);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Why a mail was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MailError {
+    /// Too many mails are waiting already; later there is room again.
+    #[error("too many mails are waiting to be sent")]
+    QueueFull,
+    /// The process is ending.
+    #[error("mail is shut down")]
+    ShutDown,
+}
+
+/// Why mail cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The file of additional root certificates cannot be read or has no certificate.
+    #[error("cannot use the certificates in {path}: {reason}")]
+    CaFile {
+        /// The configured file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// TLS or the HTTP client cannot be initialised.
+    #[error("cannot set up the connection for mail: {0}")]
+    Client(String),
+}
+
+impl Mailer {
+    /// A mailer for these settings; `None` if they say that no mail is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] if a certificate file is not usable. Servers are not contacted.
+    pub fn new(settings: &MailSettings) -> Result<Option<Self>, SetupError> {
+        let transport = match settings {
+            MailSettings::Smtp(smtp) => Transport::Smtp(smtp::SmtpTransport::new(smtp)?),
+            MailSettings::Resend(resend) => Transport::Resend(resend::ResendTransport::new(resend)?),
+            MailSettings::Terminal => Transport::Terminal(dev::Mailbox::default()),
+            MailSettings::None => return Ok(None),
+        };
+        Ok(Some(Self::with_limits(transport, Limits::default())))
+    }
+
+    fn with_limits(transport: Transport, limits: Limits) -> Self {
+        Self(Arc::new(Shared {
+            transport,
+            limits,
+            places: Arc::new(Semaphore::new(limits.mails)),
+            attempts: Semaphore::new(limits.attempts_at_once),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// The mails printed on the terminal, if that is where they go.
+    pub fn mailbox(&self) -> Option<&dev::Mailbox> {
+        match &self.0.transport {
+            Transport::Terminal(mailbox) => Some(mailbox),
+            Transport::Smtp(_) | Transport::Resend(_) => None,
+        }
+    }
+
+    /// Takes a mail in; it is sent after this has returned. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`MailError`]: then it will not be sent.
+    pub fn send(&self, mail: &SignInMail<'_>) -> Result<(), MailError> {
+        let shared = &self.0;
+        if shared.tasks.is_closed() {
+            return Err(MailError::ShutDown);
+        }
+        let place = Arc::clone(&shared.places).try_acquire_owned().map_err(|_| MailError::QueueFull)?;
+        let letter = Letter::compose(mail);
+        let shared = Arc::clone(shared);
+        self.0.tasks.spawn(async move {
+            let _place = place;
+            shared.stop.run_until_cancelled(shared.deliver(&letter)).await;
+        });
+        Ok(())
+    }
+
+    /// Takes no more mails in and waits until those taken in are sent or given up, but no longer than
+    /// `limit`. Returns how many were neither.
+    pub async fn shutdown(&self, limit: Duration) -> usize {
+        let shared = &self.0;
+        shared.tasks.close();
+        if tokio::time::timeout(limit, shared.tasks.wait()).await.is_ok() {
+            return 0;
+        }
+        let lost = shared.tasks.len();
+        tracing::warn!(lost, "mails were not sent before the shutdown");
+        shared.stop.cancel();
+        lost
+    }
+}
+
+impl fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match &self.0.transport {
+            Transport::Smtp(_) => "smtp",
+            Transport::Resend(_) => "resend",
+            Transport::Terminal(_) => "terminal",
+        };
+        f.debug_struct("Mailer").field("transport", &transport).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,76 @@
+//! To the terminal and a mailbox in memory, for `tracera dev`: nothing leaves the machine.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use time::OffsetDateTime;
+
+use super::letter::Letter;
+use crate::auth::email::Email;
+
+/// How many mails are kept.
+const CAPACITY: usize = 50;
+
+/// The last 50 mails. Cheap to clone; all clones are the same mailbox.
+#[derive(Clone, Debug, Default)]
+pub struct Mailbox(Arc<Mutex<VecDeque<DevMail>>>);
+
+/// A mail that was printed. `Debug` shows neither link nor code.
+#[derive(Clone)]
+pub struct DevMail {
+    /// The recipient.
+    pub to: Email,
+    /// The subject line.
+    pub subject: String,
+    /// The text part.
+    pub text: String,
+    /// The HTML part.
+    pub html: String,
+    /// The link to sign in with.
+    pub link: String,
+    /// The code to sign in with.
+    pub code: String,
+    /// When it was asked for.
+    pub requested_at: OffsetDateTime,
+}
+
+impl Mailbox {
+    /// The mails, newest first.
+    pub fn messages(&self) -> Vec<DevMail> {
+        let mails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        mails.iter().cloned().collect()
+    }
+
+    pub(super) fn deliver(&self, letter: &Letter) {
+        // A terminal that is gone is no reason to fail: the mailbox has it too.
+        let _ = writeln!(
+            std::io::stdout(),
+            "\n  Mail to {}\n    link  {}\n    code  {}\n",
+            letter.to,
+            letter.link,
+            letter.code
+        );
+        let mut mails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        mails.truncate(CAPACITY - 1);
+        mails.push_front(DevMail {
+            to: letter.to.clone(),
+            subject: letter.subject.clone(),
+            text: letter.text.clone(),
+            html: letter.html.clone(),
+            link: letter.link.clone(),
+            code: letter.code.clone(),
+            requested_at: letter.requested_at,
+        });
+    }
+}
+
+impl fmt::Debug for DevMail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevMail")
+            .field("to", &self.to)
+            .field("requested_at", &self.requested_at)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! The operator's commands on the same stores: a user's sessions, the database.
+
+use std::fmt::Write;
+
+use tracera_session::{Clock, Handle, SessionError, UserId};
+
+use crate::auth::client::Client;
+use crate::auth::email::{Email, EmailError};
+use crate::cli::UserSelector;
+use crate::clock::utc;
+use crate::config::Config;
+use crate::routes::pages::minute;
+use crate::start::{StartError, Stores, open_stores};
+use crate::store::{Database, StoreError, users};
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperatorError {
+    /// A store could not be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The database did not answer.
+    #[error(transparent)]
+    Database(#[from] StoreError),
+    /// The session store did not answer.
+    #[error(transparent)]
+    Sessions(#[from] SessionError),
+    /// There is no such user.
+    #[error("there is no such user")]
+    NoSuchUser,
+    /// The address is none.
+    #[error("--user: {0}")]
+    Email(#[from] EmailError),
+    /// The user has no such live session.
+    #[error("the user has no live session with that handle; see `tracera sessions list`")]
+    NoSuchSession,
+}
+
+/// `tracera sessions list`: a line per live session.
+///
+/// # Errors
+/// [`OperatorError`].
+pub async fn list_sessions(config: &Config, user: &UserSelector) -> Result<String, OperatorError> {
+    let stores = open_stores(config, &Clock::system()).await?;
+    let user = find(&stores, user).await?;
+    let mut lines = format!("{:<14}{:<22}{:<10}{:<28}FROM\n", "HANDLE", "SIGNED IN", "BY", "CLIENT");
+    for session in stores.sessions.list(&user).await? {
+        let method = session.authentication.map_or_else(String::new, |proof| proof.method.into());
+        let client = Client::from_label(&session.client).phrase();
+        let from = session.address.map_or_else(String::new, |address| address.to_string());
+        let since = minute(utc(session.created));
+        let handle = session.handle.to_string();
+        let _ = writeln!(lines, "{handle:<14}{since:<22}{method:<10}{client:<28}{from}");
+    }
+    Ok(lines)
+}
+
+/// `tracera sessions revoke`: ends one session or all.
+///
+/// # Errors
+/// [`OperatorError`].
+pub async fn revoke_sessions(
+    config: &Config,
+    user: &UserSelector,
+    handle: Option<&str>,
+) -> Result<String, OperatorError> {
+    let stores = open_stores(config, &Clock::system()).await?;
+    let user = find(&stores, user).await?;
+    let Some(handle) = handle else {
+        let count = stores.sessions.list(&user).await?.len();
+        stores.sessions.revoke_all(&user).await?;
+        return Ok(format!("ended {count} sessions, and any sign-in under way\n"));
+    };
+    let handle = Handle::parse(handle).ok_or(OperatorError::NoSuchSession)?;
+    if stores.sessions.revoke(&user, handle).await? {
+        Ok("ended the session\n".to_owned())
+    } else {
+        Err(OperatorError::NoSuchSession)
+    }
+}
+
+/// `tracera migrate`: brings the database up to date.
+///
+/// # Errors
+/// [`OperatorError`].
+pub async fn migrate(config: &Config) -> Result<String, OperatorError> {
+    Database::connect(&config.store.database).await.map_err(StartError::from)?;
+    Ok("the database is up to date\n".to_owned())
+}
+
+async fn find(stores: &Stores, selector: &UserSelector) -> Result<UserId, OperatorError> {
+    let user = match selector {
+        UserSelector::Id(id) => users::find_by_id(&stores.database, *id).await?,
+        UserSelector::Email(email) => users::find_by_email(&stores.database, &Email::parse(email)?).await?,
+    };
+    let id = user.ok_or(OperatorError::NoSuchUser)?.id;
+    Ok(UserId::new(id.as_bytes()).expect("a UUID has 16 bytes"))
+}

@@ -1,0 +1,114 @@
+//! Sign-in by e-mail: asking for a link, redeeming it. The confirm page between them is in [`super::pages`].
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::{HeaderMap, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tracera_guard::ClientAddr;
+use tracera_session::{Session, SignIn, UserId};
+
+use crate::app::App;
+use crate::app::csrf::Binding;
+use crate::auth::client::Client;
+use crate::auth::email::Email;
+use crate::auth::magic_link::{Asker, MagicLinks, Proof};
+use crate::clock::utc;
+use crate::error::{AppError, AppResult};
+use crate::extract::ApiJson;
+use crate::routes::account::UserBody;
+use crate::store::magic_links::ClaimedLink;
+use crate::store::users::{self, User};
+
+/// The body of a request for a link.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRequest {
+    email: String,
+}
+
+/// `POST /api/v1/auth/magic/request`
+pub async fn request(
+    State(app): State<App>,
+    session: Session,
+    client_addr: ClientAddr,
+    binding: Binding,
+    headers: HeaderMap,
+    ApiJson(body): ApiJson<LinkRequest>,
+) -> AppResult<impl IntoResponse> {
+    let links = links(&app)?;
+    let email = Email::parse(&body.email)
+        .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
+    let asker =
+        Asker { binding: &binding, client: Client::from_headers(&headers), ip: client_addr.ip() };
+    links.request(email, &asker, utc(app.clock.now())).await?;
+    let cookie = session.binding().is_none().then(|| [(header::SET_COOKIE, app.visitor(&headers).1)]);
+    Ok((cookie, Json(json!({ "message": "if the address can sign in here, a mail with a link is on its way" }))))
+}
+
+/// The body of a redemption: the token of a link, or the code of a mail in the browser that asked for it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redemption {
+    token: Option<String>,
+    code: Option<String>,
+}
+
+/// `POST /api/v1/auth/magic/verify`
+pub async fn verify(
+    State(app): State<App>,
+    session: Session,
+    client_addr: ClientAddr,
+    binding: Binding,
+    headers: HeaderMap,
+    ApiJson(body): ApiJson<Redemption>,
+) -> AppResult<Json<Value>> {
+    let links = links(&app)?.clone();
+    let client = Client::from_headers(&headers);
+    // A task of its own: a client that hangs up cannot leave a link used without a session.
+    let redeeming = tokio::spawn(async move {
+        let now = utc(app.clock.now());
+        let proof = match (&body.token, &body.code) {
+            (Some(token), None) => Proof::Token(token),
+            (None, Some(code)) => Proof::Code(code, &binding),
+            _ => return Err(AppError::bad_request("malformed_body", "send either a token or a code")),
+        };
+        let claimed = links.claim(proof, now).await?;
+        match sign_in(&app, &session, &claimed, &client, client_addr).await {
+            Ok(user) => Ok(Json(json!({ "user": UserBody::from(user) }))),
+            Err(error) => {
+                links.release(&claimed).await;
+                Err(error)
+            }
+        }
+    });
+    redeeming.await.map_err(AppError::internal)?
+}
+
+async fn sign_in(
+    app: &App,
+    session: &Session,
+    claimed: &ClaimedLink,
+    client: &Client,
+    client_addr: ClientAddr,
+) -> AppResult<User> {
+    let now = utc(app.clock.now());
+    let (user, created) =
+        users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
+    let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
+    let sign_in = SignIn::new(id, "email").client(&client.label()).address(client_addr.ip());
+    session.sign_in(sign_in).await?;
+    tracing::info!(event = "signed_in", user = %user.id, method = "email", created, "signed in");
+    Ok(user)
+}
+
+fn links(app: &App) -> AppResult<&MagicLinks> {
+    app.magic_links.as_ref().ok_or_else(|| {
+        AppError::new(
+            http::StatusCode::NOT_FOUND,
+            "method_not_configured",
+            "this server does not send mail; its operator has to set SMTP_URL or RESEND_API_KEY",
+        )
+    })
+}

@@ -1,0 +1,86 @@
+//! A user's own sessions: list, end one, end all others.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tracera_session::{CurrentUser, Handle, Session, SessionInfo};
+
+use crate::app::App;
+use crate::auth::client::Client;
+use crate::clock::utc;
+use crate::error::{AppError, AppResult};
+
+#[derive(Serialize)]
+struct SessionBody {
+    handle: String,
+    device: Option<String>,
+    browser: Option<String>,
+    ip: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    last_seen_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+    method: Option<String>,
+    current: bool,
+}
+
+impl SessionBody {
+    fn new(session: SessionInfo, current: Option<Handle>) -> Self {
+        let client = Client::from_label(&session.client);
+        Self {
+            handle: session.handle.to_string(),
+            device: client.device,
+            browser: client.browser,
+            ip: session.address.map(|address| match address {
+                std::net::IpAddr::V4(address) => address.to_string(),
+                std::net::IpAddr::V6(network) => format!("{network}/64"),
+            }),
+            created_at: utc(session.created),
+            last_seen_at: utc(session.last_seen),
+            expires_at: utc(session.expires),
+            method: session.authentication.map(|proof| proof.method.into()),
+            current: current == Some(session.handle),
+        }
+    }
+}
+
+/// `GET /api/v1/auth/sessions`
+pub async fn list(
+    State(app): State<App>,
+    session: Session,
+    CurrentUser(user): CurrentUser,
+) -> AppResult<Json<Value>> {
+    let current = session.info().map(|info| info.handle);
+    let sessions: Vec<_> =
+        app.sessions.list(&user).await?.into_iter().map(|info| SessionBody::new(info, current)).collect();
+    Ok(Json(json!({ "sessions": sessions })))
+}
+
+/// `DELETE /api/v1/auth/sessions/{handle}`
+pub async fn revoke(
+    State(app): State<App>,
+    session: Session,
+    CurrentUser(user): CurrentUser,
+    Path(handle): Path<String>,
+) -> AppResult<StatusCode> {
+    let handle = Handle::parse(&handle).ok_or_else(AppError::not_found)?;
+    if session.info().is_some_and(|info| info.handle == handle) {
+        session.sign_out().await?;
+    } else if !app.sessions.revoke(&user, handle).await? {
+        return Err(AppError::not_found());
+    }
+    tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /api/v1/auth/sessions`
+pub async fn revoke_others(session: Session) -> AppResult<StatusCode> {
+    session.sign_out_others().await?;
+    tracing::info!(event = "other_sessions_revoked", "all other sessions were ended by their user");
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,210 @@
+//! From settings to a running service: connects what it depends on and puts the parts together.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracera_guard::{CsrfKeys, OriginPolicy, RateLimit, RateLimiter, VisitorCookie};
+use tracera_session::{
+    Clock, ConnectError, EmbeddedStore, KeyRing, OpenError, RedisConnection, RedisStore, SessionConfig, Sessions,
+};
+
+use crate::app::{self, App, Parts};
+use crate::auth::magic_link::MagicLinks;
+use crate::config::{Config, Mode, SecretUrl};
+use crate::mail::{self, Mailer};
+use crate::routes;
+use crate::serve::{ServeLimits, serve};
+use crate::store::{self, Database};
+
+/// How long queued mails may take to leave when the server stops.
+const MAIL_DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the service could not start. Names what to look at; never a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The directory for the embedded stores cannot be made.
+    #[error("DATA_DIR: cannot create {path}: {source}")]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Redis cannot be reached.
+    #[error("REDIS_URL: {0}; check that Redis runs there and that user and password are right")]
+    Redis(#[source] ConnectError),
+    /// The session file cannot be opened.
+    #[error("DATA_DIR: {0}")]
+    Sessions(#[source] OpenError),
+    /// The database cannot be opened.
+    #[error("DATABASE_URL: {0}")]
+    Database(#[from] store::ConnectError),
+    /// The mail settings cannot be used.
+    #[error("mail: {0}")]
+    Mail(#[from] mail::SetupError),
+    /// The socket cannot be bound.
+    #[error("LISTEN_ADDR: cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The stores, open.
+#[derive(Debug)]
+pub struct Stores {
+    /// Users and magic links.
+    pub database: Database,
+    /// The connection sessions and limits share; `None` with the embedded store.
+    pub redis: Option<RedisConnection>,
+    /// Everybody's sessions.
+    pub sessions: Sessions,
+    keys: KeyRing,
+}
+
+/// Opens the stores.
+///
+/// # Errors
+/// [`StartError`] naming the variable whose store cannot be opened.
+pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, StartError> {
+    let keys = key_ring(config);
+    let session_config = SessionConfig::default()
+        .lifetime(config.session.lifetime)
+        .idle_timeout(config.session.idle)
+        .max_sessions_per_user(config.session.max_per_user as usize)
+        .secure(config.session.cookie_secure)
+        .clock(clock.clone());
+    let database = Database::connect(&config.store.database).await?;
+    let redis = match config.store.redis.as_ref().map(SecretUrl::expose) {
+        Some(url) => Some(RedisConnection::open(url).await.map_err(StartError::Redis)?),
+        None => None,
+    };
+    let sessions = match &redis {
+        Some(connection) => Sessions::new(RedisStore::new(connection.clone()), keys.clone(), session_config),
+        None => {
+            let path = &config.store.data_dir;
+            std::fs::create_dir_all(path)
+                .map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+            let file = EmbeddedStore::open(path.join("sessions.redb")).map_err(StartError::Sessions)?;
+            tracing::info!(path = %path.display(), "sessions are kept in a file of this one process; set REDIS_URL to share them");
+            Sessions::new(file, keys.clone(), session_config)
+        }
+    };
+    Ok(Stores { database, redis, sessions, keys })
+}
+
+fn key_ring(config: &Config) -> KeyRing {
+    let secret = config.session.secret.expose_secret().as_bytes();
+    let previous = config.session.previous_secrets.iter().map(|secret| secret.expose_secret().as_bytes());
+    KeyRing::with_previous(secret, previous).expect("the configuration has checked length and repetition")
+}
+
+/// Puts the application together.
+///
+/// # Errors
+/// [`StartError`] when mail cannot be set up.
+pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, Option<Mailer>), StartError> {
+    let limiter = |limit: RateLimit| match &stores.redis {
+        Some(connection) => RateLimiter::redis(limit, connection.clone()),
+        None => RateLimiter::in_memory(limit),
+    };
+    let base_url = config.http.base_url.clone();
+    let mailer = Mailer::new(&config.mail)?;
+    let mailbox = mailer.as_ref().and_then(Mailer::mailbox).cloned();
+    let magic_links = mailer.clone().map(|mailer| {
+        MagicLinks::new(
+            stores.database.clone(),
+            mailer,
+            limiter(MagicLinks::mail_limit()),
+            stores.keys.derive("one-time")[0],
+            &base_url,
+            config.auth.magic_link_expiry,
+        )
+    });
+    let csrf_keys = stores.keys.derive("csrf");
+    let visitor_keys = stores.keys.derive("visitor");
+    let auth_limit = RateLimit::new("auth", config.auth.rate_limit_per_minute, Duration::from_mins(1));
+    let app = App::new(Parts {
+        request_timeout: config.http.request_timeout,
+        database: stores.database.clone(),
+        redis: stores.redis.is_some(),
+        sessions: stores.sessions.clone(),
+        magic_links,
+        mailbox,
+        proxies: config.http.trusted_proxies.iter().copied().collect(),
+        auth_limit: limiter(auth_limit),
+        origin: OriginPolicy::new(base_url.as_str()).expect("the configuration has checked the base URL"),
+        csrf: CsrfKeys::new(csrf_keys[0], csrf_keys[1..].iter().copied()),
+        visitor: VisitorCookie::new(
+            visitor_keys[0],
+            visitor_keys[1..].iter().copied(),
+            config.session.cookie_secure,
+        ),
+        private_paths: routes::private_paths(),
+        base_url,
+        clock,
+    });
+    Ok((app, mailer))
+}
+
+/// Serves until the process is asked to stop.
+///
+/// # Errors
+/// [`StartError`] naming what kept the service from starting.
+pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let clock = Clock::system();
+    let stores = open_stores(config, &clock).await?;
+    let (app, mailer) = assemble(config, &stores, clock)?;
+    let addr = config.http.listen_addr;
+    let listener =
+        TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    let bound = listener.local_addr().unwrap_or(addr);
+    tracing::info!(%bound, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
+    if mode == Mode::Dev {
+        println!("\n  Tracera is ready: {}\n  Mails appear here and at {}dev/mailbox\n", app.base_url, app.base_url);
+    }
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone());
+    serve(listener, app::build(&app), ServeLimits::default(), stop).await;
+    if let Some(mailer) = mailer {
+        mailer.shutdown(MAIL_DRAIN).await;
+    }
+    stores.database.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// SIGINT and SIGTERM stop the service gently; a second one ends the process at once.
+fn stop_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("cannot listen for signals; the process will not stop gently");
+        return;
+    };
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(130);
+            }
+            tracing::info!("stopping; requests in flight may finish");
+            stop.cancel();
+        }
+    });
+}

@@ -1,0 +1,104 @@
+//! Opening the pools, with a limit on every wait, and bringing the tables up to date.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, PgPool, SqlSafeStr, SqlitePool};
+
+use super::ConnectError;
+
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
+const SQLITE_BUSY_LIMIT: Duration = Duration::from_secs(5);
+const PG_STATEMENT_LIMIT: &str = "5s";
+const PG_CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Also bounds the wait for another instance that is migrating at the same moment.
+const PG_MIGRATION_LIMIT: &str = "60s";
+/// SQLite has one writer at a time; more connections only help readers.
+const SQLITE_CONNECTIONS: u32 = 4;
+const PG_CONNECTIONS: u32 = 16;
+
+/// One migration in both dialects.
+struct Dialects {
+    description: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+/// In order; the version is the position, counted from one. What has shipped is never edited.
+const MIGRATIONS: &[Dialects] = &[Dialects {
+    description: "users and magic links",
+    sqlite: include_str!("../../migrations/sqlite/0001_users_and_magic_links.sql"),
+    postgres: include_str!("../../migrations/postgres/0001_users_and_magic_links.sql"),
+}];
+
+fn migrator(sql: fn(&Dialects) -> &'static str) -> Migrator {
+    let migrations = (1..).zip(MIGRATIONS).map(|(version, migration)| {
+        let (description, sql) = (migration.description, sql(migration));
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
+    create_private(file)?;
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(SQLITE_BUSY_LIMIT);
+
+    let mut connection = options.connect().await.map_err(ConnectError::Unreachable)?;
+    // The write lock is taken first, so that of two processes one migrates and the other waits.
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(ConnectError::Unreachable)?;
+    migrator(|m| m.sqlite).run(&mut *tx).await.map_err(ConnectError::Migration)?;
+    tx.commit().await.map_err(ConnectError::Unreachable)?;
+    connection.close().await.map_err(ConnectError::Unreachable)?;
+
+    let pool = SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(ACQUIRE_LIMIT);
+    pool.connect_with(options).await.map_err(ConnectError::Unreachable)
+}
+
+pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
+    let options: PgConnectOptions = url.parse().map_err(ConnectError::Url)?;
+    let options = options.application_name("tracera");
+
+    // A single connection says why it failed; a pool only says that it timed out.
+    let migrating = options.clone().options([("statement_timeout", PG_MIGRATION_LIMIT)]);
+    let mut connection = tokio::time::timeout(PG_CONNECT_LIMIT, migrating.connect())
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        .map_err(ConnectError::Unreachable)?;
+    // Takes an advisory lock, so that of several instances one migrates and the others wait.
+    migrator(|m| m.postgres).run(&mut connection).await.map_err(ConnectError::Migration)?;
+    connection.close().await.map_err(ConnectError::Unreachable)?;
+
+    let options = options.options([
+        ("statement_timeout", PG_STATEMENT_LIMIT),
+        ("idle_in_transaction_session_timeout", PG_STATEMENT_LIMIT),
+    ]);
+    let pool = PgPoolOptions::new().max_connections(PG_CONNECTIONS).acquire_timeout(ACQUIRE_LIMIT);
+    pool.connect_with(options).await.map_err(ConnectError::Unreachable)
+}
+
+/// Makes the file and its directory for the owner alone. SQLite gives its side files the same mode.
+fn create_private(file: &Path) -> Result<(), ConnectError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ConnectError::Create { path, source }
+    };
+    if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed(dir))?;
+    }
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created.map(drop).map_err(failed(file)),
+    }
+}

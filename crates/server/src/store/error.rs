@@ -1,0 +1,92 @@
+//! What can go wrong, told apart by who has to act.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::migrate::MigrateError;
+
+/// Why an operation on the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, overloaded or too slow. Nothing is wrong with the request; later it may work.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+    /// The rows that are there rule the change out, for example by a unique address.
+    #[error("the change conflicts with what the database already has")]
+    Conflict(#[source] sqlx::Error),
+    /// A defect of this program or of the data.
+    #[error("the database refused the operation")]
+    Unexpected(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    pub(super) fn timed_out(limit: Duration) -> Self {
+        let reason = format!("no answer within {limit:?}");
+        Self::Unavailable(io::Error::new(io::ErrorKind::TimedOut, reason).into())
+    }
+
+    /// Whether the same operation may work later.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error::{
+            BeginFailed, Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed,
+        };
+
+        match &error {
+            // A connection that dies in mid-answer shows as `Protocol`.
+            Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed | Protocol(_) | BeginFailed => {
+                Self::Unavailable(error)
+            }
+            Database(reply) if is_passing(reply.as_ref()) => Self::Unavailable(error),
+            Database(reply) if is_constraint(reply.as_ref()) => Self::Conflict(error),
+            _ => Self::Unexpected(error),
+        }
+    }
+}
+
+fn is_constraint(reply: &dyn DatabaseError) -> bool {
+    matches!(reply.kind(), ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation)
+}
+
+/// Whether the database reports its own state rather than a fault of the statement.
+fn is_passing(reply: &dyn DatabaseError) -> bool {
+    let Some(code) = reply.code() else {
+        return false;
+    };
+    if reply.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        // The low byte is the primary result code: busy, locked, read-only, I/O error, full, cannot open.
+        return code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14));
+    }
+    // SQLSTATE: connection lost, serialisation failure or deadlock, out of resources, lock not
+    // available, cancelled or shutting down, system error.
+    ["08", "40", "53", "55P03", "57", "58"].iter().any(|class| code.starts_with(class))
+}
+
+/// Why the database could not be opened at start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL does not parse.
+    #[error("the database URL is malformed")]
+    Url(#[source] sqlx::Error),
+    /// The SQLite file or its directory cannot be made.
+    #[error("cannot create {path}")]
+    Create {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file cannot be opened, or the server does not answer or does not let us in.
+    #[error("cannot reach the database")]
+    Unreachable(#[source] sqlx::Error),
+    /// A migration failed, or the tables are from a newer version of this program.
+    #[error("cannot bring the tables up to date")]
+    Migration(#[source] MigrateError),
+}

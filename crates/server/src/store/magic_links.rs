@@ -1,0 +1,273 @@
+//! Sign-in links that are on their way, and the six-digit codes that come with them.
+//!
+//! 1. The store sees hashes only; nothing in it can be presented as a link or a code.
+//! 2. An address has at most one unused link: a new one takes the row of the older
+//!    (a unique index sees to it, whatever runs at the same time).
+//! 3. A link is claimed once, by one `UPDATE`. Looking at it never claims it.
+//! 4. A code works only for the visitor who asked, and [`MAX_WRONG_CODES`] wrong ones void it; the
+//!    count and the comparison are one `UPDATE`, so guessing in parallel buys nothing. The
+//!    link itself stays good: it cannot be guessed.
+//! 5. Rows are removed when they have expired, by whoever asks for the next link.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::column::Timestamp;
+use super::{Database, StoreError, on_pool};
+use crate::auth::email::Email;
+
+/// How many wrong codes void a code.
+pub const MAX_WRONG_CODES: u32 = 5;
+
+/// A link to be sent.
+pub struct NewMagicLink<'a> {
+    /// Who it is for.
+    pub email: &'a Email,
+    /// Hash of the token in the link.
+    pub token_hash: [u8; 32],
+    /// The code of the same mail; `None` if only the link shall work.
+    pub code: Option<VisitorCode>,
+    /// When link and code end.
+    pub expires_at: OffsetDateTime,
+    /// What asked, for the confirm page: "Firefox on Linux".
+    pub device: &'a str,
+    /// From where it was asked.
+    pub ip: IpAddr,
+}
+
+/// A code that one visitor may type.
+#[derive(Clone, Copy)]
+pub struct VisitorCode {
+    /// Hash of what the visitor's browser holds.
+    pub visitor_hash: [u8; 32],
+    /// Keyed hash of the code: six digits would not survive a plain one.
+    pub code_hash: [u8; 32],
+}
+
+impl fmt::Debug for NewMagicLink<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewMagicLink")
+            .field("email", self.email)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for VisitorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VisitorCode(..)")
+    }
+}
+
+/// A link that has just been used up.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct ClaimedLink {
+    /// For [`release`], should the sign-in fail after this.
+    pub id: Uuid,
+    /// The address that is proved by it.
+    pub email: Email,
+}
+
+/// What a confirm page shows of a link that still works.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct PendingLink {
+    /// Who it is for.
+    pub email: Email,
+    /// What asked for it: text to escape.
+    pub device: String,
+    /// From where it was asked, for display.
+    pub ip: String,
+    /// When it was asked for, to the second.
+    pub created_at: OffsetDateTime,
+    /// When it ends, to the second.
+    pub expires_at: OffsetDateTime,
+}
+
+/// What came of a typed code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodeOutcome {
+    /// It was right, and the link is used up with it.
+    Claimed(ClaimedLink),
+    /// It was wrong, and that was counted.
+    Wrong {
+        /// How many tries are left; with 0 the code is void.
+        tries_left: u32,
+    },
+    /// This visitor has no code that could be right: none asked for, used, expired or void.
+    Nothing,
+}
+
+/// Stores a link; an older unused one of the address ends with this, and so does an older code of
+/// the visitor. Removes expired rows.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn create(db: &Database, link: &NewMagicLink<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
+    purge_expired(db, now).await?;
+
+    let forget_code = "UPDATE magic_links SET visitor_hash = NULL, code_hash = NULL
+        WHERE visitor_hash = $1 AND used_at IS NULL";
+    let upsert = "INSERT INTO magic_links
+            (id, email, token_hash, code_hash, visitor_hash, created_at, expires_at, device, ip)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (email) WHERE used_at IS NULL DO UPDATE SET
+            id = excluded.id, token_hash = excluded.token_hash,
+            code_hash = excluded.code_hash, visitor_hash = excluded.visitor_hash, wrong_codes = 0,
+            created_at = excluded.created_at, expires_at = excluded.expires_at,
+            device = excluded.device, ip = excluded.ip";
+    let visitor_hash = link.code.as_ref().map(|code| &code.visitor_hash[..]);
+    let code_hash = link.code.as_ref().map(|code| &code.code_hash[..]);
+    // Not one transaction: two visitors asking crosswise would each hold the row the other needs.
+    on_pool!(db, pool => {
+        sqlx::query(forget_code).bind(visitor_hash).execute(pool).await?;
+        sqlx::query(upsert)
+            .bind(Uuid::new_v4())
+            .bind(link.email)
+            .bind(&link.token_hash[..])
+            .bind(code_hash)
+            .bind(visitor_hash)
+            .bind(Timestamp::from(now))
+            .bind(Timestamp::from(link.expires_at))
+            .bind(link.device)
+            .bind(link.ip.to_string())
+            .execute(pool)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+/// Uses the link up. Of any number of callers at once, one gets it; `None` for a link that is
+/// unknown, used, superseded or expired.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn claim_by_token(
+    db: &Database,
+    token_hash: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<Option<ClaimedLink>, StoreError> {
+    let sql = "UPDATE magic_links SET used_at = $2
+        WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2
+        RETURNING id, email";
+    let now = Timestamp::from(now);
+    on_pool!(db, pool => {
+        sqlx::query_as(sql).bind(&token_hash[..]).bind(now).fetch_optional(pool).await
+    })
+    .await
+}
+
+/// Uses the visitor's link up if the code is right, else counts the try.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn claim_by_code(
+    db: &Database,
+    code: &VisitorCode,
+    now: OffsetDateTime,
+) -> Result<CodeOutcome, StoreError> {
+    #[derive(sqlx::FromRow)]
+    struct Tried {
+        #[sqlx(flatten)]
+        link: ClaimedLink,
+        wrong_codes: i32,
+        claimed: bool,
+    }
+
+    // The outer conditions repeat the inner ones: PostgreSQL checks only them again on a row it waited for.
+    let sql = "UPDATE magic_links SET
+            used_at = CASE WHEN code_hash = $2 THEN $3 END,
+            wrong_codes = wrong_codes + CASE WHEN code_hash = $2 THEN 0 ELSE 1 END
+        WHERE id = (
+            SELECT id FROM magic_links
+            WHERE visitor_hash = $1 AND used_at IS NULL AND expires_at > $3
+            ORDER BY created_at DESC, id LIMIT 1
+        ) AND visitor_hash = $1 AND used_at IS NULL AND expires_at > $3 AND wrong_codes < $4
+        RETURNING id, email, wrong_codes, used_at IS NOT NULL AS claimed";
+    let tried: Option<Tried> = on_pool!(db, pool => {
+        sqlx::query_as(sql)
+            .bind(&code.visitor_hash[..])
+            .bind(&code.code_hash[..])
+            .bind(Timestamp::from(now))
+            .bind(MAX_WRONG_CODES.cast_signed())
+            .fetch_optional(pool)
+            .await
+    })
+    .await?;
+
+    Ok(match tried {
+        None => CodeOutcome::Nothing,
+        Some(Tried { link, claimed: true, .. }) => CodeOutcome::Claimed(link),
+        Some(Tried { wrong_codes, .. }) => {
+            CodeOutcome::Wrong { tries_left: MAX_WRONG_CODES.saturating_sub(wrong_codes.cast_unsigned()) }
+        }
+    })
+}
+
+/// Gives a claimed link back, for when the session could not be made: the user may try again.
+/// `false` if it cannot be, because a newer link was asked for meanwhile or it has expired and gone.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn release(db: &Database, id: Uuid) -> Result<bool, StoreError> {
+    let sql = "UPDATE magic_links SET used_at = NULL WHERE id = $1";
+    let released = on_pool!(db, pool => {
+        sqlx::query(sql).bind(id).execute(pool).await.map(|done| done.rows_affected() == 1)
+    });
+    match released.await {
+        // The unique index: the address has a newer unused link.
+        Err(StoreError::Conflict(_)) => Ok(false),
+        released => released,
+    }
+}
+
+/// What a confirm page shows; `None` as for [`claim_by_token`]. Changes nothing.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn peek(
+    db: &Database,
+    token_hash: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<Option<PendingLink>, StoreError> {
+    let sql = "SELECT email, device, ip, created_at, expires_at FROM magic_links
+        WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
+    let now = Timestamp::from(now);
+    on_pool!(db, pool => {
+        sqlx::query_as(sql).bind(&token_hash[..]).bind(now).fetch_optional(pool).await
+    })
+    .await
+}
+
+/// Ends the unused link of this address, if there is one: after a sign-in none shall be lying about.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn cancel_outstanding(db: &Database, email: &Email) -> Result<(), StoreError> {
+    let sql = "DELETE FROM magic_links WHERE email = $1 AND used_at IS NULL";
+    on_pool!(db, pool => sqlx::query(sql).bind(email).execute(pool).await.map(drop)).await
+}
+
+/// Removes rows whose time is over, used or not; returns how many. [`create`] does it, so that
+/// the table holds no more than what the last minutes brought.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn purge_expired(db: &Database, now: OffsetDateTime) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM magic_links WHERE expires_at <= $1";
+    let now = Timestamp::from(now);
+    on_pool!(db, pool => {
+        sqlx::query(sql).bind(now).execute(pool).await.map(|done| done.rows_affected())
+    })
+    .await
+}

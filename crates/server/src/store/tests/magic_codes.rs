@@ -1,0 +1,143 @@
+use time::Duration;
+
+use super::magic_links::link;
+use super::{NOW, at_once, email, on_both_databases};
+use crate::auth::email::Email;
+use crate::store::Database;
+use crate::store::magic_links::{
+    CodeOutcome, NewMagicLink, VisitorCode, claim_by_code, claim_by_token, create, release,
+};
+
+on_both_databases!(
+    a_right_code_uses_the_link_up,
+    a_right_code_is_claimed_once_of_a_hundred_times,
+    five_wrong_codes_void_the_code_but_not_the_link,
+    guessing_in_parallel_buys_no_more_than_five_tries,
+    a_code_works_for_its_visitor_and_its_time_only,
+    a_link_without_a_code_has_none,
+    a_visitor_has_one_code_at_a_time,
+    a_new_link_brings_new_tries,
+    a_released_code_works_again,
+);
+
+const RIGHT: u8 = 100;
+const WRONG: u8 = 200;
+
+fn code(visitor: u8, code: u8) -> VisitorCode {
+    VisitorCode { visitor_hash: [visitor; 32], code_hash: [code; 32] }
+}
+
+fn link_with_code(email: &Email, token: u8, visitor: u8) -> NewMagicLink<'_> {
+    NewMagicLink { code: Some(code(visitor, RIGHT)), ..link(email, token) }
+}
+
+async fn try_code(db: &Database, visitor: u8, typed: u8) -> CodeOutcome {
+    claim_by_code(db, &code(visitor, typed), NOW).await.unwrap()
+}
+
+async fn a_right_code_uses_the_link_up(db: Database) {
+    let alice = email("alice@example.com");
+    create(&db, &link_with_code(&alice, 1, 7), NOW).await.unwrap();
+    assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Wrong { tries_left: 4 });
+    let CodeOutcome::Claimed(claimed) = try_code(&db, 7, RIGHT).await else {
+        panic!("the code is right");
+    };
+    assert_eq!(claimed.email, alice);
+    assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Nothing);
+    assert_eq!(claim_by_token(&db, &[1; 32], NOW).await.unwrap(), None);
+}
+
+async fn a_right_code_is_claimed_once_of_a_hundred_times(db: Database) {
+    create(&db, &link_with_code(&email("alice@example.com"), 1, 7), NOW).await.unwrap();
+    let outcomes = at_once(100, |_| {
+        let db = db.clone();
+        async move { try_code(&db, 7, RIGHT).await }
+    })
+    .await;
+    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, CodeOutcome::Claimed(_))).count(), 1);
+    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, CodeOutcome::Nothing)).count(), 99);
+}
+
+async fn five_wrong_codes_void_the_code_but_not_the_link(db: Database) {
+    create(&db, &link_with_code(&email("alice@example.com"), 1, 7), NOW).await.unwrap();
+    for tries_left in (0..5).rev() {
+        assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Wrong { tries_left });
+    }
+    assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Nothing);
+    assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Nothing);
+    assert!(claim_by_token(&db, &[1; 32], NOW).await.unwrap().is_some());
+}
+
+async fn guessing_in_parallel_buys_no_more_than_five_tries(db: Database) {
+    create(&db, &link_with_code(&email("alice@example.com"), 1, 7), NOW).await.unwrap();
+    let outcomes = at_once(50, |_| {
+        let db = db.clone();
+        async move { try_code(&db, 7, WRONG).await }
+    })
+    .await;
+    let mut left: Vec<u32> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            CodeOutcome::Wrong { tries_left } => Some(*tries_left),
+            CodeOutcome::Claimed(_) | CodeOutcome::Nothing => None,
+        })
+        .collect();
+    left.sort_unstable();
+    assert_eq!(left, [0, 1, 2, 3, 4]);
+    assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Nothing);
+}
+
+async fn a_code_works_for_its_visitor_and_its_time_only(db: Database) {
+    create(&db, &link_with_code(&email("alice@example.com"), 1, 7), NOW).await.unwrap();
+    create(&db, &link_with_code(&email("bob@example.com"), 2, 8), NOW).await.unwrap();
+    for _ in 0..9 {
+        assert_eq!(try_code(&db, 9, RIGHT).await, CodeOutcome::Nothing);
+    }
+    let end = NOW + Duration::minutes(10);
+    assert_eq!(claim_by_code(&db, &code(7, RIGHT), end).await.unwrap(), CodeOutcome::Nothing);
+    let CodeOutcome::Claimed(claimed) = try_code(&db, 7, RIGHT).await else {
+        panic!("the code is right");
+    };
+    assert_eq!(claimed.email, email("alice@example.com"));
+    assert!(claim_by_token(&db, &[2; 32], NOW).await.unwrap().is_some(), "the other one is untouched");
+}
+
+async fn a_link_without_a_code_has_none(db: Database) {
+    create(&db, &link(&email("alice@example.com"), 1), NOW).await.unwrap();
+    assert_eq!(try_code(&db, 0, 0).await, CodeOutcome::Nothing);
+}
+
+async fn a_visitor_has_one_code_at_a_time(db: Database) {
+    let (typo, alice) = (email("alcie@example.com"), email("alice@example.com"));
+    create(&db, &link_with_code(&typo, 1, 7), NOW).await.unwrap();
+    let second = VisitorCode { visitor_hash: [7; 32], code_hash: [101; 32] };
+    create(&db, &NewMagicLink { code: Some(second), ..link(&alice, 2) }, NOW).await.unwrap();
+
+    assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Wrong { tries_left: 4 });
+    let CodeOutcome::Claimed(claimed) = try_code(&db, 7, 101).await else {
+        panic!("the code is right");
+    };
+    assert_eq!(claimed.email, alice);
+    assert_eq!(
+        claim_by_token(&db, &[1; 32], NOW).await.unwrap().unwrap().email,
+        typo,
+        "the link is still good"
+    );
+}
+
+async fn a_new_link_brings_new_tries(db: Database) {
+    let alice = email("alice@example.com");
+    create(&db, &link_with_code(&alice, 1, 7), NOW).await.unwrap();
+    assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Wrong { tries_left: 4 });
+    create(&db, &link_with_code(&alice, 2, 7), NOW).await.unwrap();
+    assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Wrong { tries_left: 4 });
+}
+
+async fn a_released_code_works_again(db: Database) {
+    create(&db, &link_with_code(&email("alice@example.com"), 1, 7), NOW).await.unwrap();
+    let CodeOutcome::Claimed(claimed) = try_code(&db, 7, RIGHT).await else {
+        panic!("the code is right");
+    };
+    assert!(release(&db, claimed.id).await.unwrap());
+    assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Claimed(claimed));
+}

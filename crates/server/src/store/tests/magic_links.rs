@@ -1,0 +1,163 @@
+use std::net::Ipv4Addr;
+
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::{NOW, at_once, email, on_both_databases};
+use crate::auth::email::Email;
+use crate::store::Database;
+use crate::store::magic_links::{
+    ClaimedLink, NewMagicLink, PendingLink, cancel_outstanding, claim_by_token, create, peek, purge_expired,
+    release,
+};
+
+on_both_databases!(
+    a_link_is_claimed_once_of_a_hundred_times,
+    a_link_ends_with_its_time,
+    a_link_with_a_fraction_of_a_second_never_lives_longer,
+    a_newer_link_ends_the_older_of_the_same_address_only,
+    of_links_made_at_once_one_works,
+    looking_at_a_link_does_not_use_it,
+    a_released_link_works_again,
+    a_released_link_does_not_return_beside_a_newer_one,
+    cancelling_ends_what_is_outstanding,
+    expired_rows_go_when_the_next_link_is_made,
+);
+
+const LIFE: Duration = Duration::minutes(10);
+
+pub(super) fn link(email: &Email, token: u8) -> NewMagicLink<'_> {
+    NewMagicLink {
+        email,
+        token_hash: [token; 32],
+        code: None,
+        expires_at: NOW + LIFE,
+        device: "Firefox on Linux",
+        ip: Ipv4Addr::new(192, 0, 2, 7).into(),
+    }
+}
+
+async fn claim(db: &Database, token: u8, now: OffsetDateTime) -> Option<ClaimedLink> {
+    claim_by_token(db, &[token; 32], now).await.unwrap()
+}
+
+async fn a_link_is_claimed_once_of_a_hundred_times(db: Database) {
+    let alice = email("alice@example.com");
+    create(&db, &link(&alice, 1), NOW).await.unwrap();
+    let claims = at_once(100, |_| {
+        let db = db.clone();
+        async move { claim(&db, 1, NOW).await }
+    })
+    .await;
+    let claimed: Vec<_> = claims.into_iter().flatten().collect();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].email, alice);
+    assert_eq!(claim(&db, 1, NOW).await, None);
+}
+
+async fn a_link_ends_with_its_time(db: Database) {
+    let alice = email("alice@example.com");
+    create(&db, &link(&alice, 1), NOW).await.unwrap();
+    let end = NOW + LIFE;
+    for too_late in [end, end + Duration::seconds(1), end + Duration::days(400)] {
+        assert_eq!(peek(&db, &[1; 32], too_late).await.unwrap(), None);
+        assert_eq!(claim(&db, 1, too_late).await, None);
+    }
+    assert!(claim(&db, 1, end - Duration::seconds(1)).await.is_some());
+}
+
+async fn a_link_with_a_fraction_of_a_second_never_lives_longer(db: Database) {
+    let alice = email("alice@example.com");
+    let end = NOW + LIFE + Duration::milliseconds(500);
+    create(&db, &NewMagicLink { expires_at: end, ..link(&alice, 1) }, NOW).await.unwrap();
+    assert_eq!(claim(&db, 1, end).await, None);
+    assert_eq!(claim(&db, 1, end - Duration::milliseconds(1)).await, None);
+    assert!(claim(&db, 1, end - Duration::seconds(1)).await.is_some());
+}
+
+async fn a_newer_link_ends_the_older_of_the_same_address_only(db: Database) {
+    let (alice, bob) = (email("alice@example.com"), email("bob@example.com"));
+    create(&db, &link(&bob, 9), NOW).await.unwrap();
+    for token in 1..=3 {
+        create(&db, &link(&alice, token), NOW).await.unwrap();
+    }
+    assert_eq!(claim(&db, 1, NOW).await, None);
+    assert_eq!(claim(&db, 2, NOW).await, None);
+    assert_eq!(claim(&db, 3, NOW).await.unwrap().email, alice);
+    assert_eq!(claim(&db, 9, NOW).await.unwrap().email, bob);
+}
+
+async fn of_links_made_at_once_one_works(db: Database) {
+    let made = at_once(20, |at| {
+        let db = db.clone();
+        let token = u8::try_from(at).unwrap();
+        async move { create(&db, &link(&email("alice@example.com"), token), NOW).await }
+    })
+    .await;
+    assert!(made.iter().all(Result::is_ok));
+    let mut working = 0;
+    for token in 0..20 {
+        working += usize::from(claim(&db, token, NOW).await.is_some());
+    }
+    assert_eq!(working, 1);
+}
+
+async fn looking_at_a_link_does_not_use_it(db: Database) {
+    let alice = email("alice@example.com");
+    create(&db, &link(&alice, 1), NOW).await.unwrap();
+    for _ in 0..10 {
+        let shown = PendingLink {
+            email: alice.clone(),
+            device: "Firefox on Linux".to_owned(),
+            ip: "192.0.2.7".to_owned(),
+            created_at: NOW,
+            expires_at: NOW + LIFE,
+        };
+        assert_eq!(peek(&db, &[1; 32], NOW).await.unwrap(), Some(shown));
+    }
+    assert_eq!(peek(&db, &[2; 32], NOW).await.unwrap(), None);
+    assert!(claim(&db, 1, NOW).await.is_some());
+    assert_eq!(peek(&db, &[1; 32], NOW).await.unwrap(), None);
+}
+
+async fn a_released_link_works_again(db: Database) {
+    let alice = email("alice@example.com");
+    create(&db, &link(&alice, 1), NOW).await.unwrap();
+    let claimed = claim(&db, 1, NOW).await.unwrap();
+    assert!(release(&db, claimed.id).await.unwrap());
+    assert_eq!(claim(&db, 1, NOW).await, Some(claimed));
+    assert!(!release(&db, Uuid::new_v4()).await.unwrap());
+}
+
+async fn a_released_link_does_not_return_beside_a_newer_one(db: Database) {
+    let alice = email("alice@example.com");
+    create(&db, &link(&alice, 1), NOW).await.unwrap();
+    let claimed = claim(&db, 1, NOW).await.unwrap();
+    create(&db, &link(&alice, 2), NOW).await.unwrap();
+    assert!(!release(&db, claimed.id).await.unwrap());
+    assert_eq!(claim(&db, 1, NOW).await, None);
+    assert!(claim(&db, 2, NOW).await.is_some());
+}
+
+async fn cancelling_ends_what_is_outstanding(db: Database) {
+    let (alice, bob) = (email("alice@example.com"), email("bob@example.com"));
+    create(&db, &link(&alice, 1), NOW).await.unwrap();
+    create(&db, &link(&bob, 2), NOW).await.unwrap();
+    cancel_outstanding(&db, &alice).await.unwrap();
+    assert_eq!(claim(&db, 1, NOW).await, None);
+    assert!(claim(&db, 2, NOW).await.is_some());
+}
+
+async fn expired_rows_go_when_the_next_link_is_made(db: Database) {
+    let (alice, bob, carol) =
+        (email("alice@example.com"), email("bob@example.com"), email("carol@example.com"));
+    create(&db, &link(&alice, 1), NOW).await.unwrap();
+    create(&db, &link(&bob, 2), NOW).await.unwrap();
+    claim(&db, 2, NOW).await.unwrap();
+    assert_eq!(purge_expired(&db, NOW + LIFE - Duration::seconds(1)).await.unwrap(), 0);
+
+    let later = NOW + LIFE;
+    create(&db, &NewMagicLink { expires_at: later + LIFE, ..link(&carol, 3) }, later).await.unwrap();
+    assert_eq!(purge_expired(&db, later).await.unwrap(), 0, "nothing is left to remove");
+    assert_eq!(purge_expired(&db, later + LIFE).await.unwrap(), 1, "only the new one was there");
+}

@@ -1,0 +1,45 @@
+use std::time::Duration;
+
+use tracera_testkit::{Fault, FaultProxy, Postgres};
+
+use super::{NOW, email, shared_postgres};
+use crate::clock::Stopwatch;
+use crate::store::Database;
+use crate::store::users::{find_by_email, find_or_create_by_verified_email};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_server_is_said_so_and_a_restarted_one_is_found_again() {
+    let server = Postgres::start().await;
+    let db = Database::postgres(&server.url()).await.unwrap();
+    let alice = email("alice@example.com");
+    let (user, _) = find_or_create_by_verified_email(&db, &alice, NOW).await.unwrap();
+
+    server.kill();
+    assert!(find_by_email(&db, &alice).await.unwrap_err().is_unavailable());
+    assert!(db.ping().await.unwrap_err().is_unavailable());
+
+    server.restart().await;
+    assert_eq!(find_by_email(&db, &alice).await.unwrap(), Some(user));
+    db.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_server_holds_nobody_up() {
+    let server = shared_postgres().await;
+    let direct = server.create_database().await;
+    let proxy = FaultProxy::start(server.port()).await;
+    let url = direct.replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port()));
+    let db = Database::postgres(&url).await.unwrap();
+    db.ping().await.unwrap();
+
+    proxy.set(Fault::BlackHole).await;
+    let watch = Stopwatch::start();
+    assert!(db.ping().await.unwrap_err().is_unavailable());
+    assert!(watch.elapsed() < Duration::from_millis(1_500), "{:?}", watch.elapsed());
+    let watch = Stopwatch::start();
+    assert!(find_by_email(&db, &email("alice@example.com")).await.unwrap_err().is_unavailable());
+    assert!(watch.elapsed() < Duration::from_millis(6_500), "{:?}", watch.elapsed());
+
+    proxy.set(Fault::None).await;
+    assert_eq!(find_by_email(&db, &email("alice@example.com")).await.unwrap(), None);
+}

@@ -1,0 +1,93 @@
+//! Who has an account.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::column::Timestamp;
+use super::{Database, StoreError, on_pool};
+use crate::auth::email::Email;
+
+/// What a user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Role {
+    /// Sees their own things only. The default.
+    User,
+    /// Runs the service.
+    Admin,
+}
+
+impl Role {
+    /// The name in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct User {
+    /// Random, never reused.
+    pub id: Uuid,
+    /// Proved to be theirs. `None` for an account that only ever signed in through Steam.
+    pub email: Option<Email>,
+    /// As the provider gave it: text to escape, not to trust.
+    pub name: Option<String>,
+    /// As the provider gave it.
+    pub avatar_url: Option<String>,
+    /// What they may do.
+    pub role: Role,
+    /// When the account was made, to the second.
+    pub created_at: OffsetDateTime,
+    /// When the address was first proved; set exactly if there is an address.
+    pub email_verified_at: Option<OffsetDateTime>,
+}
+
+/// The user with this id.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn find_by_id(db: &Database, id: Uuid) -> Result<Option<User>, StoreError> {
+    let sql = "SELECT * FROM users WHERE id = $1";
+    on_pool!(db, pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await).await
+}
+
+/// The user whose proved address this is.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn find_by_email(db: &Database, email: &Email) -> Result<Option<User>, StoreError> {
+    let sql = "SELECT * FROM users WHERE email = $1";
+    on_pool!(db, pool => sqlx::query_as(sql).bind(email).fetch_optional(pool).await).await
+}
+
+/// The user of this address, made now if there is none; the flag says whether it was. The caller has
+/// just seen proof that the address is theirs. Any number of callers at once get one user.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn find_or_create_by_verified_email(
+    db: &Database,
+    email: &Email,
+    now: OffsetDateTime,
+) -> Result<(User, bool), StoreError> {
+    let id = Uuid::new_v4();
+    let now = Timestamp::from(now);
+    let insert = "INSERT INTO users (id, email, created_at, email_verified_at) VALUES ($1, $2, $3, $3)
+        ON CONFLICT (email) DO NOTHING";
+    // The insert waits for one in flight of the same address, so the row is there to be read.
+    let select = "SELECT * FROM users WHERE email = $1";
+    let user: User = on_pool!(db, pool => {
+        sqlx::query(insert).bind(id).bind(email).bind(now).execute(pool).await?;
+        sqlx::query_as(select).bind(email).fetch_one(pool).await
+    })
+    .await?;
+    let created = user.id == id;
+    Ok((user, created))
+}

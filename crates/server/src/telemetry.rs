@@ -1,0 +1,147 @@
+//! The log: one line per event on stderr, in UTC.
+//!
+//! An event is one line whatever a client put in it: every control character and line separator is written as `\uXXXX`,
+//! in text as in JSON. The lines carry no colours, so that an escape character in them could only come from a client.
+
+use std::io::{self, IsTerminal, Write};
+
+use tracing::Subscriber;
+use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::config::{LogFormat, LogSettings};
+
+/// Sends the events of this process to stderr, for its lifetime.
+///
+/// # Errors
+/// When the process has a subscriber already.
+pub fn init(settings: &LogSettings) -> Result<(), SetGlobalDefaultError> {
+    let fitting = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+    let format = settings.format.unwrap_or(fitting);
+    tracing::subscriber::set_global_default(subscriber(settings, format, io::stderr))
+}
+
+fn subscriber<W>(settings: &LogSettings, format: LogFormat, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = fmt::layer().with_ansi(false).with_writer(MakeOneLine(writer));
+    let layer = match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => {
+            layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        }
+    };
+    Registry::default().with(layer).with(settings.filter.to_env_filter())
+}
+
+struct MakeOneLine<W>(W);
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for MakeOneLine<W> {
+    type Writer = OneLine<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        OneLine(self.0.make_writer())
+    }
+}
+
+/// Takes one event per `write` and writes it as one line.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let mut line = String::with_capacity(text.len() + 1);
+        for character in text.chars() {
+            if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
+                // Also the escape of JSON, where such characters stand only within strings.
+                line.push_str(&format!("\\u{:04x}", u32::from(character)));
+            } else {
+                line.push(character);
+            }
+        }
+        line.push('\n');
+        self.0.write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::config::{Config, Mode};
+
+    const HOSTILE: &str = "a\r\nINFO forged\u{1b}[2Jb\u{9b}31mc\u{85}d\u{2028}e\u{7f}\u{8}";
+
+    fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
+        let vars = [("SESSION_SECRET", "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"), ("RUST_LOG", filter)];
+        let vars: BTreeMap<_, _> = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let settings = Config::from_vars(&vars, Mode::Serve).unwrap().log;
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let writer = SharedWriter(written.clone());
+        let subscriber = subscriber(&settings, format, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = written.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[derive(Clone)]
+    struct SharedWriter(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for SharedWriter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn log_hostile_text() {
+        let span = tracing::info_span!("request", path = HOSTILE);
+        let _entered = span.enter();
+        tracing::info!(agent = HOSTILE, debugged = ?HOSTILE, "{HOSTILE}");
+    }
+
+    #[test]
+    fn text_from_a_client_cannot_forge_a_line_in_either_format() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let log = logged(format, "info", log_hostile_text);
+            let line = log.strip_suffix('\n').unwrap();
+            let raw = |c: char| c.is_control() || c == '\u{2028}';
+            assert!(!line.contains(raw), "{format:?}: {line:?}");
+            assert!(line.contains("forged"), "{format:?}: {line:?}");
+        }
+    }
+
+    #[test]
+    fn json_keeps_the_text_exactly_and_the_time_in_utc() {
+        let log = logged(LogFormat::Json, "info", log_hostile_text);
+        let entry: serde_json::Value = serde_json::from_str(&log).unwrap();
+        assert_eq!(entry["agent"], HOSTILE);
+        assert_eq!(entry["message"], HOSTILE);
+        assert_eq!(entry["span"]["path"], HOSTILE);
+        assert!(entry["timestamp"].as_str().unwrap().ends_with('Z'), "{entry}");
+    }
+
+    #[test]
+    fn the_filter_decides_what_is_logged() {
+        let log = || {
+            tracing::info!("quiet");
+            tracing::warn!("loud");
+        };
+        let written = logged(LogFormat::Text, "warn", log);
+        assert!(written.contains("loud") && !written.contains("quiet"), "{written}");
+    }
+}
