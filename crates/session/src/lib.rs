@@ -39,8 +39,10 @@
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(missing_docs)]
+#![warn(missing_docs, missing_debug_implementations)]
 
+mod cache;
+mod changes;
 mod clock;
 mod config;
 mod cookie;
@@ -50,11 +52,14 @@ mod layer;
 mod record;
 mod session;
 mod sessions;
+mod snapshot;
 mod store;
 mod token;
 
+pub use cache::CacheStats;
+pub use changes::{Changes, Heartbeat, MAX_STALENESS};
 pub use clock::{Clock, Timestamp};
-pub use config::SessionConfig;
+pub use config::{NearCache, SessionConfig};
 pub use error::SessionError;
 pub use keyring::{KeyError, KeyId, KeyRing, MIN_SECRET_BYTES};
 pub use layer::{CurrentUser, SessionLayer, SessionService, require_auth};

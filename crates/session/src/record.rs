@@ -154,10 +154,38 @@ pub(crate) fn is_forward(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }
 
-/// The envelope, read and changed in place by the embedded store the way the Redis scripts do it.
-#[cfg(feature = "embedded")]
+/// The envelope, read in place, and changed in place by the embedded store the way the Redis scripts do it.
 pub(crate) mod envelope {
-    use super::{Duration, ENVELOPE, Epoch, Forward, Timestamp, u48};
+    #[cfg(feature = "embedded")]
+    pub(crate) use super::writing::*;
+    use super::{Duration, Timestamp, u48};
+
+    pub(crate) fn created(bytes: &[u8]) -> Timestamp {
+        Timestamp::from_millis(u48(array(&bytes[1..])))
+    }
+
+    pub(crate) fn last_seen(bytes: &[u8]) -> Timestamp {
+        created(bytes).plus(secs(&bytes[11..]))
+    }
+
+    pub(crate) fn deadline(bytes: &[u8], idle: Option<Duration>) -> Timestamp {
+        let absolute = created(bytes).plus(secs(&bytes[7..]));
+        idle.map_or(absolute, |idle| absolute.min(last_seen(bytes).plus(idle)))
+    }
+
+    fn secs(bytes: &[u8]) -> Duration {
+        Duration::from_secs(u64::from(u32::from_be_bytes(array(bytes))))
+    }
+
+    pub(super) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        *bytes.first_chunk().expect("an envelope has all its bytes, see is_record")
+    }
+}
+
+#[cfg(feature = "embedded")]
+mod writing {
+    use super::envelope::{array, created};
+    use super::{ENVELOPE, Epoch, Forward, Timestamp, u48};
 
     pub(crate) fn forward(bytes: &[u8]) -> Option<Forward> {
         match bytes {
@@ -179,16 +207,6 @@ pub(crate) mod envelope {
     /// Whether the bytes are a record of any version.
     pub(crate) fn is_record(bytes: &[u8]) -> bool {
         bytes.len() >= ENVELOPE && bytes[0] != 0
-    }
-
-    pub(crate) fn created(bytes: &[u8]) -> Timestamp {
-        Timestamp::from_millis(u48(array(&bytes[1..])))
-    }
-
-    pub(crate) fn deadline(bytes: &[u8], idle: Option<Duration>) -> Timestamp {
-        let created = created(bytes);
-        let absolute = created.plus(secs(&bytes[7..]));
-        idle.map_or(absolute, |idle| absolute.min(created.plus(secs(&bytes[11..])).plus(idle)))
     }
 
     pub(crate) fn epoch(bytes: &[u8]) -> Epoch {
@@ -215,14 +233,6 @@ pub(crate) mod envelope {
     pub(crate) fn set_usage(bytes: &mut [u8], (fields, size): (u8, u16)) {
         bytes[21] = fields;
         bytes[22..24].copy_from_slice(&size.to_be_bytes());
-    }
-
-    fn secs(bytes: &[u8]) -> Duration {
-        Duration::from_secs(u64::from(u32::from_be_bytes(array(bytes))))
-    }
-
-    fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-        *bytes.first_chunk().expect("an envelope has all its bytes, see is_record")
     }
 }
 

@@ -14,6 +14,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::changes::Changes;
 use crate::clock::Timestamp;
 use crate::record::Epoch;
 use crate::token::{SessionId, Tag, UserId};
@@ -196,6 +197,22 @@ pub trait SessionStore: Send + Sync + 'static {
         id: &'a SessionId,
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>>;
+
+    /// The same, after which [`SessionStore::changes`] tells the next change under the tag. Default: `load`, for a store
+    /// that tells all changes or none. A store that could not see to it tells a change or a loss itself, at once.
+    fn load_watched<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        self.load(id, names)
+    }
+
+    /// The feed of changes made by any process under the tags read with `load_watched`. Default `None`: the store cannot
+    /// tell, so nothing is cached, and guards ask every second. Asked for only when it is going to be used.
+    fn changes(&self) -> Option<Changes> {
+        None
+    }
 
     /// The user's epoch.
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch>;

@@ -13,6 +13,7 @@ use super::{
     At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotation,
     SessionStore, StoreError, StoreFuture, StoredSession,
 };
+use crate::changes::Changes;
 use crate::clock::Timestamp;
 use crate::record::{self, Epoch};
 use crate::token::{SessionId, Tag, UserId};
@@ -41,7 +42,10 @@ pub enum OpenError {
 /// Sessions in one file or in memory. Cheap to clone. Reads never wait for writes; a write to a file returns when it is
 /// on disk, as fast as the disk is.
 #[derive(Clone)]
-pub struct EmbeddedStore(Arc<Database>);
+pub struct EmbeddedStore {
+    database: Arc<Database>,
+    changes: Changes,
+}
 
 impl EmbeddedStore {
     /// Opens the file, creating it if there is none.
@@ -76,12 +80,12 @@ impl EmbeddedStore {
             Ok(write.commit()?)
         };
         create().map_err(|error| OpenError::Unusable(error.into()))?;
-        Ok(Self(Arc::new(database)))
+        Ok(Self { database: Arc::new(database), changes: Changes::complete() })
     }
 
     fn read(&self, tag: &Tag) -> Result<UserHash, StoreError> {
         let read = || -> Result<Option<UserHash>, redb::Error> {
-            let table = self.0.begin_read()?.open_table(HASHES)?;
+            let table = self.database.begin_read()?.open_table(HASHES)?;
             Ok(table.get(&tag.0)?.map(|bytes| UserHash::decode(bytes.value())))
         };
         Ok(read().map_err(StoreError::unavailable)?.unwrap_or_default())
@@ -94,7 +98,7 @@ impl EmbeddedStore {
         purge_at: Option<Timestamp>,
         act: impl FnOnce(&mut UserHash) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = self.0.clone();
+        let Self { database, changes } = self.clone();
         let work = move || -> Result<T, redb::Error> {
             let transaction = database.begin_write()?;
             let outcome = {
@@ -126,7 +130,9 @@ impl EmbeddedStore {
                 }
                 outcome
             };
-            transaction.commit()?;
+            let committed = transaction.commit();
+            changes.changed(&tag);
+            committed?;
             Ok(outcome)
         };
         tokio::task::spawn_blocking(work)
@@ -156,6 +162,10 @@ impl SessionStore for EmbeddedStore {
                 values: names.iter().map(|name| hash.fields.get(&name.under(&id.field)).cloned()).collect(),
             }))
         })
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        Some(self.changes.clone())
     }
 
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
@@ -226,7 +236,7 @@ impl SessionStore for EmbeddedStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.0.begin_read().map(drop).map_err(StoreError::unavailable) })
+        Box::pin(async move { self.database.begin_read().map(drop).map_err(StoreError::unavailable) })
     }
 }
 
