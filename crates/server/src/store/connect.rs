@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgPool, SqlSafeStr, SqlitePool};
@@ -45,6 +45,11 @@ fn migrator(sql: fn(&Dialects) -> &'static str) -> Migrator {
     Migrator::with_migrations(migrations.collect())
 }
 
+async fn migrate(migrator: Migrator, connection: &mut impl Migrate) -> Result<(), ConnectError> {
+    // The documented `run` makes futures that are not `Send` when it is given a connection.
+    migrator.run_direct(None, connection, false).await.map_err(ConnectError::Migration)
+}
+
 pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     create_private(file)?;
     let options = SqliteConnectOptions::new()
@@ -57,7 +62,7 @@ pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     let mut connection = options.connect().await.map_err(ConnectError::Unreachable)?;
     // The write lock is taken first, so that of two processes one migrates and the other waits.
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(ConnectError::Unreachable)?;
-    migrator(|m| m.sqlite).run(&mut *tx).await.map_err(ConnectError::Migration)?;
+    migrate(migrator(|m| m.sqlite), &mut *tx).await?;
     tx.commit().await.map_err(ConnectError::Unreachable)?;
     connection.close().await.map_err(ConnectError::Unreachable)?;
 
@@ -76,7 +81,7 @@ pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         .map_err(ConnectError::Unreachable)?;
     // Takes an advisory lock, so that of several instances one migrates and the others wait.
-    migrator(|m| m.postgres).run(&mut connection).await.map_err(ConnectError::Migration)?;
+    migrate(migrator(|m| m.postgres), &mut connection).await?;
     connection.close().await.map_err(ConnectError::Unreachable)?;
 
     let options = options.options([
