@@ -69,10 +69,10 @@ impl SessionConfig {
         self
     }
 
-    /// How long a session lives without a request. Default: no such limit. The earlier deadline wins.
+    /// How long a session lives without a request. Default: no such limit. The earlier deadline wins. At least a second.
     #[must_use]
     pub fn idle_timeout(mut self, idle: Option<Duration>) -> Self {
-        self.idle = idle;
+        self.idle = idle.map(|idle| idle.max(Duration::from_secs(1)));
         self
     }
 

@@ -76,6 +76,6 @@ pub use store::redis::{
 };
 pub use store::{
     At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, InvalidFieldName,
-    ListedSession, NewSession, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
+    ListedSession, NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
 pub use token::{Handle, InvalidUserId, SessionId, Tag, UserId};

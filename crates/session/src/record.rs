@@ -185,7 +185,7 @@ pub(crate) mod envelope {
 #[cfg(feature = "embedded")]
 mod writing {
     use super::envelope::{array, created};
-    use super::{ENVELOPE, Epoch, Forward, Timestamp, u48};
+    use super::{Duration, ENVELOPE, Epoch, Forward, Timestamp, u48};
 
     pub(crate) fn forward(bytes: &[u8]) -> Option<Forward> {
         match bytes {
@@ -217,10 +217,11 @@ mod writing {
         bytes[15..21].copy_from_slice(&epoch.0.to_be_bytes()[2..]);
     }
 
-    /// Moves "last seen" forward to `now`; never back.
-    pub(crate) fn touch(bytes: &mut [u8], now: Timestamp) {
+    /// Moves "last seen" forward to `now` if it lies at least `after` back.
+    pub(crate) fn touch(bytes: &mut [u8], now: Timestamp, after: Duration) {
         let secs_now = super::whole_secs(now.since(created(bytes)));
-        if secs_now > u32::from_be_bytes(array(&bytes[11..])) {
+        let secs_since = secs_now.saturating_sub(u32::from_be_bytes(array(&bytes[11..])));
+        if secs_since > 0 && secs_since >= super::whole_secs(after) {
             bytes[11..15].copy_from_slice(&secs_now.to_be_bytes());
         }
     }

@@ -15,7 +15,8 @@ use crate::record::{Authentication, Epoch, Record};
 use crate::sessions::{SessionInfo, Sessions, info};
 use crate::snapshot::Snapshot;
 use crate::store::{
-    Change, Changed, Committed, Created, FieldName, Found, NewSession, Rotation, SessionStore, StoreError,
+    Change, Changed, Committed, Created, FieldName, Found, NewSession, Rotated, Rotation, SessionStore,
+    StoreError,
 };
 use crate::token::{CookieValue, NewToken, SessionId, Tag, UserId};
 
@@ -356,7 +357,7 @@ impl Session {
     /// Adds to a whole number, absent counting as 0, and returns the sum. Atomic over all requests.
     ///
     /// # Errors
-    /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±2^53, else as [`Session::commit`].
+    /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±(2^53 - 1), else as [`Session::commit`].
     pub async fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
         match self.apply(name, Change::Increment(by)).await? {
             Changed::Number(sum) => Ok(sum),
@@ -432,7 +433,8 @@ impl Session {
             Some(id) => id,
             None => self.begin_visit().await?,
         };
-        match inner.store.commit(&id, &changes, touch, inner.config.budget, sessions.at()).await? {
+        let touch_after = inner.config.touch_after().filter(|_| touch);
+        match inner.store.commit(&id, &changes, touch_after, inner.config.budget, sessions.at()).await? {
             Committed::Done { answers, forwarded } => {
                 self.remember(changes, touch && !forwarded);
                 Ok(answers)
@@ -442,7 +444,7 @@ impl Session {
                 Err(SessionError::Unauthenticated)
             }
             Committed::OverBudget => Err(SessionError::OverBudget),
-            Committed::NotANumber => Err(value_error("not a whole number within ±2^53")),
+            Committed::NotANumber => Err(value_error("not a whole number within ±(2^53 - 1)")),
         }
     }
 
@@ -540,7 +542,6 @@ impl Session {
             epoch: record.epoch,
             replaces,
             max_sessions: inner.config.max_sessions,
-            fields: &[],
         };
         match inner.store.create(&new, self.0.sessions.at()).await? {
             Created::Created => {}
@@ -588,7 +589,8 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the session a new id, as a change of rights demands. Deadline and data stay.
+    /// Gives the session a new id, as a change of rights demands. Deadline and data stay. Without effect when another
+    /// request has just done so.
     ///
     /// # Errors
     /// As [`Session::user`].
@@ -599,7 +601,7 @@ impl Session {
     /// The user proved again who they are: recorded with the session, which gets a new id.
     ///
     /// # Errors
-    /// As [`Session::user`].
+    /// As [`Session::user`]; [`SessionError::Superseded`] when another request has given the session a new id meanwhile.
     pub async fn confirm(&self, method: &str) -> Result<(), SessionError> {
         let at = self.0.sessions.now();
         self.rotate_with(Some(Authentication { at, method: method.into() })).await
@@ -614,11 +616,17 @@ impl Session {
         };
         let token = NewToken::mint(&sessions.0.keys, old.tag);
         record.key = token.key;
+        let is_proof = proof.is_some();
         record.authentication = proof.or(record.authentication);
         let rotation = Rotation { to: token.id.field, record: record.encode() };
-        if sessions.0.store.rotate(&old, &rotation, sessions.at()).await? == Found::Gone {
-            self.state().die();
-            return Err(SessionError::Unauthenticated);
+        match sessions.0.store.rotate(&old, &rotation, sessions.at()).await? {
+            Rotated::Rotated => {}
+            Rotated::Before if is_proof => return Err(SessionError::Superseded),
+            Rotated::Before => return Ok(()),
+            Rotated::Gone => {
+                self.state().die();
+                return Err(SessionError::Unauthenticated);
+            }
         }
         let mut state = self.state();
         if let Current::Live(live) = &mut state.current {

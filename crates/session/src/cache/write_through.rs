@@ -8,7 +8,7 @@ use crate::changes::Changes;
 use crate::config::NearCache;
 use crate::record::Epoch;
 use crate::store::{
-    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotation,
+    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
     SessionStore, StoreFuture, StoredSession,
 };
 use crate::token::{SessionId, Tag};
@@ -93,7 +93,7 @@ impl SessionStore for WriteThrough {
         &'a self,
         id: &'a SessionId,
         changes: &'a [(FieldName, Change)],
-        touch: bool,
+        touch: Option<Duration>,
         budget: Budget,
         at: At,
     ) -> StoreFuture<'a, Committed> {
@@ -104,7 +104,7 @@ impl SessionStore for WriteThrough {
         })
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Found> {
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
         let writing = self.writing(&id.tag);
         Box::pin(async move {
             let _writing = writing;

@@ -10,7 +10,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use self::hash::UserHash;
 use super::{
-    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotation,
+    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
     SessionStore, StoreError, StoreFuture, StoredSession,
 };
 use crate::changes::Changes;
@@ -180,7 +180,6 @@ impl SessionStore for EmbeddedStore {
             epoch: new.epoch,
             replaces: new.replaces,
             max_sessions: new.max_sessions,
-            data: new.fields.to_vec(),
         };
         Box::pin(self.write(new.id.tag, Some(at.now), move |hash| hash.create(session, at)))
     }
@@ -189,7 +188,7 @@ impl SessionStore for EmbeddedStore {
         &'a self,
         id: &'a SessionId,
         changes: &'a [(FieldName, Change)],
-        touch: bool,
+        touch: Option<Duration>,
         budget: Budget,
         at: At,
     ) -> StoreFuture<'a, Committed> {
@@ -197,7 +196,7 @@ impl SessionStore for EmbeddedStore {
         Box::pin(self.write(id.tag, None, move |hash| hash.commit(field, &changes, touch, budget, at)))
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Found> {
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
         let (field, to, record) = (id.field, rotation.to, rotation.record.clone());
         Box::pin(self.write(id.tag, None, move |hash| hash.rotate(field, to, record, at)))
     }

@@ -9,10 +9,10 @@ use self::connection::{ConnectError, RedisConnection};
 use self::scripts::{COMMIT, CREATE, Call, DESTROY, REVOKE_ALL, ROTATE, Script};
 use super::{
     At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, ListedSession, NewSession,
-    Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
+    Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
 use crate::clock::millis;
-use crate::record::Epoch;
+use crate::record::{Epoch, is_forward};
 use crate::token::{SessionId, Tag, UserId};
 
 pub(crate) mod connection;
@@ -113,7 +113,7 @@ impl SessionStore for RedisStore {
 
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created> {
         Box::pin(async move {
-            let mut call = self
+            let call = self
                 .call(&CREATE, &new.id.tag, at)
                 .arg(new.user.map_or(&b""[..], UserId::as_bytes))
                 .arg(&new.id.field)
@@ -122,9 +122,6 @@ impl SessionStore for RedisStore {
                 .arg(new.max_sessions)
                 .arg(new.replaces.as_ref().map_or(&b""[..], |id| id))
                 .arg(at.now.plus(FORWARD).as_millis());
-            for (name, value) in new.fields {
-                call = call.arg(name.as_str()).arg(value);
-            }
             match self.run(call).await? {
                 Value::Int(1) => Ok(Created::Created),
                 Value::Int(0) => Ok(Created::Superseded),
@@ -138,7 +135,7 @@ impl SessionStore for RedisStore {
         &'a self,
         id: &'a SessionId,
         changes: &'a [(FieldName, Change)],
-        touch: bool,
+        touch: Option<Duration>,
         budget: Budget,
         at: At,
     ) -> StoreFuture<'a, Committed> {
@@ -146,7 +143,7 @@ impl SessionStore for RedisStore {
             let mut call = self
                 .call(&COMMIT, &id.tag, at)
                 .arg(&id.field)
-                .arg(u8::from(touch))
+                .arg(touch.map(millis).map_or_else(String::new, |after| after.to_string()))
                 .arg(budget.fields)
                 .arg(budget.bytes);
             for (name, change) in changes {
@@ -180,14 +177,21 @@ impl SessionStore for RedisStore {
         })
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Found> {
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
         let call = self
             .call(&ROTATE, &id.tag, at)
             .arg(&id.field)
             .arg(&rotation.to)
             .arg(&rotation.record)
             .arg(at.now.plus(FORWARD).as_millis());
-        Box::pin(self.found(call))
+        Box::pin(async move {
+            match self.run(call).await? {
+                Value::Int(1) => Ok(Rotated::Rotated),
+                Value::Int(2) => Ok(Rotated::Before),
+                Value::Int(0) => Ok(Rotated::Gone),
+                other => Err(unexpected(&other)),
+            }
+        })
     }
 
     fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
@@ -205,7 +209,9 @@ impl SessionStore for RedisStore {
             for (field, record) in all {
                 if field == b"e" {
                     epoch = Some(record);
-                } else if let Ok(field) = field.try_into() {
+                } else if !is_forward(&record)
+                    && let Ok(field) = field.try_into()
+                {
                     sessions.push(ListedSession { id: SessionId { tag: *tag, field }, record });
                 }
             }
