@@ -78,6 +78,8 @@ fn a_redis_url_is_built_from_its_parts() {
     ] {
         assert_eq!(accepted(&pairs).store.redis.unwrap().expose(), url);
     }
+    let (_, text) = refused(Mode::Serve, &[("REDIS_HOST", "redis"), ("REDIS_PORT", "tcp://10.0.0.1:6379")]);
+    assert!(text.contains("enableServiceLinks"), "{text}");
     let both = accepted(&[("REDIS_URL", "redis+cluster://u:p@a:1,b:2"), ("REDIS_PORT", "1")]);
     assert_eq!(both.store.redis.unwrap().expose(), "redis+cluster://u:p@a:1,b:2");
 }
