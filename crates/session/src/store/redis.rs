@@ -11,13 +11,16 @@ use super::{
     At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, ListedSession, NewSession,
     Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
+use crate::changes::Changes;
 use crate::clock::millis;
 use crate::record::{Epoch, is_forward};
 use crate::token::{SessionId, Tag, UserId};
 
+mod cluster_watch;
 pub(crate) mod connection;
 mod scripts;
 pub(crate) mod target;
+mod tracking;
 
 /// Sessions in Redis 6 or newer, Valkey, a Sentinel-led primary or a cluster.
 ///
@@ -58,6 +61,15 @@ impl RedisStore {
         script.call(&self.key(tag)).arg(at.now.as_millis()).arg(at.idle.map_or(0, millis))
     }
 
+    fn hmget(&self, id: &SessionId, names: &[FieldName]) -> Cmd {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.key(&id.tag)).arg(b"e").arg(b"u").arg(&id.field);
+        for name in names {
+            command.arg(name.under(&id.field));
+        }
+        command
+    }
+
     async fn read(&self, command: &Cmd) -> Result<Value, StoreError> {
         self.connection.read(command).await.map_err(refused)
     }
@@ -82,25 +94,28 @@ impl SessionStore for RedisStore {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>> {
         Box::pin(async move {
-            let mut command = redis::cmd("HMGET");
-            command.arg(self.key(&id.tag)).arg(b"e").arg(b"u").arg(&id.field);
-            for name in names {
-                command.arg(name.under(&id.field));
-            }
-            let Value::Array(answer) = self.read(&command).await? else {
-                return Err(StoreError::Corrupt("not a list".into()));
-            };
-            let mut answer = answer.into_iter().map(bytes);
-            let mut next = || answer.next().unwrap_or(Ok(None));
-            let (epoch, user, record) = (next()?, next()?, next()?);
-            let Some(record) = record else { return Ok(None) };
-            Ok(Some(StoredSession {
-                epoch: parse_epoch(epoch.as_deref())?,
-                user: parse_user(user)?,
-                record,
-                values: names.iter().map(|_| next()).collect::<Result<_, _>>()?,
-            }))
+            let answer = self.read(&self.hmget(id, names)).await?;
+            stored_session(answer, names.len())
         })
+    }
+
+    fn load_watched<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        Box::pin(async move {
+            let command = self.hmget(id, names);
+            let (answer, watched) = self.connection.read_watched(&command).await.map_err(refused)?;
+            if !watched {
+                self.connection.tracking().changed(&self.key(&id.tag));
+            }
+            stored_session(answer, names.len())
+        })
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        Some(self.connection.tracking().feed(format!("{}:{{", self.prefix).as_bytes()))
     }
 
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
@@ -270,6 +285,20 @@ fn bytes(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
         Value::BulkString(bytes) => Ok(Some(bytes)),
         other => Err(unexpected(&other)),
     }
+}
+
+fn stored_session(answer: Value, names: usize) -> Result<Option<StoredSession>, StoreError> {
+    let Value::Array(answer) = answer else { return Err(StoreError::Corrupt("not a list".into())) };
+    let mut answer = answer.into_iter().map(bytes);
+    let mut next = || answer.next().unwrap_or(Ok(None));
+    let (epoch, user, record) = (next()?, next()?, next()?);
+    let Some(record) = record else { return Ok(None) };
+    Ok(Some(StoredSession {
+        epoch: parse_epoch(epoch.as_deref())?,
+        user: parse_user(user)?,
+        record,
+        values: (0..names).map(|_| next()).collect::<Result<_, _>>()?,
+    }))
 }
 
 fn parse_epoch(bytes: Option<&[u8]>) -> Result<Epoch, StoreError> {

@@ -65,7 +65,10 @@ pub(super) async fn watch_cluster(
 /// Has all primaries track and says over which connections.
 async fn track(cluster: &mut ClusterConnection) -> RedisResult<Ids> {
     let primaries = |policy| RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, policy));
-    cluster.route_command(tracking_on(), primaries(Some(ResponsePolicy::AllSucceeded))).await?.extract_error()?;
+    cluster
+        .route_command(tracking_on(), primaries(Some(ResponsePolicy::AllSucceeded)))
+        .await?
+        .extract_error()?;
     let mut ask = redis::cmd("CLIENT");
     ask.arg("ID");
     let ids: Value = cluster.route_command(ask, primaries(None)).await?;
