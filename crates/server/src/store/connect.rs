@@ -19,7 +19,7 @@ const PG_STATEMENT_LIMIT: &str = "5s";
 const PG_CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Also bounds the wait for another instance that is migrating at the same moment.
 const PG_MIGRATION_LIMIT: &str = "60s";
-/// SQLite has one writer at a time; more connections only help readers.
+/// `SQLite` has one writer at a time; more connections only help readers.
 const SQLITE_CONNECTIONS: u32 = 4;
 const PG_CONNECTIONS: u32 = 16;
 
@@ -92,7 +92,7 @@ pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
     pool.connect_with(options).await.map_err(ConnectError::Unreachable)
 }
 
-/// Makes the file and its directory for the owner alone. SQLite gives its side files the same mode.
+/// Makes the file and its directory for the owner alone. `SQLite` gives its side files the same mode.
 fn create_private(file: &Path) -> Result<(), ConnectError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
