@@ -111,11 +111,11 @@ impl From<StoreError> for AppError {
 impl IntoResponse for AppError {
     fn into_response(self) -> Response {
         if let Some(cause) = &self.cause {
-            let cause = &**cause as &dyn Error;
+            let cause = chain(&**cause);
             if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-                tracing::error!(cause, code = self.code, "request failed");
+                tracing::error!(%cause, code = self.code, "request failed");
             } else {
-                tracing::warn!(cause, code = self.code, "request refused");
+                tracing::warn!(%cause, code = self.code, "request refused");
             }
         }
         let body = Json(json!({ "error": self.message, "code": self.code }));
@@ -130,6 +130,20 @@ impl IntoResponse for AppError {
         }
         response
     }
+}
+
+/// An error with everything that led to it, on one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
+        source = error.source();
+    }
+    line
 }
 
 fn whole_secs_up(wait: Duration) -> u64 {

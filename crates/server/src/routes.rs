@@ -4,7 +4,6 @@ use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::app::{self, App, require_auth};
-use crate::error::AppError;
 
 pub mod account;
 pub mod dev;
@@ -45,7 +44,7 @@ pub fn table(app: &App) -> Router<App> {
     app::public(app, public())
         .merge(app::private(app, private))
         .fallback(require_auth::no_such_route)
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(require_auth::no_such_method)
 }
 
 /// The private paths, for recognising other spellings of them.
@@ -55,12 +54,4 @@ pub fn private_paths() -> matchit::Router<()> {
         paths.insert(path, ()).expect("the private table has no conflicting paths");
     }
     paths
-}
-
-async fn method_not_allowed() -> AppError {
-    AppError::new(
-        http::StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "this address does not take that method; see the Allow header",
-    )
 }

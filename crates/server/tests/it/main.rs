@@ -1,0 +1,7 @@
+//! The service as its clients meet it: over HTTP, on real Redis, real databases and real mail.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod browser;
+mod harness;
+
+mod contract;
