@@ -105,10 +105,10 @@ impl SessionStore for RedisStore {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>> {
         Box::pin(async move {
-            let command = self.hmget(id, names);
-            let (answer, watched) = self.connection.read_watched(&command).await.map_err(refused)?;
+            let (command, key) = (self.hmget(id, names), self.key(&id.tag));
+            let (answer, watched) = self.connection.read_watched(&command, &key).await.map_err(refused)?;
             if !watched {
-                self.connection.tracking().changed(&self.key(&id.tag));
+                self.connection.tracking().changed(&key);
             }
             stored_session(answer, names.len())
         })

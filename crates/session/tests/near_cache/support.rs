@@ -69,7 +69,7 @@ impl Node {
         let until = Instant::now() + LIMIT;
         loop {
             let hits = self.sessions.cache_stats().hits;
-            assert!(self.accepts(browser).await, "{:?}", self.sessions.open(browser).await);
+            assert!(self.accepts(browser).await, "{:?}", self.sessions.open(browser).await.user());
             if self.sessions.cache_stats().hits > hits {
                 return;
             }

@@ -27,7 +27,11 @@ async fn on_a_cluster_a_hot_read_asks_nobody_and_an_end_is_told() {
         delays.push(here.refuses_after(&browser).await);
     }
     delays.sort();
-    println!("cluster: refused elsewhere after p50 {:?}, p99 {:?}", percentile(&delays, 50), percentile(&delays, 99));
+    println!(
+        "cluster: refused elsewhere after p50 {:?}, p99 {:?}",
+        percentile(&delays, 50),
+        percentile(&delays, 99)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
