@@ -10,8 +10,8 @@ use http::{HeaderMap, Request, header};
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tracera_session::{
-    KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionError, SessionLayer, SessionStore,
-    Sessions, SignIn, UserId,
+    Clock, EmbeddedStore, KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionError, SessionLayer,
+    SessionStore, Sessions, SignIn, Timestamp, UserId,
 };
 
 /// What tests wait for at most.
@@ -30,7 +30,18 @@ impl Node {
     }
 
     pub(crate) fn over(store: impl SessionStore, near_cache: NearCache) -> Self {
-        let config = SessionConfig::default().secure(false).near_cache(near_cache);
+        Self::with(store, SessionConfig::default().near_cache(near_cache))
+    }
+
+    /// An instance by itself, whose time stands still until moved.
+    pub(crate) fn with_moved_clock() -> (Self, Clock) {
+        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        let config = SessionConfig::default().clock(clock.clone());
+        (Self::with(EmbeddedStore::in_memory().unwrap(), config), clock)
+    }
+
+    fn with(store: impl SessionStore, config: SessionConfig) -> Self {
+        let config = config.secure(false);
         let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), config);
         let app = Router::new()
             .route("/sign_in/{user}", post(sign_in))
