@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracera_guard::{
-    ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
-    check_origin, limit_clients, resolve_client_addr,
+    ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie,
+    VisitorId, check_origin, limit_clients, resolve_client_addr,
 };
 use tracera_session::{Clock, SessionLayer, Sessions};
 use url::Url;
@@ -103,10 +103,14 @@ pub fn build(app: &App) -> Router {
                 .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
                 .layer(from_fn_with_state(app.proxies.clone(), resolve_client_addr))
                 .layer(from_fn_with_state(auth_limit, limit_clients))
-                .layer(from_fn_with_state(app.origin.clone(), check_origin))
-                .layer(SessionLayer::new(app.sessions.clone())),
+                .layer(from_fn_with_state(app.origin.clone(), check_origin)),
         )
         .with_state(app.clone())
+}
+
+/// The layer of everything that may ask who is signed in. Other routes do not cost the session store a look.
+pub fn with_session(app: &App, routes: Router<App>) -> Router<App> {
+    routes.layer(SessionLayer::new(app.sessions.clone()))
 }
 
 /// The layers of a private route, inside the session: RequireAuth before the CSRF token, so that a dead session is 401

@@ -1,9 +1,10 @@
 //! The URL table. A route is private unless it stands in [`public`]; everything else needs a signed-in user.
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, delete, get, post};
 
-use crate::app::{self, App, require_auth};
+use crate::app::{self, App, log, require_auth};
 
 pub mod account;
 pub mod dev;
@@ -12,11 +13,19 @@ pub mod magic;
 pub mod pages;
 pub mod sessions;
 
-/// Reachable by everybody.
-fn public() -> Router<App> {
+/// Reachable by everybody, and the same for everybody.
+fn impersonal() -> Router<App> {
     Router::new()
         .route("/healthz", get(health::live))
         .route("/api/v1/health", get(health::ready))
+        .route("/assets/{file}", get(pages::asset))
+        .route_layer(from_fn(log::note_route))
+        .method_not_allowed_fallback(require_auth::wrong_method)
+}
+
+/// Reachable by everybody.
+fn public() -> Router<App> {
+    Router::new()
         .route("/api/v1/auth/csrf", get(account::csrf))
         .route("/api/v1/auth/methods", get(account::methods))
         .route("/api/v1/auth/me", get(account::me))
@@ -24,7 +33,6 @@ fn public() -> Router<App> {
         .route("/api/v1/auth/magic/verify", get(pages::confirm).post(magic::verify))
         .route("/", get(pages::home))
         .route("/login", get(pages::login))
-        .route("/assets/{file}", get(pages::asset))
         .route("/dev/mailbox", get(dev::mailbox))
 }
 
@@ -38,13 +46,14 @@ fn private() -> Vec<(&'static str, MethodRouter<App>)> {
     ]
 }
 
-/// Both parts with their layers, and the answers for what is in neither.
+/// All parts with their layers, and the answers for what is in none.
 pub fn table(app: &App) -> Router<App> {
     let private = private().into_iter().fold(Router::new(), |all, (path, route)| all.route(path, route));
-    app::public(app, public())
+    let personal = app::public(app, public())
         .merge(app::private(app, private))
         .fallback(require_auth::no_such_route)
-        .method_not_allowed_fallback(require_auth::no_such_method)
+        .method_not_allowed_fallback(require_auth::no_such_method);
+    app::with_session(app, personal).merge(impersonal())
 }
 
 /// The private paths, for recognising other spellings of them.

@@ -70,6 +70,12 @@ fn read_secret(reader: &mut Reader<'_>) -> Read<SecretString> {
     if let Err(wrong) = check_secret(secret) {
         return Err(reader.refuse("SESSION_SECRET", wrong));
     }
+    if secret.bytes().collect::<BTreeSet<_>>().len() < MIN_DISTINCT_BYTES {
+        let text = format!(
+            "repeats fewer than {MIN_DISTINCT_BYTES} different characters and may be guessed; {REMEDY}"
+        );
+        reader.warn("SESSION_SECRET", text);
+    }
     if secret.contains(',') {
         let text = "holds a comma and cannot be moved to SESSION_SECRET_PREVIOUS, which is comma-separated";
         reader.warn("SESSION_SECRET", text);
@@ -86,10 +92,6 @@ fn check_secret(secret: &str) -> Result<(), Wrong> {
     let plain = secret.to_lowercase().replace(['-', '_', ' '], "");
     if PLACEHOLDERS.iter().any(|placeholder| plain.contains(placeholder)) {
         return Err(Wrong::new("is a placeholder", REMEDY));
-    }
-    if secret.bytes().collect::<BTreeSet<_>>().len() < MIN_DISTINCT_BYTES {
-        let what = format!("repeats fewer than {MIN_DISTINCT_BYTES} different characters");
-        return Err(Wrong::new(what, REMEDY));
     }
     Ok(())
 }

@@ -16,11 +16,7 @@ use crate::routes::pages::Page;
 use crate::store::users::{self, User};
 
 /// `GET /api/v1/auth/csrf`
-pub async fn csrf(
-    State(app): State<App>,
-    session: Session,
-    headers: HeaderMap,
-) -> impl IntoResponse {
+pub async fn csrf(State(app): State<App>, session: Session, headers: HeaderMap) -> impl IntoResponse {
     let (token, cookie) = Page::new(&app, &session, &headers).into_token();
     (cookie, Json(json!({ "csrf_token": token })))
 }
@@ -79,9 +75,7 @@ pub async fn providers() -> Json<Value> {
 pub async fn logout(session: Session) -> AppResult<impl IntoResponse> {
     session.sign_out().await?;
     tracing::info!(event = "signed_out", "signed out");
-    let clear = [(
-        HeaderName::from_static("clear-site-data"),
-        HeaderValue::from_static("\"cache\", \"storage\""),
-    )];
+    let clear =
+        [(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\", \"storage\""))];
     Ok((StatusCode::NO_CONTENT, clear))
 }

@@ -40,11 +40,13 @@ pub async fn request(
     let links = links(&app)?;
     let email = Email::parse(&body.email)
         .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
-    let asker =
-        Asker { binding: &binding, client: Client::from_headers(&headers), ip: client_addr.ip() };
+    let asker = Asker { binding: &binding, client: Client::from_headers(&headers), ip: client_addr.ip() };
     links.request(email, &asker, utc(app.clock.now())).await?;
     let cookie = session.binding().is_none().then(|| [(header::SET_COOKIE, app.visitor(&headers).1)]);
-    Ok((cookie, Json(json!({ "message": "if the address can sign in here, a mail with a link is on its way" }))))
+    Ok((
+        cookie,
+        Json(json!({ "message": "if the address can sign in here, a mail with a link is on its way" })),
+    ))
 }
 
 /// The body of a redemption: the token of a link, or the code of a mail in the browser that asked for it.
@@ -94,8 +96,7 @@ async fn sign_in(
     client_addr: ClientAddr,
 ) -> AppResult<User> {
     let now = utc(app.clock.now());
-    let (user, created) =
-        users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
+    let (user, created) = users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
     let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
     let sign_in = SignIn::new(id, "email").client(&client.label()).address(client_addr.ip());
     session.sign_in(sign_in).await?;

@@ -5,3 +5,9 @@ mod browser;
 mod harness;
 
 mod contract;
+mod cookies;
+mod csrf;
+mod limits;
+mod outage;
+mod process;
+mod sign_in;
