@@ -39,7 +39,7 @@
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(missing_docs, missing_debug_implementations)]
+#![warn(missing_docs, missing_debug_implementations, clippy::missing_errors_doc)]
 
 mod cache;
 mod changes;
@@ -55,6 +55,8 @@ mod session;
 mod sessions;
 mod snapshot;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 
 pub use cache::CacheStats;
