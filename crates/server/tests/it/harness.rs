@@ -43,7 +43,11 @@ impl TestApp {
 
     /// The same with further variables.
     pub(crate) async fn start_with(vars: &[(&str, &str)]) -> Self {
-        let redis = RedisServer::start().await;
+        Self::on(RedisServer::start().await, vars).await
+    }
+
+    /// On this Redis.
+    pub(crate) async fn on(redis: RedisServer, vars: &[(&str, &str)]) -> Self {
         let url = redis.url();
         Self::build(Some(redis), &[&[("REDIS_URL", &*url)], vars].concat()).await
     }

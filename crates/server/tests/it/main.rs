@@ -7,6 +7,7 @@ mod harness;
 mod contract;
 mod cookies;
 mod csrf;
+mod least_privilege;
 mod limits;
 mod outage;
 mod process;
