@@ -21,6 +21,7 @@ use redis::{
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::cluster_once;
 use super::cluster_watch::watch_cluster;
 use super::target::{RedisUrlError, Target};
 use super::tracking::{Tracking, caching};
@@ -150,7 +151,12 @@ impl RedisConnection {
                 answer => answer,
             }
         };
-        flatten(timeout(self.limits.total, reading).await)
+        self.within_limit(reading).await
+    }
+
+    /// Gives up on `work` after [`Limits::total`].
+    pub(super) async fn within_limit<T>(&self, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        flatten(timeout(self.limits.total, work).await)
     }
 
     /// The same for a read of one `key`, whose next change will then be told; false where that could not be arranged.
@@ -334,7 +340,7 @@ impl ConnectionLike for RedisConnection {
         Box::pin(async move {
             match &mut self.link {
                 Link::Cluster { connection, .. } => {
-                    connection.req_packed_command(cmd).await.and_then(Value::extract_error)
+                    flatten(timeout(self.limits.total, cluster_once::send(connection, cmd)).await)
                 }
                 Link::Supervised(link) => {
                     let mut connection = link.connection(self.limits.grace).await?;
