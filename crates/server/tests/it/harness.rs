@@ -80,15 +80,11 @@ impl TestApp {
 
     /// One more instance over the same stores.
     pub(crate) async fn add_instance(&mut self) -> SocketAddr {
-        let mut config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
-        config.http.listen_addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
         let stores = open_stores(&config, &self.clock).await.unwrap();
         let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
-        let listener = TcpListener::bind(config.http.listen_addr).await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, app::build(&app), ServeLimits::default(), stop.clone()));
-        self.instances.push(Instance { addr, app, _stop: stop.drop_guard() });
+        let (addr, stop) = listen(app::build(&app)).await;
+        self.instances.push(Instance { addr, app, _stop: stop });
         addr
     }
 
@@ -145,6 +141,15 @@ impl TestApp {
         eventually(|| async { (self.mails_to(email) > before).then_some(()) }).await;
         token_of(&self.mail_to(email).await.link)
     }
+}
+
+/// Serves these routes on a free port until the guard is dropped.
+pub(crate) async fn listen(routes: axum::Router) -> (SocketAddr, DropGuard) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, routes, ServeLimits::default(), stop.clone()));
+    (addr, stop.drop_guard())
 }
 
 /// The token in a mailed link.
