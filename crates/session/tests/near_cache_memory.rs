@@ -1,5 +1,7 @@
 //! What a cached session costs in memory. In a process of its own, since the process is what is measured.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
