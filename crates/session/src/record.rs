@@ -25,7 +25,6 @@ use crate::clock::Timestamp;
 use crate::keyring::KeyId;
 
 const VERSION: u8 = 1;
-const ENVELOPE: usize = 24;
 const MAX_BYTES: usize = 64;
 const NEVER: u32 = u32::MAX;
 

@@ -180,11 +180,11 @@ impl RedisConnection {
     fn armed(&self, answers: Vec<Value>) -> RedisResult<(Value, bool)> {
         let not_two = |_| (ErrorKind::UnexpectedReturnType, "not one reply per command");
         let [armed, value] = <[Value; 2]>::try_from(answers).map_err(not_two)?;
-        let armed = armed.extract_error().is_ok();
-        if !armed {
-            self.tracking.missed();
+        let armed = armed.extract_error();
+        if let Err(error) = &armed {
+            self.tracking.not_armed(error);
         }
-        Ok((value.extract_error()?, armed))
+        Ok((value.extract_error()?, armed.is_ok()))
     }
 
     fn is_cluster(&self) -> bool {
