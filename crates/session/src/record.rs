@@ -189,7 +189,9 @@ pub(crate) mod envelope {
 #[cfg(feature = "embedded")]
 mod writing {
     use super::envelope::{array, created};
-    use super::{Duration, ENVELOPE, Epoch, Forward, Timestamp, u48};
+    use super::{Duration, Epoch, Forward, Timestamp, u48};
+
+    const ENVELOPE: usize = 24;
 
     pub(crate) fn forward(bytes: &[u8]) -> Option<Forward> {
         match bytes {
