@@ -21,7 +21,7 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// `user` proved who they are by `method`, a short word of the application's such as `email`.
+    /// `user` proved who they are by `method`, a short word of the application's such as `email`, kept to 16 bytes.
     pub fn new(user: UserId, method: &str) -> Self {
         Self { user, method: method.into(), client: "".into(), address: None, epoch: None }
     }
