@@ -22,6 +22,7 @@ use crate::config::MailSettings;
 mod delivery;
 pub mod dev;
 mod letter;
+mod notice;
 mod resend;
 mod smtp;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests;
 use delivery::{Limits, SendError};
 use letter::Letter;
 pub use letter::SignInMail;
+pub use notice::NoticeMail;
 
 /// Takes mails in and sends them in the background. Cheap to clone; needs a tokio runtime.
 #[derive(Clone)]
@@ -133,12 +135,25 @@ impl Mailer {
     ///
     /// [`MailError`]: then it will not be sent.
     pub fn send(&self, mail: &SignInMail<'_>) -> Result<(), MailError> {
+        self.take_in(|| Letter::compose(mail))
+    }
+
+    /// The same with a notice.
+    ///
+    /// # Errors
+    ///
+    /// [`MailError`]: then it will not be sent.
+    pub fn notify(&self, mail: &NoticeMail<'_>) -> Result<(), MailError> {
+        self.take_in(|| Letter::notice(mail))
+    }
+
+    fn take_in(&self, compose: impl FnOnce() -> Letter) -> Result<(), MailError> {
         let shared = &self.0;
         if shared.tasks.is_closed() {
             return Err(MailError::ShutDown);
         }
         let place = Arc::clone(&shared.places).try_acquire_owned().map_err(|_| MailError::QueueFull)?;
-        let letter = Letter::compose(mail);
+        let letter = compose();
         let shared = Arc::clone(shared);
         self.0.tasks.spawn(async move {
             let _place = place;

@@ -10,11 +10,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{CsrfKeys, OriginPolicy, RateLimit, RateLimiter, VisitorCookie};
 use tracera_session::{
-    Clock, ConnectError, EmbeddedStore, KeyRing, OpenError, RedisConnection, RedisStore, SessionConfig, Sessions,
+    Clock, ConnectError, EmbeddedStore, KeyRing, OpenError, RedisConnection, RedisStore, SessionConfig,
+    Sessions,
 };
 
 use crate::app::{self, App, Parts};
+use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
+use crate::auth::providers::Providers;
 use crate::config::{Config, Mode, SecretUrl};
 use crate::mail::{self, Mailer};
 use crate::routes;
@@ -138,6 +141,13 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         redis: stores.redis.is_some(),
         sessions: stores.sessions.clone(),
         magic_links,
+        providers: Providers::new(config, &stores.database),
+        events: SecurityEvents::new(
+            stores.database.clone(),
+            mailer.clone(),
+            config.session.cookie_secure,
+            base_url.clone(),
+        ),
         mailbox,
         proxies: config.http.trusted_proxies.iter().copied().collect(),
         auth_limit: limiter(auth_limit),
@@ -167,12 +177,14 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     let stores = open_stores(config, &clock).await?;
     let (app, mailer) = assemble(config, &stores, clock)?;
     let addr = config.http.listen_addr;
-    let listener =
-        TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
     let bound = listener.local_addr().unwrap_or(addr);
     tracing::info!(%bound, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
     if mode == Mode::Dev {
-        println!("\n  Tracera is ready: {}\n  Mails appear here and at {}dev/mailbox\n", app.base_url, app.base_url);
+        println!(
+            "\n  Tracera is ready: {}\n  Mails appear here and at {}dev/mailbox\n",
+            app.base_url, app.base_url
+        );
     }
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone());

@@ -41,7 +41,11 @@ impl FromRequestParts<App> for Binding {
 
     /// Only after [`require_token`], which has put it there.
     async fn from_request_parts(parts: &mut Parts, _: &App) -> AppResult<Self> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| AppError::internal("no CSRF check on this route"))
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| AppError::internal("no CSRF check on this route"))
     }
 }
 

@@ -53,6 +53,11 @@ impl ServiceUrl {
         format!("{}{path}", self.0.trim_end_matches('/'))
     }
 
+    /// Whether an address that another service named may be used: https, or http to this machine.
+    pub fn is_acceptable(url: &str) -> bool {
+        Url::parse(url).is_ok_and(|url| require_https(&url).is_ok())
+    }
+
     // A message about a URL never repeats it, for somebody may have put a password there.
     pub(super) fn parse(value: &str) -> Result<Self, Wrong> {
         let url = Url::parse(value).map_err(not_a_url)?;
