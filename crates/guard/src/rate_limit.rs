@@ -172,6 +172,24 @@ impl RateLimiter {
         self.decide(key, Some(micros(now))).await
     }
 
+    /// Forgets what was admitted under `key`, as after a proof that its owner is behind the requests.
+    ///
+    /// # Errors
+    /// [`RateLimitError::Unavailable`] when the store does not answer.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "only Redis has to be waited for")
+    )]
+    pub async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
+        let key = bounded(key);
+        match &self.store {
+            Store::Memory(memory) => memory.forget(&key),
+            #[cfg(feature = "redis")]
+            Store::Redis(log) => log.forget(&key).await?,
+        }
+        Ok(())
+    }
+
     /// [`RateLimiter::check`] whose refusal is an HTTP response.
     ///
     /// # Errors

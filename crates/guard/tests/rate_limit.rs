@@ -90,6 +90,19 @@ async fn a_refused_request_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_forgotten_key_begins_anew_and_others_do_not() {
+    let (limiters, _server) = stores(AUTH).await;
+    for limiter in limiters {
+        assert_eq!(admitted(&limiter, "a", 20, secs(0)).await, 20);
+        assert_eq!(admitted(&limiter, "b", 20, secs(0)).await, 20);
+        limiter.forget("a").await.unwrap();
+        limiter.forget("unknown").await.unwrap();
+        assert_eq!(admitted(&limiter, "a", 25, secs(1)).await, 20, "{limiter:?}");
+        assert_eq!(admitted(&limiter, "b", 1, secs(1)).await, 0, "{limiter:?}");
+    }
+}
+
+#[tokio::test]
 async fn keys_do_not_share() {
     let (limiters, _server) = stores(AUTH).await;
     for limiter in limiters {

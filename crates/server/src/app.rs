@@ -109,10 +109,14 @@ pub fn build(app: &App) -> Router {
                 .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
                 .layer(from_fn_with_state(app.proxies.clone(), resolve_client_addr))
                 .layer(from_fn_with_state(auth_limit, limit_clients))
-                .layer(from_fn_with_state(app.origin.clone(), check_origin))
-                .layer(SessionLayer::new(app.sessions.clone())),
+                .layer(from_fn_with_state(app.origin.clone(), check_origin)),
         )
         .with_state(app.clone())
+}
+
+/// The layer of everything that may ask who is signed in. Other routes do not cost the session store a look.
+pub fn with_session(app: &App, routes: Router<App>) -> Router<App> {
+    routes.layer(SessionLayer::new(app.sessions.clone()))
 }
 
 /// The layers of a private route, inside the session: RequireAuth before the CSRF token, so that a dead session is 401

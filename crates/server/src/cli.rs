@@ -115,7 +115,8 @@ pub fn check_config() -> ExitCode {
     let printed = print(&report(&environment, &config));
     match config {
         Ok(_) => printed,
-        Err(problems) => refuse(&problems),
+        // The report has named the problems.
+        Err(_) => EXIT_CONFIGURATION.into(),
     }
 }
 

@@ -82,11 +82,11 @@ impl AppError {
     /// Writes the cause to the log, for an error that is not answered as itself.
     pub fn log(&self) {
         let Some(cause) = &self.cause else { return };
-        let cause = &**cause as &dyn Error;
+        let cause = chain(&**cause);
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(cause, code = self.code, "request failed");
+            tracing::error!(%cause, code = self.code, "request failed");
         } else {
-            tracing::warn!(cause, code = self.code, "request refused");
+            tracing::warn!(%cause, code = self.code, "request refused");
         }
     }
 
@@ -134,6 +134,20 @@ impl IntoResponse for AppError {
         }
         response
     }
+}
+
+/// An error with everything that led to it, on one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
+        source = error.source();
+    }
+    line
 }
 
 fn whole_secs_up(wait: Duration) -> u64 {

@@ -1,10 +1,10 @@
 //! The URL table. A route is private unless it stands in [`public`]; everything else needs a signed-in user.
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, delete, get, post};
 
-use crate::app::{self, App, require_auth};
-use crate::error::AppError;
+use crate::app::{self, App, log, require_auth};
 
 pub mod account;
 pub mod dev;
@@ -17,11 +17,19 @@ pub mod pages;
 pub mod providers;
 pub mod sessions;
 
-/// Reachable by everybody.
-fn public() -> Router<App> {
+/// Reachable by everybody, and the same for everybody.
+fn impersonal() -> Router<App> {
     Router::new()
         .route("/healthz", get(health::live))
         .route("/api/v1/health", get(health::ready))
+        .route("/assets/{file}", get(pages::asset))
+        .route_layer(from_fn(log::note_route))
+        .method_not_allowed_fallback(require_auth::wrong_method)
+}
+
+/// Reachable by everybody.
+fn public() -> Router<App> {
+    Router::new()
         .route("/api/v1/auth/csrf", get(account::csrf))
         .route("/api/v1/auth/methods", get(account::methods))
         .route("/api/v1/auth/me", get(account::me))
@@ -36,7 +44,6 @@ fn public() -> Router<App> {
         .route("/", get(pages::home))
         .route("/email", get(email::page))
         .route("/login", get(pages::login))
-        .route("/assets/{file}", get(pages::asset))
         .route("/dev/mailbox", get(dev::mailbox))
 }
 
@@ -57,13 +64,14 @@ fn private() -> Vec<(&'static str, MethodRouter<App>)> {
     ]
 }
 
-/// Both parts with their layers, and the answers for what is in neither.
+/// All parts with their layers, and the answers for what is in none.
 pub fn table(app: &App) -> Router<App> {
     let private = private().into_iter().fold(Router::new(), |all, (path, route)| all.route(path, route));
-    app::public(app, public())
+    let personal = app::public(app, public())
         .merge(app::private(app, private))
         .fallback(require_auth::no_such_route)
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(require_auth::no_such_method);
+    app::with_session(app, personal).merge(impersonal())
 }
 
 /// The private paths, for recognising other spellings of them.
@@ -73,12 +81,4 @@ pub fn private_paths() -> matchit::Router<()> {
         paths.insert(path, ()).expect("the private table has no conflicting paths");
     }
     paths
-}
-
-async fn method_not_allowed() -> AppError {
-    AppError::new(
-        http::StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "this address does not take that method; see the Allow header",
-    )
 }

@@ -1,4 +1,4 @@
-//! The relational store: users and what belongs to them, on SQLite or PostgreSQL.
+//! The relational store: users and what belongs to them, on `SQLite` or `PostgreSQL`.
 //!
 //! 1. One SQL text serves both databases; each query stands once and runs on whichever pool is
 //!    there. The two migration directories declare the same tables, and a test compares them.
@@ -87,7 +87,7 @@ impl Database {
         }
     }
 
-    /// Opens a SQLite file. If it is missing it is created, like its directory, for the owner alone.
+    /// Opens a `SQLite` file. If it is missing it is created, like its directory, for the owner alone.
     ///
     /// # Errors
     ///

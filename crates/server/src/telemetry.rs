@@ -3,6 +3,7 @@
 //! An event is one line whatever a client put in it: every control character and line separator is written as `\uXXXX`,
 //! in text as in JSON. The lines carry no colours, so that an escape character in them could only come from a client.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use tracing::Subscriber;
@@ -58,7 +59,7 @@ impl<W: Write> Write for OneLine<W> {
         for character in text.chars() {
             if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
                 // Also the escape of JSON, where such characters stand only within strings.
-                line.push_str(&format!("\\u{:04x}", u32::from(character)));
+                let _ = write!(line, "\\u{:04x}", u32::from(character));
             } else {
                 line.push(character);
             }

@@ -16,7 +16,32 @@ pub struct SessionConfig {
     pub(crate) max_sessions: usize,
     pub(crate) budget: Budget,
     pub(crate) preload: Vec<FieldName>,
+    pub(crate) near_cache: NearCache,
     pub(crate) clock: Clock,
+}
+
+/// Whether live sessions are kept in memory between requests, so that most requests ask the store nothing.
+///
+/// It takes effect only while the store tells what changes: with Redis 6 or newer over RESP3 (`CLIENT TRACKING`), and
+/// with the embedded store. A session that was ended on another node is refused here as soon as that is told, in a
+/// network in well under 50 ms, and after [`MAX_STALENESS`](crate::MAX_STALENESS) at the latest, whatever fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NearCache {
+    /// Kept.
+    On {
+        /// The most sessions kept, at about 200 bytes each. Default 100,000.
+        capacity: usize,
+        /// How long one is used before the store is asked again even though no change was told. Default 60 s.
+        max_age: Duration,
+    },
+    /// Every request asks the store.
+    Off,
+}
+
+impl Default for NearCache {
+    fn default() -> Self {
+        Self::On { capacity: 100_000, max_age: Duration::from_mins(1) }
+    }
 }
 
 impl Default for SessionConfig {
@@ -30,6 +55,7 @@ impl Default for SessionConfig {
             max_sessions: 100,
             budget: Budget::default(),
             preload: Vec::new(),
+            near_cache: NearCache::default(),
             clock: Clock::system(),
         }
     }
@@ -43,10 +69,10 @@ impl SessionConfig {
         self
     }
 
-    /// How long a session lives without a request. Default: no such limit. The earlier deadline wins.
+    /// How long a session lives without a request. Default: no such limit. The earlier deadline wins. At least a second.
     #[must_use]
     pub fn idle_timeout(mut self, idle: Option<Duration>) -> Self {
-        self.idle = idle;
+        self.idle = idle.map(|idle| idle.max(Duration::from_secs(1)));
         self
     }
 
@@ -93,6 +119,13 @@ impl SessionConfig {
     pub fn preload(mut self, names: &[&str]) -> Result<Self, InvalidFieldName> {
         self.preload = names.iter().map(|name| FieldName::new(name)).collect::<Result<_, _>>()?;
         Ok(self)
+    }
+
+    /// Whether live sessions are kept in memory between requests. Default: on.
+    #[must_use]
+    pub fn near_cache(mut self, near_cache: NearCache) -> Self {
+        self.near_cache = near_cache;
+        self
     }
 
     /// Where the time comes from. Default: the system.

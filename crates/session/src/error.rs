@@ -22,8 +22,9 @@ pub enum SessionError {
     /// 403: the session is alive but the user proved who they are too long ago for this action.
     #[error("please confirm that it is you and try again")]
     NotFresh,
-    /// 409: the user signed out everywhere while this sign-in was under way.
-    #[error("this sign-in was overtaken by a sign-out everywhere, please sign in again")]
+    /// 409: while this sign-in or confirmation was under way, the user signed out everywhere or another request
+    /// renewed the session.
+    #[error("this sign-in was overtaken by another request, please sign in again")]
     Superseded,
     /// 413: the session would hold more than its budget.
     #[error("the session cannot hold more data")]

@@ -39,23 +39,32 @@
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(missing_docs)]
+#![warn(missing_docs, missing_debug_implementations, clippy::missing_errors_doc)]
 
+mod cache;
+mod changes;
 mod clock;
 mod config;
 mod cookie;
 mod error;
+mod guard;
 mod keyring;
 mod layer;
 mod record;
 mod session;
 mod sessions;
+mod snapshot;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 
+pub use cache::CacheStats;
+pub use changes::{Changes, Heartbeat, MAX_STALENESS};
 pub use clock::{Clock, Timestamp};
-pub use config::SessionConfig;
+pub use config::{NearCache, SessionConfig};
 pub use error::SessionError;
+pub use guard::SessionGuard;
 pub use keyring::{KeyError, KeyId, KeyRing, MIN_SECRET_BYTES};
 pub use layer::{CurrentUser, SessionLayer, SessionService, require_auth};
 pub use record::{Authentication, Epoch};
@@ -71,6 +80,6 @@ pub use store::redis::{
 };
 pub use store::{
     At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, InvalidFieldName,
-    ListedSession, NewSession, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
+    ListedSession, NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
 pub use token::{Handle, InvalidUserId, SessionId, Tag, UserId};

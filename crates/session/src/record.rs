@@ -154,9 +154,42 @@ pub(crate) fn is_forward(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }
 
-/// The envelope, read and changed in place by the embedded store the way the Redis scripts do it.
-#[cfg(feature = "embedded")]
+/// The id a forward leads to.
+pub(crate) fn successor(bytes: &[u8]) -> Option<[u8; 16]> {
+    is_forward(bytes).then(|| bytes.last_chunk().copied()).flatten()
+}
+
+/// The envelope, read in place, and changed in place by the embedded store the way the Redis scripts do it.
 pub(crate) mod envelope {
+    #[cfg(feature = "embedded")]
+    pub(crate) use super::writing::*;
+    use super::{Duration, Timestamp, u48};
+
+    pub(crate) fn created(bytes: &[u8]) -> Timestamp {
+        Timestamp::from_millis(u48(array(&bytes[1..])))
+    }
+
+    pub(crate) fn last_seen(bytes: &[u8]) -> Timestamp {
+        created(bytes).plus(secs(&bytes[11..]))
+    }
+
+    pub(crate) fn deadline(bytes: &[u8], idle: Option<Duration>) -> Timestamp {
+        let absolute = created(bytes).plus(secs(&bytes[7..]));
+        idle.map_or(absolute, |idle| absolute.min(last_seen(bytes).plus(idle)))
+    }
+
+    fn secs(bytes: &[u8]) -> Duration {
+        Duration::from_secs(u64::from(u32::from_be_bytes(array(bytes))))
+    }
+
+    pub(super) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        *bytes.first_chunk().expect("an envelope has all its bytes, see is_record")
+    }
+}
+
+#[cfg(feature = "embedded")]
+mod writing {
+    use super::envelope::{array, created};
     use super::{Duration, ENVELOPE, Epoch, Forward, Timestamp, u48};
 
     pub(crate) fn forward(bytes: &[u8]) -> Option<Forward> {
@@ -181,16 +214,6 @@ pub(crate) mod envelope {
         bytes.len() >= ENVELOPE && bytes[0] != 0
     }
 
-    pub(crate) fn created(bytes: &[u8]) -> Timestamp {
-        Timestamp::from_millis(u48(array(&bytes[1..])))
-    }
-
-    pub(crate) fn deadline(bytes: &[u8], idle: Option<Duration>) -> Timestamp {
-        let created = created(bytes);
-        let absolute = created.plus(secs(&bytes[7..]));
-        idle.map_or(absolute, |idle| absolute.min(created.plus(secs(&bytes[11..])).plus(idle)))
-    }
-
     pub(crate) fn epoch(bytes: &[u8]) -> Epoch {
         Epoch(u48(array(&bytes[15..])))
     }
@@ -199,10 +222,11 @@ pub(crate) mod envelope {
         bytes[15..21].copy_from_slice(&epoch.0.to_be_bytes()[2..]);
     }
 
-    /// Moves "last seen" forward to `now`; never back.
-    pub(crate) fn touch(bytes: &mut [u8], now: Timestamp) {
+    /// Moves "last seen" forward to `now` if it lies at least `after` back.
+    pub(crate) fn touch(bytes: &mut [u8], now: Timestamp, after: Duration) {
         let secs_now = super::whole_secs(now.since(created(bytes)));
-        if secs_now > u32::from_be_bytes(array(&bytes[11..])) {
+        let secs_since = secs_now.saturating_sub(u32::from_be_bytes(array(&bytes[11..])));
+        if secs_since > 0 && secs_since >= super::whole_secs(after) {
             bytes[11..15].copy_from_slice(&secs_now.to_be_bytes());
         }
     }
@@ -215,14 +239,6 @@ pub(crate) mod envelope {
     pub(crate) fn set_usage(bytes: &mut [u8], (fields, size): (u8, u16)) {
         bytes[21] = fields;
         bytes[22..24].copy_from_slice(&size.to_be_bytes());
-    }
-
-    fn secs(bytes: &[u8]) -> Duration {
-        Duration::from_secs(u64::from(u32::from_be_bytes(array(bytes))))
-    }
-
-    fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-        *bytes.first_chunk().expect("an envelope has all its bytes, see is_record")
     }
 }
 

@@ -11,10 +11,18 @@ use serde::de::DeserializeOwned;
 
 use crate::cookie;
 use crate::error::SessionError;
-use crate::record::{Authentication, Epoch, Record};
+use crate::guard::SessionGuard;
+use crate::record::{Authentication, Epoch, Record, successor};
 use crate::sessions::{SessionInfo, Sessions, info};
-use crate::store::{Change, Changed, Committed, Created, FieldName, Found, NewSession, Rotation, StoreError};
+use crate::snapshot::Snapshot;
+use crate::store::{
+    Change, Changed, Committed, Created, FieldName, Found, NewSession, Rotated, Rotation, SessionStore,
+    StoreError,
+};
 use crate::token::{CookieValue, NewToken, SessionId, Tag, UserId};
+
+/// How many rotations of one session within [`FORWARD`](crate::FORWARD) a request in flight keeps up with.
+const MAX_ROTATIONS: usize = 16;
 
 /// The session of one request. An extractor; clones are the same session.
 ///
@@ -49,11 +57,13 @@ pub(crate) struct State {
     current: Current,
     changes: Vec<(FieldName, Change)>,
     cookie: Option<CookieChange>,
+    /// The id presented, if it was one rotated a moment ago: good for nothing but ending its successor.
+    rotated: Option<SessionId>,
 }
 
 enum Current {
     Nothing,
-    Live(Box<Live>),
+    Live(Live),
     /// Dead on arrival. What the visitor stores from here on begins a new, anonymous session.
     Ended(Ended),
     /// Died under this request, which therefore writes nothing more.
@@ -67,6 +77,7 @@ enum CookieChange {
 }
 
 /// What a request knows of a data field.
+#[derive(Clone)]
 enum Known {
     /// Its value, or that it is absent.
     As(Option<Vec<u8>>),
@@ -74,11 +85,44 @@ enum Known {
 }
 
 pub(crate) struct Live {
-    pub(crate) id: SessionId,
-    pub(crate) user: Option<UserId>,
-    pub(crate) record: Record,
-    pub(crate) values: Vec<(FieldName, Option<Vec<u8>>)>,
-    pub(crate) cookie: CookieValue,
+    id: SessionId,
+    snapshot: Snapshot,
+    /// Data fields learned, changed or made uncertain after the snapshot.
+    values: Vec<(FieldName, Known)>,
+    /// Only where it may have to be sent.
+    cookie: Option<CookieValue>,
+    touch_is_due: bool,
+}
+
+impl Live {
+    pub(crate) fn presented(id: SessionId, snapshot: Snapshot, cookie: &str, sessions: &Sessions) -> Self {
+        let touch_after = sessions.0.config.touch_after();
+        let touch_is_due =
+            touch_after.is_some_and(|after| sessions.now().since(snapshot.last_seen()) >= after);
+        let cookie = touch_is_due.then(|| CookieValue(cookie.into()));
+        Self { id, snapshot, values: Vec::new(), cookie, touch_is_due }
+    }
+
+    fn minted(token: NewToken, snapshot: Snapshot) -> Self {
+        Self { id: token.id, snapshot, values: Vec::new(), cookie: Some(token.cookie), touch_is_due: false }
+    }
+
+    /// What is known of a data field.
+    fn value(&self, name: &FieldName, preload: &[FieldName]) -> Known {
+        if let Some((_, value)) = self.values.iter().find(|(known, _)| known == name) {
+            return value.clone();
+        }
+        let preloaded = preload.iter().position(|known| known == name);
+        match preloaded.and_then(|at| self.snapshot.values().nth(at)) {
+            Some(value) => Known::As(value.map(<[u8]>::to_vec)),
+            None => Known::Not,
+        }
+    }
+
+    fn learn(&mut self, name: FieldName, value: Known) {
+        self.values.retain(|(known, _)| *known != name);
+        self.values.push((name, value));
+    }
 }
 
 /// A sign-in: who, and what the user's list of sessions will show of it.
@@ -121,7 +165,7 @@ impl SignIn {
 
 impl State {
     fn new(current: Current, cookie: Option<CookieChange>) -> Self {
-        Self { current, changes: Vec::new(), cookie }
+        Self { current, changes: Vec::new(), cookie, rotated: None }
     }
 
     pub(crate) fn nothing() -> Self {
@@ -129,7 +173,7 @@ impl State {
     }
 
     pub(crate) fn live(live: Live) -> Self {
-        Self::new(Current::Live(Box::new(live)), None)
+        Self::new(Current::Live(live), None)
     }
 
     /// The cookie is cleared, unless another request's newer cookie or another version's session could be hit.
@@ -138,8 +182,18 @@ impl State {
         Self::new(Current::Ended(why), (!keep).then_some(CookieChange::Clear))
     }
 
-    pub(crate) fn unavailable(error: StoreError) -> Self {
-        Self::new(Current::Unavailable(Arc::new(error)), None)
+    /// [`State::ended`] for a session that was looked for under `id`.
+    pub(crate) fn found_ended(id: SessionId, why: Ended) -> Self {
+        Self { rotated: (why == Ended::Rotated).then_some(id), ..Self::ended(why) }
+    }
+
+    /// The session that a sign-out or another sign-in ends.
+    fn to_be_ended(&self) -> Option<SessionId> {
+        self.as_live().ok().map(|live| live.id).or(self.rotated)
+    }
+
+    pub(crate) fn unavailable(error: Arc<StoreError>) -> Self {
+        Self::new(Current::Unavailable(error), None)
     }
 
     fn as_live(&self) -> Result<&Live, SessionError> {
@@ -152,7 +206,7 @@ impl State {
 
     /// The session was found dead in the middle of the request.
     fn die(&mut self) {
-        let clear = self.as_live().is_ok_and(|live| live.user.is_some());
+        let clear = self.as_live().is_ok_and(|live| live.snapshot.is_signed_in());
         *self = Self::new(Current::Lost, clear.then_some(CookieChange::Clear));
     }
 }
@@ -171,7 +225,7 @@ impl Session {
     /// # Errors
     /// [`SessionError::Unauthenticated`] when nobody is, [`SessionError::Unavailable`] when that is not known.
     pub fn user(&self) -> Result<UserId, SessionError> {
-        self.state().as_live()?.user.clone().ok_or(SessionError::Unauthenticated)
+        self.state().as_live()?.snapshot.user().ok_or(SessionError::Unauthenticated)
     }
 
     /// Fails when the store could not be asked for the session.
@@ -196,7 +250,7 @@ impl Session {
 
     /// The live session as its user sees it; `None` when there is none.
     pub fn info(&self) -> Option<SessionInfo> {
-        self.state().as_live().ok().map(|live| info(&live.id, live.record.clone()))
+        self.state().as_live().ok().map(|live| info(&live.id, live.snapshot.record()))
     }
 
     /// Bytes that belong to this session alone, to bind CSRF tokens to. They change with every new id.
@@ -204,14 +258,49 @@ impl Session {
         self.state().as_live().ok().map(|live| live.id.field)
     }
 
-    /// Demands that the user proved who they are at most `within` ago.
+    /// Asks the store itself, past the near-cache, whether the session still lives. For what cannot be undone: a request
+    /// let in by the near-cache may be up to [`MAX_STALENESS`](crate::MAX_STALENESS) behind a sign-out elsewhere. The
+    /// operations that write to the session need no call before them, since they act only on one that lives.
     ///
     /// # Errors
-    /// [`SessionError::NotFresh`] when it was longer ago, else as [`Session::user`].
-    pub fn require_fresh(&self, within: Duration) -> Result<(), SessionError> {
+    /// [`SessionError::Unauthenticated`] when it does not, [`SessionError::Unavailable`].
+    pub async fn verify(&self) -> Result<(), SessionError> {
+        let id = self.state().as_live()?.id;
+        let outcome = self.0.sessions.read(&id).await?;
+        let mut state = self.state();
+        match (&mut state.current, outcome) {
+            (Current::Live(live), Ok(snapshot)) if live.id == id => {
+                live.snapshot = snapshot;
+                live.values.clear();
+                Ok(())
+            }
+            // Another part of the same request changed the id meanwhile, which it did with the store's consent.
+            (Current::Live(live), _) if live.id != id => Ok(()),
+            _ => {
+                state.die();
+                Err(SessionError::Unauthenticated)
+            }
+        }
+    }
+
+    /// Something to wait with for the end of this session, also after the response has begun.
+    ///
+    /// # Errors
+    /// [`SessionError::Unauthenticated`] when there is no live session, [`SessionError::Unavailable`] when that is not
+    /// known.
+    pub fn guard(&self) -> Result<SessionGuard, SessionError> {
+        let id = self.state().as_live()?.id;
+        Ok(SessionGuard::new(self.0.sessions.clone(), id))
+    }
+
+    /// Demands that the user proved who they are at most `within` ago, as the store itself has it.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFresh`] when it was longer ago, else as [`Session::user`] and [`Session::verify`].
+    pub async fn require_fresh(&self, within: Duration) -> Result<(), SessionError> {
         self.user()?;
-        let state = self.state();
-        let proved = state.as_live()?.record.authentication.as_ref().map(|proof| proof.at);
+        self.verify().await?;
+        let proved = self.state().as_live()?.snapshot.record().authentication.map(|proof| proof.at);
         match proved {
             Some(at) if self.0.sessions.now().since(at) <= within => Ok(()),
             _ => Err(SessionError::NotFresh),
@@ -246,25 +335,26 @@ impl Session {
         match &state.current {
             Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
             Current::Nothing | Current::Ended(_) | Current::Lost => Ok(Known::As(None)),
-            Current::Live(live) => {
-                let found = live.values.iter().find(|(known, _)| known == name);
-                Ok(found.map_or(Known::Not, |(_, value)| Known::As(value.clone())))
-            }
+            Current::Live(live) => Ok(live.value(name, &self.0.sessions.0.config.preload)),
         }
     }
 
     async fn fetch(&self, name: &FieldName) -> Result<Option<Vec<u8>>, SessionError> {
-        let id = self.state().as_live()?.id;
-        let inner = &self.0.sessions.0;
-        let stored = inner.store.load(&id, std::slice::from_ref(name)).await?;
-        let value = match stored {
-            Some(stored) if !crate::record::is_forward(&stored.record) => {
-                stored.values.into_iter().next().flatten()
+        let mut id = self.state().as_live()?.id;
+        let store = &self.0.sessions.0.store;
+        // This request was let in before its id was rotated, so it may go on reading.
+        let mut hops = 0..=MAX_ROTATIONS;
+        let value = loop {
+            let stored = store.load(&id, std::slice::from_ref(name)).await?;
+            let stored = stored.ok_or(SessionError::Unauthenticated)?;
+            match successor(&stored.record) {
+                Some(field) if hops.next().is_some() => id.field = field,
+                Some(_) => return Err(SessionError::Unauthenticated),
+                None => break stored.values.into_iter().next().flatten(),
             }
-            _ => return Err(SessionError::Unauthenticated),
         };
         if let Current::Live(live) = &mut self.state().current {
-            live.values.push((name.clone(), value.clone()));
+            live.learn(name.clone(), Known::As(value.clone()));
         }
         Ok(value)
     }
@@ -297,7 +387,7 @@ impl Session {
     /// Adds to a whole number, absent counting as 0, and returns the sum. Atomic over all requests.
     ///
     /// # Errors
-    /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±2^53, else as [`Session::commit`].
+    /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±(2^53 - 1), else as [`Session::commit`].
     pub async fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
         match self.apply(name, Change::Increment(by)).await? {
             Changed::Number(sum) => Ok(sum),
@@ -331,13 +421,14 @@ impl Session {
         }
     }
 
-    /// Writes what is buffered and then one atomic change, in one step.
+    /// Writes what is buffered and then one atomic change, in one step. What is buffered stays so until it is written:
+    /// a handler may give up on the change, or its client may go.
     async fn apply(&self, name: &str, change: Change) -> Result<Changed, SessionError> {
         let name = FieldName::new(name)?;
         if let Current::Live(live) = &mut self.state().current {
-            live.values.retain(|(known, _)| *known != name);
+            live.learn(name.clone(), Known::Not);
         }
-        let mut changes = std::mem::take(&mut self.state().changes);
+        let mut changes = self.state().changes.clone();
         changes.push((name, change));
         let mut answers = self.write(changes, false).await?;
         answers.pop().ok_or(SessionError::Unauthenticated)
@@ -349,9 +440,11 @@ impl Session {
     /// [`SessionError::Unauthenticated`] when the session died meanwhile, [`SessionError::OverBudget`] when it would
     /// hold too much, [`SessionError::Unavailable`]. In each case none of the changes was made.
     pub async fn commit(&self) -> Result<(), SessionError> {
-        let changes = std::mem::take(&mut self.state().changes);
+        let changes = self.state().changes.clone();
         if !changes.is_empty() {
-            self.write(changes, false).await?;
+            let outcome = self.write(changes.clone(), false).await;
+            self.state().changes.retain(|change| !changes.contains(change));
+            outcome?;
         }
         Ok(())
     }
@@ -373,7 +466,8 @@ impl Session {
             Some(id) => id,
             None => self.begin_visit().await?,
         };
-        match inner.store.commit(&id, &changes, touch, inner.config.budget, sessions.at()).await? {
+        let touch_after = inner.config.touch_after().filter(|_| touch);
+        match inner.store.commit(&id, &changes, touch_after, inner.config.budget, sessions.at()).await? {
             Committed::Done { answers, forwarded } => {
                 self.remember(changes, touch && !forwarded);
                 Ok(answers)
@@ -383,7 +477,7 @@ impl Session {
                 Err(SessionError::Unauthenticated)
             }
             Committed::OverBudget => Err(SessionError::OverBudget),
-            Committed::NotANumber => Err(value_error("not a whole number within ±2^53")),
+            Committed::NotANumber => Err(value_error("not a whole number within ±(2^53 - 1)")),
         }
     }
 
@@ -391,17 +485,18 @@ impl Session {
     fn remember(&self, changes: Vec<(FieldName, Change)>, renew_cookie: bool) {
         let now = self.0.sessions.now();
         let mut state = self.state();
+        state.changes.retain(|change| !changes.contains(change));
         if let Current::Live(live) = &mut state.current {
             for (name, change) in changes {
-                live.values.retain(|(known, _)| *known != name);
-                match change {
-                    Change::Set(value) => live.values.push((name, Some(value))),
-                    Change::Remove | Change::Take => live.values.push((name, None)),
-                    Change::Increment(_) | Change::SetIfAbsent(_) => {}
-                }
+                let known = match change {
+                    Change::Set(value) => Known::As(Some(value)),
+                    Change::Remove | Change::Take => Known::As(None),
+                    Change::Increment(_) | Change::SetIfAbsent(_) => Known::Not,
+                };
+                live.learn(name, known);
             }
             if renew_cookie {
-                live.record.last_seen = now;
+                live.snapshot = live.snapshot.seen(now);
                 state.cookie = Some(CookieChange::Set);
             }
         }
@@ -427,7 +522,7 @@ impl Session {
             None => sessions.epoch(&sign_in.user).await?,
         };
         let tag = Tag::of_user(&sign_in.user);
-        let old = self.state().as_live().ok().map(|live| live.id);
+        let old = self.state().to_be_ended();
         let replaces = match old {
             Some(id) if id.tag == tag => Some(id.field),
             Some(id) => {
@@ -481,18 +576,18 @@ impl Session {
             epoch: record.epoch,
             replaces,
             max_sessions: inner.config.max_sessions,
-            fields: &[],
         };
         match inner.store.create(&new, self.0.sessions.at()).await? {
             Created::Created => {}
             Created::Superseded => return Err(SessionError::Superseded),
             Created::Collision => return Err(value_error("two users share a tag")),
         }
-        let live = Live { id: token.id, user, record, values: Vec::new(), cookie: token.cookie };
+        let id = token.id;
+        let live = Live::minted(token, Snapshot::of(user.as_ref(), &record));
         let mut state = self.state();
-        state.current = Current::Live(Box::new(live));
+        state.current = Current::Live(live);
         state.cookie = Some(CookieChange::Set);
-        Ok(token.id)
+        Ok(id)
     }
 
     /// Ends the session and clears the cookie. Without a live session only the cookie is cleared.
@@ -501,7 +596,7 @@ impl Session {
     /// [`SessionError::Unavailable`]; the session may then still live.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
         self.available()?;
-        let id = self.state().as_live().ok().map(|live| live.id);
+        let id = self.state().to_be_ended();
         if let Some(id) = id {
             let sessions = &self.0.sessions;
             sessions.0.store.destroy(&id, sessions.at()).await?;
@@ -528,7 +623,8 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the session a new id, as a change of rights demands. Deadline and data stay.
+    /// Gives the session a new id, as a change of rights demands. Deadline and data stay. Without effect when another
+    /// request has just done so.
     ///
     /// # Errors
     /// As [`Session::user`].
@@ -539,7 +635,7 @@ impl Session {
     /// The user proved again who they are: recorded with the session, which gets a new id.
     ///
     /// # Errors
-    /// As [`Session::user`].
+    /// As [`Session::user`]; [`SessionError::Superseded`] when another request has given the session a new id meanwhile.
     pub async fn confirm(&self, method: &str) -> Result<(), SessionError> {
         let at = self.0.sessions.now();
         self.rotate_with(Some(Authentication { at, method: method.into() })).await
@@ -550,19 +646,26 @@ impl Session {
         let (old, mut record) = {
             let state = self.state();
             let live = state.as_live()?;
-            (live.id, live.record.clone())
+            (live.id, live.snapshot.record())
         };
         let token = NewToken::mint(&sessions.0.keys, old.tag);
         record.key = token.key;
+        let is_proof = proof.is_some();
         record.authentication = proof.or(record.authentication);
         let rotation = Rotation { to: token.id.field, record: record.encode() };
-        if sessions.0.store.rotate(&old, &rotation, sessions.at()).await? == Found::Gone {
-            self.state().die();
-            return Err(SessionError::Unauthenticated);
+        match sessions.0.store.rotate(&old, &rotation, sessions.at()).await? {
+            Rotated::Rotated => {}
+            Rotated::Before if is_proof => return Err(SessionError::Superseded),
+            Rotated::Before => return Ok(()),
+            Rotated::Gone => {
+                self.state().die();
+                return Err(SessionError::Unauthenticated);
+            }
         }
         let mut state = self.state();
         if let Current::Live(live) = &mut state.current {
-            (live.id, live.record, live.cookie) = (token.id, record, token.cookie);
+            live.snapshot = live.snapshot.with_record(&record);
+            (live.id, live.cookie) = (token.id, Some(token.cookie));
         }
         state.cookie = Some(CookieChange::Set);
         Ok(())
@@ -572,7 +675,8 @@ impl Session {
     pub(crate) async fn finish(&self) -> Result<Option<HeaderValue>, SessionError> {
         let (changes, touch) = {
             let mut state = self.state();
-            (std::mem::take(&mut state.changes), self.touch_is_due(&state))
+            let touch = state.as_live().is_ok_and(|live| live.touch_is_due);
+            (std::mem::take(&mut state.changes), touch)
         };
         if !changes.is_empty() || touch {
             let stores_something = changes.iter().any(|(_, change)| *change != Change::Remove);
@@ -587,23 +691,15 @@ impl Session {
         Ok(self.cookie_header())
     }
 
-    fn touch_is_due(&self, state: &State) -> bool {
-        let sessions = &self.0.sessions;
-        match (&state.current, sessions.0.config.touch_after()) {
-            (Current::Live(live), Some(after)) => sessions.now().since(live.record.last_seen) >= after,
-            _ => false,
-        }
-    }
-
     fn cookie_header(&self) -> Option<HeaderValue> {
         let config = &self.0.sessions.0.config;
         let name = config.effective_cookie_name();
         let state = self.state();
         match (&state.cookie, &state.current) {
             (None, _) => None,
-            (Some(CookieChange::Set), Current::Live(live)) => {
-                let left = live.record.deadline(config.idle).since(self.0.sessions.now());
-                Some(cookie::set(name, &live.cookie, left, config.secure))
+            (Some(CookieChange::Set), Current::Live(Live { snapshot, cookie: Some(cookie), .. })) => {
+                let left = snapshot.deadline(config.idle).since(self.0.sessions.now());
+                Some(cookie::set(name, cookie, left, config.secure))
             }
             (Some(_), _) => Some(cookie::clear(name, config.secure)),
         }
@@ -618,7 +714,7 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.state().current {
             Current::Nothing => f.write_str("Session(none)"),
-            Current::Live(live) => write!(f, "Session({}, {:?})", live.id.handle(), live.user),
+            Current::Live(live) => write!(f, "Session({}, {:?})", live.id.handle(), live.snapshot.user()),
             Current::Ended(why) => write!(f, "Session({why:?})"),
             Current::Lost => f.write_str("Session(lost)"),
             Current::Unavailable(_) => f.write_str("Session(unavailable)"),

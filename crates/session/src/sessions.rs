@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::cache::write_through::WriteThrough;
+use crate::cache::{CacheStats, Outcome};
 use crate::clock::Timestamp;
 use crate::config::SessionConfig;
 use crate::cookie::{self, Presented};
 use crate::error::SessionError;
+use crate::guard::Watches;
 use crate::keyring::KeyRing;
 use crate::record::{Authentication, Epoch, Record, is_forward};
 use crate::session::{Ended, Live, Session, State};
-use crate::store::{At, Found, SessionStore, StoreError};
+use crate::snapshot::Snapshot;
+use crate::store::{At, Found, SessionStore, StoreError, StoredSession};
 use crate::token::{self, Handle, SessionId, Tag, UserId};
 
 /// The sessions of an application: a store, the secrets and the configuration. Cheap to clone.
@@ -22,9 +26,10 @@ use crate::token::{self, Handle, SessionId, Tag, UserId};
 pub struct Sessions(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) store: Box<dyn SessionStore>,
+    pub(crate) store: WriteThrough,
     pub(crate) keys: KeyRing,
     pub(crate) config: SessionConfig,
+    pub(crate) watches: Watches,
 }
 
 /// One of a user's sessions as shown to that user.
@@ -49,7 +54,8 @@ pub struct SessionInfo {
 impl Sessions {
     /// Sessions in `store`, their cookies signed with `keys`.
     pub fn new(store: impl SessionStore, keys: KeyRing, config: SessionConfig) -> Self {
-        Self(Arc::new(Inner { store: Box::new(store), keys, config }))
+        let store = WriteThrough::new(Box::new(store), config.near_cache);
+        Self(Arc::new(Inner { store, keys, config, watches: Watches::default() }))
     }
 
     /// The epoch of a user, to be handed to [`SignIn::epoch`](crate::SignIn::epoch): take it where the sign-in begins,
@@ -100,6 +106,11 @@ impl Sessions {
         Ok(self.0.store.ping().await?)
     }
 
+    /// What the near-cache did since the start; all zero when there is none.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.0.store.cache.as_ref().map(|cache| cache.stats()).unwrap_or_default()
+    }
+
     /// The session a request presents. Never fails: what went wrong is kept in it and told to whoever asks for it.
     pub async fn open(&self, headers: &HeaderMap) -> Session {
         let state = match cookie::find(headers, self.0.config.effective_cookie_name()) {
@@ -114,47 +125,76 @@ impl Sessions {
     }
 
     async fn load(&self, id: SessionId, cookie: &str) -> State {
-        match self.read(&id).await {
-            Ok(Ok(mut live)) => {
-                live.cookie = token::CookieValue(cookie.into());
-                State::live(live)
-            }
-            Ok(Err(ended)) => State::ended(ended),
-            Err(StoreError::Corrupt(what)) => {
-                tracing::warn!(session = %id.handle(), what = &*what, "undecodable session");
-                State::ended(Ended::Undecodable)
-            }
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot load a session");
-                State::unavailable(error)
-            }
+        let outcome = match self.cached(&id) {
+            Some(snapshot) => Ok(Ok(snapshot)),
+            None => self.fetch(&id).await,
+        };
+        match outcome {
+            Ok(Ok(snapshot)) => State::live(Live::presented(id, snapshot, cookie, self)),
+            Ok(Err(ended)) => State::found_ended(id, ended),
+            Err(error) => match &*error {
+                StoreError::Corrupt(what) => {
+                    tracing::warn!(session = %id.handle(), what = &**what, "undecodable session");
+                    State::ended(Ended::Undecodable)
+                }
+                StoreError::Unavailable(_) => {
+                    tracing::warn!(error = &*error as &dyn std::error::Error, "cannot load a session");
+                    State::unavailable(error)
+                }
+            },
         }
     }
 
-    /// One round trip and the decision: alive, or why not.
-    pub(crate) async fn read(&self, id: &SessionId) -> Result<Result<Live, Ended>, StoreError> {
-        let names = &self.0.config.preload;
-        let Some(stored) = self.0.store.load(id, names).await? else { return Ok(Err(Ended::Absent)) };
+    fn cached(&self, id: &SessionId) -> Option<Snapshot> {
+        self.0.store.cache.as_ref()?.get(id, self.now(), self.0.config.idle)
+    }
+
+    /// Asks the store, together with whoever else wants the same session now, and keeps the answer.
+    async fn fetch(&self, id: &SessionId) -> Outcome {
+        let begun = self.0.store.cache.as_ref().and_then(|cache| Some((cache, cache.begin(id)?)));
+        let Some((cache, (ticket, flight))) = begun else { return self.read(id).await.map_err(Arc::new) };
+        flight
+            .outcome(async {
+                let read_at = self.now();
+                let outcome = self.read_watched(id).await.map_err(Arc::new);
+                if let Ok(Ok(snapshot)) = &outcome {
+                    cache.fill(id, ticket, snapshot.clone(), read_at);
+                }
+                outcome
+            })
+            .await
+    }
+
+    /// Asks the store itself, in one round trip.
+    pub(crate) async fn read(&self, id: &SessionId) -> Result<Result<Snapshot, Ended>, StoreError> {
+        let stored = self.0.store.load(id, &self.0.config.preload).await?;
+        Ok(self.judge(id, stored))
+    }
+
+    /// The same; the next change will be told, if the store can.
+    pub(crate) async fn read_watched(&self, id: &SessionId) -> Result<Result<Snapshot, Ended>, StoreError> {
+        let stored = self.0.store.load_watched(id, &self.0.config.preload).await?;
+        Ok(self.judge(id, stored))
+    }
+
+    /// The decision: alive, or why not.
+    fn judge(&self, id: &SessionId, stored: Option<StoredSession>) -> Result<Snapshot, Ended> {
+        let stored = stored.ok_or(Ended::Absent)?;
         if is_forward(&stored.record) {
-            return Ok(Err(Ended::Rotated));
+            return Err(Ended::Rotated);
         }
-        let Ok(record) = Record::decode(&stored.record) else {
+        let read = Snapshot::read(stored.user.as_ref(), &stored.record, &stored.values);
+        let Ok((snapshot, record)) = read else {
             tracing::warn!(session = %id.handle(), "a session record of an unknown version");
-            return Ok(Err(Ended::Undecodable));
+            return Err(Ended::Undecodable);
         };
         if record.epoch != stored.epoch {
-            return Ok(Err(Ended::Revoked));
+            return Err(Ended::Revoked);
         }
         if self.now() >= record.deadline(self.0.config.idle) {
-            return Ok(Err(Ended::Expired));
+            return Err(Ended::Expired);
         }
-        Ok(Ok(Live {
-            id: *id,
-            user: stored.user,
-            record,
-            values: names.iter().cloned().zip(stored.values).collect(),
-            cookie: token::CookieValue("".into()),
-        }))
+        Ok(snapshot)
     }
 
     async fn alive(&self, user: &UserId) -> Result<Vec<(SessionId, Record)>, SessionError> {

@@ -14,6 +14,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::changes::Changes;
 use crate::clock::Timestamp;
 use crate::record::Epoch;
 use crate::token::{SessionId, Tag, UserId};
@@ -94,8 +95,6 @@ pub struct NewSession<'a> {
     pub replaces: Option<[u8; 16]>,
     /// The most live sessions under the tag, this one included; the oldest go.
     pub max_sessions: usize,
-    /// First data fields.
-    pub fields: &'a [(FieldName, Vec<u8>)],
 }
 
 /// How a creation went.
@@ -116,7 +115,7 @@ pub enum Change {
     Set(Vec<u8>),
     /// Remove.
     Remove,
-    /// Add to a whole number in decimal, absent counting as 0. Within ±2^53.
+    /// Add to a whole number in decimal, absent counting as 0. Within ±(2^53 - 1).
     Increment(i64),
     /// Set only if absent.
     SetIfAbsent(Vec<u8>),
@@ -166,7 +165,7 @@ pub enum Committed {
     Gone,
     /// The changes would exceed the budget; nothing was changed.
     OverBudget,
-    /// `Increment` of something that is not a whole number, or beyond ±2^53; nothing was changed.
+    /// `Increment` of something that is not a whole number, or beyond ±(2^53 - 1); nothing was changed.
     NotANumber,
 }
 
@@ -177,6 +176,18 @@ pub struct Rotation {
     pub to: [u8; 16],
     /// The record's new bytes; the store keeps deadlines, epoch and usage as they stand in it now.
     pub record: Vec<u8>,
+}
+
+/// How a rotation went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotated {
+    /// The session has the new id.
+    Rotated,
+    /// Another request had given it a new id before; nothing was changed. Two new ids would leave the browser with the
+    /// dead one of them whenever the answers arrive in the other order.
+    Before,
+    /// The session is dead; nothing was changed.
+    Gone,
 }
 
 /// Whether an act found its session alive.
@@ -197,33 +208,51 @@ pub trait SessionStore: Send + Sync + 'static {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>>;
 
+    /// The same, after which [`SessionStore::changes`] tells the next change under the tag. Default: `load`, for a store
+    /// that tells all changes or none. A store that could not see to it tells a change or a loss itself, at once.
+    fn load_watched<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        self.load(id, names)
+    }
+
+    /// The feed of changes made by any process under the tags read with `load_watched`. Default `None`: the store cannot
+    /// tell, so nothing is cached, and guards ask every second. Asked for only when it is going to be used.
+    fn changes(&self) -> Option<Changes> {
+        None
+    }
+
     /// The user's epoch.
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch>;
 
     /// Creates a session if the epoch is still the one given, and trims what is dead or too many under its tag.
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created>;
 
-    /// Applies `changes` to a live session, all or none, and with `touch` moves "last seen" to now.
+    /// Applies `changes` to a live session, all or none. With `touch`, "last seen" moves to now if it lies at least so
+    /// long back, which makes it one write per interval however many requests ask for it at once.
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
         changes: &'a [(FieldName, Change)],
-        touch: bool,
+        touch: Option<Duration>,
         budget: Budget,
         at: At,
     ) -> StoreFuture<'a, Committed>;
 
     /// Moves a live session with its data to a new id.
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Found>;
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated>;
 
-    /// Ends a session, and its successor if it was rotated.
+    /// Removes a session with its data, or its successor if it was rotated. `Gone` when there was no record.
     fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
 
-    /// All records under a tag, dead ones too, with the user's epoch.
+    /// All records under a tag, dead ones too but no forwards, with the user's epoch.
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)>;
 
     /// Raises the epoch and ends all sessions under the tag but `keep`. The raised epoch is remembered for at least
-    /// `remember`, so that no session of before can come back. With a `keep` that is dead nothing is changed.
+    /// `remember`, so that no session of before can come back. With a `keep` that is dead nothing is changed; one that
+    /// was rotated means its successor, and writes under its earlier ids still reach it.
     fn revoke_all<'a>(
         &'a self,
         tag: &'a Tag,

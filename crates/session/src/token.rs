@@ -41,6 +41,14 @@ impl Tag {
         Self(random())
     }
 
+    /// Reads a tag back from its text.
+    #[cfg(feature = "redis")]
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let mut tag = [0; 16];
+        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut tag).ok()?;
+        (len == tag.len()).then_some(Self(tag))
+    }
+
     /// The tag's bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

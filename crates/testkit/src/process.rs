@@ -101,7 +101,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.ending == Ending::Quit {
+        if self.ending == Ending::Quit && matches!(self.child.try_wait(), Ok(None)) {
             signal("QUIT", self.id());
             for _ in 0..QUIT_POLLS {
                 if !matches!(self.child.try_wait(), Ok(None)) {

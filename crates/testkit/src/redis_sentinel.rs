@@ -5,6 +5,13 @@ use tempfile::TempDir;
 use crate::RedisServer;
 use crate::process::wait_until;
 
+/// Makes a primary begin to copy at once instead of waiting five seconds for further replicas.
+const COPY_AT_ONCE: [&str; 2] = ["--repl-diskless-sync-delay", "0"];
+
+/// How often, in milliseconds, sentinels ask servers and tell each other what they know; the defaults are seconds.
+const QUICK: &[&str] =
+    &["SENTINEL", "DEBUG", "info-period", "200", "ask-period", "100", "publish-period", "200"];
+
 /// One primary and two replicas, watched by three sentinels of which two have to agree.
 #[derive(Debug)]
 pub struct RedisSentinel {
@@ -17,16 +24,18 @@ pub struct RedisSentinel {
 impl RedisSentinel {
     /// Starts everything and waits until each sentinel knows the replicas and the other sentinels.
     pub async fn start() -> Self {
-        let primary = RedisServer::start().await;
+        let primary = RedisServer::start_with(&COPY_AT_ONCE).await;
         let port = primary.port().to_string();
         let mut servers = vec![primary];
         for _ in 0..2 {
-            let options = ["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"];
+            let options = [COPY_AT_ONCE.as_slice(), &["--replicaof", "127.0.0.1", &port]].concat();
             servers.push(RedisServer::start_with(&options).await);
         }
-        let copied =
-            async || servers[0].cli(&["INFO", "replication"]).await.matches("state=online").count() == 2;
-        wait_until("the replicas have copied their primary", copied).await;
+        for replica in &servers[1..] {
+            let copied =
+                async || replica.cli(&["INFO", "replication"]).await.contains("master_link_status:up");
+            wait_until("the replicas have copied their primary", copied).await;
+        }
 
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let mut sentinels = Vec::new();
@@ -35,11 +44,13 @@ impl RedisSentinel {
             let configuration = format!(
                 "sentinel monitor tracera 127.0.0.1 {port} 2\n\
                  sentinel down-after-milliseconds tracera 500\n\
-                 sentinel failover-timeout tracera 5000\n"
+                 sentinel failover-timeout tracera 2000\n"
             );
             std::fs::write(&file, configuration).expect("a temporary file can be written");
             let file = file.to_str().expect("temporary paths are UTF-8");
-            sentinels.push(RedisServer::start_until(&[file, "--sentinel"], "+monitor master tracera").await);
+            let sentinel = RedisServer::start_until(&[file, "--sentinel"], "+monitor master tracera").await;
+            sentinel.cli(QUICK).await;
+            sentinels.push(sentinel);
         }
         for sentinel in &sentinels {
             let knows_all = async || {

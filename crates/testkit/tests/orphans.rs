@@ -18,9 +18,12 @@ async fn servers_die_with_a_killed_test_process() {
         std::future::pending::<()>().await;
     }
     let this_test = ["--exact", "servers_die_with_a_killed_test_process", "--nocapture"];
+    // What a killed process leaves behind is removed with this.
+    let directory = tempfile::tempdir().unwrap();
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(this_test)
         .env(VICTIM, "1")
+        .env("TMPDIR", directory.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

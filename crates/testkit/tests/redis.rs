@@ -61,13 +61,24 @@ async fn an_error_reply_fails_the_test() {
     RedisServer::start().await.cli(&["NONSENSE"]).await;
 }
 
+/// Sets `key` to `value` and waits for so many replicas, on one connection since WAIT counts that one's writes.
+async fn set_on_replicas(primary: &RedisServer, replicas: usize) {
+    let mut connection =
+        TcpStream::connect(("127.0.0.1", primary.port())).await.expect("the primary accepts");
+    let commands = format!("SET key value\r\nWAIT {replicas} 5000\r\n");
+    connection.write_all(commands.as_bytes()).await.expect("the primary reads");
+    let expected = format!("+OK\r\n:{replicas}\r\n");
+    let mut reply = vec![0; expected.len()];
+    connection.read_exact(&mut reply).await.expect("the primary answers");
+    assert_eq!(String::from_utf8_lossy(&reply), expected);
+}
+
 #[tokio::test]
 async fn a_cluster_survives_the_death_of_a_primary() {
     let cluster = RedisCluster::start().await;
     assert_eq!(cluster.urls().len(), 6);
     let old = cluster.primary_of("key").await;
-    assert_eq!(old.cli(&["SET", "key", "value"]).await, "OK");
-    assert_eq!(old.cli(&["WAIT", "1", "5000"]).await, "1");
+    set_on_replicas(old, 1).await;
     cluster.kill_primary_of("key").await;
     cluster.wait_for_failover_of("key").await;
     let new = cluster.primary_of("key").await;
@@ -80,8 +91,7 @@ async fn sentinels_replace_a_dead_primary() {
     let group = RedisSentinel::start().await;
     assert!(group.url().starts_with("redis+sentinel://127.0.0.1:") && group.url().ends_with("/tracera"));
     let old = group.primary().await;
-    assert_eq!(old.cli(&["SET", "key", "value"]).await, "OK");
-    assert_eq!(old.cli(&["WAIT", "2", "5000"]).await, "2");
+    set_on_replicas(old, 2).await;
     group.kill_primary().await;
     group.wait_for_failover().await;
     let new = group.primary().await;

@@ -53,6 +53,13 @@ impl Memory {
         table.entries[at].request(self.limit.limit, window, now)
     }
 
+    pub(super) fn forget(&self, key: &str) {
+        let mut table = self.table();
+        if let Some(at) = table.index.get(key).copied() {
+            table.remove(at);
+        }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // No step under the lock can panic half done.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)

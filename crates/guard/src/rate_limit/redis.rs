@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, RedisResult, Script, ServerErrorKind};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind, Value};
 
 use super::{RateLimit, RateLimitError, Usage};
 
@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const TTL_MARGIN: Duration = Duration::from_secs(1);
 
 type Reply = RedisResult<(u8, u32, u64)>;
-type Run = dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync;
+type Run = dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> + Send + Sync;
 
 /// Runs the script over any connection; the connection's type stays in the closure.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ impl Log {
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
         let script = include_str!("window.lua");
-        let run = move |command: Cmd| -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+        let run = move |command: Cmd| -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> {
             let mut connection = connection.clone();
             Box::pin(async move { command.query_async(&mut connection).await })
         };
@@ -48,23 +48,38 @@ impl Log {
         Ok(Usage { allowed: admitted == 1, used, oldest_age })
     }
 
+    pub(super) async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
+        let mut command = redis::cmd("DEL");
+        command.arg(self.key(key));
+        tokio::time::timeout(TIMEOUT, (self.run)(command))
+            .await
+            .map_err(|late| RateLimitError::Unavailable(late.into()))?
+            .map_err(|error| RateLimitError::Unavailable(error.into()))?;
+        Ok(())
+    }
+
     async fn evaluate(&self, key: &str, now: Option<u64>) -> Reply {
-        match (self.run)(self.command("EVALSHA", &self.sha1, key, now)).await {
+        let answer = match (self.run)(self.command("EVALSHA", &self.sha1, key, now)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                (self.run)(self.command("EVAL", &self.script, key, now)).await
+                (self.run)(self.command("EVAL", &self.script, key, now)).await?
             }
-            reply => reply,
-        }
+            answer => answer?,
+        };
+        FromRedisValue::from_redis_value(answer).map_err(RedisError::from)
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("ratelimit:{}:{key}", self.limit.name)
     }
 
     fn command(&self, name: &str, script: &str, key: &str, now: Option<u64>) -> Cmd {
-        let RateLimit { name: limit_name, limit, window } = self.limit;
+        let RateLimit { limit, window, .. } = self.limit;
         let ttl = (window + TTL_MARGIN).as_millis();
         let mut command = redis::cmd(name);
         command
             .arg(script)
             .arg(1)
-            .arg(format!("ratelimit:{limit_name}:{key}"))
+            .arg(self.key(key))
             .arg(limit)
             .arg(self.limit.window_micros())
             .arg(ttl.to_string())

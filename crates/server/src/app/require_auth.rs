@@ -3,6 +3,7 @@
 use axum::extract::{OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use tracera_session::Session;
 
@@ -21,10 +22,29 @@ pub async fn no_such_route(
     session: Session,
     OriginalUri(uri): OriginalUri,
 ) -> AppError {
-    if app.private_paths.at(&plain_spelling(uri.path())).is_ok() && session.user().is_err() {
-        return AppError::unauthenticated();
-    }
-    AppError::not_found()
+    if is_closed(&app, &session, &uri) { AppError::unauthenticated() } else { AppError::not_found() }
+}
+
+/// A method no route of the path takes: 401 on a private path when nobody is signed in, else 405.
+pub async fn no_such_method(
+    State(app): State<App>,
+    session: Session,
+    OriginalUri(uri): OriginalUri,
+) -> AppError {
+    if is_closed(&app, &session, &uri) { AppError::unauthenticated() } else { wrong_method().await }
+}
+
+/// 405 where there is nobody to tell apart.
+pub async fn wrong_method() -> AppError {
+    AppError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this address does not take that method; see the Allow header",
+    )
+}
+
+fn is_closed(app: &App, session: &Session, uri: &Uri) -> bool {
+    app.private_paths.at(&plain_spelling(uri.path())).is_ok() && session.user().is_err()
 }
 
 /// The path a careless proxy or router might take this for: decoded, lower case, single slashes, no dot segments, no

@@ -191,7 +191,7 @@ mod tests {
             ("\"e@attacker.example\"@victim.example", AtSign),
             ("a(comment)@example.com", LocalPart),
             ("a@(comment)example.com", Domain),
-            ("a\r\nBcc: b@example.com", AtSign),
+            ("a\r\nBcc: b@example.com", LocalPart),
             ("a\r\n@example.com", LocalPart),
             ("a@example.com\r\nRCPT TO", Domain),
             ("a@example.com\0", Domain),

@@ -96,6 +96,7 @@ impl MagicLinks {
     /// # Errors
     /// 503 when the database, the limit's store or the mail queue cannot take it.
     pub async fn request(&self, email: Email, asker: &Asker<'_>, now: OffsetDateTime) -> AppResult<()> {
+        let place = self.mailer.reserve().map_err(AppError::unavailable)?;
         if !self.may_mail(&email).await? {
             return Ok(());
         }
@@ -122,7 +123,7 @@ impl MagicLinks {
             device: &device,
             ip: asker.ip,
         };
-        self.mailer.send(&mail).map_err(AppError::unavailable)?;
+        place.send(&mail);
         tracing::info!(event = "link_sent", "queued a sign-in mail");
         Ok(())
     }
@@ -178,6 +179,9 @@ impl MagicLinks {
                 "this link or code is wrong, used or expired; please ask for a new one",
             ));
         };
+        if let Err(error) = self.per_address.forget(&self.address_key(&claimed.email)).await {
+            tracing::warn!(%error, "the address's mail count stays as it is");
+        }
         Ok(claimed)
     }
 

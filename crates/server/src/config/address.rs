@@ -58,6 +58,12 @@ impl ServiceUrl {
         Url::parse(url).is_ok_and(|url| require_https(&url).is_ok())
     }
 
+    /// A server of a test.
+    #[cfg(test)]
+    pub(crate) fn loopback(url: &str) -> Self {
+        Self::parse(url).expect("tests write URLs of loopback")
+    }
+
     // A message about a URL never repeats it, for somebody may have put a password there.
     pub(super) fn parse(value: &str) -> Result<Self, Wrong> {
         let url = Url::parse(value).map_err(not_a_url)?;

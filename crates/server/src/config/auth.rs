@@ -21,7 +21,7 @@ pub struct AuthSettings {
     pub github: Option<GithubSettings>,
 }
 
-/// Signing in with Google, or another OpenID Connect issuer.
+/// Signing in with Google, or another `OpenID` Connect issuer.
 #[derive(Debug)]
 pub struct GoogleSettings {
     /// The client's public name.

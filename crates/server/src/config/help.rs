@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use super::table::{Exposure, Fallback, Variable, sections};
 
 const SAMPLE_HEAD: &str = "\
-# Tracera reads this file as .env in its working directory; the real environment wins.
-# Every variable stands here with its default; remove the # before a name to change it.
-# An empty value is an unset one. Values with white space, # or $ belong in 'single quotes'.
+# Read as .env in the working directory of Tracera; the real environment wins.
+# Every variable stands here with its default; drop the # in front to change it.
+# An empty value is an unset one. White space, # and $ belong in 'single quotes'.
 # `tracera check-config` says what the server makes of it.
 ";
 

@@ -13,7 +13,7 @@ use super::reader::{Read, Reader};
 /// Steam's addresses and key.
 #[derive(Debug)]
 pub struct SteamSettings {
-    /// The OpenID endpoint. Default `https://steamcommunity.com/openid/login`.
+    /// The `OpenID` endpoint. Default `https://steamcommunity.com/openid/login`.
     pub openid_url: ServiceUrl,
     /// Where inventories are read. Default `https://steamcommunity.com`.
     pub community_url: ServiceUrl,

@@ -26,9 +26,9 @@ pub struct StoreSettings {
 /// A relational database.
 #[derive(Debug, Clone)]
 pub enum DatabaseTarget {
-    /// A SQLite file, created when missing.
+    /// A `SQLite` file, created when missing.
     Sqlite(PathBuf),
-    /// A PostgreSQL server.
+    /// A `PostgreSQL` server.
     Postgres(SecretUrl),
 }
 

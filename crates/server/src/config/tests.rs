@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
+mod cases;
 mod documents;
 mod secrets;
 mod values;
@@ -38,7 +39,7 @@ fn accepted(pairs: &[(&str, &str)]) -> Config {
 fn refused(mode: Mode, pairs: &[(&str, &str)]) -> (Vec<String>, String) {
     let problems = read_in(mode, pairs).expect_err(&format!("{pairs:?} was accepted"));
     let subjects = problems.iter().map(|problem| problem.subject().to_owned()).collect();
-    let text = problems.iter().map(|problem| format!("{problem}\n")).collect();
+    let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     (subjects, text)
 }
 
@@ -62,7 +63,7 @@ fn defaults_are_those_of_the_table() {
     assert!(config.store.redis.is_none());
     assert_eq!(config.store.data_dir, Path::new("./data"));
     assert!(
-        matches!(&config.store.database, DatabaseTarget::Sqlite(path) if path == Path::new("data/tracera.db"))
+        matches!(&config.store.database, DatabaseTarget::Sqlite(path) if path == Path::new("./data/tracera.db"))
     );
     assert!(matches!(config.mail, MailSettings::None));
     assert_eq!(config.auth.rate_limit_per_minute, 20);

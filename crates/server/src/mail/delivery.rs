@@ -33,7 +33,7 @@ impl Default for Limits {
 }
 
 /// Longest wait that a server can ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Why an attempt failed. The reasons are ours or the system's: fit for a log.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +64,7 @@ impl Shared {
         match tokio::time::timeout(letter.valid_for, self.send_with_retries(letter)).await {
             Ok(Ok(attempt)) => tracing::info!(mail = %letter.id, to, attempt, "mail sent"),
             Ok(Err(error)) => tracing::error!(mail = %letter.id, to, %error, "mail given up"),
-            Err(_) => {
-                tracing::error!(mail = %letter.id, to, "mail given up: its link ended before it could be sent")
-            }
+            Err(_) => tracing::error!(mail = %letter.id, to, error = "its link ended first", "mail given up"),
         }
     }
 

@@ -1,1 +1,117 @@
+//! Mail against a real mail server and an HTTP double, and what the log says meanwhile.
 
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::filter::LevelFilter;
+use url::Url;
+
+use super::delivery::Limits;
+use super::resend::ResendTransport;
+use super::{Mailer, SignInMail, Transport};
+use crate::auth::email::Email;
+use crate::config::{ResendSettings, ServiceUrl};
+
+mod queue;
+mod resend;
+mod smtp;
+
+const NOW: OffsetDateTime = datetime!(2026-05-01 12:34:56 UTC);
+const CODE: &str = "031415";
+const TOKEN: &str = "canary-token";
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
+/// The parts a [`SignInMail`] borrows.
+struct Parts {
+    to: Email,
+    link: Url,
+}
+
+impl Parts {
+    fn of(to: &str) -> Self {
+        let link = format!("https://tracera.example/api/v1/auth/magic/verify?token={TOKEN}&x=1");
+        Self { to: Email::parse(to).unwrap(), link: link.parse().unwrap() }
+    }
+
+    fn mail(&self) -> SignInMail<'_> {
+        SignInMail {
+            to: &self.to,
+            link: &self.link,
+            code: CODE,
+            valid_for: Duration::from_mins(10),
+            requested_at: NOW,
+            device: "Firefox on Linux",
+            ip: Ipv4Addr::new(192, 0, 2, 7).into(),
+        }
+    }
+}
+
+fn sender() -> lettre::message::Mailbox {
+    "Tracera <sign-in@tracera.example>".parse().unwrap()
+}
+
+/// Resend at another address.
+fn resend_at(url: &str) -> Transport {
+    let settings =
+        ResendSettings { api_key: "canary-key".into(), api_url: ServiceUrl::loopback(url), from: sender() };
+    Transport::Resend(ResendTransport::new(&settings).unwrap())
+}
+
+/// The usual limits with short waits.
+fn quick() -> Limits {
+    Limits { first_wait: Duration::from_millis(10), ..Limits::default() }
+}
+
+/// Sends one mail and waits until it is sent or given up.
+async fn send_one(transport: Transport, limits: Limits) {
+    let mailer = Mailer::with_limits(transport, limits);
+    mailer.send(&Parts::of("alice@example.com").mail()).unwrap();
+    assert_eq!(mailer.shutdown(LONG).await, 0, "every mail is done with");
+}
+
+/// All that is logged on this thread, at the finest level, while it lives.
+struct Log {
+    lines: Arc<Mutex<Vec<u8>>>,
+    _guard: DefaultGuard,
+}
+
+impl Log {
+    fn capture() -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&lines);
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(move || LogWriter(Arc::clone(&writer)))
+            .finish();
+        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// The log so far, in which nothing secret may stand.
+    fn text(&self) -> String {
+        let text = String::from_utf8(self.lines.lock().unwrap().clone()).unwrap();
+        for secret in ["alice@", TOKEN, CODE, "canary", "Y2FuYXJ5", "Sign in to Tracera"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+        text
+    }
+}
+
+struct LogWriter(Arc<Mutex<Vec<u8>>>);
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -39,7 +39,7 @@ pub async fn request(
     ApiJson(body): ApiJson<Wish>,
 ) -> AppResult<Json<Value>> {
     let links = links(&app)?;
-    session.require_fresh(FRESH)?;
+    session.require_fresh(FRESH).await?;
     let email = Email::parse(&body.email)
         .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
     let mut page = app.base_url.clone();

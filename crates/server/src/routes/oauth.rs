@@ -18,7 +18,7 @@ use crate::auth::failure::Failure;
 use crate::auth::magic_link::Asker;
 use crate::auth::provider::{Person, Provider};
 use crate::auth::sign_in::{FRESH, sign_in};
-use crate::auth::transaction::{Ended, Purpose};
+use crate::auth::transaction::{Ended, LIFETIME, Purpose};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::routes::account::user_id;
@@ -53,7 +53,7 @@ pub async fn steam_link(State(app): State<App>, session: Session, headers: Heade
     if !is_own_navigation(&headers) {
         return Err(AppError::csrf_failed("linking begins on a page of this site"));
     }
-    let purpose = link_purpose(&session)?;
+    let purpose = link_purpose(&session).await?;
     match leave(&app, Provider::Steam, &purpose).await? {
         Ok((url, cookie)) => Ok((set_cookie(cookie), Redirect::to(&url)).into_response()),
         Err(failure) => Ok(Redirect::to(&page("/", failure)).into_response()),
@@ -67,7 +67,7 @@ pub async fn link(
     Path(provider): Path<String>,
 ) -> AppResult<([(HeaderName, HeaderValue); 1], Json<Value>)> {
     let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
-    let purpose = link_purpose(&session)?;
+    let purpose = link_purpose(&session).await?;
     let (url, cookie) = leave(&app, provider, &purpose).await?.map_err(|failure| {
         let sentence = Failure::sentence(failure.code()).expect("every failure has a sentence");
         AppError::new(StatusCode::BAD_GATEWAY, failure.code(), sentence)
@@ -95,8 +95,8 @@ async fn leave(
 }
 
 /// To link to whoever is signed in, if they have proved recently who they are.
-fn link_purpose(session: &Session) -> AppResult<Purpose> {
-    session.require_fresh(FRESH)?;
+async fn link_purpose(session: &Session) -> AppResult<Purpose> {
+    session.require_fresh(FRESH).await?;
     let user = user_id(&session.user()?)?;
     let binding = session.binding().ok_or_else(AppError::unauthenticated)?;
     Ok(Purpose::Link { user, session_hash: handle_hash(binding) })
@@ -271,6 +271,8 @@ impl Arrival {
         if present != Some(user) || binding != Some(session_hash) {
             return Err(Failure::SessionChanged);
         }
+        // Asks the store: a session that was ended a moment ago links nothing.
+        self.session.require_fresh(FRESH + LIFETIME).await.map_err(|_| Failure::SessionChanged)?;
         if accounts::link(&app.database, user, &person?, now).await? {
             tracing::info!(event = "linked", %user, method = self.provider.as_str(), "linked");
             app.events.record(user, Kind::Linked, Some(self.provider.as_str()), &self.visit, now).await;

@@ -47,7 +47,7 @@ pub async fn unlink(
     Path(provider): Path<String>,
 ) -> AppResult<StatusCode> {
     let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
-    session.require_fresh(FRESH)?;
+    session.require_fresh(FRESH).await?;
     let user = user_id(&user)?;
     let ways = app.providers.ways_in(app.magic_links.is_some());
     match identities::unlink(&app.database, user, provider, ways).await? {

@@ -1,8 +1,8 @@
 //! How values stand in columns.
 //!
-//! SQLite has no type for times: they are RFC 3339 text there and compared as text. That order is
+//! `SQLite` has no type for times: they are RFC 3339 text there and compared as text. That order is
 //! the order of time only if all texts have one form, so every time is written in UTC and cut
-//! to whole seconds (with a fraction, `…:00Z` sorts after `…:00.5Z`). PostgreSQL gets the same values.
+//! to whole seconds (with a fraction, `…:00Z` sorts after `…:00.5Z`). `PostgreSQL` gets the same values.
 //! Cutting can end a link's life up to a second early, never late.
 
 use sqlx::encode::IsNull;

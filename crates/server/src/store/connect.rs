@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgPool, SqlSafeStr, SqlitePool};
@@ -19,7 +19,7 @@ const PG_STATEMENT_LIMIT: &str = "5s";
 const PG_CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Also bounds the wait for another instance that is migrating at the same moment.
 const PG_MIGRATION_LIMIT: &str = "60s";
-/// SQLite has one writer at a time; more connections only help readers.
+/// `SQLite` has one writer at a time; more connections only help readers.
 const SQLITE_CONNECTIONS: u32 = 4;
 const PG_CONNECTIONS: u32 = 16;
 
@@ -52,6 +52,11 @@ fn migrator(sql: fn(&Dialects) -> &'static str) -> Migrator {
     Migrator::with_migrations(migrations.collect())
 }
 
+async fn migrate(migrator: Migrator, connection: &mut impl Migrate) -> Result<(), ConnectError> {
+    // The documented `run` makes futures that are not `Send` when it is given a connection.
+    migrator.run_direct(None, connection, false).await.map_err(ConnectError::Migration)
+}
+
 pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     create_private(file)?;
     let options = SqliteConnectOptions::new()
@@ -64,7 +69,7 @@ pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     let mut connection = options.connect().await.map_err(ConnectError::Unreachable)?;
     // The write lock is taken first, so that of two processes one migrates and the other waits.
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(ConnectError::Unreachable)?;
-    migrator(|m| m.sqlite).run(&mut *tx).await.map_err(ConnectError::Migration)?;
+    migrate(migrator(|m| m.sqlite), &mut *tx).await?;
     tx.commit().await.map_err(ConnectError::Unreachable)?;
     connection.close().await.map_err(ConnectError::Unreachable)?;
 
@@ -83,7 +88,7 @@ pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         .map_err(ConnectError::Unreachable)?;
     // Takes an advisory lock, so that of several instances one migrates and the others wait.
-    migrator(|m| m.postgres).run(&mut connection).await.map_err(ConnectError::Migration)?;
+    migrate(migrator(|m| m.postgres), &mut connection).await?;
     connection.close().await.map_err(ConnectError::Unreachable)?;
 
     let options = options.options([
@@ -94,7 +99,7 @@ pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
     pool.connect_with(options).await.map_err(ConnectError::Unreachable)
 }
 
-/// Makes the file and its directory for the owner alone. SQLite gives its side files the same mode.
+/// Makes the file and its directory for the owner alone. `SQLite` gives its side files the same mode.
 fn create_private(file: &Path) -> Result<(), ConnectError> {
     let failed = |path: &Path| {
         let path = path.to_owned();

@@ -75,7 +75,7 @@ pub enum ConnectError {
     /// The URL does not parse.
     #[error("the database URL is malformed")]
     Url(#[source] sqlx::Error),
-    /// The SQLite file or its directory cannot be made.
+    /// The `SQLite` file or its directory cannot be made.
     #[error("cannot create {path}")]
     Create {
         /// The file or directory.

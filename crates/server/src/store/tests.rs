@@ -1,5 +1,5 @@
-//! Every property is shown on both databases by the same code: on a SQLite file and on a real
-//! PostgreSQL server, which the tests share while any of them runs.
+//! Every property is shown on both databases by the same code: on a `SQLite` file and on a real
+//! `PostgreSQL` server, which the tests share while any of them runs.
 
 use std::sync::{Arc, Weak};
 

@@ -10,9 +10,10 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use self::hash::UserHash;
 use super::{
-    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotation,
+    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
     SessionStore, StoreError, StoreFuture, StoredSession,
 };
+use crate::changes::Changes;
 use crate::clock::Timestamp;
 use crate::record::{self, Epoch};
 use crate::token::{SessionId, Tag, UserId};
@@ -41,7 +42,10 @@ pub enum OpenError {
 /// Sessions in one file or in memory. Cheap to clone. Reads never wait for writes; a write to a file returns when it is
 /// on disk, as fast as the disk is.
 #[derive(Clone)]
-pub struct EmbeddedStore(Arc<Database>);
+pub struct EmbeddedStore {
+    database: Arc<Database>,
+    changes: Changes,
+}
 
 impl EmbeddedStore {
     /// Opens the file, creating it if there is none.
@@ -76,12 +80,12 @@ impl EmbeddedStore {
             Ok(write.commit()?)
         };
         create().map_err(|error| OpenError::Unusable(error.into()))?;
-        Ok(Self(Arc::new(database)))
+        Ok(Self { database: Arc::new(database), changes: Changes::complete() })
     }
 
     fn read(&self, tag: &Tag) -> Result<UserHash, StoreError> {
         let read = || -> Result<Option<UserHash>, redb::Error> {
-            let table = self.0.begin_read()?.open_table(HASHES)?;
+            let table = self.database.begin_read()?.open_table(HASHES)?;
             Ok(table.get(&tag.0)?.map(|bytes| UserHash::decode(bytes.value())))
         };
         Ok(read().map_err(StoreError::unavailable)?.unwrap_or_default())
@@ -94,7 +98,7 @@ impl EmbeddedStore {
         purge_at: Option<Timestamp>,
         act: impl FnOnce(&mut UserHash) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = self.0.clone();
+        let Self { database, changes } = self.clone();
         let work = move || -> Result<T, redb::Error> {
             let transaction = database.begin_write()?;
             let outcome = {
@@ -126,7 +130,9 @@ impl EmbeddedStore {
                 }
                 outcome
             };
-            transaction.commit()?;
+            let committed = transaction.commit();
+            changes.changed(&tag);
+            committed?;
             Ok(outcome)
         };
         tokio::task::spawn_blocking(work)
@@ -158,6 +164,10 @@ impl SessionStore for EmbeddedStore {
         })
     }
 
+    fn changes(&self) -> Option<Changes> {
+        Some(self.changes.clone())
+    }
+
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
         Box::pin(async move { Ok(self.read(tag)?.epoch()) })
     }
@@ -170,7 +180,6 @@ impl SessionStore for EmbeddedStore {
             epoch: new.epoch,
             replaces: new.replaces,
             max_sessions: new.max_sessions,
-            data: new.fields.to_vec(),
         };
         Box::pin(self.write(new.id.tag, Some(at.now), move |hash| hash.create(session, at)))
     }
@@ -179,7 +188,7 @@ impl SessionStore for EmbeddedStore {
         &'a self,
         id: &'a SessionId,
         changes: &'a [(FieldName, Change)],
-        touch: bool,
+        touch: Option<Duration>,
         budget: Budget,
         at: At,
     ) -> StoreFuture<'a, Committed> {
@@ -187,7 +196,7 @@ impl SessionStore for EmbeddedStore {
         Box::pin(self.write(id.tag, None, move |hash| hash.commit(field, &changes, touch, budget, at)))
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Found> {
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
         let (field, to, record) = (id.field, rotation.to, rotation.record.clone());
         Box::pin(self.write(id.tag, None, move |hash| hash.rotate(field, to, record, at)))
     }
@@ -226,7 +235,7 @@ impl SessionStore for EmbeddedStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.0.begin_read().map(drop).map_err(StoreError::unavailable) })
+        Box::pin(async move { self.database.begin_read().map(drop).map_err(StoreError::unavailable) })
     }
 }
 

@@ -6,41 +6,66 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, RedisError, ServerErrorKind, Value};
 
 use self::connection::{ConnectError, RedisConnection};
+use self::operator::{NotReplicated, ReplicaAck};
 use self::scripts::{COMMIT, CREATE, Call, DESTROY, REVOKE_ALL, ROTATE, Script};
 use super::{
     At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, ListedSession, NewSession,
-    Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
+    Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
+use crate::changes::Changes;
 use crate::clock::millis;
-use crate::record::Epoch;
+use crate::record::{Epoch, is_forward};
 use crate::token::{SessionId, Tag, UserId};
 
+mod cluster_once;
+mod cluster_watch;
 pub(crate) mod connection;
+mod operator;
 mod scripts;
 pub(crate) mod target;
+mod tracking;
 
 /// Sessions in Redis 6 or newer, Valkey, a Sentinel-led primary or a cluster.
 ///
-/// Answers within [`Limits::total`](crate::Limits::total). Replication is asynchronous: a primary that dies right after
-/// it acknowledged a write can lose it, unless the deployment waits for replicas.
+/// Answers within [`Limits::total`](crate::Limits::total). A Redis user needs no more than this, where `session` is the
+/// prefix:
+///
+/// ```text
+/// ACL SETUSER tracera on >password resetkeys resetchannels ~session:* -@all +hello +auth +client +ping +role
+///     +info +wait +asking +cluster +evalsha +eval +hmget +hget +hgetall +hkeys +hset +hdel +del +pttl +pexpire
+/// ```
+///
+/// Two limits of Redis remain. Replication is asynchronous: what a primary acknowledged right before it died can be
+/// lost, unless [`with_replica_ack`](Self::with_replica_ack) waits for replicas. And a `maxmemory-policy` that evicts
+/// drops sessions when memory is short; see [`evicting_policy`](Self::evicting_policy).
 #[derive(Clone)]
 pub struct RedisStore {
     connection: RedisConnection,
     prefix: Box<str>,
+    replica_ack: Option<ReplicaAck>,
 }
 
 impl RedisStore {
-    /// Connects to the `url`; see [`RedisConnection::open`] for its forms.
+    /// Connects to the `url`; see [`RedisConnection::open`] for its forms. Logs a warning if the server evicts.
     ///
     /// # Errors
     /// [`ConnectError`] when the URL is not understood or the server does not answer.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        RedisConnection::open(url).await.map(Self::new)
+        let store = RedisConnection::open(url).await.map(Self::new)?;
+        match store.evicting_policy().await {
+            Ok(None) => {}
+            Ok(Some(policy)) => tracing::warn!(
+                policy = &*policy,
+                "redis drops sessions when memory is short; set maxmemory-policy to noeviction"
+            ),
+            Err(error) => tracing::info!(%error, "cannot tell whether redis evicts"),
+        }
+        Ok(store)
     }
 
     /// A store over a connection that others may share.
     pub fn new(connection: RedisConnection) -> Self {
-        Self { connection, prefix: "session".into() }
+        Self { connection, prefix: "session".into(), replica_ack: None }
     }
 
     /// Keys begin with `prefix` and a colon. Default `session`.
@@ -48,6 +73,31 @@ impl RedisStore {
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.into();
         self
+    }
+
+    /// Has sign-out, revocation and rotation wait until so many `replicas` have them, at most `within`. Default: they do
+    /// not wait.
+    ///
+    /// They go over a `connection` that nothing else should use: what is sent over it meanwhile waits too. When too few
+    /// replicas confirm, a sign-out or revocation is reported as [`StoreError::Unavailable`] though the primary has
+    /// done it, and may be repeated. A rotation is only logged: the browser would be left with the id that is gone.
+    #[must_use]
+    pub fn with_replica_ack(
+        mut self,
+        connection: RedisConnection,
+        replicas: usize,
+        within: Duration,
+    ) -> Self {
+        self.replica_ack = Some(ReplicaAck { connection, replicas, within });
+        self
+    }
+
+    /// The `maxmemory-policy` by which the server would drop sessions; `None` when it drops none, as it should.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the server cannot be asked.
+    pub async fn evicting_policy(&self) -> Result<Option<Box<str>>, StoreError> {
+        operator::evicting_policy(&self.connection).await.map_err(refused)
     }
 
     fn key(&self, tag: &Tag) -> Vec<u8> {
@@ -58,16 +108,36 @@ impl RedisStore {
         script.call(&self.key(tag)).arg(at.now.as_millis()).arg(at.idle.map_or(0, millis))
     }
 
+    fn hmget(&self, id: &SessionId, names: &[FieldName]) -> Cmd {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.key(&id.tag)).arg(b"e").arg(b"u").arg(&id.field);
+        for name in names {
+            command.arg(name.under(&id.field));
+        }
+        command
+    }
+
     async fn read(&self, command: &Cmd) -> Result<Value, StoreError> {
         self.connection.read(command).await.map_err(refused)
     }
 
     async fn run(&self, call: Call) -> Result<Value, StoreError> {
-        call.run(&mut self.connection.clone()).await.map_err(refused)
+        let mut connection = self.connection.clone();
+        self.connection.within_limit(call.run(&mut connection)).await.map_err(refused)
+    }
+
+    /// Runs what must not come undone, and waits for replicas if that is wanted.
+    async fn run_durably(&self, call: Call) -> Result<(Value, Result<(), NotReplicated>), StoreError> {
+        let Some(ack) = &self.replica_ack else { return Ok((self.run(call).await?, Ok(()))) };
+        let mut connection = ack.connection.clone();
+        let running = async { Ok((call.run(&mut connection).await?, ack.wait().await?)) };
+        ack.connection.within_limit(running).await.map_err(refused)
     }
 
     async fn found(&self, call: Call) -> Result<Found, StoreError> {
-        match self.run(call).await? {
+        let (answer, replicated) = self.run_durably(call).await?;
+        replicated.map_err(StoreError::unavailable)?;
+        match answer {
             Value::Int(1) => Ok(Found::Alive),
             Value::Int(0) => Ok(Found::Gone),
             other => Err(unexpected(&other)),
@@ -82,25 +152,28 @@ impl SessionStore for RedisStore {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>> {
         Box::pin(async move {
-            let mut command = redis::cmd("HMGET");
-            command.arg(self.key(&id.tag)).arg(b"e").arg(b"u").arg(&id.field);
-            for name in names {
-                command.arg(name.under(&id.field));
-            }
-            let Value::Array(answer) = self.read(&command).await? else {
-                return Err(StoreError::Corrupt("not a list".into()));
-            };
-            let mut answer = answer.into_iter().map(bytes);
-            let mut next = || answer.next().unwrap_or(Ok(None));
-            let (epoch, user, record) = (next()?, next()?, next()?);
-            let Some(record) = record else { return Ok(None) };
-            Ok(Some(StoredSession {
-                epoch: parse_epoch(epoch.as_deref())?,
-                user: parse_user(user)?,
-                record,
-                values: names.iter().map(|_| next()).collect::<Result<_, _>>()?,
-            }))
+            let answer = self.read(&self.hmget(id, names)).await?;
+            stored_session(answer, names.len())
         })
+    }
+
+    fn load_watched<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        Box::pin(async move {
+            let (command, key) = (self.hmget(id, names), self.key(&id.tag));
+            let (answer, watched) = self.connection.read_watched(&command, &key).await.map_err(refused)?;
+            if !watched {
+                self.connection.tracking().changed(&key);
+            }
+            stored_session(answer, names.len())
+        })
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        Some(self.connection.tracking().feed(format!("{}:{{", self.prefix).as_bytes()))
     }
 
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
@@ -113,7 +186,7 @@ impl SessionStore for RedisStore {
 
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created> {
         Box::pin(async move {
-            let mut call = self
+            let call = self
                 .call(&CREATE, &new.id.tag, at)
                 .arg(new.user.map_or(&b""[..], UserId::as_bytes))
                 .arg(&new.id.field)
@@ -122,9 +195,6 @@ impl SessionStore for RedisStore {
                 .arg(new.max_sessions)
                 .arg(new.replaces.as_ref().map_or(&b""[..], |id| id))
                 .arg(at.now.plus(FORWARD).as_millis());
-            for (name, value) in new.fields {
-                call = call.arg(name.as_str()).arg(value);
-            }
             match self.run(call).await? {
                 Value::Int(1) => Ok(Created::Created),
                 Value::Int(0) => Ok(Created::Superseded),
@@ -138,7 +208,7 @@ impl SessionStore for RedisStore {
         &'a self,
         id: &'a SessionId,
         changes: &'a [(FieldName, Change)],
-        touch: bool,
+        touch: Option<Duration>,
         budget: Budget,
         at: At,
     ) -> StoreFuture<'a, Committed> {
@@ -146,7 +216,7 @@ impl SessionStore for RedisStore {
             let mut call = self
                 .call(&COMMIT, &id.tag, at)
                 .arg(&id.field)
-                .arg(u8::from(touch))
+                .arg(touch.map(millis).map_or_else(String::new, |after| after.to_string()))
                 .arg(budget.fields)
                 .arg(budget.bytes);
             for (name, change) in changes {
@@ -180,14 +250,25 @@ impl SessionStore for RedisStore {
         })
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Found> {
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
         let call = self
             .call(&ROTATE, &id.tag, at)
             .arg(&id.field)
             .arg(&rotation.to)
             .arg(&rotation.record)
             .arg(at.now.plus(FORWARD).as_millis());
-        Box::pin(self.found(call))
+        Box::pin(async move {
+            let (answer, replicated) = self.run_durably(call).await?;
+            if let Err(error) = replicated {
+                tracing::warn!(%error, "a rotation could be lost with its primary");
+            }
+            match answer {
+                Value::Int(1) => Ok(Rotated::Rotated),
+                Value::Int(2) => Ok(Rotated::Before),
+                Value::Int(0) => Ok(Rotated::Gone),
+                other => Err(unexpected(&other)),
+            }
+        })
     }
 
     fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
@@ -205,7 +286,9 @@ impl SessionStore for RedisStore {
             for (field, record) in all {
                 if field == b"e" {
                     epoch = Some(record);
-                } else if let Ok(field) = field.try_into() {
+                } else if !is_forward(&record)
+                    && let Ok(field) = field.try_into()
+                {
                     sessions.push(ListedSession { id: SessionId { tag: *tag, field }, record });
                 }
             }
@@ -264,6 +347,20 @@ fn bytes(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
         Value::BulkString(bytes) => Ok(Some(bytes)),
         other => Err(unexpected(&other)),
     }
+}
+
+fn stored_session(answer: Value, names: usize) -> Result<Option<StoredSession>, StoreError> {
+    let Value::Array(answer) = answer else { return Err(StoreError::Corrupt("not a list".into())) };
+    let mut answer = answer.into_iter().map(bytes);
+    let mut next = || answer.next().unwrap_or(Ok(None));
+    let (epoch, user, record) = (next()?, next()?, next()?);
+    let Some(record) = record else { return Ok(None) };
+    Ok(Some(StoredSession {
+        epoch: parse_epoch(epoch.as_deref())?,
+        user: parse_user(user)?,
+        record,
+        values: (0..names).map(|_| next()).collect::<Result<_, _>>()?,
+    }))
 }
 
 fn parse_epoch(bytes: Option<&[u8]>) -> Result<Epoch, StoreError> {

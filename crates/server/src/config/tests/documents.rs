@@ -36,11 +36,12 @@ fn the_sample_names_every_variable_once_and_copied_as_it_is_lacks_only_the_secre
 #[test]
 fn the_sample_with_every_line_in_force_is_read_like_the_defaults() {
     let named = |line: &&str| line.split_once('=').is_some_and(|(name, _)| unknown::is_known(name));
-    let in_force: String = env_sample()
+    let sample = env_sample();
+    let in_force: String = sample
         .lines()
         .map(|line| line.trim_start_matches('#'))
         .filter(named)
-        .map(|line| format!("{line}\n"))
+        .flat_map(|line| [line, "\n"])
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let dotenv = folder.path().join(".env");
@@ -60,7 +61,7 @@ fn every_variable_is_described_and_no_line_is_long() {
     }
     for text in [help_text(), env_sample()] {
         for line in text.lines() {
-            assert!(line.chars().count() <= 80 || !line.contains(' ') || line.contains('='), "{line}");
+            assert!(line.len() <= 81 || line.contains("https://"), "{line}");
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::{At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found};
+use super::super::{At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, Rotated};
 use crate::clock::Timestamp;
 use crate::record::envelope::{self, is_record};
 use crate::record::{Epoch, Forward};
 use crate::token::UserId;
 
-/// The largest whole number an increment may reach, as in the scripts: what a double holds exactly.
-const MAX_NUMBER: i64 = 1 << 53;
+/// Whole numbers stay below this, as in the scripts: what a double holds exactly.
+const NUMBER_LIMIT: u64 = 1 << 53;
 
 type Field = [u8; 16];
 
@@ -29,7 +29,6 @@ pub(super) struct Creation {
     pub(super) epoch: Epoch,
     pub(super) replaces: Option<Field>,
     pub(super) max_sessions: usize,
-    pub(super) data: Vec<(FieldName, Vec<u8>)>,
 }
 
 impl UserHash {
@@ -64,9 +63,6 @@ impl UserHash {
         if let Some(user) = new.user {
             self.fields.insert(b"u".into(), user.as_bytes().into());
         }
-        for (name, value) in new.data {
-            self.fields.insert(name.under(&new.field), value);
-        }
         self.keep_until(envelope::deadline(&new.record, at.idle));
         self.fields.insert(new.field.into(), new.record);
         Created::Created
@@ -76,7 +72,7 @@ impl UserHash {
         &mut self,
         id: Field,
         changes: &[(FieldName, Change)],
-        touch: bool,
+        touch: Option<Duration>,
         budget: Budget,
         at: At,
     ) -> Committed {
@@ -98,8 +94,8 @@ impl UserHash {
         }
         let saturated = (u8::try_from(used.0).unwrap_or(u8::MAX), u16::try_from(used.1).unwrap_or(u16::MAX));
         envelope::set_usage(record, saturated);
-        if touch {
-            envelope::touch(record, at.now);
+        if let Some(after) = touch {
+            envelope::touch(record, at.now, after);
         }
         let deadline = envelope::deadline(record, at.idle);
         next.keep_until(deadline);
@@ -107,15 +103,18 @@ impl UserHash {
         Committed::Done { answers, forwarded: alive != id }
     }
 
-    pub(super) fn rotate(&mut self, id: Field, to: Field, mut record: Vec<u8>, at: At) -> Found {
-        let Some(alive) = self.live(id, at) else { return Found::Gone };
+    pub(super) fn rotate(&mut self, id: Field, to: Field, mut record: Vec<u8>, at: At) -> Rotated {
+        let Some(alive) = self.live(id, at) else { return Rotated::Gone };
+        if alive != id {
+            return Rotated::Before;
+        }
         record[1..24].copy_from_slice(&self.fields[&alive[..]][1..24]);
         for (field, value) in self.drop_session(&alive) {
             self.fields.insert([&to, &field[16..]].concat(), value);
         }
         self.fields.insert(to.into(), record);
         self.leave_forward(alive, to, at);
-        Found::Alive
+        Rotated::Rotated
     }
 
     pub(super) fn destroy(&mut self, id: Field, at: At) -> Found {
@@ -141,7 +140,17 @@ impl UserHash {
             None => None,
         };
         let epoch = Epoch::new((self.epoch().get() + 1).max(at.now.as_millis()));
-        self.fields.retain(|field, _| field == b"u" || kept.is_some_and(|kept| field.starts_with(&kept)));
+        let leads_to_kept: Vec<Field> = self
+            .fields
+            .keys()
+            .filter_map(|field| field.as_slice().try_into().ok())
+            .filter(|id| kept.is_some() && self.current(*id, at) == kept)
+            .collect();
+        self.fields.retain(|field, _| {
+            field == b"u"
+                || kept.is_some_and(|kept| field.starts_with(&kept))
+                || leads_to_kept.iter().any(|id| field == id)
+        });
         if let Some(record) = kept.and_then(|kept| self.fields.get_mut(&kept[..])) {
             envelope::set_epoch(record, epoch);
         }
@@ -225,7 +234,7 @@ impl UserHash {
             Change::Take => Changed::Taken(self.fields.remove(&field)),
             Change::Increment(by) => {
                 let old = self.fields.get(&field).map_or(Some(0), |bytes| whole_number(bytes))?;
-                let sum = old.checked_add(*by).filter(|sum| sum.abs() <= MAX_NUMBER)?;
+                let sum = exact(exact(old)? + exact(*by)?)?;
                 self.fields.insert(field, sum.to_string().into());
                 Changed::Number(sum)
             }
@@ -271,5 +280,9 @@ impl UserHash {
 }
 
 fn whole_number(bytes: &[u8]) -> Option<i64> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+    std::str::from_utf8(bytes).ok().filter(|text| !text.starts_with('+'))?.parse().ok()
+}
+
+fn exact(number: i64) -> Option<i64> {
+    (number.unsigned_abs() < NUMBER_LIMIT).then_some(number)
 }

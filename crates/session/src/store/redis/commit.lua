@@ -1,4 +1,4 @@
--- ARGV: 3 id, 4 touch (0 or 1), 5 most fields, 6 most bytes, then kind, name, value …
+-- ARGV: 3 id, 4 touch if last seen so many ms ago, or '', 5 most fields, 6 most bytes, then kind, name, value …
 -- Answers {1 done, 0 gone, -1 over budget, -2 not a number; 1 if forwarded; one answer per change}.
 local id, record = live(ARGV[3])
 if not id then return { 0 } end
@@ -16,6 +16,9 @@ local function write(name, value)
   values[name], writes[name] = value, true
 end
 
+-- Doubles hold whole numbers exactly below 2^53.
+local function exact(number) return math.abs(number) < 9007199254740992 end
+
 for at = 7, #ARGV, 3 do
   local kind, name, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local answer = ''
@@ -31,8 +34,9 @@ for at = 7, #ARGV, 3 do
     write(name, false)
   else
     local old = read(name) or '0'
-    local sum = string.match(old, '^-?%d+$') and tonumber(old) + tonumber(value)
-    if not sum or math.abs(sum) > 9007199254740992 then return { -2 } end
+    local number, by = string.match(old, '^-?%d+$') and tonumber(old), tonumber(value)
+    if not number or not exact(number) or not exact(by) or not exact(number + by) then return { -2 } end
+    local sum = number + by
     answer = string.format('%.0f', sum)
     write(name, answer)
   end
@@ -50,9 +54,9 @@ for name in pairs(writes) do
 end
 
 local updated = splice(record, 22, pack(fields, 1) .. pack(bytes, 2))
-if ARGV[4] == '1' then
-  local seen = math.floor((now - created(record)) / 1000)
-  if seen > int(record, 12, 15) then updated = splice(updated, 12, pack(seen, 4)) end
+if ARGV[4] ~= '' then
+  local seen, last = math.floor((now - created(record)) / 1000), int(record, 12, 15)
+  if seen > last and seen - last >= math.floor(tonumber(ARGV[4]) / 1000) then updated = splice(updated, 12, pack(seen, 4)) end
 end
 if updated ~= record then
   redis.call('HSET', key, id, updated)

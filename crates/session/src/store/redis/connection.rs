@@ -5,6 +5,7 @@
 //!    socket alone would go unnoticed: the client library finds out only when it writes, a silent partition never.
 //! 3. While there is no connection, requests wait [`Limits::grace`] for a new one and then fail; nothing queues up.
 //! 4. A write is never sent twice. A read is repeated once when the connection broke under it.
+//! 5. A connection is put to use only after the server has been asked to tell what changes, if anybody wants to know.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind,
     Value,
@@ -19,7 +21,11 @@ use redis::{
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::cluster_once;
+use super::cluster_watch::watch_cluster;
 use super::target::{RedisUrlError, Target};
+use super::tracking::{Tracking, caching};
+use crate::changes::Heartbeat;
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +36,8 @@ pub struct Limits {
     pub connect: Duration,
     /// For a connection to come back before a request fails. Default 250 ms.
     pub grace: Duration,
-    /// Between two looks at an idle connection. Default 1 s.
+    /// Between two looks at the connection. Default 500 ms. Much longer than that, and the near-cache pauses in between:
+    /// see [`MAX_STALENESS`](crate::MAX_STALENESS).
     pub heartbeat: Duration,
     /// For one operation with everything. Default 1500 ms.
     pub total: Duration,
@@ -42,7 +49,7 @@ impl Default for Limits {
             response: Duration::from_millis(800),
             connect: Duration::from_millis(800),
             grace: Duration::from_millis(250),
-            heartbeat: Duration::from_secs(1),
+            heartbeat: Duration::from_millis(500),
             total: Duration::from_millis(1500),
         }
     }
@@ -67,12 +74,17 @@ pub enum ConnectError {
 pub struct RedisConnection {
     link: Link,
     limits: Limits,
+    tracking: Tracking,
 }
 
 #[derive(Clone)]
 enum Link {
     Supervised(Supervised),
-    Cluster(ClusterConnection),
+    Cluster {
+        connection: ClusterConnection,
+        /// Says that the connection is still held.
+        _held: watch::Receiver<()>,
+    },
 }
 
 #[derive(Clone)]
@@ -99,14 +111,35 @@ impl RedisConnection {
     /// # Errors
     /// As [`RedisConnection::open`].
     pub async fn open_with(url: &str, limits: Limits) -> Result<Self, ConnectError> {
-        let link = match Target::parse(url, limits)? {
+        match Self::open_speaking(url, limits, true).await {
+            Err(ConnectError::Refused(error)) if knows_no_resp3(&error) => {
+                Self::open_speaking(url, limits, false).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_speaking(url: &str, limits: Limits, resp3: bool) -> Result<Self, ConnectError> {
+        let suspect = Arc::new(Notify::new());
+        let tracking = Tracking::new(resp3, suspect.clone());
+        let link = match Target::parse(url, limits, resp3.then_some(&tracking))? {
             Target::Cluster(client) => {
                 let connecting = timeout(limits.total, client.get_async_connection()).await;
-                Link::Cluster(flatten(connecting).map_err(ConnectError::Refused)?)
+                let connection = flatten(connecting).map_err(ConnectError::Refused)?;
+                let (holding, held) = watch::channel(());
+                tokio::spawn(watch_cluster(connection.clone(), tracking.clone(), suspect, holding, limits));
+                Link::Cluster { connection, _held: held }
             }
-            target => Link::Supervised(supervise(target, limits).await.map_err(ConnectError::Refused)?),
+            target => {
+                let keeper = Keeper { target, limits, tracking: tracking.clone(), resp3 };
+                Link::Supervised(keeper.supervise(suspect).await.map_err(ConnectError::Refused)?)
+            }
         };
-        Ok(Self { link, limits })
+        Ok(Self { link, limits, tracking })
+    }
+
+    pub(super) fn tracking(&self) -> &Tracking {
+        &self.tracking
     }
 
     /// Runs a read, once more if the connection broke under it. Bounded by [`Limits::total`].
@@ -118,8 +151,60 @@ impl RedisConnection {
                 answer => answer,
             }
         };
-        flatten(timeout(self.limits.total, reading).await)
+        self.within_limit(reading).await
     }
+
+    /// Gives up on `work` after [`Limits::total`].
+    pub(super) async fn within_limit<T>(&self, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        flatten(timeout(self.limits.total, work).await)
+    }
+
+    /// The same for a read of one `key`, whose next change will then be told; false where that could not be arranged.
+    pub(super) async fn read_watched(&self, command: &Cmd, key: &[u8]) -> RedisResult<(Value, bool)> {
+        if !self.tracking.is_on() {
+            return Ok((self.read(command).await?, false));
+        }
+        let reading = async {
+            match self.read_behind_caching(command, key).await {
+                Err(error) if error.is_connection_dropped() => self.read_behind_caching(command, key).await,
+                answers => answers,
+            }
+        };
+        let answers = flatten(timeout(self.limits.total, reading).await);
+        let [armed, value] = match answers.map(<[Value; 2]>::try_from) {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(_)) => return Err((ErrorKind::UnexpectedReturnType, "not one reply per command").into()),
+            // A slot on its way between two nodes takes single commands only.
+            Err(error) if error.redirect_node().is_some() => return Ok((self.read(command).await?, false)),
+            Err(error) => return Err(error),
+        };
+        let armed = armed.extract_error().is_ok();
+        if !armed {
+            self.tracking.missed();
+        }
+        Ok((value.extract_error()?, armed))
+    }
+
+    /// Both in one write, so that nobody else's command comes between them.
+    async fn read_behind_caching(&self, command: &Cmd, key: &[u8]) -> RedisResult<Vec<Value>> {
+        let mut both = Pipeline::with_capacity(2);
+        both.add_command(caching()).add_command(command.clone());
+        match self.link.clone() {
+            Link::Cluster { mut connection, .. } => {
+                let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                connection.route_pipeline(both, 0, 2, primary).await
+            }
+            Link::Supervised(link) => {
+                let mut connection = link.connection(self.limits.grace).await?;
+                link.inspect(connection.req_packed_commands(&both, 0, 2).await)
+            }
+        }
+    }
+}
+
+/// Whether the handshake failed because the server or the user's permissions know only RESP2.
+fn knows_no_resp3(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::NoPerm))
 }
 
 impl Supervised {
@@ -150,69 +235,90 @@ fn is_suspicious(error: &RedisError) -> bool {
         || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
-async fn supervise(mut target: Target, limits: Limits) -> RedisResult<Supervised> {
-    let (sender, current) = watch::channel(Some(connect(&mut target, limits).await?));
-    let suspect = Arc::new(Notify::new());
-    let supervised = Supervised { current, suspect: suspect.clone() };
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                () = sender.closed() => return,
-                () = suspect.notified() => {}
-                () = tokio::time::sleep(limits.heartbeat) => {}
-            }
-            let connection = sender.borrow().clone();
-            let healthy = match connection {
-                Some(connection) => is_writable_primary(connection, limits).await,
-                None => false,
-            };
-            if !healthy {
-                sender.send_replace(None);
-                tracing::warn!("lost the connection to redis, reconnecting");
-                let Some(connection) = reconnect(&mut target, &sender, limits).await else { return };
-                sender.send_replace(Some(connection));
-                tracing::info!("connected to redis again");
-            }
-        }
-    });
-    Ok(supervised)
-}
-
-/// Tries until it works; `None` when nobody holds the connection any more.
-async fn reconnect(
-    target: &mut Target,
-    sender: &watch::Sender<Option<MultiplexedConnection>>,
+/// Makes connections and looks after the one in use.
+struct Keeper {
+    target: Target,
     limits: Limits,
-) -> Option<MultiplexedConnection> {
-    let mut pause = Duration::from_millis(20);
-    loop {
-        match connect(target, limits).await {
-            Ok(connection) if is_writable_primary(connection.clone(), limits).await => {
-                return Some(connection);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "cannot reconnect to redis yet"),
-        }
-        tokio::select! {
-            () = sender.closed() => return None,
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(Duration::from_millis(500));
-    }
+    tracking: Tracking,
+    resp3: bool,
 }
 
-async fn connect(target: &mut Target, limits: Limits) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(limits.connect))
-        .set_response_timeout(Some(limits.response));
-    let connecting = async {
-        match target {
-            Target::Single(client) => client.get_multiplexed_async_connection_with_config(&config).await,
-            Target::Sentinel(client) => client.get_async_connection_with_config(&config).await,
-            Target::Cluster(_) => Err(not_connected()),
+impl Keeper {
+    async fn supervise(mut self, suspect: Arc<Notify>) -> RedisResult<Supervised> {
+        let (sender, current) = watch::channel(Some(self.connect().await?));
+        let supervised = Supervised { current, suspect: suspect.clone() };
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = sender.closed() => return,
+                    () = suspect.notified() => {}
+                    () = tokio::time::sleep(self.limits.heartbeat) => {}
+                }
+                let connection = sender.borrow().clone();
+                let healthy = match connection {
+                    Some(connection) => self.check(connection).await,
+                    None => false,
+                };
+                if !healthy {
+                    sender.send_replace(None);
+                    tracing::warn!("lost the connection to redis, reconnecting");
+                    let Some(connection) = self.reconnect(&sender).await else { return };
+                    sender.send_replace(Some(connection));
+                    tracing::info!("connected to redis again");
+                }
+            }
+        });
+        Ok(supervised)
+    }
+
+    /// Tries until it works; `None` when nobody holds the connection any more.
+    async fn reconnect(
+        &mut self,
+        sender: &watch::Sender<Option<MultiplexedConnection>>,
+    ) -> Option<MultiplexedConnection> {
+        let mut pause = Duration::from_millis(20);
+        loop {
+            self.tracking.disconnected();
+            match self.connect().await {
+                Ok(connection) if self.check(connection.clone()).await => return Some(connection),
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "cannot reconnect to redis yet"),
+            }
+            tokio::select! {
+                () = sender.closed() => return None,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(Duration::from_millis(500));
         }
-    };
-    flatten(timeout(limits.total, connecting).await)
+    }
+
+    async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
+        let mut config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.limits.connect))
+            .set_response_timeout(Some(self.limits.response));
+        if self.resp3 {
+            config = config.set_push_sender(self.tracking.receiver());
+        }
+        let connecting = async {
+            match &mut self.target {
+                Target::Single(client) => client.get_multiplexed_async_connection_with_config(&config).await,
+                Target::Sentinel(client) => client.get_async_connection_with_config(&config).await,
+                Target::Cluster(_) => Err(not_connected()),
+            }
+        };
+        flatten(timeout(self.limits.total, connecting).await)
+    }
+
+    /// Whether the connection is good for use. Its answer is the heartbeat for what is tracked over it.
+    async fn check(&self, mut connection: MultiplexedConnection) -> bool {
+        self.tracking.enable(&mut connection).await;
+        let heartbeat = self.tracking.heartbeat();
+        let healthy = is_writable_primary(connection, self.limits).await;
+        if healthy {
+            heartbeat.into_iter().for_each(Heartbeat::answered);
+        }
+        healthy
+    }
 }
 
 /// `ROLE` rather than `PING`: a primary that was demoted answers pings happily. A user without the right to ask is
@@ -233,10 +339,12 @@ impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             match &mut self.link {
-                Link::Cluster(cluster) => cluster.req_packed_command(cmd).await,
+                Link::Cluster { connection, .. } => {
+                    flatten(timeout(self.limits.total, cluster_once::send(connection, cmd)).await)
+                }
                 Link::Supervised(link) => {
                     let mut connection = link.connection(self.limits.grace).await?;
-                    link.inspect(connection.req_packed_command(cmd).await)
+                    link.inspect(connection.req_packed_command(cmd).await.and_then(Value::extract_error))
                 }
             }
         })
@@ -250,7 +358,9 @@ impl ConnectionLike for RedisConnection {
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             match &mut self.link {
-                Link::Cluster(cluster) => cluster.req_packed_commands(pipeline, offset, count).await,
+                Link::Cluster { connection, .. } => {
+                    connection.req_packed_commands(pipeline, offset, count).await
+                }
                 Link::Supervised(link) => {
                     let mut connection = link.connection(self.limits.grace).await?;
                     link.inspect(connection.req_packed_commands(pipeline, offset, count).await)
@@ -261,7 +371,7 @@ impl ConnectionLike for RedisConnection {
 
     fn get_db(&self) -> i64 {
         match &self.link {
-            Link::Cluster(_) => 0,
+            Link::Cluster { .. } => 0,
             Link::Supervised(link) => link.current.borrow().as_ref().map_or(0, ConnectionLike::get_db),
         }
     }
@@ -270,7 +380,7 @@ impl ConnectionLike for RedisConnection {
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.link {
-            Link::Cluster(_) => f.write_str("RedisConnection(cluster)"),
+            Link::Cluster { .. } => f.write_str("RedisConnection(cluster)"),
             Link::Supervised(link) if link.current.borrow().is_some() => {
                 f.write_str("RedisConnection(connected)")
             }

@@ -1,4 +1,4 @@
--- ARGV: 3 user or '', 4 id, 5 record, 6 epoch seen, 7 most sessions, 8 id replaced or '', 9 forward until, then name, value …
+-- ARGV: 3 user or '', 4 id, 5 record, 6 epoch seen, 7 most sessions, 8 id replaced or '', 9 forward until.
 -- Answers 1 created, 0 epoch raised meanwhile, -1 the hash is another user's.
 local user, id, record = ARGV[3], ARGV[4], ARGV[5]
 local owner = redis.call('HGET', key, 'u')
@@ -35,7 +35,6 @@ for at = 1, #alive - tonumber(ARGV[7]) + 1 do drop(alive[at][1], alive[at][2]) e
 
 if user ~= '' then redis.call('HSET', key, 'u', user) end
 redis.call('HSET', key, id, record)
-for at = 10, #ARGV, 2 do redis.call('HSET', key, id .. ARGV[at], ARGV[at + 1]) end
 if e > 0 then last = math.max(last, now + redis.call('PTTL', key)) end
 redis.call('PEXPIRE', key, last - now)
 return 1

@@ -3,7 +3,13 @@ local keep, record, kept = nil, nil, {}
 if ARGV[3] ~= '' then
   keep, record = live(ARGV[3])
   if not keep then return 0 end
-  for _, field in ipairs(data_fields(keep)) do kept[#kept + 1] = { field, redis.call('HGET', key, field) } end
+  local all = redis.call('HGETALL', key)
+  for at = 1, #all, 2 do
+    local field, value = all[at], all[at + 1]
+    local is_data = #field > 16 and string.sub(field, 1, 16) == keep
+    local leads_here = #field == 16 and is_forward(value) and current(field) == keep
+    if is_data or leads_here then kept[#kept + 1] = { field, value } end
+  end
 end
 local e = math.max(epoch() + 1, now)
 local user = redis.call('HGET', key, 'u')

@@ -1,6 +1,7 @@
--- ARGV: 3 id, 4 new id, 5 new record, 6 forward until. Answers 1 rotated, 0 gone.
+-- ARGV: 3 id, 4 new id, 5 new record, 6 forward until. Answers 1 rotated, 2 rotated before, 0 gone.
 local id, record = live(ARGV[3])
 if not id then return 0 end
+if id ~= ARGV[3] then return 2 end
 redis.call('HSET', key, ARGV[4], splice(ARGV[5], 2, string.sub(record, 2, 24)))
 if int(record, 22, 22) > 0 then
   for _, field in ipairs(data_fields(id)) do

@@ -2,9 +2,10 @@
 
 use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-use redis::{Client, IntoConnectionInfo, TlsMode};
+use redis::{Client, IntoConnectionInfo, ProtocolVersion, TlsMode};
 
 use super::connection::Limits;
+use super::tracking::Tracking;
 
 /// A Redis URL could not be understood. Never shows the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +27,12 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub(super) fn parse(url: &str, limits: Limits) -> Result<Self, RedisUrlError> {
+    /// With `tracking` everything speaks RESP3, and a cluster's connections give it what they are told.
+    pub(super) fn parse(
+        url: &str,
+        limits: Limits,
+        tracking: Option<&Tracking>,
+    ) -> Result<Self, RedisUrlError> {
         let (scheme, rest) = url.split_once("://").ok_or(RedisUrlError::Scheme)?;
         let scheme = scheme.to_ascii_lowercase().replacen("valkey", "redis", 1);
         let (kind, tls) = match &*scheme {
@@ -39,17 +45,24 @@ impl Target {
             _ => return Err(RedisUrlError::Scheme),
         };
         let plain = if tls { "rediss" } else { "redis" };
+        let protocol = if tracking.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
         let built = match kind {
-            "sentinel" => sentinel(plain, tls, rest),
-            "cluster" => cluster(plain, rest, limits),
-            _ => Client::open(format!("{plain}://{rest}")).map(|client| Target::Single(Box::new(client))),
+            "sentinel" => sentinel(plain, tls, rest, protocol),
+            "cluster" => cluster(plain, rest, limits, tracking),
+            _ => single(&format!("{plain}://{rest}"), protocol),
         };
         built.map_err(RedisUrlError::Malformed)
     }
 }
 
+fn single(url: &str, protocol: ProtocolVersion) -> redis::RedisResult<Target> {
+    let info = url.into_connection_info()?;
+    let settings = info.redis_settings().clone().set_protocol(protocol);
+    Client::open(info.set_redis_settings(settings)).map(|client| Target::Single(Box::new(client)))
+}
+
 /// `[user:password@]host:port,…[/service[/database]]`; the credentials are the data servers', not the Sentinels'.
-fn sentinel(plain: &str, tls: bool, rest: &str) -> redis::RedisResult<Target> {
+fn sentinel(plain: &str, tls: bool, rest: &str, protocol: ProtocolVersion) -> redis::RedisResult<Target> {
     let (credentials, hosts, path) = split(rest);
     let (service, database) = path.split_once('/').unwrap_or((path, "0"));
     let service = if service.is_empty() { "mymaster" } else { service };
@@ -58,8 +71,8 @@ fn sentinel(plain: &str, tls: bool, rest: &str) -> redis::RedisResult<Target> {
         .map(|host| format!("{plain}://{host}").into_connection_info())
         .collect::<redis::RedisResult<Vec<_>>>()?;
     let node = format!("{plain}://{credentials}localhost/{database}").into_connection_info()?;
-    let mut info =
-        SentinelNodeConnectionInfo::default().set_redis_connection_info(node.redis_settings().clone());
+    let settings = node.redis_settings().clone().set_protocol(protocol);
+    let mut info = SentinelNodeConnectionInfo::default().set_redis_connection_info(settings);
     if tls {
         info = info.set_tls_mode(TlsMode::Secure);
     }
@@ -68,16 +81,23 @@ fn sentinel(plain: &str, tls: bool, rest: &str) -> redis::RedisResult<Target> {
 }
 
 /// `[user:password@]host:port,…`
-fn cluster(plain: &str, rest: &str, limits: Limits) -> redis::RedisResult<Target> {
+fn cluster(
+    plain: &str,
+    rest: &str,
+    limits: Limits,
+    tracking: Option<&Tracking>,
+) -> redis::RedisResult<Target> {
     let (credentials, hosts, _) = split(rest);
     let nodes = hosts.split(',').map(|host| format!("{plain}://{credentials}{host}"));
-    ClusterClient::builder(nodes)
+    let mut builder = ClusterClient::builder(nodes);
+    if let Some(tracking) = tracking {
+        builder = builder.use_protocol(ProtocolVersion::RESP3).push_sender(tracking.receiver());
+    }
+    builder
         .connection_timeout(limits.connect)
         .response_timeout(limits.response)
         .overall_response_timeout(Some(limits.total))
-        .retries(8)
-        .min_retry_wait(20)
-        .max_retry_wait(200)
+        .retries(0)
         .build()
         .map(|client| Target::Cluster(Box::new(client)))
 }
@@ -96,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_documented_forms_are_understood_and_others_are_not() {
-        let parse = |url| Target::parse(url, Limits::default());
+        let parse = |url| Target::parse(url, Limits::default(), None);
         for url in [
             "redis://localhost",
             "redis://:p%40ss@127.0.0.1:6380/3",
@@ -117,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_refused_url_is_not_repeated() {
-        let error = Target::parse("redis://user:canary@host:port", Limits::default()).err().unwrap();
+        let error = Target::parse("redis://user:canary@host:port", Limits::default(), None).err().unwrap();
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
 }

@@ -1,0 +1,104 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::post;
+use tokio::net::TcpListener;
+use tokio::sync::Barrier;
+
+use super::{CODE, LONG, Log, Parts, TOKEN, quick, resend_at};
+use crate::config::MailSettings;
+use crate::mail::delivery::Limits;
+use crate::mail::{MailError, Mailer};
+
+async fn mailer_to(app: Router, limits: Limits) -> Mailer {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    Mailer::with_limits(resend_at(&url), limits)
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so_and_has_room_again() {
+    let gate = Arc::new(Barrier::new(3));
+    let waiting = Arc::clone(&gate);
+    let app = Router::new().route(
+        "/emails",
+        post(move || async move {
+            waiting.wait().await;
+        }),
+    );
+    let mailer = mailer_to(app, Limits { mails: 2, ..quick() }).await;
+    let parts = Parts::of("alice@example.com");
+    assert_eq!(mailer.send(&parts.mail()), Ok(()));
+    assert_eq!(mailer.send(&parts.mail()), Ok(()));
+    assert_eq!(mailer.send(&parts.mail()), Err(MailError::QueueFull));
+
+    gate.wait().await;
+    let room = async {
+        while mailer.send(&parts.mail()).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, room).await.unwrap();
+}
+
+#[tokio::test]
+async fn four_mails_are_sent_at_a_time() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let four = Arc::new(Barrier::new(4));
+    let app = {
+        let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+        Router::new().route(
+            "/emails",
+            post(move || async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                four.wait().await;
+                now.fetch_sub(1, Ordering::SeqCst);
+            }),
+        )
+    };
+    let mailer = mailer_to(app, quick()).await;
+    for _ in 0..16 {
+        mailer.send(&Parts::of("alice@example.com").mail()).unwrap();
+    }
+    assert_eq!(mailer.shutdown(LONG).await, 0, "with fewer than four at a time this would not end");
+    assert_eq!(most.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_no_longer_than_it_is_told_and_takes_nothing_in() {
+    let app = Router::new().route("/emails", post(std::future::pending::<()>));
+    let mailer = mailer_to(app, quick()).await;
+    let log = Log::capture();
+    let parts = Parts::of("alice@example.com");
+    mailer.send(&parts.mail()).unwrap();
+    mailer.send(&parts.mail()).unwrap();
+    assert_eq!(mailer.shutdown(Duration::from_millis(50)).await, 2);
+    assert_eq!(mailer.send(&parts.mail()), Err(MailError::ShutDown));
+    assert_eq!(mailer.shutdown(LONG).await, 0, "those given up do not go on");
+    assert!(log.text().contains("lost=2"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn on_the_terminal_the_last_fifty_mails_can_be_read() {
+    let mailer = Mailer::new(&MailSettings::Terminal).unwrap().unwrap();
+    let mailbox = mailer.mailbox().unwrap().clone();
+    for number in 0..55 {
+        mailer.send(&Parts::of(&format!("user{number}@example.com")).mail()).unwrap();
+    }
+    assert_eq!(mailer.shutdown(LONG).await, 0);
+    let mails = mailbox.messages();
+    assert_eq!(mails.len(), 50);
+    assert_eq!(mails[0].to.as_str(), "user54@example.com");
+    assert_eq!(mails[49].to.as_str(), "user5@example.com");
+    assert!(mails[0].link.contains(TOKEN) && mails[0].text.contains(CODE));
+    let debug = format!("{mailbox:?} {mailer:?} {:?}", Parts::of("alice@example.com").mail());
+    assert!(!debug.contains(TOKEN) && !debug.contains(CODE) && !debug.contains("alice@"), "{debug}");
+}
+
+#[test]
+fn without_a_way_to_send_there_is_no_mailer() {
+    assert!(Mailer::new(&MailSettings::None).unwrap().is_none());
+}

@@ -1,0 +1,243 @@
+use std::net::IpAddr;
+use std::path::Path;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tracera_testkit::{ReceivedMail, SmtpMode, SmtpServer};
+
+use super::{CODE, LONG, Log, Parts, quick, send_one, sender};
+use crate::config::{SmtpCredentials, SmtpSecurity, SmtpSettings};
+use crate::mail::delivery::Limits;
+use crate::mail::smtp::SmtpTransport;
+use crate::mail::{Mailer, SetupError, SignInMail, Transport};
+
+fn settings(port: u16, security: SmtpSecurity, ca_file: Option<&Path>) -> SmtpSettings {
+    SmtpSettings {
+        host: "127.0.0.1".to_owned(),
+        port,
+        security,
+        credentials: None,
+        ca_file: ca_file.map(Path::to_owned),
+        from: sender(),
+    }
+}
+
+fn transport(settings: &SmtpSettings) -> Transport {
+    Transport::Smtp(SmtpTransport::new(settings).unwrap())
+}
+
+fn to_server(server: &SmtpServer, security: SmtpSecurity) -> Transport {
+    let ca_file = (security != SmtpSecurity::Plain).then(|| server.ca_file());
+    transport(&settings(server.port(), security, ca_file))
+}
+
+async fn only_mail(server: &SmtpServer) -> ReceivedMail {
+    server.wait_for_message(|_| true).await;
+    let mut mails = server.messages();
+    assert_eq!(mails.len(), 1);
+    mails.remove(0)
+}
+
+fn header<'a>(mail: &'a ReceivedMail, name: &str) -> Vec<&'a str> {
+    let head = mail.raw.split("\r\n\r\n").next().unwrap();
+    head.split("\r\n").filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).collect()
+}
+
+#[tokio::test]
+async fn a_mail_arrives_whole_at_its_one_recipient() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    let log = Log::capture();
+    send_one(to_server(&server, SmtpSecurity::Plain), quick()).await;
+    let mail = only_mail(&server).await;
+
+    assert_eq!(mail.rcpt_tos, ["alice@example.com"]);
+    assert_eq!(mail.mail_from, "sign-in@tracera.example");
+    assert_eq!(mail.subject, "Sign in to Tracera: 031415");
+    assert_eq!(header(&mail, "From"), ["Tracera <sign-in@tracera.example>"]);
+    assert_eq!(header(&mail, "To"), ["alice@example.com"]);
+    assert_eq!(header(&mail, "Date"), ["Fri, 01 May 2026 12:34:56 +0000"]);
+    assert_eq!(header(&mail, "Auto-Submitted"), ["auto-generated"]);
+    assert_eq!(header(&mail, "X-Auto-Response-Suppress"), ["All"]);
+    let id = header(&mail, "Message-ID");
+    assert!(id.len() == 1 && id[0].starts_with('<') && id[0].ends_with("@tracera.example>"), "{id:?}");
+
+    let link = "https://tracera.example/api/v1/auth/magic/verify?token=canary-token&x=1";
+    assert!(header(&mail, "Content-Type")[0].starts_with("multipart/alternative"));
+    assert!(mail.raw.find("text/plain").unwrap() < mail.raw.find("text/html").unwrap());
+    let lines: Vec<&str> = mail.text.lines().collect();
+    for line in [link, CODE, "with Firefox on Linux", "from 192.0.2.7", "Asked for on 1 May 2026, 12:34 UTC"]
+    {
+        assert!(lines.contains(&line), "no line {line:?} in {}", mail.text);
+    }
+    assert!(mail.text.contains("work once, within 10 minutes"));
+
+    let escaped = link.replace('&', "&#38;");
+    assert_eq!(mail.html.matches(&format!("href=\"{escaped}\"")).count(), 2, "{}", mail.html);
+    assert!(mail.html.contains(&format!(">{escaped}</a>")));
+    assert!(mail.html.contains(&format!(">{CODE}</p>")));
+    for remote in ["<img", "src=", "url(", "@import", "<script"] {
+        assert!(!mail.html.contains(remote), "{remote}");
+    }
+    assert!(log.text().contains("mail sent"));
+}
+
+#[tokio::test]
+async fn what_the_client_says_of_itself_adds_no_header_markup_or_link() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    let mailer = Mailer::with_limits(to_server(&server, SmtpSecurity::Plain), quick());
+    let parts = Parts::of("alice@example.com");
+    let device = "x\r\nBcc: eve@a.example\r\n\r\n<img src=//b.example> {{7*7}}";
+    mailer
+        .send(&SignInMail { device, ip: "2001:db8::1".parse::<IpAddr>().unwrap(), ..parts.mail() })
+        .unwrap();
+    let mail = only_mail(&server).await;
+
+    assert_eq!(mail.rcpt_tos, ["alice@example.com"]);
+    assert!(header(&mail, "Bcc").is_empty());
+    for part in [&mail.text, &mail.html] {
+        assert!(part.contains("with x Bcc eve a example img src b example 7 7"), "{part}");
+        assert!(!part.contains("<img") && !part.contains("b.example") && !part.contains("eve@"));
+        assert!(part.contains("from 2001:db8::1"));
+    }
+}
+
+#[tokio::test]
+async fn tls_from_the_first_byte_carries_mail_and_password() {
+    let server = SmtpServer::start_with_login(SmtpMode::ImplicitTls, "user", "canary").await;
+    let log = Log::capture();
+    let credentials = SmtpCredentials { user: "user".into(), password: SecretString::from("canary") };
+    let settings = SmtpSettings {
+        credentials: Some(credentials),
+        ..settings(server.port(), SmtpSecurity::Tls, Some(server.ca_file()))
+    };
+    send_one(transport(&settings), quick()).await;
+    let mail = only_mail(&server).await;
+    assert!(mail.tls);
+    assert_eq!(mail.login.as_deref(), Some("user"));
+    assert!(log.text().contains("mail sent"));
+}
+
+#[tokio::test]
+async fn a_refused_password_is_given_up_and_not_logged() {
+    let server = SmtpServer::start_with_login(SmtpMode::ImplicitTls, "user", "other").await;
+    let log = Log::capture();
+    let credentials = SmtpCredentials { user: "user".into(), password: SecretString::from("canary") };
+    let settings = SmtpSettings {
+        credentials: Some(credentials),
+        ..settings(server.port(), SmtpSecurity::Tls, Some(server.ca_file()))
+    };
+    send_one(transport(&settings), quick()).await;
+    assert_eq!(server.messages(), []);
+    assert!(log.text().contains("mail given up") && log.text().contains("535"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn starttls_carries_mail() {
+    let server = SmtpServer::start(SmtpMode::StartTlsRequired).await;
+    send_one(to_server(&server, SmtpSecurity::StartTls), quick()).await;
+    assert!(only_mail(&server).await.tls);
+}
+
+#[tokio::test]
+async fn without_starttls_on_offer_nothing_is_said_in_the_clear() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    let log = Log::capture();
+    send_one(to_server(&server, SmtpSecurity::StartTls), quick()).await;
+    assert_eq!(server.messages(), []);
+    assert!(log.text().contains("mail given up") && log.text().contains("STARTTLS"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_server_with_a_certificate_of_nobody_we_know_gets_no_mail() {
+    for (mode, security) in
+        [(SmtpMode::ImplicitTls, SmtpSecurity::Tls), (SmtpMode::StartTlsRequired, SmtpSecurity::StartTls)]
+    {
+        let server = SmtpServer::start(mode).await;
+        let log = Log::capture();
+        send_one(transport(&settings(server.port(), security, None)), quick()).await;
+        assert_eq!(server.messages(), []);
+        assert!(log.text().contains("mail given up") && log.text().contains("certificate"), "{}", log.text());
+    }
+}
+
+#[tokio::test]
+async fn a_mail_that_is_put_off_is_sent_later() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    server.refuse_next(2, "451 4.3.0 alice@example.com: try again later");
+    let log = Log::capture();
+    send_one(to_server(&server, SmtpSecurity::Plain), quick()).await;
+    only_mail(&server).await;
+    let log = log.text();
+    assert_eq!(log.matches("mail not sent yet").count(), 2, "{log}");
+    assert!(log.contains("a***@example.com") && log.contains("the mail server answered 451"), "{log}");
+}
+
+#[tokio::test]
+async fn a_mail_that_is_refused_is_not_tried_again() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    server.refuse_next(1, "550 5.1.1 alice@example.com: no such mailbox");
+    let log = Log::capture();
+    send_one(to_server(&server, SmtpSecurity::Plain), quick()).await;
+    assert_eq!(server.messages(), []);
+    assert!(log.text().contains("mail given up") && log.text().contains("550"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn five_attempts_are_enough() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    server.refuse_next(5, "451 4.3.0 try again later");
+    send_one(to_server(&server, SmtpSecurity::Plain), quick()).await;
+    assert_eq!(server.messages(), [], "a sixth attempt would have been accepted");
+}
+
+#[tokio::test]
+async fn a_mail_waits_for_a_server_that_comes_back() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    server.kill();
+    let log = Log::capture();
+    let limits = Limits { attempts: 1_000, ..quick() };
+    let mailer = Mailer::with_limits(to_server(&server, SmtpSecurity::Plain), limits);
+    mailer.send(&Parts::of("alice@example.com").mail()).unwrap();
+    server.restart().await;
+    only_mail(&server).await;
+    assert_eq!(mailer.shutdown(LONG).await, 0);
+    assert!(log.text().contains("mail sent"));
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_left_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let log = Log::capture();
+    let port = silent.local_addr().unwrap().port();
+    let limits = Limits { attempt: std::time::Duration::from_millis(50), attempts: 3, ..quick() };
+    send_one(transport(&settings(port, SmtpSecurity::Plain, None)), limits).await;
+    let log = log.text();
+    assert_eq!(log.matches("no answer in time").count(), 3, "{log}");
+}
+
+#[tokio::test]
+async fn something_that_is_not_smtp_is_not_quoted() {
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = other.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = other.accept().await.unwrap();
+            let (_, mut writer) = stream.split();
+            tokio::io::AsyncWriteExt::write_all(&mut writer, b"canary alice@example.com\r\n").await.unwrap();
+        }
+    });
+    let log = Log::capture();
+    send_one(transport(&settings(port, SmtpSecurity::Plain, None)), quick()).await;
+    assert!(log.text().contains("mail given up"), "{}", log.text());
+}
+
+#[test]
+fn a_certificate_file_that_is_none_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty.pem");
+    std::fs::write(&empty, "no certificate\n").unwrap();
+    for file in [empty, dir.path().join("missing.pem")] {
+        let made = SmtpTransport::new(&settings(465, SmtpSecurity::Tls, Some(&file)));
+        assert!(matches!(made, Err(SetupError::CaFile { path, .. }) if path == file));
+    }
+}

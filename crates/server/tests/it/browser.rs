@@ -1,0 +1,216 @@
+//! A client with a cookie jar that checks every answer for what all of them promise.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+/// Every header of the specification, on every response whatever its status.
+const SECURITY_HEADERS: [(&str, &str); 3] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("x-xss-protection", "1; mode=block"),
+];
+
+/// A browser: remembers cookies, sends the CSRF token it was given.
+#[derive(Clone)]
+pub(crate) struct Browser {
+    pub(crate) base: String,
+    http: Client,
+    jar: Arc<Mutex<BTreeMap<String, String>>>,
+    headers: HeaderMap,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.body))
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The `Set-Cookie` of that name, whole.
+    pub(crate) fn set_cookie(&self, name: &str) -> Option<String> {
+        let all = self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap());
+        all.into_iter().find(|line| line.starts_with(&format!("{name}="))).map(str::to_owned)
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_error(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status.as_u16(), &*self.code()), (status, code), "{}", self.body);
+        self
+    }
+}
+
+impl Browser {
+    pub(crate) fn new(addr: SocketAddr) -> Self {
+        tracera::tls::install_provider();
+        let http = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+            .build()
+            .unwrap();
+        Self { base: format!("http://{addr}"), http, jar: Arc::default(), headers: HeaderMap::new() }
+    }
+
+    /// The same cookies against another instance.
+    pub(crate) fn at(&self, addr: SocketAddr) -> Self {
+        Self { base: format!("http://{addr}"), ..self.clone() }
+    }
+
+    /// The same cookies and one more header on every request.
+    pub(crate) fn with_header(&self, name: &'static str, value: &str) -> Self {
+        let mut headers = self.headers.clone();
+        headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        Self { headers, ..self.clone() }
+    }
+
+    /// Another browser with a copy of the cookies, as a thief would have.
+    pub(crate) fn fork(&self) -> Self {
+        Self { jar: Arc::new(Mutex::new(self.jar.lock().unwrap().clone())), ..self.clone() }
+    }
+
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
+        self.jar.lock().unwrap().get(name).cloned()
+    }
+
+    pub(crate) fn set_cookie(&self, name: &str, value: &str) {
+        self.jar.lock().unwrap().insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        self.try_send(method, path, headers, body).await.unwrap()
+    }
+
+    pub(crate) async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> reqwest::Result<Answer> {
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.base)).headers(self.headers.clone());
+        let cookies: Vec<_> =
+            self.jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !cookies.is_empty() {
+            request = request.header("cookie", cookies.join("; "));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let answer = Answer { status, headers, body: response.text().await? };
+        self.remember_cookies(&answer);
+        self.check(&answer, path);
+        Ok(answer)
+    }
+
+    fn remember_cookies(&self, answer: &Answer) {
+        let mut jar = self.jar.lock().unwrap();
+        for line in answer.headers.get_all(SET_COOKIE) {
+            let line = line.to_str().unwrap();
+            let (pair, attributes) = line.split_once(';').unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            if attributes.contains("Max-Age=0") {
+                jar.remove(name);
+            } else {
+                jar.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    /// What every response promises: the headers once each, and no cookie value in its body.
+    fn check(&self, answer: &Answer, path: &str) {
+        for (name, value) in SECURITY_HEADERS {
+            let found: Vec<_> = answer.headers.get_all(name).iter().collect();
+            assert_eq!(found, [value], "{name} on {path}");
+        }
+        let referrer: Vec<_> = answer.headers.get_all("referrer-policy").iter().collect();
+        assert!(
+            referrer == ["strict-origin-when-cross-origin"] || referrer == ["no-referrer"],
+            "{referrer:?} on {path}"
+        );
+        for name in
+            ["content-security-policy", "permissions-policy", "cross-origin-opener-policy", "cache-control"]
+        {
+            assert_eq!(answer.headers.get_all(name).iter().count(), 1, "{name} on {path}");
+        }
+        for value in self.jar.lock().unwrap().values() {
+            assert!(value.len() < 20 || !answer.body.contains(value), "a cookie in the body of {path}");
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], None).await
+    }
+
+    pub(crate) async fn csrf(&self) -> String {
+        let answer = self.get("/api/v1/auth/csrf").await.expect(200);
+        answer.json()["csrf_token"].as_str().unwrap().to_owned()
+    }
+
+    /// An unsafe request with a fresh CSRF token.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let token = self.csrf().await;
+        self.send(method, path, &[("x-csrf-token", &token)], body).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    pub(crate) async fn request_link(&self, email: &str) -> Answer {
+        self.post("/api/v1/auth/magic/request", &json!({ "email": email })).await
+    }
+
+    pub(crate) async fn redeem(&self, token: &str) -> Answer {
+        self.post("/api/v1/auth/magic/verify", &json!({ "token": token })).await
+    }
+
+    pub(crate) async fn logout(&self) -> Answer {
+        self.call(Method::POST, "/api/v1/auth/logout", None).await
+    }
+
+    /// The signed-in user's id, or `None`.
+    pub(crate) async fn me(&self) -> Option<String> {
+        let answer = self.get("/api/v1/auth/me").await.expect(200);
+        answer.json()["user"]["id"].as_str().map(str::to_owned)
+    }
+}

@@ -1,0 +1,166 @@
+//! The service in this process, on parts started for one test.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracera::app::{self, App};
+use tracera::clock::Timestamp;
+use tracera::config::{Config, Mode};
+use tracera::mail::dev::DevMail;
+use tracera::serve::{ServeLimits, serve};
+use tracera::start::{assemble, open_stores};
+use tracera_session::Clock;
+use tracera_testkit::RedisServer;
+
+use crate::browser::Browser;
+
+pub(crate) const SECRET: &str = "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A";
+
+/// One or more instances of the service over the same Redis and database.
+pub(crate) struct TestApp {
+    pub(crate) redis: Option<RedisServer>,
+    pub(crate) clock: Clock,
+    pub(crate) instances: Vec<Instance>,
+    _directory: TempDir,
+    vars: BTreeMap<String, String>,
+}
+
+pub(crate) struct Instance {
+    pub(crate) addr: SocketAddr,
+    pub(crate) app: App,
+    _stop: DropGuard,
+}
+
+impl TestApp {
+    /// On Redis and SQLite, its clock standing still at a fixed time.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further variables.
+    pub(crate) async fn start_with(vars: &[(&str, &str)]) -> Self {
+        Self::on(RedisServer::start().await, vars).await
+    }
+
+    /// On this Redis.
+    pub(crate) async fn on(redis: RedisServer, vars: &[(&str, &str)]) -> Self {
+        let url = redis.url();
+        Self::build(Some(redis), &[&[("REDIS_URL", &*url)], vars].concat()).await
+    }
+
+    /// With the stores embedded.
+    pub(crate) async fn embedded() -> Self {
+        Self::build(None, &[]).await
+    }
+
+    async fn build(redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let defaults = [
+            ("SESSION_SECRET", SECRET),
+            ("DATA_DIR", directory.path().to_str().unwrap()),
+            ("AUTH_RATE_LIMIT_PER_MINUTE", "10000"),
+            ("BASE_URL", "http://localhost:8080"),
+        ];
+        let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let vars = vars.collect();
+        let clock = Clock::manual(Timestamp::from_millis(1_900_000_000_000));
+        let mut app = Self { redis, clock, instances: Vec::new(), _directory: directory, vars };
+        app.add_instance().await;
+        app
+    }
+
+    /// Changes variables for instances added from now on.
+    pub(crate) fn set(&mut self, vars: &[(&str, &str)]) {
+        self.vars.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    }
+
+    /// One more instance over the same stores.
+    pub(crate) async fn add_instance(&mut self) -> SocketAddr {
+        let mut config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
+        config.http.listen_addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let stores = open_stores(&config, &self.clock).await.unwrap();
+        let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
+        let listener = TcpListener::bind(config.http.listen_addr).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(listener, app::build(&app), ServeLimits::default(), stop.clone()));
+        self.instances.push(Instance { addr, app, _stop: stop.drop_guard() });
+        addr
+    }
+
+    pub(crate) fn redis(&self) -> &RedisServer {
+        self.redis.as_ref().unwrap()
+    }
+
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(self.instances[0].addr)
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// The newest mail to that address; waits for it.
+    pub(crate) async fn mail_to(&self, email: &str) -> DevMail {
+        let find = || {
+            self.instances
+                .iter()
+                .filter_map(|instance| {
+                    let mails = instance.app.mailbox.as_ref().unwrap().messages();
+                    mails.into_iter().find(|mail| mail.to.as_str() == email)
+                })
+                .max_by_key(|mail| mail.requested_at)
+        };
+        eventually(|| async { find() }).await
+    }
+
+    pub(crate) fn mails_to(&self, email: &str) -> usize {
+        let mailboxes = self.instances.iter().map(|instance| instance.app.mailbox.as_ref().unwrap());
+        mailboxes
+            .flat_map(tracera::mail::dev::Mailbox::messages)
+            .filter(|mail| mail.to.as_str() == email)
+            .count()
+    }
+
+    /// A browser signed in by a mailed link.
+    pub(crate) async fn signed_in(&self, email: &str) -> Browser {
+        let browser = self.browser();
+        self.sign_in(&browser, email).await;
+        browser
+    }
+
+    pub(crate) async fn sign_in(&self, browser: &Browser, email: &str) {
+        let token = self.link_token(browser, email).await;
+        browser.redeem(&token).await.expect(200);
+    }
+
+    /// Asks for a link and takes its token from the mail.
+    pub(crate) async fn link_token(&self, browser: &Browser, email: &str) -> String {
+        let before = self.mails_to(email);
+        browser.request_link(email).await.expect(200);
+        eventually(|| async { (self.mails_to(email) > before).then_some(()) }).await;
+        token_of(&self.mail_to(email).await.link)
+    }
+}
+
+/// The token in a mailed link.
+pub(crate) fn token_of(link: &str) -> String {
+    link.split_once("token=").unwrap().1.to_owned()
+}
+
+/// Asks again until there is an answer, for at most ten seconds.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), asking).await.expect("no answer within ten seconds")
+}

@@ -1,0 +1,14 @@
+//! The service as its clients meet it: over HTTP, on real Redis, real databases and real mail.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod browser;
+mod harness;
+
+mod contract;
+mod cookies;
+mod csrf;
+mod least_privilege;
+mod limits;
+mod outage;
+mod process;
+mod sign_in;

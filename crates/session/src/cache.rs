@@ -1,0 +1,299 @@
+//! The near-cache: live sessions as last read, so that a hot request asks the store nothing.
+//!
+//! 1. A hit needs a complete feed of changes (see [`Changes`]), an entry no older than the maximum age, and a deadline
+//!    still ahead.
+//! 2. Each tag hashes to a version, which every change under the tag raises; an entry counts only for the [`Ticket`] it
+//!    was read under. So one step drops all sessions of a user, and an answer that a change overtook on its way is
+//!    worthless wherever it ends up. Two tags may share a version: that costs a miss now and then, nothing else.
+//! 3. A ticket is taken before the store is asked, and only while the feed is complete.
+//! 4. Own writes raise the version before they are sent and again when they are done or abandoned.
+//! 5. Only live sessions are kept: what is absent, expired or unavailable is asked for again.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use quick_cache::UnitWeighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+
+use self::flight::{Flights, Joined};
+use crate::changes::{Changes, Listener};
+use crate::clock::Timestamp;
+use crate::snapshot::Snapshot;
+use crate::token::{SessionId, Tag};
+
+mod flight;
+pub(crate) mod write_through;
+
+pub(crate) use flight::Outcome;
+
+/// What the near-cache did since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Requests answered without asking the store.
+    pub hits: u64,
+    /// Requests with a genuine cookie that had to ask the store.
+    pub misses: u64,
+    /// Changes that the store told, own ones included.
+    pub invalidations: u64,
+    /// How often everything was dropped because changes may have been missed.
+    pub flushes: u64,
+    /// Answers not kept because a change overtook them.
+    pub discarded_fills: u64,
+}
+
+/// The state of the world an entry was read under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    version: u32,
+    flushes: u32,
+}
+
+#[derive(Clone)]
+struct Entry {
+    snapshot: Snapshot,
+    ticket: Ticket,
+    read_at: Timestamp,
+}
+
+type Field = [u8; 16];
+type FieldHashing = BuildHasherDefault<FieldHasher>;
+type Lifecycle = DefaultLifecycle<Field, Entry>;
+
+pub(crate) struct SessionCache {
+    changes: Changes,
+    entries: Cache<Field, Entry, UnitWeighter, FieldHashing, Lifecycle>,
+    flights: Flights,
+    versions: Box<[AtomicU32]>,
+    flushes: AtomicU32,
+    max_age: Duration,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    invalidations: AtomicU64,
+    discarded_fills: AtomicU64,
+}
+
+impl SessionCache {
+    /// An empty cache that learns from `changes` what to drop.
+    pub(crate) fn new(capacity: usize, max_age: Duration, changes: Changes) -> Arc<Self> {
+        let capacity = capacity.max(1);
+        let entries = Cache::with(
+            capacity,
+            capacity as u64,
+            UnitWeighter,
+            FieldHashing::default(),
+            Lifecycle::default(),
+        );
+        let cache = Arc::new(Self {
+            changes,
+            entries,
+            flights: Flights::default(),
+            versions: (0..capacity.next_power_of_two()).map(|_| AtomicU32::new(0)).collect(),
+            flushes: AtomicU32::new(0),
+            max_age,
+            counters: Counters::default(),
+        });
+        let listener: Weak<Self> = Arc::downgrade(&cache);
+        cache.changes.listen(listener);
+        cache
+    }
+
+    /// The session, if it is known and certainly current.
+    pub(crate) fn get(&self, id: &SessionId, now: Timestamp, idle: Option<Duration>) -> Option<Snapshot> {
+        let hit = self.entries.get(&id.field).filter(|entry| {
+            entry.ticket == self.ticket(&id.tag)
+                && entry.read_at <= now
+                && now.since(entry.read_at) < self.max_age
+                && now < entry.snapshot.deadline(idle)
+                && self.changes.is_complete()
+        });
+        let counter = if hit.is_some() { &self.counters.hits } else { &self.counters.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        hit.map(|entry| entry.snapshot)
+    }
+
+    /// To be called before the store is asked. `None` when its answer must not be kept.
+    pub(crate) fn begin(&self, id: &SessionId) -> Option<(Ticket, Joined<'_>)> {
+        let ticket = self.ticket(&id.tag);
+        self.changes.is_complete().then(|| (ticket, self.flights.join(id.field, ticket)))
+    }
+
+    /// Keeps what the store answered, unless something happened since the ticket was taken.
+    pub(crate) fn fill(&self, id: &SessionId, ticket: Ticket, snapshot: Snapshot, read_at: Timestamp) {
+        if ticket == self.ticket(&id.tag) {
+            self.entries.insert(id.field, Entry { snapshot, ticket, read_at });
+        } else {
+            self.counters.discarded_fills.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes all entries and all answers on their way under the tag worthless.
+    pub(crate) fn invalidate(&self, tag: &Tag) {
+        self.version(tag).fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn stats(&self) -> CacheStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CacheStats {
+            hits: read(&self.counters.hits),
+            misses: read(&self.counters.misses),
+            invalidations: read(&self.counters.invalidations),
+            flushes: u64::from(self.flushes.load(Ordering::Relaxed)),
+            discarded_fills: read(&self.counters.discarded_fills),
+        }
+    }
+
+    fn ticket(&self, tag: &Tag) -> Ticket {
+        Ticket {
+            version: self.version(tag).load(Ordering::Acquire),
+            flushes: self.flushes.load(Ordering::Acquire),
+        }
+    }
+
+    fn version(&self, tag: &Tag) -> &AtomicU32 {
+        let [.., a, b, c, d] = tag.0;
+        &self.versions[u32::from_be_bytes([a, b, c, d]) as usize & (self.versions.len() - 1)]
+    }
+}
+
+impl Listener for SessionCache {
+    fn changed(&self, tag: &Tag) {
+        self.invalidate(tag);
+        self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn lost(&self) {
+        self.flushes.fetch_add(1, Ordering::AcqRel);
+        self.entries.clear();
+    }
+}
+
+/// Fields are keyed hashes already, which nobody outside can choose.
+#[derive(Default)]
+struct FieldHasher(u64);
+
+impl Hasher for FieldHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.as_chunks().0 {
+            self.0 ^= u64::from_ne_bytes(*chunk);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Epoch, Record};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn cache(changes: &Changes) -> Arc<SessionCache> {
+        SessionCache::new(1000, Duration::from_mins(1), changes.clone())
+    }
+
+    fn id(tag: u8, field: u8) -> SessionId {
+        SessionId { tag: Tag([tag; 16]), field: [field; 16] }
+    }
+
+    fn snapshot() -> Snapshot {
+        let record = Record {
+            created: NOW,
+            lifetime: Duration::from_secs(30),
+            last_seen: NOW,
+            epoch: Epoch::default(),
+            data_fields: 0,
+            data_bytes: 0,
+            key: crate::keyring::KeyId([0; 4]),
+            authentication: None,
+            client: "".into(),
+            address: None,
+        };
+        Snapshot::of(None, &record)
+    }
+
+    fn fill(cache: &SessionCache, id: SessionId) {
+        let (ticket, _) = cache.begin(&id).unwrap();
+        cache.fill(&id, ticket, snapshot(), NOW);
+    }
+
+    fn knows(cache: &SessionCache, id: SessionId) -> bool {
+        cache.get(&id, NOW, None).is_some()
+    }
+
+    #[tokio::test]
+    async fn a_change_drops_all_sessions_of_its_tag_and_no_others() {
+        let changes = Changes::complete();
+        let cache = cache(&changes);
+        for id in [id(1, 1), id(1, 2), id(2, 3)] {
+            fill(&cache, id);
+            assert!(knows(&cache, id));
+        }
+        changes.changed(&Tag([1; 16]));
+        assert!(!knows(&cache, id(1, 1)) && !knows(&cache, id(1, 2)) && knows(&cache, id(2, 3)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_overtaken_by_a_change_or_a_loss_is_thrown_away() {
+        let changes = Changes::complete();
+        let cache = cache(&changes);
+        for overtake in [|changes: &Changes| changes.changed(&Tag([1; 16])), Changes::lost] {
+            let (ticket, _) = cache.begin(&id(1, 1)).unwrap();
+            overtake(&changes);
+            cache.fill(&id(1, 1), ticket, snapshot(), NOW);
+            assert!(!knows(&cache, id(1, 1)));
+        }
+        assert_eq!(cache.stats().discarded_fills, 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_outlives_its_deadline_or_the_maximum_age() {
+        let cache = SessionCache::new(10, Duration::from_secs(20), Changes::complete());
+        let known = |after, idle| cache.get(&id(1, 1), NOW.plus(Duration::from_secs(after)), idle).is_some();
+        fill(&cache, id(1, 1));
+        assert!(known(19, None) && !known(20, None));
+        assert!(known(4, Some(Duration::from_secs(5))) && !known(5, Some(Duration::from_secs(5))));
+        assert!(cache.get(&id(1, 1), Timestamp::from_millis(0), None).is_none(), "the clock was set back");
+        let older = SessionCache::new(10, Duration::from_hours(1), Changes::complete());
+        fill(&older, id(1, 1));
+        assert!(older.get(&id(1, 1), NOW.plus(Duration::from_secs(29)), None).is_some());
+        assert!(older.get(&id(1, 1), NOW.plus(Duration::from_secs(30)), None).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_used_or_kept_while_changes_may_be_missed() {
+        let changes = Changes::with_heartbeat();
+        let cache = cache(&changes);
+        assert!(cache.begin(&id(1, 1)).is_none());
+        changes.heartbeat().answered();
+        fill(&cache, id(1, 1));
+        tokio::time::advance(crate::MAX_STALENESS).await;
+        assert!(!knows(&cache, id(1, 1)) && cache.begin(&id(1, 1)).is_none());
+        changes.heartbeat().answered();
+        assert!(knows(&cache, id(1, 1)), "the connection was slow but told everything");
+        changes.lost();
+        changes.heartbeat().answered();
+        assert!(!knows(&cache, id(1, 1)));
+    }
+
+    #[tokio::test]
+    async fn the_cache_stays_within_its_capacity() {
+        let cache = SessionCache::new(100, Duration::from_mins(1), Changes::complete());
+        for n in 0..=u16::MAX {
+            let mut id = id(0, 0);
+            id.field[..2].copy_from_slice(&n.to_be_bytes());
+            fill(&cache, id);
+        }
+        assert!(cache.entries.len() <= 100, "{}", cache.entries.len());
+    }
+}

@@ -1,0 +1,144 @@
+//! A store whose writes are seen at once by the near-cache of the same process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SessionCache;
+use crate::changes::Changes;
+use crate::config::NearCache;
+use crate::record::Epoch;
+use crate::store::{
+    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
+    SessionStore, StoreFuture, StoredSession,
+};
+use crate::token::{SessionId, Tag};
+
+/// Forwards everything; reads are the store's own, never the cache's.
+pub(crate) struct WriteThrough {
+    store: Box<dyn SessionStore>,
+    pub(crate) cache: Option<Arc<SessionCache>>,
+}
+
+/// A write under way. Whatever becomes of it, nothing read before its end is kept.
+struct Writing<'a>(Option<(&'a SessionCache, Tag)>);
+
+impl WriteThrough {
+    /// The store with its near-cache, if one is wanted and the store tells what changes.
+    pub(crate) fn new(store: Box<dyn SessionStore>, near_cache: NearCache) -> Self {
+        let cache = match near_cache {
+            NearCache::On { capacity, max_age } => {
+                store.changes().map(|changes| SessionCache::new(capacity, max_age, changes))
+            }
+            NearCache::Off => None,
+        };
+        Self { store, cache }
+    }
+
+    fn writing(&self, tag: &Tag) -> Writing<'_> {
+        Writing::invalidate(self.cache.as_ref().map(|cache| (&**cache, *tag)))
+    }
+}
+
+impl<'a> Writing<'a> {
+    fn invalidate(cache: Option<(&'a SessionCache, Tag)>) -> Self {
+        if let Some((cache, tag)) = &cache {
+            cache.invalidate(tag);
+        }
+        Self(cache)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if let Some((cache, tag)) = &self.0 {
+            cache.invalidate(tag);
+        }
+    }
+}
+
+impl SessionStore for WriteThrough {
+    fn load<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        self.store.load(id, names)
+    }
+
+    fn load_watched<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        self.store.load_watched(id, names)
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        self.store.changes()
+    }
+
+    fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
+        self.store.epoch(tag)
+    }
+
+    fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created> {
+        let writing = self.writing(&new.id.tag);
+        Box::pin(async move {
+            let _writing = writing;
+            self.store.create(new, at).await
+        })
+    }
+
+    fn commit<'a>(
+        &'a self,
+        id: &'a SessionId,
+        changes: &'a [(FieldName, Change)],
+        touch: Option<Duration>,
+        budget: Budget,
+        at: At,
+    ) -> StoreFuture<'a, Committed> {
+        let writing = self.writing(&id.tag);
+        Box::pin(async move {
+            let _writing = writing;
+            self.store.commit(id, changes, touch, budget, at).await
+        })
+    }
+
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
+        let writing = self.writing(&id.tag);
+        Box::pin(async move {
+            let _writing = writing;
+            self.store.rotate(id, rotation, at).await
+        })
+    }
+
+    fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
+        let writing = self.writing(&id.tag);
+        Box::pin(async move {
+            let _writing = writing;
+            self.store.destroy(id, at).await
+        })
+    }
+
+    fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
+        self.store.list(tag)
+    }
+
+    fn revoke_all<'a>(
+        &'a self,
+        tag: &'a Tag,
+        keep: Option<&'a [u8; 16]>,
+        remember: Duration,
+        at: At,
+    ) -> StoreFuture<'a, Found> {
+        let writing = self.writing(tag);
+        Box::pin(async move {
+            let _writing = writing;
+            self.store.revoke_all(tag, keep, remember, at).await
+        })
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        self.store.ping()
+    }
+}

@@ -1,0 +1,171 @@
+//! What a store tells about changes in it, so that copies of what was read may be kept.
+//!
+//! 1. A copy may be used only while the feed is complete: every change made until [`MAX_STALENESS`] ago has been told.
+//! 2. Over a connection, completeness is a lease. An answered [`Heartbeat`] proves that everything from before its
+//!    question has arrived, and extends the lease from the moment of the question. A process that was held up, or a
+//!    connection that fell silent, lets it run out without anybody having to notice.
+//! 3. When changes may have been missed the feed says [`lost`](Changes::lost): all copies go, and so do answers still
+//!    on their way.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock::millis;
+use crate::token::Tag;
+
+/// The longest time a copy is used after it was last known to be current.
+pub const MAX_STALENESS: Duration = Duration::from_secs(2);
+
+/// A feed of changes from a store to whoever keeps copies. Cheap to clone; clones are the same feed.
+#[derive(Clone)]
+pub struct Changes(Arc<Feed>);
+
+struct Feed {
+    start: Instant,
+    /// Complete until then, in milliseconds after `start`.
+    complete_until: AtomicU64,
+    /// Held while listeners are told of a loss, so that no heartbeat extends the lease before all copies are gone.
+    telling: Mutex<Telling>,
+}
+
+struct Telling {
+    losses: u64,
+    listeners: Vec<Weak<dyn Listener>>,
+}
+
+/// Somebody who keeps copies. Called where the change arrives; must not wait.
+pub(crate) trait Listener: Send + Sync {
+    /// Something under this tag changed.
+    fn changed(&self, tag: &Tag);
+    /// Anything may have changed.
+    fn lost(&self);
+}
+
+/// A question on its way to the store.
+#[derive(Debug)]
+pub struct Heartbeat {
+    changes: Changes,
+    asked: Instant,
+    losses: u64,
+}
+
+impl Changes {
+    /// A feed that is complete for good: for a store that makes all changes itself and tells each before the write
+    /// returns.
+    pub fn complete() -> Self {
+        Self::until(u64::MAX)
+    }
+
+    /// A feed that is complete only as far as heartbeats are answered; before the first it is not.
+    pub fn with_heartbeat() -> Self {
+        Self::until(0)
+    }
+
+    fn until(complete_until: u64) -> Self {
+        let telling = Mutex::new(Telling { losses: 0, listeners: Vec::new() });
+        let complete_until = AtomicU64::new(complete_until);
+        Self(Arc::new(Feed { start: Instant::now(), complete_until, telling }))
+    }
+
+    /// Something under this tag changed.
+    pub fn changed(&self, tag: &Tag) {
+        for listener in self.telling().listeners.iter().filter_map(Weak::upgrade) {
+            listener.changed(tag);
+        }
+    }
+
+    /// Changes may have been missed. With heartbeats the feed is not complete until one begun after this is answered.
+    pub fn lost(&self) {
+        let mut telling = self.telling();
+        telling.losses += 1;
+        if self.0.complete_until.load(Ordering::Acquire) != u64::MAX {
+            self.0.complete_until.store(0, Ordering::Release);
+        }
+        telling.listeners.retain(|listener| listener.strong_count() > 0);
+        for listener in telling.listeners.iter().filter_map(Weak::upgrade) {
+            listener.lost();
+        }
+    }
+
+    /// To be called right before the store is asked something on the connection that carries the changes, in order.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat { changes: self.clone(), asked: Instant::now(), losses: self.telling().losses }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        let until = self.0.complete_until.load(Ordering::Acquire);
+        until == u64::MAX || self.since_start(Instant::now()) < until
+    }
+
+    pub(crate) fn listen(&self, listener: Weak<dyn Listener>) {
+        self.telling().listeners.push(listener);
+    }
+
+    fn since_start(&self, at: Instant) -> u64 {
+        millis(at.duration_since(self.0.start))
+    }
+
+    fn telling(&self) -> MutexGuard<'_, Telling> {
+        self.0.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Heartbeat {
+    /// The store has answered. Without effect when changes were lost in between.
+    pub fn answered(self) {
+        let telling = self.changes.telling();
+        if telling.losses == self.losses {
+            let until = self.changes.since_start(self.asked + MAX_STALENESS);
+            self.changes.0.complete_until.fetch_max(until, Ordering::AcqRel);
+        }
+    }
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_complete() { "Changes(complete)" } else { "Changes(incomplete)" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lease_counts_from_the_question_not_from_the_answer() {
+        let changes = Changes::with_heartbeat();
+        assert!(!changes.is_complete());
+        let heartbeat = changes.heartbeat();
+        tokio::time::advance(MAX_STALENESS - Duration::from_millis(1)).await;
+        heartbeat.answered();
+        assert!(changes.is_complete());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!changes.is_complete());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_from_before_a_loss_proves_nothing() {
+        let changes = Changes::with_heartbeat();
+        let before = changes.heartbeat();
+        changes.lost();
+        before.answered();
+        assert!(!changes.is_complete());
+        changes.heartbeat().answered();
+        assert!(changes.is_complete());
+        changes.lost();
+        assert!(!changes.is_complete());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_tells_everything_needs_no_heartbeat() {
+        let changes = Changes::complete();
+        tokio::time::advance(Duration::from_hours(99)).await;
+        assert!(changes.is_complete());
+        changes.lost();
+        assert!(changes.is_complete());
+    }
+}

@@ -1,0 +1,166 @@
+//! A live session as the store gave it: one allocation, shared by the cache and all requests that use it.
+//!
+//! The bytes are the lengths of record and user id (two each), the record, the user id (none: signed out), and then
+//! each preloaded value behind its length in four bytes, all ones when absent.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::record::{Record, Undecodable, envelope};
+use crate::token::UserId;
+
+const HEAD: usize = 4;
+const ABSENT: u32 = u32::MAX;
+
+/// Immutable; what changes is replaced.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot(Arc<[u8]>);
+
+impl Snapshot {
+    /// Packs what the store answered, if the record is one.
+    pub(crate) fn read(
+        user: Option<&UserId>,
+        record: &[u8],
+        values: &[Option<Vec<u8>>],
+    ) -> Result<(Self, Record), Undecodable> {
+        let decoded = Record::decode(record)?;
+        Ok((Self::pack(user, record, values)?, decoded))
+    }
+
+    /// A session made here; no value is known.
+    pub(crate) fn of(user: Option<&UserId>, record: &Record) -> Self {
+        Self::pack(user, &record.encode(), &[]).expect("an encoded record is short")
+    }
+
+    /// The same session and values with another record.
+    pub(crate) fn with_record(&self, record: &Record) -> Self {
+        let (_, user, values) = self.parts();
+        Self::join(&record.encode(), user, values).expect("an encoded record is short")
+    }
+
+    /// The same, last seen at `now`.
+    pub(crate) fn seen(&self, now: Timestamp) -> Self {
+        self.with_record(&Record { last_seen: now, ..self.record() })
+    }
+
+    fn pack(user: Option<&UserId>, record: &[u8], values: &[Option<Vec<u8>>]) -> Result<Self, Undecodable> {
+        let mut packed = Vec::new();
+        for value in values {
+            let len = value.as_ref().map_or(Ok(ABSENT), |value| u32::try_from(value.len()));
+            packed.extend(len.map_err(|_| Undecodable)?.to_be_bytes());
+            packed.extend(value.as_deref().unwrap_or_default());
+        }
+        Self::join(record, user.map_or(&[], UserId::as_bytes), &packed)
+    }
+
+    fn join(record: &[u8], user: &[u8], values: &[u8]) -> Result<Self, Undecodable> {
+        let mut bytes = Vec::with_capacity(HEAD + record.len() + user.len() + values.len());
+        for part in [record, user] {
+            bytes.extend(u16::try_from(part.len()).map_err(|_| Undecodable)?.to_be_bytes());
+        }
+        for part in [record, user, values] {
+            bytes.extend(part);
+        }
+        Ok(Self(bytes.into()))
+    }
+
+    /// The user; `None` for a signed-out visitor.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        let (_, user, _) = self.parts();
+        UserId::new(user).ok()
+    }
+
+    pub(crate) fn is_signed_in(&self) -> bool {
+        !self.parts().1.is_empty()
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        Record::decode(self.parts().0).expect("only a decodable record is packed")
+    }
+
+    pub(crate) fn deadline(&self, idle: Option<Duration>) -> Timestamp {
+        envelope::deadline(self.parts().0, idle)
+    }
+
+    pub(crate) fn last_seen(&self) -> Timestamp {
+        envelope::last_seen(self.parts().0)
+    }
+
+    /// The preloaded values, as far as they are known.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        let (_, _, mut rest) = self.parts();
+        std::iter::from_fn(move || {
+            let (len, tail) = rest.split_first_chunk()?;
+            let len = u32::from_be_bytes(*len);
+            let (value, tail) = tail.split_at_checked(if len == ABSENT { 0 } else { len as usize })?;
+            rest = tail;
+            Some((len != ABSENT).then_some(value))
+        })
+    }
+
+    fn parts(&self) -> (&[u8], &[u8], &[u8]) {
+        let len = |at: usize| usize::from(u16::from_be_bytes([self.0[at], self.0[at + 1]]));
+        let (record, rest) = self.0[HEAD..].split_at(len(0));
+        let (user, values) = rest.split_at(len(2));
+        (record, user, values)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({:?})", self.user())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::KeyId;
+    use crate::record::Epoch;
+
+    fn record() -> Record {
+        let created = Timestamp::from_millis(1_800_000_000_000);
+        Record {
+            created,
+            lifetime: Duration::from_hours(72),
+            last_seen: created.plus(Duration::from_mins(5)),
+            epoch: Epoch::new(7),
+            data_fields: 1,
+            data_bytes: 9,
+            key: KeyId([1, 2, 3, 4]),
+            authentication: None,
+            client: "Firefox|Windows".into(),
+            address: None,
+        }
+    }
+
+    #[test]
+    fn what_is_packed_is_read_back() {
+        let user = UserId::new("ann").unwrap();
+        let values = [Some(b"one".to_vec()), None, Some(Vec::new())];
+        let (snapshot, decoded) = Snapshot::read(Some(&user), &record().encode(), &values).unwrap();
+        assert_eq!((decoded, snapshot.record()), (record(), record()));
+        assert_eq!(snapshot.user(), Some(user));
+        assert_eq!(snapshot.last_seen(), record().last_seen);
+        assert_eq!(snapshot.values().collect::<Vec<_>>(), [Some(&b"one"[..]), None, Some(b"")]);
+        let later = snapshot.seen(record().last_seen.plus(Duration::from_secs(9)));
+        assert_eq!(later.values().nth(0), Some(Some(&b"one"[..])));
+        let idle = Some(Duration::from_mins(1));
+        assert_eq!(later.deadline(idle), snapshot.deadline(idle).plus(Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn a_visitor_has_no_user_and_a_broken_record_is_none() {
+        let visitor = Snapshot::of(None, &record());
+        assert!(!visitor.is_signed_in() && visitor.user().is_none() && visitor.values().next().is_none());
+        assert!(Snapshot::read(None, &record().encode()[1..], &[]).is_err());
+    }
+
+    #[test]
+    fn a_signed_in_session_takes_at_most_128_bytes() {
+        let user = UserId::new([1; 16]).unwrap();
+        assert!(Snapshot::of(Some(&user), &record()).0.len() + 16 <= 128);
+    }
+}
