@@ -166,23 +166,29 @@ impl RedisConnection {
         }
         let reading = async {
             match self.read_behind_caching(command, key).await {
-                Err(error) if error.is_connection_dropped() => self.read_behind_caching(command, key).await,
-                answers => answers,
+                // What one write cannot deal with, such as a slot on its way to another node, a plain read can.
+                Err(error) if error.is_connection_dropped() || self.is_cluster() => {
+                    Ok((self.read(command).await?, false))
+                }
+                Ok(answers) => self.armed(answers),
+                Err(error) => Err(error),
             }
         };
-        let answers = flatten(timeout(self.limits.total, reading).await);
-        let [armed, value] = match answers.map(<[Value; 2]>::try_from) {
-            Ok(Ok(answers)) => answers,
-            Ok(Err(_)) => return Err((ErrorKind::UnexpectedReturnType, "not one reply per command").into()),
-            // A slot on its way between two nodes takes single commands only.
-            Err(error) if error.redirect_node().is_some() => return Ok((self.read(command).await?, false)),
-            Err(error) => return Err(error),
-        };
+        self.within_limit(reading).await
+    }
+
+    fn armed(&self, answers: Vec<Value>) -> RedisResult<(Value, bool)> {
+        let not_two = |_| (ErrorKind::UnexpectedReturnType, "not one reply per command");
+        let [armed, value] = <[Value; 2]>::try_from(answers).map_err(not_two)?;
         let armed = armed.extract_error().is_ok();
         if !armed {
             self.tracking.missed();
         }
         Ok((value.extract_error()?, armed))
+    }
+
+    fn is_cluster(&self) -> bool {
+        matches!(self.link, Link::Cluster { .. })
     }
 
     /// Both in one write, so that nobody else's command comes between them.
