@@ -57,7 +57,7 @@ async fn a_real_openid_connect_provider_signs_people_in() {
     let (app, _provider) = with_google().await;
     let browser = app.browser();
     let (target, callback) = google(&browser, "alice", |location| location).await;
-    assert_eq!(target, "/");
+    assert_eq!(target, "/", "{callback}");
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], "alice@example.test");
     let replay = browser.get(&callback).await.expect(303);
     assert_eq!(replay.header("location"), "/?error=sign_in_expired");
