@@ -1,6 +1,8 @@
 //! Redis fails in every way it can, during every operation: the answer is the documented one within its time, nothing
 //! is written that was not asked for, and everything works again by itself.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
