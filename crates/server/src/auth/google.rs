@@ -201,9 +201,8 @@ impl Google {
         now: OffsetDateTime,
     ) -> Result<KeySet, Failure> {
         let answer = send(self.http.get(&discovery.jwks_uri)).await.map_err(unavailable)?;
-        let value = match answer.status.is_success().then(|| KeySet::parse(&answer.body)) {
-            Some(Ok(value)) => value,
-            _ => return Err(unavailable_because("its keys cannot be read")),
+        let Some(Ok(value)) = answer.status.is_success().then(|| KeySet::parse(&answer.body)) else {
+            return Err(unavailable_because("its keys cannot be read"));
         };
         let until = now + Duration::from_secs(max_age(&answer.headers));
         *keys = Some(Kept { value: value.clone(), until });

@@ -433,10 +433,10 @@ async fn an_account_without_an_address_gets_one_by_a_confirmed_link() {
 
     browser.post("/api/v1/auth/email", &json!({ "email": "b@example.com" })).await.expect(200);
     let link = app.notice_to("b@example.com", "Confirm your address").await.link;
-    let taken = browser
+    let refused = browser
         .post("/api/v1/auth/email/confirm", &json!({ "token": crate::harness::token_of(&link) }))
         .await;
-    taken.expect_error(409, "email_taken");
+    refused.expect_error(409, "email_taken");
 }
 
 #[tokio::test]
