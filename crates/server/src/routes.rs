@@ -7,10 +7,15 @@ use axum::routing::{MethodRouter, delete, get, post};
 use crate::app::{self, App, log, require_auth};
 
 pub mod account;
+pub mod callback;
 pub mod dev;
+pub mod email;
+pub mod events;
 pub mod health;
 pub mod magic;
+pub mod oauth;
 pub mod pages;
+pub mod providers;
 pub mod sessions;
 
 /// Reachable by everybody, and the same for everybody.
@@ -31,7 +36,14 @@ fn public() -> Router<App> {
         .route("/api/v1/auth/me", get(account::me))
         .route("/api/v1/auth/magic/request", post(magic::request))
         .route("/api/v1/auth/magic/verify", get(pages::confirm).post(magic::verify))
+        .route("/api/v1/auth/google", get(oauth::google))
+        .route("/api/v1/auth/google/callback", get(callback::google))
+        .route("/api/v1/auth/github", get(oauth::github))
+        .route("/api/v1/auth/github/callback", get(callback::github))
+        .route("/api/v1/auth/steam/login", get(oauth::steam_login))
+        .route("/api/v1/auth/steam/login/callback", get(callback::steam_login))
         .route("/", get(pages::home))
+        .route("/email", get(email::page))
         .route("/login", get(pages::login))
         .route("/dev/mailbox", get(dev::mailbox))
 }
@@ -40,9 +52,16 @@ fn public() -> Router<App> {
 fn private() -> Vec<(&'static str, MethodRouter<App>)> {
     vec![
         ("/api/v1/auth/logout", post(account::logout)),
-        ("/api/v1/auth/providers", get(account::providers)),
+        ("/api/v1/auth/email", post(email::request)),
+        ("/api/v1/auth/email/confirm", post(email::confirm)),
+        ("/api/v1/auth/events", get(events::list)),
+        ("/api/v1/auth/providers", get(providers::list)),
+        ("/api/v1/auth/providers/{provider}", delete(providers::unlink)),
+        ("/api/v1/auth/providers/{provider}/link", post(oauth::link)),
         ("/api/v1/auth/sessions", get(sessions::list).delete(sessions::revoke_others)),
         ("/api/v1/auth/sessions/{handle}", delete(sessions::revoke)),
+        ("/api/v1/auth/steam", get(oauth::steam_link)),
+        ("/api/v1/auth/steam/callback", get(callback::steam_link)),
     ]
 }
 

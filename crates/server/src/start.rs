@@ -15,7 +15,9 @@ use tracera_session::{
 };
 
 use crate::app::{self, App, Parts};
+use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
+use crate::auth::providers::Providers;
 use crate::config::{Config, Mode, SecretUrl};
 use crate::mail::{self, Mailer};
 use crate::routes;
@@ -140,6 +142,13 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         redis: stores.redis.is_some(),
         sessions: stores.sessions.clone(),
         magic_links,
+        providers: Providers::new(config, &stores.database),
+        events: SecurityEvents::new(
+            stores.database.clone(),
+            mailer.clone(),
+            config.session.cookie_secure,
+            base_url.clone(),
+        ),
         mailbox,
         proxies: config.http.trusted_proxies.iter().copied().collect(),
         auth_limit: limiter(auth_limit),

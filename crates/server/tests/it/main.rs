@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod browser;
+mod doubles;
 mod harness;
 
 mod contract;
@@ -11,4 +12,7 @@ mod least_privilege;
 mod limits;
 mod outage;
 mod process;
+mod providers_oauth;
+mod providers_real;
+mod providers_steam;
 mod sign_in;

@@ -1,0 +1,70 @@
+//! The query of an OAuth callback.
+
+use std::fmt;
+
+use url::form_urlencoded;
+
+/// What a provider sends back. Parameters it adds of its own are ignored; these four may each come once.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct OauthCallback {
+    /// Ours, unchanged; `None` also when it came twice.
+    pub state: Option<String>,
+    /// To be exchanged for a token.
+    pub code: Option<String>,
+    /// Which issuer answers.
+    pub iss: Option<String>,
+    /// Why there is no code.
+    pub error: Option<String>,
+    /// One of the four came twice: the rest is not to be believed.
+    pub repeated: bool,
+}
+
+impl OauthCallback {
+    /// Reads a query.
+    pub fn parse(query: &str) -> Self {
+        let mut callback = Self::default();
+        let mut states = 0;
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let field = match &*name {
+                "state" => {
+                    states += 1;
+                    &mut callback.state
+                }
+                "code" => &mut callback.code,
+                "iss" => &mut callback.iss,
+                "error" => &mut callback.error,
+                _ => continue,
+            };
+            callback.repeated |= field.replace(value.into_owned()).is_some();
+        }
+        callback.state = callback.state.filter(|_| states == 1);
+        callback
+    }
+}
+
+impl fmt::Debug for OauthCallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OauthCallback(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_parameter_is_noticed_and_an_unknown_one_ignored() {
+        let callback = OauthCallback::parse("code=a%2Bb&state=s&scope=openid&scope=email&authuser=0&hd=x");
+        assert_eq!(callback.code.as_deref(), Some("a+b"));
+        assert_eq!((callback.state.as_deref(), callback.repeated), (Some("s"), false));
+        for query in ["code=a&code=b", "iss=a&iss=b", "error=a&error=a", "code=a&%63ode=b"] {
+            let callback = OauthCallback::parse(&format!("{query}&state=s"));
+            assert!(callback.repeated && callback.state.is_some(), "{query}");
+        }
+        for query in ["state=s&state=s", "state=s&state=t&state=u"] {
+            let callback = OauthCallback::parse(query);
+            assert!(callback.repeated && callback.state.is_none(), "{query}");
+        }
+        assert!(!format!("{callback:?}").contains("a+b"));
+    }
+}
