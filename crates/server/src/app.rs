@@ -10,14 +10,15 @@ use http::{HeaderMap, HeaderValue};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracera_guard::{
-    ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
-    check_origin, limit_clients, resolve_client_addr,
+    ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie,
+    VisitorId, check_origin, limit_clients, resolve_client_addr,
 };
 use tracera_session::{Clock, SessionLayer, Sessions};
 use url::Url;
 
 use crate::auth::magic_link::MagicLinks;
 use crate::mail::dev::Mailbox;
+use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::store::Database;
 
@@ -49,6 +50,8 @@ pub struct Parts {
     pub magic_links: Option<MagicLinks>,
     /// The mails of `dev`, readable at `/dev/mailbox`.
     pub mailbox: Option<Mailbox>,
+    /// Imports and prices.
+    pub portfolio: Portfolio,
     /// Whose forwarding headers are believed.
     pub proxies: TrustedProxies,
     /// How often one client may call the authentication endpoints.

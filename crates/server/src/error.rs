@@ -79,6 +79,11 @@ impl AppError {
         self
     }
 
+    /// What a client is told.
+    pub fn body(&self) -> serde_json::Value {
+        json!({ "error": self.message, "code": self.code })
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.code
@@ -118,7 +123,7 @@ impl IntoResponse for AppError {
                 tracing::warn!(%cause, code = self.code, "request refused");
             }
         }
-        let body = Json(json!({ "error": self.message, "code": self.code }));
+        let body = Json(self.body());
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         let mut set = |name: HeaderName, value: HeaderValue| drop(headers.insert(name, value));

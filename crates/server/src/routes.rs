@@ -8,8 +8,10 @@ use crate::app::{self, App, require_auth};
 pub mod account;
 pub mod dev;
 pub mod health;
+pub mod imports;
 pub mod magic;
 pub mod pages;
+pub mod portfolio;
 pub mod sessions;
 
 /// Reachable by everybody.
@@ -35,6 +37,12 @@ fn private() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/auth/providers", get(account::providers)),
         ("/api/v1/auth/sessions", get(sessions::list).delete(sessions::revoke_others)),
         ("/api/v1/auth/sessions/{handle}", delete(sessions::revoke)),
+        ("/api/v1/portfolio", get(portfolio::show)),
+        ("/api/v1/portfolio/import", post(imports::import)),
+        ("/api/v1/portfolio/import/events", get(imports::events)),
+        ("/api/v1/portfolio/history", get(portfolio::history)),
+        ("/api/v1/portfolio/export.csv", get(portfolio::export_csv)),
+        ("/api/v1/portfolio/export.json", get(portfolio::export_json)),
     ]
 }
 

@@ -30,6 +30,7 @@ mod column;
 mod connect;
 mod error;
 pub mod magic_links;
+pub mod portfolio;
 #[cfg(test)]
 mod tests;
 pub mod users;
