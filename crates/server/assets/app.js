@@ -84,7 +84,7 @@ code?.querySelector('[data-back]').addEventListener('click', () => {
 if (confirm) {
   history.replaceState(null, '', location.pathname);
   onSubmit(confirm, async () => {
-    await call('POST', '/api/v1/auth/magic/verify', { token: confirm.dataset.token });
+    await call('POST', confirm.dataset.action, { token: confirm.dataset.token });
     location.replace('/');
   });
 }

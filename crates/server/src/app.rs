@@ -16,7 +16,9 @@ use tracera_guard::{
 use tracera_session::{Clock, SessionLayer, Sessions};
 use url::Url;
 
+use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
+use crate::auth::providers::Providers;
 use crate::mail::dev::Mailbox;
 use crate::portfolio::Portfolio;
 use crate::routes;
@@ -48,6 +50,10 @@ pub struct Parts {
     pub sessions: Sessions,
     /// Sign-in by e-mail; `None` when no mail can be sent.
     pub magic_links: Option<MagicLinks>,
+    /// Google, GitHub and Steam.
+    pub providers: Providers,
+    /// What the owners of accounts are told.
+    pub events: SecurityEvents,
     /// The mails of `dev`, readable at `/dev/mailbox`.
     pub mailbox: Option<Mailbox>,
     /// Imports and prices.
@@ -106,10 +112,14 @@ pub fn build(app: &App) -> Router {
                 .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
                 .layer(from_fn_with_state(app.proxies.clone(), resolve_client_addr))
                 .layer(from_fn_with_state(auth_limit, limit_clients))
-                .layer(from_fn_with_state(app.origin.clone(), check_origin))
-                .layer(SessionLayer::new(app.sessions.clone())),
+                .layer(from_fn_with_state(app.origin.clone(), check_origin)),
         )
         .with_state(app.clone())
+}
+
+/// The layer of everything that may ask who is signed in. Other routes do not cost the session store a look.
+pub fn with_session(app: &App, routes: Router<App>) -> Router<App> {
+    routes.layer(SessionLayer::new(app.sessions.clone()))
 }
 
 /// The layers of a private route, inside the session: RequireAuth before the CSRF token, so that a dead session is 401

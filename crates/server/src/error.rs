@@ -84,6 +84,17 @@ impl AppError {
         json!({ "error": self.message, "code": self.code })
     }
 
+    /// Writes the cause to the log, for an error that is not answered as itself.
+    pub fn log(&self) {
+        let Some(cause) = &self.cause else { return };
+        let cause = chain(&**cause);
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(%cause, code = self.code, "request failed");
+        } else {
+            tracing::warn!(%cause, code = self.code, "request refused");
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.code
@@ -115,14 +126,7 @@ impl From<StoreError> for AppError {
 
 impl IntoResponse for AppError {
     fn into_response(self) -> Response {
-        if let Some(cause) = &self.cause {
-            let cause = chain(&**cause);
-            if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-                tracing::error!(%cause, code = self.code, "request failed");
-            } else {
-                tracing::warn!(%cause, code = self.code, "request refused");
-            }
-        }
+        self.log();
         let body = Json(self.body());
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +22,7 @@ use crate::config::MailSettings;
 mod delivery;
 pub mod dev;
 mod letter;
+mod notice;
 mod resend;
 mod smtp;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests;
 use delivery::{Limits, SendError};
 use letter::Letter;
 pub use letter::SignInMail;
+pub use notice::NoticeMail;
 
 /// Takes mails in and sends them in the background. Cheap to clone; needs a tokio runtime.
 #[derive(Clone)]
@@ -44,6 +46,13 @@ struct Shared {
     attempts: Semaphore,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// Room in the queue for one mail. Given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    mailer: Mailer,
+    place: OwnedSemaphorePermit,
 }
 
 enum Transport {
@@ -133,18 +142,30 @@ impl Mailer {
     ///
     /// [`MailError`]: then it will not be sent.
     pub fn send(&self, mail: &SignInMail<'_>) -> Result<(), MailError> {
+        self.reserve().map(|place| place.send(mail))
+    }
+
+    /// The same with a notice.
+    ///
+    /// # Errors
+    ///
+    /// [`MailError`]: then it will not be sent.
+    pub fn notify(&self, mail: &NoticeMail<'_>) -> Result<(), MailError> {
+        self.reserve().map(|place| place.take_in(Letter::notice(mail)))
+    }
+
+    /// A place for one mail, for a caller that has something to prepare and must know before that it will be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`MailError`].
+    pub fn reserve(&self) -> Result<Place, MailError> {
         let shared = &self.0;
         if shared.tasks.is_closed() {
             return Err(MailError::ShutDown);
         }
         let place = Arc::clone(&shared.places).try_acquire_owned().map_err(|_| MailError::QueueFull)?;
-        let letter = Letter::compose(mail);
-        let shared = Arc::clone(shared);
-        self.0.tasks.spawn(async move {
-            let _place = place;
-            shared.stop.run_until_cancelled(shared.deliver(&letter)).await;
-        });
-        Ok(())
+        Ok(Place { mailer: self.clone(), place })
     }
 
     /// Takes no more mails in and waits until those taken in are sent or given up, but no longer than
@@ -159,6 +180,22 @@ impl Mailer {
         tracing::warn!(lost, "mails were not sent before the shutdown");
         shared.stop.cancel();
         lost
+    }
+}
+
+impl Place {
+    /// Takes the mail in; it is sent after this has returned.
+    pub fn send(self, mail: &SignInMail<'_>) {
+        self.take_in(Letter::compose(mail));
+    }
+
+    fn take_in(self, letter: Letter) {
+        let Self { mailer, place } = self;
+        let shared = Arc::clone(&mailer.0);
+        mailer.0.tasks.spawn(async move {
+            let _place = place;
+            shared.stop.run_until_cancelled(shared.deliver(&letter)).await;
+        });
     }
 }
 

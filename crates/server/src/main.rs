@@ -19,7 +19,8 @@ async fn main() -> ExitCode {
             cli::operate(async |config| operator::list_sessions(&config, &user).await).await
         }
         Command::Sessions(SessionsCommand::Revoke { user, handle }) => {
-            cli::operate(async |config| operator::revoke_sessions(&config, &user, handle.as_deref()).await).await
+            cli::operate(async |config| operator::revoke_sessions(&config, &user, handle.as_deref()).await)
+                .await
         }
     }
 }

@@ -1,32 +1,51 @@
 //! The URL table. A route is private unless it stands in [`public`]; everything else needs a signed-in user.
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, delete, get, post};
 
-use crate::app::{self, App, require_auth};
+use crate::app::{self, App, log, require_auth};
 
 pub mod account;
 pub mod dev;
+pub mod email;
+pub mod events;
 pub mod health;
 pub mod imports;
 pub mod magic;
+pub mod oauth;
 pub mod pages;
 pub mod portfolio;
+pub mod providers;
 pub mod sessions;
+
+/// Reachable by everybody, and the same for everybody.
+fn impersonal() -> Router<App> {
+    Router::new()
+        .route("/healthz", get(health::live))
+        .route("/api/v1/health", get(health::ready))
+        .route("/assets/{file}", get(pages::asset))
+        .route_layer(from_fn(log::note_route))
+        .method_not_allowed_fallback(require_auth::wrong_method)
+}
 
 /// Reachable by everybody.
 fn public() -> Router<App> {
     Router::new()
-        .route("/healthz", get(health::live))
-        .route("/api/v1/health", get(health::ready))
         .route("/api/v1/auth/csrf", get(account::csrf))
         .route("/api/v1/auth/methods", get(account::methods))
         .route("/api/v1/auth/me", get(account::me))
         .route("/api/v1/auth/magic/request", post(magic::request))
         .route("/api/v1/auth/magic/verify", get(pages::confirm).post(magic::verify))
+        .route("/api/v1/auth/google", get(oauth::google))
+        .route("/api/v1/auth/google/callback", get(oauth::google_callback))
+        .route("/api/v1/auth/github", get(oauth::github))
+        .route("/api/v1/auth/github/callback", get(oauth::github_callback))
+        .route("/api/v1/auth/steam/login", get(oauth::steam_login))
+        .route("/api/v1/auth/steam/login/callback", get(oauth::steam_login_callback))
         .route("/", get(pages::home))
+        .route("/email", get(email::page))
         .route("/login", get(pages::login))
-        .route("/assets/{file}", get(pages::asset))
         .route("/dev/mailbox", get(dev::mailbox))
 }
 
@@ -34,7 +53,12 @@ fn public() -> Router<App> {
 fn private() -> Vec<(&'static str, MethodRouter<App>)> {
     vec![
         ("/api/v1/auth/logout", post(account::logout)),
-        ("/api/v1/auth/providers", get(account::providers)),
+        ("/api/v1/auth/email", post(email::request)),
+        ("/api/v1/auth/email/confirm", post(email::confirm)),
+        ("/api/v1/auth/events", get(events::list)),
+        ("/api/v1/auth/providers", get(providers::list)),
+        ("/api/v1/auth/providers/{provider}", delete(providers::unlink)),
+        ("/api/v1/auth/providers/{provider}/link", post(oauth::link)),
         ("/api/v1/auth/sessions", get(sessions::list).delete(sessions::revoke_others)),
         ("/api/v1/auth/sessions/{handle}", delete(sessions::revoke)),
         ("/api/v1/portfolio", get(portfolio::show)),
@@ -43,16 +67,19 @@ fn private() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/portfolio/history", get(portfolio::history)),
         ("/api/v1/portfolio/export.csv", get(portfolio::export_csv)),
         ("/api/v1/portfolio/export.json", get(portfolio::export_json)),
+        ("/api/v1/auth/steam", get(oauth::steam_link)),
+        ("/api/v1/auth/steam/callback", get(oauth::steam_link_callback)),
     ]
 }
 
-/// Both parts with their layers, and the answers for what is in neither.
+/// All parts with their layers, and the answers for what is in none.
 pub fn table(app: &App) -> Router<App> {
     let private = private().into_iter().fold(Router::new(), |all, (path, route)| all.route(path, route));
-    app::public(app, public())
+    let personal = app::public(app, public())
         .merge(app::private(app, private))
         .fallback(require_auth::no_such_route)
-        .method_not_allowed_fallback(require_auth::no_such_method)
+        .method_not_allowed_fallback(require_auth::no_such_method);
+    app::with_session(app, personal).merge(impersonal())
 }
 
 /// The private paths, for recognising other spellings of them.

@@ -10,12 +10,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{CsrfKeys, OriginPolicy, RateLimit, RateLimiter, VisitorCookie};
 use tracera_session::{
-    Clock, ConnectError, EmbeddedStore, KeyRing, OpenError, RedisConnection, RedisStore, SessionConfig,
+    Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisConnection, RedisStore, SessionConfig,
     Sessions,
 };
 
 use crate::app::{self, App, Parts};
+use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
+use crate::auth::providers::Providers;
 use crate::config::{Config, Mode, SecretUrl};
 use crate::mail::{self, Mailer};
 use crate::portfolio::Portfolio;
@@ -89,6 +91,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         .idle_timeout(config.session.idle)
         .max_sessions_per_user(config.session.max_per_user as usize)
         .secure(config.session.cookie_secure)
+        .near_cache(if config.session.near_cache { NearCache::default() } else { NearCache::Off })
         .clock(clock.clone());
     let database = Database::connect(&config.store.database).await?;
     let redis = match config.store.redis.as_ref().map(SecretUrl::expose) {
@@ -155,6 +158,13 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         redis: stores.redis.is_some(),
         sessions: stores.sessions.clone(),
         magic_links,
+        providers: Providers::new(config, &stores.database),
+        events: SecurityEvents::new(
+            stores.database.clone(),
+            mailer.clone(),
+            config.session.cookie_secure,
+            base_url.clone(),
+        ),
         mailbox,
         portfolio,
         proxies: config.http.trusted_proxies.iter().copied().collect(),

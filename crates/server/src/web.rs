@@ -39,8 +39,10 @@ pub fn find(name: &str) -> Option<&'static Asset> {
 impl Asset {
     /// The file, or 304 when the browser has this version. Browsers ask again each time, so an upgrade shows at once.
     pub fn respond(&'static self, request: &HeaderMap) -> Response {
-        let caching =
-            [(header::ETAG, self.etag.clone()), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+        let caching = [
+            (header::ETAG, self.etag.clone()),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        ];
         if request.get(header::IF_NONE_MATCH) == Some(&self.etag) {
             return (StatusCode::NOT_MODIFIED, caching).into_response();
         }

@@ -39,7 +39,7 @@
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(missing_docs, missing_debug_implementations)]
+#![warn(missing_docs, missing_debug_implementations, clippy::missing_errors_doc)]
 
 mod cache;
 mod changes;
@@ -47,6 +47,7 @@ mod clock;
 mod config;
 mod cookie;
 mod error;
+mod guard;
 mod keyring;
 mod layer;
 mod record;
@@ -54,6 +55,8 @@ mod session;
 mod sessions;
 mod snapshot;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 
 pub use cache::CacheStats;
@@ -61,6 +64,7 @@ pub use changes::{Changes, Heartbeat, MAX_STALENESS};
 pub use clock::{Clock, Timestamp};
 pub use config::{NearCache, SessionConfig};
 pub use error::SessionError;
+pub use guard::SessionGuard;
 pub use keyring::{KeyError, KeyId, KeyRing, MIN_SECRET_BYTES};
 pub use layer::{CurrentUser, SessionLayer, SessionService, require_auth};
 pub use record::{Authentication, Epoch};

@@ -154,6 +154,11 @@ pub(crate) fn is_forward(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }
 
+/// The id a forward leads to.
+pub(crate) fn successor(bytes: &[u8]) -> Option<[u8; 16]> {
+    is_forward(bytes).then(|| bytes.last_chunk().copied()).flatten()
+}
+
 /// The envelope, read in place, and changed in place by the embedded store the way the Redis scripts do it.
 pub(crate) mod envelope {
     #[cfg(feature = "embedded")]

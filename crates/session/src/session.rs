@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cookie;
 use crate::error::SessionError;
-use crate::record::{Authentication, Epoch, Record};
+use crate::guard::SessionGuard;
+use crate::record::{Authentication, Epoch, Record, successor};
 use crate::sessions::{SessionInfo, Sessions, info};
 use crate::snapshot::Snapshot;
 use crate::store::{
@@ -19,6 +20,9 @@ use crate::store::{
     StoreError,
 };
 use crate::token::{CookieValue, NewToken, SessionId, Tag, UserId};
+
+/// How many rotations of one session within [`FORWARD`](crate::FORWARD) a request in flight keeps up with.
+const MAX_ROTATIONS: usize = 16;
 
 /// The session of one request. An extractor; clones are the same session.
 ///
@@ -53,6 +57,8 @@ pub(crate) struct State {
     current: Current,
     changes: Vec<(FieldName, Change)>,
     cookie: Option<CookieChange>,
+    /// The id presented, if it was one rotated a moment ago: good for nothing but ending its successor.
+    rotated: Option<SessionId>,
 }
 
 enum Current {
@@ -107,7 +113,7 @@ impl Live {
             return value.clone();
         }
         let preloaded = preload.iter().position(|known| known == name);
-        match preloaded.and_then(|at| self.snapshot.value(at)) {
+        match preloaded.and_then(|at| self.snapshot.values().nth(at)) {
             Some(value) => Known::As(value.map(<[u8]>::to_vec)),
             None => Known::Not,
         }
@@ -159,7 +165,7 @@ impl SignIn {
 
 impl State {
     fn new(current: Current, cookie: Option<CookieChange>) -> Self {
-        Self { current, changes: Vec::new(), cookie }
+        Self { current, changes: Vec::new(), cookie, rotated: None }
     }
 
     pub(crate) fn nothing() -> Self {
@@ -174,6 +180,16 @@ impl State {
     pub(crate) fn ended(why: Ended) -> Self {
         let keep = matches!(why, Ended::Rotated | Ended::Undecodable);
         Self::new(Current::Ended(why), (!keep).then_some(CookieChange::Clear))
+    }
+
+    /// [`State::ended`] for a session that was looked for under `id`.
+    pub(crate) fn found_ended(id: SessionId, why: Ended) -> Self {
+        Self { rotated: (why == Ended::Rotated).then_some(id), ..Self::ended(why) }
+    }
+
+    /// The session that a sign-out or another sign-in ends.
+    fn to_be_ended(&self) -> Option<SessionId> {
+        self.as_live().ok().map(|live| live.id).or(self.rotated)
     }
 
     pub(crate) fn unavailable(error: Arc<StoreError>) -> Self {
@@ -267,6 +283,16 @@ impl Session {
         }
     }
 
+    /// Something to wait with for the end of this session, also after the response has begun.
+    ///
+    /// # Errors
+    /// [`SessionError::Unauthenticated`] when there is no live session, [`SessionError::Unavailable`] when that is not
+    /// known.
+    pub fn guard(&self) -> Result<SessionGuard, SessionError> {
+        let id = self.state().as_live()?.id;
+        Ok(SessionGuard::new(self.0.sessions.clone(), id))
+    }
+
     /// Demands that the user proved who they are at most `within` ago, as the store itself has it.
     ///
     /// # Errors
@@ -314,14 +340,18 @@ impl Session {
     }
 
     async fn fetch(&self, name: &FieldName) -> Result<Option<Vec<u8>>, SessionError> {
-        let id = self.state().as_live()?.id;
-        let inner = &self.0.sessions.0;
-        let stored = inner.store.load(&id, std::slice::from_ref(name)).await?;
-        let value = match stored {
-            Some(stored) if !crate::record::is_forward(&stored.record) => {
-                stored.values.into_iter().next().flatten()
+        let mut id = self.state().as_live()?.id;
+        let store = &self.0.sessions.0.store;
+        // This request was let in before its id was rotated, so it may go on reading.
+        let mut hops = 0..=MAX_ROTATIONS;
+        let value = loop {
+            let stored = store.load(&id, std::slice::from_ref(name)).await?;
+            let stored = stored.ok_or(SessionError::Unauthenticated)?;
+            match successor(&stored.record) {
+                Some(field) if hops.next().is_some() => id.field = field,
+                Some(_) => return Err(SessionError::Unauthenticated),
+                None => break stored.values.into_iter().next().flatten(),
             }
-            _ => return Err(SessionError::Unauthenticated),
         };
         if let Current::Live(live) = &mut self.state().current {
             live.learn(name.clone(), Known::As(value.clone()));
@@ -391,13 +421,14 @@ impl Session {
         }
     }
 
-    /// Writes what is buffered and then one atomic change, in one step.
+    /// Writes what is buffered and then one atomic change, in one step. What is buffered stays so until it is written:
+    /// a handler may give up on the change, or its client may go.
     async fn apply(&self, name: &str, change: Change) -> Result<Changed, SessionError> {
         let name = FieldName::new(name)?;
         if let Current::Live(live) = &mut self.state().current {
             live.learn(name.clone(), Known::Not);
         }
-        let mut changes = std::mem::take(&mut self.state().changes);
+        let mut changes = self.state().changes.clone();
         changes.push((name, change));
         let mut answers = self.write(changes, false).await?;
         answers.pop().ok_or(SessionError::Unauthenticated)
@@ -409,9 +440,11 @@ impl Session {
     /// [`SessionError::Unauthenticated`] when the session died meanwhile, [`SessionError::OverBudget`] when it would
     /// hold too much, [`SessionError::Unavailable`]. In each case none of the changes was made.
     pub async fn commit(&self) -> Result<(), SessionError> {
-        let changes = std::mem::take(&mut self.state().changes);
+        let changes = self.state().changes.clone();
         if !changes.is_empty() {
-            self.write(changes, false).await?;
+            let outcome = self.write(changes.clone(), false).await;
+            self.state().changes.retain(|change| !changes.contains(change));
+            outcome?;
         }
         Ok(())
     }
@@ -452,6 +485,7 @@ impl Session {
     fn remember(&self, changes: Vec<(FieldName, Change)>, renew_cookie: bool) {
         let now = self.0.sessions.now();
         let mut state = self.state();
+        state.changes.retain(|change| !changes.contains(change));
         if let Current::Live(live) = &mut state.current {
             for (name, change) in changes {
                 let known = match change {
@@ -488,7 +522,7 @@ impl Session {
             None => sessions.epoch(&sign_in.user).await?,
         };
         let tag = Tag::of_user(&sign_in.user);
-        let old = self.state().as_live().ok().map(|live| live.id);
+        let old = self.state().to_be_ended();
         let replaces = match old {
             Some(id) if id.tag == tag => Some(id.field),
             Some(id) => {
@@ -562,7 +596,7 @@ impl Session {
     /// [`SessionError::Unavailable`]; the session may then still live.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
         self.available()?;
-        let id = self.state().as_live().ok().map(|live| live.id);
+        let id = self.state().to_be_ended();
         if let Some(id) = id {
             let sessions = &self.0.sessions;
             sessions.0.store.destroy(&id, sessions.at()).await?;

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::config::SessionConfig;
 use crate::cookie::{self, Presented};
 use crate::error::SessionError;
+use crate::guard::Watches;
 use crate::keyring::KeyRing;
 use crate::record::{Authentication, Epoch, Record, is_forward};
 use crate::session::{Ended, Live, Session, State};
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) store: WriteThrough,
     pub(crate) keys: KeyRing,
     pub(crate) config: SessionConfig,
+    pub(crate) watches: Watches,
 }
 
 /// One of a user's sessions as shown to that user.
@@ -53,7 +55,7 @@ impl Sessions {
     /// Sessions in `store`, their cookies signed with `keys`.
     pub fn new(store: impl SessionStore, keys: KeyRing, config: SessionConfig) -> Self {
         let store = WriteThrough::new(Box::new(store), config.near_cache);
-        Self(Arc::new(Inner { store, keys, config }))
+        Self(Arc::new(Inner { store, keys, config, watches: Watches::default() }))
     }
 
     /// The epoch of a user, to be handed to [`SignIn::epoch`](crate::SignIn::epoch): take it where the sign-in begins,
@@ -129,7 +131,7 @@ impl Sessions {
         };
         match outcome {
             Ok(Ok(snapshot)) => State::live(Live::presented(id, snapshot, cookie, self)),
-            Ok(Err(ended)) => State::ended(ended),
+            Ok(Err(ended)) => State::found_ended(id, ended),
             Err(error) => match &*error {
                 StoreError::Corrupt(what) => {
                     tracing::warn!(session = %id.handle(), what = &**what, "undecodable session");
@@ -154,8 +156,7 @@ impl Sessions {
         flight
             .outcome(async {
                 let read_at = self.now();
-                let stored = self.0.store.load_watched(id, &self.0.config.preload).await;
-                let outcome = stored.map(|stored| self.judge(id, stored)).map_err(Arc::new);
+                let outcome = self.read_watched(id).await.map_err(Arc::new);
                 if let Ok(Ok(snapshot)) = &outcome {
                     cache.fill(id, ticket, snapshot.clone(), read_at);
                 }
@@ -167,6 +168,12 @@ impl Sessions {
     /// Asks the store itself, in one round trip.
     pub(crate) async fn read(&self, id: &SessionId) -> Result<Result<Snapshot, Ended>, StoreError> {
         let stored = self.0.store.load(id, &self.0.config.preload).await?;
+        Ok(self.judge(id, stored))
+    }
+
+    /// The same; the next change will be told, if the store can.
+    pub(crate) async fn read_watched(&self, id: &SessionId) -> Result<Result<Snapshot, Ended>, StoreError> {
+        let stored = self.0.store.load_watched(id, &self.0.config.preload).await?;
         Ok(self.judge(id, stored))
     }
 

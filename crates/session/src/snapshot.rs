@@ -88,18 +88,16 @@ impl Snapshot {
         envelope::last_seen(self.parts().0)
     }
 
-    /// The preloaded value at `index`; outer `None` when nothing is known of it.
-    pub(crate) fn value(&self, index: usize) -> Option<Option<&[u8]>> {
+    /// The preloaded values, as far as they are known.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let (_, _, mut rest) = self.parts();
-        let mut next = || {
+        std::iter::from_fn(move || {
             let (len, tail) = rest.split_first_chunk()?;
             let len = u32::from_be_bytes(*len);
             let (value, tail) = tail.split_at_checked(if len == ABSENT { 0 } else { len as usize })?;
             rest = tail;
             Some((len != ABSENT).then_some(value))
-        };
-        (0..index).try_for_each(|_| next().map(drop))?;
-        next()
+        })
     }
 
     fn parts(&self) -> (&[u8], &[u8], &[u8]) {
@@ -113,5 +111,56 @@ impl Snapshot {
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Snapshot({:?})", self.user())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::KeyId;
+    use crate::record::Epoch;
+
+    fn record() -> Record {
+        let created = Timestamp::from_millis(1_800_000_000_000);
+        Record {
+            created,
+            lifetime: Duration::from_hours(72),
+            last_seen: created.plus(Duration::from_mins(5)),
+            epoch: Epoch::new(7),
+            data_fields: 1,
+            data_bytes: 9,
+            key: KeyId([1, 2, 3, 4]),
+            authentication: None,
+            client: "Firefox|Windows".into(),
+            address: None,
+        }
+    }
+
+    #[test]
+    fn what_is_packed_is_read_back() {
+        let user = UserId::new("ann").unwrap();
+        let values = [Some(b"one".to_vec()), None, Some(Vec::new())];
+        let (snapshot, decoded) = Snapshot::read(Some(&user), &record().encode(), &values).unwrap();
+        assert_eq!((decoded, snapshot.record()), (record(), record()));
+        assert_eq!(snapshot.user(), Some(user));
+        assert_eq!(snapshot.last_seen(), record().last_seen);
+        assert_eq!(snapshot.values().collect::<Vec<_>>(), [Some(&b"one"[..]), None, Some(b"")]);
+        let later = snapshot.seen(record().last_seen.plus(Duration::from_secs(9)));
+        assert_eq!(later.values().nth(0), Some(Some(&b"one"[..])));
+        let idle = Some(Duration::from_mins(1));
+        assert_eq!(later.deadline(idle), snapshot.deadline(idle).plus(Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn a_visitor_has_no_user_and_a_broken_record_is_none() {
+        let visitor = Snapshot::of(None, &record());
+        assert!(!visitor.is_signed_in() && visitor.user().is_none() && visitor.values().next().is_none());
+        assert!(Snapshot::read(None, &record().encode()[1..], &[]).is_err());
+    }
+
+    #[test]
+    fn a_signed_in_session_takes_at_most_128_bytes() {
+        let user = UserId::new([1; 16]).unwrap();
+        assert!(Snapshot::of(Some(&user), &record()).0.len() + 16 <= 128);
     }
 }

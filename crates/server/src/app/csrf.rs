@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use http::request::Parts;
 use tracera_guard::{VisitorId, is_safe_method, token_from_headers};
-use tracera_session::Session;
+use tracera_session::{Session, SessionError};
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -41,20 +41,21 @@ impl FromRequestParts<App> for Binding {
 
     /// Only after [`require_token`], which has put it there.
     async fn from_request_parts(parts: &mut Parts, _: &App) -> AppResult<Self> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| AppError::internal("no CSRF check on this route"))
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| AppError::internal("no CSRF check on this route"))
     }
 }
 
 /// Refuses unsafe requests without the token of their own session.
-pub async fn require_token(
-    State(app): State<App>,
-    session: Session,
-    mut request: Request,
-    next: Next,
-) -> AppResult<Response> {
+pub async fn require_token(State(app): State<App>, mut request: Request, next: Next) -> AppResult<Response> {
     if is_safe_method(request.method()) {
         return Ok(next.run(request).await);
     }
+    let session = request.extensions().get::<Session>().cloned().ok_or(SessionError::NoLayer)?;
+    session.available()?;
     let binding = Binding::find(&app, &session, request.headers());
     let token = token_from_headers(request.headers());
     match (binding, token) {

@@ -27,10 +27,8 @@ pub async fn log(State(proxies): State<TrustedProxies>, request: Request, next: 
     let route = response.extensions().get::<Route>().map_or("unmatched", |route| route.0.as_str());
     let status = response.status().as_u16();
     let micros = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
-    span.in_scope(|| match client {
-        Some(client) => tracing::info!(%method, route, status, micros, %client, "answered"),
-        None => tracing::info!(%method, route, status, micros, "answered"),
-    });
+    let client = client.map(tracing::field::display);
+    span.in_scope(|| tracing::info!(%method, route, status, micros, client, "answered"));
     if let Ok(value) = HeaderValue::from_str(&id[..16]) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -31,9 +31,11 @@ pub async fn no_such_method(
     session: Session,
     OriginalUri(uri): OriginalUri,
 ) -> AppError {
-    if is_closed(&app, &session, &uri) {
-        return AppError::unauthenticated();
-    }
+    if is_closed(&app, &session, &uri) { AppError::unauthenticated() } else { wrong_method().await }
+}
+
+/// 405 where there is nobody to tell apart.
+pub async fn wrong_method() -> AppError {
     AppError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",

@@ -20,7 +20,10 @@ impl Client {
         let Some(parsed) = Parser::new().parse(agent) else {
             return Self { browser: tool(agent), device: None };
         };
-        Self { browser: named(parsed.name).filter(|name| name != "HTTP Library").or_else(|| tool(agent)), device: named(parsed.os).map(device) }
+        Self {
+            browser: named(parsed.name).filter(|name| name != "HTTP Library").or_else(|| tool(agent)),
+            device: named(parsed.os).map(device),
+        }
     }
 
     /// The form kept with a session: both parts with a bar between.
@@ -53,7 +56,9 @@ fn named(text: &str) -> Option<String> {
 fn device(os: String) -> String {
     match &*os {
         "Mac OSX" => "macOS".to_owned(),
-        windows if windows.starts_with("Windows") && !windows.starts_with("Windows Phone") => "Windows".to_owned(),
+        windows if windows.starts_with("Windows") && !windows.starts_with("Windows Phone") => {
+            "Windows".to_owned()
+        }
         _ => os,
     }
 }

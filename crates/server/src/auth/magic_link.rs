@@ -24,9 +24,7 @@ use crate::auth::email::Email;
 use crate::error::{AppError, AppResult};
 use crate::mail::{Mailer, SignInMail};
 use crate::store::Database;
-use crate::store::magic_links::{
-    self, ClaimedLink, CodeOutcome, NewMagicLink, PendingLink, VisitorCode,
-};
+use crate::store::magic_links::{self, ClaimedLink, CodeOutcome, NewMagicLink, PendingLink, VisitorCode};
 
 /// How many mails one address gets in [`MAIL_WINDOW`] without signing in.
 pub const MAILS_PER_ADDRESS: u32 = 5;
@@ -98,9 +96,8 @@ impl MagicLinks {
     /// # Errors
     /// 503 when the database, the limit's store or the mail queue cannot take it.
     pub async fn request(&self, email: Email, asker: &Asker<'_>, now: OffsetDateTime) -> AppResult<()> {
-        let decision = self.per_address.check(&self.address_key(&email)).await.map_err(unavailable)?;
-        if !decision.allowed {
-            tracing::warn!(event = "mail_limited", to = %email.masked(), "the address has had its mails for now");
+        let place = self.mailer.reserve().map_err(AppError::unavailable)?;
+        if !self.may_mail(&email).await? {
             return Ok(());
         }
         let token = fresh_token();
@@ -126,9 +123,26 @@ impl MagicLinks {
             device: &device,
             ip: asker.ip,
         };
-        self.mailer.send(&mail).map_err(AppError::unavailable)?;
+        place.send(&mail);
         tracing::info!(event = "link_sent", "queued a sign-in mail");
         Ok(())
+    }
+
+    /// Counts a mail to the address; `false` when it has had its share.
+    ///
+    /// # Errors
+    /// 503 when the limit's store does not answer.
+    pub async fn may_mail(&self, email: &Email) -> AppResult<bool> {
+        let decision = self.per_address.check(&self.address_key(email)).await.map_err(unavailable)?;
+        if !decision.allowed {
+            tracing::warn!(event = "mail_limited", to = %email.masked(), "the address has had its mails for now");
+        }
+        Ok(decision.allowed)
+    }
+
+    /// Where the mails go.
+    pub fn mailer(&self) -> &Mailer {
+        &self.mailer
     }
 
     /// What the confirm page shows of a link; `None` when it no longer works.
@@ -150,7 +164,9 @@ impl MagicLinks {
             }
             Proof::Code(code, binding) => {
                 let code: String = code.chars().filter(char::is_ascii_digit).collect();
-                match magic_links::claim_by_code(&self.database, &self.visitor_code(&code, binding), now).await? {
+                match magic_links::claim_by_code(&self.database, &self.visitor_code(&code, binding), now)
+                    .await?
+                {
                     CodeOutcome::Claimed(link) => Some(link),
                     CodeOutcome::Wrong { .. } | CodeOutcome::Nothing => None,
                 }
@@ -163,6 +179,9 @@ impl MagicLinks {
                 "this link or code is wrong, used or expired; please ask for a new one",
             ));
         };
+        if let Err(error) = self.per_address.forget(&self.address_key(&claimed.email)).await {
+            tracing::warn!(%error, "the address's mail count stays as it is");
+        }
         Ok(claimed)
     }
 

@@ -32,6 +32,8 @@ pub struct SessionSettings {
     pub idle: Option<Duration>,
     /// How many sessions one user may have at once. Default 100.
     pub max_per_user: u32,
+    /// Whether live sessions are kept in memory between requests. Default true.
+    pub near_cache: bool,
     /// Whether the cookie carries `Secure`. Default: whether the public address is https.
     pub cookie_secure: bool,
 }
@@ -42,6 +44,7 @@ pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read
     let lifetime = reader.hours("SESSION_LIFETIME_HOURS", 1..=8760);
     let idle = reader.minutes("SESSION_IDLE_MINUTES", 0..=525_600);
     let max_per_user = reader.number("SESSION_MAX_PER_USER", 1..=1000);
+    let near_cache = reader.read("SESSION_NEAR_CACHE", parse_bool);
     let cookie_secure = read_cookie_secure(reader, http);
     Ok(SessionSettings {
         secret: secret?,
@@ -49,6 +52,7 @@ pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read
         lifetime: lifetime?,
         idle: Some(idle?).filter(|idle| !idle.is_zero()),
         max_per_user: max_per_user?,
+        near_cache: near_cache?,
         cookie_secure: cookie_secure?,
     })
 }
@@ -70,6 +74,12 @@ fn read_secret(reader: &mut Reader<'_>) -> Read<SecretString> {
     if let Err(wrong) = check_secret(secret) {
         return Err(reader.refuse("SESSION_SECRET", wrong));
     }
+    if secret.bytes().collect::<BTreeSet<_>>().len() < MIN_DISTINCT_BYTES {
+        let text = format!(
+            "repeats fewer than {MIN_DISTINCT_BYTES} different characters and may be guessed; {REMEDY}"
+        );
+        reader.warn("SESSION_SECRET", text);
+    }
     if secret.contains(',') {
         let text = "holds a comma and cannot be moved to SESSION_SECRET_PREVIOUS, which is comma-separated";
         reader.warn("SESSION_SECRET", text);
@@ -86,10 +96,6 @@ fn check_secret(secret: &str) -> Result<(), Wrong> {
     let plain = secret.to_lowercase().replace(['-', '_', ' '], "");
     if PLACEHOLDERS.iter().any(|placeholder| plain.contains(placeholder)) {
         return Err(Wrong::new("is a placeholder", REMEDY));
-    }
-    if secret.bytes().collect::<BTreeSet<_>>().len() < MIN_DISTINCT_BYTES {
-        let what = format!("repeats fewer than {MIN_DISTINCT_BYTES} different characters");
-        return Err(Wrong::new(what, REMEDY));
     }
     Ok(())
 }
@@ -126,8 +132,12 @@ fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
     previous.map(Option::unwrap_or_default)
 }
 
+fn parse_bool_or_auto(value: &str) -> Result<Option<bool>, Wrong> {
+    if value.eq_ignore_ascii_case("auto") { Ok(None) } else { parse_bool(value).map(Some) }
+}
+
 fn read_cookie_secure(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<bool> {
-    let given = reader.optional("SESSION_COOKIE_SECURE", parse_bool)?;
+    let given = reader.optional("SESSION_COOKIE_SECURE", parse_bool_or_auto)?.flatten();
     let Some(http) = http else {
         // The public address was refused already, so nothing will be made of this value.
         return Ok(given.unwrap_or(true));

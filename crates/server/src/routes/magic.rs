@@ -3,17 +3,19 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tracera_guard::ClientAddr;
-use tracera_session::{Session, SignIn, UserId};
+use tracera_session::Session;
 
 use crate::app::App;
 use crate::app::csrf::Binding;
 use crate::auth::client::Client;
 use crate::auth::email::Email;
+use crate::auth::events::Visit;
 use crate::auth::magic_link::{Asker, MagicLinks, Proof};
+use crate::auth::sign_in::{mailbox_proved, sign_in};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::extract::ApiJson;
@@ -40,11 +42,13 @@ pub async fn request(
     let links = links(&app)?;
     let email = Email::parse(&body.email)
         .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
-    let asker =
-        Asker { binding: &binding, client: Client::from_headers(&headers), ip: client_addr.ip() };
+    let asker = Asker { binding: &binding, client: Client::from_headers(&headers), ip: client_addr.ip() };
     links.request(email, &asker, utc(app.clock.now())).await?;
     let cookie = session.binding().is_none().then(|| [(header::SET_COOKIE, app.visitor(&headers).1)]);
-    Ok((cookie, Json(json!({ "message": "if the address can sign in here, a mail with a link is on its way" }))))
+    Ok((
+        cookie,
+        Json(json!({ "message": "if the address can sign in here, a mail with a link is on its way" })),
+    ))
 }
 
 /// The body of a redemption: the token of a link, or the code of a mail in the browser that asked for it.
@@ -59,13 +63,11 @@ pub struct Redemption {
 pub async fn verify(
     State(app): State<App>,
     session: Session,
-    client_addr: ClientAddr,
+    visit: Visit,
     binding: Binding,
-    headers: HeaderMap,
     ApiJson(body): ApiJson<Redemption>,
-) -> AppResult<Json<Value>> {
+) -> AppResult<impl IntoResponse> {
     let links = links(&app)?.clone();
-    let client = Client::from_headers(&headers);
     // A task of its own: a client that hangs up cannot leave a link used without a session.
     let redeeming = tokio::spawn(async move {
         let now = utc(app.clock.now());
@@ -75,8 +77,10 @@ pub async fn verify(
             _ => return Err(AppError::bad_request("malformed_body", "send either a token or a code")),
         };
         let claimed = links.claim(proof, now).await?;
-        match sign_in(&app, &session, &claimed, &client, client_addr).await {
-            Ok(user) => Ok(Json(json!({ "user": UserBody::from(user) }))),
+        match enter(&app, &session, &claimed, &visit).await {
+            Ok((user, device)) => {
+                Ok(([(header::SET_COOKIE, device)], Json(json!({ "user": UserBody::from(user) }))))
+            }
             Err(error) => {
                 links.release(&claimed).await;
                 Err(error)
@@ -86,24 +90,24 @@ pub async fn verify(
     redeeming.await.map_err(AppError::internal)?
 }
 
-async fn sign_in(
+async fn enter(
     app: &App,
     session: &Session,
     claimed: &ClaimedLink,
-    client: &Client,
-    client_addr: ClientAddr,
-) -> AppResult<User> {
+    visit: &Visit,
+) -> AppResult<(User, HeaderValue)> {
     let now = utc(app.clock.now());
-    let (user, created) =
-        users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
-    let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
-    let sign_in = SignIn::new(id, "email").client(&client.label()).address(client_addr.ip());
-    session.sign_in(sign_in).await?;
-    tracing::info!(event = "signed_in", user = %user.id, method = "email", created, "signed in");
-    Ok(user)
+    let (user, _) = users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
+    let user = mailbox_proved(app, session, user, visit).await?;
+    let device = sign_in(app, session, &user, "email", visit).await?;
+    Ok((user, device))
 }
 
-fn links(app: &App) -> AppResult<&MagicLinks> {
+/// Sign-in by e-mail, if this server sends mail.
+///
+/// # Errors
+/// 404 `method_not_configured`.
+pub fn links(app: &App) -> AppResult<&MagicLinks> {
     app.magic_links.as_ref().ok_or_else(|| {
         AppError::new(
             http::StatusCode::NOT_FOUND,

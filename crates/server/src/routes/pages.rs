@@ -12,6 +12,7 @@ use tracera_session::{CurrentUser, Session};
 use crate::app::App;
 use crate::app::csrf::Binding;
 use crate::auth::client::Client;
+use crate::auth::failure::Failure;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::routes::account::user_id;
@@ -55,23 +56,49 @@ impl Page {
 struct LoginPage<'a> {
     page: &'a Page,
     email: bool,
+    providers: Vec<(&'static str, &'static str)>,
+    problem: Option<&'static str>,
+}
+
+/// What went wrong before, in the query of the page it ended on.
+#[derive(Default, Deserialize)]
+pub struct ProblemQuery {
+    error: Option<String>,
+}
+
+impl ProblemQuery {
+    /// A sentence of ours; nothing of the query itself gets onto the page.
+    fn sentence(query: Result<Query<Self>, QueryRejection>) -> Option<&'static str> {
+        query.ok().and_then(|Query(query)| Failure::sentence(&query.error?))
+    }
 }
 
 /// `GET /login`
-pub async fn login(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Response> {
+pub async fn login(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+    query: Result<Query<ProblemQuery>, QueryRejection>,
+) -> AppResult<Response> {
     if session.user().is_ok() {
         return Ok(Redirect::to("/").into_response());
     }
     let page = Page::new(&app, &session, &headers);
-    let login = LoginPage { email: app.magic_links.is_some(), page: &page };
+    let login = LoginPage {
+        email: app.magic_links.is_some(),
+        providers: app.providers.configured().map(|it| (it.label(), it.sign_in_path())).collect(),
+        problem: ProblemQuery::sentence(query),
+        page: &page,
+    };
     page.render(StatusCode::OK, &login)
 }
 
 /// The query of a mailed link.
 #[derive(Deserialize)]
 pub struct LinkQuery {
+    /// Its token; empty if there is none.
     #[serde(default)]
-    token: String,
+    pub token: String,
 }
 
 struct LinkView {
@@ -128,6 +155,7 @@ struct SessionView {
 #[template(path = "home.html")]
 struct HomePage<'a> {
     page: &'a Page,
+    problem: Option<&'static str>,
     name: String,
     sessions: Vec<SessionView>,
 }
@@ -138,6 +166,7 @@ pub async fn home(
     session: Session,
     user: Option<CurrentUser>,
     headers: HeaderMap,
+    query: Result<Query<ProblemQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let Some(CurrentUser(user)) = user else { return Ok(Redirect::to("/login").into_response()) };
     let Some(account) = users::find_by_id(&app.database, user_id(&user)?).await? else {
@@ -161,6 +190,7 @@ pub async fn home(
     });
     let page = Page::new(&app, &session, &headers);
     let home = HomePage {
+        problem: ProblemQuery::sentence(query),
         name: account.name.or(account.email.map(|email| email.to_string())).unwrap_or_default(),
         sessions: sessions.collect(),
         page: &page,

@@ -41,9 +41,9 @@ const MIGRATIONS: &[Dialects] = &[
     },
     Dialects {
         version: 2,
-        description: "identities",
-        sqlite: include_str!("../../migrations/sqlite/0002_identities.sql"),
-        postgres: include_str!("../../migrations/postgres/0002_identities.sql"),
+        description: "identities and events",
+        sqlite: include_str!("../../migrations/sqlite/0002_identities_and_events.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_identities_and_events.sql"),
     },
     Dialects {
         version: 10,

@@ -9,8 +9,11 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 /// Every header of the specification, on every response whatever its status.
-const SECURITY_HEADERS: [(&str, &str); 3] =
-    [("x-content-type-options", "nosniff"), ("x-frame-options", "DENY"), ("x-xss-protection", "1; mode=block")];
+const SECURITY_HEADERS: [(&str, &str); 3] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("x-xss-protection", "1; mode=block"),
+];
 
 /// A browser: remembers cookies, sends the CSRF token it was given.
 #[derive(Clone)]
@@ -97,10 +100,6 @@ impl Browser {
         self.jar.lock().unwrap().insert(name.to_owned(), value.to_owned());
     }
 
-    pub(crate) fn forget_cookies(&self) {
-        self.jar.lock().unwrap().clear();
-    }
-
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -118,7 +117,8 @@ impl Browser {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> reqwest::Result<Answer> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).headers(self.headers.clone());
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.base)).headers(self.headers.clone());
         let cookies: Vec<_> =
             self.jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
         if !cookies.is_empty() {
@@ -163,7 +163,9 @@ impl Browser {
             referrer == ["strict-origin-when-cross-origin"] || referrer == ["no-referrer"],
             "{referrer:?} on {path}"
         );
-        for name in ["content-security-policy", "permissions-policy", "cross-origin-opener-policy", "cache-control"] {
+        for name in
+            ["content-security-policy", "permissions-policy", "cross-origin-opener-policy", "cache-control"]
+        {
             assert_eq!(answer.headers.get_all(name).iter().count(), 1, "{name} on {path}");
         }
         for value in self.jar.lock().unwrap().values() {

@@ -99,6 +99,9 @@ async fn a_wrong_method_says_which_are_right() {
     let answer = browser.call(Method::PUT, "/api/v1/auth/logout", None).await;
     assert_eq!(answer.header("allow"), "POST");
     answer.expect_error(405, "method_not_allowed");
+    let answer = app.browser().send(Method::POST, "/healthz", &[], None).await;
+    assert_eq!(answer.header("allow"), "GET,HEAD");
+    answer.expect_error(405, "method_not_allowed");
     let answer = app.browser().get("/api/v1/auth/magic/request").await;
     assert_eq!(answer.header("allow"), "POST");
     answer.expect_error(405, "method_not_allowed");
@@ -109,10 +112,14 @@ async fn malformed_requests_are_refused_with_the_right_status() {
     let app = TestApp::start().await;
     let browser = app.browser();
     let path = "/api/v1/auth/magic/request";
-    for body in [json!({}), json!({ "email": 1 }), json!({ "email": "a@b.example", "role": "admin" }), json!([])] {
+    for body in
+        [json!({}), json!({ "email": 1 }), json!({ "email": "a@b.example", "role": "admin" }), json!([])]
+    {
         browser.post(path, &body).await.expect_error(400, "malformed_body");
     }
-    for email in ["", "a", "a@b", "a@b.example, c@d.example", "a@b.example\r\nBcc: c@d.example", "ａ@b.example"] {
+    for email in
+        ["", "a", "a@b", "a@b.example, c@d.example", "a@b.example\r\nBcc: c@d.example", "ａ@b.example"]
+    {
         browser.post(path, &json!({ "email": email })).await.expect_error(400, "invalid_email");
     }
     let token = browser.csrf().await;

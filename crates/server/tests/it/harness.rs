@@ -25,7 +25,7 @@ pub(crate) struct TestApp {
     pub(crate) redis: Option<RedisServer>,
     pub(crate) clock: Clock,
     pub(crate) instances: Vec<Instance>,
-    directory: TempDir,
+    _directory: TempDir,
     vars: BTreeMap<String, String>,
 }
 
@@ -43,7 +43,11 @@ impl TestApp {
 
     /// The same with further variables.
     pub(crate) async fn start_with(vars: &[(&str, &str)]) -> Self {
-        let redis = RedisServer::start().await;
+        Self::on(RedisServer::start().await, vars).await
+    }
+
+    /// On this Redis.
+    pub(crate) async fn on(redis: RedisServer, vars: &[(&str, &str)]) -> Self {
         let url = redis.url();
         Self::build(Some(redis), &[&[("REDIS_URL", &*url)], vars].concat()).await
     }
@@ -64,9 +68,14 @@ impl TestApp {
         let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let vars = vars.collect();
         let clock = Clock::manual(Timestamp::from_millis(1_900_000_000_000));
-        let mut app = Self { redis, clock, instances: Vec::new(), directory, vars };
+        let mut app = Self { redis, clock, instances: Vec::new(), _directory: directory, vars };
         app.add_instance().await;
         app
+    }
+
+    /// Changes variables for instances added from now on.
+    pub(crate) fn set(&mut self, vars: &[(&str, &str)]) {
+        self.vars.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     }
 
     /// One more instance over the same stores.
@@ -87,10 +96,6 @@ impl TestApp {
         self.redis.as_ref().unwrap()
     }
 
-    pub(crate) fn data_dir(&self) -> &std::path::Path {
-        self.directory.path()
-    }
-
     pub(crate) fn browser(&self) -> Browser {
         Browser::new(self.instances[0].addr)
     }
@@ -104,15 +109,21 @@ impl TestApp {
         let find = || {
             self.instances
                 .iter()
-                .flat_map(|instance| instance.app.mailbox.as_ref().unwrap().messages())
-                .find(|mail| mail.to.as_str() == email)
+                .filter_map(|instance| {
+                    let mails = instance.app.mailbox.as_ref().unwrap().messages();
+                    mails.into_iter().find(|mail| mail.to.as_str() == email)
+                })
+                .max_by_key(|mail| mail.requested_at)
         };
         eventually(|| async { find() }).await
     }
 
     pub(crate) fn mails_to(&self, email: &str) -> usize {
         let mailboxes = self.instances.iter().map(|instance| instance.app.mailbox.as_ref().unwrap());
-        mailboxes.flat_map(tracera::mail::dev::Mailbox::messages).filter(|mail| mail.to.as_str() == email).count()
+        mailboxes
+            .flat_map(tracera::mail::dev::Mailbox::messages)
+            .filter(|mail| mail.to.as_str() == email)
+            .count()
     }
 
     /// A browser signed in by a mailed link.

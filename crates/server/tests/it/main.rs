@@ -5,3 +5,10 @@ mod browser;
 mod harness;
 
 mod contract;
+mod cookies;
+mod csrf;
+mod least_privilege;
+mod limits;
+mod outage;
+mod process;
+mod sign_in;

@@ -36,6 +36,7 @@ const CASES: &[Case] = &[
     (
         &["SESSION_SECRET"],
         &[
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
             "0123456789abcdef0123456789abcdef",
             "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9AkS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A",
             "ÄÖÜäöüßéèáàÄÖÜäöü",
@@ -43,8 +44,6 @@ const CASES: &[Case] = &[
         &[
             "x",
             "0123456789abcdef0123456789abcde",
-            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-            "abcdefgabcdefgabcdefgabcdefgabcdefg",
             "changeme-0123456789abcdef0123456789",
             "Please-Change-Me-0123456789abcdef",
             "your-secret-key-minimum-32-bytes-long",
@@ -68,9 +67,10 @@ const CASES: &[Case] = &[
     ),
     (
         &["SESSION_COOKIE_SECURE"],
-        &["true", "TRUE", "1", "yes", "On", "false", "0", "no", "off"],
-        &["x", "2", "truee", "auto", " true"],
+        &["true", "TRUE", "1", "yes", "On", "false", "0", "no", "off", "auto", "Auto"],
+        &["x", "2", "truee", "automatic", " true"],
     ),
+    (&["SESSION_NEAR_CACHE"], &["on", "OFF", "true", "0"], &["x", "auto", "on "]),
     (
         &["BASE_URL"],
         &[

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind,
     Value,
@@ -20,6 +21,7 @@ use redis::{
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::cluster_once;
 use super::cluster_watch::watch_cluster;
 use super::target::{RedisUrlError, Target};
 use super::tracking::{Tracking, caching};
@@ -149,22 +151,22 @@ impl RedisConnection {
                 answer => answer,
             }
         };
-        flatten(timeout(self.limits.total, reading).await)
+        self.within_limit(reading).await
     }
 
-    /// The same for a read of one key, whose next change will then be told; false where that could not be arranged.
-    pub(super) async fn read_watched(&self, command: &Cmd) -> RedisResult<(Value, bool)> {
+    /// Gives up on `work` after [`Limits::total`].
+    pub(super) async fn within_limit<T>(&self, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        flatten(timeout(self.limits.total, work).await)
+    }
+
+    /// The same for a read of one `key`, whose next change will then be told; false where that could not be arranged.
+    pub(super) async fn read_watched(&self, command: &Cmd, key: &[u8]) -> RedisResult<(Value, bool)> {
         if !self.tracking.is_on() {
             return Ok((self.read(command).await?, false));
         }
-        let mut both = Pipeline::with_capacity(2);
-        both.add_command(caching()).add_command(command.clone());
-        let mut connection = self.clone();
         let reading = async {
-            match connection.req_packed_commands(&both, 0, 2).await {
-                Err(error) if error.is_connection_dropped() => {
-                    connection.req_packed_commands(&both, 0, 2).await
-                }
+            match self.read_behind_caching(command, key).await {
+                Err(error) if error.is_connection_dropped() => self.read_behind_caching(command, key).await,
                 answers => answers,
             }
         };
@@ -181,6 +183,22 @@ impl RedisConnection {
             self.tracking.missed();
         }
         Ok((value.extract_error()?, armed))
+    }
+
+    /// Both in one write, so that nobody else's command comes between them.
+    async fn read_behind_caching(&self, command: &Cmd, key: &[u8]) -> RedisResult<Vec<Value>> {
+        let mut both = Pipeline::with_capacity(2);
+        both.add_command(caching()).add_command(command.clone());
+        match self.link.clone() {
+            Link::Cluster { mut connection, .. } => {
+                let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                connection.route_pipeline(both, 0, 2, primary).await
+            }
+            Link::Supervised(link) => {
+                let mut connection = link.connection(self.limits.grace).await?;
+                link.inspect(connection.req_packed_commands(&both, 0, 2).await)
+            }
+        }
     }
 }
 
@@ -322,7 +340,7 @@ impl ConnectionLike for RedisConnection {
         Box::pin(async move {
             match &mut self.link {
                 Link::Cluster { connection, .. } => {
-                    connection.req_packed_command(cmd).await.and_then(Value::extract_error)
+                    flatten(timeout(self.limits.total, cluster_once::send(connection, cmd)).await)
                 }
                 Link::Supervised(link) => {
                     let mut connection = link.connection(self.limits.grace).await?;

@@ -1,0 +1,94 @@
+//! The rate limit on the authentication endpoints, and the bounds on every request.
+
+use reqwest::Method;
+use tokio::task::JoinSet;
+
+use crate::harness::TestApp;
+
+const LIMIT: (&str, &str) = ("AUTH_RATE_LIMIT_PER_MINUTE", "20");
+
+#[tokio::test]
+async fn five_hundred_requests_over_two_instances_admit_exactly_twenty() {
+    let mut app = TestApp::start_with(&[LIMIT]).await;
+    let second = app.add_instance().await;
+    let mut requests = JoinSet::new();
+    for n in 0..500 {
+        let browser = if n % 2 == 0 { app.browser() } else { app.browser().at(second) };
+        requests.spawn(async move { browser.get("/api/v1/auth/methods").await });
+    }
+    let answers = requests.join_all().await;
+    let admitted = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(admitted, 20);
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        assert_eq!(answer.code(), "rate_limited");
+        assert_eq!(answer.status, 429);
+        let retry: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=61).contains(&retry));
+        assert_eq!(answer.header("ratelimit-policy"), "\"auth\";q=20;w=60");
+        assert!(answer.header("ratelimit").starts_with("\"auth\";r=0;t="));
+    }
+}
+
+#[tokio::test]
+async fn all_authentication_endpoints_share_one_budget_in_every_spelling() {
+    let app = TestApp::start_with(&[LIMIT]).await;
+    let browser = app.browser();
+    let paths = [
+        "/api/v1/auth/csrf",
+        "/api/v1/auth/me",
+        "/api/v1/auth/magic/verify?token=x",
+        "/api/v1/auth/logout",
+        "/api/v1/auth/nothing",
+        "//api/v1/auth/csrf",
+        "/api/v1/AUTH/csrf",
+        "/api/v1/%61uth/csrf",
+        "/api/v1/auth%2fcsrf",
+        "/api/v1/./auth/csrf/",
+    ];
+    for path in paths.iter().cycle().take(20) {
+        assert_ne!(browser.get(path).await.status, 429, "{path}");
+    }
+    for path in paths {
+        for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
+            let answer = browser.send(method, path, &[], None).await;
+            assert_eq!(answer.status, 429, "{path}");
+        }
+    }
+    browser.get("/healthz").await.expect(200);
+    browser.get("/login").await.expect(200);
+}
+
+#[tokio::test]
+async fn forwarding_headers_count_only_from_a_trusted_proxy() {
+    let app = TestApp::start_with(&[LIMIT]).await;
+    for n in 0..30 {
+        let address = format!("198.51.100.{n}");
+        let headers =
+            [("x-forwarded-for", &*address), ("x-real-ip", &*address), ("cf-connecting-ip", &*address)];
+        let answer = app.browser().send(Method::GET, "/api/v1/auth/me", &headers, None).await;
+        assert_eq!(answer.status == 429, n >= 20, "{n}");
+    }
+
+    let app = TestApp::start_with(&[LIMIT, ("TRUSTED_PROXIES", "127.0.0.1/32")]).await;
+    let from = async |chain: &str| {
+        let headers = [("x-forwarded-for", chain)];
+        app.browser().send(Method::GET, "/api/v1/auth/me", &headers, None).await.status.as_u16()
+    };
+    for n in 0..20 {
+        assert_eq!(from(&format!("192.0.2.{n}, 198.51.100.1")).await, 200, "{n}");
+    }
+    assert_eq!(from("198.51.100.1").await, 429, "what a client prepends does not help it");
+    assert_eq!(from("198.51.100.2").await, 200, "another client is another budget");
+    for n in 0..20 {
+        assert_eq!(from(&format!("2001:db8:1:2::{n}")).await, 200);
+    }
+    assert_eq!(from("2001:db8:1:2:ffff::1").await, 429, "one IPv6 network is one client");
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+    let app = TestApp::start().await;
+    let answer =
+        app.browser().send(Method::POST, "/login", &[], Some(&serde_json::json!("x".repeat(100_000)))).await;
+    answer.expect_error(413, "body_too_large");
+}

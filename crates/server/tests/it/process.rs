@@ -1,0 +1,291 @@
+//! The program itself: commands, exit statuses, what it prints, and what never leaves it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command as AsyncCommand};
+use tracera_testkit::{RedisServer, SmtpMode, SmtpServer, free_port};
+
+use crate::browser::Browser;
+use crate::harness::{SECRET, eventually, token_of};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tracera");
+
+/// Runs a command in an empty directory with only these variables; its status, stdout and stderr.
+fn run(args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(PROGRAM)
+        .args(args)
+        .env_clear()
+        .envs(vars.iter().copied())
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn serve_without_a_good_secret_is_one_clear_line_and_status_2() {
+    let (status, out, err) = run(&["serve"], &[]);
+    assert_eq!((status, &*out), (2, ""));
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(err.contains("SESSION_SECRET is missing") && err.contains("tracera secret"), "{err}");
+
+    let (status, _, err) = run(&["serve"], &[("SESSION_SECRET", "short-canary")]);
+    assert_eq!(status, 2);
+    assert!(err.contains("SESSION_SECRET has 12 bytes") && !err.contains("canary"), "{err}");
+}
+
+#[test]
+fn serve_lists_every_problem_at_once() {
+    let vars = [("SESSION_LIFETIME_HOURS", "soon"), ("BASE_URL", "ftp://x"), ("LISTEN_ADDR", "here")];
+    let (status, _, err) = run(&["serve"], &vars);
+    assert_eq!(status, 2);
+    assert_eq!(err.lines().count(), 4, "{err}");
+    for name in ["SESSION_SECRET", "SESSION_LIFETIME_HOURS", "BASE_URL", "LISTEN_ADDR"] {
+        assert!(err.contains(name), "{name}: {err}");
+    }
+}
+
+#[test]
+fn serve_with_an_unreachable_redis_is_one_line_and_status_1() {
+    let url = format!("redis://:canary@127.0.0.1:{}", free_port());
+    let listen = format!("127.0.0.1:{}", free_port());
+    let vars =
+        [("SESSION_SECRET", SECRET), ("REDIS_URL", &*url), ("LISTEN_ADDR", &listen), ("RUST_LOG", "off")];
+    let (status, _, err) = run(&["serve"], &vars);
+    assert_eq!(status, 1, "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(err.contains("REDIS_URL") && !err.contains("canary"), "{err}");
+}
+
+#[test]
+fn serve_with_an_unreachable_database_is_one_line_and_status_1() {
+    let url = format!("postgres://user:canary@127.0.0.1:{}/db", free_port());
+    let listen = format!("127.0.0.1:{}", free_port());
+    let vars =
+        [("SESSION_SECRET", SECRET), ("DATABASE_URL", &*url), ("LISTEN_ADDR", &listen), ("RUST_LOG", "off")];
+    let (status, _, err) = run(&["serve"], &vars);
+    assert_eq!(status, 1, "{err}");
+    assert!(err.contains("DATABASE_URL") && !err.contains("canary"), "{err}");
+}
+
+#[test]
+fn dev_refuses_to_listen_beyond_this_machine() {
+    let (status, _, err) = run(&["dev"], &[("LISTEN_ADDR", "0.0.0.0:8080")]);
+    assert_eq!(status, 2, "{err}");
+    assert!(err.contains("LISTEN_ADDR"), "{err}");
+}
+
+#[test]
+fn a_printed_secret_is_good_for_serve_and_never_the_same() {
+    let (status, first, _) = run(&["secret"], &[]);
+    let (_, second, _) = run(&["secret"], &[]);
+    assert_eq!(status, 0);
+    assert_ne!(first, second);
+    let (status, out, err) = run(&["check-config"], &[("SESSION_SECRET", first.trim())]);
+    assert_eq!(status, 0, "{err}");
+    assert!(!out.contains(first.trim()));
+}
+
+#[test]
+fn help_and_version_answer_without_any_configuration() {
+    let (status, out, _) = run(&["--help"], &[]);
+    assert_eq!(status, 0);
+    assert!(out.contains("SESSION_SECRET") && out.contains("check-config"));
+    let (status, out, _) = run(&["--version"], &[]);
+    assert_eq!((status, &*out), (0, "tracera 0.1.0\n"));
+}
+
+/// The program running, its log collected.
+struct Running {
+    child: Child,
+    base: std::net::SocketAddr,
+    log: std::sync::Arc<std::sync::Mutex<String>>,
+}
+
+impl Running {
+    async fn start(command: &str, directory: &Path, vars: &[(&str, &str)]) -> Self {
+        let base = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mut child = AsyncCommand::new(PROGRAM)
+            .arg(command)
+            .env_clear()
+            .envs(vars.iter().copied())
+            .env("LISTEN_ADDR", base.to_string())
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = std::sync::Arc::<std::sync::Mutex<String>>::default();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let collect = |mut lines: tokio::io::Lines<_>, log: std::sync::Arc<std::sync::Mutex<String>>| async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut log = log.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        };
+        tokio::spawn(collect(
+            BufReader::new(Box::new(stderr) as Box<dyn tokio::io::AsyncRead + Send + Unpin>).lines(),
+            log.clone(),
+        ));
+        tokio::spawn(collect(
+            BufReader::new(Box::new(stdout) as Box<dyn tokio::io::AsyncRead + Send + Unpin>).lines(),
+            log.clone(),
+        ));
+        let running = Self { child, base, log };
+        let browser = running.browser();
+        eventually(|| async { browser.try_send(reqwest::Method::GET, "/healthz", &[], None).await.ok() })
+            .await;
+        running
+    }
+
+    fn browser(&self) -> Browser {
+        Browser::new(self.base)
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Asks it to stop, waits until it has, and returns its status.
+    async fn stop(mut self) -> Option<i32> {
+        let pid = self.child.id().unwrap().to_string();
+        AsyncCommand::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await;
+        ended.expect("it stops within its drain time").unwrap().code()
+    }
+}
+
+#[tokio::test]
+async fn dev_needs_nothing_and_its_sessions_survive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let dev = Running::start("dev", directory.path(), &[]).await;
+    let browser = dev.browser();
+    browser.request_link("a@example.com").await.expect(200);
+    let link = eventually(|| async {
+        let log = dev.log();
+        log.split_whitespace().find(|word| word.contains("verify?token=")).map(str::to_owned)
+    })
+    .await;
+    assert!(link.starts_with(&format!("http://localhost:{}/", dev.base.port())), "{link}");
+    let mailbox = browser.get("/dev/mailbox").await.expect(200);
+    assert!(mailbox.body.contains("a@example.com"));
+    browser.redeem(&token_of(&link)).await.expect(200);
+    let user = browser.me().await;
+    assert!(user.is_some());
+    assert!(dev.log().contains("Tracera is ready: http://localhost:"));
+    assert_eq!(dev.stop().await, Some(0));
+
+    let again = Running::start("dev", directory.path(), &[]).await;
+    assert_eq!(browser.at(again.base).me().await, user);
+    assert_eq!(again.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_redis_dump_and_the_log_at_trace_hold_nothing_to_sign_in_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let (redis, smtp) = tokio::join!(RedisServer::start(), SmtpServer::start(SmtpMode::Plain));
+    let smtp_url = format!("smtp://127.0.0.1:{}", smtp.port());
+    let redis_url = redis.url();
+    let vars = [
+        ("SESSION_SECRET", SECRET),
+        ("REDIS_URL", &*redis_url),
+        ("SMTP_URL", &*smtp_url),
+        ("MAIL_FROM", "Tracera <noreply@tracera.example>"),
+        ("RUST_LOG", "trace"),
+        ("LOG_FORMAT", "json"),
+    ];
+    let server = Running::start("serve", directory.path(), &vars).await;
+    let browser = server.browser();
+    let mut secrets = vec![("secret", SECRET.to_owned())];
+    let csrf = browser.csrf().await;
+    secrets.push(("CSRF token", csrf));
+    browser.request_link("canary.person@example.com").await.expect(200);
+    let mail = smtp.wait_for_message(|mail| mail.rcpt_tos == ["canary.person@example.com"]).await;
+    let link = mail.text.split_whitespace().find(|word| word.contains("verify?token=")).unwrap();
+    let token = token_of(link);
+    secrets.push(("address", "canary.person".to_owned()));
+    secrets.push(("visitor cookie", browser.cookie("visitor").unwrap()));
+    browser.get(&format!("/api/v1/auth/magic/verify?token={token}")).await.expect(200);
+    browser.redeem("a wrong token").await.expect(400);
+    browser.redeem(&token).await.expect(200);
+    browser.redeem(&token).await.expect(400);
+    secrets.push(("link token", token));
+    let code = mail.subject.split_whitespace().last().unwrap().to_owned();
+    browser.post("/api/v1/auth/magic/verify", &json!({ "code": code })).await.expect(400);
+    let cookie = browser.cookie("session").unwrap();
+    secrets.push(("session CSRF token", browser.csrf().await));
+    secrets.push(("whole session cookie", cookie.clone()));
+    // The tag at its beginning may stand in the store; what makes it a key may not.
+    secrets.push(("session cookie's secret", cookie[28..68].to_owned()));
+
+    let dump = redis.dump_all().await;
+    let log = server.log();
+    assert!(log.contains(r#""level":"DEBUG""#), "the log says all it can");
+    for (what, secret) in &secrets {
+        for form in [secret.clone(), percent(secret), hex(secret)] {
+            assert!(!log.contains(&form), "the {what} is in the log");
+            assert!(!contains(&dump, form.as_bytes()), "the {what} is in Redis");
+        }
+    }
+    assert!(!log.contains(&format!("\"{code}\"")), "the code is in the log");
+    for line in log.lines().filter(|line| line.starts_with('{')) {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+    assert_eq!(server.stop().await, Some(0));
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+fn percent(text: &str) -> String {
+    text.bytes().fold(String::new(), |all, byte| all + &format!("%{byte:02X}"))
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().fold(String::new(), |all, byte| all + &format!("{byte:02x}"))
+}
+
+#[tokio::test]
+async fn the_operator_lists_and_ends_sessions() {
+    let directory = tempfile::tempdir().unwrap();
+    let (redis, smtp) = tokio::join!(RedisServer::start(), SmtpServer::start(SmtpMode::Plain));
+    let smtp_url = format!("smtp://127.0.0.1:{}", smtp.port());
+    let redis_url = redis.url();
+    let data = directory.path().to_str().unwrap().to_owned();
+    let vars = [
+        ("SESSION_SECRET", SECRET),
+        ("REDIS_URL", &*redis_url),
+        ("SMTP_URL", &*smtp_url),
+        ("MAIL_FROM", "noreply@tracera.example"),
+        ("DATA_DIR", &*data),
+    ];
+    let server = Running::start("serve", directory.path(), &vars).await;
+    let browser = server.browser();
+    browser.request_link("a@example.com").await.expect(200);
+    let mail = smtp.wait_for_message(|_| true).await;
+    let link = mail.text.split_whitespace().find(|word| word.contains("verify?token=")).unwrap();
+    browser.redeem(&token_of(link)).await.expect(200);
+
+    let (status, out, err) = run(&["sessions", "list", "--user", "a@example.com"], &vars);
+    assert_eq!(status, 0, "{err}");
+    assert!(out.contains("Firefox on Linux") && out.contains("email"), "{out}");
+    let (status, _, err) = run(&["sessions", "revoke", "--user", "nobody@example.com"], &vars);
+    assert_eq!((status, err.contains("no such user")), (1, true), "{err}");
+    let (status, out, _) = run(&["sessions", "revoke", "--user", "A@Example.com"], &vars);
+    assert_eq!((status, out.contains("ended 1 session")), (0, true), "{out}");
+    assert_eq!(browser.me().await, None);
+    let (status, _, err) = run(&["migrate"], &vars);
+    assert_eq!(status, 0, "{err}");
+    assert_eq!(server.stop().await, Some(0));
+}

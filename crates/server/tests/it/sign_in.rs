@@ -1,0 +1,169 @@
+//! Sign-in by e-mail: what a link and a code can do, and what they cannot.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::harness::{TestApp, eventually};
+
+#[tokio::test]
+async fn looking_at_a_link_never_uses_it() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    let token = app.link_token(&browser, "alice@example.com").await;
+    let path = format!("/api/v1/auth/magic/verify?token={token}");
+    let scanner = app.browser();
+    for _ in 0..5 {
+        for method in [Method::HEAD, Method::GET] {
+            let headers =
+                [("sec-purpose", "prefetch"), ("user-agent", "Mozilla/5.0 (compatible; LinkScanner)")];
+            let page = scanner.send(method, &path, &headers, None).await.expect(200);
+            assert!(page.set_cookie("session").is_none());
+            assert_eq!(page.header("referrer-policy"), "no-referrer");
+            assert_eq!(page.header("cache-control"), "no-store");
+            assert_eq!(page.header("x-robots-tag"), "noindex");
+        }
+    }
+    let page = scanner.get(&path).await;
+    assert!(page.body.contains("a***@example.com"), "{}", page.body);
+    assert!(page.body.contains("Firefox on Linux"));
+    assert!(!page.body.contains("alice@example.com"));
+    browser.redeem(&token).await.expect(200);
+    scanner.get(&path).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_hundred_redemptions_over_two_instances_make_one_session() {
+    let mut app = TestApp::start().await;
+    let second = app.add_instance().await;
+    let token = app.link_token(&app.browser(), "alice@example.com").await;
+    let mut redemptions = JoinSet::new();
+    for n in 0..100 {
+        let browser = if n % 2 == 0 { app.browser() } else { app.browser().at(second) };
+        let token = token.clone();
+        redemptions.spawn(async move { browser.redeem(&token).await });
+    }
+    let answers = redemptions.join_all().await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert_eq!((won.len(), lost.len()), (1, 99));
+    assert!(lost.iter().all(|answer| answer.status == 400 && answer.body == lost[0].body));
+    assert!(lost.iter().all(|answer| answer.set_cookie("session").is_none()));
+    let fields = app
+        .redis()
+        .cli(&["--raw", "EVAL", "return redis.call('HLEN', redis.call('KEYS', 'session:*')[1])", "0"])
+        .await;
+    assert_eq!(fields.trim(), "2", "the user and one session");
+}
+
+#[tokio::test]
+async fn only_the_newest_link_works_and_none_after_it_expired() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    let older = app.link_token(&browser, "a@example.com").await;
+    let newest = app.link_token(&browser, "a@example.com").await;
+    browser.redeem(&older).await.expect_error(400, "link_invalid");
+    app.advance(Duration::from_secs(599));
+    browser.redeem(&newest).await.expect(200);
+    browser.redeem(&newest).await.expect_error(400, "link_invalid");
+
+    let late = app.link_token(&browser, "a@example.com").await;
+    app.advance(Duration::from_secs(600));
+    browser.redeem(&late).await.expect_error(400, "link_invalid");
+}
+
+#[tokio::test]
+async fn a_code_works_only_in_the_browser_that_asked_and_not_after_five_wrong_ones() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    app.link_token(&browser, "a@example.com").await;
+    let code = app.mail_to("a@example.com").await.code;
+    let verify = "/api/v1/auth/magic/verify";
+    app.browser().post(verify, &json!({ "code": code })).await.expect_error(400, "link_invalid");
+    let spaced = format!("{} {}", &code[..3], &code[3..]);
+    browser.post(verify, &json!({ "code": spaced })).await.expect(200);
+
+    let other = app.browser();
+    let token = app.link_token(&other, "b@example.com").await;
+    let code = app.mail_to("b@example.com").await.code;
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    for _ in 0..5 {
+        other.post(verify, &json!({ "code": wrong })).await.expect_error(400, "link_invalid");
+    }
+    other.post(verify, &json!({ "code": code })).await.expect_error(400, "link_invalid");
+    other.redeem(&token).await.expect(200);
+}
+
+#[tokio::test]
+async fn known_and_unknown_addresses_get_the_same_answer() {
+    let app = TestApp::start().await;
+    app.signed_in("known@example.com").await;
+    let known = app.browser().request_link("known@example.com").await;
+    let unknown = app.browser().request_link("unknown@example.com").await;
+    assert_eq!((known.status, &known.body), (unknown.status, &unknown.body));
+    let names =
+        |answer: &crate::browser::Answer| answer.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names(&known), names(&unknown));
+}
+
+#[tokio::test]
+async fn an_address_gets_five_mails_and_its_last_link_stays_good() {
+    let app = TestApp::start().await;
+    let attacker = app.browser();
+    for n in 1..=5 {
+        attacker.request_link("victim@example.com").await.expect(200);
+        eventually(|| async { (app.mails_to("victim@example.com") == n).then_some(()) }).await;
+    }
+    let normal = app.browser().request_link("other@example.com").await;
+    for _ in 0..20 {
+        let limited = attacker.request_link("victim@example.com").await.expect(200);
+        assert_eq!(limited.body, normal.body);
+    }
+    app.mail_to("other@example.com").await;
+    assert_eq!(app.mails_to("victim@example.com"), 5);
+    let link = app.mail_to("victim@example.com").await.link;
+    let owner = app.browser();
+    owner.redeem(&crate::harness::token_of(&link)).await.expect(200);
+    app.sign_in(&owner, "victim@example.com").await;
+}
+
+#[tokio::test]
+async fn sign_in_gives_a_new_id_and_ends_the_old_session() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in("a@example.com").await;
+    let old = browser.fork();
+    app.sign_in(&browser, "a@example.com").await;
+    assert_ne!(browser.cookie("session"), old.cookie("session"));
+    assert_eq!(old.me().await, None);
+    assert!(browser.me().await.is_some());
+
+    let as_a = browser.fork();
+    app.sign_in(&browser, "b@example.com").await;
+    assert_eq!(as_a.me().await, None, "signing in as somebody else ends the session before");
+}
+
+#[tokio::test]
+async fn a_planted_cookie_is_never_adopted() {
+    let app = TestApp::start().await;
+    let attacker = app.signed_in("attacker@example.com").await;
+    let planted = attacker.cookie("session").unwrap();
+    let victim = app.browser();
+    victim.set_cookie("session", &planted);
+    app.sign_in(&victim, "victim@example.com").await;
+    assert_ne!(victim.cookie("session").unwrap(), planted);
+    assert_eq!(attacker.me().await, None, "the planted session is dead");
+}
+
+#[tokio::test]
+async fn links_are_built_from_the_base_url_whatever_the_request_says() {
+    let app = TestApp::start_with(&[("BASE_URL", "https://tracera.example")]).await;
+    let browser = app
+        .browser()
+        .with_header("host", "evil.example")
+        .with_header("x-forwarded-host", "evil.example")
+        .with_header("forwarded", "host=evil.example");
+    app.link_token(&browser, "a@example.com").await;
+    let link = app.mail_to("a@example.com").await.link;
+    assert!(link.starts_with("https://tracera.example/api/v1/auth/magic/verify?token="), "{link}");
+}

@@ -1,0 +1,109 @@
+//! The cases, and the one list of them.
+
+#![expect(clippy::unwrap_used, reason = "a case fails by panicking")]
+
+use super::{Case, Instances, stage::Stage};
+
+mod budgets;
+mod cancellation;
+mod contract;
+mod crowds;
+mod expiry;
+mod keys;
+mod races;
+mod revocation;
+mod visitors;
+
+macro_rules! cases {
+    ($dollar:tt $($module:ident: $($case:ident)*;)*) => {
+        /// Every case of the suite.
+        pub const ALL: &[Case] = &[$($(Case {
+            name: stringify!($case),
+            run: |instances: Instances| Box::pin($module::$case(Stage::new(instances))),
+        },)*)*];
+
+        /// Expands to one test per case of the suite. The argument is an `async fn() -> Instances` that gives each case
+        /// two handles on one storage; see [`testing`](crate::testing).
+        #[macro_export]
+        macro_rules! conformance {
+            ($dollar factory:path) => {
+                $($(
+                    #[test]
+                    fn $case() {
+                        $crate::testing::run_in_runtime(stringify!($case), $dollar factory);
+                    }
+                )*)*
+            };
+        }
+    };
+}
+
+cases! { $
+    contract:
+        what_is_created_is_loaded_by_every_instance
+        absence_is_an_answer_and_not_an_error
+        a_tag_belongs_to_one_user
+        each_change_gives_its_answer
+        a_commit_is_all_or_nothing
+        only_whole_numbers_below_2_to_53_are_incremented
+        rotation_keeps_deadline_data_and_usage
+        a_second_rotation_changes_nothing
+        writes_follow_a_rotated_id_for_a_minute_and_loads_never
+        destroying_a_rotated_id_ends_its_successor
+        nothing_acts_on_what_was_destroyed
+        a_replacement_ends_the_old_session_with_its_data
+        listings_hold_all_records_and_no_forwards;
+    races:
+        two_writers_of_different_fields_keep_both
+        a_reader_does_not_undo_a_write
+        logout_beats_a_writer_in_flight
+        logout_beats_a_reader_in_flight
+        a_writer_in_flight_survives_a_rotation_and_leaves_the_new_cookie_alone
+        two_rotations_in_flight_leave_the_browser_a_live_session
+        a_writer_in_flight_survives_a_rotation_that_ends_the_others
+        a_reader_in_flight_survives_a_rotation
+        a_sign_in_ends_the_session_presented_with_it
+        logout_in_flight_ends_a_session_rotated_meanwhile
+        a_write_in_flight_never_reaches_another_user;
+    revocation:
+        signing_out_everywhere_ends_every_session
+        signing_out_the_others_keeps_this_one
+        a_dead_session_cannot_sign_out_the_others
+        a_sign_in_that_began_before_a_sign_out_everywhere_is_refused
+        fifty_sign_ins_racing_a_sign_out_everywhere_leave_none_of_before
+        the_epoch_only_rises_and_is_remembered
+        one_session_is_revoked_by_its_handle_and_only_by_its_user;
+    crowds:
+        a_hundred_parallel_requests_lose_no_increment_and_no_field
+        of_a_hundred_takers_one_takes
+        of_a_hundred_setters_one_sets
+        two_hundred_sign_ins_and_sign_outs_leave_index_and_sessions_equal;
+    expiry:
+        the_absolute_deadline_survives_use_and_rotation
+        the_idle_deadline_moves_with_use
+        absolute_and_idle_deadlines_hold_together
+        an_expired_session_is_dead_for_every_write
+        the_dead_are_cleared_away_at_the_next_sign_in
+        reading_writes_nothing
+        a_touch_is_written_once_per_interval_over_all_instances
+        a_touch_that_comes_late_does_not_write_again
+        fresh_authentication_ages_and_is_renewed;
+    budgets:
+        a_session_holds_what_its_budget_allows_and_no_more
+        what_is_removed_is_free_again
+        a_session_beyond_the_most_ends_the_oldest;
+    visitors:
+        visitors_who_store_nothing_cost_nothing
+        a_forged_cookie_costs_no_call
+        a_visitor_who_stores_something_gets_a_session
+        every_way_to_be_signed_out_has_its_name;
+    keys:
+        changing_the_secret_twice_under_load_signs_nobody_out
+        dropping_the_oldest_secret_ends_exactly_its_sessions
+        a_record_of_an_unknown_version_is_left_alone
+        a_record_with_a_newer_tail_is_read;
+    cancellation:
+        a_cancelled_sign_out_is_done_or_not_done
+        a_cancelled_write_is_done_or_not_done
+        a_cancelled_operation_loses_no_buffered_write;
+}

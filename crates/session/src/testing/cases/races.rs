@@ -1,0 +1,182 @@
+//! A slow request S is held between load and commit while others run.
+
+use http::StatusCode;
+
+use crate::session::{Session, SignIn};
+use crate::testing::stage::{Browser, CookieEffect, Stage, new_user};
+
+pub(super) async fn two_writers_of_different_fields_keep_both(stage: Stage) {
+    let [a, b] = stage.sites();
+    let mut browser = Browser::signed_in(&a, &new_user()).await;
+    let slow = browser.hold(&a, |s| async move { s.set("slow", &1) }).await;
+    browser.send(&b, |s| async move { s.set("quick", &2) }).await;
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
+    for site in [&a, &b] {
+        assert_eq!(browser.field(site, "slow").await, 1);
+        assert_eq!(browser.field(site, "quick").await, 2);
+    }
+}
+
+pub(super) async fn a_reader_does_not_undo_a_write(stage: Stage) {
+    let [a, b] = stage.sites();
+    let mut browser = Browser::signed_in(&a, &new_user()).await;
+    browser.send(&a, |s| async move { s.set("a", &"before") }).await;
+    let slow = browser.hold(&a, |s| async move { s.get::<String>("a").await }).await;
+    browser.send(&b, |s| async move { s.set("a", &"after") }).await;
+    assert_eq!(slow.release().await.status, StatusCode::OK);
+    assert_eq!(browser.field(&a, "a").await, "after");
+}
+
+pub(super) async fn logout_beats_a_writer_in_flight(stage: Stage) {
+    let [a, b] = stage.sites();
+    let user = new_user();
+    let mut browser = Browser::signed_in(&a, &user).await;
+    let before = browser.clone();
+    let slow = browser.hold(&a, |s| async move { s.set("a", &1) }).await;
+    browser.send(&b, |s| async move { s.sign_out().await }).await;
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Cleared));
+    for site in [&a, &b] {
+        assert!(!before.is_signed_in(site).await);
+        assert_eq!(site.listed(&user).await, 0);
+    }
+}
+
+pub(super) async fn logout_beats_a_reader_in_flight(stage: Stage) {
+    let stage = stage.configure(|config| config.idle_timeout(Some(std::time::Duration::from_mins(30))));
+    let [a, b] = stage.sites();
+    let user = new_user();
+    let mut browser = Browser::signed_in(&a, &user).await;
+    let before = browser.clone();
+    // Late enough that the reader would write its "last seen".
+    stage.clock.advance(std::time::Duration::from_mins(10));
+    let slow = browser.hold(&a, |s| async move { s.user().map(drop) }).await;
+    browser.send(&b, |s| async move { s.sign_out().await }).await;
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Cleared));
+    for site in [&a, &b] {
+        assert!(!before.is_signed_in(site).await);
+        assert_eq!(site.listed(&user).await, 0);
+    }
+}
+
+pub(super) async fn a_writer_in_flight_survives_a_rotation_and_leaves_the_new_cookie_alone(stage: Stage) {
+    let [a, b] = stage.sites();
+    let mut browser = Browser::signed_in(&a, &new_user()).await;
+    let before = browser.clone();
+    let slow = browser.hold(&a, |s| async move { s.set("slow", &1) }).await;
+    let rotated = browser.send(&b, |s| async move { s.rotate().await }).await;
+    assert!(matches!(rotated.cookie, CookieEffect::Set(_)), "{rotated:?}");
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
+    assert_eq!(browser.field(&a, "slow").await, 1);
+    // Whoever still has the old cookie is not signed in, and does not take the new one from the browser either.
+    let old = a.request(before.cookie.as_deref(), |s| async move { Ok(s.user().is_ok()) }).await;
+    assert_eq!((old.body, old.cookie), (false.into(), CookieEffect::Untouched));
+}
+
+pub(super) async fn two_rotations_in_flight_leave_the_browser_a_live_session(stage: Stage) {
+    for confirms in [false, true] {
+        let [a, b] = stage.sites();
+        let mut browser = Browser::signed_in(&a, &new_user()).await;
+        let slow = browser.hold(&a, |s| async move { s.rotate().await }).await;
+        let quick = browser
+            .clone()
+            .send(
+                &b,
+                move |s| async move { if confirms { s.confirm("again").await } else { s.rotate().await } },
+            )
+            .await;
+        let slow = slow.release().await;
+        assert_eq!((quick.status, slow.status), (StatusCode::OK, StatusCode::OK));
+        for order in [[&quick, &slow], [&slow, &quick]] {
+            for answer in order {
+                browser.receive(answer);
+            }
+            assert!(browser.is_signed_in(&a).await);
+        }
+        // A proof that came too late to be recorded is not claimed to be.
+        let late = browser.hold(&a, |s| async move { s.confirm("late").await }).await;
+        browser.send(&b, |s| async move { s.rotate().await }).await;
+        assert_eq!(late.release().await.status, StatusCode::CONFLICT);
+    }
+}
+
+pub(super) async fn a_writer_in_flight_survives_a_rotation_that_ends_the_others(stage: Stage) {
+    let [a, b] = stage.sites();
+    let mut browser = Browser::signed_in(&a, &new_user()).await;
+    let slow = browser.hold(&a, |s| async move { s.set("slow", &1) }).await;
+    let confirmed = browser
+        .send(&b, |s| async move {
+            s.confirm("password").await?;
+            s.sign_out_others().await
+        })
+        .await;
+    assert_eq!(confirmed.status, StatusCode::OK);
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
+    assert_eq!(browser.field(&a, "slow").await, 1);
+}
+
+pub(super) async fn a_reader_in_flight_survives_a_rotation(stage: Stage) {
+    let [a, b] = stage.sites();
+    let mut browser = Browser::signed_in(&a, &new_user()).await;
+    browser.send(&a, |s| async move { s.set("a", &"kept") }).await;
+    let slow = browser.hold(&a, |s| async move { s.get::<String>("a").await }).await;
+    browser.send(&b, |s| async move { s.rotate().await }).await;
+    browser.send(&b, |s| async move { s.rotate().await }).await;
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
+    assert_eq!(answer.body, "kept");
+}
+
+pub(super) async fn a_sign_in_ends_the_session_presented_with_it(stage: Stage) {
+    let [a, b] = stage.sites();
+    let user = new_user();
+    let mut browser = Browser::signed_in(&a, &user).await;
+    let before = browser.clone();
+    let slow = browser.hold(&a, |s| async move { s.set("slow", &1) }).await;
+    let again = browser.sign_in(&b, &user).await;
+    assert!(matches!(again.cookie, CookieEffect::Set(_)), "{again:?}");
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
+    assert!(browser.is_signed_in(&a).await);
+    assert!(!before.is_signed_in(&a).await);
+    assert_eq!(a.listed(&user).await, 1);
+}
+
+pub(super) async fn logout_in_flight_ends_a_session_rotated_meanwhile(stage: Stage) {
+    let [a, b] = stage.sites();
+    let user = new_user();
+    let mut browser = Browser::signed_in(&a, &user).await;
+    let before = browser.clone();
+    let slow = browser.hold(&a, |s| async move { s.sign_out().await }).await;
+    browser.send(&b, |s| async move { s.rotate().await }).await;
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Cleared));
+    assert!(!browser.is_signed_in(&a).await);
+    assert_eq!(a.listed(&user).await, 0);
+
+    // The same when the logout was sent with the old cookie and arrives after the rotation.
+    let mut browser = Browser::signed_in(&a, &user).await;
+    let late = browser.clone();
+    browser.send(&b, |s| async move { s.rotate().await }).await;
+    let answer = a.request(late.cookie.as_deref(), |s| async move { s.sign_out().await }).await;
+    assert_eq!(answer.cookie, CookieEffect::Cleared);
+    assert!(!browser.is_signed_in(&a).await);
+    assert!(!before.is_signed_in(&a).await);
+}
+
+pub(super) async fn a_write_in_flight_never_reaches_another_user(stage: Stage) {
+    let [a, b] = stage.sites();
+    let (first, second) = (new_user(), new_user());
+    let mut browser = Browser::signed_in(&a, &first).await;
+    let write = |s: Session| async move { s.set("secret", &"of the first") };
+    let slow = browser.hold(&a, write).await;
+    let next = second.clone();
+    browser.send(&b, |s| async move { s.sign_in(SignIn::new(next, "test")).await }).await;
+    assert_eq!(slow.release().await.status, StatusCode::OK);
+    assert_eq!((a.listed(&first).await, a.listed(&second).await), (0, 1));
+    assert_eq!(browser.field(&a, "secret").await, serde_json::Value::Null);
+}

@@ -1,0 +1,10 @@
+//! The near-cache between real instances and a real Redis: nothing asked when hot, nothing accepted when ended.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
+mod faults;
+mod guard;
+mod races;
+mod revocation;
+mod support;
+mod topology;

@@ -1,0 +1,148 @@
+//! A change overtakes an answer on its way into the cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Barrier, Mutex, Notify};
+use tracera_session::{
+    At, Budget, Change, Changes, Committed, Created, Epoch, FieldName, Found, ListedSession, NearCache,
+    NewSession, RedisStore, Rotated, Rotation, SessionId, SessionStore, StoreFuture, StoredSession, Tag,
+};
+use tracera_testkit::RedisServer;
+
+use crate::support::Node;
+
+const RACES: usize = 20_000;
+const AT_ONCE: usize = 16;
+
+/// A store whose answers to `load_watched` are held back between Redis and the cache.
+struct Held {
+    store: RedisStore,
+    gates: Arc<Gates>,
+}
+
+#[derive(Default)]
+struct Gates {
+    /// The tags whose next answer is held, with what tells of its arrival and what lets it go on.
+    held: Mutex<Vec<(Tag, Arc<Barrier>, Arc<Notify>)>>,
+}
+
+impl SessionStore for Held {
+    fn load_watched<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        Box::pin(async move {
+            let answer = self.store.load_watched(id, names).await;
+            let mut held = self.gates.held.lock().await;
+            let gate = held.iter().position(|(tag, ..)| *tag == id.tag).map(|at| held.swap_remove(at));
+            drop(held);
+            if let Some((_, arrived, release)) = gate {
+                arrived.wait().await;
+                release.notified().await;
+            }
+            answer
+        })
+    }
+
+    fn load<'a>(
+        &'a self,
+        id: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        self.store.load(id, names)
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        self.store.changes()
+    }
+
+    fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
+        self.store.epoch(tag)
+    }
+
+    fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created> {
+        self.store.create(new, at)
+    }
+
+    fn commit<'a>(
+        &'a self,
+        id: &'a SessionId,
+        changes: &'a [(FieldName, Change)],
+        touch: Option<Duration>,
+        budget: Budget,
+        at: At,
+    ) -> StoreFuture<'a, Committed> {
+        self.store.commit(id, changes, touch, budget, at)
+    }
+
+    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
+        self.store.rotate(id, rotation, at)
+    }
+
+    fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
+        self.store.destroy(id, at)
+    }
+
+    fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
+        self.store.list(tag)
+    }
+
+    fn revoke_all<'a>(
+        &'a self,
+        tag: &'a Tag,
+        keep: Option<&'a [u8; 16]>,
+        remember: Duration,
+        at: At,
+    ) -> StoreFuture<'a, Found> {
+        self.store.revoke_all(tag, keep, remember, at)
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        self.store.ping()
+    }
+}
+
+/// Half of the answers are let go after the session was ended elsewhere, half at the same moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_race_leaves_an_ended_session_in_the_cache() {
+    let redis = RedisServer::start().await;
+    let gates = Arc::new(Gates::default());
+    let store = Held { store: RedisStore::connect(&redis.url()).await.unwrap(), gates: gates.clone() };
+    let (here, there) = (Node::over(store, NearCache::default()), Node::connect(&redis.url()).await);
+    here.warm(&there.sign_in("first").await).await;
+
+    let mut races = tokio::task::JoinSet::new();
+    for lane in 0..AT_ONCE {
+        let (here, there, gates) = (here.clone(), there.clone(), gates.clone());
+        races.spawn(async move {
+            for round in 0..RACES / AT_ONCE {
+                let name = format!("user-{lane}-{round}");
+                let browser = there.sign_in(&name).await;
+                let tag = Tag::of_user(&crate::support::user(&name));
+                let (arrived, release) = (Arc::new(Barrier::new(2)), Arc::new(Notify::new()));
+                gates.held.lock().await.push((tag, arrived.clone(), release.clone()));
+                let filling = tokio::spawn({
+                    let (here, browser) = (here.clone(), browser.clone());
+                    async move { here.accepts(&browser).await }
+                });
+                arrived.wait().await;
+                let ending = there.post("/sign_out", &browser);
+                if round % 2 == 0 {
+                    ending.await;
+                    release.notify_one();
+                } else {
+                    release.notify_one();
+                    ending.await;
+                }
+                assert!(filling.await.unwrap(), "the answer was from before the end");
+                here.refuses_after(&browser).await;
+            }
+        });
+    }
+    races.join_all().await;
+    let stats = here.sessions.cache_stats();
+    println!("{RACES} races: {stats:?}");
+    assert!(stats.discarded_fills >= RACES as u64 / 4, "the races were not provoked: {stats:?}");
+}
