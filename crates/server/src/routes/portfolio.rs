@@ -24,7 +24,7 @@ use crate::portfolio::export::{self, Format};
 use crate::portfolio::valuation;
 use crate::routes::account::user_id;
 use crate::store::portfolio::{holdings, snapshots};
-use selection::Selection;
+pub use selection::Selection;
 
 /// `GET /api/v1/portfolio`
 pub async fn show(

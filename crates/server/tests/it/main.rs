@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod browser;
+mod doubles;
 mod harness;
 
 mod contract;
@@ -10,5 +11,6 @@ mod csrf;
 mod least_privilege;
 mod limits;
 mod outage;
+mod portfolio;
 mod process;
 mod sign_in;
