@@ -96,12 +96,13 @@ async fn app(directory: &std::path::Path, steam: &str) -> App {
     let prices: BTreeMap<_, _> = (0..PRICES).map(|name| (item(name), 1.25)).collect();
     let feed = directory.join("feed.json");
     std::fs::write(&feed, serde_json::to_vec(&prices).unwrap()).unwrap();
+    let feed = url::Url::from_file_path(&feed).unwrap();
     let vars = [
         ("SESSION_SECRET", "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"),
         ("DATA_DIR", directory.to_str().unwrap()),
         ("STEAM_COMMUNITY_URL", steam),
         ("STEAM_SPACING_MILLISECONDS", "0"),
-        ("PRICE_FEED_URL", url::Url::from_file_path(&feed).unwrap().as_str()),
+        ("PRICE_FEED_URL", feed.as_str()),
     ];
     let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let config = Config::from_vars(&vars, Mode::Dev).unwrap();

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{CsrfKeys, OriginPolicy, RateLimit, RateLimiter, VisitorCookie};
 use tracera_session::{
-    Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisConnection, RedisStore, SessionConfig,
-    Sessions,
+    Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisConnection, RedisStore,
+    SessionConfig, Sessions,
 };
 
 use crate::app::{self, App, Parts};

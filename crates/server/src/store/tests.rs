@@ -16,6 +16,7 @@ mod magic_codes;
 mod magic_links;
 mod opening;
 mod outage;
+mod portfolio;
 mod users;
 
 /// Runs each property on both databases.

@@ -81,7 +81,8 @@ impl Answer {
             }
             Self::Endless => {
                 let piece = bytes::Bytes::from(vec![b' '; 1 << 16]);
-                let pieces = futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
+                let pieces =
+                    futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
                 response(200, "application/json").body(Body::from_stream(pieces)).unwrap()
             }
         }

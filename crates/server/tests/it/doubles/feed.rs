@@ -20,6 +20,16 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
+    /// CSFloat with these lists; the first can be changed.
+    pub(crate) async fn csfloat(list: Answer, phases: Answer) -> Self {
+        let (answer, phases) = (Arc::new(Mutex::new(list)), Arc::new(Mutex::new(phases)));
+        let router = Router::new()
+            .route("/api/v1/listings/price-list", get(respond).with_state(Arc::clone(&answer)))
+            .route("/api/v1/listings/price-list/doppler", get(respond).with_state(phases));
+        let url = format!("{}/api/v1/listings/price-list", serve(router).await);
+        Self { url, answer }
+    }
+
     /// Skinport with these rows.
     pub(crate) async fn skinport(rows: &[Value]) -> Self {
         Self::answering(Self::brotli(&json!(rows))).await
