@@ -51,7 +51,7 @@ async fn measure(names: u64) {
 
     let (watch, cpu) = (Stopwatch::start(), cpu());
     app.portfolio.prices().refresh().await.unwrap();
-    println!("  prices read and swapped in {:?}, {:?} of CPU", watch.elapsed(), self::cpu() - cpu);
+    println!("  prices read and swapped in {:?}, {:?} of CPU", watch.elapsed(), spent_since(cpu));
 
     let user = somebody(&app).await;
     reset_peak();
@@ -63,7 +63,7 @@ async fn measure(names: u64) {
         "  imported {} assets in {:?}, {:?} of CPU; memory {} MiB before, {} MiB at its peak",
         imported.assets,
         watch.elapsed(),
-        self::cpu() - cpu,
+        spent_since(cpu),
         before >> 10,
         memory("VmHWM") >> 10
     );
@@ -88,7 +88,7 @@ async fn read(app: &App, user: uuid::Uuid, query: &str) {
         let response = show(State(app.clone()), CurrentUser(id), HeaderMap::new(), selection).await.unwrap();
         bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().len();
     }
-    let (wall, cpu) = (watch.elapsed() / READS, (cpu() - spent) / READS);
+    let (wall, cpu) = (watch.elapsed() / READS, spent_since(spent) / READS);
     println!("  GET /api/v1/portfolio{query}: {wall:?}, {cpu:?} of CPU, {} KiB", bytes >> 10);
 }
 
@@ -167,6 +167,11 @@ fn memory(name: &str) -> u64 {
 
 fn reset_peak() {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+/// CPU time since [`cpu`] was that.
+fn spent_since(earlier: Duration) -> Duration {
+    cpu().saturating_sub(earlier)
 }
 
 /// CPU time of this process, to ten milliseconds.

@@ -1,5 +1,7 @@
 //! The conformance suite on a cluster and as a user with no right more than documented, and what an operator chooses.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use http::HeaderMap;

@@ -14,6 +14,7 @@ use crate::auth::events::{Kind, Visit};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::routes::account::user_id;
+use crate::store::{magic_links, users};
 
 #[derive(Serialize)]
 struct SessionBody {
@@ -82,7 +83,7 @@ pub async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /api/v1/auth/sessions`
+/// `DELETE /api/v1/auth/sessions`: also a mailed link that is still unused, which may be in the wrong hands.
 pub async fn revoke_others(
     State(app): State<App>,
     session: Session,
@@ -90,6 +91,10 @@ pub async fn revoke_others(
     visit: Visit,
 ) -> AppResult<StatusCode> {
     session.sign_out_others().await?;
+    let account = users::find_by_id(&app.database, user_id(&user)?).await?;
+    if let Some(email) = account.and_then(|account| account.email) {
+        magic_links::cancel_outstanding(&app.database, &email).await?;
+    }
     tracing::info!(event = "other_sessions_revoked", "all other sessions were ended by their user");
     app.events.record(user_id(&user)?, Kind::OtherSessionsRevoked, None, &visit, utc(app.clock.now())).await;
     Ok(StatusCode::NO_CONTENT)

@@ -54,10 +54,24 @@ impl TestApp {
 
     /// With the stores embedded.
     pub(crate) async fn embedded() -> Self {
-        Self::build(None, &[]).await
+        Self::embedded_with(&[]).await
+    }
+
+    /// The same with further variables.
+    pub(crate) async fn embedded_with(vars: &[(&str, &str)]) -> Self {
+        Self::build(None, vars).await
+    }
+
+    /// Embedded, on the clock that the servers of others go by.
+    pub(crate) async fn on_the_systems_clock(vars: &[(&str, &str)]) -> Self {
+        Self::build_on(Clock::system(), None, vars).await
     }
 
     async fn build(redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
+        Self::build_on(Clock::manual(Timestamp::from_millis(1_900_000_000_000)), redis, vars).await
+    }
+
+    async fn build_on(clock: Clock, redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let defaults = [
             ("SESSION_SECRET", SECRET),
@@ -67,7 +81,6 @@ impl TestApp {
         ];
         let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let vars = vars.collect();
-        let clock = Clock::manual(Timestamp::from_millis(1_900_000_000_000));
         let mut app = Self { redis, clock, instances: Vec::new(), _directory: directory, vars };
         app.add_instance().await;
         app
@@ -80,15 +93,11 @@ impl TestApp {
 
     /// One more instance over the same stores.
     pub(crate) async fn add_instance(&mut self) -> SocketAddr {
-        let mut config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
-        config.http.listen_addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
         let stores = open_stores(&config, &self.clock).await.unwrap();
         let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
-        let listener = TcpListener::bind(config.http.listen_addr).await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, app::build(&app), ServeLimits::default(), stop.clone()));
-        self.instances.push(Instance { addr, app, _stop: stop.drop_guard() });
+        let (addr, stop) = listen(app::build(&app)).await;
+        self.instances.push(Instance { addr, app, _stop: stop });
         addr
     }
 
@@ -104,26 +113,31 @@ impl TestApp {
         self.clock.advance(by);
     }
 
-    /// The newest mail to that address; waits for it.
+    /// The newest sign-in mail to that address; waits for it.
     pub(crate) async fn mail_to(&self, email: &str) -> DevMail {
-        let find = || {
-            self.instances
-                .iter()
-                .filter_map(|instance| {
-                    let mails = instance.app.mailbox.as_ref().unwrap().messages();
-                    mails.into_iter().find(|mail| mail.to.as_str() == email)
-                })
-                .max_by_key(|mail| mail.requested_at)
-        };
-        eventually(|| async { find() }).await
+        let newer = |a: DevMail, b: DevMail| if b.requested_at > a.requested_at { b } else { a };
+        eventually(|| async { self.sign_in_mails(email).reduce(newer) }).await
     }
 
     pub(crate) fn mails_to(&self, email: &str) -> usize {
+        self.sign_in_mails(email).count()
+    }
+
+    /// The first mail to that address with that in its subject; waits for it.
+    pub(crate) async fn notice_to(&self, email: &str, subject: &str) -> DevMail {
+        eventually(|| async { self.all_mails(email).find(|mail| mail.subject.contains(subject)) }).await
+    }
+
+    pub(crate) fn all_mails(&self, email: &str) -> impl Iterator<Item = DevMail> {
         let mailboxes = self.instances.iter().map(|instance| instance.app.mailbox.as_ref().unwrap());
-        mailboxes
-            .flat_map(tracera::mail::dev::Mailbox::messages)
-            .filter(|mail| mail.to.as_str() == email)
-            .count()
+        // Within an instance the newest is first, and stays so among mails of one time.
+        let mails = mailboxes.flat_map(tracera::mail::dev::Mailbox::messages);
+        mails.filter(move |mail| mail.to.as_str() == email)
+    }
+
+    /// Notices have no code.
+    fn sign_in_mails(&self, email: &str) -> impl Iterator<Item = DevMail> {
+        self.all_mails(email).filter(|mail| !mail.code.is_empty())
     }
 
     /// A browser signed in by a mailed link.
@@ -145,6 +159,15 @@ impl TestApp {
         eventually(|| async { (self.mails_to(email) > before).then_some(()) }).await;
         token_of(&self.mail_to(email).await.link)
     }
+}
+
+/// Serves these routes on a free port until the guard is dropped.
+pub(crate) async fn listen(routes: axum::Router) -> (SocketAddr, DropGuard) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, routes, ServeLimits::default(), stop.clone()));
+    (addr, stop.drop_guard())
 }
 
 /// The token in a mailed link.

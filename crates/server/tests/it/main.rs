@@ -13,4 +13,7 @@ mod limits;
 mod outage;
 mod portfolio;
 mod process;
+mod providers_oauth;
+mod providers_real;
+mod providers_steam;
 mod sign_in;

@@ -13,11 +13,12 @@ mod export;
 mod import;
 mod kill;
 mod prices;
+mod upstream;
 
 use crate::browser::{Answer as Reply, Browser};
-use crate::doubles::feed::{Feed, row};
-use crate::doubles::steam::{Asset, Steam, asset, inventory};
 use crate::harness::TestApp;
+use upstream::feed::{Feed, row};
+use upstream::steam::{Asset, Steam, asset, inventory};
 
 const STEAM_ID: &str = "76561198000000001";
 

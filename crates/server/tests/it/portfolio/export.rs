@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::doubles::steam::assets;
+use crate::portfolio::upstream::steam::assets;
 
 #[tokio::test]
 async fn hostile_names_do_no_harm_anywhere() {

@@ -6,9 +6,9 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::doubles::Answer;
-use crate::doubles::steam::{assets, page};
 use crate::harness::eventually;
+use crate::portfolio::upstream::Answer;
+use crate::portfolio::upstream::steam::{assets, page};
 
 const AWAY: &str = r#"{"error":"EYldRefreshAppIfNecessary failed with EResult 20"}"#;
 

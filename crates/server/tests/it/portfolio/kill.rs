@@ -8,9 +8,9 @@ use tokio::sync::Semaphore;
 use tracera_testkit::free_port;
 
 use super::*;
-use crate::doubles::Answer;
-use crate::doubles::steam::assets;
 use crate::harness::{SECRET, eventually};
+use crate::portfolio::upstream::Answer;
+use crate::portfolio::upstream::steam::assets;
 
 #[tokio::test]
 async fn a_kill_in_the_middle_leaves_the_earlier_holdings_on_sqlite() {

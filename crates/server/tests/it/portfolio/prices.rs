@@ -10,8 +10,8 @@ use tracera::portfolio::prices::Prices;
 use tracera_session::Clock;
 
 use super::*;
-use crate::doubles::Answer;
 use crate::harness::SECRET;
+use crate::portfolio::upstream::Answer;
 
 /// Prices from these feeds, kept in that directory.
 fn prices(feeds: &[&str], directory: &std::path::Path, more: &[(&str, &str)]) -> Prices {
