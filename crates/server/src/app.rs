@@ -20,6 +20,7 @@ use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
 use crate::auth::providers::Providers;
 use crate::mail::dev::Mailbox;
+use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::store::Database;
 
@@ -55,6 +56,8 @@ pub struct Parts {
     pub events: SecurityEvents,
     /// The mails of `dev`, readable at `/dev/mailbox`.
     pub mailbox: Option<Mailbox>,
+    /// Imports and prices.
+    pub portfolio: Portfolio,
     /// Whose forwarding headers are believed.
     pub proxies: TrustedProxies,
     /// How often one client may call the authentication endpoints.

@@ -79,6 +79,11 @@ impl AppError {
         self
     }
 
+    /// What a client is told.
+    pub fn body(&self) -> serde_json::Value {
+        json!({ "error": self.message, "code": self.code })
+    }
+
     /// Writes the cause to the log, for an error that is not answered as itself.
     pub fn log(&self) {
         let Some(cause) = &self.cause else { return };
@@ -122,7 +127,7 @@ impl From<StoreError> for AppError {
 impl IntoResponse for AppError {
     fn into_response(self) -> Response {
         self.log();
-        let body = Json(json!({ "error": self.message, "code": self.code }));
+        let body = Json(self.body());
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         let mut set = |name: HeaderName, value: HeaderValue| drop(headers.insert(name, value));

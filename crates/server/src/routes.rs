@@ -12,9 +12,11 @@ pub mod dev;
 pub mod email;
 pub mod events;
 pub mod health;
+pub mod imports;
 pub mod magic;
 pub mod oauth;
 pub mod pages;
+pub mod portfolio;
 pub mod providers;
 pub mod sessions;
 
@@ -60,6 +62,12 @@ fn private() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/auth/providers/{provider}/link", post(oauth::link)),
         ("/api/v1/auth/sessions", get(sessions::list).delete(sessions::revoke_others)),
         ("/api/v1/auth/sessions/{handle}", delete(sessions::revoke)),
+        ("/api/v1/portfolio", get(portfolio::show)),
+        ("/api/v1/portfolio/import", post(imports::import)),
+        ("/api/v1/portfolio/import/events", get(imports::events)),
+        ("/api/v1/portfolio/history", get(portfolio::history)),
+        ("/api/v1/portfolio/export.csv", get(portfolio::export_csv)),
+        ("/api/v1/portfolio/export.json", get(portfolio::export_json)),
         ("/api/v1/auth/steam", get(oauth::steam_link)),
         ("/api/v1/auth/steam/callback", get(callback::steam_link)),
     ]

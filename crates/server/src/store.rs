@@ -33,6 +33,7 @@ mod error;
 pub mod events;
 pub mod identities;
 pub mod magic_links;
+pub mod portfolio;
 #[cfg(test)]
 mod tests;
 pub mod transactions;

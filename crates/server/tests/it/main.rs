@@ -11,6 +11,7 @@ mod csrf;
 mod least_privilege;
 mod limits;
 mod outage;
+mod portfolio;
 mod process;
 mod providers_oauth;
 mod providers_real;
