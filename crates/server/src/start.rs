@@ -18,7 +18,7 @@ use tracera_session::{
 
 use crate::app::{self, App, Parts};
 use crate::auth::events::SecurityEvents;
-use crate::auth::magic_link::MagicLinks;
+use crate::auth::magic_link::{MagicLinks, MailLimits};
 use crate::auth::providers::Providers;
 use crate::config::{Config, Mode, SecretUrl};
 use crate::mail::{self, Mailer};
@@ -168,7 +168,7 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         MagicLinks::new(
             stores.database.clone(),
             mailer,
-            limiter(MagicLinks::mail_limit()),
+            MailLimits::new(limiter),
             stores.keys.derive("one-time")[0],
             &base_url,
             config.auth.magic_link_expiry,
