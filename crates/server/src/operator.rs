@@ -9,7 +9,7 @@ use crate::auth::email::{Email, EmailError};
 use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::Config;
-use crate::routes::pages::minute;
+use crate::web::page::minute;
 use crate::start::{StartError, Stores, open_stores};
 use crate::store::{Database, StoreError, users};
 

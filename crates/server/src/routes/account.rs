@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
-use crate::routes::pages::Page;
+use crate::web::page::Page;
 use crate::store::users::{self, User};
 
 /// `GET /api/v1/auth/csrf`
@@ -75,7 +75,10 @@ pub async fn providers() -> Json<Value> {
 pub async fn logout(session: Session) -> AppResult<impl IntoResponse> {
     session.sign_out().await?;
     tracing::info!(event = "signed_out", "signed out");
-    let clear =
-        [(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\", \"storage\""))];
-    Ok((StatusCode::NO_CONTENT, clear))
+    Ok((StatusCode::NO_CONTENT, clear_site_data()))
+}
+
+/// The header by which a browser forgets what it kept of a person who signs out.
+pub fn clear_site_data() -> [(HeaderName, HeaderValue); 1] {
+    [(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\", \"storage\""))]
 }

@@ -31,11 +31,18 @@ struct Dialects {
 }
 
 /// In order; the version is the position, counted from one. What has shipped is never edited.
-const MIGRATIONS: &[Dialects] = &[Dialects {
-    description: "users and magic links",
-    sqlite: include_str!("../../migrations/sqlite/0001_users_and_magic_links.sql"),
-    postgres: include_str!("../../migrations/postgres/0001_users_and_magic_links.sql"),
-}];
+const MIGRATIONS: &[Dialects] = &[
+    Dialects {
+        description: "users and magic links",
+        sqlite: include_str!("../../migrations/sqlite/0001_users_and_magic_links.sql"),
+        postgres: include_str!("../../migrations/postgres/0001_users_and_magic_links.sql"),
+    },
+    Dialects {
+        description: "links of a visitor",
+        sqlite: include_str!("../../migrations/sqlite/0002_links_of_visitor.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_links_of_visitor.sql"),
+    },
+];
 
 fn migrator(sql: fn(&Dialects) -> &'static str) -> Migrator {
     let migrations = (1..).zip(MIGRATIONS).map(|(version, migration)| {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 /// Every header of the specification, on every response whatever its status.
@@ -117,18 +117,22 @@ impl Browser {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> reqwest::Result<Answer> {
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.base)).headers(self.headers.clone());
-        let cookies: Vec<_> =
-            self.jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if !cookies.is_empty() {
-            request = request.header("cookie", cookies.join("; "));
-        }
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         if let Some(body) = body {
             request = request.json(body);
+        }
+        self.answer(request, path).await
+    }
+
+    async fn answer(&self, request: RequestBuilder, path: &str) -> reqwest::Result<Answer> {
+        let mut request = request.headers(self.headers.clone());
+        let cookies: Vec<_> =
+            self.jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !cookies.is_empty() {
+            request = request.header("cookie", cookies.join("; "));
         }
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -194,6 +198,26 @@ impl Browser {
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.call(Method::DELETE, path, None).await
+    }
+
+    /// The CSRF token in the forms of a page.
+    pub(crate) async fn form_token(&self, path: &str) -> String {
+        let page = self.get(path).await.expect(200).body;
+        let (_, after) = page.split_once("name=\"csrf_token\" value=\"").expect("a form on the page");
+        after.split_once('"').unwrap().0.to_owned()
+    }
+
+    /// Posts a form as a browser without scripts does.
+    pub(crate) async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let mut body = url::form_urlencoded::Serializer::new(String::new());
+        let body = body.extend_pairs(fields).finish();
+        let request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "text/html")
+            .body(body);
+        self.answer(request, path).await.unwrap()
     }
 
     pub(crate) async fn request_link(&self, email: &str) -> Answer {

@@ -1,7 +1,7 @@
 //! The service in this process, on parts started for one test.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -53,7 +53,25 @@ impl TestApp {
         Self::build(None, &[]).await
     }
 
+    /// On Redis and SQLite, under the address it says it has, so that a real browser can use it.
+    pub(crate) async fn for_real_browsers(vars: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let base_url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let redis = RedisServer::start().await;
+        let url = redis.url();
+        let own = [("REDIS_URL", &*url), ("BASE_URL", &*base_url)];
+        let mut app = Self::unserved(Some(redis), &[&own, vars].concat());
+        app.serve_on(listener).await;
+        app
+    }
+
     async fn build(redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
+        let mut app = Self::unserved(redis, vars);
+        app.add_instance().await;
+        app
+    }
+
+    fn unserved(redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let defaults = [
             ("SESSION_SECRET", SECRET),
@@ -64,9 +82,7 @@ impl TestApp {
         let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let vars = vars.collect();
         let clock = Clock::manual(Timestamp::from_millis(1_900_000_000_000));
-        let mut app = Self { redis, clock, instances: Vec::new(), _directory: directory, vars };
-        app.add_instance().await;
-        app
+        Self { redis, clock, instances: Vec::new(), _directory: directory, vars }
     }
 
     /// Changes variables for instances added from now on.
@@ -76,11 +92,13 @@ impl TestApp {
 
     /// One more instance over the same stores.
     pub(crate) async fn add_instance(&mut self) -> SocketAddr {
-        let mut config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
-        config.http.listen_addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.serve_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()).await
+    }
+
+    async fn serve_on(&mut self, listener: TcpListener) -> SocketAddr {
+        let config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
         let stores = open_stores(&config, &self.clock).await.unwrap();
         let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
-        let listener = TcpListener::bind(config.http.listen_addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(serve(listener, app::build(&app), ServeLimits::default(), stop.clone()));

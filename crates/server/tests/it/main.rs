@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod browser;
+mod chromium;
 mod harness;
 
 mod contract;
@@ -9,5 +10,7 @@ mod cookies;
 mod csrf;
 mod limits;
 mod outage;
+mod pages_in_chromium;
+mod pages_over_http;
 mod process;
 mod sign_in;
