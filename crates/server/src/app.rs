@@ -98,10 +98,15 @@ impl std::ops::Deref for App {
     }
 }
 
-/// The whole service: the URL table inside its layers. The first layer listed is the outermost.
+/// The whole service: the URL table inside its layers.
 pub fn build(app: &App) -> Router {
+    layered(app, routes::table(app))
+}
+
+/// These routes inside the layers every request passes. The first layer listed is the outermost.
+pub fn layered(app: &App, routes: Router<App>) -> Router {
     let auth_limit = ClientLimit::new(app.auth_limit.clone()).only_under("/api/v1/auth/");
-    routes::table(app)
+    routes
         .layer(
             ServiceBuilder::new()
                 .layer(from_fn_with_state(app.proxies.clone(), log::log))

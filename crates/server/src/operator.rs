@@ -11,7 +11,8 @@ use crate::clock::utc;
 use crate::config::Config;
 use crate::web::page::minute;
 use crate::start::{StartError, Stores, open_stores};
-use crate::store::{Database, StoreError, users};
+use crate::store::users::User;
+use crate::store::{Database, StoreError, magic_links, users};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ pub enum OperatorError {
 /// [`OperatorError`].
 pub async fn list_sessions(config: &Config, user: &UserSelector) -> Result<String, OperatorError> {
     let stores = open_stores(config, &Clock::system()).await?;
-    let user = find(&stores, user).await?;
+    let user = session_user(&find(&stores, user).await?);
     let mut lines = format!("{:<14}{:<22}{:<10}{:<28}FROM\n", "HANDLE", "SIGNED IN", "BY", "CLIENT");
     for session in stores.sessions.list(&user).await? {
         let method = session.authentication.map_or_else(String::new, |proof| proof.method.into());
@@ -66,11 +67,15 @@ pub async fn revoke_sessions(
     handle: Option<&str>,
 ) -> Result<String, OperatorError> {
     let stores = open_stores(config, &Clock::system()).await?;
-    let user = find(&stores, user).await?;
+    let account = find(&stores, user).await?;
+    let user = session_user(&account);
     let Some(handle) = handle else {
         let count = stores.sessions.list(&user).await?.len();
         stores.sessions.revoke_all(&user).await?;
-        return Ok(format!("ended {count} sessions, and any sign-in under way\n"));
+        if let Some(email) = &account.email {
+            magic_links::cancel_outstanding(&stores.database, email).await?;
+        }
+        return Ok(format!("ended {count} sessions, any sign-in under way and any unused link\n"));
     };
     let handle = Handle::parse(handle).ok_or(OperatorError::NoSuchSession)?;
     if stores.sessions.revoke(&user, handle).await? {
@@ -89,11 +94,14 @@ pub async fn migrate(config: &Config) -> Result<String, OperatorError> {
     Ok("the database is up to date\n".to_owned())
 }
 
-async fn find(stores: &Stores, selector: &UserSelector) -> Result<UserId, OperatorError> {
+async fn find(stores: &Stores, selector: &UserSelector) -> Result<User, OperatorError> {
     let user = match selector {
         UserSelector::Id(id) => users::find_by_id(&stores.database, *id).await?,
         UserSelector::Email(email) => users::find_by_email(&stores.database, &Email::parse(email)?).await?,
     };
-    let id = user.ok_or(OperatorError::NoSuchUser)?.id;
-    Ok(UserId::new(id.as_bytes()).expect("a UUID has 16 bytes"))
+    user.ok_or(OperatorError::NoSuchUser)
+}
+
+fn session_user(user: &User) -> UserId {
+    UserId::new(user.id.as_bytes()).expect("a UUID has 16 bytes")
 }

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{CsrfKeys, OriginPolicy, RateLimit, RateLimiter, VisitorCookie};
 use tracera_session::{
-    Clock, ConnectError, EmbeddedStore, KeyRing, OpenError, RedisConnection, RedisStore, SessionConfig,
-    Sessions,
+    Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisConnection, RedisStore,
+    SessionConfig, Sessions,
 };
 
 use crate::app::{self, App, Parts};
@@ -83,6 +83,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         .idle_timeout(config.session.idle)
         .max_sessions_per_user(config.session.max_per_user as usize)
         .secure(config.session.cookie_secure)
+        .near_cache(if config.session.near_cache { NearCache::default() } else { NearCache::Off })
         .clock(clock.clone());
     let database = Database::connect(&config.store.database).await?;
     let redis = match config.store.redis.as_ref().map(SecretUrl::expose) {

@@ -72,7 +72,9 @@ pub(crate) struct SessionCache {
     counters: Counters,
 }
 
+/// On cache lines of their own: all cores write them, and read what lies around them.
 #[derive(Default)]
+#[repr(align(128))]
 struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,

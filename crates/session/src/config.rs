@@ -22,9 +22,14 @@ pub struct SessionConfig {
 
 /// Whether live sessions are kept in memory between requests, so that most requests ask the store nothing.
 ///
-/// It takes effect only while the store tells what changes: with Redis 6 or newer over RESP3 (`CLIENT TRACKING`), and
-/// with the embedded store. A session that was ended on another node is refused here as soon as that is told, in a
-/// network in well under 50 ms, and after [`MAX_STALENESS`](crate::MAX_STALENESS) at the latest, whatever fails.
+/// It takes effect only while the store tells what changes: Redis 6 or newer over RESP3 (`CLIENT TRACKING`), behind
+/// Sentinel and on a cluster too, and the embedded store. A session ended on another node is refused here as soon as
+/// that is told, typically within a millisecond, and after [`MAX_STALENESS`](crate::MAX_STALENESS) at the latest,
+/// whatever fails. The same holds for [preloaded](SessionConfig::preload) data. Own writes are seen at once; what is
+/// written, and [`Session::verify`](crate::Session::verify), never trusts the cache. With an idle timeout each touch is
+/// a change like any other: once per touch interval the nodes read a session in use anew.
+///
+/// Every connection to a cluster's primaries must answer; while one does not, all sessions are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NearCache {
     /// Kept.

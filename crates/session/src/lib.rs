@@ -36,6 +36,9 @@
 //!   fields that changed. [`CurrentUser`] is the user signed in, [`require_auth`] lets nobody else through.
 //! * [`Sessions`]: all sessions of the application: list, revoke one, revoke all of a user.
 //! * [`SessionStore`]: where they live. [`RedisStore`] for any number of processes, [`EmbeddedStore`] for one.
+//! * [`NearCache`]: live sessions are kept in memory, and dropped when the store tells that they changed. A hot request
+//!   asks the store nothing; [`Session::verify`] asks it all the same.
+//! * [`SessionGuard`]: follows a session beyond its request, so that what stays open ends with it.
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

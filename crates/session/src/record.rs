@@ -25,7 +25,6 @@ use crate::clock::Timestamp;
 use crate::keyring::KeyId;
 
 const VERSION: u8 = 1;
-const ENVELOPE: usize = 24;
 const MAX_BYTES: usize = 64;
 const NEVER: u32 = u32::MAX;
 
@@ -190,7 +189,9 @@ pub(crate) mod envelope {
 #[cfg(feature = "embedded")]
 mod writing {
     use super::envelope::{array, created};
-    use super::{Duration, ENVELOPE, Epoch, Forward, Timestamp, u48};
+    use super::{Duration, Epoch, Forward, Timestamp, u48};
+
+    const ENVELOPE: usize = 24;
 
     pub(crate) fn forward(bytes: &[u8]) -> Option<Forward> {
         match bytes {

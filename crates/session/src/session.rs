@@ -673,19 +673,18 @@ impl Session {
 
     /// Writes what is still to be written and says how the cookie changes. Losing a race is no error.
     pub(crate) async fn finish(&self) -> Result<Option<HeaderValue>, SessionError> {
-        let (changes, touch) = {
+        let (changes, touch, has_session) = {
             let mut state = self.state();
-            let touch = state.as_live().is_ok_and(|live| live.touch_is_due);
-            (std::mem::take(&mut state.changes), touch)
+            let live = state.as_live().ok();
+            let (touch, has_session) = (live.is_some_and(|live| live.touch_is_due), live.is_some());
+            (std::mem::take(&mut state.changes), touch, has_session)
         };
-        if !changes.is_empty() || touch {
-            let stores_something = changes.iter().any(|(_, change)| *change != Change::Remove);
-            let has_session = self.state().as_live().is_ok();
-            if has_session || stores_something {
-                match self.write(changes, touch).await {
-                    Ok(_) | Err(SessionError::Unauthenticated) => {}
-                    Err(error) => return Err(error),
-                }
+        let stores_something = changes.iter().any(|(_, change)| *change != Change::Remove);
+        if touch || stores_something || (has_session && !changes.is_empty()) {
+            // Boxed, so that the requests that write nothing do not carry the room for it.
+            match Box::pin(self.write(changes, touch)).await {
+                Ok(_) | Err(SessionError::Unauthenticated) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(self.cookie_header())

@@ -127,7 +127,8 @@ impl Sessions {
     async fn load(&self, id: SessionId, cookie: &str) -> State {
         let outcome = match self.cached(&id) {
             Some(snapshot) => Ok(Ok(snapshot)),
-            None => self.fetch(&id).await,
+            // Boxed, so that the requests that ask nothing do not carry the room for it.
+            None => Box::pin(self.fetch(&id)).await,
         };
         match outcome {
             Ok(Ok(snapshot)) => State::live(Live::presented(id, snapshot, cookie, self)),

@@ -32,6 +32,8 @@ pub struct SessionSettings {
     pub idle: Option<Duration>,
     /// How many sessions one user may have at once. Default 100.
     pub max_per_user: u32,
+    /// Whether live sessions are kept in memory between requests. Default true.
+    pub near_cache: bool,
     /// Whether the cookie carries `Secure`. Default: whether the public address is https.
     pub cookie_secure: bool,
 }
@@ -42,6 +44,7 @@ pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read
     let lifetime = reader.hours("SESSION_LIFETIME_HOURS", 1..=8760);
     let idle = reader.minutes("SESSION_IDLE_MINUTES", 0..=525_600);
     let max_per_user = reader.number("SESSION_MAX_PER_USER", 1..=1000);
+    let near_cache = reader.read("SESSION_NEAR_CACHE", parse_bool);
     let cookie_secure = read_cookie_secure(reader, http);
     Ok(SessionSettings {
         secret: secret?,
@@ -49,6 +52,7 @@ pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read
         lifetime: lifetime?,
         idle: Some(idle?).filter(|idle| !idle.is_zero()),
         max_per_user: max_per_user?,
+        near_cache: near_cache?,
         cookie_secure: cookie_secure?,
     })
 }
@@ -128,8 +132,12 @@ fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
     previous.map(Option::unwrap_or_default)
 }
 
+fn parse_bool_or_auto(value: &str) -> Result<Option<bool>, Wrong> {
+    if value.eq_ignore_ascii_case("auto") { Ok(None) } else { parse_bool(value).map(Some) }
+}
+
 fn read_cookie_secure(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<bool> {
-    let given = reader.optional("SESSION_COOKIE_SECURE", parse_bool)?;
+    let given = reader.optional("SESSION_COOKIE_SECURE", parse_bool_or_auto)?.flatten();
     let Some(http) = http else {
         // The public address was refused already, so nothing will be made of this value.
         return Ok(given.unwrap_or(true));

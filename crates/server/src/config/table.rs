@@ -90,7 +90,9 @@ static SECTIONS: &[Section] = &[
             "How long a session lasts without a request; the earlier limit wins."),
         public("SESSION_MAX_PER_USER", Value("100"), "sessions, 1 to 1000",
             "How many sessions one user may have at once."),
-        public("SESSION_COOKIE_SECURE", Derived("true when BASE_URL is https"), "true or false",
+        public("SESSION_NEAR_CACHE", Value("on"), "on or off",
+            "Whether live sessions are kept in memory, dropped the moment Redis tells of a change."),
+        public("SESSION_COOKIE_SECURE", Derived("true when BASE_URL is https"), "true, false or auto",
             "Whether browsers send the session cookie over HTTPS only."),
     ]},
     Section { title: "HTTP", variables: &[

@@ -14,6 +14,8 @@ use crate::app::App;
 use crate::auth::client::Client;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
+use crate::routes::account::user_id;
+use crate::store::{magic_links, users};
 
 /// A session as its user sees it.
 #[derive(Serialize)]
@@ -87,9 +89,17 @@ pub async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /api/v1/auth/sessions`
-pub async fn revoke_others(session: Session) -> AppResult<StatusCode> {
+/// `DELETE /api/v1/auth/sessions`: also a mailed link that is still unused, which may be in the wrong hands.
+pub async fn revoke_others(
+    State(app): State<App>,
+    session: Session,
+    CurrentUser(user): CurrentUser,
+) -> AppResult<StatusCode> {
     session.sign_out_others().await?;
+    let account = users::find_by_id(&app.database, user_id(&user)?).await?;
+    if let Some(email) = account.and_then(|account| account.email) {
+        magic_links::cancel_outstanding(&app.database, &email).await?;
+    }
     tracing::info!(event = "other_sessions_revoked", "all other sessions were ended by their user");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use time::OffsetDateTime;
-use tracera_session::{Handle, Session, SessionInfo};
+use tracera_session::{CurrentUser, Handle, Session, SessionInfo};
 
 use crate::app::App;
 use crate::auth::client::Client;
@@ -24,8 +24,8 @@ struct SessionView {
     address: String,
     method: String,
     created: String,
-    last_seen: String,
-    last_seen_ago: String,
+    /// As said and as read from a clock; `None` when all that is known is when it began.
+    last_seen: Option<(String, String)>,
     current: bool,
 }
 
@@ -40,8 +40,7 @@ impl SessionView {
             address: info.address.map(sessions::shown_address).unwrap_or_else(|| "unknown".to_owned()),
             method: info.authentication.map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
             created: minute(utc(info.created)),
-            last_seen: minute(last_seen),
-            last_seen_ago: ago(last_seen, now),
+            last_seen: (info.last_seen > info.created).then(|| (ago(last_seen, now), minute(last_seen))),
             current: current == Some(info.handle),
             handle: info.handle.to_string(),
         }
@@ -153,8 +152,11 @@ pub async fn revoke(
 }
 
 /// `POST /account/sessions/revoke-others`
-pub async fn revoke_others(session: Session) -> AppResult<Response> {
-    session.sign_out_others().await?;
-    tracing::info!(event = "other_sessions_revoked", "all other sessions were ended by their user");
+pub async fn revoke_others(
+    app: State<App>,
+    session: Session,
+    person: Person,
+) -> AppResult<Response> {
+    sessions::revoke_others(app, session, CurrentUser(person.id)).await?;
     Ok(Redirect::to("/account?done=others_ended").into_response())
 }

@@ -168,11 +168,13 @@ async fn ending_all_others_leaves_this_one() {
         others.push(app.signed_in("a@example.com").await);
     }
     let this = app.signed_in("a@example.com").await;
+    let unused = app.link_token(&app.browser(), "a@example.com").await;
     this.delete("/api/v1/auth/sessions").await.expect(204);
     for other in others {
         assert_eq!(other.me().await, None);
     }
     assert!(this.me().await.is_some());
+    app.browser().redeem(&unused).await.expect_error(400, "link_invalid");
     let left = this.get("/api/v1/auth/sessions").await.expect(200).json();
     assert_eq!(left["sessions"].as_array().map(Vec::len), Some(1));
 }

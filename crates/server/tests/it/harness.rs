@@ -43,7 +43,11 @@ impl TestApp {
 
     /// The same with further variables.
     pub(crate) async fn start_with(vars: &[(&str, &str)]) -> Self {
-        let redis = RedisServer::start().await;
+        Self::on(RedisServer::start().await, vars).await
+    }
+
+    /// On this Redis.
+    pub(crate) async fn on(redis: RedisServer, vars: &[(&str, &str)]) -> Self {
         let url = redis.url();
         Self::build(Some(redis), &[&[("REDIS_URL", &*url)], vars].concat()).await
     }
@@ -55,7 +59,7 @@ impl TestApp {
 
     /// On Redis and SQLite, under the address it says it has, so that a real browser can use it.
     pub(crate) async fn for_real_browsers(vars: &[(&str, &str)]) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = free_listener().await;
         let base_url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let redis = RedisServer::start().await;
         let url = redis.url();
@@ -92,17 +96,15 @@ impl TestApp {
 
     /// One more instance over the same stores.
     pub(crate) async fn add_instance(&mut self) -> SocketAddr {
-        self.serve_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()).await
+        self.serve_on(free_listener().await).await
     }
 
     async fn serve_on(&mut self, listener: TcpListener) -> SocketAddr {
         let config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
         let stores = open_stores(&config, &self.clock).await.unwrap();
         let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, app::build(&app), ServeLimits::default(), stop.clone()));
-        self.instances.push(Instance { addr, app, _stop: stop.drop_guard() });
+        let (addr, stop) = listen_on(listener, app::build(&app));
+        self.instances.push(Instance { addr, app, _stop: stop });
         addr
     }
 
@@ -159,6 +161,22 @@ impl TestApp {
         eventually(|| async { (self.mails_to(email) > before).then_some(()) }).await;
         token_of(&self.mail_to(email).await.link)
     }
+}
+
+/// Serves these routes on a free port until the guard is dropped.
+pub(crate) async fn listen(routes: axum::Router) -> (SocketAddr, DropGuard) {
+    listen_on(free_listener().await, routes)
+}
+
+fn listen_on(listener: TcpListener, routes: axum::Router) -> (SocketAddr, DropGuard) {
+    let addr = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, routes, ServeLimits::default(), stop.clone()));
+    (addr, stop.drop_guard())
+}
+
+async fn free_listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
 }
 
 /// The token in a mailed link.

@@ -1,9 +1,12 @@
 //! The rate limit on the authentication endpoints, and the bounds on every request.
 
+use axum::Router;
+use axum::routing::get;
 use reqwest::Method;
 use tokio::task::JoinSet;
 
-use crate::harness::TestApp;
+use crate::browser::Browser;
+use crate::harness::{TestApp, listen};
 
 const LIMIT: (&str, &str) = ("AUTH_RATE_LIMIT_PER_MINUTE", "20");
 
@@ -91,4 +94,20 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let answer =
         app.browser().send(Method::POST, "/login", &[], Some(&serde_json::json!("x".repeat(100_000)))).await;
     answer.expect_error(413, "body_too_large");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_or_hangs_ends_only_its_own_request() {
+    let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let routes = Router::new()
+        .route("/panic", get(async || -> &'static str { panic!("canary in the panic") }))
+        .route("/hang", get(async || std::future::pending::<&'static str>().await));
+    let (addr, _stop) = listen(tracera::app::layered(&app.instances[0].app, routes)).await;
+    let browser = Browser::new(addr);
+    let answer = browser.get("/panic").await.expect_error(500, "internal");
+    assert!(!answer.body.contains("canary"));
+    assert_eq!(answer.header("x-request-id").len(), 16);
+    let answer = browser.get("/hang").await.expect_error(503, "timeout");
+    assert_eq!(answer.header("retry-after"), "1");
+    browser.get("/panic").await.expect(500);
 }

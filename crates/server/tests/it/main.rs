@@ -8,6 +8,7 @@ mod harness;
 mod contract;
 mod cookies;
 mod csrf;
+mod least_privilege;
 mod limits;
 mod outage;
 mod pages_in_chromium;

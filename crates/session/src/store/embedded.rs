@@ -110,9 +110,10 @@ impl EmbeddedStore {
                         .take(PURGED_PER_CREATE)
                         .map(|entry| entry.map(|(key, _)| (key.value().0, *key.value().1)))
                         .collect::<Result<Vec<_>, _>>()?;
-                    for (at, tag) in dead {
-                        expiry.remove((at, &tag))?;
-                        hashes.remove(&tag)?;
+                    // Not the caller's own: the epoch it has just read there must still be there.
+                    for (at, dead_tag) in dead.into_iter().filter(|(_, dead_tag)| *dead_tag != tag.0) {
+                        expiry.remove((at, &dead_tag))?;
+                        hashes.remove(&dead_tag)?;
                     }
                 }
                 let before =

@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, RedisError, ServerErrorKind, Value};
 
 use self::connection::{ConnectError, RedisConnection};
+use self::operator::{NotReplicated, ReplicaAck};
 use self::scripts::{COMMIT, CREATE, Call, DESTROY, REVOKE_ALL, ROTATE, Script};
 use super::{
     At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, ListedSession, NewSession,
@@ -16,34 +17,55 @@ use crate::clock::millis;
 use crate::record::{Epoch, is_forward};
 use crate::token::{SessionId, Tag, UserId};
 
+mod cluster_once;
 mod cluster_watch;
 pub(crate) mod connection;
+mod operator;
 mod scripts;
 pub(crate) mod target;
 mod tracking;
 
 /// Sessions in Redis 6 or newer, Valkey, a Sentinel-led primary or a cluster.
 ///
-/// Answers within [`Limits::total`](crate::Limits::total). Replication is asynchronous: a primary that dies right after
-/// it acknowledged a write can lose it, unless the deployment waits for replicas.
+/// Answers within [`Limits::total`](crate::Limits::total). A Redis user needs no more than this, where `session` is the
+/// prefix:
+///
+/// ```text
+/// ACL SETUSER tracera on >password resetkeys resetchannels ~session:* -@all +hello +auth +client +ping +role
+///     +info +wait +asking +cluster +evalsha +eval +hmget +hget +hgetall +hkeys +hset +hdel +del +pttl +pexpire
+/// ```
+///
+/// Two limits of Redis remain. Replication is asynchronous: what a primary acknowledged right before it died can be
+/// lost, unless [`with_replica_ack`](Self::with_replica_ack) waits for replicas. And a `maxmemory-policy` that evicts
+/// drops sessions when memory is short; see [`evicting_policy`](Self::evicting_policy).
 #[derive(Clone)]
 pub struct RedisStore {
     connection: RedisConnection,
     prefix: Box<str>,
+    replica_ack: Option<ReplicaAck>,
 }
 
 impl RedisStore {
-    /// Connects to the `url`; see [`RedisConnection::open`] for its forms.
+    /// Connects to the `url`; see [`RedisConnection::open`] for its forms. Logs a warning if the server evicts.
     ///
     /// # Errors
     /// [`ConnectError`] when the URL is not understood or the server does not answer.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        RedisConnection::open(url).await.map(Self::new)
+        let store = RedisConnection::open(url).await.map(Self::new)?;
+        match store.evicting_policy().await {
+            Ok(None) => {}
+            Ok(Some(policy)) => tracing::warn!(
+                policy = &*policy,
+                "redis drops sessions when memory is short; set maxmemory-policy to noeviction"
+            ),
+            Err(error) => tracing::info!(%error, "cannot tell whether redis evicts"),
+        }
+        Ok(store)
     }
 
     /// A store over a connection that others may share.
     pub fn new(connection: RedisConnection) -> Self {
-        Self { connection, prefix: "session".into() }
+        Self { connection, prefix: "session".into(), replica_ack: None }
     }
 
     /// Keys begin with `prefix` and a colon. Default `session`.
@@ -51,6 +73,31 @@ impl RedisStore {
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.into();
         self
+    }
+
+    /// Has sign-out, revocation and rotation wait until so many `replicas` have them, at most `within`. Default: they do
+    /// not wait.
+    ///
+    /// They go over a `connection` that nothing else should use: what is sent over it meanwhile waits too. When too few
+    /// replicas confirm, a sign-out or revocation is reported as [`StoreError::Unavailable`] though the primary has
+    /// done it, and may be repeated. A rotation is only logged: the browser would be left with the id that is gone.
+    #[must_use]
+    pub fn with_replica_ack(
+        mut self,
+        connection: RedisConnection,
+        replicas: usize,
+        within: Duration,
+    ) -> Self {
+        self.replica_ack = Some(ReplicaAck { connection, replicas, within });
+        self
+    }
+
+    /// The `maxmemory-policy` by which the server would drop sessions; `None` when it drops none, as it should.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the server cannot be asked.
+    pub async fn evicting_policy(&self) -> Result<Option<Box<str>>, StoreError> {
+        operator::evicting_policy(&self.connection).await.map_err(refused)
     }
 
     fn key(&self, tag: &Tag) -> Vec<u8> {
@@ -75,11 +122,22 @@ impl RedisStore {
     }
 
     async fn run(&self, call: Call) -> Result<Value, StoreError> {
-        call.run(&mut self.connection.clone()).await.map_err(refused)
+        let mut connection = self.connection.clone();
+        self.connection.within_limit(call.run(&mut connection)).await.map_err(refused)
+    }
+
+    /// Runs what must not come undone, and waits for replicas if that is wanted.
+    async fn run_durably(&self, call: Call) -> Result<(Value, Result<(), NotReplicated>), StoreError> {
+        let Some(ack) = &self.replica_ack else { return Ok((self.run(call).await?, Ok(()))) };
+        let mut connection = ack.connection.clone();
+        let running = async { Ok((call.run(&mut connection).await?, ack.wait().await?)) };
+        ack.connection.within_limit(running).await.map_err(refused)
     }
 
     async fn found(&self, call: Call) -> Result<Found, StoreError> {
-        match self.run(call).await? {
+        let (answer, replicated) = self.run_durably(call).await?;
+        replicated.map_err(StoreError::unavailable)?;
+        match answer {
             Value::Int(1) => Ok(Found::Alive),
             Value::Int(0) => Ok(Found::Gone),
             other => Err(unexpected(&other)),
@@ -200,7 +258,11 @@ impl SessionStore for RedisStore {
             .arg(&rotation.record)
             .arg(at.now.plus(FORWARD).as_millis());
         Box::pin(async move {
-            match self.run(call).await? {
+            let (answer, replicated) = self.run_durably(call).await?;
+            if let Err(error) = replicated {
+                tracing::warn!(%error, "a rotation could be lost with its primary");
+            }
+            match answer {
                 Value::Int(1) => Ok(Rotated::Rotated),
                 Value::Int(2) => Ok(Rotated::Before),
                 Value::Int(0) => Ok(Rotated::Gone),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Barrier, Mutex, Notify};
 use tracera_session::{
     At, Budget, Change, Changes, Committed, Created, Epoch, FieldName, Found, ListedSession, NearCache,
-    NewSession, RedisStore, Rotated, Rotation, SessionId, SessionStore, StoreFuture, StoredSession, Tag,
+    NewSession, RedisStore, Rotated, Rotation, SessionError, SessionId, SessionStore, StoreFuture,
+    StoredSession, Tag,
 };
 use tracera_testkit::RedisServer;
 
@@ -19,6 +20,8 @@ const AT_ONCE: usize = 16;
 struct Held {
     store: RedisStore,
     gates: Arc<Gates>,
+    /// In place of what the store tells.
+    changes: Option<Changes>,
 }
 
 #[derive(Default)]
@@ -55,7 +58,7 @@ impl SessionStore for Held {
     }
 
     fn changes(&self) -> Option<Changes> {
-        self.store.changes()
+        self.changes.clone().or_else(|| self.store.changes())
     }
 
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
@@ -109,7 +112,8 @@ impl SessionStore for Held {
 async fn no_race_leaves_an_ended_session_in_the_cache() {
     let redis = RedisServer::start().await;
     let gates = Arc::new(Gates::default());
-    let store = Held { store: RedisStore::connect(&redis.url()).await.unwrap(), gates: gates.clone() };
+    let store = RedisStore::connect(&redis.url()).await.unwrap();
+    let store = Held { store, gates: gates.clone(), changes: None };
     let (here, there) = (Node::over(store, NearCache::default()), Node::connect(&redis.url()).await);
     here.warm(&there.sign_in("first").await).await;
 
@@ -145,4 +149,31 @@ async fn no_race_leaves_an_ended_session_in_the_cache() {
     let stats = here.sessions.cache_stats();
     println!("{RACES} races: {stats:?}");
     assert!(stats.discarded_fills >= RACES as u64 / 4, "the races were not provoked: {stats:?}");
+}
+
+/// An instance that is never told of any change, and so is behind for certain.
+#[tokio::test]
+async fn what_cannot_be_undone_never_trusts_the_cache() {
+    let redis = RedisServer::start().await;
+    let store = RedisStore::connect(&redis.url()).await.unwrap();
+    let deaf = Held { store, gates: Arc::default(), changes: Some(Changes::complete()) };
+    let (here, there) = (Node::over(deaf, NearCache::default()), Node::connect(&redis.url()).await);
+    let browser = there.sign_in("ann").await;
+    here.warm(&browser).await;
+    let lively = here.sessions.open(&browser).await;
+    lively.verify().await.unwrap();
+    lively.require_fresh(Duration::from_mins(5)).await.unwrap();
+    there.post("/sign_out", &browser).await;
+
+    let behind = || here.sessions.open(&browser);
+    assert!(behind().await.user().is_ok(), "the cache is not behind, so this shows nothing");
+    let unauthenticated = |result: Result<(), SessionError>| {
+        assert!(matches!(result, Err(SessionError::Unauthenticated)), "{result:?}");
+    };
+    let session = behind().await;
+    unauthenticated(session.verify().await);
+    assert!(session.user().is_err());
+    unauthenticated(behind().await.require_fresh(Duration::from_mins(5)).await);
+    unauthenticated(behind().await.sign_out_others().await);
+    here.warm(&there.sign_in("ann").await).await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tracera_session::{NearCache, RedisStore};
-use tracera_testkit::RedisServer;
+use tracera_testkit::{FaultProxy, RedisServer};
 
 use crate::support::{Node, percentile, user};
 
@@ -133,13 +133,34 @@ async fn an_emptied_database_is_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_refuses_to_track_is_asked_each_time() {
     let redis = RedisServer::start().await;
-    redis.cli(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-client|tracking"]).await;
-    let url = format!("redis://app:secret@127.0.0.1:{}", redis.port());
-    let node = Node::connect(&url).await;
+    for denied in ["-client|tracking", "-client|caching"] {
+        redis.cli(&["ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "&*", "+@all", denied]).await;
+        let url = format!("redis://app:secret@127.0.0.1:{}", redis.port());
+        let node = Node::connect(&url).await;
+        let browser = node.sign_in("ann").await;
+        assert!(node.accepts(&browser).await);
+        let asked = redis.command_calls("hmget").await;
+        for _ in 0..100 {
+            assert!(node.accepts(&browser).await);
+        }
+        assert_eq!(redis.command_calls("hmget").await, asked + 100, "{denied}");
+        node.post("/sign_out", &browser).await;
+        assert!(!node.accepts(&browser).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_speaks_only_resp2_is_asked_each_time() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.port()).await;
+    proxy.inject("HELLO", "-ERR unknown command `HELLO`, with args beginning with: `3`\r\n");
+    let node = Node::connect(&proxy.redis_url()).await;
     let browser = node.sign_in("ann").await;
     let asked = redis.command_calls("hmget").await;
     for _ in 0..100 {
         assert!(node.accepts(&browser).await);
     }
     assert_eq!(redis.command_calls("hmget").await, asked + 100);
+    node.post("/sign_out", &browser).await;
+    assert!(!node.accepts(&browser).await);
 }

@@ -58,9 +58,10 @@ const CASES: &[Case] = &[
     ),
     (
         &["SESSION_COOKIE_SECURE"],
-        &["true", "TRUE", "1", "yes", "On", "false", "0", "no", "off"],
-        &["x", "2", "truee", "auto", " true"],
+        &["true", "TRUE", "1", "yes", "On", "false", "0", "no", "off", "auto", "Auto"],
+        &["x", "2", "truee", "automatic", " true"],
     ),
+    (&["SESSION_NEAR_CACHE"], &["on", "OFF", "true", "0"], &["x", "auto", "on "]),
     (
         &["BASE_URL"],
         &[

@@ -21,6 +21,7 @@ use redis::{
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::cluster_once;
 use super::cluster_watch::watch_cluster;
 use super::target::{RedisUrlError, Target};
 use super::tracking::{Tracking, caching};
@@ -150,7 +151,12 @@ impl RedisConnection {
                 answer => answer,
             }
         };
-        flatten(timeout(self.limits.total, reading).await)
+        self.within_limit(reading).await
+    }
+
+    /// Gives up on `work` after [`Limits::total`].
+    pub(super) async fn within_limit<T>(&self, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        flatten(timeout(self.limits.total, work).await)
     }
 
     /// The same for a read of one `key`, whose next change will then be told; false where that could not be arranged.
@@ -160,23 +166,29 @@ impl RedisConnection {
         }
         let reading = async {
             match self.read_behind_caching(command, key).await {
-                Err(error) if error.is_connection_dropped() => self.read_behind_caching(command, key).await,
-                answers => answers,
+                // What one write cannot deal with, such as a slot on its way to another node, a plain read can.
+                Err(error) if error.is_connection_dropped() || self.is_cluster() => {
+                    Ok((self.read(command).await?, false))
+                }
+                Ok(answers) => self.armed(answers),
+                Err(error) => Err(error),
             }
         };
-        let answers = flatten(timeout(self.limits.total, reading).await);
-        let [armed, value] = match answers.map(<[Value; 2]>::try_from) {
-            Ok(Ok(answers)) => answers,
-            Ok(Err(_)) => return Err((ErrorKind::UnexpectedReturnType, "not one reply per command").into()),
-            // A slot on its way between two nodes takes single commands only.
-            Err(error) if error.redirect_node().is_some() => return Ok((self.read(command).await?, false)),
-            Err(error) => return Err(error),
-        };
-        let armed = armed.extract_error().is_ok();
-        if !armed {
-            self.tracking.missed();
+        self.within_limit(reading).await
+    }
+
+    fn armed(&self, answers: Vec<Value>) -> RedisResult<(Value, bool)> {
+        let not_two = |_| (ErrorKind::UnexpectedReturnType, "not one reply per command");
+        let [armed, value] = <[Value; 2]>::try_from(answers).map_err(not_two)?;
+        let armed = armed.extract_error();
+        if let Err(error) = &armed {
+            self.tracking.not_armed(error);
         }
-        Ok((value.extract_error()?, armed))
+        Ok((value.extract_error()?, armed.is_ok()))
+    }
+
+    fn is_cluster(&self) -> bool {
+        matches!(self.link, Link::Cluster { .. })
     }
 
     /// Both in one write, so that nobody else's command comes between them.
@@ -334,7 +346,7 @@ impl ConnectionLike for RedisConnection {
         Box::pin(async move {
             match &mut self.link {
                 Link::Cluster { connection, .. } => {
-                    connection.req_packed_command(cmd).await.and_then(Value::extract_error)
+                    flatten(timeout(self.limits.total, cluster_once::send(connection, cmd)).await)
                 }
                 Link::Supervised(link) => {
                     let mut connection = link.connection(self.limits.grace).await?;

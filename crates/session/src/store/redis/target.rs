@@ -97,9 +97,7 @@ fn cluster(
         .connection_timeout(limits.connect)
         .response_timeout(limits.response)
         .overall_response_timeout(Some(limits.total))
-        .retries(8)
-        .min_retry_wait(20)
-        .max_retry_wait(200)
+        .retries(0)
         .build()
         .map(|client| Target::Cluster(Box::new(client)))
 }

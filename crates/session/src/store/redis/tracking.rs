@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::aio::{ConnectionLike, SendError};
-use redis::{Cmd, PushInfo, PushKind, RedisError, Value};
+use redis::{Cmd, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::Notify;
 
 use crate::changes::{Changes, Heartbeat};
@@ -134,7 +134,7 @@ impl Tracking {
         let answer = if self.0.resp3 {
             connection.req_packed_command(&tracking_on()).await
         } else {
-            Err((redis::ErrorKind::RESP3NotSupported, "the server does not speak RESP3").into())
+            Err((ErrorKind::RESP3NotSupported, "the server does not speak RESP3").into())
         };
         match answer.and_then(Value::extract_error) {
             Ok(_) => self.turned_on(),
@@ -151,6 +151,16 @@ impl Tracking {
         *self.state() = State::Refused;
         if !self.0.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, "redis does not tell what changes, so every request asks it");
+        }
+    }
+
+    /// The server would not remember a read: this connection does not track after all, or the user may not ask for it.
+    pub(super) fn not_armed(&self, error: &RedisError) {
+        if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
+            self.disconnected();
+            self.refused(error);
+        } else {
+            self.missed();
         }
     }
 

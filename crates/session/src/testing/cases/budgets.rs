@@ -54,8 +54,8 @@ pub(super) async fn what_is_removed_is_free_again(stage: Stage) {
     commit(store, &id, &[(name("a"), Change::Set(long))], stage.at()).await;
     let small = Budget { fields: 1, bytes: 10 };
     let shrink = [(name("a"), Change::Set(vec![b'x'; 100]))];
-    let shrunk = store.commit(&id, &shrink, None, small, stage.at()).await.unwrap();
-    assert!(matches!(shrunk, Committed::Done { .. }));
+    let outcome = store.commit(&id, &shrink, None, small, stage.at()).await.unwrap();
+    assert!(matches!(outcome, Committed::Done { .. }));
     let grow = [(name("a"), Change::Set(vec![b'x'; 101]))];
     assert_eq!(store.commit(&id, &grow, None, small, stage.at()).await.unwrap(), Committed::OverBudget);
 }

@@ -218,8 +218,8 @@ pub(super) async fn rotation_keeps_deadline_data_and_usage(stage: Stage) {
     assert!(set(a, &old, "cart", "[1,2]", stage.at()).await);
     stage.clock.advance(Duration::from_mins(5));
     // What the caller knows of the record is out of date, apart from what it came to change.
-    let stale = Record { client: "New".into(), ..record(stage.clock.now(), HOUR * 9, Epoch::new(7)) };
-    let (to, rotation) = rotation(&stale);
+    let outdated = Record { client: "New".into(), ..record(stage.clock.now(), HOUR * 9, Epoch::new(7)) };
+    let (to, rotation) = rotation(&outdated);
     assert_eq!(b.rotate(&old, &rotation, stage.at()).await.unwrap(), Rotated::Rotated);
 
     let new = SessionId { field: to, ..old };

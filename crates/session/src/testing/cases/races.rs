@@ -91,7 +91,9 @@ pub(super) async fn two_rotations_in_flight_leave_the_browser_a_live_session(sta
         let slow = slow.release().await;
         assert_eq!((quick.status, slow.status), (StatusCode::OK, StatusCode::OK));
         for order in [[&quick, &slow], [&slow, &quick]] {
-            order.into_iter().for_each(|answer| browser.receive(answer));
+            for answer in order {
+                browser.receive(answer);
+            }
             assert!(browser.is_signed_in(&a).await);
         }
         // A proof that came too late to be recorded is not claimed to be.

@@ -1,0 +1,74 @@
+//! actix-session with its Redis store, on actix-web. It answers what the axum contenders answer.
+
+use actix_session::config::{PersistentSession, TtlExtensionPolicy};
+use actix_session::storage::RedisSessionStore;
+use actix_session::{Session, SessionMiddleware};
+use actix_web::cookie::{Key, time};
+use actix_web::error::ErrorUnauthorized;
+use actix_web::web::{self, Json, Query};
+use actix_web::{App, HttpServer};
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// Sessions last as long as those of the other contenders.
+const LIFETIME: time::Duration = time::Duration::hours(24);
+
+#[derive(Deserialize)]
+struct Login {
+    user: String,
+}
+
+#[derive(Deserialize)]
+struct Write {
+    value: u64,
+}
+
+#[derive(Serialize)]
+struct Me {
+    user: String,
+}
+
+fn main() -> anyhow::Result<()> {
+    let redis = std::env::var("BENCH_REDIS").context("BENCH_REDIS is not set")?;
+    let policy = if std::env::var("BENCH_SLIDING").is_ok_and(|sliding| sliding == "1") {
+        TtlExtensionPolicy::OnEveryRequest
+    } else {
+        TtlExtensionPolicy::OnStateChanges
+    };
+    actix_web::rt::System::new().block_on(async move {
+        let store = RedisSessionStore::new(redis).await?;
+        let server = HttpServer::new(move || {
+            let lifecycle = PersistentSession::default()
+                .session_ttl(LIFETIME)
+                .session_ttl_extension_policy(policy.clone());
+            let sessions = SessionMiddleware::builder(store.clone(), Key::from(&[7; 64]))
+                .cookie_secure(false)
+                .session_lifecycle(lifecycle)
+                .build();
+            App::new()
+                .wrap(sessions)
+                .route("/login", web::post().to(login))
+                .route("/me", web::get().to(me))
+                .route("/write", web::post().to(write))
+        })
+        .workers(2)
+        .bind("127.0.0.1:0")?;
+        println!("listening on {}", server.addrs().first().context("no address")?);
+        Ok(server.run().await?)
+    })
+}
+
+async fn login(session: Session, login: Query<Login>) -> actix_web::Result<Json<Me>> {
+    session.insert("user", &login.user)?;
+    Ok(Json(Me { user: login.into_inner().user }))
+}
+
+async fn me(session: Session) -> actix_web::Result<Json<Me>> {
+    let user = session.get("user")?.ok_or_else(|| ErrorUnauthorized("nobody is signed in"))?;
+    Ok(Json(Me { user }))
+}
+
+async fn write(session: Session, write: Query<Write>) -> actix_web::Result<Json<Me>> {
+    session.insert("value", write.value)?;
+    me(session).await
+}

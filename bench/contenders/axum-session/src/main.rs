@@ -1,0 +1,51 @@
+//! `axum_session` with its Redis pool. It keeps sessions in the memory of the process and, as it comes, does not learn
+//! what other processes change or end; the variant `no-memory` turns that off.
+
+use anyhow::bail;
+use axum::extract::Query;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use axum_session::{Session, SessionConfig, SessionLayer, SessionMode, SessionStore};
+use axum_session_redispool::SessionRedisPool;
+use contender::{LIFETIME, Login, Me, Settings, Write};
+use redis_pool::SingleRedisPool;
+
+type Pool = SessionRedisPool;
+
+fn main() -> anyhow::Result<()> {
+    contender::serve(app)
+}
+
+async fn app(settings: Settings) -> anyhow::Result<Router> {
+    let pool = SingleRedisPool::from(redis::Client::open(settings.redis)?);
+    let lifetime = LIFETIME.try_into()?;
+    let mut config =
+        SessionConfig::default().with_secure(false).with_lifetime(lifetime).with_mode(SessionMode::OptIn);
+    match settings.variant.as_str() {
+        "memory" => {}
+        "no-memory" => config = config.with_memory_lifetime(Default::default()),
+        other => bail!("no variant {other:?}"),
+    }
+    let store = SessionStore::<Pool>::new(Some(pool.into()), config).await?;
+    Ok(Router::new()
+        .route("/login", post(login))
+        .route("/me", get(me))
+        .route("/write", post(write))
+        .layer(SessionLayer::new(store)))
+}
+
+async fn login(session: Session<Pool>, Query(login): Query<Login>) -> Json<Me> {
+    session.set_store(true);
+    session.set("user", &login.user);
+    Me::json(login.user)
+}
+
+async fn me(session: Session<Pool>) -> Result<Json<Me>, StatusCode> {
+    session.get("user").map(Me::json).ok_or(StatusCode::UNAUTHORIZED)
+}
+
+async fn write(session: Session<Pool>, Query(write): Query<Write>) -> Result<Json<Me>, StatusCode> {
+    session.set("value", write.value);
+    me(session).await
+}

@@ -1,0 +1,88 @@
+//! What all axum contenders share, so that only their session layer differs.
+//!
+//! A contender is a process that listens on a free loopback port, prints `listening on ADDRESS` and answers
+//!
+//! * `POST /login?user=ID`: begins a session of that user and sets its cookie,
+//! * `GET /me`: `{"user":"ID"}` for whoever is signed in, else 401,
+//! * `POST /write?value=N`: the same answer, after writing one field of the session.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::serve::ListenerExt;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+/// Of every contender: sessions last this long after sign-in, or after the last request where they slide.
+pub const LIFETIME: Duration = Duration::from_hours(24);
+
+/// What the harness asks of a contender, from the environment.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `BENCH_REDIS`: the URL with the contender's own database number.
+    pub redis: String,
+    /// `BENCH_SLIDING=1`: sessions end some time after the last request rather than after the sign-in.
+    pub sliding: bool,
+    /// `BENCH_VARIANT`: which of its configurations a contender runs, if it has several.
+    pub variant: String,
+}
+
+impl Settings {
+    fn from_env() -> anyhow::Result<Self> {
+        let var = |name| std::env::var(name).unwrap_or_default();
+        Ok(Self {
+            redis: std::env::var("BENCH_REDIS").context("BENCH_REDIS is not set")?,
+            sliding: var("BENCH_SLIDING") == "1",
+            variant: var("BENCH_VARIANT"),
+        })
+    }
+}
+
+/// `?user=ID` of a sign-in.
+#[derive(Debug, Deserialize)]
+pub struct Login {
+    /// The user's id.
+    pub user: String,
+}
+
+/// `?value=N` of a write.
+#[derive(Debug, Deserialize)]
+pub struct Write {
+    /// What to write.
+    pub value: u64,
+}
+
+/// The answer of every authenticated request.
+#[derive(Debug, Serialize)]
+pub struct Me<U = String> {
+    /// The user's id.
+    pub user: U,
+}
+
+impl<U> Me<U> {
+    /// As the JSON body.
+    pub fn json(user: U) -> Json<Self> {
+        Json(Self { user })
+    }
+}
+
+/// Runs the application `build` makes, on two worker threads, until the process is killed.
+pub fn serve<F>(build: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<Router>>,
+{
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
+        let app = build(Settings::from_env()?).await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        println!("listening on {}", listener.local_addr()?);
+        let listener = listener.tap_io(|connection| {
+            if let Err(error) = connection.set_nodelay(true) {
+                eprintln!("cannot set TCP_NODELAY: {error}");
+            }
+        });
+        axum::serve(listener, app).await?;
+        Ok(())
+    })
+}

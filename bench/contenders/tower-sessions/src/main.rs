@@ -1,0 +1,61 @@
+//! tower-sessions with its Redis store, connected as its README does it.
+
+use axum::extract::Query;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use contender::{LIFETIME, Login, Me, Settings, Write};
+use time::OffsetDateTime;
+use tower_sessions::{Expiry, Session, SessionManagerLayer};
+use tower_sessions_redis_store::RedisStore;
+use tower_sessions_redis_store::fred::prelude::{ClientLike, Config, Pool};
+
+/// The pool size of the store's README.
+const POOL: usize = 6;
+
+fn main() -> anyhow::Result<()> {
+    contender::serve(app)
+}
+
+async fn app(settings: Settings) -> anyhow::Result<Router> {
+    let pool = Pool::new(Config::from_url(&settings.redis)?, None, None, None, POOL)?;
+    pool.connect();
+    pool.wait_for_connect().await?;
+    let lifetime = LIFETIME.try_into()?;
+    let expiry = if settings.sliding {
+        Expiry::OnInactivity(lifetime)
+    } else {
+        Expiry::AtDateTime(OffsetDateTime::now_utc() + lifetime)
+    };
+    // Without `always_save` an inactivity timeout counts from the last change, not from the last request.
+    let layer = SessionManagerLayer::new(RedisStore::new(pool))
+        .with_secure(false)
+        .with_expiry(expiry)
+        .with_always_save(settings.sliding);
+    Ok(Router::new()
+        .route("/login", post(login))
+        .route("/me", get(me))
+        .route("/write", post(write))
+        .layer(layer))
+}
+
+async fn login(session: Session, Query(login): Query<Login>) -> Result<Json<Me>, StatusCode> {
+    session.insert("user", &login.user).await.map_err(failed)?;
+    Ok(Me::json(login.user))
+}
+
+async fn me(session: Session) -> Result<Json<Me>, StatusCode> {
+    let user: Option<String> = session.get("user").await.map_err(failed)?;
+    user.map(Me::json).ok_or(StatusCode::UNAUTHORIZED)
+}
+
+async fn write(session: Session, Query(write): Query<Write>) -> Result<Json<Me>, StatusCode> {
+    let me = me(session.clone()).await?;
+    session.insert("value", write.value).await.map_err(failed)?;
+    Ok(me)
+}
+
+fn failed(error: tower_sessions::session::Error) -> StatusCode {
+    eprintln!("tower-sessions: {error}");
+    StatusCode::INTERNAL_SERVER_ERROR
+}

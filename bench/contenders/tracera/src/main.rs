@@ -1,0 +1,76 @@
+//! This repository's session layer.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use contender::{LIFETIME, Login, Me, Settings, Write};
+use tracera_guard::{RateLimit, RateLimitRejection, RateLimiter};
+use tracera_session::{
+    CurrentUser, KeyRing, NearCache, RedisConnection, RedisStore, Session, SessionConfig, SessionError,
+    SessionLayer, Sessions, SignIn, UserId,
+};
+
+/// Per user. Nobody gets there: what it costs to ask is the point.
+const LIMIT: RateLimit = RateLimit::new("bench", 100, Duration::from_secs(1));
+
+fn main() -> anyhow::Result<()> {
+    contender::serve(app)
+}
+
+async fn app(settings: Settings) -> anyhow::Result<Router> {
+    let redis = RedisConnection::open(&settings.redis).await?;
+    let near_cache = match settings.variant.as_str() {
+        "near-cache" => NearCache::default(),
+        "no-cache" => NearCache::Off,
+        other => bail!("no variant {other:?}"),
+    };
+    let config = SessionConfig::default()
+        .near_cache(near_cache)
+        .secure(false)
+        .lifetime(LIFETIME)
+        .idle_timeout(settings.sliding.then_some(LIFETIME / 2))
+        .max_sessions_per_user(10);
+    let keys = KeyRing::new(b"a secret for measuring, not for use")?;
+    let sessions = Sessions::new(RedisStore::new(redis.clone()), keys, config);
+    let limiter = RateLimiter::redis(LIMIT, redis);
+    Ok(Router::new()
+        .route("/login", post(login))
+        .route("/me", get(me))
+        .route("/write", post(write))
+        .route("/limited", get(limited).with_state(limiter))
+        .layer(SessionLayer::new(sessions)))
+}
+
+async fn login(session: Session, Query(login): Query<Login>) -> Result<Json<Me>, SessionError> {
+    let user = UserId::new(&login.user).map_err(|_| SessionError::Unauthenticated)?;
+    session.sign_in(SignIn::new(user, "password")).await?;
+    Ok(Me::json(login.user))
+}
+
+async fn me(CurrentUser(user): CurrentUser) -> Result<Json<Me>, SessionError> {
+    let user = user.as_str().ok_or(SessionError::Unauthenticated)?;
+    Ok(Me::json(user.to_owned()))
+}
+
+async fn write(
+    session: Session,
+    CurrentUser(user): CurrentUser,
+    Query(write): Query<Write>,
+) -> Result<Json<Me>, SessionError> {
+    session.set("value", &write.value)?;
+    me(CurrentUser(user)).await
+}
+
+async fn limited(
+    State(limiter): State<RateLimiter>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Response, RateLimitRejection> {
+    let decision = limiter.admit(user.as_str().unwrap_or_default()).await?;
+    let mut response = me(CurrentUser(user)).await.into_response();
+    decision.apply_headers(response.headers_mut());
+    Ok(response)
+}

@@ -1,0 +1,127 @@
+//! The load: a fixed number of keep-alive connections, each sending its next request when the last one is answered,
+//! going round the users of a file of cookies. Every answer is compared with what that user must get.
+
+mod http;
+mod requests;
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use hdrhistogram::Histogram;
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+use crate::http::Connection;
+use crate::requests::{Mode, Requests};
+
+/// An answer that takes longer is an error.
+const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_NANOS: u64 = 20_000_000_000;
+
+/// Sends requests to one contender and prints one line of JSON.
+#[derive(Parser)]
+struct Options {
+    /// Where the contender listens.
+    #[arg(long)]
+    address: SocketAddr,
+    /// What to send.
+    #[arg(long, value_enum)]
+    mode: Mode,
+    /// Lines of `user<TAB>cookie`; written by sign-ins, read by everything else.
+    #[arg(long)]
+    cookies: Option<PathBuf>,
+    /// Connections kept open.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Stop after so many seconds.
+    #[arg(long, default_value_t = 60.0)]
+    seconds: f64,
+    /// Stop after so many requests.
+    #[arg(long, default_value_t = u64::MAX)]
+    requests: u64,
+    /// Number of the first user who signs in.
+    #[arg(long, default_value_t = 0)]
+    first_user: u64,
+}
+
+/// What all connections add to.
+struct Tally {
+    requests: Requests,
+    latencies: Histogram<u64>,
+    errors: u64,
+    first_error: Option<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let requests =
+        Requests::new(options.mode, options.cookies.clone(), options.first_user, options.requests)?;
+    let tally =
+        Tally { requests, latencies: Histogram::new_with_max(MAX_NANOS, 3)?, errors: 0, first_error: None };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, run(&options, Rc::new(RefCell::new(tally))))
+}
+
+async fn run(options: &Options, tally: Rc<RefCell<Tally>>) -> anyhow::Result<()> {
+    let mut connections = Vec::new();
+    for _ in 0..options.connections {
+        connections.push(Connection::open(options.address).await?);
+    }
+    let start = Instant::now();
+    let deadline = start + Duration::from_secs_f64(options.seconds);
+    let tasks: Vec<_> = connections
+        .into_iter()
+        .map(|connection| tokio::task::spawn_local(drive(connection, deadline, tally.clone())))
+        .collect();
+    for task in tasks {
+        task.await?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let tally = tally.borrow();
+    tally.requests.save()?;
+    let micros = |quantile| tally.latencies.value_at_quantile(quantile) / 1000;
+    println!(
+        "{}",
+        serde_json::json!({
+            "requests": tally.latencies.len(),
+            "errors": tally.errors,
+            "first_error": tally.first_error,
+            "seconds": seconds,
+            "p50_micros": micros(0.5),
+            "p99_micros": micros(0.99),
+            "p999_micros": micros(0.999),
+        })
+    );
+    Ok(())
+}
+
+/// One connection's loop: until the deadline, the last request, or an error.
+async fn drive(mut connection: Connection, deadline: Instant, tally: Rc<RefCell<Tally>>) {
+    loop {
+        let sent = Instant::now();
+        if sent >= deadline {
+            return;
+        }
+        let Some(request) = tally.borrow_mut().requests.next(connection.outgoing()) else { return };
+        let exchanged = timeout(PATIENCE, connection.exchange()).await;
+        let took = sent.elapsed();
+        let mut tally = tally.borrow_mut();
+        let judged = match exchanged {
+            Ok(Ok(answer)) => tally.requests.judge(&request, &answer),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        match judged {
+            Ok(()) => tally.latencies.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+            Err(error) => {
+                tally.errors += 1;
+                tally.first_error.get_or_insert(error);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What is sent in which order, and what must be answered.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use crate::http::Answer;
+
+/// The user floor A answers with, whoever asks.
+const CONSTANT_USER: &str = "user-0000000";
+
+/// What to send.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// `POST /login`, each time another user.
+    Login,
+    /// `GET /me`.
+    Read,
+    /// `GET /me`, always answered with the same user.
+    Constant,
+    /// `POST /write`.
+    Write,
+    /// One `POST /write` after nineteen `GET /me`.
+    Mixed,
+    /// `GET /limited`.
+    Limited,
+}
+
+/// The requests still to be sent.
+pub(crate) struct Requests {
+    mode: Mode,
+    file: Option<PathBuf>,
+    /// User and cookie.
+    sessions: Vec<(String, String)>,
+    first_user: u64,
+    sent: u64,
+    limit: u64,
+}
+
+/// A request under way.
+pub(crate) struct Request {
+    user: String,
+}
+
+impl Requests {
+    pub(crate) fn new(
+        mode: Mode,
+        file: Option<PathBuf>,
+        first_user: u64,
+        limit: u64,
+    ) -> anyhow::Result<Self> {
+        let mut sessions = Vec::new();
+        if mode != Mode::Login {
+            let path = file.as_ref().context("a file of cookies is needed")?;
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            for line in text.lines() {
+                let (user, cookie) = line.split_once('\t').context("not user, tab, cookie")?;
+                sessions.push((user.to_owned(), cookie.to_owned()));
+            }
+            anyhow::ensure!(!sessions.is_empty(), "no cookies in {}", path.display());
+        }
+        Ok(Self { mode, file, sessions, first_user, sent: 0, limit })
+    }
+
+    /// Writes the next request into `out`; `None` when there is none left.
+    pub(crate) fn next(&mut self, out: &mut Vec<u8>) -> Option<Request> {
+        if self.sent == self.limit {
+            return None;
+        }
+        let number = self.sent;
+        self.sent += 1;
+        let written = match self.mode {
+            Mode::Login => {
+                let user = format!("user-{:07}", self.first_user + number);
+                write_request(out, "POST", format_args!("/login?user={user}"), "").map(|()| user)
+            }
+            mode => {
+                let index = usize::try_from(number % self.sessions.len() as u64).unwrap_or(0);
+                let (user, cookie) = &self.sessions[index];
+                let user = if mode == Mode::Constant { CONSTANT_USER } else { user };
+                match mode {
+                    Mode::Limited => write_request(out, "GET", format_args!("/limited"), cookie),
+                    Mode::Write => write_request(out, "POST", format_args!("/write?value={number}"), cookie),
+                    Mode::Mixed if number % 20 == 19 => {
+                        write_request(out, "POST", format_args!("/write?value={number}"), cookie)
+                    }
+                    _ => write_request(out, "GET", format_args!("/me"), cookie),
+                }
+                .map(|()| user.to_owned())
+            }
+        };
+        Some(Request { user: written.expect("writing to memory does not fail") })
+    }
+
+    /// Whether the answer is the one this request must get. A sign-in's cookie is kept.
+    pub(crate) fn judge(&mut self, request: &Request, answer: &Answer<'_>) -> Result<(), String> {
+        let expected = format!("{{\"user\":\"{}\"}}", request.user);
+        if answer.status != 200 || answer.body != expected.as_bytes() {
+            let body = String::from_utf8_lossy(answer.body);
+            return Err(format!("status {} and {body:?} in place of {expected}", answer.status));
+        }
+        if self.mode == Mode::Login && self.file.is_some() {
+            if answer.cookies.is_empty() {
+                return Err("a sign-in without a cookie".to_owned());
+            }
+            self.sessions.push((request.user.clone(), answer.cookies.join("; ")));
+        }
+        Ok(())
+    }
+
+    /// After sign-ins: writes the cookies to the file.
+    pub(crate) fn save(&self) -> anyhow::Result<()> {
+        if let (Mode::Login, Some(path)) = (self.mode, &self.file) {
+            let lines: String =
+                self.sessions.iter().map(|(user, cookie)| format!("{user}\t{cookie}\n")).collect();
+            std::fs::write(path, lines).with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+}
+
+fn write_request(
+    out: &mut Vec<u8>,
+    method: &str,
+    target: std::fmt::Arguments<'_>,
+    cookie: &str,
+) -> std::io::Result<()> {
+    write!(out, "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: */*\r\n")?;
+    if !cookie.is_empty() {
+        write!(out, "Cookie: {cookie}\r\n")?;
+    }
+    if method == "POST" {
+        out.extend(b"Content-Length: 0\r\n");
+    }
+    out.extend(b"\r\n");
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! The comparison: in each round every contender is measured once, in a rotating order, so that what else the machine
+//! does falls on all of them alike.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::contender::{Contender, Kind, Running};
+use crate::load::{Load, Order};
+use crate::redis::Redis;
+use crate::scenario::Scenario;
+use crate::stats::Spread;
+
+/// Sessions that are read and written.
+pub(crate) const SESSIONS: u64 = 10_000;
+/// A sign-in in the scenario of that name is always a user's first.
+const FIRST_NEW_USER: u64 = 1_000_000;
+/// The most time one set of sessions may take to be created.
+const CREATION_SECS: f64 = 120.0;
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+    pub(crate) warm_up: f64,
+}
+
+/// One contender in one round.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub(crate) load: Load,
+    /// Processor time of the server per request, in microseconds.
+    pub(crate) server_cpu: f64,
+    /// Processor time of Redis per request, in microseconds.
+    pub(crate) redis_cpu: f64,
+    /// Resident memory of the server in bytes.
+    pub(crate) memory: u64,
+}
+
+/// All rounds of one contender.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) contender: Contender,
+    /// One per round, in the same order for all rows.
+    pub(crate) samples: Vec<Sample>,
+    /// Redis commands per request over all rounds, by name, those inside scripts included.
+    pub(crate) commands: BTreeMap<String, f64>,
+}
+
+impl Row {
+    pub(crate) fn spread(&self, value: impl Fn(&Sample) -> f64) -> Spread {
+        Spread::of(self.samples.iter().map(value)).expect("there is at least one round")
+    }
+
+    /// The ratio of each round's value to the other's in the same round.
+    pub(crate) fn ratio(&self, other: &Self, value: impl Fn(&Sample) -> f64) -> Spread {
+        Spread::of(self.samples.iter().zip(&other.samples).map(|(own, other)| value(own) / value(other)))
+            .expect("there is at least one round")
+    }
+}
+
+struct Entry {
+    running: Running,
+    cookies: PathBuf,
+    samples: Vec<Sample>,
+    commands: BTreeMap<String, u64>,
+    next_user: u64,
+}
+
+/// Measures a scenario.
+pub(crate) fn run(
+    scenario: Scenario,
+    contenders: &[Contender],
+    plan: Plan,
+    redis: &mut Redis,
+    scratch: &Path,
+) -> anyhow::Result<Vec<Row>> {
+    redis.flush()?;
+    let mut entries = Vec::new();
+    for (number, contender) in contenders.iter().enumerate() {
+        let running = contender.start(&redis.url(number + 1), scenario.slides())?;
+        let cookies = scratch.join(format!("cookies-{number}"));
+        create_sessions(&running, SESSIONS, &cookies).with_context(|| contender.name)?;
+        let (samples, commands) = (Vec::new(), BTreeMap::new());
+        entries.push(Entry { running, cookies, samples, commands, next_user: FIRST_NEW_USER });
+    }
+    for round in 0..plan.rounds {
+        eprintln!("  {} · round {} of {}", scenario.title(), round + 1, plan.rounds);
+        let count = entries.len();
+        for turn in 0..count {
+            let entry = &mut entries[(round + turn) % count];
+            let name = entry.running.contender.name;
+            entry.order(scenario, plan.warm_up).with_context(|| name)?;
+            entry.measure(scenario, plan.seconds, redis).with_context(|| name)?;
+        }
+    }
+    Ok(entries.into_iter().map(Entry::into_row).collect())
+}
+
+/// Signs the users in through the contender's own route and keeps their cookies.
+pub(crate) fn create_sessions(running: &Running, count: u64, cookies: &Path) -> anyhow::Result<()> {
+    if running.contender.kind == Kind::Constant {
+        // A cookie as long as a real one: its bytes have to be read as well.
+        std::fs::write(cookies, format!("nobody\tsession={:0112}\n", 0))?;
+        return Ok(());
+    }
+    Order {
+        address: running.address,
+        mode: "login",
+        cookies: Some(cookies),
+        seconds: CREATION_SECS,
+        requests: Some(count),
+        first_user: 0,
+    }
+    .run()?;
+    let created = std::fs::read_to_string(cookies)?.lines().count();
+    anyhow::ensure!(created as u64 == count, "only {created} of {count} sessions were created in time");
+    Ok(())
+}
+
+impl Entry {
+    fn order(&mut self, scenario: Scenario, seconds: f64) -> anyhow::Result<Load> {
+        let mode = scenario.mode(self.running.contender.kind);
+        let cookies = (mode != "login").then_some(&*self.cookies);
+        let order = Order {
+            address: self.running.address,
+            mode,
+            cookies,
+            seconds,
+            requests: None,
+            first_user: self.next_user,
+        };
+        let load = order.run()?;
+        self.next_user += load.requests;
+        Ok(load)
+    }
+
+    fn measure(&mut self, scenario: Scenario, seconds: f64, redis: &mut Redis) -> anyhow::Result<()> {
+        let commands = redis.commands()?;
+        let (server, store) = (self.running.process.cpu()?, redis.process.cpu()?);
+        let load = self.order(scenario, seconds)?;
+        let server = self.running.process.cpu()? - server;
+        let store = redis.process.cpu()? - store;
+        for (name, count) in redis.commands()? {
+            let before = commands.get(&name).copied().unwrap_or(0);
+            *self.commands.entry(name).or_default() += count - before;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+        let per_request = |time: std::time::Duration| time.as_secs_f64() * 1e6 / load.requests as f64;
+        self.samples.push(Sample {
+            server_cpu: per_request(server),
+            redis_cpu: per_request(store),
+            memory: self.running.process.memory()?,
+            load,
+        });
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+    fn into_row(self) -> Row {
+        let requests: u64 = self.samples.iter().map(|sample| sample.load.requests).sum();
+        let commands = self
+            .commands
+            .into_iter()
+            .filter(|(name, _)| name != "info")
+            .map(|(name, count)| (name, count as f64 / requests as f64))
+            .collect();
+        Row { contender: self.running.contender, samples: self.samples, commands }
+    }
+}
+
+impl Sample {
+    /// Requests per second.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+    pub(crate) fn throughput(&self) -> f64 {
+        self.load.requests as f64 / self.load.seconds
+    }
+
+    /// Milliseconds half of the answers took at most.
+    pub(crate) fn p50(&self) -> f64 {
+        millis(self.load.p50_micros)
+    }
+
+    /// Milliseconds 99 % of the answers took at most.
+    pub(crate) fn p99(&self) -> f64 {
+        millis(self.load.p99_micros)
+    }
+
+    /// Milliseconds 99.9 % of the answers took at most.
+    pub(crate) fn p999(&self) -> f64 {
+        millis(self.load.p999_micros)
+    }
+
+    /// Resident memory.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+    pub(crate) fn mebibytes(&self) -> f64 {
+        self.memory as f64 / f64::from(1 << 20)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 microseconds")]
+fn millis(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}

@@ -1,0 +1,197 @@
+//! Measures session libraries side by side on this machine. See `bench/README.md`.
+
+mod chart;
+mod compare;
+mod contender;
+mod goals;
+mod load;
+mod machine;
+mod memory;
+mod process;
+mod redis;
+mod report;
+mod scale;
+mod scenario;
+mod soak;
+mod start;
+mod stats;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::compare::Plan;
+use crate::contender::Contender;
+use crate::redis::Redis;
+use crate::scenario::Scenario;
+
+/// Measures session libraries side by side, each as a server of its own, on one Redis, and writes bench/RESULTS.md.
+///
+/// Takes about ten minutes.
+#[derive(Parser)]
+#[command(name = "./script/bench")]
+struct Options {
+    /// A first impression of reads within two minutes; writes no file.
+    #[arg(long)]
+    quick: bool,
+    /// How often each contender is measured [default: 7 for reads and 5 for the rest, quick: 3].
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How many seconds each measurement takes [default: 2 for reads and 1.5 for the rest, quick: 1].
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Only contenders whose name contains one of these; writes no file.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these scenarios [default: all, quick: read].
+    #[arg(long, value_delimiter = ',', value_enum)]
+    scenarios: Vec<Scenario>,
+    #[command(subcommand)]
+    run: Option<Run>,
+}
+
+/// Runs that take long, each on its own.
+#[derive(Subcommand)]
+enum Run {
+    /// Redis and server memory per session.
+    Memory {
+        /// How many sessions each contender creates.
+        #[arg(long, default_value_t = 100_000)]
+        sessions: u64,
+    },
+    /// Load, list and revoke with few and with many sessions in Redis; only tracera.
+    Latency {
+        /// The numbers of sessions.
+        #[arg(long, value_delimiter = ',', default_values_t = [15_000, 1_000_000])]
+        sessions: Vec<u64>,
+    },
+    /// The mixed load for a long time; only tracera.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let contenders: Vec<Contender> =
+        contender::ALL.into_iter().filter(|contender| options.wants(contender)).collect();
+    anyhow::ensure!(!contenders.is_empty(), "no contender's name contains {}", options.only.join(" or "));
+    let scratch = Scratch::new()?;
+    let mut redis = Redis::start()?;
+    let report = Report::new(&options)?;
+    match options.run {
+        None => compare_all(&options, &contenders, &mut redis, &scratch.0, &report),
+        Some(Run::Memory { sessions }) => {
+            let measured = memory::run(&contenders, sessions, &mut redis, &scratch.0)?;
+            report.add("memory", &memory::table(&measured), &[])
+        }
+        Some(Run::Latency { sessions }) => {
+            report.add("latency", &scale::table(&scale::run(&sessions, &mut redis)?), &[])
+        }
+        Some(Run::Soak { minutes }) => {
+            report.add("soak", &soak::table(&soak::run(minutes, &mut redis, &scratch.0)?), &[])
+        }
+    }
+}
+
+fn compare_all(
+    options: &Options,
+    contenders: &[Contender],
+    redis: &mut Redis,
+    scratch: &Path,
+    report: &Report,
+) -> anyhow::Result<()> {
+    for scenario in options.scenarios() {
+        let present: Vec<_> =
+            contenders.iter().copied().filter(|contender| scenario.includes(contender)).collect();
+        let rows = compare::run(scenario, &present, options.plan(scenario), redis, scratch)?;
+        report.add(&name(scenario), &report::rows(scenario, &rows), &goals::of_rows(scenario, &rows))?;
+        if scenario == Scenario::Read {
+            report.draw(&chart::draw(&rows))?;
+        }
+    }
+    if options.scenarios.is_empty() {
+        let times = if options.quick { 3 } else { 10 };
+        let starts = start::run(contenders, times, redis, scratch)?;
+        report.add("start", &report::starts(&starts), &goals::of_starts(&starts))?;
+    }
+    Ok(())
+}
+
+fn name(scenario: Scenario) -> String {
+    scenario.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+impl Options {
+    fn wants(&self, contender: &Contender) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| contender.name.contains(part.as_str()))
+    }
+
+    fn scenarios(&self) -> Vec<Scenario> {
+        match (self.scenarios.as_slice(), self.quick) {
+            ([], true) => vec![Scenario::Read],
+            ([], false) => Scenario::ALL.to_vec(),
+            (chosen, _) => chosen.to_vec(),
+        }
+    }
+
+    /// The scenario the project is judged by gets more rounds.
+    fn plan(&self, scenario: Scenario) -> Plan {
+        let (rounds, seconds) = match (self.quick, scenario) {
+            (true, _) => (3, 1.0),
+            (false, Scenario::Read) => (7, 2.0),
+            (false, _) => (5, 1.5),
+        };
+        Plan {
+            rounds: self.rounds.unwrap_or(rounds).clamp(1, 100),
+            seconds: self.seconds.unwrap_or(seconds).clamp(0.1, 60.0),
+            warm_up: 0.5,
+        }
+    }
+}
+
+/// Prints each part and, after a full run, keeps it in `bench/`.
+struct Report {
+    machine: String,
+    keep: Option<PathBuf>,
+}
+
+impl Report {
+    fn new(options: &Options) -> anyhow::Result<Self> {
+        let whole = !options.quick && options.only.is_empty();
+        Ok(Self { machine: machine::describe()?, keep: whole.then(contender::bench_dir) })
+    }
+
+    fn add(&self, name: &str, table: &str, goals: &[goals::Goal]) -> anyhow::Result<()> {
+        let goals = report::goals(goals);
+        println!("\n{table}\n{goals}");
+        let Some(directory) = &self.keep else { return Ok(()) };
+        let goals = if goals.is_empty() { goals } else { format!("```text\n{goals}```\n") };
+        let text = format!("{table}\n{goals}\nMeasured on {}.", self.machine);
+        report::replace_part(&directory.join("RESULTS.md"), name, &text)
+    }
+
+    fn draw(&self, svg: &str) -> anyhow::Result<()> {
+        let Some(directory) = &self.keep else { return Ok(()) };
+        Ok(std::fs::write(directory.join("results.svg"), svg)?)
+    }
+}
+
+/// A directory for the cookies, gone at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("tracera-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _: std::io::Result<()> = std::fs::remove_dir_all::<&Path>(&self.0);
+    }
+}

@@ -1,0 +1,75 @@
+//! The Redis all contenders use, each in a database of its own.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use redis::Connection;
+
+use crate::process::Process;
+
+/// Databases of the server, so that many contenders at once.
+const DATABASES: &str = "32";
+
+/// A server that keeps nothing on disk and ends with this value.
+pub(crate) struct Redis {
+    pub(crate) process: Process,
+    port: u16,
+    connection: Connection,
+}
+
+impl Redis {
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port_text = port.to_string();
+        let args = ["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let more = ["--databases", DATABASES, "--loglevel", "warning", "--dir", "/tmp"];
+        let process = Process::spawn("redis-server", &[&args[..], &more].concat(), &[], Stdio::null())?;
+        let client = redis::Client::open(format!("redis://127.0.0.1:{port}"))?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let connection = loop {
+            match client.get_connection_with_timeout(Duration::from_secs(1)) {
+                Ok(connection) => break connection,
+                Err(error) if Instant::now() > deadline => return Err(error).context("redis does not start"),
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        Ok(Self { process, port, connection })
+    }
+
+    /// The URL of a database.
+    pub(crate) fn url(&self, database: usize) -> String {
+        format!("redis://127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Empties all databases.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(redis::cmd("FLUSHALL").exec(&mut self.connection)?)
+    }
+
+    /// How often each command ran since the start, those inside scripts included.
+    pub(crate) fn commands(&mut self) -> anyhow::Result<BTreeMap<String, u64>> {
+        Ok(self
+            .info("commandstats")?
+            .lines()
+            .filter_map(|line| {
+                let (name, stats) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+                Some((name.to_owned(), stats.split(',').next()?.parse().ok()?))
+            })
+            .collect())
+    }
+
+    /// Bytes the server has allocated.
+    pub(crate) fn memory(&mut self) -> anyhow::Result<u64> {
+        let info = self.info("memory")?;
+        let used =
+            info.lines().find_map(|line| line.strip_prefix("used_memory:")).context("no used_memory")?;
+        Ok(used.trim().parse()?)
+    }
+
+    fn info(&mut self, section: &str) -> anyhow::Result<String> {
+        Ok(redis::cmd("INFO").arg(section).query(&mut self.connection)?)
+    }
+}

@@ -1,0 +1,65 @@
+//! What is measured.
+
+use clap::ValueEnum;
+
+use crate::contender::{Contender, Kind};
+
+/// One kind of request, or mix of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// An authenticated request that reads.
+    Read,
+    /// A sign-in.
+    SignIn,
+    /// An authenticated request that writes one field.
+    Write,
+    /// 19 reads, then one write.
+    Mixed,
+    /// Authenticated reads with an idle timeout, which each request renews.
+    Sliding,
+    /// Authenticated reads of a rate-limited route.
+    Limited,
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Read, Self::SignIn, Self::Write, Self::Mixed, Self::Sliding, Self::Limited];
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Read => "Authenticated read",
+            Self::SignIn => "Sign-in",
+            Self::Write => "Write of one field",
+            Self::Mixed => "Mixed: 95 % reads, 5 % writes",
+            Self::Sliding => "Authenticated read with sliding expiry",
+            Self::Limited => "Authenticated read of a rate-limited route",
+        }
+    }
+
+    /// Whether a contender takes part.
+    pub(crate) fn includes(self, contender: &Contender) -> bool {
+        match (self, contender.kind) {
+            (Self::Read, _) | (_, Kind::Get | Kind::Ours) => true,
+            (Self::Sliding | Self::Limited, Kind::Constant) => true,
+            (_, Kind::Constant) => false,
+            (Self::Limited, Kind::Peer) => false,
+            (_, Kind::Peer) => true,
+        }
+    }
+
+    pub(crate) fn slides(self) -> bool {
+        self == Self::Sliding
+    }
+
+    /// The load's mode. The floors have neither limits nor expiry, they are what the others are held against.
+    pub(crate) fn mode(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (_, Kind::Constant) => "constant",
+            (Self::Limited, Kind::Ours) => "limited",
+            (Self::Read | Self::Sliding | Self::Limited, _) => "read",
+            (Self::SignIn, _) => "login",
+            (Self::Write, _) => "write",
+            (Self::Mixed, _) => "mixed",
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Cold start: from starting the process to the first authenticated answer, and the memory it then takes.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::compare::create_sessions;
+use crate::contender::{Contender, Kind};
+use crate::load::Order;
+use crate::redis::Redis;
+use crate::stats::Spread;
+
+/// A contender's starts.
+pub(crate) struct Start {
+    pub(crate) contender: Contender,
+    /// Milliseconds from the spawn until it listens, plus those of the first authenticated answer.
+    pub(crate) millis: Spread,
+    /// Resident bytes after that answer.
+    pub(crate) memory: Spread,
+}
+
+/// Starts each contender `times` times. It listens only when it is connected to Redis, as each of them does.
+pub(crate) fn run(
+    contenders: &[Contender],
+    times: usize,
+    redis: &mut Redis,
+    scratch: &Path,
+) -> anyhow::Result<Vec<Start>> {
+    redis.flush()?;
+    let mut starts = Vec::new();
+    for (number, contender) in contenders.iter().enumerate() {
+        let url = redis.url(number + 1);
+        let cookies = scratch.join(format!("cookies-{number}"));
+        create_sessions(&contender.start(&url, false)?, 1, &cookies).with_context(|| contender.name)?;
+        let (mut millis, mut memory) = (Vec::new(), Vec::new());
+        for _ in 0..times {
+            let spawned = Instant::now();
+            let running = contender.start(&url, false)?;
+            let listening = spawned.elapsed().as_secs_f64() * 1000.0;
+            let first = Order {
+                address: running.address,
+                mode: if contender.kind == Kind::Constant { "constant" } else { "read" },
+                cookies: Some(&cookies),
+                seconds: 10.0,
+                requests: Some(1),
+                first_user: 0,
+            };
+            let answer = first.run().with_context(|| contender.name)?.seconds * 1000.0;
+            millis.push(listening + answer);
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+            memory.push(running.process.memory()? as f64);
+        }
+        let spread = |values| Spread::of(values).context("at least one start");
+        starts.push(Start { contender: *contender, millis: spread(millis)?, memory: spread(memory)? });
+    }
+    Ok(starts)
+}

@@ -1,0 +1,49 @@
+// express-session with connect-redis. It answers what the other contenders answer.
+
+import { RedisStore } from "connect-redis";
+import express from "express";
+import session from "express-session";
+import { createClient } from "redis";
+
+const LIFETIME_MS = 24 * 3600 * 1000;
+const sliding = process.env.BENCH_SLIDING === "1";
+
+const client = createClient({ url: process.env.BENCH_REDIS });
+client.on("error", (error) => console.error("redis:", error.message));
+await client.connect();
+
+const app = express();
+app.disable("x-powered-by");
+app.set("etag", false);
+app.use(
+  session({
+    // Without `disableTouch` every request renews the session in Redis.
+    store: new RedisStore({ client, disableTouch: !sliding }),
+    secret: "a secret for measuring, not for use",
+    resave: false,
+    saveUninitialized: false,
+    rolling: sliding,
+    cookie: { maxAge: LIFETIME_MS },
+  }),
+);
+
+const me = (request, response) => {
+  const { user } = request.session;
+  if (user === undefined) return response.sendStatus(401);
+  response.json({ user });
+};
+
+app.post("/login", (request, response) => {
+  request.session.user = request.query.user;
+  me(request, response);
+});
+app.get("/me", me);
+app.post("/write", (request, response) => {
+  request.session.value = Number(request.query.value);
+  me(request, response);
+});
+
+const server = app.listen(0, "127.0.0.1", () => {
+  const { address, port } = server.address();
+  console.log(`listening on ${address}:${port}`);
+});

@@ -1,0 +1,49 @@
+//! The Redis user of the operations guide is enough for everything, and for nothing else.
+
+use std::time::Duration;
+
+use tracera_testkit::RedisServer;
+
+use crate::harness::TestApp;
+
+/// The rule as the guide prints it, without its first two words and with a password.
+fn documented_rule() -> Vec<String> {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let line = guide.lines().find(|line| line.starts_with("user tracera on ")).unwrap();
+    line.split_whitespace().skip(2).map(|word| word.replace(">PASSWORD", ">password")).collect()
+}
+
+#[tokio::test]
+async fn the_documented_redis_user_is_enough_for_everything_and_for_nothing_else() {
+    let redis = RedisServer::start().await;
+    let rule = documented_rule();
+    let command: Vec<_> =
+        ["ACL", "SETUSER", "tracera"].into_iter().chain(rule.iter().map(String::as_str)).collect();
+    redis.cli(&command).await;
+    let url = format!("redis://tracera:password@127.0.0.1:{}", redis.port());
+    let vars = [("REDIS_URL", &*url), ("SESSION_IDLE_MINUTES", "30"), ("AUTH_RATE_LIMIT_PER_MINUTE", "20")];
+    let app = TestApp::on(redis, &vars).await;
+
+    let first = app.signed_in("a@example.com").await;
+    app.advance(Duration::from_mins(5));
+    let second = app.signed_in("a@example.com").await;
+    assert!(first.me().await.is_some());
+    second.delete("/api/v1/auth/sessions").await.expect(204);
+    assert_eq!(first.me().await, None);
+    second.logout().await.expect(204);
+    let limited = app.browser();
+    for _ in 0..20 {
+        limited.get("/api/v1/auth/methods").await;
+    }
+    limited.get("/api/v1/auth/methods").await.expect_error(429, "rate_limited");
+    app.browser().get("/api/v1/health").await.expect(200);
+
+    let denied = app.redis().cli(&["ACL", "LOG"]).await;
+    assert_eq!(denied.trim(), "", "the server asked for more than it may");
+    for forbidden in ["KEYS *", "FLUSHALL", "CONFIG GET *", "GET other", "SCAN 0"] {
+        let command: Vec<_> = ["ACL", "DRYRUN", "tracera"].into_iter().chain(forbidden.split(' ')).collect();
+        let answer = app.redis().cli(&command).await;
+        assert!(answer.contains("has no permissions"), "{forbidden}: {answer}");
+    }
+}

@@ -1,0 +1,65 @@
+//! Commands to a cluster, each executed at most once.
+//!
+//! The client library would send a command again whenever its connection broke or a reply was late, though the first
+//! may have been executed: an increment could count twice. So its retries are off, and what a node has certainly
+//! refused without executing is sent again here.
+
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::SingleNodeRoutingInfo;
+use redis::{Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
+
+/// Sends the command until a node takes it. The caller bounds the time.
+pub(super) async fn send(connection: &mut ClusterConnection, command: &Cmd) -> RedisResult<Value> {
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match connection.req_packed_command(command).await.and_then(Value::extract_error) {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
+                match error.redirect_node().and_then(|(node, _)| node.rsplit_once(':')) {
+                    Some((host, port)) => return ask(connection, command, host, port).await,
+                    None => return Err(error),
+                }
+            }
+            Err(error) if was_refused(error.kind()) => {}
+            answer => return answer,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
+
+/// Whether the error says that no node has executed the command, and that one may soon.
+fn was_refused(error: ErrorKind) -> bool {
+    use ServerErrorKind as Server;
+    matches!(
+        error,
+        ErrorKind::ClusterConnectionNotFound
+            | ErrorKind::Server(
+                Server::Moved
+                    | Server::TryAgain
+                    | Server::ClusterDown
+                    | Server::MasterDown
+                    | Server::BusyLoading
+                    | Server::ReadOnly
+            )
+    )
+}
+
+/// To the node that is taking the slot over. Both in one write, since the permission is for the next command only.
+async fn ask(
+    connection: &mut ClusterConnection,
+    command: &Cmd,
+    host: &str,
+    port: &str,
+) -> RedisResult<Value> {
+    let unusable = |_| (ErrorKind::UnexpectedReturnType, "ASK without a usable address");
+    let node =
+        SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().map_err(unusable)? };
+    let mut both = Pipeline::with_capacity(2);
+    both.add_command(redis::cmd("ASKING")).add_command(command.clone());
+    let answer = connection.route_pipeline(both, 1, 1, node).await?;
+    let missing = || (ErrorKind::UnexpectedReturnType, "no reply to a redirected command");
+    answer.into_iter().next().ok_or_else(missing)?.extract_error()
+}

@@ -1,0 +1,131 @@
+//! What a cached session costs in memory. In a process of its own, since the process is what is measured.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::post;
+use http::{HeaderMap, HeaderValue, Request, header};
+use tower::ServiceExt;
+use tracera_session::{
+    At, Budget, Change, Changes, Committed, Created, Epoch, FieldName, Found, KeyRing, ListedSession,
+    NearCache, NewSession, Rotated, Rotation, Session, SessionConfig, SessionId, SessionLayer, SessionStore,
+    Sessions, SignIn, StoreError, StoreFuture, StoredSession, Tag, UserId,
+};
+
+const SESSIONS: usize = 100_000;
+const MOST_BYTES: usize = 250;
+
+/// Knows one session, under every id. It takes no memory that would be counted.
+#[derive(Clone, Default)]
+struct OneForAll(Arc<Mutex<Option<StoredSession>>>);
+
+impl SessionStore for OneForAll {
+    fn load<'a>(&'a self, _: &'a SessionId, _: &'a [FieldName]) -> StoreFuture<'a, Option<StoredSession>> {
+        Box::pin(async move { Ok(self.0.lock().unwrap().clone()) })
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        Some(Changes::complete())
+    }
+
+    fn epoch<'a>(&'a self, _: &'a Tag) -> StoreFuture<'a, Epoch> {
+        Box::pin(async { Ok(Epoch::default()) })
+    }
+
+    fn create<'a>(&'a self, new: &'a NewSession<'a>, _: At) -> StoreFuture<'a, Created> {
+        let stored = StoredSession {
+            epoch: new.epoch,
+            user: new.user.cloned(),
+            record: new.record.clone(),
+            values: Vec::new(),
+        };
+        *self.0.lock().unwrap() = Some(stored);
+        Box::pin(async { Ok(Created::Created) })
+    }
+
+    fn commit<'a>(
+        &'a self,
+        _: &'a SessionId,
+        _: &'a [(FieldName, Change)],
+        _: Option<Duration>,
+        _: Budget,
+        _: At,
+    ) -> StoreFuture<'a, Committed> {
+        refuse()
+    }
+
+    fn rotate<'a>(&'a self, _: &'a SessionId, _: &'a Rotation, _: At) -> StoreFuture<'a, Rotated> {
+        refuse()
+    }
+
+    fn destroy<'a>(&'a self, _: &'a SessionId, _: At) -> StoreFuture<'a, Found> {
+        refuse()
+    }
+
+    fn list<'a>(&'a self, _: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
+        refuse()
+    }
+
+    fn revoke_all<'a>(
+        &'a self,
+        _: &'a Tag,
+        _: Option<&'a [u8; 16]>,
+        _: Duration,
+        _: At,
+    ) -> StoreFuture<'a, Found> {
+        refuse()
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        refuse()
+    }
+}
+
+fn refuse<'a, T: 'a>() -> StoreFuture<'a, T> {
+    Box::pin(async { Err(StoreError::unavailable("not part of this test")) })
+}
+
+#[tokio::test]
+async fn a_cached_session_takes_at_most_250_bytes() {
+    let store = OneForAll::default();
+    let sessions = |near_cache| {
+        let config = SessionConfig::default().secure(false).near_cache(near_cache);
+        Sessions::new(store.clone(), KeyRing::new(&[7; 32]).unwrap(), config)
+    };
+    let app = Router::new()
+        .route(
+            "/",
+            post(|session: Session| async move {
+                let sign_in = SignIn::new(UserId::new([1; 16])?, "password").client("Firefox|Windows");
+                session.sign_in(sign_in.address([203, 0, 113, 9].into())).await
+            }),
+        )
+        .layer(SessionLayer::new(sessions(NearCache::Off)));
+    let mut cookies = Vec::with_capacity(SESSIONS);
+    for _ in 0..SESSIONS {
+        let answer = app.clone().oneshot(Request::post("/").body(Body::empty()).unwrap()).await.unwrap();
+        let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+        cookies.push(cookie.split(';').next().unwrap().to_owned());
+    }
+
+    let before = resident_bytes();
+    let cached = sessions(NearCache::On { capacity: 2 * SESSIONS, max_age: Duration::from_mins(1) });
+    for cookie in &cookies {
+        let headers = [(header::COOKIE, HeaderValue::from_str(cookie).unwrap())];
+        assert!(cached.open(&HeaderMap::from_iter(headers)).await.user().is_ok());
+    }
+    let each = (resident_bytes() - before) / SESSIONS;
+    println!("{each} bytes per cached session");
+    assert!(each <= MOST_BYTES, "{each}");
+    assert_eq!(cached.cache_stats().misses, SESSIONS as u64);
+}
+
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+}

@@ -1,0 +1,109 @@
+//! The conformance suite on a cluster and as a user with no right more than documented, and what an operator chooses.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use tracera_session::{
+    KeyRing, RedisConnection, RedisStore, Session, SessionConfig, SessionError, Sessions, SignIn, UserId,
+    testing,
+};
+use tracera_testkit::{RedisCluster, RedisServer};
+
+async fn run_all(connect: impl AsyncFn() -> RedisStore) {
+    for case in testing::ALL {
+        println!("{}", case.name);
+        case.run(testing::Instances::new(connect().await, connect().await)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_of_three_primaries_and_three_replicas_conforms() {
+    let cluster = RedisCluster::start().await;
+    let url = cluster_url(&cluster);
+    run_all(async || RedisStore::connect(&url).await.unwrap()).await;
+    let mut loaded = 0;
+    for node in cluster.nodes() {
+        loaded += usize::from(node.command_calls("evalsha").await > 0);
+    }
+    assert_eq!(loaded, 3, "the cases were spread over all primaries");
+}
+
+fn cluster_url(cluster: &RedisCluster) -> String {
+    let hosts: Vec<_> = cluster.urls().iter().map(|url| url.replace("redis://", "")).collect();
+    format!("redis+cluster://{}", hosts.join(","))
+}
+
+/// The line that the documentation of [`RedisStore`] gives.
+fn documented_acl() -> Vec<String> {
+    let source = include_str!("../src/store/redis.rs");
+    let (_, from_line) = source.split_once("ACL SETUSER tracera on >password ").expect("it is documented");
+    let (line, _) = from_line.split_once("```").expect("in a block");
+    line.split_whitespace().filter(|word| *word != "///").map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_with_the_documented_rights_alone_conforms() {
+    let redis = RedisServer::start().await;
+    let rights = documented_acl();
+    let mut acl = vec!["ACL", "SETUSER", "tracera", "on", ">password"];
+    acl.extend(rights.iter().map(String::as_str));
+    redis.cli(&acl).await;
+    redis.cli(&["ACL", "SETUSER", "default", "off"]).await;
+    let url = format!("redis://tracera:password@127.0.0.1:{}", redis.port());
+    run_all(async || RedisStore::connect(&url).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_policy_that_evicts_is_found() {
+    for (options, expected) in [
+        (&[][..], None),
+        (&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"], Some("allkeys-lru")),
+        (&["--maxmemory-policy", "volatile-ttl"], Some("volatile-ttl")),
+    ] {
+        let redis = RedisServer::start_with(options).await;
+        let store = RedisStore::connect(&redis.url()).await.unwrap();
+        assert_eq!(store.evicting_policy().await.unwrap().as_deref(), expected, "{options:?}");
+    }
+    let cluster = RedisCluster::start().await;
+    let store = RedisStore::connect(&cluster_url(&cluster)).await.unwrap();
+    assert_eq!(store.evicting_policy().await.unwrap(), None);
+    cluster.nodes()[0].cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).await;
+    assert_eq!(store.evicting_policy().await.unwrap().as_deref(), Some("allkeys-random"));
+}
+
+async fn signed_in(sessions: &Sessions, user: &UserId) -> Session {
+    let session = sessions.open(&HeaderMap::new()).await;
+    session.sign_in(SignIn::new(user.clone(), "test")).await.unwrap();
+    session
+}
+
+#[tokio::test]
+async fn a_sign_out_waits_for_replicas_and_says_when_they_are_missing() {
+    let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]).await;
+    let port = primary.port().to_string();
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]).await;
+    let store = RedisStore::connect(&primary.url()).await.unwrap();
+    let own = RedisConnection::open(&primary.url()).await.unwrap();
+    let store = store.with_replica_ack(own, 1, Duration::from_millis(200));
+    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
+    let user = UserId::new("user").unwrap();
+    primary.cli(&["WAIT", "1", "10000"]).await;
+
+    let (first, second) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
+    first.rotate().await.unwrap();
+    first.sign_out().await.unwrap();
+    assert!(replica.cli(&["HLEN", &replica.cli(&["KEYS", "*"]).await]).await.parse::<u8>().unwrap() < 4);
+
+    replica.freeze().await;
+    second.rotate().await.unwrap();
+    let refused = second.sign_out().await.unwrap_err();
+    assert!(
+        matches!(&refused, SessionError::Unavailable(cause) if cause.to_string().contains("0 of 1 replicas"))
+    );
+    assert_eq!(sessions.list(&user).await.unwrap(), [], "the primary has done it");
+    assert!(sessions.revoke_all(&user).await.is_err());
+    replica.thaw();
+    sessions.revoke_all(&user).await.unwrap();
+}
