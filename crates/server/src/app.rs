@@ -16,8 +16,11 @@ use tracera_guard::{
 use tracera_session::{Clock, SessionLayer, Sessions};
 use url::Url;
 
+use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
+use crate::auth::providers::Providers;
 use crate::mail::dev::Mailbox;
+use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::store::Database;
 use crate::web::failure;
@@ -49,8 +52,14 @@ pub struct Parts {
     pub sessions: Sessions,
     /// Sign-in by e-mail; `None` when no mail can be sent.
     pub magic_links: Option<MagicLinks>,
+    /// Google, GitHub and Steam.
+    pub providers: Providers,
+    /// What the owners of accounts are told.
+    pub events: SecurityEvents,
     /// The mails of `dev`, readable at `/dev/mailbox`.
     pub mailbox: Option<Mailbox>,
+    /// Imports and prices.
+    pub portfolio: Portfolio,
     /// Whose forwarding headers are believed.
     pub proxies: TrustedProxies,
     /// How often one client may call the authentication endpoints.

@@ -1,5 +1,20 @@
 //! Ways to sign in: protocols without routing.
 
+pub mod accounts;
+pub mod callback;
 pub mod client;
+pub mod cookie;
 pub mod email;
+pub mod email_change;
+pub mod events;
+pub mod failure;
+pub mod github;
+pub mod google;
+pub mod id_token;
 pub mod magic_link;
+pub mod outgoing;
+pub mod provider;
+pub mod providers;
+pub mod sign_in;
+pub mod steam;
+pub mod transaction;

@@ -53,7 +53,7 @@ pub use help::{env_sample, help_text};
 pub use http::HttpSettings;
 pub use log::{LogFilter, LogFormat, LogSettings};
 pub use mail::{MailSettings, ResendSettings, SmtpCredentials, SmtpSecurity, SmtpSettings};
-pub use portfolio::{PortfolioSettings, PriceFeed, PriceSettings, SteamSettings};
+pub use portfolio::{PortfolioSettings, PriceFeed, PriceSettings, SteamLimits, SteamSettings};
 pub use problem::{Problem, Warning};
 pub use report::report;
 pub use session::{SessionSettings, fresh_secret};

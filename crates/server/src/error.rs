@@ -84,6 +84,22 @@ impl AppError {
         self
     }
 
+    /// What a client is told.
+    pub fn body(&self) -> serde_json::Value {
+        json!({ "error": self.message, "code": self.code })
+    }
+
+    /// Writes the cause to the log, for an error that is not answered as itself.
+    pub fn log(&self) {
+        let Some(cause) = &self.cause else { return };
+        let cause = chain(&**cause);
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(%cause, code = self.code, "request failed");
+        } else {
+            tracing::warn!(%cause, code = self.code, "request refused");
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.code
@@ -115,15 +131,8 @@ impl From<StoreError> for AppError {
 
 impl IntoResponse for AppError {
     fn into_response(self) -> Response {
-        if let Some(cause) = &self.cause {
-            let cause = chain(&**cause);
-            if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-                tracing::error!(%cause, code = self.code, "request failed");
-            } else {
-                tracing::warn!(%cause, code = self.code, "request refused");
-            }
-        }
-        let body = Json(json!({ "error": self.message, "code": self.code }));
+        self.log();
+        let body = Json(self.body());
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         let mut set = |name: HeaderName, value: HeaderValue| drop(headers.insert(name, value));

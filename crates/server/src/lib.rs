@@ -10,6 +10,7 @@ pub mod error;
 pub mod extract;
 pub mod mail;
 pub mod operator;
+pub mod portfolio;
 pub mod routes;
 pub mod serve;
 pub mod start;

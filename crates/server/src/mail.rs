@@ -22,6 +22,7 @@ use crate::config::MailSettings;
 mod delivery;
 pub mod dev;
 mod letter;
+mod notice;
 mod resend;
 mod smtp;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests;
 use delivery::{Limits, SendError};
 use letter::Letter;
 pub use letter::SignInMail;
+pub use notice::NoticeMail;
 
 /// Takes mails in and sends them in the background. Cheap to clone; needs a tokio runtime.
 #[derive(Clone)]
@@ -143,6 +145,15 @@ impl Mailer {
         self.reserve().map(|place| place.send(mail))
     }
 
+    /// The same with a notice.
+    ///
+    /// # Errors
+    ///
+    /// [`MailError`]: then it will not be sent.
+    pub fn notify(&self, mail: &NoticeMail<'_>) -> Result<(), MailError> {
+        self.reserve().map(|place| place.take_in(Letter::notice(mail)))
+    }
+
     /// A place for one mail, for a caller that has something to prepare and must know before that it will be sent.
     ///
     /// # Errors
@@ -175,8 +186,11 @@ impl Mailer {
 impl Place {
     /// Takes the mail in; it is sent after this has returned.
     pub fn send(self, mail: &SignInMail<'_>) {
+        self.take_in(Letter::compose(mail));
+    }
+
+    fn take_in(self, letter: Letter) {
         let Self { mailer, place } = self;
-        let letter = Letter::compose(mail);
         let shared = Arc::clone(&mailer.0);
         mailer.0.tasks.spawn(async move {
             let _place = place;

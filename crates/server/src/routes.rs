@@ -5,11 +5,19 @@ use axum::middleware::from_fn;
 use axum::routing::{self, MethodRouter, get, post};
 
 use crate::app::{self, App, log, require_auth};
-use crate::web::{account as account_page, assets, delete, home, live, mailbox, sign_in};
+use crate::web::{
+    account as account_page, assets, delete, email as email_page, home, linked, live, mailbox, sign_in,
+};
 
 pub mod account;
+pub mod email;
+pub mod events;
 pub mod health;
+pub mod imports;
 pub mod magic;
+pub mod oauth;
+pub mod portfolio;
+pub mod providers;
 pub mod sessions;
 
 /// Reachable by everybody, and the same for everybody.
@@ -30,6 +38,12 @@ fn public() -> Router<App> {
         .route("/api/v1/auth/me", get(account::me))
         .route("/api/v1/auth/magic/request", post(magic::request))
         .route("/api/v1/auth/magic/verify", get(sign_in::confirm).post(magic::verify))
+        .route("/api/v1/auth/google", get(oauth::google))
+        .route("/api/v1/auth/google/callback", get(oauth::google_callback))
+        .route("/api/v1/auth/github", get(oauth::github))
+        .route("/api/v1/auth/github/callback", get(oauth::github_callback))
+        .route("/api/v1/auth/steam/login", get(oauth::steam_login))
+        .route("/api/v1/auth/steam/login/callback", get(oauth::steam_login_callback))
 }
 
 /// Pages everybody may open.
@@ -46,9 +60,13 @@ fn public_pages() -> Router<App> {
 fn private_pages() -> Router<App> {
     Router::new()
         .route("/", get(home::home))
+        .route("/email", get(email_page::page).post(email_page::confirm))
         .route("/account", get(account_page::account))
         .route("/account/live", get(live::stream))
         .route("/account/data.json", get(delete::data))
+        .route("/account/email", post(email_page::request))
+        .route("/account/providers/link", post(linked::link))
+        .route("/account/providers/unlink", post(linked::unlink))
         .route("/account/delete", post(delete::delete))
         .route("/account/sessions/revoke", post(account_page::revoke))
         .route("/account/sessions/revoke-others", post(account_page::revoke_others))
@@ -59,9 +77,22 @@ fn private_pages() -> Router<App> {
 fn private() -> Vec<(&'static str, MethodRouter<App>)> {
     vec![
         ("/api/v1/auth/logout", post(account::logout)),
-        ("/api/v1/auth/providers", get(account::providers)),
+        ("/api/v1/auth/email", post(email::request)),
+        ("/api/v1/auth/email/confirm", post(email::confirm)),
+        ("/api/v1/auth/events", get(events::list)),
+        ("/api/v1/auth/providers", get(providers::list)),
+        ("/api/v1/auth/providers/{provider}", routing::delete(providers::unlink)),
+        ("/api/v1/auth/providers/{provider}/link", post(oauth::link)),
         ("/api/v1/auth/sessions", get(sessions::list).delete(sessions::revoke_others)),
         ("/api/v1/auth/sessions/{handle}", routing::delete(sessions::revoke)),
+        ("/api/v1/portfolio", get(portfolio::show)),
+        ("/api/v1/portfolio/import", post(imports::import)),
+        ("/api/v1/portfolio/import/events", get(imports::events)),
+        ("/api/v1/portfolio/history", get(portfolio::history)),
+        ("/api/v1/portfolio/export.csv", get(portfolio::export_csv)),
+        ("/api/v1/portfolio/export.json", get(portfolio::export_json)),
+        ("/api/v1/auth/steam", get(oauth::steam_link)),
+        ("/api/v1/auth/steam/callback", get(oauth::steam_link_callback)),
     ]
 }
 

@@ -15,9 +15,12 @@ use tracera_session::{
 };
 
 use crate::app::{self, App, Parts};
+use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
+use crate::auth::providers::Providers;
 use crate::config::{Config, Mode, SecretUrl};
 use crate::mail::{self, Mailer};
+use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::serve::{ServeLimits, serve};
 use crate::store::{self, Database};
@@ -25,6 +28,9 @@ use crate::web::live::Streams;
 
 /// How long queued mails may take to leave when the server stops.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
+
+/// How long imports may take to end when the server stops.
+const IMPORT_DRAIN: Duration = Duration::from_secs(5);
 
 /// Why the service could not start. Names what to look at; never a secret.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +56,9 @@ pub enum StartError {
     /// The mail settings cannot be used.
     #[error("mail: {0}")]
     Mail(#[from] mail::SetupError),
+    /// The client for Steam and price feeds cannot be made.
+    #[error("cannot set up TLS for Steam and price feeds: {0}")]
+    Portfolio(#[source] reqwest::Error),
     /// The socket cannot be bound.
     #[error("LISTEN_ADDR: cannot listen on {addr}: {source}")]
     Listen {
@@ -113,7 +122,7 @@ fn key_ring(config: &Config) -> KeyRing {
 /// Puts the application together.
 ///
 /// # Errors
-/// [`StartError`] when mail cannot be set up.
+/// [`StartError`] when mail or the clients of other services cannot be set up.
 pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, Option<Mailer>), StartError> {
     let limiter = |limit: RateLimit| match &stores.redis {
         Some(connection) => RateLimiter::redis(limit, connection.clone()),
@@ -132,6 +141,15 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
             config.auth.magic_link_expiry,
         )
     });
+    let portfolio = Portfolio::new(
+        stores.database.clone(),
+        clock.clone(),
+        &config.steam,
+        &config.prices,
+        config.portfolio,
+        &config.store.data_dir,
+    )
+    .map_err(StartError::Portfolio)?;
     let csrf_keys = stores.keys.derive("csrf");
     let visitor_keys = stores.keys.derive("visitor");
     let auth_limit = RateLimit::new("auth", config.auth.rate_limit_per_minute, Duration::from_mins(1));
@@ -141,7 +159,15 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         redis: stores.redis.is_some(),
         sessions: stores.sessions.clone(),
         magic_links,
+        providers: Providers::new(config, &stores.database),
+        events: SecurityEvents::new(
+            stores.database.clone(),
+            mailer.clone(),
+            config.session.cookie_secure,
+            base_url.clone(),
+        ),
         mailbox,
+        portfolio,
         proxies: config.http.trusted_proxies.iter().copied().collect(),
         auth_limit: limiter(auth_limit),
         origin: OriginPolicy::new(base_url.as_str()).expect("the configuration has checked the base URL"),
@@ -182,7 +208,9 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     }
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone());
+    app.portfolio.start();
     serve(listener, app::build(&app), ServeLimits::default(), stop).await;
+    app.portfolio.shutdown(IMPORT_DRAIN).await;
     if let Some(mailer) = mailer {
         mailer.shutdown(MAIL_DRAIN).await;
     }

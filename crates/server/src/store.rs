@@ -28,10 +28,15 @@ use crate::config::DatabaseTarget;
 
 mod column;
 mod connect;
+pub mod email_changes;
 mod error;
+pub mod events;
+pub mod identities;
 pub mod magic_links;
+pub mod portfolio;
 #[cfg(test)]
 mod tests;
+pub mod transactions;
 pub mod users;
 
 pub use error::{ConnectError, StoreError};

@@ -97,9 +97,7 @@ impl MagicLinks {
     /// 503 when the database, the limit's store or the mail queue cannot take it.
     pub async fn request(&self, email: Email, asker: &Asker<'_>, now: OffsetDateTime) -> AppResult<()> {
         let place = self.mailer.reserve().map_err(AppError::unavailable)?;
-        let decision = self.per_address.check(&self.address_key(&email)).await.map_err(unavailable)?;
-        if !decision.allowed {
-            tracing::warn!(event = "mail_limited", to = %email.masked(), "the address has had its mails for now");
+        if !self.may_mail(&email).await? {
             return Ok(());
         }
         let token = fresh_token();
@@ -128,6 +126,23 @@ impl MagicLinks {
         place.send(&mail);
         tracing::info!(event = "link_sent", "queued a sign-in mail");
         Ok(())
+    }
+
+    /// Counts a mail to the address; `false` when it has had its share.
+    ///
+    /// # Errors
+    /// 503 when the limit's store does not answer.
+    pub async fn may_mail(&self, email: &Email) -> AppResult<bool> {
+        let decision = self.per_address.check(&self.address_key(email)).await.map_err(unavailable)?;
+        if !decision.allowed {
+            tracing::warn!(event = "mail_limited", to = %email.masked(), "the address has had its mails for now");
+        }
+        Ok(decision.allowed)
+    }
+
+    /// Where the mails go.
+    pub fn mailer(&self) -> &Mailer {
+        &self.mailer
     }
 
     /// What the confirm page shows of a link; `None` when it no longer works.

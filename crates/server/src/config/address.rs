@@ -53,6 +53,11 @@ impl ServiceUrl {
         format!("{}{path}", self.0.trim_end_matches('/'))
     }
 
+    /// Whether an address that another service named may be used: https, or http to this machine.
+    pub fn is_acceptable(url: &str) -> bool {
+        Url::parse(url).is_ok_and(|url| require_https(&url).is_ok())
+    }
+
     /// A server of a test.
     #[cfg(test)]
     pub(crate) fn loopback(url: &str) -> Self {

@@ -33,7 +33,7 @@ pub struct GoogleSettings {
 }
 
 /// Signing in with GitHub or GitHub Enterprise.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct GithubSettings {
     /// The app's public name.
     pub client_id: String,

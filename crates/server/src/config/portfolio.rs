@@ -1,5 +1,6 @@
 //! Steam, prices and imports.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,8 +8,13 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::address::{SecretUrl, ServiceUrl, not_a_url, require_https};
-use super::problem::Wrong;
+use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
+use super::table::{Fallback, variable};
+
+/// What helps out when Skinport's feed fails.
+const USUAL_FALLBACKS: [&str; 2] =
+    ["https://csfloat.com/api/v1/listings/price-list", "https://market.csgo.com/api/v2/prices/USD.json"];
 
 /// Steam's addresses and key.
 #[derive(Debug)]
@@ -21,6 +27,25 @@ pub struct SteamSettings {
     pub api_url: ServiceUrl,
     /// Key of the Web API, for names and avatars. Default none.
     pub api_key: Option<SecretString>,
+    /// How much is asked of it.
+    pub limits: SteamLimits,
+}
+
+/// Bounds on requests for inventories.
+#[derive(Clone, Copy, Debug)]
+pub struct SteamLimits {
+    /// Items asked for at once. Default 2000.
+    pub page_size: u32,
+    /// Between two requests, whoever they are for. Default 3 s.
+    pub spacing: Duration,
+    /// One request from beginning to end. Default 15 s.
+    pub request_timeout: Duration,
+    /// The pause after the first refusal for too many requests; it doubles with each further one. Default 60 s.
+    pub first_pause: Duration,
+    /// The longest pause an import waits for. Default 30 s.
+    pub patience: Duration,
+    /// One page after decompression, in bytes. Default 32 MiB.
+    pub max_page_bytes: usize,
 }
 
 /// The price feed.
@@ -28,8 +53,15 @@ pub struct SteamSettings {
 pub struct PriceSettings {
     /// Where prices come from. Default Skinport's bulk feed.
     pub feed: PriceFeed,
+    /// Where else, in this order, when the feed fails. Default CSFloat and market.csgo.com behind the default feed,
+    /// none behind another.
+    pub fallbacks: Vec<PriceFeed>,
     /// How often they are read anew. Default 30 minutes.
     pub refresh: Duration,
+    /// The currency all feeds have to be in, three capital letters. Default USD.
+    pub currency: String,
+    /// One feed after decompression, in bytes. Default 64 MiB.
+    pub max_feed_bytes: u64,
 }
 
 /// Where prices come from.
@@ -41,11 +73,25 @@ pub enum PriceFeed {
     Http(SecretUrl),
 }
 
+impl fmt::Display for PriceFeed {
+    /// Without what may be a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file://{}", path.display()),
+            Self::Http(url) => url.fmt(f),
+        }
+    }
+}
+
 /// Inventory imports.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct PortfolioSettings {
     /// How long a user waits between imports. Default 10 minutes; zero is not at all.
     pub import_cooldown: Duration,
+    /// One import with all its waits. Default 15 minutes.
+    pub import_duration: Duration,
+    /// Assets of one inventory. Default 100,000.
+    pub max_items: u32,
 }
 
 pub(super) fn read_steam(reader: &mut Reader<'_>) -> Read<SteamSettings> {
@@ -60,23 +106,69 @@ pub(super) fn read_steam(reader: &mut Reader<'_>) -> Read<SteamSettings> {
             Err(Wrong::new("holds characters no key has", "copy the key again, without white space"))
         }
     });
+    let limits = read_limits(reader);
     Ok(SteamSettings {
         openid_url: openid_url?,
         community_url: community_url?,
         api_url: api_url?,
         api_key: api_key?,
+        limits: limits?,
+    })
+}
+
+fn read_limits(reader: &mut Reader<'_>) -> Read<SteamLimits> {
+    let page_size = reader.number("STEAM_PAGE_SIZE", 1..=5000);
+    let spacing = reader.number("STEAM_SPACING_MILLISECONDS", 0..=60_000);
+    let request_timeout = reader.number("STEAM_TIMEOUT_SECONDS", 1..=120);
+    let first_pause = reader.number("STEAM_PAUSE_SECONDS", 1..=3600);
+    let patience = reader.number("STEAM_PATIENCE_SECONDS", 0..=3600);
+    let max_page_mib = reader.number::<usize>("STEAM_PAGE_MAX_MIB", 1..=1024);
+    Ok(SteamLimits {
+        page_size: page_size?,
+        spacing: Duration::from_millis(spacing?),
+        request_timeout: Duration::from_secs(request_timeout?),
+        first_pause: Duration::from_secs(first_pause?),
+        patience: Duration::from_secs(patience?),
+        max_page_bytes: max_page_mib? << 20,
     })
 }
 
 pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
     let feed = reader.read("PRICE_FEED_URL", parse_feed);
+    // Whoever names a feed of their own means that one alone.
+    let usual_feed = matches!(variable("PRICE_FEED_URL").fallback,
+        Fallback::Value(usual) if reader.given("PRICE_FEED_URL").is_none_or(|url| url == usual));
+    let usual = if usual_feed { USUAL_FALLBACKS.as_slice() } else { &[] };
+    let fallbacks = reader
+        .optional("PRICE_FALLBACK_URLS", |value| value.split(',').map(str::trim).map(parse_feed).collect());
     let refresh = reader.minutes("PRICE_REFRESH_MINUTES", 1..=1440);
-    Ok(PriceSettings { feed: feed?, refresh: refresh? })
+    let currency = reader.read("PRICE_CURRENCY", |value| {
+        if value.len() == 3 && value.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            Ok(value.to_owned())
+        } else {
+            Err(Wrong::new(format!("is {}", quoted(value)), "write three capital letters, such as EUR"))
+        }
+    });
+    let max_feed_mib = reader.number::<u64>("PRICE_FEED_MAX_MIB", 1..=1024);
+    Ok(PriceSettings {
+        feed: feed?,
+        fallbacks: fallbacks?
+            .unwrap_or_else(|| usual.iter().map(|url| PriceFeed::Http(SecretUrl::new(url))).collect()),
+        refresh: refresh?,
+        currency: currency?,
+        max_feed_bytes: max_feed_mib? << 20,
+    })
 }
 
 pub(super) fn read_portfolio(reader: &mut Reader<'_>) -> Read<PortfolioSettings> {
-    let import_cooldown = reader.minutes("PORTFOLIO_IMPORT_COOLDOWN_MINUTES", 0..=1440)?;
-    Ok(PortfolioSettings { import_cooldown })
+    let import_cooldown = reader.minutes("PORTFOLIO_IMPORT_COOLDOWN_MINUTES", 0..=1440);
+    let import_duration = reader.minutes("PORTFOLIO_IMPORT_MAX_MINUTES", 1..=1440);
+    let max_items = reader.number("PORTFOLIO_MAX_ITEMS", 1..=1_000_000);
+    Ok(PortfolioSettings {
+        import_cooldown: import_cooldown?,
+        import_duration: import_duration?,
+        max_items: max_items?,
+    })
 }
 
 fn parse_feed(value: &str) -> Result<PriceFeed, Wrong> {

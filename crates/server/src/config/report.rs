@@ -61,6 +61,10 @@ fn derived(name: &str, config: &Config) -> String {
         "SESSION_COOKIE_SECURE" => config.session.cookie_secure.to_string(),
         "REDIS_URL" => config.store.redis.as_ref().map_or("unset".to_owned(), ToString::to_string),
         "DATABASE_URL" => database(config),
+        "PRICE_FALLBACK_URLS" if config.prices.fallbacks.is_empty() => "unset".to_owned(),
+        "PRICE_FALLBACK_URLS" => {
+            config.prices.fallbacks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        }
         "LOG_FORMAT" => "text on a terminal, else json".to_owned(),
         other => unreachable!("{other} has no derived default"),
     }

@@ -28,9 +28,9 @@ pub struct DevMail {
     pub text: String,
     /// The HTML part.
     pub html: String,
-    /// The link to sign in with.
+    /// The link to sign in with, or where a notice leads.
     pub link: String,
-    /// The code to sign in with.
+    /// The code to sign in with; empty in a notice.
     pub code: String,
     /// When it was asked for.
     pub requested_at: OffsetDateTime,
@@ -45,13 +45,10 @@ impl Mailbox {
 
     pub(super) fn deliver(&self, letter: &Letter) {
         // A terminal that is gone is no reason to fail: the mailbox has it too.
-        let _ = writeln!(
-            std::io::stdout(),
-            "\n  Mail to {}\n    link  {}\n    code  {}\n",
-            letter.to,
-            letter.link,
-            letter.code
-        );
+        let code =
+            if letter.code.is_empty() { String::new() } else { format!("    code  {}\n", letter.code) };
+        let (to, subject, link) = (&letter.to, &letter.subject, &letter.link);
+        let _ = writeln!(std::io::stdout(), "\n  Mail to {to}: {subject}\n    link  {link}\n{code}");
         let mut mails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         mails.truncate(CAPACITY - 1);
         mails.push_front(DevMail {

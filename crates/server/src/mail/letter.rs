@@ -89,16 +89,12 @@ struct Content<'a> {
 
 impl Letter {
     pub(super) fn compose(mail: &SignInMail<'_>) -> Self {
-        let asked_at = mail
-            .requested_at
-            .to_offset(UtcOffset::UTC)
-            .format(format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC"));
         let content = Content {
             to: mail.to,
             link: mail.link,
             code: mail.code,
             validity: minutes(mail.valid_for),
-            asked_at: asked_at.expect("every time has a day, a month, a year, an hour and a minute"),
+            asked_at: at_minute(mail.requested_at),
             device: plain_words(mail.device),
             ip: mail.ip,
         };
@@ -134,6 +130,13 @@ impl Letter {
     }
 }
 
+/// A time as a mail says it: `1 May 2026, 12:00 UTC`.
+pub(super) fn at_minute(at: OffsetDateTime) -> String {
+    at.to_offset(UtcOffset::UTC)
+        .format(format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC"))
+        .expect("every time has a day, a month, a year, an hour and a minute")
+}
+
 fn minutes(duration: Duration) -> String {
     match duration.as_secs() / 60 {
         1 => "1 minute".to_owned(),
@@ -142,7 +145,7 @@ fn minutes(duration: Duration) -> String {
 }
 
 /// Words and version numbers, and nothing that a mail program could turn into a link or markup.
-fn plain_words(text: &str) -> String {
+pub(super) fn plain_words(text: &str) -> String {
     let chars: Vec<char> = text.chars().take(MAX_DEVICE_CHARS).collect();
     let is_digit = |at: Option<&char>| at.is_some_and(char::is_ascii_digit);
     let kept = chars.iter().enumerate().map(|(at, &c)| match c {

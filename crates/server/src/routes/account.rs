@@ -11,6 +11,8 @@ use tracera_session::{CurrentUser, Session};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::auth::events::{Kind, Visit};
+use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::web::page::Page;
 use crate::store::users::{self, User};
@@ -24,7 +26,11 @@ pub async fn csrf(State(app): State<App>, session: Session, headers: HeaderMap) 
 /// `GET /api/v1/auth/methods`
 pub async fn methods(State(app): State<App>) -> Json<Value> {
     let email = app.magic_links.as_ref().map(|_| json!({ "method": "email" }));
-    Json(json!({ "methods": email.into_iter().collect::<Vec<_>>() }))
+    let providers = app
+        .providers
+        .configured()
+        .map(|provider| json!({ "method": provider.as_str(), "url": provider.sign_in_path() }));
+    Json(json!({ "methods": email.into_iter().chain(providers).collect::<Vec<_>>() }))
 }
 
 /// A user as the API shows them.
@@ -66,15 +72,16 @@ pub fn user_id(id: &tracera_session::UserId) -> AppResult<Uuid> {
     Uuid::from_slice(id.as_bytes()).map_err(AppError::internal)
 }
 
-/// `GET /api/v1/auth/providers`
-pub async fn providers() -> Json<Value> {
-    Json(json!({ "providers": [] }))
-}
-
 /// `POST /api/v1/auth/logout`
-pub async fn logout(session: Session) -> AppResult<impl IntoResponse> {
+pub async fn logout(
+    State(app): State<App>,
+    session: Session,
+    CurrentUser(user): CurrentUser,
+    visit: Visit,
+) -> AppResult<impl IntoResponse> {
     session.sign_out().await?;
     tracing::info!(event = "signed_out", "signed out");
+    app.events.record(user_id(&user)?, Kind::SignedOut, None, &visit, utc(app.clock.now())).await;
     Ok((StatusCode::NO_CONTENT, clear_site_data()))
 }
 

@@ -1,44 +1,25 @@
 //! Sign-in by e-mail: asking for a link, redeeming it. The pages for it are in [`crate::web::sign_in`].
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
-use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tracera_guard::ClientAddr;
-use tracera_session::{Session, SignIn, UserId};
+use serde_json::json;
+use tracera_session::Session;
 
 use crate::app::App;
 use crate::app::csrf::Binding;
-use crate::auth::client::Client;
 use crate::auth::email::Email;
+use crate::auth::events::Visit;
 use crate::auth::magic_link::{Asker, MagicLinks, Proof};
+use crate::auth::sign_in::{mailbox_proved, sign_in};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::extract::ApiJson;
 use crate::routes::account::UserBody;
 use crate::store::magic_links::ClaimedLink;
 use crate::store::users::{self, User};
-
-/// Who asks for a link or redeems one.
-#[derive(Debug, Clone)]
-pub struct Visitor {
-    binding: Binding,
-    client: Client,
-    addr: ClientAddr,
-}
-
-impl FromRequestParts<App> for Visitor {
-    type Rejection = AppError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> AppResult<Self> {
-        let addr = ClientAddr::from_request_parts(parts, app).await.map_err(AppError::internal)?;
-        let binding = Binding::from_request_parts(parts, app).await?;
-        Ok(Self { binding, client: Client::from_headers(&parts.headers), addr })
-    }
-}
 
 /// The body of a request for a link.
 #[derive(Deserialize)]
@@ -51,13 +32,14 @@ pub struct LinkRequest {
 pub async fn request(
     State(app): State<App>,
     session: Session,
-    visitor: Visitor,
+    visit: Visit,
+    binding: Binding,
     headers: HeaderMap,
     ApiJson(body): ApiJson<LinkRequest>,
 ) -> AppResult<impl IntoResponse> {
     let email = Email::parse(&body.email)
         .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
-    send_link(&app, email, &visitor).await?;
+    send_link(&app, email, &visit, &binding).await?;
     let cookie = session.binding().is_none().then(|| [(header::SET_COOKIE, app.visitor(&headers).1)]);
     Ok((
         cookie,
@@ -69,9 +51,8 @@ pub async fn request(
 ///
 /// # Errors
 /// 404 `method_not_configured`; 503 when something it needs does not answer.
-pub async fn send_link(app: &App, email: Email, visitor: &Visitor) -> AppResult<()> {
-    let asker =
-        Asker { binding: &visitor.binding, client: visitor.client.clone(), ip: visitor.addr.ip() };
+pub async fn send_link(app: &App, email: Email, visit: &Visit, binding: &Binding) -> AppResult<()> {
+    let asker = Asker { binding, client: visit.client.clone(), ip: visit.ip };
     links(app)?.request(email, &asker, utc(app.clock.now())).await
 }
 
@@ -99,19 +80,26 @@ impl Redemption {
 pub async fn verify(
     State(app): State<App>,
     session: Session,
-    visitor: Visitor,
+    visit: Visit,
+    binding: Binding,
     ApiJson(body): ApiJson<Redemption>,
-) -> AppResult<Json<Value>> {
-    let user = redeem(&app, &session, visitor, body).await?;
-    Ok(Json(json!({ "user": UserBody::from(user) })))
+) -> AppResult<impl IntoResponse> {
+    let (user, device) = redeem(&app, &session, visit, binding, body).await?;
+    Ok(([(header::SET_COOKIE, device)], Json(json!({ "user": UserBody::from(user) }))))
 }
 
-/// Uses a link up and signs its owner in.
+/// Uses a link up and signs its owner in. Returns them and the cookie to set beside the session's.
 ///
 /// # Errors
 /// 400 `link_invalid` when it does not work, `malformed_body` when it is neither a token nor a code; 503 when something
 /// it needs does not answer, and then the link works again.
-pub async fn redeem(app: &App, session: &Session, visitor: Visitor, with: Redemption) -> AppResult<User> {
+pub async fn redeem(
+    app: &App,
+    session: &Session,
+    visit: Visit,
+    binding: Binding,
+    with: Redemption,
+) -> AppResult<(User, HeaderValue)> {
     let links = links(app)?.clone();
     let (app, session) = (app.clone(), session.clone());
     // A task of its own: a client that hangs up cannot leave a link used without a session.
@@ -119,12 +107,12 @@ pub async fn redeem(app: &App, session: &Session, visitor: Visitor, with: Redemp
         let now = utc(app.clock.now());
         let proof = match (&with.token, &with.code) {
             (Some(token), None) => Proof::Token(token),
-            (None, Some(code)) => Proof::Code(code, &visitor.binding),
+            (None, Some(code)) => Proof::Code(code, &binding),
             _ => return Err(AppError::bad_request("malformed_body", "send either a token or a code")),
         };
         let claimed = links.claim(proof, now).await?;
-        match sign_in(&app, &session, &claimed, &visitor).await {
-            Ok(user) => Ok(user),
+        match enter(&app, &session, &claimed, &visit).await {
+            Ok(entered) => Ok(entered),
             Err(error) => {
                 links.release(&claimed).await;
                 Err(error)
@@ -134,22 +122,24 @@ pub async fn redeem(app: &App, session: &Session, visitor: Visitor, with: Redemp
     redeeming.await.map_err(AppError::internal)?
 }
 
-async fn sign_in(
+async fn enter(
     app: &App,
     session: &Session,
     claimed: &ClaimedLink,
-    visitor: &Visitor,
-) -> AppResult<User> {
+    visit: &Visit,
+) -> AppResult<(User, HeaderValue)> {
     let now = utc(app.clock.now());
-    let (user, created) = users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
-    let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
-    let sign_in = SignIn::new(id, "email").client(&visitor.client.label()).address(visitor.addr.ip());
-    session.sign_in(sign_in).await?;
-    tracing::info!(event = "signed_in", user = %user.id, method = "email", created, "signed in");
-    Ok(user)
+    let (user, _) = users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
+    let user = mailbox_proved(app, session, user, visit).await?;
+    let device = sign_in(app, session, &user, "email", visit).await?;
+    Ok((user, device))
 }
 
-fn links(app: &App) -> AppResult<&MagicLinks> {
+/// Sign-in by e-mail, if this server sends mail.
+///
+/// # Errors
+/// 404 `method_not_configured`.
+pub fn links(app: &App) -> AppResult<&MagicLinks> {
     app.magic_links.as_ref().ok_or_else(|| {
         AppError::new(
             http::StatusCode::NOT_FOUND,

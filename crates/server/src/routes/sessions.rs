@@ -12,6 +12,7 @@ use tracera_session::{CurrentUser, Handle, Session, SessionInfo};
 
 use crate::app::App;
 use crate::auth::client::Client;
+use crate::auth::events::{Kind, Visit};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::routes::account::user_id;
@@ -77,6 +78,7 @@ pub async fn revoke(
     State(app): State<App>,
     session: Session,
     CurrentUser(user): CurrentUser,
+    visit: Visit,
     Path(handle): Path<String>,
 ) -> AppResult<StatusCode> {
     let handle = Handle::parse(&handle).ok_or_else(AppError::not_found)?;
@@ -86,6 +88,7 @@ pub async fn revoke(
         return Err(AppError::not_found());
     }
     tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
+    app.events.record(user_id(&user)?, Kind::SessionRevoked, None, &visit, utc(app.clock.now())).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -94,6 +97,7 @@ pub async fn revoke_others(
     State(app): State<App>,
     session: Session,
     CurrentUser(user): CurrentUser,
+    visit: Visit,
 ) -> AppResult<StatusCode> {
     session.sign_out_others().await?;
     let account = users::find_by_id(&app.database, user_id(&user)?).await?;
@@ -101,5 +105,6 @@ pub async fn revoke_others(
         magic_links::cancel_outstanding(&app.database, &email).await?;
     }
     tracing::info!(event = "other_sessions_revoked", "all other sessions were ended by their user");
+    app.events.record(user_id(&user)?, Kind::OtherSessionsRevoked, None, &visit, utc(app.clock.now())).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,6 +10,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Decode, Encode, Type};
 use time::{OffsetDateTime, UtcOffset};
 
+use super::StoreError;
 use crate::auth::email::Email;
 
 /// A time as it is stored: UTC, whole seconds. The only way a time gets into a query.
@@ -53,4 +54,10 @@ where
     fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
         Ok(Self::parse(<&str as Decode<DB>>::decode(value)?)?)
     }
+}
+
+/// A hash as it is read back; the tables check its length.
+pub(super) fn hash_of(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {
+    let length = bytes.len();
+    bytes.try_into().map_err(|_| sqlx::Error::Decode(format!("a hash of {length} bytes").into()).into())
 }

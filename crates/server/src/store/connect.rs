@@ -25,29 +25,50 @@ const PG_CONNECTIONS: u32 = 16;
 
 /// One migration in both dialects.
 struct Dialects {
+    version: i64,
     description: &'static str,
     sqlite: &'static str,
     postgres: &'static str,
 }
 
-/// In order; the version is the position, counted from one. What has shipped is never edited.
+/// In order. What has shipped is never edited.
 const MIGRATIONS: &[Dialects] = &[
     Dialects {
+        version: 1,
         description: "users and magic links",
         sqlite: include_str!("../../migrations/sqlite/0001_users_and_magic_links.sql"),
         postgres: include_str!("../../migrations/postgres/0001_users_and_magic_links.sql"),
     },
     Dialects {
+        version: 2,
+        description: "identities and events",
+        sqlite: include_str!("../../migrations/sqlite/0002_identities_and_events.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_identities_and_events.sql"),
+    },
+    Dialects {
+        version: 10,
+        description: "portfolio",
+        sqlite: include_str!("../../migrations/sqlite/0010_portfolio.sql"),
+        postgres: include_str!("../../migrations/postgres/0010_portfolio.sql"),
+    },
+    Dialects {
+        version: 20,
         description: "links of a visitor",
-        sqlite: include_str!("../../migrations/sqlite/0002_links_of_visitor.sql"),
-        postgres: include_str!("../../migrations/postgres/0002_links_of_visitor.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0020_links_of_visitor.sql"),
+        postgres: include_str!("../../migrations/postgres/0020_links_of_visitor.sql"),
     },
 ];
 
 fn migrator(sql: fn(&Dialects) -> &'static str) -> Migrator {
-    let migrations = (1..).zip(MIGRATIONS).map(|(version, migration)| {
+    let migrations = MIGRATIONS.iter().map(|migration| {
         let (description, sql) = (migration.description, sql(migration));
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        Migration::new(
+            migration.version,
+            description.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
     });
     Migrator::with_migrations(migrations.collect())
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
 use crate::auth::email::Email;
+use crate::auth::provider::Provider;
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -44,6 +45,8 @@ pub struct User {
     pub created_at: OffsetDateTime,
     /// When the address was first proved; set exactly if there is an address.
     pub email_verified_at: Option<OffsetDateTime>,
+    /// Who vouched for the address while its mailbox has not been shown to be theirs; `None` once it has.
+    pub email_vouched_by: Option<Provider>,
 }
 
 /// The user with this id.
@@ -111,4 +114,18 @@ pub async fn delete(db: &Database, id: Uuid) -> Result<bool, StoreError> {
     })
     .await?;
     Ok(deleted == 1)
+}
+
+/// The mailbox of the account's address has been shown to be theirs.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn confirm_mailbox(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<(), StoreError> {
+    let sql = "UPDATE users SET email_vouched_by = NULL, email_verified_at = $2
+        WHERE id = $1 AND email_vouched_by IS NOT NULL";
+    on_pool!(db, pool => {
+        sqlx::query(sql).bind(user).bind(Timestamp::from(now)).execute(pool).await.map(drop)
+    })
+    .await
 }

@@ -8,13 +8,18 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use tracera_session::{CurrentUser, Handle, Session, SessionInfo};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::client::Client;
+use crate::auth::events::{Kind, Visit};
+use crate::auth::provider::Provider;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::routes::sessions;
+use crate::store::{events, identities};
 use crate::web::page::{Page, Person, ago, minute};
+use crate::web::sign_in::sentence;
 use crate::web::{delete, live};
 
 struct SessionView {
@@ -59,6 +64,26 @@ fn way(method: &str) -> String {
     .to_owned()
 }
 
+struct ProviderView {
+    name: &'static str,
+    label: &'static str,
+    /// Since when; `None` when it is not linked.
+    linked: Option<String>,
+    detail: Option<String>,
+    configured: bool,
+}
+
+struct EventView {
+    what: String,
+    device: String,
+    ip: String,
+    when: String,
+    when_ago: String,
+}
+
+/// How many security events the page shows.
+const EVENTS: u32 = 20;
+
 #[derive(Template)]
 #[template(path = "account.html")]
 struct AccountPage<'a> {
@@ -68,6 +93,9 @@ struct AccountPage<'a> {
     member_since: String,
     sessions: Vec<SessionView>,
     names: String,
+    providers: Vec<ProviderView>,
+    events: Vec<EventView>,
+    can_mail: bool,
     others: usize,
     phrase: &'static str,
     notice: Option<&'static str>,
@@ -105,6 +133,9 @@ pub async fn account(
         others: sessions.iter().filter(|session| !session.current).count(),
         sessions,
         names,
+        providers: providers(&app, person.account.id).await?,
+        events: recent_events(&app, person.account.id, now).await?,
+        can_mail: app.magic_links.is_some(),
         phrase: delete::PHRASE,
         notice: query.done.and_then(|code| done(&code)),
         problem: query.error.and_then(|code| problem(&code)),
@@ -113,9 +144,66 @@ pub async fn account(
     page.render(StatusCode::OK, &account)
 }
 
+async fn providers(app: &App, user: Uuid) -> AppResult<Vec<ProviderView>> {
+    let linked = identities::of_user(&app.database, user).await?;
+    let view = |provider: Provider| {
+        let identity = linked.iter().find(|identity| identity.provider == provider);
+        ProviderView {
+            name: provider.as_str(),
+            label: provider.label(),
+            linked: identity.map(|identity| minute(identity.linked_at)),
+            detail: identity
+                .filter(|_| provider == Provider::Steam)
+                .map(|identity| format!("SteamID {}", identity.subject)),
+            configured: app.providers.is_configured(provider),
+        }
+    };
+    let views = Provider::ALL.into_iter().map(view);
+    Ok(views.filter(|view| view.configured || view.linked.is_some()).collect())
+}
+
+async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<Vec<EventView>> {
+    let events = events::list(&app.database, user, None, EVENTS, now).await?;
+    Ok(events
+        .into_iter()
+        .map(|event| EventView {
+            what: happening(&event.kind, event.method.as_deref()),
+            device: event.device,
+            ip: event.ip,
+            when: minute(event.at),
+            when_ago: ago(event.at, now),
+        })
+        .collect())
+}
+
+/// A security event in words.
+fn happening(kind: &str, method: Option<&str>) -> String {
+    let what = match kind {
+        "signed_in" => "Signed in",
+        "new_device" => "Signed in with a browser not seen before",
+        "sign_in_failed" => "Sign-in refused",
+        "signed_out" => "Signed out",
+        "linked" => "Sign-in method linked",
+        "link_failed" => "Linking a sign-in method failed",
+        "unlinked" => "Sign-in method unlinked",
+        "session_revoked" => "Session ended",
+        "other_sessions_revoked" => "Signed out everywhere else",
+        "email_changed" => "E-mail address changed",
+        "reclaimed" => "Account reclaimed by the owner of its mailbox",
+        other => other,
+    };
+    match method.filter(|_| kind != "email_changed" && kind != "reclaimed") {
+        Some(method) => format!("{what}: {}", way(method)),
+        None => what.to_owned(),
+    }
+}
+
 fn done(code: &str) -> Option<&'static str> {
     match code {
         "session_ended" => Some("The session is over. Whoever used it is signed out."),
+        "unlinked" => Some("It is no longer linked to your account."),
+        "email_sent" => Some("A mail with a link is on its way. Nothing changes before you open it."),
+        "email_changed" => Some("Your address is confirmed."),
         "others_ended" => Some("You are signed out everywhere else."),
         _ => None,
     }
@@ -125,7 +213,11 @@ fn problem(code: &str) -> Option<&'static str> {
     match code {
         "session_gone" => Some("That session had ended already."),
         "wrong_phrase" => Some("Nothing was deleted: the confirmation was not typed as shown."),
-        _ => None,
+        "last_way_in" => Some(
+            "That is the only way into your account. Add an e-mail address or link another method first.",
+        ),
+        "invalid_email" => Some("That is not an e-mail address we can write to."),
+        code => Some(sentence(code)),
     }
 }
 
@@ -139,6 +231,7 @@ pub struct RevokeForm {
 pub async fn revoke(
     State(app): State<App>,
     person: Person,
+    visit: Visit,
     form: Result<Form<RevokeForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
@@ -146,6 +239,8 @@ pub async fn revoke(
     let ended = app.sessions.revoke(&person.id, handle).await?;
     if ended {
         tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
+        let now = utc(app.clock.now());
+        app.events.record(person.account.id, Kind::SessionRevoked, None, &visit, now).await;
     }
     let target = if ended { "/account?done=session_ended" } else { "/account?error=session_gone" };
     Ok(Redirect::to(target).into_response())
@@ -156,7 +251,8 @@ pub async fn revoke_others(
     app: State<App>,
     session: Session,
     person: Person,
+    visit: Visit,
 ) -> AppResult<Response> {
-    sessions::revoke_others(app, session, CurrentUser(person.id)).await?;
+    sessions::revoke_others(app, session, CurrentUser(person.id), visit).await?;
     Ok(Redirect::to("/account?done=others_ended").into_response())
 }

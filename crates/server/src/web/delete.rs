@@ -1,7 +1,5 @@
 //! Taking one's data along, and leaving for good. Both ask that one signed in recently.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
@@ -12,16 +10,17 @@ use serde_json::json;
 use tracera_session::{Session, SessionError};
 
 use crate::app::App;
+use crate::auth::sign_in::FRESH;
+use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::routes::account::{UserBody, clear_site_data};
+use crate::routes::{events, providers};
 use crate::routes::sessions::SessionBody;
 use crate::store::users;
 use crate::web::page::Person;
 
 /// What has to be typed to delete an account.
 pub const PHRASE: &str = "delete my account";
-/// How recently one must have signed in.
-const FRESH: Duration = Duration::from_mins(15);
 
 /// `GET /account/data.json`: everything kept about the person, as a file.
 pub async fn data(State(app): State<App>, session: Session, person: Person) -> AppResult<Response> {
@@ -35,7 +34,23 @@ pub async fn data(State(app): State<App>, session: Session, person: Person) -> A
         header::CONTENT_DISPOSITION,
         HeaderValue::from_static("attachment; filename=\"tracera-data.json\""),
     )];
-    let body = json!({ "user": UserBody::from(person.account), "sessions": sessions });
+    let (user, now) = (person.account.id, utc(app.clock.now()));
+    let mut all_events = Vec::new();
+    loop {
+        let before = all_events.last().map(|event: &events::EventBody| event.id());
+        let page = events::page(&app, user, before, events::MAX_PAGE, now).await?;
+        if page.is_empty() {
+            break;
+        }
+        all_events.extend(page);
+    }
+    let body = json!({
+        "user": UserBody::from(person.account),
+        "sign_in_methods": providers::of_user(&app, user).await?,
+        "sessions": sessions,
+        "events": all_events,
+        "portfolio": "/api/v1/portfolio/export.json",
+    });
     Ok((file, Json(body)).into_response())
 }
 

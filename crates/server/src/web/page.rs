@@ -93,6 +93,24 @@ pub fn to_sign_in() -> Response {
     Redirect::to("/login").into_response()
 }
 
+/// The answer to a form of the account page that was refused: back there, or first to sign in again. Failures of the
+/// service stay what they are.
+///
+/// # Errors
+/// What is nobody's fault but ours.
+pub fn after_refusal(error: AppError) -> AppResult<Response> {
+    let target = match error.code() {
+        REAUTHENTICATION_REQUIRED => format!("/login?again=1&error={REAUTHENTICATION_REQUIRED}"),
+        code if error.status().is_client_error() || error.status() == StatusCode::BAD_GATEWAY => {
+            format!("/account?error={code}")
+        }
+        _ => return Err(error),
+    };
+    Ok(Redirect::to(&target).into_response())
+}
+
+const REAUTHENTICATION_REQUIRED: &str = "reauthentication_required";
+
 /// A time as a person reads it: `2026-11-23 20:04 UTC`.
 pub fn minute(at: OffsetDateTime) -> String {
     let (date, hour, minute) = (at.date(), at.hour(), at.minute());

@@ -3,20 +3,23 @@
 use askama::Template;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use axum::Json;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tracera_session::Session;
+use tracera_session::{CurrentUser, Session};
 
 use crate::app::App;
 use crate::app::csrf::Binding;
 use crate::auth::email::Email;
+use crate::auth::events::Visit;
+use crate::auth::failure::Failure;
+use crate::auth::provider::Provider;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
-use crate::routes::account::clear_site_data;
-use crate::routes::magic::{self, Visitor};
+use crate::routes::account::{self, clear_site_data};
+use crate::routes::magic;
 use crate::store::magic_links;
 use crate::web::asked::{self, Asked};
 use crate::web::page::{Page, minute};
@@ -26,6 +29,7 @@ use crate::web::page::{Page, minute};
 struct LoginPage<'a> {
     page: &'a Page,
     email: bool,
+    providers: Vec<Provider>,
     address: &'a str,
     last_used: Option<&'a str>,
     notice: Option<&'a str>,
@@ -56,6 +60,7 @@ pub async fn login(
     let page = Page::new(&app, &session, &headers);
     let login = LoginPage {
         email: app.magic_links.is_some(),
+        providers: app.providers.configured().collect(),
         address: asked.as_ref().map_or("", |asked| asked.email.as_str()),
         last_used: last_used(&headers),
         notice: query.done.and_then(|code| done(&code)),
@@ -74,12 +79,12 @@ fn done(code: &str) -> Option<&'static str> {
 }
 
 /// What a page says of an error code in its address.
-fn sentence(code: &str) -> &'static str {
+pub fn sentence(code: &str) -> &'static str {
     match code {
         "link_invalid" => "That link or code no longer works. Ask for a new one below.",
         "signed_out" => "You have been signed out on this device. Sign in again to go on.",
         "reauthentication_required" => "Please confirm that it is you: sign in again, then repeat what you were doing.",
-        _ => "That did not work. Please try again.",
+        code => Failure::sentence(code).unwrap_or("That did not work. Please try again."),
     }
 }
 
@@ -93,7 +98,8 @@ pub struct AskForm {
 pub async fn ask(
     State(app): State<App>,
     session: Session,
-    visitor: Visitor,
+    visit: Visit,
+    binding: Binding,
     headers: HeaderMap,
     form: Result<Form<AskForm>, FormRejection>,
 ) -> AppResult<Response> {
@@ -104,6 +110,7 @@ pub async fn ask(
             let page = Page::new(&app, &session, &headers);
             let login = LoginPage {
                 email: true,
+                providers: app.providers.configured().collect(),
                 address: &form.email,
                 last_used: last_used(&headers),
                 notice: None,
@@ -114,7 +121,7 @@ pub async fn ask(
         }
     };
     let asked = Asked::new(email.clone(), utc(app.clock.now()));
-    magic::send_link(&app, email, &visitor).await?;
+    magic::send_link(&app, email, &visit, &binding).await?;
     let mut response = Redirect::to("/login/code").into_response();
     response.headers_mut().append(header::SET_COOKIE, asked.cookie(app.is_https()));
     if session.binding().is_none() {
@@ -169,13 +176,14 @@ pub struct CodeForm {
 pub async fn redeem_code(
     State(app): State<App>,
     session: Session,
-    visitor: Visitor,
+    visit: Visit,
+    binding: Binding,
     headers: HeaderMap,
     form: Result<Form<CodeForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match magic::redeem(&app, &session, visitor, magic::Redemption::code(form.code)).await {
-        Ok(_) => Ok(signed_in(&app)),
+    match magic::redeem(&app, &session, visit, binding, magic::Redemption::code(form.code)).await {
+        Ok((_, device)) => Ok(signed_in(&app, device)),
         Err(error) if error.code() == "link_invalid" => {
             let problem = "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
             code_page(&app, &session, &headers, Some(problem))
@@ -194,12 +202,13 @@ pub struct ConfirmForm {
 pub async fn redeem_link(
     State(app): State<App>,
     session: Session,
-    visitor: Visitor,
+    visit: Visit,
+    binding: Binding,
     form: Result<Form<ConfirmForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match magic::redeem(&app, &session, visitor, magic::Redemption::token(form.token)).await {
-        Ok(_) => Ok(signed_in(&app)),
+    match magic::redeem(&app, &session, visit, binding, magic::Redemption::token(form.token)).await {
+        Ok((_, device)) => Ok(signed_in(&app, device)),
         Err(error) if error.code() == "link_invalid" => {
             Ok(Redirect::to("/login?error=link_invalid").into_response())
         }
@@ -207,8 +216,9 @@ pub async fn redeem_link(
     }
 }
 
-fn signed_in(app: &App) -> Response {
-    ([(header::SET_COOKIE, asked::forget(app.is_https()))], Redirect::to("/")).into_response()
+fn signed_in(app: &App, device: HeaderValue) -> Response {
+    let cookies = [(header::SET_COOKIE, device), (header::SET_COOKIE, asked::forget(app.is_https()))];
+    (AppendHeaders(cookies), Redirect::to("/")).into_response()
 }
 
 /// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells only that; it signs
@@ -233,8 +243,9 @@ pub async fn status(
 /// The query of a mailed link.
 #[derive(Deserialize, Default)]
 pub struct LinkQuery {
+    /// Its token; empty if there is none.
     #[serde(default)]
-    token: String,
+    pub token: String,
 }
 
 struct LinkView {
@@ -281,9 +292,8 @@ pub async fn confirm(
 }
 
 /// `POST /logout`
-pub async fn logout(session: Session) -> AppResult<Response> {
-    session.sign_out().await?;
-    tracing::info!(event = "signed_out", "signed out");
+pub async fn logout(app: State<App>, session: Session, user: CurrentUser, visit: Visit) -> AppResult<Response> {
+    account::logout(app, session, user, visit).await?;
     Ok((clear_site_data(), Redirect::to("/login?done=signed_out")).into_response())
 }
 

@@ -101,7 +101,7 @@ export async function newestMail(context, email) {
       if (await mail.count()) {
         return {
           link: await mail.getByRole('link', { name: 'Open the link' }).getAttribute('href'),
-          code: (await mail.getByLabel('Code').textContent()).trim(),
+          code: await mail.locator('[data-code]').getAttribute('data-code'),
         };
       }
     }

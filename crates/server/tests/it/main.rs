@@ -3,6 +3,7 @@
 
 mod browser;
 mod chromium;
+mod doubles;
 mod harness;
 
 mod contract;
@@ -13,5 +14,6 @@ mod limits;
 mod outage;
 mod pages_in_chromium;
 mod pages_over_http;
+mod portfolio;
 mod process;
 mod sign_in;

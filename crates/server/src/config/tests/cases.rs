@@ -6,7 +6,7 @@ use super::*;
 type Case = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
 /// Numbers with the least and the greatest accepted.
-const NUMBERS: [(&str, u64, u64); 10] = [
+const NUMBERS: [(&str, u64, u64); 19] = [
     ("SESSION_LIFETIME_HOURS", 1, 8760),
     ("SESSION_IDLE_MINUTES", 0, 525_600),
     ("SESSION_MAX_PER_USER", 1, 1000),
@@ -17,6 +17,15 @@ const NUMBERS: [(&str, u64, u64); 10] = [
     ("MAGIC_LINK_EXPIRY_MINUTES", 1, 10),
     ("PRICE_REFRESH_MINUTES", 1, 1440),
     ("PORTFOLIO_IMPORT_COOLDOWN_MINUTES", 0, 1440),
+    ("PORTFOLIO_IMPORT_MAX_MINUTES", 1, 1440),
+    ("PORTFOLIO_MAX_ITEMS", 1, 1_000_000),
+    ("PRICE_FEED_MAX_MIB", 1, 1024),
+    ("STEAM_PAGE_SIZE", 1, 5000),
+    ("STEAM_SPACING_MILLISECONDS", 0, 60_000),
+    ("STEAM_TIMEOUT_SECONDS", 1, 120),
+    ("STEAM_PAUSE_SECONDS", 1, 3600),
+    ("STEAM_PATIENCE_SECONDS", 0, 3600),
+    ("STEAM_PAGE_MAX_MIB", 1, 1024),
 ];
 
 const NO_NUMBERS: [&str; 10] =
@@ -207,6 +216,12 @@ const CASES: &[Case] = &[
         ],
     ),
     (&["STEAM_API_KEY"], &["0123456789ABCDEF"], &["a b", "a\n", "ä"]),
+    (
+        &["PRICE_FALLBACK_URLS"],
+        &["https://a.example/x, file:///b.json", "http://localhost:9/items"],
+        &["x", "https://a.example,", "http://a.example", "https://a.example,ftp://b.example"],
+    ),
+    (&["PRICE_CURRENCY"], &["EUR", "USD"], &["eur", "EURO", "E R", "€"]),
     (
         &["PRICE_FEED_URL"],
         &["https://prices.example/items?app_id=730", "http://localhost:9/items", "file:///var/prices.json"],

@@ -1,0 +1,172 @@
+//! Which account an identity opens. The rules, a row each in DECISIONS.md:
+//!
+//! 1. A linked identity opens its account, whatever the provider says about addresses.
+//! 2. An address alone opens nothing. If it has an account already, its owner signs in the way they did before, or by the
+//!    link that is mailed there, and links the new identity then.
+//! 3. A new person brings a verified address; with Steam, which has none, they get an account without one.
+//! 4. An identity is never moved from one account to another.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::auth::email::Email;
+use crate::auth::failure::Failure;
+use crate::auth::provider::{EmailClaim, Person, Provider};
+use crate::error::AppError;
+use crate::store::identities::{self, Creation, Linking, NewAccount};
+use crate::store::users::{self, User};
+use crate::store::{Database, StoreError};
+
+/// What follows from what is known about a person who signs in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// They are in.
+    SignIn(Uuid),
+    /// They get a new account with this address and, unless it runs the mailbox, the provider that vouches for it.
+    Create(Option<(Email, Option<Provider>)>),
+    /// The address has an account; who owns that has to be shown first.
+    AskForProof(Email),
+    /// There is no verified address to make an account with.
+    RefuseUnverified,
+}
+
+/// The rules for signing in. `owner` is whose account the identity opens, `account_of_address` whose account has the
+/// claimed address.
+pub fn decide(
+    provider: Provider,
+    email: &EmailClaim,
+    owner: Option<Uuid>,
+    account_of_address: Option<Uuid>,
+) -> Decision {
+    if let Some(owner) = owner {
+        return Decision::SignIn(owner);
+    }
+    let (email, vouched_by) = match email {
+        EmailClaim::Nothing if provider == Provider::Steam => return Decision::Create(None),
+        EmailClaim::Nothing => return Decision::RefuseUnverified,
+        EmailClaim::Vouched(email) => (email, Some(provider)),
+        EmailClaim::Authoritative(email) => (email, None),
+    };
+    match account_of_address {
+        Some(_) => Decision::AskForProof(email.clone()),
+        None => Decision::Create(Some((email.clone(), vouched_by))),
+    }
+}
+
+/// What signing in came to.
+#[derive(Debug)]
+pub enum Entry {
+    /// Into this account, which is new or not.
+    Open(User),
+    /// Nowhere yet: [`Decision::AskForProof`], of this account.
+    ProofNeeded(User),
+}
+
+/// Finds or makes the account of a person who signs in.
+///
+/// # Errors
+/// [`Failure::EmailUnverified`], [`Failure::Service`].
+pub async fn enter(database: &Database, person: &Person, now: OffsetDateTime) -> Result<Entry, Failure> {
+    // Somebody else may take the identity or the address between reading and writing; then the second look shows it.
+    for _ in 0..2 {
+        let owner = stored(identities::owner(database, &person.identity).await)?;
+        let holder = match &person.email {
+            EmailClaim::Vouched(email) | EmailClaim::Authoritative(email) => {
+                stored(users::find_by_email(database, email).await)?
+            }
+            EmailClaim::Nothing => None,
+        };
+        let provider = person.identity.provider;
+        match decide(provider, &person.email, owner, holder.as_ref().map(|user| user.id)) {
+            Decision::SignIn(id) => {
+                if let Some(user) = stored(users::find_by_id(database, id).await)? {
+                    return Ok(Entry::Open(user));
+                }
+            }
+            Decision::AskForProof(_) => {
+                if let Some(user) = holder {
+                    return Ok(Entry::ProofNeeded(user));
+                }
+            }
+            Decision::RefuseUnverified => return Err(Failure::EmailUnverified),
+            Decision::Create(email) => {
+                let account = NewAccount {
+                    identity: &person.identity,
+                    email: email.as_ref().map(|(email, vouched_by)| (email, *vouched_by)),
+                    name: person.name.as_deref(),
+                    avatar_url: person.avatar_url.as_deref(),
+                };
+                if let Creation::Created(user) =
+                    stored(identities::create_account(database, &account, now).await)?
+                {
+                    return Ok(Entry::Open(user));
+                }
+            }
+        }
+    }
+    Err(Failure::Service)
+}
+
+/// Gives the account another way in; `true` if it is new to it.
+///
+/// # Errors
+/// [`Failure::IdentityTaken`], [`Failure::AlreadyLinked`], [`Failure::Service`].
+pub async fn link(
+    database: &Database,
+    user: Uuid,
+    person: &Person,
+    now: OffsetDateTime,
+) -> Result<bool, Failure> {
+    match stored(identities::link(database, user, &person.identity, now).await)? {
+        Linking::Linked => Ok(true),
+        Linking::AlreadyTheirs => Ok(false),
+        Linking::Taken => Err(Failure::IdentityTaken),
+        Linking::HasAnother => Err(Failure::AlreadyLinked),
+    }
+}
+
+fn stored<T>(result: Result<T, StoreError>) -> Result<T, Failure> {
+    result.map_err(|error| AppError::from(error).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_as_a_table() {
+        use Decision::{AskForProof, Create, RefuseUnverified, SignIn};
+        use Provider::{Github, Google, Steam};
+        let email = Email::parse("a@example.com").unwrap();
+        let vouched = || EmailClaim::Vouched(email.clone());
+        let runs_it = || EmailClaim::Authoritative(email.clone());
+        let (me, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let create = |by: Option<Provider>| Create(Some((email.clone(), by)));
+        for (provider, claim, owner, holder, decision) in [
+            // Nobody has the identity: the address decides.
+            (Google, runs_it(), None, None, create(None)),
+            (Google, vouched(), None, None, create(Some(Google))),
+            (Github, vouched(), None, None, create(Some(Github))),
+            (Google, runs_it(), None, Some(other), AskForProof(email.clone())),
+            (Google, vouched(), None, Some(other), AskForProof(email.clone())),
+            (Github, vouched(), None, Some(other), AskForProof(email.clone())),
+            (Google, EmailClaim::Nothing, None, None, RefuseUnverified),
+            (Github, EmailClaim::Nothing, None, None, RefuseUnverified),
+            (Steam, EmailClaim::Nothing, None, None, Create(None)),
+            // Somebody has it: nothing else counts.
+            (Google, runs_it(), Some(me), None, SignIn(me)),
+            (Google, runs_it(), Some(me), Some(me), SignIn(me)),
+            (Google, runs_it(), Some(me), Some(other), SignIn(me)),
+            (Google, vouched(), Some(me), Some(other), SignIn(me)),
+            (Google, EmailClaim::Nothing, Some(me), None, SignIn(me)),
+            (Github, vouched(), Some(me), None, SignIn(me)),
+            (Github, vouched(), Some(me), Some(me), SignIn(me)),
+            (Github, vouched(), Some(me), Some(other), SignIn(me)),
+            (Github, EmailClaim::Nothing, Some(me), None, SignIn(me)),
+            (Steam, EmailClaim::Nothing, Some(me), None, SignIn(me)),
+        ] {
+            let decided = decide(provider, &claim, owner, holder);
+            assert_eq!(decided, decision, "{provider} {claim:?} {owner:?} {holder:?}");
+        }
+    }
+}

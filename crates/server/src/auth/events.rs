@@ -1,0 +1,227 @@
+//! What the owner of an account is told: a log to read, and mail about what matters most.
+//!
+//! Neither holds anything that could be presented as a proof. A log entry or a mail that cannot be kept or sent is an
+//! error in the service's own log; it does not undo what the person has done.
+
+use std::net::IpAddr;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use time::OffsetDateTime;
+use tracera_guard::ClientAddr;
+use url::Url;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::client::Client;
+use crate::auth::cookie::{HandleCookie, fresh_handle, handle_hash};
+use crate::auth::email::Email;
+use crate::auth::provider::Provider;
+use crate::error::AppError;
+use crate::mail::{Mailer, NoticeMail};
+use crate::store::Database;
+use crate::store::events::{self, KEPT, NewEvent};
+use crate::store::users::User;
+
+/// What can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody signed in.
+    SignedIn,
+    /// The sign-in was with a browser that had not been used for it before.
+    NewDevice,
+    /// Somebody tried to sign in and was not let in.
+    SignInFailed,
+    /// Somebody signed out.
+    SignedOut,
+    /// A provider was linked.
+    Linked,
+    /// A provider was to be linked and was not.
+    LinkFailed,
+    /// A provider was unlinked.
+    Unlinked,
+    /// One session was ended from another.
+    SessionRevoked,
+    /// All other sessions were ended.
+    OtherSessionsRevoked,
+    /// The address was set or changed.
+    EmailChanged,
+    /// The owner of the mailbox came, and everything somebody else may have left was removed.
+    Reclaimed,
+}
+
+impl Kind {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SignedIn => "signed_in",
+            Self::NewDevice => "new_device",
+            Self::SignInFailed => "sign_in_failed",
+            Self::SignedOut => "signed_out",
+            Self::Linked => "linked",
+            Self::LinkFailed => "link_failed",
+            Self::Unlinked => "unlinked",
+            Self::SessionRevoked => "session_revoked",
+            Self::OtherSessionsRevoked => "other_sessions_revoked",
+            Self::EmailChanged => "email_changed",
+            Self::Reclaimed => "reclaimed",
+        }
+    }
+}
+
+/// Who is at the other end of a request.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The browser.
+    pub client: Client,
+    /// Its address.
+    pub ip: IpAddr,
+    headers: HeaderMap,
+}
+
+impl FromRequestParts<App> for Visit {
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
+        let address = ClientAddr::from_request_parts(parts, app).await;
+        let ip = address.map_err(|_| AppError::internal("no client address on this route"))?.ip();
+        Ok(Self { client: Client::from_headers(&parts.headers), ip, headers: parts.headers.clone() })
+    }
+}
+
+/// Keeps the log and sends the mails.
+#[derive(Clone, Debug)]
+pub struct SecurityEvents {
+    database: Database,
+    mailer: Option<Mailer>,
+    device_cookie: HandleCookie,
+    account_url: Url,
+}
+
+impl SecurityEvents {
+    /// `secure` when the public address is https.
+    pub fn new(database: Database, mailer: Option<Mailer>, secure: bool, account_url: Url) -> Self {
+        let kept_secs = u32::try_from(KEPT.whole_seconds()).expect("90 days are 7,776,000 seconds");
+        let device_cookie = HandleCookie::new("__Host-device", secure, kept_secs);
+        Self { database, mailer, device_cookie, account_url }
+    }
+
+    /// Adds to the user's log.
+    pub async fn record(
+        &self,
+        user: Uuid,
+        kind: Kind,
+        method: Option<&str>,
+        visit: &Visit,
+        now: OffsetDateTime,
+    ) {
+        self.add(user, kind, method, visit, None, now).await;
+    }
+
+    async fn add(
+        &self,
+        user: Uuid,
+        kind: Kind,
+        method: Option<&str>,
+        visit: &Visit,
+        device_hash: Option<[u8; 32]>,
+        now: OffsetDateTime,
+    ) {
+        let device = visit.client.phrase();
+        let event =
+            NewEvent { user, kind: kind.as_str(), method, device: &device, device_hash, ip: visit.ip };
+        if let Err(error) = events::record(&self.database, &event, now).await {
+            tracing::error!(%error, %user, kind = kind.as_str(), "a security event could not be kept");
+        }
+    }
+
+    /// A sign-in: recorded, and mailed to the owner if the browser is a new one. Returns the cookie by which the browser
+    /// will be known next time.
+    pub async fn signed_in(
+        &self,
+        user: &User,
+        method: &str,
+        visit: &Visit,
+        now: OffsetDateTime,
+    ) -> HeaderValue {
+        let known = self.device_cookie.read(&visit.headers);
+        let device = known.map_or_else(fresh_handle, ToOwned::to_owned);
+        let hash = handle_hash(&device);
+        match events::known_devices(&self.database, user.id, known.map(|_| &hash)).await {
+            // The first device of an account is no news to its owner.
+            Ok((false, _) | (true, true)) => {}
+            Ok((true, false)) => {
+                self.record(user.id, Kind::NewDevice, Some(method), visit, now).await;
+                self.mail(user.email.as_ref(), &Notice::NewDevice, visit, now);
+            }
+            Err(error) => tracing::error!(%error, user = %user.id, "a device could not be looked up"),
+        }
+        self.add(user.id, Kind::SignedIn, Some(method), visit, Some(hash), now).await;
+        self.device_cookie.set(&device)
+    }
+
+    /// Writes to the owner, if there is an address and a way to.
+    pub fn mail(&self, to: Option<&Email>, notice: &Notice<'_>, visit: &Visit, now: OffsetDateTime) {
+        let (Some(to), Some(mailer)) = (to, &self.mailer) else { return };
+        let device = visit.client.phrase();
+        let (subject, text) = notice.words();
+        let mail = NoticeMail {
+            to,
+            subject: &subject,
+            text: &text,
+            button: "See your account",
+            link: &self.account_url,
+            at: now,
+            device: &device,
+            ip: visit.ip,
+            advice: "This was not you? Then sign in, end all other sessions and unlink what you do not know.",
+        };
+        if let Err(error) = mailer.notify(&mail) {
+            tracing::error!(%error, to = to.masked(), "a notice could not be sent");
+        }
+    }
+}
+
+/// What the owner is written about.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// A sign-in with a browser that had not been used for it before.
+    NewDevice,
+    /// A provider opens the account from now on.
+    Linked(Provider),
+    /// A provider does not open the account any more.
+    Unlinked(Provider),
+    /// The account has another address from now on; to the old one.
+    EmailChanged(&'a Email),
+    /// Somebody else's leavings were removed.
+    Reclaimed,
+}
+
+impl Notice<'_> {
+    /// Subject and text.
+    fn words(&self) -> (String, String) {
+        match self {
+            Self::NewDevice => (
+                "New sign-in to Tracera".to_owned(),
+                "Somebody signed in to your account with a browser that had not been used for it before.".to_owned(),
+            ),
+            Self::Linked(provider) => (
+                format!("{provider} was linked to your Tracera account"),
+                format!("From now on your {provider} account opens your Tracera account."),
+            ),
+            Self::Unlinked(provider) => (
+                format!("{provider} was unlinked from your Tracera account"),
+                format!("Your {provider} account does not open your Tracera account any more."),
+            ),
+            Self::EmailChanged(new) => (
+                "The address of your Tracera account was changed".to_owned(),
+                format!("Your account has the address {} from now on. Nothing more will be sent here.", new.masked()),
+            ),
+            Self::Reclaimed => (
+                "Your Tracera account was cleaned".to_owned(),
+                "You have shown for the first time that this mailbox is yours. To be safe, all sessions and linked accounts from before were removed; please link them again.".to_owned(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Google, or another OpenID Connect issuer, found by discovery.
+//!
+//! 1. All addresses come from the document of the configured issuer, which has to name itself exactly.
+//! 2. Code flow with PKCE S256, state and nonce; the client's secret goes into the body of the token request.
+//! 3. Discovery and keys are kept for a while. A token signed with an unknown key makes the keys be fetched once more.
+//! 4. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`); other addresses it has only verified once.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::auth::callback::OauthCallback;
+use crate::auth::email::Email;
+use crate::auth::failure::Failure;
+use crate::auth::id_token::{self, Claims, Expected, IdTokenError, KeySet};
+use crate::auth::outgoing::{Outgoing, OutgoingError, send};
+use crate::auth::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
+use crate::auth::transaction::{Begun, Ended};
+use crate::config::{GoogleSettings, ServiceUrl};
+
+const GOOGLE: Provider = Provider::Google;
+/// How long a discovery document is used.
+const DISCOVERY_LIFETIME: Duration = Duration::from_hours(1);
+/// How long keys are used at least and at most, whatever the issuer's `Cache-Control` says.
+const KEYS_LIFETIME: std::ops::RangeInclusive<u64> = 60..=86_400;
+
+/// Signing in by OpenID Connect.
+#[derive(Debug)]
+pub struct Google {
+    http: Outgoing,
+    issuer: String,
+    client_id: String,
+    client_secret: SecretString,
+    redirect_uri: String,
+    /// Held while they are fetched, so that many sign-ins at once fetch them once.
+    discovery: Mutex<Option<Kept<Discovery>>>,
+    keys: Mutex<Option<Kept<KeySet>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept<T> {
+    value: T,
+    until: OffsetDateTime,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Discovery {
+    issuer: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: SecretString,
+    id_token: SecretString,
+}
+
+impl Google {
+    /// With this client's settings; `redirect_uri` is registered at the issuer.
+    pub fn new(settings: &GoogleSettings, redirect_uri: String, http: Outgoing) -> Self {
+        Self {
+            http,
+            issuer: settings.issuer.as_str().to_owned(),
+            client_id: settings.client_id.clone(),
+            client_secret: settings.client_secret.clone(),
+            redirect_uri,
+            discovery: Mutex::new(None),
+            keys: Mutex::new(None),
+        }
+    }
+
+    /// Where the browser goes.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when discovery does not work.
+    pub async fn authorize_url(&self, begun: &Begun, now: OffsetDateTime) -> Result<Url, Failure> {
+        let discovery = self.discover(now).await?;
+        let mut url =
+            Url::parse(&discovery.authorization_endpoint).map_err(|_| Failure::Unavailable(GOOGLE))?;
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.client_id)
+            .append_pair("redirect_uri", &self.redirect_uri)
+            .append_pair("scope", "openid email")
+            .append_pair("state", &begun.state)
+            .append_pair("nonce", &begun.nonce)
+            .append_pair("code_challenge", &begun.challenge)
+            .append_pair("code_challenge_method", "S256")
+            .append_pair("prompt", "select_account");
+        Ok(url)
+    }
+
+    /// Who has come back.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn identify(
+        &self,
+        callback: &OauthCallback,
+        transaction: &Ended,
+        now: OffsetDateTime,
+    ) -> Result<Person, Failure> {
+        let discovery = self.discover(now).await?;
+        match &callback.iss {
+            Some(issuer) if *issuer != discovery.issuer => return Err(refused("another issuer answered")),
+            None if discovery.authorization_response_iss_parameter_supported => {
+                return Err(refused("the answer names no issuer"));
+            }
+            _ => {}
+        }
+        let code = code_of(callback, GOOGLE)?;
+        let tokens = self.exchange(&discovery, code, &transaction.verifier).await?;
+        let claims = self.verify(&discovery, &tokens, &transaction.nonce, now).await?;
+        let email = email_claim(&claims);
+        Ok(Person {
+            email,
+            name: claims.name.as_deref().and_then(tidy_name),
+            avatar_url: claims.picture.as_deref().and_then(tidy_avatar_url),
+            identity: Identity { provider: GOOGLE, issuer: self.issuer.clone(), subject: claims.sub },
+        })
+    }
+
+    async fn exchange(
+        &self,
+        discovery: &Discovery,
+        code: &str,
+        verifier: &str,
+    ) -> Result<TokenAnswer, Failure> {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", &self.redirect_uri),
+            ("client_id", &self.client_id),
+            ("client_secret", self.client_secret.expose_secret()),
+            ("code_verifier", verifier),
+        ];
+        let answer =
+            send(self.http.post(&discovery.token_endpoint).form(&form)).await.map_err(unavailable)?;
+        if answer.status.is_client_error() && answer.status != http::StatusCode::TOO_MANY_REQUESTS {
+            return Err(refused("the code was not accepted"));
+        }
+        if !answer.status.is_success() {
+            tracing::warn!(provider = "google", status = answer.status.as_u16(), "no token");
+            return Err(Failure::Unavailable(GOOGLE));
+        }
+        answer.json().map_err(|_| refused("the token answer has no tokens"))
+    }
+
+    async fn verify(
+        &self,
+        discovery: &Discovery,
+        tokens: &TokenAnswer,
+        nonce: &str,
+        now: OffsetDateTime,
+    ) -> Result<Claims, Failure> {
+        // Google's own spelling without a scheme, from before the standard.
+        let issuer = &*self.issuer;
+        let issuers = [
+            issuer,
+            issuer
+                .strip_prefix("https://")
+                .filter(|_| issuer == "https://accounts.google.com")
+                .unwrap_or(issuer),
+        ];
+        let expected = Expected {
+            issuers: &issuers,
+            client_id: &self.client_id,
+            nonce,
+            access_token: tokens.access_token.expose_secret(),
+            now: now.unix_timestamp(),
+        };
+        let token = tokens.id_token.expose_secret();
+        let mut keys = self.keys.lock().await;
+        let mut known = match &*keys {
+            Some(kept) if now < kept.until => kept.value.clone(),
+            _ => self.fetch_keys(discovery, &mut keys, now).await?,
+        };
+        let mut verdict = id_token::verify(token, &known, &expected);
+        if verdict == Err(IdTokenError::UnknownKey) {
+            known = self.fetch_keys(discovery, &mut keys, now).await?;
+            verdict = id_token::verify(token, &known, &expected);
+        }
+        verdict.map_err(|error| {
+            tracing::warn!(provider = "google", %error, "an ID token was refused");
+            Failure::Refused(GOOGLE)
+        })
+    }
+
+    async fn fetch_keys(
+        &self,
+        discovery: &Discovery,
+        keys: &mut Option<Kept<KeySet>>,
+        now: OffsetDateTime,
+    ) -> Result<KeySet, Failure> {
+        let answer = send(self.http.get(&discovery.jwks_uri)).await.map_err(unavailable)?;
+        let value = match answer.status.is_success().then(|| KeySet::parse(&answer.body)) {
+            Some(Ok(value)) => value,
+            _ => return Err(unavailable_because("its keys cannot be read")),
+        };
+        let until = now + Duration::from_secs(max_age(&answer.headers));
+        *keys = Some(Kept { value: value.clone(), until });
+        Ok(value)
+    }
+
+    async fn discover(&self, now: OffsetDateTime) -> Result<Discovery, Failure> {
+        let mut discovery = self.discovery.lock().await;
+        if let Some(kept) = discovery.as_ref().filter(|kept| now < kept.until) {
+            return Ok(kept.value.clone());
+        }
+        let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+        let answer = send(self.http.get(&url)).await.map_err(unavailable)?;
+        let value: Discovery = match answer.status.is_success().then(|| answer.json()) {
+            Some(Ok(value)) => value,
+            _ => return Err(unavailable_because("its discovery document cannot be read")),
+        };
+        if value.issuer != self.issuer {
+            return Err(unavailable_because("its discovery document is of another issuer"));
+        }
+        let endpoints = [&value.authorization_endpoint, &value.token_endpoint, &value.jwks_uri];
+        if !endpoints.iter().all(|url| ServiceUrl::is_acceptable(url)) {
+            return Err(unavailable_because("its discovery document names an address that is not https"));
+        }
+        *discovery = Some(Kept { value: value.clone(), until: now + DISCOVERY_LIFETIME });
+        Ok(value)
+    }
+}
+
+/// The code of a callback, or what its error means.
+///
+/// # Errors
+/// [`Failure::Cancelled`] or [`Failure::Refused`].
+pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, Failure> {
+    match (callback.error.as_deref(), callback.code.as_deref()) {
+        (Some("access_denied"), _) => Err(Failure::Cancelled),
+        (None, Some(code)) if !code.is_empty() => Ok(code),
+        _ => Err(Failure::Refused(provider)),
+    }
+}
+
+fn email_claim(claims: &Claims) -> EmailClaim {
+    let Some(email) = claims.email.as_deref().and_then(|email| Email::parse(email).ok()) else {
+        return EmailClaim::Nothing;
+    };
+    if !claims.email_is_verified() {
+        return EmailClaim::Nothing;
+    }
+    let workspace = claims.hd.as_deref().is_some_and(|domain| !domain.is_empty());
+    if workspace || email.domain() == "gmail.com" {
+        EmailClaim::Authoritative(email)
+    } else {
+        EmailClaim::Vouched(email)
+    }
+}
+
+fn max_age(headers: &http::HeaderMap) -> u64 {
+    let control =
+        headers.get(http::header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let seconds = control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
+    seconds.unwrap_or(3600).clamp(*KEYS_LIFETIME.start(), *KEYS_LIFETIME.end())
+}
+
+fn refused(why: &'static str) -> Failure {
+    tracing::warn!(provider = "google", why, "a sign-in was refused");
+    Failure::Refused(GOOGLE)
+}
+
+fn unavailable_because(why: &'static str) -> Failure {
+    tracing::warn!(provider = "google", why, "the provider cannot be used");
+    Failure::Unavailable(GOOGLE)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unavailable(error: OutgoingError) -> Failure {
+    tracing::warn!(provider = "google", %error, "the provider cannot be used");
+    Failure::Unavailable(GOOGLE)
+}

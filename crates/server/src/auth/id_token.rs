@@ -1,0 +1,270 @@
+//! ID tokens: signed statements of an issuer about who has just signed in (OpenID Connect Core 1.0, 3.1.3.7).
+//!
+//! 1. The algorithm is `RS256` or `ES256`, with a key of that kind from the issuer's own key set. `none`, the HMACs and
+//!    every key or address that a token brings along are ignored or refused: an attacker's choice is no choice.
+//! 2. The signature is checked before anything the token says is read.
+//! 3. Issuer, audience, authorised party, times and nonce all have to fit. Time is an argument.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// How far the issuer's clock may be off, in seconds.
+const SKEW_SECS: i64 = 60;
+/// A subject's longest form, by the standard.
+const MAX_SUBJECT_CHARS: usize = 255;
+
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdTokenError {
+    /// Not three parts of base64url with JSON in the first two.
+    #[error("the ID token is malformed")]
+    Malformed,
+    /// Not one of ours.
+    #[error("the ID token's algorithm is not allowed")]
+    Algorithm,
+    /// The issuer's key set has no such key; perhaps a newer one has.
+    #[error("the ID token's key is not known")]
+    UnknownKey,
+    /// The signature is not the issuer's.
+    #[error("the ID token's signature is wrong")]
+    Signature,
+    /// The claim of this name does not fit.
+    #[error("the ID token's {0} does not fit")]
+    Claim(&'static str),
+}
+
+/// An issuer's public keys. Those it has for other purposes or algorithms are left out when parsed.
+#[derive(Clone, Debug, Default)]
+pub struct KeySet(Vec<Key>);
+
+#[derive(Clone, Debug)]
+struct Key {
+    id: Option<String>,
+    material: Material,
+}
+
+#[derive(Clone, Debug)]
+enum Material {
+    Rs256 {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    /// The uncompressed point.
+    Es256(Vec<u8>),
+}
+
+#[derive(Deserialize)]
+struct Jwks {
+    keys: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    alg: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    crv: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+/// What a token has to say, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// All spellings of the issuer.
+    pub issuers: &'a [&'a str],
+    /// The audience: us.
+    pub client_id: &'a str,
+    /// The transaction's nonce.
+    pub nonce: &'a str,
+    /// The access token that came along.
+    pub access_token: &'a str,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// What a valid token says of a person.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Claims {
+    /// The issuer's permanent name for the person.
+    pub sub: String,
+    /// Their address.
+    pub email: Option<String>,
+    #[serde(default)]
+    email_verified: serde_json::Value,
+    /// Their Google Workspace domain, which runs their mailbox.
+    pub hd: Option<String>,
+    /// What they are called.
+    pub name: Option<String>,
+    /// Address of a picture.
+    pub picture: Option<String>,
+}
+
+impl Claims {
+    /// Whether the issuer says that it has verified the address: `true` and nothing like it.
+    pub fn email_is_verified(&self) -> bool {
+        self.email_verified == serde_json::Value::Bool(true)
+    }
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    iss: String,
+    aud: Audience,
+    azp: Option<String>,
+    exp: f64,
+    iat: f64,
+    nbf: Option<f64>,
+    nonce: Option<String>,
+    at_hash: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl KeySet {
+    /// Reads a JWK set.
+    ///
+    /// # Errors
+    /// When it is no JSON of that form. Single keys that cannot be used are left out.
+    pub fn parse(json: &[u8]) -> Result<Self, IdTokenError> {
+        let jwks: Jwks = serde_json::from_slice(json).map_err(|_| IdTokenError::Malformed)?;
+        let keys = jwks.keys.into_iter().filter_map(|key| Key::parse(serde_json::from_value(key).ok()?));
+        Ok(Self(keys.collect()))
+    }
+
+    /// The one key a header names, or the only one there is if it names none.
+    fn find(&self, id: Option<&str>, algorithm: &str) -> Option<&Material> {
+        let mut fitting = self
+            .0
+            .iter()
+            .filter(|key| key.material.algorithm() == algorithm)
+            .filter(|key| id.is_none() || key.id.as_deref() == id);
+        match (fitting.next(), fitting.next()) {
+            (Some(key), None) => Some(&key.material),
+            _ => None,
+        }
+    }
+}
+
+impl Key {
+    fn parse(jwk: Jwk) -> Option<Self> {
+        if jwk.usage.is_some_and(|usage| usage != "sig") {
+            return None;
+        }
+        let bytes = |text: Option<String>| URL_SAFE_NO_PAD.decode(text?).ok();
+        let material = match (&*jwk.kty, jwk.crv.as_deref()) {
+            ("RSA", _) => Material::Rs256 { n: bytes(jwk.n)?, e: bytes(jwk.e)? },
+            ("EC", Some("P-256")) => {
+                let (x, y) = (bytes(jwk.x)?, bytes(jwk.y)?);
+                Material::Es256([&[4], &*x, &*y].concat())
+            }
+            _ => return None,
+        };
+        jwk.alg.is_none_or(|alg| alg == material.algorithm()).then_some(Self { id: jwk.kid, material })
+    }
+}
+
+impl Material {
+    fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Rs256 { .. } => "RS256",
+            Self::Es256(_) => "ES256",
+        }
+    }
+
+    fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), IdTokenError> {
+        match self {
+            Self::Rs256 { n, e } => {
+                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+            }
+            Self::Es256(point) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
+            }
+        }
+        .map_err(|_| IdTokenError::Signature)
+    }
+}
+
+/// Checks a token and gives back what it says.
+///
+/// # Errors
+/// [`IdTokenError`]: the first rule it breaks.
+pub fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Result<Claims, IdTokenError> {
+    let (message, signature) = token.rsplit_once('.').ok_or(IdTokenError::Malformed)?;
+    let (header, payload) = message.split_once('.').ok_or(IdTokenError::Malformed)?;
+    let header: Header = json(header)?;
+    if !matches!(&*header.alg, "RS256" | "ES256") || header.crit.is_some() {
+        return Err(IdTokenError::Algorithm);
+    }
+    let key = keys.find(header.kid.as_deref(), &header.alg).ok_or(IdTokenError::UnknownKey)?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| IdTokenError::Malformed)?;
+    key.verify(message.as_bytes(), &signature)?;
+
+    json::<Envelope>(payload)?.check(expected)?;
+    let claims: Claims = json(payload)?;
+    let subject = &claims.sub;
+    if subject.is_empty()
+        || subject.len() > MAX_SUBJECT_CHARS
+        || !subject.bytes().all(|b| b.is_ascii_graphic())
+    {
+        return Err(IdTokenError::Claim("sub"));
+    }
+    Ok(claims)
+}
+
+impl Envelope {
+    fn check(&self, expected: &Expected<'_>) -> Result<(), IdTokenError> {
+        let require = |holds: bool, claim| if holds { Ok(()) } else { Err(IdTokenError::Claim(claim)) };
+        require(expected.issuers.contains(&&*self.iss), "iss")?;
+        let (ours, alone) = match &self.aud {
+            Audience::One(audience) => (audience == expected.client_id, true),
+            Audience::Several(all) => (all.iter().any(|one| one == expected.client_id), all.len() == 1),
+        };
+        require(ours, "aud")?;
+        match &self.azp {
+            Some(party) => require(party == expected.client_id, "azp")?,
+            None => require(alone, "azp")?,
+        }
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^52")]
+        let (now, skew) = (expected.now as f64, SKEW_SECS as f64);
+        require(self.exp > now - skew, "exp")?;
+        require(self.iat < now + skew, "iat")?;
+        require(self.nbf.is_none_or(|from| from < now + skew), "nbf")?;
+        let nonce = self.nonce.as_deref().unwrap_or_default();
+        require(!nonce.is_empty() && bool::from(nonce.as_bytes().ct_eq(expected.nonce.as_bytes())), "nonce")?;
+        // Left half of the hash that goes with RS256 and ES256 alike.
+        let half = || URL_SAFE_NO_PAD.encode(&Sha256::digest(expected.access_token)[..16]);
+        require(self.at_hash.as_ref().is_none_or(|hash| *hash == half()), "at_hash")
+    }
+}
+
+fn json<T: DeserializeOwned>(part: &str) -> Result<T, IdTokenError> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| IdTokenError::Malformed)?;
+    serde_json::from_slice(&bytes).map_err(|_| IdTokenError::Malformed)
+}
+
+#[cfg(test)]
+mod tests;

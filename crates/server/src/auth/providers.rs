@@ -1,0 +1,129 @@
+//! The configured providers behind one face: send somebody there, tell who has come back.
+
+use time::OffsetDateTime;
+use url::Url;
+
+use crate::auth::callback::OauthCallback;
+use crate::auth::failure::Failure;
+use crate::auth::github::Github;
+use crate::auth::google::Google;
+use crate::auth::outgoing::Outgoing;
+use crate::auth::provider::{Person, Provider};
+use crate::auth::steam::Steam;
+use crate::auth::transaction::{Begun, Ended, Purpose, Transactions};
+use crate::config::Config;
+use crate::store::Database;
+use crate::store::identities::WaysIn;
+
+/// The providers of this server, and the transactions with them.
+#[derive(Debug)]
+pub struct Providers {
+    google: Option<Google>,
+    github: Option<Github>,
+    steam: Steam,
+    base_url: Url,
+    /// What is remembered of those who are away.
+    pub transactions: Transactions,
+}
+
+impl Providers {
+    /// Those that are configured. Steam needs no configuration.
+    pub fn new(config: &Config, database: &Database) -> Self {
+        let http = Outgoing::new();
+        let base_url = &config.http.base_url;
+        let redirect_uri = |provider| callback_url(base_url, provider, false).to_string();
+        Self {
+            google: config
+                .auth
+                .google
+                .as_ref()
+                .map(|google| Google::new(google, redirect_uri(Provider::Google), http.clone())),
+            github: config
+                .auth
+                .github
+                .clone()
+                .map(|github| Github::new(github, redirect_uri(Provider::Github), http.clone())),
+            steam: Steam::new(&config.steam, base_url, database.clone(), http),
+            transactions: Transactions::new(database.clone(), config.session.cookie_secure),
+            base_url: base_url.clone(),
+        }
+    }
+
+    /// Whether the provider can be used here.
+    pub fn is_configured(&self, provider: Provider) -> bool {
+        match provider {
+            Provider::Google => self.google.is_some(),
+            Provider::Github => self.github.is_some(),
+            Provider::Steam => true,
+        }
+    }
+
+    /// Those that can be used here.
+    pub fn configured(&self) -> impl Iterator<Item = Provider> {
+        Provider::ALL.into_iter().filter(|provider| self.is_configured(*provider))
+    }
+
+    /// The ways in there are, given whether mail can be sent.
+    pub fn ways_in(&self, email: bool) -> WaysIn {
+        WaysIn { email, google: self.google.is_some(), github: self.github.is_some() }
+    }
+
+    /// Where the browser goes.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the provider is not configured or cannot be reached.
+    pub async fn authorize_url(
+        &self,
+        provider: Provider,
+        purpose: &Purpose,
+        begun: &Begun,
+        now: OffsetDateTime,
+    ) -> Result<Url, Failure> {
+        match (provider, &self.google, &self.github) {
+            (Provider::Google, Some(google), _) => google.authorize_url(begun, now).await,
+            (Provider::Github, _, Some(github)) => github.authorize_url(begun),
+            (Provider::Steam, ..) => {
+                let linking = matches!(purpose, Purpose::Link { .. });
+                self.steam.authorize_url(&callback_url(&self.base_url, provider, linking), &begun.state)
+            }
+            (provider, ..) => Err(Failure::Unavailable(provider)),
+        }
+    }
+
+    /// Who has come back with this query, after a transaction that [`Transactions::end`] has ended.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn identify(
+        &self,
+        provider: Provider,
+        transaction: &Ended,
+        callback: &OauthCallback,
+        query: &str,
+        now: OffsetDateTime,
+    ) -> Result<Person, Failure> {
+        match (provider, &self.google, &self.github) {
+            (Provider::Google, Some(google), _) => google.identify(callback, transaction, now).await,
+            (Provider::Github, _, Some(github)) => github.identify(callback, transaction).await,
+            (Provider::Steam, ..) => {
+                let linking = matches!(transaction.purpose, Purpose::Link { .. });
+                let address = callback_url(&self.base_url, provider, linking);
+                let state = callback.state.as_deref().unwrap_or_default();
+                self.steam.identify(query, &address, state, now).await
+            }
+            (provider, ..) => Err(Failure::Unavailable(provider)),
+        }
+    }
+}
+
+/// Where a provider sends the browser back to. Steam has an address for linking of its own.
+fn callback_url(base_url: &Url, provider: Provider, linking: bool) -> Url {
+    let mut url = base_url.clone();
+    url.set_path(match (provider, linking) {
+        (Provider::Google, _) => "/api/v1/auth/google/callback",
+        (Provider::Github, _) => "/api/v1/auth/github/callback",
+        (Provider::Steam, false) => "/api/v1/auth/steam/login/callback",
+        (Provider::Steam, true) => "/api/v1/auth/steam/callback",
+    });
+    url
+}

@@ -1,0 +1,62 @@
+//! The end of every way in: a session, an entry in the log, perhaps a mail.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+use tracera_session::{Session, SignIn, UserId};
+
+use crate::app::App;
+use crate::auth::events::{Kind, Notice, Visit};
+use crate::clock::utc;
+use crate::error::{AppError, AppResult};
+use crate::store::users::User;
+use crate::store::{email_changes, identities, users};
+
+/// How recently one must have signed in to change the ways into an account.
+pub const FRESH: Duration = Duration::from_mins(15);
+
+/// Signs the user in by `method`. Returns the cookie to set beside the session's.
+///
+/// # Errors
+/// 503 when the session cannot be made; then nobody is signed in.
+pub async fn sign_in(
+    app: &App,
+    session: &Session,
+    user: &User,
+    method: &'static str,
+    visit: &Visit,
+) -> AppResult<HeaderValue> {
+    let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
+    session.sign_in(SignIn::new(id, method).client(&visit.client.label()).address(visit.ip)).await?;
+    tracing::info!(event = "signed_in", user = %user.id, method, "signed in");
+    Ok(app.events.signed_in(user, method, visit, utc(app.clock.now())).await)
+}
+
+/// The user's mailbox has just been shown to be theirs. If so far only a provider had vouched for the address, somebody
+/// else may have made the account: everything they may have left in it goes, and their sessions end.
+///
+/// # Errors
+/// 503 when a store does not answer; calling it again then completes it.
+pub async fn mailbox_proved(app: &App, session: &Session, user: User, visit: &Visit) -> AppResult<User> {
+    let now = utc(app.clock.now());
+    if let Some(email) = &user.email {
+        email_changes::void_for(&app.database, email).await?;
+    }
+    if user.email_vouched_by.is_none() {
+        return Ok(user);
+    }
+    let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
+    let same_person = session.user().is_ok_and(|present| present == id);
+    if !same_person {
+        identities::strip_account(&app.database, user.id).await?;
+        // After the identities, which could make new sessions; before the mark goes, so that a failure is made up for.
+        app.sessions.revoke_all(&id).await?;
+        tracing::warn!(event = "account_reclaimed", user = %user.id, "the owner of the mailbox has come");
+    }
+    users::confirm_mailbox(&app.database, user.id, now).await?;
+    if !same_person {
+        app.events.record(user.id, Kind::Reclaimed, Some("email"), visit, now).await;
+        app.events.mail(user.email.as_ref(), &Notice::Reclaimed, visit, now);
+    }
+    users::find_by_id(&app.database, user.id).await?.ok_or_else(AppError::unauthenticated)
+}

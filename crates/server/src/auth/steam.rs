@@ -1,0 +1,286 @@
+//! Steam, by OpenID 2.0 as a relying party without discovery and without associations.
+//!
+//! 1. The endpoint is the configured one. Nothing in a callback is ever used as an address.
+//! 2. What comes back is read strictly ([`assertion`]), forwarded as it was read, and believed only if Steam confirms
+//!    it, once, by `check_authentication`.
+//! 3. A `response_nonce` is reserved before the check: of any number of equal callbacks one is looked at.
+//! 4. No answer, or none in Steam's language, is "unavailable"; only `is_valid:false` is a no.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use url::Url;
+
+use crate::auth::cookie::handle_hash;
+use crate::auth::failure::Failure;
+use crate::auth::outgoing::{Answer, Outgoing, OutgoingError, send};
+use crate::auth::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
+use crate::config::SteamSettings;
+use crate::error::AppError;
+use crate::store::{Database, transactions};
+
+pub mod assertion;
+
+use assertion::{Assertion, AssertionError};
+
+const STEAM: Provider = Provider::Steam;
+const IDENTIFIER_SELECT: &str = "http://specs.openid.net/auth/2.0/identifier_select";
+/// How long a nonce is remembered: longer than one is accepted.
+const NONCE_LIFETIME: Duration = Duration::from_mins(15);
+
+/// A Steam account: the 64-bit id of an individual in the public universe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SteamId(u64);
+
+impl SteamId {
+    /// Parses seventeen digits, nothing around them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 17 && text.bytes().all(|b| b.is_ascii_digit());
+        let id: u64 = digits.then(|| text.parse().ok())??;
+        // Universe 1, account type 1, instance 1; the low half is the account.
+        (id >> 32 == 0x0110_0001).then_some(Self(id))
+    }
+}
+
+impl fmt::Display for SteamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Signing in with Steam.
+#[derive(Debug)]
+pub struct Steam {
+    http: Outgoing,
+    database: Database,
+    endpoint: String,
+    origin: String,
+    summaries_url: String,
+    api_key: Option<SecretString>,
+    realm: String,
+}
+
+#[derive(Deserialize)]
+struct Summaries {
+    response: Players,
+}
+
+#[derive(Deserialize)]
+struct Players {
+    players: Vec<Player>,
+}
+
+#[derive(Deserialize)]
+struct Player {
+    steamid: String,
+    personaname: String,
+    avatarfull: Option<String>,
+}
+
+impl Steam {
+    /// With these addresses; `base_url` is what Steam shows to people as the site they sign in to.
+    pub fn new(settings: &SteamSettings, base_url: &Url, database: Database, http: Outgoing) -> Self {
+        let endpoint = settings.openid_url.as_str().to_owned();
+        let url = Url::parse(&endpoint).expect("the configuration has checked the address");
+        Self {
+            http,
+            database,
+            origin: url.origin().ascii_serialization(),
+            endpoint,
+            summaries_url: settings.api_url.endpoint("/ISteamUser/GetPlayerSummaries/v2/"),
+            api_key: settings.api_key.clone(),
+            realm: base_url.origin().ascii_serialization(),
+        }
+    }
+
+    /// Where the browser goes, to come back to `callback`.
+    ///
+    /// # Errors
+    /// None that a checked configuration could cause.
+    pub fn authorize_url(&self, callback: &Url, state: &str) -> Result<Url, Failure> {
+        let mut url = Url::parse(&self.endpoint).map_err(|_| Failure::Unavailable(STEAM))?;
+        url.query_pairs_mut()
+            .append_pair("openid.ns", assertion::NS)
+            .append_pair("openid.mode", "checkid_setup")
+            .append_pair("openid.return_to", &return_to(callback, state))
+            .append_pair("openid.realm", &self.realm)
+            .append_pair("openid.identity", IDENTIFIER_SELECT)
+            .append_pair("openid.claimed_id", IDENTIFIER_SELECT);
+        Ok(url)
+    }
+
+    /// Who has come back to `callback` with this query; its state has been spent.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn identify(
+        &self,
+        query: &str,
+        callback: &Url,
+        state: &str,
+        now: OffsetDateTime,
+    ) -> Result<Person, Failure> {
+        let expected = assertion::Expected {
+            endpoint: &self.endpoint,
+            identifier_prefix: &format!("{}/openid/id/", self.origin),
+            return_to: &return_to(callback, state),
+            now,
+        };
+        let assertion = Assertion::parse(query, &expected).map_err(|error| match error {
+            AssertionError::Cancelled => Failure::Cancelled,
+            error => {
+                tracing::warn!(provider = "steam", %error, "an assertion was refused");
+                Failure::Refused(STEAM)
+            }
+        })?;
+        let nonce_hash = handle_hash(assertion.nonce());
+        let reserved =
+            transactions::reserve_steam_nonce(&self.database, &nonce_hash, now + NONCE_LIFETIME, now).await;
+        if !reserved.map_err(AppError::from)? {
+            tracing::warn!(provider = "steam", "an assertion was replayed");
+            return Err(Failure::Refused(STEAM));
+        }
+        self.check_authentication(&assertion).await?;
+        let id = assertion.steam_id();
+        let player = self.summary(id).await;
+        Ok(Person {
+            identity: Identity { provider: STEAM, issuer: self.origin.clone(), subject: id.to_string() },
+            email: EmailClaim::Nothing,
+            name: player.as_ref().and_then(|player| tidy_name(&player.personaname)),
+            avatar_url: player.and_then(|player| tidy_avatar_url(&player.avatarfull?)),
+        })
+    }
+
+    async fn check_authentication(&self, assertion: &Assertion) -> Result<(), Failure> {
+        let form = assertion.check_authentication_form();
+        let request = || {
+            // Steam has refused requests without them.
+            self.http
+                .post(&self.endpoint)
+                .header(header::ORIGIN, &self.origin)
+                .header(header::REFERER, format!("{}/", self.origin))
+                .form(&form)
+        };
+        let answer = match send(request()).await {
+            // Steam has not seen this one, so the nonce is still good.
+            Err(OutgoingError::Connect(_)) => send(request()).await,
+            answer => answer,
+        };
+        let answer = answer.map_err(|error| {
+            tracing::warn!(provider = "steam", %error, "the provider cannot be used");
+            Failure::Unavailable(STEAM)
+        })?;
+        match is_valid(&answer) {
+            Some(true) => Ok(()),
+            Some(false) => {
+                tracing::warn!(provider = "steam", "Steam does not confirm the assertion");
+                Err(Failure::Refused(STEAM))
+            }
+            None => {
+                tracing::warn!(
+                    provider = "steam",
+                    status = answer.status.as_u16(),
+                    "an answer in no known form"
+                );
+                Err(Failure::Unavailable(STEAM))
+            }
+        }
+    }
+
+    /// Name and picture, if there is a key and Steam is willing. Never a reason to fail.
+    async fn summary(&self, id: SteamId) -> Option<Player> {
+        let key = self.api_key.as_ref()?;
+        let request = self
+            .http
+            .get(&format!("{}?steamids={id}", self.summaries_url))
+            .header("x-webapi-key", key.expose_secret());
+        let answer = send(request).await.ok().filter(|answer| answer.status == StatusCode::OK);
+        let Some(Ok(summaries)) = answer.map(|answer| answer.json::<Summaries>()) else {
+            tracing::warn!(provider = "steam", "no name and picture to be had");
+            return None;
+        };
+        summaries.response.players.into_iter().find(|player| player.steamid == id.to_string())
+    }
+}
+
+fn return_to(callback: &Url, state: &str) -> String {
+    format!("{callback}?state={state}")
+}
+
+/// What a key-value answer says; `None` when it is none.
+fn is_valid(answer: &Answer) -> Option<bool> {
+    if answer.status != StatusCode::OK {
+        return None;
+    }
+    let body = std::str::from_utf8(&answer.body).ok()?;
+    let lines = body.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let mut values = lines.filter_map(|line| line.strip_prefix("is_valid:"));
+    match (values.next()?, values.next()) {
+        ("true", None) => Some(true),
+        ("false", None) => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn only_individuals_have_ids() {
+        assert_eq!(SteamId::parse("76561197960265728").unwrap().to_string(), "76561197960265728");
+        assert!(SteamId::parse("76561202255233023").is_some());
+        for text in [
+            "76561197960265727",
+            "76561202255233024",
+            "7656119796026572",
+            "765611979602657280",
+            "+6561197960265728",
+            "7656119796026572a",
+            "76561197960265728\n",
+            "٧٦٥٦١١٩٧٩٦٠٢٦٥٧٢٨",
+            "",
+        ] {
+            assert_eq!(SteamId::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_yes_is_one_exact_line() {
+        let said = |status: u16, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            is_valid(&Answer { status, headers: HeaderMap::new(), body: body.to_owned().into() })
+        };
+        for yes in [
+            "ns:http://specs.openid.net/auth/2.0\nis_valid:true\n",
+            "is_valid:true\r\nns:http://specs.openid.net/auth/2.0\r\n",
+            "is_valid:true",
+        ] {
+            assert_eq!(said(200, yes), Some(true), "{yes:?}");
+        }
+        assert_eq!(said(200, "ns:x\nis_valid:false\n"), Some(false));
+        for odd in [
+            "",
+            "xis_valid:true\n",
+            "is_valid:trueX\n",
+            "is_valid: true\n",
+            "is_valid:true \n",
+            "IS_VALID:true\n",
+            "is_valid:true\nis_valid:false\n",
+            "is_valid:true\nis_valid:true\n",
+            "is_valid:\n",
+            "<html>is_valid:true</html>",
+        ] {
+            assert_eq!(said(200, odd), None, "{odd:?}");
+        }
+        for status in [201, 302, 403, 500] {
+            assert_eq!(said(status, "is_valid:true\n"), None, "{status}");
+        }
+    }
+}

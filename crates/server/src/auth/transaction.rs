@@ -1,0 +1,138 @@
+//! What is remembered between sending somebody to a provider and their return.
+//!
+//! 1. `state` is 256 random bits. The database keeps its hash, for ten minutes.
+//! 2. The first callback that brings a state spends it, whatever comes of it: one `DELETE … RETURNING`.
+//! 3. A transaction is of one browser (a cookie of its own), one provider and one purpose; linking is also of the one
+//!    session that began it. Anything else is [`Failure::Expired`], without a word on what was wrong.
+//! 4. `nonce` and the PKCE verifier never leave the server.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::auth::cookie::{HandleCookie, fresh_handle, handle_hash};
+use crate::auth::failure::Failure;
+use crate::auth::provider::Provider;
+use crate::error::{AppError, AppResult};
+use crate::store::Database;
+use crate::store::transactions::{self, Link, NewTransaction};
+
+/// How long somebody may stay at the provider.
+pub const LIFETIME: Duration = Duration::from_mins(10);
+
+/// Begins and ends transactions.
+#[derive(Clone, Debug)]
+pub struct Transactions {
+    database: Database,
+    cookie: HandleCookie,
+}
+
+/// What a transaction is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To sign in, whoever it will be.
+    SignIn,
+    /// To link the identity to this user, while this session lasts.
+    Link {
+        /// Who began it.
+        user: Uuid,
+        /// Hash of the binding of the session it began in.
+        session_hash: [u8; 32],
+    },
+}
+
+/// A transaction that has begun: what goes into the redirect.
+pub struct Begun {
+    /// Comes back with the callback.
+    pub state: String,
+    /// To be found in the ID token.
+    pub nonce: String,
+    /// The S256 challenge of the PKCE verifier.
+    pub challenge: String,
+    /// Makes the browser recognisable.
+    pub cookie: HeaderValue,
+}
+
+/// A transaction that has just ended, by the right browser at the right provider.
+pub struct Ended {
+    /// What it was for.
+    pub purpose: Purpose,
+    /// What the ID token has to hold.
+    pub nonce: String,
+    /// The PKCE verifier.
+    pub verifier: String,
+}
+
+impl Transactions {
+    /// `secure` when the public address is https.
+    pub fn new(database: Database, secure: bool) -> Self {
+        let lifetime_secs = u32::try_from(LIFETIME.as_secs()).expect("ten minutes are 600 seconds");
+        Self { database, cookie: HandleCookie::new("__Host-transaction", secure, lifetime_secs) }
+    }
+
+    /// Begins one.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn begin(
+        &self,
+        provider: Provider,
+        purpose: &Purpose,
+        now: OffsetDateTime,
+    ) -> AppResult<Begun> {
+        let [state, browser, nonce, verifier] = std::array::from_fn(|_| fresh_handle());
+        let link = match purpose {
+            Purpose::SignIn => None,
+            Purpose::Link { user, session_hash } => Some(Link { user: *user, session_hash: *session_hash }),
+        };
+        let transaction = NewTransaction {
+            state_hash: handle_hash(&state),
+            browser_hash: handle_hash(&browser),
+            provider,
+            link,
+            nonce: &nonce,
+            verifier: &verifier,
+            expires_at: now + LIFETIME,
+        };
+        transactions::begin(&self.database, &transaction, now).await?;
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
+        Ok(Begun { state, nonce, challenge, cookie: self.cookie.set(&browser) })
+    }
+
+    /// Ends the transaction of this state.
+    ///
+    /// # Errors
+    /// [`Failure::Expired`] unless it is this browser's, of this provider, and not yet too old or used.
+    pub async fn end(
+        &self,
+        provider: Provider,
+        state: &str,
+        headers: &HeaderMap,
+        now: OffsetDateTime,
+    ) -> Result<Ended, Failure> {
+        let spent = transactions::spend(&self.database, &handle_hash(state)).await.map_err(AppError::from)?;
+        let (Some(spent), Some(browser)) = (spent, self.cookie.read(headers)) else {
+            return Err(Failure::Expired);
+        };
+        let same_browser = bool::from(handle_hash(browser).ct_eq(&spent.browser_hash));
+        if !same_browser || spent.provider != provider || spent.expires_at <= now {
+            return Err(Failure::Expired);
+        }
+        let purpose = match spent.link {
+            None => Purpose::SignIn,
+            Some(Link { user, session_hash }) => Purpose::Link { user, session_hash },
+        };
+        Ok(Ended { purpose, nonce: spent.nonce, verifier: spent.verifier })
+    }
+
+    /// The `Set-Cookie` for every answer to a callback.
+    pub fn clear_cookie(&self) -> HeaderValue {
+        self.cookie.clear()
+    }
+}

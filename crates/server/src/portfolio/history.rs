@@ -1,0 +1,61 @@
+//! What portfolios were worth: noted after each import and once a day.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Inner, valuation};
+use crate::clock::utc;
+use crate::store::StoreError;
+use crate::store::portfolio::holdings;
+use crate::store::portfolio::snapshots::{self, Snapshot};
+
+/// Users looked at together.
+const BATCH: u32 = 100;
+
+/// Why a value is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// An import.
+    Import,
+    /// A day has begun.
+    Day,
+}
+
+/// Values a user's portfolio and notes it. Does nothing before the first import.
+pub(super) async fn take(inner: &Inner, user: Uuid, occasion: Occasion) -> Result<(), StoreError> {
+    let now = utc(inner.clock.now());
+    let Some(summary) = holdings::summary(&inner.database, user).await? else { return Ok(()) };
+    let held = holdings::list(&inner.database, user, summary.import_id).await?;
+    let prices = inner.prices.current();
+    let valued = valuation::value(held, prices.as_ref().map(|prices| &prices.list));
+    let totals = valuation::total(&valued);
+    let snapshot = Snapshot {
+        taken_at: now,
+        day: (occasion == Occasion::Day).then(|| now.date().to_string()),
+        total_cents: totals.value.cast_signed(),
+        currency: inner.prices.currency().to_owned(),
+        items: totals.items.cast_signed(),
+        unpriced_items: totals.unpriced.cast_signed(),
+        price_source: prices.as_ref().map_or_else(String::new, |prices| prices.source.clone()),
+    };
+    snapshots::add(&inner.database, user, &snapshot).await
+}
+
+/// Notes the value of every portfolio that has none of today yet. Any number of instances may do it at once.
+pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64, StoreError> {
+    // A day without prices would look like a day without value.
+    if inner.prices.current().is_none() {
+        return Ok(0);
+    }
+    let mut taken = 0;
+    loop {
+        let users = snapshots::users_without(&inner.database, now.date(), BATCH).await?;
+        if users.is_empty() {
+            return Ok(taken);
+        }
+        for user in users {
+            take(inner, user, Occasion::Day).await?;
+            taken += 1;
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! One import: reads a user's inventory page by page, all or nothing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::inventory::Page;
+use super::progress::{Progress, Stage};
+use super::queue::Paused;
+use super::steam_client::{PageSize, SteamError};
+use super::steam_id::SteamId64;
+use super::{Inner, history};
+use crate::clock::utc;
+use crate::store::StoreError;
+use crate::store::portfolio as store;
+
+/// More pages than an inventory has at any page size Steam chooses.
+const MAX_PAGES: u32 = 2_000;
+/// How often one page is asked for when Steam is in passing trouble.
+const ATTEMPTS: u32 = 2;
+/// How often a lease is renewed, beside at every page.
+const RENEWAL: Duration = Duration::from_secs(30);
+
+/// What an import brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Different assets.
+    pub assets: u64,
+    /// How many of them have a price.
+    pub matched: u64,
+    /// How many Steam says there are; what is more than `assets` is hidden from outsiders.
+    pub reported: Option<u32>,
+    /// Pages read.
+    pub pages: u32,
+}
+
+/// Why an import brought nothing. The earlier holdings are untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The user has no Steam account linked.
+    #[error("no Steam account is linked")]
+    NotLinked,
+    /// An import of the user is running.
+    #[error("an import is running")]
+    Running,
+    /// The last import was too recently.
+    #[error("the last import was too recently")]
+    Cooldown(Duration),
+    /// Steam did not give a page.
+    #[error("page {page}: {error}")]
+    Steam {
+        /// Which one, counted from one.
+        page: u32,
+        /// Why.
+        error: SteamError,
+    },
+    /// Steam wants fewer requests, for longer than an import waits.
+    #[error("page {page}: Steam wants a pause of {pause:?}")]
+    Paused {
+        /// Which one, counted from one.
+        page: u32,
+        /// For how long.
+        pause: Duration,
+    },
+    /// More assets or pages than are imported.
+    #[error("the inventory is too large")]
+    TooLarge,
+    /// It took longer than an import may.
+    #[error("the import took too long")]
+    TookTooLong,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The lease went to another import.
+    #[error("the import's lease was lost")]
+    LeaseLost,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where an import stands, for whoever watches it.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Under way.
+    Running(Progress),
+    /// Done.
+    Done(Imported),
+    /// Failed.
+    Failed(Arc<ImportError>),
+}
+
+/// One import under way.
+pub(super) struct Import {
+    pub(super) inner: Arc<Inner>,
+    pub(super) user: Uuid,
+    pub(super) steam: SteamId64,
+    /// Also the lease.
+    pub(super) id: Uuid,
+    pub(super) state: watch::Sender<State>,
+}
+
+impl Import {
+    /// Imports, within its time and while the lease lasts; tells the watchers and cleans up after a failure.
+    pub(super) async fn run(self) {
+        let inner = &self.inner;
+        let read = async {
+            tokio::select! {
+                read = self.read_all() => read,
+                lost = self.hold_lease() => Err(lost),
+                () = inner.stop.cancelled() => Err(ImportError::Stopping),
+            }
+        };
+        let limit = inner.limits.import_duration;
+        let result = tokio::time::timeout(limit, read).await.unwrap_or(Err(ImportError::TookTooLong));
+        let outcome = match &result {
+            Ok(imported) => {
+                tracing::info!(
+                    event = "import_done",
+                    assets = imported.assets,
+                    pages = imported.pages,
+                    "an inventory was imported"
+                );
+                "done"
+            }
+            Err(error) => {
+                tracing::warn!(event = "import_failed", %error, "an import failed; the earlier holdings stay");
+                if let Err(error) = store::abandon(&inner.database, self.user, self.id).await {
+                    tracing::warn!(%error, "a failed import was not cleaned up; its lease will run out");
+                }
+                "failed"
+            }
+        };
+        metrics::counter!("tracera_imports_total", "outcome" => outcome).increment(1);
+        inner.forget(self.user);
+        self.state.send_replace(match result {
+            Ok(imported) => State::Done(imported),
+            Err(error) => State::Failed(Arc::new(error)),
+        });
+    }
+
+    async fn read_all(&self) -> Result<Imported, ImportError> {
+        let inner = &self.inner;
+        let mut progress = Progress::default();
+        let mut size = inner.steam.page_size();
+        let mut starts: HashSet<String> = HashSet::new();
+        let mut start: Option<String> = None;
+        loop {
+            let page = self.page(&mut size, start.as_deref(), &mut progress).await?;
+            progress.pages += 1;
+            progress.items_total = page.total.or(progress.items_total);
+            progress.items_found = store::stage(&inner.database, self.user, self.id, &page).await?;
+            progress.items_matched += self.matched(&page);
+            if progress.items_found > u64::from(inner.limits.max_items) || progress.pages >= MAX_PAGES {
+                return Err(ImportError::TooLarge);
+            }
+            self.tell(progress);
+            self.renew().await?;
+            match page.next {
+                // A page that leads to where we have been leads nowhere.
+                Some(next) if starts.insert(next.clone()) => start = Some(next),
+                _ => break,
+            }
+        }
+        progress.stage = Stage::Saving;
+        self.tell(progress);
+        self.publish(progress).await
+    }
+
+    async fn publish(&self, progress: Progress) -> Result<Imported, ImportError> {
+        let inner = &self.inner;
+        let now = utc(inner.clock.now());
+        let cooldown = inner.limits.import_cooldown;
+        if !store::publish(&inner.database, self.user, self.id, progress.items_total, now, cooldown).await? {
+            return Err(ImportError::LeaseLost);
+        }
+        // The import stands; without this only a point of its history is missing.
+        if let Err(error) = history::take(inner, self.user, history::Occasion::Import).await {
+            tracing::warn!(%error, "the value after an import was not noted");
+        }
+        Ok(Imported {
+            assets: progress.items_found,
+            matched: progress.items_matched.min(progress.items_found),
+            reported: progress.items_total,
+            pages: progress.pages,
+        })
+    }
+
+    /// One page, tried again in passing trouble, with fewer items when Steam refuses that many.
+    async fn page(
+        &self,
+        size: &mut PageSize,
+        start: Option<&str>,
+        progress: &mut Progress,
+    ) -> Result<Page, ImportError> {
+        let inner = &self.inner;
+        let number = progress.pages + 1;
+        let mut attempt = 1;
+        loop {
+            progress.stage = Stage::Waiting;
+            let so_far = *progress;
+            self.tell(so_far);
+            let waiting = |wait: Duration| {
+                self.tell(Progress {
+                    wait_seconds: wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
+                    ..so_far
+                });
+            };
+            let turn = inner.queue.turn(waiting).await;
+            let turn = turn.map_err(|Paused(pause)| ImportError::Paused { page: number, pause })?;
+            progress.stage = Stage::Reading;
+            self.tell(*progress);
+            let error = match inner.steam.page(self.steam, *size, start).await {
+                Ok(page) => {
+                    turn.answered();
+                    return Ok(page);
+                }
+                Err(error) => error,
+            };
+            match error {
+                SteamError::Throttled(retry_after) => {
+                    // The next turn knows whether the pause is worth waiting for.
+                    let pause = turn.refused(retry_after);
+                    tracing::warn!(?pause, "Steam wants fewer requests");
+                    metrics::counter!("tracera_steam_refusals_total").increment(1);
+                }
+                SteamError::CountRefused if size.smaller().is_some() => {
+                    turn.answered();
+                    *size = size.smaller().unwrap_or(*size);
+                }
+                error if error.may_pass() && attempt < ATTEMPTS => {
+                    tracing::info!(page = number, %error, "asking Steam again");
+                    attempt += 1;
+                }
+                error => return Err(ImportError::Steam { page: number, error }),
+            }
+        }
+    }
+
+    /// How many of a page's assets have a price.
+    fn matched(&self, page: &Page) -> u64 {
+        let Some(prices) = self.inner.prices.current() else { return 0 };
+        let priced = |item: &&super::inventory::Item| {
+            let kind = page.kinds.get(&item.item_id);
+            kind.is_some_and(|kind| prices.list.find(&kind.market_hash_name, kind.phase).is_some())
+        };
+        page.items.iter().filter(priced).count() as u64
+    }
+
+    fn tell(&self, progress: Progress) {
+        self.state.send_replace(State::Running(progress));
+    }
+
+    /// Renews the lease for as long as it can.
+    async fn hold_lease(&self) -> ImportError {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            match self.renew().await {
+                // A database that is briefly away does not end an import that waits for Steam.
+                Ok(()) | Err(ImportError::Store(_)) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<(), ImportError> {
+        let progress = match &*self.state.borrow() {
+            State::Running(progress) => serde_json::to_string(progress).unwrap_or_default(),
+            State::Done(_) | State::Failed(_) => String::new(),
+        };
+        let now = utc(self.inner.clock.now());
+        let held = store::renew(&self.inner.database, self.user, self.id, &progress, now).await?;
+        if held { Ok(()) } else { Err(ImportError::LeaseLost) }
+    }
+}

@@ -1,0 +1,266 @@
+//! A page of a Steam inventory: parsed, bounded, assets joined with their descriptions.
+//!
+//! 1. A description belongs to an asset by class and instance; each page carries those its own assets need.
+//! 2. An asset without a description still counts, its name unknown.
+//! 3. Unknown fields are ignored. A number that makes no sense makes the page unreadable, never a wrong item.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+mod wire;
+
+use super::phase::Phase;
+use super::text::clean;
+use wire::{RawAsset, RawDescription, RawPage, RawProperty};
+
+/// Counter-Strike 2.
+const APP: u32 = 730;
+/// More of one asset than there ever was.
+const MAX_AMOUNT: u32 = 10_000;
+const MAX_NAME_CHARS: usize = 200;
+const MAX_LABEL_CHARS: usize = 80;
+
+/// Names what has one name and one price. The same for everybody, and at every import.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemId(String);
+
+impl ItemId {
+    /// The id of a market name and phase.
+    pub fn of(market_hash_name: &str, phase: Option<Phase>) -> Self {
+        let phase = phase.map_or("", Phase::as_str);
+        let hash = Sha256::digest([market_hash_name.as_bytes(), b"\0", phase.as_bytes()].concat());
+        let mut hex = String::with_capacity(24);
+        for byte in &hash[..12] {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Self(hex)
+    }
+
+    /// Its 24 hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What items of one name have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Its name in price lists; empty when Steam did not describe it.
+    pub market_hash_name: String,
+    /// The variant of a Doppler finish, which has a price of its own.
+    pub phase: Option<Phase>,
+    /// Such as `Consumer Grade SMG`.
+    pub label: String,
+    /// Such as `Covert`.
+    pub rarity: String,
+    /// Six hexadecimal digits, or empty.
+    pub rarity_color: String,
+    /// Such as `Field-Tested`, or empty.
+    pub exterior: String,
+    /// Ordinary, StatTrak, Souvenir.
+    pub quality: Quality,
+    /// The last part of its picture's address at Steam, or empty.
+    pub icon: String,
+}
+
+/// The category Steam calls quality.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quality {
+    /// None of the others.
+    Normal,
+    /// Counts kills.
+    StatTrak,
+    /// From a tournament.
+    Souvenir,
+    /// A knife or gloves.
+    Unusual,
+    /// A knife that counts kills.
+    UnusualStatTrak,
+}
+
+impl Quality {
+    /// The name in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::StatTrak => "stattrak",
+            Self::Souvenir => "souvenir",
+            Self::Unusual => "unusual",
+            Self::UnusualStatTrak => "unusual_stattrak",
+        }
+    }
+
+    fn from_internal_name(name: &str) -> Self {
+        match name {
+            "strange" => Self::StatTrak,
+            "tournament" => Self::Souvenir,
+            "unusual" => Self::Unusual,
+            "unusual_strange" => Self::UnusualStatTrak,
+            _ => Self::Normal,
+        }
+    }
+}
+
+/// One asset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Unique at any one time; a trade changes it.
+    pub asset_id: i64,
+    /// What it is.
+    pub item_id: ItemId,
+    /// How many it stands for; one today.
+    pub amount: u32,
+    /// The float value as Steam writes it.
+    pub wear: Option<String>,
+    /// The pattern template (paint seed).
+    pub pattern: Option<u32>,
+    /// The finish catalogue number (paint index).
+    pub paint_index: Option<u32>,
+    /// What the owner named it.
+    pub name_tag: Option<String>,
+    /// Whether it can be traded now.
+    pub tradable: bool,
+    /// Whether it can be sold on Steam's market now.
+    pub marketable: bool,
+    /// Whether it cannot be traded or sold for now, but later.
+    pub locked: bool,
+}
+
+/// One page.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The assets.
+    pub items: Vec<Item>,
+    /// What they are.
+    pub kinds: HashMap<ItemId, Kind>,
+    /// How many assets Steam says the whole inventory has; more than outsiders can see.
+    pub total: Option<u32>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// What a successful answer of Steam says.
+#[derive(Debug)]
+pub enum Reply {
+    /// A page, perhaps without any items.
+    Page(Page),
+    /// The inventory is private, said in the old way.
+    Private,
+    /// Nothing: a bare `null`, or `success` false for no reason we know.
+    Nothing,
+}
+
+/// The body is no inventory.
+#[derive(Debug, thiserror::Error)]
+#[error("the inventory is unreadable: {0}")]
+pub struct Unreadable(&'static str);
+
+/// Reads a body that came with status 200.
+///
+/// # Errors
+/// [`Unreadable`] when it is not the JSON of an inventory.
+pub fn parse(body: &[u8]) -> Result<Reply, Unreadable> {
+    // The parser's own message could repeat the body.
+    let page: Option<RawPage> =
+        serde_json::from_slice(body).map_err(|_| Unreadable("not the expected JSON"))?;
+    let Some(page) = page else { return Ok(Reply::Nothing) };
+    if !page.success {
+        let private = page.error.is_some_and(|text| text.to_ascii_lowercase().contains("private"));
+        return Ok(if private { Reply::Private } else { Reply::Nothing });
+    }
+    join(page).map(Reply::Page)
+}
+
+fn join(page: RawPage) -> Result<Page, Unreadable> {
+    let descriptions: HashMap<(&str, &str), &RawDescription> =
+        page.descriptions.iter().map(|it| ((&*it.classid, it.instance()), it)).collect();
+    let mut properties: HashMap<&str, &[RawProperty]> = HashMap::new();
+    for entry in &page.asset_properties {
+        properties.insert(&entry.assetid, entry.properties());
+    }
+    let mut joined = Page {
+        items: Vec::with_capacity(page.assets.len()),
+        kinds: HashMap::new(),
+        total: page.total,
+        next: page.more_items.then_some(page.last_assetid).flatten(),
+    };
+    for asset in page.assets.iter().filter(|asset| asset.appid.is_none_or(|app| app == APP)) {
+        let description = descriptions.get(&(&*asset.classid, asset.instance())).copied();
+        let properties = properties.get(&*asset.assetid).copied().unwrap_or_default();
+        let (item, kind) = item(asset, description, properties)?;
+        joined.kinds.entry(item.item_id.clone()).or_insert(kind);
+        joined.items.push(item);
+    }
+    Ok(joined)
+}
+
+fn item(
+    asset: &RawAsset,
+    description: Option<&RawDescription>,
+    properties: &[RawProperty],
+) -> Result<(Item, Kind), Unreadable> {
+    let asset_id = asset.assetid.parse().ok().filter(|id: &i64| *id >= 0);
+    let asset_id = asset_id.ok_or(Unreadable("an asset id is no number"))?;
+    let amount = asset.amount.parse().ok().filter(|amount| (1..=MAX_AMOUNT).contains(amount));
+    let amount = amount.ok_or(Unreadable("an amount makes no sense"))?;
+    let property = |id: u32| properties.iter().find(|property| property.id == id).and_then(RawProperty::text);
+    let paint_index = property(7).and_then(|text| text.parse().ok());
+    let kind = kind(description, paint_index);
+    let item = Item {
+        asset_id,
+        item_id: ItemId::of(&kind.market_hash_name, kind.phase),
+        amount,
+        wear: property(2).filter(|text| is_decimal(text)),
+        pattern: property(1).and_then(|text| text.parse().ok()),
+        paint_index,
+        name_tag: property(5).map(|text| clean(&text, MAX_LABEL_CHARS)).filter(|text| !text.is_empty()),
+        tradable: description.is_some_and(|it| it.tradable),
+        marketable: description.is_some_and(|it| it.marketable),
+        locked: description.is_some_and(RawDescription::is_locked),
+    };
+    Ok((item, kind))
+}
+
+fn kind(description: Option<&RawDescription>, paint_index: Option<u32>) -> Kind {
+    let tag = |category| description.and_then(|it| it.tags.iter().find(|tag| tag.category == category));
+    let label = |category| tag(category).map_or_else(String::new, |tag| clean(&tag.name, MAX_LABEL_CHARS));
+    let market_hash_name =
+        description.map_or_else(String::new, |it| clean(&it.market_hash_name, MAX_NAME_CHARS));
+    Kind {
+        phase: paint_index.and_then(Phase::of_paint_index).filter(|_| market_hash_name.contains("Doppler")),
+        market_hash_name,
+        label: description.map_or_else(String::new, |it| clean(&it.kind, MAX_LABEL_CHARS)),
+        rarity: label("Rarity"),
+        rarity_color: tag("Rarity").map_or_else(String::new, |tag| hex_color(&tag.color)),
+        exterior: label("Exterior"),
+        quality: tag("Quality")
+            .map_or(Quality::Normal, |tag| Quality::from_internal_name(&tag.internal_name)),
+        icon: description
+            .filter(|it| is_icon(&it.icon_url))
+            .map_or_else(String::new, |it| it.icon_url.clone()),
+    }
+}
+
+/// Six hexadecimal digits, else nothing.
+fn hex_color(text: &str) -> String {
+    let is_color = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_color { text.to_owned() } else { String::new() }
+}
+
+/// Whether this can stand in a path as it is.
+fn is_icon(text: &str) -> bool {
+    (1..=600).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+fn is_decimal(text: &str) -> bool {
+    text.len() <= 40
+        && text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || b".eE-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests;

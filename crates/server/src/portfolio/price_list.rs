@@ -1,0 +1,146 @@
+//! Prices by name and Doppler phase.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::money::Cents;
+use super::phase::Phase;
+
+/// What one item costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// In the list's currency.
+    pub cents: Cents,
+    /// Whether nobody asks this price now: a suggestion, or the price of a similar item.
+    pub estimated: bool,
+}
+
+/// Prices of all items.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceList {
+    entries: HashMap<Box<str>, Entry>,
+    prices: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Entry {
+    plain: Option<Price>,
+    phases: Vec<(Phase, Price)>,
+    /// The cheapest of what is more special than the name says.
+    cheapest: Option<Price>,
+}
+
+impl PriceList {
+    /// The price of an item of that name and phase. Without an own price it is that of the name, or else the
+    /// cheapest of the name, as an estimate.
+    pub fn find(&self, name: &str, phase: Option<Phase>) -> Option<Price> {
+        let entry = self.entries.get(name)?;
+        let of_phase = phase.and_then(|phase| entry.phases.iter().find(|(it, _)| *it == phase));
+        let guess = || entry.cheapest.map(|price| Price { estimated: true, ..price });
+        of_phase.map(|(_, price)| *price).or(entry.plain).or_else(guess)
+    }
+
+    /// Adds a price; of two for the same the lower one stays.
+    pub fn add(&mut self, name: String, phase: Option<Phase>, price: Price) {
+        let entry = self.entries.entry(name.into_boxed_str()).or_default();
+        match phase {
+            None => {
+                self.prices += usize::from(entry.plain.is_none());
+                entry.plain = cheaper(entry.plain, price);
+            }
+            Some(phase) => {
+                entry.cheapest = cheaper(entry.cheapest, price);
+                match entry.phases.iter_mut().find(|(it, _)| *it == phase) {
+                    Some((_, known)) => *known = cheaper(Some(*known), price).unwrap_or(price),
+                    None => {
+                        self.prices += 1;
+                        entry.phases.push((phase, price));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the price of something more special than the name says.
+    pub fn add_variant(&mut self, name: String, price: Price) {
+        let entry = self.entries.entry(name.into_boxed_str()).or_default();
+        self.prices += usize::from(entry.cheapest.is_none() && entry.phases.is_empty());
+        entry.cheapest = cheaper(entry.cheapest, price);
+    }
+
+    /// How many prices there are.
+    pub fn len(&self) -> usize {
+        self.prices
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.prices == 0
+    }
+
+    /// All prices as rows, for keeping.
+    pub fn rows(&self) -> impl Iterator<Item = PriceRow<'_>> {
+        self.entries.iter().flat_map(|(name, entry)| {
+            let row = |phase: Option<&'static str>, price: Price| {
+                PriceRow(Cow::Borrowed(&**name), phase.map(Into::into), price.cents.get(), price.estimated)
+            };
+            let cheapest = entry.cheapest.filter(|_| entry.phases.is_empty());
+            let phases = entry.phases.iter().map(move |(phase, price)| row(Some(phase.as_str()), *price));
+            let plain = entry.plain.map(|price| row(None, price));
+            plain.into_iter().chain(phases).chain(cheapest.map(|price| row(Some(OTHER), price)))
+        })
+    }
+
+    /// The other way round; rows that make no sense are left out.
+    pub fn from_rows<'a>(rows: impl IntoIterator<Item = PriceRow<'a>>) -> Self {
+        let mut list = Self::default();
+        for PriceRow(name, phase, cents, estimated) in rows {
+            let Some(cents) = Cents::new(cents) else { continue };
+            let price = Price { cents, estimated };
+            match phase.as_deref() {
+                None => list.add(name.into_owned(), None, price),
+                Some(text) => match Phase::parse(text) {
+                    Some(phase) => list.add(name.into_owned(), Some(phase), price),
+                    None => list.add_variant(name.into_owned(), price),
+                },
+            }
+        }
+        list
+    }
+}
+
+/// The phase of a row that is of none.
+const OTHER: &str = "other";
+
+/// Name, phase, cents, estimated.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PriceRow<'a>(pub Cow<'a, str>, pub Option<Cow<'a, str>>, pub u64, pub bool);
+
+fn cheaper(known: Option<Price>, price: Price) -> Option<Price> {
+    Some(known.filter(|known| known.cents <= price.cents).unwrap_or(price))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(cents: u64) -> Price {
+        Price { cents: Cents::new(cents).unwrap(), estimated: false }
+    }
+
+    #[test]
+    fn a_list_survives_its_rows() {
+        let mut list = PriceList::default();
+        list.add("A".into(), None, price(5));
+        list.add("A".into(), None, price(3));
+        list.add("A".into(), Some(Phase::Ruby), price(9));
+        list.add("A".into(), Some(Phase::One), price(7));
+        list.add_variant("B".into(), Price { estimated: true, ..price(4) });
+        assert_eq!(list.len(), 4);
+        assert_eq!(list.find("A", None), Some(price(3)));
+        assert_eq!(list.find("A", Some(Phase::Two)), Some(price(3)));
+        assert_eq!(PriceList::from_rows(list.rows()), list);
+    }
+}

@@ -1,0 +1,211 @@
+//! The prices in force: read in the background, swapped in whole, kept over a restart.
+//!
+//! 1. Readers never wait: they hold the snapshot they took.
+//! 2. A feed that fails, is empty, or has less than half the prices of the snapshot in force changes nothing; the next
+//!    feed is tried. A snapshot from a feed that is no longer configured is not compared with.
+//! 3. What is in force is also in a file, and is again after a restart.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use serde::{Deserialize, Serialize};
+use tracera_session::{Clock, Timestamp};
+
+mod fetch;
+
+use super::feeds::FeedError;
+use super::price_list::{PriceList, PriceRow};
+use crate::config::{PriceFeed, PriceSettings};
+use fetch::Fetcher;
+
+/// What became of a file that was to hold prices.
+const FILE: &str = "prices.json";
+
+/// All prices of one feed at one time.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Who says so: a name a person knows, or a host.
+    pub source: String,
+    /// The currency.
+    pub currency: String,
+    /// When they were read.
+    pub fetched_at: Timestamp,
+    /// The prices.
+    pub list: PriceList,
+}
+
+/// The prices in force.
+#[derive(Debug)]
+pub struct Prices {
+    current: ArcSwapOption<Snapshot>,
+    sources: Vec<Source>,
+    fetcher: Fetcher,
+    currency: String,
+    file: PathBuf,
+    clock: Clock,
+}
+
+/// A feed and what it is called.
+#[derive(Clone, Debug)]
+struct Source {
+    name: String,
+    feed: PriceFeed,
+}
+
+impl Prices {
+    /// The kept prices, if there are any in `data_dir`; none are read from a feed yet.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(settings: &PriceSettings, data_dir: &Path, clock: Clock) -> Result<Self, reqwest::Error> {
+        let feeds = std::iter::once(&settings.feed).chain(&settings.fallbacks);
+        let sources = feeds.map(|feed| Source { name: name_of(feed), feed: feed.clone() }).collect();
+        let prices = Self {
+            current: ArcSwapOption::empty(),
+            sources,
+            fetcher: Fetcher::new(settings)?,
+            currency: settings.currency.clone(),
+            file: data_dir.join(FILE),
+            clock,
+        };
+        match load(&prices.file, settings.max_feed_bytes) {
+            Ok(kept) if kept.currency == prices.currency => prices.swap(kept),
+            Ok(_) => tracing::warn!("kept prices are in another currency and not used"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, "kept prices cannot be read"),
+        }
+        Ok(prices)
+    }
+
+    /// The prices in force; `None` before the first.
+    pub fn current(&self) -> Option<Arc<Snapshot>> {
+        self.current.load_full()
+    }
+
+    /// The currency of all prices.
+    pub fn currency(&self) -> &str {
+        &self.currency
+    }
+
+    /// Reads the first feed that can be used. Returns how long feeds want to be left alone, if one said so.
+    ///
+    /// # Errors
+    /// The last feed's error when none could be used; the prices in force stay.
+    pub async fn refresh(&self) -> Result<(), FeedError> {
+        let mut last = FeedError::Empty;
+        for source in &self.sources {
+            match self.read(source).await {
+                Ok(snapshot) => {
+                    let prices = snapshot.list.len();
+                    tracing::info!(source = source.name, prices, "prices read");
+                    metrics::counter!("tracera_price_refreshes_total", "outcome" => "ok").increment(1);
+                    self.keep(&snapshot).await;
+                    self.swap(snapshot);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(source = source.name, %error, "a price feed was not used");
+                    metrics::counter!("tracera_price_refreshes_total", "outcome" => "failed").increment(1);
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn read(&self, source: &Source) -> Result<Snapshot, FeedError> {
+        let (list, skipped) = self.fetcher.read(&source.feed, &self.currency).await?;
+        tracing::debug!(source = source.name, skipped, "rows without a usable price");
+        if let Some(current) = self.comparable() {
+            let (had, has) = (current.list.len(), list.len());
+            if has < had.div_ceil(2) {
+                return Err(FeedError::Shrunk { had, has });
+            }
+        }
+        let (source, currency) = (source.name.clone(), self.currency.clone());
+        Ok(Snapshot { source, currency, fetched_at: self.clock.now(), list })
+    }
+
+    /// The prices in force, if they are from a feed that is still configured.
+    fn comparable(&self) -> Option<Arc<Snapshot>> {
+        self.current().filter(|current| self.sources.iter().any(|source| source.name == current.source))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    fn swap(&self, snapshot: Snapshot) {
+        metrics::gauge!("tracera_prices").set(snapshot.list.len() as f64);
+        metrics::gauge!("tracera_prices_read_timestamp_seconds")
+            .set((snapshot.fetched_at.as_millis() / 1000) as f64);
+        self.current.store(Some(Arc::new(snapshot)));
+    }
+
+    /// Keeps prices for the next start. Without the file they are just read again then.
+    async fn keep(&self, snapshot: &Snapshot) {
+        let kept = Kept {
+            source: snapshot.source.as_str().into(),
+            currency: snapshot.currency.as_str().into(),
+            fetched_at_millis: snapshot.fetched_at.as_millis(),
+            rows: snapshot.list.rows().collect(),
+        };
+        let json = serde_json::to_vec(&kept).map_err(io::Error::from);
+        let file = self.file.clone();
+        let written = tokio::task::spawn_blocking(move || save(&file, &json?));
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "prices cannot be kept"),
+            Err(error) => tracing::warn!(%error, "keeping prices ended early"),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept<'a> {
+    source: std::borrow::Cow<'a, str>,
+    currency: std::borrow::Cow<'a, str>,
+    fetched_at_millis: u64,
+    rows: Vec<PriceRow<'a>>,
+}
+
+/// Writes beside the file and renames, so that there is always a whole one.
+fn save(file: &Path, json: &[u8]) -> io::Result<()> {
+    let new = file.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
+    let written = std::fs::write(&new, json).and_then(|()| std::fs::rename(&new, file));
+    if written.is_err() {
+        // It may not even be there.
+        let _ = std::fs::remove_file(&new);
+    }
+    written
+}
+
+fn load(file: &Path, max_bytes: u64) -> io::Result<Snapshot> {
+    let mut json = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(std::fs::File::open(file)?, max_bytes), &mut json)?;
+    let kept: Kept<'_> = serde_json::from_slice(&json)?;
+    Ok(Snapshot {
+        source: kept.source.into_owned(),
+        currency: kept.currency.into_owned(),
+        fetched_at: Timestamp::from_millis(kept.fetched_at_millis),
+        list: PriceList::from_rows(kept.rows),
+    })
+}
+
+/// What people call a feed; never its parameters, which may hold a key.
+fn name_of(feed: &PriceFeed) -> String {
+    let host = match feed {
+        PriceFeed::File(_) => return "file".to_owned(),
+        PriceFeed::Http(url) => {
+            url::Url::parse(url.expose()).ok().and_then(|url| url.host_str().map(str::to_owned))
+        }
+    };
+    match host.as_deref() {
+        Some("api.skinport.com") => "Skinport".to_owned(),
+        Some("csfloat.com") => "CSFloat".to_owned(),
+        other => other.unwrap_or("feed").to_owned(),
+    }
+}
+
+/// How long after a failed reading the next one is tried.
+pub const RETRY: Duration = Duration::from_mins(5);

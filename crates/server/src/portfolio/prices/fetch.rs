@@ -1,0 +1,140 @@
+//! Gets a feed from a file or over HTTP into the parser, piece by piece.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use reqwest::redirect::Policy;
+use tokio::sync::mpsc;
+
+use crate::config::{PriceFeed, PriceSettings};
+use crate::portfolio::feeds::{self, FeedError};
+use crate::portfolio::price_list::PriceList;
+use crate::portfolio::steam_client::{reason, retry_after};
+use crate::tls;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// A feed from beginning to end.
+const TOTAL_LIMIT: Duration = Duration::from_mins(2);
+/// Between two pieces of it.
+const READ_LIMIT: Duration = Duration::from_secs(15);
+/// Pieces between the connection and the parser.
+const PIECES: usize = 4;
+
+/// Reads feeds within bounds.
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    http: reqwest::Client,
+    max_bytes: u64,
+}
+
+impl Fetcher {
+    pub(super) fn new(settings: &PriceSettings) -> Result<Self, reqwest::Error> {
+        tls::install_provider();
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_LIMIT)
+            .read_timeout(READ_LIMIT)
+            .timeout(TOTAL_LIMIT)
+            .user_agent(concat!("tracera/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http, max_bytes: settings.max_feed_bytes })
+    }
+
+    pub(super) async fn read(
+        &self,
+        feed: &PriceFeed,
+        currency: &str,
+    ) -> Result<(PriceList, usize), FeedError> {
+        match feed {
+            PriceFeed::File(path) => self.read_file(path, currency).await,
+            PriceFeed::Http(url) => self.read_http(url.expose(), currency).await,
+        }
+    }
+
+    async fn read_file(&self, path: &Path, currency: &str) -> Result<(PriceList, usize), FeedError> {
+        let (path, currency, max_bytes) = (path.to_owned(), currency.to_owned(), self.max_bytes);
+        parse(move || {
+            let file = std::fs::File::open(path).map_err(|error| FeedError::Io(error.kind().to_string()))?;
+            feeds::read(io::BufReader::new(Bounded { inner: file, left: max_bytes }), &currency)
+        })
+        .await
+    }
+
+    async fn read_http(&self, url: &str, currency: &str) -> Result<(PriceList, usize), FeedError> {
+        let request = self.http.get(url).header(http::header::ACCEPT, "application/json");
+        let mut response = request.send().await.map_err(|error| FeedError::Io(reason(error)))?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::TOO_MANY_REQUESTS => {
+                return Err(FeedError::Throttled(retry_after(response.headers())));
+            }
+            status => return Err(FeedError::Status(status.as_u16())),
+        }
+        let (pieces, receiver) = mpsc::channel(PIECES);
+        let (currency, left) = (currency.to_owned(), self.max_bytes);
+        let parsing = parse(move || {
+            let pieces = Pieces { receiver, current: Bytes::new() };
+            feeds::read(io::BufReader::new(Bounded { inner: pieces, left }), &currency)
+        });
+        let sending = async {
+            loop {
+                let piece = match response.chunk().await {
+                    Ok(None) => break,
+                    Ok(Some(piece)) => Ok(piece),
+                    Err(error) => Err(io::Error::other(reason(error))),
+                };
+                let failed = piece.is_err();
+                // The parser stops listening when it has seen enough.
+                if pieces.send(piece).await.is_err() || failed {
+                    break;
+                }
+            }
+            drop(pieces);
+        };
+        tokio::join!(parsing, sending).0
+    }
+}
+
+async fn parse(
+    work: impl FnOnce() -> Result<(PriceList, usize), FeedError> + Send + 'static,
+) -> Result<(PriceList, usize), FeedError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(FeedError::Io("the parser ended early".into())))
+}
+
+/// The pieces of a body, for a parser on another thread.
+struct Pieces {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.current = piece?,
+                None => return Ok(0),
+            }
+        }
+        let count = self.current.len().min(into.len());
+        self.current.copy_to_slice(&mut into[..count]);
+        Ok(count)
+    }
+}
+
+/// Fails, rather than ends, after so many bytes.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(into)?;
+        self.left = self.left.checked_sub(count as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(count)
+    }
+}

@@ -1,0 +1,148 @@
+//! One polite queue to Steam per process: one request at a time, with room between them, silent while Steam says so.
+
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+/// The longest pause, whatever Steam asks for or however often it refused.
+const MAX_PAUSE: Duration = Duration::from_hours(1);
+
+/// Hands out turns in the order they were asked for.
+#[derive(Debug)]
+pub struct SteamQueue {
+    gate: Mutex<Gate>,
+    spacing: Duration,
+    first_pause: Duration,
+    patience: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    open_at: Option<Instant>,
+    /// Refusals without a success since.
+    refusals: u32,
+}
+
+/// Steam wants to be left alone for longer than anybody should wait here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused(pub Duration);
+
+/// Leave to send one request. The next turn begins a spacing after this one is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    gate: MutexGuard<'a, Gate>,
+    queue: &'a SteamQueue,
+}
+
+impl SteamQueue {
+    /// Turns at least `spacing` apart; after a refusal a pause that begins at `first_pause` and doubles; nobody waits
+    /// for a pause longer than `patience`.
+    pub fn new(spacing: Duration, first_pause: Duration, patience: Duration) -> Self {
+        Self { gate: Mutex::default(), spacing, first_pause, patience }
+    }
+
+    /// Waits for a turn; `on_wait` is told how long it will be once that is known.
+    ///
+    /// # Errors
+    /// [`Paused`] at once, when the pause is longer than the queue's patience.
+    pub async fn turn(&self, on_wait: impl FnOnce(Duration)) -> Result<Turn<'_>, Paused> {
+        let gate = self.gate.lock().await;
+        let wait = gate.open_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        if wait > self.patience.max(self.spacing) {
+            return Err(Paused(wait));
+        }
+        if !wait.is_zero() {
+            on_wait(wait);
+            tokio::time::sleep(wait).await;
+        }
+        Ok(Turn { gate, queue: self })
+    }
+}
+
+impl Turn<'_> {
+    /// Steam answered.
+    pub fn answered(mut self) {
+        self.gate.refusals = 0;
+    }
+
+    /// Steam refused because of its limit. Returns the pause that follows.
+    pub fn refused(mut self, retry_after: Option<Duration>) -> Duration {
+        let doubled = self.queue.first_pause.saturating_mul(1 << self.gate.refusals.min(16));
+        self.gate.refusals += 1;
+        let pause = retry_after.unwrap_or_else(|| jittered(doubled.min(MAX_PAUSE)));
+        let pause = pause.clamp(self.queue.spacing.min(MAX_PAUSE), MAX_PAUSE);
+        self.gate.open_at = Some(Instant::now() + pause);
+        pause
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let spaced = Instant::now() + self.queue.spacing;
+        self.gate.open_at = Some(self.gate.open_at.map_or(spaced, |at| at.max(spaced)));
+    }
+}
+
+/// Between `wait` and a quarter more, so that processes refused together do not return together.
+pub(super) fn jittered(wait: Duration) -> Duration {
+    // Without randomness, which the system never lacks here, the plain wait does.
+    let share = getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX));
+    wait.mul_f64(1.0 + share / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPACING: Duration = Duration::from_secs(3);
+
+    fn queue() -> SteamQueue {
+        SteamQueue::new(SPACING, Duration::from_mins(1), Duration::from_secs(30))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_are_spaced_and_one_at_a_time() {
+        let queue = queue();
+        let begin = Instant::now();
+        queue.turn(|_| panic!("the first need not wait")).await.unwrap().answered();
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        let turn = queue.turn(|wait| assert_eq!(wait, SPACING)).await.unwrap();
+        assert_eq!(begin.elapsed(), SPACING);
+        assert!(
+            tokio::time::timeout(Duration::from_secs(9), queue.turn(|_| ())).await.is_err(),
+            "one at a time"
+        );
+        drop(turn);
+        queue.turn(|_| ()).await.unwrap().answered();
+        assert_eq!(begin.elapsed(), SPACING + Duration::from_secs(9) + SPACING);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_pauses_everybody_and_pauses_double() {
+        let queue = queue();
+        for minutes in [1_u32, 2, 4] {
+            let pause = queue.turn(|_| ()).await.unwrap().refused(None);
+            let least = Duration::from_mins(u64::from(minutes));
+            assert!(pause >= least && pause <= least.mul_f64(1.25), "{pause:?}");
+            assert!(matches!(queue.turn(|_| ()).await, Err(Paused(wait)) if wait == pause));
+            tokio::time::advance(pause).await;
+        }
+        queue.turn(|_| ()).await.unwrap().answered();
+        tokio::time::advance(SPACING).await;
+        let pause = queue.turn(|_| ()).await.unwrap().refused(None);
+        assert!(pause < Duration::from_mins(2), "a success starts anew: {pause:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_steam_asks_for_is_done_within_reason() {
+        let queue = queue();
+        let pause = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(queue.turn(|_| ()).await.unwrap().refused(pause(20)), Duration::from_secs(20));
+        let begin = Instant::now();
+        let turn = queue.turn(|_| ()).await.unwrap();
+        assert_eq!(begin.elapsed(), Duration::from_secs(20), "short pauses are waited for");
+        assert_eq!(turn.refused(pause(0)), SPACING);
+        assert_eq!(queue.turn(|_| ()).await.unwrap().refused(pause(999_999)), MAX_PAUSE);
+    }
+}

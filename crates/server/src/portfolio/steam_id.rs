@@ -1,0 +1,46 @@
+//! The number Steam knows a person by.
+
+use std::fmt;
+
+/// The first and the last number of individual accounts in the public universe.
+const INDIVIDUALS: std::ops::RangeInclusive<u64> = 0x0110_0001_0000_0001..=0x0110_0001_FFFF_FFFF;
+
+/// A Steam account. It names a person, so neither `Debug` nor `Display` shows it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SteamId64(u64);
+
+impl SteamId64 {
+    /// From its seventeen digits; `None` for anything else, also for groups and other universes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 17 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && INDIVIDUALS.contains(number)).map(Self)
+    }
+
+    /// Its digits, for a request to Steam.
+    pub fn digits(self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl fmt::Debug for SteamId64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SteamId64(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SteamId64;
+
+    #[test]
+    fn only_individual_accounts_are_parsed() {
+        assert_eq!(SteamId64::parse("76561198000000001").unwrap().digits(), "76561198000000001");
+        for wrong in
+            ["", "7656119800000000", "765611980000000011", "+6561198000000001", "10358279142961460", "x"]
+        {
+            assert_eq!(SteamId64::parse(wrong), None, "{wrong}");
+        }
+        let shown = format!("{:?}", SteamId64::parse("76561198000000001"));
+        assert!(!shown.contains("7656"), "{shown}");
+    }
+}

@@ -1,0 +1,170 @@
+//! What a user holds and what it is worth: show, history, downloads.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tracera_session::CurrentUser;
+use uuid::Uuid;
+
+mod selection;
+mod view;
+
+use crate::app::App;
+use crate::clock::utc;
+use crate::error::{AppError, AppResult};
+use crate::portfolio::export::{self, Format};
+use crate::portfolio::valuation;
+use crate::routes::account::user_id;
+use crate::store::portfolio::{holdings, snapshots};
+pub use selection::Selection;
+
+/// `GET /api/v1/portfolio`
+pub async fn show(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+    headers: HeaderMap,
+    query: Result<Query<Selection>, QueryRejection>,
+) -> AppResult<Response> {
+    let user = user_id(&user)?;
+    let selection = parsed(query)?.checked()?;
+    let summary = holdings::summary(&app.database, user).await?;
+    let prices = app.portfolio.prices().current();
+    let etag = etag(&[
+        user.as_bytes(),
+        summary.map(|it| it.import_id).unwrap_or_default().as_bytes(),
+        &prices.as_ref().map_or(0, |it| it.fetched_at.as_millis()).to_be_bytes(),
+        format!("{selection:?}").as_bytes(),
+    ]);
+    let seen = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if seen.is_some_and(|seen| seen.split(',').any(|one| one.trim() == etag || one.trim() == "*")) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let held = match summary {
+        Some(summary) => holdings::list(&app.database, user, summary.import_id).await?,
+        None => Vec::new(),
+    };
+    let mut valued = valuation::value(held, prices.as_deref().map(|prices| &prices.list));
+    let totals = valuation::total(&valued);
+    let holding_count = valued.len();
+    selection.apply(&mut valued);
+    let selected = valuation::total(&valued);
+    let (page, pages) = (selection.page(), selection.pages(valued.len()));
+    let items = match (&selection.item_id, summary) {
+        (Some(item), Some(summary)) => {
+            Some(holdings::items_of(&app.database, user, summary.import_id, item).await?)
+        }
+        _ => None,
+    };
+    let imported_at = summary.map(|summary| rfc3339(summary.imported_at));
+    let reported = summary.and_then(|summary| summary.reported_items);
+    let view = view::Context {
+        prices: prices.as_deref(),
+        imported_at: imported_at.as_deref(),
+        items: items.as_deref(),
+    };
+    let body = view::Portfolio {
+        user_id: user,
+        total_value: totals.value,
+        currency: app.portfolio.prices().currency(),
+        item_count: totals.items,
+        priced_items: totals.items - totals.unpriced,
+        unpriced_items: totals.unpriced,
+        estimated_items: totals.estimated,
+        locked_items: totals.locked,
+        reported_items: reported,
+        holding_count,
+        selected: view::Selected { holdings: valued.len(), items: selected.items, value: selected.value },
+        page,
+        pages,
+        holdings: selection.on_page(&valued).iter().map(|it| view.holding(it)).collect(),
+        prices: prices.as_deref().map(view::Prices::new),
+        last_imported_at: imported_at.as_deref(),
+    };
+    let body = serde_json::to_vec(&body).map_err(AppError::internal)?;
+    let kind = (header::CONTENT_TYPE, "application/json".to_owned());
+    Ok(([(header::ETAG, etag), kind], body).into_response())
+}
+
+/// How much of the history is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    limit: Option<u32>,
+}
+
+/// `GET /api/v1/portfolio/history`: the oldest first.
+pub async fn history(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> AppResult<Json<Value>> {
+    let limit = parsed(query)?.limit.unwrap_or(400);
+    if !(1..=2000).contains(&limit) {
+        return Err(AppError::bad_request("malformed_query", "limit is a number from 1 to 2000"));
+    }
+    let mut snapshots = snapshots::newest(&app.database, user_id(&user)?, limit).await?;
+    snapshots.reverse();
+    let points: Vec<_> = snapshots.iter().map(view::Point::new).collect();
+    Ok(Json(json!({ "currency": app.portfolio.prices().currency(), "history": points })))
+}
+
+/// `GET /api/v1/portfolio/export.csv`
+pub async fn export_csv(State(app): State<App>, CurrentUser(user): CurrentUser) -> AppResult<Response> {
+    download(&app, user_id(&user)?, Format::Csv).await
+}
+
+/// `GET /api/v1/portfolio/export.json`
+pub async fn export_json(State(app): State<App>, CurrentUser(user): CurrentUser) -> AppResult<Response> {
+    download(&app, user_id(&user)?, Format::Json).await
+}
+
+async fn download(app: &App, user: Uuid, format: Format) -> AppResult<Response> {
+    let summary = holdings::summary(&app.database, user).await?;
+    let import = summary.map(|summary| summary.import_id);
+    let (kind, name) = match format {
+        Format::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"portfolio.csv\""),
+        Format::Json => ("application/json", "attachment; filename=\"portfolio.json\""),
+    };
+    let body = match import {
+        Some(import) => Body::from_stream(export::rows(app.portfolio.clone(), user, import, format)),
+        None => Body::from(export::empty(format)),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_DISPOSITION, HeaderValue::from_static(name)),
+    ];
+    Ok((headers, body).into_response())
+}
+
+fn parsed<T>(query: Result<Query<T>, QueryRejection>) -> AppResult<T> {
+    let refusal = "the query has a parameter that is not known here, or a value that is not; see the API's documentation";
+    query.map(|Query(query)| query).map_err(|_| AppError::bad_request("malformed_query", refusal))
+}
+
+/// Names a body by what it is made of.
+fn etag(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hex}\"")
+}
+
+fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
+/// When prices were read, as answers say it.
+fn priced_at(prices: &crate::portfolio::prices::Snapshot) -> String {
+    rfc3339(utc(prices.fetched_at))
+}

@@ -1,0 +1,78 @@
+//! Addresses that accounts want to have and that are not proved yet.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::column::Timestamp;
+use super::{Database, StoreError, on_pool};
+use crate::auth::email::Email;
+
+/// Remembers the address an account wants, in place of an earlier wish.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn begin(
+    db: &Database,
+    user: Uuid,
+    email: &Email,
+    token_hash: &[u8; 32],
+    expires_at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO email_changes (user_id, token_hash, email, expires_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (user_id) DO UPDATE SET
+            token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at";
+    on_pool!(db, pool => {
+        sqlx::query(sql)
+            .bind(user)
+            .bind(&token_hash[..])
+            .bind(email)
+            .bind(Timestamp::from(expires_at))
+            .execute(pool)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+/// Uses a wish up: the account's address is the wanted one from here on. `None` unless the token is of this user, unused
+/// and not too old.
+///
+/// # Errors
+///
+/// [`StoreError::Conflict`] when another account has the address, else as for every store operation.
+pub async fn finish(
+    db: &Database,
+    user: Uuid,
+    token_hash: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<Option<Email>, StoreError> {
+    let claim = "DELETE FROM email_changes WHERE user_id = $1 AND token_hash = $2 AND expires_at > $3 RETURNING email";
+    let update = "UPDATE users SET email = $2, email_verified_at = $3, email_vouched_by = NULL WHERE id = $1";
+    let at = Timestamp::from(now);
+    on_pool!(db, pool => {
+        let mut tx = pool.begin().await?;
+        let claimed: Option<Email> = sqlx::query_scalar(claim)
+            .bind(user)
+            .bind(&token_hash[..])
+            .bind(at)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if let Some(email) = &claimed {
+            sqlx::query(update).bind(user).bind(email).bind(at).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(claimed)
+    })
+    .await
+}
+
+/// Voids all wishes for this address: somebody has just proved it and is their own account.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn void_for(db: &Database, email: &Email) -> Result<(), StoreError> {
+    let sql = "DELETE FROM email_changes WHERE email = $1";
+    on_pool!(db, pool => sqlx::query(sql).bind(email).execute(pool).await.map(drop)).await
+}

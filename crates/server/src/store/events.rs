@@ -1,0 +1,117 @@
+//! What happened to an account's security, for its owner to read: rows are added and, after 90 days, removed.
+
+use std::net::IpAddr;
+
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::column::Timestamp;
+use super::{Database, StoreError, on_pool};
+
+/// How long an event is kept.
+pub const KEPT: Duration = Duration::days(90);
+
+/// An event to be recorded. Nothing in it could be presented as a proof.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEvent<'a> {
+    /// Whose account.
+    pub user: Uuid,
+    /// What happened, such as `signed_in`.
+    pub kind: &'static str,
+    /// By which way in, where that matters.
+    pub method: Option<&'a str>,
+    /// The client: "Firefox on Linux".
+    pub device: &'a str,
+    /// Hash of the client's device cookie.
+    pub device_hash: Option<[u8; 32]>,
+    /// Its address.
+    pub ip: IpAddr,
+}
+
+/// An event as its owner reads it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Event {
+    /// Later events have greater ids.
+    pub id: i64,
+    /// What happened.
+    pub kind: String,
+    /// By which way in.
+    pub method: Option<String>,
+    /// The client.
+    pub device: String,
+    /// Its address.
+    pub ip: String,
+    /// When.
+    pub at: OffsetDateTime,
+}
+
+/// Adds an event, and removes those that are too old.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn record(db: &Database, new: &NewEvent<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
+    let purge = "DELETE FROM security_events WHERE at <= $1";
+    let insert = "INSERT INTO security_events (user_id, kind, method, device, device_hash, ip, at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    on_pool!(db, pool => {
+        sqlx::query(purge).bind(Timestamp::from(now - KEPT)).execute(pool).await?;
+        sqlx::query(insert)
+            .bind(new.user)
+            .bind(new.kind)
+            .bind(new.method)
+            .bind(new.device)
+            .bind(new.device_hash.as_ref().map(|hash| &hash[..]))
+            .bind(new.ip.to_string())
+            .bind(Timestamp::from(now))
+            .execute(pool)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+/// The newest events of a user, of those before the one with the id `before`.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn list(
+    db: &Database,
+    user: Uuid,
+    before: Option<i64>,
+    limit: u32,
+    now: OffsetDateTime,
+) -> Result<Vec<Event>, StoreError> {
+    let sql = "SELECT id, kind, method, device, ip, at FROM security_events
+        WHERE user_id = $1 AND id < $2 AND at > $3 ORDER BY id DESC LIMIT $4";
+    on_pool!(db, pool => {
+        sqlx::query_as(sql)
+            .bind(user)
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(Timestamp::from(now - KEPT))
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await
+    })
+    .await
+}
+
+/// Whether the user signed in at all within the last 90 days, and whether with this device.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn known_devices(
+    db: &Database,
+    user: Uuid,
+    device_hash: Option<&[u8; 32]>,
+) -> Result<(bool, bool), StoreError> {
+    let sql = "SELECT count(*), count(CASE WHEN device_hash = $2 THEN 1 END) FROM security_events
+        WHERE user_id = $1 AND kind = 'signed_in'";
+    let (any, this): (i64, i64) = on_pool!(db, pool => {
+        sqlx::query_as(sql).bind(user).bind(device_hash.map(|hash| &hash[..])).fetch_one(pool).await
+    })
+    .await?;
+    Ok((any > 0, this > 0))
+}

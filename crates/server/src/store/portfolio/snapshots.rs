@@ -1,0 +1,78 @@
+//! What portfolios were worth: one row per import, one per day.
+
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::store::column::Timestamp;
+use crate::store::{Database, StoreError, on_pool};
+
+/// What a portfolio was worth at one time.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Snapshot {
+    /// When it was valued.
+    pub taken_at: OffsetDateTime,
+    /// The day it stands for, as in `2026-11-23`; `None` when it was taken at an import.
+    pub day: Option<String>,
+    /// The priced items together.
+    pub total_cents: i64,
+    /// The currency.
+    pub currency: String,
+    /// How many items there were.
+    pub items: i64,
+    /// How many of them had no price.
+    pub unpriced_items: i64,
+    /// Where the prices came from; empty without any.
+    pub price_source: String,
+}
+
+/// Adds a snapshot. A second one of the same day is not added.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn add(db: &Database, user: Uuid, snapshot: &Snapshot) -> Result<(), StoreError> {
+    let sql = "INSERT INTO portfolio_snapshots
+            (id, user_id, taken_at, day, total_cents, currency, items, unpriced_items, price_source)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+    on_pool!(db, pool => {
+        sqlx::query(sql)
+            .bind(Uuid::new_v4())
+            .bind(user)
+            .bind(Timestamp::from(snapshot.taken_at))
+            .bind(snapshot.day.as_deref())
+            .bind(snapshot.total_cents)
+            .bind(&*snapshot.currency)
+            .bind(snapshot.items)
+            .bind(snapshot.unpriced_items)
+            .bind(&*snapshot.price_source)
+            .execute(pool)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+/// The user's newest snapshots, at most `limit`, the newest first.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn newest(db: &Database, user: Uuid, limit: u32) -> Result<Vec<Snapshot>, StoreError> {
+    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source
+        FROM portfolio_snapshots WHERE user_id = $1 ORDER BY taken_at DESC, id LIMIT $2";
+    on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(i64::from(limit)).fetch_all(pool).await).await
+}
+
+/// At most `limit` users with a portfolio but no snapshot of that day.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn users_without(db: &Database, day: Date, limit: u32) -> Result<Vec<Uuid>, StoreError> {
+    let sql = "SELECT user_id FROM portfolios p WHERE import_id IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM portfolio_snapshots s WHERE s.user_id = p.user_id AND s.day = $1)
+        ORDER BY user_id LIMIT $2";
+    let day = day.to_string();
+    on_pool!(db, pool => sqlx::query_scalar(sql).bind(&*day).bind(i64::from(limit)).fetch_all(pool).await)
+        .await
+}

@@ -1,0 +1,137 @@
+//! Visits to providers that have not come back yet, and Steam's nonces that have been seen.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::column::{Timestamp, hash_of};
+use super::{Database, StoreError, on_pool};
+use crate::auth::provider::Provider;
+
+/// The account a transaction links to, and the session it began in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The account.
+    pub user: Uuid,
+    /// Hash of the session's binding.
+    pub session_hash: [u8; 32],
+}
+
+/// A transaction to be remembered.
+pub struct NewTransaction<'a> {
+    /// Hash of the state that will come back.
+    pub state_hash: [u8; 32],
+    /// Hash of what the browser holds.
+    pub browser_hash: [u8; 32],
+    /// Where the browser was sent.
+    pub provider: Provider,
+    /// `None` to sign in.
+    pub link: Option<Link>,
+    /// For the ID token.
+    pub nonce: &'a str,
+    /// For the token request.
+    pub verifier: &'a str,
+    /// When it ends.
+    pub expires_at: OffsetDateTime,
+}
+
+/// A transaction that has just been removed.
+pub struct SpentTransaction {
+    /// Hash of what the browser has to hold.
+    pub browser_hash: [u8; 32],
+    /// Where the browser was sent.
+    pub provider: Provider,
+    /// `None` to sign in.
+    pub link: Option<Link>,
+    /// For the ID token.
+    pub nonce: String,
+    /// For the token request.
+    pub verifier: String,
+    /// When it ended or would have.
+    pub expires_at: OffsetDateTime,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    browser_hash: Vec<u8>,
+    provider: Provider,
+    user_id: Option<Uuid>,
+    session_hash: Option<Vec<u8>>,
+    nonce: String,
+    verifier: String,
+    expires_at: OffsetDateTime,
+}
+
+/// Remembers a transaction, and forgets those whose time is over.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn begin(db: &Database, new: &NewTransaction<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
+    let purge = "DELETE FROM auth_transactions WHERE expires_at <= $1";
+    let insert = "INSERT INTO auth_transactions
+            (state_hash, browser_hash, provider, user_id, session_hash, nonce, verifier, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let session_hash = new.link.as_ref().map(|link| &link.session_hash[..]);
+    on_pool!(db, pool => {
+        sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
+        sqlx::query(insert)
+            .bind(&new.state_hash[..])
+            .bind(&new.browser_hash[..])
+            .bind(new.provider.as_str())
+            .bind(new.link.map(|link| link.user))
+            .bind(session_hash)
+            .bind(new.nonce)
+            .bind(new.verifier)
+            .bind(Timestamp::from(new.expires_at))
+            .execute(pool)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+/// Removes the transaction of this state and gives it back: to one of any number of callers.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn spend(db: &Database, state_hash: &[u8; 32]) -> Result<Option<SpentTransaction>, StoreError> {
+    let sql = "DELETE FROM auth_transactions WHERE state_hash = $1
+        RETURNING browser_hash, provider, user_id, session_hash, nonce, verifier, expires_at";
+    let row: Option<Row> =
+        on_pool!(db, pool => sqlx::query_as(sql).bind(&state_hash[..]).fetch_optional(pool).await).await?;
+    let Some(row) = row else { return Ok(None) };
+    let link = match (row.user_id, row.session_hash) {
+        (Some(user), Some(hash)) => Some(Link { user, session_hash: hash_of(hash)? }),
+        _ => None,
+    };
+    Ok(Some(SpentTransaction {
+        browser_hash: hash_of(row.browser_hash)?,
+        provider: row.provider,
+        link,
+        nonce: row.nonce,
+        verifier: row.verifier,
+        expires_at: row.expires_at,
+    }))
+}
+
+/// Reserves a nonce; `false` if it has been before. Of any number of callers one gets it. Kept until `expires_at`.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn reserve_steam_nonce(
+    db: &Database,
+    nonce_hash: &[u8; 32],
+    expires_at: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let purge = "DELETE FROM steam_nonces WHERE expires_at <= $1";
+    let insert = "INSERT INTO steam_nonces (nonce_hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    on_pool!(db, pool => {
+        sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
+        let done = sqlx::query(insert).bind(&nonce_hash[..]).bind(Timestamp::from(expires_at)).execute(pool);
+        done.await.map(|done| done.rows_affected() == 1)
+    })
+    .await
+}

@@ -1,0 +1,260 @@
+//! Importing an inventory and what it is worth, against stand-ins for Steam and the price feeds.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tracera::auth::provider::{Identity, Provider};
+use tracera::clock::utc;
+use tracera::store::identities;
+use tracera_testkit::Postgres;
+
+mod export;
+mod import;
+mod kill;
+mod prices;
+
+use crate::browser::{Answer as Reply, Browser};
+use crate::doubles::feed::{Feed, row};
+use crate::doubles::steam::{Asset, Steam, asset, inventory};
+use crate::harness::TestApp;
+
+const STEAM_ID: &str = "76561198000000001";
+
+/// The service with a Steam and a feed, and a browser whose Steam account is linked.
+struct World {
+    app: TestApp,
+    steam: Steam,
+    feed: Feed,
+    browser: Browser,
+}
+
+impl World {
+    /// On SQLite, with this inventory.
+    async fn with(assets: Vec<Asset>) -> Self {
+        Self::build(assets, &[]).await
+    }
+
+    async fn build(assets: Vec<Asset>, vars: &[(&str, &str)]) -> Self {
+        let steam = Steam::start(inventory(assets)).await;
+        let feed = Feed::skinport(&[row("A", None, 2.5), row("Item 1", None, 7364.79)]).await;
+        let own = [
+            ("STEAM_COMMUNITY_URL", &*steam.url),
+            ("PRICE_FEED_URL", &*feed.url),
+            ("STEAM_SPACING_MILLISECONDS", "0"),
+            ("STEAM_TIMEOUT_SECONDS", "2"),
+            ("STEAM_PAGE_MAX_MIB", "8"),
+        ];
+        let app = TestApp::start_with(&[&own, vars].concat()).await;
+        app.instances[0].app.portfolio.prices().refresh().await.unwrap();
+        let browser = linked(&app, "alice@example.com", STEAM_ID).await;
+        Self { app, steam, feed, browser }
+    }
+
+    async fn import(&self) -> Reply {
+        self.browser.call(Method::POST, "/api/v1/portfolio/import", None).await
+    }
+
+    /// The next import need not wait.
+    fn cool_down(&self) {
+        self.app.advance(Duration::from_mins(10));
+    }
+
+    async fn portfolio(&self, query: &str) -> Value {
+        self.browser.get(&format!("/api/v1/portfolio{query}")).await.expect(200).json()
+    }
+}
+
+/// A signed-in browser whose user has that Steam account.
+async fn linked(app: &TestApp, email: &str, steam_id: &str) -> Browser {
+    let browser = app.signed_in(email).await;
+    let user = browser.me().await.unwrap().parse().unwrap();
+    let (issuer, subject) = ("https://steamcommunity.com".to_owned(), steam_id.to_owned());
+    let identity = Identity { provider: Provider::Steam, issuer, subject };
+    let now = utc(app.clock.now());
+    identities::link(&app.instances[0].app.database, user, &identity, now).await.unwrap();
+    browser
+}
+
+/// What is held, as `name: quantity`.
+fn quantities(portfolio: &Value) -> Vec<(String, u64)> {
+    let holdings = portfolio["holdings"].as_array().unwrap().iter();
+    let mut all: Vec<_> = holdings
+        .map(|it| (it["market_hash_name"].as_str().unwrap().to_owned(), it["quantity"].as_u64().unwrap()))
+        .collect();
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn an_inventory_is_imported_and_valued() {
+    let karambit = "★ Karambit | Doppler (Factory New)";
+    let ruby = Asset { paint_index: Some(415), ..asset(4, karambit) };
+    let tagged = Asset { name_tag: Some("mine".into()), locked: true, ..asset(3, "A") };
+    let world = World::with(vec![asset(1, "A"), asset(2, "B"), tagged, ruby]).await;
+    world.feed.becomes(Feed::brotli(&json!([
+        row("A", None, 2.505),
+        row(karambit, Some("Phase 1"), 1200.0),
+        row(karambit, Some("Ruby"), 9000.1)
+    ])));
+    world.app.instances[0].app.portfolio.prices().refresh().await.unwrap();
+
+    let before = world.portfolio("").await;
+    assert_eq!((&before["item_count"], &before["last_imported_at"]), (&json!(0), &Value::Null));
+
+    let done = world.import().await.expect(200).json();
+    assert_eq!(done["imported_assets"], 4);
+    assert_eq!((&done["matched_assets"], &done["hidden_assets"]), (&json!(3), &json!(0)));
+    assert!(done["message"].as_str().unwrap().contains('4'));
+    let asked = world.steam.asked();
+    assert_eq!((asked.len(), &*asked[0].owner, asked[0].count), (1, STEAM_ID, Some(2000)));
+    assert!(asked[0].referer.ends_with(&format!("/profiles/{STEAM_ID}/inventory")));
+
+    let portfolio = world.portfolio("").await;
+    assert_eq!(portfolio["total_value"], 2 * 251 + 900_010);
+    assert_eq!(portfolio["currency"], "USD");
+    assert_eq!((&portfolio["item_count"], &portfolio["unpriced_items"]), (&json!(4), &json!(1)));
+    assert_eq!((&portfolio["locked_items"], &portfolio["holding_count"]), (&json!(1), &json!(3)));
+    let holdings = portfolio["holdings"].as_array().unwrap();
+    assert_eq!(holdings[0]["phase"], "Ruby");
+    assert_eq!((&holdings[1]["market_hash_name"], &holdings[1]["quantity"]), (&json!("A"), &json!(2)));
+    assert_eq!((&holdings[1]["current_price"], &holdings[1]["total_value"]), (&json!(251), &json!(502)));
+    assert_eq!((&holdings[1]["locked_quantity"], &holdings[1]["rarity"]), (&json!(1), &json!("Covert")));
+    assert_eq!((&holdings[1]["price_source"], &holdings[1]["priced_at"]), (&json!("127.0.0.1"), &json!("2030-03-17T17:46:40Z")));
+    assert_eq!((&holdings[2]["current_price"], &holdings[2]["total_value"]), (&Value::Null, &Value::Null));
+    let sum: u64 = holdings.iter().filter_map(|it| it["total_value"].as_u64()).sum();
+    assert_eq!(portfolio["total_value"], sum, "totals add up");
+
+    let id = holdings[1]["item_id"].as_str().unwrap();
+    let one = world.portfolio(&format!("?item_id={id}")).await;
+    let items = one["holdings"][0]["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[1]["name_tag"], &items[1]["locked"]), (2, &json!("mine"), &json!(true)));
+    assert_eq!((&items[0]["float"], &items[0]["pattern"]), (&json!("0.111641205847263336"), &json!(116)));
+
+    let history = world.browser.get("/api/v1/portfolio/history").await.expect(200).json();
+    assert_eq!(history["history"][0]["total_value"], portfolio["total_value"]);
+}
+
+#[tokio::test]
+async fn holdings_are_sorted_filtered_and_paged() {
+    let world = World::with(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1"), asset(4, "b"), asset(5, "b")]).await;
+    world.import().await.expect(200);
+    let names = async |query: &str| {
+        let shown = world.portfolio(query).await;
+        let names: Vec<_> =
+            shown["holdings"].as_array().unwrap().iter().map(|it| it["market_hash_name"].as_str().unwrap().to_owned()).collect();
+        names.join(",")
+    };
+    assert_eq!(names("").await, "Item 1,A,b");
+    assert_eq!(names("?order=asc").await, "A,Item 1,b", "what has no price is last");
+    assert_eq!(names("?sort=name").await, "A,Item 1,b");
+    assert_eq!(names("?sort=quantity&order=desc").await, "A,b,Item 1");
+    assert_eq!(names("?q=ITEM").await, "Item 1");
+    assert_eq!(names("?priced=false").await, "b");
+    assert_eq!(names("?rarity=covert&locked=false&page=2&per_page=2").await, "b");
+    assert_eq!(names("?page=9").await, "");
+    let page = world.portfolio("?per_page=2").await;
+    assert_eq!((&page["pages"], &page["selected"]["items"], &page["item_count"]), (&json!(2), &json!(5), &json!(5)));
+    for query in ["?sort=x", "?page=0", "?per_page=1001", "?user_id=1", "?priced=maybe", "?page=-1"] {
+        let answer = world.browser.get(&format!("/api/v1/portfolio{query}")).await;
+        answer.expect_error(400, "malformed_query");
+    }
+}
+
+#[tokio::test]
+async fn an_unchanged_portfolio_is_304_until_prices_or_holdings_change() {
+    let world = World::with(vec![asset(1, "A")]).await;
+    world.import().await.expect(200);
+    let get = async |etag: &str| {
+        world.browser.send(Method::GET, "/api/v1/portfolio", &[("if-none-match", etag)], None).await
+    };
+    let tag = get("\"x\"").await.expect(200).header("etag").to_owned();
+    assert!(get(&tag).await.expect(304).body.is_empty());
+    world.app.advance(Duration::from_secs(1));
+    world.app.instances[0].app.portfolio.prices().refresh().await.unwrap();
+    let priced = get(&tag).await.expect(200).header("etag").to_owned();
+    world.cool_down();
+    world.import().await.expect(200);
+    get(&priced).await.expect(200);
+}
+
+#[tokio::test]
+async fn nobody_sees_or_imports_for_another() {
+    let world = World::with(vec![asset(1, "A")]).await;
+    world.import().await.expect(200);
+    let bob = world.app.signed_in("bob@example.com").await;
+    let shown = bob.get("/api/v1/portfolio").await.expect(200).json();
+    assert_eq!(shown["item_count"], 0);
+    let alices = world.portfolio("").await["holdings"][0]["item_id"].as_str().unwrap().to_owned();
+    let answer = bob.get(&format!("/api/v1/portfolio?item_id={alices}")).await.expect(200);
+    assert_eq!(answer.json()["holdings"], json!([]));
+    assert_eq!(bob.get("/api/v1/portfolio/export.json").await.expect(200).json()["items"], json!([]));
+    assert_eq!(bob.get("/api/v1/portfolio/history").await.expect(200).json()["history"], json!([]));
+
+    world.steam.becomes(inventory(vec![asset(1, "A")]));
+    bob.call(Method::POST, "/api/v1/portfolio/import", None).await.expect_error(400, "steam_not_linked");
+    let forged = json!({ "steam_id": STEAM_ID });
+    world.cool_down();
+    world.browser.post("/api/v1/portfolio/import", &forged).await.expect_error(400, "malformed_body");
+    assert!(world.steam.asked().is_empty());
+    world.browser.post("/api/v1/portfolio/import", &json!({})).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_day_is_noted_once_whatever_the_instances_do() {
+    let mut world = World::with(vec![asset(1, "A")]).await;
+    world.import().await.expect(200);
+    world.app.add_instance().await;
+    let [first, second] = &world.app.instances[..] else { panic!() };
+    second.app.portfolio.prices().refresh().await.unwrap();
+    let (a, b) = tokio::join!(first.app.portfolio.take_daily_snapshots(), second.app.portfolio.take_daily_snapshots());
+    assert!(a.unwrap() + b.unwrap() >= 1);
+    assert_eq!(first.app.portfolio.take_daily_snapshots().await.unwrap(), 0);
+    world.app.advance(Duration::from_hours(24));
+    assert_eq!(second.app.portfolio.take_daily_snapshots().await.unwrap(), 1);
+    let history = world.browser.get("/api/v1/portfolio/history").await.expect(200).json();
+    let days: Vec<_> = history["history"].as_array().unwrap().iter().map(|it| it["day"].clone()).collect();
+    assert_eq!(days.iter().filter(|day| day.is_null()).count(), 1);
+    assert!(days.contains(&json!("2030-03-17")) && days.contains(&json!("2030-03-18")) && days.len() == 3, "{days:?}");
+}
+
+#[tokio::test]
+async fn without_redis_nothing_is_imported_and_nobody_is_signed_out() {
+    let world = World::with(vec![asset(1, "A")]).await;
+    let token = world.browser.csrf().await;
+    world.app.redis().kill();
+    let answer =
+        world.browser.send(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None).await;
+    assert!(!answer.header("retry-after").is_empty());
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(world.steam.asked().is_empty());
+}
+
+#[tokio::test]
+async fn health_tells_the_age_of_the_prices() {
+    let world = World::with(vec![]).await;
+    world.app.advance(Duration::from_secs(90));
+    let health = world.browser.get("/api/v1/health").await.expect(200).json();
+    assert_eq!(health["prices"], json!({ "source": "127.0.0.1", "count": 2, "age_seconds": 90 }));
+}
+
+#[tokio::test]
+async fn the_same_holds_on_postgres() {
+    let server = Postgres::start().await;
+    let url = server.create_database().await;
+    let world = World::build(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1")], &[("DATABASE_URL", &url)]).await;
+    world.import().await.expect(200);
+    assert_eq!(world.portfolio("").await["total_value"], 500 + 736_479);
+    world.import().await.expect_error(429, "import_cooldown");
+    world.cool_down();
+    world.steam.becomes(inventory(vec![asset(2, "A"), asset(9, "B")]));
+    world.import().await.expect(200);
+    let shown = world.portfolio("").await;
+    assert_eq!(quantities(&shown), [("A".to_owned(), 1), ("B".to_owned(), 1)]);
+    let export = world.browser.get("/api/v1/portfolio/export.json").await.expect(200).json();
+    assert_eq!(export["items"].as_array().unwrap().len(), 2);
+    assert_eq!(world.app.instances[0].app.portfolio.take_daily_snapshots().await.unwrap(), 1);
+    let history = world.browser.get("/api/v1/portfolio/history").await.expect(200).json();
+    assert_eq!(history["history"].as_array().unwrap().len(), 3);
+    world.browser.get("/api/v1/portfolio/import/events").await.expect(200);
+}
