@@ -6,7 +6,8 @@ use axum::routing::{self, MethodRouter, get, post};
 
 use crate::app::{self, App, log, require_auth};
 use crate::web::{
-    account as account_page, assets, delete, email as email_page, home, linked, live, mailbox, sign_in,
+    account as account_page, assets, delete, email as email_page, linked, live, mailbox,
+    portfolio as portfolio_page, sign_in,
 };
 
 pub mod account;
@@ -59,7 +60,8 @@ fn public_pages() -> Router<App> {
 /// Pages of somebody who is signed in.
 fn private_pages() -> Router<App> {
     Router::new()
-        .route("/", get(home::home))
+        .route("/", get(portfolio_page::portfolio))
+        .route("/import", post(portfolio_page::import))
         .route("/email", get(email_page::page).post(email_page::confirm))
         .route("/account", get(account_page::account))
         .route("/account/live", get(live::stream))

@@ -14,10 +14,11 @@ await scenario(async (browser) => {
 
   const { page } = laptop;
   await page.goto('/account');
-  const rows = page.locator('.sessions li');
+  const rows = page.locator('#sessions li');
   assert.equal(await rows.count(), 3);
   assert.match(await rows.first().textContent(), /This device/);
-  await page.getByText('Safari on iPhone').waitFor();
+  await page.locator('#sessions').getByText('Safari on iPhone').waitFor();
+  await page.getByText('Signed in with a browser not seen before').first().waitFor();
   await inspect(page, 'account');
 
   // Ended from here: the other page signs itself out, and the row goes.
@@ -31,10 +32,10 @@ await scenario(async (browser) => {
   await phone.page.goto('/account');
   await phone.page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await phone.page.waitForURL('**/login?done=signed_out');
-  await page.waitForFunction(() => document.querySelectorAll('.sessions li').length === 1);
+  await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 1);
   await signIn(phone.page, 'dana@example.com');
   await signIn(desktop.page, 'dana@example.com');
-  await page.waitForFunction(() => document.querySelectorAll('.sessions li').length === 3);
+  await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 3);
 
   // All others at once, with the keyboard.
   await page.getByText('Sign out everywhere else (2)').focus();
@@ -55,6 +56,8 @@ await scenario(async (browser) => {
   const data = JSON.parse(readFileSync(await download.path(), 'utf8'));
   assert.equal(data.user.email, 'dana@example.com');
   assert.equal(data.sessions.length, 1);
+  assert.ok(data.events.some(({ event }) => event === 'other_sessions_revoked'));
+  assert.deepEqual(data.sign_in_methods.map(({ linked }) => linked), [false, false, false]);
 
   // Delete: not with another phrase, then for good.
   await page.getByText('Delete my account…').click();

@@ -1,6 +1,6 @@
 // Signing in by mail: by code, by link, by a link opened on another device; signing out.
 import assert from 'node:assert/strict';
-import { askForLink, assertNoViolations, base, inspect, newestMail, person, scenario, signIn } from './driver.mjs';
+import { askForLink, assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
 
 await scenario(async (browser) => {
   const ann = await person(browser);
@@ -93,7 +93,7 @@ await scenario(async (browser) => {
 // The same without scripts.
 await scenario(async (browser) => {
   const carl = await person(browser, { javaScriptEnabled: false });
-  const { page, context } = carl;
+  const { page } = carl;
   const { code } = await askForLink(page, 'carl@example.com');
   await page.getByLabel('Six-digit code').fill(code);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
@@ -105,6 +105,5 @@ await scenario(async (browser) => {
   await signIn(page, 'carl@example.com');
   await page.goto('/account');
   await page.getByText('This device').waitFor();
-  assert.equal((await newestMail(context, 'carl@example.com')).code.length, 6);
   assertNoViolations(carl);
 });

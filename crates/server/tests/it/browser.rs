@@ -127,13 +127,18 @@ impl Browser {
         self.answer(request, path).await
     }
 
-    async fn answer(&self, request: RequestBuilder, path: &str) -> reqwest::Result<Answer> {
-        let mut request = request.headers(self.headers.clone());
-        let cookies: Vec<_> =
-            self.jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if !cookies.is_empty() {
-            request = request.header("cookie", cookies.join("; "));
+    fn with_cookies(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.headers(self.headers.clone());
+        let jar = self.jar.lock().unwrap();
+        if jar.is_empty() {
+            return request;
         }
+        let cookies: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        request.header("cookie", cookies.join("; "))
+    }
+
+    async fn answer(&self, request: RequestBuilder, path: &str) -> reqwest::Result<Answer> {
+        let request = self.with_cookies(request);
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let answer = Answer { status, headers, body: response.text().await? };
@@ -220,6 +225,13 @@ impl Browser {
         self.answer(request, path).await.unwrap()
     }
 
+    /// Opens a stream of server-sent events.
+    pub(crate) async fn open(&self, path: &str) -> EventStream {
+        let response = self.with_cookies(self.http.get(format!("{}{path}", self.base))).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        EventStream { response, rest: String::new() }
+    }
+
     pub(crate) async fn request_link(&self, email: &str) -> Answer {
         self.post("/api/v1/auth/magic/request", &json!({ "email": email })).await
     }
@@ -236,5 +248,26 @@ impl Browser {
     pub(crate) async fn me(&self) -> Option<String> {
         let answer = self.get("/api/v1/auth/me").await.expect(200);
         answer.json()["user"]["id"].as_str().map(str::to_owned)
+    }
+}
+
+/// An open stream of server-sent events.
+pub(crate) struct EventStream {
+    response: reqwest::Response,
+    rest: String,
+}
+
+impl EventStream {
+    /// The next event as it was sent; empty at the end of the stream.
+    pub(crate) async fn next_event(&mut self) -> String {
+        loop {
+            if let Some((event, rest)) = self.rest.split_once("\n\n") {
+                let event = event.to_owned();
+                self.rest = rest.to_owned();
+                return event;
+            }
+            let Some(chunk) = self.response.chunk().await.unwrap() else { return String::new() };
+            self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
     }
 }

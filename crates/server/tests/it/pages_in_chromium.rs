@@ -1,10 +1,18 @@
 //! The pages in a real browser; the steps are the scripts in `tests/browser`.
 
+use serde_json::json;
+use time::Duration;
 use tracera::auth::email::Email;
+use tracera::clock::utc;
+use tracera::store::portfolio::snapshots::{self, Snapshot};
 use tracera::store::users;
 
 use crate::chromium;
+use crate::doubles::Answer;
+use crate::doubles::feed::{Feed, row};
+use crate::doubles::steam::{Asset, Steam, asset, inventory};
 use crate::harness::TestApp;
+use crate::portfolio::linked;
 
 #[tokio::test]
 async fn a_person_signs_in_and_out_with_and_without_scripts() {
@@ -25,4 +33,40 @@ async fn sessions_end_everywhere_and_the_account_leaves_nothing() {
     let [ended] = left[..] else { panic!("{left:?}") };
     let fields = app.redis().cli(&["--raw", "HKEYS", ended]).await;
     assert_eq!(fields.split_whitespace().collect::<Vec<_>>(), ["e", "u"]);
+}
+
+#[tokio::test]
+async fn an_inventory_is_imported_and_read() {
+    let karambit = "★ Karambit | Doppler (Factory New)";
+    let ruby = Asset { paint_index: Some(415), ..asset(4, karambit) };
+    let tagged = Asset { name_tag: Some("mine".into()), locked: true, ..asset(3, "A") };
+    let open = inventory(vec![asset(1, "A"), asset(2, "B"), tagged, ruby]);
+    let (public, private) = ("76561198000000001", "76561198000000002");
+    let steam =
+        Steam::start(move |asked| if asked.owner == private { Answer::json(403, &json!(null)) } else { open(asked) });
+    let steam = steam.await;
+    let feed = Feed::skinport(&[row("A", None, 2.5), row(karambit, Some("Ruby"), 12_300.05)]).await;
+    let app = TestApp::for_real_browsers(&[
+        ("STEAM_COMMUNITY_URL", &steam.url),
+        ("PRICE_FEED_URL", &feed.url),
+        ("STEAM_SPACING_MILLISECONDS", "0"),
+    ])
+    .await;
+    let service = &app.instances[0].app;
+    service.portfolio.prices().refresh().await.unwrap();
+    linked(&app, "petra@example.com", private).await;
+    let alice = linked(&app, "alice@example.com", public).await.me().await.unwrap().parse().unwrap();
+    for day in 1..=25 {
+        let snapshot = Snapshot {
+            taken_at: utc(app.clock.now()) - Duration::days(26 - day),
+            day: None,
+            total_cents: 900_000 + (day - 1) * 9_000 + if day % 3 == 0 { 40_000 } else { 0 },
+            currency: "USD".to_owned(),
+            items: 4,
+            unpriced_items: 1,
+            price_source: "127.0.0.1".to_owned(),
+        };
+        snapshots::add(&service.database, alice, &snapshot).await.unwrap();
+    }
+    chromium::run("portfolio", &app).await;
 }
