@@ -51,7 +51,7 @@ async fn measure(names: u64) {
 
     let (watch, cpu) = (Stopwatch::start(), cpu());
     app.portfolio.prices().refresh().await.unwrap();
-    println!("  prices read and swapped in {:?}, {:?} of CPU", watch.elapsed(), self::cpu() - cpu);
+    println!("  prices read and swapped in {:?}, {:?} of CPU", watch.elapsed(), spent_since(cpu));
 
     let user = somebody(&app).await;
     reset_peak();
@@ -63,7 +63,7 @@ async fn measure(names: u64) {
         "  imported {} assets in {:?}, {:?} of CPU; memory {} MiB before, {} MiB at its peak",
         imported.assets,
         watch.elapsed(),
-        self::cpu() - cpu,
+        spent_since(cpu),
         before >> 10,
         memory("VmHWM") >> 10
     );
@@ -88,7 +88,7 @@ async fn read(app: &App, user: uuid::Uuid, query: &str) {
         let response = show(State(app.clone()), CurrentUser(id), HeaderMap::new(), selection).await.unwrap();
         bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().len();
     }
-    let (wall, cpu) = (watch.elapsed() / READS, (cpu() - spent) / READS);
+    let (wall, cpu) = (watch.elapsed() / READS, spent_since(spent) / READS);
     println!("  GET /api/v1/portfolio{query}: {wall:?}, {cpu:?} of CPU, {} KiB", bytes >> 10);
 }
 
@@ -96,12 +96,13 @@ async fn app(directory: &std::path::Path, steam: &str) -> App {
     let prices: BTreeMap<_, _> = (0..PRICES).map(|name| (item(name), 1.25)).collect();
     let feed = directory.join("feed.json");
     std::fs::write(&feed, serde_json::to_vec(&prices).unwrap()).unwrap();
+    let feed = url::Url::from_file_path(&feed).unwrap();
     let vars = [
         ("SESSION_SECRET", "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"),
         ("DATA_DIR", directory.to_str().unwrap()),
         ("STEAM_COMMUNITY_URL", steam),
         ("STEAM_SPACING_MILLISECONDS", "0"),
-        ("PRICE_FEED_URL", url::Url::from_file_path(&feed).unwrap().as_str()),
+        ("PRICE_FEED_URL", feed.as_str()),
     ];
     let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let config = Config::from_vars(&vars, Mode::Dev).unwrap();
@@ -166,6 +167,11 @@ fn memory(name: &str) -> u64 {
 
 fn reset_peak() {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+/// CPU time since [`cpu`] was that.
+fn spent_since(earlier: Duration) -> Duration {
+    cpu().saturating_sub(earlier)
 }
 
 /// CPU time of this process, to ten milliseconds.

@@ -11,6 +11,7 @@ use crate::web::{
 };
 
 pub mod account;
+pub mod callback;
 pub mod email;
 pub mod events;
 pub mod health;
@@ -40,11 +41,11 @@ fn public() -> Router<App> {
         .route("/api/v1/auth/magic/request", post(magic::request))
         .route("/api/v1/auth/magic/verify", get(sign_in::confirm).post(magic::verify))
         .route("/api/v1/auth/google", get(oauth::google))
-        .route("/api/v1/auth/google/callback", get(oauth::google_callback))
+        .route("/api/v1/auth/google/callback", get(callback::google))
         .route("/api/v1/auth/github", get(oauth::github))
-        .route("/api/v1/auth/github/callback", get(oauth::github_callback))
+        .route("/api/v1/auth/github/callback", get(callback::github))
         .route("/api/v1/auth/steam/login", get(oauth::steam_login))
-        .route("/api/v1/auth/steam/login/callback", get(oauth::steam_login_callback))
+        .route("/api/v1/auth/steam/login/callback", get(callback::steam_login))
 }
 
 /// Pages everybody may open.
@@ -94,7 +95,7 @@ fn private() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/portfolio/export.csv", get(portfolio::export_csv)),
         ("/api/v1/portfolio/export.json", get(portfolio::export_json)),
         ("/api/v1/auth/steam", get(oauth::steam_link)),
-        ("/api/v1/auth/steam/callback", get(oauth::steam_link_callback)),
+        ("/api/v1/auth/steam/callback", get(callback::steam_link)),
     ]
 }
 

@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn id(tag: u8, field: u8) -> SessionId {
-        SessionId { tag: Tag([tag; 16]), field: [field; 16] }
+        SessionId { tag: Tag([tag; 15]), field: [field; 16] }
     }
 
     fn snapshot() -> Snapshot {
@@ -241,7 +241,7 @@ mod tests {
             fill(&cache, id);
             assert!(knows(&cache, id));
         }
-        changes.changed(&Tag([1; 16]));
+        changes.changed(&Tag([1; 15]));
         assert!(!knows(&cache, id(1, 1)) && !knows(&cache, id(1, 2)) && knows(&cache, id(2, 3)));
     }
 
@@ -249,7 +249,7 @@ mod tests {
     async fn an_answer_overtaken_by_a_change_or_a_loss_is_thrown_away() {
         let changes = Changes::complete();
         let cache = cache(&changes);
-        for overtake in [|changes: &Changes| changes.changed(&Tag([1; 16])), Changes::lost] {
+        for overtake in [|changes: &Changes| changes.changed(&Tag([1; 15])), Changes::lost] {
             let (ticket, _) = cache.begin(&id(1, 1)).unwrap();
             overtake(&changes);
             cache.fill(&id(1, 1), ticket, snapshot(), NOW);

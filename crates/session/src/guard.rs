@@ -25,17 +25,13 @@ const SETTLE: Duration = Duration::from_millis(10);
 ///
 /// ```
 /// # use tracera_session::{Session, SessionError};
-/// # async fn next_event() -> &'static str { "" }
+/// # async fn send_events() {}
 /// async fn events(session: Session) -> Result<(), SessionError> {
 ///     let guard = session.guard()?;
 ///     tokio::spawn(async move {
-///         let ended = std::pin::pin!(guard.ended());
-///         let mut ended = ended;
-///         loop {
-///             tokio::select! {
-///                 _why = &mut ended => return,
-///                 event = next_event() => drop(event),
-///             }
+///         tokio::select! {
+///             () = send_events() => {}
+///             _why = guard.ended() => {}
 ///         }
 ///     });
 ///     Ok(())

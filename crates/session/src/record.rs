@@ -26,6 +26,8 @@ use crate::keyring::KeyId;
 
 const VERSION: u8 = 1;
 const MAX_BYTES: usize = 64;
+/// Of a longer word for the method this much is kept, so that there is room for the client.
+const MAX_METHOD: usize = 16;
 const NEVER: u32 = u32::MAX;
 
 /// Raised when a user signs out everywhere; a session of an older epoch is dead.
@@ -96,7 +98,7 @@ impl Record {
             .map_or(NEVER, |auth| self.secs_after_creation(auth.at).min(NEVER - 1));
         bytes.extend(at.to_be_bytes());
         let method = self.authentication.as_ref().map_or("", |auth| &*auth.method);
-        push(&mut bytes, method.as_bytes());
+        push(&mut bytes, shortened(method, MAX_METHOD).as_bytes());
         let address = encode_address(self.address);
         let room = MAX_BYTES.saturating_sub(bytes.len() + 2 + address.len());
         push(&mut bytes, shortened(&self.client, room).as_bytes());
@@ -273,8 +275,7 @@ fn whole_secs(duration: Duration) -> u32 {
 }
 
 fn push(bytes: &mut Vec<u8>, part: &[u8]) {
-    let part = &part[..part.len().min(255)];
-    bytes.push(u8::try_from(part.len()).expect("cut to 255 the line before"));
+    bytes.push(u8::try_from(part.len()).expect("all parts of a record are shorter than the record"));
     bytes.extend(part);
 }
 
@@ -374,6 +375,37 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_an_application_says_of_a_sign_in_fits_and_reads_back(
+            method in ".{0,300}",
+            client in ".{0,300}",
+            v6 in any::<Option<u128>>(),
+        ) {
+            let authentication = Some(Authentication { at: record().created, method: method.clone().into() });
+            let address = v6.map(|bits| Ipv6Addr::from_bits(bits).into());
+            let record = Record { authentication, client: client.clone().into(), address, ..record() };
+            let bytes = record.encode();
+            prop_assert!(bytes.len() <= 64);
+            let read = Record::decode(&bytes).unwrap();
+            prop_assert!(method.starts_with(&*read.authentication.unwrap().method));
+            prop_assert!(client.starts_with(&*read.client));
+            prop_assert_eq!(read.address.is_some(), address.is_some());
+        }
+
+        #[test]
+        fn a_damaged_record_is_decoded_to_one_that_fits_or_not_at_all(
+            at in 0..60_usize,
+            byte in any::<u8>(),
+        ) {
+            let mut bytes = record().encode();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if let Ok(read) = Record::decode(&bytes) {
+                prop_assert!(read.encode().len() <= 64);
+                prop_assert_eq!(Record::decode(&read.encode()).is_ok(), true);
+            }
+        }
+
         #[test]
         fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..96)) {
             let _ = Record::decode(&bytes);

@@ -1,11 +1,11 @@
 //! The cookie's token and the id the store knows it by.
 //!
-//! The cookie value is base64url without padding over 84 bytes:
+//! The cookie value is base64url without padding over 83 bytes:
 //!
 //! | bytes | part |
 //! |---|---|
 //! | 4 | key id: which secret signed |
-//! | 16 | tag: which hash in the store; a hash of the user id, or random for a signed-out visitor |
+//! | 15 | tag: which hash in the store; a hash of the user id, or random for a signed-out visitor |
 //! | 32 | secret: random from the operating system |
 //! | 32 | MAC: HMAC-SHA-256 over all of the above |
 //!
@@ -20,14 +20,16 @@ use subtle::ConstantTimeEq;
 
 use crate::keyring::{KeyId, KeyRing, Keys};
 
-const TOKEN_BYTES: usize = 84;
+const TOKEN_BYTES: usize = 83;
 /// Characters of a cookie value, always.
-pub(crate) const COOKIE_CHARS: usize = 112;
-const SIGNED: usize = 52;
+pub(crate) const COOKIE_CHARS: usize = 111;
+const SIGNED: usize = 51;
+/// Bytes of a tag: 20 characters, with which the key in Redis stays within an allocation of 32 bytes.
+pub(crate) const TAG_BYTES: usize = 15;
 
 /// Names the hash all sessions of one user live in. Public, and says nothing about the user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tag(pub(crate) [u8; 16]);
+pub struct Tag(pub(crate) [u8; TAG_BYTES]);
 
 impl Tag {
     /// The tag of a user: the same under every secret, so a change of secrets splits nobody's sessions.
@@ -44,13 +46,13 @@ impl Tag {
     /// Reads a tag back from its text.
     #[cfg(feature = "redis")]
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let mut tag = [0; 16];
+        let mut tag = [0; TAG_BYTES];
         let len = URL_SAFE_NO_PAD.decode_slice(text, &mut tag).ok()?;
         (len == tag.len()).then_some(Self(tag))
     }
 
     /// The tag's bytes.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
+    pub const fn as_bytes(&self) -> &[u8; TAG_BYTES] {
         &self.0
     }
 }
@@ -177,8 +179,8 @@ impl NewToken {
         let keys = keys.current();
         let mut token = [0; TOKEN_BYTES];
         token[..4].copy_from_slice(&keys.id.0);
-        token[4..20].copy_from_slice(&tag.0);
-        token[20..SIGNED].copy_from_slice(&random::<32>());
+        token[4..19].copy_from_slice(&tag.0);
+        token[19..SIGNED].copy_from_slice(&random::<32>());
         let mac = keys.mac(&token[..SIGNED]);
         token[SIGNED..].copy_from_slice(&mac);
         Self {

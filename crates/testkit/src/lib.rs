@@ -17,6 +17,8 @@
 
 mod certificate;
 mod fault_proxy;
+mod oidc;
+mod openid;
 mod port;
 mod postgres;
 mod process;
@@ -26,6 +28,8 @@ mod redis_sentinel;
 mod smtp;
 
 pub use fault_proxy::{Fault, FaultProxy, Hold};
+pub use oidc::OidcProvider;
+pub use openid::OpenIdProvider;
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use redis::RedisServer;

@@ -46,7 +46,7 @@ CREATE TABLE email_changes (
 
 -- Rows are added and, after 90 days, removed; never changed.
 CREATE TABLE security_events (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    id          INTEGER PRIMARY KEY NOT NULL,
     user_id     BLOB NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     kind        TEXT NOT NULL,
     method      TEXT,

@@ -7,7 +7,7 @@ use url::form_urlencoded;
 /// What a provider sends back. Parameters it adds of its own are ignored; these four may each come once.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OauthCallback {
-    /// Ours, unchanged.
+    /// Ours, unchanged; `None` also when it came twice.
     pub state: Option<String>,
     /// To be exchanged for a token.
     pub code: Option<String>,
@@ -15,25 +15,30 @@ pub struct OauthCallback {
     pub iss: Option<String>,
     /// Why there is no code.
     pub error: Option<String>,
+    /// One of the four came twice: the rest is not to be believed.
+    pub repeated: bool,
 }
 
 impl OauthCallback {
-    /// Reads a query; `None` if one of the parameters stands there twice.
-    pub fn parse(query: &str) -> Option<Self> {
+    /// Reads a query.
+    pub fn parse(query: &str) -> Self {
         let mut callback = Self::default();
+        let mut states = 0;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let field = match &*name {
-                "state" => &mut callback.state,
+                "state" => {
+                    states += 1;
+                    &mut callback.state
+                }
                 "code" => &mut callback.code,
                 "iss" => &mut callback.iss,
                 "error" => &mut callback.error,
                 _ => continue,
             };
-            if field.replace(value.into_owned()).is_some() {
-                return None;
-            }
+            callback.repeated |= field.replace(value.into_owned()).is_some();
         }
-        Some(callback)
+        callback.state = callback.state.filter(|_| states == 1);
+        callback
     }
 }
 
@@ -48,14 +53,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repeated_parameter_is_refused_and_an_unknown_one_ignored() {
-        let callback =
-            OauthCallback::parse("code=a%2Bb&state=s&scope=openid&scope=email&authuser=0&hd=x").unwrap();
+    fn a_repeated_parameter_is_noticed_and_an_unknown_one_ignored() {
+        let callback = OauthCallback::parse("code=a%2Bb&state=s&scope=openid&scope=email&authuser=0&hd=x");
         assert_eq!(callback.code.as_deref(), Some("a+b"));
-        assert_eq!(callback.state.as_deref(), Some("s"));
-        for query in ["code=a&code=b", "state=s&state=s", "iss=a&iss=b", "error=a&error=a", "code=a&%63ode=b"]
-        {
-            assert_eq!(OauthCallback::parse(query), None, "{query}");
+        assert_eq!((callback.state.as_deref(), callback.repeated), (Some("s"), false));
+        for query in ["code=a&code=b", "iss=a&iss=b", "error=a&error=a", "code=a&%63ode=b"] {
+            let callback = OauthCallback::parse(&format!("{query}&state=s"));
+            assert!(callback.repeated && callback.state.is_some(), "{query}");
+        }
+        for query in ["state=s&state=s", "state=s&state=t&state=u"] {
+            let callback = OauthCallback::parse(query);
+            assert!(callback.repeated && callback.state.is_none(), "{query}");
         }
         assert!(!format!("{callback:?}").contains("a+b"));
     }

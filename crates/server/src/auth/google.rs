@@ -23,6 +23,7 @@ use crate::auth::transaction::{Begun, Ended};
 use crate::config::{GoogleSettings, ServiceUrl};
 
 const GOOGLE: Provider = Provider::Google;
+const GOOGLES_ISSUER: &str = "https://accounts.google.com";
 /// How long a discovery document is used.
 const DISCOVERY_LIFETIME: Duration = Duration::from_hours(1);
 /// How long keys are used at least and at most, whatever the issuer's `Cache-Control` says.
@@ -93,8 +94,11 @@ impl Google {
             .append_pair("state", &begun.state)
             .append_pair("nonce", &begun.nonce)
             .append_pair("code_challenge", &begun.challenge)
-            .append_pair("code_challenge_method", "S256")
-            .append_pair("prompt", "select_account");
+            .append_pair("code_challenge_method", "S256");
+        // Other issuers may refuse what they do not know.
+        if self.issuer == GOOGLES_ISSUER {
+            url.query_pairs_mut().append_pair("prompt", "select_account");
+        }
         Ok(url)
     }
 
@@ -161,15 +165,11 @@ impl Google {
         nonce: &str,
         now: OffsetDateTime,
     ) -> Result<Claims, Failure> {
-        // Google's own spelling without a scheme, from before the standard.
-        let issuer = &*self.issuer;
-        let issuers = [
-            issuer,
-            issuer
-                .strip_prefix("https://")
-                .filter(|_| issuer == "https://accounts.google.com")
-                .unwrap_or(issuer),
-        ];
+        let mut issuers = vec![&*self.issuer];
+        if self.issuer == GOOGLES_ISSUER {
+            // Google's own spelling from before the standard.
+            issuers.push("accounts.google.com");
+        }
         let expected = Expected {
             issuers: &issuers,
             client_id: &self.client_id,
@@ -201,9 +201,8 @@ impl Google {
         now: OffsetDateTime,
     ) -> Result<KeySet, Failure> {
         let answer = send(self.http.get(&discovery.jwks_uri)).await.map_err(unavailable)?;
-        let value = match answer.status.is_success().then(|| KeySet::parse(&answer.body)) {
-            Some(Ok(value)) => value,
-            _ => return Err(unavailable_because("its keys cannot be read")),
+        let Some(Ok(value)) = answer.status.is_success().then(|| KeySet::parse(&answer.body)) else {
+            return Err(unavailable_because("its keys cannot be read"));
         };
         let until = now + Duration::from_secs(max_age(&answer.headers));
         *keys = Some(Kept { value: value.clone(), until });
@@ -241,7 +240,10 @@ pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, Fai
     match (callback.error.as_deref(), callback.code.as_deref()) {
         (Some("access_denied"), _) => Err(Failure::Cancelled),
         (None, Some(code)) if !code.is_empty() => Ok(code),
-        _ => Err(Failure::Refused(provider)),
+        _ => {
+            tracing::warn!(provider = provider.as_str(), "the provider reports an error");
+            Err(Failure::Refused(provider))
+        }
     }
 }
 

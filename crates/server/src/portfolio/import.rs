@@ -242,10 +242,10 @@ impl Import {
 
     /// How many of a page's assets have a price.
     fn matched(&self, page: &Page) -> u64 {
-        let Some(prices) = self.inner.prices.current() else { return 0 };
+        let Some(snapshot) = self.inner.prices.current() else { return 0 };
         let priced = |item: &&super::inventory::Item| {
             let kind = page.kinds.get(&item.item_id);
-            kind.is_some_and(|kind| prices.list.find(&kind.market_hash_name, kind.phase).is_some())
+            kind.is_some_and(|kind| snapshot.list.find(&kind.market_hash_name, kind.phase).is_some())
         };
         page.items.iter().filter(priced).count() as u64
     }

@@ -48,12 +48,12 @@ impl PriceList {
         match phase {
             None => {
                 self.prices += usize::from(entry.plain.is_none());
-                entry.plain = cheaper(entry.plain, price);
+                entry.plain = Some(cheaper(entry.plain, price));
             }
             Some(phase) => {
-                entry.cheapest = cheaper(entry.cheapest, price);
+                entry.cheapest = Some(cheaper(entry.cheapest, price));
                 match entry.phases.iter_mut().find(|(it, _)| *it == phase) {
-                    Some((_, known)) => *known = cheaper(Some(*known), price).unwrap_or(price),
+                    Some((_, known)) => *known = cheaper(Some(*known), price),
                     None => {
                         self.prices += 1;
                         entry.phases.push((phase, price));
@@ -67,7 +67,22 @@ impl PriceList {
     pub fn add_variant(&mut self, name: String, price: Price) {
         let entry = self.entries.entry(name.into_boxed_str()).or_default();
         self.prices += usize::from(entry.cheapest.is_none() && entry.phases.is_empty());
-        entry.cheapest = cheaper(entry.cheapest, price);
+        entry.cheapest = Some(cheaper(entry.cheapest, price));
+    }
+
+    /// Adds all prices of another list.
+    pub fn merge(&mut self, other: Self) {
+        for (name, entry) in other.entries {
+            if let Some(price) = entry.plain {
+                self.add(name.to_string(), None, price);
+            }
+            for (phase, price) in entry.phases {
+                self.add(name.to_string(), Some(phase), price);
+            }
+            if let Some(price) = entry.cheapest {
+                self.add_variant(name.to_string(), price);
+            }
+        }
     }
 
     /// How many prices there are.
@@ -118,8 +133,8 @@ const OTHER: &str = "other";
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PriceRow<'a>(pub Cow<'a, str>, pub Option<Cow<'a, str>>, pub u64, pub bool);
 
-fn cheaper(known: Option<Price>, price: Price) -> Option<Price> {
-    Some(known.filter(|known| known.cents <= price.cents).unwrap_or(price))
+fn cheaper(known: Option<Price>, price: Price) -> Price {
+    known.filter(|known| known.cents <= price.cents).unwrap_or(price)
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::app::App;
 use crate::auth::events::{Kind, Visit};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
-use crate::web::page::Page;
 use crate::store::users::{self, User};
+use crate::web::page::Page;
 
 /// `GET /api/v1/auth/csrf`
 pub async fn csrf(State(app): State<App>, session: Session, headers: HeaderMap) -> impl IntoResponse {

@@ -9,13 +9,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::Stream;
 use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tracera_session::CurrentUser;
+use tracera_session::{CurrentUser, Session};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -153,6 +153,7 @@ fn refusal(error: &Arc<ImportError>) -> AppError {
 /// `GET /api/v1/portfolio/import/events`: `progress` until `done` or `failed`; `idle` when none is running.
 pub async fn events(
     State(app): State<App>,
+    session: Session,
     CurrentUser(user): CurrentUser,
 ) -> AppResult<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let user = user_id(&user)?;
@@ -163,7 +164,10 @@ pub async fn events(
         }
         None => Source::Elsewhere { app, user, last: None },
     };
+    let guard = session.guard()?;
     let events = unfold(from, |from| async { from.next().await.map(|(event, rest)| (Ok(event), rest)) });
+    // Whoever signs out hears no more.
+    let events = events.take_until(async move { guard.ended().await });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 

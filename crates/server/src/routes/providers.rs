@@ -30,19 +30,17 @@ pub async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> App
 /// 503 when the database does not answer.
 pub async fn of_user(app: &App, user: Uuid) -> AppResult<Vec<Value>> {
     let linked = identities::of_user(&app.database, user).await?;
-    let providers = Provider::ALL
-        .into_iter()
-        .map(|provider| {
-            let identity = linked.iter().find(|identity| identity.provider == provider);
-            let subject = identity.filter(|_| provider == Provider::Steam).map(|identity| &identity.subject);
-            json!({
-                "provider": provider.as_str(),
-                "configured": app.providers.is_configured(provider),
-                "linked": identity.is_some(),
-                "linked_at": identity.map(|identity| rfc3339(identity.linked_at)),
-                "steam_id": subject,
-            })
-        });
+    let providers = Provider::ALL.into_iter().map(|provider| {
+        let identity = linked.iter().find(|identity| identity.provider == provider);
+        let subject = identity.filter(|_| provider == Provider::Steam).map(|identity| &identity.subject);
+        json!({
+            "provider": provider.as_str(),
+            "configured": app.providers.is_configured(provider),
+            "linked": identity.is_some(),
+            "linked_at": identity.map(|identity| rfc3339(identity.linked_at)),
+            "steam_id": subject,
+        })
+    });
     Ok(providers.collect())
 }
 

@@ -12,10 +12,13 @@ use tracera_testkit::Postgres;
 use super::Database;
 use crate::auth::email::Email;
 
+mod identities;
 mod magic_codes;
 mod magic_links;
 mod opening;
 mod outage;
+mod portfolio;
+mod transactions;
 mod users;
 
 /// Runs each property on both databases.

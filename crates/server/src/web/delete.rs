@@ -14,8 +14,8 @@ use crate::auth::sign_in::FRESH;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::routes::account::{UserBody, clear_site_data};
-use crate::routes::{events, providers};
 use crate::routes::sessions::SessionBody;
+use crate::routes::{events, providers};
 use crate::store::users;
 use crate::web::page::Person;
 

@@ -22,7 +22,7 @@ use crate::routes::imports;
 use crate::routes::portfolio::Selection;
 use crate::store::portfolio::{self as store, holdings, snapshots};
 use crate::web::page::{Page, Person, ago};
-use crate::web::sign_in::remember_method;
+use crate::web::sign_in::{self, remember_method};
 use chart::Chart;
 use view::{Change, HoldingView, ItemView, changes, money};
 
@@ -101,7 +101,13 @@ impl PageQuery {
         let order = match (self.is("sort", column), self.get("order")) {
             (true, "asc") => "desc",
             (true, "desc") => "asc",
-            (true, _) => if first == "asc" { "desc" } else { "asc" },
+            (true, _) => {
+                if first == "asc" {
+                    "desc"
+                } else {
+                    "asc"
+                }
+            }
             (false, _) => first,
         };
         let sorted = Self(BTreeMap::from_iter(
@@ -165,12 +171,7 @@ pub async fn portfolio(
     Ok(response)
 }
 
-async fn held(
-    app: &App,
-    user: uuid::Uuid,
-    query: PageQuery,
-    now: OffsetDateTime,
-) -> AppResult<Option<Held>> {
+async fn held(app: &App, user: uuid::Uuid, query: PageQuery, now: OffsetDateTime) -> AppResult<Option<Held>> {
     let Some(summary) = holdings::summary(&app.database, user).await? else { return Ok(None) };
     let prices = app.portfolio.prices().current();
     let currency = app.portfolio.prices().currency();
@@ -229,7 +230,7 @@ fn after_refusal(error: AppError) -> AppResult<Response> {
     Ok(Redirect::to(&format!("/?error={}", error.code())).into_response())
 }
 
-/// What the page says of an import that brought nothing.
+/// What the page says of an import that brought nothing, or of another failure that ended here.
 fn sentence(code: &str) -> &'static str {
     match code {
         "steam_not_linked" => "Link your Steam account first, then import.",
@@ -238,11 +239,13 @@ fn sentence(code: &str) -> &'static str {
         }
         "import_running" => "An import of yours is running already.",
         "import_cooldown" => "You imported a moment ago. Please wait a little before the next import.",
-        "inventory_too_large" => "Your inventory is larger than this server imports. What you had before is unchanged.",
+        "inventory_too_large" => {
+            "Your inventory is larger than this server imports. What you had before is unchanged."
+        }
         "steam_unavailable" => {
             "Steam did not give us your inventory just now. What you had before is unchanged; please try again later."
         }
-        _ => "That did not work. Please try again.",
+        code => sign_in::sentence(code),
     }
 }
 

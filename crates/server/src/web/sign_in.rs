@@ -1,10 +1,10 @@
 //! Signing in and out: ask for a link, type the code, confirm the link. Each step is a page and a form.
 
 use askama::Template;
+use axum::Json;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
-use axum::Json;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -83,7 +83,9 @@ pub fn sentence(code: &str) -> &'static str {
     match code {
         "link_invalid" => "That link or code no longer works. Ask for a new one below.",
         "signed_out" => "You have been signed out on this device. Sign in again to go on.",
-        "reauthentication_required" => "Please confirm that it is you: sign in again, then repeat what you were doing.",
+        "reauthentication_required" => {
+            "Please confirm that it is you: sign in again, then repeat what you were doing."
+        }
         code => Failure::sentence(code).unwrap_or("That did not work. Please try again."),
     }
 }
@@ -223,11 +225,7 @@ fn signed_in(app: &App, device: HeaderValue) -> Response {
 
 /// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells only that; it signs
 /// nobody in.
-pub async fn status(
-    State(app): State<App>,
-    session: Session,
-    headers: HeaderMap,
-) -> AppResult<Json<Value>> {
+pub async fn status(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Json<Value>> {
     let status = match (&app.magic_links, app.visitor.parse(&headers)) {
         _ if session.user().is_ok() => "signed_in",
         (Some(links), Some(visitor)) => {
@@ -292,7 +290,12 @@ pub async fn confirm(
 }
 
 /// `POST /logout`
-pub async fn logout(app: State<App>, session: Session, user: CurrentUser, visit: Visit) -> AppResult<Response> {
+pub async fn logout(
+    app: State<App>,
+    session: Session,
+    user: CurrentUser,
+    visit: Visit,
+) -> AppResult<Response> {
     account::logout(app, session, user, visit).await?;
     Ok((clear_site_data(), Redirect::to("/login?done=signed_out")).into_response())
 }

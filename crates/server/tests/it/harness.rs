@@ -54,7 +54,17 @@ impl TestApp {
 
     /// With the stores embedded.
     pub(crate) async fn embedded() -> Self {
-        Self::build(None, &[]).await
+        Self::embedded_with(&[]).await
+    }
+
+    /// The same with further variables.
+    pub(crate) async fn embedded_with(vars: &[(&str, &str)]) -> Self {
+        Self::build(None, vars).await
+    }
+
+    /// Embedded, on the clock that the servers of others go by.
+    pub(crate) async fn on_the_systems_clock(vars: &[(&str, &str)]) -> Self {
+        Self::build_on(Clock::system(), None, vars).await
     }
 
     /// On Redis and SQLite, under the address it says it has, so that a real browser can use it.
@@ -64,18 +74,22 @@ impl TestApp {
         let redis = RedisServer::start().await;
         let url = redis.url();
         let own = [("REDIS_URL", &*url), ("BASE_URL", &*base_url)];
-        let mut app = Self::unserved(Some(redis), &[&own, vars].concat());
+        let mut app = Self::unserved(frozen(), Some(redis), &[&own, vars].concat());
         app.serve_on(listener).await;
         app
     }
 
     async fn build(redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
-        let mut app = Self::unserved(redis, vars);
+        Self::build_on(frozen(), redis, vars).await
+    }
+
+    async fn build_on(clock: Clock, redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
+        let mut app = Self::unserved(clock, redis, vars);
         app.add_instance().await;
         app
     }
 
-    fn unserved(redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
+    fn unserved(clock: Clock, redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let defaults = [
             ("SESSION_SECRET", SECRET),
@@ -85,7 +99,6 @@ impl TestApp {
         ];
         let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let vars = vars.collect();
-        let clock = Clock::manual(Timestamp::from_millis(1_900_000_000_000));
         Self { redis, clock, instances: Vec::new(), _directory: directory, vars }
     }
 
@@ -120,26 +133,31 @@ impl TestApp {
         self.clock.advance(by);
     }
 
-    /// The newest mail to that address; waits for it.
+    /// The newest sign-in mail to that address; waits for it.
     pub(crate) async fn mail_to(&self, email: &str) -> DevMail {
-        let find = || {
-            self.instances
-                .iter()
-                .filter_map(|instance| {
-                    let mails = instance.app.mailbox.as_ref().unwrap().messages();
-                    mails.into_iter().find(|mail| mail.to.as_str() == email)
-                })
-                .max_by_key(|mail| mail.requested_at)
-        };
-        eventually(|| async { find() }).await
+        let newer = |a: DevMail, b: DevMail| if b.requested_at > a.requested_at { b } else { a };
+        eventually(|| async { self.sign_in_mails(email).reduce(newer) }).await
     }
 
     pub(crate) fn mails_to(&self, email: &str) -> usize {
+        self.sign_in_mails(email).count()
+    }
+
+    /// The first mail to that address with that in its subject; waits for it.
+    pub(crate) async fn notice_to(&self, email: &str, subject: &str) -> DevMail {
+        eventually(|| async { self.all_mails(email).find(|mail| mail.subject.contains(subject)) }).await
+    }
+
+    pub(crate) fn all_mails(&self, email: &str) -> impl Iterator<Item = DevMail> {
         let mailboxes = self.instances.iter().map(|instance| instance.app.mailbox.as_ref().unwrap());
-        mailboxes
-            .flat_map(tracera::mail::dev::Mailbox::messages)
-            .filter(|mail| mail.to.as_str() == email)
-            .count()
+        // Within an instance the newest is first, and stays so among mails of one time.
+        let mails = mailboxes.flat_map(tracera::mail::dev::Mailbox::messages);
+        mails.filter(move |mail| mail.to.as_str() == email)
+    }
+
+    /// Notices have no code.
+    fn sign_in_mails(&self, email: &str) -> impl Iterator<Item = DevMail> {
+        self.all_mails(email).filter(|mail| !mail.code.is_empty())
     }
 
     /// A browser signed in by a mailed link.
@@ -173,6 +191,11 @@ fn listen_on(listener: TcpListener, routes: axum::Router) -> (SocketAddr, DropGu
     let stop = CancellationToken::new();
     tokio::spawn(serve(listener, routes, ServeLimits::default(), stop.clone()));
     (addr, stop.drop_guard())
+}
+
+/// A clock that stands still until it is moved.
+fn frozen() -> Clock {
+    Clock::manual(Timestamp::from_millis(1_900_000_000_000))
 }
 
 async fn free_listener() -> TcpListener {

@@ -16,4 +16,7 @@ mod pages_in_chromium;
 mod pages_over_http;
 mod portfolio;
 mod process;
+mod providers_oauth;
+mod providers_real;
+mod providers_steam;
 mod sign_in;

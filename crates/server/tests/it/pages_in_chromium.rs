@@ -8,11 +8,11 @@ use tracera::store::portfolio::snapshots::{self, Snapshot};
 use tracera::store::users;
 
 use crate::chromium;
-use crate::doubles::Answer;
-use crate::doubles::feed::{Feed, row};
-use crate::doubles::steam::{Asset, Steam, asset, inventory};
 use crate::harness::TestApp;
 use crate::portfolio::linked;
+use crate::portfolio::upstream::Answer;
+use crate::portfolio::upstream::feed::{Feed, row};
+use crate::portfolio::upstream::steam::{Asset, Steam, asset, inventory};
 
 #[tokio::test]
 async fn a_person_signs_in_and_out_with_and_without_scripts() {
@@ -43,7 +43,9 @@ async fn an_inventory_is_imported_and_read() {
     let open = inventory(vec![asset(1, "A"), asset(2, "B"), tagged, ruby]);
     let (public, private) = ("76561198000000001", "76561198000000002");
     let steam =
-        Steam::start(move |asked| if asked.owner == private { Answer::json(403, &json!(null)) } else { open(asked) });
+        Steam::start(
+            move |asked| if asked.owner == private { Answer::json(403, &json!(null)) } else { open(asked) },
+        );
     let steam = steam.await;
     let feed = Feed::skinport(&[row("A", None, 2.5), row(karambit, Some("Ruby"), 12_300.05)]).await;
     let app = TestApp::for_real_browsers(&[

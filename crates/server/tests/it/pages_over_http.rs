@@ -18,7 +18,8 @@ async fn forms_need_the_token_of_their_own_visitor() {
     let twice = [("csrf_token", &*token), ("csrf_token", &*token), ("email", "a@example.com")];
     browser.submit("/login", &twice).await.expect(403);
     assert_eq!(app.mails_to("a@example.com"), 0);
-    let answer = browser.submit("/login", &[("csrf_token", &token), ("email", "a@example.com")]).await.expect(303);
+    let answer =
+        browser.submit("/login", &[("csrf_token", &token), ("email", "a@example.com")]).await.expect(303);
     assert_eq!(answer.header("location"), "/login/code");
     app.mail_to("a@example.com").await;
 }
@@ -36,7 +37,8 @@ async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
     for _ in 0..3 {
         browser.submit("/login/code", &[("csrf_token", &token), ("code", "000000")]).await.expect(303);
     }
-    let limited = browser.submit("/login/code", &[("csrf_token", &token), ("code", "000000")]).await.expect(429);
+    let limited =
+        browser.submit("/login/code", &[("csrf_token", &token), ("code", "000000")]).await.expect(429);
     assert!(limited.body.contains("Please wait"), "{}", limited.body);
     browser.get("/api/v1/auth/me").await.expect_error(429, "rate_limited");
     browser.get("/login").await.expect(200);

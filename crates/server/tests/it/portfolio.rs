@@ -13,11 +13,12 @@ mod export;
 mod import;
 mod kill;
 mod prices;
+pub(crate) mod upstream;
 
 use crate::browser::{Answer as Reply, Browser};
-use crate::doubles::feed::{Feed, row};
-use crate::doubles::steam::{Asset, Steam, asset, inventory};
 use crate::harness::TestApp;
+use upstream::feed::{Feed, row};
+use upstream::steam::{Asset, Steam, asset, inventory};
 
 const STEAM_ID: &str = "76561198000000001";
 
@@ -120,7 +121,10 @@ async fn an_inventory_is_imported_and_valued() {
     assert_eq!((&holdings[1]["market_hash_name"], &holdings[1]["quantity"]), (&json!("A"), &json!(2)));
     assert_eq!((&holdings[1]["current_price"], &holdings[1]["total_value"]), (&json!(251), &json!(502)));
     assert_eq!((&holdings[1]["locked_quantity"], &holdings[1]["rarity"]), (&json!(1), &json!("Covert")));
-    assert_eq!((&holdings[1]["price_source"], &holdings[1]["priced_at"]), (&json!("127.0.0.1"), &json!("2030-03-17T17:46:40Z")));
+    assert_eq!(
+        (&holdings[1]["price_source"], &holdings[1]["priced_at"]),
+        (&json!("127.0.0.1"), &json!("2030-03-17T17:46:40Z"))
+    );
     assert_eq!((&holdings[2]["current_price"], &holdings[2]["total_value"]), (&Value::Null, &Value::Null));
     let sum: u64 = holdings.iter().filter_map(|it| it["total_value"].as_u64()).sum();
     assert_eq!(portfolio["total_value"], sum, "totals add up");
@@ -137,12 +141,18 @@ async fn an_inventory_is_imported_and_valued() {
 
 #[tokio::test]
 async fn holdings_are_sorted_filtered_and_paged() {
-    let world = World::with(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1"), asset(4, "b"), asset(5, "b")]).await;
+    let world =
+        World::with(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1"), asset(4, "b"), asset(5, "b")])
+            .await;
     world.import().await.expect(200);
     let names = async |query: &str| {
         let shown = world.portfolio(query).await;
-        let names: Vec<_> =
-            shown["holdings"].as_array().unwrap().iter().map(|it| it["market_hash_name"].as_str().unwrap().to_owned()).collect();
+        let names: Vec<_> = shown["holdings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["market_hash_name"].as_str().unwrap().to_owned())
+            .collect();
         names.join(",")
     };
     assert_eq!(names("").await, "Item 1,A,b");
@@ -154,7 +164,10 @@ async fn holdings_are_sorted_filtered_and_paged() {
     assert_eq!(names("?rarity=covert&locked=false&page=2&per_page=2").await, "b");
     assert_eq!(names("?page=9").await, "");
     let page = world.portfolio("?per_page=2").await;
-    assert_eq!((&page["pages"], &page["selected"]["items"], &page["item_count"]), (&json!(2), &json!(5), &json!(5)));
+    assert_eq!(
+        (&page["pages"], &page["selected"]["items"], &page["item_count"]),
+        (&json!(2), &json!(5), &json!(5))
+    );
     for query in ["?sort=x", "?page=0", "?per_page=1001", "?user_id=1", "?priced=maybe", "?page=-1"] {
         let answer = world.browser.get(&format!("/api/v1/portfolio{query}")).await;
         answer.expect_error(400, "malformed_query");
@@ -207,7 +220,8 @@ async fn a_day_is_noted_once_whatever_the_instances_do() {
     world.app.add_instance().await;
     let [first, second] = &world.app.instances[..] else { panic!() };
     second.app.portfolio.prices().refresh().await.unwrap();
-    let (a, b) = tokio::join!(first.app.portfolio.take_daily_snapshots(), second.app.portfolio.take_daily_snapshots());
+    let (a, b) =
+        tokio::join!(first.app.portfolio.take_daily_snapshots(), second.app.portfolio.take_daily_snapshots());
     assert!(a.unwrap() + b.unwrap() >= 1);
     assert_eq!(first.app.portfolio.take_daily_snapshots().await.unwrap(), 0);
     world.app.advance(Duration::from_hours(24));
@@ -215,7 +229,10 @@ async fn a_day_is_noted_once_whatever_the_instances_do() {
     let history = world.browser.get("/api/v1/portfolio/history").await.expect(200).json();
     let days: Vec<_> = history["history"].as_array().unwrap().iter().map(|it| it["day"].clone()).collect();
     assert_eq!(days.iter().filter(|day| day.is_null()).count(), 1);
-    assert!(days.contains(&json!("2030-03-17")) && days.contains(&json!("2030-03-18")) && days.len() == 3, "{days:?}");
+    assert!(
+        days.contains(&json!("2030-03-17")) && days.contains(&json!("2030-03-18")) && days.len() == 3,
+        "{days:?}"
+    );
 }
 
 #[tokio::test]
@@ -242,7 +259,8 @@ async fn health_tells_the_age_of_the_prices() {
 async fn the_same_holds_on_postgres() {
     let server = Postgres::start().await;
     let url = server.create_database().await;
-    let world = World::build(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1")], &[("DATABASE_URL", &url)]).await;
+    let world =
+        World::build(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1")], &[("DATABASE_URL", &url)]).await;
     world.import().await.expect(200);
     assert_eq!(world.portfolio("").await["total_value"], 500 + 736_479);
     world.import().await.expect_error(429, "import_cooldown");

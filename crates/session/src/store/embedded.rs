@@ -16,14 +16,14 @@ use super::{
 use crate::changes::Changes;
 use crate::clock::Timestamp;
 use crate::record::{self, Epoch};
-use crate::token::{SessionId, Tag, UserId};
+use crate::token::{SessionId, TAG_BYTES, Tag, UserId};
 
 mod hash;
 
 /// Everything of one user under the tag, as [`UserHash`] encodes it.
-const HASHES: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("sessions/1");
+const HASHES: TableDefinition<&[u8; TAG_BYTES], &[u8]> = TableDefinition::new("sessions/1");
 /// When a hash's last deadline passes, for removing it then.
-const EXPIRY: TableDefinition<(u64, &[u8; 16]), ()> = TableDefinition::new("expiry/1");
+const EXPIRY: TableDefinition<(u64, &[u8; TAG_BYTES]), ()> = TableDefinition::new("expiry/1");
 /// How many dead hashes a sign-in clears away: more than one, so the file cannot grow without end.
 const PURGED_PER_CREATE: usize = 8;
 
@@ -106,7 +106,7 @@ impl EmbeddedStore {
                 let mut expiry = transaction.open_table(EXPIRY)?;
                 if let Some(now) = purge_at {
                     let dead = expiry
-                        .range(..(now.as_millis(), &[0; 16]))?
+                        .range(..(now.as_millis(), &[0; TAG_BYTES]))?
                         .take(PURGED_PER_CREATE)
                         .map(|entry| entry.map(|(key, _)| (key.value().0, *key.value().1)))
                         .collect::<Result<Vec<_>, _>>()?;

@@ -20,6 +20,7 @@ use crate::token::{SessionId, Tag, UserId};
 mod cluster_once;
 mod cluster_watch;
 pub(crate) mod connection;
+mod keeper;
 mod operator;
 mod scripts;
 pub(crate) mod target;

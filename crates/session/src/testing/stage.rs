@@ -83,7 +83,7 @@ impl Stage {
 
 /// A user nobody else has.
 pub(super) fn new_user() -> UserId {
-    UserId::new(Tag::random().to_string()).expect("22 characters")
+    UserId::new(Tag::random().to_string()).expect("20 characters")
 }
 
 /// One instance of the application.

@@ -117,7 +117,7 @@ impl Assertion {
         if !is_recent(get("openid.response_nonce")?, expected.now) {
             return Err(AssertionError::Mismatch("openid.response_nonce"));
         }
-        Ok(Self { steam_id, parameters })
+        Ok(Self { parameters, steam_id })
     }
 
     /// Whom it asserts.

@@ -37,15 +37,15 @@ fn phases_have_prices_of_their_own_and_the_plain_name_the_least() {
         )
     };
     let phases = [row("\"Ruby\"", 9000), row("\"Phase 2\"", 1500), row("\"Phase 1\"", 1200)].join(",");
-    let (phased, _) = list(&format!("[{phases}]"));
+    let (variants, _) = list(&format!("[{phases}]"));
     let name = "★ Karambit | Doppler";
-    assert_eq!(cents(&phased, name, Some(Phase::Ruby)), Some((900_000, false)));
+    assert_eq!(cents(&variants, name, Some(Phase::Ruby)), Some((900_000, false)));
     assert_eq!(
-        cents(&phased, name, Some(Phase::Four)),
+        cents(&variants, name, Some(Phase::Four)),
         Some((120_000, true)),
         "another phase's price is a guess"
     );
-    assert_eq!(cents(&phased, name, None), Some((120_000, true)));
+    assert_eq!(cents(&variants, name, None), Some((120_000, true)));
     let (plain, _) = list(&format!("[{phases},{}]", row("null", 2000)));
     assert_eq!(cents(&plain, name, None), Some((200_000, false)));
 }

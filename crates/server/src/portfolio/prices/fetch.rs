@@ -23,6 +23,9 @@ const READ_LIMIT: Duration = Duration::from_secs(15);
 /// Pieces between the connection and the parser.
 const PIECES: usize = 4;
 
+/// Where CSFloat's list is.
+const CSFLOAT_LIST: &str = "/api/v1/listings/price-list";
+
 /// Reads feeds within bounds.
 #[derive(Debug)]
 pub(super) struct Fetcher {
@@ -50,7 +53,21 @@ impl Fetcher {
     ) -> Result<(PriceList, usize), FeedError> {
         match feed {
             PriceFeed::File(path) => self.read_file(path, currency).await,
-            PriceFeed::Http(url) => self.read_http(url.expose(), currency).await,
+            PriceFeed::Http(url) => {
+                let (mut list, skipped) = self.read_http(url.expose(), currency).await?;
+                if url.expose().ends_with(CSFLOAT_LIST) {
+                    self.add_phases(&mut list, url.expose(), currency).await;
+                }
+                Ok((list, skipped))
+            }
+        }
+    }
+
+    /// CSFloat lists the prices of Doppler phases apart. Without them the prices of the names have to do.
+    async fn add_phases(&self, list: &mut PriceList, url: &str, currency: &str) {
+        match self.read_http(&format!("{url}/doppler"), currency).await {
+            Ok((phases, _)) => list.merge(phases),
+            Err(error) => tracing::warn!(%error, "the feed's prices of phases were not used"),
         }
     }
 

@@ -23,12 +23,7 @@ pub(super) struct Change {
 }
 
 /// The changes up to now, from the last value noted before each period. `history` has the oldest first.
-pub(super) fn changes(
-    total: u64,
-    history: &[Snapshot],
-    now: OffsetDateTime,
-    currency: &str,
-) -> Vec<Change> {
+pub(super) fn changes(total: u64, history: &[Snapshot], now: OffsetDateTime, currency: &str) -> Vec<Change> {
     let change = |(period, length)| {
         let then = history.iter().rev().find(|snapshot| snapshot.taken_at <= now - length);
         let Some(then) = then.map(|snapshot| snapshot.total_cents) else {
@@ -182,7 +177,10 @@ mod tests {
             snapshot(datetime!(2026-11-23 11:00 UTC), 1),
         ];
         let [day, week, month] = &changes(10_000, &history, now, "USD")[..] else { panic!() };
-        assert_eq!((day.amount.as_deref(), day.percent.as_deref(), day.direction), (Some("+$20.00"), Some("+25.0 %"), "up"));
+        assert_eq!(
+            (day.amount.as_deref(), day.percent.as_deref(), day.direction),
+            (Some("+$20.00"), Some("+25.0 %"), "up")
+        );
         assert_eq!((week.amount.as_deref(), week.percent.as_deref()), (Some("−$100.00"), Some("−50.0 %")));
         assert_eq!((month.amount.as_deref(), month.percent.as_deref()), (None, None));
     }

@@ -3,11 +3,16 @@
 use serde_json::json;
 
 use super::*;
-use crate::doubles::steam::assets;
+use crate::portfolio::upstream::steam::assets;
 
 #[tokio::test]
 async fn hostile_names_do_no_harm_anywhere() {
-    let names = ["<script>alert(1)</script>", "=cmd|' /C calc'!A0", "safe\u{202e}gpj.exe", "★ StatTrak™ \"龍王\", x\r\nInjected: 1"];
+    let names = [
+        "<script>alert(1)</script>",
+        "=cmd|' /C calc'!A0",
+        "safe\u{202e}gpj.exe",
+        "★ StatTrak™ \"龍王\", x\r\nInjected: 1",
+    ];
     let mut items: Vec<_> = (1_u64..).zip(names).map(|(id, name)| asset(id, name)).collect();
     items[0].name_tag = Some("@SUM(A1)\u{2066}\u{1b}[2J".to_owned());
     let world = World::with(items).await;
@@ -17,7 +22,11 @@ async fn hostile_names_do_no_harm_anywhere() {
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
     assert_eq!(csv.header("content-disposition"), "attachment; filename=\"portfolio.csv\"");
     assert_eq!(csv.body.matches("\r\n").count(), 5, "a line each: {}", csv.body);
-    assert!(csv.body.contains("\"'=cmd|' /C calc'!A0\"") && csv.body.contains("\"'@SUM(A1)[2J\""), "{}", csv.body);
+    assert!(
+        csv.body.contains("\"'=cmd|' /C calc'!A0\"") && csv.body.contains("\"'@SUM(A1)[2J\""),
+        "{}",
+        csv.body
+    );
     assert!(csv.body.contains("\"★ StatTrak™ \"\"龍王\"\", xInjected: 1\""), "{}", csv.body);
 
     let shown = world.browser.get("/api/v1/portfolio").await.expect(200);
@@ -25,7 +34,11 @@ async fn hostile_names_do_no_harm_anywhere() {
     for text in [&csv.body, &shown.body] {
         assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{1b}']), "{text}");
     }
-    assert_eq!(quantities(&shown.json())[0].0, "<script>alert(1)</script>", "shown as it is, by whoever escapes it");
+    assert_eq!(
+        quantities(&shown.json())[0].0,
+        "<script>alert(1)</script>",
+        "shown as it is, by whoever escapes it"
+    );
 }
 
 #[tokio::test]
@@ -34,7 +47,8 @@ async fn a_large_download_has_every_item_once_and_the_same_total() {
     world.import().await.expect(200);
     let json = world.browser.get("/api/v1/portfolio/export.json").await.expect(200).json();
     let items = json["items"].as_array().unwrap();
-    let mut ids: Vec<u64> = items.iter().map(|it| it["asset_id"].as_str().unwrap().parse().unwrap()).collect();
+    let mut ids: Vec<u64> =
+        items.iter().map(|it| it["asset_id"].as_str().unwrap().parse().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, (1..=2_500).collect::<Vec<_>>());
     let sum: u64 = items.iter().filter_map(|it| it["value_cents"].as_u64()).sum();

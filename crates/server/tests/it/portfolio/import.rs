@@ -6,9 +6,9 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::doubles::Answer;
-use crate::doubles::steam::{assets, page};
 use crate::harness::eventually;
+use crate::portfolio::upstream::Answer;
+use crate::portfolio::upstream::steam::{assets, page};
 
 const AWAY: &str = r#"{"error":"EYldRefreshAppIfNecessary failed with EResult 20"}"#;
 
@@ -22,10 +22,28 @@ async fn every_trouble_of_steam_has_its_outcome_and_the_earlier_holdings_stay() 
     for (answer, status, code, word, requests) in [
         (json(403, "null"), 409, "inventory_private", "Public", 1),
         (json(401, ""), 409, "inventory_private", "Public", 1),
-        (json(200, r#"{"success":false,"Error":"This profile is private."}"#), 409, "inventory_private", "Public", 1),
+        (
+            json(200, r#"{"success":false,"Error":"This profile is private."}"#),
+            409,
+            "inventory_private",
+            "Public",
+            1,
+        ),
         (html(403, "<HTML><H1>Access Denied</H1></HTML>"), 502, "steam_unavailable", "refuses", 1),
-        (html(404, "<html>The specified profile could not be found.</html>"), 409, "steam_profile_missing", "link", 1),
-        (Answer::With(302, "location", "http://169.254.169.254/", vec![]), 409, "steam_profile_missing", "link", 1),
+        (
+            html(404, "<html>The specified profile could not be found.</html>"),
+            409,
+            "steam_profile_missing",
+            "link",
+            1,
+        ),
+        (
+            Answer::With(302, "location", "http://169.254.169.254/", vec![]),
+            409,
+            "steam_profile_missing",
+            "link",
+            1,
+        ),
         (json(400, "null"), 502, "steam_unavailable", "refused", 3),
         (json(500, AWAY), 502, "steam_unavailable", "EResult 20", 2),
         (json(500, r#"{"error":"failed with EResult 55 (55)"}"#), 502, "steam_unavailable", "EResult 55", 2),
@@ -90,7 +108,11 @@ async fn fewer_items_are_asked_for_when_steam_refuses_that_many() {
         let done = world.import().await.expect(200).json();
         assert_eq!((&done["imported_assets"], &done["pages"]), (&json!(1200), &json!(pages)));
         let counts: Vec<_> = world.steam.asked().iter().map(|asked| asked.count).collect();
-        assert_eq!(counts[..2], [Some(2000), Some(1000)], "what was refused is not asked for again: {counts:?}");
+        assert_eq!(
+            counts[..2],
+            [Some(2000), Some(1000)],
+            "what was refused is not asked for again: {counts:?}"
+        );
         assert_eq!(counts.len(), pages + if most.is_some() { 1 } else { 2 });
     }
 }
@@ -99,9 +121,10 @@ async fn fewer_items_are_asked_for_when_steam_refuses_that_many() {
 async fn empty_and_hidden_inventories_are_no_errors() {
     let world = World::with(vec![asset(1, "A")]).await;
     world.import().await.expect(200);
-    for (body, hidden) in
-        [(json!({"total_inventory_count":12,"success":1}), 12), (json!({"total_inventory_count":0,"success":1}), 0)]
-    {
+    for (body, hidden) in [
+        (json!({"total_inventory_count":12,"success":1}), 12),
+        (json!({"total_inventory_count":0,"success":1}), 0),
+    ] {
         world.cool_down();
         world.steam.becomes(move |_| Answer::json(200, &body));
         let done = world.import().await.expect(200).json();
@@ -171,13 +194,16 @@ async fn a_repeated_import_changes_nothing() {
     world.cool_down();
     world.import().await.expect(200);
     let second = world.portfolio("?sort=name").await;
-    let parts = |portfolio: &Value| (quantities(portfolio), portfolio["total_value"].clone(), portfolio["holdings"][0]["item_id"].clone());
+    let parts = |portfolio: &Value| {
+        (quantities(portfolio), portfolio["total_value"].clone(), portfolio["holdings"][0]["item_id"].clone())
+    };
     assert_eq!(parts(&first), parts(&second));
 }
 
 #[tokio::test]
 async fn an_inventory_beyond_the_limit_is_refused() {
-    let world = World::build(assets(30, 3), &[("PORTFOLIO_MAX_ITEMS", "20"), ("STEAM_PAGE_SIZE", "10")]).await;
+    let world =
+        World::build(assets(30, 3), &[("PORTFOLIO_MAX_ITEMS", "20"), ("STEAM_PAGE_SIZE", "10")]).await;
     world.import().await.expect_error(422, "inventory_too_large");
     assert_eq!(world.steam.asked().len(), 3);
 }
@@ -213,7 +239,10 @@ async fn twenty_imports_at_once_over_two_instances_are_one() {
     }
     codes.sort_unstable();
     assert_eq!(codes[0].0, 200);
-    assert!(codes[1..].iter().all(|(status, code)| (*status, &**code) == (409, "import_running")), "{codes:?}");
+    assert!(
+        codes[1..].iter().all(|(status, code)| (*status, &**code) == (409, "import_running")),
+        "{codes:?}"
+    );
     assert_eq!(world.steam.asked().len(), 1);
     assert_eq!(world.portfolio("").await["item_count"], 50);
 }
@@ -224,7 +253,8 @@ async fn a_client_that_goes_away_does_not_stop_the_import_and_others_follow_it()
     let other = world.app.add_instance().await;
     let gate = held(&world, assets(30, 3));
     let browser = world.browser.clone();
-    let caller = tokio::spawn(async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await });
+    let caller =
+        tokio::spawn(async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await });
     eventually(|| async { (world.steam.asked().len() == 1).then_some(()) }).await;
     gate.add_permits(1);
     eventually(|| async { (world.steam.asked().len() == 2).then_some(()) }).await;
@@ -237,18 +267,49 @@ async fn a_client_that_goes_away_does_not_stop_the_import_and_others_follow_it()
     gate.add_permits(10);
     let here = here.await.unwrap().expect(200);
     assert_eq!(here.header("content-type"), "text/event-stream");
-    assert!(here.body.contains("event: progress") && here.body.contains("\"items_total\":30"), "{}", here.body);
-    assert!(here.body.contains("event: done") && here.body.contains("\"imported_assets\":30"), "{}", here.body);
+    assert!(
+        here.body.contains("event: progress") && here.body.contains("\"items_total\":30"),
+        "{}",
+        here.body
+    );
+    assert!(
+        here.body.contains("event: done") && here.body.contains("\"imported_assets\":30"),
+        "{}",
+        here.body
+    );
     let elsewhere = elsewhere.await.unwrap().expect(200);
-    assert!(elsewhere.body.contains("event: ended") || elsewhere.body.contains("event: idle"), "{}", elsewhere.body);
+    assert!(
+        elsewhere.body.contains("event: ended") || elsewhere.body.contains("event: idle"),
+        "{}",
+        elsewhere.body
+    );
     assert_eq!(world.portfolio("").await["item_count"], 30);
     let idle = world.browser.get("/api/v1/portfolio/import/events").await.expect(200);
     assert!(idle.body.contains("event: idle"), "{}", idle.body);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_signs_out_hears_no_more_of_the_import() {
+    let world = World::with(vec![]).await;
+    let gate = held(&world, assets(5, 5));
+    let browser = world.browser.clone();
+    let caller =
+        tokio::spawn(async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await });
+    eventually(|| async { (world.steam.asked().len() == 1).then_some(()) }).await;
+    let follower = world.browser.fork();
+    let following = tokio::spawn(async move { follower.get("/api/v1/portfolio/import/events").await });
+    world.browser.logout().await.expect(204);
+    // Signed out before or after the stream began: either way it is not kept open.
+    let heard = following.await.unwrap();
+    assert!(!heard.body.contains("event: done"), "{}", heard.body);
+    gate.add_permits(1);
+    caller.await.unwrap().expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_import_longer_than_a_request_is_202_and_goes_on() {
-    let world = World::build(vec![], &[("REQUEST_TIMEOUT_SECONDS", "1"), ("STEAM_TIMEOUT_SECONDS", "30")]).await;
+    let world =
+        World::build(vec![], &[("REQUEST_TIMEOUT_SECONDS", "1"), ("STEAM_TIMEOUT_SECONDS", "30")]).await;
     let gate = held(&world, assets(5, 5));
     let answer = world.import().await.expect(202).json();
     assert_eq!(answer["progress"]["stage"], "reading");

@@ -8,9 +8,9 @@ use tokio::sync::Semaphore;
 use tracera_testkit::free_port;
 
 use super::*;
-use crate::doubles::Answer;
-use crate::doubles::steam::assets;
 use crate::harness::{SECRET, eventually};
+use crate::portfolio::upstream::Answer;
+use crate::portfolio::upstream::steam::assets;
 
 #[tokio::test]
 async fn a_kill_in_the_middle_leaves_the_earlier_holdings_on_sqlite() {
@@ -28,7 +28,7 @@ async fn a_kill_in_the_middle_leaves_the_earlier_holdings_on_postgres() {
 async fn kill_in_the_middle(database: &str) {
     // This process shares stores and secret with the one that is killed, and its clock is years ahead of that one's.
     let world = World::build(vec![asset(1, "A")], &[("DATABASE_URL", database)]).await;
-    let (mut victim, addr, _directory) = start(&world, database).await;
+    let (mut victim, addr, directory) = start(&world, database).await;
     let at_victim = world.browser.at(addr);
     at_victim.call(Method::POST, "/api/v1/portfolio/import", None).await.expect(200);
     let before = quantities(&world.portfolio("").await);
@@ -45,6 +45,13 @@ async fn kill_in_the_middle(database: &str) {
     eventually(|| async { (world.steam.asked().len() == 2).then_some(()) }).await;
     victim.kill().await.unwrap();
     assert!(importing.await.unwrap().is_err(), "the connection is gone");
+
+    let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+    let user = world.browser.me().await.unwrap();
+    assert!(log.contains("import_done"), "it was logged at all");
+    for personal in [STEAM_ID, &*user, "alice@example.com"] {
+        assert!(!log.contains(personal), "{:?}", log.lines().find(|line| line.contains(personal)));
+    }
 
     assert_eq!(quantities(&world.portfolio("").await), before);
     let export = world.browser.get("/api/v1/portfolio/export.json").await.expect(200).json();
@@ -73,7 +80,9 @@ async fn start(world: &World, database: &str) -> (Child, std::net::SocketAddr, t
         .env("STEAM_PAGE_SIZE", "10")
         .env("PRICE_FEED_URL", &world.feed.url)
         .env("PORTFOLIO_IMPORT_COOLDOWN_MINUTES", "0")
-        .env("RUST_LOG", "off")
+        .env("RUST_LOG", "trace")
+        .env("LOG_FORMAT", "json")
+        .stderr(std::fs::File::create(directory.path().join("log")).unwrap())
         .current_dir(directory.path())
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde_json::json;
 use tracera::config::{Config, Mode, PriceFeed};
 use tracera::portfolio::feeds::FeedError;
+use tracera::portfolio::phase::Phase;
 use tracera::portfolio::prices::Prices;
 use tracera_session::Clock;
 
 use super::*;
-use crate::doubles::Answer;
 use crate::harness::SECRET;
+use crate::portfolio::upstream::Answer;
 
 /// Prices from these feeds, kept in that directory.
 fn prices(feeds: &[&str], directory: &std::path::Path, more: &[(&str, &str)]) -> Prices {
@@ -21,7 +22,8 @@ fn prices(feeds: &[&str], directory: &std::path::Path, more: &[(&str, &str)]) ->
         ("PRICE_FALLBACK_URLS", &fallbacks),
         ("PRICE_FEED_MAX_MIB", "4"),
     ];
-    let vars = own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let vars =
+        own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let settings = Config::from_vars(&vars, Mode::Serve).unwrap().prices;
     assert!(matches!(settings.feed, PriceFeed::Http(_) | PriceFeed::File(_)));
     Prices::new(&settings, directory, Clock::system()).unwrap()
@@ -71,13 +73,17 @@ async fn troubles_of_a_feed_leave_the_prices_in_force() {
 async fn fallbacks_help_out_in_their_order() {
     let directory = tempfile::tempdir().unwrap();
     let blocked = Feed::answering(Answer::html(403, "<html>")).await;
-    let csfloat = Feed::answering(Answer::text(200, r#"[{"market_hash_name":"A","quantity":9,"min_price":123}]"#)).await;
+    let list = Answer::text(200, r#"[{"market_hash_name":"A","quantity":9,"min_price":123}]"#);
+    let phases = r#"{"data":[{"market_hash_name":"K","phase_name":"Ruby","min_price":900010}]}"#;
+    let csfloat = Feed::csfloat(list, Answer::text(200, phases)).await;
     let csgo = r#"{"success":true,"time":1,"currency":"USD","items":[{"market_hash_name":"A","volume":"3","price":"4.567"}]}"#;
     let csgo = Feed::answering(Answer::text(200, csgo)).await;
     let prices = prices(&[&blocked.url, &csfloat.url, &csgo.url], directory.path(), &[]);
     let price = || prices.current().unwrap().list.find("A", None).unwrap().cents.get();
     prices.refresh().await.unwrap();
     assert_eq!(price(), 123);
+    let ruby = prices.current().unwrap().list.find("K", Some(Phase::Ruby)).unwrap();
+    assert_eq!((ruby.cents.get(), ruby.estimated), (900_010, false));
     csfloat.becomes(Answer::html(503, ""));
     prices.refresh().await.unwrap();
     assert_eq!(price(), 457);
@@ -95,7 +101,10 @@ async fn prices_survive_a_restart_but_not_a_change_of_currency() {
     let before = first.current().unwrap();
     let second = prices(&[&feed.url], directory.path(), &[]);
     let after = second.current().unwrap();
-    assert_eq!((&after.list, &after.source, after.fetched_at), (&before.list, &before.source, before.fetched_at));
+    assert_eq!(
+        (&after.list, &after.source, after.fetched_at),
+        (&before.list, &before.source, before.fetched_at)
+    );
     assert_eq!(count(&prices(&[&feed.url], directory.path(), &[("PRICE_CURRENCY", "EUR")])), 0);
     std::fs::write(directory.path().join("prices.json"), "{\"source\":").unwrap();
     assert_eq!(count(&prices(&[&feed.url], directory.path(), &[])), 0, "a broken file is as good as none");
@@ -123,6 +132,7 @@ async fn readers_keep_what_they_hold_while_prices_are_swapped() {
     let held = prices.current().unwrap();
     feed.becomes(Feed::brotli(&json!([row("A", None, 2.0)])));
     prices.refresh().await.unwrap();
-    let cents = |snapshot: &tracera::portfolio::prices::Snapshot| snapshot.list.find("A", None).unwrap().cents.get();
+    let cents =
+        |snapshot: &tracera::portfolio::prices::Snapshot| snapshot.list.find("A", None).unwrap().cents.get();
     assert_eq!((cents(&held), cents(&prices.current().unwrap())), (100, 200));
 }

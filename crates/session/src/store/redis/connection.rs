@@ -1,31 +1,26 @@
-//! One multiplexed connection that repairs itself.
+//! One connection for everybody, whatever stands behind it.
 //!
 //! 1. Every wait has a limit ([`Limits`]); an error is returned within [`Limits::total`] at the latest.
-//! 2. A supervisor pings the connection and replaces it when it is closed, silent or has become a replica's. A broken
-//!    socket alone would go unnoticed: the client library finds out only when it writes, a silent partition never.
+//! 2. It repairs itself: [`Keeper`] looks after it, in a cluster the client library does.
 //! 3. While there is no connection, requests wait [`Limits::grace`] for a new one and then fail; nothing queues up.
 //! 4. A write is never sent twice. A read is repeated once when the connection broke under it.
-//! 5. A connection is put to use only after the server has been asked to tell what changes, if anybody wants to know.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
-use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind,
-    Value,
-};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::cluster_once;
 use super::cluster_watch::watch_cluster;
+use super::keeper::{Keeper, Supervised};
 use super::target::{RedisUrlError, Target};
 use super::tracking::{Tracking, caching};
-use crate::changes::Heartbeat;
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +80,6 @@ enum Link {
         /// Says that the connection is still held.
         _held: watch::Receiver<()>,
     },
-}
-
-#[derive(Clone)]
-struct Supervised {
-    current: watch::Receiver<Option<MultiplexedConnection>>,
-    suspect: Arc<Notify>,
 }
 
 impl RedisConnection {
@@ -213,134 +202,6 @@ fn knows_no_resp3(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::NoPerm))
 }
 
-impl Supervised {
-    async fn connection(&self, grace: Duration) -> RedisResult<MultiplexedConnection> {
-        if let Some(connection) = &*self.current.borrow() {
-            return Ok(connection.clone());
-        }
-        let mut current = self.current.clone();
-        let waiting = timeout(grace, current.wait_for(Option::is_some)).await;
-        match waiting {
-            Ok(Ok(connection)) => Ok(connection.clone().expect("waited for it to be there")),
-            _ => Err(not_connected()),
-        }
-    }
-
-    fn inspect<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
-        if answer.as_ref().is_err_and(is_suspicious) {
-            self.suspect.notify_one();
-        }
-        answer
-    }
-}
-
-/// Whether an error says something about the connection rather than about the command.
-fn is_suspicious(error: &RedisError) -> bool {
-    error.is_io_error()
-        || error.is_unrecoverable_error()
-        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
-}
-
-/// Makes connections and looks after the one in use.
-struct Keeper {
-    target: Target,
-    limits: Limits,
-    tracking: Tracking,
-    resp3: bool,
-}
-
-impl Keeper {
-    async fn supervise(mut self, suspect: Arc<Notify>) -> RedisResult<Supervised> {
-        let (sender, current) = watch::channel(Some(self.connect().await?));
-        let supervised = Supervised { current, suspect: suspect.clone() };
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    () = sender.closed() => return,
-                    () = suspect.notified() => {}
-                    () = tokio::time::sleep(self.limits.heartbeat) => {}
-                }
-                let connection = sender.borrow().clone();
-                let healthy = match connection {
-                    Some(connection) => self.check(connection).await,
-                    None => false,
-                };
-                if !healthy {
-                    sender.send_replace(None);
-                    tracing::warn!("lost the connection to redis, reconnecting");
-                    let Some(connection) = self.reconnect(&sender).await else { return };
-                    sender.send_replace(Some(connection));
-                    tracing::info!("connected to redis again");
-                }
-            }
-        });
-        Ok(supervised)
-    }
-
-    /// Tries until it works; `None` when nobody holds the connection any more.
-    async fn reconnect(
-        &mut self,
-        sender: &watch::Sender<Option<MultiplexedConnection>>,
-    ) -> Option<MultiplexedConnection> {
-        let mut pause = Duration::from_millis(20);
-        loop {
-            self.tracking.disconnected();
-            match self.connect().await {
-                Ok(connection) if self.check(connection.clone()).await => return Some(connection),
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "cannot reconnect to redis yet"),
-            }
-            tokio::select! {
-                () = sender.closed() => return None,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(Duration::from_millis(500));
-        }
-    }
-
-    async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.limits.connect))
-            .set_response_timeout(Some(self.limits.response));
-        if self.resp3 {
-            config = config.set_push_sender(self.tracking.receiver());
-        }
-        let connecting = async {
-            match &mut self.target {
-                Target::Single(client) => client.get_multiplexed_async_connection_with_config(&config).await,
-                Target::Sentinel(client) => client.get_async_connection_with_config(&config).await,
-                Target::Cluster(_) => Err(not_connected()),
-            }
-        };
-        flatten(timeout(self.limits.total, connecting).await)
-    }
-
-    /// Whether the connection is good for use. Its answer is the heartbeat for what is tracked over it.
-    async fn check(&self, mut connection: MultiplexedConnection) -> bool {
-        self.tracking.enable(&mut connection).await;
-        let heartbeat = self.tracking.heartbeat();
-        let healthy = is_writable_primary(connection, self.limits).await;
-        if healthy {
-            heartbeat.into_iter().for_each(Heartbeat::answered);
-        }
-        healthy
-    }
-}
-
-/// `ROLE` rather than `PING`: a primary that was demoted answers pings happily. A user without the right to ask is
-/// taken at the connection's word.
-async fn is_writable_primary(mut connection: MultiplexedConnection, limits: Limits) -> bool {
-    let role = redis::cmd("ROLE");
-    match timeout(limits.response, connection.req_packed_command(&role)).await {
-        Ok(Ok(Value::Array(role))) => {
-            !matches!(role.first(), Some(Value::BulkString(name)) if name != b"master")
-        }
-        Ok(Ok(_)) => true,
-        Ok(Err(error)) => !error.is_io_error() && !error.is_unrecoverable_error(),
-        Err(_) => false,
-    }
-}
-
 impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
@@ -378,7 +239,7 @@ impl ConnectionLike for RedisConnection {
     fn get_db(&self) -> i64 {
         match &self.link {
             Link::Cluster { .. } => 0,
-            Link::Supervised(link) => link.current.borrow().as_ref().map_or(0, ConnectionLike::get_db),
+            Link::Supervised(link) => link.database(),
         }
     }
 }
@@ -387,19 +248,17 @@ impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.link {
             Link::Cluster { .. } => f.write_str("RedisConnection(cluster)"),
-            Link::Supervised(link) if link.current.borrow().is_some() => {
-                f.write_str("RedisConnection(connected)")
-            }
+            Link::Supervised(link) if link.is_connected() => f.write_str("RedisConnection(connected)"),
             Link::Supervised(_) => f.write_str("RedisConnection(reconnecting)"),
         }
     }
 }
 
-fn not_connected() -> RedisError {
+pub(super) fn not_connected() -> RedisError {
     std::io::Error::new(std::io::ErrorKind::NotConnected, "not connected to redis").into()
 }
 
-fn flatten<T>(answer: Result<RedisResult<T>, tokio::time::error::Elapsed>) -> RedisResult<T> {
+pub(super) fn flatten<T>(answer: Result<RedisResult<T>, tokio::time::error::Elapsed>) -> RedisResult<T> {
     answer.unwrap_or_else(|_| {
         Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "redis did not answer in time").into())
     })

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::keyring::KeyId;
+use crate::keyring::{KeyId, KeyRing};
 use crate::record::{Epoch, Record};
 use crate::store::{
     At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, NewSession, Rotated,
     Rotation, SessionStore,
 };
-use crate::testing::stage::{HOUR, Stage, new_user};
-use crate::token::{SessionId, Tag, UserId};
+use crate::testing::stage::{HOUR, SECRET, Stage, new_user};
+use crate::token::{NewToken, SessionId, Tag, UserId};
 
 /// A session's record as a sign-in writes it.
 pub(super) fn record(created: Timestamp, lifetime: Duration, epoch: Epoch) -> Record {
@@ -29,7 +29,7 @@ pub(super) fn record(created: Timestamp, lifetime: Duration, epoch: Epoch) -> Re
 }
 
 pub(super) fn new_id(user: &UserId) -> SessionId {
-    SessionId { tag: Tag::of_user(user), field: Tag::random().0 }
+    SessionId { tag: Tag::of_user(user), field: new_field() }
 }
 
 pub(super) fn name(name: &str) -> FieldName {
@@ -70,12 +70,17 @@ async fn load(store: &dyn SessionStore, id: &SessionId) -> Option<Record> {
     Record::decode(&stored.record).ok()
 }
 
-fn rotation(record: &Record) -> (SessionIdField, Rotation) {
-    let to = Tag::random().0;
+fn rotation(record: &Record) -> (Field, Rotation) {
+    let to = new_field();
     (to, Rotation { to, record: record.encode() })
 }
 
-type SessionIdField = [u8; 16];
+type Field = [u8; 16];
+
+/// An id's field that nobody else has.
+pub(super) fn new_field() -> Field {
+    NewToken::mint(&KeyRing::new(SECRET).unwrap(), Tag::random()).id.field
+}
 
 pub(super) async fn what_is_created_is_loaded_by_every_instance(stage: Stage) {
     let [a, b] = stage.stores();
@@ -115,7 +120,7 @@ pub(super) async fn a_tag_belongs_to_one_user(stage: Stage) {
     let first = create(a, &user, stage.at()).await;
     let record = record(stage.clock.now(), HOUR, Epoch::default()).encode();
     for owner in [Some(&other), None] {
-        let id = SessionId { field: Tag::random().0, ..first };
+        let id = SessionId { field: new_field(), ..first };
         let epoch = Epoch::default();
         let new =
             NewSession { id, user: owner, record: record.clone(), epoch, replaces: None, max_sessions: 1 };

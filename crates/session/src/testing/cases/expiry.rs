@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::contract::{commit, create, get, name, set};
+use super::contract::{commit, create, get, name, new_field, set};
 use crate::record::Record;
 use crate::session::Session;
 use crate::store::{Budget, Change, Committed, Found, Rotated, Rotation};
 use crate::testing::stage::{Browser, CookieEffect, HOUR, Stage, new_user};
-use crate::token::Tag;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -78,7 +77,7 @@ pub(super) async fn an_expired_session_is_dead_for_every_write(stage: Stage) {
     let touch = b.commit(&dead, &[], Some(Duration::ZERO), Budget::default(), stage.at()).await.unwrap();
     assert_eq!(touch, Committed::Gone);
     let record = a.load(&dead, &[]).await.unwrap().map(|stored| stored.record).unwrap_or_default();
-    let rotation = Rotation { to: Tag::random().0, record };
+    let rotation = Rotation { to: new_field(), record };
     assert_eq!(b.rotate(&dead, &rotation, stage.at()).await.unwrap(), Rotated::Gone);
     assert_eq!(b.revoke_all(&dead.tag, Some(&dead.field), HOUR, stage.at()).await.unwrap(), Found::Gone);
 }
@@ -91,7 +90,7 @@ pub(super) async fn the_dead_are_cleared_away_at_the_next_sign_in(stage: Stage) 
         dead.push(create(a, &user, stage.at()).await);
     }
     set(a, &dead[0], "a", "1", stage.at()).await;
-    let forward = Tag::random().0;
+    let forward = new_field();
     let record = a.load(&dead[1], &[]).await.unwrap().unwrap().record;
     a.rotate(&dead[1], &Rotation { to: forward, record }, stage.at()).await.unwrap();
     stage.clock.advance(HOUR);

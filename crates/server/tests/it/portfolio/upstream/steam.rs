@@ -121,7 +121,8 @@ pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
         ];
         own.extend(asset.paint_index.map(|index| json!({"propertyid":7,"int_value":index.to_string()})));
         own.extend(asset.name_tag.as_ref().map(|tag| json!({"propertyid":5,"string_value":tag})));
-        properties.push(json!({"appid":730,"contextid":"2","assetid":asset.id.to_string(),"asset_properties":own}));
+        properties
+            .push(json!({"appid":730,"contextid":"2","assetid":asset.id.to_string(),"asset_properties":own}));
     }
     let mut page = json!({"assets":listed,"descriptions":described.into_values().collect::<Vec<_>>(),
         "asset_properties":properties,"total_inventory_count":total,"success":1,"rwgrsn":-2});

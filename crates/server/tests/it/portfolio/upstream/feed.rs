@@ -20,6 +20,16 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
+    /// CSFloat with these lists; the first can be changed.
+    pub(crate) async fn csfloat(list: Answer, phases: Answer) -> Self {
+        let (answer, phases) = (Arc::new(Mutex::new(list)), Arc::new(Mutex::new(phases)));
+        let router = Router::new()
+            .route("/api/v1/listings/price-list", get(respond).with_state(Arc::clone(&answer)))
+            .route("/api/v1/listings/price-list/doppler", get(respond).with_state(phases));
+        let url = format!("{}/api/v1/listings/price-list", serve(router).await);
+        Self { url, answer }
+    }
+
     /// Skinport with these rows.
     pub(crate) async fn skinport(rows: &[Value]) -> Self {
         Self::answering(Self::brotli(&json!(rows))).await
@@ -57,5 +67,5 @@ async fn respond(State(answer): State<Arc<Mutex<Answer>>>, headers: HeaderMap) -
 /// A row of Skinport's.
 pub(crate) fn row(name: &str, version: Option<&str>, min_price: f64) -> Value {
     json!({"market_hash_name":name,"version":version,"currency":"USD","suggested_price":min_price,"min_price":min_price,
-        "max_price":null,"mean_price":null,"median_price":null,"quantity":2,"created_at":1535988254,"updated_at":1776600913})
+        "max_price":null,"mean_price":null,"median_price":null,"quantity":2,"created_at":1_535_988_254,"updated_at":1_776_600_913})
 }

@@ -1,0 +1,221 @@
+//! Back from a provider. Every callback spends its transaction and ends in a redirect to a page of ours, so that no code
+//! or state stays in the address bar.
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderMap, HeaderValue, header};
+use time::OffsetDateTime;
+use tracera_session::Session;
+use uuid::Uuid;
+
+use super::oauth::{page, set_cookie};
+use crate::app::App;
+use crate::app::csrf::Binding;
+use crate::auth::accounts::{self, Entry};
+use crate::auth::callback::OauthCallback;
+use crate::auth::cookie::handle_hash;
+use crate::auth::events::{Kind, Notice, Visit};
+use crate::auth::failure::Failure;
+use crate::auth::magic_link::Asker;
+use crate::auth::provider::Provider;
+use crate::auth::sign_in::{FRESH, sign_in};
+use crate::auth::transaction::{Ended, LIFETIME, Purpose};
+use crate::clock::utc;
+use crate::error::AppError;
+use crate::routes::account::user_id;
+use crate::store::users::{self, User};
+
+/// `GET /api/v1/auth/google/callback`
+pub async fn google(
+    state: State<App>,
+    session: Session,
+    visit: Visit,
+    headers: HeaderMap,
+    query: RawQuery,
+) -> Response {
+    callback(state, session, visit, headers, query, Provider::Google, None).await
+}
+
+/// `GET /api/v1/auth/github/callback`
+pub async fn github(
+    state: State<App>,
+    session: Session,
+    visit: Visit,
+    headers: HeaderMap,
+    query: RawQuery,
+) -> Response {
+    callback(state, session, visit, headers, query, Provider::Github, None).await
+}
+
+/// `GET /api/v1/auth/steam/login/callback`
+pub async fn steam_login(
+    state: State<App>,
+    session: Session,
+    visit: Visit,
+    headers: HeaderMap,
+    query: RawQuery,
+) -> Response {
+    callback(state, session, visit, headers, query, Provider::Steam, Some(false)).await
+}
+
+/// `GET /api/v1/auth/steam/callback`
+pub async fn steam_link(
+    state: State<App>,
+    session: Session,
+    visit: Visit,
+    headers: HeaderMap,
+    query: RawQuery,
+) -> Response {
+    callback(state, session, visit, headers, query, Provider::Steam, Some(true)).await
+}
+
+/// `linking` where the address tells the purpose.
+async fn callback(
+    State(app): State<App>,
+    session: Session,
+    visit: Visit,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    provider: Provider,
+    linking: Option<bool>,
+) -> Response {
+    let clear = app.providers.transactions.clear_cookie();
+    let arrival =
+        Arrival { app, session, visit, headers, query: query.unwrap_or_default(), provider, linking };
+    // A task of its own: a browser that hangs up leaves nothing half done.
+    let arrived = tokio::spawn(async move { arrival.finish().await }).await;
+    let (target, device) =
+        arrived.unwrap_or_else(|panic| (page("/login", AppError::internal(panic).into()), None));
+    let mut response = (set_cookie(clear), Redirect::to(&target)).into_response();
+    if let Some(device) = device {
+        response.headers_mut().append(header::SET_COOKIE, device);
+    }
+    response
+}
+
+/// Somebody has come back.
+struct Arrival {
+    app: App,
+    session: Session,
+    visit: Visit,
+    headers: HeaderMap,
+    query: String,
+    provider: Provider,
+    linking: Option<bool>,
+}
+
+impl Arrival {
+    /// The page to go to, and a cookie for it.
+    async fn finish(self) -> (String, Option<HeaderValue>) {
+        // Before anything ends or begins a session.
+        let failed_at = if self.session.user().is_ok() { "/" } else { "/login" };
+        match self.proceed().await {
+            Ok(device) => ("/".to_owned(), device),
+            Err(failure) => (page(failed_at, failure), None),
+        }
+    }
+
+    async fn proceed(&self) -> Result<Option<HeaderValue>, Failure> {
+        let (transaction, callback) = self.end_transaction().await?;
+        match &transaction.purpose {
+            Purpose::SignIn => self.sign_in(&transaction, &callback).await.map(Some).inspect_err(|failure| {
+                let (method, code) = (self.provider.as_str(), failure.code());
+                tracing::warn!(event = "sign_in_failed", method, code, "nobody was signed in");
+            }),
+            Purpose::Link { user, session_hash } => {
+                let linked = self.link(&transaction, &callback, *user, session_hash).await;
+                if let Err(failure) = linked {
+                    let (method, code) = (self.provider.as_str(), failure.code());
+                    tracing::warn!(event = "link_failed", %user, method, code, "nothing was linked");
+                    self.record(*user, Kind::LinkFailed).await;
+                }
+                linked.map(|()| None)
+            }
+        }
+    }
+
+    async fn end_transaction(&self) -> Result<(Ended, OauthCallback), Failure> {
+        let callback = OauthCallback::parse(&self.query);
+        let state = callback.state.as_deref().ok_or(Failure::Expired)?;
+        let ended =
+            self.app.providers.transactions.end(self.provider, state, &self.headers, self.now()).await?;
+        let is_link = matches!(ended.purpose, Purpose::Link { .. });
+        if self.linking.is_some_and(|linking| linking != is_link) {
+            return Err(Failure::Expired);
+        }
+        if callback.repeated {
+            return Err(Failure::Refused(self.provider));
+        }
+        Ok((ended, callback))
+    }
+
+    async fn sign_in(&self, transaction: &Ended, callback: &OauthCallback) -> Result<HeaderValue, Failure> {
+        let app = &self.app;
+        let person =
+            app.providers.identify(self.provider, transaction, callback, &self.query, self.now()).await?;
+        match accounts::enter(&app.database, &person, self.now()).await? {
+            Entry::Open(user) => {
+                Ok(sign_in(app, &self.session, &user, self.provider.as_str(), &self.visit).await?)
+            }
+            Entry::ProofNeeded(owner) => {
+                self.record(owner.id, Kind::SignInFailed).await;
+                Err(self.ask_for_proof(owner).await?)
+            }
+        }
+    }
+
+    /// Mails the owner of the address a link to sign in, unless somebody is signed in already.
+    async fn ask_for_proof(&self, owner: User) -> Result<Failure, Failure> {
+        let (Some(links), Some(email), Err(_)) = (&self.app.magic_links, owner.email, self.session.user())
+        else {
+            return Ok(Failure::AccountExists);
+        };
+        // The code in the mail is of no use to this browser, which may be anybody's: only the link is.
+        let (visitor, _) = self.app.visitor.issue();
+        let binding = Binding::of_visitor(&visitor);
+        let asker = Asker { binding: &binding, client: self.visit.client.clone(), ip: self.visit.ip };
+        links.request(email, &asker, self.now()).await?;
+        Ok(Failure::ProofMailed)
+    }
+
+    async fn link(
+        &self,
+        transaction: &Ended,
+        callback: &OauthCallback,
+        user: Uuid,
+        session_hash: &[u8; 32],
+    ) -> Result<(), Failure> {
+        let app = &self.app;
+        self.require_session(user, session_hash).await?;
+        let person =
+            app.providers.identify(self.provider, transaction, callback, &self.query, self.now()).await?;
+        // Again, for the provider may have taken its time.
+        self.require_session(user, session_hash).await?;
+        if accounts::link(&app.database, user, &person, self.now()).await? {
+            tracing::info!(event = "linked", %user, method = self.provider.as_str(), "linked");
+            self.record(user, Kind::Linked).await;
+            let owner = users::find_by_id(&app.database, user).await.map_err(AppError::from)?;
+            let email = owner.and_then(|owner| owner.email);
+            app.events.mail(email.as_ref(), &Notice::Linked(self.provider), &self.visit, self.now());
+        }
+        Ok(())
+    }
+
+    /// The session that began to link has to be this one, and alive by the store's own account.
+    async fn require_session(&self, user: Uuid, session_hash: &[u8; 32]) -> Result<(), Failure> {
+        let present = self.session.user().ok().and_then(|id| user_id(&id).ok());
+        let binding = self.session.binding().map(handle_hash);
+        if present != Some(user) || binding.as_ref() != Some(session_hash) {
+            return Err(Failure::SessionChanged);
+        }
+        self.session.require_fresh(FRESH + LIFETIME).await.map_err(|_| Failure::SessionChanged)
+    }
+
+    async fn record(&self, user: Uuid, kind: Kind) {
+        self.app.events.record(user, kind, Some(self.provider.as_str()), &self.visit, self.now()).await;
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        utc(self.app.clock.now())
+    }
+}

@@ -1,0 +1,191 @@
+use time::Duration;
+use uuid::Uuid;
+
+use super::{NOW, at_once, email, on_both_databases};
+use crate::auth::provider::{Identity, Provider};
+use crate::store::identities::{
+    Creation, Linking, NewAccount, Unlinking, WaysIn, create_account, link, of_user, owner, strip_account,
+    unlink,
+};
+use crate::store::users::{User, confirm_mailbox, find_by_id, find_or_create_by_verified_email};
+use crate::store::{Database, StoreError};
+
+on_both_databases!(
+    an_account_and_its_identity_are_made_together,
+    many_first_sign_ins_at_once_make_one_account,
+    an_identity_is_never_moved,
+    of_many_accounts_one_gets_an_identity,
+    an_account_has_one_identity_of_a_provider,
+    another_issuer_is_another_identity,
+    only_ways_that_are_on_offer_count,
+    removing_both_ways_at_once_leaves_one,
+    a_stripped_account_keeps_nothing_but_its_address,
+    nobody_links_to_an_account_that_is_not_there,
+);
+
+const ALL_WAYS: WaysIn = WaysIn { email: true, google: true, github: true };
+
+fn identity(provider: Provider, subject: &str) -> Identity {
+    Identity { provider, issuer: "https://issuer.example".to_owned(), subject: subject.to_owned() }
+}
+
+async fn account(db: &Database, identity: &Identity) -> User {
+    let new = NewAccount { identity, email: None, name: Some("Robin"), avatar_url: None };
+    match create_account(db, &new, NOW).await.unwrap() {
+        Creation::Created(user) => user,
+        Creation::Taken => panic!("{identity:?} is taken"),
+    }
+}
+
+async fn an_account_and_its_identity_are_made_together(db: Database) {
+    let (alice, github) = (email("a@example.com"), identity(Provider::Github, "1"));
+    let new = NewAccount {
+        identity: &github,
+        email: Some((&alice, Some(Provider::Github))),
+        name: Some("Alice"),
+        avatar_url: Some("https://avatars.example/1"),
+    };
+    let Creation::Created(user) = create_account(&db, &new, NOW).await.unwrap() else {
+        panic!("not created")
+    };
+    assert_eq!((user.email.as_ref(), user.email_vouched_by), (Some(&alice), Some(Provider::Github)));
+    assert_eq!((user.name.as_deref(), user.email_verified_at), (Some("Alice"), Some(NOW)));
+    assert_eq!(owner(&db, &github).await.unwrap(), Some(user.id));
+
+    // The address is taken: the identity is not kept either.
+    let other = identity(Provider::Github, "2");
+    let again = NewAccount { identity: &other, ..new };
+    assert_eq!(create_account(&db, &again, NOW).await.unwrap(), Creation::Taken);
+    assert_eq!(owner(&db, &other).await.unwrap(), None);
+    // The identity is taken: the account is not kept either.
+    let bob = email("b@example.com");
+    let again = NewAccount { identity: &github, email: Some((&bob, None)), name: None, avatar_url: None };
+    assert_eq!(create_account(&db, &again, NOW).await.unwrap(), Creation::Taken);
+    let (_, created) = find_or_create_by_verified_email(&db, &bob, NOW).await.unwrap();
+    assert!(created);
+
+    confirm_mailbox(&db, user.id, NOW + Duration::days(1)).await.unwrap();
+    let user = find_by_id(&db, user.id).await.unwrap().unwrap();
+    assert_eq!((user.email_vouched_by, user.email_verified_at), (None, Some(NOW + Duration::days(1))));
+}
+
+async fn many_first_sign_ins_at_once_make_one_account(db: Database) {
+    let results = at_once(20, |_| {
+        let db = db.clone();
+        async move {
+            let steam = identity(Provider::Steam, "76561197960435530");
+            let new = NewAccount { identity: &steam, email: None, name: None, avatar_url: None };
+            create_account(&db, &new, NOW).await.unwrap()
+        }
+    })
+    .await;
+    let created = results.iter().filter(|result| matches!(result, Creation::Created(_))).count();
+    assert_eq!(created, 1);
+}
+
+async fn an_identity_is_never_moved(db: Database) {
+    let steam = identity(Provider::Steam, "1");
+    let (one, two) = (account(&db, &steam).await, account(&db, &identity(Provider::Github, "2")).await);
+    assert_eq!(link(&db, two.id, &steam, NOW).await.unwrap(), Linking::Taken);
+    assert_eq!(link(&db, one.id, &steam, NOW).await.unwrap(), Linking::AlreadyTheirs);
+    assert_eq!(owner(&db, &steam).await.unwrap(), Some(one.id));
+}
+
+async fn of_many_accounts_one_gets_an_identity(db: Database) {
+    let mut users = Vec::new();
+    for number in 0..50 {
+        users.push(account(&db, &identity(Provider::Github, &number.to_string())).await.id);
+    }
+    let results = at_once(50, |at| {
+        let (db, user) = (db.clone(), users[at]);
+        async move { link(&db, user, &identity(Provider::Steam, "1"), NOW).await.unwrap() }
+    })
+    .await;
+    assert_eq!(results.iter().filter(|result| **result == Linking::Linked).count(), 1);
+    assert_eq!(results.iter().filter(|result| **result == Linking::Taken).count(), 49);
+    let at = results.iter().position(|result| *result == Linking::Linked).unwrap();
+    assert_eq!(owner(&db, &identity(Provider::Steam, "1")).await.unwrap(), Some(users[at]));
+}
+
+async fn an_account_has_one_identity_of_a_provider(db: Database) {
+    let user = account(&db, &identity(Provider::Steam, "1")).await;
+    assert_eq!(link(&db, user.id, &identity(Provider::Steam, "2"), NOW).await.unwrap(), Linking::HasAnother);
+    assert_eq!(owner(&db, &identity(Provider::Steam, "2")).await.unwrap(), None);
+    assert_eq!(link(&db, user.id, &identity(Provider::Github, "2"), NOW).await.unwrap(), Linking::Linked);
+    let linked: Vec<_> =
+        of_user(&db, user.id).await.unwrap().into_iter().map(|it| (it.provider, it.linked_at)).collect();
+    assert_eq!(linked, [(Provider::Github, NOW), (Provider::Steam, NOW)]);
+}
+
+async fn another_issuer_is_another_identity(db: Database) {
+    let here = identity(Provider::Github, "1");
+    let there = Identity { issuer: "https://github.corp.example".to_owned(), ..here.clone() };
+    let google = Identity { provider: Provider::Google, ..here.clone() };
+    let users = [account(&db, &here).await, account(&db, &there).await, account(&db, &google).await];
+    for (identity, user) in [here, there, google].iter().zip(&users) {
+        assert_eq!(owner(&db, identity).await.unwrap(), Some(user.id));
+    }
+}
+
+async fn only_ways_that_are_on_offer_count(db: Database) {
+    let user = account(&db, &identity(Provider::Steam, "1")).await;
+    let unlink = async |provider, ways| unlink(&db, user.id, provider, ways).await.unwrap();
+    assert_eq!(unlink(Provider::Steam, ALL_WAYS).await, Unlinking::LastWayIn);
+    assert_eq!(unlink(Provider::Github, ALL_WAYS).await, Unlinking::NotLinked);
+    link(&db, user.id, &identity(Provider::Github, "2"), NOW).await.unwrap();
+    let without_github = WaysIn { github: false, ..ALL_WAYS };
+    assert_eq!(unlink(Provider::Steam, without_github).await, Unlinking::LastWayIn);
+    assert_eq!(unlink(Provider::Github, without_github).await, Unlinking::Unlinked);
+    link(&db, user.id, &identity(Provider::Github, "2"), NOW).await.unwrap();
+    assert_eq!(unlink(Provider::Steam, ALL_WAYS).await, Unlinking::Unlinked);
+    assert_eq!(unlink(Provider::Github, ALL_WAYS).await, Unlinking::LastWayIn);
+
+    let (owner, _) = find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
+    link(&db, owner.id, &identity(Provider::Google, "3"), NOW).await.unwrap();
+    let without_mail = WaysIn { email: false, ..ALL_WAYS };
+    let unlink =
+        async |ways| super::super::identities::unlink(&db, owner.id, Provider::Google, ways).await.unwrap();
+    assert_eq!(unlink(without_mail).await, Unlinking::LastWayIn);
+    assert_eq!(unlink(ALL_WAYS).await, Unlinking::Unlinked);
+}
+
+async fn removing_both_ways_at_once_leaves_one(db: Database) {
+    for round in 0..100 {
+        let user = account(&db, &identity(Provider::Steam, &format!("s{round}"))).await.id;
+        link(&db, user, &identity(Provider::Github, &format!("g{round}")), NOW).await.unwrap();
+        let results = at_once(2, |at| {
+            let (db, provider) = (db.clone(), [Provider::Steam, Provider::Github][at]);
+            async move { unlink(&db, user, provider, ALL_WAYS).await.unwrap() }
+        })
+        .await;
+        assert_eq!(of_user(&db, user).await.unwrap().len(), 1, "{results:?}");
+        assert!(
+            results.contains(&Unlinking::Unlinked) && results.contains(&Unlinking::LastWayIn),
+            "{results:?}"
+        );
+    }
+}
+
+async fn a_stripped_account_keeps_nothing_but_its_address(db: Database) {
+    let (alice, github) = (email("a@example.com"), identity(Provider::Github, "1"));
+    let new = NewAccount {
+        identity: &github,
+        email: Some((&alice, Some(Provider::Github))),
+        name: Some("Mallory"),
+        avatar_url: Some("https://avatars.example/1"),
+    };
+    let Creation::Created(user) = create_account(&db, &new, NOW).await.unwrap() else {
+        panic!("not created")
+    };
+    link(&db, user.id, &identity(Provider::Steam, "1"), NOW).await.unwrap();
+    strip_account(&db, user.id).await.unwrap();
+    assert_eq!(of_user(&db, user.id).await.unwrap(), []);
+    let user = find_by_id(&db, user.id).await.unwrap().unwrap();
+    assert_eq!((user.email, user.name, user.avatar_url), (Some(alice), None, None));
+    assert_eq!(user.email_vouched_by, Some(Provider::Github), "until the sessions are ended too");
+}
+
+async fn nobody_links_to_an_account_that_is_not_there(db: Database) {
+    let result = link(&db, Uuid::new_v4(), &identity(Provider::Steam, "1"), NOW).await;
+    assert!(matches!(result, Err(StoreError::Conflict(_))), "{result:?}");
+}

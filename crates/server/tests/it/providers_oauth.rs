@@ -1,0 +1,516 @@
+//! Signing in with Google and GitHub, whose account it is then, and every way not to.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::browser::{Answer, Browser};
+use crate::doubles::{Doubles, Reply, query};
+use crate::harness::TestApp;
+
+const GOOGLE: &str = "/api/v1/auth/google";
+const GITHUB: &str = "/api/v1/auth/github";
+
+async fn start() -> (TestApp, Doubles) {
+    let doubles = Doubles::start().await;
+    let vars = doubles.vars();
+    let vars: Vec<_> = vars.iter().map(|(name, value)| (&**name, &**value)).collect();
+    (TestApp::embedded_with(&vars).await, doubles)
+}
+
+fn now(app: &TestApp) -> u64 {
+    app.clock.now().as_millis() / 1000
+}
+
+fn google(app: &TestApp, sub: &str, email: &str) -> Value {
+    json!({ "now": now(app), "sub": sub, "email": email, "email_verified": true })
+}
+
+fn github(id: u64, email: &str) -> Value {
+    json!({ "id": id, "emails": [{ "email": email, "primary": true, "verified": true }] })
+}
+
+async fn leave(browser: &Browser, path: &str) -> String {
+    let answer = browser.get(path).await.expect(303);
+    assert!(answer.set_cookie("transaction").is_some());
+    answer.header("location").to_owned()
+}
+
+/// Where a callback ends, its query gone and its cookie cleared.
+fn landed(answer: Answer) -> String {
+    let answer = answer.expect(303);
+    assert!(answer.set_cookie("transaction").unwrap().contains("Max-Age=0"));
+    let target = answer.header("location").to_owned();
+    assert!(!target.contains("code") && !target.contains("state"), "{target}");
+    target
+}
+
+async fn sign_in(doubles: &Doubles, browser: &Browser, path: &str, person: Value) -> String {
+    let location = leave(browser, path).await;
+    landed(browser.get(&doubles.agree(&location, person)).await)
+}
+
+/// Links a provider to whoever is signed in.
+async fn link(doubles: &Doubles, browser: &Browser, provider: &str, person: Value) -> String {
+    let begun =
+        browser.post(&format!("/api/v1/auth/providers/{provider}/link"), &json!({})).await.expect(200);
+    let location = begun.json()["redirect_to"].as_str().unwrap().to_owned();
+    landed(browser.get(&doubles.agree(&location, person)).await)
+}
+
+async fn email(browser: &Browser) -> Value {
+    browser.get("/api/v1/auth/me").await.json()["user"]["email"].clone()
+}
+
+#[tokio::test]
+async fn the_request_is_the_least_there_is() {
+    let (app, doubles) = start().await;
+    let (one, two) = (leave(&app.browser(), GOOGLE).await, leave(&app.browser(), GOOGLE).await);
+    assert!(one.starts_with(&format!("{}/authorize?", doubles.base())), "{one}");
+    let (one, two) = (query(&one), query(&two));
+    assert_eq!((&*one["scope"], &*one["response_type"]), ("openid email", "code"));
+    assert_eq!(one["redirect_uri"], "http://localhost:8080/api/v1/auth/google/callback");
+    for fresh in ["state", "nonce", "code_challenge"] {
+        assert!(one[fresh].len() == 43 && one[fresh] != two[fresh], "{fresh}");
+    }
+    let github = query(&leave(&app.browser(), GITHUB).await);
+    assert_eq!((&*github["scope"], &*github["code_challenge_method"]), ("read:user user:email", "S256"));
+    assert_eq!(github["redirect_uri"], "http://localhost:8080/api/v1/auth/github/callback");
+}
+
+#[tokio::test]
+async fn a_new_person_gets_an_account_and_finds_it_again() {
+    let (app, doubles) = start().await;
+    let (first, again) = (app.browser(), app.browser());
+    assert_eq!(sign_in(&doubles, &first, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(email(&first).await, "a@gmail.com");
+    // The provider's address may change; it moves nothing.
+    assert_eq!(sign_in(&doubles, &again, GOOGLE, google(&app, "1", "b@gmail.com")).await, "/");
+    assert_eq!((again.me().await, email(&again).await), (first.me().await, json!("a@gmail.com")));
+    // The same number elsewhere is somebody else.
+    let other = app.browser();
+    assert_eq!(sign_in(&doubles, &other, GITHUB, github(1, "c@example.com")).await, "/");
+    assert_ne!(other.me().await, first.me().await);
+    let methods = other.get("/api/v1/auth/methods").await.json();
+    let methods: Vec<_> =
+        methods["methods"].as_array().unwrap().iter().map(|it| it["method"].clone()).collect();
+    assert_eq!(methods, ["email", "google", "github", "steam"]);
+}
+
+#[tokio::test]
+async fn an_address_that_has_an_account_opens_nothing() {
+    let (app, doubles) = start().await;
+    let owner = app.signed_in("a@gmail.com").await;
+    let hosted = |mut person: Value| {
+        person["hd"] = json!("gmail.com");
+        person
+    };
+    for (path, person) in [
+        (GOOGLE, google(&app, "1", "a@gmail.com")),
+        (GOOGLE, hosted(google(&app, "2", "a@gmail.com"))),
+        (GITHUB, github(3, "A@gmail.com")),
+    ] {
+        let before = app.mails_to("a@gmail.com");
+        let browser = app.browser();
+        assert_eq!(
+            sign_in(&doubles, &browser, path, person.clone()).await,
+            "/login?error=proof_mailed",
+            "{person}"
+        );
+        assert_eq!(browser.me().await, None);
+        crate::harness::eventually(|| async { (app.mails_to("a@gmail.com") > before).then_some(()) }).await;
+        // Signed in as the owner it is still not linked by the way; as somebody else neither.
+        assert_eq!(sign_in(&doubles, &owner, path, person.clone()).await, "/?error=account_exists");
+        let other = app.signed_in("other@example.com").await;
+        assert_eq!(sign_in(&doubles, &other, path, person).await, "/?error=account_exists");
+        assert_eq!(email(&other).await, "other@example.com");
+    }
+    // The mailed link is the proof; then linking is one step.
+    let browser = app.browser();
+    let token = crate::harness::token_of(&app.mail_to("a@gmail.com").await.link);
+    browser.redeem(&token).await.expect(200);
+    assert_eq!(link(&doubles, &browser, "google", google(&app, "1", "a@gmail.com")).await, "/");
+    let now_in = app.browser();
+    assert_eq!(sign_in(&doubles, &now_in, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(now_in.me().await, owner.me().await);
+    let events = owner.get("/api/v1/auth/events").await.json();
+    let kinds: Vec<_> =
+        events["events"].as_array().unwrap().iter().map(|it| it["event"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"sign_in_failed") && kinds.contains(&"linked"), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_verified_counts_for_nothing() {
+    let (app, doubles) = start().await;
+    let unverified = |value: Value| {
+        let mut person = google(&app, "1", "a@gmail.com");
+        person["email_verified"] = value;
+        (GOOGLE, person)
+    };
+    let listed = |emails: Value| (GITHUB, json!({ "id": 1, "emails": emails }));
+    for (path, person) in [
+        unverified(json!(false)),
+        unverified(json!("false")),
+        unverified(json!("true ")),
+        unverified(Value::Null),
+        (GOOGLE, json!({ "now": now(&app), "sub": "1" })),
+        listed(json!([])),
+        listed(json!([{ "email": "a@example.com", "primary": true, "verified": false }])),
+        listed(json!([{ "email": "a@example.com", "primary": false, "verified": true }])),
+        (
+            GITHUB,
+            json!({ "id": 1, "scope": "read:user", "emails": [{ "email": "a@example.com", "primary": true, "verified": true }] }),
+        ),
+    ] {
+        let browser = app.browser();
+        assert_eq!(
+            sign_in(&doubles, &browser, path, person.clone()).await,
+            "/login?error=email_unverified",
+            "{person}"
+        );
+        assert_eq!(browser.me().await, None);
+    }
+    doubles.instead("/api/user/emails", Reply::Says(404, "{}".to_owned()));
+    let target = sign_in(&doubles, &app.browser(), GITHUB, github(1, "a@example.com")).await;
+    assert_eq!(target, "/login?error=email_unverified");
+}
+
+#[tokio::test]
+async fn the_primary_address_is_found_on_a_later_page() {
+    let (app, doubles) = start().await;
+    let other =
+        |name: &str| json!({ "email": format!("{name}@example.com"), "primary": false, "verified": true });
+    let primary = json!({ "email": "main@example.com", "primary": true, "verified": true });
+    let person = json!({ "id": 1, "emails": [other("a"), other("b"), other("c"), other("d"), primary] });
+    let browser = app.browser();
+    assert_eq!(sign_in(&doubles, &browser, GITHUB, person).await, "/");
+    assert_eq!(email(&browser).await, "main@example.com");
+}
+
+/// Somebody signs in with an address that is theirs no more; its owner comes later.
+#[tokio::test]
+async fn the_owner_of_the_mailbox_gets_nothing_of_who_was_there_before() {
+    let (app, doubles) = start().await;
+    let attacker = app.browser();
+    assert_eq!(sign_in(&doubles, &attacker, GITHUB, github(1, "victim@corp.example")).await, "/");
+    assert_eq!(link(&doubles, &attacker, "google", google(&app, "9", "mallory@gmail.com")).await, "/");
+    let account = attacker.me().await;
+    attacker.post("/api/v1/auth/email", &json!({ "email": "mallory@example.com" })).await.expect(200);
+    let change = app.notice_to("mallory@example.com", "Confirm your address").await.link;
+
+    let victim = app.signed_in("victim@corp.example").await;
+    assert_eq!(victim.me().await, account);
+    assert_eq!(victim.get("/api/v1/auth/me").await.json()["user"]["name"], json!(null));
+    attacker.get("/api/v1/auth/sessions").await.expect_error(401, "unauthenticated");
+    let providers = victim.get("/api/v1/auth/providers").await.json();
+    assert!(providers["providers"].as_array().unwrap().iter().all(|it| it["linked"] == false), "{providers}");
+    let change = json!({ "token": crate::harness::token_of(&change) });
+    victim.post("/api/v1/auth/email/confirm", &change).await.expect_error(400, "link_invalid");
+    assert_eq!(
+        sign_in(&doubles, &app.browser(), GITHUB, github(1, "victim@corp.example")).await,
+        "/login?error=proof_mailed"
+    );
+    app.notice_to("victim@corp.example", "was cleaned").await;
+    // From here on the mailbox is proved, and the next link changes nothing.
+    assert_eq!(link(&doubles, &victim, "github", github(2, "victim@corp.example")).await, "/");
+    app.signed_in("victim@corp.example").await;
+    let providers = victim.get("/api/v1/auth/providers").await.json();
+    assert_eq!(providers["providers"][1]["linked"], true);
+}
+
+#[tokio::test]
+async fn the_same_person_keeps_everything_when_they_prove_their_mailbox() {
+    let (app, doubles) = start().await;
+    let browser = app.browser();
+    assert_eq!(sign_in(&doubles, &browser, GITHUB, github(1, "a@example.com")).await, "/");
+    app.sign_in(&browser, "a@example.com").await;
+    let providers = browser.get("/api/v1/auth/providers").await.json();
+    assert_eq!(providers["providers"][1]["linked"], true);
+}
+
+#[tokio::test]
+async fn what_a_token_says_has_to_fit() {
+    let (app, doubles) = start().await;
+    for (claim, value) in [
+        ("iss", json!("https://evil.example")),
+        ("aud", json!("another-client")),
+        ("nonce", json!("another")),
+        ("nonce", Value::Null),
+        ("exp", json!(now(&app) - 60)),
+        ("iat", json!(now(&app) + 60)),
+        ("azp", json!("another-client")),
+    ] {
+        let mut person = google(&app, "1", "a@gmail.com");
+        person[claim] = value.clone();
+        let browser = app.browser();
+        assert_eq!(
+            sign_in(&doubles, &browser, GOOGLE, person).await,
+            "/login?error=google_refused",
+            "{claim} {value}"
+        );
+        assert_eq!(browser.me().await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_is_fetched_once_and_an_unknown_one_is_refused() {
+    let (app, doubles) = start().await;
+    for (name, fetched) in [("a@gmail.com", 1), ("b@gmail.com", 1)] {
+        assert_eq!(sign_in(&doubles, &app.browser(), GOOGLE, google(&app, name, name)).await, "/");
+        assert_eq!(doubles.calls("/jwks"), fetched);
+    }
+    assert_eq!(doubles.calls("/.well-known/openid-configuration"), 1);
+    doubles.rotate_key();
+    assert_eq!(sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "c", "c@gmail.com")).await, "/");
+    assert_eq!(doubles.calls("/jwks"), 2);
+    doubles.instead("/jwks", Reply::Says(200, json!({ "keys": [] }).to_string()));
+    doubles.rotate_key();
+    let target = sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "d", "d@gmail.com")).await;
+    assert_eq!((&*target, doubles.calls("/jwks")), ("/login?error=google_refused", 3));
+}
+
+#[tokio::test]
+async fn odd_answers_end_the_sign_in() {
+    let (app, doubles) = start().await;
+    let says = |status: u16, body: &str| Reply::Says(status, body.to_owned());
+    let error = r#"{"error":"incorrect_client_credentials","error_description":"<script>"}"#;
+    let unsigned = r#"{"access_token":"x","id_token":"eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0."}"#;
+    for (path, address, reply, code) in [
+        // First, for keys that could be read are kept.
+        (GOOGLE, "/jwks", says(200, "<html>"), "google_unavailable"),
+        (GOOGLE, "/token", says(400, error), "google_refused"),
+        (GOOGLE, "/token", says(401, ""), "google_refused"),
+        (GOOGLE, "/token", says(200, error), "google_refused"),
+        (GOOGLE, "/token", says(200, unsigned), "google_refused"),
+        (GOOGLE, "/token", says(429, ""), "google_unavailable"),
+        (GOOGLE, "/token", says(500, ""), "google_unavailable"),
+        (GOOGLE, "/token", Reply::Floods, "google_unavailable"),
+        (GOOGLE, "/token", Reply::Redirects(doubles.base()), "google_unavailable"),
+        (GITHUB, "/login/oauth/access_token", says(200, error), "github_refused"),
+        (GITHUB, "/login/oauth/access_token", says(200, "{}"), "github_refused"),
+        (GITHUB, "/login/oauth/access_token", says(200, "access_token=x"), "github_unavailable"),
+        (GITHUB, "/login/oauth/access_token", says(502, ""), "github_unavailable"),
+        (GITHUB, "/login/oauth/access_token", Reply::Floods, "github_unavailable"),
+        (GITHUB, "/login/oauth/access_token", Reply::Redirects(doubles.base()), "github_unavailable"),
+        (GITHUB, "/api/user", says(401, r#"{"message":"Bad credentials"}"#), "github_refused"),
+        (GITHUB, "/api/user", says(200, r#"{"id":"583231","login":"x"}"#), "github_unavailable"),
+        (GITHUB, "/api/user/emails", says(500, ""), "github_unavailable"),
+    ] {
+        doubles.instead(address, reply.clone());
+        let browser = app.browser();
+        let person =
+            if path == GOOGLE { google(&app, "1", "a@gmail.com") } else { github(1, "a@example.com") };
+        let location = leave(&browser, path).await;
+        let callback = doubles.agree(&location, person);
+        assert_eq!(
+            landed(browser.get(&callback).await),
+            format!("/login?error={code}"),
+            "{address} {reply:?}"
+        );
+        doubles.tell_the_truth();
+        assert_eq!(
+            landed(browser.get(&callback).await),
+            "/login?error=sign_in_expired",
+            "spent: {address} {reply:?}"
+        );
+        assert_eq!(browser.me().await, None, "{address} {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_be_discovered_is_said_at_the_start() {
+    let (app, doubles) = start().await;
+    let evil = json!({ "issuer": "https://evil.example", "authorization_endpoint": "https://evil.example/a",
+        "token_endpoint": "https://evil.example/t", "jwks_uri": "https://evil.example/k" });
+    let mut plain = evil.clone();
+    plain["issuer"] = json!(doubles.base());
+    plain["token_endpoint"] = json!("http://evil.example/t");
+    for reply in [
+        Reply::Says(500, String::new()),
+        Reply::Says(200, evil.to_string()),
+        Reply::Says(200, plain.to_string()),
+    ] {
+        doubles.instead("/.well-known/openid-configuration", reply.clone());
+        let answer = app.browser().get(GOOGLE).await.expect(303);
+        assert_eq!(answer.header("location"), "/login?error=google_unavailable", "{reply:?}");
+    }
+    doubles.tell_the_truth();
+    leave(&app.browser(), GOOGLE).await;
+}
+
+#[tokio::test]
+async fn a_callback_without_a_transaction_of_its_own_asks_nobody() {
+    let (app, doubles) = start().await;
+    let browser = app.browser();
+    for query in
+        ["", "code=x", "code=x&state=", "code=x&state=y", "state=a&state=a&code=x", "error=access_denied"]
+    {
+        for path in [GOOGLE, GITHUB] {
+            let target = landed(browser.get(&format!("{path}/callback?{query}")).await);
+            assert_eq!(target, "/login?error=sign_in_expired", "{path} {query}");
+        }
+    }
+    // Another browser's, another provider's, a repeated parameter, too late, used.
+    let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
+    assert_eq!(landed(app.browser().get(&callback).await), "/login?error=sign_in_expired");
+    let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
+    let elsewhere = callback.replace("google", "github");
+    assert_eq!(landed(browser.get(&elsewhere).await), "/login?error=sign_in_expired");
+    assert_eq!(landed(browser.get(&callback).await), "/login?error=sign_in_expired");
+    let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
+    assert_eq!(landed(browser.get(&format!("{callback}&code=y")).await), "/login?error=google_refused");
+    let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
+    app.advance(Duration::from_mins(10));
+    assert_eq!(landed(browser.get(&callback).await), "/login?error=sign_in_expired");
+    assert_eq!((doubles.calls("/token"), doubles.calls("/login/oauth/access_token")), (0, 0));
+}
+
+#[tokio::test]
+async fn what_the_provider_reports_is_told_apart() {
+    let (app, doubles) = start().await;
+    for (path, report, code) in [
+        (GOOGLE, "error=access_denied", "cancelled"),
+        (GITHUB, "error=access_denied&error_description=%3Cscript%3E", "cancelled"),
+        (GITHUB, "error=application_suspended", "github_refused"),
+        (GOOGLE, "error=access_denied&code=x", "cancelled"),
+        (GOOGLE, "error=server_error&code=x", "google_refused"),
+        (GOOGLE, "code=", "google_refused"),
+        (GOOGLE, "code=x&iss=https%3A%2F%2Fevil.example", "google_refused"),
+    ] {
+        let browser = app.browser();
+        let state = query(&leave(&browser, path).await)["state"].clone();
+        let target = landed(browser.get(&format!("{path}/callback?{report}&state={state}")).await);
+        assert_eq!(target, format!("/login?error={code}"), "{report}");
+    }
+    assert_eq!((doubles.calls("/token"), doubles.calls("/login/oauth/access_token")), (0, 0));
+}
+
+#[tokio::test]
+async fn a_stripped_challenge_fails_at_the_provider() {
+    let (app, doubles) = start().await;
+    let browser = app.browser();
+    let location = leave(&browser, GOOGLE).await;
+    let challenge = query(&location)["code_challenge"].clone();
+    let callback =
+        doubles.agree(&location.replace(&challenge, &"A".repeat(43)), google(&app, "1", "a@gmail.com"));
+    assert_eq!(landed(browser.get(&callback).await), "/login?error=google_refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_callbacks_with_one_state_make_one_token_request() {
+    let (app, doubles) = start().await;
+    for (path, address) in [(GOOGLE, "/token"), (GITHUB, "/login/oauth/access_token")] {
+        let browser = app.browser();
+        let person =
+            if path == GOOGLE { google(&app, "1", "a@gmail.com") } else { github(1, "b@example.com") };
+        let callback = doubles.agree(&leave(&browser, path).await, person);
+        let calls: Vec<_> = (0..50)
+            .map(|_| {
+                let (browser, callback) = (browser.fork(), callback.clone());
+                tokio::spawn(async move { landed(browser.get(&callback).await) })
+            })
+            .collect();
+        let mut home = 0;
+        for call in calls {
+            home += usize::from(call.await.unwrap() == "/");
+        }
+        assert_eq!((home, doubles.calls(address)), (1, 1), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn linking_takes_what_is_free_and_nothing_else() {
+    let (app, doubles) = start().await;
+    let browser = app.signed_in("a@example.com").await;
+    let bare = app.browser();
+    bare.post("/api/v1/auth/providers/google/link", &json!({})).await.expect_error(401, "unauthenticated");
+    let path = "/api/v1/auth/providers/google/link";
+    browser.send(reqwest::Method::POST, path, &[], Some(&json!({}))).await.expect_error(403, "csrf_failed");
+    browser.post("/api/v1/auth/providers/myspace/link", &json!({})).await.expect_error(404, "not_found");
+
+    // Whose address the identity has does not matter here.
+    app.signed_in("b@gmail.com").await;
+    assert_eq!(link(&doubles, &browser, "google", google(&app, "1", "b@gmail.com")).await, "/");
+    assert_eq!(link(&doubles, &browser, "google", google(&app, "1", "b@gmail.com")).await, "/");
+    assert_eq!(
+        link(&doubles, &browser, "google", google(&app, "2", "c@gmail.com")).await,
+        "/?error=already_linked"
+    );
+    let other = app.signed_in("d@example.com").await;
+    assert_eq!(
+        link(&doubles, &other, "google", google(&app, "1", "d@example.com")).await,
+        "/?error=identity_taken"
+    );
+    assert_eq!(email(&browser).await, "a@example.com");
+    let signed_in = app.browser();
+    assert_eq!(sign_in(&doubles, &signed_in, GOOGLE, google(&app, "1", "b@gmail.com")).await, "/");
+    assert_eq!(signed_in.me().await, browser.me().await);
+}
+
+#[tokio::test]
+async fn linking_ends_with_the_session_that_began_it() {
+    let (app, doubles) = start().await;
+    let browser = app.signed_in("a@example.com").await;
+    let begun = browser.post("/api/v1/auth/providers/github/link", &json!({})).await.expect(200).json();
+    let callback = doubles.agree(begun["redirect_to"].as_str().unwrap(), github(1, "x@example.com"));
+    let transaction = browser.cookie("transaction").unwrap();
+    browser.logout().await.expect(204);
+    browser.set_cookie("transaction", &transaction);
+    assert_eq!(landed(browser.get(&callback).await), "/login?error=session_changed");
+    let stranger = app.browser();
+    assert_eq!(
+        sign_in(&doubles, &stranger, GITHUB, github(1, "x@example.com")).await,
+        "/",
+        "linked to nobody"
+    );
+}
+
+#[tokio::test]
+async fn the_log_and_the_mails_tell_what_happened() {
+    let (app, doubles) = start().await;
+    let browser = app.signed_in("a@example.com").await;
+    assert_eq!(link(&doubles, &browser, "google", google(&app, "1", "a@gmail.com")).await, "/");
+    let second = app.browser();
+    assert_eq!(sign_in(&doubles, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    let notice = app.notice_to("a@example.com", "New sign-in").await;
+    assert!(notice.text.contains("Firefox on Linux") && notice.text.contains("127.0.0.1"), "{}", notice.text);
+    // Known by now.
+    assert_eq!(sign_in(&doubles, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    browser.delete("/api/v1/auth/providers/google").await.expect(204);
+    browser.delete("/api/v1/auth/sessions").await.expect(204);
+    let told = browser.get("/api/v1/auth/events").await.expect(200).json();
+    let events = told["events"].as_array().unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    let expected =
+        ["other_sessions_revoked", "unlinked", "signed_in", "signed_in", "new_device", "linked", "signed_in"];
+    assert_eq!(kinds, expected);
+    assert_eq!((&events[2]["method"], &events[6]["method"]), (&json!("google"), &json!("email")));
+    assert_eq!((&events[0]["device"], &events[0]["ip"]), (&json!("Firefox on Linux"), &json!("127.0.0.1")));
+    let page = browser.get("/api/v1/auth/events?limit=3").await.expect(200).json();
+    let rest = browser.get(&format!("/api/v1/auth/events?limit=200&before={}", page["next"])).await.json();
+    assert_eq!(page["events"].as_array().unwrap()[..], events[..3]);
+    assert_eq!(rest["events"].as_array().unwrap()[..], events[3..]);
+    assert_eq!(rest["next"], Value::Null);
+    for query in ["limit=0", "limit=201", "before=x", "after=1"] {
+        browser.get(&format!("/api/v1/auth/events?{query}")).await.expect_error(400, "malformed_query");
+    }
+    let other = app.signed_in("b@example.com").await;
+    assert_eq!(other.get("/api/v1/auth/events").await.json()["events"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_provider_without_its_variables_is_off() {
+    let app = TestApp::embedded().await;
+    let browser = app.signed_in("a@example.com").await;
+    for path in [GOOGLE, GITHUB] {
+        browser.get(path).await.expect_error(404, "method_not_configured");
+    }
+    browser
+        .post("/api/v1/auth/providers/google/link", &json!({}))
+        .await
+        .expect_error(404, "method_not_configured");
+    let providers = browser.get("/api/v1/auth/providers").await.json();
+    let configured: Vec<_> =
+        providers["providers"].as_array().unwrap().iter().map(|it| it["configured"].clone()).collect();
+    assert_eq!(configured, [false, false, true]);
+}

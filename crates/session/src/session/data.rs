@@ -1,0 +1,207 @@
+//! The application's data in a session: a set of named fields.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::state::{CookieChange, Current, Known};
+use super::{MAX_ROTATIONS, Session, value_error};
+use crate::error::SessionError;
+use crate::record::successor;
+use crate::store::{Change, Changed, Committed, FieldName, SessionStore};
+
+impl Session {
+    /// Reads a data field: what this request set, what was preloaded, or else from the store in one round trip.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`]; [`SessionError::Unauthenticated`] when the session died meanwhile;
+    /// [`SessionError::Value`] when the stored value is no `T`.
+    pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
+        let name = FieldName::new(name)?;
+        let bytes = match self.known(&name)? {
+            Known::As(value) => value,
+            Known::Not => self.fetch(&name).await?,
+        };
+        bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(value_error)
+    }
+
+    /// What is known of a field without asking the store.
+    fn known(&self, name: &FieldName) -> Result<Known, SessionError> {
+        let state = self.state();
+        for (changed, change) in state.changes.iter().rev() {
+            if changed == name {
+                return Ok(Known::As(match change {
+                    Change::Set(value) => Some(value.clone()),
+                    _ => None,
+                }));
+            }
+        }
+        match &state.current {
+            Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
+            Current::Nothing | Current::Ended(_) | Current::Lost => Ok(Known::As(None)),
+            Current::Live(live) => Ok(live.value(name, &self.0.sessions.0.config.preload)),
+        }
+    }
+
+    async fn fetch(&self, name: &FieldName) -> Result<Option<Vec<u8>>, SessionError> {
+        let mut id = self.state().as_live()?.id;
+        let store = &self.0.sessions.0.store;
+        // This request was let in before its id was rotated, so it may go on reading.
+        let mut hops = 0..=MAX_ROTATIONS;
+        let value = loop {
+            let stored = store.load(&id, std::slice::from_ref(name)).await?;
+            let stored = stored.ok_or(SessionError::Unauthenticated)?;
+            match successor(&stored.record) {
+                Some(field) if hops.next().is_some() => id.field = field,
+                Some(_) => return Err(SessionError::Unauthenticated),
+                None => break stored.values.into_iter().next().flatten(),
+            }
+        };
+        if let Current::Live(live) = &mut self.state().current {
+            live.learn(name.clone(), Known::As(value.clone()));
+        }
+        Ok(value)
+    }
+
+    /// Sets a data field when the response is ready. Without a session one is begun for the visitor.
+    ///
+    /// # Errors
+    /// [`SessionError::Value`] when `value` cannot be written as JSON, [`SessionError::FieldName`].
+    pub fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), SessionError> {
+        let value = serde_json::to_vec(value).map_err(value_error)?;
+        self.buffer(name, Change::Set(value))
+    }
+
+    /// Removes a data field when the response is ready.
+    ///
+    /// # Errors
+    /// [`SessionError::FieldName`].
+    pub fn remove(&self, name: &str) -> Result<(), SessionError> {
+        self.buffer(name, Change::Remove)
+    }
+
+    fn buffer(&self, name: &str, change: Change) -> Result<(), SessionError> {
+        let name = FieldName::new(name)?;
+        let mut state = self.state();
+        state.changes.retain(|(changed, _)| *changed != name);
+        state.changes.push((name, change));
+        Ok(())
+    }
+
+    /// Adds to a whole number, absent counting as 0, and returns the sum. Atomic over all requests.
+    ///
+    /// # Errors
+    /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±(2^53 - 1), else as [`Session::commit`].
+    pub async fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
+        match self.apply(name, Change::Increment(by)).await? {
+            Changed::Number(sum) => Ok(sum),
+            other => Err(value_error(format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// Sets a data field if it is absent; true when it was. Atomic over all requests.
+    ///
+    /// # Errors
+    /// As [`Session::set`] and [`Session::commit`].
+    pub async fn set_if_absent<T: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        value: &T,
+    ) -> Result<bool, SessionError> {
+        let value = serde_json::to_vec(value).map_err(value_error)?;
+        Ok(self.apply(name, Change::SetIfAbsent(value)).await? == Changed::WasAbsent(true))
+    }
+
+    /// Reads and removes a data field: of many requests only one gets it.
+    ///
+    /// # Errors
+    /// As [`Session::get`] and [`Session::commit`].
+    pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
+        match self.apply(name, Change::Take).await? {
+            Changed::Taken(bytes) => {
+                bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(value_error)
+            }
+            other => Err(value_error(format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// Writes what is buffered and then one atomic change, in one step. What is buffered stays so until it is written:
+    /// a handler may give up on the change, or its client may go.
+    async fn apply(&self, name: &str, change: Change) -> Result<Changed, SessionError> {
+        let name = FieldName::new(name)?;
+        if let Current::Live(live) = &mut self.state().current {
+            live.learn(name.clone(), Known::Not);
+        }
+        let mut changes = self.state().changes.clone();
+        changes.push((name, change));
+        let mut answers = self.write(changes, false).await?;
+        answers.pop().ok_or(SessionError::Unauthenticated)
+    }
+
+    /// Writes what [`set`](Self::set) and [`remove`](Self::remove) have kept, now rather than with the response.
+    ///
+    /// # Errors
+    /// [`SessionError::Unauthenticated`] when the session died meanwhile, [`SessionError::OverBudget`] when it would
+    /// hold too much, [`SessionError::Unavailable`]. In each case none of the changes was made.
+    pub async fn commit(&self) -> Result<(), SessionError> {
+        let changes = self.state().changes.clone();
+        if !changes.is_empty() {
+            let outcome = self.write(changes.clone(), false).await;
+            self.state().changes.retain(|change| !changes.contains(change));
+            outcome?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write(
+        &self,
+        changes: Vec<(FieldName, Change)>,
+        touch: bool,
+    ) -> Result<Vec<Changed>, SessionError> {
+        let sessions = &self.0.sessions;
+        let inner = &sessions.0;
+        let present = match &self.state().current {
+            Current::Live(live) => Some(live.id),
+            Current::Unavailable(error) => return Err(SessionError::Unavailable(error.clone())),
+            Current::Lost => return Err(SessionError::Unauthenticated),
+            Current::Ended(_) | Current::Nothing => None,
+        };
+        let id = match present {
+            Some(id) => id,
+            None => self.begin_visit().await?,
+        };
+        let touch_after = inner.config.touch_after().filter(|_| touch);
+        match inner.store.commit(&id, &changes, touch_after, inner.config.budget, sessions.at()).await? {
+            Committed::Done { answers, forwarded } => {
+                self.remember(changes, touch && !forwarded);
+                Ok(answers)
+            }
+            Committed::Gone => {
+                self.state().die();
+                Err(SessionError::Unauthenticated)
+            }
+            Committed::OverBudget => Err(SessionError::OverBudget),
+            Committed::NotANumber => Err(value_error("not a whole number within ±(2^53 - 1)")),
+        }
+    }
+
+    /// Own writes are seen by later reads of the same request.
+    fn remember(&self, changes: Vec<(FieldName, Change)>, renew_cookie: bool) {
+        let now = self.0.sessions.now();
+        let mut state = self.state();
+        state.changes.retain(|change| !changes.contains(change));
+        if let Current::Live(live) = &mut state.current {
+            for (name, change) in changes {
+                let known = match change {
+                    Change::Set(value) => Known::As(Some(value)),
+                    Change::Remove | Change::Take => Known::As(None),
+                    Change::Increment(_) | Change::SetIfAbsent(_) => Known::Not,
+                };
+                live.learn(name, known);
+            }
+            if renew_cookie {
+                live.snapshot = live.snapshot.seen(now);
+                state.cookie = Some(CookieChange::Set);
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What a request knows of its session, and what is still to be written.
+
+use std::sync::Arc;
+
+use super::Ended;
+use crate::error::SessionError;
+use crate::sessions::Sessions;
+use crate::snapshot::Snapshot;
+use crate::store::{Change, FieldName, StoreError};
+use crate::token::{CookieValue, NewToken, SessionId};
+
+pub(crate) struct State {
+    pub(super) current: Current,
+    pub(super) changes: Vec<(FieldName, Change)>,
+    pub(super) cookie: Option<CookieChange>,
+    /// The id presented, if it was one rotated a moment ago: good for nothing but ending its successor.
+    rotated: Option<SessionId>,
+}
+
+pub(super) enum Current {
+    Nothing,
+    Live(Live),
+    /// Dead on arrival. What the visitor stores from here on begins a new, anonymous session.
+    Ended(Ended),
+    /// Died under this request, which therefore writes nothing more.
+    Lost,
+    Unavailable(Arc<StoreError>),
+}
+
+pub(super) enum CookieChange {
+    Set,
+    Clear,
+}
+
+/// What a request knows of a data field.
+#[derive(Clone)]
+pub(super) enum Known {
+    /// Its value, or that it is absent.
+    As(Option<Vec<u8>>),
+    Not,
+}
+
+pub(crate) struct Live {
+    pub(super) id: SessionId,
+    pub(super) snapshot: Snapshot,
+    /// Data fields learned, changed or made uncertain after the snapshot.
+    values: Vec<(FieldName, Known)>,
+    /// Only where it may have to be sent.
+    pub(super) cookie: Option<CookieValue>,
+    pub(super) touch_is_due: bool,
+}
+
+impl Live {
+    pub(crate) fn presented(id: SessionId, snapshot: Snapshot, cookie: &str, sessions: &Sessions) -> Self {
+        let touch_after = sessions.0.config.touch_after();
+        let touch_is_due =
+            touch_after.is_some_and(|after| sessions.now().since(snapshot.last_seen()) >= after);
+        let cookie = touch_is_due.then(|| CookieValue(cookie.into()));
+        Self { id, snapshot, values: Vec::new(), cookie, touch_is_due }
+    }
+
+    pub(super) fn minted(token: NewToken, snapshot: Snapshot) -> Self {
+        Self { id: token.id, snapshot, values: Vec::new(), cookie: Some(token.cookie), touch_is_due: false }
+    }
+
+    /// What is known of a data field.
+    pub(super) fn value(&self, name: &FieldName, preload: &[FieldName]) -> Known {
+        if let Some((_, value)) = self.values.iter().find(|(known, _)| known == name) {
+            return value.clone();
+        }
+        let preloaded = preload.iter().position(|known| known == name);
+        match preloaded.and_then(|at| self.snapshot.values().nth(at)) {
+            Some(value) => Known::As(value.map(<[u8]>::to_vec)),
+            None => Known::Not,
+        }
+    }
+
+    /// Takes what the store just said for the whole truth.
+    pub(super) fn refresh(&mut self, snapshot: Snapshot) {
+        self.snapshot = snapshot;
+        self.values.clear();
+    }
+
+    pub(super) fn learn(&mut self, name: FieldName, value: Known) {
+        self.values.retain(|(known, _)| *known != name);
+        self.values.push((name, value));
+    }
+}
+
+impl State {
+    pub(super) fn new(current: Current, cookie: Option<CookieChange>) -> Self {
+        Self { current, changes: Vec::new(), cookie, rotated: None }
+    }
+
+    pub(crate) fn nothing() -> Self {
+        Self::new(Current::Nothing, None)
+    }
+
+    pub(crate) fn live(live: Live) -> Self {
+        Self::new(Current::Live(live), None)
+    }
+
+    /// The cookie is cleared, unless another request's newer cookie or another version's session could be hit.
+    pub(crate) fn ended(why: Ended) -> Self {
+        let keep = matches!(why, Ended::Rotated | Ended::Undecodable);
+        Self::new(Current::Ended(why), (!keep).then_some(CookieChange::Clear))
+    }
+
+    /// [`State::ended`] for a session that was looked for under `id`.
+    pub(crate) fn found_ended(id: SessionId, why: Ended) -> Self {
+        Self { rotated: (why == Ended::Rotated).then_some(id), ..Self::ended(why) }
+    }
+
+    /// The session that a sign-out or another sign-in ends.
+    pub(super) fn to_be_ended(&self) -> Option<SessionId> {
+        self.as_live().ok().map(|live| live.id).or(self.rotated)
+    }
+
+    pub(crate) fn unavailable(error: Arc<StoreError>) -> Self {
+        Self::new(Current::Unavailable(error), None)
+    }
+
+    pub(super) fn as_live(&self) -> Result<&Live, SessionError> {
+        match &self.current {
+            Current::Live(live) => Ok(live),
+            Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
+            Current::Nothing | Current::Ended(_) | Current::Lost => Err(SessionError::Unauthenticated),
+        }
+    }
+
+    /// The session was found dead in the middle of the request.
+    pub(super) fn die(&mut self) {
+        let clear = self.as_live().is_ok_and(|live| live.snapshot.is_signed_in());
+        *self = Self::new(Current::Lost, clear.then_some(CookieChange::Clear));
+    }
+}

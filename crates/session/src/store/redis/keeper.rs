@@ -1,0 +1,165 @@
+//! One multiplexed connection that is looked after.
+//!
+//! 1. It is asked something at every heartbeat and replaced when it is closed, silent or has become a replica's. A
+//!    broken socket alone would go unnoticed: the client library finds out only when it writes, a silent partition
+//!    never.
+//! 2. It is put to use only after the server has been asked to tell what changes, if anybody wants to know.
+//! 3. What was read over the one before is given up before the next is made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+use super::connection::{Limits, flatten, not_connected};
+use super::target::Target;
+use super::tracking::Tracking;
+use crate::changes::Heartbeat;
+
+/// The connection in use, if there is one.
+#[derive(Clone)]
+pub(super) struct Supervised {
+    current: watch::Receiver<Option<MultiplexedConnection>>,
+    suspect: Arc<Notify>,
+}
+
+/// Makes connections and looks after the one in use.
+pub(super) struct Keeper {
+    pub(super) target: Target,
+    pub(super) limits: Limits,
+    pub(super) tracking: Tracking,
+    pub(super) resp3: bool,
+}
+
+impl Keeper {
+    /// Connects, and from then on keeps connected, until nobody holds what this returns.
+    pub(super) async fn supervise(mut self, suspect: Arc<Notify>) -> RedisResult<Supervised> {
+        let (sender, current) = watch::channel(Some(self.connect().await?));
+        let supervised = Supervised { current, suspect: suspect.clone() };
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = sender.closed() => return,
+                    () = suspect.notified() => {}
+                    () = tokio::time::sleep(self.limits.heartbeat) => {}
+                }
+                let connection = sender.borrow().clone();
+                let healthy = match connection {
+                    Some(connection) => self.check(connection).await,
+                    None => false,
+                };
+                if !healthy {
+                    sender.send_replace(None);
+                    tracing::warn!("lost the connection to redis, reconnecting");
+                    let Some(connection) = self.reconnect(&sender).await else { return };
+                    sender.send_replace(Some(connection));
+                    tracing::info!("connected to redis again");
+                }
+            }
+        });
+        Ok(supervised)
+    }
+
+    /// Tries until it works; `None` when nobody holds the connection any more.
+    async fn reconnect(
+        &mut self,
+        sender: &watch::Sender<Option<MultiplexedConnection>>,
+    ) -> Option<MultiplexedConnection> {
+        let mut pause = Duration::from_millis(20);
+        loop {
+            self.tracking.disconnected();
+            match self.connect().await {
+                Ok(connection) if self.check(connection.clone()).await => return Some(connection),
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "cannot reconnect to redis yet"),
+            }
+            tokio::select! {
+                () = sender.closed() => return None,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
+    }
+
+    async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
+        let mut config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.limits.connect))
+            .set_response_timeout(Some(self.limits.response));
+        if self.resp3 {
+            config = config.set_push_sender(self.tracking.receiver());
+        }
+        let connecting = async {
+            match &mut self.target {
+                Target::Single(client) => client.get_multiplexed_async_connection_with_config(&config).await,
+                Target::Sentinel(client) => client.get_async_connection_with_config(&config).await,
+                Target::Cluster(_) => Err(not_connected()),
+            }
+        };
+        flatten(timeout(self.limits.total, connecting).await)
+    }
+
+    /// Whether the connection is good for use. Its answer is the heartbeat for what is tracked over it.
+    async fn check(&self, mut connection: MultiplexedConnection) -> bool {
+        self.tracking.enable(&mut connection).await;
+        let heartbeat = self.tracking.heartbeat();
+        let healthy = is_writable_primary(connection, self.limits).await;
+        if healthy {
+            heartbeat.into_iter().for_each(Heartbeat::answered);
+        }
+        healthy
+    }
+}
+
+impl Supervised {
+    pub(super) async fn connection(&self, grace: Duration) -> RedisResult<MultiplexedConnection> {
+        if let Some(connection) = &*self.current.borrow() {
+            return Ok(connection.clone());
+        }
+        let mut current = self.current.clone();
+        let waiting = timeout(grace, current.wait_for(Option::is_some)).await;
+        match waiting {
+            Ok(Ok(connection)) => Ok(connection.clone().expect("waited for it to be there")),
+            _ => Err(not_connected()),
+        }
+    }
+
+    /// Has the keeper look at the connection when the answer casts doubt on it.
+    pub(super) fn inspect<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
+        if answer.as_ref().is_err_and(is_suspicious) {
+            self.suspect.notify_one();
+        }
+        answer
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.current.borrow().is_some()
+    }
+
+    pub(super) fn database(&self) -> i64 {
+        self.current.borrow().as_ref().map_or(0, ConnectionLike::get_db)
+    }
+}
+
+/// Whether an error says something about the connection rather than about the command.
+fn is_suspicious(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
+/// `ROLE` rather than `PING`: a primary that was demoted answers pings happily. A user without the right to ask is
+/// taken at the connection's word.
+async fn is_writable_primary(mut connection: MultiplexedConnection, limits: Limits) -> bool {
+    let role = redis::cmd("ROLE");
+    match timeout(limits.response, connection.req_packed_command(&role)).await {
+        Ok(Ok(Value::Array(role))) => {
+            !matches!(role.first(), Some(Value::BulkString(name)) if name != b"master")
+        }
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => !error.is_io_error() && !error.is_unrecoverable_error(),
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,59 @@
+//! An OpenID Connect provider: the npm package `oidc-provider`, which stands in for Google.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::free_port;
+use crate::process::{Process, tool};
+use crate::redis::ATTEMPTS;
+
+const SCRIPT: &str = include_str!("op.mjs");
+
+/// The provider, killed when dropped. It agrees to every request; `login_hint` says as whom, and their address is
+/// `{login_hint}@example.test`, verified unless it begins with `unverified`.
+#[derive(Debug)]
+pub struct OidcProvider {
+    issuer: String,
+    _process: Process,
+    _directory: TempDir,
+}
+
+impl OidcProvider {
+    /// The one client's name.
+    pub const CLIENT_ID: &str = "tracera";
+    /// Its secret.
+    pub const CLIENT_SECRET: &str = "a-secret-of-the-tests";
+
+    /// Starts a provider whose one client is sent back to `redirect_uri`.
+    pub async fn start(redirect_uri: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        // Node looks for packages above the file that names them.
+        let modules = tool("node/node_modules/oidc-provider/package.json");
+        let modules = Path::new(&modules).ancestors().nth(2).expect("the package lies in node_modules");
+        let link = directory.path().join("node_modules");
+        std::os::unix::fs::symlink(modules, link).expect("a temporary directory takes a link");
+        let script = directory.path().join("op.mjs");
+        std::fs::write(&script, SCRIPT).expect("a temporary file can be written");
+        let script = script.to_str().expect("temporary paths are UTF-8").to_owned();
+        let mut failure = String::new();
+        for _ in 0..ATTEMPTS {
+            let port = free_port();
+            let args = [script.clone(), port.to_string(), redirect_uri.to_owned()];
+            let mut process = Process::spawn("node", &args, &directory.path().join("log"));
+            match process.ready("listening").await {
+                Ok(()) => {
+                    let issuer = format!("http://127.0.0.1:{port}");
+                    return Self { issuer, _process: process, _directory: directory };
+                }
+                Err(error) => failure = error,
+            }
+        }
+        panic!("the OpenID Connect provider {failure}");
+    }
+
+    /// The issuer's URL.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+}

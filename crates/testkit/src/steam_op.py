@@ -1,0 +1,49 @@
+"""An OpenID 2.0 provider in the shape of Steam: `__steamid=` in the request names who is signed in, `__deny=1` says no."""
+
+import argparse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+from openid.server.server import Server
+from openid.store.memstore import MemoryStore
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(urlsplit(self.path).query)
+
+    def do_POST(self):
+        self.answer(self.rfile.read(int(self.headers["Content-Length"])).decode())
+
+    def answer(self, query):
+        parameters = dict(parse_qsl(query, keep_blank_values=True))
+        steam_id = parameters.pop("__steamid", None)
+        deny = parameters.pop("__deny", None)
+        request = self.server.openid.decodeRequest(parameters)
+        if request.mode == "checkid_setup":
+            identifier = f"{self.server.base}/openid/id/{steam_id}"
+            response = request.answer(not deny, identity=identifier, claimed_id=identifier)
+        else:
+            response = self.server.openid.handleRequest(request)
+        encoded = self.server.openid.encodeResponse(response)
+        self.send_response(encoded.code)
+        for name, value in encoded.headers.items():
+            self.send_header(name, value)
+        body = encoded.body if isinstance(encoded.body, bytes) else encoded.body.encode()
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    port = parser.parse_args().port
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.base = f"http://127.0.0.1:{port}"
+    server.openid = Server(MemoryStore(), f"{server.base}/openid/login")
+    print("listening", flush=True)
+    server.serve_forever()
+
+
+main()
