@@ -43,6 +43,11 @@ impl Default for ServeLimits {
     }
 }
 
+/// In the extensions of every request: cancelled when the server is asked to stop, for answers that would not end by
+/// themselves.
+#[derive(Debug, Clone)]
+pub struct Stopping(pub CancellationToken);
+
 /// Serves until `stop` is cancelled, then lets requests in flight finish.
 pub async fn serve(listener: TcpListener, app: Router, limits: ServeLimits, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits.connections));
@@ -87,9 +92,11 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let stopping = Stopping(stop.clone());
     let service = app
         .map_request(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(stopping.clone());
             request.map(axum::body::Body::new)
         })
         .map_err(|never: Infallible| never);

@@ -27,6 +27,7 @@ use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::serve::{ServeLimits, serve};
 use crate::store::{self, Database};
+use crate::web::live::Streams;
 
 /// How long queued mails may take to leave when the server stops.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
@@ -210,6 +211,7 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
             visitor_keys[1..].iter().copied(),
             config.session.cookie_secure,
         ),
+        streams: Streams::default(),
         private_paths: routes::private_paths(),
         base_url,
         clock,

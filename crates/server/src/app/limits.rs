@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use tracera_guard::{ClientLimit, is_safe_method, limit_clients, path_is_under};
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -24,6 +25,15 @@ pub async fn bound(State(app): State<App>, request: Request, next: Next) -> AppR
         AppError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "this took too long, please try again")
             .retry_after(app.request_timeout)
     })
+}
+
+/// Counts the forms of pages against the limit of the authentication endpoints, since they do the same. Looking at a
+/// page is free.
+pub async fn limit_forms(State(app): State<App>, request: Request, next: Next) -> Response {
+    if is_safe_method(request.method()) || path_is_under(request.uri().path(), "/api/") {
+        return next.run(request).await;
+    }
+    limit_clients(State(ClientLimit::new(app.auth_limit.clone())), request, next).await
 }
 
 /// The answer when a handler panicked.

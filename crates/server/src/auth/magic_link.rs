@@ -223,9 +223,22 @@ impl MagicLinks {
 
     fn visitor_code(&self, code: &str, binding: &Binding) -> VisitorCode {
         VisitorCode {
-            visitor_hash: self.keyed("visitor", binding.as_bytes()),
+            visitor_hash: self.visitor_hash(binding),
             code_hash: self.keyed("code", code.as_bytes()),
         }
+    }
+
+    /// What the database knows the asking browser by.
+    pub fn visitor_hash(&self, binding: &Binding) -> [u8; 32] {
+        self.keyed("visitor", binding.as_bytes())
+    }
+
+    /// Forgets how many mails the address has had, when its account goes.
+    ///
+    /// # Errors
+    /// 503 when the limit's store does not answer.
+    pub async fn forget_address(&self, email: &Email) -> AppResult<()> {
+        self.per_address.forget(&self.address_key(email)).await.map_err(unavailable)
     }
 
     fn address_key(&self, email: &Email) -> String {

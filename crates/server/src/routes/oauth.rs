@@ -59,13 +59,21 @@ pub async fn link(
     session: Session,
     Path(provider): Path<String>,
 ) -> AppResult<([(HeaderName, HeaderValue); 1], Json<Value>)> {
-    let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
-    let purpose = link_purpose(&session).await?;
-    let (url, cookie) = leave(&app, provider, &purpose).await?.map_err(|failure| {
+    let (url, cookie) = begin_link(&app, &session, &provider).await?;
+    Ok((set_cookie(cookie), Json(json!({ "redirect_to": url }))))
+}
+
+/// Where to send the browser to link the provider, and the cookie it needs there and back.
+///
+/// # Errors
+/// 404 for a provider there is not; 403 when one signed in too long ago; 502 when the provider cannot be used.
+pub async fn begin_link(app: &App, session: &Session, provider: &str) -> AppResult<(String, HeaderValue)> {
+    let provider = Provider::parse(provider).ok_or_else(AppError::not_found)?;
+    let purpose = link_purpose(session).await?;
+    leave(app, provider, &purpose).await?.map_err(|failure| {
         let sentence = Failure::sentence(failure.code()).expect("every failure has a sentence");
         AppError::new(StatusCode::BAD_GATEWAY, failure.code(), sentence)
-    })?;
-    Ok((set_cookie(cookie), Json(json!({ "redirect_to": url }))))
+    })
 }
 
 /// Begins a transaction; the address to go to and the cookie, or why the provider cannot be used.

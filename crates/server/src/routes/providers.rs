@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracera_session::{CurrentUser, Session};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::events::{Kind, Notice, Visit};
@@ -20,22 +21,27 @@ use crate::store::users;
 
 /// `GET /api/v1/auth/providers`
 pub async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> AppResult<Json<Value>> {
-    let linked = identities::of_user(&app.database, user_id(&user)?).await?;
-    let providers: Vec<_> = Provider::ALL
-        .into_iter()
-        .map(|provider| {
-            let identity = linked.iter().find(|identity| identity.provider == provider);
-            let subject = identity.filter(|_| provider == Provider::Steam).map(|identity| &identity.subject);
-            json!({
-                "provider": provider.as_str(),
-                "configured": app.providers.is_configured(provider),
-                "linked": identity.is_some(),
-                "linked_at": identity.map(|identity| rfc3339(identity.linked_at)),
-                "steam_id": subject,
-            })
+    Ok(Json(json!({ "providers": of_user(&app, user_id(&user)?).await? })))
+}
+
+/// All providers, and which are linked to the user.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_user(app: &App, user: Uuid) -> AppResult<Vec<Value>> {
+    let linked = identities::of_user(&app.database, user).await?;
+    let providers = Provider::ALL.into_iter().map(|provider| {
+        let identity = linked.iter().find(|identity| identity.provider == provider);
+        let subject = identity.filter(|_| provider == Provider::Steam).map(|identity| &identity.subject);
+        json!({
+            "provider": provider.as_str(),
+            "configured": app.providers.is_configured(provider),
+            "linked": identity.is_some(),
+            "linked_at": identity.map(|identity| rfc3339(identity.linked_at)),
+            "steam_id": subject,
         })
-        .collect();
-    Ok(Json(json!({ "providers": providers })))
+    });
+    Ok(providers.collect())
 }
 
 /// `DELETE /api/v1/auth/providers/{provider}`

@@ -1,19 +1,19 @@
-//! What only `tracera dev` serves.
+//! The mails of `tracera dev`, which leave the machine for nowhere.
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Response;
-use http::{HeaderMap, StatusCode};
-use tracera_session::Session;
+use axum::response::{Html, IntoResponse, Response};
 
 use crate::app::App;
+use crate::clock::utc;
 use crate::error::{AppError, AppResult};
-use crate::routes::pages::{Page, minute};
+use crate::web::page::{ago, minute};
 
 struct MailView {
     subject: String,
     to: String,
     when: String,
+    when_ago: String,
     link: String,
     code: String,
     text: String,
@@ -21,22 +21,23 @@ struct MailView {
 
 #[derive(Template)]
 #[template(path = "mailbox.html")]
-struct MailboxPage<'a> {
-    page: &'a Page,
+struct MailboxPage {
     mails: Vec<MailView>,
 }
 
-/// `GET /dev/mailbox`: the mails that would have been sent.
-pub async fn mailbox(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Response> {
+/// `GET /dev/mailbox`: newest first.
+pub async fn mailbox(State(app): State<App>) -> AppResult<Response> {
     let mailbox = app.mailbox.as_ref().ok_or_else(AppError::not_found)?;
+    let now = utc(app.clock.now());
     let mails = mailbox.messages().into_iter().map(|mail| MailView {
         subject: mail.subject,
         to: mail.to.to_string(),
         when: minute(mail.requested_at),
+        when_ago: ago(mail.requested_at, now),
         link: mail.link,
         code: mail.code,
         text: mail.text,
     });
-    let page = Page::new(&app, &session, &headers);
-    page.render(StatusCode::OK, &MailboxPage { mails: mails.collect(), page: &page })
+    let html = MailboxPage { mails: mails.collect() }.render().map_err(AppError::internal)?;
+    Ok(Html(html).into_response())
 }
