@@ -25,7 +25,7 @@ pub struct ServeLimits {
     pub header_read: Duration,
     /// All headers of one request in bytes. Default 32 KiB.
     pub header_bytes: usize,
-    /// Header lines of one request. Default 64.
+    /// Header lines of one request. Default 100.
     pub header_lines: usize,
     /// How long requests in flight may take to finish when the server is asked to stop. Default 10 s.
     pub drain: Duration,
@@ -37,7 +37,7 @@ impl Default for ServeLimits {
             connections: 10_000,
             header_read: Duration::from_secs(15),
             header_bytes: 32 * 1024,
-            header_lines: 64,
+            header_lines: 100,
             drain: Duration::from_secs(10),
         }
     }

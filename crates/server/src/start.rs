@@ -51,7 +51,9 @@ pub enum StartError {
     #[error("REDIS_URL: {0}; check that Redis runs there and that user and password are right")]
     Redis(#[source] ConnectError),
     /// The session file cannot be opened.
-    #[error("DATA_DIR: {0}; stop the other process, choose another directory, or set REDIS_URL to share sessions")]
+    #[error(
+        "DATA_DIR: {0}; stop the other process, choose another directory, or set REDIS_URL to share sessions"
+    )]
     Sessions(#[source] OpenError),
     /// The database cannot be opened.
     #[error("DATABASE_URL: {0}")]
@@ -114,9 +116,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         None => None,
     };
     let sessions = match &redis {
-        Some(connection) => {
-            Sessions::new(RedisStore::new(connection.clone()), keys.clone(), session_config)
-        }
+        Some(connection) => Sessions::new(RedisStore::new(connection.clone()), keys.clone(), session_config),
         None => {
             let path = &config.store.data_dir;
             let file = path.join("sessions.redb");

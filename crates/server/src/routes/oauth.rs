@@ -1,7 +1,7 @@
 //! To a provider: where signing in and linking begin.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use crate::auth::sign_in::FRESH;
 use crate::auth::transaction::Purpose;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
+use crate::extract::ApiPath;
 use crate::routes::account::user_id;
 
 /// `GET /api/v1/auth/google`
@@ -57,7 +58,7 @@ pub async fn steam_link(State(app): State<App>, session: Session, headers: Heade
 pub async fn link(
     State(app): State<App>,
     session: Session,
-    Path(provider): Path<String>,
+    ApiPath(provider): ApiPath<String>,
 ) -> AppResult<([(HeaderName, HeaderValue); 1], Json<Value>)> {
     let (url, cookie) = begin_link(&app, &session, &provider).await?;
     Ok((set_cookie(cookie), Json(json!({ "redirect_to": url }))))

@@ -1,7 +1,7 @@
 //! The providers linked to an account.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -15,6 +15,7 @@ use crate::auth::provider::Provider;
 use crate::auth::sign_in::FRESH;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
+use crate::extract::ApiPath;
 use crate::routes::account::user_id;
 use crate::store::identities::{self, Unlinking};
 use crate::store::users;
@@ -50,7 +51,7 @@ pub async fn unlink(
     session: Session,
     CurrentUser(user): CurrentUser,
     visit: Visit,
-    Path(provider): Path<String>,
+    ApiPath(provider): ApiPath<String>,
 ) -> AppResult<StatusCode> {
     let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
     session.require_fresh(FRESH).await?;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use crate::auth::client::Client;
 use crate::auth::events::{Kind, Visit};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
+use crate::extract::ApiPath;
 use crate::routes::account::user_id;
 use crate::store::{magic_links, users};
 
@@ -79,7 +80,7 @@ pub async fn revoke(
     session: Session,
     CurrentUser(user): CurrentUser,
     visit: Visit,
-    Path(handle): Path<String>,
+    ApiPath(handle): ApiPath<String>,
 ) -> AppResult<StatusCode> {
     let handle = Handle::parse(&handle).ok_or_else(AppError::not_found)?;
     if session.info().is_some_and(|info| info.handle == handle) {

@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,6 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use crate::error::{AppError, AppResult};
+use crate::extract::ApiPath;
 
 #[derive(Debug)]
 struct Asset {
@@ -39,7 +39,7 @@ fn asset(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> 
 }
 
 /// `GET /assets/{file}`
-pub async fn serve(Path(file): Path<String>, headers: HeaderMap) -> AppResult<Response> {
+pub async fn serve(ApiPath(file): ApiPath<String>, headers: HeaderMap) -> AppResult<Response> {
     let asset = ASSETS.iter().find(|asset| asset.name == file).ok_or_else(AppError::not_found)?;
     Ok(asset.respond(&headers))
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tracera_session::{CurrentUser, Session};
 
 use crate::app::App;
@@ -36,7 +36,6 @@ pub async fn page(
     let template = EmailPage { page: &page, name: person.label(), token };
     let mut response = page.render(StatusCode::OK, &template)?;
     let headers = response.headers_mut();
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
     Ok(response)
 }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, State};
+use axum::extract::{Form, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::header;
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::events::Visit;
 use crate::auth::provider::Provider;
 use crate::error::{AppError, AppResult};
+use crate::extract::ApiPath;
 use crate::routes::{oauth, providers};
 use crate::web::page::after_refusal;
 
@@ -56,7 +57,7 @@ pub async fn unlink(
     form: Result<Form<ProviderForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match providers::unlink(app, session, user, visit, Path(form.provider)).await {
+    match providers::unlink(app, session, user, visit, ApiPath(form.provider)).await {
         Ok(_) => Ok(Redirect::to("/account?done=unlinked").into_response()),
         Err(error) => after_refusal(error),
     }

@@ -3,6 +3,9 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
+use http::uri::Authority;
+use http::{HeaderMap, StatusCode, header};
+use std::net::IpAddr;
 
 use crate::app::App;
 use crate::clock::utc;
@@ -26,8 +29,15 @@ struct MailboxPage {
 }
 
 /// `GET /dev/mailbox`: newest first.
-pub async fn mailbox(State(app): State<App>) -> AppResult<Response> {
+pub async fn mailbox(State(app): State<App>, headers: HeaderMap) -> AppResult<Response> {
     let mailbox = app.mailbox.as_ref().ok_or_else(AppError::not_found)?;
+    if !is_this_machine(&headers) {
+        return Err(AppError::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "wrong_host",
+            "the mailbox opens only under localhost or a loopback address",
+        ));
+    }
     let now = utc(app.clock.now());
     let mails = mailbox.messages().into_iter().map(|mail| MailView {
         subject: mail.subject,
@@ -40,4 +50,13 @@ pub async fn mailbox(State(app): State<App>) -> AppResult<Response> {
     });
     let html = MailboxPage { mails: mails.collect() }.render().map_err(AppError::internal)?;
     Ok(Html(html).into_response())
+}
+
+/// A name that leads elsewhere now may lead here in a moment, with a page of its own in the browser.
+fn is_this_machine(headers: &HeaderMap) -> bool {
+    let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
 }

@@ -284,7 +284,6 @@ pub async fn confirm(
     let status = if link.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let mut response = page.render(status, &ConfirmPage { link, page: &page })?;
     let headers = response.headers_mut();
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
     Ok(response)
 }

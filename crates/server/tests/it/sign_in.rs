@@ -21,7 +21,10 @@ async fn looking_at_a_link_never_uses_it() {
                 [("sec-purpose", "prefetch"), ("user-agent", "Mozilla/5.0 (compatible; LinkScanner)")];
             let page = scanner.send(method, &path, &headers, None).await.expect(200);
             assert!(page.set_cookie("session").is_none());
-            assert_eq!(page.header("referrer-policy"), "no-referrer");
+            assert_eq!(page.header("referrer-policy"), "strict-origin-when-cross-origin");
+            if page.body.contains("<html") {
+                assert!(page.body.contains(r#"<meta name="referrer" content="strict-origin">"#));
+            }
             assert_eq!(page.header("cache-control"), "no-store");
             assert_eq!(page.header("x-robots-tag"), "noindex");
         }
