@@ -129,6 +129,21 @@ async fn an_address_gets_five_mails_and_its_last_link_stays_good() {
 }
 
 #[tokio::test]
+async fn after_ten_codes_in_a_day_an_address_gets_links_only() {
+    let app = TestApp::start().await;
+    for _ in 0..10 {
+        app.signed_in("a@example.com").await;
+        assert_eq!(app.mail_to("a@example.com").await.code.len(), 6);
+    }
+    let browser = app.browser();
+    let token = app.link_token(&browser, "a@example.com").await;
+    let mail = app.mail_to("a@example.com").await;
+    assert_eq!((&*mail.code, &*mail.subject), ("", "Sign in to Tracera"));
+    assert!(!mail.text.contains("code") && !mail.html.contains("Or type"), "{}", mail.text);
+    browser.redeem(&token).await.expect(200);
+}
+
+#[tokio::test]
 async fn sign_in_gives_a_new_id_and_ends_the_old_session() {
     let app = TestApp::start().await;
     let browser = app.signed_in("a@example.com").await;
