@@ -233,12 +233,14 @@ impl MagicLinks {
         self.keyed("visitor", binding.as_bytes())
     }
 
-    /// Forgets how many mails the address has had, when its account goes.
+    /// Forgets how many mails and codes the address has had, when its account goes.
     ///
     /// # Errors
     /// 503 when the limit's store does not answer.
     pub async fn forget_address(&self, email: &Email) -> AppResult<()> {
-        self.per_address.forget(&self.address_key(email)).await.map_err(unavailable)
+        let key = self.address_key(email);
+        self.per_address.forget(&key).await.map_err(unavailable)?;
+        self.codes.forget(&key).await.map_err(unavailable)
     }
 
     fn address_key(&self, email: &Email) -> String {
