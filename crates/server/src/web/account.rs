@@ -42,7 +42,7 @@ impl SessionView {
         Self {
             is_phone: ["iPhone", "iPad", "Android"].contains(&device),
             client: client.phrase(),
-            address: info.address.map(sessions::shown_address).unwrap_or_else(|| "unknown".to_owned()),
+            address: info.address.map_or_else(|| "unknown".to_owned(), sessions::shown_address),
             method: info.authentication.map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
             created: minute(utc(info.created)),
             last_seen: (info.last_seen > info.created).then(|| (ago(last_seen, now), minute(last_seen))),
@@ -138,7 +138,7 @@ pub async fn account(
         can_mail: app.magic_links.is_some(),
         phrase: delete::PHRASE,
         notice: query.done.and_then(|code| done(&code)),
-        problem: query.error.and_then(|code| problem(&code)),
+        problem: query.error.map(|code| problem(&code)),
         page: &page,
     };
     page.render(StatusCode::OK, &account)
@@ -209,15 +209,15 @@ fn done(code: &str) -> Option<&'static str> {
     }
 }
 
-fn problem(code: &str) -> Option<&'static str> {
+fn problem(code: &str) -> &'static str {
     match code {
-        "session_gone" => Some("That session had ended already."),
-        "wrong_phrase" => Some("Nothing was deleted: the confirmation was not typed as shown."),
-        "last_way_in" => Some(
-            "That is the only way into your account. Add an e-mail address or link another method first.",
-        ),
-        "invalid_email" => Some("That is not an e-mail address we can write to."),
-        code => Some(sentence(code)),
+        "session_gone" => "That session had ended already.",
+        "wrong_phrase" => "Nothing was deleted: the confirmation was not typed as shown.",
+        "last_way_in" => {
+            "That is the only way into your account. Add an e-mail address or link another method first."
+        }
+        "invalid_email" => "That is not an e-mail address we can write to.",
+        code => sentence(code),
     }
 }
 

@@ -110,9 +110,8 @@ impl PageQuery {
             }
             (false, _) => first,
         };
-        let sorted = Self(BTreeMap::from_iter(
-            self.0.clone().into_iter().chain([("sort".to_owned(), column.to_owned())]),
-        ));
+        let mut sorted = Self(self.0.clone());
+        sorted.0.insert("sort".to_owned(), column.to_owned());
         sorted.with("order", order)
     }
 

@@ -258,8 +258,8 @@ impl EventStream {
     pub(crate) async fn next_event(&mut self) -> String {
         loop {
             if let Some((event, rest)) = self.rest.split_once("\n\n") {
-                let event = event.to_owned();
-                self.rest = rest.to_owned();
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.rest = rest;
                 return event;
             }
             let Some(chunk) = self.response.chunk().await.unwrap() else { return String::new() };
