@@ -16,8 +16,10 @@ use crate::stats::Spread;
 pub(crate) const SESSIONS: u64 = 10_000;
 /// A sign-in in the scenario of that name is always a user's first.
 const FIRST_NEW_USER: u64 = 1_000_000;
-/// The most time one set of sessions may take to be created.
-const CREATION_SECS: f64 = 120.0;
+/// Slower than this, creating sessions is given up.
+const LEAST_CREATED_PER_SEC: u64 = 300;
+/// The most time the first turn through all sessions may take; it fills caches and is not measured.
+const WARMING_SECS: f64 = 30.0;
 
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +86,9 @@ pub(crate) fn run(
         let cookies = scratch.join(format!("cookies-{number}"));
         create_sessions(&running, SESSIONS, &cookies).with_context(|| contender.name)?;
         let (samples, commands) = (Vec::new(), BTreeMap::new());
-        entries.push(Entry { running, cookies, samples, commands, next_user: FIRST_NEW_USER });
+        let mut entry = Entry { running, cookies, samples, commands, next_user: FIRST_NEW_USER };
+        entry.order(scenario, WARMING_SECS, Some(SESSIONS)).with_context(|| contender.name)?;
+        entries.push(entry);
     }
     for round in 0..plan.rounds {
         eprintln!("  {} · round {} of {}", scenario.title(), round + 1, plan.rounds);
@@ -92,7 +96,7 @@ pub(crate) fn run(
         for turn in 0..count {
             let entry = &mut entries[(round + turn) % count];
             let name = entry.running.contender.name;
-            entry.order(scenario, plan.warm_up).with_context(|| name)?;
+            entry.order(scenario, plan.warm_up, None).with_context(|| name)?;
             entry.measure(scenario, plan.seconds, redis).with_context(|| name)?;
         }
     }
@@ -110,7 +114,7 @@ pub(crate) fn create_sessions(running: &Running, count: u64, cookies: &Path) -> 
         address: running.address,
         mode: "login",
         cookies: Some(cookies),
-        seconds: CREATION_SECS,
+        seconds: std::time::Duration::from_secs(30 + count / LEAST_CREATED_PER_SEC).as_secs_f64(),
         requests: Some(count),
         first_user: 0,
     }
@@ -121,7 +125,7 @@ pub(crate) fn create_sessions(running: &Running, count: u64, cookies: &Path) -> 
 }
 
 impl Entry {
-    fn order(&mut self, scenario: Scenario, seconds: f64) -> anyhow::Result<Load> {
+    fn order(&mut self, scenario: Scenario, seconds: f64, requests: Option<u64>) -> anyhow::Result<Load> {
         let mode = scenario.mode(self.running.contender.kind);
         let cookies = (mode != "login").then_some(&*self.cookies);
         let order = Order {
@@ -129,7 +133,7 @@ impl Entry {
             mode,
             cookies,
             seconds,
-            requests: None,
+            requests,
             first_user: self.next_user,
         };
         let load = order.run()?;
@@ -140,9 +144,9 @@ impl Entry {
     fn measure(&mut self, scenario: Scenario, seconds: f64, redis: &mut Redis) -> anyhow::Result<()> {
         let commands = redis.commands()?;
         let (server, store) = (self.running.process.cpu()?, redis.process.cpu()?);
-        let load = self.order(scenario, seconds)?;
-        let server = self.running.process.cpu()? - server;
-        let store = redis.process.cpu()? - store;
+        let load = self.order(scenario, seconds, None)?;
+        let server = self.running.process.cpu()?.saturating_sub(server);
+        let store = redis.process.cpu()?.saturating_sub(store);
         for (name, count) in redis.commands()? {
             let before = commands.get(&name).copied().unwrap_or(0);
             *self.commands.entry(name).or_default() += count - before;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::compare::Row;
+use crate::compare::{Row, Sample};
 use crate::contender::{FLOOR_A, FLOOR_B};
 use crate::goals::Goal;
 use crate::scenario::Scenario;
@@ -61,11 +61,11 @@ pub(crate) fn rows(scenario: Scenario, rows: &[Row]) -> String {
             ratio(FLOOR_A),
             ratio(FLOOR_B),
             row.spread(|sample| sample.redis_cpu).median,
-            row.spread(crate::compare::Sample::throughput).median,
-            row.spread(|sample| sample.p50()).median,
-            row.spread(|sample| sample.p99()).median,
-            row.spread(|sample| sample.p999()).median,
-            row.spread(|sample| sample.mebibytes()).median,
+            row.spread(Sample::throughput).median,
+            row.spread(Sample::p50).median,
+            row.spread(Sample::p99).median,
+            row.spread(Sample::p999).median,
+            row.spread(Sample::mebibytes).median,
             commands(row),
         )
         .expect("writing to memory does not fail");

@@ -38,12 +38,10 @@ impl Scenario {
 
     /// Whether a contender takes part.
     pub(crate) fn includes(self, contender: &Contender) -> bool {
-        match (self, contender.kind) {
-            (Self::Read, _) | (_, Kind::Get | Kind::Ours) => true,
-            (Self::Sliding | Self::Limited, Kind::Constant) => true,
-            (_, Kind::Constant) => false,
-            (Self::Limited, Kind::Peer) => false,
-            (_, Kind::Peer) => true,
+        match contender.kind {
+            Kind::Get | Kind::Ours => true,
+            Kind::Constant => matches!(self, Self::Read | Self::Sliding | Self::Limited),
+            Kind::Peer => self != Self::Limited,
         }
     }
 

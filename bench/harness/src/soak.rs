@@ -41,7 +41,7 @@ pub(crate) fn run(minutes: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Re
             first_user: 0,
         };
         let load = order.run()?;
-        let cpu = running.process.cpu()? - before;
+        let cpu = running.process.cpu()?.saturating_sub(before);
         stretches.push(Stretch {
             server_cpu_micros: cpu.as_secs_f64() * 1e6 / load.requests as f64,
             server_memory: running.process.memory()?,
@@ -57,10 +57,9 @@ pub(crate) fn run(minutes: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Re
 pub(crate) fn table(stretches: &[Stretch]) -> String {
     let requests: u64 = stretches.iter().map(|stretch| stretch.load.requests).sum();
     let mut text = format!(
-        "## Soak\n\n{} with 95 % reads and 5 % writes at full load, {requests} requests, no wrong answer.\n\n\
+        "## Soak\n\n{NEAR_CACHE} with 95 % reads and 5 % writes at full load, {requests} requests, no wrong answer.\n\n\
          | half minute | requests/s | p99, ms | server CPU, µs per request | server memory, MiB | Redis memory, MiB |\n\
-         |--:|--:|--:|--:|--:|--:|\n",
-        NEAR_CACHE
+         |--:|--:|--:|--:|--:|--:|\n"
     );
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     for (number, stretch) in stretches.iter().enumerate() {

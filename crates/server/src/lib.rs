@@ -9,6 +9,7 @@ pub mod config;
 pub mod error;
 pub mod extract;
 pub mod mail;
+pub mod metrics;
 pub mod operator;
 pub mod portfolio;
 pub mod routes;

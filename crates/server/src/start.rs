@@ -1,8 +1,10 @@
 //! From settings to a running service: connects what it depends on and puts the parts together.
 
+use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -20,6 +22,7 @@ use crate::auth::magic_link::MagicLinks;
 use crate::auth::providers::Providers;
 use crate::config::{Config, Mode, SecretUrl};
 use crate::mail::{self, Mailer};
+use crate::metrics;
 use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::serve::{ServeLimits, serve};
@@ -36,7 +39,7 @@ const IMPORT_DRAIN: Duration = Duration::from_secs(5);
 #[non_exhaustive]
 pub enum StartError {
     /// The directory for the embedded stores cannot be made.
-    #[error("DATA_DIR: cannot create {path}: {source}")]
+    #[error("DATA_DIR: cannot create {path}: {source}; choose a directory the server may write to")]
     DataDir {
         /// The directory.
         path: PathBuf,
@@ -47,7 +50,7 @@ pub enum StartError {
     #[error("REDIS_URL: {0}; check that Redis runs there and that user and password are right")]
     Redis(#[source] ConnectError),
     /// The session file cannot be opened.
-    #[error("DATA_DIR: {0}")]
+    #[error("DATA_DIR: {0}; stop the other process, choose another directory, or set REDIS_URL to share sessions")]
     Sessions(#[source] OpenError),
     /// The database cannot be opened.
     #[error("DATABASE_URL: {0}")]
@@ -58,8 +61,19 @@ pub enum StartError {
     /// The client for Steam and price feeds cannot be made.
     #[error("cannot set up TLS for Steam and price feeds: {0}")]
     Portfolio(#[source] reqwest::Error),
+    /// Something collects metrics already.
+    #[error("METRICS_ADDR: {0}")]
+    Metrics(#[source] metrics_exporter_prometheus::BuildError),
+    /// The metrics' socket cannot be bound.
+    #[error("METRICS_ADDR: cannot listen on {addr}: {source}; stop what uses it, or choose another port")]
+    ListenMetrics {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The socket cannot be bound.
-    #[error("LISTEN_ADDR: cannot listen on {addr}: {source}")]
+    #[error("LISTEN_ADDR: cannot listen on {addr}: {source}; stop what uses it, or choose another port")]
     Listen {
         /// The address.
         addr: SocketAddr,
@@ -99,17 +113,37 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         None => None,
     };
     let sessions = match &redis {
-        Some(connection) => Sessions::new(RedisStore::new(connection.clone()), keys.clone(), session_config),
+        Some(connection) => {
+            Sessions::new(RedisStore::new(connection.clone()), keys.clone(), session_config)
+        }
         None => {
             let path = &config.store.data_dir;
-            std::fs::create_dir_all(path)
+            let file = path.join("sessions.redb");
+            create_private(path, &file)
                 .map_err(|source| StartError::DataDir { path: path.clone(), source })?;
-            let file = EmbeddedStore::open(path.join("sessions.redb")).map_err(StartError::Sessions)?;
-            tracing::info!(path = %path.display(), "sessions are kept in a file of this one process; set REDIS_URL to share them");
+            let file = EmbeddedStore::open(file).map_err(StartError::Sessions)?;
             Sessions::new(file, keys.clone(), session_config)
         }
     };
     Ok(Stores { database, redis, sessions, keys })
+}
+
+/// The file with its directory, for nobody else to read.
+fn create_private(directory: &Path, file: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    OpenOptions::new().create(true).append(true).mode(0o600).open(file).map(drop)
+}
+
+/// Redis that evicts signs people out when its memory is short.
+async fn warn_of_eviction(connection: &RedisConnection) {
+    match RedisStore::new(connection.clone()).evicting_policy().await {
+        Ok(None) => {}
+        Ok(Some(policy)) => tracing::warn!(
+            policy = &*policy,
+            "redis drops sessions when memory is short; set maxmemory-policy to noeviction"
+        ),
+        Err(error) => tracing::info!(%error, "cannot tell whether redis evicts"),
+    }
 }
 
 fn key_ring(config: &Config) -> KeyRing {
@@ -188,14 +222,29 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
 /// # Errors
 /// [`StartError`] naming what kept the service from starting.
 pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "cannot raise the limit on open files");
     }
     let clock = Clock::system();
+    let metrics = config.metrics_addr.map(|addr| metrics::install().map(|collected| (addr, collected)));
+    let metrics = metrics.transpose().map_err(StartError::Metrics)?;
     let stores = open_stores(config, &clock).await?;
     let (app, mailer) = assemble(config, &stores, clock)?;
     let addr = config.http.listen_addr;
     let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    let stop = CancellationToken::new();
+    if let Some((addr, collected)) = metrics {
+        let listener =
+            TcpListener::bind(addr).await.map_err(|source| StartError::ListenMetrics { addr, source })?;
+        let routes = metrics::routes(collected, stores.sessions.clone());
+        tokio::spawn(serve(listener, routes, ServeLimits::default(), stop.clone()));
+    }
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if let Some(connection) = &stores.redis {
+        warn_of_eviction(connection).await;
+    }
     let bound = listener.local_addr().unwrap_or(addr);
     tracing::info!(%bound, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
     if mode == Mode::Dev {
@@ -204,7 +253,6 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
             app.base_url, app.base_url
         );
     }
-    let stop = CancellationToken::new();
     stop_on_signal(stop.clone());
     app.portfolio.start();
     serve(listener, app::build(&app), ServeLimits::default(), stop).await;

@@ -86,3 +86,7 @@ pub use store::{
     ListedSession, NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
 pub use token::{Handle, InvalidUserId, SessionId, Tag, UserId};
+
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

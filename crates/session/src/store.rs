@@ -1,15 +1,4 @@
 //! What a store of sessions does, and the contract it keeps.
-//!
-//! All sessions of one user live under one [`Tag`], so a store can make every operation atomic by locking or scripting
-//! one key. The contract, for every implementation:
-//!
-//! 1. Each method is one atomic step. A caller that goes away in the middle leaves either all of it or nothing.
-//! 2. `commit`, `rotate` and `revoke_all` with a kept session act only on a record that still lives: present, of the
-//!    current epoch, before its deadline. Otherwise they change nothing and say `Gone`.
-//! 3. A rotated or replaced id forwards writes to its successor for [`FORWARD`]; loads do not follow.
-//! 4. An error means the outcome is unknown or nothing was done; it never means "no session".
-//! 5. Every method returns within a bound the store states.
-//! 6. What is dead needs no sweeper: it goes with the last deadline under its tag, or at the user's next sign-in.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -199,7 +188,32 @@ pub enum Found {
     Gone,
 }
 
-/// Keeps sessions. The rules are in the documentation of each method and at the head of the module.
+/// Keeps sessions.
+///
+/// All sessions of one user live under one [`Tag`], so a store can make every operation atomic by locking or scripting
+/// one key. The contract, for every implementation:
+///
+/// 1. Each method is one atomic step. A caller that goes away in the middle leaves either all of it or nothing.
+/// 2. `commit`, `rotate` and `revoke_all` with a kept session act only on a record that still lives: present, of the
+///    current epoch, before its deadline. Otherwise they change nothing and say `Gone`.
+/// 3. A rotated or replaced id forwards writes to its successor for [`FORWARD`]; loads do not follow.
+/// 4. An error means the outcome is unknown or nothing was done; it never means "no session".
+/// 5. Every method returns within a bound the store states.
+/// 6. What is dead needs no sweeper: it goes with the last deadline under its tag, or at the user's next sign-in.
+///
+/// Records are opaque but for their first 24 bytes, which a store reads and changes, big-endian:
+///
+/// | at | bytes | meaning |
+/// |---|---|---|
+/// | 0 | 1 | version, never 0: that is the store's to mark forwards with |
+/// | 1 | 6 | created, milliseconds since the Unix epoch |
+/// | 7 | 4 | lifetime in seconds |
+/// | 11 | 4 | last seen, seconds after creation |
+/// | 15 | 6 | the user's epoch when the session was created |
+/// | 21 | 1 | how many data fields the session has |
+/// | 22 | 2 | how many bytes they hold, names and values |
+///
+/// The suite in `testing` checks all of this.
 pub trait SessionStore: Send + Sync + 'static {
     /// Reads a record, its user's epoch and the data fields `names` in one round trip. Does not judge, does not write.
     fn load<'a>(

@@ -1,11 +1,25 @@
 //! The conformance suite on the Redis store, over one Redis.
 
-use tracera_session::{RedisStore, testing::Instances};
+use std::time::Duration;
+
+use tracera_session::{Limits, RedisConnection, RedisStore, testing::Instances};
 use tracera_testkit::RedisServer;
+
+/// The cases are about what happens and not how fast, and the machine may be busy with other tests.
+const PATIENT: Limits = Limits {
+    response: Duration::from_secs(20),
+    connect: Duration::from_secs(20),
+    grace: Duration::from_secs(20),
+    heartbeat: Duration::from_secs(1),
+    total: Duration::from_secs(30),
+};
 
 async fn storage() -> Instances {
     let redis = RedisServer::start().await;
-    let connect = async || RedisStore::connect(&redis.url()).await.expect("it has just started");
+    let connect = async || {
+        let connection = RedisConnection::open_with(&redis.url(), PATIENT).await;
+        RedisStore::new(connection.expect("it has just started"))
+    };
     Instances::new(connect().await, connect().await).keeping(redis)
 }
 

@@ -24,7 +24,7 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         SessionConfig::default().with_secure(false).with_lifetime(lifetime).with_mode(SessionMode::OptIn);
     match settings.variant.as_str() {
         "memory" => {}
-        "no-memory" => config = config.with_memory_lifetime(Default::default()),
+        "no-memory" => config = config.with_memory_lifetime(std::time::Duration::ZERO.try_into()?),
         other => bail!("no variant {other:?}"),
     }
     let store = SessionStore::<Pool>::new(Some(pool.into()), config).await?;

@@ -55,6 +55,7 @@ async fn write(session: Session, Query(write): Query<Write>) -> Result<Json<Me>,
     Ok(me)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err passes it")]
 fn failed(error: tower_sessions::session::Error) -> StatusCode {
     eprintln!("tower-sessions: {error}");
     StatusCode::INTERNAL_SERVER_ERROR

@@ -141,7 +141,10 @@ pub async fn check_origin(
     request: Request,
     next: Next,
 ) -> Result<Response, OriginRejection> {
-    policy.check(request.method(), request.headers())?;
+    if let Err(rejection) = policy.check(request.method(), request.headers()) {
+        tracing::warn!(event = "csrf_failed", reason = %rejection, "an unsafe request came from elsewhere");
+        return Err(rejection);
+    }
     Ok(next.run(request).await)
 }
 

@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::RateLimiter;
+use super::{RateLimitRejection, RateLimiter};
 use crate::{ClientAddr, path_is_under};
 
 /// Which requests [`limit_clients`] counts, and against what.
@@ -54,7 +54,12 @@ pub async fn limit_clients(State(limit): State<ClientLimit>, request: Request, n
     };
     let decision = match limit.limiter.admit(&client.rate_key()).await {
         Ok(decision) => decision,
-        Err(rejection) => return rejection.into_response(),
+        Err(rejection) => {
+            if let RateLimitRejection::Limited(_) = rejection {
+                tracing::warn!(event = "rate_limited", client = %client.ip(), "a client is over its limit");
+            }
+            return rejection.into_response();
+        }
     };
     let mut response = next.run(Request::from_parts(parts, body)).await;
     decision.apply_headers(response.headers_mut());

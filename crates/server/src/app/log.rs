@@ -26,7 +26,11 @@ pub async fn log(State(proxies): State<TrustedProxies>, request: Request, next: 
     let mut response = next.run(request).instrument(span.clone()).await;
     let route = response.extensions().get::<Route>().map_or("unmatched", |route| route.0.as_str());
     let status = response.status().as_u16();
-    let micros = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let elapsed = watch.elapsed();
+    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let labels = [("route", route.to_owned()), ("status", status.to_string())];
+    metrics::counter!("tracera_http_requests_total", &labels).increment(1);
+    metrics::histogram!("tracera_http_request_seconds", "route" => route.to_owned()).record(elapsed);
     let client = client.map(tracing::field::display);
     span.in_scope(|| tracing::info!(%method, route, status, micros, client, "answered"));
     if let Ok(value) = HeaderValue::from_str(&id[..16]) {

@@ -105,9 +105,16 @@ fn read_base_url(reader: &mut Reader<'_>, listen_addr: Option<&SocketAddr>) -> R
 }
 
 fn parse_base_url(value: &str) -> Result<Url, Wrong> {
+    if value.trim() != value || value.contains(char::is_control) {
+        return Err(Wrong::new("begins or ends with white space", "remove it"));
+    }
     let url = Url::parse(value).map_err(not_a_url)?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Wrong::new("is neither http nor https", "write an http or https URL"));
+    }
+    let plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if url.port() == Some(0) || matches!(url.host(), Some(url::Host::Domain(host)) if !plain(host)) {
+        return Err(Wrong::new("names a host or port no browser can open", "write the one public origin"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Wrong::new("holds credentials", "write scheme, host and port only"));

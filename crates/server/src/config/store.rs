@@ -32,6 +32,9 @@ pub enum DatabaseTarget {
     Postgres(SecretUrl),
 }
 
+/// The port of Redis where none is given and none is needed.
+const REDIS_PORT: u16 = 6379;
+
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
     let redis = read_redis(reader);
     let data_dir = reader.read("DATA_DIR", parse_directory);
@@ -55,13 +58,16 @@ fn parse_directory(value: &str) -> Result<PathBuf, Wrong> {
 fn read_redis(reader: &mut Reader<'_>) -> Read<Option<SecretUrl>> {
     let url = reader.optional("REDIS_URL", parse_redis_url);
     let host = reader.optional("REDIS_HOST", parse_host);
-    let port = read_redis_port(reader);
+    let port = if url.is_err() || reader.given("REDIS_URL").is_some() || reader.given("REDIS_HOST").is_none() {
+        Ok(REDIS_PORT)
+    } else {
+        read_redis_port(reader)
+    };
     let database = reader.number::<u16>("REDIS_DB", 0..=65_535);
     let (url, host, port, database) = (url?, host?, port?, database?);
     for part in ["REDIS_HOST", "REDIS_PASSWORD", "REDIS_DB"] {
         if url.is_some() && reader.given(part).is_some() {
-            let wrong = Wrong::new("is set beside REDIS_URL", "keep one: everything can stand in the URL");
-            return Err(reader.refuse(part, wrong));
+            reader.warn(part, "is not used, because REDIS_URL is set");
         }
     }
     if url.is_none() && host.is_none() && reader.given("REDIS_PASSWORD").is_some() {

@@ -9,15 +9,17 @@ use super::problem::{Problem, Wrong};
 use super::table::variables;
 
 /// Beginnings of names that no other software is known to use.
-const OWN_FAMILIES: [&str; 9] = [
+const OWN_FAMILIES: [&str; 11] = [
     "AUTH_RATE_",
     "MAGIC_LINK_",
     "PORTFOLIO_",
     "PRICE_",
     "RESEND_",
     "SESSION_COOKIE_",
+    "SESSION_EXPIRY_",
     "SESSION_LIFETIME_",
     "SESSION_SECRET_",
+    "SESSION_TIMEOUT_",
     "TRUSTED_PROX",
 ];
 
@@ -65,18 +67,22 @@ fn nearest(name: &str, allowed: usize) -> Option<&'static str> {
         .map(|(_, name)| name)
 }
 
-/// The Levenshtein distance.
+/// The Levenshtein distance, two letters in each other's place counting as one edit.
 fn edits(a: &[u8], b: &[u8]) -> usize {
-    let mut previous: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 0..a.len() {
         let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let replaced = previous[j] + usize::from(x != y);
-            row.push(replaced.min(previous[j + 1] + 1).min(row[j] + 1));
+        for j in 0..b.len() {
+            let mut least = rows[i][j] + usize::from(a[i] != b[j]);
+            least = least.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
         }
-        previous = row;
+        rows.push(row);
     }
-    previous[b.len()]
+    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]

@@ -73,10 +73,10 @@ fn is_passing(reply: &dyn DatabaseError) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL does not parse.
-    #[error("the database URL is malformed")]
+    #[error("the database URL is malformed: {0}")]
     Url(#[source] sqlx::Error),
     /// The `SQLite` file or its directory cannot be made.
-    #[error("cannot create {path}")]
+    #[error("cannot create {path}: {source}; choose a directory the server may write to")]
     Create {
         /// The file or directory.
         path: PathBuf,
@@ -84,9 +84,9 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The file cannot be opened, or the server does not answer or does not let us in.
-    #[error("cannot reach the database")]
+    #[error("cannot reach the database: {0}; check that it runs there, and host, user, password and name")]
     Unreachable(#[source] sqlx::Error),
     /// A migration failed, or the tables are from a newer version of this program.
-    #[error("cannot bring the tables up to date")]
+    #[error("cannot bring the tables up to date: {0}")]
     Migration(#[source] MigrateError),
 }

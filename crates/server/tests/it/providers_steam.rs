@@ -305,8 +305,9 @@ async fn linking_gives_the_account_another_way_in() {
 async fn linking_is_for_who_began_it_while_they_are_signed_in() {
     let (app, doubles) = start().await;
     app.browser().get(LINK).await.expect_error(401, "unauthenticated");
-    let browser = app.signed_in("a@example.com").await;
+    // As somebody else, and as the same user in another session.
     for other in ["b@example.com", "a@example.com"] {
+        let browser = app.signed_in("a@example.com").await;
         let location = leave(&browser, LINK).await;
         let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
         let transaction = browser.cookie("transaction").unwrap();

@@ -40,7 +40,7 @@ impl SignIn {
         self
     }
 
-    /// The user's epoch where the sign-in began, from [`Sessions::epoch`]. Default: read when signing in.
+    /// The user's epoch where the sign-in began, from [`Sessions::epoch`](crate::Sessions::epoch). Default: read when signing in.
     #[must_use]
     pub fn epoch(mut self, epoch: Epoch) -> Self {
         self.epoch = Some(epoch);

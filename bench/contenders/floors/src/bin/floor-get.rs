@@ -68,6 +68,7 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::COOKIE)?.to_str().ok()?.strip_prefix("session=")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err passes it")]
 fn unavailable(error: redis::RedisError) -> StatusCode {
     eprintln!("redis: {error}");
     StatusCode::SERVICE_UNAVAILABLE

@@ -25,8 +25,8 @@ pub(crate) struct Answer<'a> {
 
 struct Head {
     status: u16,
-    head_bytes: usize,
-    body_bytes: usize,
+    length: usize,
+    body_length: usize,
 }
 
 impl Connection {
@@ -51,13 +51,13 @@ impl Connection {
                 bail!("the server closed the connection");
             }
             match parse_head(&self.incoming)? {
-                Some(head) if self.incoming.len() >= head.head_bytes + head.body_bytes => break head,
+                Some(head) if self.incoming.len() >= head.length + head.body_length => break head,
                 _ => {}
             }
         };
-        let (text, body) = self.incoming.split_at(head.head_bytes);
-        if body.len() != head.body_bytes {
-            bail!("{} bytes after the answer", body.len() - head.body_bytes);
+        let (text, body) = self.incoming.split_at(head.length);
+        if body.len() != head.body_length {
+            bail!("{} bytes after the answer", body.len() - head.body_length);
         }
         Ok(Answer { status: head.status, body, cookies: cookies(text)? })
     }
@@ -66,14 +66,14 @@ impl Connection {
 fn parse_head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head_bytes) = response.parse(bytes)? else { return Ok(None) };
-    let length = response
+    let httparse::Status::Complete(length) = response.parse(bytes)? else { return Ok(None) };
+    let body_length = response
         .headers
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))
         .context("an answer without a length")?;
-    let body_bytes = std::str::from_utf8(length.value)?.parse()?;
-    Ok(Some(Head { status: response.code.context("an answer without a status")?, head_bytes, body_bytes }))
+    let body_length = std::str::from_utf8(body_length.value)?.parse()?;
+    Ok(Some(Head { status: response.code.context("an answer without a status")?, length, body_length }))
 }
 
 fn cookies(head: &[u8]) -> anyhow::Result<Vec<&str>> {

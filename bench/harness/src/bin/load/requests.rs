@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -22,7 +23,7 @@ pub(crate) enum Mode {
     Constant,
     /// `POST /write`.
     Write,
-    /// One `POST /write` after nineteen `GET /me`.
+    /// One `POST /write` among nineteen `GET /me`.
     Mixed,
     /// `GET /limited`.
     Limited,
@@ -35,6 +36,8 @@ pub(crate) struct Requests {
     /// User and cookie.
     sessions: Vec<(String, String)>,
     first_user: u64,
+    /// Written values go on from here, so that no run writes what an earlier one has written.
+    first_value: u64,
     sent: u64,
     limit: u64,
 }
@@ -61,7 +64,8 @@ impl Requests {
             }
             anyhow::ensure!(!sessions.is_empty(), "no cookies in {}", path.display());
         }
-        Ok(Self { mode, file, sessions, first_user, sent: 0, limit })
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
+        Ok(Self { mode, file, sessions, first_user, first_value: u64::try_from(now)?, sent: 0, limit })
     }
 
     /// Writes the next request into `out`; `None` when there is none left.
@@ -79,13 +83,14 @@ impl Requests {
             mode => {
                 let index = usize::try_from(number % self.sessions.len() as u64).unwrap_or(0);
                 let (user, cookie) = &self.sessions[index];
+                let value = self.first_value + number;
+                // One in twenty, and in the next turn through the sessions another one.
+                let turn = number / self.sessions.len() as u64;
+                let writes = mode == Mode::Write || (mode == Mode::Mixed && (number + turn) % 20 == 19);
                 let user = if mode == Mode::Constant { CONSTANT_USER } else { user };
                 match mode {
+                    _ if writes => write_request(out, "POST", format_args!("/write?value={value}"), cookie),
                     Mode::Limited => write_request(out, "GET", format_args!("/limited"), cookie),
-                    Mode::Write => write_request(out, "POST", format_args!("/write?value={number}"), cookie),
-                    Mode::Mixed if number % 20 == 19 => {
-                        write_request(out, "POST", format_args!("/write?value={number}"), cookie)
-                    }
                     _ => write_request(out, "GET", format_args!("/me"), cookie),
                 }
                 .map(|()| user.to_owned())
@@ -113,8 +118,10 @@ impl Requests {
     /// After sign-ins: writes the cookies to the file.
     pub(crate) fn save(&self) -> anyhow::Result<()> {
         if let (Mode::Login, Some(path)) = (self.mode, &self.file) {
-            let lines: String =
-                self.sessions.iter().map(|(user, cookie)| format!("{user}\t{cookie}\n")).collect();
+            let mut lines = Vec::new();
+            for (user, cookie) in &self.sessions {
+                writeln!(lines, "{user}\t{cookie}")?;
+            }
             std::fs::write(path, lines).with_context(|| path.display().to_string())?;
         }
         Ok(())
