@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use crate::contender::{Contender, Kind, Running};
 use crate::load::{Load, Order};
 use crate::redis::Redis;
@@ -71,36 +69,62 @@ struct Entry {
     next_user: u64,
 }
 
-/// Measures a scenario.
+/// What a scenario's rounds brought.
+pub(crate) struct Measured {
+    pub(crate) rows: Vec<Row>,
+    /// The peers that did not get through it, each with the reason.
+    pub(crate) failures: Vec<String>,
+}
+
+/// Measures a scenario. A peer that answers wrongly, or not, is left out of it; a floor or this repository's own
+/// contender that does so fails the run.
 pub(crate) fn run(
     scenario: Scenario,
     contenders: &[Contender],
     plan: Plan,
     redis: &mut Redis,
     scratch: &Path,
-) -> anyhow::Result<Vec<Row>> {
+) -> anyhow::Result<Measured> {
     redis.flush()?;
-    let mut entries = Vec::new();
+    let (mut entries, mut failures) = (Vec::new(), Vec::new());
     for (number, contender) in contenders.iter().enumerate() {
-        let running = contender.start(&redis.url(number + 1), scenario.slides())?;
         let cookies = scratch.join(format!("cookies-{number}"));
-        create_sessions(&running, SESSIONS, &cookies).with_context(|| contender.name)?;
-        let (samples, commands) = (Vec::new(), BTreeMap::new());
-        let mut entry = Entry { running, cookies, samples, commands, next_user: FIRST_NEW_USER };
-        entry.order(scenario, WARMING_SECS, Some(SESSIONS)).with_context(|| contender.name)?;
-        entries.push(entry);
+        match Entry::prepare(*contender, &redis.url(number + 1), scenario, cookies) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => failures.push(forgive(contender, error)?),
+        }
     }
     for round in 0..plan.rounds {
         eprintln!("  {} · round {} of {}", scenario.title(), round + 1, plan.rounds);
         let count = entries.len();
+        let mut failed = Vec::new();
         for turn in 0..count {
-            let entry = &mut entries[(round + turn) % count];
-            let name = entry.running.contender.name;
-            entry.order(scenario, plan.warm_up, None).with_context(|| name)?;
-            entry.measure(scenario, plan.seconds, redis).with_context(|| name)?;
+            let index = (round + turn) % count;
+            let entry = &mut entries[index];
+            let measured = entry
+                .order(scenario, plan.warm_up, None)
+                .and_then(|_| entry.measure(scenario, plan.seconds, redis));
+            if let Err(error) = measured {
+                failures.push(forgive(&entry.running.contender, error)?);
+                failed.push(index);
+            }
+        }
+        failed.sort_unstable();
+        for index in failed.into_iter().rev() {
+            entries.remove(index);
         }
     }
-    Ok(entries.into_iter().map(Entry::into_row).collect())
+    Ok(Measured { rows: entries.into_iter().map(Entry::into_row).collect(), failures })
+}
+
+/// A peer's error as a line for the report; that of anybody else stays an error.
+pub(crate) fn forgive(contender: &Contender, error: anyhow::Error) -> anyhow::Result<String> {
+    if contender.kind != Kind::Peer {
+        return Err(error.context(contender.name));
+    }
+    let line = format!("{} did not get through: {error:#}", contender.name);
+    eprintln!("  {line}");
+    Ok(line)
 }
 
 /// Signs the users in through the contender's own route and keeps their cookies.
@@ -125,6 +149,21 @@ pub(crate) fn create_sessions(running: &Running, count: u64, cookies: &Path) -> 
 }
 
 impl Entry {
+    /// Starts the contender, signs everybody in and goes once through all sessions.
+    fn prepare(
+        contender: Contender,
+        redis: &str,
+        scenario: Scenario,
+        cookies: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let running = contender.start(redis, scenario.slides())?;
+        create_sessions(&running, SESSIONS, &cookies)?;
+        let (samples, commands) = (Vec::new(), BTreeMap::new());
+        let mut entry = Self { running, cookies, samples, commands, next_user: FIRST_NEW_USER };
+        entry.order(scenario, WARMING_SECS, Some(SESSIONS))?;
+        Ok(entry)
+    }
+
     fn order(&mut self, scenario: Scenario, seconds: f64, requests: Option<u64>) -> anyhow::Result<Load> {
         let mode = scenario.mode(self.running.contender.kind);
         let cookies = (mode != "login").then_some(&*self.cookies);

@@ -96,11 +96,12 @@ pub(crate) fn of_rows(scenario: Scenario, rows: &[Row]) -> Vec<Goal> {
         })
         .collect();
     if scenario == Scenario::Read {
-        for (name, most) in [(NEAR_CACHE, 0.005), (NO_CACHE, 1.005)] {
+        // The near-cache asks again for each session once a minute; several servers' heartbeats count as well.
+        for (name, commands, spare) in [(NEAR_CACHE, 0, 0.02), (NO_CACHE, 1, 0.01)] {
             if let Some(row) = find(name) {
                 let got = row.commands.values().sum();
-                let wanted = format!("authenticated read: Redis commands of {name} per request, {most:.0}");
-                goals.push(Goal { wanted, got, reached: got <= most });
+                let wanted = format!("authenticated read: Redis commands of {name} per request, {commands}");
+                goals.push(Goal { wanted, got, reached: got <= f64::from(commands) + spare });
             }
         }
     }

@@ -84,8 +84,8 @@ fn main() -> anyhow::Result<()> {
     match options.run {
         None => compare_all(&options, &contenders, &mut redis, &scratch.0, &report),
         Some(Run::Memory { sessions }) => {
-            let measured = memory::run(&contenders, sessions, &mut redis, &scratch.0)?;
-            report.add("memory", &memory::table(&measured), &[])
+            let (measured, failures) = memory::run(&contenders, sessions, &mut redis, &scratch.0)?;
+            report.add("memory", &report::failed(memory::table(&measured), &failures), &[])
         }
         Some(Run::Latency { sessions }) => {
             report.add("latency", &scale::table(&scale::run(&sessions, &mut redis)?), &[])
@@ -106,10 +106,11 @@ fn compare_all(
     for scenario in options.scenarios() {
         let present: Vec<_> =
             contenders.iter().copied().filter(|contender| scenario.includes(contender)).collect();
-        let rows = compare::run(scenario, &present, options.plan(scenario), redis, scratch)?;
-        report.add(&name(scenario), &report::rows(scenario, &rows), &goals::of_rows(scenario, &rows))?;
+        let measured = compare::run(scenario, &present, options.plan(scenario), redis, scratch)?;
+        let goals = goals::of_rows(scenario, &measured.rows);
+        report.add(&name(scenario), &report::rows(scenario, &measured), &goals)?;
         if scenario == Scenario::Read {
-            report.draw(&chart::draw(&rows))?;
+            report.draw(&chart::draw(&measured.rows))?;
         }
     }
     if options.scenarios.is_empty() {

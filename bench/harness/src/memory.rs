@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::Context;
-
-use crate::compare::create_sessions;
+use crate::compare::{create_sessions, forgive};
 use crate::contender::{Contender, Kind};
 use crate::redis::Redis;
 
@@ -19,38 +17,52 @@ pub(crate) struct Memory {
     server: f64,
 }
 
-/// Creates `sessions` sessions of as many users with each contender in turn.
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+/// Creates `sessions` sessions of as many users with each contender in turn. The peers that do not get through it are
+/// the second part, each with the reason.
 pub(crate) fn run(
     contenders: &[Contender],
     sessions: u64,
     redis: &mut Redis,
     scratch: &Path,
-) -> anyhow::Result<Vec<Memory>> {
-    let mut measured = Vec::new();
+) -> anyhow::Result<(Vec<Memory>, Vec<String>)> {
+    let (mut measured, mut failures) = (Vec::new(), Vec::new());
     for (number, contender) in contenders.iter().enumerate() {
         if contender.kind == Kind::Constant {
             continue;
         }
         eprintln!("  {} · {sessions} sessions", contender.name);
-        redis.flush()?;
-        let running = contender.start(&redis.url(number + 1), false)?;
         let cookies = scratch.join("cookies-memory");
-        // Scripts, buffers and pools are there after a few.
-        create_sessions(&running, 1000, &cookies)?;
-        redis.flush()?;
-        let (store, server) = (redis.memory()?, running.process.memory()?);
-        create_sessions(&running, sessions, &cookies).with_context(|| contender.name)?;
-        let per_session = |after: u64, before: u64| after.saturating_sub(before) as f64 / sessions as f64;
-        measured.push(Memory {
-            contender: *contender,
-            sessions,
-            redis: per_session(redis.memory()?, store),
-            server: per_session(running.process.memory()?, server),
-        });
+        match measure(*contender, number + 1, sessions, redis, &cookies) {
+            Ok(memory) => measured.push(memory),
+            Err(error) => failures.push(forgive(contender, error)?),
+        }
     }
     redis.flush()?;
-    Ok(measured)
+    Ok((measured, failures))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+fn measure(
+    contender: Contender,
+    database: usize,
+    sessions: u64,
+    redis: &mut Redis,
+    cookies: &Path,
+) -> anyhow::Result<Memory> {
+    redis.flush()?;
+    let running = contender.start(&redis.url(database), false)?;
+    // Scripts, buffers and pools are there after a few.
+    create_sessions(&running, 1000, cookies)?;
+    redis.flush()?;
+    let (store, server) = (redis.memory()?, running.process.memory()?);
+    create_sessions(&running, sessions, cookies)?;
+    let per_session = |after: u64, before: u64| after.saturating_sub(before) as f64 / sessions as f64;
+    Ok(Memory {
+        contender,
+        sessions,
+        redis: per_session(redis.memory()?, store),
+        server: per_session(running.process.memory()?, server),
+    })
 }
 
 /// The table.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::compare::{Row, Sample};
+use crate::compare::{Measured, Row, Sample};
 use crate::contender::{FLOOR_A, FLOOR_B};
 use crate::goals::Goal;
 use crate::scenario::Scenario;
@@ -35,7 +35,7 @@ pub(crate) fn replace_part(path: &Path, name: &str, text: &str) -> anyhow::Resul
 }
 
 /// A scenario's table.
-pub(crate) fn rows(scenario: Scenario, rows: &[Row]) -> String {
+pub(crate) fn rows(scenario: Scenario, Measured { rows, failures }: &Measured) -> String {
     let mut text = format!(
         "## {}\n\n\
          | | server CPU, µs per request | × floor A | × floor B | Redis CPU, µs | requests/s | p50 | p99 | p99.9, ms | \
@@ -70,7 +70,12 @@ pub(crate) fn rows(scenario: Scenario, rows: &[Row]) -> String {
         )
         .expect("writing to memory does not fail");
     }
-    text
+    failed(text, failures)
+}
+
+/// Who is missing in a table, and why.
+pub(crate) fn failed(table: String, failures: &[String]) -> String {
+    failures.iter().fold(table, |table, failure| format!("{table}\n{failure}\n"))
 }
 
 /// `hget 1.00, evalsha 1.00`; what is rarer than one in a hundred requests is left out.

@@ -23,6 +23,8 @@ use crate::mail::dev::Mailbox;
 use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::store::Database;
+use crate::web::failure;
+use crate::web::live::Streams;
 
 pub mod csrf;
 pub mod limits;
@@ -68,6 +70,8 @@ pub struct Parts {
     pub csrf: CsrfKeys,
     /// The cookie that tells signed-out browsers apart.
     pub visitor: VisitorCookie,
+    /// The open event streams of pages.
+    pub streams: Streams,
     /// The private part of the URL table, to recognise other spellings of it.
     pub private_paths: matchit::Router<()>,
 }
@@ -82,6 +86,11 @@ impl App {
             }
             None => self.visitor.issue(),
         }
+    }
+
+    /// Whether the public origin is https.
+    pub fn is_https(&self) -> bool {
+        self.base_url.scheme() == "https"
     }
 
     /// An application of these parts.
@@ -105,18 +114,19 @@ pub fn build(app: &App) -> Router {
 
 /// These routes inside the layers every request passes. The first layer listed is the outermost.
 pub fn layered(app: &App, routes: Router<App>) -> Router {
-    let https = app.base_url.scheme() == "https";
     let auth_limit = ClientLimit::new(app.auth_limit.clone()).only_under("/api/v1/auth/");
     routes
         .layer(
             ServiceBuilder::new()
                 .layer(from_fn_with_state(app.proxies.clone(), log::log))
-                .layer(SecurityHeaders::new().https(https))
+                .layer(SecurityHeaders::new().https(app.is_https()))
+                .layer(from_fn(failure::as_page))
                 .layer(CatchPanicLayer::custom(limits::after_panic))
                 .layer(from_fn_with_state(app.clone(), limits::bound))
                 .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
                 .layer(from_fn_with_state(app.proxies.clone(), resolve_client_addr))
                 .layer(from_fn_with_state(auth_limit, limit_clients))
+                .layer(from_fn_with_state(app.clone(), limits::limit_forms))
                 .layer(from_fn_with_state(app.origin.clone(), check_origin)),
         )
         .with_state(app.clone())
@@ -144,5 +154,24 @@ pub fn public(app: &App, routes: Router<App>) -> Router<App> {
         ServiceBuilder::new()
             .layer(from_fn(log::note_route))
             .layer(from_fn_with_state(app.clone(), csrf::require_token)),
+    )
+}
+
+/// The layers of pages everybody may open: their forms carry the CSRF token in a field.
+pub fn public_pages(app: &App, routes: Router<App>) -> Router<App> {
+    routes.route_layer(
+        ServiceBuilder::new()
+            .layer(from_fn(log::note_route))
+            .layer(from_fn_with_state(app.clone(), csrf::require_form_token)),
+    )
+}
+
+/// The layers of pages that belong to a person. Whoever is not signed in is sent to the sign-in page.
+pub fn private_pages(app: &App, routes: Router<App>) -> Router<App> {
+    routes.route_layer(
+        ServiceBuilder::new()
+            .layer(from_fn(log::note_route))
+            .layer(from_fn(require_auth::or_sign_in))
+            .layer(from_fn_with_state(app.clone(), csrf::require_form_token)),
     )
 }

@@ -36,6 +36,14 @@ impl AppError {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
+    /// 400: the fields of a form are not the ones its page has.
+    pub fn malformed_form() -> Self {
+        Self::bad_request(
+            "malformed_form",
+            "the form is not the one of this page; please open the page again",
+        )
+    }
+
     /// 401: nobody is signed in.
     pub fn unauthenticated() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "please sign in")

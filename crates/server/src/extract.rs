@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::StatusCode;
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::error::AppError;
@@ -20,6 +21,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
             Ok(Json(value)) => Ok(Self(value)),
             Err(rejection) => Err(refusal(&rejection)),
         }
+    }
+}
+
+/// A part of the path. What cannot be read is an address that does not exist.
+#[derive(Debug)]
+pub struct ApiPath<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiPath<T> {
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AppError> {
+        let Path(value) = Path::from_request_parts(parts, state).await.map_err(|_| AppError::not_found())?;
+        Ok(Self(value))
     }
 }
 

@@ -9,10 +9,10 @@ use crate::auth::email::{Email, EmailError};
 use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::Config;
-use crate::routes::pages::minute;
 use crate::start::{StartError, Stores, open_stores};
 use crate::store::users::User;
 use crate::store::{Database, StoreError, magic_links, users};
+use crate::web::page::minute;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]

@@ -25,7 +25,7 @@ pub struct ServeLimits {
     pub header_read: Duration,
     /// All headers of one request in bytes. Default 32 KiB.
     pub header_bytes: usize,
-    /// Header lines of one request. Default 64.
+    /// Header lines of one request. Default 100.
     pub header_lines: usize,
     /// How long requests in flight may take to finish when the server is asked to stop. Default 10 s.
     pub drain: Duration,
@@ -37,11 +37,16 @@ impl Default for ServeLimits {
             connections: 10_000,
             header_read: Duration::from_secs(15),
             header_bytes: 32 * 1024,
-            header_lines: 64,
+            header_lines: 100,
             drain: Duration::from_secs(10),
         }
     }
 }
+
+/// In the extensions of every request: cancelled when the server is asked to stop, for answers that would not end by
+/// themselves.
+#[derive(Debug, Clone)]
+pub struct Stopping(pub CancellationToken);
 
 /// Serves until `stop` is cancelled, then lets requests in flight finish.
 pub async fn serve(listener: TcpListener, app: Router, limits: ServeLimits, stop: CancellationToken) {
@@ -87,9 +92,11 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let stopping = Stopping(stop.clone());
     let service = app
         .map_request(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(stopping.clone());
             request.map(axum::body::Body::new)
         })
         .map_err(|never: Infallible| never);

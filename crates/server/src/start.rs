@@ -18,7 +18,7 @@ use tracera_session::{
 
 use crate::app::{self, App, Parts};
 use crate::auth::events::SecurityEvents;
-use crate::auth::magic_link::MagicLinks;
+use crate::auth::magic_link::{MagicLinks, MailLimits};
 use crate::auth::providers::Providers;
 use crate::config::{Config, Mode, SecretUrl};
 use crate::mail::{self, Mailer};
@@ -27,6 +27,7 @@ use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::serve::{ServeLimits, serve};
 use crate::store::{self, Database};
+use crate::web::live::Streams;
 
 /// How long queued mails may take to leave when the server stops.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
@@ -50,7 +51,9 @@ pub enum StartError {
     #[error("REDIS_URL: {0}; check that Redis runs there and that user and password are right")]
     Redis(#[source] ConnectError),
     /// The session file cannot be opened.
-    #[error("DATA_DIR: {0}; stop the other process, choose another directory, or set REDIS_URL to share sessions")]
+    #[error(
+        "DATA_DIR: {0}; stop the other process, choose another directory, or set REDIS_URL to share sessions"
+    )]
     Sessions(#[source] OpenError),
     /// The database cannot be opened.
     #[error("DATABASE_URL: {0}")]
@@ -113,9 +116,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         None => None,
     };
     let sessions = match &redis {
-        Some(connection) => {
-            Sessions::new(RedisStore::new(connection.clone()), keys.clone(), session_config)
-        }
+        Some(connection) => Sessions::new(RedisStore::new(connection.clone()), keys.clone(), session_config),
         None => {
             let path = &config.store.data_dir;
             let file = path.join("sessions.redb");
@@ -168,7 +169,7 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         MagicLinks::new(
             stores.database.clone(),
             mailer,
-            limiter(MagicLinks::mail_limit()),
+            MailLimits::new(limiter),
             stores.keys.derive("one-time")[0],
             &base_url,
             config.auth.magic_link_expiry,
@@ -210,6 +211,7 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
             visitor_keys[1..].iter().copied(),
             config.session.cookie_secure,
         ),
+        streams: Streams::default(),
         private_paths: routes::private_paths(),
         base_url,
         clock,

@@ -1,52 +1,15 @@
-//! The pages' assets, embedded in the binary.
+//! The pages a person sees. They are rendered here and work without scripts: reading is a GET, doing is a form that is
+//! posted to a page route and answered with a redirect. The scripts only make them livelier.
 
-use std::sync::LazyLock;
-
-use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use sha2::{Digest, Sha256};
-
-/// One file.
-#[derive(Debug)]
-pub struct Asset {
-    name: &'static str,
-    media_type: &'static str,
-    bytes: &'static [u8],
-    etag: HeaderValue,
-}
-
-static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
-    [
-        asset("app.css", "text/css; charset=utf-8", include_bytes!("../assets/app.css")),
-        asset("app.js", "text/javascript; charset=utf-8", include_bytes!("../assets/app.js")),
-        asset("icon.svg", "image/svg+xml", include_bytes!("../assets/icon.svg")),
-    ]
-});
-
-fn asset(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> Asset {
-    let digest = Sha256::digest(bytes);
-    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..12]));
-    Asset { name, media_type, bytes, etag: HeaderValue::try_from(etag).expect("base64url in quotes") }
-}
-
-/// The asset of that name.
-pub fn find(name: &str) -> Option<&'static Asset> {
-    ASSETS.iter().find(|asset| asset.name == name)
-}
-
-impl Asset {
-    /// The file, or 304 when the browser has this version. Browsers ask again each time, so an upgrade shows at once.
-    pub fn respond(&'static self, request: &HeaderMap) -> Response {
-        let caching = [
-            (header::ETAG, self.etag.clone()),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        ];
-        if request.get(header::IF_NONE_MATCH) == Some(&self.etag) {
-            return (StatusCode::NOT_MODIFIED, caching).into_response();
-        }
-        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type))];
-        (caching, kind, self.bytes).into_response()
-    }
-}
+pub mod account;
+pub mod asked;
+pub mod assets;
+pub mod delete;
+pub mod email;
+pub mod failure;
+pub mod linked;
+pub mod live;
+pub mod mailbox;
+pub mod page;
+pub mod portfolio;
+pub mod sign_in;

@@ -1,15 +1,21 @@
 //! CSRF: whether an unsafe request carries the token of its own session.
 
+use std::borrow::Cow;
+
+use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::HeaderMap;
 use http::request::Parts;
+use http::{Extensions, HeaderMap};
 use tracera_guard::{VisitorId, is_safe_method, token_from_headers};
 use tracera_session::{Session, SessionError};
+use url::form_urlencoded;
 
 use crate::app::App;
+use crate::app::limits::MAX_BODY_BYTES;
 use crate::error::{AppError, AppResult};
+use crate::extract::too_large;
 
 /// What tokens are bound to in this request: the session or, signed out, the visitor cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,25 +55,74 @@ impl FromRequestParts<App> for Binding {
     }
 }
 
-/// Refuses unsafe requests without the token of their own session.
+/// Refuses unsafe requests without the token of their own session in `X-CSRF-Token`.
 pub async fn require_token(State(app): State<App>, mut request: Request, next: Next) -> AppResult<Response> {
+    if !is_safe_method(request.method()) {
+        let session = session(request.extensions())?;
+        let binding = check(&app, &session, request.headers(), token_from_headers(request.headers()))?;
+        request.extensions_mut().insert(binding);
+    }
+    Ok(next.run(request).await)
+}
+
+/// The same for the forms of pages, which carry the token in a field named `csrf_token`. The field is looked for
+/// whatever the body claims to be.
+pub async fn require_form_token(State(app): State<App>, request: Request, next: Next) -> AppResult<Response> {
     if is_safe_method(request.method()) {
         return Ok(next.run(request).await);
     }
-    let session = request.extensions().get::<Session>().cloned().ok_or(SessionError::NoLayer)?;
+    let session = session(request.extensions())?;
+    let (mut parts, body) = request.into_parts();
+    let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| too_large())?;
+    let token = token_from_form(&body);
+    let binding = check(&app, &session, &parts.headers, token.as_deref())?;
+    parts.extensions.insert(binding);
+    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+}
+
+fn session(extensions: &Extensions) -> AppResult<Session> {
+    let session = extensions.get::<Session>().cloned().ok_or(SessionError::NoLayer)?;
     session.available()?;
-    let binding = Binding::find(&app, &session, request.headers());
-    let token = token_from_headers(request.headers());
-    match (binding, token) {
-        (Some(binding), Some(token)) if app.csrf.verify(binding.as_bytes(), token) => {
-            request.extensions_mut().insert(binding);
-            Ok(next.run(request).await)
-        }
+    Ok(session)
+}
+
+fn check(app: &App, session: &Session, headers: &HeaderMap, token: Option<&str>) -> AppResult<Binding> {
+    match (Binding::find(app, session, headers), token) {
+        (Some(binding), Some(token)) if app.csrf.verify(binding.as_bytes(), token) => Ok(binding),
         _ => {
             tracing::warn!(event = "csrf_failed", "an unsafe request had no valid CSRF token");
             Err(AppError::csrf_failed(
                 "fetch a token from /api/v1/auth/csrf and send it in X-CSRF-Token with the same cookies",
             ))
+        }
+    }
+}
+
+/// The token of a form; `None` unless there is exactly one.
+fn token_from_form(body: &[u8]) -> Option<Cow<'_, str>> {
+    let mut tokens = form_urlencoded::parse(body).filter(|(name, _)| name == "csrf_token");
+    match (tokens.next(), tokens.next()) {
+        (Some((_, token)), None) => Some(token),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::token_from_form;
+
+    #[test]
+    fn a_form_has_exactly_one_token() {
+        for (body, token) in [
+            ("csrf_token=a%2Db&email=x", Some("a-b")),
+            ("email=x&csrf_token=a", Some("a")),
+            ("csrf_token=", Some("")),
+            ("csrf_token=a&csrf_token=a", None),
+            ("csrf_token=a&%63srf_token=b", None),
+            ("{\"csrf_token\":\"a\"}", None),
+            ("", None),
+        ] {
+            assert_eq!(token_from_form(body.as_bytes()).as_deref(), token, "{body}");
         }
     }
 }

@@ -5,7 +5,8 @@ use std::any::Any;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::{StatusCode, Version, header};
+use tracera_guard::{ClientLimit, is_safe_method, limit_clients, path_is_under};
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -16,6 +17,10 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// Ends a request that takes too long; refuses a body that says it is too large before reading it.
 pub async fn bound(State(app): State<App>, request: Request, next: Next) -> AppResult<Response> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Err(AppError::bad_request("bad_host", "a request names one host"));
+    }
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
         return Err(too_large());
@@ -24,6 +29,15 @@ pub async fn bound(State(app): State<App>, request: Request, next: Next) -> AppR
         AppError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "this took too long, please try again")
             .retry_after(app.request_timeout)
     })
+}
+
+/// Counts the forms of pages against the limit of the authentication endpoints, since they do the same. Looking at a
+/// page is free.
+pub async fn limit_forms(State(app): State<App>, request: Request, next: Next) -> Response {
+    if is_safe_method(request.method()) || path_is_under(request.uri().path(), "/api/") {
+        return next.run(request).await;
+    }
+    limit_clients(State(ClientLimit::new(app.auth_limit.clone())), request, next).await
 }
 
 /// The answer when a handler panicked.

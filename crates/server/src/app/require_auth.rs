@@ -9,10 +9,20 @@ use tracera_session::Session;
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
+use crate::web::page::to_sign_in;
 
 /// Lets only signed-in users through.
 pub async fn require_auth(session: Session, request: Request, next: Next) -> AppResult<Response> {
     session.user()?;
+    Ok(next.run(request).await)
+}
+
+/// [`require_auth`] for pages: whoever is not signed in is sent to the sign-in page.
+pub async fn or_sign_in(session: Session, request: Request, next: Next) -> AppResult<Response> {
+    session.available()?;
+    if session.user().is_err() {
+        return Ok(to_sign_in());
+    }
     Ok(next.run(request).await)
 }
 

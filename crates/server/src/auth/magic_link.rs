@@ -5,6 +5,8 @@
 //! 3. Looking at a link changes nothing; redeeming it is one atomic step, undone if no session could be made.
 //! 4. An address gets at most [`MAILS_PER_ADDRESS`] mails in [`MAIL_WINDOW`], whoever asks; a mail sent before that
 //!    stays good, and no other way in is touched. Redeeming a link clears the count.
+//! 5. An address gets at most [`CODES_PER_ADDRESS`] codes in [`CODE_WINDOW`], five guesses each; then its mails bring a
+//!    link only, which nobody can guess.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -30,6 +32,10 @@ use crate::store::magic_links::{self, ClaimedLink, CodeOutcome, NewMagicLink, Pe
 pub const MAILS_PER_ADDRESS: u32 = 5;
 /// See [`MAILS_PER_ADDRESS`].
 pub const MAIL_WINDOW: Duration = Duration::from_mins(10);
+/// How many codes one address gets in [`CODE_WINDOW`].
+pub const CODES_PER_ADDRESS: u32 = 10;
+/// See [`CODES_PER_ADDRESS`].
+pub const CODE_WINDOW: Duration = Duration::from_hours(24);
 
 /// Sends links and redeems them.
 #[derive(Debug, Clone)]
@@ -37,6 +43,7 @@ pub struct MagicLinks {
     database: Database,
     mailer: Mailer,
     per_address: RateLimiter,
+    codes: RateLimiter,
     key: Key,
     verify_url: Url,
     expiry: Duration,
@@ -49,6 +56,23 @@ struct Key([u8; 32]);
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(…)")
+    }
+}
+
+/// The limits on mails, in whichever store the service keeps limits.
+#[derive(Debug, Clone)]
+pub struct MailLimits {
+    per_address: RateLimiter,
+    codes: RateLimiter,
+}
+
+impl MailLimits {
+    /// With limiters that `limiter` makes.
+    pub fn new(limiter: impl Fn(RateLimit) -> RateLimiter) -> Self {
+        Self {
+            per_address: limiter(RateLimit::new("mail", MAILS_PER_ADDRESS, MAIL_WINDOW)),
+            codes: limiter(RateLimit::new("code", CODES_PER_ADDRESS, CODE_WINDOW)),
+        }
     }
 }
 
@@ -72,23 +96,19 @@ pub enum Proof<'a> {
 }
 
 impl MagicLinks {
-    /// The limit on mails per address, for whichever store the caller keeps limits in.
-    pub const fn mail_limit() -> RateLimit {
-        RateLimit::new("mail", MAILS_PER_ADDRESS, MAIL_WINDOW)
-    }
-
     /// Links under `base_url` that live for `expiry`; `key` is used for nothing else.
     pub fn new(
         database: Database,
         mailer: Mailer,
-        per_address: RateLimiter,
+        limits: MailLimits,
         key: [u8; 32],
         base_url: &Url,
         expiry: Duration,
     ) -> Self {
         let mut verify_url = base_url.clone();
         verify_url.set_path("/api/v1/auth/magic/verify");
-        Self { database, mailer, per_address, key: Key(key), verify_url, expiry }
+        let MailLimits { per_address, codes } = limits;
+        Self { database, mailer, per_address, codes, key: Key(key), verify_url, expiry }
     }
 
     /// Sends a link to `email`, unless the address has had its share.
@@ -101,12 +121,12 @@ impl MagicLinks {
             return Ok(());
         }
         let token = fresh_token();
-        let code = fresh_code();
+        let code = if self.may_have_code(&email).await? { fresh_code() } else { String::new() };
         let device = asker.client.phrase();
         let link = NewMagicLink {
             email: &email,
             token_hash: token_hash(&token),
-            code: Some(self.visitor_code(&code, asker.binding)),
+            code: (!code.is_empty()).then(|| self.visitor_code(&code, asker.binding)),
             expires_at: now + self.expiry,
             device: &device,
             ip: asker.ip,
@@ -192,11 +212,35 @@ impl MagicLinks {
         }
     }
 
+    /// Whether the address gets a code with its link. What a guesser used up is not given back by a sign-in.
+    async fn may_have_code(&self, email: &Email) -> AppResult<bool> {
+        let decision = self.codes.check(&self.address_key(email)).await.map_err(unavailable)?;
+        if !decision.allowed {
+            tracing::warn!(event = "code_limited", to = %email.masked(), "the address has had its codes for today");
+        }
+        Ok(decision.allowed)
+    }
+
     fn visitor_code(&self, code: &str, binding: &Binding) -> VisitorCode {
         VisitorCode {
-            visitor_hash: self.keyed("visitor", binding.as_bytes()),
+            visitor_hash: self.visitor_hash(binding),
             code_hash: self.keyed("code", code.as_bytes()),
         }
+    }
+
+    /// What the database knows the asking browser by.
+    pub fn visitor_hash(&self, binding: &Binding) -> [u8; 32] {
+        self.keyed("visitor", binding.as_bytes())
+    }
+
+    /// Forgets how many mails and codes the address has had, when its account goes.
+    ///
+    /// # Errors
+    /// 503 when the limit's store does not answer.
+    pub async fn forget_address(&self, email: &Email) -> AppResult<()> {
+        let key = self.address_key(email);
+        self.per_address.forget(&key).await.map_err(unavailable)?;
+        self.codes.forget(&key).await.map_err(unavailable)
     }
 
     fn address_key(&self, email: &Email) -> String {

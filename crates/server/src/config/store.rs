@@ -58,7 +58,8 @@ fn parse_directory(value: &str) -> Result<PathBuf, Wrong> {
 fn read_redis(reader: &mut Reader<'_>) -> Read<Option<SecretUrl>> {
     let url = reader.optional("REDIS_URL", parse_redis_url);
     let host = reader.optional("REDIS_HOST", parse_host);
-    let port = if url.is_err() || reader.given("REDIS_URL").is_some() || reader.given("REDIS_HOST").is_none() {
+    let port = if url.is_err() || reader.given("REDIS_URL").is_some() || reader.given("REDIS_HOST").is_none()
+    {
         Ok(REDIS_PORT)
     } else {
         read_redis_port(reader)

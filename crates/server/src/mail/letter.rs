@@ -101,7 +101,10 @@ impl Letter {
         Self {
             id: Uuid::new_v4(),
             to: mail.to.clone(),
-            subject: format!("Sign in to Tracera: {}", mail.code),
+            subject: match mail.code {
+                "" => "Sign in to Tracera".to_owned(),
+                code => format!("Sign in to Tracera: {code}"),
+            },
             text: TextPart { mail: &content }.render().expect("writing to a string does not fail"),
             html: HtmlPart { mail: &content }.render().expect("writing to a string does not fail"),
             link: mail.link.to_string(),

@@ -14,8 +14,8 @@ use crate::app::App;
 use crate::auth::events::{Kind, Visit};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
-use crate::routes::pages::Page;
 use crate::store::users::{self, User};
+use crate::web::page::Page;
 
 /// `GET /api/v1/auth/csrf`
 pub async fn csrf(State(app): State<App>, session: Session, headers: HeaderMap) -> impl IntoResponse {
@@ -82,7 +82,10 @@ pub async fn logout(
     session.sign_out().await?;
     tracing::info!(event = "signed_out", "signed out");
     app.events.record(user_id(&user)?, Kind::SignedOut, None, &visit, utc(app.clock.now())).await;
-    let clear =
-        [(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\", \"storage\""))];
-    Ok((StatusCode::NO_CONTENT, clear))
+    Ok((StatusCode::NO_CONTENT, clear_site_data()))
+}
+
+/// The header by which a browser forgets what it kept of a person who signs out.
+pub fn clear_site_data() -> [(HeaderName, HeaderValue); 1] {
+    [(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\", \"storage\""))]
 }

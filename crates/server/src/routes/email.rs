@@ -1,11 +1,7 @@
-//! The address of an account: asking for one, confirming it.
+//! The address of an account: asking for one, confirming it. The pages for it are in [`crate::web::email`].
 
-use askama::Template;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracera_session::{CurrentUser, Session};
@@ -20,14 +16,15 @@ use crate::error::{AppError, AppResult};
 use crate::extract::ApiJson;
 use crate::routes::account::{UserBody, user_id};
 use crate::routes::magic::links;
-use crate::routes::pages::{LinkQuery, Page};
+
 use crate::store::users;
 
 /// The wanted address.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wish {
-    email: String,
+    /// As typed.
+    pub email: String,
 }
 
 /// `POST /api/v1/auth/email`: mails a link to the address the account shall have.
@@ -53,7 +50,8 @@ pub async fn request(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confirmation {
-    token: String,
+    /// As in the link.
+    pub token: String,
 }
 
 /// `POST /api/v1/auth/email/confirm`
@@ -72,30 +70,4 @@ pub async fn confirm(
     app.events.mail(old.as_ref(), &Notice::EmailChanged(&email), &visit, now);
     let after = users::find_by_id(&app.database, user).await?.ok_or_else(AppError::unauthenticated)?;
     Ok(Json(json!({ "user": UserBody::from(after) })))
-}
-
-#[derive(Template)]
-#[template(path = "email.html")]
-struct EmailPage<'a> {
-    page: &'a Page,
-    token: String,
-}
-
-/// `GET /email?token=…`: asks; only the button's POST changes anything.
-pub async fn page(
-    State(app): State<App>,
-    session: Session,
-    headers: HeaderMap,
-    query: Result<Query<LinkQuery>, QueryRejection>,
-) -> AppResult<Response> {
-    if session.user().is_err() {
-        return Ok(Redirect::to("/login").into_response());
-    }
-    let token = query.map(|Query(query)| query.token).unwrap_or_default();
-    let page = Page::new(&app, &session, &headers);
-    let mut response = page.render(StatusCode::OK, &EmailPage { page: &page, token })?;
-    let headers = response.headers_mut();
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
-    Ok(response)
 }

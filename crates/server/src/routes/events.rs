@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tracera_session::CurrentUser;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::utc;
@@ -16,7 +17,8 @@ use crate::store::events;
 
 /// How many events a page has.
 const PAGE: u32 = 50;
-const MAX_PAGE: u32 = 200;
+/// How many it may have.
+pub const MAX_PAGE: u32 = 200;
 
 /// Which page.
 #[derive(Deserialize)]
@@ -26,8 +28,9 @@ pub struct PageQuery {
     limit: Option<u32>,
 }
 
+/// An event as its owner sees it.
 #[derive(Serialize)]
-struct EventBody {
+pub struct EventBody {
     id: i64,
     event: String,
     method: Option<String>,
@@ -51,10 +54,32 @@ pub async fn list(
         return Err(malformed());
     }
     let now = utc(app.clock.now());
-    let events = events::list(&app.database, user_id(&user)?, query.before, limit, now).await?;
+    let events = page(&app, user_id(&user)?, query.before, limit, now).await?;
     let full = events.len() == limit as usize;
-    let next = events.last().filter(|_| full).map(|event| event.id);
-    let events: Vec<_> = events
+    let next = events.last().filter(|_| full).map(EventBody::id);
+    Ok(Json(json!({ "events": events, "next": next })))
+}
+
+impl EventBody {
+    /// What the next page is asked for with.
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+}
+
+/// At most `limit` events, those before `before` if it is given; newest first.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn page(
+    app: &App,
+    user: Uuid,
+    before: Option<i64>,
+    limit: u32,
+    now: OffsetDateTime,
+) -> AppResult<Vec<EventBody>> {
+    let events = events::list(&app.database, user, before, limit, now).await?;
+    Ok(events
         .into_iter()
         .map(|event| EventBody {
             id: event.id,
@@ -64,6 +89,5 @@ pub async fn list(
             ip: event.ip,
             at: event.at,
         })
-        .collect();
-    Ok(Json(json!({ "events": events, "next": next })))
+        .collect())
 }

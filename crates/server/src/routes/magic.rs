@@ -1,4 +1,4 @@
-//! Sign-in by e-mail: asking for a link, redeeming it. The confirm page between them is in [`super::pages`].
+//! Sign-in by e-mail: asking for a link, redeeming it. The pages for it are in [`crate::web::sign_in`].
 
 use axum::Json;
 use axum::extract::State;
@@ -6,12 +6,10 @@ use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::json;
-use tracera_guard::ClientAddr;
 use tracera_session::Session;
 
 use crate::app::App;
 use crate::app::csrf::Binding;
-use crate::auth::client::Client;
 use crate::auth::email::Email;
 use crate::auth::events::Visit;
 use crate::auth::magic_link::{Asker, MagicLinks, Proof};
@@ -34,21 +32,28 @@ pub struct LinkRequest {
 pub async fn request(
     State(app): State<App>,
     session: Session,
-    client_addr: ClientAddr,
+    visit: Visit,
     binding: Binding,
     headers: HeaderMap,
     ApiJson(body): ApiJson<LinkRequest>,
 ) -> AppResult<impl IntoResponse> {
-    let links = links(&app)?;
     let email = Email::parse(&body.email)
         .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
-    let asker = Asker { binding: &binding, client: Client::from_headers(&headers), ip: client_addr.ip() };
-    links.request(email, &asker, utc(app.clock.now())).await?;
+    send_link(&app, email, &visit, &binding).await?;
     let cookie = session.binding().is_none().then(|| [(header::SET_COOKIE, app.visitor(&headers).1)]);
     Ok((
         cookie,
         Json(json!({ "message": "if the address can sign in here, a mail with a link is on its way" })),
     ))
+}
+
+/// Sends a link to `email` on behalf of a visitor.
+///
+/// # Errors
+/// 404 `method_not_configured`; 503 when something it needs does not answer.
+pub async fn send_link(app: &App, email: Email, visit: &Visit, binding: &Binding) -> AppResult<()> {
+    let asker = Asker { binding, client: visit.client.clone(), ip: visit.ip };
+    links(app)?.request(email, &asker, utc(app.clock.now())).await
 }
 
 /// The body of a redemption: the token of a link, or the code of a mail in the browser that asked for it.
@@ -59,6 +64,18 @@ pub struct Redemption {
     code: Option<String>,
 }
 
+impl Redemption {
+    /// Of a link.
+    pub fn token(token: String) -> Self {
+        Self { token: Some(token), code: None }
+    }
+
+    /// Of a code.
+    pub fn code(code: String) -> Self {
+        Self { token: None, code: Some(code) }
+    }
+}
+
 /// `POST /api/v1/auth/magic/verify`
 pub async fn verify(
     State(app): State<App>,
@@ -67,20 +84,35 @@ pub async fn verify(
     binding: Binding,
     ApiJson(body): ApiJson<Redemption>,
 ) -> AppResult<impl IntoResponse> {
-    let links = links(&app)?.clone();
+    let (user, device) = redeem(&app, &session, visit, binding, body).await?;
+    Ok(([(header::SET_COOKIE, device)], Json(json!({ "user": UserBody::from(user) }))))
+}
+
+/// Uses a link up and signs its owner in. Returns them and the cookie to set beside the session's.
+///
+/// # Errors
+/// 400 `link_invalid` when it does not work, `malformed_body` when it is neither a token nor a code; 503 when something
+/// it needs does not answer, and then the link works again.
+pub async fn redeem(
+    app: &App,
+    session: &Session,
+    visit: Visit,
+    binding: Binding,
+    with: Redemption,
+) -> AppResult<(User, HeaderValue)> {
+    let links = links(app)?.clone();
+    let (app, session) = (app.clone(), session.clone());
     // A task of its own: a client that hangs up cannot leave a link used without a session.
     let redeeming = tokio::spawn(async move {
         let now = utc(app.clock.now());
-        let proof = match (&body.token, &body.code) {
+        let proof = match (&with.token, &with.code) {
             (Some(token), None) => Proof::Token(token),
             (None, Some(code)) => Proof::Code(code, &binding),
             _ => return Err(AppError::bad_request("malformed_body", "send either a token or a code")),
         };
         let claimed = links.claim(proof, now).await?;
         match enter(&app, &session, &claimed, &visit).await {
-            Ok((user, device)) => {
-                Ok(([(header::SET_COOKIE, device)], Json(json!({ "user": UserBody::from(user) }))))
-            }
+            Ok(entered) => Ok(entered),
             Err(error) => {
                 links.release(&claimed).await;
                 Err(error)

@@ -1,7 +1,7 @@
 //! To a provider: where signing in and linking begin.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use crate::auth::sign_in::FRESH;
 use crate::auth::transaction::Purpose;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
+use crate::extract::ApiPath;
 use crate::routes::account::user_id;
 
 /// `GET /api/v1/auth/google`
@@ -57,15 +58,23 @@ pub async fn steam_link(State(app): State<App>, session: Session, headers: Heade
 pub async fn link(
     State(app): State<App>,
     session: Session,
-    Path(provider): Path<String>,
+    ApiPath(provider): ApiPath<String>,
 ) -> AppResult<([(HeaderName, HeaderValue); 1], Json<Value>)> {
-    let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
-    let purpose = link_purpose(&session).await?;
-    let (url, cookie) = leave(&app, provider, &purpose).await?.map_err(|failure| {
+    let (url, cookie) = begin_link(&app, &session, &provider).await?;
+    Ok((set_cookie(cookie), Json(json!({ "redirect_to": url }))))
+}
+
+/// Where to send the browser to link the provider, and the cookie it needs there and back.
+///
+/// # Errors
+/// 404 for a provider there is not; 403 when one signed in too long ago; 502 when the provider cannot be used.
+pub async fn begin_link(app: &App, session: &Session, provider: &str) -> AppResult<(String, HeaderValue)> {
+    let provider = Provider::parse(provider).ok_or_else(AppError::not_found)?;
+    let purpose = link_purpose(session).await?;
+    leave(app, provider, &purpose).await?.map_err(|failure| {
         let sentence = Failure::sentence(failure.code()).expect("every failure has a sentence");
         AppError::new(StatusCode::BAD_GATEWAY, failure.code(), sentence)
-    })?;
-    Ok((set_cookie(cookie), Json(json!({ "redirect_to": url }))))
+    })
 }
 
 /// Begins a transaction; the address to go to and the cookie, or why the provider cannot be used.

@@ -1,12 +1,13 @@
 //! The providers linked to an account.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracera_session::{CurrentUser, Session};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::events::{Kind, Notice, Visit};
@@ -14,28 +15,34 @@ use crate::auth::provider::Provider;
 use crate::auth::sign_in::FRESH;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
+use crate::extract::ApiPath;
 use crate::routes::account::user_id;
 use crate::store::identities::{self, Unlinking};
 use crate::store::users;
 
 /// `GET /api/v1/auth/providers`
 pub async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> AppResult<Json<Value>> {
-    let linked = identities::of_user(&app.database, user_id(&user)?).await?;
-    let providers: Vec<_> = Provider::ALL
-        .into_iter()
-        .map(|provider| {
-            let identity = linked.iter().find(|identity| identity.provider == provider);
-            let subject = identity.filter(|_| provider == Provider::Steam).map(|identity| &identity.subject);
-            json!({
-                "provider": provider.as_str(),
-                "configured": app.providers.is_configured(provider),
-                "linked": identity.is_some(),
-                "linked_at": identity.map(|identity| rfc3339(identity.linked_at)),
-                "steam_id": subject,
-            })
+    Ok(Json(json!({ "providers": of_user(&app, user_id(&user)?).await? })))
+}
+
+/// All providers, and which are linked to the user.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn of_user(app: &App, user: Uuid) -> AppResult<Vec<Value>> {
+    let linked = identities::of_user(&app.database, user).await?;
+    let providers = Provider::ALL.into_iter().map(|provider| {
+        let identity = linked.iter().find(|identity| identity.provider == provider);
+        let subject = identity.filter(|_| provider == Provider::Steam).map(|identity| &identity.subject);
+        json!({
+            "provider": provider.as_str(),
+            "configured": app.providers.is_configured(provider),
+            "linked": identity.is_some(),
+            "linked_at": identity.map(|identity| rfc3339(identity.linked_at)),
+            "steam_id": subject,
         })
-        .collect();
-    Ok(Json(json!({ "providers": providers })))
+    });
+    Ok(providers.collect())
 }
 
 /// `DELETE /api/v1/auth/providers/{provider}`
@@ -44,7 +51,7 @@ pub async fn unlink(
     session: Session,
     CurrentUser(user): CurrentUser,
     visit: Visit,
-    Path(provider): Path<String>,
+    ApiPath(provider): ApiPath<String>,
 ) -> AppResult<StatusCode> {
     let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
     session.require_fresh(FRESH).await?;

@@ -1,7 +1,9 @@
 //! A user's own sessions: list, end one, end all others.
 
+use std::net::IpAddr;
+
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,11 +15,13 @@ use crate::auth::client::Client;
 use crate::auth::events::{Kind, Visit};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
+use crate::extract::ApiPath;
 use crate::routes::account::user_id;
 use crate::store::{magic_links, users};
 
+/// A session as its user sees it.
 #[derive(Serialize)]
-struct SessionBody {
+pub struct SessionBody {
     handle: String,
     device: Option<String>,
     browser: Option<String>,
@@ -33,22 +37,28 @@ struct SessionBody {
 }
 
 impl SessionBody {
-    fn new(session: SessionInfo, current: Option<Handle>) -> Self {
+    /// `current` is the handle of the session that asks.
+    pub fn new(session: SessionInfo, current: Option<Handle>) -> Self {
         let client = Client::from_label(&session.client);
         Self {
             handle: session.handle.to_string(),
             device: client.device,
             browser: client.browser,
-            ip: session.address.map(|address| match address {
-                std::net::IpAddr::V4(address) => address.to_string(),
-                std::net::IpAddr::V6(network) => format!("{network}/64"),
-            }),
+            ip: session.address.map(shown_address),
             created_at: utc(session.created),
             last_seen_at: utc(session.last_seen),
             expires_at: utc(session.expires),
             method: session.authentication.map(|proof| proof.method.into()),
             current: current == Some(session.handle),
         }
+    }
+}
+
+/// An address as a user sees it; of IPv6 only the network is kept.
+pub fn shown_address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(network) => format!("{network}/64"),
     }
 }
 
@@ -70,7 +80,7 @@ pub async fn revoke(
     session: Session,
     CurrentUser(user): CurrentUser,
     visit: Visit,
-    Path(handle): Path<String>,
+    ApiPath(handle): ApiPath<String>,
 ) -> AppResult<StatusCode> {
     let handle = Handle::parse(&handle).ok_or_else(AppError::not_found)?;
     if session.info().is_some_and(|info| info.handle == handle) {

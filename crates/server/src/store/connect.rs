@@ -51,6 +51,12 @@ const MIGRATIONS: &[Dialects] = &[
         sqlite: include_str!("../../migrations/sqlite/0010_portfolio.sql"),
         postgres: include_str!("../../migrations/postgres/0010_portfolio.sql"),
     },
+    Dialects {
+        version: 20,
+        description: "links of a visitor",
+        sqlite: include_str!("../../migrations/sqlite/0020_links_of_visitor.sql"),
+        postgres: include_str!("../../migrations/postgres/0020_links_of_visitor.sql"),
+    },
 ];
 
 fn migrator(sql: fn(&Dialects) -> &'static str) -> Migrator {

@@ -247,6 +247,27 @@ pub async fn peek(
     .await
 }
 
+/// Whether the newest link this visitor asked for, of those not yet expired, was used. Changes nothing.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn is_used(
+    db: &Database,
+    visitor_hash: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT used_at IS NOT NULL FROM magic_links
+        WHERE visitor_hash = $1 AND expires_at > $2
+        ORDER BY created_at DESC, id LIMIT 1";
+    let now = Timestamp::from(now);
+    let used: Option<bool> = on_pool!(db, pool => {
+        sqlx::query_scalar(sql).bind(&visitor_hash[..]).bind(now).fetch_optional(pool).await
+    })
+    .await?;
+    Ok(used.unwrap_or(false))
+}
+
 /// Ends the unused link of this address, if there is one: after a sign-in none shall be lying about.
 ///
 /// # Errors

@@ -111,6 +111,20 @@ pub async fn progress(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<
     on_pool!(db, pool => sqlx::query_scalar(sql).bind(user).bind(now).fetch_optional(pool).await).await
 }
 
+/// When the user may import again; `None` before the first import.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn next_import_at(db: &Database, user: Uuid) -> Result<Option<OffsetDateTime>, StoreError> {
+    let sql = "SELECT next_import_at FROM portfolios WHERE user_id = $1";
+    let next: Option<Option<OffsetDateTime>> = on_pool!(db, pool => {
+        sqlx::query_scalar(sql).bind(user).fetch_optional(pool).await
+    })
+    .await?;
+    Ok(next.flatten())
+}
+
 /// Writes a page where nobody reads it yet. An asset that is there already is not written again. Returns how many
 /// assets the import has now.
 ///

@@ -95,6 +95,27 @@ pub async fn find_or_create_by_verified_email(
     Ok((user, created))
 }
 
+/// Removes the user and everything that belongs to them; `false` if there was no such user. Their sessions live
+/// elsewhere and are the caller's to end.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn delete(db: &Database, id: Uuid) -> Result<bool, StoreError> {
+    let links = "DELETE FROM magic_links WHERE email = (SELECT email FROM users WHERE id = $1)";
+    // Every table that refers to users does so ON DELETE CASCADE.
+    let user = "DELETE FROM users WHERE id = $1";
+    let deleted = on_pool!(db, pool => {
+        let mut transaction = pool.begin().await?;
+        sqlx::query(links).bind(id).execute(&mut *transaction).await?;
+        let deleted = sqlx::query(user).bind(id).execute(&mut *transaction).await?.rows_affected();
+        transaction.commit().await?;
+        Ok(deleted)
+    })
+    .await?;
+    Ok(deleted == 1)
+}
+
 /// The mailbox of the account's address has been shown to be theirs.
 ///
 /// # Errors

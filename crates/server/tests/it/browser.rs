@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 /// Every header of the specification, on every response whatever its status.
-const SECURITY_HEADERS: [(&str, &str); 3] = [
+const SECURITY_HEADERS: [(&str, &str); 4] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
+    ("referrer-policy", "strict-origin-when-cross-origin"),
     ("x-xss-protection", "1; mode=block"),
 ];
 
@@ -117,19 +118,28 @@ impl Browser {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> reqwest::Result<Answer> {
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.base)).headers(self.headers.clone());
-        let cookies: Vec<_> =
-            self.jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if !cookies.is_empty() {
-            request = request.header("cookie", cookies.join("; "));
-        }
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.answer(request, path).await
+    }
+
+    fn with_cookies(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.headers(self.headers.clone());
+        let jar = self.jar.lock().unwrap();
+        if jar.is_empty() {
+            return request;
+        }
+        let cookies: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        request.header("cookie", cookies.join("; "))
+    }
+
+    async fn answer(&self, request: RequestBuilder, path: &str) -> reqwest::Result<Answer> {
+        let request = self.with_cookies(request);
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let answer = Answer { status, headers, body: response.text().await? };
@@ -158,11 +168,6 @@ impl Browser {
             let found: Vec<_> = answer.headers.get_all(name).iter().collect();
             assert_eq!(found, [value], "{name} on {path}");
         }
-        let referrer: Vec<_> = answer.headers.get_all("referrer-policy").iter().collect();
-        assert!(
-            referrer == ["strict-origin-when-cross-origin"] || referrer == ["no-referrer"],
-            "{referrer:?} on {path}"
-        );
         for name in
             ["content-security-policy", "permissions-policy", "cross-origin-opener-policy", "cache-control"]
         {
@@ -196,6 +201,33 @@ impl Browser {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// The CSRF token in the forms of a page.
+    pub(crate) async fn form_token(&self, path: &str) -> String {
+        let page = self.get(path).await.expect(200).body;
+        let (_, after) = page.split_once("name=\"csrf_token\" value=\"").expect("a form on the page");
+        after.split_once('"').unwrap().0.to_owned()
+    }
+
+    /// Posts a form as a browser without scripts does.
+    pub(crate) async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let mut body = url::form_urlencoded::Serializer::new(String::new());
+        let body = body.extend_pairs(fields).finish();
+        let request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "text/html")
+            .body(body);
+        self.answer(request, path).await.unwrap()
+    }
+
+    /// Opens a stream of server-sent events.
+    pub(crate) async fn open(&self, path: &str) -> EventStream {
+        let response = self.with_cookies(self.http.get(format!("{}{path}", self.base))).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        EventStream { response, rest: String::new() }
+    }
+
     pub(crate) async fn request_link(&self, email: &str) -> Answer {
         self.post("/api/v1/auth/magic/request", &json!({ "email": email })).await
     }
@@ -212,5 +244,26 @@ impl Browser {
     pub(crate) async fn me(&self) -> Option<String> {
         let answer = self.get("/api/v1/auth/me").await.expect(200);
         answer.json()["user"]["id"].as_str().map(str::to_owned)
+    }
+}
+
+/// An open stream of server-sent events.
+pub(crate) struct EventStream {
+    response: reqwest::Response,
+    rest: String,
+}
+
+impl EventStream {
+    /// The next event as it was sent; empty at the end of the stream.
+    pub(crate) async fn next_event(&mut self) -> String {
+        loop {
+            if let Some((event, rest)) = self.rest.split_once("\n\n") {
+                let event = event.to_owned();
+                self.rest = rest.to_owned();
+                return event;
+            }
+            let Some(chunk) = self.response.chunk().await.unwrap() else { return String::new() };
+            self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
     }
 }

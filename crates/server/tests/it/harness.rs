@@ -1,7 +1,7 @@
 //! The service in this process, on parts started for one test.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -67,11 +67,29 @@ impl TestApp {
         Self::build_on(Clock::system(), None, vars).await
     }
 
+    /// On Redis and SQLite, under the address it says it has, so that a real browser can use it.
+    pub(crate) async fn for_real_browsers(vars: &[(&str, &str)]) -> Self {
+        let listener = free_listener().await;
+        let base_url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let redis = RedisServer::start().await;
+        let url = redis.url();
+        let own = [("REDIS_URL", &*url), ("BASE_URL", &*base_url)];
+        let mut app = Self::unserved(frozen(), Some(redis), &[&own, vars].concat());
+        app.serve_on(listener).await;
+        app
+    }
+
     async fn build(redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
-        Self::build_on(Clock::manual(Timestamp::from_millis(1_900_000_000_000)), redis, vars).await
+        Self::build_on(frozen(), redis, vars).await
     }
 
     async fn build_on(clock: Clock, redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
+        let mut app = Self::unserved(clock, redis, vars);
+        app.add_instance().await;
+        app
+    }
+
+    fn unserved(clock: Clock, redis: Option<RedisServer>, vars: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let defaults = [
             ("SESSION_SECRET", SECRET),
@@ -81,9 +99,7 @@ impl TestApp {
         ];
         let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let vars = vars.collect();
-        let mut app = Self { redis, clock, instances: Vec::new(), _directory: directory, vars };
-        app.add_instance().await;
-        app
+        Self { redis, clock, instances: Vec::new(), _directory: directory, vars }
     }
 
     /// Changes variables for instances added from now on.
@@ -93,10 +109,14 @@ impl TestApp {
 
     /// One more instance over the same stores.
     pub(crate) async fn add_instance(&mut self) -> SocketAddr {
+        self.serve_on(free_listener().await).await
+    }
+
+    async fn serve_on(&mut self, listener: TcpListener) -> SocketAddr {
         let config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
         let stores = open_stores(&config, &self.clock).await.unwrap();
         let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
-        let (addr, stop) = listen(app::build(&app)).await;
+        let (addr, stop) = listen_on(listener, app::build(&app));
         self.instances.push(Instance { addr, app, _stop: stop });
         addr
     }
@@ -137,7 +157,7 @@ impl TestApp {
 
     /// Notices have no code.
     fn sign_in_mails(&self, email: &str) -> impl Iterator<Item = DevMail> {
-        self.all_mails(email).filter(|mail| !mail.code.is_empty())
+        self.all_mails(email).filter(|mail| mail.link.contains("/magic/verify"))
     }
 
     /// A browser signed in by a mailed link.
@@ -163,11 +183,23 @@ impl TestApp {
 
 /// Serves these routes on a free port until the guard is dropped.
 pub(crate) async fn listen(routes: axum::Router) -> (SocketAddr, DropGuard) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listen_on(free_listener().await, routes)
+}
+
+fn listen_on(listener: TcpListener, routes: axum::Router) -> (SocketAddr, DropGuard) {
     let addr = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(serve(listener, routes, ServeLimits::default(), stop.clone()));
     (addr, stop.drop_guard())
+}
+
+/// A clock that stands still until it is moved.
+fn frozen() -> Clock {
+    Clock::manual(Timestamp::from_millis(1_900_000_000_000))
+}
+
+async fn free_listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
 }
 
 /// The token in a mailed link.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod browser;
+mod chromium;
 mod doubles;
 mod harness;
 
@@ -11,6 +12,8 @@ mod csrf;
 mod least_privilege;
 mod limits;
 mod outage;
+mod pages_in_chromium;
+mod pages_over_http;
 mod portfolio;
 mod process;
 mod providers_oauth;

@@ -13,7 +13,7 @@ mod export;
 mod import;
 mod kill;
 mod prices;
-mod upstream;
+pub(crate) mod upstream;
 
 use crate::browser::{Answer as Reply, Browser};
 use crate::harness::TestApp;
@@ -67,7 +67,7 @@ impl World {
 }
 
 /// A signed-in browser whose user has that Steam account.
-async fn linked(app: &TestApp, email: &str, steam_id: &str) -> Browser {
+pub(crate) async fn linked(app: &TestApp, email: &str, steam_id: &str) -> Browser {
     let browser = app.signed_in(email).await;
     let user = browser.me().await.unwrap().parse().unwrap();
     let (issuer, subject) = ("https://steamcommunity.com".to_owned(), steam_id.to_owned());

@@ -21,7 +21,10 @@ async fn looking_at_a_link_never_uses_it() {
                 [("sec-purpose", "prefetch"), ("user-agent", "Mozilla/5.0 (compatible; LinkScanner)")];
             let page = scanner.send(method, &path, &headers, None).await.expect(200);
             assert!(page.set_cookie("session").is_none());
-            assert_eq!(page.header("referrer-policy"), "no-referrer");
+            assert_eq!(page.header("referrer-policy"), "strict-origin-when-cross-origin");
+            if page.body.contains("<html") {
+                assert!(page.body.contains(r#"<meta name="referrer" content="strict-origin">"#));
+            }
             assert_eq!(page.header("cache-control"), "no-store");
             assert_eq!(page.header("x-robots-tag"), "noindex");
         }
@@ -126,6 +129,21 @@ async fn an_address_gets_five_mails_and_its_last_link_stays_good() {
     let owner = app.browser();
     owner.redeem(&crate::harness::token_of(&link)).await.expect(200);
     app.sign_in(&owner, "victim@example.com").await;
+}
+
+#[tokio::test]
+async fn after_ten_codes_in_a_day_an_address_gets_links_only() {
+    let app = TestApp::start().await;
+    for _ in 0..10 {
+        app.signed_in("a@example.com").await;
+        assert_eq!(app.mail_to("a@example.com").await.code.len(), 6);
+    }
+    let browser = app.browser();
+    let token = app.link_token(&browser, "a@example.com").await;
+    let mail = app.mail_to("a@example.com").await;
+    assert_eq!((&*mail.code, &*mail.subject), ("", "Sign in to Tracera"));
+    assert!(!mail.text.contains("code") && !mail.html.contains("Or type"), "{}", mail.text);
+    browser.redeem(&token).await.expect(200);
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ enum Order {
 
 impl Selection {
     /// Itself, if its page exists for some portfolio.
-    pub(super) fn checked(self) -> AppResult<Self> {
+    pub(crate) fn checked(self) -> AppResult<Self> {
         let fine = self.page.is_none_or(|page| (1..=1_000_000).contains(&page))
             && self.per_page.is_none_or(|per_page| (1..=MAX_PER_PAGE).contains(&per_page));
         let refusal = "page counts from 1, per_page is a number from 1 to 1000";
@@ -58,7 +58,7 @@ impl Selection {
     }
 
     /// Keeps what is selected and puts it in order: the most valuable first unless told otherwise.
-    pub(super) fn apply(&self, holdings: &mut Vec<Valued>) {
+    pub(crate) fn apply(&self, holdings: &mut Vec<Valued>) {
         let text = self.q.as_deref().map(str::to_lowercase);
         holdings.retain(|valued| self.matches(valued, text.as_deref()));
         let sort = self.sort.unwrap_or(Sort::Value);
@@ -91,7 +91,7 @@ impl Selection {
     }
 
     /// The page that is shown, counted from one.
-    pub(super) fn page(&self) -> usize {
+    pub(crate) fn page(&self) -> usize {
         self.page.unwrap_or(1)
     }
 
@@ -100,12 +100,12 @@ impl Selection {
     }
 
     /// How many pages `holdings` fill; an empty portfolio fills one.
-    pub(super) fn pages(&self, holdings: usize) -> usize {
+    pub(crate) fn pages(&self, holdings: usize) -> usize {
         self.per_page().map_or(1, |per_page| holdings.div_ceil(per_page)).max(1)
     }
 
     /// What stands on the page.
-    pub(super) fn on_page<'a>(&self, holdings: &'a [Valued]) -> &'a [Valued] {
+    pub(crate) fn on_page<'a>(&self, holdings: &'a [Valued]) -> &'a [Valued] {
         match self.per_page() {
             None => holdings,
             Some(per_page) => holdings.chunks(per_page).nth(self.page() - 1).unwrap_or_default(),

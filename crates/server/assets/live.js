@@ -1,0 +1,47 @@
+// Keeps a page of a signed-in person true: signs it out when its session ends, renews the list of sessions when
+// others than those shown are live. Only a visible page holds a stream open, since browsers allow few per server.
+let stream = null;
+
+function open() {
+  if (stream || document.hidden) return;
+  stream = new EventSource('/account/live');
+  stream.addEventListener('signed-out', () => {
+    close();
+    location.replace('/login?error=signed_out');
+  });
+  stream.addEventListener('sessions', (event) => {
+    const shown = document.querySelector('[data-sessions]');
+    if (shown && shown.dataset.sessions !== event.data) renew();
+  });
+  stream.addEventListener('error', () => {
+    // The browser reconnects by itself unless the answer was no stream: then nobody is signed in here any more, or the
+    // server is too busy for streams.
+    if (stream?.readyState !== EventSource.CLOSED) return;
+    close();
+    renew();
+    setTimeout(open, 15000);
+  });
+}
+
+function close() {
+  stream?.close();
+  stream = null;
+}
+
+async function renew() {
+  const response = await fetch(location.href, { cache: 'no-store' }).catch(() => null);
+  if (response?.redirected) return location.replace('/login?error=signed_out');
+  if (!response?.ok) return;
+  const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
+  const shown = document.querySelector('[data-sessions]');
+  const renewed = fresh.querySelector('[data-sessions]');
+  if (!shown || !renewed) return;
+  const hadFocus = shown.contains(document.activeElement);
+  shown.replaceWith(renewed);
+  if (hadFocus) renewed.querySelector('[tabindex="-1"]').focus();
+}
+
+document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));
+addEventListener('pagehide', close);
+addEventListener('pageshow', open);
+open();

@@ -1,0 +1,113 @@
+// Makes the portfolio lively: imports without leaving the page, counts the wait down, reads values off the chart.
+const form = document.querySelector('[data-import]');
+const button = form?.querySelector('button');
+const progress = document.querySelector('[data-progress]');
+const problem = document.querySelector('[data-import-problem]');
+
+function countDown(until) {
+  const seconds = Math.ceil((until - Date.now()) / 1000);
+  button.disabled = seconds > 0;
+  if (seconds <= 0) {
+    button.textContent = label;
+    return;
+  }
+  button.textContent = `${label} in ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+  setTimeout(countDown, 1000, until);
+}
+const label = button?.textContent;
+if (button?.dataset.wait > 0) countDown(Date.now() + button.dataset.wait * 1000);
+
+function show({ stage, pages, items_found: found, items_total: total, items_matched: matched, wait_seconds: wait }) {
+  const bar = progress.querySelector('progress');
+  if (total) Object.assign(bar, { max: total, value: found });
+  const text = {
+    waiting: wait ? `Waiting ${wait} s for Steam, which wants requests kept apart.` : 'Waiting for its turn at Steam.',
+    reading: `Read ${found}${total ? ` of ${total}` : ''} items on ${pages} page${pages === 1 ? '' : 's'}, ${matched} of them priced.`,
+    saving: 'Putting it in place.',
+  };
+  progress.querySelector('[data-progress-text]').textContent = text[stage] ?? 'An import is running.';
+}
+
+function follow() {
+  progress.hidden = false;
+  const events = new EventSource('/api/v1/portfolio/import/events');
+  events.addEventListener('progress', (event) => show(JSON.parse(event.data)));
+  for (const end of ['done', 'ended', 'failed', 'idle']) {
+    events.addEventListener(end, (event) => {
+      events.close();
+      if (end === 'done' || end === 'ended') location.replace('/');
+      else if (end === 'failed') fail(JSON.parse(event.data));
+      else progress.hidden = true;
+    });
+  }
+  return events;
+}
+
+function fail({ error, code }) {
+  progress.hidden = true;
+  if (code === 'inventory_private') return location.replace('/?error=inventory_private');
+  if (button) button.disabled = false;
+  problem.textContent = `${error[0].toUpperCase()}${error.slice(1)}.`;
+  problem.hidden = false;
+}
+
+form?.addEventListener('submit', async (event) => {
+  event.preventDefault();
+  button.disabled = true;
+  problem.hidden = true;
+  progress.hidden = false;
+  const request = fetch('/api/v1/portfolio/import', {
+    method: 'POST',
+    headers: { 'X-CSRF-Token': form.elements.csrf_token.value },
+  });
+  let settled = false;
+  let events = null;
+  // The import is known to the stream a moment after it was asked for.
+  setTimeout(() => { if (!settled) events = follow(); }, 300);
+  try {
+    const response = await request;
+    settled = true;
+    if (response.status === 202) return events ?? follow();
+    events?.close();
+    const answer = await response.json();
+    if (response.ok) location.replace('/');
+    else fail(answer);
+  } catch {
+    settled = true;
+    events?.close();
+    fail({ error: 'the server cannot be reached, please try again' });
+  }
+});
+if (progress && !progress.hidden) follow();
+
+const chart = document.querySelector('[data-chart]');
+if (chart) {
+  const drawing = chart.querySelector('svg');
+  const points = [...chart.querySelectorAll('circle')];
+  const text = chart.querySelector('[data-chart-text]');
+  let at = points.length - 1;
+  const summary = drawing.getAttribute('aria-label');
+  const read = (index) => {
+    points[at].classList.remove('at');
+    at = Math.max(0, Math.min(points.length - 1, index));
+    points[at].classList.add('at');
+    text.textContent = points[at].dataset.text;
+    drawing.setAttribute('aria-valuenow', at);
+    drawing.setAttribute('aria-valuetext', points[at].dataset.text);
+  };
+  for (const [name, value] of Object.entries({ role: 'slider', tabindex: 0, 'aria-label': summary, 'aria-valuemin': 0, 'aria-valuemax': points.length - 1, 'aria-valuenow': at, 'aria-valuetext': points[at].dataset.text })) {
+    drawing.setAttribute(name, value);
+  }
+  drawing.addEventListener('keydown', (event) => {
+    const to = { ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1, Home: 0, End: points.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    read(to);
+  });
+  drawing.addEventListener('pointermove', (event) => {
+    const box = drawing.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * drawing.viewBox.baseVal.width;
+    const distance = (point) => Math.abs(point.cx.baseVal.value - x);
+    read(points.reduce((best, point, index) => (distance(point) < distance(points[best]) ? index : best), 0));
+  });
+}

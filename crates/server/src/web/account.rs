@@ -1,0 +1,258 @@
+//! Account security: where one is signed in, ending sessions, one's data.
+
+use askama::Template;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use tracera_session::{CurrentUser, Handle, Session, SessionInfo};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::client::Client;
+use crate::auth::events::{Kind, Visit};
+use crate::auth::provider::Provider;
+use crate::clock::utc;
+use crate::error::{AppError, AppResult};
+use crate::routes::sessions;
+use crate::store::{events, identities};
+use crate::web::page::{Page, Person, ago, minute};
+use crate::web::sign_in::sentence;
+use crate::web::{delete, live};
+
+struct SessionView {
+    handle: String,
+    client: String,
+    is_phone: bool,
+    address: String,
+    method: String,
+    created: String,
+    /// As said and as read from a clock; `None` when all that is known is when it began.
+    last_seen: Option<(String, String)>,
+    current: bool,
+}
+
+impl SessionView {
+    fn new(info: SessionInfo, current: Option<Handle>, now: OffsetDateTime) -> Self {
+        let client = Client::from_label(&info.client);
+        let device = client.device.as_deref().unwrap_or_default();
+        let last_seen = utc(info.last_seen);
+        Self {
+            is_phone: ["iPhone", "iPad", "Android"].contains(&device),
+            client: client.phrase(),
+            address: info.address.map(sessions::shown_address).unwrap_or_else(|| "unknown".to_owned()),
+            method: info.authentication.map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
+            created: minute(utc(info.created)),
+            last_seen: (info.last_seen > info.created).then(|| (ago(last_seen, now), minute(last_seen))),
+            current: current == Some(info.handle),
+            handle: info.handle.to_string(),
+        }
+    }
+}
+
+/// A method of signing in as people write it.
+fn way(method: &str) -> String {
+    match method {
+        "email" => "E-mail link",
+        "google" => "Google",
+        "github" => "GitHub",
+        "steam" => "Steam",
+        other => other,
+    }
+    .to_owned()
+}
+
+struct ProviderView {
+    name: &'static str,
+    label: &'static str,
+    /// Since when; `None` when it is not linked.
+    linked: Option<String>,
+    detail: Option<String>,
+    configured: bool,
+}
+
+struct EventView {
+    what: String,
+    device: String,
+    ip: String,
+    when: String,
+    when_ago: String,
+}
+
+/// How many security events the page shows.
+const EVENTS: u32 = 20;
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage<'a> {
+    page: &'a Page,
+    name: String,
+    email: Option<String>,
+    member_since: String,
+    sessions: Vec<SessionView>,
+    names: String,
+    providers: Vec<ProviderView>,
+    events: Vec<EventView>,
+    can_mail: bool,
+    others: usize,
+    phrase: &'static str,
+    notice: Option<&'static str>,
+    problem: Option<&'static str>,
+}
+
+/// The query of the account page.
+#[derive(Deserialize, Default)]
+pub struct AccountQuery {
+    done: Option<String>,
+    error: Option<String>,
+}
+
+/// `GET /account`
+pub async fn account(
+    State(app): State<App>,
+    session: Session,
+    person: Person,
+    headers: HeaderMap,
+    query: Result<Query<AccountQuery>, QueryRejection>,
+) -> AppResult<Response> {
+    let Query(query) = query.unwrap_or_default();
+    let now = utc(app.clock.now());
+    let current = session.info().map(|info| info.handle);
+    let sessions = app.sessions.list(&person.id).await?;
+    let names = live::names(&sessions);
+    let mut sessions: Vec<_> =
+        sessions.into_iter().map(|info| SessionView::new(info, current, now)).collect();
+    sessions.sort_by_key(|session| !session.current);
+    let page = Page::new(&app, &session, &headers);
+    let account = AccountPage {
+        name: person.label(),
+        email: person.account.email.as_ref().map(ToString::to_string),
+        member_since: person.account.created_at.date().to_string(),
+        others: sessions.iter().filter(|session| !session.current).count(),
+        sessions,
+        names,
+        providers: providers(&app, person.account.id).await?,
+        events: recent_events(&app, person.account.id, now).await?,
+        can_mail: app.magic_links.is_some(),
+        phrase: delete::PHRASE,
+        notice: query.done.and_then(|code| done(&code)),
+        problem: query.error.and_then(|code| problem(&code)),
+        page: &page,
+    };
+    page.render(StatusCode::OK, &account)
+}
+
+async fn providers(app: &App, user: Uuid) -> AppResult<Vec<ProviderView>> {
+    let linked = identities::of_user(&app.database, user).await?;
+    let view = |provider: Provider| {
+        let identity = linked.iter().find(|identity| identity.provider == provider);
+        ProviderView {
+            name: provider.as_str(),
+            label: provider.label(),
+            linked: identity.map(|identity| minute(identity.linked_at)),
+            detail: identity
+                .filter(|_| provider == Provider::Steam)
+                .map(|identity| format!("SteamID {}", identity.subject)),
+            configured: app.providers.is_configured(provider),
+        }
+    };
+    let views = Provider::ALL.into_iter().map(view);
+    Ok(views.filter(|view| view.configured || view.linked.is_some()).collect())
+}
+
+async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<Vec<EventView>> {
+    let events = events::list(&app.database, user, None, EVENTS, now).await?;
+    Ok(events
+        .into_iter()
+        .map(|event| EventView {
+            what: happening(&event.kind, event.method.as_deref()),
+            device: event.device,
+            ip: event.ip,
+            when: minute(event.at),
+            when_ago: ago(event.at, now),
+        })
+        .collect())
+}
+
+/// A security event in words.
+fn happening(kind: &str, method: Option<&str>) -> String {
+    let what = match kind {
+        "signed_in" => "Signed in",
+        "new_device" => "Signed in with a browser not seen before",
+        "sign_in_failed" => "Sign-in refused",
+        "signed_out" => "Signed out",
+        "linked" => "Sign-in method linked",
+        "link_failed" => "Linking a sign-in method failed",
+        "unlinked" => "Sign-in method unlinked",
+        "session_revoked" => "Session ended",
+        "other_sessions_revoked" => "Signed out everywhere else",
+        "email_changed" => "E-mail address changed",
+        "reclaimed" => "Account reclaimed by the owner of its mailbox",
+        other => other,
+    };
+    match method.filter(|_| kind != "email_changed" && kind != "reclaimed") {
+        Some(method) => format!("{what}: {}", way(method)),
+        None => what.to_owned(),
+    }
+}
+
+fn done(code: &str) -> Option<&'static str> {
+    match code {
+        "session_ended" => Some("The session is over. Whoever used it is signed out."),
+        "unlinked" => Some("It is no longer linked to your account."),
+        "email_sent" => Some("A mail with a link is on its way. Nothing changes before you open it."),
+        "email_changed" => Some("Your address is confirmed."),
+        "others_ended" => Some("You are signed out everywhere else."),
+        _ => None,
+    }
+}
+
+fn problem(code: &str) -> Option<&'static str> {
+    match code {
+        "session_gone" => Some("That session had ended already."),
+        "wrong_phrase" => Some("Nothing was deleted: the confirmation was not typed as shown."),
+        "last_way_in" => Some(
+            "That is the only way into your account. Add an e-mail address or link another method first.",
+        ),
+        "invalid_email" => Some("That is not an e-mail address we can write to."),
+        code => Some(sentence(code)),
+    }
+}
+
+/// The form beside a session.
+#[derive(Deserialize)]
+pub struct RevokeForm {
+    handle: String,
+}
+
+/// `POST /account/sessions/revoke`
+pub async fn revoke(
+    State(app): State<App>,
+    person: Person,
+    visit: Visit,
+    form: Result<Form<RevokeForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let handle = Handle::parse(&form.handle).ok_or_else(AppError::malformed_form)?;
+    let ended = app.sessions.revoke(&person.id, handle).await?;
+    if ended {
+        tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
+        let now = utc(app.clock.now());
+        app.events.record(person.account.id, Kind::SessionRevoked, None, &visit, now).await;
+    }
+    let target = if ended { "/account?done=session_ended" } else { "/account?error=session_gone" };
+    Ok(Redirect::to(target).into_response())
+}
+
+/// `POST /account/sessions/revoke-others`
+pub async fn revoke_others(
+    app: State<App>,
+    session: Session,
+    person: Person,
+    visit: Visit,
+) -> AppResult<Response> {
+    sessions::revoke_others(app, session, CurrentUser(person.id), visit).await?;
+    Ok(Redirect::to("/account?done=others_ended").into_response())
+}

@@ -1,0 +1,99 @@
+//! Taking one's data along, and leaving for good. Both ask that one signed in recently.
+
+use axum::Json;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderValue, header};
+use serde::Deserialize;
+use serde_json::json;
+use tracera_session::{Session, SessionError};
+
+use crate::app::App;
+use crate::auth::sign_in::FRESH;
+use crate::clock::utc;
+use crate::error::{AppError, AppResult};
+use crate::routes::account::{UserBody, clear_site_data};
+use crate::routes::sessions::SessionBody;
+use crate::routes::{events, providers};
+use crate::store::users;
+use crate::web::page::Person;
+
+/// What has to be typed to delete an account.
+pub const PHRASE: &str = "delete my account";
+
+/// `GET /account/data.json`: everything kept about the person, as a file.
+pub async fn data(State(app): State<App>, session: Session, person: Person) -> AppResult<Response> {
+    if !is_fresh(&session).await? {
+        return Ok(to_sign_in_again());
+    }
+    let current = session.info().map(|info| info.handle);
+    let sessions = app.sessions.list(&person.id).await?;
+    let sessions: Vec<_> = sessions.into_iter().map(|info| SessionBody::new(info, current)).collect();
+    let file = [(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("attachment; filename=\"tracera-data.json\""),
+    )];
+    let (user, now) = (person.account.id, utc(app.clock.now()));
+    let mut all_events = Vec::new();
+    loop {
+        let before = all_events.last().map(|event: &events::EventBody| event.id());
+        let page = events::page(&app, user, before, events::MAX_PAGE, now).await?;
+        if page.is_empty() {
+            break;
+        }
+        all_events.extend(page);
+    }
+    let body = json!({
+        "user": UserBody::from(person.account),
+        "sign_in_methods": providers::of_user(&app, user).await?,
+        "sessions": sessions,
+        "events": all_events,
+        "portfolio": "/api/v1/portfolio/export.json",
+    });
+    Ok((file, Json(body)).into_response())
+}
+
+/// The form that deletes the account.
+#[derive(Deserialize)]
+pub struct DeleteForm {
+    confirmation: String,
+}
+
+/// `POST /account/delete`
+pub async fn delete(
+    State(app): State<App>,
+    session: Session,
+    person: Person,
+    form: Result<Form<DeleteForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    if form.confirmation.trim() != PHRASE {
+        return Ok(Redirect::to("/account?error=wrong_phrase#delete").into_response());
+    }
+    if !is_fresh(&session).await? {
+        return Ok(to_sign_in_again());
+    }
+    // This session is kept until the rest is gone, so that after a failure in between one can try again.
+    session.sign_out_others().await?;
+    users::delete(&app.database, person.account.id).await?;
+    app.sessions.revoke_all(&person.id).await?;
+    session.sign_out().await?;
+    if let (Some(links), Some(email)) = (&app.magic_links, &person.account.email) {
+        links.forget_address(email).await?;
+    }
+    tracing::info!(event = "account_deleted", "an account was deleted by its user");
+    Ok((clear_site_data(), Redirect::to("/login?done=deleted")).into_response())
+}
+
+async fn is_fresh(session: &Session) -> AppResult<bool> {
+    match session.require_fresh(FRESH).await {
+        Ok(()) => Ok(true),
+        Err(SessionError::NotFresh) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn to_sign_in_again() -> Response {
+    Redirect::to("/login?again=1&error=reauthentication_required").into_response()
+}

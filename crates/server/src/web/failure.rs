@@ -1,0 +1,81 @@
+//! Errors as pages, for people. Programs get the JSON that handlers and layers answer with.
+
+use std::borrow::Cow;
+
+use askama::Template;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+
+const CONFIRM_PATH: &str = "/api/v1/auth/magic/verify";
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    title: &'static str,
+    text: Cow<'static, str>,
+}
+
+/// Turns the error that comes back into a page if a browser asked for a page. Status and headers stay.
+pub async fn as_page(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let wants_page = wants_page(&parts);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    let is_page = has(response.headers(), header::CONTENT_TYPE, "text/html");
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    if !wants_page || is_page || !failed {
+        return response;
+    }
+    let (mut parts, _) = response.into_parts();
+    let (title, text) = words(parts.status, &parts.headers);
+    let Ok(html) = (ErrorPage { title, text }).render() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    parts.headers.remove(header::CONTENT_TYPE);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    (parts, Html(html)).into_response()
+}
+
+/// Browsers name HTML when they open an address, and only then.
+fn wants_page(request: &Parts) -> bool {
+    let path = request.uri.path();
+    let is_page = !path.starts_with("/api/") || path == CONFIRM_PATH;
+    is_page && has(&request.headers, header::ACCEPT, "text/html")
+}
+
+fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
+    headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(part))
+}
+
+fn words(status: StatusCode, headers: &HeaderMap) -> (&'static str, Cow<'static, str>) {
+    let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    match status {
+        StatusCode::FORBIDDEN => (
+            "This page was open for too long",
+            "For your safety its form is no longer good. Nothing was changed. Start again from a fresh page.".into(),
+        ),
+        StatusCode::NOT_FOUND => ("There is nothing here", "The address may be mistyped or out of date.".into()),
+        StatusCode::TOO_MANY_REQUESTS => (
+            "That was a bit fast",
+            match retry_after {
+                Some(secs) => format!("Please wait {secs} seconds, then try again.").into(),
+                None => "Please wait a little, then try again.".into(),
+            },
+        ),
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "Back in a moment",
+            "Something this service depends on does not answer. You are still signed in; please try again shortly."
+                .into(),
+        ),
+        status if status.is_server_error() => (
+            "That is our fault",
+            "Something went wrong on our side. It has been written down; please try again.".into(),
+        ),
+        _ => (
+            "That did not work",
+            "The page and the server did not understand each other. Please open the page again.".into(),
+        ),
+    }
+}

@@ -1,0 +1,64 @@
+//! The providers linked to an account: linking and unlinking them.
+
+use askama::Template;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, State};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use http::header;
+use serde::Deserialize;
+use tracera_session::{CurrentUser, Session};
+
+use crate::app::App;
+use crate::auth::events::Visit;
+use crate::auth::provider::Provider;
+use crate::error::{AppError, AppResult};
+use crate::extract::ApiPath;
+use crate::routes::{oauth, providers};
+use crate::web::page::after_refusal;
+
+/// The form beside a provider.
+#[derive(Deserialize)]
+pub struct ProviderForm {
+    provider: String,
+}
+
+#[derive(Template)]
+#[template(path = "leaving.html")]
+struct LeavingPage {
+    provider: &'static str,
+    url: String,
+}
+
+/// `POST /account/providers/link`: on to the provider, by way of a page that goes there by itself. A redirect would not
+/// do: `form-action` governs where a form may end up.
+pub async fn link(
+    State(app): State<App>,
+    session: Session,
+    form: Result<Form<ProviderForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let provider = Provider::parse(&form.provider).ok_or_else(AppError::malformed_form)?;
+    match oauth::begin_link(&app, &session, provider.as_str()).await {
+        Ok((url, cookie)) => {
+            let page = LeavingPage { provider: provider.label(), url };
+            let html = page.render().map_err(AppError::internal)?;
+            Ok(([(header::SET_COOKIE, cookie)], Html(html)).into_response())
+        }
+        Err(error) => after_refusal(error),
+    }
+}
+
+/// `POST /account/providers/unlink`
+pub async fn unlink(
+    app: State<App>,
+    session: Session,
+    user: CurrentUser,
+    visit: Visit,
+    form: Result<Form<ProviderForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    match providers::unlink(app, session, user, visit, ApiPath(form.provider)).await {
+        Ok(_) => Ok(Redirect::to("/account?done=unlinked").into_response()),
+        Err(error) => after_refusal(error),
+    }
+}

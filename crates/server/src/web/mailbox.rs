@@ -1,0 +1,62 @@
+//! The mails of `tracera dev`, which leave the machine for nowhere.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::uri::Authority;
+use http::{HeaderMap, StatusCode, header};
+use std::net::IpAddr;
+
+use crate::app::App;
+use crate::clock::utc;
+use crate::error::{AppError, AppResult};
+use crate::web::page::{ago, minute};
+
+struct MailView {
+    subject: String,
+    to: String,
+    when: String,
+    when_ago: String,
+    link: String,
+    code: String,
+    text: String,
+}
+
+#[derive(Template)]
+#[template(path = "mailbox.html")]
+struct MailboxPage {
+    mails: Vec<MailView>,
+}
+
+/// `GET /dev/mailbox`: newest first.
+pub async fn mailbox(State(app): State<App>, headers: HeaderMap) -> AppResult<Response> {
+    let mailbox = app.mailbox.as_ref().ok_or_else(AppError::not_found)?;
+    if !is_this_machine(&headers) {
+        return Err(AppError::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "wrong_host",
+            "the mailbox opens only under localhost or a loopback address",
+        ));
+    }
+    let now = utc(app.clock.now());
+    let mails = mailbox.messages().into_iter().map(|mail| MailView {
+        subject: mail.subject,
+        to: mail.to.to_string(),
+        when: minute(mail.requested_at),
+        when_ago: ago(mail.requested_at, now),
+        link: mail.link,
+        code: mail.code,
+        text: mail.text,
+    });
+    let html = MailboxPage { mails: mails.collect() }.render().map_err(AppError::internal)?;
+    Ok(Html(html).into_response())
+}
+
+/// A name that leads elsewhere now may lead here in a moment, with a page of its own in the browser.
+fn is_this_machine(headers: &HeaderMap) -> bool {
+    let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}

@@ -1,0 +1,269 @@
+//! The portfolio: what it is worth, how that changed, what is in it, and the way there for somebody new.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::body::Bytes;
+use axum::extract::{Query, RawQuery, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderMap, StatusCode, Uri, header};
+use time::OffsetDateTime;
+use tracera_session::{CurrentUser, Session};
+use url::form_urlencoded;
+
+mod chart;
+mod view;
+
+use crate::app::App;
+use crate::clock::utc;
+use crate::error::{AppError, AppResult};
+use crate::portfolio::valuation;
+use crate::routes::imports;
+use crate::routes::portfolio::Selection;
+use crate::store::portfolio::{self as store, holdings, snapshots};
+use crate::web::page::{Page, Person, ago};
+use crate::web::sign_in::{self, remember_method};
+use chart::Chart;
+use view::{Change, HoldingView, ItemView, changes, money};
+
+/// How many values the chart shows.
+const CHART_POINTS: u32 = 400;
+/// What the address may select by.
+const SELECTORS: [&str; 8] = ["q", "rarity", "exterior", "priced", "sort", "order", "page", "item_id"];
+
+#[derive(Template)]
+#[template(path = "portfolio.html")]
+struct PortfolioPage<'a> {
+    page: &'a Page,
+    name: String,
+    is_linked: bool,
+    is_importing: bool,
+    /// Seconds until the next import.
+    wait_secs: i64,
+    is_private: bool,
+    problem: Option<&'static str>,
+    held: Option<Held>,
+}
+
+/// A portfolio that has been imported.
+struct Held {
+    total: String,
+    changes: Vec<Change>,
+    items: u64,
+    unpriced: u64,
+    hidden: i64,
+    imported_ago: String,
+    prices: Option<(String, String)>,
+    chart: Option<Chart>,
+    rarities: Vec<String>,
+    exteriors: Vec<String>,
+    query: PageQuery,
+    holdings: Vec<HoldingView>,
+    selected: usize,
+    selected_value: String,
+    pages: usize,
+    page: usize,
+    single: Vec<ItemView>,
+}
+
+/// The address's query, without what is empty: forms send all their fields.
+struct PageQuery(BTreeMap<String, String>);
+
+impl PageQuery {
+    fn parse(query: &str) -> Self {
+        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
+        Self(pairs.filter(|(_, value)| !value.trim().is_empty()).collect())
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    fn is(&self, name: &str, value: &str) -> bool {
+        self.get(name) == value
+    }
+
+    /// The address with one selector changed; from the first page unless it is the page that changes.
+    fn with(&self, name: &str, value: &str) -> String {
+        let kept = self.0.iter().filter(|(key, _)| {
+            SELECTORS.contains(&key.as_str()) && *key != name && *key != "page" && *key != "item_id"
+        });
+        let mut query = form_urlencoded::Serializer::for_suffix("/?".to_owned(), 2);
+        query.extend_pairs(kept);
+        if !value.is_empty() {
+            query.append_pair(name, value);
+        }
+        query.finish()
+    }
+
+    /// The address that sorts by a column: the other way round if it does so already.
+    fn sorted(&self, column: &str, first: &str) -> String {
+        let order = match (self.is("sort", column), self.get("order")) {
+            (true, "asc") => "desc",
+            (true, "desc") => "asc",
+            (true, _) => {
+                if first == "asc" {
+                    "desc"
+                } else {
+                    "asc"
+                }
+            }
+            (false, _) => first,
+        };
+        let sorted = Self(BTreeMap::from_iter(
+            self.0.clone().into_iter().chain([("sort".to_owned(), column.to_owned())]),
+        ));
+        sorted.with("order", order)
+    }
+
+    /// For `aria-sort`.
+    fn sort_state(&self, column: &str, first: &str) -> &'static str {
+        let is_sorted = self.is("sort", column) || (column == "value" && self.get("sort").is_empty());
+        let order = if self.get("order").is_empty() { first } else { self.get("order") };
+        match (is_sorted, order) {
+            (false, _) => "none",
+            (true, "asc") => "ascending",
+            (true, _) => "descending",
+        }
+    }
+
+    /// The same for the API's own type. What it does not know selects nothing.
+    fn selection(&self) -> Selection {
+        let known = self.0.iter().filter(|(name, _)| SELECTORS.contains(&name.as_str()));
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(known).finish();
+        let page = if self.get("page").is_empty() { "&page=1" } else { "" };
+        let selection = format!("/?{query}{page}").parse::<Uri>().ok().and_then(|uri| {
+            let Query(selection) = Query::<Selection>::try_from_uri(&uri).ok()?;
+            selection.checked().ok()
+        });
+        selection.unwrap_or_default()
+    }
+}
+
+/// `GET /`
+pub async fn portfolio(
+    State(app): State<App>,
+    session: Session,
+    person: Person,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> AppResult<Response> {
+    let (user, now) = (person.account.id, utc(app.clock.now()));
+    let query = PageQuery::parse(query.as_deref().unwrap_or_default());
+    let error = query.get("error").to_owned();
+    let is_private = error == "inventory_private";
+    let next = store::next_import_at(&app.database, user).await?;
+    let page = Page::new(&app, &session, &headers);
+    let template = PortfolioPage {
+        name: person.label(),
+        is_linked: store::linked_steam_id(&app.database, user).await?.is_some(),
+        is_importing: store::progress(&app.database, user, now).await?.is_some(),
+        wait_secs: next.map_or(0, |next| (next - now).whole_seconds().max(0)),
+        is_private,
+        problem: (!is_private && !error.is_empty()).then(|| sentence(&error)),
+        held: held(&app, user, query, now).await?,
+        page: &page,
+    };
+    let mut response = page.render(StatusCode::OK, &template)?;
+    if let Some(cookie) = remember_method(&session, &headers) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+async fn held(app: &App, user: uuid::Uuid, query: PageQuery, now: OffsetDateTime) -> AppResult<Option<Held>> {
+    let Some(summary) = holdings::summary(&app.database, user).await? else { return Ok(None) };
+    let prices = app.portfolio.prices().current();
+    let currency = app.portfolio.prices().currency();
+    let held = holdings::list(&app.database, user, summary.import_id).await?;
+    let mut valued = valuation::value(held, prices.as_deref().map(|prices| &prices.list));
+    let totals = valuation::total(&valued);
+    let rarities = view::distinct(valued.iter().map(|it| &*it.holding.rarity));
+    let exteriors = view::distinct(valued.iter().map(|it| &*it.holding.exterior));
+    let mut history = snapshots::newest(&app.database, user, CHART_POINTS).await?;
+    history.reverse();
+    let selection = query.selection();
+    selection.apply(&mut valued);
+    let selected_value = valuation::total(&valued).value;
+    let single = match query.get("item_id") {
+        "" => Vec::new(),
+        item => holdings::items_of(&app.database, user, summary.import_id, item).await?,
+    };
+    let items = i64::try_from(totals.items).unwrap_or(i64::MAX);
+    Ok(Some(Held {
+        total: money(totals.value, currency),
+        changes: changes(totals.value, &history, now, currency),
+        items: totals.items,
+        unpriced: totals.unpriced,
+        hidden: summary.reported_items.map_or(0, |all| (all - items).max(0)),
+        imported_ago: ago(summary.imported_at, now),
+        prices: prices.as_ref().map(|it| (it.source.clone(), ago(utc(it.fetched_at), now))),
+        chart: Chart::of(&history, currency),
+        rarities,
+        exteriors,
+        holdings: selection
+            .on_page(&valued)
+            .iter()
+            .map(|it| HoldingView::new(it, totals.value, currency))
+            .collect(),
+        selected: valued.len(),
+        selected_value: money(selected_value, currency),
+        pages: selection.pages(valued.len()),
+        page: selection.page(),
+        single: single.iter().map(ItemView::new).collect(),
+        query,
+    }))
+}
+
+/// `POST /import`: the same as the API's, for browsers without scripts; they wait for its end.
+pub async fn import(app: State<App>, user: CurrentUser) -> AppResult<Response> {
+    match imports::import(app, user, Bytes::new()).await {
+        Ok(_) => Ok(Redirect::to("/").into_response()),
+        Err(error) => after_refusal(error),
+    }
+}
+
+fn after_refusal(error: AppError) -> AppResult<Response> {
+    if error.status().is_server_error() && error.status() != StatusCode::BAD_GATEWAY {
+        return Err(error);
+    }
+    Ok(Redirect::to(&format!("/?error={}", error.code())).into_response())
+}
+
+/// What the page says of an import that brought nothing, or of another failure that ended here.
+fn sentence(code: &str) -> &'static str {
+    match code {
+        "steam_not_linked" => "Link your Steam account first, then import.",
+        "steam_profile_missing" => {
+            "Steam knows no profile for the linked account. Unlink it on the account page and link it anew."
+        }
+        "import_running" => "An import of yours is running already.",
+        "import_cooldown" => "You imported a moment ago. Please wait a little before the next import.",
+        "inventory_too_large" => {
+            "Your inventory is larger than this server imports. What you had before is unchanged."
+        }
+        "steam_unavailable" => {
+            "Steam did not give us your inventory just now. What you had before is unchanged; please try again later."
+        }
+        code => sign_in::sentence(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PageQuery;
+
+    #[test]
+    fn addresses_keep_what_is_selected_and_drop_what_is_empty() {
+        let query = PageQuery::parse("q=ak+47&rarity=&sort=price&order=desc&page=3&error=x&page=3");
+        assert_eq!(query.with("priced", "false"), "/?order=desc&q=ak+47&sort=price&priced=false");
+        assert_eq!(query.with("q", ""), "/?order=desc&sort=price");
+        assert_eq!(query.with("page", "2"), "/?order=desc&q=ak+47&sort=price&page=2");
+        assert_eq!(query.sorted("price", "desc"), "/?q=ak+47&sort=price&order=asc");
+        assert_eq!(query.sorted("name", "asc"), "/?q=ak+47&sort=name&order=asc");
+        assert_eq!(query.sort_state("price", "desc"), "descending");
+        assert_eq!(query.sort_state("name", "asc"), "none");
+        assert_eq!(PageQuery::parse("").sort_state("value", "desc"), "descending");
+        assert_eq!(PageQuery::parse("").with("q", "<&>"), "/?q=%3C%26%3E");
+    }
+}

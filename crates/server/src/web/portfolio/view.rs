@@ -1,0 +1,187 @@
+//! What the page shows of holdings and values, as text.
+
+use std::collections::BTreeSet;
+
+use time::{Duration, OffsetDateTime};
+
+use crate::portfolio::valuation::Valued;
+use crate::store::portfolio::holdings::HeldItem;
+use crate::store::portfolio::snapshots::Snapshot;
+
+/// The periods a change is shown over.
+const PERIODS: [(&str, Duration); 3] =
+    [("24 hours", Duration::DAY), ("7 days", Duration::days(7)), ("30 days", Duration::days(30))];
+
+/// How the value changed over a period.
+pub(super) struct Change {
+    pub(super) period: &'static str,
+    /// With its sign; `None` when nothing is known of then.
+    pub(super) amount: Option<String>,
+    pub(super) percent: Option<String>,
+    /// `up`, `down` or `same`.
+    pub(super) direction: &'static str,
+}
+
+/// The changes up to now, from the last value noted before each period. `history` has the oldest first.
+pub(super) fn changes(total: u64, history: &[Snapshot], now: OffsetDateTime, currency: &str) -> Vec<Change> {
+    let change = |(period, length)| {
+        let then = history.iter().rev().find(|snapshot| snapshot.taken_at <= now - length);
+        let Some(then) = then.map(|snapshot| snapshot.total_cents) else {
+            return Change { period, amount: None, percent: None, direction: "same" };
+        };
+        let difference = total.cast_signed() - then;
+        let (sign, direction) = match difference {
+            0 => ("±", "same"),
+            1.. => ("+", "up"),
+            _ => ("−", "down"),
+        };
+        let tenths = (then > 0).then(|| difference.unsigned_abs() * 1000 / then.unsigned_abs());
+        Change {
+            period,
+            amount: Some(format!("{sign}{}", money(difference.unsigned_abs(), currency))),
+            percent: tenths.map(|tenths| format!("{sign}{}.{} %", tenths / 10, tenths % 10)),
+            direction,
+        }
+    };
+    PERIODS.into_iter().map(change).collect()
+}
+
+/// One row of the table.
+pub(super) struct HoldingView {
+    pub(super) item_id: String,
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) rarity: String,
+    /// Six hexadecimal digits.
+    pub(super) color: String,
+    pub(super) exterior: String,
+    pub(super) phase: String,
+    pub(super) quantity: u64,
+    pub(super) locked: i64,
+    pub(super) price: Option<String>,
+    pub(super) is_estimated: bool,
+    pub(super) value: Option<String>,
+    pub(super) share: Option<String>,
+}
+
+impl HoldingView {
+    pub(super) fn new(valued: &Valued, total: u64, currency: &str) -> Self {
+        let holding = &valued.holding;
+        let share = |value: u64| (total > 0).then(|| value * 1000 / total);
+        let color = Some(&holding.rarity_color).filter(|color| is_hex(color));
+        Self {
+            item_id: holding.item_id.clone(),
+            name: match &*holding.market_hash_name {
+                "" => "An item Steam does not describe".to_owned(),
+                name => name.to_owned(),
+            },
+            kind: holding.kind.clone(),
+            rarity: holding.rarity.clone(),
+            color: color.cloned().unwrap_or_else(|| "8a9691".to_owned()),
+            exterior: holding.exterior.clone(),
+            phase: holding.phase.clone(),
+            quantity: valued.quantity(),
+            locked: holding.locked,
+            price: valued.price.map(|price| money(price.cents.get(), currency)),
+            is_estimated: valued.price.is_some_and(|price| price.estimated),
+            value: valued.value().map(|value| money(value, currency)),
+            share: valued.value().and_then(share).map(|tenths| format!("{}.{} %", tenths / 10, tenths % 10)),
+        }
+    }
+}
+
+fn is_hex(color: &str) -> bool {
+    color.len() == 6 && color.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// A single asset of the holding that is looked at.
+pub(super) struct ItemView {
+    pub(super) wear: String,
+    pub(super) pattern: String,
+    pub(super) name_tag: String,
+    pub(super) is_locked: bool,
+    pub(super) quantity: i64,
+}
+
+impl ItemView {
+    pub(super) fn new(item: &HeldItem) -> Self {
+        Self {
+            wear: item.wear.clone().unwrap_or_else(|| "–".to_owned()),
+            pattern: item.pattern.map_or_else(|| "–".to_owned(), |pattern| pattern.to_string()),
+            name_tag: item.name_tag.clone().unwrap_or_default(),
+            is_locked: item.locked,
+            quantity: item.amount,
+        }
+    }
+}
+
+/// The values there are, sorted, without the empty one.
+pub(super) fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let values: BTreeSet<_> = values.filter(|value| !value.is_empty()).collect();
+    values.into_iter().map(ToOwned::to_owned).collect()
+}
+
+/// Cents as money is written: `$1,234.50`; `1,234.50 CHF` where there is no common sign.
+pub(super) fn money(cents: u64, currency: &str) -> String {
+    let digits = (cents / 100).to_string();
+    let mut units = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            units.push(',');
+        }
+        units.push(digit);
+    }
+    let amount = format!("{units}.{:02}", cents % 100);
+    match currency {
+        "USD" => format!("${amount}"),
+        "EUR" => format!("€{amount}"),
+        "GBP" => format!("£{amount}"),
+        other => format!("{amount} {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn money_reads_as_it_is_written() {
+        for (cents, currency, text) in [
+            (0, "USD", "$0.00"),
+            (5, "EUR", "€0.05"),
+            (123_450, "USD", "$1,234.50"),
+            (100_000_000, "GBP", "£1,000,000.00"),
+            (99_999, "CHF", "999.99 CHF"),
+        ] {
+            assert_eq!(money(cents, currency), text);
+        }
+    }
+
+    #[test]
+    fn a_change_is_against_the_last_value_before_its_period() {
+        let now = datetime!(2026-11-23 12:00 UTC);
+        let snapshot = |taken_at, total_cents| Snapshot {
+            taken_at,
+            day: None,
+            total_cents,
+            currency: "USD".into(),
+            items: 1,
+            unpriced_items: 0,
+            price_source: String::new(),
+        };
+        let history = [
+            snapshot(datetime!(2026-11-15 00:00 UTC), 20_000),
+            snapshot(datetime!(2026-11-22 11:00 UTC), 8_000),
+            snapshot(datetime!(2026-11-23 11:00 UTC), 1),
+        ];
+        let [day, week, month] = &changes(10_000, &history, now, "USD")[..] else { panic!() };
+        assert_eq!(
+            (day.amount.as_deref(), day.percent.as_deref(), day.direction),
+            (Some("+$20.00"), Some("+25.0 %"), "up")
+        );
+        assert_eq!((week.amount.as_deref(), week.percent.as_deref()), (Some("−$100.00"), Some("−50.0 %")));
+        assert_eq!((month.amount.as_deref(), month.percent.as_deref()), (None, None));
+    }
+}

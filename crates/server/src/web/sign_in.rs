@@ -1,0 +1,337 @@
+//! Signing in and out: ask for a link, type the code, confirm the link. Each step is a page and a form.
+
+use askama::Template;
+use axum::Json;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, Query, State};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tracera_session::{CurrentUser, Session};
+
+use crate::app::App;
+use crate::app::csrf::Binding;
+use crate::auth::email::Email;
+use crate::auth::events::Visit;
+use crate::auth::failure::Failure;
+use crate::auth::provider::Provider;
+use crate::clock::utc;
+use crate::error::{AppError, AppResult};
+use crate::routes::account::{self, clear_site_data};
+use crate::routes::magic;
+use crate::store::magic_links;
+use crate::web::asked::{self, Asked};
+use crate::web::page::{Page, minute};
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    page: &'a Page,
+    email: bool,
+    providers: Vec<Provider>,
+    address: &'a str,
+    last_used: Option<&'a str>,
+    notice: Option<&'a str>,
+    problem: Option<String>,
+}
+
+/// The query of the sign-in page.
+#[derive(Deserialize, Default)]
+pub struct LoginQuery {
+    error: Option<String>,
+    /// Shows the page to somebody who is signed in, to prove again who they are.
+    again: Option<String>,
+    done: Option<String>,
+}
+
+/// `GET /login?error=<code>`
+pub async fn login(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+    query: Result<Query<LoginQuery>, QueryRejection>,
+) -> AppResult<Response> {
+    let Query(query) = query.unwrap_or_default();
+    if session.user().is_ok() && query.again.is_none() {
+        return Ok(Redirect::to("/").into_response());
+    }
+    let asked = Asked::from_headers(&headers, app.is_https());
+    let page = Page::new(&app, &session, &headers);
+    let login = LoginPage {
+        email: app.magic_links.is_some(),
+        providers: app.providers.configured().collect(),
+        address: asked.as_ref().map_or("", |asked| asked.email.as_str()),
+        last_used: last_used(&headers),
+        notice: query.done.and_then(|code| done(&code)),
+        problem: query.error.map(|code| sentence(&code).to_owned()),
+        page: &page,
+    };
+    page.render(StatusCode::OK, &login)
+}
+
+fn done(code: &str) -> Option<&'static str> {
+    match code {
+        "signed_out" => Some("You are signed out."),
+        "deleted" => Some("Your account and everything in it is deleted."),
+        _ => None,
+    }
+}
+
+/// What a page says of an error code in its address.
+pub fn sentence(code: &str) -> &'static str {
+    match code {
+        "link_invalid" => "That link or code no longer works. Ask for a new one below.",
+        "signed_out" => "You have been signed out on this device. Sign in again to go on.",
+        "reauthentication_required" => {
+            "Please confirm that it is you: sign in again, then repeat what you were doing."
+        }
+        code => Failure::sentence(code).unwrap_or("That did not work. Please try again."),
+    }
+}
+
+/// The form of the sign-in page.
+#[derive(Deserialize)]
+pub struct AskForm {
+    email: String,
+}
+
+/// `POST /login`: sends a link.
+pub async fn ask(
+    State(app): State<App>,
+    session: Session,
+    visit: Visit,
+    binding: Binding,
+    headers: HeaderMap,
+    form: Result<Form<AskForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let email = match Email::parse(&form.email) {
+        Ok(email) => email,
+        Err(error) => {
+            let page = Page::new(&app, &session, &headers);
+            let login = LoginPage {
+                email: true,
+                providers: app.providers.configured().collect(),
+                address: &form.email,
+                last_used: last_used(&headers),
+                notice: None,
+                problem: Some(capitalised(&error.to_string())),
+                page: &page,
+            };
+            return page.render(StatusCode::BAD_REQUEST, &login);
+        }
+    };
+    let asked = Asked::new(email.clone(), utc(app.clock.now()));
+    magic::send_link(&app, email, &visit, &binding).await?;
+    let mut response = Redirect::to("/login/code").into_response();
+    response.headers_mut().append(header::SET_COOKIE, asked.cookie(app.is_https()));
+    if session.binding().is_none() {
+        response.headers_mut().append(header::SET_COOKIE, app.visitor(&headers).1);
+    }
+    Ok(response)
+}
+
+#[derive(Template)]
+#[template(path = "code.html")]
+struct CodePage<'a> {
+    page: &'a Page,
+    email: &'a Email,
+    wait_secs: i64,
+    mailbox: bool,
+    problem: Option<&'static str>,
+}
+
+/// `GET /login/code`: where the link went, and a field for the code.
+pub async fn code(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Response> {
+    code_page(&app, &session, &headers, None)
+}
+
+fn code_page(
+    app: &App,
+    session: &Session,
+    headers: &HeaderMap,
+    problem: Option<&'static str>,
+) -> AppResult<Response> {
+    let Some(asked) = Asked::from_headers(headers, app.is_https()) else {
+        return Ok(Redirect::to("/login").into_response());
+    };
+    let page = Page::new(app, session, headers);
+    let status = if problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let code = CodePage {
+        email: &asked.email,
+        wait_secs: asked.wait_secs(utc(app.clock.now())),
+        mailbox: app.mailbox.is_some(),
+        problem,
+        page: &page,
+    };
+    page.render(status, &code)
+}
+
+/// The form of the code page.
+#[derive(Deserialize)]
+pub struct CodeForm {
+    code: String,
+}
+
+/// `POST /login/code`: signs in.
+pub async fn redeem_code(
+    State(app): State<App>,
+    session: Session,
+    visit: Visit,
+    binding: Binding,
+    headers: HeaderMap,
+    form: Result<Form<CodeForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    match magic::redeem(&app, &session, visit, binding, magic::Redemption::code(form.code)).await {
+        Ok((_, device)) => Ok(signed_in(&app, device)),
+        Err(error) if error.code() == "link_invalid" => {
+            let problem = "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
+            code_page(&app, &session, &headers, Some(problem))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The form of the confirm page.
+#[derive(Deserialize)]
+pub struct ConfirmForm {
+    token: String,
+}
+
+/// `POST /login/confirm`: signs in.
+pub async fn redeem_link(
+    State(app): State<App>,
+    session: Session,
+    visit: Visit,
+    binding: Binding,
+    form: Result<Form<ConfirmForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    match magic::redeem(&app, &session, visit, binding, magic::Redemption::token(form.token)).await {
+        Ok((_, device)) => Ok(signed_in(&app, device)),
+        Err(error) if error.code() == "link_invalid" => {
+            Ok(Redirect::to("/login?error=link_invalid").into_response())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn signed_in(app: &App, device: HeaderValue) -> Response {
+    let cookies = [(header::SET_COOKIE, device), (header::SET_COOKIE, asked::forget(app.is_https()))];
+    (AppendHeaders(cookies), Redirect::to("/")).into_response()
+}
+
+/// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells only that; it signs
+/// nobody in.
+pub async fn status(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Json<Value>> {
+    let status = match (&app.magic_links, app.visitor.parse(&headers)) {
+        _ if session.user().is_ok() => "signed_in",
+        (Some(links), Some(visitor)) => {
+            let visitor = links.visitor_hash(&Binding::of_visitor(&visitor));
+            let used = magic_links::is_used(&app.database, &visitor, utc(app.clock.now())).await?;
+            if used { "confirmed_elsewhere" } else { "waiting" }
+        }
+        _ => "waiting",
+    };
+    Ok(Json(json!({ "status": status })))
+}
+
+/// The query of a mailed link.
+#[derive(Deserialize, Default)]
+pub struct LinkQuery {
+    /// Its token; empty if there is none.
+    #[serde(default)]
+    pub token: String,
+}
+
+struct LinkView {
+    token: String,
+    email: String,
+    device: String,
+    ip: String,
+    when: String,
+}
+
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage<'a> {
+    page: &'a Page,
+    link: Option<LinkView>,
+}
+
+/// `GET /api/v1/auth/magic/verify?token=…`: asks; only the button's POST redeems the link.
+pub async fn confirm(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+    query: Result<Query<LinkQuery>, QueryRejection>,
+) -> AppResult<Response> {
+    let token = query.unwrap_or_default().0.token;
+    let pending = match &app.magic_links {
+        Some(links) => links.peek(&token, utc(app.clock.now())).await?,
+        None => None,
+    };
+    let link = pending.map(|pending| LinkView {
+        token,
+        email: pending.email.masked(),
+        device: pending.device,
+        ip: pending.ip,
+        when: minute(pending.created_at),
+    });
+    let page = Page::new(&app, &session, &headers);
+    let status = if link.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let mut response = page.render(status, &ConfirmPage { link, page: &page })?;
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
+    Ok(response)
+}
+
+/// `POST /logout`
+pub async fn logout(
+    app: State<App>,
+    session: Session,
+    user: CurrentUser,
+    visit: Visit,
+) -> AppResult<Response> {
+    account::logout(app, session, user, visit).await?;
+    Ok((clear_site_data(), Redirect::to("/login?done=signed_out")).into_response())
+}
+
+const LAST_USED: &str = "last_used";
+
+/// How this browser signed in the last time.
+fn last_used(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    cookies
+        .flat_map(|line| line.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(LAST_USED)?.strip_prefix('='))
+}
+
+/// The `Set-Cookie` that lets the sign-in page mark this session's method; `None` when the browser has it already.
+pub fn remember_method(session: &Session, headers: &HeaderMap) -> Option<HeaderValue> {
+    let method = session.info()?.authentication?.method;
+    if last_used(headers) == Some(&*method) {
+        return None;
+    }
+    let line = format!("{LAST_USED}={method}; HttpOnly; SameSite=Lax; Path=/; Max-Age=31536000");
+    HeaderValue::try_from(line).ok()
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(letters).chain(['.']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_becomes_a_sentence() {
+        assert_eq!(capitalised("the e-mail address is empty"), "The e-mail address is empty.");
+        assert_eq!(capitalised(""), ".");
+    }
+}

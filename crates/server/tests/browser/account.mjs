@@ -1,0 +1,76 @@
+// Account security: sessions live in several browsers, taking one's data along, deleting the account.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
+
+const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
+const IPHONE = 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1';
+
+await scenario(async (browser) => {
+  const laptop = await person(browser);
+  const desktop = await person(browser, { userAgent: FIREFOX });
+  const phone = await person(browser, { userAgent: IPHONE });
+  for (const { page } of [laptop, desktop, phone]) await signIn(page, 'dana@example.com');
+
+  const { page } = laptop;
+  await page.goto('/account');
+  const rows = page.locator('#sessions li');
+  assert.equal(await rows.count(), 3);
+  assert.match(await rows.first().textContent(), /This device/);
+  await page.locator('#sessions').getByText('Safari on iPhone').waitFor();
+  await page.getByText('Signed in with a browser not seen before').first().waitFor();
+  await inspect(page, 'account');
+
+  // Ended from here: the other page signs itself out, and the row goes.
+  await desktop.page.goto('/account');
+  await page.getByRole('button', { name: /End the session of Firefox/ }).click();
+  await desktop.page.waitForURL('**/login?error=signed_out');
+  await page.getByText('The session is over.').waitFor();
+  assert.equal(await rows.count(), 2);
+
+  // Signed out there: the row goes here without a reload. Signed in again: it comes.
+  await phone.page.goto('/account');
+  await phone.page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await phone.page.waitForURL('**/login?done=signed_out');
+  await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 1);
+  await signIn(phone.page, 'dana@example.com');
+  await signIn(desktop.page, 'dana@example.com');
+  await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 3);
+
+  // All others at once, with the keyboard.
+  await page.getByText('Sign out everywhere else (2)').focus();
+  await page.keyboard.press('Enter');
+  await inspect(page, 'account-others');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.getByText('You are signed out everywhere else.').waitFor();
+  await phone.page.waitForURL('**/login?error=signed_out');
+  await desktop.page.waitForURL('**/login?error=signed_out');
+  assert.equal(await rows.count(), 1);
+
+  // The data as a file.
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('link', { name: 'Download my data' }).click(),
+  ]);
+  const data = JSON.parse(readFileSync(await download.path(), 'utf8'));
+  assert.equal(data.user.email, 'dana@example.com');
+  assert.equal(data.sessions.length, 1);
+  assert.ok(data.events.some(({ event }) => event === 'other_sessions_revoked'));
+  assert.deepEqual(data.sign_in_methods.map(({ linked }) => linked), [false, false, false]);
+
+  // Delete: not with another phrase, then for good.
+  await page.getByText('Delete my account…').click();
+  await page.getByLabel('to confirm').fill('delete');
+  await inspect(page, 'account-delete');
+  await page.getByRole('button', { name: 'Delete everything for good' }).click();
+  await page.getByText('Nothing was deleted').waitFor();
+  await page.getByText('Delete my account…').click();
+  await page.getByLabel('to confirm').fill('delete my account');
+  await page.getByRole('button', { name: 'Delete everything for good' }).click();
+  await page.getByText('everything in it is deleted').waitFor();
+  await page.goto('/account');
+  await page.waitForURL(`${base}/login`);
+
+  assertNoViolations(laptop, desktop, phone);
+});

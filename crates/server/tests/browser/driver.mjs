@@ -1,0 +1,120 @@
+// What the browser scripts share: Chromium without a network, pages that note every violation, accessibility checks,
+// screenshots.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const require = createRequire(join(process.env.TRACERA_PACKAGES, 'x.js'));
+const { chromium } = require('playwright-core');
+const axeSource = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+
+export const base = process.env.TRACERA_URL.replace(/\/$/, '');
+const artifacts = process.env.TRACERA_ARTIFACTS;
+export const DESKTOP = { width: 1200, height: 820 };
+export const PHONE = { width: 375, height: 720 };
+
+// Runs the script's steps in one browser; any failure ends the process with its reason.
+export async function scenario(steps) {
+  const browser = await chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: [
+      '--no-sandbox', '--disable-quic', '--disable-background-networking', '--no-first-run',
+      '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost',
+    ],
+  });
+  try {
+    await steps(browser);
+  } finally {
+    await browser.close();
+  }
+}
+
+// One person's browser: a context of its own. Its violations must stay empty.
+export async function person(browser, options = {}) {
+  const context = await browser.newContext({ baseURL: base, viewport: DESKTOP, reducedMotion: 'reduce', ...options });
+  context.setDefaultTimeout(30_000);
+  const violations = [];
+  const page = await context.newPage();
+  watch(page, violations);
+  return { context, page, violations };
+}
+
+function watch(page, violations) {
+  page.on('console', (message) => {
+    if (/Content.Security.Policy|Refused to|violates/i.test(message.text())) violations.push(message.text());
+  });
+  page.on('pageerror', (error) => violations.push(`script error: ${error.message}`));
+  page.on('request', (request) => {
+    if (!request.url().startsWith(base) && !request.url().startsWith('data:')) violations.push(`foreign: ${request.url()}`);
+  });
+}
+
+export function assertNoViolations(...people) {
+  for (const { violations } of people) assert.deepEqual(violations, []);
+}
+
+// Accessibility by axe-core in light and dark, then a screenshot in light, dark and phone width.
+export async function inspect(page, name) {
+  for (const scheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme: scheme });
+    assert.deepEqual(await findings(page), [], `accessibility of ${name} in ${scheme}`);
+    await shot(page, `${name}-${scheme}`);
+  }
+  const size = page.viewportSize();
+  await page.setViewportSize(PHONE);
+  await page.emulateMedia({ colorScheme: 'light' });
+  assert.deepEqual(await findings(page), [], `accessibility of ${name} on a phone`);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(overflow <= 0, `${name} is ${overflow} px wider than a phone`);
+  await shot(page, `${name}-phone`);
+  await page.setViewportSize(size);
+}
+
+// axe runs in an isolated world's stead through the debugger, which the page's policy does not bind.
+async function findings(page) {
+  await page.evaluate(axeSource);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`);
+}
+
+export async function shot(page, name) {
+  mkdirSync(artifacts, { recursive: true });
+  await page.screenshot({ path: join(artifacts, `${name}.png`), fullPage: true });
+}
+
+// Asks for a link on the sign-in page; returns what the mail says that came of it.
+export async function askForLink(page, email) {
+  const before = (await mails(page.context(), email)).length;
+  await page.goto('/login');
+  await page.getByLabel('E-mail address').fill(email);
+  await page.getByRole('button', { name: 'Send me a sign-in link' }).click();
+  await page.waitForURL('**/login/code');
+  for (let tries = 0; tries < 200; tries += 1) {
+    const now = await mails(page.context(), email);
+    if (now.length > before) return now[0];
+  }
+  throw new Error(`no mail to ${email}`);
+}
+
+// The sign-in mails to an address, newest first.
+async function mails(context, email) {
+  const box = await context.newPage();
+  try {
+    await box.goto('/dev/mailbox');
+    const found = await box.locator('article', { hasText: email }).filter({ has: box.locator('[data-code]') }).all();
+    return await Promise.all(found.map(async (mail) => ({
+      link: await mail.getByRole('link', { name: 'Open the link' }).getAttribute('href'),
+      code: await mail.locator('[data-code]').getAttribute('data-code'),
+    })));
+  } finally {
+    await box.close();
+  }
+}
+
+export async function signIn(page, email) {
+  const { link } = await askForLink(page, email);
+  await page.goto(link);
+  await page.getByRole('button', { name: 'Sign in on this device' }).click();
+  await page.waitForURL(`${base}/`);
+}

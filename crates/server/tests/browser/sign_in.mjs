@@ -1,0 +1,109 @@
+// Signing in by mail: by code, by link, by a link opened on another device; signing out.
+import assert from 'node:assert/strict';
+import { askForLink, assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
+
+await scenario(async (browser) => {
+  const ann = await person(browser);
+  const { page, context } = ann;
+
+  // Nobody signed in: every page of a person's own leads here.
+  await page.goto('/account');
+  await page.waitForURL('**/login');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'email');
+  await inspect(page, 'login');
+  await page.goto('/login?error=link_invalid');
+  await page.getByRole('alert').getByText('no longer works').waitFor();
+  await inspect(page, 'login-error');
+  await page.goto('/login?error=%3Cscript%3E');
+  await page.getByRole('alert').getByText('did not work').waitFor();
+
+  // The code, after a wrong one, pasted with a space.
+  const first = await askForLink(page, 'ann@example.com');
+  await page.getByText('ann@example.com').waitFor();
+  assert.match(await page.getByRole('button', { name: 'Send it again' }).textContent(), /again in \d+ s/);
+  assert.ok(await page.getByRole('button', { name: 'Send it again' }).isDisabled());
+  await inspect(page, 'code');
+  const field = page.getByLabel('Six-digit code');
+  assert.equal(await field.getAttribute('autocomplete'), 'one-time-code');
+  const wrong = first.code === '000000' ? '000001' : '000000';
+  await field.fill(wrong);
+  await page.getByRole('alert').getByText('not right').waitFor();
+  await inspect(page, 'code-wrong');
+  const spaced = `${first.code.slice(0, 3)} ${first.code.slice(3)}`;
+  await page.evaluate((text) => {
+    const data = new DataTransfer();
+    data.setData('text/plain', text);
+    const field = document.getElementById('code');
+    field.focus();
+    document.execCommand('insertText', false, text);
+  }, spaced);
+  await page.waitForURL(`${base}/`);
+
+  // Cookies as the browser has them.
+  const cookies = Object.fromEntries((await context.cookies()).map((cookie) => [cookie.name, cookie]));
+  assert.equal(cookies.session.httpOnly, true);
+  assert.equal(cookies.session.sameSite, 'Lax');
+  assert.equal(cookies.session.path, '/');
+  assert.equal(await page.evaluate(() => document.cookie), '');
+  assert.equal(cookies.asked, undefined);
+
+  // Sign out; going back shows nothing of the account.
+  await page.goto('/account');
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await page.getByText('You are signed out.').waitFor();
+  await page.goBack();
+  await page.waitForURL('**/login**');
+  assert.equal(await page.getByText('Where you are signed in').count(), 0);
+  await page.goto('/login');
+  await page.getByText('Last used').waitFor();
+
+  // The link opened on another device: that one is signed in, the asking page says so and signs nobody in.
+  const mail = await askForLink(page, 'ann@example.com');
+  const phone = await person(browser, { viewport: { width: 375, height: 720 } });
+  await phone.page.goto(mail.link);
+  assert.ok(!phone.page.url().includes('token='), 'the token leaves the address bar');
+  await inspect(phone.page, 'confirm');
+  await phone.page.getByRole('button', { name: 'Sign in on this device' }).click();
+  await phone.page.waitForURL(`${base}/`);
+  await page.getByRole('heading', { name: 'Confirmed on another device' }).waitFor();
+  await inspect(page, 'code-elsewhere');
+  assert.equal((await context.cookies()).find(({ name }) => name === 'session'), undefined);
+  await phone.page.goto(mail.link);
+  await phone.page.getByText('no longer works').waitFor();
+  await inspect(phone.page, 'confirm-used');
+
+  // In two tabs of one browser: the waiting one moves on.
+  const bob = await person(browser);
+  const { link } = await askForLink(bob.page, 'bob@example.com');
+  const tab = await bob.context.newPage();
+  await tab.goto(link);
+  await tab.getByRole('button', { name: 'Sign in on this device' }).click();
+  await bob.page.waitForURL(`${base}/`);
+
+  // A link that is nothing, a page that is nothing, the mailbox.
+  await page.goto('/nothing');
+  await page.getByRole('heading', { name: 'There is nothing here' }).waitFor();
+  await inspect(page, 'not-found');
+  await page.goto('/dev/mailbox');
+  await inspect(page, 'mailbox');
+
+  assertNoViolations(ann, phone, bob);
+});
+
+// The same without scripts.
+await scenario(async (browser) => {
+  const carl = await person(browser, { javaScriptEnabled: false });
+  const { page } = carl;
+  const { code } = await askForLink(page, 'carl@example.com');
+  await page.getByLabel('Six-digit code').fill(code);
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await page.waitForURL(`${base}/`);
+  await page.goto('/account');
+  await page.getByText('This device').waitFor();
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await page.getByText('You are signed out.').waitFor();
+  await signIn(page, 'carl@example.com');
+  await page.goto('/account');
+  await page.getByText('This device').waitFor();
+  assertNoViolations(carl);
+});

@@ -1,0 +1,123 @@
+//! The pages as plain HTTP: what their forms demand, what they cost, what they tell.
+
+use std::time::Duration;
+
+use crate::browser::Browser;
+use crate::harness::TestApp;
+
+#[tokio::test]
+async fn forms_need_the_token_of_their_own_visitor() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    let token = browser.form_token("/login").await;
+    let other = app.browser().form_token("/login").await;
+    for bad in ["", "nonsense", &other] {
+        browser.submit("/login", &[("csrf_token", bad), ("email", "a@example.com")]).await.expect(403);
+    }
+    browser.submit("/login", &[("email", "a@example.com")]).await.expect(403);
+    let twice = [("csrf_token", &*token), ("csrf_token", &*token), ("email", "a@example.com")];
+    browser.submit("/login", &twice).await.expect(403);
+    assert_eq!(app.mails_to("a@example.com"), 0);
+    let answer =
+        browser.submit("/login", &[("csrf_token", &token), ("email", "a@example.com")]).await.expect(303);
+    assert_eq!(answer.header("location"), "/login/code");
+    app.mail_to("a@example.com").await;
+}
+
+#[tokio::test]
+async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
+    let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "3")]).await;
+    let browser = app.browser();
+    for _ in 0..20 {
+        for path in ["/login", "/login/status", "/dev/mailbox", "/assets/app.css"] {
+            browser.get(path).await.expect(200);
+        }
+    }
+    let token = browser.form_token("/login").await;
+    for _ in 0..3 {
+        browser.submit("/login/code", &[("csrf_token", &token), ("code", "000000")]).await.expect(303);
+    }
+    let limited =
+        browser.submit("/login/code", &[("csrf_token", &token), ("code", "000000")]).await.expect(429);
+    assert!(limited.body.contains("Please wait"), "{}", limited.body);
+    browser.get("/api/v1/auth/me").await.expect_error(429, "rate_limited");
+    browser.get("/login").await.expect(200);
+}
+
+#[tokio::test]
+async fn pages_of_a_person_send_others_to_sign_in() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    for path in ["/", "/account", "/account/live", "/account/data.json", "/email?token=x"] {
+        let answer = browser.get(path).await.expect(303);
+        assert_eq!(answer.header("location"), "/login", "{path}");
+    }
+    for path in ["/logout", "/import", "/email", "/account/delete", "/account/sessions/revoke-others"] {
+        let answer = browser.submit(path, &[]).await.expect(303);
+        assert_eq!(answer.header("location"), "/login", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn deleting_an_account_demands_its_phrase_and_a_recent_sign_in() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in("a@example.com").await;
+    let user = browser.me().await;
+    let token = browser.form_token("/account").await;
+    let delete = |phrase: &'static str| {
+        let (browser, token) = (browser.clone(), token.clone());
+        async move { browser.submit("/account/delete", &[("csrf_token", &token), ("confirmation", phrase)]).await }
+    };
+    let answer = delete("delete").await.expect(303);
+    assert_eq!(answer.header("location"), "/account?error=wrong_phrase#delete");
+    app.advance(Duration::from_mins(16));
+    for answer in [delete("delete my account").await, browser.get("/account/data.json").await] {
+        assert_eq!(answer.expect(303).header("location"), "/login?again=1&error=reauthentication_required");
+    }
+    assert_eq!(browser.me().await, user);
+    let other = app.signed_in("a@example.com").await;
+    let token = other.form_token("/account").await;
+    let fields = [("csrf_token", &*token), ("confirmation", "delete my account")];
+    other.submit("/account/delete", &fields).await.expect(303);
+    for ended in [browser, other] {
+        assert_eq!(ended.me().await, None);
+    }
+    let again = app.signed_in("a@example.com").await;
+    assert_ne!(again.me().await, user, "the address begins a new account");
+}
+
+#[tokio::test]
+async fn the_status_tells_only_the_browser_that_asked() {
+    let app = TestApp::start().await;
+    let (asking, other, opening) = (app.browser(), app.browser(), app.browser());
+    other.get("/login").await;
+    let token = app.link_token(&asking, "a@example.com").await;
+    let status = async |browser: &Browser| browser.get("/login/status").await.json()["status"].clone();
+    assert_eq!(status(&asking).await, "waiting");
+    opening.redeem(&token).await.expect(200);
+    assert_eq!(status(&asking).await, "confirmed_elsewhere");
+    assert_eq!(status(&other).await, "waiting");
+    assert_eq!(status(&opening).await, "signed_in");
+    assert_eq!(asking.me().await, None);
+    app.advance(Duration::from_mins(10));
+    assert_eq!(status(&asking).await, "waiting", "what has expired is forgotten");
+}
+
+#[tokio::test]
+async fn a_stream_says_within_a_second_that_its_session_ended() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in("a@example.com").await;
+    let other = app.signed_in("a@example.com").await;
+    let mut stream = browser.open("/account/live").await;
+    assert!(stream.next_event().await.starts_with("event: sessions"));
+    other.delete("/api/v1/auth/sessions").await.expect(204);
+    let told = tokio::time::timeout(Duration::from_secs(1), async {
+        loop {
+            if stream.next_event().await.starts_with("event: signed-out") {
+                break;
+            }
+        }
+    });
+    told.await.expect("not told within a second");
+    assert_eq!(stream.next_event().await, "", "and no more");
+}
