@@ -32,9 +32,6 @@ pub enum DatabaseTarget {
     Postgres(SecretUrl),
 }
 
-/// The port of Redis where none is given and none is needed.
-const REDIS_PORT: u16 = 6379;
-
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
     let redis = read_redis(reader);
     let data_dir = reader.read("DATA_DIR", parse_directory);
@@ -58,12 +55,7 @@ fn parse_directory(value: &str) -> Result<PathBuf, Wrong> {
 fn read_redis(reader: &mut Reader<'_>) -> Read<Option<SecretUrl>> {
     let url = reader.optional("REDIS_URL", parse_redis_url);
     let host = reader.optional("REDIS_HOST", parse_host);
-    let port = if url.is_err() || reader.given("REDIS_URL").is_some() || reader.given("REDIS_HOST").is_none()
-    {
-        Ok(REDIS_PORT)
-    } else {
-        read_redis_port(reader)
-    };
+    let port = read_redis_port(reader);
     let database = reader.number::<u16>("REDIS_DB", 0..=65_535);
     let (url, host, port, database) = (url?, host?, port?, database?);
     for part in ["REDIS_HOST", "REDIS_PASSWORD", "REDIS_DB"] {
@@ -86,6 +78,10 @@ fn read_redis(reader: &mut Reader<'_>) -> Read<Option<SecretUrl>> {
 
 fn read_redis_port(reader: &mut Reader<'_>) -> Read<u16> {
     if reader.given("REDIS_PORT").is_some_and(|port| port.starts_with("tcp://")) {
+        if reader.given("REDIS_URL").is_some() || reader.given("REDIS_HOST").is_none() {
+            reader.warn("REDIS_PORT", "is not used");
+            return Ok(0);
+        }
         let what = "is an address: Kubernetes sets it for a service named redis";
         let remedy = "set enableServiceLinks: false in the pod, or REDIS_PORT yourself";
         return Err(reader.refuse("REDIS_PORT", Wrong::new(what, remedy)));

@@ -141,8 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn the_distance_counts_insertions_deletions_and_replacements() {
-        for (a, b, distance) in [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3), ("ab", "ba", 2)] {
+    fn the_distance_counts_insertions_deletions_replacements_and_swaps() {
+        for (a, b, distance) in
+            [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3), ("ab", "ba", 1), ("abc", "cba", 2)]
+        {
             assert_eq!(edits(a.as_bytes(), b.as_bytes()), distance, "{a} {b}");
             assert_eq!(edits(b.as_bytes(), a.as_bytes()), distance, "{b} {a}");
         }

@@ -20,10 +20,7 @@ fn what_belongs_together_is_required_together() {
         (vec![smtp], "MAIL_FROM"),
         (vec![smtp, from, resend[0], resend[1]], "RESEND_API_KEY"),
         (vec![("SMTP_URL", "smtp://localhost"), from, ("SMTP_CA_FILE", "ca.pem")], "SMTP_CA_FILE"),
-        (vec![("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")], "REDIS_HOST"),
-        (vec![("REDIS_URL", "redis://a"), ("REDIS_PASSWORD", "b")], "REDIS_PASSWORD"),
         (vec![("REDIS_PASSWORD", "b")], "REDIS_PASSWORD"),
-        (vec![("REDIS_URL", "redis://a"), ("REDIS_DB", "1")], "REDIS_DB"),
         (vec![("LISTEN_ADDR", "127.0.0.1:9"), ("METRICS_ADDR", "127.0.0.1:9")], "METRICS_ADDR"),
         (
             vec![("BASE_URL", "http://tracera.example"), ("SESSION_COOKIE_SECURE", "true")],
@@ -80,8 +77,15 @@ fn a_redis_url_is_built_from_its_parts() {
     }
     let (_, text) = refused(Mode::Serve, &[("REDIS_HOST", "redis"), ("REDIS_PORT", "tcp://10.0.0.1:6379")]);
     assert!(text.contains("enableServiceLinks"), "{text}");
-    let both = accepted(&[("REDIS_URL", "redis+cluster://u:p@a:1,b:2"), ("REDIS_PORT", "1")]);
-    assert_eq!(both.store.redis.unwrap().expose(), "redis+cluster://u:p@a:1,b:2");
+    let url = ("REDIS_URL", "redis+cluster://u:p@a:1,b:2");
+    for unused in
+        [("REDIS_HOST", "h"), ("REDIS_PASSWORD", "p"), ("REDIS_DB", "1"), ("REDIS_PORT", "tcp://10.0.0.1:1")]
+    {
+        let both = accepted(&[url, unused]);
+        assert!(warned_about(&both).contains(&unused.0), "{unused:?}");
+        assert_eq!(both.store.redis.unwrap().expose(), url.1);
+    }
+    assert!(warned_about(&accepted(&[("REDIS_PORT", "tcp://10.0.0.1:1")])).contains(&"REDIS_PORT"));
 }
 
 #[test]
