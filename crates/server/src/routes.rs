@@ -1,4 +1,4 @@
-//! The URL table. A route is private unless it stands in [`public`]; everything else needs a signed-in user.
+//! The URL table. A route is private unless it stands in `public`; everything else needs a signed-in user.
 
 use axum::Router;
 use axum::middleware::from_fn;

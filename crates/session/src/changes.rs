@@ -140,7 +140,7 @@ mod tests {
         let changes = Changes::with_heartbeat();
         assert!(!changes.is_complete());
         let heartbeat = changes.heartbeat();
-        tokio::time::advance(MAX_STALENESS - Duration::from_millis(1)).await;
+        tokio::time::advance(MAX_STALENESS.saturating_sub(Duration::from_millis(1))).await;
         heartbeat.answered();
         assert!(changes.is_complete());
         tokio::time::advance(Duration::from_millis(1)).await;

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(snapshot.last_seen(), record().last_seen);
         assert_eq!(snapshot.values().collect::<Vec<_>>(), [Some(&b"one"[..]), None, Some(b"")]);
         let later = snapshot.seen(record().last_seen.plus(Duration::from_secs(9)));
-        assert_eq!(later.values().nth(0), Some(Some(&b"one"[..])));
+        assert_eq!(later.values().next(), Some(Some(&b"one"[..])));
         let idle = Some(Duration::from_mins(1));
         assert_eq!(later.deadline(idle), snapshot.deadline(idle).plus(Duration::from_secs(9)));
     }

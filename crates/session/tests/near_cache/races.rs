@@ -24,10 +24,13 @@ struct Held {
     changes: Option<Changes>,
 }
 
+/// Which tag is next to be held, what tells of its arrival and what lets it go on.
+type Gate = (Tag, Arc<Barrier>, Arc<Notify>);
+
 #[derive(Default)]
 struct Gates {
-    /// The tags whose next answer is held, with what tells of its arrival and what lets it go on.
-    held: Mutex<Vec<(Tag, Arc<Barrier>, Arc<Notify>)>>,
+    /// The tags whose next answer is held.
+    held: Mutex<Vec<Gate>>,
 }
 
 impl SessionStore for Held {
