@@ -8,6 +8,10 @@ use anyhow::Context;
 
 use crate::process::Process;
 
+/// Worker threads of each server. With two on two cores, how the runtime happens to spread connections over them doubles
+/// the processor time of some rounds.
+const WORKERS: &str = "1";
+
 /// A server under test.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Contender {
@@ -69,11 +73,13 @@ pub(crate) struct Running {
 }
 
 impl Contender {
+    /// Starts it with settings that `contenders/common` documents, and waits until it listens.
     pub(crate) fn start(self, redis: &str, sliding: bool) -> anyhow::Result<Running> {
         let env = [
             ("BENCH_REDIS", redis),
             ("BENCH_SLIDING", if sliding { "1" } else { "0" }),
             ("BENCH_VARIANT", self.variant),
+            ("BENCH_WORKERS", WORKERS),
             ("NODE_ENV", "production"),
         ];
         let (program, script) = match self.program {

@@ -30,6 +30,7 @@ struct Me {
 
 fn main() -> anyhow::Result<()> {
     let redis = std::env::var("BENCH_REDIS").context("BENCH_REDIS is not set")?;
+    let workers = std::env::var("BENCH_WORKERS").context("BENCH_WORKERS is not set")?.parse()?;
     let policy = if std::env::var("BENCH_SLIDING").is_ok_and(|sliding| sliding == "1") {
         TtlExtensionPolicy::OnEveryRequest
     } else {
@@ -51,7 +52,7 @@ fn main() -> anyhow::Result<()> {
                 .route("/me", web::get().to(me))
                 .route("/write", web::post().to(write))
         })
-        .workers(2)
+        .workers(workers)
         .bind("127.0.0.1:0")?;
         println!("listening on {}", server.addrs().first().context("no address")?);
         Ok(server.run().await?)

@@ -68,21 +68,24 @@ impl<U> Me<U> {
     }
 }
 
-/// Runs the application `build` makes, on two worker threads, until the process is killed.
+/// Runs the application `build` makes, on `BENCH_WORKERS` worker threads, until the process is killed.
 pub fn serve<F>(build: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<Router>>,
 {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
-        let app = build(Settings::from_env()?).await?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        println!("listening on {}", listener.local_addr()?);
-        let listener = listener.tap_io(|connection| {
-            if let Err(error) = connection.set_nodelay(true) {
-                eprintln!("cannot set TCP_NODELAY: {error}");
-            }
-        });
-        axum::serve(listener, app).await?;
-        Ok(())
-    })
+    let workers = std::env::var("BENCH_WORKERS").context("BENCH_WORKERS is not set")?.parse()?;
+    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?.block_on(
+        async {
+            let app = build(Settings::from_env()?).await?;
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            println!("listening on {}", listener.local_addr()?);
+            let listener = listener.tap_io(|connection| {
+                if let Err(error) = connection.set_nodelay(true) {
+                    eprintln!("cannot set TCP_NODELAY: {error}");
+                }
+            });
+            axum::serve(listener, app).await?;
+            Ok(())
+        },
+    )
 }
