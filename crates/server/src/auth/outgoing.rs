@@ -123,3 +123,20 @@ impl From<reqwest::Error> for OutgoingError {
         if error.is_connect() { Self::Connect(text) } else { Self::Broken(text) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracera_testkit::{SmtpMode, SmtpServer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_certificate_nobody_vouches_for_is_not_talked_to() {
+        // Any server will do that begins with TLS and has a certificate of its own making.
+        let stranger = SmtpServer::start(SmtpMode::ImplicitTls).await;
+        let url = format!("https://localhost:{}/token", stranger.port());
+        let error = send(Outgoing::new().post(&url).body("code=canary")).await.unwrap_err();
+        assert!(matches!(&error, OutgoingError::Connect(text) if text.contains("certificate")), "{error}");
+        assert!(!error.to_string().contains("localhost"), "{error}");
+    }
+}
