@@ -289,3 +289,19 @@ async fn the_operator_lists_and_ends_sessions() {
     assert_eq!(status, 0, "{err}");
     assert_eq!(server.stop().await, Some(0));
 }
+
+#[tokio::test]
+async fn metrics_are_served_on_their_own_socket_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let metrics = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let addr = metrics.to_string();
+    let vars = [("SESSION_SECRET", SECRET), ("METRICS_ADDR", &*addr), ("PRICE_FEED_URL", "file:///nothing")];
+    let server = Running::start("serve", directory.path(), &vars).await;
+    server.browser().get("/api/v1/auth/me").await.expect(200);
+    server.browser().get("/metrics").await.expect(404);
+    let shown = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
+    let counted = r#"tracera_http_requests_total{route="/api/v1/auth/me",status="200"} 1"#;
+    assert!(shown.lines().any(|line| line == counted), "{shown}");
+    assert!(shown.contains("tracera_session_cache_total"), "{shown}");
+    assert_eq!(server.stop().await, Some(0));
+}
