@@ -56,8 +56,7 @@ fn serve_lists_every_problem_at_once() {
 fn serve_with_an_unreachable_redis_is_one_line_and_status_1() {
     let url = format!("redis://:canary@127.0.0.1:{}", free_port());
     let listen = format!("127.0.0.1:{}", free_port());
-    let vars =
-        [("SESSION_SECRET", SECRET), ("REDIS_URL", &*url), ("LISTEN_ADDR", &listen), ("RUST_LOG", "off")];
+    let vars = [("SESSION_SECRET", SECRET), ("REDIS_URL", &*url), ("LISTEN_ADDR", &listen)];
     let (status, _, err) = run(&["serve"], &vars);
     assert_eq!(status, 1, "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
@@ -68,8 +67,7 @@ fn serve_with_an_unreachable_redis_is_one_line_and_status_1() {
 fn serve_with_an_unreachable_database_is_one_line_and_status_1() {
     let url = format!("postgres://user:canary@127.0.0.1:{}/db", free_port());
     let listen = format!("127.0.0.1:{}", free_port());
-    let vars =
-        [("SESSION_SECRET", SECRET), ("DATABASE_URL", &*url), ("LISTEN_ADDR", &listen), ("RUST_LOG", "off")];
+    let vars = [("SESSION_SECRET", SECRET), ("DATABASE_URL", &*url), ("LISTEN_ADDR", &listen)];
     let (status, _, err) = run(&["serve"], &vars);
     assert_eq!(status, 1, "{err}");
     assert!(err.contains("DATABASE_URL") && !err.contains("canary"), "{err}");
