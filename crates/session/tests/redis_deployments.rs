@@ -97,11 +97,13 @@ async fn a_sign_out_waits_for_replicas_and_says_when_they_are_missing() {
     let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]).await;
     let store = RedisStore::connect(&primary.url()).await.unwrap();
     let own = RedisConnection::open(&primary.url()).await.unwrap();
-    let store = store.with_replica_ack(own, 1, Duration::from_millis(200));
+    let store = store.with_replica_ack(own, 1, Duration::from_millis(600));
     let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
     let user = UserId::new("user").unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !primary.cli(&["INFO", "replication"]).await.contains("state=online") {
+    while !primary.cli(&["INFO", "replication"]).await.contains("state=online")
+        || !replica.cli(&["INFO", "replication"]).await.contains("master_link_status:up")
+    {
         assert!(Instant::now() < deadline, "the replica never came online");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

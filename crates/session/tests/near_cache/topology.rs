@@ -62,6 +62,7 @@ async fn behind_sentinel_the_cache_follows_the_primary() {
     let (here, there) = (Node::connect(&sentinel.url()).await, Node::connect(&sentinel.url()).await);
     let browser = there.sign_in("ann").await;
     here.warm(&browser).await;
+    sentinel.wait_for_replicas().await;
     sentinel.kill_primary().await;
     let killed = Instant::now();
     here.refuses_after(&browser).await;

@@ -26,6 +26,9 @@ pub(super) struct Supervised {
     suspect: Arc<Notify>,
 }
 
+/// A new attempt may take longer than an operation: nobody waits for it, and Sentinels have to be asked first.
+const RECONNECT_PATIENCE: u32 = 4;
+
 /// Makes connections and looks after the one in use.
 pub(super) struct Keeper {
     pub(super) target: Target,
@@ -37,7 +40,7 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Connects, and from then on keeps connected, until nobody holds what this returns.
     pub(super) async fn supervise(mut self, suspect: Arc<Notify>) -> RedisResult<Supervised> {
-        let (sender, current) = watch::channel(Some(self.connect().await?));
+        let (sender, current) = watch::channel(Some(self.connect(self.limits.total).await?));
         let supervised = Supervised { current, suspect: suspect.clone() };
         tokio::spawn(async move {
             loop {
@@ -71,7 +74,7 @@ impl Keeper {
         let mut pause = Duration::from_millis(20);
         loop {
             self.tracking.disconnected();
-            match self.connect().await {
+            match self.connect(self.limits.total * RECONNECT_PATIENCE).await {
                 Ok(connection) if self.check(connection.clone()).await => return Some(connection),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "cannot reconnect to redis yet"),
@@ -84,7 +87,7 @@ impl Keeper {
         }
     }
 
-    async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
+    async fn connect(&mut self, within: Duration) -> RedisResult<MultiplexedConnection> {
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.limits.connect))
             .set_response_timeout(Some(self.limits.response));
@@ -98,7 +101,7 @@ impl Keeper {
                 Target::Cluster(_) => Err(not_connected()),
             }
         };
-        flatten(timeout(self.limits.total, connecting).await)
+        flatten(timeout(within, connecting).await)
     }
 
     /// Whether the connection is good for use. Its answer is the heartbeat for what is tracked over it.
