@@ -27,7 +27,7 @@ use crate::scenario::Scenario;
 
 /// Measures session libraries side by side, each as a server of its own, on one Redis, and writes bench/RESULTS.md.
 ///
-/// Takes about ten minutes.
+/// Takes about a quarter of an hour.
 #[derive(Parser)]
 #[command(name = "./script/bench")]
 struct Options {
