@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use crate::compare::Row;
 use crate::contender::Kind;
 
-const WIDTH: f64 = 860.0;
-const LEFT: f64 = 210.0;
-const RIGHT: f64 = 130.0;
+const WIDTH: f64 = 900.0;
+const LEFT: f64 = 220.0;
+const RIGHT: f64 = 160.0;
 const BAR: f64 = 22.0;
 const STEP: f64 = 34.0;
 const TOP: f64 = 64.0;

@@ -3,12 +3,16 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
+
+/// The most time a process may take until it listens.
+const START: Duration = Duration::from_secs(30);
 
 /// A child that ends with this process at the latest, however this process ends.
 pub(crate) struct Process {
@@ -39,8 +43,15 @@ impl Process {
     /// Reads `listening on ADDRESS` from the output.
     pub(crate) fn wait_until_listening(&mut self) -> anyhow::Result<SocketAddr> {
         let output = self.child.stdout.take().context("the output is not piped")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(output).read_line(&mut line);
+            // Nobody listens any more when it took too long.
+            let _ = sender.send(read.map(|_| line));
+        });
+        let line =
+            receiver.recv_timeout(START).with_context(|| format!("{} does not start", self.name))??;
         match line.trim().strip_prefix("listening on ") {
             Some(address) => Ok(address.parse()?),
             None => bail!("{} said {line:?} in place of where it listens", self.name),

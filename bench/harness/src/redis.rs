@@ -12,6 +12,8 @@ use crate::process::Process;
 
 /// Databases of the server, so that many contenders at once.
 const DATABASES: &str = "32";
+/// The most time a reply may take; emptying millions of keys takes a while.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that keeps nothing on disk and ends with this value.
 pub(crate) struct Redis {
@@ -31,7 +33,10 @@ impl Redis {
         let deadline = Instant::now() + Duration::from_secs(10);
         let connection = loop {
             match client.get_connection_with_timeout(Duration::from_secs(1)) {
-                Ok(connection) => break connection,
+                Ok(connection) => {
+                    connection.set_read_timeout(Some(PATIENCE))?;
+                    break connection;
+                }
                 Err(error) if Instant::now() > deadline => return Err(error).context("redis does not start"),
                 Err(_) => std::thread::sleep(Duration::from_millis(10)),
             }

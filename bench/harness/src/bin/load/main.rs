@@ -69,7 +69,7 @@ fn main() -> anyhow::Result<()> {
 async fn run(options: &Options, tally: Rc<RefCell<Tally>>) -> anyhow::Result<()> {
     let mut connections = Vec::new();
     for _ in 0..options.connections {
-        connections.push(Connection::open(options.address).await?);
+        connections.push(timeout(PATIENCE, Connection::open(options.address)).await??);
     }
     let start = Instant::now();
     let deadline = start + Duration::from_secs_f64(options.seconds);
