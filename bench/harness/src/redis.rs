@@ -13,7 +13,7 @@ use crate::process::Process;
 /// Databases of the server, so that many contenders at once.
 const DATABASES: &str = "32";
 /// The most time a reply may take; emptying millions of keys takes a while.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server that keeps nothing on disk and ends with this value.
 pub(crate) struct Redis {
