@@ -8,6 +8,7 @@
 //! 3. A ticket is taken before the store is asked, and only while the feed is complete.
 //! 4. Own writes raise the version before they are sent and again when they are done or abandoned.
 //! 5. Only live sessions are kept: what is absent, expired or unavailable is asked for again.
+//! 6. Sessions are found by the digest of their cookie: one that was opened once need not be opened again.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use self::flight::{Flights, Joined};
 use crate::changes::{Changes, Listener};
 use crate::clock::Timestamp;
 use crate::snapshot::Snapshot;
-use crate::token::{SessionId, Tag};
+use crate::token::{CookieDigest, SessionId, Tag};
 
 mod flight;
 pub(crate) mod write_through;
@@ -53,18 +54,18 @@ pub(crate) struct Ticket {
 
 #[derive(Clone)]
 struct Entry {
+    id: SessionId,
     snapshot: Snapshot,
     ticket: Ticket,
     read_at: Timestamp,
 }
 
-type Field = [u8; 16];
-type FieldHashing = BuildHasherDefault<FieldHasher>;
-type Lifecycle = DefaultLifecycle<Field, Entry>;
+type DigestHashing = BuildHasherDefault<DigestHasher>;
+type Lifecycle = DefaultLifecycle<CookieDigest, Entry>;
 
 pub(crate) struct SessionCache {
     changes: Changes,
-    entries: Cache<Field, Entry, UnitWeighter, FieldHashing, Lifecycle>,
+    entries: Cache<CookieDigest, Entry, UnitWeighter, DigestHashing, Lifecycle>,
     flights: Flights,
     versions: Box<[AtomicU32]>,
     flushes: AtomicU32,
@@ -90,7 +91,7 @@ impl SessionCache {
             capacity,
             capacity as u64,
             UnitWeighter,
-            FieldHashing::default(),
+            DigestHashing::default(),
             Lifecycle::default(),
         );
         let cache = Arc::new(Self {
@@ -107,30 +108,42 @@ impl SessionCache {
         cache
     }
 
-    /// The session, if it is known and certainly current.
-    pub(crate) fn get(&self, id: &SessionId, now: Timestamp, idle: Option<Duration>) -> Option<Snapshot> {
-        let hit = self.entries.get(&id.field).filter(|entry| {
-            entry.ticket == self.ticket(&id.tag)
+    /// The session of that cookie, if it is known and certainly current.
+    pub(crate) fn get(
+        &self,
+        cookie: &CookieDigest,
+        now: Timestamp,
+        idle: Option<Duration>,
+    ) -> Option<(SessionId, Snapshot)> {
+        let hit = self.entries.get(cookie).filter(|entry| {
+            entry.ticket == self.ticket(&entry.id.tag)
                 && entry.read_at <= now
                 && now.since(entry.read_at) < self.max_age
                 && now < entry.snapshot.deadline(idle)
                 && self.changes.is_complete()
-        });
-        let counter = if hit.is_some() { &self.counters.hits } else { &self.counters.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
-        hit.map(|entry| entry.snapshot)
+        })?;
+        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        Some((hit.id, hit.snapshot))
     }
 
     /// To be called before the store is asked. `None` when its answer must not be kept.
     pub(crate) fn begin(&self, id: &SessionId) -> Option<(Ticket, Joined<'_>)> {
+        self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let ticket = self.ticket(&id.tag);
         self.changes.is_complete().then(|| (ticket, self.flights.join(id.field, ticket)))
     }
 
     /// Keeps what the store answered, unless something happened since the ticket was taken.
-    pub(crate) fn fill(&self, id: &SessionId, ticket: Ticket, snapshot: Snapshot, read_at: Timestamp) {
+    pub(crate) fn fill(
+        &self,
+        cookie: CookieDigest,
+        id: SessionId,
+        ticket: Ticket,
+        snapshot: Snapshot,
+        read_at: Timestamp,
+    ) {
         if ticket == self.ticket(&id.tag) {
-            self.entries.insert(id.field, Entry { snapshot, ticket, read_at });
+            self.entries.insert(cookie, Entry { id, snapshot, ticket, read_at });
         } else {
             self.counters.discarded_fills.fetch_add(1, Ordering::Relaxed);
         }
@@ -177,11 +190,11 @@ impl Listener for SessionCache {
     }
 }
 
-/// Fields are keyed hashes already, which nobody outside can choose.
+/// Digests are hashes already. What is kept here belongs to minted cookies, whose digests nobody can choose.
 #[derive(Default)]
-struct FieldHasher(u64);
+struct DigestHasher(u64);
 
-impl Hasher for FieldHasher {
+impl Hasher for DigestHasher {
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.as_chunks().0 {
             self.0 ^= u64::from_ne_bytes(*chunk);
@@ -224,13 +237,17 @@ mod tests {
         Snapshot::of(None, &record)
     }
 
+    fn digest(id: SessionId) -> CookieDigest {
+        CookieDigest::of(&format!("{:?}{:0111}", id.field, 0)[..111]).unwrap()
+    }
+
     fn fill(cache: &SessionCache, id: SessionId) {
         let (ticket, _) = cache.begin(&id).unwrap();
-        cache.fill(&id, ticket, snapshot(), NOW);
+        cache.fill(digest(id), id, ticket, snapshot(), NOW);
     }
 
     fn knows(cache: &SessionCache, id: SessionId) -> bool {
-        cache.get(&id, NOW, None).is_some()
+        cache.get(&digest(id), NOW, None).is_some_and(|(found, _)| found == id)
     }
 
     #[tokio::test]
@@ -252,7 +269,7 @@ mod tests {
         for overtake in [|changes: &Changes| changes.changed(&Tag([1; 15])), Changes::lost] {
             let (ticket, _) = cache.begin(&id(1, 1)).unwrap();
             overtake(&changes);
-            cache.fill(&id(1, 1), ticket, snapshot(), NOW);
+            cache.fill(digest(id(1, 1)), id(1, 1), ticket, snapshot(), NOW);
             assert!(!knows(&cache, id(1, 1)));
         }
         assert_eq!(cache.stats().discarded_fills, 2);
@@ -261,15 +278,16 @@ mod tests {
     #[tokio::test]
     async fn nothing_outlives_its_deadline_or_the_maximum_age() {
         let cache = SessionCache::new(10, Duration::from_secs(20), Changes::complete());
-        let known = |after, idle| cache.get(&id(1, 1), NOW.plus(Duration::from_secs(after)), idle).is_some();
+        let cookie = digest(id(1, 1));
+        let known = |after, idle| cache.get(&cookie, NOW.plus(Duration::from_secs(after)), idle).is_some();
         fill(&cache, id(1, 1));
         assert!(known(19, None) && !known(20, None));
         assert!(known(4, Some(Duration::from_secs(5))) && !known(5, Some(Duration::from_secs(5))));
-        assert!(cache.get(&id(1, 1), Timestamp::from_millis(0), None).is_none(), "the clock was set back");
+        assert!(cache.get(&cookie, Timestamp::from_millis(0), None).is_none(), "the clock was set back");
         let older = SessionCache::new(10, Duration::from_hours(1), Changes::complete());
         fill(&older, id(1, 1));
-        assert!(older.get(&id(1, 1), NOW.plus(Duration::from_secs(29)), None).is_some());
-        assert!(older.get(&id(1, 1), NOW.plus(Duration::from_secs(30)), None).is_none());
+        assert!(older.get(&cookie, NOW.plus(Duration::from_secs(29)), None).is_some());
+        assert!(older.get(&cookie, NOW.plus(Duration::from_secs(30)), None).is_none());
     }
 
     #[tokio::test(start_paused = true)]

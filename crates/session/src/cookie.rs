@@ -19,7 +19,12 @@ pub(crate) enum Presented<'a> {
 pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Presented<'a> {
     let mut found = Presented::Nothing;
     for line in headers.get_all(header::COOKIE) {
-        for pair in line.as_bytes().split(|byte| *byte == b';') {
+        let line = line.as_bytes();
+        let ends = memchr::memchr_iter(b';', line).chain([line.len()]);
+        let mut begin = 0;
+        for end in ends {
+            let pair = &line[begin..end];
+            begin = end + 1;
             let Some(value) = pair
                 .trim_ascii_start()
                 .strip_prefix(name.as_bytes())

@@ -2,18 +2,19 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, header};
+use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::error::SessionError;
 use crate::session::Session;
-use crate::sessions::Sessions;
+use crate::sessions::{Opening, Sessions};
 use crate::token::UserId;
 
 /// Opens the session of each request before the handlers and writes back what they changed after them.
@@ -49,37 +50,101 @@ pub struct SessionService<S> {
 
 impl<S> Service<Request> for SessionService<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = SessionFuture<S>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
-        let sessions = self.sessions.clone();
-        Box::pin(async move {
-            let session = sessions.open(request.headers()).await;
-            request.extensions_mut().insert(session.clone());
-            let mut response = inner.call(request).await?;
-            match session.finish().await {
-                Ok(None) => {}
-                Ok(Some(cookie)) => {
-                    let headers = response.headers_mut();
-                    headers.append(header::SET_COOKIE, cookie);
-                    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                }
-                Err(error) => response = error.into_response(),
+    fn call(&mut self, mut request: Request) -> SessionFuture<S> {
+        let step = match self.sessions.opening(request.headers()) {
+            Opening::Known(session) => {
+                request.extensions_mut().insert(session.clone());
+                Step::Handling { handling: self.inner.call(request), session }
             }
-            Ok(response)
-        })
+            Opening::Asked(opening) => {
+                // The clone may not be ready to be called, what `poll_ready` looked at is.
+                let clone = self.inner.clone();
+                let inner = std::mem::replace(&mut self.inner, clone);
+                Step::Opening { opening, waiting: Some((request, inner)) }
+            }
+        };
+        SessionFuture { step }
     }
+}
+
+pin_project! {
+    /// The response of a [`SessionService`].
+    pub struct SessionFuture<S: Service<Request>> {
+        #[pin]
+        step: Step<S>,
+    }
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+pin_project! {
+    /// A request whose session is known at once begins with `Handling`, one that writes nothing ends there.
+    #[project = StepProjection]
+    enum Step<S: Service<Request>> {
+        Opening { opening: BoxFuture<Session>, waiting: Option<(Request, S)> },
+        Handling { #[pin] handling: S::Future, session: Session },
+        Writing { writing: BoxFuture<Result<(), SessionError>>, session: Session, response: Option<Response> },
+    }
+}
+
+impl<S> Future for SessionFuture<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut step = self.project().step;
+        loop {
+            let next = match step.as_mut().project() {
+                StepProjection::Opening { opening, waiting } => {
+                    let session = ready!(opening.as_mut().poll(context));
+                    let (mut request, mut inner) = waiting.take().expect("an opening is waited for once");
+                    request.extensions_mut().insert(session.clone());
+                    Step::Handling { handling: inner.call(request), session }
+                }
+                StepProjection::Handling { handling, session } => {
+                    let Ok(response) = ready!(handling.poll(context));
+                    match session.unwritten() {
+                        None => return Poll::Ready(Ok(with_cookie(response, session))),
+                        Some(unwritten) => Step::Writing {
+                            writing: Box::pin(session.clone().write_back(unwritten)),
+                            session: session.clone(),
+                            response: Some(response),
+                        },
+                    }
+                }
+                StepProjection::Writing { writing, session, response } => {
+                    let written = ready!(writing.as_mut().poll(context));
+                    let response = response.take().expect("a writing is waited for once");
+                    return Poll::Ready(Ok(match written {
+                        Ok(()) => with_cookie(response, session),
+                        Err(error) => error.into_response(),
+                    }));
+                }
+            };
+            step.set(next);
+        }
+    }
+}
+
+fn with_cookie(mut response: Response, session: &Session) -> Response {
+    if let Some(cookie) = session.cookie_header() {
+        let headers = response.headers_mut();
+        headers.append(header::SET_COOKIE, cookie);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
 }
 
 impl<S: Sync> FromRequestParts<S> for Session {

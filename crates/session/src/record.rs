@@ -26,6 +26,8 @@ use crate::keyring::KeyId;
 
 const VERSION: u8 = 1;
 const MAX_BYTES: usize = 64;
+/// Bytes before method, client and address.
+const FIXED: usize = 32;
 /// Of a longer word for the method this much is kept, so that there is room for the client.
 const MAX_METHOD: usize = 16;
 const NEVER: u32 = u32::MAX;
@@ -120,9 +122,7 @@ impl Record {
         let data_bytes = u16::from_be_bytes(rest.take()?);
         let key = KeyId(rest.take()?);
         let proved = u32::from_be_bytes(rest.take()?);
-        let method = rest.text()?;
-        let client = rest.text()?;
-        let address = decode_address(rest.bytes()?)?;
+        let Tail { method, client, address } = Tail::read(rest)?;
         Ok(Self {
             created,
             lifetime,
@@ -131,10 +131,19 @@ impl Record {
             data_fields,
             data_bytes,
             key,
-            authentication: (proved != NEVER).then(|| Authentication { at: after(proved), method }),
-            client,
+            authentication: (proved != NEVER)
+                .then(|| Authentication { at: after(proved), method: method.into() }),
+            client: client.into(),
             address,
         })
+    }
+
+    /// Whether [`Record::decode`] would read it, without the strings it would make.
+    pub(crate) fn check(bytes: &[u8]) -> Result<(), Undecodable> {
+        match bytes.split_at_checked(FIXED) {
+            Some((fixed, tail)) if fixed[0] == VERSION => Tail::read(Reader(tail)).map(drop),
+            _ => Err(Undecodable),
+        }
     }
 
     fn secs_after_creation(&self, at: Timestamp) -> u32 {
@@ -164,7 +173,7 @@ pub(crate) fn successor(bytes: &[u8]) -> Option<[u8; 16]> {
 pub(crate) mod envelope {
     #[cfg(feature = "embedded")]
     pub(crate) use super::writing::*;
-    use super::{Duration, Timestamp, u48};
+    use super::{Duration, Epoch, Timestamp, u48};
 
     pub(crate) fn created(bytes: &[u8]) -> Timestamp {
         Timestamp::from_millis(u48(array(&bytes[1..])))
@@ -177,6 +186,10 @@ pub(crate) mod envelope {
     pub(crate) fn deadline(bytes: &[u8], idle: Option<Duration>) -> Timestamp {
         let absolute = created(bytes).plus(secs(&bytes[7..]));
         idle.map_or(absolute, |idle| absolute.min(last_seen(bytes).plus(idle)))
+    }
+
+    pub(crate) fn epoch(bytes: &[u8]) -> Epoch {
+        Epoch(u48(array(&bytes[15..])))
     }
 
     fn secs(bytes: &[u8]) -> Duration {
@@ -217,10 +230,6 @@ mod writing {
         bytes.len() >= ENVELOPE && bytes[0] != 0
     }
 
-    pub(crate) fn epoch(bytes: &[u8]) -> Epoch {
-        Epoch(u48(array(&bytes[15..])))
-    }
-
     pub(crate) fn set_epoch(bytes: &mut [u8], epoch: Epoch) {
         bytes[15..21].copy_from_slice(&epoch.0.to_be_bytes()[2..]);
     }
@@ -245,6 +254,19 @@ mod writing {
     }
 }
 
+/// What stands behind the fixed part.
+struct Tail<'a> {
+    method: &'a str,
+    client: &'a str,
+    address: Option<IpAddr>,
+}
+
+impl<'a> Tail<'a> {
+    fn read(mut bytes: Reader<'a>) -> Result<Self, Undecodable> {
+        Ok(Self { method: bytes.text()?, client: bytes.text()?, address: decode_address(bytes.bytes()?)? })
+    }
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -261,8 +283,8 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    fn text(&mut self) -> Result<Box<str>, Undecodable> {
-        std::str::from_utf8(self.bytes()?).map(Into::into).map_err(|_| Undecodable)
+    fn text(&mut self) -> Result<&'a str, Undecodable> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Undecodable)
     }
 }
 
@@ -362,6 +384,7 @@ mod tests {
         let bytes = record().encode();
         for len in 0..bytes.len() {
             assert_eq!(Record::decode(&bytes[..len]), Err(Undecodable), "{len}");
+            assert_eq!(Record::check(&bytes[..len]), Err(Undecodable), "{len}");
         }
     }
 
@@ -400,6 +423,7 @@ mod tests {
             let mut bytes = record().encode();
             let at = at % bytes.len();
             bytes[at] = byte;
+            prop_assert_eq!(Record::check(&bytes).is_ok(), Record::decode(&bytes).is_ok());
             if let Ok(read) = Record::decode(&bytes) {
                 prop_assert!(read.encode().len() <= 64);
                 prop_assert_eq!(Record::decode(&read.encode()).is_ok(), true);
@@ -408,7 +432,7 @@ mod tests {
 
         #[test]
         fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..96)) {
-            let _ = Record::decode(&bytes);
+            prop_assert_eq!(Record::check(&bytes).is_ok(), Record::decode(&bytes).is_ok());
             let _ = envelope::forward(&bytes);
         }
     }

@@ -10,7 +10,7 @@ use crate::cookie;
 use crate::error::SessionError;
 use crate::guard::SessionGuard;
 use crate::sessions::{SessionInfo, Sessions, info};
-use crate::store::Change;
+use crate::store::{Change, FieldName};
 use crate::token::UserId;
 
 mod data;
@@ -34,6 +34,12 @@ pub struct Session(Arc<Shared>);
 struct Shared {
     sessions: Sessions,
     state: Mutex<State>,
+}
+
+/// What a request leaves to be written with its response.
+pub(crate) struct Unwritten {
+    changes: Vec<(FieldName, Change)>,
+    touch: bool,
 }
 
 /// What became of the session a request presented.
@@ -148,26 +154,26 @@ impl Session {
         }
     }
 
-    /// Writes what is still to be written and says how the cookie changes. Losing a race is no error.
-    pub(crate) async fn finish(&self) -> Result<Option<HeaderValue>, SessionError> {
-        let (changes, touch, has_session) = {
-            let mut state = self.state();
-            let live = state.as_live().ok();
-            let (touch, has_session) = (live.is_some_and(|live| live.touch_is_due), live.is_some());
-            (std::mem::take(&mut state.changes), touch, has_session)
-        };
-        let stores_something = changes.iter().any(|(_, change)| *change != Change::Remove);
-        if touch || stores_something || (has_session && !changes.is_empty()) {
-            // Boxed, so that the requests that write nothing do not carry the room for it.
-            match Box::pin(self.write(changes, touch)).await {
-                Ok(_) | Err(SessionError::Unauthenticated) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.cookie_header())
+    /// Takes out what is to be written with the response; `None` for most requests.
+    pub(crate) fn unwritten(&self) -> Option<Unwritten> {
+        let mut state = self.state();
+        let live = state.as_live().ok();
+        let (touch, has_session) = (live.is_some_and(|live| live.touch_is_due), live.is_some());
+        let stores_something = || state.changes.iter().any(|(_, change)| *change != Change::Remove);
+        let needed = touch || stores_something() || (has_session && !state.changes.is_empty());
+        needed.then(|| Unwritten { changes: std::mem::take(&mut state.changes), touch })
     }
 
-    fn cookie_header(&self) -> Option<HeaderValue> {
+    /// Writes it. Losing a race is no error.
+    pub(crate) async fn write_back(self, unwritten: Unwritten) -> Result<(), SessionError> {
+        match self.write(unwritten.changes, unwritten.touch).await {
+            Ok(_) | Err(SessionError::Unauthenticated) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How the cookie changes.
+    pub(crate) fn cookie_header(&self) -> Option<HeaderValue> {
         let config = &self.0.sessions.0.config;
         let name = config.effective_cookie_name();
         let state = self.state();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::record::{Authentication, Epoch, Record, is_forward};
 use crate::session::{Ended, Live, Session, State};
 use crate::snapshot::Snapshot;
 use crate::store::{At, Found, SessionStore, StoreError, StoredSession};
-use crate::token::{self, Handle, SessionId, Tag, UserId};
+use crate::token::{self, CookieDigest, CookieValue, Handle, SessionId, Tag, UserId};
 
 /// The sessions of an application: a store, the secrets and the configuration. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +31,14 @@ pub(crate) struct Inner {
     pub(crate) keys: KeyRing,
     pub(crate) config: SessionConfig,
     pub(crate) watches: Watches,
+}
+
+/// A request's session, or what will be one.
+pub(crate) enum Opening {
+    /// Nothing had to be asked.
+    Known(Session),
+    /// The store is being asked.
+    Asked(Pin<Box<dyn Future<Output = Session> + Send>>),
 }
 
 /// One of a user's sessions as shown to that user.
@@ -113,25 +122,35 @@ impl Sessions {
 
     /// The session a request presents. Never fails: what went wrong is kept in it and told to whoever asks for it.
     pub async fn open(&self, headers: &HeaderMap) -> Session {
+        match self.opening(headers) {
+            Opening::Known(session) => session,
+            Opening::Asked(session) => session.await,
+        }
+    }
+
+    /// The same, without a future where the store need not be asked.
+    pub(crate) fn opening(&self, headers: &HeaderMap) -> Opening {
         let state = match cookie::find(headers, self.0.config.effective_cookie_name()) {
             Presented::Nothing => State::nothing(),
             Presented::Several => State::ended(Ended::NotOurs),
-            Presented::One(value) => match token::open(&self.0.keys, value) {
-                None => State::ended(Ended::NotOurs),
-                Some(id) => self.load(id, value).await,
-            },
+            Presented::One(value) => {
+                let digest = self.0.store.cache.as_ref().and_then(|_| CookieDigest::of(value));
+                if let Some((id, snapshot)) = digest.and_then(|digest| self.cached(&digest)) {
+                    State::live(Live::presented(id, snapshot, || Some(CookieValue(value.into())), self))
+                } else if let Some(id) = token::open(&self.0.keys, value) {
+                    let cookie = self.0.config.idle.map(|_| CookieValue(value.into()));
+                    return Opening::Asked(Box::pin(self.clone().load(id, digest, cookie)));
+                } else {
+                    State::ended(Ended::NotOurs)
+                }
+            }
         };
-        Session::new(self.clone(), state)
+        Opening::Known(Session::new(self.clone(), state))
     }
 
-    async fn load(&self, id: SessionId, cookie: &str) -> State {
-        let outcome = match self.cached(&id) {
-            Some(snapshot) => Ok(Ok(snapshot)),
-            // Boxed, so that the requests that ask nothing do not carry the room for it.
-            None => Box::pin(self.fetch(&id)).await,
-        };
-        match outcome {
-            Ok(Ok(snapshot)) => State::live(Live::presented(id, snapshot, cookie, self)),
+    async fn load(self, id: SessionId, digest: Option<CookieDigest>, cookie: Option<CookieValue>) -> Session {
+        let state = match self.fetch(&id, digest).await {
+            Ok(Ok(snapshot)) => State::live(Live::presented(id, snapshot, || cookie, &self)),
             Ok(Err(ended)) => State::found_ended(id, ended),
             Err(error) => match &*error {
                 StoreError::Corrupt(what) => {
@@ -143,23 +162,30 @@ impl Sessions {
                     State::unavailable(error)
                 }
             },
-        }
+        };
+        Session::new(self, state)
     }
 
-    fn cached(&self, id: &SessionId) -> Option<Snapshot> {
-        self.0.store.cache.as_ref()?.get(id, self.now(), self.0.config.idle)
+    fn cached(&self, digest: &CookieDigest) -> Option<(SessionId, Snapshot)> {
+        self.0.store.cache.as_ref()?.get(digest, self.now(), self.0.config.idle)
     }
 
     /// Asks the store, together with whoever else wants the same session now, and keeps the answer.
-    async fn fetch(&self, id: &SessionId) -> Outcome {
-        let begun = self.0.store.cache.as_ref().and_then(|cache| Some((cache, cache.begin(id)?)));
-        let Some((cache, (ticket, flight))) = begun else { return self.read(id).await.map_err(Arc::new) };
+    async fn fetch(&self, id: &SessionId, digest: Option<CookieDigest>) -> Outcome {
+        let begin = |digest| {
+            let cache = self.0.store.cache.as_ref()?;
+            let (ticket, flight) = cache.begin(id)?;
+            Some((cache, digest, ticket, flight))
+        };
+        let Some((cache, digest, ticket, flight)) = digest.and_then(begin) else {
+            return self.read(id).await.map_err(Arc::new);
+        };
         flight
             .outcome(async {
                 let read_at = self.now();
                 let outcome = self.read_watched(id).await.map_err(Arc::new);
                 if let Ok(Ok(snapshot)) = &outcome {
-                    cache.fill(id, ticket, snapshot.clone(), read_at);
+                    cache.fill(digest, *id, ticket, snapshot.clone(), read_at);
                 }
                 outcome
             })
@@ -184,15 +210,14 @@ impl Sessions {
         if is_forward(&stored.record) {
             return Err(Ended::Rotated);
         }
-        let read = Snapshot::read(stored.user.as_ref(), &stored.record, &stored.values);
-        let Ok((snapshot, record)) = read else {
+        let Ok(snapshot) = Snapshot::read(stored.user.as_ref(), &stored.record, &stored.values) else {
             tracing::warn!(session = %id.handle(), "a session record of an unknown version");
             return Err(Ended::Undecodable);
         };
-        if record.epoch != stored.epoch {
+        if snapshot.epoch() != stored.epoch {
             return Err(Ended::Revoked);
         }
-        if self.now() >= record.deadline(self.0.config.idle) {
+        if self.now() >= snapshot.deadline(self.0.config.idle) {
             return Err(Ended::Expired);
         }
         Ok(snapshot)

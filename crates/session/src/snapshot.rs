@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::record::{Record, Undecodable, envelope};
+use crate::record::{Epoch, Record, Undecodable, envelope};
 use crate::token::UserId;
 
 const HEAD: usize = 4;
@@ -24,20 +24,26 @@ impl Snapshot {
         user: Option<&UserId>,
         record: &[u8],
         values: &[Option<Vec<u8>>],
-    ) -> Result<(Self, Record), Undecodable> {
-        let decoded = Record::decode(record)?;
-        Ok((Self::pack(user, record, values)?, decoded))
+    ) -> Result<Self, Undecodable> {
+        Record::check(record)?;
+        let mut bytes = Self::begin(record, user.map_or(&[], UserId::as_bytes), values_len(values))?;
+        for value in values {
+            let len = value.as_ref().map_or(Ok(ABSENT), |value| u32::try_from(value.len()));
+            bytes.extend(len.map_err(|_| Undecodable)?.to_be_bytes());
+            bytes.extend(value.as_deref().unwrap_or_default());
+        }
+        Ok(Self(bytes.into()))
     }
 
     /// A session made here; no value is known.
     pub(crate) fn of(user: Option<&UserId>, record: &Record) -> Self {
-        Self::pack(user, &record.encode(), &[]).expect("an encoded record is short")
+        Self::join(record, user.map_or(&[], UserId::as_bytes), &[])
     }
 
     /// The same session and values with another record.
     pub(crate) fn with_record(&self, record: &Record) -> Self {
         let (_, user, values) = self.parts();
-        Self::join(&record.encode(), user, values).expect("an encoded record is short")
+        Self::join(record, user, values)
     }
 
     /// The same, last seen at `now`.
@@ -45,25 +51,22 @@ impl Snapshot {
         self.with_record(&Record { last_seen: now, ..self.record() })
     }
 
-    fn pack(user: Option<&UserId>, record: &[u8], values: &[Option<Vec<u8>>]) -> Result<Self, Undecodable> {
-        let mut packed = Vec::new();
-        for value in values {
-            let len = value.as_ref().map_or(Ok(ABSENT), |value| u32::try_from(value.len()));
-            packed.extend(len.map_err(|_| Undecodable)?.to_be_bytes());
-            packed.extend(value.as_deref().unwrap_or_default());
-        }
-        Self::join(record, user.map_or(&[], UserId::as_bytes), &packed)
+    fn join(record: &Record, user: &[u8], values: &[u8]) -> Self {
+        let begun = Self::begin(&record.encode(), user, values.len());
+        let mut bytes = begun.expect("an encoded record and a user id are short");
+        bytes.extend(values);
+        Self(bytes.into())
     }
 
-    fn join(record: &[u8], user: &[u8], values: &[u8]) -> Result<Self, Undecodable> {
-        let mut bytes = Vec::with_capacity(HEAD + record.len() + user.len() + values.len());
+    /// Everything but the values, with room for them.
+    fn begin(record: &[u8], user: &[u8], values_len: usize) -> Result<Vec<u8>, Undecodable> {
+        let mut bytes = Vec::with_capacity(HEAD + record.len() + user.len() + values_len);
         for part in [record, user] {
             bytes.extend(u16::try_from(part.len()).map_err(|_| Undecodable)?.to_be_bytes());
         }
-        for part in [record, user, values] {
-            bytes.extend(part);
-        }
-        Ok(Self(bytes.into()))
+        bytes.extend(record);
+        bytes.extend(user);
+        Ok(bytes)
     }
 
     /// The user; `None` for a signed-out visitor.
@@ -82,6 +85,10 @@ impl Snapshot {
 
     pub(crate) fn deadline(&self, idle: Option<Duration>) -> Timestamp {
         envelope::deadline(self.parts().0, idle)
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        envelope::epoch(self.parts().0)
     }
 
     pub(crate) fn last_seen(&self) -> Timestamp {
@@ -108,6 +115,10 @@ impl Snapshot {
     }
 }
 
+fn values_len(values: &[Option<Vec<u8>>]) -> usize {
+    values.iter().map(|value| size_of_val(&ABSENT) + value.as_ref().map_or(0, Vec::len)).sum()
+}
+
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Snapshot({:?})", self.user())
@@ -118,7 +129,6 @@ impl fmt::Debug for Snapshot {
 mod tests {
     use super::*;
     use crate::keyring::KeyId;
-    use crate::record::Epoch;
 
     fn record() -> Record {
         let created = Timestamp::from_millis(1_800_000_000_000);
@@ -140,8 +150,9 @@ mod tests {
     fn what_is_packed_is_read_back() {
         let user = UserId::new("ann").unwrap();
         let values = [Some(b"one".to_vec()), None, Some(Vec::new())];
-        let (snapshot, decoded) = Snapshot::read(Some(&user), &record().encode(), &values).unwrap();
-        assert_eq!((decoded, snapshot.record()), (record(), record()));
+        let snapshot = Snapshot::read(Some(&user), &record().encode(), &values).unwrap();
+        assert_eq!(snapshot.record(), record());
+        assert_eq!(snapshot.epoch(), record().epoch);
         assert_eq!(snapshot.user(), Some(user));
         assert_eq!(snapshot.last_seen(), record().last_seen);
         assert_eq!(snapshot.values().collect::<Vec<_>>(), [Some(&b"one"[..]), None, Some(b"")]);

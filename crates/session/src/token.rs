@@ -51,6 +51,18 @@ impl Tag {
         (len == tag.len()).then_some(Self(tag))
     }
 
+    /// Characters of a tag as text.
+    #[cfg(feature = "redis")]
+    pub(crate) const CHARS: usize = TAG_BYTES / 3 * 4;
+
+    /// Appends the tag as text.
+    #[cfg(feature = "redis")]
+    pub(crate) fn write_to(&self, text: &mut Vec<u8>) {
+        let begin = text.len();
+        text.resize(begin + Self::CHARS, 0);
+        URL_SAFE_NO_PAD.encode_slice(self.0, &mut text[begin..]).expect("15 bytes are 20 characters");
+    }
+
     /// The tag's bytes.
     pub const fn as_bytes(&self) -> &[u8; TAG_BYTES] {
         &self.0
@@ -188,6 +200,18 @@ impl NewToken {
             key: keys.id,
             cookie: CookieValue(URL_SAFE_NO_PAD.encode(token).into()),
         }
+    }
+}
+
+/// Recognises a cookie value that was opened before: its SHA-256, cut to 128 bits. Nobody can make a second value with
+/// the digest of a genuine one, so what is known under a digest needs no second opening.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct CookieDigest([u8; 16]);
+
+impl CookieDigest {
+    /// `None` when it cannot be a cookie value of this crate.
+    pub(crate) fn of(cookie: &str) -> Option<Self> {
+        (cookie.len() == COOKIE_CHARS).then(|| Self(first(&Sha256::digest(cookie))))
     }
 }
 

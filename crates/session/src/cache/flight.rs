@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::OnceCell;
 
-use super::{Field, Ticket};
+use super::Ticket;
 use crate::session::Ended;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 
 /// What asking for a session came to.
 pub(crate) type Outcome = Result<Result<Snapshot, Ended>, Arc<StoreError>>;
+
+type Field = [u8; 16];
 
 #[derive(Default)]
 pub(super) struct Flights(Mutex<HashMap<Field, Weak<Flight>>>);

@@ -51,11 +51,16 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn presented(id: SessionId, snapshot: Snapshot, cookie: &str, sessions: &Sessions) -> Self {
+    pub(crate) fn presented(
+        id: SessionId,
+        snapshot: Snapshot,
+        cookie: impl FnOnce() -> Option<CookieValue>,
+        sessions: &Sessions,
+    ) -> Self {
         let touch_after = sessions.0.config.touch_after();
         let touch_is_due =
             touch_after.is_some_and(|after| sessions.now().since(snapshot.last_seen()) >= after);
-        let cookie = touch_is_due.then(|| CookieValue(cookie.into()));
+        let cookie = touch_is_due.then(cookie).flatten();
         Self { id, snapshot, values: Vec::new(), cookie, touch_is_due }
     }
 

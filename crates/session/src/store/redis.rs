@@ -102,7 +102,12 @@ impl RedisStore {
     }
 
     fn key(&self, tag: &Tag) -> Vec<u8> {
-        format!("{}:{{{tag}}}", self.prefix).into_bytes()
+        let mut key = Vec::with_capacity(self.prefix.len() + Tag::CHARS + 3);
+        key.extend(self.prefix.as_bytes());
+        key.extend(b":{");
+        tag.write_to(&mut key);
+        key.push(b'}');
+        key
     }
 
     fn call(&self, script: &'static Script, tag: &Tag, at: At) -> Call {
@@ -110,8 +115,8 @@ impl RedisStore {
     }
 
     fn hmget(&self, id: &SessionId, names: &[FieldName]) -> Cmd {
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.key(&id.tag)).arg(b"e").arg(b"u").arg(&id.field);
+        let mut command = Cmd::with_capacity(5 + names.len(), 96 + 48 * names.len());
+        command.arg("HMGET").arg(self.key(&id.tag)).arg(b"e").arg(b"u").arg(&id.field);
         for name in names {
             command.arg(name.under(&id.field));
         }

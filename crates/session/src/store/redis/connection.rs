@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
@@ -25,7 +25,7 @@ use super::tracking::{Tracking, caching};
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// For one reply. Default 800 ms.
+    /// For one reply, and never longer than `total`. Default 800 ms.
     pub response: Duration,
     /// For a new connection, handshake included. Default 800 ms.
     pub connect: Duration,
@@ -133,14 +133,41 @@ impl RedisConnection {
 
     /// Runs a read, once more if the connection broke under it. Bounded by [`Limits::total`].
     pub(super) async fn read(&self, command: &Cmd) -> RedisResult<Value> {
-        let mut connection = self.clone();
-        let reading = async {
-            match connection.req_packed_command(command).await {
-                Err(error) if error.is_connection_dropped() => connection.req_packed_command(command).await,
+        // The connection in use waits for a reply no longer than that by itself: no second timer for what every
+        // request does.
+        if let Link::Supervised(link) = &self.link
+            && let Some(mut connection) = link.in_use()
+        {
+            match link.inspect(send(&mut connection, command).await) {
+                Err(error) if error.is_connection_dropped() => {
+                    let left = self.limits.total.saturating_sub(self.limits.response);
+                    flatten(timeout(left, self.ask(command)).await)
+                }
                 answer => answer,
             }
-        };
-        self.within_limit(reading).await
+        } else {
+            self.within_limit(async {
+                match self.ask(command).await {
+                    Err(error) if error.is_connection_dropped() => self.ask(command).await,
+                    answer => answer,
+                }
+            })
+            .await
+        }
+    }
+
+    /// Runs a command.
+    async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
+        match &self.link {
+            Link::Cluster { connection, .. } => {
+                let mut connection = connection.clone();
+                flatten(timeout(self.limits.total, cluster_once::send(&mut connection, command)).await)
+            }
+            Link::Supervised(link) => {
+                let mut connection = link.connection(self.limits.grace).await?;
+                link.inspect(send(&mut connection, command).await)
+            }
+        }
     }
 
     /// Gives up on `work` after [`Limits::total`].
@@ -197,6 +224,10 @@ impl RedisConnection {
     }
 }
 
+async fn send(connection: &mut MultiplexedConnection, command: &Cmd) -> RedisResult<Value> {
+    connection.send_packed_command(command).await.and_then(Value::extract_error)
+}
+
 /// Whether the handshake failed because the server or the user's permissions know only RESP2.
 fn knows_no_resp3(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::NoPerm))
@@ -204,17 +235,7 @@ fn knows_no_resp3(error: &RedisError) -> bool {
 
 impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        Box::pin(async move {
-            match &mut self.link {
-                Link::Cluster { connection, .. } => {
-                    flatten(timeout(self.limits.total, cluster_once::send(connection, cmd)).await)
-                }
-                Link::Supervised(link) => {
-                    let mut connection = link.connection(self.limits.grace).await?;
-                    link.inspect(connection.req_packed_command(cmd).await.and_then(Value::extract_error))
-                }
-            }
-        })
+        Box::pin(self.ask(cmd))
     }
 
     fn req_packed_commands<'a>(

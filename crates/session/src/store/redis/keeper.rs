@@ -90,7 +90,7 @@ impl Keeper {
     async fn connect(&mut self, within: Duration) -> RedisResult<MultiplexedConnection> {
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.limits.connect))
-            .set_response_timeout(Some(self.limits.response));
+            .set_response_timeout(Some(self.limits.response.min(self.limits.total)));
         if self.resp3 {
             config = config.set_push_sender(self.tracking.receiver());
         }
@@ -117,9 +117,15 @@ impl Keeper {
 }
 
 impl Supervised {
+    /// The connection, unless it is just being replaced.
+    pub(super) fn in_use(&self) -> Option<MultiplexedConnection> {
+        self.current.borrow().clone()
+    }
+
+    /// The connection, waited for if need be.
     pub(super) async fn connection(&self, grace: Duration) -> RedisResult<MultiplexedConnection> {
-        if let Some(connection) = &*self.current.borrow() {
-            return Ok(connection.clone());
+        if let Some(connection) = self.in_use() {
+            return Ok(connection);
         }
         let mut current = self.current.clone();
         let waiting = timeout(grace, current.wait_for(Option::is_some)).await;
