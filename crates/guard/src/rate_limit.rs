@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 pub use decision::{Decision, RateLimitRejection};
@@ -111,6 +112,7 @@ pub enum RateLimitError {
 #[derive(Clone)]
 pub struct RateLimiter {
     limit: RateLimit,
+    policy: HeaderValue,
     store: Store,
 }
 
@@ -135,7 +137,7 @@ impl RateLimiter {
 
     /// [`RateLimiter::in_memory`] with another bound (at least 1) on the number of keys.
     pub fn in_memory_bounded(limit: RateLimit, max_keys: usize) -> Self {
-        Self { limit, store: Store::Memory(Arc::new(Memory::new(limit, max_keys.max(1)))) }
+        Self::new(limit, Store::Memory(Arc::new(Memory::new(limit, max_keys.max(1)))))
     }
 
     /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
@@ -145,7 +147,11 @@ impl RateLimiter {
     where
         C: ::redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
     {
-        Self { limit, store: Store::Redis(redis::Log::new(limit, connection)) }
+        Self::new(limit, Store::Redis(redis::Log::new(limit, connection)))
+    }
+
+    fn new(limit: RateLimit, store: Store) -> Self {
+        Self { limit, policy: decision::policy(limit), store }
     }
 
     /// The limit this limiter keeps.
@@ -213,7 +219,7 @@ impl RateLimiter {
             #[cfg(feature = "redis")]
             Store::Redis(log) => log.request(&key, now).await?,
         };
-        Ok(Decision::new(self.limit, usage))
+        Ok(Decision::new(self.limit, self.policy.clone(), usage))
     }
 }
 

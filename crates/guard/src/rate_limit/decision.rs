@@ -1,5 +1,6 @@
 //! What a check says, and how it is told in HTTP.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -11,10 +12,8 @@ use super::{RateLimit, RateLimitError, Usage};
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-const MICROS_PER_SEC: u128 = 1_000_000;
-
 /// The answer to one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Whether the request may go on.
     pub allowed: bool,
@@ -24,17 +23,19 @@ pub struct Decision {
     pub remaining: u32,
     /// Until the oldest counted request is exactly one window old; right after that one more is granted.
     pub reset_after: Duration,
-    policy: RateLimit,
+    name: &'static str,
+    policy: HeaderValue,
 }
 
 impl Decision {
-    pub(super) fn new(policy: RateLimit, usage: Usage) -> Self {
-        let reset_after = policy.window_micros().saturating_sub(usage.oldest_age);
+    pub(super) fn new(limit: RateLimit, policy: HeaderValue, usage: Usage) -> Self {
+        let reset_after = limit.window_micros().saturating_sub(usage.oldest_age);
         Self {
             allowed: usage.allowed,
-            limit: policy.limit,
-            remaining: policy.limit.saturating_sub(usage.used),
+            limit: limit.limit,
+            remaining: limit.limit.saturating_sub(usage.used),
             reset_after: Duration::from_micros(reset_after),
+            name: limit.name,
             policy,
         }
     }
@@ -48,11 +49,11 @@ impl Decision {
     /// Sets `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers, and `Retry-After` if the
     /// request was refused.
     pub fn apply_headers(&self, headers: &mut HeaderMap) {
-        let RateLimit { name, limit, window } = self.policy;
-        let (w, t) = (ceil_secs(window), ceil_secs(self.reset_after));
-        let policy = format!(r#""{name}";q={limit};w={w}"#);
-        let state = format!(r#""{name}";r={};t={t}"#, self.remaining);
-        headers.insert(RATE_LIMIT_POLICY, ascii(policy));
+        let Self { name, remaining, .. } = self;
+        let mut state = String::with_capacity(name.len() + 40);
+        write!(state, r#""{name}";r={remaining};t={}"#, ceil_secs(self.reset_after))
+            .expect("a string takes all");
+        headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
         headers.insert(RATE_LIMIT, ascii(state));
         if !self.allowed {
             headers.insert(RETRY_AFTER, self.retry_after_secs().into());
@@ -60,12 +61,18 @@ impl Decision {
     }
 }
 
+/// The `RateLimit-Policy` of a limit.
+pub(super) fn policy(limit: RateLimit) -> HeaderValue {
+    let RateLimit { name, limit, window } = limit;
+    ascii(format!(r#""{name}";q={limit};w={}"#, ceil_secs(window)))
+}
+
 fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("names of limits and numbers are visible ASCII")
 }
 
-fn ceil_secs(duration: Duration) -> u128 {
-    duration.as_micros().div_ceil(MICROS_PER_SEC)
+fn ceil_secs(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 /// A request that was not admitted. As a response: JSON `{"error", "code"}` with `Retry-After`, 429 `rate_limited` or

@@ -20,23 +20,38 @@ type Run = dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send
 /// Runs the script over any connection; the connection's type stays in the closure.
 #[derive(Clone)]
 pub(super) struct Log {
-    limit: RateLimit,
     run: Arc<Run>,
-    script: Arc<str>,
-    sha1: Arc<str>,
+    calls: Arc<Calls>,
 }
+
+/// What is the same in all calls of the script.
+struct Calls {
+    sha1: String,
+    key_prefix: String,
+    limit: String,
+    window_micros: String,
+    ttl_millis: String,
+}
+
+const SCRIPT: &str = include_str!("window.lua");
 
 impl Log {
     pub(super) fn new<C>(limit: RateLimit, connection: C) -> Self
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        let script = include_str!("window.lua");
         let run = move |command: Cmd| -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> {
             let mut connection = connection.clone();
             Box::pin(async move { command.query_async(&mut connection).await })
         };
-        Self { limit, run: Arc::new(run), script: script.into(), sha1: Script::new(script).get_hash().into() }
+        let calls = Calls {
+            sha1: Script::new(SCRIPT).get_hash().to_owned(),
+            key_prefix: format!("ratelimit:{}:", limit.name),
+            limit: limit.limit.to_string(),
+            window_micros: limit.window_micros().to_string(),
+            ttl_millis: (limit.window + TTL_MARGIN).as_millis().to_string(),
+        };
+        Self { run: Arc::new(run), calls: Arc::new(calls) }
     }
 
     /// Admits or refuses one request at `now` (microseconds), by default Redis' time.
@@ -59,9 +74,9 @@ impl Log {
     }
 
     async fn evaluate(&self, key: &str, now: Option<u64>) -> Reply {
-        let answer = match (self.run)(self.command("EVALSHA", &self.sha1, key, now)).await {
+        let answer = match (self.run)(self.command("EVALSHA", &self.calls.sha1, key, now)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                (self.run)(self.command("EVAL", &self.script, key, now)).await?
+                (self.run)(self.command("EVAL", SCRIPT, key, now)).await?
             }
             answer => answer?,
         };
@@ -69,21 +84,18 @@ impl Log {
     }
 
     fn key(&self, key: &str) -> String {
-        format!("ratelimit:{}:{key}", self.limit.name)
+        [&self.calls.key_prefix, key].concat()
     }
 
     fn command(&self, name: &str, script: &str, key: &str, now: Option<u64>) -> Cmd {
-        let RateLimit { limit, window, .. } = self.limit;
-        let ttl = (window + TTL_MARGIN).as_millis();
-        let mut command = redis::cmd(name);
-        command
-            .arg(script)
-            .arg(1)
-            .arg(self.key(key))
-            .arg(limit)
-            .arg(self.limit.window_micros())
-            .arg(ttl.to_string())
-            .arg(now.map(|now| now.to_string()).unwrap_or_default());
+        let calls = &*self.calls;
+        let mut command = Cmd::with_capacity(8, 128 + script.len() + key.len());
+        command.arg(name).arg(script).arg("1").arg(self.key(key));
+        command.arg(&calls.limit).arg(&calls.window_micros).arg(&calls.ttl_millis);
+        match now {
+            Some(now) => command.arg(now),
+            None => command.arg(""),
+        };
         command
     }
 }
