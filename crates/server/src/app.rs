@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use http::{HeaderMap, HeaderValue};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracera_guard::{
     ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie,
-    VisitorId, check_origin, limit_clients, resolve_client_addr,
+    VisitorId, check_origin, limit_clients, path_is_under, resolve_client_addr,
 };
-use tracera_session::{Clock, SessionLayer, Sessions};
+use tracera_session::{Clock, PrefetchLayer, SessionLayer, Sessions};
 use url::Url;
 
 use crate::auth::events::SecurityEvents;
@@ -30,6 +30,10 @@ pub mod csrf;
 pub mod limits;
 pub mod log;
 pub mod require_auth;
+
+/// Where requests are counted against the limit per client. What is there also has a session, which Redis is asked for
+/// in the same breath.
+const LIMITED: &str = "/api/v1/auth/";
 
 /// What all handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -114,7 +118,8 @@ pub fn build(app: &App) -> Router {
 
 /// These routes inside the layers every request passes. The first layer listed is the outermost.
 pub fn layered(app: &App, routes: Router<App>) -> Router {
-    let auth_limit = ClientLimit::new(app.auth_limit.clone()).only_under("/api/v1/auth/");
+    let auth_limit = ClientLimit::new(app.auth_limit.clone()).only_under(LIMITED);
+    let is_limited = |request: &Request| path_is_under(request.uri().path(), LIMITED);
     routes
         .layer(
             ServiceBuilder::new()
@@ -125,6 +130,7 @@ pub fn layered(app: &App, routes: Router<App>) -> Router {
                 .layer(from_fn_with_state(app.clone(), limits::bound))
                 .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
                 .layer(from_fn_with_state(app.proxies.clone(), resolve_client_addr))
+                .layer(PrefetchLayer::new(app.sessions.clone(), is_limited))
                 .layer(from_fn_with_state(auth_limit, limit_clients))
                 .layer(from_fn_with_state(app.clone(), limits::limit_forms))
                 .layer(from_fn_with_state(app.origin.clone(), check_origin)),

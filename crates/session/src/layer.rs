@@ -17,6 +17,10 @@ use crate::session::Session;
 use crate::sessions::{Opening, Sessions};
 use crate::token::UserId;
 
+mod prefetch;
+
+pub use prefetch::{PrefetchLayer, PrefetchService};
+
 /// Opens the session of each request before the handlers and writes back what they changed after them.
 ///
 /// A response stays what it is when the session was ended meanwhile; its cookie is cleared. It is replaced by
@@ -61,7 +65,8 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> SessionFuture<S> {
-        let step = match self.sessions.opening(request.headers()) {
+        let opening = prefetch::take(&mut request);
+        let step = match opening.unwrap_or_else(|| self.sessions.opening(request.headers())) {
             Opening::Known(session) => {
                 request.extensions_mut().insert(session.clone());
                 Step::Handling { handling: self.inner.call(request), session }

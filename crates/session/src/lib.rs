@@ -38,6 +38,7 @@
 //! * [`SessionStore`]: where they live. [`RedisStore`] for any number of processes, [`EmbeddedStore`] for one.
 //! * [`NearCache`]: live sessions are kept in memory, and dropped when the store tells that they changed. A hot request
 //!   asks the store nothing; [`Session::verify`] asks it all the same.
+//! * [`PrefetchLayer`]: asks for sessions ahead of other layers that ask the same Redis, to share their round trip.
 //! * [`SessionGuard`]: follows a session beyond its request, so that what stays open ends with it.
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify.
 
@@ -69,7 +70,9 @@ pub use config::{NearCache, SessionConfig};
 pub use error::SessionError;
 pub use guard::SessionGuard;
 pub use keyring::{KeyError, KeyId, KeyRing, MIN_SECRET_BYTES};
-pub use layer::{CurrentUser, SessionLayer, SessionService, require_auth};
+pub use layer::{
+    CurrentUser, PrefetchLayer, PrefetchService, SessionFuture, SessionLayer, SessionService, require_auth,
+};
 pub use record::{Authentication, Epoch};
 pub use session::{Ended, Session, SignIn};
 pub use sessions::{SessionInfo, Sessions};

@@ -1,0 +1,105 @@
+//! The layer that asks for sessions ahead of other layers, to share a round trip with them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use axum::extract::Request;
+use tower::{Layer, Service};
+
+use crate::sessions::{Opening, Sessions};
+
+/// Sends the question for a request's session on its way, and lets the layers inside go on without waiting for the
+/// answer. The [`SessionLayer`](crate::SessionLayer) further inside takes it.
+///
+/// For routes where something between the two asks the same Redis, as a rate limit does: both questions then travel in
+/// one write and both answers in one read. A request that is refused in between has asked in vain, if its cookie was
+/// genuine; others ask nothing.
+///
+/// ```
+/// use axum::{Router, extract::Request, routing::post};
+/// use tower::ServiceBuilder;
+/// use tracera_session::{PrefetchLayer, Session, SessionLayer, Sessions};
+///
+/// fn app(sessions: Sessions) -> Router {
+///     let is_limited = |request: &Request| request.uri().path().starts_with("/auth/");
+///     Router::new().route("/auth/logout", post(async |session: Session| session.sign_out().await)).layer(
+///         ServiceBuilder::new()
+///             .layer(PrefetchLayer::new(sessions.clone(), is_limited))
+///             // The rate limit stands here.
+///             .layer(SessionLayer::new(sessions)),
+///     )
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct PrefetchLayer<F> {
+    sessions: Sessions,
+    wanted: F,
+}
+
+impl<F> PrefetchLayer<F>
+where
+    F: Fn(&Request) -> bool,
+{
+    /// Asks ahead for the requests for which `wanted` says so.
+    pub fn new(sessions: Sessions, wanted: F) -> Self {
+        Self { sessions, wanted }
+    }
+}
+
+impl<S, F: Clone> Layer<S> for PrefetchLayer<F> {
+    type Service = PrefetchService<S, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        PrefetchService { inner, layer: self.clone() }
+    }
+}
+
+/// The service [`PrefetchLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct PrefetchService<S, F> {
+    inner: S,
+    layer: PrefetchLayer<F>,
+}
+
+impl<S, F> Service<Request> for PrefetchService<S, F>
+where
+    S: Service<Request>,
+    F: Fn(&Request) -> bool,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> S::Future {
+        if (self.layer.wanted)(&request) {
+            let opening = begun(self.layer.sessions.opening(request.headers()));
+            request.extensions_mut().insert(Prefetched(Arc::new(Mutex::new(Some(opening)))));
+        }
+        self.inner.call(request)
+    }
+}
+
+/// A session asked for ahead, until it is taken.
+#[derive(Clone)]
+struct Prefetched(Arc<Mutex<Option<Opening>>>);
+
+/// What was asked ahead for this request.
+pub(super) fn take(request: &mut Request) -> Option<Opening> {
+    let Prefetched(opening) = request.extensions_mut().remove()?;
+    opening.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Polled once, which sends the question. Nobody is woken by the answer; whoever takes the opening polls it again.
+fn begun(opening: Opening) -> Opening {
+    match opening {
+        Opening::Asked(mut session) => match session.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(session) => Opening::Known(session),
+            Poll::Pending => Opening::Asked(session),
+        },
+        known @ Opening::Known(_) => known,
+    }
+}

@@ -1,0 +1,98 @@
+//! A session asked for ahead of the layers between.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{StatusCode, header};
+use tower::{ServiceBuilder, ServiceExt};
+use tracera_session::{
+    CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisStore, Session, SessionConfig, SessionLayer,
+    Sessions, SignIn, UserId,
+};
+use tracera_testkit::{FaultProxy, Hold, RedisServer};
+
+/// What stands between the two layers: waits until Redis has been asked for the session, then answers or goes on.
+#[derive(Clone)]
+struct Between {
+    asked: Arc<Mutex<Option<Hold>>>,
+    lets_through: bool,
+}
+
+impl Between {
+    async fn pass(self, request: Request, next: Next) -> Response {
+        let asked = self.asked.lock().unwrap().take();
+        if let Some(mut asked) = asked {
+            tokio::time::timeout(Duration::from_secs(20), asked.reached()).await.expect("asked ahead");
+            asked.release();
+        }
+        if self.lets_through {
+            next.run(request).await
+        } else {
+            StatusCode::TOO_MANY_REQUESTS.into_response()
+        }
+    }
+}
+
+fn app(sessions: &Sessions, between: Between) -> Router {
+    let ahead = |request: &Request| request.uri().path() == "/me";
+    Router::new()
+        .route("/me", get(async |CurrentUser(user): CurrentUser| user.as_str().unwrap().to_owned()))
+        .route("/login", post(sign_in))
+        .layer(
+            ServiceBuilder::new()
+                .layer(PrefetchLayer::new(sessions.clone(), ahead))
+                .layer(from_fn(move |request, next| between.clone().pass(request, next)))
+                .layer(SessionLayer::new(sessions.clone())),
+        )
+}
+
+async fn sign_in(session: Session) {
+    session.sign_in(SignIn::new(UserId::new("ann").unwrap(), "test")).await.unwrap();
+}
+
+async fn send(app: Router, method: &str, path: &str, cookie: Option<&str>) -> Response {
+    let request = Request::builder().method(method).uri(path);
+    let request = cookie.into_iter().fold(request, |request, cookie| request.header(header::COOKIE, cookie));
+    app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_question_is_on_its_way_before_the_layers_between_have_asked_theirs() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.port()).await;
+    let store = RedisStore::connect(&proxy.redis_url()).await.unwrap();
+    let config = SessionConfig::default().secure(false).near_cache(NearCache::Off);
+    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), config);
+    let between = |asked, lets_through| Between { asked: Arc::new(Mutex::new(asked)), lets_through };
+
+    let response = send(app(&sessions, between(None, true)), "POST", "/login", None).await;
+    let cookie =
+        response.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+
+    let asked = proxy.hold_next("HMGET");
+    let response = send(app(&sessions, between(Some(asked), true)), "GET", "/me", Some(&cookie)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(redis.command_calls("hmget").await, 1, "asked ahead, and not again");
+
+    let asked = proxy.hold_next("HMGET");
+    let response = send(app(&sessions, between(Some(asked), false)), "GET", "/me", Some(&cookie)).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+
+    let (rest, last) = cookie.split_at(cookie.len() - 1);
+    let forged = format!("{rest}{}", if last == "A" { "E" } else { "A" });
+    let response = send(app(&sessions, between(None, true)), "GET", "/me", Some(&forged)).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(response.headers()[header::SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
+    assert_eq!(redis.command_calls("hmget").await, 2, "a forged cookie asks nothing");
+
+    let response = send(app(&sessions, between(None, true)), "POST", "/login", Some(&cookie)).await;
+    assert_eq!(response.status(), StatusCode::OK, "the layer inside asks where nothing was asked ahead");
+}
