@@ -13,7 +13,8 @@ use crate::sessions::{Opening, Sessions};
 ///
 /// For routes where something between the two asks the same Redis, as a rate limit does: both questions then travel in
 /// one write and both answers in one read. A request that is refused in between has asked in vain, if its cookie was
-/// genuine; others ask nothing.
+/// genuine; others ask nothing. What stands between should wait for nothing else: other requests that want the same
+/// session at that moment wait for this one.
 ///
 /// ```
 /// use axum::{Router, extract::Request, routing::post};
