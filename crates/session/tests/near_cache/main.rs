@@ -5,6 +5,7 @@
 mod faults;
 mod guard;
 mod races;
+mod resharding;
 mod revocation;
 mod support;
 mod topology;

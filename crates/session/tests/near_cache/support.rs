@@ -13,6 +13,7 @@ use tracera_session::{
     Clock, EmbeddedStore, KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionError, SessionLayer,
     SessionStore, Sessions, SignIn, Timestamp, UserId,
 };
+use tracera_testkit::RedisCluster;
 
 /// What tests wait for at most.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -46,6 +47,7 @@ impl Node {
         let app = Router::new()
             .route("/sign_in/{user}", post(sign_in))
             .route("/sign_out", post(|session: Session| async move { session.sign_out().await }))
+            .route("/store", post(|session: Session| async move { session.set("n", &1) }))
             .route("/rotate", post(|session: Session| async move { session.rotate().await }))
             .layer(SessionLayer::new(sessions.clone()));
         Self { sessions, app }
@@ -123,6 +125,11 @@ async fn sign_in(Path(name): Path<String>, session: Session) -> Result<(), Sessi
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
+}
+
+pub(crate) fn cluster_url(cluster: &RedisCluster) -> String {
+    let hosts: Vec<_> = cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+    format!("redis+cluster://{}", hosts.join(","))
 }
 
 /// The value at that share of a sorted list.
