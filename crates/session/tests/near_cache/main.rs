@@ -4,6 +4,7 @@
 
 mod faults;
 mod guard;
+mod keys;
 mod races;
 mod resharding;
 mod revocation;

@@ -41,9 +41,16 @@ impl Node {
         (Self::with(EmbeddedStore::in_memory().unwrap(), config), clock)
     }
 
+    pub(crate) fn with_keys(store: impl SessionStore, keys: KeyRing) -> Self {
+        Self::build(store, keys, SessionConfig::default())
+    }
+
     fn with(store: impl SessionStore, config: SessionConfig) -> Self {
-        let config = config.secure(false);
-        let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), config);
+        Self::build(store, KeyRing::new(&[7; 32]).unwrap(), config)
+    }
+
+    fn build(store: impl SessionStore, keys: KeyRing, config: SessionConfig) -> Self {
+        let sessions = Sessions::new(store, keys, config.secure(false));
         let app = Router::new()
             .route("/sign_in/{user}", post(sign_in))
             .route("/sign_out", post(|session: Session| async move { session.sign_out().await }))
