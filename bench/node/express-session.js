@@ -1,5 +1,8 @@
 // express-session with connect-redis. It answers what the other contenders answer.
 
+import { once } from "node:events";
+import { connect } from "node:net";
+
 import { RedisStore } from "connect-redis";
 import express from "express";
 import session from "express-session";
@@ -41,6 +44,21 @@ app.get("/me", me);
 app.post("/write", (request, response) => {
   request.session.value = Number(request.query.value);
   me(request, response);
+});
+
+app.post("/logout", (request, response, next) => {
+  request.session.destroy((error) => (error ? next(error) : response.end()));
+});
+app.post("/hold", async (request, response) => {
+  const barrier = connect(Number(request.query.port), "127.0.0.1").resume();
+  await once(barrier, "close");
+  if (request.query.write === "true") request.session.other = 1;
+  me(request, response);
+});
+app.get("/fields", (request, response) => {
+  const { user, value, other } = request.session;
+  if (user === undefined) return response.sendStatus(401);
+  response.json({ user, value, other });
 });
 
 const server = app.listen(0, "127.0.0.1", () => {

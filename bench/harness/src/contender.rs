@@ -75,9 +75,16 @@ pub(crate) struct Running {
 impl Contender {
     /// Starts it with settings that `contenders/common` documents, and waits until it listens.
     pub(crate) fn start(self, redis: &str, sliding: bool) -> anyhow::Result<Running> {
+        self.start_as(redis, sliding, false)
+    }
+
+    /// The same; an eager one that slides writes the session with every request.
+    pub(crate) fn start_as(self, redis: &str, sliding: bool, eager: bool) -> anyhow::Result<Running> {
+        let flag = |on| if on { "1" } else { "0" };
         let env = [
             ("BENCH_REDIS", redis),
-            ("BENCH_SLIDING", if sliding { "1" } else { "0" }),
+            ("BENCH_SLIDING", flag(sliding)),
+            ("BENCH_EAGER", flag(eager)),
             ("BENCH_VARIANT", self.variant),
             ("BENCH_WORKERS", WORKERS),
             ("NODE_ENV", "production"),

@@ -8,6 +8,7 @@ mod load;
 mod machine;
 mod memory;
 mod process;
+mod races;
 mod redis;
 mod report;
 mod scale;
@@ -53,6 +54,8 @@ struct Options {
 /// Runs that take long, each on its own.
 #[derive(Subcommand)]
 enum Run {
+    /// What requests that overlap do to each other.
+    Races,
     /// Redis and server memory per session.
     Memory {
         /// How many sessions each contender creates.
@@ -83,6 +86,12 @@ fn main() -> anyhow::Result<()> {
     let report = Report::new(&options)?;
     match options.run {
         None => compare_all(&options, &contenders, &mut redis, &scratch.0, &report),
+        Some(Run::Races) => {
+            let (rows, failures) = races::run(&contenders, &mut redis)?;
+            let table = report::failed(races::table::table(&rows), &failures);
+            report.share("../crates/session/README.md", "races", &table)?;
+            report.add("races", &format!("{}\n{table}", races::table::TITLE), &[])
+        }
         Some(Run::Memory { sessions }) => {
             let (measured, failures) = memory::run(&contenders, sessions, &mut redis, &scratch.0)?;
             report.add("memory", &report::failed(memory::table(&measured), &failures), &[])
@@ -172,6 +181,12 @@ impl Report {
         let goals = if goals.is_empty() { goals } else { format!("```text\n{goals}```\n") };
         let text = format!("{table}\n{goals}\nMeasured on {}.", self.machine);
         report::replace_part(&directory.join("RESULTS.md"), name, &text)
+    }
+
+    /// Keeps a part in another document, given from `bench/`, too.
+    fn share(&self, document: &str, name: &str, text: &str) -> anyhow::Result<()> {
+        let Some(directory) = &self.keep else { return Ok(()) };
+        report::replace_part(&directory.join(document), name, text)
     }
 
     fn draw(&self, svg: &str) -> anyhow::Result<()> {

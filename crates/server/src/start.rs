@@ -32,6 +32,9 @@ use crate::web::live::Streams;
 /// How long queued mails may take to leave when the server stops.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
 
+/// How long replicas may take to confirm; less than Redis may take for any reply.
+const REPLICA_ACK_WITHIN: Duration = Duration::from_millis(600);
+
 /// How long imports may take to end when the server stops.
 const IMPORT_DRAIN: Duration = Duration::from_secs(5);
 
@@ -116,7 +119,10 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         None => None,
     };
     let sessions = match &redis {
-        Some(connection) => Sessions::new(RedisStore::new(connection.clone()), keys.clone(), session_config),
+        Some(connection) => {
+            let store = acknowledged(RedisStore::new(connection.clone()), config).await?;
+            Sessions::new(store, keys.clone(), session_config)
+        }
         None => {
             let path = &config.store.data_dir;
             let file = path.join("sessions.redb");
@@ -127,6 +133,17 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         }
     };
     Ok(Stores { database, redis, sessions, keys })
+}
+
+/// The store, waiting for replicas if that is wanted.
+async fn acknowledged(store: RedisStore, config: &Config) -> Result<RedisStore, StartError> {
+    match (config.store.replica_ack, &config.store.redis) {
+        (0, _) | (_, None) => Ok(store),
+        (replicas, Some(url)) => {
+            let own = RedisConnection::open(url.expose()).await.map_err(StartError::Redis)?;
+            Ok(store.with_replica_ack(own, replicas, REPLICA_ACK_WITHIN))
+        }
+    }
 }
 
 /// The file with its directory, for nobody else to read.

@@ -34,6 +34,8 @@ pub struct Session(Arc<Shared>);
 struct Shared {
     sessions: Sessions,
     state: Mutex<State>,
+    /// Held while the request's session begins, changes its id or ends: handlers may do several things at once.
+    identity: tokio::sync::Mutex<()>,
 }
 
 /// What a request leaves to be written with its response.
@@ -61,7 +63,7 @@ pub enum Ended {
 
 impl Session {
     pub(crate) fn new(sessions: Sessions, state: State) -> Self {
-        Self(Arc::new(Shared { sessions, state: Mutex::new(state) }))
+        Self(Arc::new(Shared { sessions, state: Mutex::new(state), identity: tokio::sync::Mutex::default() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -124,7 +126,7 @@ impl Session {
             // Another part of the same request changed the id meanwhile, which it did with the store's consent.
             (Current::Live(live), _) if live.id != id => Ok(()),
             _ => {
-                state.die();
+                state.die(&id);
                 Err(SessionError::Unauthenticated)
             }
         }

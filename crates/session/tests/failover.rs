@@ -139,7 +139,7 @@ async fn a_cluster_that_loses_a_primary_loses_no_session_and_counts_nothing_twic
     // What was written before the window of asynchronous replication.
     for node in cluster.nodes() {
         if node.cli(&["ROLE"]).await.starts_with("master") {
-            wait_until_replicated(node).await;
+            node.wait_for_replicas().await;
         }
     }
     nothing_is_lost_while(&sessions, &counters, async || {
@@ -191,29 +191,10 @@ async fn a_sentinel_failover_loses_no_session_and_counts_nothing_twice() {
     let store = RedisStore::connect(&sentinel.url()).await.unwrap();
     let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
     let counters = start(&sessions).await;
-    wait_until_replicated(sentinel.primary().await).await;
+    sentinel.primary().await.wait_for_replicas().await;
     nothing_is_lost_while(&sessions, &counters, async || {
         sentinel.kill_primary().await;
         sentinel.wait_for_failover().await;
     })
     .await;
-}
-
-/// Until every replica of a primary has everything written so far.
-async fn wait_until_replicated(primary: &tracera_testkit::RedisServer) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let info = primary.cli(&["INFO", "replication"]).await;
-        let own = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).unwrap().trim();
-        let behind = info
-            .lines()
-            .filter(|line| line.starts_with("slave"))
-            .filter_map(|line| line.split_once("offset=")?.1.split(',').next())
-            .any(|offset| offset != own);
-        if !behind {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{info}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

@@ -126,3 +126,30 @@ async fn a_sign_out_waits_for_replicas_and_says_when_they_are_missing() {
         assert!(Instant::now() < deadline, "the replica never caught up");
     }
 }
+
+/// Every primary's replica must confirm: which primary did the work is not what is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_cluster_a_sign_out_waits_for_a_replica_of_each_primary() {
+    let cluster = RedisCluster::start().await;
+    let own = RedisConnection::open(&cluster_url(&cluster)).await.unwrap();
+    let store = RedisStore::connect(&cluster_url(&cluster)).await.unwrap();
+    let store = store.with_replica_ack(own, 1, Duration::from_millis(600));
+    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
+    let user = UserId::new("user").unwrap();
+    let (first, second) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
+    first.sign_out().await.unwrap();
+
+    let key = format!("session:{{{}}}", tracera_session::Tag::of_user(&user));
+    let primary = cluster.primary_of(&key).await.port().to_string();
+    let mut replica = None;
+    for node in cluster.nodes() {
+        let role = node.cli(&["ROLE"]).await;
+        if role.starts_with("slave") && role.lines().any(|line| line == primary) {
+            replica = Some(node);
+        }
+    }
+    replica.unwrap().freeze().await;
+    let refused = second.sign_out().await.unwrap_err();
+    assert!(matches!(&refused, SessionError::Unavailable(cause) if cause.to_string().contains("0 of 1")));
+    replica.unwrap().thaw();
+}

@@ -25,6 +25,7 @@ mod process;
 mod redis;
 mod redis_cluster;
 mod redis_sentinel;
+mod slot_migration;
 mod smtp;
 
 pub use fault_proxy::{Fault, FaultProxy, Hold};
@@ -35,4 +36,5 @@ pub use postgres::Postgres;
 pub use redis::RedisServer;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
+pub use slot_migration::SlotMigration;
 pub use smtp::{ReceivedMail, SmtpMode, SmtpServer};

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use tempfile::TempDir;
 
 use crate::free_port;
-use crate::process::{Process, run};
+use crate::process::{Process, run, wait_until};
 
 /// How often a start is tried, each time on another port.
 pub(crate) const ATTEMPTS: usize = 5;
@@ -125,6 +125,32 @@ impl RedisServer {
         let statistics = self.cli(&["INFO", "commandstats"]).await;
         let calls = statistics.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
         calls.map_or(0, |calls| calls.parse().expect("INFO counts in whole numbers"))
+    }
+
+    /// How often the server has answered with an error that begins with `code`, such as `MOVED`.
+    pub async fn error_replies(&self, code: &str) -> u64 {
+        let prefix = format!("errorstat_{code}:count=");
+        let statistics = self.cli(&["INFO", "errorstats"]).await;
+        let count = statistics.lines().find_map(|line| line.strip_prefix(&prefix));
+        count.map_or(0, |count| count.trim().parse().expect("INFO counts in whole numbers"))
+    }
+
+    /// Waits until every replica of this primary, of which there must be one, has what the primary has now; replication
+    /// is asynchronous.
+    pub async fn wait_for_replicas(&self) {
+        let number = |text: &str, name: &str| {
+            let (_, rest) = text.split_once(name)?;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
+        };
+        let before = self.cli(&["INFO", "replication"]).await;
+        let written = number(&before, "master_repl_offset:").expect("a primary says how far it is");
+        wait_until("the replicas have what the primary has", async || {
+            let info = self.cli(&["INFO", "replication"]).await;
+            let replicas: Vec<_> = info.lines().filter(|line| line.starts_with("slave")).collect();
+            !replicas.is_empty()
+                && replicas.iter().all(|line| number(line, "offset=").is_some_and(|offset| offset >= written))
+        })
+        .await;
     }
 
     async fn cli_bytes(&self, command: &[&str]) -> Vec<u8> {

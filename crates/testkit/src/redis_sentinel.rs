@@ -84,24 +84,6 @@ impl RedisSentinel {
         self.servers.iter().find(|server| server.port() == port).expect("all servers are ours")
     }
 
-    /// Waits until every replica has what the primary has now; replication is asynchronous.
-    pub async fn wait_for_replicas(&self) {
-        let primary = self.primary().await;
-        let number = |text: &str, name: &str| {
-            let (_, rest) = text.split_once(name)?;
-            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
-        };
-        let before = primary.cli(&["INFO", "replication"]).await;
-        let written = number(&before, "master_repl_offset:").expect("a primary says how far it is");
-        wait_until("the replicas have what the primary has", async || {
-            let info = primary.cli(&["INFO", "replication"]).await;
-            let replicas: Vec<_> = info.lines().filter(|line| line.starts_with("slave")).collect();
-            !replicas.is_empty()
-                && replicas.iter().all(|line| number(line, "offset=").is_some_and(|offset| offset >= written))
-        })
-        .await;
-    }
-
     /// Kills the primary; the sentinels need about a second to notice.
     pub async fn kill_primary(&self) {
         self.primary().await.kill();

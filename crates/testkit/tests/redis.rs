@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracera_testkit::{RedisCluster, RedisSentinel, RedisServer};
 
@@ -84,6 +84,38 @@ async fn a_cluster_survives_the_death_of_a_primary() {
     let new = cluster.primary_of("key").await;
     assert_ne!(new.port(), old.port());
     assert_eq!(new.cli(&["GET", "key"]).await, "value");
+}
+
+#[tokio::test]
+async fn a_cluster_moves_a_slot_with_its_keys() {
+    let cluster = RedisCluster::start().await;
+    let old = cluster.primary_of("key").await;
+    set_on_replicas(old, 1).await;
+    let mut others = cluster.nodes().iter().filter(|node| node.port() != old.port());
+    let new = loop {
+        let node = others.next().expect("there are three primaries");
+        if node.cli(&["ROLE"]).await.starts_with("master") {
+            break node;
+        }
+    };
+    let migration = cluster.migrate_slot_of("key", new).await;
+    assert_eq!(old.cli(&["GET", "key"]).await, "value");
+    migration.move_keys().await;
+    assert_eq!(ask(old, "GET key").await, format!("-ASK 12539 127.0.0.1:{}", new.port()));
+    migration.finish().await;
+    assert_eq!(ask(old, "GET key").await, format!("-MOVED 12539 127.0.0.1:{}", new.port()));
+    assert_eq!(new.cli(&["GET", "key"]).await, "value");
+    assert_eq!(cluster.primary_of("key").await.port(), new.port());
+    assert_eq!((old.error_replies("ASK").await, old.error_replies("MOVED").await), (1, 1));
+}
+
+/// The first line of the answer to a command.
+async fn ask(server: &RedisServer, command: &str) -> String {
+    let mut connection = TcpStream::connect(("127.0.0.1", server.port())).await.expect("the server accepts");
+    connection.write_all(format!("{command}\r\n").as_bytes()).await.expect("the server reads");
+    let mut line = String::new();
+    tokio::io::BufReader::new(connection).read_line(&mut line).await.expect("the server answers");
+    line.trim_end().to_owned()
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use actix_web::web::{self, Json, Query};
 use actix_web::{App, HttpServer};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 /// Sessions last as long as those of the other contenders.
 const LIFETIME: time::Duration = time::Duration::hours(24);
@@ -21,6 +23,19 @@ struct Login {
 #[derive(Deserialize)]
 struct Write {
     value: u64,
+}
+
+#[derive(Deserialize)]
+struct Hold {
+    port: u16,
+    write: bool,
+}
+
+#[derive(Serialize)]
+struct Fields {
+    user: String,
+    value: Option<u64>,
+    other: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +66,9 @@ fn main() -> anyhow::Result<()> {
                 .route("/login", web::post().to(login))
                 .route("/me", web::get().to(me))
                 .route("/write", web::post().to(write))
+                .route("/logout", web::post().to(logout))
+                .route("/hold", web::post().to(hold))
+                .route("/fields", web::get().to(fields))
         })
         .workers(workers)
         .bind("127.0.0.1:0")?;
@@ -72,4 +90,24 @@ async fn me(session: Session) -> actix_web::Result<Json<Me>> {
 async fn write(session: Session, write: Query<Write>) -> actix_web::Result<Json<Me>> {
     session.insert("value", write.value)?;
     me(session).await
+}
+
+async fn logout(session: Session) -> &'static str {
+    session.purge();
+    ""
+}
+
+async fn hold(session: Session, hold: Query<Hold>) -> actix_web::Result<Json<Me>> {
+    let me = me(session.clone()).await?;
+    // Nothing is sent; the end of the connection is what is waited for.
+    let _: usize = TcpStream::connect(("127.0.0.1", hold.port)).await?.read(&mut [0]).await?;
+    if hold.write {
+        session.insert("other", 1)?;
+    }
+    Ok(me)
+}
+
+async fn fields(session: Session) -> actix_web::Result<Json<Fields>> {
+    let Json(Me { user }) = me(session.clone()).await?;
+    Ok(Json(Fields { user, value: session.get("value")?, other: session.get("other")? }))
 }

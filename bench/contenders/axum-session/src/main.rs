@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use axum_session::{Session, SessionConfig, SessionLayer, SessionMode, SessionStore};
 use axum_session_redispool::SessionRedisPool;
-use contender::{LIFETIME, Login, Me, Settings, Write};
+use contender::{Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
 use redis_pool::SingleRedisPool;
 
 type Pool = SessionRedisPool;
@@ -32,6 +32,9 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         .route("/login", post(login))
         .route("/me", get(me))
         .route("/write", post(write))
+        .route("/logout", post(logout))
+        .route("/hold", post(hold))
+        .route("/fields", get(fields))
         .layer(SessionLayer::new(store)))
 }
 
@@ -48,4 +51,22 @@ async fn me(session: Session<Pool>) -> Result<Json<Me>, StatusCode> {
 async fn write(session: Session<Pool>, Query(write): Query<Write>) -> Result<Json<Me>, StatusCode> {
     session.set("value", write.value);
     me(session).await
+}
+
+async fn logout(session: Session<Pool>) {
+    session.destroy();
+}
+
+async fn hold(session: Session<Pool>, Query(hold): Query<Hold>) -> Result<Json<Me>, StatusCode> {
+    let me = me(session.clone()).await?;
+    barrier(hold.port).await;
+    if hold.write {
+        session.set("other", 1);
+    }
+    Ok(me)
+}
+
+async fn fields(session: Session<Pool>) -> Result<Json<Fields>, StatusCode> {
+    let Json(Me { user }) = me(session.clone()).await?;
+    Ok(Json(Fields { user, value: session.get("value"), other: session.get("other") }))
 }

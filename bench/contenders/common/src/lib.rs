@@ -4,7 +4,11 @@
 //!
 //! * `POST /login?user=ID`: begins a session of that user and sets its cookie,
 //! * `GET /me`: `{"user":"ID"}` for whoever is signed in, else 401,
-//! * `POST /write?value=N`: the same answer, after writing one field of the session.
+//! * `POST /write?value=N`: the same answer, after writing one field of the session,
+//! * `POST /logout`: ends the session,
+//! * `POST /hold?port=P&write=B`: as `/me`, but with the session loaded it waits at the [`barrier`] on that port, and
+//!   then writes another field if it is told to,
+//! * `GET /fields`: the user and both fields.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,7 +17,8 @@ use anyhow::Context;
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Of every contender: sessions last this long after sign-in, or after the last request where they slide.
 pub const LIFETIME: Duration = Duration::from_hours(24);
@@ -25,6 +30,8 @@ pub struct Settings {
     pub redis: String,
     /// `BENCH_SLIDING=1`: sessions end some time after the last request rather than after the sign-in.
     pub sliding: bool,
+    /// `BENCH_EAGER=1`: a session that slides is written with every request, also where the library would wait a while.
+    pub eager: bool,
     /// `BENCH_VARIANT`: which of its configurations a contender runs, if it has several.
     pub variant: String,
 }
@@ -35,6 +42,7 @@ impl Settings {
         Ok(Self {
             redis: std::env::var("BENCH_REDIS").context("BENCH_REDIS is not set")?,
             sliding: var("BENCH_SLIDING") == "1",
+            eager: var("BENCH_EAGER") == "1",
             variant: var("BENCH_VARIANT"),
         })
     }
@@ -52,6 +60,34 @@ pub struct Login {
 pub struct Write {
     /// What to write.
     pub value: u64,
+}
+
+/// `?port=P&write=B` of a request that is held.
+#[derive(Debug, Deserialize)]
+pub struct Hold {
+    /// Where the harness listens.
+    pub port: u16,
+    /// Whether the request writes a field when it is released.
+    pub write: bool,
+}
+
+/// What is in a session.
+#[derive(Debug, Serialize)]
+pub struct Fields {
+    /// The user's id.
+    pub user: String,
+    /// What `/write` wrote.
+    pub value: Option<u64>,
+    /// What `/hold` wrote.
+    pub other: Option<u64>,
+}
+
+/// Tells the harness that a request got here, by connecting, and waits until the harness closes the connection.
+pub async fn barrier(port: u16) {
+    let released = async { TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?.read(&mut [0]).await };
+    if let Err(error) = released.await {
+        eprintln!("barrier: {error}");
+    }
 }
 
 /// The answer of every authenticated request.

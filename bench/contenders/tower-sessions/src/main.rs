@@ -4,7 +4,7 @@ use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contender::{LIFETIME, Login, Me, Settings, Write};
+use contender::{Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
 use time::OffsetDateTime;
 use tower_sessions::{Expiry, Session, SessionManagerLayer};
 use tower_sessions_redis_store::RedisStore;
@@ -36,6 +36,9 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         .route("/login", post(login))
         .route("/me", get(me))
         .route("/write", post(write))
+        .route("/logout", post(logout))
+        .route("/hold", post(hold))
+        .route("/fields", get(fields))
         .layer(layer))
 }
 
@@ -53,6 +56,26 @@ async fn write(session: Session, Query(write): Query<Write>) -> Result<Json<Me>,
     let me = me(session.clone()).await?;
     session.insert("value", write.value).await.map_err(failed)?;
     Ok(me)
+}
+
+async fn logout(session: Session) -> Result<(), StatusCode> {
+    session.flush().await.map_err(failed)
+}
+
+async fn hold(session: Session, Query(hold): Query<Hold>) -> Result<Json<Me>, StatusCode> {
+    let me = me(session.clone()).await?;
+    barrier(hold.port).await;
+    if hold.write {
+        session.insert("other", 1).await.map_err(failed)?;
+    }
+    Ok(me)
+}
+
+async fn fields(session: Session) -> Result<Json<Fields>, StatusCode> {
+    let Json(Me { user }) = me(session.clone()).await?;
+    let value = session.get("value").await.map_err(failed)?;
+    let other = session.get("other").await.map_err(failed)?;
+    Ok(Json(Fields { user, value, other }))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as map_err passes it")]

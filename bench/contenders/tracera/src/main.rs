@@ -7,7 +7,7 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contender::{LIFETIME, Login, Me, Settings, Write};
+use contender::{Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
 use tracera_guard::{RateLimit, RateLimitRejection, RateLimiter};
 use tracera_session::{
     CurrentUser, KeyRing, NearCache, RedisConnection, RedisStore, Session, SessionConfig, SessionError,
@@ -34,6 +34,7 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         .lifetime(LIFETIME)
         .idle_timeout(settings.sliding.then_some(LIFETIME / 2))
         .max_sessions_per_user(10);
+    let config = if settings.eager { config.touch_interval(Duration::ZERO) } else { config };
     let keys = KeyRing::new(b"a secret for measuring, not for use")?;
     let sessions = Sessions::new(RedisStore::new(redis.clone()), keys, config);
     let limiter = RateLimiter::redis(LIMIT, redis);
@@ -41,6 +42,9 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         .route("/login", post(login))
         .route("/me", get(me))
         .route("/write", post(write))
+        .route("/logout", post(logout))
+        .route("/hold", post(hold))
+        .route("/fields", get(fields))
         .route("/limited", get(limited).with_state(limiter))
         .layer(SessionLayer::new(sessions)))
 }
@@ -63,6 +67,27 @@ async fn write(
 ) -> Result<Json<Me>, SessionError> {
     session.set("value", &write.value)?;
     me(CurrentUser(user)).await
+}
+
+async fn logout(session: Session) -> Result<(), SessionError> {
+    session.sign_out().await
+}
+
+async fn hold(
+    session: Session,
+    CurrentUser(user): CurrentUser,
+    Query(hold): Query<Hold>,
+) -> Result<Json<Me>, SessionError> {
+    barrier(hold.port).await;
+    if hold.write {
+        session.set("other", &1)?;
+    }
+    me(CurrentUser(user)).await
+}
+
+async fn fields(session: Session, CurrentUser(user): CurrentUser) -> Result<Json<Fields>, SessionError> {
+    let user = user.as_str().ok_or(SessionError::Unauthenticated)?.to_owned();
+    Ok(Json(Fields { user, value: session.get("value").await?, other: session.get("other").await? }))
 }
 
 async fn limited(

@@ -17,6 +17,8 @@ use super::reader::{Read, Reader};
 pub struct StoreSettings {
     /// Redis for sessions and rate limits. Default none: the stores embedded in this process.
     pub redis: Option<SecretUrl>,
+    /// How many replicas of Redis must confirm the end of a session. Default 0: none is waited for.
+    pub replica_ack: usize,
     /// Directory of the embedded stores. Default `./data`.
     pub data_dir: PathBuf,
     /// Database for everything else. Default the file `tracera.db` in the data directory.
@@ -34,15 +36,20 @@ pub enum DatabaseTarget {
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
     let redis = read_redis(reader);
+    let replica_ack = reader.number("SESSION_REPLICA_ACK", 0..=10);
     let data_dir = reader.read("DATA_DIR", parse_directory);
     let database = reader.optional("DATABASE_URL", parse_database_url);
-    let (redis, data_dir, database) = (redis?, data_dir?, database?);
+    let (redis, replica_ack, data_dir, database) = (redis?, replica_ack?, data_dir?, database?);
+    if redis.is_none() && replica_ack > 0 {
+        let wrong = Wrong::new("is set without Redis", "set REDIS_URL too, or leave it out");
+        return Err(reader.refuse("SESSION_REPLICA_ACK", wrong));
+    }
     if redis.is_none() && reader.mode == Mode::Serve {
         let text = "is not set: sessions and rate limits live in this process, which must be the only one";
         reader.warn("REDIS_URL", text);
     }
     let database = database.unwrap_or_else(|| DatabaseTarget::Sqlite(data_dir.join("tracera.db")));
-    Ok(StoreSettings { redis, data_dir, database })
+    Ok(StoreSettings { redis, replica_ack, data_dir, database })
 }
 
 fn parse_directory(value: &str) -> Result<PathBuf, Wrong> {

@@ -92,6 +92,8 @@ static SECTIONS: &[Section] = &[
             "How many sessions one user may have at once."),
         public("SESSION_NEAR_CACHE", Value("on"), "on or off",
             "Whether live sessions are kept in memory, dropped the moment Redis tells of a change."),
+        public("SESSION_REPLICA_ACK", Value("0"), "replicas, 0 to 10; 0 is off",
+            "How many replicas of Redis must have a sign-out or revocation before it counts as done."),
         public("SESSION_COOKIE_SECURE", Derived("true when BASE_URL is https"), "true, false or auto",
             "Whether browsers send the session cookie over HTTPS only."),
     ]},

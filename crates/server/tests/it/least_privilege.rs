@@ -7,7 +7,7 @@ use tracera_testkit::RedisServer;
 use crate::harness::TestApp;
 
 /// The rule as the guide prints it, without its first two words and with a password.
-fn documented_rule() -> Vec<String> {
+pub(crate) fn documented_rule() -> Vec<String> {
     let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
     let guide = std::fs::read_to_string(guide).unwrap();
     let line = guide.lines().find(|line| line.starts_with("user tracera on ")).unwrap();

@@ -19,4 +19,5 @@ mod process;
 mod providers_oauth;
 mod providers_real;
 mod providers_steam;
+mod replica_ack;
 mod sign_in;

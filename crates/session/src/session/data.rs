@@ -8,6 +8,7 @@ use super::{MAX_ROTATIONS, Session, value_error};
 use crate::error::SessionError;
 use crate::record::successor;
 use crate::store::{Change, Changed, Committed, FieldName, SessionStore};
+use crate::token::SessionId;
 
 impl Session {
     /// Reads a data field: what this request set, what was preloaded, or else from the store in one round trip.
@@ -152,6 +153,16 @@ impl Session {
         Ok(())
     }
 
+    /// The id to write to; `None` when there is none yet.
+    pub(super) fn present(&self) -> Result<Option<SessionId>, SessionError> {
+        match &self.state().current {
+            Current::Live(live) => Ok(Some(live.id)),
+            Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
+            Current::Lost => Err(SessionError::Unauthenticated),
+            Current::Ended(_) | Current::Nothing => Ok(None),
+        }
+    }
+
     pub(super) async fn write(
         &self,
         changes: Vec<(FieldName, Change)>,
@@ -159,13 +170,7 @@ impl Session {
     ) -> Result<Vec<Changed>, SessionError> {
         let sessions = &self.0.sessions;
         let inner = &sessions.0;
-        let present = match &self.state().current {
-            Current::Live(live) => Some(live.id),
-            Current::Unavailable(error) => return Err(SessionError::Unavailable(error.clone())),
-            Current::Lost => return Err(SessionError::Unauthenticated),
-            Current::Ended(_) | Current::Nothing => None,
-        };
-        let id = match present {
+        let id = match self.present()? {
             Some(id) => id,
             None => self.begin_visit().await?,
         };
@@ -176,7 +181,7 @@ impl Session {
                 Ok(answers)
             }
             Committed::Gone => {
-                self.state().die();
+                self.state().die(&id);
                 Err(SessionError::Unauthenticated)
             }
             Committed::OverBudget => Err(SessionError::OverBudget),

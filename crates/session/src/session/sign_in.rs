@@ -49,8 +49,12 @@ impl SignIn {
 }
 
 impl Session {
-    /// A session for a signed-out visitor who stores something.
+    /// A session for a signed-out visitor who stores something, or the one that was begun at the same moment.
     pub(super) async fn begin_visit(&self) -> Result<SessionId, SessionError> {
+        let _alone = self.0.identity.lock().await;
+        if let Some(id) = self.present()? {
+            return Ok(id);
+        }
         let token = NewToken::mint(&self.0.sessions.0.keys, Tag::random());
         let record = self.new_record(&token, Epoch::default(), None, "", None);
         self.create(token, None, record, None).await
@@ -62,6 +66,7 @@ impl Session {
     /// # Errors
     /// [`SessionError::Superseded`] when the user signed out everywhere meanwhile, [`SessionError::Unavailable`].
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<(), SessionError> {
+        let _alone = self.0.identity.lock().await;
         self.available()?;
         let sessions = &self.0.sessions;
         let epoch = match sign_in.epoch {
@@ -142,6 +147,7 @@ impl Session {
     /// # Errors
     /// [`SessionError::Unavailable`]; the session may then still live.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
+        let _alone = self.0.identity.lock().await;
         self.available()?;
         let id = self.state().to_be_ended();
         if let Some(id) = id {
@@ -164,7 +170,7 @@ impl Session {
         let done =
             sessions.0.store.revoke_all(&id.tag, Some(&id.field), sessions.lifetime(), sessions.at()).await?;
         if done == Found::Gone {
-            self.state().die();
+            self.state().die(&id);
             return Err(SessionError::Unauthenticated);
         }
         Ok(())
@@ -189,6 +195,7 @@ impl Session {
     }
 
     async fn rotate_with(&self, proof: Option<Authentication>) -> Result<(), SessionError> {
+        let _alone = self.0.identity.lock().await;
         let sessions = &self.0.sessions;
         let (old, mut record) = {
             let state = self.state();
@@ -205,7 +212,7 @@ impl Session {
             Rotated::Before if is_proof => return Err(SessionError::Superseded),
             Rotated::Before => return Ok(()),
             Rotated::Gone => {
-                self.state().die();
+                self.state().die(&old);
                 return Err(SessionError::Unauthenticated);
             }
         }

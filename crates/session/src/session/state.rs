@@ -133,9 +133,13 @@ impl State {
         }
     }
 
-    /// The session was found dead in the middle of the request.
-    pub(super) fn die(&mut self) {
-        let clear = self.as_live().is_ok_and(|live| live.snapshot.is_signed_in());
-        *self = Self::new(Current::Lost, clear.then_some(CookieChange::Clear));
+    /// The session of that id was found dead in the middle of the request. One that has taken its place lives on.
+    pub(super) fn die(&mut self, id: &SessionId) {
+        if let Current::Live(live) = &self.current
+            && live.id == *id
+        {
+            let clear = live.snapshot.is_signed_in();
+            *self = Self::new(Current::Lost, clear.then_some(CookieChange::Clear));
+        }
     }
 }

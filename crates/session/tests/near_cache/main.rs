@@ -4,7 +4,9 @@
 
 mod faults;
 mod guard;
+mod keys;
 mod races;
+mod resharding;
 mod revocation;
 mod support;
 mod topology;

@@ -13,6 +13,7 @@ use tracera_session::{
     Clock, EmbeddedStore, KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionError, SessionLayer,
     SessionStore, Sessions, SignIn, Timestamp, UserId,
 };
+use tracera_testkit::RedisCluster;
 
 /// What tests wait for at most.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -40,12 +41,20 @@ impl Node {
         (Self::with(EmbeddedStore::in_memory().unwrap(), config), clock)
     }
 
+    pub(crate) fn with_keys(store: impl SessionStore, keys: KeyRing) -> Self {
+        Self::build(store, keys, SessionConfig::default())
+    }
+
     fn with(store: impl SessionStore, config: SessionConfig) -> Self {
-        let config = config.secure(false);
-        let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), config);
+        Self::build(store, KeyRing::new(&[7; 32]).unwrap(), config)
+    }
+
+    fn build(store: impl SessionStore, keys: KeyRing, config: SessionConfig) -> Self {
+        let sessions = Sessions::new(store, keys, config.secure(false));
         let app = Router::new()
             .route("/sign_in/{user}", post(sign_in))
             .route("/sign_out", post(|session: Session| async move { session.sign_out().await }))
+            .route("/store", post(|session: Session| async move { session.set("n", &1) }))
             .route("/rotate", post(|session: Session| async move { session.rotate().await }))
             .layer(SessionLayer::new(sessions.clone()));
         Self { sessions, app }
@@ -123,6 +132,11 @@ async fn sign_in(Path(name): Path<String>, session: Session) -> Result<(), Sessi
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
+}
+
+pub(crate) fn cluster_url(cluster: &RedisCluster) -> String {
+    let hosts: Vec<_> = cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+    format!("redis+cluster://{}", hosts.join(","))
 }
 
 /// The value at that share of a sorted list.

@@ -4,12 +4,7 @@ use tokio::time::Instant;
 use tracera_session::{MAX_STALENESS, Tag};
 use tracera_testkit::{RedisCluster, RedisSentinel};
 
-use crate::support::{Node, percentile, user};
-
-fn cluster_url(cluster: &RedisCluster) -> String {
-    let hosts: Vec<_> = cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-    format!("redis+cluster://{}", hosts.join(","))
-}
+use crate::support::{Node, cluster_url, percentile, user};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_cluster_a_hot_read_asks_nobody_and_an_end_is_told() {
@@ -62,7 +57,7 @@ async fn behind_sentinel_the_cache_follows_the_primary() {
     let (here, there) = (Node::connect(&sentinel.url()).await, Node::connect(&sentinel.url()).await);
     let browser = there.sign_in("ann").await;
     here.warm(&browser).await;
-    sentinel.wait_for_replicas().await;
+    sentinel.primary().await.wait_for_replicas().await;
     sentinel.kill_primary().await;
     let killed = Instant::now();
     here.refuses_after(&browser).await;

@@ -6,10 +6,11 @@ use super::*;
 type Case = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
 /// Numbers with the least and the greatest accepted.
-const NUMBERS: [(&str, u64, u64); 19] = [
+const NUMBERS: [(&str, u64, u64); 20] = [
     ("SESSION_LIFETIME_HOURS", 1, 8760),
     ("SESSION_IDLE_MINUTES", 0, 525_600),
     ("SESSION_MAX_PER_USER", 1, 1000),
+    ("SESSION_REPLICA_ACK", 0, 10),
     ("REQUEST_TIMEOUT_SECONDS", 1, 300),
     ("REDIS_PORT", 1, 65_535),
     ("REDIS_DB", 0, 65_535),
@@ -283,7 +284,7 @@ const CASES: &[Case] = &[
 /// What else must be set for the value to be looked at on its own.
 fn company(name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
-        "REDIS_PASSWORD" => &[("REDIS_HOST", "localhost")],
+        "REDIS_PASSWORD" | "SESSION_REPLICA_ACK" => &[("REDIS_HOST", "localhost")],
         "GOOGLE_CLIENT_ID" => &[("GOOGLE_CLIENT_SECRET", "s")],
         "GOOGLE_CLIENT_SECRET" => &[("GOOGLE_CLIENT_ID", "i")],
         "GITHUB_CLIENT_ID" => &[("GITHUB_CLIENT_SECRET", "s")],

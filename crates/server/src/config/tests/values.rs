@@ -21,6 +21,7 @@ fn what_belongs_together_is_required_together() {
         (vec![smtp, from, resend[0], resend[1]], "RESEND_API_KEY"),
         (vec![("SMTP_URL", "smtp://localhost"), from, ("SMTP_CA_FILE", "ca.pem")], "SMTP_CA_FILE"),
         (vec![("REDIS_PASSWORD", "b")], "REDIS_PASSWORD"),
+        (vec![("SESSION_REPLICA_ACK", "1")], "SESSION_REPLICA_ACK"),
         (vec![("LISTEN_ADDR", "127.0.0.1:9"), ("METRICS_ADDR", "127.0.0.1:9")], "METRICS_ADDR"),
         (
             vec![("BASE_URL", "http://tracera.example"), ("SESSION_COOKIE_SECURE", "true")],

@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, StatusCode};
 
+use crate::error::SessionError;
 use crate::keyring::KeyRing;
-use crate::session::{Ended, Session};
+use crate::session::{Ended, Session, SignIn};
 use crate::testing::stage::{Browser, CookieEffect, HOUR, SECRET, Site, Stage, new_user};
 
 pub(super) async fn visitors_who_store_nothing_cost_nothing(stage: Stage) {
@@ -53,6 +54,69 @@ pub(super) async fn a_visitor_who_stores_something_gets_a_session(stage: Stage) 
     assert_eq!(before.field(&a, "cart").await, serde_json::Value::Null);
     assert_eq!(before.clone().send(&a, |s| async move { s.set("x", &1) }).await.status, StatusCode::OK);
     assert_eq!(a.listed(&user).await, 1);
+}
+
+pub(super) async fn first_writes_at_once_in_one_request_begin_one_visit(stage: Stage) {
+    let [a, b] = stage.sites();
+    let mut visitor = Browser::default();
+    let answer = visitor
+        .send(&a, |s| async move {
+            let (one, two) = tokio::join!(s.increment("a", 1), s.set_if_absent("b", &2));
+            one.and(two)
+        })
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!((visitor.field(&b, "a").await, visitor.field(&b, "b").await), (1.into(), 2.into()));
+    assert_eq!(stage.writes(), 3, "one visit and two writes");
+}
+
+pub(super) async fn a_sign_in_beside_other_operations_of_its_request_is_what_remains(stage: Stage) {
+    let [a, b] = stage.sites();
+    let (first, second) = (new_user(), new_user());
+    for presented in [false, true] {
+        for operation in 0..4 {
+            let mut browser =
+                if presented { Browser::signed_in(&a, &first).await } else { Browser::default() };
+            let user = second.clone();
+            let answer = browser
+                .send(&a, move |s| async move {
+                    let beside = async {
+                        // Losing to the sign-in is no fault of theirs.
+                        let _: Result<(), SessionError> = match operation {
+                            0 => s.increment("a", 1).await.map(drop),
+                            1 => s.rotate().await,
+                            2 => s.sign_out_others().await,
+                            _ => s.verify().await,
+                        };
+                    };
+                    let ((), signed_in) = tokio::join!(beside, s.sign_in(SignIn::new(user, "test")));
+                    signed_in
+                })
+                .await;
+            assert_eq!(answer.status, StatusCode::OK);
+            let is_second = second.clone();
+            let user = browser.send(&b, |s| async move { Ok(s.user()? == is_second) }).await;
+            assert_eq!(user.body, true, "operation {operation}, presented: {presented}");
+            assert_eq!((b.listed(&first).await, b.listed(&second).await), (0, 1), "operation {operation}");
+            browser.send(&a, |s| async move { s.sign_out().await }).await;
+        }
+    }
+}
+
+pub(super) async fn two_sign_ins_at_once_in_one_request_leave_one_session(stage: Stage) {
+    let [a, b] = stage.sites();
+    let user = new_user();
+    let mut browser = Browser::default();
+    let (one, two) = (SignIn::new(user.clone(), "test"), SignIn::new(user.clone(), "test"));
+    let answer = browser
+        .send(&a, |s| async move {
+            let (one, two) = tokio::join!(s.sign_in(one), s.sign_in(two));
+            one.and(two)
+        })
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(browser.is_signed_in(&b).await);
+    assert_eq!(b.listed(&user).await, 1);
 }
 
 async fn ended(site: &Site, cookie: &str) -> Option<Ended> {
