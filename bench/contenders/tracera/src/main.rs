@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Query, Request, State};
+use axum::http::header;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use contender::{Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
 use tracera_guard::{RateLimit, RateLimitRejection, RateLimiter};
 use tracera_session::{
-    CurrentUser, KeyRing, NearCache, RedisConnection, RedisStore, Session, SessionConfig, SessionError,
-    SessionLayer, Sessions, SignIn, UserId,
+    CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisConnection, RedisStore, Session, SessionConfig,
+    SessionError, SessionLayer, Sessions, SignIn, UserId,
 };
 
-/// Per user. Nobody gets there: what it costs to ask is the point.
+/// Per client. Nobody gets there: what it costs to ask is the point.
 const LIMIT: RateLimit = RateLimit::new("bench", 100, Duration::from_secs(1));
 
 fn main() -> anyhow::Result<()> {
@@ -38,6 +40,11 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
     let keys = KeyRing::new(b"a secret for measuring, not for use")?;
     let sessions = Sessions::new(RedisStore::new(redis.clone()), keys, config);
     let limiter = RateLimiter::redis(LIMIT, redis);
+    let limited = Router::new()
+        .route("/limited", get(me))
+        .layer(SessionLayer::new(sessions.clone()))
+        .layer(from_fn_with_state(limiter, limit))
+        .layer(PrefetchLayer::new(sessions.clone(), |_| true));
     Ok(Router::new()
         .route("/login", post(login))
         .route("/me", get(me))
@@ -45,8 +52,8 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         .route("/logout", post(logout))
         .route("/hold", post(hold))
         .route("/fields", get(fields))
-        .route("/limited", get(limited).with_state(limiter))
-        .layer(SessionLayer::new(sessions)))
+        .layer(SessionLayer::new(sessions))
+        .merge(limited))
 }
 
 async fn login(session: Session, Query(login): Query<Login>) -> Result<Json<Me>, SessionError> {
@@ -90,12 +97,17 @@ async fn fields(session: Session, CurrentUser(user): CurrentUser) -> Result<Json
     Ok(Json(Fields { user, value: session.get("value").await?, other: session.get("other").await? }))
 }
 
-async fn limited(
+/// Before the session is known, as a limit per client is. All requests of the load come from one address, so that what
+/// tells clients apart here is the end of their cookie.
+async fn limit(
     State(limiter): State<RateLimiter>,
-    CurrentUser(user): CurrentUser,
+    request: Request,
+    next: Next,
 ) -> Result<Response, RateLimitRejection> {
-    let decision = limiter.admit(user.as_str().unwrap_or_default()).await?;
-    let mut response = me(CurrentUser(user)).await.into_response();
+    let cookie = request.headers().get(header::COOKIE).map_or(&[][..], |cookie| cookie.as_bytes());
+    let client = cookie.last_chunk::<16>().and_then(|end| str::from_utf8(end).ok()).unwrap_or_default();
+    let decision = limiter.admit(client).await?;
+    let mut response = next.run(request).await;
     decision.apply_headers(response.headers_mut());
     Ok(response)
 }
