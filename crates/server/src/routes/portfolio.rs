@@ -37,7 +37,8 @@ pub async fn show(
 ) -> AppResult<Response> {
     let user = user_id(&user)?;
     let selection = parsed(query)?.checked()?;
-    let summary = holdings::summary(&app.database, user).await?;
+    let held = app.portfolio.held(user).await?;
+    let summary = held.as_ref().map(|held| held.summary);
     let prices = app.portfolio.prices().current();
     let etag = etag(&[
         user.as_bytes(),
@@ -49,11 +50,8 @@ pub async fn show(
     if seen.is_some_and(|seen| seen.split(',').any(|one| one.trim() == etag || one.trim() == "*")) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    let held = match summary {
-        Some(summary) => holdings::list(&app.database, user, summary.import_id).await?,
-        None => Vec::new(),
-    };
-    let mut valued = valuation::value(held, prices.as_deref().map(|prices| &prices.list));
+    let rows = held.as_ref().map_or(&[][..], |held| &held.holdings);
+    let mut valued = valuation::value(rows, prices.as_deref().map(|prices| &prices.list));
     let totals = valuation::total(&valued);
     let holding_count = valued.len();
     selection.apply(&mut valued);

@@ -77,6 +77,7 @@ pub async fn delete(
     // This session is kept until the rest is gone, so that after a failure in between one can try again.
     session.sign_out_others().await?;
     users::delete(&app.database, person.account.id).await?;
+    app.portfolio.forget(person.account.id);
     app.sessions.revoke_all(&person.id).await?;
     session.sign_out().await?;
     if let (Some(links), Some(email)) = (&app.magic_links, &person.account.email) {
