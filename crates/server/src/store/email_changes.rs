@@ -7,7 +7,7 @@ use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
 use crate::auth::email::Email;
 
-/// Remembers the address an account wants, in place of an earlier wish.
+/// Remembers the address an account wants, in place of an earlier wish. Removes wishes whose time is over.
 ///
 /// # Errors
 ///
@@ -18,11 +18,14 @@ pub async fn begin(
     email: &Email,
     token_hash: &[u8; 32],
     expires_at: OffsetDateTime,
+    now: OffsetDateTime,
 ) -> Result<(), StoreError> {
+    let purge = "DELETE FROM email_changes WHERE expires_at <= $1";
     let sql = "INSERT INTO email_changes (user_id, token_hash, email, expires_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (user_id) DO UPDATE SET
             token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at";
     on_pool!(db, pool => {
+        sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
         sqlx::query(sql)
             .bind(user)
             .bind(&token_hash[..])

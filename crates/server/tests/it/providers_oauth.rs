@@ -119,6 +119,7 @@ async fn an_address_that_has_an_account_opens_nothing() {
         );
         assert_eq!(browser.me().await, None);
         crate::harness::eventually(|| async { (app.mails_to("a@gmail.com") > before).then_some(()) }).await;
+        assert_eq!(app.mail_to("a@gmail.com").await.code, "", "a code would work in no browser");
         // Signed in as the owner it is still not linked by the way; as somebody else neither.
         assert_eq!(sign_in(&doubles, &owner, path, person.clone()).await, "/?error=account_exists");
         let other = app.signed_in("other@example.com").await;
