@@ -31,11 +31,11 @@ struct MailboxPage {
 /// `GET /dev/mailbox`: newest first.
 pub async fn mailbox(State(app): State<App>, headers: HeaderMap) -> AppResult<Response> {
     let mailbox = app.mailbox.as_ref().ok_or_else(AppError::not_found)?;
-    if !is_this_machine(&headers) {
+    if !is_this_machine(&headers) || is_forwarded(&headers) {
         return Err(AppError::new(
             StatusCode::MISDIRECTED_REQUEST,
             "wrong_host",
-            "the mailbox opens only under localhost or a loopback address",
+            "the mailbox opens only under localhost or a loopback address, and not through a proxy",
         ));
     }
     let now = utc(app.clock.now());
@@ -50,6 +50,11 @@ pub async fn mailbox(State(app): State<App>, headers: HeaderMap) -> AppResult<Re
     });
     let html = MailboxPage { mails: mails.collect() }.render().map_err(AppError::internal)?;
     Ok(Html(html).into_response())
+}
+
+/// A proxy or tunnel may write a local host, and stand between this machine and everybody.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host"].iter().any(|name| headers.contains_key(*name))
 }
 
 /// A name that leads elsewhere now may lead here in a moment, with a page of its own in the browser.
