@@ -5,17 +5,19 @@ use std::any::Any;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use tracera_guard::{ClientLimit, is_safe_method, limit_clients, path_is_under};
 
 use crate::app::App;
+use crate::app::body::watched;
 use crate::error::{AppError, AppResult};
 use crate::extract::too_large;
 
 /// The largest body any route reads.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// Ends a request that takes too long; refuses a body that says it is too large before reading it.
+/// Ends a request that takes too long, with 408 if that is because its body does not come; refuses a body that says it
+/// is too large before reading it.
 pub async fn bound(State(app): State<App>, request: Request, next: Next) -> AppResult<Response> {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
@@ -25,10 +27,25 @@ pub async fn bound(State(app): State<App>, request: Request, next: Next) -> AppR
     if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
         return Err(too_large());
     }
-    tokio::time::timeout(app.request_timeout, next.run(request)).await.map_err(|_| {
-        AppError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "this took too long, please try again")
-            .retry_after(app.request_timeout)
-    })
+    let (parts, body) = request.into_parts();
+    let (body, awaited) = watched(body);
+    let answer = next.run(Request::from_parts(parts, body));
+    match tokio::time::timeout(app.request_timeout, answer).await {
+        Ok(response) => Ok(response),
+        Err(_) if awaited.is_now() => {
+            let refusal = "the body took too long to arrive";
+            let mut response =
+                AppError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", refusal).into_response();
+            // What is still to come is not the next request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            Ok(response)
+        }
+        Err(_) => {
+            let sentence = "this took too long, please try again";
+            let error = AppError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", sentence);
+            Err(error.retry_after(app.request_timeout))
+        }
+    }
 }
 
 /// Counts the forms of pages against the limit of the authentication endpoints, since they do the same. Looking at a
