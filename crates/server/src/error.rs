@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 use tracera_session::SessionError;
 
+use crate::cause::chain;
 use crate::store::StoreError;
 
 /// An answer that is not a success. The cause, if any, goes to the log once and never to the client.
@@ -147,20 +148,6 @@ impl IntoResponse for AppError {
         }
         response
     }
-}
-
-/// An error with everything that led to it, on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line = format!("{line}: {text}");
-        }
-        source = error.source();
-    }
-    line
 }
 
 fn whole_secs_up(wait: Duration) -> u64 {

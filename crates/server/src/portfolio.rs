@@ -28,7 +28,6 @@ pub mod prices;
 pub mod progress;
 pub mod queue;
 pub mod steam_client;
-pub mod steam_id;
 pub mod text;
 pub mod valuation;
 

@@ -65,3 +65,34 @@ fn is_this_machine(headers: &HeaderMap) -> bool {
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn the_mailbox_opens_on_this_machine_only() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            let pair = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+            pairs.iter().copied().map(pair).collect()
+        };
+        for host in ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080"] {
+            let local = headers(&[("host", host)]);
+            assert!(is_this_machine(&local) && !is_forwarded(&local), "{host}");
+            for (name, value) in [
+                ("x-forwarded-for", "192.0.2.1"),
+                ("x-forwarded-host", "tracera.example"),
+                ("forwarded", "for=192.0.2.1"),
+                ("via", "1.1 tunnel"),
+            ] {
+                assert!(is_forwarded(&headers(&[("host", host), (name, value)])), "{name}");
+            }
+        }
+        for host in ["tracera.example", "localhost.example.com", "192.0.2.1:8080", "127.0.0.1.example", ""] {
+            assert!(!is_this_machine(&headers(&[("host", host)])), "{host}");
+        }
+        assert!(!is_this_machine(&HeaderMap::new()));
+    }
+}
