@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde::Serialize;
 use tracera_session::SessionError;
 
 use crate::cause::chain;
@@ -21,6 +21,15 @@ pub struct AppError {
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
     cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What a client is told of an error.
+#[derive(Debug, Serialize)]
+pub struct ErrorBody<'a> {
+    /// For a person.
+    error: &'a str,
+    /// For a program.
+    code: &'static str,
 }
 
 /// What handlers return.
@@ -89,8 +98,8 @@ impl AppError {
     }
 
     /// What a client is told.
-    pub fn body(&self) -> serde_json::Value {
-        json!({ "error": self.message, "code": self.code })
+    pub fn body(&self) -> ErrorBody<'_> {
+        ErrorBody { error: &self.message, code: self.code }
     }
 
     /// Writes the cause to the log, for an error that is not answered as itself.

@@ -5,7 +5,7 @@ use std::any::Any;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use tracera_guard::{ClientLimit, is_safe_method, limit_clients, path_is_under};
 
 use crate::app::App;
@@ -15,6 +15,8 @@ use crate::extract::too_large;
 
 /// The largest body any route reads.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Ends a request that takes too long, with 408 if that is because its body does not come; refuses a body that says it
 /// is too large before reading it.
@@ -27,6 +29,28 @@ pub async fn bound(State(app): State<App>, request: Request, next: Next) -> AppR
     if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
         return Err(too_large());
     }
+    if !request.headers().contains_key(header::TRANSFER_ENCODING) {
+        return in_time(&app, request, next).await;
+    }
+    let answer = if is_only_chunked(request.headers()) {
+        in_time(&app, request, next).await
+    } else {
+        Err(AppError::bad_request("bad_framing", "Transfer-Encoding can be chunked and nothing else"))
+    };
+    let mut response = answer.into_response();
+    // Should a proxy have found another end of this body, what follows it is no request of its client's.
+    response.headers_mut().insert(header::CONNECTION, CLOSE);
+    Ok(response)
+}
+
+/// Whether a body is chunked and not encoded. A length beside that has been taken out by the HTTP library.
+fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    encodings.next().is_some_and(is_chunked) && encodings.next().is_none()
+}
+
+async fn in_time(app: &App, request: Request, next: Next) -> AppResult<Response> {
     let (parts, body) = request.into_parts();
     let (body, awaited) = watched(body);
     let answer = next.run(Request::from_parts(parts, body));
@@ -37,7 +61,7 @@ pub async fn bound(State(app): State<App>, request: Request, next: Next) -> AppR
             let mut response =
                 AppError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", refusal).into_response();
             // What is still to come is not the next request.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
             Ok(response)
         }
         Err(_) => {

@@ -177,6 +177,10 @@ impl MagicLinks {
             ip: asker.ip,
         };
         if may_mail {
+            if asker.binding.is_some() && code.is_none() {
+                let to = mail.to.masked();
+                tracing::warn!(event = "code_limited", %to, "the address has had its codes for today");
+            }
             place.send(&mail);
             tracing::info!(event = "link_sent", "queued a sign-in mail");
         } else {
@@ -251,11 +255,7 @@ impl MagicLinks {
 
     /// Whether the address gets a code with its link. What a guesser used up is not given back by a sign-in.
     async fn may_have_code(&self, email: &Email) -> AppResult<bool> {
-        let decision = self.codes.check(&self.address_key(email)).await.map_err(unavailable)?;
-        if !decision.allowed {
-            tracing::warn!(event = "code_limited", to = %email.masked(), "the address has had its codes for today");
-        }
-        Ok(decision.allowed)
+        Ok(self.codes.check(&self.address_key(email)).await.map_err(unavailable)?.allowed)
     }
 
     fn visitor_code(&self, code: &str, binding: &Binding) -> VisitorCode {

@@ -38,7 +38,8 @@ pub async fn begin(
     .await
 }
 
-/// Uses a wish up: the account's address is the wanted one from here on. `None` unless the token is of this user, unused
+/// Uses a wish up: the account's address is the wanted one from here on, and unused sign-in links to the old and the new
+/// one end. `None` unless the token is of this user, unused
 /// and not too old.
 ///
 /// # Errors
@@ -51,6 +52,8 @@ pub async fn finish(
     now: OffsetDateTime,
 ) -> Result<Option<Email>, StoreError> {
     let claim = "DELETE FROM email_changes WHERE user_id = $1 AND token_hash = $2 AND expires_at > $3 RETURNING email";
+    let cancel = "DELETE FROM magic_links
+        WHERE used_at IS NULL AND (email = $2 OR email = (SELECT email FROM users WHERE id = $1))";
     let update = "UPDATE users SET email = $2, email_verified_at = $3, email_vouched_by = NULL WHERE id = $1";
     let at = Timestamp::from(now);
     on_pool!(db, pool => {
@@ -62,6 +65,7 @@ pub async fn finish(
             .fetch_optional(&mut *tx)
             .await?;
         if let Some(email) = &claimed {
+            sqlx::query(cancel).bind(user).bind(email).execute(&mut *tx).await?;
             sqlx::query(update).bind(user).bind(email).bind(at).execute(&mut *tx).await?;
         }
         tx.commit().await?;

@@ -111,9 +111,40 @@ async fn a_body_that_does_not_come_is_the_clients_fault() {
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     assert!(answer.contains("\r\nx-content-type-options: nosniff\r\n"), "{answer}");
     assert!(
-        answer.ends_with(r#"{"code":"body_timeout","error":"the body took too long to arrive"}"#),
+        answer.ends_with(r#"{"error":"the body took too long to arrive","code":"body_timeout"}"#),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn a_body_ends_in_one_way_only() {
+    let app = TestApp::start().await;
+    let answer = async |headers: &str| {
+        let mut connection = TcpStream::connect(app.instances[0].addr).await.unwrap();
+        let request = format!("POST /login HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n0\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    for headers in [
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+    ] {
+        let answer = answer(headers).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{headers}{answer}");
+    }
+    for headers in [
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let answer = answer(headers).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "read, and refused for want of a token: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "nothing after it is a request: {answer}");
+    }
 }
 
 #[tokio::test]

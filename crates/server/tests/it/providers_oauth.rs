@@ -467,6 +467,16 @@ async fn linking_ends_with_the_session_that_began_it() {
 }
 
 #[tokio::test]
+async fn a_sign_in_in_any_way_ends_a_mailed_link() {
+    let (app, doubles) = start().await;
+    let owner = app.signed_in("a@example.com").await;
+    assert_eq!(link(&doubles, &owner, "google", google(&app, "1", "a@gmail.com")).await, "/");
+    let mailed = app.link_token(&app.browser(), "a@example.com").await;
+    assert_eq!(sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    app.browser().redeem(&mailed).await.expect_error(400, "link_invalid");
+}
+
+#[tokio::test]
 async fn the_log_and_the_mails_tell_what_happened() {
     let (app, doubles) = start().await;
     let browser = app.signed_in("a@example.com").await;
