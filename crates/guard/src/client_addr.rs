@@ -179,11 +179,7 @@ pub struct ClientAddrMissing;
 impl IntoResponse for ClientAddrMissing {
     fn into_response(self) -> Response {
         tracing::error!("{self}");
-        crate::reply::error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Something went wrong on our side.",
-        )
+        crate::reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
     }
 }
 

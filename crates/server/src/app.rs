@@ -11,7 +11,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracera_guard::{
     ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie,
-    VisitorId, check_origin, limit_clients, path_is_under, resolve_client_addr,
+    VisitorId, check_origin, isolate_resources, limit_clients, path_is_under, resolve_client_addr,
 };
 use tracera_session::{Clock, PrefetchLayer, SessionLayer, Sessions};
 use url::Url;
@@ -26,6 +26,7 @@ use crate::store::Database;
 use crate::web::failure;
 use crate::web::live::Streams;
 
+mod body;
 pub mod csrf;
 pub mod limits;
 pub mod log;
@@ -130,6 +131,8 @@ pub fn layered(app: &App, routes: Router<App>) -> Router {
                 .layer(from_fn_with_state(app.clone(), limits::bound))
                 .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
                 .layer(from_fn_with_state(app.proxies.clone(), resolve_client_addr))
+                // Before the limit: what a page of another site makes a browser load does not use up its visitor's.
+                .layer(from_fn(isolate_resources))
                 .layer(PrefetchLayer::new(app.sessions.clone(), is_limited))
                 .layer(from_fn_with_state(auth_limit, limit_clients))
                 .layer(from_fn_with_state(app.clone(), limits::limit_forms))

@@ -3,12 +3,18 @@
 use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 pub use tracera_session::{Clock, Timestamp};
 
 /// A point in time as the database and the API know it: UTC, whole seconds.
 pub fn utc(at: Timestamp) -> OffsetDateTime {
     let exact = OffsetDateTime::from(SystemTime::from(at));
     exact.replace_nanosecond(0).unwrap_or(exact)
+}
+
+/// A point in time as the API writes it; empty for one no calendar of four-digit years has.
+pub fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_default()
 }
 
 /// Measures how long something takes, for logs and metrics only.

@@ -7,9 +7,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde::Serialize;
 use tracera_session::SessionError;
 
+use crate::cause::chain;
 use crate::store::StoreError;
 
 /// An answer that is not a success. The cause, if any, goes to the log once and never to the client.
@@ -20,6 +21,15 @@ pub struct AppError {
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
     cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What a client is told of an error.
+#[derive(Debug, Serialize)]
+pub struct ErrorBody<'a> {
+    /// For a person.
+    error: &'a str,
+    /// For a program.
+    code: &'static str,
 }
 
 /// What handlers return.
@@ -88,8 +98,8 @@ impl AppError {
     }
 
     /// What a client is told.
-    pub fn body(&self) -> serde_json::Value {
-        json!({ "error": self.message, "code": self.code })
+    pub fn body(&self) -> ErrorBody<'_> {
+        ErrorBody { error: &self.message, code: self.code }
     }
 
     /// Writes the cause to the log, for an error that is not answered as itself.
@@ -147,20 +157,6 @@ impl IntoResponse for AppError {
         }
         response
     }
-}
-
-/// An error with everything that led to it, on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line = format!("{line}: {text}");
-        }
-        source = error.source();
-    }
-    line
 }
 
 fn whole_secs_up(wait: Duration) -> u64 {

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod auth;
+mod cause;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod portfolio;
 pub mod routes;
 pub mod serve;
 pub mod start;
+pub mod steam_id;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -189,6 +189,11 @@ impl Place {
         self.take_in(Letter::compose(mail));
     }
 
+    /// The same work for a mail that is not to be sent.
+    pub fn discard(self, mail: &SignInMail<'_>) {
+        drop(Letter::compose(mail));
+    }
+
     fn take_in(self, letter: Letter) {
         let Self { mailer, place } = self;
         let shared = Arc::clone(&mailer.0);

@@ -6,6 +6,7 @@ use tracera_session::{Clock, Handle, SessionError, UserId};
 
 use crate::auth::client::Client;
 use crate::auth::email::{Email, EmailError};
+use crate::auth::events::{Kind, record_of_operator};
 use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::Config;
@@ -66,7 +67,8 @@ pub async fn revoke_sessions(
     user: &UserSelector,
     handle: Option<&str>,
 ) -> Result<String, OperatorError> {
-    let stores = open_stores(config, &Clock::system()).await?;
+    let clock = Clock::system();
+    let stores = open_stores(config, &clock).await?;
     let account = find(&stores, user).await?;
     let user = session_user(&account);
     let Some(handle) = handle else {
@@ -75,13 +77,23 @@ pub async fn revoke_sessions(
         if let Some(email) = &account.email {
             magic_links::cancel_outstanding(&stores.database, email).await?;
         }
-        return Ok(format!("ended {count} sessions, any sign-in under way and any unused link\n"));
+        let told = tell_owner(&stores, &account, &clock).await;
+        return Ok(format!("ended {count} sessions, any sign-in under way and any unused link\n{told}"));
     };
     let handle = Handle::parse(handle).ok_or(OperatorError::NoSuchSession)?;
     if stores.sessions.revoke(&user, handle).await? {
-        Ok("ended the session\n".to_owned())
+        Ok(format!("ended the session\n{}", tell_owner(&stores, &account, &clock).await))
     } else {
         Err(OperatorError::NoSuchSession)
+    }
+}
+
+/// Notes it among the account's security events. The sessions have ended either way.
+async fn tell_owner(stores: &Stores, account: &User, clock: &Clock) -> String {
+    let now = utc(clock.now());
+    match record_of_operator(&stores.database, account.id, Kind::RevokedByOperator, now).await {
+        Ok(()) => String::new(),
+        Err(error) => format!("this is missing from the account's security events: {error}\n"),
     }
 }
 

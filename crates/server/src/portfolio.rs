@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 pub mod export;
 pub mod feeds;
+pub mod held;
 mod history;
 pub mod import;
 pub mod inventory;
@@ -27,7 +28,6 @@ pub mod prices;
 pub mod progress;
 pub mod queue;
 pub mod steam_client;
-pub mod steam_id;
 pub mod text;
 pub mod valuation;
 
@@ -35,6 +35,7 @@ use crate::clock::utc;
 use crate::config::{PortfolioSettings, PriceSettings, SteamSettings};
 use crate::store::portfolio::{self as store, Claim};
 use crate::store::{Database, StoreError};
+use held::{Held, HeldCache};
 use import::{Import, ImportError, State};
 use prices::Prices;
 use progress::Progress;
@@ -52,6 +53,7 @@ struct Inner {
     steam: SteamClient,
     queue: SteamQueue,
     prices: Prices,
+    held: HeldCache,
     limits: PortfolioSettings,
     refresh: Duration,
     running: Mutex<HashMap<Uuid, watch::Receiver<State>>>,
@@ -88,6 +90,7 @@ impl Portfolio {
             steam: SteamClient::new(community_url.clone(), *steam_limits)?,
             queue: SteamQueue::new(steam_limits.spacing, steam_limits.first_pause, steam_limits.patience),
             prices: Prices::new(prices, data_dir, clock.clone())?,
+            held: HeldCache::new(),
             limits,
             refresh: prices.refresh,
             running: Mutex::default(),
@@ -100,6 +103,19 @@ impl Portfolio {
     /// The prices.
     pub fn prices(&self) -> &Prices {
         &self.0.prices
+    }
+
+    /// What the user holds; `None` before the first import.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn held(&self, user: Uuid) -> Result<Option<Held>, StoreError> {
+        self.0.held.get(&self.0.database, user).await
+    }
+
+    /// Keeps nothing of a user whose account goes.
+    pub fn forget(&self, user: Uuid) {
+        self.0.held.remove(user);
     }
 
     /// Begins an import of the inventory of the user's Steam account. It goes on whoever listens.
@@ -148,6 +164,7 @@ impl Portfolio {
 
     async fn keep_up(&self) {
         loop {
+            self.0.held.clear();
             let pause = match self.0.prices.refresh().await {
                 Ok(()) => self.0.refresh,
                 Err(error) => self.0.refresh.min(prices::RETRY).max(error.retry_after().unwrap_or_default()),

@@ -267,9 +267,14 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     let bound = listener.local_addr().unwrap_or(addr);
     tracing::info!(%bound, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
     if mode == Mode::Dev {
+        let store = &config.store;
+        let sessions =
+            store.redis.as_ref().map_or_else(|| store.data_dir.display().to_string(), ToString::to_string);
         println!(
-            "\n  Tracera is ready: {}\n  Mails appear here and at {}dev/mailbox\n",
-            app.base_url, app.base_url
+            "\n  Tracera is ready: {url}\n  Mails appear here and at {url}dev/mailbox\n  \
+             Sessions are kept in {sessions}, everything else in {database}\n",
+            url = app.base_url,
+            database = store.database
         );
     }
     stop_on_signal(stop.clone());

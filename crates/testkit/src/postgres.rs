@@ -22,7 +22,6 @@ const OPTIONS: &[&str] = &[
     "max_connections=200",
     "dynamic_shared_memory_type=mmap",
     "listen_addresses=127.0.0.1",
-    "unix_socket_directories=",
 ];
 
 /// A database cluster of its own, reached as the user `postgres` without a password, ended when dropped.
@@ -57,6 +56,12 @@ impl Postgres {
     /// The URL of the database that is always there: `postgres://postgres@127.0.0.1:{port}/postgres`
     pub fn url(&self) -> String {
         self.url_of("postgres")
+    }
+
+    /// The URL of the same database by way of a socket file: `postgres:///postgres?host={directory}&…`
+    pub fn socket_url(&self) -> String {
+        let directory = self.directory.path().display();
+        format!("postgres:///postgres?host={directory}&port={}&user=postgres", self.port)
     }
 
     /// The port, the same after a restart.
@@ -107,6 +112,7 @@ async fn initialise(directory: &TempDir) {
 
 async fn launch(port: u16, directory: &TempDir) -> Result<Process, String> {
     let mut args = vec!["-D".to_owned(), data(directory), "-p".to_owned(), port.to_string()];
+    args.extend(["-c".to_owned(), format!("unix_socket_directories={}", directory.path().display())]);
     args.extend(OPTIONS.iter().flat_map(|option| ["-c".to_owned(), (*option).to_owned()]));
     let log = directory.path().join("log");
     let mut process = Process::spawn_as(&rights(), Ending::Quit, &program("postgres"), &args, &log);

@@ -51,7 +51,7 @@ pub enum OriginRejection {
     #[error("the referer header lies in another origin")]
     OtherReferer,
     /// One of these headers was sent twice.
-    #[error("an origin, referer or sec-fetch-site header is repeated")]
+    #[error("an origin, referer or sec-fetch header is repeated")]
     Repeated,
 }
 
@@ -126,7 +126,7 @@ impl IntoResponse for OriginRejection {
         crate::reply::error(
             StatusCode::FORBIDDEN,
             "csrf_failed",
-            "This request did not come from our own pages.",
+            "this request did not come from our own pages",
         )
     }
 }
@@ -150,16 +150,18 @@ pub async fn check_origin(
 
 /// Resource isolation: whether a request another site caused may be answered at all. It may if it is a GET that
 /// navigates a whole tab here (a link); scripts, images, frames and fetches of other sites may not. Requests without
-/// `Sec-Fetch-Site` come from no current browser and pass.
+/// `Sec-Fetch-Site`, or with neither `Sec-Fetch-Mode` nor `Sec-Fetch-Dest`, come from no current browser and pass.
 ///
 /// # Errors
-/// [`OriginRejection::OtherSite`], or [`OriginRejection::Repeated`] when the header is repeated.
+/// [`OriginRejection::OtherSite`], or [`OriginRejection::Repeated`] when one of these headers is repeated.
 pub fn refuse_cross_site_loads(method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
-    let is = |name, value| matches!(only_line(headers, &name), Ok(Some(line)) if line == value);
     let site = only_line(headers, &SEC_FETCH_SITE)?;
-    let follows_a_link =
-        *method == Method::GET && is(SEC_FETCH_MODE, "navigate") && is(SEC_FETCH_DEST, "document");
-    if site.is_some_and(|site| site == "cross-site") && !follows_a_link {
+    let (mode, dest) = (only_line(headers, &SEC_FETCH_MODE)?, only_line(headers, &SEC_FETCH_DEST)?);
+    let is_a_browsers = mode.is_some() || dest.is_some();
+    let follows_a_link = *method == Method::GET
+        && mode.is_some_and(|mode| mode == "navigate")
+        && dest.is_some_and(|dest| dest == "document");
+    if site.is_some_and(|site| site == "cross-site") && is_a_browsers && !follows_a_link {
         return Err(OriginRejection::OtherSite);
     }
     Ok(())

@@ -95,7 +95,7 @@ impl IntoResponse for RateLimitRejection {
                 let mut response = crate::reply::error(
                     StatusCode::TOO_MANY_REQUESTS,
                     "rate_limited",
-                    "Too many requests. Please wait a moment and try again.",
+                    "too many requests, please wait a moment and try again",
                 );
                 decision.apply_headers(response.headers_mut());
                 response
@@ -105,7 +105,7 @@ impl IntoResponse for RateLimitRejection {
                 let mut response = crate::reply::error(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "unavailable",
-                    "The service is briefly unavailable. Please try again.",
+                    "the service is briefly unavailable, please try again",
                 );
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
                 response

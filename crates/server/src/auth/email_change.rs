@@ -35,7 +35,7 @@ pub async fn request(
         return Ok(());
     }
     let token = fresh_handle();
-    email_changes::begin(database, user, email, &handle_hash(&token), now + LIFETIME).await?;
+    email_changes::begin(database, user, email, &handle_hash(&token), now + LIFETIME, now).await?;
     let mut link = page.clone();
     link.query_pairs_mut().append_pair("token", &token);
     let mail = NoticeMail {

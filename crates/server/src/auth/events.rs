@@ -20,9 +20,9 @@ use crate::auth::email::Email;
 use crate::auth::provider::Provider;
 use crate::error::AppError;
 use crate::mail::{Mailer, NoticeMail};
-use crate::store::Database;
 use crate::store::events::{self, KEPT, NewEvent};
 use crate::store::users::User;
+use crate::store::{Database, StoreError};
 
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum Kind {
     SessionRevoked,
     /// All other sessions were ended.
     OtherSessionsRevoked,
+    /// The operator of the server ended one session or all.
+    RevokedByOperator,
     /// The address was set or changed.
     EmailChanged,
     /// The owner of the mailbox came, and everything somebody else may have left was removed.
@@ -64,6 +66,7 @@ impl Kind {
             Self::Unlinked => "unlinked",
             Self::SessionRevoked => "session_revoked",
             Self::OtherSessionsRevoked => "other_sessions_revoked",
+            Self::RevokedByOperator => "revoked_by_operator",
             Self::EmailChanged => "email_changed",
             Self::Reclaimed => "reclaimed",
         }
@@ -130,7 +133,7 @@ impl SecurityEvents {
     ) {
         let device = visit.client.phrase();
         let event =
-            NewEvent { user, kind: kind.as_str(), method, device: &device, device_hash, ip: visit.ip };
+            NewEvent { user, kind: kind.as_str(), method, device: &device, device_hash, ip: Some(visit.ip) };
         if let Err(error) = events::record(&self.database, &event, now).await {
             tracing::error!(%error, %user, kind = kind.as_str(), "a security event could not be kept");
         }
@@ -181,6 +184,27 @@ impl SecurityEvents {
             tracing::error!(%error, to = to.masked(), "a notice could not be sent");
         }
     }
+}
+
+/// Adds to a user's log what the operator did from the command line.
+///
+/// # Errors
+/// [`StoreError`] as for every store operation.
+pub async fn record_of_operator(
+    database: &Database,
+    user: Uuid,
+    kind: Kind,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let event = NewEvent {
+        user,
+        kind: kind.as_str(),
+        method: None,
+        device: "the operator's command line",
+        device_hash: None,
+        ip: None,
+    };
+    events::record(database, &event, now).await
 }
 
 /// What the owner is written about.

@@ -3,9 +3,10 @@
 //! 1. Asking answers the same, and does the same work, whether or not the address is known.
 //! 2. The newest link of an address is the one that works. The database knows hashes only.
 //! 3. Looking at a link changes nothing; redeeming it is one atomic step, undone if no session could be made.
-//! 4. An address gets at most [`MAILS_PER_ADDRESS`] mails in [`MAIL_WINDOW`], whoever asks; a mail sent before that
+//! 4. An address that gets no mail costs the same work as one that does.
+//! 5. An address gets at most [`MAILS_PER_ADDRESS`] mails in [`MAIL_WINDOW`], whoever asks; a mail sent before that
 //!    stays good, and no other way in is touched. Redeeming a link clears the count.
-//! 5. An address gets at most [`CODES_PER_ADDRESS`] codes in [`CODE_WINDOW`], five guesses each; then its mails bring a
+//! 6. An address gets at most [`CODES_PER_ADDRESS`] codes in [`CODE_WINDOW`], five guesses each; then its mails bring a
 //!    link only, which nobody can guess.
 
 use std::fmt;
@@ -25,8 +26,10 @@ use crate::auth::client::Client;
 use crate::auth::email::Email;
 use crate::error::{AppError, AppResult};
 use crate::mail::{Mailer, SignInMail};
-use crate::store::Database;
-use crate::store::magic_links::{self, ClaimedLink, CodeOutcome, NewMagicLink, PendingLink, VisitorCode};
+use crate::store::magic_links::{
+    self, ClaimedLink, CodeOutcome, MAX_WRONG_CODES, NewMagicLink, PendingLink, VisitorCode,
+};
+use crate::store::{Database, StoreError};
 
 /// How many mails one address gets in [`MAIL_WINDOW`] without signing in.
 pub const MAILS_PER_ADDRESS: u32 = 5;
@@ -79,8 +82,8 @@ impl MailLimits {
 /// Who asks for a link, for the mail and the confirm page.
 #[derive(Debug)]
 pub struct Asker<'a> {
-    /// What the code will be bound to.
-    pub binding: &'a Binding,
+    /// What the code will be bound to; without it the mail brings a link only.
+    pub binding: Option<&'a Binding>,
     /// The browser.
     pub client: Client,
     /// Its address.
@@ -93,6 +96,32 @@ pub enum Proof<'a> {
     Token(&'a str),
     /// The code of a mail, from the browser that asked.
     Code(&'a str, &'a Binding),
+}
+
+/// Why nothing was claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// It is wrong, used, superseded or expired.
+    #[error("the link or code does not work")]
+    Invalid,
+    /// The same, and it is the first wrong code since this address was sent one.
+    #[error("the code is wrong")]
+    FirstWrongCode(Email),
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ClaimError> for AppError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Invalid | ClaimError::FirstWrongCode(_) => Self::bad_request(
+                "link_invalid",
+                "this link or code is wrong, used or expired; please ask for a new one",
+            ),
+            ClaimError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl MagicLinks {
@@ -117,16 +146,20 @@ impl MagicLinks {
     /// 503 when the database, the limit's store or the mail queue cannot take it.
     pub async fn request(&self, email: Email, asker: &Asker<'_>, now: OffsetDateTime) -> AppResult<()> {
         let place = self.mailer.reserve().map_err(AppError::unavailable)?;
-        if !self.may_mail(&email).await? {
-            return Ok(());
-        }
+        let may_mail = self.may_mail(&email).await?;
+        // What an address gets that has had its share is made for nobody, so that the answer takes as long.
+        let email = if may_mail { email } else { nobody() };
         let token = fresh_token();
-        let code = if self.may_have_code(&email).await? { fresh_code() } else { String::new() };
+        let code = match asker.binding {
+            Some(binding) if self.may_have_code(&email).await? => Some((fresh_code(), binding)),
+            _ => None,
+        };
         let device = asker.client.phrase();
         let link = NewMagicLink {
             email: &email,
             token_hash: token_hash(&token),
-            code: (!code.is_empty()).then(|| self.visitor_code(&code, asker.binding)),
+            // Nobody's would void the one this visitor has.
+            code: code.as_ref().filter(|_| may_mail).map(|(code, binding)| self.visitor_code(code, binding)),
             expires_at: now + self.expiry,
             device: &device,
             ip: asker.ip,
@@ -137,14 +170,22 @@ impl MagicLinks {
         let mail = SignInMail {
             to: &email,
             link: &url,
-            code: &code,
+            code: code.as_ref().map_or("", |(code, _)| code),
             valid_for: self.expiry,
             requested_at: now,
             device: &device,
             ip: asker.ip,
         };
-        place.send(&mail);
-        tracing::info!(event = "link_sent", "queued a sign-in mail");
+        if may_mail {
+            if asker.binding.is_some() && code.is_none() {
+                let to = mail.to.masked();
+                tracing::warn!(event = "code_limited", %to, "the address has had its codes for today");
+            }
+            place.send(&mail);
+            tracing::info!(event = "link_sent", "queued a sign-in mail");
+        } else {
+            place.discard(&mail);
+        }
         Ok(())
     }
 
@@ -176,28 +217,28 @@ impl MagicLinks {
     /// Uses a link up.
     ///
     /// # Errors
-    /// 400 `link_invalid` alike for wrong, used, superseded and expired; 503 when the database does not answer.
-    pub async fn claim(&self, proof: Proof<'_>, now: OffsetDateTime) -> AppResult<ClaimedLink> {
+    /// [`ClaimError`]; as an answer the same for wrong, used, superseded and expired.
+    pub async fn claim(&self, proof: Proof<'_>, now: OffsetDateTime) -> Result<ClaimedLink, ClaimError> {
         let claimed = match proof {
             Proof::Token(token) => {
                 magic_links::claim_by_token(&self.database, &token_hash(token), now).await?
             }
             Proof::Code(code, binding) => {
                 let code: String = code.chars().filter(char::is_ascii_digit).collect();
-                match magic_links::claim_by_code(&self.database, &self.visitor_code(&code, binding), now)
-                    .await?
-                {
+                let code = self.visitor_code(&code, binding);
+                match magic_links::claim_by_code(&self.database, &code, now).await? {
                     CodeOutcome::Claimed(link) => Some(link),
+                    CodeOutcome::Wrong { email, tries_left } if tries_left == MAX_WRONG_CODES - 1 => {
+                        tracing::warn!(event = "sign_in_failed", method = "email", "a code was wrong");
+                        return Err(ClaimError::FirstWrongCode(email));
+                    }
                     CodeOutcome::Wrong { .. } | CodeOutcome::Nothing => None,
                 }
             }
         };
         let Some(claimed) = claimed else {
             tracing::warn!(event = "sign_in_failed", method = "email", "a link or code did not work");
-            return Err(AppError::bad_request(
-                "link_invalid",
-                "this link or code is wrong, used or expired; please ask for a new one",
-            ));
+            return Err(ClaimError::Invalid);
         };
         if let Err(error) = self.per_address.forget(&self.address_key(&claimed.email)).await {
             tracing::warn!(%error, "the address's mail count stays as it is");
@@ -214,11 +255,7 @@ impl MagicLinks {
 
     /// Whether the address gets a code with its link. What a guesser used up is not given back by a sign-in.
     async fn may_have_code(&self, email: &Email) -> AppResult<bool> {
-        let decision = self.codes.check(&self.address_key(email)).await.map_err(unavailable)?;
-        if !decision.allowed {
-            tracing::warn!(event = "code_limited", to = %email.masked(), "the address has had its codes for today");
-        }
-        Ok(decision.allowed)
+        Ok(self.codes.check(&self.address_key(email)).await.map_err(unavailable)?.allowed)
     }
 
     fn visitor_code(&self, code: &str, binding: &Binding) -> VisitorCode {
@@ -261,6 +298,11 @@ impl MagicLinks {
 
 fn unavailable(error: RateLimitError) -> AppError {
     AppError::unavailable(error)
+}
+
+/// No mailbox: `.invalid` is reserved for that.
+fn nobody() -> Email {
+    Email::parse("nobody@throttled.invalid").expect("this is an address")
 }
 
 /// 256 random bits: a plain hash of them is safe to keep.

@@ -1,7 +1,6 @@
 //! Requests to providers, with a limit on everything: ten seconds, no redirects, a small answer, certificates checked.
 //! An error never holds the URL.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use reqwest::redirect::Policy;
 use serde::de::DeserializeOwned;
 
-use crate::tls;
+use crate::{cause, tls};
 
 /// From the first packet to the last byte of the answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -113,14 +112,8 @@ impl Answer {
 
 impl From<reqwest::Error> for OutgoingError {
     fn from(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            let _ = write!(text, ": {error}");
-            cause = error.source();
-        }
-        if error.is_connect() { Self::Connect(text) } else { Self::Broken(text) }
+        let broken = if error.is_connect() { Self::Connect } else { Self::Broken };
+        broken(cause::of_request(error))
     }
 }
 

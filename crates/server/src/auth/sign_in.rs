@@ -10,12 +10,13 @@ use crate::auth::events::{Kind, Notice, Visit};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::store::users::User;
-use crate::store::{email_changes, identities, users};
+use crate::store::{email_changes, identities, magic_links, users};
 
 /// How recently one must have signed in to change the ways into an account.
 pub const FRESH: Duration = Duration::from_mins(15);
 
-/// Signs the user in by `method`. Returns the cookie to set beside the session's.
+/// Signs the user in by `method`, and ends a sign-in link of theirs that was not used. Returns the cookie to set beside
+/// the session's.
 ///
 /// # Errors
 /// 503 when the session cannot be made; then nobody is signed in.
@@ -27,6 +28,10 @@ pub async fn sign_in(
     visit: &Visit,
 ) -> AppResult<HeaderValue> {
     let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
+    if let Some(email) = &user.email {
+        // Who is in needs no link any more; one that lies about in a mailbox shall not be another way in.
+        magic_links::cancel_outstanding(&app.database, email).await?;
+    }
     session.sign_in(SignIn::new(id, method).client(&visit.client.label()).address(visit.ip)).await?;
     tracing::info!(event = "signed_in", user = %user.id, method, "signed in");
     Ok(app.events.signed_in(user, method, visit, utc(app.clock.now())).await)

@@ -101,7 +101,13 @@ fn read_base_url(reader: &mut Reader<'_>, listen_addr: Option<&SocketAddr>) -> R
         let url = format!("http://localhost:{}", listen_addr.port());
         return Ok(Url::parse(&url).expect("a port makes this a URL"));
     }
-    reader.read("BASE_URL", parse_base_url)
+    let url = reader.read("BASE_URL", parse_base_url)?;
+    if reader.mode == Mode::Dev && !url.host_str().is_some_and(is_loopback) {
+        let what =
+            format!("is {url}, but `tracera dev` is for this machine only: whoever opens it reads all mail");
+        return Err(reader.refuse("BASE_URL", Wrong::new(what, "leave it out, or run `tracera serve`")));
+    }
+    Ok(url)
 }
 
 fn parse_base_url(value: &str) -> Result<Url, Wrong> {
@@ -134,6 +140,9 @@ fn read_trusted_proxies(reader: &mut Reader<'_>) -> Read<Vec<IpNet>> {
 
 /// A network, or a single address.
 fn parse_network(entry: &str) -> Result<IpNet, Wrong> {
+    if entry.is_empty() {
+        return Err(Wrong::new("has an empty entry", "remove the comma too many"));
+    }
     let network =
         entry.parse::<IpNet>().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
             let remedy = "write networks such as 10.0.0.0/8, separated by commas";

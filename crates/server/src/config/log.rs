@@ -47,7 +47,7 @@ impl LogFilter {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<LogSettings> {
-    let format = reader.optional("LOG_FORMAT", |value| match value {
+    let format = reader.optional("LOG_FORMAT", |value| match value.to_ascii_lowercase().as_str() {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err(Wrong::new(format!("is {}", quoted(value)), "write text or json")),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::address::redact_url;
 use super::problem::escaped;
 use super::table::{Exposure, Fallback, Variable, sections};
-use super::{Config, DatabaseTarget, Environment, MailSettings, Origin, Problem, SmtpSecurity};
+use super::{Config, Environment, MailSettings, Origin, Problem, SmtpSecurity};
 
 /// Every variable with its value and origin, then what the server would do, or why it would not start. Shows no secret.
 pub fn report(environment: &Environment, config: &Result<Config, Vec<Problem>>) -> String {
@@ -60,20 +60,13 @@ fn derived(name: &str, config: &Config) -> String {
     match name {
         "SESSION_COOKIE_SECURE" => config.session.cookie_secure.to_string(),
         "REDIS_URL" => config.store.redis.as_ref().map_or("unset".to_owned(), ToString::to_string),
-        "DATABASE_URL" => database(config),
+        "DATABASE_URL" => config.store.database.to_string(),
         "PRICE_FALLBACK_URLS" if config.prices.fallbacks.is_empty() => "unset".to_owned(),
         "PRICE_FALLBACK_URLS" => {
             config.prices.fallbacks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
         "LOG_FORMAT" => "text on a terminal, else json".to_owned(),
         other => unreachable!("{other} has no derived default"),
-    }
-}
-
-fn database(config: &Config) -> String {
-    match &config.store.database {
-        DatabaseTarget::Sqlite(path) => format!("sqlite://{}", path.display()),
-        DatabaseTarget::Postgres(url) => url.to_string(),
     }
 }
 
@@ -87,7 +80,7 @@ fn summarize(text: &mut String, config: &Config) {
         ("listen on", config.http.listen_addr.to_string()),
         ("be known as", config.http.base_url.origin().ascii_serialization()),
         ("keep sessions in", sessions),
-        ("keep users in", database(config)),
+        ("keep users in", config.store.database.to_string()),
         ("send cookies over https only", secure.to_owned()),
     ];
     text.push_str("\nThe server would\n");

@@ -1,6 +1,8 @@
 //! Where sessions and users are kept.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -32,6 +34,19 @@ pub enum DatabaseTarget {
     Sqlite(PathBuf),
     /// A `PostgreSQL` server.
     Postgres(SecretUrl),
+}
+
+/// The numbers of databases that a Redis can be set to have.
+const REDIS_DATABASES: RangeInclusive<i64> = 0..=65_535;
+
+impl fmt::Display for DatabaseTarget {
+    /// As a URL, without credentials and parameters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
+        }
+    }
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
@@ -138,13 +153,16 @@ fn parse_redis_url(value: &str) -> Result<SecretUrl, Wrong> {
     }
     for host in hosts.split(',') {
         // The client library takes an empty host for a local one.
-        let understood = !host.is_empty()
-            && !host.starts_with(':')
-            && format!("{plain}://{credentials}{host}/{database}").into_connection_info().is_ok();
-        if !understood {
+        let named = !host.is_empty() && !host.starts_with(':');
+        let url = format!("{plain}://{credentials}{host}/{database}");
+        let Some(server) = url.into_connection_info().ok().filter(|_| named) else {
             let remedy =
                 "check host, port, database, and that special characters in the password are percent-encoded";
             return Err(Wrong::new("is malformed", remedy));
+        };
+        if !REDIS_DATABASES.contains(&server.redis_settings().db()) {
+            let remedy = "write a number from 0 to 65535, as the server's databases setting allows";
+            return Err(Wrong::new("names a database that no server has", remedy));
         }
     }
     Ok(SecretUrl::new(value))
@@ -160,11 +178,20 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
     let remedy =
         "write postgres://user:password@host/database, special characters in the password percent-encoded";
     match Url::parse(value) {
-        Ok(url) if url.host_str().is_none_or(str::is_empty) => Err(Wrong::new("has no host", remedy)),
+        Ok(url) if url.host_str().is_none_or(str::is_empty) && !names_socket(&url) => {
+            let remedy =
+                "write postgres://user:password@host/database, or ?host=/run/postgresql for a local socket";
+            Err(Wrong::new("has no host", remedy))
+        }
         Ok(url) if url.path().len() < 2 => Err(Wrong::new("names no database", remedy)),
         Ok(_) => Ok(DatabaseTarget::Postgres(SecretUrl::new(value))),
         Err(error) => Err(Wrong::new(format!("is malformed ({error})"), remedy)),
     }
+}
+
+/// Whether a parameter names the directory of a local socket, as libpq has it.
+fn names_socket(url: &Url) -> bool {
+    url.query_pairs().any(|(name, value)| name == "host" && value.starts_with('/'))
 }
 
 fn parse_sqlite_path(rest: &str) -> Result<PathBuf, Wrong> {

@@ -133,14 +133,16 @@ fn dev_listens_on_loopback_only_and_knows_its_address() {
     let moved = dev(&[("LISTEN_ADDR", "[::1]:9000")]).unwrap();
     assert_eq!(moved.http.base_url.as_str(), "http://localhost:9000/");
     assert!(warned_about(&moved).is_empty());
-    let named = dev(&[("LISTEN_ADDR", "127.0.0.1:9000"), ("BASE_URL", "https://dev.example")]).unwrap();
-    assert_eq!(named.http.base_url.as_str(), "https://dev.example/");
+    let named = dev(&[("LISTEN_ADDR", "127.0.0.1:9000"), ("BASE_URL", "https://dev.localhost")]).unwrap();
+    assert_eq!(named.http.base_url.as_str(), "https://dev.localhost/");
     for (name, value) in [
         ("LISTEN_ADDR", "0.0.0.0:8080"),
         ("LISTEN_ADDR", "[::]:8080"),
         ("LISTEN_ADDR", "192.0.2.1:8080"),
         ("LISTEN_ADDR", "127.0.0.1:0"),
         ("METRICS_ADDR", "0.0.0.0:9100"),
+        ("BASE_URL", "https://dev.example"),
+        ("BASE_URL", "http://192.0.2.1:8080"),
     ] {
         let (subjects, text) = refused(Mode::Dev, &[(name, value)]);
         assert_eq!(subjects, [name], "{text}");

@@ -1,6 +1,5 @@
 //! By Resend's HTTP API.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use http::{StatusCode, header};
@@ -13,7 +12,7 @@ use super::SetupError;
 use super::delivery::SendError;
 use super::letter::{AUTOMATIC, Letter};
 use crate::config::ResendSettings;
-use crate::tls;
+use crate::{cause, tls};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -32,7 +31,7 @@ impl ResendTransport {
             .redirect(Policy::none())
             .connect_timeout(CONNECT_LIMIT)
             .build()
-            .map_err(|error| SetupError::Client(reason(error)))?;
+            .map_err(|error| SetupError::Client(cause::of_request(error)))?;
         Ok(Self {
             client,
             url: settings.api_url.endpoint("/emails"),
@@ -61,7 +60,7 @@ impl ResendTransport {
             .json(&body)
             .send()
             .await
-            .map_err(|error| SendError::transient(reason(error)))?;
+            .map_err(|error| SendError::transient(cause::of_request(error)))?;
         verdict(&response)
     }
 }
@@ -88,16 +87,4 @@ fn verdict(response: &reqwest::Response) -> Result<(), SendError> {
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
     Err(SendError::Transient { reason, retry_after: seconds.map(Duration::from_secs) })
-}
-
-/// The whole chain of causes, for "error sending request" alone helps nobody; without the URL.
-fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -3,10 +3,9 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Inner, valuation};
+use super::{Inner, held, valuation};
 use crate::clock::utc;
 use crate::store::StoreError;
-use crate::store::portfolio::holdings;
 use crate::store::portfolio::snapshots::{self, Snapshot};
 
 /// Users looked at together.
@@ -21,13 +20,12 @@ pub(super) enum Occasion {
     Day,
 }
 
-/// Values a user's portfolio and notes it. Does nothing before the first import.
+/// Values a user's portfolio and notes it; what is too old of the history goes. Does nothing before the first import.
 pub(super) async fn take(inner: &Inner, user: Uuid, occasion: Occasion) -> Result<(), StoreError> {
     let now = utc(inner.clock.now());
-    let Some(summary) = holdings::summary(&inner.database, user).await? else { return Ok(()) };
-    let held = holdings::list(&inner.database, user, summary.import_id).await?;
+    let Some(held) = held::read(&inner.database, user).await? else { return Ok(()) };
     let prices = inner.prices.current();
-    let valued = valuation::value(held, prices.as_ref().map(|prices| &prices.list));
+    let valued = valuation::value(&held.holdings, prices.as_ref().map(|prices| &prices.list));
     let totals = valuation::total(&valued);
     let snapshot = Snapshot {
         taken_at: now,
@@ -38,7 +36,8 @@ pub(super) async fn take(inner: &Inner, user: Uuid, occasion: Occasion) -> Resul
         unpriced_items: totals.unpriced.cast_signed(),
         price_source: prices.as_ref().map_or_else(String::new, |prices| prices.source.clone()),
     };
-    snapshots::add(&inner.database, user, &snapshot).await
+    snapshots::add(&inner.database, user, &snapshot).await?;
+    snapshots::thin(&inner.database, user, now).await.map(drop)
 }
 
 /// Notes the value of every portfolio that has none of today yet. Any number of instances may do it at once.

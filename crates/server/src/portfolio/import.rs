@@ -11,9 +11,9 @@ use super::inventory::Page;
 use super::progress::{Progress, Stage};
 use super::queue::Paused;
 use super::steam_client::{PageSize, SteamError};
-use super::steam_id::SteamId64;
 use super::{Inner, history};
 use crate::clock::utc;
+use crate::steam_id::SteamId64;
 use crate::store::StoreError;
 use crate::store::portfolio as store;
 

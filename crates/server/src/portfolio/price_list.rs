@@ -140,6 +140,8 @@ fn cheaper(known: Option<Price>, price: Price) -> Price {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::portfolio::inventory::ItemId;
+    use crate::portfolio::text::clean;
 
     fn price(cents: u64) -> Price {
         Price { cents: Cents::new(cents).unwrap(), estimated: false }
@@ -157,5 +159,17 @@ mod tests {
         assert_eq!(list.find("A", None), Some(price(3)));
         assert_eq!(list.find("A", Some(Phase::Two)), Some(price(3)));
         assert_eq!(PriceList::from_rows(list.rows()), list);
+    }
+    #[test]
+    fn a_name_is_exactly_what_steam_calls_it() {
+        let (composed, decomposed) = ("Sticker | J\u{fc}r", "Sticker | Ju\u{308}r");
+        let mut list = PriceList::default();
+        list.add(composed.into(), None, price(5));
+        assert_eq!(list.find(decomposed, None), None);
+        list.add(decomposed.into(), None, price(7));
+        assert_eq!(list.find(composed, None), Some(price(5)));
+        assert_eq!(list.find(decomposed, None), Some(price(7)));
+        assert_ne!(ItemId::of(composed, None), ItemId::of(decomposed, None));
+        assert_eq!(clean(decomposed, 99), decomposed);
     }
 }

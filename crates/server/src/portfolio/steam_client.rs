@@ -4,17 +4,16 @@
 //! 2. Time and size of an answer are bounded, its size after decompression.
 //! 3. No error holds an address: it names the user.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use reqwest::redirect::Policy;
 
 use super::inventory::{self, Page, Reply};
-use super::steam_id::SteamId64;
 use crate::config::ServiceUrl;
 use crate::config::SteamLimits;
-use crate::tls;
+use crate::steam_id::SteamId64;
+use crate::{cause, tls};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("tracera/", env!("CARGO_PKG_VERSION"));
@@ -199,20 +198,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn network(error: reqwest::Error) -> SteamError {
-    if error.is_timeout() { SteamError::TimedOut } else { SteamError::Unavailable(reason(error)) }
-}
-
-/// The whole chain of causes, without the address: it may hold an id or a key.
-pub(super) fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
+    if error.is_timeout() { SteamError::TimedOut } else { SteamError::Unavailable(cause::of_request(error)) }
 }
 
 #[cfg(test)]

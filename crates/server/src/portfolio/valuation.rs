@@ -9,15 +9,15 @@ use super::price_list::{Price, PriceList};
 use crate::store::portfolio::holdings::Holding;
 
 /// A holding with its price.
-#[derive(Clone, Debug)]
-pub struct Valued {
+#[derive(Clone, Copy, Debug)]
+pub struct Valued<'a> {
     /// What is held.
-    pub holding: Holding,
+    pub holding: &'a Holding,
     /// What one costs.
     pub price: Option<Price>,
 }
 
-impl Valued {
+impl Valued<'_> {
     /// Price times quantity, in cents.
     pub fn value(&self) -> Option<u64> {
         self.price.map(|price| price.cents.get() * self.quantity())
@@ -45,13 +45,13 @@ pub struct Totals {
 }
 
 /// Puts prices on holdings.
-pub fn value(holdings: Vec<Holding>, prices: Option<&PriceList>) -> Vec<Valued> {
+pub fn value<'a>(holdings: &'a [Holding], prices: Option<&PriceList>) -> Vec<Valued<'a>> {
     let price = |holding: &Holding| prices?.find(&holding.market_hash_name, Phase::parse(&holding.phase));
-    holdings.into_iter().map(|holding| Valued { price: price(&holding), holding }).collect()
+    holdings.iter().map(|holding| Valued { price: price(holding), holding }).collect()
 }
 
 /// Adds holdings up.
-pub fn total<'a>(holdings: impl IntoIterator<Item = &'a Valued>) -> Totals {
+pub fn total(holdings: &[Valued<'_>]) -> Totals {
     let mut totals = Totals::default();
     for valued in holdings {
         let quantity = valued.quantity();
@@ -99,11 +99,12 @@ mod tests {
         let mut list = PriceList::default();
         list.add("A".into(), None, Price { cents: Cents::new(250).unwrap(), estimated: false });
         list.add("C".into(), None, Price { cents: Cents::new(1).unwrap(), estimated: true });
-        let valued = value(vec![holding("A", 3), holding("B", 2), holding("C", 4)], Some(&list));
+        let held = [holding("A", 3), holding("B", 2), holding("C", 4)];
+        let valued = value(&held, Some(&list));
         let expected = Totals { value: 754, items: 9, unpriced: 2, estimated: 4, locked: 4 };
         assert_eq!(total(&valued), expected);
         assert_eq!(valued[1].value(), None);
-        let without = value(vec![holding("A", 3)], None);
+        let without = value(&held[..1], None);
         assert_eq!(total(&without), Totals { items: 3, unpriced: 3, locked: 1, ..Totals::default() });
     }
 
@@ -117,7 +118,8 @@ mod tests {
                 }
             }
             let holdings = rows.iter().enumerate().map(|(at, (_, quantity, _))| holding(&at.to_string(), *quantity));
-            let valued = value(holdings.collect(), Some(&list));
+            let holdings: Vec<_> = holdings.collect();
+            let valued = value(&holdings, Some(&list));
             let totals = total(&valued);
             prop_assert_eq!(totals.value, valued.iter().filter_map(Valued::value).sum::<u64>());
             let priced: u64 = valued.iter().filter(|it| it.price.is_some()).map(Valued::quantity).sum();

@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::oauth::{page, set_cookie};
 use crate::app::App;
-use crate::app::csrf::Binding;
 use crate::auth::accounts::{self, Entry};
 use crate::auth::callback::OauthCallback;
 use crate::auth::cookie::handle_hash;
@@ -170,10 +169,8 @@ impl Arrival {
         else {
             return Ok(Failure::AccountExists);
         };
-        // The code in the mail is of no use to this browser, which may be anybody's: only the link is.
-        let (visitor, _) = self.app.visitor.issue();
-        let binding = Binding::of_visitor(&visitor);
-        let asker = Asker { binding: &binding, client: self.visit.client.clone(), ip: self.visit.ip };
+        // No code: it would be for this browser, which may be anybody's.
+        let asker = Asker { binding: None, client: self.visit.client.clone(), ip: self.visit.ip };
         links.request(email, &asker, self.now()).await?;
         Ok(Failure::ProofMailed)
     }

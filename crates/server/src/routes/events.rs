@@ -35,7 +35,7 @@ pub struct EventBody {
     event: String,
     method: Option<String>,
     device: String,
-    ip: String,
+    ip: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
 }
@@ -86,7 +86,7 @@ pub async fn page(
             event: event.kind,
             method: event.method,
             device: event.device,
-            ip: event.ip,
+            ip: Some(event.ip).filter(|ip| !ip.is_empty()),
             at: event.at,
         })
         .collect())

@@ -11,8 +11,8 @@ use tracera_session::Session;
 use crate::app::App;
 use crate::app::csrf::Binding;
 use crate::auth::email::Email;
-use crate::auth::events::Visit;
-use crate::auth::magic_link::{Asker, MagicLinks, Proof};
+use crate::auth::events::{Kind, Visit};
+use crate::auth::magic_link::{Asker, ClaimError, MagicLinks, Proof};
 use crate::auth::sign_in::{mailbox_proved, sign_in};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
@@ -52,7 +52,7 @@ pub async fn request(
 /// # Errors
 /// 404 `method_not_configured`; 503 when something it needs does not answer.
 pub async fn send_link(app: &App, email: Email, visit: &Visit, binding: &Binding) -> AppResult<()> {
-    let asker = Asker { binding, client: visit.client.clone(), ip: visit.ip };
+    let asker = Asker { binding: Some(binding), client: visit.client.clone(), ip: visit.ip };
     links(app)?.request(email, &asker, utc(app.clock.now())).await
 }
 
@@ -110,7 +110,14 @@ pub async fn redeem(
             (None, Some(code)) => Proof::Code(code, &binding),
             _ => return Err(AppError::bad_request("malformed_body", "send either a token or a code")),
         };
-        let claimed = links.claim(proof, now).await?;
+        let claimed = match links.claim(proof, now).await {
+            Err(ClaimError::FirstWrongCode(email)) => {
+                // Not waited for, so that the answer takes the same time whether there is an account.
+                tokio::spawn(note_wrong_code(app, email.clone(), visit));
+                return Err(ClaimError::FirstWrongCode(email).into());
+            }
+            claimed => claimed?,
+        };
         match enter(&app, &session, &claimed, &visit).await {
             Ok(entered) => Ok(entered),
             Err(error) => {
@@ -120,6 +127,18 @@ pub async fn redeem(
         }
     });
     redeeming.await.map_err(AppError::internal)?
+}
+
+/// Tells the owner of the account that somebody guessed: once for each code that was sent.
+async fn note_wrong_code(app: App, email: Email, visit: Visit) {
+    match users::find_by_email(&app.database, &email).await {
+        Ok(Some(user)) => {
+            let now = utc(app.clock.now());
+            app.events.record(user.id, Kind::SignInFailed, Some("email"), &visit, now).await;
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "a wrong code could not be noted"),
+    }
 }
 
 async fn enter(

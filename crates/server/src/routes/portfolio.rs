@@ -11,8 +11,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tracera_session::CurrentUser;
 use uuid::Uuid;
 
@@ -20,7 +18,7 @@ mod selection;
 mod view;
 
 use crate::app::App;
-use crate::clock::utc;
+use crate::clock::{rfc3339, utc};
 use crate::error::{AppError, AppResult};
 use crate::portfolio::export::{self, Format};
 use crate::portfolio::valuation;
@@ -37,7 +35,8 @@ pub async fn show(
 ) -> AppResult<Response> {
     let user = user_id(&user)?;
     let selection = parsed(query)?.checked()?;
-    let summary = holdings::summary(&app.database, user).await?;
+    let held = app.portfolio.held(user).await?;
+    let summary = held.as_ref().map(|held| held.summary);
     let prices = app.portfolio.prices().current();
     let etag = etag(&[
         user.as_bytes(),
@@ -49,11 +48,8 @@ pub async fn show(
     if seen.is_some_and(|seen| seen.split(',').any(|one| one.trim() == etag || one.trim() == "*")) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    let held = match summary {
-        Some(summary) => holdings::list(&app.database, user, summary.import_id).await?,
-        None => Vec::new(),
-    };
-    let mut valued = valuation::value(held, prices.as_deref().map(|prices| &prices.list));
+    let rows = held.as_ref().map_or(&[][..], |held| &held.holdings);
+    let mut valued = valuation::value(rows, prices.as_deref().map(|prices| &prices.list));
     let totals = valuation::total(&valued);
     let holding_count = valued.len();
     selection.apply(&mut valued);
@@ -112,10 +108,18 @@ pub async fn history(
     if !(1..=2000).contains(&limit) {
         return Err(AppError::bad_request("malformed_query", "limit is a number from 1 to 2000"));
     }
-    let mut snapshots = snapshots::newest(&app.database, user_id(&user)?, limit).await?;
+    Ok(Json(values_of(&app, user_id(&user)?, limit).await?))
+}
+
+/// The user's newest values, at most `limit`, the oldest of them first.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn values_of(app: &App, user: Uuid, limit: u32) -> AppResult<Value> {
+    let mut snapshots = snapshots::newest(&app.database, user, limit).await?;
     snapshots.reverse();
     let points: Vec<_> = snapshots.iter().map(view::Point::new).collect();
-    Ok(Json(json!({ "currency": app.portfolio.prices().currency(), "history": points })))
+    Ok(json!({ "currency": app.portfolio.prices().currency(), "history": points }))
 }
 
 /// `GET /api/v1/portfolio/export.csv`
@@ -129,21 +133,28 @@ pub async fn export_json(State(app): State<App>, CurrentUser(user): CurrentUser)
 }
 
 async fn download(app: &App, user: Uuid, format: Format) -> AppResult<Response> {
-    let summary = holdings::summary(&app.database, user).await?;
-    let import = summary.map(|summary| summary.import_id);
+    let body = items_of(app, user, format).await?;
     let (kind, name) = match format {
         Format::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"portfolio.csv\""),
         Format::Json => ("application/json", "attachment; filename=\"portfolio.json\""),
-    };
-    let body = match import {
-        Some(import) => Body::from_stream(export::rows(app.portfolio.clone(), user, import, format)),
-        None => Body::from(export::empty(format)),
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static(name)),
     ];
     Ok((headers, body).into_response())
+}
+
+/// Everything the user holds, item by item.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn items_of(app: &App, user: Uuid, format: Format) -> AppResult<Body> {
+    let summary = holdings::summary(&app.database, user).await?;
+    Ok(match summary {
+        Some(held) => Body::from_stream(export::rows(app.portfolio.clone(), user, held.import_id, format)),
+        None => Body::from(export::empty(format)),
+    })
 }
 
 fn parsed<T>(query: Result<Query<T>, QueryRejection>) -> AppResult<T> {
@@ -159,10 +170,6 @@ fn etag(parts: &[&[u8]]) -> String {
         hash.update(part);
     }
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.finalize()[..16]))
-}
-
-fn rfc3339(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_default()
 }
 
 /// When prices were read, as answers say it.

@@ -4,8 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tracera_session::{CurrentUser, Session};
 use uuid::Uuid;
 
@@ -13,7 +11,7 @@ use crate::app::App;
 use crate::auth::events::{Kind, Notice, Visit};
 use crate::auth::provider::Provider;
 use crate::auth::sign_in::FRESH;
-use crate::clock::utc;
+use crate::clock::{rfc3339, utc};
 use crate::error::{AppError, AppResult};
 use crate::extract::ApiPath;
 use crate::routes::account::user_id;
@@ -26,10 +24,7 @@ pub async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> App
 }
 
 /// All providers, and which are linked to the user.
-///
-/// # Errors
-/// 503 when the database does not answer.
-pub async fn of_user(app: &App, user: Uuid) -> AppResult<Vec<Value>> {
+async fn of_user(app: &App, user: Uuid) -> AppResult<Vec<Value>> {
     let linked = identities::of_user(&app.database, user).await?;
     let providers = Provider::ALL.into_iter().map(|provider| {
         let identity = linked.iter().find(|identity| identity.provider == provider);
@@ -74,8 +69,4 @@ pub async fn unlink(
     let owner = users::find_by_id(&app.database, user).await?;
     app.events.mail(owner.and_then(|owner| owner.email).as_ref(), &Notice::Unlinked(provider), &visit, now);
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn rfc3339(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).expect("a stored time has a year of four digits")
 }

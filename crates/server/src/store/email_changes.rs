@@ -7,7 +7,7 @@ use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
 use crate::auth::email::Email;
 
-/// Remembers the address an account wants, in place of an earlier wish.
+/// Remembers the address an account wants, in place of an earlier wish. Removes wishes whose time is over.
 ///
 /// # Errors
 ///
@@ -18,11 +18,14 @@ pub async fn begin(
     email: &Email,
     token_hash: &[u8; 32],
     expires_at: OffsetDateTime,
+    now: OffsetDateTime,
 ) -> Result<(), StoreError> {
+    let purge = "DELETE FROM email_changes WHERE expires_at <= $1";
     let sql = "INSERT INTO email_changes (user_id, token_hash, email, expires_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (user_id) DO UPDATE SET
             token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at";
     on_pool!(db, pool => {
+        sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
         sqlx::query(sql)
             .bind(user)
             .bind(&token_hash[..])
@@ -35,7 +38,8 @@ pub async fn begin(
     .await
 }
 
-/// Uses a wish up: the account's address is the wanted one from here on. `None` unless the token is of this user, unused
+/// Uses a wish up: the account's address is the wanted one from here on, and unused sign-in links to the old and the new
+/// one end. `None` unless the token is of this user, unused
 /// and not too old.
 ///
 /// # Errors
@@ -48,6 +52,8 @@ pub async fn finish(
     now: OffsetDateTime,
 ) -> Result<Option<Email>, StoreError> {
     let claim = "DELETE FROM email_changes WHERE user_id = $1 AND token_hash = $2 AND expires_at > $3 RETURNING email";
+    let cancel = "DELETE FROM magic_links
+        WHERE used_at IS NULL AND (email = $2 OR email = (SELECT email FROM users WHERE id = $1))";
     let update = "UPDATE users SET email = $2, email_verified_at = $3, email_vouched_by = NULL WHERE id = $1";
     let at = Timestamp::from(now);
     on_pool!(db, pool => {
@@ -59,6 +65,7 @@ pub async fn finish(
             .fetch_optional(&mut *tx)
             .await?;
         if let Some(email) = &claimed {
+            sqlx::query(cancel).bind(user).bind(email).execute(&mut *tx).await?;
             sqlx::query(update).bind(user).bind(email).bind(at).execute(&mut *tx).await?;
         }
         tx.commit().await?;

@@ -24,8 +24,8 @@ pub struct NewEvent<'a> {
     pub device: &'a str,
     /// Hash of the client's device cookie.
     pub device_hash: Option<[u8; 32]>,
-    /// Its address.
-    pub ip: IpAddr,
+    /// Its address; `None` when it was no client.
+    pub ip: Option<IpAddr>,
 }
 
 /// An event as its owner reads it.
@@ -39,7 +39,7 @@ pub struct Event {
     pub method: Option<String>,
     /// The client.
     pub device: String,
-    /// Its address.
+    /// Its address; empty when it was no client.
     pub ip: String,
     /// When.
     pub at: OffsetDateTime,
@@ -62,7 +62,7 @@ pub async fn record(db: &Database, new: &NewEvent<'_>, now: OffsetDateTime) -> R
             .bind(new.method)
             .bind(new.device)
             .bind(new.device_hash.as_ref().map(|hash| &hash[..]))
-            .bind(new.ip.to_string())
+            .bind(new.ip.map_or_else(String::new, |ip| ip.to_string()))
             .bind(Timestamp::from(now))
             .execute(pool)
             .await

@@ -93,6 +93,8 @@ pub enum CodeOutcome {
     Claimed(ClaimedLink),
     /// It was wrong, and that was counted.
     Wrong {
+        /// Whose sign-in was tried.
+        email: Email,
         /// How many tries are left; with 0 the code is void.
         tries_left: u32,
     },
@@ -204,8 +206,9 @@ pub async fn claim_by_code(
     Ok(match tried {
         None => CodeOutcome::Nothing,
         Some(Tried { link, claimed: true, .. }) => CodeOutcome::Claimed(link),
-        Some(Tried { wrong_codes, .. }) => {
-            CodeOutcome::Wrong { tries_left: MAX_WRONG_CODES.saturating_sub(wrong_codes.cast_unsigned()) }
+        Some(Tried { link, wrong_codes, .. }) => {
+            let tries_left = MAX_WRONG_CODES.saturating_sub(wrong_codes.cast_unsigned());
+            CodeOutcome::Wrong { email: link.email, tries_left }
         }
     })
 }

@@ -16,7 +16,7 @@ use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
 use crate::portfolio::inventory::Page;
 use crate::portfolio::phase::Phase;
-use crate::portfolio::steam_id::SteamId64;
+use crate::steam_id::SteamId64;
 
 pub mod holdings;
 pub mod snapshots;

@@ -188,6 +188,7 @@ fn happening(kind: &str, method: Option<&str>) -> String {
         "unlinked" => "Sign-in method unlinked",
         "session_revoked" => "Session ended",
         "other_sessions_revoked" => "Signed out everywhere else",
+        "revoked_by_operator" => "Sessions ended by the operator of this server",
         "email_changed" => "E-mail address changed",
         "reclaimed" => "Account reclaimed by the owner of its mailbox",
         other => other,

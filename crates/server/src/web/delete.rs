@@ -1,9 +1,10 @@
 //! Taking one's data along, and leaving for good. Both ask that one signed in recently.
 
-use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use futures_util::{StreamExt, future, stream};
 use http::{HeaderValue, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -11,11 +12,13 @@ use tracera_session::{Session, SessionError};
 
 use crate::app::App;
 use crate::auth::sign_in::FRESH;
-use crate::clock::utc;
+use crate::clock::{rfc3339, utc};
 use crate::error::{AppError, AppResult};
+use crate::portfolio::export::Format;
 use crate::routes::account::{UserBody, clear_site_data};
 use crate::routes::sessions::SessionBody;
-use crate::routes::{events, providers};
+use crate::routes::{events, portfolio};
+use crate::store::identities::{self, LinkedIdentity};
 use crate::store::users;
 use crate::web::page::Person;
 
@@ -44,14 +47,28 @@ pub async fn data(State(app): State<App>, session: Session, person: Person) -> A
         }
         all_events.extend(page);
     }
-    let body = json!({
+    let linked = identities::of_user(&app.database, user).await?;
+    let linked = linked.iter().map(|identity| {
+        let LinkedIdentity { provider, subject, linked_at } = identity;
+        json!({ "provider": provider.as_str(), "subject": subject, "linked_at": rfc3339(*linked_at) })
+    });
+    let values = portfolio::values_of(&app, user, u32::MAX).await?;
+    let items = portfolio::items_of(&app, user, Format::Json).await?;
+    let few = json!({
         "user": UserBody::from(person.account),
-        "sign_in_methods": providers::of_user(&app, user).await?,
+        "linked": linked.collect::<Vec<_>>(),
         "sessions": sessions,
         "events": all_events,
-        "portfolio": "/api/v1/portfolio/export.json",
+        "portfolio_values": values,
     });
-    Ok((file, Json(body)).into_response())
+    // The items may be very many: they are read while they are sent, as the last field.
+    let mut few = few.to_string();
+    few.truncate(few.len() - "}".len());
+    let begin = stream::once(future::ready(Ok(Bytes::from(few + ",\"portfolio\":"))));
+    let end = stream::once(future::ready(Ok(Bytes::from_static(b"}"))));
+    let body = Body::from_stream(begin.chain(items.into_data_stream()).chain(end));
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((file, kind, body).into_response())
 }
 
 /// The form that deletes the account.
@@ -77,6 +94,7 @@ pub async fn delete(
     // This session is kept until the rest is gone, so that after a failure in between one can try again.
     session.sign_out_others().await?;
     users::delete(&app.database, person.account.id).await?;
+    app.portfolio.forget(person.account.id);
     app.sessions.revoke_all(&person.id).await?;
     session.sign_out().await?;
     if let (Some(links), Some(email)) = (&app.magic_links, &person.account.email) {

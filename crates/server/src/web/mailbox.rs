@@ -31,11 +31,11 @@ struct MailboxPage {
 /// `GET /dev/mailbox`: newest first.
 pub async fn mailbox(State(app): State<App>, headers: HeaderMap) -> AppResult<Response> {
     let mailbox = app.mailbox.as_ref().ok_or_else(AppError::not_found)?;
-    if !is_this_machine(&headers) {
+    if !is_this_machine(&headers) || is_forwarded(&headers) {
         return Err(AppError::new(
             StatusCode::MISDIRECTED_REQUEST,
             "wrong_host",
-            "the mailbox opens only under localhost or a loopback address",
+            "the mailbox opens only under localhost or a loopback address, and not through a proxy",
         ));
     }
     let now = utc(app.clock.now());
@@ -52,6 +52,11 @@ pub async fn mailbox(State(app): State<App>, headers: HeaderMap) -> AppResult<Re
     Ok(Html(html).into_response())
 }
 
+/// A proxy or tunnel may write a local host, and stand between this machine and everybody.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host"].iter().any(|name| headers.contains_key(*name))
+}
+
 /// A name that leads elsewhere now may lead here in a moment, with a page of its own in the browser.
 fn is_this_machine(headers: &HeaderMap) -> bool {
     let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
@@ -59,4 +64,35 @@ fn is_this_machine(headers: &HeaderMap) -> bool {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn the_mailbox_opens_on_this_machine_only() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            let pair = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+            pairs.iter().copied().map(pair).collect()
+        };
+        for host in ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080"] {
+            let local = headers(&[("host", host)]);
+            assert!(is_this_machine(&local) && !is_forwarded(&local), "{host}");
+            for (name, value) in [
+                ("x-forwarded-for", "192.0.2.1"),
+                ("x-forwarded-host", "tracera.example"),
+                ("forwarded", "for=192.0.2.1"),
+                ("via", "1.1 tunnel"),
+            ] {
+                assert!(is_forwarded(&headers(&[("host", host), (name, value)])), "{name}");
+            }
+        }
+        for host in ["tracera.example", "localhost.example.com", "192.0.2.1:8080", "127.0.0.1.example", ""] {
+            assert!(!is_this_machine(&headers(&[("host", host)])), "{host}");
+        }
+        assert!(!is_this_machine(&HeaderMap::new()));
+    }
 }

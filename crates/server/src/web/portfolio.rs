@@ -17,7 +17,7 @@ mod view;
 use crate::app::App;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
-use crate::portfolio::valuation;
+use crate::portfolio::{self, valuation};
 use crate::routes::imports;
 use crate::routes::portfolio::Selection;
 use crate::store::portfolio::{self as store, holdings, snapshots};
@@ -171,11 +171,12 @@ pub async fn portfolio(
 }
 
 async fn held(app: &App, user: uuid::Uuid, query: PageQuery, now: OffsetDateTime) -> AppResult<Option<Held>> {
-    let Some(summary) = holdings::summary(&app.database, user).await? else { return Ok(None) };
+    let Some(portfolio::held::Held { summary, holdings: rows }) = app.portfolio.held(user).await? else {
+        return Ok(None);
+    };
     let prices = app.portfolio.prices().current();
     let currency = app.portfolio.prices().currency();
-    let held = holdings::list(&app.database, user, summary.import_id).await?;
-    let mut valued = valuation::value(held, prices.as_deref().map(|prices| &prices.list));
+    let mut valued = valuation::value(&rows, prices.as_deref().map(|prices| &prices.list));
     let totals = valuation::total(&valued);
     let rarities = view::distinct(valued.iter().map(|it| &*it.holding.rarity));
     let exteriors = view::distinct(valued.iter().map(|it| &*it.holding.exterior));

@@ -19,7 +19,7 @@ async fn over_http_the_cookie_is_plain_and_over_https_it_is_secure() {
     assert_eq!(value.len(), "session=".len() + 111);
     assert_eq!(attributes, " HttpOnly; SameSite=Lax; Path=/; Max-Age=259200");
 
-    let app = TestApp::start_with(&[("BASE_URL", "https://tracera.example")]).await;
+    let app = TestApp::start_with(&[("BASE_URL", "https://tracera.localhost")]).await;
     let browser = app.browser();
     let answer = browser.get("/api/v1/auth/csrf").await.expect(200);
     assert!(answer.set_cookie("__Host-visitor").unwrap().contains("Secure"));

@@ -86,6 +86,25 @@ async fn safe_methods_need_no_token_and_change_nothing() {
     assert_eq!(before, after);
 }
 
+#[tokio::test]
+async fn other_sites_may_link_here_but_load_nothing_and_use_up_nobodys_limit() {
+    let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "20")]).await;
+    let browser = app.browser();
+    let load = async |mode: &'static str, dest: &'static str| {
+        let headers = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
+        browser.send(Method::GET, "/api/v1/auth/methods", &headers, None).await
+    };
+    for _ in 0..10 {
+        load("no-cors", "image").await.expect_error(403, "csrf_failed");
+        load("no-cors", "script").await.expect_error(403, "csrf_failed");
+        load("navigate", "iframe").await.expect_error(403, "csrf_failed");
+    }
+    for _ in 0..20 {
+        load("navigate", "document").await.expect(200);
+    }
+    load("navigate", "document").await.expect_error(429, "rate_limited");
+}
+
 async fn session_key(app: &TestApp) -> String {
     app.redis().cli(&["--raw", "KEYS", "session:*"]).await.trim().to_owned()
 }

@@ -3,6 +3,8 @@
 use axum::Router;
 use axum::routing::get;
 use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::browser::Browser;
@@ -94,6 +96,55 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let answer =
         app.browser().send(Method::POST, "/login", &[], Some(&serde_json::json!("x".repeat(100_000)))).await;
     answer.expect_error(413, "body_too_large");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_the_clients_fault() {
+    let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let mut connection = TcpStream::connect(app.instances[0].addr).await.unwrap();
+    let head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\ncsrf_";
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    // It is closed after the answer, or this would not end.
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    assert!(answer.contains("\r\nx-content-type-options: nosniff\r\n"), "{answer}");
+    assert!(
+        answer.ends_with(r#"{"error":"the body took too long to arrive","code":"body_timeout"}"#),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_ends_in_one_way_only() {
+    let app = TestApp::start().await;
+    let answer = async |headers: &str| {
+        let mut connection = TcpStream::connect(app.instances[0].addr).await.unwrap();
+        let request = format!("POST /login HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n0\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    for headers in [
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+    ] {
+        let answer = answer(headers).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{headers}{answer}");
+    }
+    for headers in [
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let answer = answer(headers).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "read, and refused for want of a token: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "nothing after it is a request: {answer}");
+    }
 }
 
 #[tokio::test]

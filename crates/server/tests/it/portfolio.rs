@@ -192,6 +192,25 @@ async fn an_unchanged_portfolio_is_304_until_prices_or_holdings_change() {
 }
 
 #[tokio::test]
+async fn an_import_on_another_instance_is_seen_at_once() {
+    let mut world = World::with(vec![asset(1, "A")]).await;
+    world.app.add_instance().await;
+    let held = async |at: usize, user| {
+        let held = world.app.instances[at].app.portfolio.held(user).await.unwrap();
+        held.map_or(0, |held| held.holdings.len())
+    };
+    let user = world.browser.me().await.unwrap().parse().unwrap();
+    assert_eq!((held(0, user).await, held(1, user).await), (0, 0));
+    world.import().await.expect(200);
+    assert_eq!((held(0, user).await, held(1, user).await), (1, 1));
+    world.steam.becomes(inventory(vec![asset(1, "A"), asset(2, "B")]));
+    world.cool_down();
+    world.import().await.expect(200);
+    assert_eq!((held(0, user).await, held(1, user).await), (2, 2));
+    assert_eq!(world.portfolio("").await["holding_count"], 2);
+}
+
+#[tokio::test]
 async fn nobody_sees_or_imports_for_another() {
     let world = World::with(vec![asset(1, "A")]).await;
     world.import().await.expect(200);
@@ -233,6 +252,20 @@ async fn a_day_is_noted_once_whatever_the_instances_do() {
         days.contains(&json!("2030-03-17")) && days.contains(&json!("2030-03-18")) && days.len() == 3,
         "{days:?}"
     );
+}
+
+#[tokio::test]
+async fn after_ninety_days_only_the_value_of_each_day_is_left() {
+    let world = World::with(vec![asset(1, "A")]).await;
+    world.import().await.expect(200);
+    let portfolio = &world.app.instances[0].app.portfolio;
+    assert_eq!(portfolio.take_daily_snapshots().await.unwrap(), 1);
+    world.app.advance(Duration::from_hours(24 * 90));
+    assert_eq!(portfolio.take_daily_snapshots().await.unwrap(), 1);
+    let browser = world.app.signed_in("alice@example.com").await;
+    let history = browser.get("/api/v1/portfolio/history").await.expect(200).json();
+    let days: Vec<_> = history["history"].as_array().unwrap().iter().map(|it| it["day"].clone()).collect();
+    assert_eq!(days, [json!("2030-03-17"), json!("2030-06-15")]);
 }
 
 #[tokio::test]

@@ -283,6 +283,15 @@ async fn the_operator_lists_and_ends_sessions() {
     let (status, out, _) = run(&["sessions", "revoke", "--user", "A@Example.com"], &vars);
     assert_eq!((status, out.contains("ended 1 session")), (0, true), "{out}");
     assert_eq!(browser.me().await, None);
+    browser.request_link("a@example.com").await.expect(200);
+    let first = mail.text;
+    let mail = smtp.wait_for_message(|mail| mail.text != first).await;
+    let link = mail.text.split_whitespace().find(|word| word.contains("verify?token=")).unwrap();
+    browser.redeem(&token_of(link)).await.expect(200);
+    let told = browser.get("/api/v1/auth/events").await.expect(200).json();
+    let events = told["events"].as_array().unwrap();
+    let event = events.iter().find(|event| event["event"] == "revoked_by_operator").expect("it is told");
+    assert_eq!((&event["ip"], &event["device"]), (&json!(null), &json!("the operator's command line")));
     let (status, _, err) = run(&["migrate"], &vars);
     assert_eq!(status, 0, "{err}");
     assert_eq!(server.stop().await, Some(0));

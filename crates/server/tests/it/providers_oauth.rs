@@ -119,6 +119,7 @@ async fn an_address_that_has_an_account_opens_nothing() {
         );
         assert_eq!(browser.me().await, None);
         crate::harness::eventually(|| async { (app.mails_to("a@gmail.com") > before).then_some(()) }).await;
+        assert_eq!(app.mail_to("a@gmail.com").await.code, "", "a code would work in no browser");
         // Signed in as the owner it is still not linked by the way; as somebody else neither.
         assert_eq!(sign_in(&doubles, &owner, path, person.clone()).await, "/?error=account_exists");
         let other = app.signed_in("other@example.com").await;
@@ -463,6 +464,16 @@ async fn linking_ends_with_the_session_that_began_it() {
         "/",
         "linked to nobody"
     );
+}
+
+#[tokio::test]
+async fn a_sign_in_in_any_way_ends_a_mailed_link() {
+    let (app, doubles) = start().await;
+    let owner = app.signed_in("a@example.com").await;
+    assert_eq!(link(&doubles, &owner, "google", google(&app, "1", "a@gmail.com")).await, "/");
+    let mailed = app.link_token(&app.browser(), "a@example.com").await;
+    assert_eq!(sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    app.browser().redeem(&mailed).await.expect_error(400, "link_invalid");
 }
 
 #[tokio::test]

@@ -99,6 +99,35 @@ async fn a_code_works_only_in_the_browser_that_asked_and_not_after_five_wrong_on
 }
 
 #[tokio::test]
+async fn the_owner_reads_of_wrong_codes_once_per_mail() {
+    let app = TestApp::start().await;
+    let owner = app.signed_in("a@example.com").await;
+    let failures = async || {
+        let told = owner.get("/api/v1/auth/events").await.expect(200).json();
+        let events = told["events"].as_array().unwrap().clone();
+        events.into_iter().filter(|event| event["event"] == "sign_in_failed").collect::<Vec<_>>()
+    };
+    for mails in 1..=2 {
+        let guesser = app.browser();
+        app.link_token(&guesser, "a@example.com").await;
+        let code = app.mail_to("a@example.com").await.code;
+        let wrong = if code == "000000" { "000001" } else { "000000" };
+        for _ in 0..7 {
+            let guess = guesser.post("/api/v1/auth/magic/verify", &json!({ "code": wrong })).await;
+            guess.expect_error(400, "link_invalid");
+        }
+        let events = eventually(|| async { Some(failures().await).filter(|all| all.len() == mails) }).await;
+        assert_eq!((&events[0]["method"], &events[0]["ip"]), (&json!("email"), &json!("127.0.0.1")));
+    }
+    // Nobody has this address: nothing to write, the same answer.
+    let guesser = app.browser();
+    app.link_token(&guesser, "nobody@example.com").await;
+    let guess = guesser.post("/api/v1/auth/magic/verify", &json!({ "code": "1" })).await;
+    guess.expect_error(400, "link_invalid");
+    assert_eq!(failures().await.len(), 2);
+}
+
+#[tokio::test]
 async fn known_and_unknown_addresses_get_the_same_answer() {
     let app = TestApp::start().await;
     app.signed_in("known@example.com").await;
@@ -129,6 +158,25 @@ async fn an_address_gets_five_mails_and_its_last_link_stays_good() {
     let owner = app.browser();
     owner.redeem(&crate::harness::token_of(&link)).await.expect(200);
     app.sign_in(&owner, "victim@example.com").await;
+}
+
+#[tokio::test]
+async fn an_address_that_gets_no_mail_costs_the_same_work() {
+    let mut app = TestApp::start().await;
+    let browser = app.browser();
+    for n in 1..=5 {
+        browser.request_link("a@example.com").await.expect(200);
+        eventually(|| async { (app.mails_to("a@example.com") == n).then_some(()) }).await;
+    }
+    let code = app.mail_to("a@example.com").await.code;
+    browser.request_link("a@example.com").await.expect(200);
+    app.instances[0].app.database.close().await;
+    for email in ["a@example.com", "b@example.com"] {
+        browser.request_link(email).await.expect_error(503, "unavailable");
+    }
+    // Nor does it take from what was sent before.
+    let second = app.add_instance().await;
+    browser.at(second).post("/api/v1/auth/magic/verify", &json!({ "code": code })).await.expect(200);
 }
 
 #[tokio::test]
@@ -175,7 +223,7 @@ async fn a_planted_cookie_is_never_adopted() {
 
 #[tokio::test]
 async fn links_are_built_from_the_base_url_whatever_the_request_says() {
-    let app = TestApp::start_with(&[("BASE_URL", "https://tracera.example")]).await;
+    let app = TestApp::start_with(&[("BASE_URL", "https://tracera.localhost")]).await;
     let browser = app
         .browser()
         .with_header("host", "evil.example")
@@ -183,5 +231,5 @@ async fn links_are_built_from_the_base_url_whatever_the_request_says() {
         .with_header("forwarded", "host=evil.example");
     app.link_token(&browser, "a@example.com").await;
     let link = app.mail_to("a@example.com").await.link;
-    assert!(link.starts_with("https://tracera.example/api/v1/auth/magic/verify?token="), "{link}");
+    assert!(link.starts_with("https://tracera.localhost/api/v1/auth/magic/verify?token="), "{link}");
 }

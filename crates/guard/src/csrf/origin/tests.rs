@@ -198,6 +198,10 @@ fn another_site_may_link_here_but_load_nothing() {
         assert_eq!(decided.is_ok(), allowed, "{method} {site} {mode} {dest}");
     }
     assert_eq!(refuse_cross_site_loads(&Method::GET, &HeaderMap::new()), Ok(()));
+    let no_browsers = headers(&[("sec-fetch-site", "cross-site")]);
+    assert_eq!(refuse_cross_site_loads(&Method::GET, &no_browsers), Ok(()));
+    let twice = headers(&[("sec-fetch-dest", "document"), ("sec-fetch-dest", "image")]);
+    assert_eq!(refuse_cross_site_loads(&Method::GET, &twice), Err(OriginRejection::Repeated));
 }
 
 #[tokio::test]
@@ -218,6 +222,7 @@ async fn the_middlewares_answer_403_in_json_before_the_handler() {
         *request.method_mut() = method.clone();
         let cross_site = HeaderValue::from_static("cross-site");
         request.headers_mut().insert("sec-fetch-site", cross_site);
+        request.headers_mut().insert("sec-fetch-mode", HeaderValue::from_static("no-cors"));
         let response = app.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), status, "{method}");
         let cors = |name: &http::HeaderName| name.as_str().starts_with("access-control-");
@@ -226,7 +231,7 @@ async fn the_middlewares_answer_403_in_json_before_the_handler() {
         let expected: &[u8] = if status == StatusCode::OK {
             b"reached"
         } else {
-            br#"{"error":"This request did not come from our own pages.","code":"csrf_failed"}"#
+            br#"{"error":"this request did not come from our own pages","code":"csrf_failed"}"#
         };
         assert_eq!(body, expected);
     }

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
-use super::SteamId;
+use crate::steam_id::SteamId64;
 
 /// The namespace of OpenID 2.0.
 pub const NS: &str = "http://specs.openid.net/auth/2.0";
@@ -38,11 +38,11 @@ const MAX_NONCE_CHARS: usize = 255;
 const OLDEST_NONCE: Duration = Duration::minutes(5);
 const NEWEST_NONCE: Duration = Duration::minutes(2);
 
-/// An answer that is well-formed and meant for us; Steam has still to confirm it. `Debug` shows the id only.
+/// An answer that is well-formed and meant for us; Steam has still to confirm it. `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Assertion {
     parameters: BTreeMap<&'static str, String>,
-    steam_id: SteamId,
+    steam_id: SteamId64,
 }
 
 /// What an answer has to say.
@@ -108,7 +108,7 @@ impl Assertion {
         require("openid.identity", get("openid.claimed_id")?)?;
         let steam_id = get("openid.claimed_id")?
             .strip_prefix(expected.identifier_prefix)
-            .and_then(SteamId::parse)
+            .and_then(SteamId64::parse)
             .ok_or(AssertionError::Mismatch("openid.claimed_id"))?;
         let signed: Vec<_> = get("openid.signed")?.split(',').collect();
         if !SIGNED.iter().all(|name| signed.contains(name)) {
@@ -121,7 +121,7 @@ impl Assertion {
     }
 
     /// Whom it asserts.
-    pub fn steam_id(&self) -> SteamId {
+    pub fn steam_id(&self) -> SteamId64 {
         self.steam_id
     }
 
@@ -144,7 +144,7 @@ impl Assertion {
 
 impl fmt::Debug for Assertion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Assertion({})", self.steam_id)
+        f.write_str("Assertion(…)")
     }
 }
 

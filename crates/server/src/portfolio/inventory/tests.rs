@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -129,4 +130,27 @@ fn numbers_that_make_no_sense_are_refused() {
 fn an_error_does_not_repeat_the_body() {
     let error = parse(br#"{"success":"canary"}"#).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("canary"));
+}
+
+#[test]
+fn noise_and_changed_pages_are_read_within_bounds_or_not_at_all() {
+    let genuine = captured().to_string();
+    proptest!(|(
+        at in 0..genuine.len(),
+        remove in 0..9_usize,
+        insert in "[\\[\\]{}\":,0-9a-z.+-]{0,6}|\\PC{0,3}",
+        noise in prop::collection::vec(any::<u8>(), 0..60),
+    )| {
+        let changed = [&genuine.as_bytes()[..at], insert.as_bytes(), genuine.as_bytes().get(at + remove..).unwrap_or_default()];
+        for body in [changed.concat(), noise] {
+            let Ok(Reply::Page(page)) = parse(&body) else { continue };
+            for item in &page.items {
+                prop_assert!(item.asset_id >= 0 && (1..=MAX_AMOUNT).contains(&item.amount));
+                let kind = page.kinds.get(&item.item_id).expect("each item is described");
+                prop_assert!(kind.market_hash_name.chars().count() <= MAX_NAME_CHARS);
+                prop_assert!(!kind.market_hash_name.contains(char::is_control));
+                prop_assert!(kind.icon.is_empty() || is_icon(&kind.icon));
+            }
+        }
+    });
 }

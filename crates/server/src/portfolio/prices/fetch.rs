@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use crate::config::{PriceFeed, PriceSettings};
 use crate::portfolio::feeds::{self, FeedError};
 use crate::portfolio::price_list::PriceList;
-use crate::portfolio::steam_client::{reason, retry_after};
-use crate::tls;
+use crate::portfolio::steam_client::retry_after;
+use crate::{cause, tls};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// A feed from beginning to end.
@@ -82,7 +82,7 @@ impl Fetcher {
 
     async fn read_http(&self, url: &str, currency: &str) -> Result<(PriceList, usize), FeedError> {
         let request = self.http.get(url).header(http::header::ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(|error| FeedError::Io(reason(error)))?;
+        let mut response = request.send().await.map_err(|error| FeedError::Io(cause::of_request(error)))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::TOO_MANY_REQUESTS => {
@@ -101,7 +101,7 @@ impl Fetcher {
                 let piece = match response.chunk().await {
                     Ok(None) => break,
                     Ok(Some(piece)) => Ok(piece),
-                    Err(error) => Err(io::Error::other(reason(error))),
+                    Err(error) => Err(io::Error::other(cause::of_request(error))),
                 };
                 let failed = piece.is_err();
                 // The parser stops listening when it has seen enough.

@@ -58,7 +58,7 @@ impl Selection {
     }
 
     /// Keeps what is selected and puts it in order: the most valuable first unless told otherwise.
-    pub(crate) fn apply(&self, holdings: &mut Vec<Valued>) {
+    pub(crate) fn apply(&self, holdings: &mut Vec<Valued<'_>>) {
         let text = self.q.as_deref().map(str::to_lowercase);
         holdings.retain(|valued| self.matches(valued, text.as_deref()));
         let sort = self.sort.unwrap_or(Sort::Value);
@@ -68,12 +68,12 @@ impl Selection {
             let ordering = compare(sort, a, b);
             let ordering = if ascending { ordering } else { ordering.reverse() };
             // What has no price comes last either way, and equals in the order of their names.
-            let unpriced = |it: &Valued| matches!(sort, Sort::Value | Sort::Price) && it.price.is_none();
+            let unpriced = |it: &Valued<'_>| matches!(sort, Sort::Value | Sort::Price) && it.price.is_none();
             unpriced(a).cmp(&unpriced(b)).then(ordering).then_with(|| tie(a).cmp(&tie(b)))
         });
     }
 
-    fn matches(&self, valued: &Valued, text: Option<&str>) -> bool {
+    fn matches(&self, valued: &Valued<'_>, text: Option<&str>) -> bool {
         let holding = &valued.holding;
         let is = |wanted: &Option<String>, value: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(value))
@@ -105,7 +105,7 @@ impl Selection {
     }
 
     /// What stands on the page.
-    pub(crate) fn on_page<'a>(&self, holdings: &'a [Valued]) -> &'a [Valued] {
+    pub(crate) fn on_page<'a, 'h>(&self, holdings: &'a [Valued<'h>]) -> &'a [Valued<'h>] {
         match self.per_page() {
             None => holdings,
             Some(per_page) => holdings.chunks(per_page).nth(self.page() - 1).unwrap_or_default(),
@@ -113,7 +113,7 @@ impl Selection {
     }
 }
 
-fn compare(sort: Sort, a: &Valued, b: &Valued) -> Ordering {
+fn compare(sort: Sort, a: &Valued<'_>, b: &Valued<'_>) -> Ordering {
     match sort {
         Sort::Value => a.value().cmp(&b.value()),
         Sort::Price => a.price.map(|it| it.cents).cmp(&b.price.map(|it| it.cents)),
@@ -123,6 +123,6 @@ fn compare(sort: Sort, a: &Valued, b: &Valued) -> Ordering {
     }
 }
 
-fn tie(valued: &Valued) -> (&str, &str) {
+fn tie<'a>(valued: &Valued<'a>) -> (&'a str, &'a str) {
     (&valued.holding.market_hash_name, &valued.holding.item_id)
 }

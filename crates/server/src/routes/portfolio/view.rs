@@ -92,8 +92,8 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn holding(&self, valued: &'a Valued) -> Holding<'a> {
-        let holding = &valued.holding;
+    pub(super) fn holding(&self, valued: &Valued<'a>) -> Holding<'a> {
+        let holding = valued.holding;
         let priced = self.prices.filter(|_| valued.price.is_some());
         Holding {
             item_id: &holding.item_id,

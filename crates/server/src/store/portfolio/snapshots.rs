@@ -1,10 +1,15 @@
-//! What portfolios were worth: one row per import, one per day.
+//! What portfolios were worth: one row per import, one per day, thinned when they are old.
 
-use time::{Date, OffsetDateTime};
+use time::{Date, Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::store::column::Timestamp;
 use crate::store::{Database, StoreError, on_pool};
+
+/// How long values of imports are kept; after that there is one value a day.
+pub const IMPORTS_KEPT: Duration = Duration::days(90);
+/// How long values of days are kept: five years.
+pub const DAYS_KEPT: Duration = Duration::days(5 * 365);
 
 /// What a portfolio was worth at one time.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -48,6 +53,22 @@ pub async fn add(db: &Database, user: Uuid, snapshot: &Snapshot) -> Result<(), S
             .execute(pool)
             .await
             .map(drop)
+    })
+    .await
+}
+
+/// Removes what is too old of a user's history, see [`IMPORTS_KEPT`] and [`DAYS_KEPT`]; returns how many.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn thin(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM portfolio_snapshots
+        WHERE user_id = $1 AND taken_at <= $2 AND (day IS NULL OR taken_at <= $3)";
+    let (imports, days) = (Timestamp::from(now - IMPORTS_KEPT), Timestamp::from(now - DAYS_KEPT));
+    on_pool!(db, pool => {
+        let query = sqlx::query(sql).bind(user).bind(imports).bind(days);
+        query.execute(pool).await.map(|done| done.rows_affected())
     })
     .await
 }

@@ -31,6 +31,11 @@ fn link_with_code(email: &Email, token: u8, visitor: u8) -> NewMagicLink<'_> {
     NewMagicLink { code: Some(code(visitor, RIGHT)), ..link(email, token) }
 }
 
+/// A wrong code for Alice.
+fn wrong(tries_left: u32) -> CodeOutcome {
+    CodeOutcome::Wrong { email: email("alice@example.com"), tries_left }
+}
+
 async fn try_code(db: &Database, visitor: u8, typed: u8) -> CodeOutcome {
     claim_by_code(db, &code(visitor, typed), NOW).await.unwrap()
 }
@@ -38,7 +43,7 @@ async fn try_code(db: &Database, visitor: u8, typed: u8) -> CodeOutcome {
 async fn a_right_code_uses_the_link_up(db: Database) {
     let alice = email("alice@example.com");
     create(&db, &link_with_code(&alice, 1, 7), NOW).await.unwrap();
-    assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Wrong { tries_left: 4 });
+    assert_eq!(try_code(&db, 7, WRONG).await, wrong(4));
     let CodeOutcome::Claimed(claimed) = try_code(&db, 7, RIGHT).await else {
         panic!("the code is right");
     };
@@ -61,7 +66,7 @@ async fn a_right_code_is_claimed_once_of_a_hundred_times(db: Database) {
 async fn five_wrong_codes_void_the_code_but_not_the_link(db: Database) {
     create(&db, &link_with_code(&email("alice@example.com"), 1, 7), NOW).await.unwrap();
     for tries_left in (0..5).rev() {
-        assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Wrong { tries_left });
+        assert_eq!(try_code(&db, 7, WRONG).await, wrong(tries_left));
     }
     assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Nothing);
     assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Nothing);
@@ -78,7 +83,7 @@ async fn guessing_in_parallel_buys_no_more_than_five_tries(db: Database) {
     let mut left: Vec<u32> = outcomes
         .iter()
         .filter_map(|outcome| match outcome {
-            CodeOutcome::Wrong { tries_left } => Some(*tries_left),
+            CodeOutcome::Wrong { tries_left, .. } => Some(*tries_left),
             CodeOutcome::Claimed(_) | CodeOutcome::Nothing => None,
         })
         .collect();
@@ -113,7 +118,7 @@ async fn a_visitor_has_one_code_at_a_time(db: Database) {
     let second = VisitorCode { visitor_hash: [7; 32], code_hash: [101; 32] };
     create(&db, &NewMagicLink { code: Some(second), ..link(&alice, 2) }, NOW).await.unwrap();
 
-    assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Wrong { tries_left: 4 });
+    assert_eq!(try_code(&db, 7, RIGHT).await, wrong(4));
     let CodeOutcome::Claimed(claimed) = try_code(&db, 7, 101).await else {
         panic!("the code is right");
     };
@@ -128,9 +133,9 @@ async fn a_visitor_has_one_code_at_a_time(db: Database) {
 async fn a_new_link_brings_new_tries(db: Database) {
     let alice = email("alice@example.com");
     create(&db, &link_with_code(&alice, 1, 7), NOW).await.unwrap();
-    assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Wrong { tries_left: 4 });
+    assert_eq!(try_code(&db, 7, WRONG).await, wrong(4));
     create(&db, &link_with_code(&alice, 2, 7), NOW).await.unwrap();
-    assert_eq!(try_code(&db, 7, WRONG).await, CodeOutcome::Wrong { tries_left: 4 });
+    assert_eq!(try_code(&db, 7, WRONG).await, wrong(4));
 }
 
 async fn a_released_code_works_again(db: Database) {

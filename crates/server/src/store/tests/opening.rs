@@ -5,6 +5,7 @@ use std::path::Path;
 use sqlx::migrate::MigrateError;
 
 use super::{NOW, at_once, email, on_both_databases, on_postgres, on_sqlite};
+use crate::config::{Config, Mode};
 use crate::store::users::{find_by_email, find_or_create_by_verified_email};
 use crate::store::{ConnectError, Database, Pool, on_pool};
 
@@ -62,6 +63,16 @@ async fn instances_that_start_at_once_share_one_migration() {
         async move { Database::postgres(&url).await.map(drop) }
     });
     assert!(opened.await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn postgres_is_reached_by_a_local_socket_as_well() {
+    let server = super::shared_postgres().await;
+    let url = server.socket_url();
+    let vars = [("SESSION_SECRET", "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"), ("DATABASE_URL", &*url)];
+    let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let config = Config::from_vars(&vars, Mode::Serve).unwrap();
+    Database::connect(&config.store.database).await.unwrap().ping().await.unwrap();
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use super::{NOW, at_once, email, on_both_databases};
 use crate::portfolio::inventory::{self, Page, Reply};
 use crate::store::Database;
 use crate::store::portfolio::holdings::{items, list, summary};
+use crate::store::portfolio::snapshots::{self, DAYS_KEPT, IMPORTS_KEPT, Snapshot};
 use crate::store::portfolio::{
     Claim, LEASE, abandon, claim, linked_steam_id, progress, publish, renew, stage,
 };
@@ -18,10 +19,15 @@ on_both_databases!(
     an_abandoned_import_leaves_nothing_and_no_cooldown,
     a_cooldown_is_kept_to_the_second,
     nobody_has_a_steam_account_by_default,
+    old_history_is_one_value_a_day_and_ends_after_five_years,
 );
 
 async fn user(db: &Database) -> Uuid {
-    find_or_create_by_verified_email(db, &email("alice@example.com"), NOW).await.unwrap().0.id
+    find_or_create(db, "alice@example.com").await
+}
+
+async fn find_or_create(db: &Database, address: &str) -> Uuid {
+    find_or_create_by_verified_email(db, &email(address), NOW).await.unwrap().0.id
 }
 
 async fn granted(db: &Database, user: Uuid, now: OffsetDateTime) -> Uuid {
@@ -132,4 +138,37 @@ async fn a_cooldown_is_kept_to_the_second(db: Database) {
 async fn nobody_has_a_steam_account_by_default(db: Database) {
     let user = user(&db).await;
     assert_eq!(linked_steam_id(&db, user).await.unwrap(), None);
+}
+
+async fn old_history_is_one_value_a_day_and_ends_after_five_years(db: Database) {
+    let (user, other) = (user(&db).await, find_or_create(&db, "bob@example.com").await);
+    let snapshot = |taken_at: OffsetDateTime, is_day: bool| Snapshot {
+        taken_at,
+        day: is_day.then(|| taken_at.date().to_string()),
+        total_cents: 1,
+        currency: "USD".to_owned(),
+        items: 1,
+        unpriced_items: 0,
+        price_source: String::new(),
+    };
+    let import = snapshot(NOW, false);
+    let day = snapshot(NOW, true);
+    for user in [user, other] {
+        for snapshot in [&import, &day] {
+            snapshots::add(&db, user, snapshot).await.unwrap();
+        }
+    }
+    let second = Duration::seconds(1);
+    for (passed, left) in [
+        (IMPORTS_KEPT - second, vec![&import, &day]),
+        (IMPORTS_KEPT, vec![&day]),
+        (DAYS_KEPT - second, vec![&day]),
+        (DAYS_KEPT, vec![]),
+    ] {
+        snapshots::thin(&db, user, NOW + passed).await.unwrap();
+        let mut history = snapshots::newest(&db, user, 10).await.unwrap();
+        history.sort_by_key(|it| it.day.is_some());
+        assert_eq!(history.iter().collect::<Vec<_>>(), left, "after {passed}");
+    }
+    assert_eq!(snapshots::newest(&db, other, 10).await.unwrap().len(), 2, "another's history is theirs");
 }

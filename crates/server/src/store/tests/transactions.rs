@@ -1,12 +1,13 @@
 use time::Duration;
 use uuid::Uuid;
 
+use super::magic_links::link;
 use super::{NOW, at_once, email, on_both_databases};
 use crate::auth::provider::Provider;
 use crate::store::events::{self, KEPT, NewEvent};
 use crate::store::transactions::{Link, NewTransaction, begin, reserve_steam_nonce, spend};
 use crate::store::users::find_or_create_by_verified_email;
-use crate::store::{Database, StoreError, email_changes};
+use crate::store::{Database, StoreError, email_changes, magic_links};
 
 on_both_databases!(
     of_many_callbacks_one_gets_the_transaction,
@@ -80,7 +81,7 @@ async fn events_are_paged_and_end_after_ninety_days(db: Database) {
         method: Some("email"),
         device: "curl",
         device_hash,
-        ip: [127, 0, 0, 1].into(),
+        ip: Some([127, 0, 0, 1].into()),
     };
     assert_eq!(events::known_devices(&db, alice.id, None).await.unwrap(), (false, false));
     for kind in ["signed_in", "linked", "signed_out"] {
@@ -107,18 +108,32 @@ async fn an_address_is_given_once_and_to_one(db: Database) {
     let (bob, _) = find_or_create_by_verified_email(&db, &email("b@example.com"), NOW).await.unwrap();
     let until = NOW + Duration::minutes(10);
     let (new, taken) = (email("new@example.com"), email("b@example.com"));
-    email_changes::begin(&db, alice.id, &new, &[1; 32], until).await.unwrap();
+    email_changes::begin(&db, alice.id, &new, &[1; 32], until, NOW).await.unwrap();
     assert_eq!(email_changes::finish(&db, bob.id, &[1; 32], NOW).await.unwrap(), None, "not his");
     assert_eq!(email_changes::finish(&db, alice.id, &[1; 32], until).await.unwrap(), None, "too late");
+    let (old, others) = (email("a@example.com"), email("c@example.com"));
+    for (token, address) in [(0, &old), (1, &new), (2, &others)] {
+        magic_links::create(&db, &link(address, token), NOW).await.unwrap();
+    }
     assert_eq!(email_changes::finish(&db, alice.id, &[1; 32], NOW).await.unwrap(), Some(new.clone()));
+    let mut left = Vec::new();
+    for token in 0..3 {
+        left.extend(magic_links::claim_by_token(&db, &[token; 32], NOW).await.unwrap().map(|it| it.email));
+    }
+    assert_eq!(left, [others], "links to the old and the new address end");
     assert_eq!(email_changes::finish(&db, alice.id, &[1; 32], NOW).await.unwrap(), None, "used");
 
-    email_changes::begin(&db, alice.id, &taken, &[2; 32], until).await.unwrap();
+    email_changes::begin(&db, alice.id, &taken, &[2; 32], until, NOW).await.unwrap();
     assert!(matches!(
         email_changes::finish(&db, alice.id, &[2; 32], NOW).await,
         Err(StoreError::Conflict(_))
     ));
-    email_changes::begin(&db, alice.id, &email("x@example.com"), &[3; 32], until).await.unwrap();
+    email_changes::begin(&db, alice.id, &email("x@example.com"), &[3; 32], until, NOW).await.unwrap();
     email_changes::void_for(&db, &email("x@example.com")).await.unwrap();
     assert_eq!(email_changes::finish(&db, alice.id, &[3; 32], NOW).await.unwrap(), None, "void");
+
+    email_changes::begin(&db, alice.id, &new, &[4; 32], until, NOW).await.unwrap();
+    email_changes::begin(&db, bob.id, &new, &[5; 32], until + Duration::hours(1), until).await.unwrap();
+    let removed = email_changes::finish(&db, alice.id, &[4; 32], NOW).await.unwrap();
+    assert_eq!(removed, None, "what is over is removed by the next");
 }

@@ -65,7 +65,7 @@ pub(super) struct HoldingView {
 }
 
 impl HoldingView {
-    pub(super) fn new(valued: &Valued, total: u64, currency: &str) -> Self {
+    pub(super) fn new(valued: &Valued<'_>, total: u64, currency: &str) -> Self {
         let holding = &valued.holding;
         let share = |value: u64| (total > 0).then(|| value * 1000 / total);
         let color = Some(&holding.rarity_color).filter(|color| is_hex(color));

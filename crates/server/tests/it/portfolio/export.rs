@@ -6,6 +6,28 @@ use super::*;
 use crate::portfolio::upstream::steam::assets;
 
 #[tokio::test]
+async fn a_person_takes_along_everything_that_is_kept() {
+    let world = World::with(vec![asset(1, "A"), asset(2, "B")]).await;
+    let data = async || world.browser.get("/account/data.json").await.expect(200);
+    let before = data().await;
+    assert_eq!(before.header("content-type"), "application/json");
+    assert_eq!(before.json()["portfolio"], json!({ "items": [] }));
+    world.import().await.expect(200);
+    let kept = data().await.json();
+    let fields: Vec<_> = kept.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["events", "linked", "portfolio", "portfolio_values", "sessions", "user"]);
+    assert_eq!(kept["user"]["email"], "alice@example.com");
+    assert_eq!(kept["sessions"].as_array().unwrap().len(), 1);
+    assert_eq!(kept["events"][0]["event"], "signed_in");
+    assert_eq!(kept["portfolio_values"]["history"][0]["total_value"], 250);
+    assert_eq!(kept["portfolio"]["items"][1]["market_hash_name"], "B");
+    assert_eq!(
+        (&kept["linked"][0]["provider"], &kept["linked"][0]["subject"]),
+        (&json!("steam"), &json!(STEAM_ID))
+    );
+}
+
+#[tokio::test]
 async fn hostile_names_do_no_harm_anywhere() {
     let names = [
         "<script>alert(1)</script>",
