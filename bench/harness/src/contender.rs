@@ -75,6 +75,11 @@ pub(crate) struct Running {
 impl Contender {
     /// Starts it with settings that `contenders/common` documents, and waits until it listens.
     pub(crate) fn start(self, redis: &str, sliding: bool) -> anyhow::Result<Running> {
+        self.start_under(&[], redis, sliding)
+    }
+
+    /// Starts it as the argument of another command.
+    pub(crate) fn start_under(self, wrapper: &[&str], redis: &str, sliding: bool) -> anyhow::Result<Running> {
         let env = [
             ("BENCH_REDIS", redis),
             ("BENCH_SLIDING", if sliding { "1" } else { "0" }),
@@ -86,10 +91,11 @@ impl Contender {
             Program::Binary(name) => (sibling(name)?, None),
             Program::Node(name) => (PathBuf::from("node"), Some(bench_dir().join("node").join(name))),
         };
-        let program = program.to_str().context("a path that is no text")?;
-        let script =
-            script.as_deref().map(|path| path.to_str().context("a path that is no text")).transpose()?;
-        let mut process = Process::spawn(program, script.as_slice(), &env, Stdio::piped())?;
+        let mut command = wrapper.to_vec();
+        for path in [Some(&program), script.as_ref()].into_iter().flatten() {
+            command.push(path.to_str().context("a path that is no text")?);
+        }
+        let mut process = Process::spawn(command[0], &command[1..], &env, Stdio::piped())?;
         let address = process.wait_until_listening().with_context(|| self.name)?;
         Ok(Running { contender: self, process, address })
     }

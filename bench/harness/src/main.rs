@@ -4,6 +4,7 @@ mod chart;
 mod compare;
 mod contender;
 mod goals;
+mod instructions;
 mod load;
 mod machine;
 mod memory;
@@ -41,7 +42,7 @@ struct Options {
     #[arg(long)]
     seconds: Option<f64>,
     /// Only contenders whose name contains one of these; writes no file.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', global = true)]
     only: Vec<String>,
     /// Only these scenarios [default: all, quick: read].
     #[arg(long, value_delimiter = ',', value_enum)]
@@ -58,6 +59,15 @@ enum Run {
         /// How many sessions each contender creates.
         #[arg(long, default_value_t = 100_000)]
         sessions: u64,
+    },
+    /// Instructions of the server per request, counted by callgrind; needs valgrind.
+    Instructions {
+        /// What is sent.
+        #[arg(long, value_enum, default_value_t = Scenario::Read)]
+        scenario: Scenario,
+        /// How many requests are counted.
+        #[arg(long, default_value_t = 4000)]
+        requests: u64,
     },
     /// Load, list and revoke with few and with many sessions in Redis; only tracera.
     Latency {
@@ -86,6 +96,16 @@ fn main() -> anyhow::Result<()> {
         Some(Run::Memory { sessions }) => {
             let (measured, failures) = memory::run(&contenders, sessions, &mut redis, &scratch.0)?;
             report.add("memory", &report::failed(memory::table(&measured), &failures), &[])
+        }
+        Some(Run::Instructions { scenario, requests }) => {
+            let present: Vec<_> =
+                contenders.into_iter().filter(|contender| scenario.includes(contender)).collect();
+            let profiles = contender::bench_dir().join("target/instructions");
+            let counts = instructions::run(scenario, &present, requests, &mut redis, &scratch.0, &profiles)?;
+            let part = format!("instructions-{}", name(scenario));
+            report.add(&part, &instructions::table(scenario, requests, &counts), &[])?;
+            println!("Where they are:\n{}", instructions::profiles(&counts));
+            Ok(())
         }
         Some(Run::Latency { sessions }) => {
             report.add("latency", &scale::table(&scale::run(&sessions, &mut redis)?), &[])
