@@ -9,6 +9,7 @@ mod load;
 mod machine;
 mod memory;
 mod process;
+mod profile;
 mod redis;
 mod report;
 mod scale;
