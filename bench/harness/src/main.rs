@@ -14,6 +14,8 @@ mod redis;
 mod report;
 mod scale;
 mod scenario;
+mod scratch;
+mod service;
 mod soak;
 mod start;
 mod stats;
@@ -26,6 +28,7 @@ use crate::compare::Plan;
 use crate::contender::Contender;
 use crate::redis::Redis;
 use crate::scenario::Scenario;
+use crate::scratch::Scratch;
 
 /// Measures session libraries side by side, each as a server of its own, on one Redis, and writes bench/RESULTS.md.
 ///
@@ -127,6 +130,9 @@ fn compare_all(
     for scenario in options.scenarios() {
         let present: Vec<_> =
             contenders.iter().copied().filter(|contender| scenario.includes(contender)).collect();
+        if present.is_empty() {
+            continue;
+        }
         let measured = compare::run(scenario, &present, options.plan(scenario), redis, scratch)?;
         let goals = goals::of_rows(scenario, &measured.rows);
         report.add(&name(scenario), &report::rows(scenario, &measured), &goals)?;
@@ -136,7 +142,7 @@ fn compare_all(
     }
     if options.scenarios.is_empty() {
         let times = if options.quick { 3 } else { 10 };
-        let starts = start::run(contenders, times, redis, scratch)?;
+        let starts = start::run(&start::contenders(contenders), times, redis, scratch)?;
         report.add("start", &report::starts(&starts), &goals::of_starts(&starts))?;
     }
     Ok(())
@@ -198,22 +204,5 @@ impl Report {
     fn draw(&self, svg: &str) -> anyhow::Result<()> {
         let Some(directory) = &self.keep else { return Ok(()) };
         Ok(std::fs::write(directory.join("results.svg"), svg)?)
-    }
-}
-
-/// A directory for the cookies, gone at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("tracera-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _: std::io::Result<()> = std::fs::remove_dir_all::<&Path>(&self.0);
     }
 }

@@ -24,11 +24,17 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn start() -> anyhow::Result<Self> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = free_port()?;
         let port_text = port.to_string();
         let args = ["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let more = ["--databases", DATABASES, "--loglevel", "warning", "--dir", "/tmp"];
-        let process = Process::spawn("redis-server", &[&args[..], &more].concat(), &[], Stdio::null())?;
+        let process = Process::spawn(
+            "redis-server",
+            &[&args[..], &more].concat(),
+            &[],
+            Stdio::null(),
+            Stdio::inherit(),
+        )?;
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}"))?;
         let deadline = Instant::now() + Duration::from_secs(10);
         let connection = loop {
@@ -77,4 +83,9 @@ impl Redis {
     fn info(&mut self, section: &str) -> anyhow::Result<String> {
         Ok(redis::cmd("INFO").arg(section).query(&mut self.connection)?)
     }
+}
+
+/// A port nobody listens on.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
