@@ -19,6 +19,7 @@ mod service;
 mod soak;
 mod start;
 mod stats;
+mod streams;
 
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,12 @@ enum Run {
         #[arg(long, value_delimiter = ',', default_values_t = [15_000, 1_000_000])]
         sessions: Vec<u64>,
     },
+    /// Open event streams on the whole service: memory, idle CPU, how soon they end.
+    Streams {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        open: u64,
+    },
     /// The mixed load for a long time; only tracera.
     Soak {
         /// How long.
@@ -113,6 +120,10 @@ fn main() -> anyhow::Result<()> {
         }
         Some(Run::Latency { sessions }) => {
             report.add("latency", &scale::table(&scale::run(&sessions, &mut redis)?), &[])
+        }
+        Some(Run::Streams { open }) => {
+            let streams = streams::run(open, &mut redis, &scratch.0)?;
+            report.add("streams", &streams::table(&streams), &streams::goals(&streams))
         }
         Some(Run::Soak { minutes }) => {
             report.add("soak", &soak::table(&soak::run(minutes, &mut redis, &scratch.0)?), &[])
