@@ -1,6 +1,7 @@
 //! Measures session libraries side by side on this machine. See `bench/README.md`.
 
 mod chart;
+mod cluster;
 mod compare;
 mod contender;
 mod goals;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::cluster::Stores;
 use crate::compare::Plan;
 use crate::contender::Contender;
 use crate::redis::Redis;
@@ -79,6 +81,9 @@ enum Run {
         /// The numbers of sessions.
         #[arg(long, value_delimiter = ',', default_values_t = [15_000, 1_000_000])]
         sessions: Vec<u64>,
+        /// Spread over a cluster of three primaries in place of one Redis.
+        #[arg(long)]
+        cluster: bool,
     },
     /// Open event streams on the whole service: memory, idle CPU, how soon they end.
     Streams {
@@ -118,15 +123,20 @@ fn main() -> anyhow::Result<()> {
             println!("Where they are:\n{}", instructions::profiles(&counts));
             Ok(())
         }
-        Some(Run::Latency { sessions }) => {
-            report.add("latency", &scale::table(&scale::run(&sessions, &mut redis)?), &[])
+        Some(Run::Latency { sessions, cluster }) => {
+            let (part, place) =
+                if cluster { ("latency-cluster", "a cluster of three") } else { ("latency", "one Redis") };
+            let mut stores = if cluster { Stores::cluster(&scratch.0)? } else { Stores::one()? };
+            let scale = scale::run(&sessions, &mut stores)?;
+            report.add(part, &scale::table(&scale, place), &scale::goals(&scale))
         }
         Some(Run::Streams { open }) => {
             let streams = streams::run(open, &mut redis, &scratch.0)?;
             report.add("streams", &streams::table(&streams), &streams::goals(&streams))
         }
         Some(Run::Soak { minutes }) => {
-            report.add("soak", &soak::table(&soak::run(minutes, &mut redis, &scratch.0)?), &[])
+            let stretches = soak::run(minutes, &mut redis, &scratch.0)?;
+            report.add("soak", &soak::table(&stretches), &soak::goals(&stretches))
         }
     }
 }

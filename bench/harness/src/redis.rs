@@ -24,13 +24,17 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn start() -> anyhow::Result<Self> {
-        let port = free_port()?;
+        Self::start_with(free_port()?, &[])
+    }
+
+    /// Starts it on `port` with more options.
+    pub(crate) fn start_with(port: u16, options: &[&str]) -> anyhow::Result<Self> {
         let port_text = port.to_string();
         let args = ["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let more = ["--databases", DATABASES, "--loglevel", "warning", "--dir", "/tmp"];
         let process = Process::spawn(
             "redis-server",
-            &[&args[..], &more].concat(),
+            &[&args[..], &more, options].concat(),
             &[],
             Stdio::null(),
             Stdio::inherit(),
@@ -78,6 +82,21 @@ impl Redis {
         let used =
             info.lines().find_map(|line| line.strip_prefix("used_memory:")).context("no used_memory")?;
         Ok(used.trim().parse()?)
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends a command and returns its answer as text.
+    pub(crate) fn ask(&mut self, command: &str) -> anyhow::Result<String> {
+        let mut words = command.split(' ');
+        let mut command = redis::cmd(words.next().unwrap_or_default());
+        words.for_each(|word| {
+            command.arg(word);
+        });
+        Ok(command.query(&mut self.connection)?)
     }
 
     fn info(&mut self, section: &str) -> anyhow::Result<String> {

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::http::Connection;
 
+/// The mailbox keeps 50 mails; more at once would push out what is not read yet.
+pub(crate) const MOST_AT_ONCE: usize = 16;
 /// Between two looks into the mailbox.
 const LOOK: Duration = Duration::from_millis(5);
 

@@ -69,7 +69,8 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(options: &Options, tally: Rc<RefCell<Tally>>) -> anyhow::Result<()> {
     let mut connections = Vec::new();
-    for _ in 0..options.connections {
+    let most = if options.mode == Mode::Mail { mail::MOST_AT_ONCE } else { usize::MAX };
+    for _ in 0..options.connections.min(most) {
         connections.push(timeout(PATIENCE, Connection::open(options.address)).await??);
     }
     let start = Instant::now();
