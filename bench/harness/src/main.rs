@@ -21,6 +21,7 @@ mod soak;
 mod start;
 mod stats;
 mod streams;
+mod tracking;
 
 use std::path::{Path, PathBuf};
 
@@ -85,6 +86,12 @@ enum Run {
         #[arg(long)]
         cluster: bool,
     },
+    /// What client tracking takes in Redis, and what a table too small for it does; only tracera.
+    Tracking {
+        /// How many sessions are read; a near-cache holds 100,000.
+        #[arg(long, default_value_t = 90_000)]
+        sessions: u64,
+    },
     /// Open event streams on the whole service: memory, idle CPU, how soon they end.
     Streams {
         /// How many.
@@ -129,6 +136,10 @@ fn main() -> anyhow::Result<()> {
             let mut stores = if cluster { Stores::cluster(&scratch.0)? } else { Stores::one()? };
             let scale = scale::run(&sessions, &mut stores)?;
             report.add(part, &scale::table(&scale, place), &scale::goals(&scale))
+        }
+        Some(Run::Tracking { sessions }) => {
+            let steps = tracking::run(sessions, &mut redis, &scratch.0)?;
+            report.add("tracking", &tracking::table(sessions, &steps), &[])
         }
         Some(Run::Streams { open }) => {
             let streams = streams::run(open, &mut redis, &scratch.0)?;

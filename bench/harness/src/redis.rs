@@ -84,6 +84,13 @@ impl Redis {
         Ok(used.trim().parse()?)
     }
 
+    /// A number of `INFO stats`.
+    pub(crate) fn stat(&mut self, name: &str) -> anyhow::Result<u64> {
+        let info = self.info("stats")?;
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(value.with_context(|| format!("no {name}"))?.trim().parse()?)
+    }
+
     /// Where it listens.
     pub(crate) fn port(&self) -> u16 {
         self.port
