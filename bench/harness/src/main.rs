@@ -89,7 +89,7 @@ enum Run {
     /// What client tracking takes in Redis, and what a table too small for it does; only tracera.
     Tracking {
         /// How many sessions are read; a near-cache holds 100,000.
-        #[arg(long, default_value_t = 90_000)]
+        #[arg(long, default_value_t = 50_000)]
         sessions: u64,
     },
     /// Open event streams on the whole service: memory, idle CPU, how soon they end.
