@@ -31,13 +31,16 @@ pub async fn bound(State(app): State<App>, request: Request, next: Next) -> AppR
     })
 }
 
-/// Counts the forms of pages against the limit of the authentication endpoints, since they do the same. Looking at a
-/// page is free.
-pub async fn limit_forms(State(app): State<App>, request: Request, next: Next) -> Response {
-    if is_safe_method(request.method()) || path_is_under(request.uri().path(), "/api/") {
-        return next.run(request).await;
+/// Counts what goes to the authentication endpoints, and the forms of pages, since they do the same. Looking at a page
+/// is free.
+pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let is_form = !is_safe_method(request.method()) && !path_is_under(path, "/api/");
+    if is_form || path_is_under(path, "/api/v1/auth/") {
+        limit_clients(State(ClientLimit::new(app.auth_limit.clone())), request, next).await
+    } else {
+        next.run(request).await
     }
-    limit_clients(State(ClientLimit::new(app.auth_limit.clone())), request, next).await
 }
 
 /// The answer when a handler panicked.
