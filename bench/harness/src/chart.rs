@@ -30,7 +30,7 @@ pub(crate) fn draw(rows: &[Row]) -> String {
         let y = TOP + STEP * index as f64;
         let color = match row.contender.kind {
             Kind::Constant | Kind::Get => "#9aa5b1",
-            Kind::Ours => "#0b7a4b",
+            Kind::Ours | Kind::Service | Kind::Portfolio => "#0b7a4b",
             Kind::Peer => "#3f6ea8",
         };
         let (length, text_y, line_y) = (spread.median * scale, y + 16.0, y + BAR / 2.0);

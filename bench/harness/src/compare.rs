@@ -136,7 +136,7 @@ pub(crate) fn create_sessions(running: &Running, count: u64, cookies: &Path) -> 
     }
     Order {
         address: running.address,
-        mode: "login",
+        mode: if running.contender.is_service() { "mail" } else { "login" },
         cookies: Some(cookies),
         seconds: std::time::Duration::from_secs(30 + count / LEAST_CREATED_PER_SEC).as_secs_f64(),
         requests: Some(count),

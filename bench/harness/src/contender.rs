@@ -7,10 +7,11 @@ use std::process::Stdio;
 use anyhow::Context;
 
 use crate::process::Process;
+use crate::service;
 
 /// Worker threads of each server. With two on two cores, how the runtime happens to spread connections over them doubles
 /// the processor time of some rounds.
-const WORKERS: &str = "1";
+pub(crate) const WORKERS: &str = "1";
 
 /// A server under test.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +29,8 @@ enum Program {
     Binary(&'static str),
     /// A script for node under `bench/`.
     Node(&'static str),
+    /// The service itself; the variant is its subcommand.
+    Service,
 }
 
 /// What a contender can be asked.
@@ -41,6 +44,10 @@ pub(crate) enum Kind {
     Ours,
     /// Somebody else's session library.
     Peer,
+    /// This repository's whole service, asked what only its session answers.
+    Service,
+    /// This repository's whole service, asked for the portfolio of an account without items.
+    Portfolio,
 }
 
 pub(crate) const FLOOR_A: &str = "floor A: constant";
@@ -49,7 +56,13 @@ pub(crate) const NEAR_CACHE: &str = "tracera, near-cache";
 pub(crate) const NO_CACHE: &str = "tracera, no cache";
 pub(crate) const TOWER_SESSIONS: &str = "tower-sessions";
 
-pub(crate) const ALL: [Contender; 9] = [
+/// The service as it runs for users. Its sessions are signed in by the other mode, which has a mailbox.
+pub(crate) const SERVE: Contender = contender("tracera serve", Program::Service, "serve", Kind::Service);
+
+pub(crate) const SERVICE: &str = "tracera dev, session only";
+pub(crate) const PORTFOLIO: &str = "tracera dev, portfolio";
+
+pub(crate) const ALL: [Contender; 11] = [
     contender(FLOOR_A, Program::Binary("floor-constant"), "", Kind::Constant),
     contender(FLOOR_B, Program::Binary("floor-get"), "", Kind::Get),
     contender(NEAR_CACHE, Program::Binary("contender-tracera"), "near-cache", Kind::Ours),
@@ -59,6 +72,8 @@ pub(crate) const ALL: [Contender; 9] = [
     contender("axum_session, own memory", Program::Binary("contender-axum-session"), "memory", Kind::Peer),
     contender("axum_session, no memory", Program::Binary("contender-axum-session"), "no-memory", Kind::Peer),
     contender("express-session", Program::Node("express-session.js"), "", Kind::Peer),
+    contender(SERVICE, Program::Service, "dev", Kind::Service),
+    contender(PORTFOLIO, Program::Service, "dev", Kind::Portfolio),
 ];
 
 const fn contender(name: &'static str, program: Program, variant: &'static str, kind: Kind) -> Contender {
@@ -75,11 +90,26 @@ pub(crate) struct Running {
 impl Contender {
     /// Starts it with settings that `contenders/common` documents, and waits until it listens.
     pub(crate) fn start(self, redis: &str, sliding: bool) -> anyhow::Result<Running> {
-        self.start_as(redis, sliding, false)
+        self.start_with(&[], redis, sliding, false)
     }
 
     /// The same; an eager one that slides writes the session with every request.
     pub(crate) fn start_as(self, redis: &str, sliding: bool, eager: bool) -> anyhow::Result<Running> {
+        self.start_with(&[], redis, sliding, eager)
+    }
+
+    /// Starts it as the argument of another command.
+    pub(crate) fn start_under(self, wrapper: &[&str], redis: &str, sliding: bool) -> anyhow::Result<Running> {
+        self.start_with(wrapper, redis, sliding, false)
+    }
+
+    fn start_with(
+        self,
+        wrapper: &[&str],
+        redis: &str,
+        sliding: bool,
+        eager: bool,
+    ) -> anyhow::Result<Running> {
         let flag = |on| if on { "1" } else { "0" };
         let env = [
             ("BENCH_REDIS", redis),
@@ -90,15 +120,34 @@ impl Contender {
             ("NODE_ENV", "production"),
         ];
         let (program, script) = match self.program {
+            Program::Service => return service::start(self, wrapper, redis, sliding),
             Program::Binary(name) => (sibling(name)?, None),
             Program::Node(name) => (PathBuf::from("node"), Some(bench_dir().join("node").join(name))),
         };
-        let program = program.to_str().context("a path that is no text")?;
-        let script =
-            script.as_deref().map(|path| path.to_str().context("a path that is no text")).transpose()?;
-        let mut process = Process::spawn(program, script.as_slice(), &env, Stdio::piped())?;
+        let mut command = wrapper.to_vec();
+        for path in [Some(&program), script.as_ref()].into_iter().flatten() {
+            command.push(path.to_str().context("a path that is no text")?);
+        }
+        let mut process = Process::spawn(command[0], &command[1..], &env, Stdio::piped(), Stdio::inherit())?;
         let address = process.wait_until_listening().with_context(|| self.name)?;
         Ok(Running { contender: self, process, address })
+    }
+}
+
+impl Contender {
+    /// Who signs its users in: itself, or the service with a mailbox.
+    pub(crate) fn for_signing_in(self) -> Self {
+        if self.kind == Kind::Service { Self { variant: "dev", ..self } } else { self }
+    }
+
+    /// Which of a program's configurations.
+    pub(crate) fn variant(&self) -> &'static str {
+        self.variant
+    }
+
+    /// Whether this is the whole service rather than a session library.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self.kind, Kind::Service | Kind::Portfolio)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the project wants to reach. Printed, never a reason to fail: the numbers depend on the machine and its load.
 
 use crate::compare::{Row, Sample};
-use crate::contender::{FLOOR_A, FLOOR_B, NEAR_CACHE, NO_CACHE, TOWER_SESSIONS};
+use crate::contender::{FLOOR_A, FLOOR_B, NEAR_CACHE, NO_CACHE, PORTFOLIO, SERVE, SERVICE, TOWER_SESSIONS};
 use crate::scenario::Scenario;
 use crate::start::Start;
 
@@ -46,6 +46,11 @@ const LIMITED: [Ratio; 2] = [
     ratio("server CPU", CPU, NO_CACHE, Bound::AtMost(1.2), FLOOR_B),
 ];
 
+const SERVICE_RATIOS: [Ratio; 2] = [
+    ratio("server CPU", CPU, SERVICE, Bound::AtMost(1.6), FLOOR_A),
+    ratio("server CPU", CPU, PORTFOLIO, Bound::AtMost(1.6), FLOOR_A),
+];
+
 const fn ratio(
     what: &'static str,
     value: fn(&Sample) -> f64,
@@ -77,6 +82,7 @@ pub(crate) fn of_rows(scenario: Scenario, rows: &[Row]) -> Vec<Goal> {
     let ratios: &[Ratio] = match scenario {
         Scenario::Read => &READ,
         Scenario::Limited => &LIMITED,
+        Scenario::Service => &SERVICE_RATIOS,
         _ => &[],
     };
     let find = |name| rows.iter().find(|row| row.contender.name == name);
@@ -112,14 +118,14 @@ pub(crate) fn of_rows(scenario: Scenario, rows: &[Row]) -> Vec<Goal> {
 pub(crate) fn of_starts(starts: &[Start]) -> Vec<Goal> {
     starts
         .iter()
-        .filter(|start| start.contender.name == NEAR_CACHE)
+        .filter(|start| [NEAR_CACHE, SERVICE, SERVE.name].contains(&start.contender.name))
         .flat_map(|start| {
-            let mib = start.memory.median / f64::from(1 << 20);
+            let (name, mib) = (start.contender.name, start.memory.median / f64::from(1 << 20));
             [
-                ("start of tracera in ms, under 150", start.millis.median, 150.0),
-                ("idle MiB, under 20", mib, 20.0),
+                (format!("start of {name} in ms, under 150"), start.millis.median, 150.0),
+                (format!("idle MiB of {name}, under 20"), mib, 20.0),
             ]
         })
-        .map(|(wanted, got, most)| Goal { wanted: wanted.to_owned(), got, reached: got < most })
+        .map(|(wanted, got, most)| Goal { wanted, got, reached: got < most })
         .collect()
 }

@@ -1,30 +1,39 @@
 //! Measures session libraries side by side on this machine. See `bench/README.md`.
 
 mod chart;
+mod cluster;
 mod compare;
 mod contender;
 mod goals;
+mod instructions;
 mod load;
 mod machine;
 mod memory;
 mod process;
+mod profile;
 mod races;
 mod redis;
 mod report;
 mod scale;
 mod scenario;
+mod scratch;
+mod service;
 mod soak;
 mod start;
 mod stats;
+mod streams;
+mod tracking;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::cluster::Stores;
 use crate::compare::Plan;
 use crate::contender::Contender;
 use crate::redis::Redis;
 use crate::scenario::Scenario;
+use crate::scratch::Scratch;
 
 /// Measures session libraries side by side, each as a server of its own, on one Redis, and writes bench/RESULTS.md.
 ///
@@ -42,7 +51,7 @@ struct Options {
     #[arg(long)]
     seconds: Option<f64>,
     /// Only contenders whose name contains one of these; writes no file.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', global = true)]
     only: Vec<String>,
     /// Only these scenarios [default: all, quick: read].
     #[arg(long, value_delimiter = ',', value_enum)]
@@ -62,11 +71,35 @@ enum Run {
         #[arg(long, default_value_t = 100_000)]
         sessions: u64,
     },
+    /// Instructions of the server per request, counted by callgrind; needs valgrind.
+    Instructions {
+        /// What is sent.
+        #[arg(long, value_enum, default_value_t = Scenario::Read)]
+        scenario: Scenario,
+        /// How many requests are counted.
+        #[arg(long, default_value_t = 4000)]
+        requests: u64,
+    },
     /// Load, list and revoke with few and with many sessions in Redis; only tracera.
     Latency {
         /// The numbers of sessions.
         #[arg(long, value_delimiter = ',', default_values_t = [15_000, 1_000_000])]
         sessions: Vec<u64>,
+        /// Spread over a cluster of three primaries in place of one Redis.
+        #[arg(long)]
+        cluster: bool,
+    },
+    /// What client tracking takes in Redis, and what a table too small for it does; only tracera.
+    Tracking {
+        /// How many sessions are read; a near-cache holds 100,000.
+        #[arg(long, default_value_t = 50_000)]
+        sessions: u64,
+    },
+    /// Open event streams on the whole service: memory, idle CPU, how soon they end.
+    Streams {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        open: u64,
     },
     /// The mixed load for a long time; only tracera.
     Soak {
@@ -96,11 +129,34 @@ fn main() -> anyhow::Result<()> {
             let (measured, failures) = memory::run(&contenders, sessions, &mut redis, &scratch.0)?;
             report.add("memory", &report::failed(memory::table(&measured), &failures), &[])
         }
-        Some(Run::Latency { sessions }) => {
-            report.add("latency", &scale::table(&scale::run(&sessions, &mut redis)?), &[])
+        Some(Run::Instructions { scenario, requests }) => {
+            let present: Vec<_> =
+                contenders.into_iter().filter(|contender| scenario.includes(contender)).collect();
+            let profiles = contender::bench_dir().join("target/instructions");
+            let counts = instructions::run(scenario, &present, requests, &mut redis, &scratch.0, &profiles)?;
+            let part = format!("instructions-{}", name(scenario));
+            report.add(&part, &instructions::table(scenario, requests, &counts), &[])?;
+            println!("Where they are:\n{}", instructions::profiles(&counts));
+            Ok(())
+        }
+        Some(Run::Latency { sessions, cluster }) => {
+            let (part, place) =
+                if cluster { ("latency-cluster", "a cluster of three") } else { ("latency", "one Redis") };
+            let mut stores = if cluster { Stores::cluster(&scratch.0)? } else { Stores::one()? };
+            let scale = scale::run(&sessions, &mut stores)?;
+            report.add(part, &scale::table(&scale, place), &scale::goals(&scale))
+        }
+        Some(Run::Tracking { sessions }) => {
+            let steps = tracking::run(sessions, &mut redis, &scratch.0)?;
+            report.add("tracking", &tracking::table(sessions, &steps), &[])
+        }
+        Some(Run::Streams { open }) => {
+            let streams = streams::run(open, &mut redis, &scratch.0)?;
+            report.add("streams", &streams::table(&streams), &streams::goals(&streams))
         }
         Some(Run::Soak { minutes }) => {
-            report.add("soak", &soak::table(&soak::run(minutes, &mut redis, &scratch.0)?), &[])
+            let stretches = soak::run(minutes, &mut redis, &scratch.0)?;
+            report.add("soak", &soak::table(&stretches), &soak::goals(&stretches))
         }
     }
 }
@@ -115,6 +171,9 @@ fn compare_all(
     for scenario in options.scenarios() {
         let present: Vec<_> =
             contenders.iter().copied().filter(|contender| scenario.includes(contender)).collect();
+        if present.is_empty() {
+            continue;
+        }
         let measured = compare::run(scenario, &present, options.plan(scenario), redis, scratch)?;
         let goals = goals::of_rows(scenario, &measured.rows);
         report.add(&name(scenario), &report::rows(scenario, &measured), &goals)?;
@@ -124,7 +183,7 @@ fn compare_all(
     }
     if options.scenarios.is_empty() {
         let times = if options.quick { 3 } else { 10 };
-        let starts = start::run(contenders, times, redis, scratch)?;
+        let starts = start::run(&start::contenders(contenders), times, redis, scratch)?;
         report.add("start", &report::starts(&starts), &goals::of_starts(&starts))?;
     }
     Ok(())
@@ -192,22 +251,5 @@ impl Report {
     fn draw(&self, svg: &str) -> anyhow::Result<()> {
         let Some(directory) = &self.keep else { return Ok(()) };
         Ok(std::fs::write(directory.join("results.svg"), svg)?)
-    }
-}
-
-/// A directory for the cookies, gone at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("tracera-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _: std::io::Result<()> = std::fs::remove_dir_all::<&Path>(&self.0);
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<(Vec<Memory>, Vec<String>)> {
     let (mut measured, mut failures) = (Vec::new(), Vec::new());
     for (number, contender) in contenders.iter().enumerate() {
-        if contender.kind == Kind::Constant {
+        if contender.kind == Kind::Constant || contender.is_service() {
             continue;
         }
         eprintln!("  {} · {sessions} sessions", contender.name);

@@ -1,12 +1,12 @@
 //! Child processes, and what the operating system says they used.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
@@ -27,6 +27,7 @@ impl Process {
         args: &[&str],
         env: &[(&str, &str)],
         stdout: Stdio,
+        stderr: Stdio,
     ) -> anyhow::Result<Self> {
         // setpriv becomes the program, so the process id is the program's own.
         let child = Command::new("setpriv")
@@ -35,6 +36,7 @@ impl Process {
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
         Ok(Self { child, name: program.to_owned() })
@@ -58,7 +60,20 @@ impl Process {
         }
     }
 
-    fn pid(&self) -> Pid {
+    /// Waits until somebody answers at `address`, which the process was told to listen on.
+    pub(crate) fn wait_until_connectable(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START;
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status}", self.name);
+            }
+            ensure!(Instant::now() < deadline, "{} does not start", self.name);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a process id fits"))
     }
 

@@ -24,11 +24,21 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn start() -> anyhow::Result<Self> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        Self::start_with(free_port()?, &[])
+    }
+
+    /// Starts it on `port` with more options.
+    pub(crate) fn start_with(port: u16, options: &[&str]) -> anyhow::Result<Self> {
         let port_text = port.to_string();
         let args = ["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let more = ["--databases", DATABASES, "--loglevel", "warning", "--dir", "/tmp"];
-        let process = Process::spawn("redis-server", &[&args[..], &more].concat(), &[], Stdio::null())?;
+        let process = Process::spawn(
+            "redis-server",
+            &[&args[..], &more, options].concat(),
+            &[],
+            Stdio::null(),
+            Stdio::inherit(),
+        )?;
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}"))?;
         let deadline = Instant::now() + Duration::from_secs(10);
         let connection = loop {
@@ -74,7 +84,34 @@ impl Redis {
         Ok(used.trim().parse()?)
     }
 
+    /// A number of `INFO stats`.
+    pub(crate) fn stat(&mut self, name: &str) -> anyhow::Result<u64> {
+        let info = self.info("stats")?;
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(value.with_context(|| format!("no {name}"))?.trim().parse()?)
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends a command and returns its answer as text.
+    pub(crate) fn ask(&mut self, command: &str) -> anyhow::Result<String> {
+        let mut words = command.split(' ');
+        let mut command = redis::cmd(words.next().unwrap_or_default());
+        words.for_each(|word| {
+            command.arg(word);
+        });
+        Ok(command.query(&mut self.connection)?)
+    }
+
     fn info(&mut self, section: &str) -> anyhow::Result<String> {
         Ok(redis::cmd("INFO").arg(section).query(&mut self.connection)?)
     }
+}
+
+/// A port nobody listens on.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -15,8 +15,8 @@ use crate::stats::Spread;
 const HEAD: &str = "\
 # Results
 
-Written by `./script/bench` (the comparison), `./script/bench races`, `memory`, `latency` and `soak`, which measure it again
-on any machine; each part says on what it was measured. How it measures and how each contender is set up:
+Written by `./script/bench` (the comparison) and its subcommands, which measure it again on any machine; each part says
+on what it was measured. How it measures and how each contender is set up:
 [README.md](README.md). CPU is processor time of the server process per request, median over rounds (least–greatest).
 
 ![Server CPU per authenticated request](results.svg)

@@ -1,56 +1,101 @@
 //! Load, list and revoke with few and with many sessions: runs the program that does it and shows what it prints.
 
 use std::fmt::Write as _;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use serde::Deserialize;
 
+use crate::cluster::Stores;
 use crate::contender::sibling;
-use crate::redis::Redis;
+use crate::goals::Goal;
+
+/// How much slower half of the operations may be with the most sessions than with the fewest.
+const FLAT: f64 = 1.5;
 
 /// Latencies of one operation at one number of sessions.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Latency {
+struct Latency {
     sessions: u64,
     operation: String,
     p50_micros: u64,
     p99_micros: u64,
 }
 
+/// What was measured.
+pub(crate) struct Scale {
+    latencies: Vec<Latency>,
+    /// Numbers of sessions, and the bytes Redis took for each session.
+    memory: Vec<(u64, f64)>,
+}
+
 /// Measures at each of the numbers of sessions.
-pub(crate) fn run(sizes: &[u64], redis: &mut Redis) -> anyhow::Result<Vec<Latency>> {
-    let mut measured = Vec::new();
+pub(crate) fn run(sizes: &[u64], stores: &mut Stores) -> anyhow::Result<Scale> {
+    let (mut latencies, mut memory) = (Vec::<Latency>::new(), Vec::new());
     for size in sizes {
         eprintln!("  latency · {size} sessions");
-        redis.flush()?;
-        let output = Command::new(sibling("scale")?)
-            .args([&redis.url(1), &size.to_string()])
-            .output()
+        stores.flush()?;
+        let before = stores.memory()?;
+        let mut child = Command::new(sibling("scale")?)
+            .args([stores.url(), &size.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
             .context("cannot run scale")?;
-        if !output.status.success() {
-            bail!("scale failed: {}", String::from_utf8_lossy(&output.stderr));
+        let lines = BufReader::new(child.stdout.take().context("the output is not piped")?).lines();
+        for (number, line) in lines.enumerate() {
+            let latency: Latency = serde_json::from_str(&line?).context("the report of scale")?;
+            if number == 0 {
+                // All sessions are there, none is revoked yet.
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+                let each = stores.memory()?.saturating_sub(before) as f64 / latency.sessions as f64;
+                memory.push((latency.sessions, each));
+            }
+            latencies.push(latency);
         }
-        for line in String::from_utf8(output.stdout)?.lines() {
-            measured.push(serde_json::from_str(line).context("the report of scale")?);
-        }
+        ensure!(child.wait()?.success(), "scale failed");
     }
-    redis.flush()?;
-    Ok(measured)
+    stores.flush()?;
+    latencies.sort_by(|a, b| (&a.operation, a.sessions).cmp(&(&b.operation, b.sessions)));
+    Ok(Scale { latencies, memory })
 }
 
 /// The table.
-pub(crate) fn table(measured: &[Latency]) -> String {
-    let mut text =
-        "## Latency against the number of sessions\n\nOne operation at a time, from a process of its own to \
-                    Redis over loopback; every user has three sessions.\n\n\
-                    | operation | sessions in Redis | p50, µs | p99, µs |\n|---|--:|--:|--:|\n"
-            .to_owned();
-    let mut sorted: Vec<_> = measured.iter().collect();
-    sorted.sort_by(|a, b| (&a.operation, a.sessions).cmp(&(&b.operation, b.sessions)));
-    for Latency { sessions, operation, p50_micros, p99_micros } in sorted {
+pub(crate) fn table(scale: &Scale, where_: &str) -> String {
+    let mut text = format!(
+        "## Latency against the number of sessions, {where_}\n\nOne operation at a time, from a process of its own over \
+         loopback; every user has three sessions.\n\n\
+         | operation | sessions in Redis | p50, µs | p99, µs |\n|---|--:|--:|--:|\n"
+    );
+    for Latency { sessions, operation, p50_micros, p99_micros } in &scale.latencies {
         writeln!(text, "| {operation} | {sessions} | {p50_micros} | {p99_micros} |")
             .expect("writing to memory does not fail");
     }
+    text.push_str("\n| sessions in Redis | bytes per session |\n|--:|--:|\n");
+    for (sessions, bytes) in &scale.memory {
+        writeln!(text, "| {sessions} | {bytes:.0} |").expect("writing to memory does not fail");
+    }
     text
+}
+
+/// That neither time nor memory per session grows with their number.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 microseconds")]
+pub(crate) fn goals(scale: &Scale) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for pair in scale.latencies.chunk_by(|a, b| a.operation == b.operation) {
+        let [few, .., many] = pair else { continue };
+        let got = many.p50_micros as f64 / few.p50_micros.max(1) as f64;
+        let wanted = format!(
+            "p50 of {} with {} sessions at most {FLAT:.2} × that with {}",
+            many.operation, many.sessions, few.sessions
+        );
+        goals.push(Goal { wanted, got, reached: got <= FLAT });
+    }
+    if let [few, .., many] = &*scale.memory {
+        let got = many.1 / few.1;
+        let wanted =
+            format!("Redis memory per session with {} sessions at most 1.10 × that with {}", many.0, few.0);
+        goals.push(Goal { wanted, got, reached: got <= 1.1 });
+    }
+    goals
 }

@@ -19,11 +19,13 @@ pub(crate) enum Scenario {
     Sliding,
     /// Authenticated reads of a rate-limited route.
     Limited,
+    /// The whole service beside the floors and the session layer alone.
+    Service,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Read, Self::SignIn, Self::Write, Self::Mixed, Self::Sliding, Self::Limited];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Read, Self::SignIn, Self::Write, Self::Mixed, Self::Sliding, Self::Limited, Self::Service];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -33,6 +35,7 @@ impl Scenario {
             Self::Mixed => "Mixed: 95 % reads, 5 % writes",
             Self::Sliding => "Authenticated read with sliding expiry",
             Self::Limited => "Authenticated read of a rate-limited route",
+            Self::Service => "The whole service",
         }
     }
 
@@ -40,8 +43,9 @@ impl Scenario {
     pub(crate) fn includes(self, contender: &Contender) -> bool {
         match contender.kind {
             Kind::Get | Kind::Ours => true,
-            Kind::Constant => matches!(self, Self::Read | Self::Sliding | Self::Limited),
-            Kind::Peer => self != Self::Limited,
+            Kind::Constant => matches!(self, Self::Read | Self::Sliding | Self::Limited | Self::Service),
+            Kind::Peer => !matches!(self, Self::Limited | Self::Service),
+            Kind::Service | Kind::Portfolio => self == Self::Service,
         }
     }
 
@@ -53,8 +57,10 @@ impl Scenario {
     pub(crate) fn mode(self, kind: Kind) -> &'static str {
         match (self, kind) {
             (_, Kind::Constant) => "constant",
+            (_, Kind::Service) => "status",
+            (_, Kind::Portfolio) => "portfolio",
             (Self::Limited, Kind::Ours) => "limited",
-            (Self::Read | Self::Sliding | Self::Limited, _) => "read",
+            (Self::Read | Self::Sliding | Self::Limited | Self::Service, _) => "read",
             (Self::SignIn, _) => "login",
             (Self::Write, _) => "write",
             (Self::Mixed, _) => "mixed",

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::compare::{SESSIONS, create_sessions};
 use crate::contender::{ALL, NEAR_CACHE};
+use crate::goals::Goal;
 use crate::load::{Load, Order};
 use crate::redis::Redis;
 
@@ -77,4 +78,25 @@ pub(crate) fn table(stretches: &[Stretch]) -> String {
         .expect("writing to memory does not fail");
     }
     text
+}
+
+/// How much more memory the last half minute may show than the second: the first fills caches and buffers.
+const FLAT: f64 = 1.05;
+
+/// That memory does not grow; nothing of runs too short to tell.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+pub(crate) fn goals(stretches: &[Stretch]) -> Vec<Goal> {
+    let [_, second, .., last] = stretches else { return Vec::new() };
+    let memory: [(&str, fn(&Stretch) -> u64); 2] =
+        [("server", |stretch| stretch.server_memory), ("Redis", |stretch| stretch.redis_memory)];
+    memory
+        .into_iter()
+        .map(|(whose, bytes)| {
+            let got = bytes(last) as f64 / bytes(second) as f64;
+            let wanted = format!(
+                "soak: {whose} memory in the last half minute at most {FLAT:.2} × that in the second"
+            );
+            Goal { wanted, got, reached: got <= FLAT }
+        })
+        .collect()
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::compare::create_sessions;
-use crate::contender::{Contender, Kind};
+use crate::contender::{Contender, Kind, SERVE};
 use crate::load::Order;
 use crate::redis::Redis;
 use crate::stats::Spread;
@@ -18,6 +18,19 @@ pub(crate) struct Start {
     pub(crate) millis: Spread,
     /// Resident bytes after that answer.
     pub(crate) memory: Spread,
+}
+
+/// Everybody of `chosen` once: the service answers the same request in both of its modes.
+pub(crate) fn contenders(chosen: &[Contender]) -> Vec<Contender> {
+    let mut all = Vec::new();
+    for contender in chosen {
+        match contender.kind {
+            Kind::Portfolio => {}
+            Kind::Service => all.extend([*contender, SERVE]),
+            _ => all.push(*contender),
+        }
+    }
+    all
 }
 
 /// Starts each contender `times` times. It listens only when it is connected to Redis, as each of them does.
@@ -32,7 +45,8 @@ pub(crate) fn run(
     for (number, contender) in contenders.iter().enumerate() {
         let url = redis.url(number + 1);
         let cookies = scratch.join(format!("cookies-{number}"));
-        create_sessions(&contender.start(&url, false)?, 1, &cookies).with_context(|| contender.name)?;
+        create_sessions(&contender.for_signing_in().start(&url, false)?, 1, &cookies)
+            .with_context(|| contender.name)?;
         let (mut millis, mut memory) = (Vec::new(), Vec::new());
         for _ in 0..times {
             let spawned = Instant::now();
@@ -40,7 +54,11 @@ pub(crate) fn run(
             let listening = spawned.elapsed().as_secs_f64() * 1000.0;
             let first = Order {
                 address: running.address,
-                mode: if contender.kind == Kind::Constant { "constant" } else { "read" },
+                mode: match contender.kind {
+                    Kind::Constant => "constant",
+                    Kind::Service => "status",
+                    _ => "read",
+                },
                 cookies: Some(&cookies),
                 seconds: 10.0,
                 requests: Some(1),

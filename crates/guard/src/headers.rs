@@ -81,6 +81,7 @@ impl SecurityHeaders {
 
     /// Puts the headers on one response, by these rules.
     pub fn apply(&self, headers: &mut HeaderMap) {
+        headers.reserve(ALWAYS.len() + 4);
         for (name, value) in ALWAYS {
             headers.insert(name, HeaderValue::from_static(value));
         }

@@ -17,6 +17,14 @@ const MAX_DECODINGS: usize = 4;
 /// assert!(!path_is_under("/api/v1/authors", "/api/v1/auth/"));
 /// ```
 pub fn path_is_under(path: &str, prefix: &str) -> bool {
+    if is_plain(path) && is_plain(prefix) {
+        let rest = path.strip_prefix(prefix.trim_end_matches('/'));
+        return rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    }
+    any_reading_is_under(path, prefix)
+}
+
+fn any_reading_is_under(path: &str, prefix: &str) -> bool {
     let Some(path) = decode(path) else {
         return true;
     };
@@ -37,6 +45,12 @@ pub fn path_is_under(path: &str, prefix: &str) -> bool {
         }
     }
     ignored.starts_with(&prefix)
+}
+
+/// Whether there is only one way to read a path, which nearly all are like.
+fn is_plain(path: &str) -> bool {
+    let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'/');
+    path.as_bytes().iter().all(is_plain) && !path.contains("//")
 }
 
 /// The segments that count: no empty ones, no `.`, without parameters.
@@ -94,7 +108,7 @@ fn hex(digit: u8) -> Option<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::path_is_under;
+    use super::{any_reading_is_under, path_is_under};
 
     const PREFIX: &str = "/api/v1/auth/";
 
@@ -166,6 +180,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_path_has_one_reading(path in "/(api|v1|auth|a|/){0,6}", prefix in "/(api/v1/auth/?|api/?)?") {
+            prop_assert_eq!(path_is_under(&path, &prefix), any_reading_is_under(&path, &prefix));
+        }
+
         #[test]
         fn any_path_is_read_without_panic(path in ".{0,80}") {
             path_is_under(&path, PREFIX);

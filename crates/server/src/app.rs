@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use http::{HeaderMap, HeaderValue};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracera_guard::{
-    ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie,
-    VisitorId, check_origin, isolate_resources, limit_clients, path_is_under, resolve_client_addr,
+    CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
 };
 use tracera_session::{Clock, PrefetchLayer, SessionLayer, Sessions};
 use url::Url;
 
+use crate::app::gate::gate;
 use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
 use crate::auth::providers::Providers;
@@ -28,13 +28,10 @@ use crate::web::live::Streams;
 
 mod body;
 pub mod csrf;
+pub mod gate;
 pub mod limits;
 pub mod log;
 pub mod require_auth;
-
-/// Where requests are counted against the limit per client. What is there also has a session, which Redis is asked for
-/// in the same breath.
-const LIMITED: &str = "/api/v1/auth/";
 
 /// What all handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -119,26 +116,21 @@ pub fn build(app: &App) -> Router {
 
 /// These routes inside the layers every request passes. The first layer listed is the outermost.
 pub fn layered(app: &App, routes: Router<App>) -> Router {
-    let auth_limit = ClientLimit::new(app.auth_limit.clone()).only_under(LIMITED);
-    let is_limited = |request: &Request| path_is_under(request.uri().path(), LIMITED);
-    routes
-        .layer(
-            ServiceBuilder::new()
-                .layer(from_fn_with_state(app.proxies.clone(), log::log))
-                .layer(SecurityHeaders::new().https(app.is_https()))
-                .layer(from_fn(failure::as_page))
-                .layer(CatchPanicLayer::custom(limits::after_panic))
-                .layer(from_fn_with_state(app.clone(), limits::bound))
-                .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
-                .layer(from_fn_with_state(app.proxies.clone(), resolve_client_addr))
-                // Before the limit: what a page of another site makes a browser load does not use up its visitor's.
-                .layer(from_fn(isolate_resources))
-                .layer(PrefetchLayer::new(app.sessions.clone(), is_limited))
-                .layer(from_fn_with_state(auth_limit, limit_clients))
-                .layer(from_fn_with_state(app.clone(), limits::limit_forms))
-                .layer(from_fn_with_state(app.origin.clone(), check_origin)),
-        )
-        .with_state(app.clone())
+    // Around the router rather than around each route, since a layer that is a function copies what lies below it.
+    let stack = ServiceBuilder::new()
+        .layer(from_fn_with_state(app.proxies.clone(), log::log))
+        .layer(SecurityHeaders::new().https(app.is_https()))
+        .layer(from_fn(failure::as_page))
+        .layer(CatchPanicLayer::custom(limits::after_panic))
+        .layer(from_fn_with_state(app.clone(), limits::bound))
+        .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
+        // Before the limit: what a page of another site makes a browser load does not use up its visitor's.
+        .layer(gate((), csrf::isolate))
+        .layer(PrefetchLayer::new(app.sessions.clone(), limits::is_limited))
+        .layer(from_fn_with_state(app.clone(), limits::limit))
+        .layer(gate(app.clone(), csrf::check_origin))
+        .service(routes.with_state(app.clone()));
+    Router::new().fallback_service(stack)
 }
 
 /// The layer of everything that may ask who is signed in. Other routes do not cost the session store a look.
@@ -151,18 +143,16 @@ pub fn with_session(app: &App, routes: Router<App>) -> Router<App> {
 pub fn private(app: &App, routes: Router<App>) -> Router<App> {
     routes.route_layer(
         ServiceBuilder::new()
-            .layer(from_fn(log::note_route))
-            .layer(from_fn(require_auth::require_auth))
-            .layer(from_fn_with_state(app.clone(), csrf::require_token)),
+            .layer(gate((), log::note_route))
+            .layer(gate((), require_auth::require_auth))
+            .layer(gate(app.clone(), csrf::require_token)),
     )
 }
 
 /// The layers of a public route.
 pub fn public(app: &App, routes: Router<App>) -> Router<App> {
     routes.route_layer(
-        ServiceBuilder::new()
-            .layer(from_fn(log::note_route))
-            .layer(from_fn_with_state(app.clone(), csrf::require_token)),
+        ServiceBuilder::new().layer(gate((), log::note_route)).layer(gate(app.clone(), csrf::require_token)),
     )
 }
 
@@ -170,7 +160,7 @@ pub fn public(app: &App, routes: Router<App>) -> Router<App> {
 pub fn public_pages(app: &App, routes: Router<App>) -> Router<App> {
     routes.route_layer(
         ServiceBuilder::new()
-            .layer(from_fn(log::note_route))
+            .layer(gate((), log::note_route))
             .layer(from_fn_with_state(app.clone(), csrf::require_form_token)),
     )
 }
@@ -179,7 +169,7 @@ pub fn public_pages(app: &App, routes: Router<App>) -> Router<App> {
 pub fn private_pages(app: &App, routes: Router<App>) -> Router<App> {
     routes.route_layer(
         ServiceBuilder::new()
-            .layer(from_fn(log::note_route))
+            .layer(gate((), log::note_route))
             .layer(from_fn(require_auth::or_sign_in))
             .layer(from_fn_with_state(app.clone(), csrf::require_form_token)),
     )

@@ -1,5 +1,8 @@
 //! `/metrics` for Prometheus, on a socket of its own that is not for the public.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -13,9 +16,23 @@ const SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]
 /// # Errors
 /// When something collects already.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new()
+    let collected = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .install_recorder()
+        .install_recorder()?;
+    COLLECTING.store(true, Ordering::Relaxed);
+    Ok(collected)
+}
+
+/// Whether somebody collects; names and labels are not worth making up for nobody.
+static COLLECTING: AtomicBool = AtomicBool::new(false);
+
+/// Counts a request that was answered.
+pub fn answered(route: &str, status: u16, elapsed: Duration) {
+    if COLLECTING.load(Ordering::Relaxed) {
+        let labels = [("route", route.to_owned()), ("status", status.to_string())];
+        metrics::counter!("tracera_http_requests_total", &labels).increment(1);
+        metrics::histogram!("tracera_http_request_seconds", "route" => route.to_owned()).record(elapsed);
+    }
 }
 
 /// The route that shows what was collected.

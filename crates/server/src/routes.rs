@@ -1,9 +1,9 @@
 //! The URL table. A route is private unless it stands in `public`; everything else needs a signed-in user.
 
 use axum::Router;
-use axum::middleware::from_fn;
 use axum::routing::{self, MethodRouter, get, post};
 
+use crate::app::gate::gate;
 use crate::app::{self, App, log, require_auth};
 use crate::web::{
     account as account_page, assets, delete, email as email_page, linked, live, mailbox,
@@ -28,7 +28,7 @@ fn impersonal() -> Router<App> {
         .route("/healthz", get(health::live))
         .route("/api/v1/health", get(health::ready))
         .route("/assets/{file}", get(assets::serve))
-        .route_layer(from_fn(log::note_route))
+        .route_layer(gate((), log::note_route))
         .method_not_allowed_fallback(require_auth::wrong_method)
 }
 

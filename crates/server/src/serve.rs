@@ -19,7 +19,7 @@ use tower::ServiceExt;
 /// What one client, and all together, may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeLimits {
-    /// Open connections; further ones wait to be accepted. Default 10,000.
+    /// Open connections; further ones wait to be accepted. Default 20,000.
     pub connections: usize,
     /// From the first byte of a request to the end of its headers, and between requests. Default 15 s.
     pub header_read: Duration,
@@ -34,7 +34,7 @@ pub struct ServeLimits {
 impl Default for ServeLimits {
     fn default() -> Self {
         Self {
-            connections: 10_000,
+            connections: 20_000,
             header_read: Duration::from_secs(15),
             header_bytes: 32 * 1024,
             header_lines: 100,

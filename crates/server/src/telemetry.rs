@@ -14,6 +14,11 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{LogFormat, LogSettings};
 
+mod line;
+mod request_id;
+
+pub use request_id::RequestId;
+
 /// Sends the events of this process to stderr, for its lifetime.
 ///
 /// # Errors
@@ -28,12 +33,10 @@ fn subscriber<W>(settings: &LogSettings, format: LogFormat, writer: W) -> impl S
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = fmt::layer().with_ansi(false).with_writer(MakeOneLine(writer));
+    let layer = fmt::layer().with_ansi(false);
     let layer = match format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => {
-            layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
-        }
+        LogFormat::Text => layer.event_format(line::Text).with_writer(MakeOneLine(writer)).boxed(),
+        LogFormat::Json => layer.event_format(line::Json).with_writer(writer).boxed(),
     };
     Registry::default().with(layer).with(settings.filter.to_env_filter())
 }
@@ -58,7 +61,6 @@ impl<W: Write> Write for OneLine<W> {
         let mut line = String::with_capacity(text.len() + 1);
         for character in text.chars() {
             if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
-                // Also the escape of JSON, where such characters stand only within strings.
                 let _ = write!(line, "\\u{:04x}", u32::from(character));
             } else {
                 line.push(character);
@@ -110,8 +112,6 @@ mod tests {
     }
 
     fn log_hostile_text() {
-        let span = tracing::info_span!("request", path = HOSTILE);
-        let _entered = span.enter();
         tracing::info!(agent = HOSTILE, debugged = ?HOSTILE, "{HOSTILE}");
     }
 
@@ -130,10 +130,28 @@ mod tests {
     fn json_keeps_the_text_exactly_and_the_time_in_utc() {
         let log = logged(LogFormat::Json, "info", log_hostile_text);
         let entry: serde_json::Value = serde_json::from_str(&log).unwrap();
-        assert_eq!(entry["agent"], HOSTILE);
         assert_eq!(entry["message"], HOSTILE);
-        assert_eq!(entry["span"]["path"], HOSTILE);
+        assert_eq!(entry["agent"], HOSTILE);
+        assert_eq!(entry["debugged"], format!("{HOSTILE:?}"));
+        assert_eq!(entry.get("span"), None);
         assert!(entry["timestamp"].as_str().unwrap().ends_with('Z'), "{entry}");
+    }
+
+    #[test]
+    fn numbers_stay_numbers_and_lines_carry_the_id_of_their_request() {
+        let id = RequestId::next();
+        let log = || {
+            id.sync_scope(|| tracing::info!(count = 3, below = -1, share = 0.5, never = f64::NAN, is = true));
+        };
+        let entry: serde_json::Value = serde_json::from_str(&logged(LogFormat::Json, "info", log)).unwrap();
+        for (name, value) in
+            [("count", "3"), ("below", "-1"), ("share", "0.5"), ("never", "null"), ("is", "true")]
+        {
+            assert_eq!(entry[name].to_string(), value, "{entry}");
+        }
+        assert_eq!(entry["span"], serde_json::json!({ "id": id.as_str(), "name": "request" }));
+        let text = logged(LogFormat::Text, "info", log);
+        assert!(text.contains(&format!("request{{id={}}}: ", id.as_str())), "{text}");
     }
 
     #[test]

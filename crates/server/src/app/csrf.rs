@@ -8,7 +8,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
-use tracera_guard::{VisitorId, is_safe_method, token_from_headers};
+use tracera_guard::{
+    OriginRejection, VisitorId, is_safe_method, refuse_cross_site_loads, token_from_headers,
+};
 use tracera_session::{Session, SessionError};
 use url::form_urlencoded;
 
@@ -55,14 +57,26 @@ impl FromRequestParts<App> for Binding {
     }
 }
 
+/// Refuses what pages of other sites load from here.
+pub fn isolate((): &(), request: &mut Request) -> Result<(), OriginRejection> {
+    refuse_cross_site_loads(request.method(), request.headers())
+}
+
+/// Refuses unsafe requests from other origins.
+pub fn check_origin(app: &App, request: &mut Request) -> Result<(), OriginRejection> {
+    app.origin.check(request.method(), request.headers()).inspect_err(|rejection| {
+        tracing::warn!(event = "csrf_failed", reason = %rejection, "an unsafe request came from elsewhere");
+    })
+}
+
 /// Refuses unsafe requests without the token of their own session in `X-CSRF-Token`.
-pub async fn require_token(State(app): State<App>, mut request: Request, next: Next) -> AppResult<Response> {
+pub fn require_token(app: &App, request: &mut Request) -> AppResult<()> {
     if !is_safe_method(request.method()) {
         let session = session(request.extensions())?;
-        let binding = check(&app, &session, request.headers(), token_from_headers(request.headers()))?;
+        let binding = check(app, &session, request.headers(), token_from_headers(request.headers()))?;
         request.extensions_mut().insert(binding);
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// The same for the forms of pages, which carry the token in a field named `csrf_token`. The field is looked for

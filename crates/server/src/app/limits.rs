@@ -72,13 +72,20 @@ async fn in_time(app: &App, request: Request, next: Next) -> AppResult<Response>
     }
 }
 
-/// Counts the forms of pages against the limit of the authentication endpoints, since they do the same. Looking at a
-/// page is free.
-pub async fn limit_forms(State(app): State<App>, request: Request, next: Next) -> Response {
-    if is_safe_method(request.method()) || path_is_under(request.uri().path(), "/api/") {
-        return next.run(request).await;
+/// Counts what [`is_limited`] against the limit of its client.
+pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
+    if is_limited(&request) {
+        limit_clients(State(ClientLimit::new(app.auth_limit.clone())), request, next).await
+    } else {
+        next.run(request).await
     }
-    limit_clients(State(ClientLimit::new(app.auth_limit.clone())), request, next).await
+}
+
+/// Whether a request goes to the authentication endpoints, or is a form of a page, which does the same. Looking at a
+/// page is free.
+pub fn is_limited(request: &Request) -> bool {
+    let path = request.uri().path();
+    path_is_under(path, "/api/v1/auth/") || !is_safe_method(request.method()) && !path_is_under(path, "/api/")
 }
 
 /// The answer when a handler panicked.

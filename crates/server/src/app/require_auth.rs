@@ -5,16 +5,18 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
-use tracera_session::Session;
+use tracera_session::{Session, SessionError};
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::web::page::to_sign_in;
 
 /// Lets only signed-in users through.
-pub async fn require_auth(session: Session, request: Request, next: Next) -> AppResult<Response> {
+pub fn require_auth((): &(), request: &mut Request) -> AppResult<()> {
+    let session = request.extensions().get::<Session>().ok_or(SessionError::NoLayer)?;
+    session.available()?;
     session.user()?;
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// [`require_auth`] for pages: whoever is not signed in is sent to the sign-in page.

@@ -23,9 +23,8 @@ pub async fn as_page(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let wants_page = wants_page(&parts);
     let response = next.run(Request::from_parts(parts, body)).await;
-    let is_page = has(response.headers(), header::CONTENT_TYPE, "text/html");
     let failed = response.status().is_client_error() || response.status().is_server_error();
-    if !wants_page || is_page || !failed {
+    if !failed || !wants_page || has(response.headers(), header::CONTENT_TYPE, "text/html") {
         return response;
     }
     let (mut parts, _) = response.into_parts();

@@ -2,6 +2,7 @@
 //! going round the users of a file of cookies. Every answer is compared with what that user must get.
 
 mod http;
+mod mail;
 mod requests;
 
 use std::cell::RefCell;
@@ -68,14 +69,20 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(options: &Options, tally: Rc<RefCell<Tally>>) -> anyhow::Result<()> {
     let mut connections = Vec::new();
-    for _ in 0..options.connections {
+    let most = if options.mode == Mode::Mail { mail::MOST_AT_ONCE } else { usize::MAX };
+    for _ in 0..options.connections.min(most) {
         connections.push(timeout(PATIENCE, Connection::open(options.address)).await??);
     }
     let start = Instant::now();
     let deadline = start + Duration::from_secs_f64(options.seconds);
     let tasks: Vec<_> = connections
         .into_iter()
-        .map(|connection| tokio::task::spawn_local(drive(connection, deadline, tally.clone())))
+        .map(|connection| match options.mode {
+            Mode::Mail => {
+                tokio::task::spawn_local(sign_in(connection, options.address, deadline, tally.clone()))
+            }
+            _ => tokio::task::spawn_local(drive(connection, deadline, tally.clone())),
+        })
         .collect();
     for task in tasks {
         task.await?;
@@ -120,6 +127,37 @@ async fn drive(mut connection: Connection, deadline: Instant, tally: Rc<RefCell<
             Err(error) => {
                 tally.errors += 1;
                 tally.first_error.get_or_insert(error);
+                return;
+            }
+        }
+    }
+}
+
+/// One connection's loop of signing in by mail.
+async fn sign_in(
+    mut connection: Connection,
+    address: SocketAddr,
+    deadline: Instant,
+    tally: Rc<RefCell<Tally>>,
+) {
+    loop {
+        let begun = Instant::now();
+        if begun >= deadline {
+            return;
+        }
+        let Some(number) = tally.borrow_mut().requests.next_user() else { return };
+        let signed_in = timeout(PATIENCE, mail::sign_in(&mut connection, address, number)).await;
+        let mut tally = tally.borrow_mut();
+        match signed_in.unwrap_or_else(|_| Err(anyhow::anyhow!("no sign-in in time"))) {
+            Ok((user, cookie)) => {
+                tally.requests.keep(user, cookie);
+                tally
+                    .latencies
+                    .saturating_record(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            }
+            Err(error) => {
+                tally.errors += 1;
+                tally.first_error.get_or_insert(format!("{error:#}"));
                 return;
             }
         }

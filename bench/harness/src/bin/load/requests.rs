@@ -27,6 +27,18 @@ pub(crate) enum Mode {
     Mixed,
     /// `GET /limited`.
     Limited,
+    /// Signs users of the whole service in, by mail.
+    Mail,
+    /// `GET /login/status` of the whole service.
+    Status,
+    /// `GET /api/v1/portfolio` of the whole service.
+    Portfolio,
+}
+
+impl Mode {
+    fn signs_in(self) -> bool {
+        matches!(self, Self::Login | Self::Mail)
+    }
 }
 
 /// The requests still to be sent.
@@ -55,7 +67,7 @@ impl Requests {
         limit: u64,
     ) -> anyhow::Result<Self> {
         let mut sessions = Vec::new();
-        if mode != Mode::Login {
+        if !mode.signs_in() {
             let path = file.as_ref().context("a file of cookies is needed")?;
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
             for line in text.lines() {
@@ -66,6 +78,20 @@ impl Requests {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
         Ok(Self { mode, file, sessions, first_user, first_value: u64::try_from(now)?, sent: 0, limit })
+    }
+
+    /// The number of the next user to sign in by mail; `None` when there is none left.
+    pub(crate) fn next_user(&mut self) -> Option<u64> {
+        if self.sent == self.limit {
+            return None;
+        }
+        self.sent += 1;
+        Some(self.first_user + self.sent - 1)
+    }
+
+    /// Keeps the cookie of a user for the file.
+    pub(crate) fn keep(&mut self, user: String, cookie: String) {
+        self.sessions.push((user, cookie));
     }
 
     /// Writes the next request into `out`; `None` when there is none left.
@@ -90,6 +116,8 @@ impl Requests {
                 let user = if mode == Mode::Constant { CONSTANT_USER } else { user };
                 match mode {
                     _ if writes => write_request(out, "POST", format_args!("/write?value={value}"), cookie),
+                    Mode::Status => write_request(out, "GET", format_args!("/login/status"), cookie),
+                    Mode::Portfolio => write_request(out, "GET", format_args!("/api/v1/portfolio"), cookie),
                     Mode::Limited => write_request(out, "GET", format_args!("/limited"), cookie),
                     _ => write_request(out, "GET", format_args!("/me"), cookie),
                 }
@@ -101,8 +129,16 @@ impl Requests {
 
     /// Whether the answer is the one this request must get. A sign-in's cookie is kept.
     pub(crate) fn judge(&mut self, request: &Request, answer: &Answer<'_>) -> Result<(), String> {
-        let expected = format!("{{\"user\":\"{}\"}}", request.user);
-        if answer.status != 200 || answer.body != expected.as_bytes() {
+        let expected = match self.mode {
+            Mode::Status => r#"{"status":"signed_in"}"#.to_owned(),
+            Mode::Portfolio => format!("{{\"user_id\":\"{}\",", request.user),
+            _ => format!("{{\"user\":\"{}\"}}", request.user),
+        };
+        let same = match self.mode {
+            Mode::Portfolio => answer.body.starts_with(expected.as_bytes()),
+            _ => answer.body == expected.as_bytes(),
+        };
+        if answer.status != 200 || !same {
             let body = String::from_utf8_lossy(answer.body);
             return Err(format!("status {} and {body:?} in place of {expected}", answer.status));
         }
@@ -110,14 +146,14 @@ impl Requests {
             if answer.cookies.is_empty() {
                 return Err("a sign-in without a cookie".to_owned());
             }
-            self.sessions.push((request.user.clone(), answer.cookies.join("; ")));
+            self.keep(request.user.clone(), answer.cookies.join("; "));
         }
         Ok(())
     }
 
     /// After sign-ins: writes the cookies to the file.
     pub(crate) fn save(&self) -> anyhow::Result<()> {
-        if let (Mode::Login, Some(path)) = (self.mode, &self.file) {
+        if let (true, Some(path)) = (self.mode.signs_in(), &self.file) {
             let mut lines = Vec::new();
             for (user, cookie) in &self.sessions {
                 writeln!(lines, "{user}\t{cookie}")?;

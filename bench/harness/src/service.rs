@@ -1,0 +1,61 @@
+//! Starts the service itself, `tracera dev` or `tracera serve`, with Redis and an embedded database.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+
+use crate::contender::{Contender, Running, WORKERS, bench_dir};
+use crate::process::Process;
+use crate::redis::free_port;
+use crate::scratch;
+
+const SECRET: &str = "a secret for measuring, not for use";
+
+/// Starts it as the argument of `wrapper` and waits until it accepts connections. What belongs to one Redis database
+/// shares a directory, so that it finds its users again. The log is written, to nowhere; prices come from a file.
+pub(crate) fn start(
+    contender: Contender,
+    wrapper: &[&str],
+    redis: &str,
+    sliding: bool,
+) -> anyhow::Result<Running> {
+    let program = program()?;
+    let name: String = redis.chars().filter(char::is_ascii_digit).collect();
+    let data = scratch::directory().join(format!("service-{name}"));
+    std::fs::create_dir_all(&data)?;
+    let prices = data.join("prices.json");
+    std::fs::write(&prices, r#"[{"market_hash_name":"AK-47 | Redline (Field-Tested)","min_price":12.5}]"#)?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+    let (listen, origin) = (address.to_string(), format!("http://{address}"));
+    let feed = format!("file://{}", text(&prices)?);
+    let env = [
+        ("SESSION_SECRET", SECRET),
+        ("REDIS_URL", redis),
+        ("DATA_DIR", text(&data)?),
+        ("LISTEN_ADDR", &listen),
+        ("BASE_URL", &origin),
+        ("PRICE_FEED_URL", &feed),
+        // Every user who signs in has an address of their own.
+        ("TRUSTED_PROXIES", "127.0.0.0/8"),
+        ("SESSION_IDLE_MINUTES", if sliding { "720" } else { "0" }),
+        ("TOKIO_WORKER_THREADS", WORKERS),
+    ];
+    let mut command = wrapper.to_vec();
+    command.extend([text(&program)?, contender.variant()]);
+    let mut process = Process::spawn(command[0], &command[1..], &env, Stdio::null(), Stdio::null())?;
+    process.wait_until_connectable(address)?;
+    Ok(Running { contender, process, address })
+}
+
+/// The product's own release build.
+fn program() -> anyhow::Result<PathBuf> {
+    let path = bench_dir().join("../target/release/tracera");
+    ensure!(path.exists(), "{} is missing, ./script/bench builds it", path.display());
+    Ok(path)
+}
+
+fn text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("a path that is no text")
+}
