@@ -17,6 +17,7 @@ use crate::routes::account::{UserBody, clear_site_data};
 use crate::routes::sessions::SessionBody;
 use crate::routes::{events, providers};
 use crate::store::users;
+use crate::web::next::Next;
 use crate::web::page::Person;
 
 /// What has to be typed to delete an account.
@@ -95,5 +96,5 @@ async fn is_fresh(session: &Session) -> AppResult<bool> {
 }
 
 fn to_sign_in_again() -> Response {
-    Redirect::to("/login?again=1&error=reauthentication_required").into_response()
+    Redirect::to(&Next::account().by_way_of_signing_in_again()).into_response()
 }

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{Query, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, Uri};
 use time::OffsetDateTime;
 use tracera_session::{CurrentUser, Session};
 use url::form_urlencoded;
@@ -22,7 +22,7 @@ use crate::routes::imports;
 use crate::routes::portfolio::Selection;
 use crate::store::portfolio::{self as store, holdings, snapshots};
 use crate::web::page::{Page, Person, ago};
-use crate::web::sign_in::{self, remember_method};
+use crate::web::sign_in;
 use chart::Chart;
 use view::{Change, HoldingView, ItemView, changes, money};
 
@@ -163,11 +163,7 @@ pub async fn portfolio(
         held: held(&app, user, query, now).await?,
         page: &page,
     };
-    let mut response = page.render(StatusCode::OK, &template)?;
-    if let Some(cookie) = remember_method(&session, &headers) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    Ok(response)
+    page.render(StatusCode::OK, &template)
 }
 
 async fn held(app: &App, user: uuid::Uuid, query: PageQuery, now: OffsetDateTime) -> AppResult<Option<Held>> {
