@@ -22,6 +22,7 @@ pub mod import;
 pub mod inventory;
 pub mod money;
 pub mod phase;
+pub mod pictures;
 pub mod price_list;
 pub mod prices;
 pub mod progress;
@@ -36,6 +37,7 @@ use crate::config::{PortfolioSettings, PriceSettings, SteamSettings};
 use crate::store::portfolio::{self as store, Claim};
 use crate::store::{Database, StoreError};
 use import::{Import, ImportError, State};
+use pictures::Pictures;
 use prices::Prices;
 use progress::Progress;
 use queue::SteamQueue;
@@ -52,6 +54,7 @@ struct Inner {
     steam: SteamClient,
     queue: SteamQueue,
     prices: Prices,
+    pictures: Pictures,
     limits: PortfolioSettings,
     refresh: Duration,
     running: Mutex<HashMap<Uuid, watch::Receiver<State>>>,
@@ -82,12 +85,13 @@ impl Portfolio {
         limits: PortfolioSettings,
         data_dir: &Path,
     ) -> Result<Self, reqwest::Error> {
-        let SteamSettings { community_url, limits: steam_limits, .. } = steam;
+        let SteamSettings { community_url, image_url, limits: steam_limits, .. } = steam;
         Ok(Self(Arc::new(Inner {
             database,
             steam: SteamClient::new(community_url.clone(), *steam_limits)?,
             queue: SteamQueue::new(steam_limits.spacing, steam_limits.first_pause, steam_limits.patience),
             prices: Prices::new(prices, data_dir, clock.clone())?,
+            pictures: Pictures::new(image_url.clone()),
             limits,
             refresh: prices.refresh,
             running: Mutex::default(),
@@ -100,6 +104,11 @@ impl Portfolio {
     /// The prices.
     pub fn prices(&self) -> &Prices {
         &self.0.prices
+    }
+
+    /// The pictures of items.
+    pub fn pictures(&self) -> &Pictures {
+        &self.0.pictures
     }
 
     /// Begins an import of the inventory of the user's Steam account. It goes on whoever listens.
