@@ -47,5 +47,7 @@ async function renew() {
 
 document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));
 addEventListener('pagehide', close);
+// Who signs out on this page is on the way to where that leads.
+addEventListener('submit', (event) => { if (!event.defaultPrevented) close(); });
 addEventListener('pageshow', open);
 open();

@@ -85,6 +85,7 @@ async function findings(page) {
 
 export async function shot(page, name) {
   mkdirSync(artifacts, { recursive: true });
+  await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: join(artifacts, `${name}.png`), fullPage: true });
 }
 
