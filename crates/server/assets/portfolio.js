@@ -43,11 +43,12 @@ function follow() {
   return events;
 }
 
+// The page has a sentence for each code; what has none is said here.
 function fail({ error, code }) {
+  if (code) return location.replace(`/?error=${encodeURIComponent(code)}`);
   progress.hidden = true;
-  if (code === 'inventory_private') return location.replace('/?error=inventory_private');
   if (button) button.disabled = false;
-  problem.textContent = `${error[0].toUpperCase()}${error.slice(1)}.`;
+  problem.textContent = error;
   problem.hidden = false;
 }
 
@@ -75,7 +76,7 @@ form?.addEventListener('submit', async (event) => {
   } catch {
     settled = true;
     events?.close();
-    fail({ error: 'the server cannot be reached, please try again' });
+    fail({ error: 'The server cannot be reached. Please try again.' });
   }
 });
 if (progress && !progress.hidden) follow();

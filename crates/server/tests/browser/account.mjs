@@ -17,6 +17,7 @@ await scenario(async (browser) => {
   const rows = page.locator('#sessions li');
   assert.equal(await rows.count(), 3);
   assert.match(await rows.first().textContent(), /This device/);
+  for (const fact of [/Address/, /Signed in/, /E-mail link/, /Last active/]) assert.match(await rows.last().textContent(), fact);
   await page.locator('#sessions').getByText('Safari on iPhone').waitFor();
   await page.getByText('Signed in with a browser not seen before').first().waitFor();
   await inspect(page, 'account');

@@ -71,6 +71,12 @@ await scenario(async (browser) => {
   await page.goto('/?sort=%22%3E%3Cscript%3E&page=x');
   assert.equal((await names()).length, 9);
 
+  // Pictures of one more host on this page, on no other.
+  const policy = async (path) => (await page.goto(path)).headers()['content-security-policy'];
+  assert.ok((await policy('/')).includes(`img-src 'self' ${images} data:; `));
+  assert.ok(!(await policy('/account')).includes(images));
+  await page.goto('/');
+
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('link', { name: 'Download CSV' }).click(),
@@ -107,7 +113,7 @@ await scenario(async (browser) => {
   const gwen = await person(browser);
   await signIn(gwen.page, 'gwen@example.com');
   await gwen.page.getByRole('button', { name: 'Import my inventory' }).click();
-  await gwen.page.getByRole('alert').filter({ hasText: /Steam/ }).waitFor();
+  await gwen.page.getByRole('alert').getByText('Steam did not give us your inventory just now').waitFor();
   await inspect(gwen.page, 'portfolio-steam-away');
 
   const bea = await person(browser);

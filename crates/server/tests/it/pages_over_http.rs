@@ -47,6 +47,20 @@ async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
 }
 
 #[tokio::test]
+async fn the_pages_of_a_person_cost_nothing_of_the_limit() {
+    let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "6")]).await;
+    let browser = app.signed_in("a@example.com").await;
+    for _ in 0..10 {
+        for path in ["/", "/?sort=name", "/account", "/account/data.json", "/email?token=x"] {
+            browser.get(path).await.expect(200);
+        }
+    }
+    browser.get("/api/v1/auth/me").await.expect(200);
+    browser.get("/api/v1/auth/me").await.expect(200);
+    browser.get("/api/v1/auth/me").await.expect_error(429, "rate_limited");
+}
+
+#[tokio::test]
 async fn pages_of_a_person_send_others_to_sign_in() {
     let app = TestApp::start().await;
     let browser = app.browser();
