@@ -22,8 +22,10 @@ await scenario(async (browser) => {
 
   // The error codes that pages put into addresses, each a sentence with a way out.
   const eve = await person(browser);
-  for (const code of ['cancelled', 'sign_in_expired', 'steam_refused', 'google_unavailable', 'email_unverified',
-    'account_exists', 'proof_mailed', 'session_changed', 'unavailable', 'link_invalid', 'signed_out']) {
+  for (const code of ['cancelled', 'sign_in_expired', 'google_refused', 'github_refused', 'steam_refused',
+    'google_unavailable', 'github_unavailable', 'steam_unavailable', 'email_unverified', 'account_exists', 'proof_mailed',
+    'identity_taken', 'already_linked', 'session_changed', 'unavailable', 'link_invalid', 'signed_out',
+    'reauthentication_required']) {
     await eve.page.goto(`/login?error=${code}`);
     assert.doesNotMatch(await eve.page.getByRole('alert').textContent(), /did not work/, code);
     await eve.page.getByRole('button', { name: 'Send me a sign-in link' }).waitFor();
@@ -35,7 +37,7 @@ await scenario(async (browser) => {
   await page.getByRole('heading', { name: 'Is this your address?' }).waitFor();
   await inspect(page, 'email-confirm');
 
-  // A hundred looks at pages cost nothing; forms run out.
+  // Looking at pages costs nothing; forms run out.
   for (let looks = 0; looks < 25; looks += 1) await eve.page.goto('/login');
   await eve.page.getByLabel('E-mail address').fill('eve@example.com');
   await eve.page.getByRole('button', { name: 'Send me a sign-in link' }).click();

@@ -150,5 +150,20 @@ await scenario(async (browser) => {
   await page.goto(first.link);
   await page.getByText('no longer works').waitFor();
 
-  assertNoViolations(laptop, desktop);
+  // Somebody who has only Steam: back on the page asked for, and the last way in stays.
+  const gamer = await person(browser, {}, [openid]);
+  await gamer.page.goto('/account');
+  await gamer.page.getByRole('link', { name: 'Continue with Steam' }).click();
+  await gamer.page.getByLabel('SteamID').fill('76561198000000002');
+  await gamer.page.getByRole('button', { name: 'Sign in' }).click();
+  await gamer.page.waitForURL(`${base}/account`);
+  await checkCookies(gamer.context);
+  await gamer.page.getByText('SteamID 76561198000000002').waitFor();
+  await gamer.page.getByRole('button', { name: 'Unlink Steam' }).click();
+  await gamer.page.getByRole('alert').getByText('That is the only way into your account').waitFor();
+  await inspect(gamer.page, 'journey-10-last-way-in');
+  await gamer.page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await gamer.page.waitForURL('**/login?done=signed_out');
+
+  assertNoViolations(laptop, desktop, gamer);
 });

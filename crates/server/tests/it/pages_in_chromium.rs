@@ -58,9 +58,21 @@ async fn what_goes_wrong_has_a_page() {
 }
 
 #[tokio::test]
-async fn an_inventory_is_imported_and_read() {
+async fn a_portfolio_is_read_searched_and_drawn() {
+    in_a_market("portfolio").await;
+}
+
+#[tokio::test]
+async fn every_state_of_a_portfolio_has_a_page() {
+    in_a_market("portfolio_states").await;
+}
+
+/// Runs a script where there is a Steam with all kinds of inventories, prices and pictures.
+async fn in_a_market(script: &str) {
     let [public, private, bare, huge, gone] = [1, 2, 3, 4, 5].map(|last| format!("7656119800000000{last}"));
-    let (full, empty) = (inventory(assets()), inventory(Vec::new()));
+    let full = inventory(assets());
+    // What was traded in the last days counts and is not shown.
+    let hidden = json!({ "total_inventory_count": 7, "success": 1, "rwgrsn": -2 });
     let many =
         inventory((1..=130).map(|id| asset(id, &format!("AK-47 | Number {id:03} (Well-Worn)"))).collect());
     let steam = {
@@ -68,7 +80,7 @@ async fn an_inventory_is_imported_and_read() {
         Steam::start(move |asked| match &asked.owner {
             owner if *owner == private => Answer::json(403, &json!(null)),
             owner if *owner == gone => Answer::html(503, "<h1>Sorry!</h1>"),
-            owner if *owner == bare => empty(asked),
+            owner if *owner == bare => Answer::json(200, &hidden),
             owner if *owner == huge => many(asked),
             _ => full(asked),
         })
@@ -107,5 +119,5 @@ async fn an_inventory_is_imported_and_read() {
         };
         snapshots::add(&service.database, alice, &snapshot).await.unwrap();
     }
-    chromium::run_with("portfolio", &app, &[("TRACERA_IMAGES", &images.url)]).await;
+    chromium::run_with(script, &app, &[("TRACERA_IMAGES", &images.url)]).await;
 }

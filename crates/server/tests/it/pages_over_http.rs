@@ -89,9 +89,10 @@ async fn sign_in_by_form(app: &TestApp, browser: &Browser, by_code: bool) -> Str
     browser.submit("/login", &[("csrf_token", &token), ("email", "a@example.com")]).await.expect(303);
     eventually(|| async { (app.mails_to("a@example.com") > before).then_some(()) }).await;
     let mail = app.all_mails("a@example.com").find(|mail| mail.link.contains("/magic/verify")).unwrap();
-    let (path, field, value) = match by_code {
-        true => ("/login/code", "code", mail.code.clone()),
-        false => ("/login/confirm", "token", token_of(&mail.link)),
+    let (path, field, value) = if by_code {
+        ("/login/code", "code", mail.code.clone())
+    } else {
+        ("/login/confirm", "token", token_of(&mail.link))
     };
     let answer = browser.submit(path, &[("csrf_token", &token), (field, &value)]).await.expect(303);
     answer.header("location").to_owned()

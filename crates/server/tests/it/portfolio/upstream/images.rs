@@ -10,15 +10,18 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::serve;
 
+/// Icons, with what the browser said.
+type Requests = Arc<Mutex<Vec<(String, HeaderMap)>>>;
+
 /// Pictures at `{url}/{icon}/96fx96f`.
 pub(crate) struct Images {
     pub(crate) url: String,
-    asked: Arc<Mutex<Vec<(String, HeaderMap)>>>,
+    asked: Requests,
 }
 
 impl Images {
     pub(crate) async fn start() -> Self {
-        let asked = Arc::default();
+        let asked = Requests::default();
         let router =
             Router::new().route("/economy/image/{icon}/{size}", get(draw)).with_state(Arc::clone(&asked));
         Self { url: format!("{}/economy/image", serve(router).await), asked }
@@ -31,7 +34,7 @@ impl Images {
 }
 
 async fn draw(
-    State(asked): State<Arc<Mutex<Vec<(String, HeaderMap)>>>>,
+    State(asked): State<Requests>,
     Path((icon, size)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
