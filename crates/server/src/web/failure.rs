@@ -17,15 +17,15 @@ struct ErrorPage {
     status: u16,
     title: &'static str,
     text: Cow<'static, str>,
-    /// Where to try again, if that can help.
-    again: Option<String>,
+    /// Whether opening the same address again can help.
+    may_pass: bool,
 }
 
 /// Turns the error that comes back into a page if a browser asked for a page. Status and headers stay.
 pub async fn as_page(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let wants_page = wants_page(&parts);
-    let address = parts.uri.path_and_query().filter(|_| parts.method == Method::GET).map(ToString::to_string);
+    let is_get = parts.method == Method::GET;
     let response = next.run(Request::from_parts(parts, body)).await;
     let is_page = has(response.headers(), header::CONTENT_TYPE, "text/html");
     let failed = response.status().is_client_error() || response.status().is_server_error();
@@ -34,9 +34,9 @@ pub async fn as_page(request: Request, next: Next) -> Response {
     }
     let (mut parts, _) = response.into_parts();
     let (title, text) = words(parts.status, &parts.headers);
-    let may_pass = parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS;
-    let again = address.filter(|_| may_pass);
-    let Ok(html) = (ErrorPage { status: parts.status.as_u16(), title, text, again }).render() else {
+    let may_pass =
+        is_get && (parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS);
+    let Ok(html) = (ErrorPage { status: parts.status.as_u16(), title, text, may_pass }).render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     parts.headers.remove(header::CONTENT_TYPE);
