@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-     img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
+     img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'; object-src 'none'";
 const PERMISSIONS: &str = "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), \
      display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), \
@@ -71,8 +71,8 @@ impl SecurityHeaders {
         self
     }
 
-    /// The `Content-Security-Policy` of `text/html` responses. Default: scripts, styles, images and connections of the
-    /// own origin only (and `data:` images), no inline code, no frames, no plugins.
+    /// The `Content-Security-Policy` of `text/html` responses. Default: scripts, styles, images, fonts and connections of
+    /// the own origin only (and `data:` images), no inline code, no frames, no plugins.
     #[must_use]
     pub fn page_policy(mut self, policy: HeaderValue) -> Self {
         self.page_policy = policy;
@@ -99,6 +99,17 @@ impl SecurityHeaders {
         set_default(headers, REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
         set_default(headers, CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+}
+
+/// The default policy of pages, with images of one more origin, for the answer of a single page.
+///
+/// # Panics
+/// If `origin` is no origin: visible ASCII without `;` and `,`, such as `https://images.example`.
+pub fn page_policy_with_images_of(origin: &str) -> HeaderValue {
+    let is_origin = origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
+    assert!(is_origin && !origin.is_empty(), "one origin, such as https://images.example");
+    let policy = PAGE_POLICY.replace("img-src 'self'", &format!("img-src 'self' {origin}"));
+    HeaderValue::try_from(policy).expect("the policy and an origin are visible ASCII")
 }
 
 impl Default for SecurityHeaders {

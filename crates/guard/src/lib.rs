@@ -15,7 +15,9 @@ pub use csrf::{
     CSRF_HEADER, CsrfKeys, OriginPolicy, OriginPolicyError, OriginRejection, VisitorCookie, VisitorId,
     check_origin, is_safe_method, isolate_resources, refuse_cross_site_loads, token_from_headers,
 };
-pub use headers::{SecurityHeaders, SecurityHeadersFuture, SecurityHeadersService};
+pub use headers::{
+    SecurityHeaders, SecurityHeadersFuture, SecurityHeadersService, page_policy_with_images_of,
+};
 pub use path::path_is_under;
 pub use rate_limit::{
     ClientLimit, Decision, RateLimit, RateLimitError, RateLimitRejection, RateLimiter, limit_clients,

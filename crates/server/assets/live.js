@@ -2,12 +2,16 @@
 // others than those shown are live. Only a visible page holds a stream open, since browsers allow few per server.
 let stream = null;
 
+function signedOut() {
+  location.replace(`/login?error=signed_out&next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
 function open() {
   if (stream || document.hidden) return;
   stream = new EventSource('/account/live');
   stream.addEventListener('signed-out', () => {
     close();
-    location.replace('/login?error=signed_out');
+    signedOut();
   });
   stream.addEventListener('sessions', (event) => {
     const shown = document.querySelector('[data-sessions]');
@@ -30,7 +34,7 @@ function close() {
 
 async function renew() {
   const response = await fetch(location.href, { cache: 'no-store' }).catch(() => null);
-  if (response?.redirected) return location.replace('/login?error=signed_out');
+  if (response?.redirected) return signedOut();
   if (!response?.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
   const shown = document.querySelector('[data-sessions]');
@@ -43,5 +47,7 @@ async function renew() {
 
 document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));
 addEventListener('pagehide', close);
+// Who signs out on this page is on the way to where that leads.
+addEventListener('submit', (event) => { if (!event.defaultPrevented) close(); });
 addEventListener('pageshow', open);
 open();

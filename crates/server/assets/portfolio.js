@@ -43,11 +43,12 @@ function follow() {
   return events;
 }
 
+// The page has a sentence for each code; what has none is said here.
 function fail({ error, code }) {
+  if (code) return location.replace(`/?error=${encodeURIComponent(code)}`);
   progress.hidden = true;
-  if (code === 'inventory_private') return location.replace('/?error=inventory_private');
   if (button) button.disabled = false;
-  problem.textContent = `${error[0].toUpperCase()}${error.slice(1)}.`;
+  problem.textContent = error;
   problem.hidden = false;
 }
 
@@ -75,27 +76,40 @@ form?.addEventListener('submit', async (event) => {
   } catch {
     settled = true;
     events?.close();
-    fail({ error: 'the server cannot be reached, please try again' });
+    fail({ error: 'The server cannot be reached. Please try again.' });
   }
 });
 if (progress && !progress.hidden) follow();
+
+// Pictures that do not load give way to the drawing behind them.
+for (const picture of document.querySelectorAll('.picture img')) {
+  picture.addEventListener('error', () => picture.remove());
+  if (picture.complete && !picture.naturalWidth) picture.remove();
+}
 
 const chart = document.querySelector('[data-chart]');
 if (chart) {
   const drawing = chart.querySelector('svg');
   const points = [...chart.querySelectorAll('circle')];
-  const text = chart.querySelector('[data-chart-text]');
+  const mark = chart.querySelector('[data-at]');
+  const tip = chart.querySelector('[data-tip]');
+  const { width, height } = drawing.viewBox.baseVal;
   let at = points.length - 1;
-  const summary = drawing.getAttribute('aria-label');
+  const text = ({ dataset }) => `${dataset.when}: ${dataset.value}`;
   const read = (index) => {
-    points[at].classList.remove('at');
     at = Math.max(0, Math.min(points.length - 1, index));
-    points[at].classList.add('at');
-    text.textContent = points[at].dataset.text;
+    const { cx, cy, dataset } = points[at];
+    const [x, y] = [cx.baseVal.value / width, cy.baseVal.value / height];
+    mark.style.left = tip.style.left = `${x * 100}%`;
+    mark.style.top = tip.style.top = `${y * 100}%`;
+    tip.classList.toggle('before', x > 0.5);
+    tip.replaceChildren(Object.assign(document.createElement('strong'), { textContent: dataset.value }), dataset.when);
+    mark.hidden = tip.hidden = false;
     drawing.setAttribute('aria-valuenow', at);
-    drawing.setAttribute('aria-valuetext', points[at].dataset.text);
+    drawing.setAttribute('aria-valuetext', text(points[at]));
   };
-  for (const [name, value] of Object.entries({ role: 'slider', tabindex: 0, 'aria-label': summary, 'aria-valuemin': 0, 'aria-valuemax': points.length - 1, 'aria-valuenow': at, 'aria-valuetext': points[at].dataset.text })) {
+  for (const point of points) point.querySelector('title').remove();
+  for (const [name, value] of Object.entries({ role: 'slider', tabindex: 0, 'aria-valuemin': 0, 'aria-valuemax': points.length - 1, 'aria-valuenow': at, 'aria-valuetext': text(points[at]) })) {
     drawing.setAttribute(name, value);
   }
   drawing.addEventListener('keydown', (event) => {
@@ -104,10 +118,14 @@ if (chart) {
     event.preventDefault();
     read(to);
   });
+  drawing.addEventListener('focus', () => read(at));
   drawing.addEventListener('pointermove', (event) => {
     const box = drawing.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * drawing.viewBox.baseVal.width;
+    const x = ((event.clientX - box.left) / box.width) * width;
     const distance = (point) => Math.abs(point.cx.baseVal.value - x);
     read(points.reduce((best, point, index) => (distance(point) < distance(points[best]) ? index : best), 0));
   });
+  for (const leaving of ['pointerleave', 'blur']) {
+    drawing.addEventListener(leaving, () => { mark.hidden = tip.hidden = document.activeElement !== drawing; });
+  }
 }

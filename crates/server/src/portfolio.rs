@@ -23,6 +23,7 @@ pub mod import;
 pub mod inventory;
 pub mod money;
 pub mod phase;
+pub mod pictures;
 pub mod price_list;
 pub mod prices;
 pub mod progress;
@@ -37,6 +38,7 @@ use crate::store::portfolio::{self as store, Claim};
 use crate::store::{Database, StoreError};
 use held::{Held, HeldCache};
 use import::{Import, ImportError, State};
+use pictures::Pictures;
 use prices::Prices;
 use progress::Progress;
 use queue::SteamQueue;
@@ -54,6 +56,7 @@ struct Inner {
     queue: SteamQueue,
     prices: Prices,
     held: HeldCache,
+    pictures: Pictures,
     limits: PortfolioSettings,
     refresh: Duration,
     running: Mutex<HashMap<Uuid, watch::Receiver<State>>>,
@@ -84,13 +87,14 @@ impl Portfolio {
         limits: PortfolioSettings,
         data_dir: &Path,
     ) -> Result<Self, reqwest::Error> {
-        let SteamSettings { community_url, limits: steam_limits, .. } = steam;
+        let SteamSettings { community_url, image_url, limits: steam_limits, .. } = steam;
         Ok(Self(Arc::new(Inner {
             database,
             steam: SteamClient::new(community_url.clone(), *steam_limits)?,
             queue: SteamQueue::new(steam_limits.spacing, steam_limits.first_pause, steam_limits.patience),
             prices: Prices::new(prices, data_dir, clock.clone())?,
             held: HeldCache::new(),
+            pictures: Pictures::new(image_url.clone()),
             limits,
             refresh: prices.refresh,
             running: Mutex::default(),
@@ -116,6 +120,11 @@ impl Portfolio {
     /// Keeps nothing of a user whose account goes.
     pub fn forget(&self, user: Uuid) {
         self.0.held.remove(user);
+    }
+
+    /// The pictures of items.
+    pub fn pictures(&self) -> &Pictures {
+        &self.0.pictures
     }
 
     /// Begins an import of the inventory of the user's Steam account. It goes on whoever listens.

@@ -4,12 +4,15 @@
 pub mod account;
 pub mod asked;
 pub mod assets;
+pub mod cookie;
 pub mod delete;
 pub mod email;
 pub mod failure;
+pub mod last_used;
 pub mod linked;
 pub mod live;
 pub mod mailbox;
+pub mod next;
 pub mod page;
 pub mod portfolio;
 pub mod sign_in;

@@ -9,7 +9,7 @@ use crate::redis::ATTEMPTS;
 const SCRIPT: &str = include_str!("steam_op.py");
 
 /// The provider, killed when dropped. Who is signed in there stands in the address: `__steamid=…` added to a request
-/// signs in as that one, `__deny=1` says no.
+/// signs in as that one, `__deny=1` says no; without either a page asks.
 #[derive(Debug)]
 pub struct OpenIdProvider {
     base: String,

@@ -23,7 +23,7 @@ pub fn require_auth((): &(), request: &mut Request) -> AppResult<()> {
 pub async fn or_sign_in(session: Session, request: Request, next: Next) -> AppResult<Response> {
     session.available()?;
     if session.user().is_err() {
-        return Ok(to_sign_in());
+        return Ok(to_sign_in(&request.into_parts().0));
     }
     Ok(next.run(request).await)
 }

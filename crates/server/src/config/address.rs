@@ -53,6 +53,12 @@ impl ServiceUrl {
         format!("{}{path}", self.0.trim_end_matches('/'))
     }
 
+    /// Scheme, host and port, as a content security policy names them.
+    pub fn origin(&self) -> String {
+        let url = Url::parse(&self.0).expect("it was parsed before");
+        url.origin().ascii_serialization()
+    }
+
     /// Whether an address that another service named may be used: https, or http to this machine.
     pub fn is_acceptable(url: &str) -> bool {
         Url::parse(url).is_ok_and(|url| require_https(&url).is_ok())

@@ -25,6 +25,8 @@ pub struct SteamSettings {
     pub community_url: ServiceUrl,
     /// The Web API. Default `https://api.steampowered.com`.
     pub api_url: ServiceUrl,
+    /// Where browsers find the pictures of items. Default `https://community.fastly.steamstatic.com/economy/image`.
+    pub image_url: ServiceUrl,
     /// Key of the Web API, for names and avatars. Default none.
     pub api_key: Option<SecretString>,
     /// How much is asked of it.
@@ -53,6 +55,8 @@ pub struct SteamLimits {
 pub struct PriceSettings {
     /// Where prices come from. Default Skinport's bulk feed.
     pub feed: PriceFeed,
+    /// What people call it. Default Skinport or CSFloat by its host, else the host.
+    pub feed_name: Option<String>,
     /// Where else, in this order, when the feed fails. Default CSFloat and market.csgo.com behind the default feed,
     /// none behind another.
     pub fallbacks: Vec<PriceFeed>,
@@ -98,6 +102,7 @@ pub(super) fn read_steam(reader: &mut Reader<'_>) -> Read<SteamSettings> {
     let openid_url = reader.read("STEAM_OPENID_URL", ServiceUrl::parse);
     let community_url = reader.read("STEAM_COMMUNITY_URL", ServiceUrl::parse);
     let api_url = reader.read("STEAM_API_URL", ServiceUrl::parse);
+    let image_url = reader.read("STEAM_IMAGE_URL", parse_image_url);
     let api_key = reader.optional("STEAM_API_KEY", |key| {
         // It travels in a header field.
         if key.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -111,6 +116,7 @@ pub(super) fn read_steam(reader: &mut Reader<'_>) -> Read<SteamSettings> {
         openid_url: openid_url?,
         community_url: community_url?,
         api_url: api_url?,
+        image_url: image_url?,
         api_key: api_key?,
         limits: limits?,
     })
@@ -135,6 +141,13 @@ fn read_limits(reader: &mut Reader<'_>) -> Read<SteamLimits> {
 
 pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
     let feed = reader.read("PRICE_FEED_URL", parse_feed);
+    let feed_name = reader.optional("PRICE_FEED_NAME", |name| {
+        if (1..=40).contains(&name.chars().count()) && !name.contains(char::is_control) {
+            Ok(name.to_owned())
+        } else {
+            Err(Wrong::new(format!("is {}", quoted(name)), "write a name of at most 40 characters"))
+        }
+    });
     // Whoever names a feed of their own means that one alone.
     let usual_feed = matches!(variable("PRICE_FEED_URL").fallback,
         Fallback::Value(usual) if reader.given("PRICE_FEED_URL").is_none_or(|url| url == usual));
@@ -152,6 +165,7 @@ pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
     let max_feed_mib = reader.number::<u64>("PRICE_FEED_MAX_MIB", 1..=1024);
     Ok(PriceSettings {
         feed: feed?,
+        feed_name: feed_name?,
         fallbacks: fallbacks?
             .unwrap_or_else(|| usual.iter().map(|url| PriceFeed::Http(SecretUrl::new(url))).collect()),
         refresh: refresh?,
@@ -169,6 +183,15 @@ pub(super) fn read_portfolio(reader: &mut Reader<'_>) -> Read<PortfolioSettings>
         import_duration: import_duration?,
         max_items: max_items?,
     })
+}
+
+/// Its origin goes into a header, where these signs would end it.
+fn parse_image_url(value: &str) -> Result<ServiceUrl, Wrong> {
+    let url = ServiceUrl::parse(value)?;
+    if url.origin().contains([';', ',']) {
+        return Err(Wrong::new("holds a host no server has", "write the host without ; and ,"));
+    }
+    Ok(url)
 }
 
 fn parse_feed(value: &str) -> Result<PriceFeed, Wrong> {

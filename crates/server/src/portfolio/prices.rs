@@ -61,8 +61,10 @@ impl Prices {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(settings: &PriceSettings, data_dir: &Path, clock: Clock) -> Result<Self, reqwest::Error> {
-        let feeds = std::iter::once(&settings.feed).chain(&settings.fallbacks);
-        let sources = feeds.map(|feed| Source { name: name_of(feed), feed: feed.clone() }).collect();
+        let source = |feed: &PriceFeed| Source { name: name_of(feed), feed: feed.clone() };
+        let mut first = source(&settings.feed);
+        first.name = settings.feed_name.clone().unwrap_or(first.name);
+        let sources = std::iter::once(first).chain(settings.fallbacks.iter().map(source)).collect();
         let prices = Self {
             current: ArcSwapOption::empty(),
             sources,

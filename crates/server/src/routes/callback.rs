@@ -23,6 +23,8 @@ use crate::clock::utc;
 use crate::error::AppError;
 use crate::routes::account::user_id;
 use crate::store::users::{self, User};
+use crate::web::last_used;
+use crate::web::next::Next;
 
 /// `GET /api/v1/auth/google/callback`
 pub async fn google(
@@ -79,15 +81,19 @@ async fn callback(
     linking: Option<bool>,
 ) -> Response {
     let clear = app.providers.transactions.clear_cookie();
+    let https = app.is_https();
+    let next = Next::remembered(&headers, https).unwrap_or_default();
+    let forget = Next::forget(&headers, https);
     let arrival =
         Arrival { app, session, visit, headers, query: query.unwrap_or_default(), provider, linking };
     // A task of its own: a browser that hangs up leaves nothing half done.
-    let arrived = tokio::spawn(async move { arrival.finish().await }).await;
+    let arrived = tokio::spawn(async move { arrival.finish(next).await }).await;
     let (target, device) =
         arrived.unwrap_or_else(|panic| (page("/login", AppError::internal(panic).into()), None));
     let mut response = (set_cookie(clear), Redirect::to(&target)).into_response();
-    if let Some(device) = device {
-        response.headers_mut().append(header::SET_COOKIE, device);
+    let last_used = device.as_ref().map(|_| last_used::remember(provider.as_str(), https));
+    for cookie in [device, last_used, forget].into_iter().flatten() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
 }
@@ -105,11 +111,11 @@ struct Arrival {
 
 impl Arrival {
     /// The page to go to, and a cookie for it.
-    async fn finish(self) -> (String, Option<HeaderValue>) {
+    async fn finish(self, next: Next) -> (String, Option<HeaderValue>) {
         // Before anything ends or begins a session.
         let failed_at = if self.session.user().is_ok() { "/" } else { "/login" };
         match self.proceed().await {
-            Ok(device) => ("/".to_owned(), device),
+            Ok(device) => (next.as_str().to_owned(), device),
             Err(failure) => (page(failed_at, failure), None),
         }
     }

@@ -65,6 +65,7 @@ pub async fn show(
     let reported = summary.and_then(|summary| summary.reported_items);
     let view = view::Context {
         prices: prices.as_deref(),
+        pictures: app.portfolio.pictures(),
         imported_at: imported_at.as_deref(),
         items: items.as_deref(),
     };

@@ -1,16 +1,16 @@
-//! A cookie by which a signed-out browser remembers where it has asked a link to be sent, for the page after. It proves
-//! nothing: whoever makes it up sees their own words.
+//! Where a signed-out browser has asked a link to be sent, remembered for the page after.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 
 use crate::auth::email::Email;
+use crate::web::cookie::PageCookie;
 
 /// How long a browser waits before it offers to send another mail, in seconds.
 const RESEND_SECS: i64 = 30;
-const MAX_AGE_SECS: u32 = 600;
+const COOKIE: PageCookie = PageCookie::new("__Host-asked", 600);
 
 /// Where and when a link was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,20 +27,17 @@ impl Asked {
     }
 
     /// Reads the cookie of a request.
-    pub fn from_headers(headers: &HeaderMap, secure: bool) -> Option<Self> {
-        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let value = cookies
-            .flat_map(|line| line.split(';'))
-            .find_map(|pair| pair.trim().strip_prefix(name(secure))?.strip_prefix('='))?;
+    pub fn from_headers(headers: &HeaderMap, https: bool) -> Option<Self> {
+        let value = COOKIE.read(headers, https)?;
         let (at_secs, email) = value.split_once('.')?;
         let email = String::from_utf8(URL_SAFE_NO_PAD.decode(email).ok()?).ok()?;
         Some(Self { email: Email::parse(&email).ok()?, at_secs: at_secs.parse().ok()? })
     }
 
     /// The `Set-Cookie` that remembers it for ten minutes.
-    pub fn cookie(&self, secure: bool) -> HeaderValue {
+    pub fn cookie(&self, https: bool) -> HeaderValue {
         let value = format!("{}.{}", self.at_secs, URL_SAFE_NO_PAD.encode(self.email.as_str()));
-        set_cookie(&value, MAX_AGE_SECS, secure)
+        COOKIE.set(&value, https)
     }
 
     /// Seconds until another mail may be offered.
@@ -50,27 +47,15 @@ impl Asked {
 }
 
 /// The `Set-Cookie` that forgets it.
-pub fn forget(secure: bool) -> HeaderValue {
-    set_cookie("", 0, secure)
-}
-
-fn name(secure: bool) -> &'static str {
-    if secure { "__Host-asked" } else { "asked" }
-}
-
-fn set_cookie(value: &str, max_age_secs: u32, secure: bool) -> HeaderValue {
-    let secure_attribute = if secure { "; Secure" } else { "" };
-    let line = format!(
-        "{}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure_attribute}",
-        name(secure)
-    );
-    HeaderValue::try_from(line).expect("base64url and attributes are visible ASCII")
+pub fn forget(https: bool) -> HeaderValue {
+    COOKIE.forget(https)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use http::header;
     use time::macros::datetime;
 
     use super::*;
@@ -79,12 +64,12 @@ mod tests {
     fn what_was_asked_reads_back_and_the_wait_runs_out() {
         let now = datetime!(2026-11-23 20:00 UTC);
         let asked = Asked::new(Email::parse("a@example.com").unwrap(), now);
-        for secure in [true, false] {
-            let line = asked.cookie(secure);
+        for https in [true, false] {
+            let line = asked.cookie(https);
             let pair = line.to_str().unwrap().split(';').next().unwrap();
             let headers = HeaderMap::from_iter([(header::COOKIE, format!("x=1; {pair}").parse().unwrap())]);
-            assert_eq!(Asked::from_headers(&headers, secure), Some(asked.clone()));
-            assert_eq!(Asked::from_headers(&headers, !secure), None);
+            assert_eq!(Asked::from_headers(&headers, https), Some(asked.clone()));
+            assert_eq!(Asked::from_headers(&headers, !https), None);
         }
         assert_eq!(asked.wait_secs(now), 30);
         assert_eq!(asked.wait_secs(now + Duration::from_secs(29)), 1);

@@ -20,6 +20,7 @@ use crate::routes::sessions::SessionBody;
 use crate::routes::{events, portfolio};
 use crate::store::identities::{self, LinkedIdentity};
 use crate::store::users;
+use crate::web::next::Next;
 use crate::web::page::Person;
 
 /// What has to be typed to delete an account.
@@ -113,5 +114,5 @@ async fn is_fresh(session: &Session) -> AppResult<bool> {
 }
 
 fn to_sign_in_again() -> Response {
-    Redirect::to("/login?again=1&error=reauthentication_required").into_response()
+    Redirect::to(&Next::account().by_way_of_signing_in_again()).into_response()
 }

@@ -7,21 +7,25 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 
 const CONFIRM_PATH: &str = "/api/v1/auth/magic/verify";
 
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage {
+    status: u16,
     title: &'static str,
     text: Cow<'static, str>,
+    /// Whether opening the same address again can help.
+    may_pass: bool,
 }
 
 /// Turns the error that comes back into a page if a browser asked for a page. Status and headers stay.
 pub async fn as_page(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let wants_page = wants_page(&parts);
+    let is_get = parts.method == Method::GET;
     let response = next.run(Request::from_parts(parts, body)).await;
     let failed = response.status().is_client_error() || response.status().is_server_error();
     if !failed || !wants_page || has(response.headers(), header::CONTENT_TYPE, "text/html") {
@@ -29,7 +33,9 @@ pub async fn as_page(request: Request, next: Next) -> Response {
     }
     let (mut parts, _) = response.into_parts();
     let (title, text) = words(parts.status, &parts.headers);
-    let Ok(html) = (ErrorPage { title, text }).render() else {
+    let may_pass =
+        is_get && (parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS);
+    let Ok(html) = (ErrorPage { status: parts.status.as_u16(), title, text, may_pass }).render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     parts.headers.remove(header::CONTENT_TYPE);

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
 use http::header;
 use serde::Deserialize;
 use tracera_session::{CurrentUser, Session};
@@ -14,12 +14,16 @@ use crate::auth::provider::Provider;
 use crate::error::{AppError, AppResult};
 use crate::extract::ApiPath;
 use crate::routes::{oauth, providers};
+use crate::web::next::Next;
 use crate::web::page::after_refusal;
 
 /// The form beside a provider.
 #[derive(Deserialize)]
 pub struct ProviderForm {
     provider: String,
+    /// The page to come back to; the start page if it says none.
+    #[serde(default)]
+    next: String,
 }
 
 #[derive(Template)]
@@ -42,7 +46,9 @@ pub async fn link(
         Ok((url, cookie)) => {
             let page = LeavingPage { provider: provider.label(), url };
             let html = page.render().map_err(AppError::internal)?;
-            Ok(([(header::SET_COOKIE, cookie)], Html(html)).into_response())
+            let back = Next::parse(&form.next).unwrap_or_default().remember(app.is_https());
+            let cookies = [cookie, back].map(|cookie| (header::SET_COOKIE, cookie));
+            Ok((AppendHeaders(cookies), Html(html)).into_response())
         }
         Err(error) => after_refusal(error),
     }

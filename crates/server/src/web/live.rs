@@ -117,7 +117,8 @@ impl Feed {
             tokio::select! {
                 _ = &mut self.ended => {
                     self.over = true;
-                    return Some((Ok(Event::default().event("signed-out").data("")), self));
+                    // Browsers drop an event without data.
+                    return Some((Ok(Event::default().event("signed-out").data("now")), self));
                 }
                 () = self.stopping.cancelled() => return None,
                 _ = self.looks.tick() => {

@@ -13,6 +13,7 @@ use crate::app::csrf::Binding;
 use crate::error::{AppError, AppResult};
 use crate::routes::account::user_id;
 use crate::store::users::{self, User};
+use crate::web::next::Next;
 
 /// A CSRF token for the forms of a page, and the cookie it is bound to when nobody is signed in.
 pub struct Page {
@@ -71,7 +72,8 @@ impl FromRequestParts<App> for Person {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let session = Session::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
-        find(app, &session).await.map_err(IntoResponse::into_response)?.ok_or_else(to_sign_in)
+        let found = find(app, &session).await.map_err(IntoResponse::into_response)?;
+        found.ok_or_else(|| to_sign_in(parts))
     }
 }
 
@@ -89,8 +91,8 @@ async fn find(app: &App, session: &Session) -> AppResult<Option<Person>> {
 }
 
 /// The answer to somebody who has to sign in first.
-pub fn to_sign_in() -> Response {
-    Redirect::to("/login").into_response()
+pub fn to_sign_in(request: &Parts) -> Response {
+    Redirect::to(&Next::of_request(request).unwrap_or_default().by_way_of_sign_in()).into_response()
 }
 
 /// The answer to a form of the account page that was refused: back there, or first to sign in again. Failures of the
@@ -100,7 +102,7 @@ pub fn to_sign_in() -> Response {
 /// What is nobody's fault but ours.
 pub fn after_refusal(error: AppError) -> AppResult<Response> {
     let target = match error.code() {
-        REAUTHENTICATION_REQUIRED => format!("/login?again=1&error={REAUTHENTICATION_REQUIRED}"),
+        "reauthentication_required" => Next::account().by_way_of_signing_in_again(),
         code if error.status().is_client_error() || error.status() == StatusCode::BAD_GATEWAY => {
             format!("/account?error={code}")
         }
@@ -108,8 +110,6 @@ pub fn after_refusal(error: AppError) -> AppResult<Response> {
     };
     Ok(Redirect::to(&target).into_response())
 }
-
-const REAUTHENTICATION_REQUIRED: &str = "reauthentication_required";
 
 /// A time as a person reads it: `2026-11-23 20:04 UTC`.
 pub fn minute(at: OffsetDateTime) -> String {

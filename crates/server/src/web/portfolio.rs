@@ -1,6 +1,6 @@
 //! The portfolio: what it is worth, how that changed, what is in it, and the way there for somebody new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use askama::Template;
 use axum::body::Bytes;
@@ -8,28 +8,35 @@ use axum::extract::{Query, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode, Uri, header};
 use time::OffsetDateTime;
+use tracera_guard::page_policy_with_images_of;
 use tracera_session::{CurrentUser, Session};
 use url::form_urlencoded;
+use uuid::Uuid;
 
 mod chart;
+mod glyph;
 mod view;
 
 use crate::app::App;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
-use crate::portfolio::{self, valuation};
+use crate::portfolio;
+use crate::portfolio::valuation::{self, Valued};
 use crate::routes::imports;
 use crate::routes::portfolio::Selection;
 use crate::store::portfolio::{self as store, holdings, snapshots};
 use crate::web::page::{Page, Person, ago};
-use crate::web::sign_in::{self, remember_method};
+use crate::web::sign_in;
 use chart::Chart;
-use view::{Change, HoldingView, ItemView, changes, money};
+use view::{Change, HoldingView, ItemView, Shown, changes, money};
 
 /// How many values the chart shows.
 const CHART_POINTS: u32 = 400;
 /// What the address may select by.
 const SELECTORS: [&str; 8] = ["q", "rarity", "exterior", "priced", "sort", "order", "page", "item_id"];
+
+/// What the form can sort by besides the total, and what that is called.
+const SORTS: [(&str, &str); 3] = [("price", "Unit price"), ("quantity", "Quantity"), ("name", "Name")];
 
 #[derive(Template)]
 #[template(path = "portfolio.html")]
@@ -164,13 +171,15 @@ pub async fn portfolio(
         page: &page,
     };
     let mut response = page.render(StatusCode::OK, &template)?;
-    if let Some(cookie) = remember_method(&session, &headers) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
+    if template.held.is_some() {
+        // The one page that shows pictures of elsewhere.
+        let policy = page_policy_with_images_of(&app.portfolio.pictures().origin());
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     Ok(response)
 }
 
-async fn held(app: &App, user: uuid::Uuid, query: PageQuery, now: OffsetDateTime) -> AppResult<Option<Held>> {
+async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> AppResult<Option<Held>> {
     let Some(portfolio::held::Held { summary, holdings: rows }) = app.portfolio.held(user).await? else {
         return Ok(None);
     };
@@ -189,6 +198,13 @@ async fn held(app: &App, user: uuid::Uuid, query: PageQuery, now: OffsetDateTime
         "" => Vec::new(),
         item => holdings::items_of(&app.database, user, summary.import_id, item).await?,
     };
+    let on_page = selection.on_page(&valued);
+    let shown = Shown {
+        total: totals.value,
+        currency,
+        pictures: app.portfolio.pictures(),
+        wears: &wears(app, user, summary.import_id, on_page).await?,
+    };
     let items = i64::try_from(totals.items).unwrap_or(i64::MAX);
     Ok(Some(Held {
         total: money(totals.value, currency),
@@ -201,11 +217,7 @@ async fn held(app: &App, user: uuid::Uuid, query: PageQuery, now: OffsetDateTime
         chart: Chart::of(&history, currency),
         rarities,
         exteriors,
-        holdings: selection
-            .on_page(&valued)
-            .iter()
-            .map(|it| HoldingView::new(it, totals.value, currency))
-            .collect(),
+        holdings: on_page.iter().map(|it| HoldingView::new(it, &shown)).collect(),
         selected: valued.len(),
         selected_value: money(selected_value, currency),
         pages: selection.pages(valued.len()),
@@ -213,6 +225,21 @@ async fn held(app: &App, user: uuid::Uuid, query: PageQuery, now: OffsetDateTime
         single: single.iter().map(ItemView::new).collect(),
         query,
     }))
+}
+
+/// The float values of what is on the page, by holding.
+async fn wears(
+    app: &App,
+    user: Uuid,
+    import: Uuid,
+    holdings: &[Valued<'_>],
+) -> AppResult<HashMap<String, Vec<String>>> {
+    let ids: Vec<_> = holdings.iter().map(|it| &*it.holding.item_id).collect();
+    let mut wears: HashMap<_, Vec<_>> = HashMap::new();
+    for (id, wear) in holdings::wears(&app.database, user, import, &ids).await? {
+        wears.entry(id).or_default().push(wear);
+    }
+    Ok(wears)
 }
 
 /// `POST /import`: the same as the API's, for browsers without scripts; they wait for its end.

@@ -22,6 +22,8 @@ use crate::routes::account::{self, clear_site_data};
 use crate::routes::magic;
 use crate::store::magic_links;
 use crate::web::asked::{self, Asked};
+use crate::web::last_used;
+use crate::web::next::Next;
 use crate::web::page::{Page, minute};
 
 #[derive(Template)]
@@ -43,9 +45,11 @@ pub struct LoginQuery {
     /// Shows the page to somebody who is signed in, to prove again who they are.
     again: Option<String>,
     done: Option<String>,
+    /// The page to go on to afterwards.
+    next: Option<String>,
 }
 
-/// `GET /login?error=<code>`
+/// `GET /login?error=<code>&next=<page>`
 pub async fn login(
     State(app): State<App>,
     session: Session,
@@ -53,8 +57,9 @@ pub async fn login(
     query: Result<Query<LoginQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let Query(query) = query.unwrap_or_default();
+    let next = query.next.as_deref().and_then(Next::parse);
     if session.user().is_ok() && query.again.is_none() {
-        return Ok(Redirect::to("/").into_response());
+        return Ok(Redirect::to(next.unwrap_or_default().as_str()).into_response());
     }
     let asked = Asked::from_headers(&headers, app.is_https());
     let page = Page::new(&app, &session, &headers);
@@ -62,12 +67,16 @@ pub async fn login(
         email: app.magic_links.is_some(),
         providers: app.providers.configured().collect(),
         address: asked.as_ref().map_or("", |asked| asked.email.as_str()),
-        last_used: last_used(&headers),
+        last_used: last_used::read(&headers),
         notice: query.done.and_then(|code| done(&code)),
         problem: query.error.map(|code| sentence(&code).to_owned()),
         page: &page,
     };
-    page.render(StatusCode::OK, &login)
+    let mut response = page.render(StatusCode::OK, &login)?;
+    if let Some(next) = next {
+        response.headers_mut().append(header::SET_COOKIE, next.remember(app.is_https()));
+    }
+    Ok(response)
 }
 
 fn done(code: &str) -> Option<&'static str> {
@@ -114,7 +123,7 @@ pub async fn ask(
                 email: true,
                 providers: app.providers.configured().collect(),
                 address: &form.email,
-                last_used: last_used(&headers),
+                last_used: last_used::read(&headers),
                 notice: None,
                 problem: Some(capitalised(&error.to_string())),
                 page: &page,
@@ -185,7 +194,7 @@ pub async fn redeem_code(
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
     match magic::redeem(&app, &session, visit, binding, magic::Redemption::code(form.code)).await {
-        Ok((_, device)) => Ok(signed_in(&app, device)),
+        Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
         Err(error) if error.code() == "link_invalid" => {
             let problem = "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
             code_page(&app, &session, &headers, Some(problem))
@@ -206,11 +215,12 @@ pub async fn redeem_link(
     session: Session,
     visit: Visit,
     binding: Binding,
+    headers: HeaderMap,
     form: Result<Form<ConfirmForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
     match magic::redeem(&app, &session, visit, binding, magic::Redemption::token(form.token)).await {
-        Ok((_, device)) => Ok(signed_in(&app, device)),
+        Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
         Err(error) if error.code() == "link_invalid" => {
             Ok(Redirect::to("/login?error=link_invalid").into_response())
         }
@@ -218,9 +228,13 @@ pub async fn redeem_link(
     }
 }
 
-fn signed_in(app: &App, device: HeaderValue) -> Response {
-    let cookies = [(header::SET_COOKIE, device), (header::SET_COOKIE, asked::forget(app.is_https()))];
-    (AppendHeaders(cookies), Redirect::to("/")).into_response()
+fn signed_in(app: &App, headers: &HeaderMap, device: HeaderValue) -> Response {
+    let https = app.is_https();
+    let own = [device, asked::forget(https), last_used::remember("email", https)];
+    let cookies = own.into_iter().chain(Next::forget(headers, https));
+    let cookies: Vec<_> = cookies.map(|cookie| (header::SET_COOKIE, cookie)).collect();
+    let next = Next::remembered(headers, https).unwrap_or_default();
+    (AppendHeaders(cookies), Redirect::to(next.as_str())).into_response()
 }
 
 /// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells only that; it signs
@@ -297,26 +311,6 @@ pub async fn logout(
 ) -> AppResult<Response> {
     account::logout(app, session, user, visit).await?;
     Ok((clear_site_data(), Redirect::to("/login?done=signed_out")).into_response())
-}
-
-const LAST_USED: &str = "last_used";
-
-/// How this browser signed in the last time.
-fn last_used(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    cookies
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(LAST_USED)?.strip_prefix('='))
-}
-
-/// The `Set-Cookie` that lets the sign-in page mark this session's method; `None` when the browser has it already.
-pub fn remember_method(session: &Session, headers: &HeaderMap) -> Option<HeaderValue> {
-    let method = session.info()?.authentication?.method;
-    if last_used(headers) == Some(&*method) {
-        return None;
-    }
-    let line = format!("{LAST_USED}={method}; HttpOnly; SameSite=Lax; Path=/; Max-Age=31536000");
-    HeaderValue::try_from(line).ok()
 }
 
 fn capitalised(text: &str) -> String {

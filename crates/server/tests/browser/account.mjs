@@ -1,7 +1,7 @@
 // Account security: sessions live in several browsers, taking one's data along, deleting the account.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
+import { assertNoViolations, inspect, person, scenario, signIn } from './driver.mjs';
 
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 const IPHONE = 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1';
@@ -17,6 +17,7 @@ await scenario(async (browser) => {
   const rows = page.locator('#sessions li');
   assert.equal(await rows.count(), 3);
   assert.match(await rows.first().textContent(), /This device/);
+  for (const fact of [/Address/, /Signed in/, /E-mail link/, /Last active/]) assert.match(await rows.last().textContent(), fact);
   await page.locator('#sessions').getByText('Safari on iPhone').waitFor();
   await page.getByText('Signed in with a browser not seen before').first().waitFor();
   await inspect(page, 'account');
@@ -24,7 +25,7 @@ await scenario(async (browser) => {
   // Ended from here: the other page signs itself out, and the row goes.
   await desktop.page.goto('/account');
   await page.getByRole('button', { name: /End the session of Firefox/ }).click();
-  await desktop.page.waitForURL('**/login?error=signed_out');
+  await desktop.page.waitForURL('**/login?error=signed_out**');
   await page.getByText('The session is over.').waitFor();
   assert.equal(await rows.count(), 2);
 
@@ -44,8 +45,8 @@ await scenario(async (browser) => {
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await page.getByText('You are signed out everywhere else.').waitFor();
-  await phone.page.waitForURL('**/login?error=signed_out');
-  await desktop.page.waitForURL('**/login?error=signed_out');
+  await phone.page.waitForURL('**/login?error=signed_out**');
+  await desktop.page.waitForURL('**/login?error=signed_out**');
   assert.equal(await rows.count(), 1);
 
   // The data as a file.
@@ -70,7 +71,7 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Delete everything for good' }).click();
   await page.getByText('everything in it is deleted').waitFor();
   await page.goto('/account');
-  await page.waitForURL(`${base}/login`);
+  await page.waitForURL('**/login?next=%2Faccount');
 
   assertNoViolations(laptop, desktop, phone);
 });

@@ -20,7 +20,7 @@ export async function scenario(steps) {
     executablePath: '/usr/bin/chromium',
     args: [
       '--no-sandbox', '--disable-quic', '--disable-background-networking', '--no-first-run',
-      '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost',
+      '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
     ],
   });
   try {
@@ -30,23 +30,28 @@ export async function scenario(steps) {
   }
 }
 
-// One person's browser: a context of its own. Its violations must stay empty.
-export async function person(browser, options = {}) {
+// One person's browser: a context of its own, which may also ask these origins. Its violations must stay empty.
+export async function person(browser, options = {}, origins = []) {
   const context = await browser.newContext({ baseURL: base, viewport: DESKTOP, reducedMotion: 'reduce', ...options });
   context.setDefaultTimeout(30_000);
   const violations = [];
+  await context.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
+      console.error(`Content Security Policy: ${violatedDirective} ${blockedURI}`);
+    });
+  });
   const page = await context.newPage();
-  watch(page, violations);
+  watch(page, violations, [base, 'data:', ...origins]);
   return { context, page, violations };
 }
 
-function watch(page, violations) {
+function watch(page, violations, origins) {
   page.on('console', (message) => {
     if (/Content.Security.Policy|Refused to|violates/i.test(message.text())) violations.push(message.text());
   });
   page.on('pageerror', (error) => violations.push(`script error: ${error.message}`));
   page.on('request', (request) => {
-    if (!request.url().startsWith(base) && !request.url().startsWith('data:')) violations.push(`foreign: ${request.url()}`);
+    if (!origins.some((origin) => request.url().startsWith(origin))) violations.push(`foreign: ${request.url()}`);
   });
 }
 
@@ -80,6 +85,7 @@ async function findings(page) {
 
 export async function shot(page, name) {
   mkdirSync(artifacts, { recursive: true });
+  await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: join(artifacts, `${name}.png`), fullPage: true });
 }
 
@@ -112,9 +118,10 @@ async function mails(context, email) {
   }
 }
 
+// Signs in by mail; ends on the page that was asked for before.
 export async function signIn(page, email) {
   const { link } = await askForLink(page, email);
   await page.goto(link);
   await page.getByRole('button', { name: 'Sign in on this device' }).click();
-  await page.waitForURL(`${base}/`);
+  await page.getByRole('button', { name: 'Sign out', exact: true }).waitFor();
 }

@@ -8,8 +8,8 @@ await scenario(async (browser) => {
 
   // Nobody signed in: every page of a person's own leads here.
   await page.goto('/account');
-  await page.waitForURL('**/login');
-  assert.equal(await page.evaluate(() => document.activeElement.id), 'email');
+  await page.waitForURL('**/login?next=%2Faccount');
+  await page.waitForFunction(() => document.activeElement.id === 'email');
   await inspect(page, 'login');
   await page.goto('/login?error=link_invalid');
   await page.getByRole('alert').getByText('no longer works').waitFor();
@@ -37,7 +37,7 @@ await scenario(async (browser) => {
     field.focus();
     document.execCommand('insertText', false, text);
   }, spaced);
-  await page.waitForURL(`${base}/`);
+  await page.waitForURL(`${base}/account`);
 
   // Cookies as the browser has them.
   const cookies = Object.fromEntries((await context.cookies()).map((cookie) => [cookie.name, cookie]));
@@ -46,6 +46,7 @@ await scenario(async (browser) => {
   assert.equal(cookies.session.path, '/');
   assert.equal(await page.evaluate(() => document.cookie), '');
   assert.equal(cookies.asked, undefined);
+  assert.equal(cookies.next, undefined);
 
   // Sign out; going back shows nothing of the account.
   await page.goto('/account');

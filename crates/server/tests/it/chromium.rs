@@ -16,6 +16,11 @@ const LIMIT: Duration = Duration::from_secs(150);
 /// # Panics
 /// When the script fails or takes too long, with what it printed.
 pub(crate) async fn run(name: &str, app: &TestApp) {
+    run_with(name, app, &[]).await;
+}
+
+/// The same with further variables for the script.
+pub(crate) async fn run_with(name: &str, app: &TestApp, vars: &[(&str, &str)]) {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let packages = workspace.join(".tools/node/node_modules");
     assert!(packages.is_dir(), "{} is missing: script/test installs it", packages.display());
@@ -27,6 +32,7 @@ pub(crate) async fn run(name: &str, app: &TestApp) {
         .env("TRACERA_URL", app.instances[0].app.base_url.as_str())
         .env("TRACERA_PACKAGES", packages)
         .env("TRACERA_ARTIFACTS", artifacts)
+        .envs(vars.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

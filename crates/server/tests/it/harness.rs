@@ -27,6 +27,7 @@ pub(crate) struct TestApp {
     pub(crate) instances: Vec<Instance>,
     _directory: TempDir,
     vars: BTreeMap<String, String>,
+    mode: Mode,
 }
 
 pub(crate) struct Instance {
@@ -69,12 +70,21 @@ impl TestApp {
 
     /// On Redis and SQLite, under the address it says it has, so that a real browser can use it.
     pub(crate) async fn for_real_browsers(vars: &[(&str, &str)]) -> Self {
+        Self::at_its_address(frozen(), Mode::Dev, vars).await
+    }
+
+    /// The same as it serves the public: on the system's clock, with mail that leaves.
+    pub(crate) async fn in_earnest(vars: &[(&str, &str)]) -> Self {
+        Self::at_its_address(Clock::system(), Mode::Serve, vars).await
+    }
+
+    async fn at_its_address(clock: Clock, mode: Mode, vars: &[(&str, &str)]) -> Self {
         let listener = free_listener().await;
         let base_url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let redis = RedisServer::start().await;
         let url = redis.url();
         let own = [("REDIS_URL", &*url), ("BASE_URL", &*base_url)];
-        let mut app = Self::unserved(frozen(), Some(redis), &[&own, vars].concat());
+        let mut app = Self { mode, ..Self::unserved(clock, Some(redis), &[&own, vars].concat()) };
         app.serve_on(listener).await;
         app
     }
@@ -99,7 +109,7 @@ impl TestApp {
         ];
         let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let vars = vars.collect();
-        Self { redis, clock, instances: Vec::new(), _directory: directory, vars }
+        Self { redis, clock, instances: Vec::new(), _directory: directory, vars, mode: Mode::Dev }
     }
 
     /// Changes variables for instances added from now on.
@@ -113,7 +123,7 @@ impl TestApp {
     }
 
     async fn serve_on(&mut self, listener: TcpListener) -> SocketAddr {
-        let config = Config::from_vars(&self.vars, Mode::Dev).unwrap();
+        let config = Config::from_vars(&self.vars, self.mode).unwrap();
         let stores = open_stores(&config, &self.clock).await.unwrap();
         let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
         let (addr, stop) = listen_on(listener, app::build(&app));

@@ -1,5 +1,9 @@
 //! The pages in a real browser; the steps are the scripts in `tests/browser`.
 
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::post;
 use serde_json::json;
 use time::Duration;
 use tracera::auth::email::Email;
@@ -9,20 +13,29 @@ use tracera::store::users;
 
 use crate::chromium;
 use crate::harness::TestApp;
+use crate::pages_showcase::{assets, prices};
 use crate::portfolio::linked;
-use crate::portfolio::upstream::Answer;
-use crate::portfolio::upstream::feed::{Feed, row};
-use crate::portfolio::upstream::steam::{Asset, Steam, asset, inventory};
+use crate::portfolio::upstream::feed::Feed;
+use crate::portfolio::upstream::images::Images;
+use crate::portfolio::upstream::steam::{Steam, asset, inventory};
+use crate::portfolio::upstream::{Answer, serve};
+
+const ALL_PROVIDERS: [(&str, &str); 4] = [
+    ("GOOGLE_CLIENT_ID", "tracera"),
+    ("GOOGLE_CLIENT_SECRET", "a-secret-of-tests"),
+    ("GITHUB_CLIENT_ID", "tracera"),
+    ("GITHUB_CLIENT_SECRET", "a-secret-of-tests"),
+];
 
 #[tokio::test]
 async fn a_person_signs_in_and_out_with_and_without_scripts() {
-    let app = TestApp::for_real_browsers(&[]).await;
+    let app = TestApp::for_real_browsers(&ALL_PROVIDERS).await;
     chromium::run("sign_in", &app).await;
 }
 
 #[tokio::test]
 async fn sessions_end_everywhere_and_the_account_leaves_nothing() {
-    let app = TestApp::for_real_browsers(&[]).await;
+    let app = TestApp::for_real_browsers(&ALL_PROVIDERS).await;
     chromium::run("account", &app).await;
     let email = Email::parse("dana@example.com").unwrap();
     let user = users::find_by_email(&app.instances[0].app.database, &email).await.unwrap();
@@ -36,39 +49,75 @@ async fn sessions_end_everywhere_and_the_account_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_inventory_is_imported_and_read() {
-    let karambit = "★ Karambit | Doppler (Factory New)";
-    let ruby = Asset { paint_index: Some(415), ..asset(4, karambit) };
-    let tagged = Asset { name_tag: Some("mine".into()), locked: true, ..asset(3, "A") };
-    let open = inventory(vec![asset(1, "A"), asset(2, "B"), tagged, ruby]);
-    let (public, private) = ("76561198000000001", "76561198000000002");
-    let steam =
-        Steam::start(
-            move |asked| if asked.owner == private { Answer::json(403, &json!(null)) } else { open(asked) },
-        );
-    let steam = steam.await;
-    let feed = Feed::skinport(&[row("A", None, 2.5), row(karambit, Some("Ruby"), 12_300.05)]).await;
+async fn what_goes_wrong_has_a_page() {
+    let app = Arc::new(TestApp::for_real_browsers(&[("AUTH_RATE_LIMIT_PER_MINUTE", "12")]).await);
+    let redis = Arc::clone(&app);
+    let away = post(async move || redis.redis().kill());
+    let backstage = serve(Router::new().route("/redis/away", away)).await;
+    chromium::run_with("errors", &app, &[("TRACERA_BACKSTAGE", &backstage)]).await;
+}
+
+#[tokio::test]
+async fn a_portfolio_is_read_searched_and_drawn() {
+    in_a_market("portfolio").await;
+}
+
+#[tokio::test]
+async fn every_state_of_a_portfolio_has_a_page() {
+    in_a_market("portfolio_states").await;
+}
+
+/// Runs a script where there is a Steam with all kinds of inventories, prices and pictures.
+async fn in_a_market(script: &str) {
+    let [public, private, bare, huge, gone] = [1, 2, 3, 4, 5].map(|last| format!("7656119800000000{last}"));
+    let full = inventory(assets());
+    // What was traded in the last days counts and is not shown.
+    let hidden = json!({ "total_inventory_count": 7, "success": 1, "rwgrsn": -2 });
+    let many =
+        inventory((1..=130).map(|id| asset(id, &format!("AK-47 | Number {id:03} (Well-Worn)"))).collect());
+    let steam = {
+        let (private, bare, huge, gone) = (private.clone(), bare.clone(), huge.clone(), gone.clone());
+        Steam::start(move |asked| match &asked.owner {
+            owner if *owner == private => Answer::json(403, &json!(null)),
+            owner if *owner == gone => Answer::html(503, "<h1>Sorry!</h1>"),
+            owner if *owner == bare => Answer::json(200, &hidden),
+            owner if *owner == huge => many(asked),
+            _ => full(asked),
+        })
+        .await
+    };
+    let feed = Feed::skinport(&prices()).await;
+    let images = Images::start().await;
     let app = TestApp::for_real_browsers(&[
         ("STEAM_COMMUNITY_URL", &steam.url),
+        ("STEAM_IMAGE_URL", &images.url),
         ("PRICE_FEED_URL", &feed.url),
+        ("PRICE_FEED_NAME", "Skinport"),
         ("STEAM_SPACING_MILLISECONDS", "0"),
     ])
     .await;
     let service = &app.instances[0].app;
     service.portfolio.prices().refresh().await.unwrap();
-    linked(&app, "petra@example.com", private).await;
-    let alice = linked(&app, "alice@example.com", public).await.me().await.unwrap().parse().unwrap();
-    for day in 1..=25 {
+    for (email, steam_id) in [
+        ("petra@example.com", &private),
+        ("bea@example.com", &bare),
+        ("hugo@example.com", &huge),
+        ("gwen@example.com", &gone),
+    ] {
+        linked(&app, email, steam_id).await;
+    }
+    let alice = linked(&app, "alice@example.com", &public).await.me().await.unwrap().parse().unwrap();
+    for (day, swing) in (1..=34).zip([0, 31, 12, -18, 40, 22, -9].into_iter().cycle()) {
         let snapshot = Snapshot {
-            taken_at: utc(app.clock.now()) - Duration::days(26 - day),
+            taken_at: utc(app.clock.now()) - Duration::days(35 - day),
             day: None,
-            total_cents: 900_000 + (day - 1) * 9_000 + if day % 3 == 0 { 40_000 } else { 0 },
+            total_cents: 361_000 + day * 1_700 + swing * 450,
             currency: "USD".to_owned(),
-            items: 4,
+            items: 33,
             unpriced_items: 1,
-            price_source: "127.0.0.1".to_owned(),
+            price_source: "Skinport".to_owned(),
         };
         snapshots::add(&service.database, alice, &snapshot).await.unwrap();
     }
-    chromium::run("portfolio", &app).await;
+    chromium::run_with(script, &app, &[("TRACERA_IMAGES", &images.url)]).await;
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::browser::Browser;
-use crate::harness::TestApp;
+use crate::harness::{TestApp, eventually, token_of};
+
+const AGAIN: &str = "/login?again=1&error=reauthentication_required&next=%2Faccount";
 
 #[tokio::test]
 async fn forms_need_the_token_of_their_own_visitor() {
@@ -45,17 +47,100 @@ async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
 }
 
 #[tokio::test]
+async fn the_pages_of_a_person_cost_nothing_of_the_limit() {
+    let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "6")]).await;
+    let browser = app.signed_in("a@example.com").await;
+    for _ in 0..10 {
+        for path in ["/", "/?sort=name", "/account", "/account/data.json", "/email?token=x"] {
+            browser.get(path).await.expect(200);
+        }
+    }
+    browser.get("/api/v1/auth/me").await.expect(200);
+    browser.get("/api/v1/auth/me").await.expect(200);
+    browser.get("/api/v1/auth/me").await.expect_error(429, "rate_limited");
+}
+
+#[tokio::test]
 async fn pages_of_a_person_send_others_to_sign_in() {
     let app = TestApp::start().await;
     let browser = app.browser();
-    for path in ["/", "/account", "/account/live", "/account/data.json", "/email?token=x"] {
+    for (path, next) in [
+        ("/", ""),
+        ("/?q=ak&sort=name", "?next=%2F%3Fq%3Dak%26sort%3Dname"),
+        ("/account", "?next=%2Faccount"),
+        ("/account?done=unlinked", "?next=%2Faccount"),
+        ("/account/live", ""),
+        ("/account/data.json", ""),
+        ("/email?token=x", "?next=%2Femail%3Ftoken%3Dx"),
+    ] {
         let answer = browser.get(path).await.expect(303);
-        assert_eq!(answer.header("location"), "/login", "{path}");
+        assert_eq!(answer.header("location"), format!("/login{next}"), "{path}");
     }
     for path in ["/logout", "/import", "/email", "/account/delete", "/account/sessions/revoke-others"] {
         let answer = browser.submit(path, &[]).await.expect(303);
         assert_eq!(answer.header("location"), "/login", "{path}");
     }
+}
+
+/// Asks for a link on the sign-in page and redeems what was mailed; where that leads.
+async fn sign_in_by_form(app: &TestApp, browser: &Browser, by_code: bool) -> String {
+    let token = browser.form_token("/login").await;
+    let before = app.mails_to("a@example.com");
+    browser.submit("/login", &[("csrf_token", &token), ("email", "a@example.com")]).await.expect(303);
+    eventually(|| async { (app.mails_to("a@example.com") > before).then_some(()) }).await;
+    let mail = app.all_mails("a@example.com").find(|mail| mail.link.contains("/magic/verify")).unwrap();
+    let (path, field, value) = if by_code {
+        ("/login/code", "code", mail.code.clone())
+    } else {
+        ("/login/confirm", "token", token_of(&mail.link))
+    };
+    let answer = browser.submit(path, &[("csrf_token", &token), (field, &value)]).await.expect(303);
+    answer.header("location").to_owned()
+}
+
+#[tokio::test]
+async fn signing_in_leads_on_to_the_page_that_was_asked_for() {
+    let app = TestApp::start().await;
+    for by_code in [true, false] {
+        let browser = app.browser();
+        let to_sign_in = browser.get("/?q=ak&sort=name").await.expect(303).header("location").to_owned();
+        browser.get(&to_sign_in).await.expect(200);
+        assert_eq!(sign_in_by_form(&app, &browser, by_code).await, "/?q=ak&sort=name");
+        assert_eq!(browser.cookie("next"), None, "it is used up");
+        assert_eq!(browser.get(&to_sign_in).await.expect(303).header("location"), "/?q=ak&sort=name");
+        assert_eq!(sign_in_by_form(&app, &app.browser(), by_code).await, "/");
+    }
+}
+
+#[tokio::test]
+async fn signing_in_leads_nowhere_else() {
+    let app = TestApp::start().await;
+    let signed_in = app.signed_in("b@example.com").await;
+    for hostile in [
+        "//evil.example",
+        "/%5Cevil.example",
+        "%2f%2fevil.example",
+        "%252f%252fevil.example",
+        "https://evil.example",
+        "https%3A%2F%2Fevil.example%2Faccount",
+        "javascript:alert(1)",
+        "/account%0d%0aSet-Cookie:%20session=x",
+        "/account/../api/v1/auth/me",
+        "/api/v1/auth/steam",
+        "/logout",
+        "",
+    ] {
+        let browser = app.browser();
+        let answer = browser.get(&format!("/login?next={hostile}")).await.expect(200);
+        assert_eq!(answer.set_cookie("next"), None, "{hostile}");
+        let answer = signed_in.get(&format!("/login?next={hostile}")).await.expect(303);
+        assert_eq!(answer.header("location"), "/", "{hostile}");
+    }
+    let twice = app.browser().get("/login?next=/account&next=//evil.example").await;
+    assert_eq!(twice.expect(200).set_cookie("next"), None);
+    let browser = app.browser();
+    browser.set_cookie("next", "Ly9ldmlsLmV4YW1wbGU");
+    assert_eq!(sign_in_by_form(&app, &browser, true).await, "/", "a cookie somebody planted");
 }
 
 #[tokio::test]
@@ -72,7 +157,7 @@ async fn deleting_an_account_demands_its_phrase_and_a_recent_sign_in() {
     assert_eq!(answer.header("location"), "/account?error=wrong_phrase#delete");
     app.advance(Duration::from_mins(16));
     for answer in [delete("delete my account").await, browser.get("/account/data.json").await] {
-        assert_eq!(answer.expect(303).header("location"), "/login?again=1&error=reauthentication_required");
+        assert_eq!(answer.expect(303).header("location"), AGAIN);
     }
     assert_eq!(browser.me().await, user);
     let other = app.signed_in("a@example.com").await;

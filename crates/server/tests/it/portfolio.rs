@@ -296,6 +296,8 @@ async fn the_same_holds_on_postgres() {
         World::build(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1")], &[("DATABASE_URL", &url)]).await;
     world.import().await.expect(200);
     assert_eq!(world.portfolio("").await["total_value"], 500 + 736_479);
+    let page = world.browser.get("/").await.expect(200).body;
+    assert!(page.contains("0.1116"), "float values are on the page: {page}");
     world.import().await.expect_error(429, "import_cooldown");
     world.cool_down();
     world.steam.becomes(inventory(vec![asset(2, "A"), asset(9, "B")]));

@@ -121,6 +121,17 @@ async fn steam_makes_an_account_without_an_address_and_finds_it_again() {
 }
 
 #[tokio::test]
+async fn steam_leads_on_to_the_page_that_was_asked_for() {
+    let (app, doubles) = start().await;
+    let browser = app.browser();
+    let to_sign_in = browser.get("/account").await.expect(303).header("location").to_owned();
+    browser.get(&to_sign_in).await.expect(200);
+    assert_eq!(sign_in(&app, &doubles, &browser, ID, "a").await, "/account");
+    assert_eq!(browser.cookie("next"), None, "it is used up");
+    assert_eq!(sign_in(&app, &doubles, &browser, ID, "b").await, "/");
+}
+
+#[tokio::test]
 async fn a_name_is_not_worth_failing_for() {
     let (app, doubles) = start_with(&[("STEAM_API_KEY", "canary-key")]).await;
     doubles.instead("/ISteamUser/GetPlayerSummaries/v2/", Reply::Says(403, "<h1>Forbidden</h1>".to_owned()));

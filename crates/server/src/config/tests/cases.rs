@@ -231,6 +231,11 @@ const CASES: &[Case] = &[
         &["https://a.example/x, file:///b.json", "http://localhost:9/items"],
         &["x", "https://a.example,", "http://a.example", "https://a.example,ftp://b.example"],
     ),
+    (
+        &["PRICE_FEED_NAME"],
+        &["Skinport", "Our own prices"],
+        &["a\nb", "a name of more than forty characters, all told"],
+    ),
     (&["PRICE_CURRENCY"], &["EUR", "USD"], &["eur", "EURO", "E R", "€"]),
     (
         &["PRICE_FEED_URL"],
@@ -252,6 +257,7 @@ const CASES: &[Case] = &[
             "STEAM_OPENID_URL",
             "STEAM_COMMUNITY_URL",
             "STEAM_API_URL",
+            "STEAM_IMAGE_URL",
         ],
         &[
             "https://id.example",

@@ -5,13 +5,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::priced_at;
+use crate::portfolio::pictures::Pictures;
 use crate::portfolio::prices::Snapshot;
 use crate::portfolio::valuation::Valued;
 use crate::store::portfolio::holdings::HeldItem;
 use crate::store::portfolio::snapshots;
-
-/// Where Steam serves pictures of items.
-const IMAGES: &str = "https://community.fastly.steamstatic.com/economy/image/";
 
 #[derive(Serialize)]
 pub(super) struct Portfolio<'a> {
@@ -86,6 +84,7 @@ pub(super) struct Holding<'a> {
 /// What holdings share.
 pub(super) struct Context<'a> {
     pub(super) prices: Option<&'a Snapshot>,
+    pub(super) pictures: &'a Pictures,
     pub(super) imported_at: Option<&'a str>,
     /// The single items of the one holding that is shown.
     pub(super) items: Option<&'a [HeldItem]>,
@@ -106,7 +105,7 @@ impl<'a> Context<'a> {
             quality: &holding.quality,
             stattrak: holding.quality.ends_with("stattrak"),
             souvenir: holding.quality == "souvenir",
-            icon_url: filled(&holding.icon).map(|icon| format!("{IMAGES}{icon}/96fx96f")),
+            icon_url: self.pictures.address(&holding.icon),
             quantity: valued.quantity(),
             locked_quantity: holding.locked,
             tradable_quantity: holding.tradable,

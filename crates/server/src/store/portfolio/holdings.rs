@@ -1,5 +1,6 @@
 //! Reading what users hold.
 
+use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -144,4 +145,31 @@ pub async fn items_of(
         FROM portfolio_items i JOIN portfolio_holdings h ON h.import_id = i.import_id AND h.item_id = i.item_id
         WHERE i.import_id = $2 AND i.user_id = $1 AND i.item_id = $3 ORDER BY i.asset_id LIMIT 1000";
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(import).bind(item).fetch_all(pool).await).await
+}
+
+/// The float values of holdings, as Steam writes them, with the holding's id; at most five thousand.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn wears(
+    db: &Database,
+    user: Uuid,
+    import: Uuid,
+    holdings: &[&str],
+) -> Result<Vec<(String, String)>, StoreError> {
+    if holdings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed: Vec<_> = (3..3 + holdings.len()).map(|at| format!("${at}")).collect();
+    let sql = format!(
+        "SELECT item_id, wear FROM portfolio_items
+        WHERE user_id = $1 AND import_id = $2 AND wear IS NOT NULL AND item_id IN ({}) LIMIT 5000",
+        listed.join(", ")
+    );
+    on_pool!(db, pool => {
+        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(user).bind(import);
+        holdings.iter().fold(query, |query, id| query.bind(*id)).fetch_all(pool).await
+    })
+    .await
 }

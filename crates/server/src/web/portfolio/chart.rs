@@ -17,6 +17,10 @@ pub(super) struct Chart {
     pub(super) line: String,
     pub(super) area: String,
     pub(super) summary: String,
+    pub(super) low: String,
+    pub(super) high: String,
+    pub(super) first_day: String,
+    pub(super) last_day: String,
 }
 
 pub(super) struct Point {
@@ -67,7 +71,16 @@ impl Chart {
             amount(high, currency),
             amount(last.total_cents, currency)
         );
-        Some(Self { points, line, area, summary })
+        Some(Self {
+            points,
+            line,
+            area,
+            summary,
+            low: amount(low, currency),
+            high: amount(high, currency),
+            first_day: first.taken_at.date().to_string(),
+            last_day: last.taken_at.date().to_string(),
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the page shows of holdings and values, as text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use time::{Duration, OffsetDateTime};
 
+use super::glyph;
+use crate::portfolio::pictures::Pictures;
 use crate::portfolio::valuation::Valued;
 use crate::store::portfolio::holdings::HeldItem;
 use crate::store::portfolio::snapshots::Snapshot;
@@ -46,10 +48,37 @@ pub(super) fn changes(total: u64, history: &[Snapshot], now: OffsetDateTime, cur
     PERIODS.into_iter().map(change).collect()
 }
 
+/// What all rows are shown with.
+pub(super) struct Shown<'a> {
+    /// The portfolio's value in cents.
+    pub(super) total: u64,
+    pub(super) currency: &'a str,
+    pub(super) pictures: &'a Pictures,
+    /// Float values by holding.
+    pub(super) wears: &'a HashMap<String, Vec<String>>,
+}
+
+/// `0.1116` of one value, `0.0712 – 0.1116` of several.
+fn wear_range(wears: &[String]) -> String {
+    let values = wears.iter().filter_map(|wear| wear.parse::<f64>().ok());
+    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), wear| (low.min(wear), high.max(wear)));
+    match (format!("{low:.4}"), format!("{high:.4}")) {
+        _ if low > high => String::new(),
+        (low, high) if low == high => low,
+        (low, high) => format!("{low} – {high}"),
+    }
+}
+
 /// One row of the table.
 pub(super) struct HoldingView {
     pub(super) item_id: String,
+    /// The address of its picture.
+    pub(super) picture: Option<String>,
+    /// What stands there without one.
+    pub(super) glyph: &'static str,
     pub(super) name: String,
+    /// The float value of a single item, the least and the greatest of several.
+    pub(super) wear: String,
     pub(super) kind: String,
     pub(super) rarity: String,
     /// Six hexadecimal digits.
@@ -65,11 +94,15 @@ pub(super) struct HoldingView {
 }
 
 impl HoldingView {
-    pub(super) fn new(valued: &Valued<'_>, total: u64, currency: &str) -> Self {
+    pub(super) fn new(valued: &Valued<'_>, shown: &Shown<'_>) -> Self {
+        let Shown { total, currency, .. } = *shown;
         let holding = &valued.holding;
         let share = |value: u64| (total > 0).then(|| value * 1000 / total);
         let color = Some(&holding.rarity_color).filter(|color| is_hex(color));
         Self {
+            picture: shown.pictures.address(&holding.icon),
+            glyph: glyph::of(&holding.kind),
+            wear: shown.wears.get(&*holding.item_id).map_or_else(String::new, |wears| wear_range(wears)),
             item_id: holding.item_id.clone(),
             name: match &*holding.market_hash_name {
                 "" => "An item Steam does not describe".to_owned(),
@@ -157,6 +190,15 @@ mod tests {
         ] {
             assert_eq!(money(cents, currency), text);
         }
+    }
+
+    #[test]
+    fn float_values_are_short_and_several_are_a_range() {
+        let range = |wears: &[&str]| wear_range(&wears.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(range(&["0.111641205847263336"]), "0.1116");
+        assert_eq!(range(&["0.5", "0.07123", "5e-05"]), "0.0001 – 0.5000");
+        assert_eq!(range(&["0.5", "0.50001"]), "0.5000");
+        assert_eq!((range(&[]), range(&["1-2"])), (String::new(), String::new()));
     }
 
     #[test]

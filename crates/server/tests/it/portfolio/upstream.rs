@@ -1,6 +1,7 @@
 //! Stand-ins for services of others, behaving as those do.
 
 pub(crate) mod feed;
+pub(crate) mod images;
 pub(crate) mod steam;
 
 use std::io::Write;
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 /// Serves a router on a free loopback port, for as long as the test's runtime lives; its address.
-async fn serve(router: axum::Router) -> String {
+pub(crate) async fn serve(router: axum::Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -86,10 +86,35 @@ pub(crate) struct Asset {
     pub(crate) paint_index: Option<u32>,
     pub(crate) name_tag: Option<String>,
     pub(crate) locked: bool,
+    pub(crate) float: &'static str,
+    pub(crate) look: Look,
 }
 
+/// What Steam says an item looks like.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) kind: &'static str,
+    pub(crate) rarity: &'static str,
+    pub(crate) color: &'static str,
+    /// Empty when it has none.
+    pub(crate) exterior: &'static str,
+    pub(crate) icon: &'static str,
+}
+
+const COVERT_RIFLE: Look =
+    Look { kind: "Rifle", rarity: "Covert", color: "eb4b4b", exterior: "", icon: "i0CoZ81Ui0m" };
+
 pub(crate) fn asset(id: u64, name: &str) -> Asset {
-    Asset { id, name: name.to_owned(), paint_index: None, name_tag: None, locked: false }
+    let float = "0.111641205847263336";
+    Asset {
+        id,
+        name: name.to_owned(),
+        paint_index: None,
+        name_tag: None,
+        locked: false,
+        float,
+        look: COVERT_RIFLE,
+    }
 }
 
 /// Assets 1 to `count`, of `names` different names.
@@ -108,21 +133,31 @@ pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
             "instanceid":instance,"amount":"1"}));
         let free = u8::from(!asset.locked);
         described.entry((class.clone(), instance)).or_insert_with(|| {
-            json!({"appid":730,"classid":class,"instanceid":instance,"icon_url":"i0CoZ81Ui0m","tradable":free,
+            let Look { kind, rarity, color, exterior, icon } = asset.look;
+            let mut tags = vec![
+                json!({"category":"Rarity","internal_name":"Rarity_Ancient_Weapon","localized_category_name":"Quality",
+                     "localized_tag_name":rarity,"color":color}),
+                json!({"category":"Quality","internal_name":"normal","localized_tag_name":"Normal"}),
+            ];
+            if !exterior.is_empty() {
+                tags.push(json!({"category":"Exterior","internal_name":"WearCategory","localized_tag_name":exterior}));
+            }
+            json!({"appid":730,"classid":class,"instanceid":instance,"icon_url":icon,"tradable":free,
             "marketable":free,"commodity":0,"market_tradable_restriction":7,"market_marketable_restriction":7,
-            "name":asset.name,"type":"Rifle","market_name":asset.name,"market_hash_name":asset.name,
-            "tags":[{"category":"Rarity","internal_name":"Rarity_Ancient_Weapon","localized_category_name":"Quality",
-                     "localized_tag_name":"Covert","color":"eb4b4b"},
-                    {"category":"Quality","internal_name":"normal","localized_tag_name":"Normal"}]})
+            "name":asset.name,"type":kind,"market_name":asset.name,"market_hash_name":asset.name,"tags":tags})
         });
-        let mut own = vec![
-            json!({"propertyid":2,"float_value":"0.111641205847263336","name":"Wear Rating"}),
-            json!({"propertyid":1,"int_value":"116","name":"Pattern Template"}),
-        ];
+        let mut own = Vec::new();
+        if !asset.float.is_empty() {
+            own.push(json!({"propertyid":2,"float_value":asset.float,"name":"Wear Rating"}));
+            own.push(json!({"propertyid":1,"int_value":"116","name":"Pattern Template"}));
+        }
         own.extend(asset.paint_index.map(|index| json!({"propertyid":7,"int_value":index.to_string()})));
         own.extend(asset.name_tag.as_ref().map(|tag| json!({"propertyid":5,"string_value":tag})));
-        properties
-            .push(json!({"appid":730,"contextid":"2","assetid":asset.id.to_string(),"asset_properties":own}));
+        if !own.is_empty() {
+            properties.push(
+                json!({"appid":730,"contextid":"2","assetid":asset.id.to_string(),"asset_properties":own}),
+            );
+        }
     }
     let mut page = json!({"assets":listed,"descriptions":described.into_values().collect::<Vec<_>>(),
         "asset_properties":properties,"total_inventory_count":total,"success":1,"rwgrsn":-2});
@@ -141,6 +176,9 @@ fn hash(name: &str) -> String {
 /// An inventory in pages of what is asked for; without a count, of 75.
 pub(crate) fn inventory(assets: Vec<Asset>) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
     move |asked| {
+        if assets.is_empty() {
+            return Answer::json(200, &json!({"total_inventory_count":0,"success":1,"rwgrsn":-2}));
+        }
         let from = asked.start.map_or(0, |start| assets.iter().position(|it| it.id == start).unwrap() + 1);
         let rest = &assets[from..];
         let here = &rest[..rest.len().min(asked.count.unwrap_or(75) as usize)];

@@ -1,0 +1,43 @@
+//! Where browsers find the pictures of items. The server itself never asks for one.
+
+use crate::config::ServiceUrl;
+
+/// The size asked for: fits 96 by 96 pixels, two for each of a page's.
+const SIZE: &str = "96fx96f";
+
+/// Addresses of pictures.
+#[derive(Clone, Debug)]
+pub struct Pictures(ServiceUrl);
+
+impl Pictures {
+    /// Below this address.
+    pub fn new(base: ServiceUrl) -> Self {
+        Self(base)
+    }
+
+    /// The address of an icon's picture; `None` without an icon.
+    pub fn address(&self, icon: &str) -> Option<String> {
+        (!icon.is_empty()).then(|| self.0.endpoint(&format!("/{icon}/{SIZE}")))
+    }
+
+    /// The one origin all of them have.
+    pub fn origin(&self) -> String {
+        self.0.origin()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_below_the_configured_address() {
+        for base in ["http://localhost:9/economy/image", "http://localhost:9/economy/image/"] {
+            let pictures = Pictures::new(ServiceUrl::loopback(base));
+            let address = pictures.address("i0CoZ81Ui0m").unwrap();
+            assert_eq!(address, "http://localhost:9/economy/image/i0CoZ81Ui0m/96fx96f");
+            assert_eq!(pictures.origin(), "http://localhost:9");
+            assert_eq!(pictures.address(""), None);
+        }
+    }
+}

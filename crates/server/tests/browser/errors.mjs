@@ -1,0 +1,67 @@
+// The pages of what goes wrong: a form too old, a page that is none, too many tries, a service that is away.
+import assert from 'node:assert/strict';
+import { assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
+
+await scenario(async (browser) => {
+  const ann = await person(browser);
+  const { page } = ann;
+  await page.goto('/dev/mailbox');
+  await page.getByText('No mail yet').waitFor();
+  await inspect(page, 'mailbox-empty');
+  await signIn(page, 'ann@example.com');
+
+  await page.goto('/account');
+  await page.evaluate(() => { for (const field of document.getElementsByName('csrf_token')) field.value = 'old'; });
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await page.getByRole('heading', { name: 'This page was open for too long' }).waitFor();
+  await inspect(page, 'error-403');
+
+  assert.equal((await page.goto('/nothing')).status(), 404);
+  await page.getByRole('heading', { name: 'There is nothing here' }).waitFor();
+  await inspect(page, 'error-404');
+
+  // The error codes that pages put into addresses, each a sentence with a way out.
+  const eve = await person(browser);
+  for (const code of ['cancelled', 'sign_in_expired', 'google_refused', 'github_refused', 'steam_refused',
+    'google_unavailable', 'github_unavailable', 'steam_unavailable', 'email_unverified', 'account_exists', 'proof_mailed',
+    'identity_taken', 'already_linked', 'session_changed', 'unavailable', 'link_invalid', 'signed_out',
+    'reauthentication_required']) {
+    await eve.page.goto(`/login?error=${code}`);
+    assert.doesNotMatch(await eve.page.getByRole('alert').textContent(), /did not work/, code);
+    await eve.page.getByRole('button', { name: 'Send me a sign-in link' }).waitFor();
+  }
+  await page.goto('/account?error=last_way_in');
+  await page.getByRole('alert').getByText('only way into your account').waitFor();
+  await inspect(page, 'account-problem');
+  await page.goto('/email?token=x');
+  await page.getByRole('heading', { name: 'Is this your address?' }).waitFor();
+  await inspect(page, 'email-confirm');
+
+  // Looking at pages costs nothing; forms run out.
+  for (let looks = 0; looks < 25; looks += 1) await eve.page.goto('/login');
+  await eve.page.getByLabel('E-mail address').fill('eve@example.com');
+  await eve.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
+  await eve.page.waitForURL('**/login/code');
+  for (let tries = 0; tries < 20; tries += 1) {
+    if (await eve.page.getByLabel('Six-digit code').count() === 0) break;
+    await eve.page.getByLabel('Six-digit code').fill('000000');
+    await eve.page.waitForLoadState();
+    await eve.page.waitForFunction(() => !document.getElementById('code')?.form.dataset.sent);
+  }
+  await eve.page.getByRole('heading', { name: 'That was a bit fast' }).waitFor();
+  await eve.page.getByText(/Please wait \d+ seconds/).waitFor();
+  await inspect(eve.page, 'error-429');
+  await eve.page.goto('/login');
+
+  // Redis goes away: said as that, and nobody is signed out.
+  await fetch(`${process.env.TRACERA_BACKSTAGE}/redis/away`, { method: 'POST' });
+  assert.equal((await page.goto('/account')).status(), 503);
+  await page.getByRole('heading', { name: 'Back in a moment' }).waitFor();
+  await page.getByRole('link', { name: 'Try again' }).click();
+  await page.waitForURL(`${base}/account`);
+  await page.getByRole('heading', { name: 'Back in a moment' }).waitFor();
+  await inspect(page, 'error-503');
+  assert.ok((await ann.context.cookies(base)).some(({ name }) => name === 'session'));
+
+  assertNoViolations(ann, eve);
+});

@@ -1,0 +1,131 @@
+//! A trader's whole way in a real browser, with a mail server, an OpenID provider, a Steam, a price feed and a host of
+//! pictures on the other side.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use http::StatusCode;
+use tokio::sync::Semaphore;
+use tracera::app::App;
+use tracera::auth::email::Email;
+use tracera::clock::utc;
+use tracera::store::portfolio::{self, holdings, snapshots};
+use tracera::store::{events, identities, users};
+use tracera_testkit::{OpenIdProvider, SmtpMode, SmtpServer};
+use uuid::Uuid;
+
+use crate::chromium;
+use crate::harness::TestApp;
+use crate::pages_showcase::{assets, prices};
+use crate::portfolio::upstream::feed::Feed;
+use crate::portfolio::upstream::images::Images;
+use crate::portfolio::upstream::steam::{Steam, inventory};
+use crate::portfolio::upstream::{Answer, serve};
+
+const TRADER: &str = "nina@example.com";
+
+/// What the script can do beside using its browser.
+#[derive(Clone)]
+struct Backstage {
+    mails: Arc<SmtpServer>,
+    app: App,
+    /// Steam's pages that may leave.
+    pages: Arc<Semaphore>,
+    trader: Arc<Mutex<Option<Uuid>>>,
+}
+
+impl Backstage {
+    async fn open(self) -> String {
+        let router = Router::new()
+            .route("/mails/{to}", get(mails))
+            .route("/steam/pages/{count}", post(release))
+            .route("/trader", post(note_trader));
+        serve(router.with_state(self)).await
+    }
+}
+
+/// The text of each mail to that address, oldest first.
+async fn mails(State(backstage): State<Backstage>, Path(to): Path<String>) -> String {
+    let mails = backstage.mails.messages().into_iter().filter(|mail| mail.rcpt_tos.contains(&to));
+    serde_json::to_string(&mails.map(|mail| mail.text).collect::<Vec<_>>()).unwrap()
+}
+
+async fn release(State(backstage): State<Backstage>, Path(count): Path<usize>) {
+    backstage.pages.add_permits(count);
+}
+
+/// Remembers whose account it is, while there is one with a portfolio and a linked Steam account.
+async fn note_trader(State(backstage): State<Backstage>) -> StatusCode {
+    let email = Email::parse(TRADER).unwrap();
+    let user = users::find_by_email(&backstage.app.database, &email).await.unwrap().unwrap();
+    assert!(kept(&backstage.app, user.id).await.iter().all(|count| *count > 0));
+    *backstage.trader.lock().unwrap() = Some(user.id);
+    StatusCode::NO_CONTENT
+}
+
+/// How much there is of a user: identities, events, portfolios, values over time.
+async fn kept(app: &App, user: Uuid) -> [usize; 4] {
+    let database = &app.database;
+    let now = utc(app.clock.now());
+    [
+        identities::of_user(database, user).await.unwrap().len(),
+        events::list(database, user, None, 100, now).await.unwrap().len(),
+        holdings::summary(database, user).await.unwrap().iter().len(),
+        snapshots::newest(database, user, 100).await.unwrap().len(),
+    ]
+}
+
+#[tokio::test]
+async fn a_new_trader_goes_the_whole_way_and_leaves_nothing() {
+    let mails = Arc::new(SmtpServer::start(SmtpMode::Plain).await);
+    let provider = OpenIdProvider::start().await;
+    let pages = Arc::new(Semaphore::new(0));
+    let (gate, answers) = (Arc::clone(&pages), inventory(assets()));
+    let steam = Steam::start(move |asked| Answer::Held(Arc::clone(&gate), Box::new(answers(asked)))).await;
+    let feed = Feed::skinport(&prices()).await;
+    let images = Images::start().await;
+    let app = TestApp::in_earnest(&[
+        ("SMTP_URL", &format!("smtp://127.0.0.1:{}", mails.port())),
+        ("MAIL_FROM", "Tracera <no-reply@example.com>"),
+        ("STEAM_OPENID_URL", &provider.endpoint()),
+        ("STEAM_COMMUNITY_URL", &steam.url),
+        ("STEAM_IMAGE_URL", &images.url),
+        ("STEAM_SPACING_MILLISECONDS", "0"),
+        ("STEAM_TIMEOUT_SECONDS", "60"),
+        ("STEAM_PAGE_SIZE", "12"),
+        ("PRICE_FEED_URL", &feed.url),
+        ("PRICE_FEED_NAME", "Skinport"),
+        ("REQUEST_TIMEOUT_SECONDS", "60"),
+    ])
+    .await;
+    let service = app.instances[0].app.clone();
+    service.portfolio.prices().refresh().await.unwrap();
+    let trader = Arc::default();
+    let backstage = Backstage { mails, app: service.clone(), pages, trader: Arc::clone(&trader) };
+    let vars = [
+        ("TRACERA_BACKSTAGE", backstage.open().await),
+        ("TRACERA_OPENID", provider.endpoint()),
+        ("TRACERA_IMAGES", images.url.clone()),
+    ];
+    let vars: Vec<_> = vars.iter().map(|(name, value)| (*name, &**value)).collect();
+    chromium::run_with("journey", &app, &vars).await;
+
+    let asked = images.asked();
+    assert!(asked.iter().any(|(icon, _)| icon == "knife-e5484d"), "{asked:?}");
+    for (icon, headers) in asked {
+        for name in ["referer", "cookie", "origin"] {
+            assert_eq!(headers.get(name), None, "{name} with {icon}");
+        }
+    }
+    let user = trader.lock().unwrap().expect("the script noted the trader");
+    assert_eq!(users::find_by_id(&service.database, user).await.unwrap(), None);
+    assert_eq!(kept(&service, user).await, [0; 4]);
+    assert_eq!(portfolio::next_import_at(&service.database, user).await.unwrap(), None);
+    let keys = app.redis().cli(&["--raw", "KEYS", "session:*"]).await;
+    for key in keys.split_whitespace() {
+        let fields = app.redis().cli(&["--raw", "HKEYS", key]).await;
+        assert_eq!(fields.split_whitespace().collect::<Vec<_>>(), ["e", "u"], "only that all sessions ended");
+    }
+}
