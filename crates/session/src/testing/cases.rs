@@ -70,6 +70,7 @@ cases! { $
         signing_out_the_others_keeps_this_one
         a_dead_session_cannot_sign_out_the_others
         a_sign_in_that_began_before_a_sign_out_everywhere_is_refused
+        a_record_from_before_a_sign_out_everywhere_is_dead_wherever_it_comes_from
         fifty_sign_ins_racing_a_sign_out_everywhere_leave_none_of_before
         the_epoch_only_rises_and_is_remembered
         one_session_is_revoked_by_its_handle_and_only_by_its_user;

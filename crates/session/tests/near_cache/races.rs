@@ -16,7 +16,7 @@ use crate::support::Node;
 const RACES: usize = 20_000;
 const AT_ONCE: usize = 16;
 
-/// A store whose answers to `load_watched` are held back between Redis and the cache.
+/// A store whose answers to `load_watched` and `destroy` are held back between Redis and the cache.
 struct Held {
     store: RedisStore,
     gates: Arc<Gates>,
@@ -33,6 +33,19 @@ struct Gates {
     held: Mutex<Vec<Gate>>,
 }
 
+impl Gates {
+    /// Holds an answer back if it is its tag's turn.
+    async fn pass(&self, tag: &Tag) {
+        let mut held = self.held.lock().await;
+        let gate = held.iter().position(|(next, ..)| next == tag).map(|at| held.swap_remove(at));
+        drop(held);
+        if let Some((_, arrived, release)) = gate {
+            arrived.wait().await;
+            release.notified().await;
+        }
+    }
+}
+
 impl SessionStore for Held {
     fn load_watched<'a>(
         &'a self,
@@ -41,13 +54,7 @@ impl SessionStore for Held {
     ) -> StoreFuture<'a, Option<StoredSession>> {
         Box::pin(async move {
             let answer = self.store.load_watched(id, names).await;
-            let mut held = self.gates.held.lock().await;
-            let gate = held.iter().position(|(tag, ..)| *tag == id.tag).map(|at| held.swap_remove(at));
-            drop(held);
-            if let Some((_, arrived, release)) = gate {
-                arrived.wait().await;
-                release.notified().await;
-            }
+            self.gates.pass(&id.tag).await;
             answer
         })
     }
@@ -88,7 +95,11 @@ impl SessionStore for Held {
     }
 
     fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
-        self.store.destroy(id, at)
+        Box::pin(async move {
+            let answer = self.store.destroy(id, at).await;
+            self.gates.pass(&id.tag).await;
+            answer
+        })
     }
 
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
@@ -152,6 +163,30 @@ async fn no_race_leaves_an_ended_session_in_the_cache() {
     let stats = here.sessions.cache_stats();
     println!("{RACES} races: {stats:?}");
     assert!(stats.discarded_fills >= RACES as u64 / 4, "the races were not provoked: {stats:?}");
+}
+
+/// Redis has done it, its reply is late, and nobody tells of the change either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_an_end_is_under_way_its_session_is_not_answered_from_memory() {
+    let redis = RedisServer::start().await;
+    let gates = Arc::new(Gates::default());
+    let store = RedisStore::connect(&redis.url()).await.unwrap();
+    let deaf = Held { store, gates: gates.clone(), changes: Some(Changes::complete()) };
+    let node = Node::over(deaf, NearCache::default());
+    let browser = node.sign_in("ann").await;
+    node.warm(&browser).await;
+    let (arrived, release) = (Arc::new(Barrier::new(2)), Arc::new(Notify::new()));
+    let tag = Tag::of_user(&crate::support::user("ann"));
+    gates.held.lock().await.push((tag, arrived.clone(), release.clone()));
+    let ending = tokio::spawn({
+        let (node, browser) = (node.clone(), browser.clone());
+        async move { node.post("/sign_out", &browser).await }
+    });
+    arrived.wait().await;
+    assert!(!node.accepts(&browser).await);
+    release.notify_one();
+    ending.await.unwrap();
+    assert!(!node.accepts(&browser).await);
 }
 
 /// An instance that is never told of any change, and so is behind for certain.

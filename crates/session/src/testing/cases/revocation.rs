@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::contract::create;
+use super::contract::{commit, create, record};
+use crate::keyring::KeyRing;
 use crate::record::Epoch;
-use crate::session::SignIn;
-use crate::store::Found;
-use crate::testing::stage::{Browser, CookieEffect, HOUR, Stage, new_user};
-use crate::token::{Handle, Tag};
+use crate::session::{Ended, SignIn};
+use crate::store::{Change, Committed, Created, FieldName, Found, NewSession, Rotated, Rotation};
+use crate::testing::stage::{Browser, CookieEffect, HOUR, SECRET, Stage, new_user};
+use crate::token::{Handle, NewToken, Tag};
 
 pub(super) async fn signing_out_everywhere_ends_every_session(stage: Stage) {
     let [a, b] = stage.sites();
@@ -61,6 +62,40 @@ pub(super) async fn a_sign_in_that_began_before_a_sign_out_everywhere_is_refused
     let answer = Browser::default().send(&a, |s| async move { s.sign_in(sign_in).await }).await;
     assert_eq!((answer.status, answer.cookie), (StatusCode::CONFLICT, CookieEffect::Untouched));
     assert_eq!(a.listed(&user).await, 0);
+}
+
+pub(super) async fn a_record_from_before_a_sign_out_everywhere_is_dead_wherever_it_comes_from(stage: Stage) {
+    let [a, b] = stage.sites();
+    let [store, _] = stage.stores();
+    let user = new_user();
+    let tag = Tag::of_user(&user);
+    a.0.revoke_all(&user).await.unwrap();
+    // As a backup puts it back, or an index that lost it would have kept it.
+    let token = NewToken::mint(&KeyRing::new(SECRET).unwrap(), tag);
+    let old = NewSession {
+        id: token.id,
+        user: Some(&user),
+        record: record(stage.clock.now(), HOUR, Epoch::default()).encode(),
+        epoch: store.epoch(&tag).await.unwrap(),
+        replaces: None,
+        max_sessions: 100,
+    };
+    assert_eq!(store.create(&old, stage.at()).await.unwrap(), Created::Created);
+    assert!(store.load(&token.id, &[]).await.unwrap().is_some(), "it is there");
+
+    for site in [&a, &b] {
+        let answer =
+            site.request(Some(&token.cookie.0), |s| async move { Ok(s.ended() == Some(Ended::Revoked)) });
+        let answer = answer.await;
+        assert_eq!((answer.body, answer.cookie), (true.into(), CookieEffect::Cleared));
+        assert_eq!(site.listed(&user).await, 0);
+    }
+    let change = [(FieldName::new("a").unwrap(), Change::Set(b"1".into()))];
+    assert_eq!(commit(store, &token.id, &change, stage.at()).await, Committed::Gone);
+    let rotation = Rotation { to: [9; 16], record: old.record.clone() };
+    assert_eq!(store.rotate(&token.id, &rotation, stage.at()).await.unwrap(), Rotated::Gone);
+    let keep = Some(&token.id.field);
+    assert_eq!(store.revoke_all(&tag, keep, HOUR, stage.at()).await.unwrap(), Found::Gone);
 }
 
 pub(super) async fn fifty_sign_ins_racing_a_sign_out_everywhere_leave_none_of_before(stage: Stage) {
