@@ -17,17 +17,18 @@ else
   now = tonumber(ARGV[4])
 end
 
-local oldest = tonumber(redis.call('LINDEX', log, 0))
+local expired, oldest = 0, tonumber(redis.call('LINDEX', log, 0))
 while oldest and oldest + window < now do
-  redis.call('LPOP', log)
-  oldest = tonumber(redis.call('LINDEX', log, 0))
+  expired = expired + 1
+  oldest = tonumber(redis.call('LINDEX', log, expired))
 end
 
-local used = redis.call('LLEN', log)
+local length = redis.call('LLEN', log)
+local used = length - expired
 local now_text = string.format('%.0f', now)
 
 -- The clock was set back: what seems to come from the future was made just now.
-for at = used - 1, 0, -1 do
+for at = length - 1, expired, -1 do
   if tonumber(redis.call('LINDEX', log, at)) <= now then break end
   redis.call('LSET', log, at, now_text)
 end
@@ -39,4 +40,7 @@ if used < limit then
   redis.call('PEXPIRE', log, ARGV[3])
   admitted, used, oldest = 1, used + 1, oldest or now
 end
+
+-- Last, and never all of it: an emptied list is gone, and a cluster that moves its slot takes no new key here.
+if expired > 0 then redis.call('LTRIM', log, expired, -1) end
 return { admitted, used, now - oldest }

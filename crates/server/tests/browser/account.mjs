@@ -58,7 +58,7 @@ await scenario(async (browser) => {
   assert.equal(data.user.email, 'dana@example.com');
   assert.equal(data.sessions.length, 1);
   assert.ok(data.events.some(({ event }) => event === 'other_sessions_revoked'));
-  assert.deepEqual(data.sign_in_methods.map(({ linked }) => linked), [false, false, false]);
+  assert.deepEqual([data.linked, data.portfolio_values.history], [[], []]);
 
   // Delete: not with another phrase, then for good.
   await page.getByText('Delete my account…').click();
