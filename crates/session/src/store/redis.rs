@@ -81,7 +81,8 @@ impl RedisStore {
     ///
     /// They go over a `connection` that nothing else should use: what is sent over it meanwhile waits too. When too few
     /// replicas confirm, a sign-out or revocation is reported as [`StoreError::Unavailable`] though the primary has
-    /// done it, and may be repeated. A rotation is only logged: the browser would be left with the id that is gone.
+    /// done it. Ending all sessions of a user may be repeated and then waits again; repeated for one session, it finds
+    /// that gone and waits no more. A rotation is only logged: the browser would be left with the id that is gone.
     #[must_use]
     pub fn with_replica_ack(
         mut self,
