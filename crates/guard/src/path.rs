@@ -49,8 +49,12 @@ fn any_reading_is_under(path: &str, prefix: &str) -> bool {
 
 /// Whether there is only one way to read a path, which nearly all are like.
 fn is_plain(path: &str) -> bool {
-    let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'/');
-    path.as_bytes().iter().all(is_plain) && !path.contains("//")
+    let mut previous = 0;
+    path.bytes().all(|byte| {
+        let is_slash_again = byte == b'/' && previous == b'/';
+        previous = byte;
+        matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'/') && !is_slash_again
+    })
 }
 
 /// The segments that count: no empty ones, no `.`, without parameters.

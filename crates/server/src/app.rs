@@ -4,30 +4,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::body::Body;
+use axum::middleware::from_fn_with_state;
 use http::{HeaderMap, HeaderValue};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracera_guard::{
-    CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
+    ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie,
+    VisitorId, limit_clients,
 };
 use tracera_session::{Clock, PrefetchLayer, SessionLayer, Sessions};
 use url::Url;
 
-use crate::app::gate::gate;
+use crate::app::endpoint::Endpoints;
+use crate::app::gate::{around, gate, when};
+use crate::app::limits::TimeLimit;
+use crate::app::log::LogLayer;
 use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
 use crate::auth::providers::Providers;
 use crate::mail::dev::Mailbox;
 use crate::portfolio::Portfolio;
 use crate::routes;
+use crate::serve::HttpService;
 use crate::store::Database;
 use crate::web::failure;
 use crate::web::live::Streams;
 
 mod body;
 pub mod csrf;
+pub mod endpoint;
 pub mod gate;
 pub mod limits;
 pub mod log;
@@ -74,8 +81,10 @@ pub struct Parts {
     pub visitor: VisitorCookie,
     /// The open event streams of pages.
     pub streams: Streams,
-    /// The private part of the URL table, to recognise other spellings of it.
-    pub private_paths: matchit::Router<()>,
+    /// The URL table as the layers know it.
+    pub endpoints: Endpoints,
+    /// Cancelled when the service is asked to stop.
+    pub stopping: CancellationToken,
 }
 
 impl App {
@@ -110,67 +119,30 @@ impl std::ops::Deref for App {
 }
 
 /// The whole service: the URL table inside its layers.
-pub fn build(app: &App) -> Router {
-    layered(app, routes::table(app))
+pub fn build(app: &App) -> impl HttpService {
+    layered(app, routes::table())
 }
 
 /// These routes inside the layers every request passes. The first layer listed is the outermost.
-pub fn layered(app: &App, routes: Router<App>) -> Router {
-    // Around the router rather than around each route, since a layer that is a function copies what lies below it.
-    let stack = ServiceBuilder::new()
-        .layer(from_fn_with_state(app.proxies.clone(), log::log))
+pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
+    let limit = ClientLimit::new(app.auth_limit.clone());
+    ServiceBuilder::new()
+        .layer(LogLayer::new(app.clone()))
         .layer(SecurityHeaders::new().https(app.is_https()))
-        .layer(from_fn(failure::as_page))
+        .layer(around((), failure::wanted, failure::as_page))
+        .map_response(|response: http::Response<_>| response.map(Body::new))
         .layer(CatchPanicLayer::custom(limits::after_panic))
-        .layer(from_fn_with_state(app.clone(), limits::bound))
-        .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
+        .layer(around((), limits::check_framing, limits::close_after_chunks))
+        .layer(TimeLimit::new(app.request_timeout))
         // Before the limit: what a page of another site makes a browser load does not use up its visitor's.
         .layer(gate((), csrf::isolate))
         .layer(PrefetchLayer::new(app.sessions.clone(), limits::is_limited))
-        .layer(from_fn_with_state(app.clone(), limits::limit))
+        .layer(when(limits::is_limited, from_fn_with_state(limit, limit_clients)))
         .layer(gate(app.clone(), csrf::check_origin))
-        .service(routes.with_state(app.clone()));
-    Router::new().fallback_service(stack)
-}
-
-/// The layer of everything that may ask who is signed in. Other routes do not cost the session store a look.
-pub fn with_session(app: &App, routes: Router<App>) -> Router<App> {
-    routes.layer(SessionLayer::new(app.sessions.clone()))
-}
-
-/// The layers of a private route, inside the session: RequireAuth before the CSRF token, so that a dead session is 401
-/// whatever the token.
-pub fn private(app: &App, routes: Router<App>) -> Router<App> {
-    routes.route_layer(
-        ServiceBuilder::new()
-            .layer(gate((), log::note_route))
-            .layer(gate((), require_auth::require_auth))
-            .layer(gate(app.clone(), csrf::require_token)),
-    )
-}
-
-/// The layers of a public route.
-pub fn public(app: &App, routes: Router<App>) -> Router<App> {
-    routes.route_layer(
-        ServiceBuilder::new().layer(gate((), log::note_route)).layer(gate(app.clone(), csrf::require_token)),
-    )
-}
-
-/// The layers of pages everybody may open: their forms carry the CSRF token in a field.
-pub fn public_pages(app: &App, routes: Router<App>) -> Router<App> {
-    routes.route_layer(
-        ServiceBuilder::new()
-            .layer(gate((), log::note_route))
-            .layer(from_fn_with_state(app.clone(), csrf::require_form_token)),
-    )
-}
-
-/// The layers of pages that belong to a person. Whoever is not signed in is sent to the sign-in page.
-pub fn private_pages(app: &App, routes: Router<App>) -> Router<App> {
-    routes.route_layer(
-        ServiceBuilder::new()
-            .layer(gate((), log::note_route))
-            .layer(from_fn(require_auth::or_sign_in))
-            .layer(from_fn_with_state(app.clone(), csrf::require_form_token)),
-    )
+        .layer(when(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
+        // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.
+        .layer(gate((), require_auth::require_auth))
+        .layer(gate(app.clone(), csrf::require_token))
+        .layer(when(csrf::is_form, from_fn_with_state(app.clone(), csrf::require_form_token)))
+        .service(routes.with_state(app.clone()))
 }

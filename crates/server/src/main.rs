@@ -30,10 +30,13 @@ async fn serve(mode: Mode) -> ExitCode {
         Ok(config) => config,
         Err(status) => return status,
     };
-    if let Err(error) = telemetry::init(&config.log) {
-        return cli::could_not_start(&error);
-    }
-    match start::run(&config, mode).await {
+    let log = match telemetry::init(&config.log) {
+        Ok(log) => log,
+        Err(error) => return cli::could_not_start(&error),
+    };
+    let ended = start::run(&config, mode).await;
+    drop(log);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => cli::could_not_start(&error),
     }

@@ -1,20 +1,22 @@
 //! The listener: accepts connections, bounds what a client may take, and ends gently.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::ConnectInfo;
+use axum::body::{Body, HttpBody};
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+use tower::Service;
 
 /// What one client, and all together, may take.
 #[derive(Debug, Clone, Copy)]
@@ -43,13 +45,24 @@ impl Default for ServeLimits {
     }
 }
 
-/// In the extensions of every request: cancelled when the server is asked to stop, for answers that would not end by
-/// themselves.
-#[derive(Debug, Clone)]
-pub struct Stopping(pub CancellationToken);
+/// What answers requests: an axum router, or one inside layers. It is always ready, as a router is.
+pub trait HttpService:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> HttpService for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
 
 /// Serves until `stop` is cancelled, then lets requests in flight finish.
-pub async fn serve(listener: TcpListener, app: Router, limits: ServeLimits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    app: impl HttpService,
+    limits: ServeLimits,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     loop {
@@ -85,27 +98,26 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ServeLimits, stop
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    app: Router,
+    app: impl HttpService,
     limits: ServeLimits,
     stop: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let stopping = Stopping(stop.clone());
-    let service = app
-        .map_request(move |mut request: http::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request.extensions_mut().insert(stopping.clone());
-            request.map(axum::body::Body::new)
-        })
-        .map_err(|never: Infallible| never);
+    // One request at a time: the whole stack is copied for each connection only.
+    let app = RefCell::new(app);
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let mut request = request.map(body);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        app.borrow_mut().call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read)
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.header_lines)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -117,4 +129,9 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
     }
+}
+
+/// Most requests have none, which costs no allocation.
+fn body(body: Incoming) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::new(body) }
 }

@@ -229,7 +229,8 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
             config.session.cookie_secure,
         ),
         streams: Streams::default(),
-        private_paths: routes::private_paths(),
+        endpoints: routes::endpoints(),
+        stopping: CancellationToken::new(),
         base_url,
         clock,
     });
@@ -251,7 +252,7 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     let (app, mailer) = assemble(config, &stores, clock)?;
     let addr = config.http.listen_addr;
     let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
-    let stop = CancellationToken::new();
+    let stop = app.stopping.clone();
     if let Some((addr, collected)) = metrics {
         let listener =
             TcpListener::bind(addr).await.map_err(|source| StartError::ListenMetrics { addr, source })?;

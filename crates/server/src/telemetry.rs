@@ -16,17 +16,35 @@ use crate::config::{LogFormat, LogSettings};
 
 mod line;
 mod request_id;
+mod spool;
+mod timestamp;
 
-pub use request_id::RequestId;
+pub use request_id::{InRequest, RequestId};
+pub use spool::Spool;
 
-/// Sends the events of this process to stderr, for its lifetime.
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The process has a log already.
+    #[error("the log: {0}")]
+    Twice(#[from] SetGlobalDefaultError),
+    /// The system has no thread to write it.
+    #[error("the log: cannot start its thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Sends the events of this process to stderr, for as long as the spool lives.
 ///
 /// # Errors
-/// When the process has a subscriber already.
-pub fn init(settings: &LogSettings) -> Result<(), SetGlobalDefaultError> {
+/// [`InitError`].
+pub fn init(settings: &LogSettings) -> Result<Spool, InitError> {
     let fitting = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     let format = settings.format.unwrap_or(fitting);
-    tracing::subscriber::set_global_default(subscriber(settings, format, io::stderr))
+    let (spool, lines) = Spool::start(io::stderr(), |dropped| {
+        tracing::warn!(dropped, "log lines were dropped, whoever reads them is too slow");
+    })?;
+    tracing::subscriber::set_global_default(subscriber(settings, format, lines))?;
+    Ok(spool)
 }
 
 fn subscriber<W>(settings: &LogSettings, format: LogFormat, writer: W) -> impl Subscriber + Send + Sync

@@ -15,6 +15,7 @@ use tracera_session::{Session, SessionError};
 use url::form_urlencoded;
 
 use crate::app::App;
+use crate::app::endpoint::{Access, Endpoint};
 use crate::app::limits::MAX_BODY_BYTES;
 use crate::error::{AppError, AppResult};
 use crate::extract::too_large;
@@ -69,9 +70,13 @@ pub fn check_origin(app: &App, request: &mut Request) -> Result<(), OriginReject
     })
 }
 
-/// Refuses unsafe requests without the token of their own session in `X-CSRF-Token`.
+/// Refuses unsafe requests without the token of their own session in `X-CSRF-Token`, except forms of pages.
 pub fn require_token(app: &App, request: &mut Request) -> AppResult<()> {
-    if !is_safe_method(request.method()) {
+    let in_header = matches!(
+        Endpoint::of(request),
+        Some(Endpoint { access: Access::Public | Access::Private | Access::Impersonal, .. })
+    );
+    if in_header && !is_safe_method(request.method()) {
         let session = session(request.extensions())?;
         let binding = check(app, &session, request.headers(), token_from_headers(request.headers()))?;
         request.extensions_mut().insert(binding);
@@ -79,12 +84,18 @@ pub fn require_token(app: &App, request: &mut Request) -> AppResult<()> {
     Ok(())
 }
 
-/// The same for the forms of pages, which carry the token in a field named `csrf_token`. The field is looked for
-/// whatever the body claims to be.
+/// Whether a request is a form of a page.
+pub fn is_form(request: &Request) -> bool {
+    !is_safe_method(request.method())
+        && matches!(
+            Endpoint::of(request),
+            Some(Endpoint { access: Access::PublicPage | Access::PrivatePage, .. })
+        )
+}
+
+/// Refuses forms of pages without that token in a field named `csrf_token`. The field is looked for whatever the body
+/// claims to be.
 pub async fn require_form_token(State(app): State<App>, request: Request, next: Next) -> AppResult<Response> {
-    if is_safe_method(request.method()) {
-        return Ok(next.run(request).await);
-    }
     let session = session(request.extensions())?;
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| too_large())?;

@@ -1,46 +1,66 @@
-//! Bounds on every request: time, size of the body, and that a panic ends only itself.
+//! Bounds on every request: time, size and framing of the body, and that a panic ends only itself.
 
 use std::any::Any;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::body::HttpBody;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
-use tracera_guard::{ClientLimit, is_safe_method, limit_clients, path_is_under};
+use pin_project_lite::pin_project;
+use tokio::time::{Timeout, timeout};
+use tower::{Layer, Service};
+use tracera_guard::{is_safe_method, path_is_under};
 
-use crate::app::App;
-use crate::app::body::watched;
-use crate::error::{AppError, AppResult};
+use crate::app::body::{Awaited, watched};
+use crate::error::AppError;
 use crate::extract::too_large;
 
 /// The largest body any route reads.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
-
-/// Ends a request that takes too long, with 408 if that is because its body does not come; refuses a body that says it
-/// is too large before reading it.
-pub async fn bound(State(app): State<App>, request: Request, next: Next) -> AppResult<Response> {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
+/// Refuses requests of which not everybody would read the same, and bodies that say they are too large. Notes whether
+/// the body is chunked.
+///
+/// # Errors
+/// The refusal.
+pub fn check_framing((): &(), request: &mut Request) -> Result<IsChunked, Response> {
+    let headers = request.headers();
+    let hosts = headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return Err(AppError::bad_request("bad_host", "a request names one host"));
+        return Err(AppError::bad_request("bad_host", "a request names one host").into_response());
     }
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
-        return Err(too_large());
+        return Err(too_large().into_response());
     }
-    if !request.headers().contains_key(header::TRANSFER_ENCODING) {
-        return in_time(&app, request, next).await;
+    let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    if is_chunked && !is_only_chunked(headers) {
+        let sentence = "Transfer-Encoding can be chunked and nothing else";
+        return Err(closing(AppError::bad_request("bad_framing", sentence).into_response()));
     }
-    let answer = if is_only_chunked(request.headers()) {
-        in_time(&app, request, next).await
-    } else {
-        Err(AppError::bad_request("bad_framing", "Transfer-Encoding can be chunked and nothing else"))
-    };
-    let mut response = answer.into_response();
-    // Should a proxy have found another end of this body, what follows it is no request of its client's.
-    response.headers_mut().insert(header::CONNECTION, CLOSE);
-    Ok(response)
+    if !request.body().is_end_stream() {
+        DefaultBodyLimit::max(MAX_BODY_BYTES).apply(request);
+    }
+    Ok(IsChunked(is_chunked))
+}
+
+/// Whether the length of a request's body is known only when it has come.
+#[derive(Clone, Copy, Debug)]
+pub struct IsChunked(bool);
+
+/// Closes the connection after a chunked body: should a proxy have found another end of it, what follows it is no
+/// request of its client's.
+pub fn close_after_chunks((): &(), IsChunked(is_chunked): IsChunked, response: Response) -> Response {
+    if is_chunked { closing(response) } else { response }
+}
+
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Whether a body is chunked and not encoded. A length beside that has been taken out by the HTTP library.
@@ -50,34 +70,88 @@ fn is_only_chunked(headers: &HeaderMap) -> bool {
     encodings.next().is_some_and(is_chunked) && encodings.next().is_none()
 }
 
-async fn in_time(app: &App, request: Request, next: Next) -> AppResult<Response> {
-    let (parts, body) = request.into_parts();
-    let (body, awaited) = watched(body);
-    let answer = next.run(Request::from_parts(parts, body));
-    match tokio::time::timeout(app.request_timeout, answer).await {
-        Ok(response) => Ok(response),
-        Err(_) if awaited.is_now() => {
-            let refusal = "the body took too long to arrive";
-            let mut response =
-                AppError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", refusal).into_response();
-            // What is still to come is not the next request.
-            response.headers_mut().insert(header::CONNECTION, CLOSE);
-            Ok(response)
-        }
-        Err(_) => {
-            let sentence = "this took too long, please try again";
-            let error = AppError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", sentence);
-            Err(error.retry_after(app.request_timeout))
-        }
+/// Ends a request that takes too long, with 408 if that is because its body does not come.
+#[derive(Clone, Debug)]
+pub struct TimeLimit(Duration);
+
+impl TimeLimit {
+    /// The longest a request may take.
+    pub fn new(limit: Duration) -> Self {
+        Self(limit)
     }
 }
 
-/// Counts what [`is_limited`] against the limit of its client.
-pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
-    if is_limited(&request) {
-        limit_clients(State(ClientLimit::new(app.auth_limit.clone())), request, next).await
-    } else {
-        next.run(request).await
+impl<S> Layer<S> for TimeLimit {
+    type Service = InTime<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        InTime { limit: self.0, inner }
+    }
+}
+
+/// The service [`TimeLimit`] makes.
+#[derive(Clone, Debug)]
+pub struct InTime<S> {
+    limit: Duration,
+    inner: S,
+}
+
+impl<S> Service<Request> for InTime<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = InTimeFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (request, awaited) = if request.body().is_end_stream() {
+            (request, None)
+        } else {
+            let (parts, body) = request.into_parts();
+            let (body, awaited) = watched(body);
+            (Request::from_parts(parts, body), Some(awaited))
+        };
+        InTimeFuture { answering: timeout(self.limit, self.inner.call(request)), awaited, limit: self.limit }
+    }
+}
+
+pin_project! {
+    /// The answer of an [`InTime`].
+    pub struct InTimeFuture<F> {
+        #[pin]
+        answering: Timeout<F>,
+        awaited: Option<Awaited>,
+        limit: Duration,
+    }
+}
+
+impl<F> Future for InTimeFuture<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        Poll::Ready(match ready!(this.answering.poll(context)) {
+            Ok(answer) => answer,
+            Err(_) if this.awaited.as_ref().is_some_and(Awaited::is_now) => {
+                let sentence = "the body took too long to arrive";
+                let error = AppError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", sentence);
+                // What is still to come is not the next request.
+                Ok(closing(error.into_response()))
+            }
+            Err(_) => {
+                let sentence = "this took too long, please try again";
+                let error = AppError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", sentence);
+                Ok(error.retry_after(*this.limit).into_response())
+            }
+        })
     }
 }
 

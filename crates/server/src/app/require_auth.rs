@@ -1,53 +1,69 @@
-//! RequireAuth: who may pass to private routes, and that look-alike paths tell nothing else.
+//! RequireAuth: who may pass to private paths, and that look-alike paths tell nothing else.
 
-use axum::extract::{OriginalUri, Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use tracera_session::{Session, SessionError};
 
 use crate::app::App;
+use crate::app::endpoint::{Access, Endpoint};
 use crate::error::{AppError, AppResult};
 use crate::web::page::to_sign_in;
 
-/// Lets only signed-in users through.
-pub fn require_auth((): &(), request: &mut Request) -> AppResult<()> {
-    let session = request.extensions().get::<Session>().ok_or(SessionError::NoLayer)?;
-    session.available()?;
-    session.user()?;
-    Ok(())
+/// Whether a request goes to something that may ask who is signed in. Others do not cost the session store a look.
+pub fn is_personal(request: &Request) -> bool {
+    let endpoint = request.extensions().get::<Endpoint>();
+    endpoint.is_none_or(|endpoint| endpoint.access != Access::Impersonal)
 }
 
-/// [`require_auth`] for pages: whoever is not signed in is sent to the sign-in page.
-pub async fn or_sign_in(session: Session, request: Request, next: Next) -> AppResult<Response> {
-    session.available()?;
-    if session.user().is_err() {
-        return Ok(to_sign_in(&request.into_parts().0));
+/// Lets only signed-in users through to private paths, whatever the method. To private pages too, but from there
+/// anybody else is sent to the sign-in page.
+pub fn require_auth((): &(), request: &mut Request) -> Result<(), Refused> {
+    match request.extensions().get::<Endpoint>() {
+        Some(Endpoint { access: Access::Private, .. }) => signed_in(request).map_err(Refused::Error),
+        Some(endpoint @ Endpoint { access: Access::PrivatePage, .. }) if endpoint.takes(request.method()) => {
+            match signed_in(request) {
+                Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
+                    Err(Refused::Page(to_sign_in(request.method(), request.uri())))
+                }
+                answer => answer.map_err(Refused::Error),
+            }
+        }
+        _ => Ok(()),
     }
-    Ok(next.run(request).await)
+}
+
+fn signed_in(request: &Request) -> AppResult<()> {
+    let session = request.extensions().get::<Session>().ok_or(SessionError::NoLayer)?;
+    Ok(session.user().map(drop)?)
+}
+
+/// Why somebody does not pass.
+#[derive(Debug)]
+pub enum Refused {
+    /// With an error.
+    Error(AppError),
+    /// With the way to the sign-in page.
+    Page(Response),
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Error(error) => error.into_response(),
+            Self::Page(page) => page,
+        }
+    }
 }
 
 /// What matches no route: 401 for another spelling of a private path when nobody is signed in, else 404.
-pub async fn no_such_route(
-    State(app): State<App>,
-    session: Session,
-    OriginalUri(uri): OriginalUri,
-) -> AppError {
+pub async fn no_such_route(State(app): State<App>, session: Session, uri: Uri) -> AppError {
     if is_closed(&app, &session, &uri) { AppError::unauthenticated() } else { AppError::not_found() }
 }
 
-/// A method no route of the path takes: 401 on a private path when nobody is signed in, else 405.
-pub async fn no_such_method(
-    State(app): State<App>,
-    session: Session,
-    OriginalUri(uri): OriginalUri,
-) -> AppError {
-    if is_closed(&app, &session, &uri) { AppError::unauthenticated() } else { wrong_method().await }
-}
-
-/// 405 where there is nobody to tell apart.
-pub async fn wrong_method() -> AppError {
+/// A method the path does not take. Private paths have said 401 before, if nobody is signed in.
+pub async fn no_such_method() -> AppError {
     AppError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
@@ -56,7 +72,8 @@ pub async fn wrong_method() -> AppError {
 }
 
 fn is_closed(app: &App, session: &Session, uri: &Uri) -> bool {
-    app.private_paths.at(&plain_spelling(uri.path())).is_ok() && session.user().is_err()
+    let meant = app.endpoints.find(&plain_spelling(uri.path()));
+    meant.is_some_and(|endpoint| endpoint.access == Access::Private) && session.user().is_err()
 }
 
 /// The path a careless proxy or router might take this for: decoded, lower case, single slashes, no dot segments, no

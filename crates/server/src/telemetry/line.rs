@@ -1,5 +1,6 @@
 //! One event as one line, as JSON or for people.
 
+use std::cell::RefCell;
 use std::fmt::{self, Debug, Write};
 
 use tracing::field::{Field, Visit};
@@ -10,6 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::request_id::RequestId;
+use super::timestamp;
 
 /// For people: the caller escapes what is not text.
 pub(super) struct Text;
@@ -39,6 +41,11 @@ where
 /// A JSON object whose strings hold no control character and no line separator, escaped or not part of them.
 pub(super) struct Json;
 
+thread_local! {
+    /// The line being written. Each request has one, so its memory is used again.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 impl<S, N> FormatEvent<S, N> for Json
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -50,106 +57,110 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let metadata = event.metadata();
-        writer.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut writer)?;
-        writer.write_str("\",\"level\":\"")?;
-        writer.write_str(metadata.level().as_str())?;
-        writer.write_char('"')?;
-        let mut members = Members { writer: &mut writer, result: Ok(()) };
-        event.record(&mut members);
-        members.result?;
-        writer.write_str(",\"target\":\"")?;
-        Escaped(&mut writer).write_str(metadata.target())?;
-        writer.write_char('"')?;
-        if let Some(id) = RequestId::current() {
-            writer.write_str(",\"span\":{\"id\":\"")?;
-            writer.write_str(id.as_str())?;
-            writer.write_str("\",\"name\":\"request\"}")?;
-        }
-        writer.write_str("}\n")
+        // An event logged while the fields of another are written has a line of its own.
+        let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
+        line.clear();
+        write_json(event, &mut line);
+        let written = writer.write_str(&line);
+        let _ = LINE.try_with(|kept| kept.replace(line));
+        written
     }
+}
+
+fn write_json(event: &Event<'_>, line: &mut String) {
+    let metadata = event.metadata();
+    line.push_str("{\"timestamp\":\"");
+    timestamp::push_now(line);
+    line.push_str("\",\"level\":\"");
+    line.push_str(metadata.level().as_str());
+    line.push('"');
+    event.record(&mut Members(line));
+    line.push_str(",\"target\":\"");
+    push_escaped(line, metadata.target());
+    line.push('"');
+    if let Some(id) = RequestId::current() {
+        line.push_str(",\"span\":{\"id\":\"");
+        line.push_str(id.as_str());
+        line.push_str("\",\"name\":\"request\"}");
+    }
+    line.push_str("}\n");
 }
 
 /// Writes each field as a member of an object that has one already.
-struct Members<'a, 'w> {
-    writer: &'a mut Writer<'w>,
-    result: fmt::Result,
-}
+struct Members<'a>(&'a mut String);
 
-impl Members<'_, '_> {
-    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        let writer = &mut *self.writer;
-        self.result = self.result.and_then(|()| {
-            writer.write_str(",\"")?;
-            Escaped(writer).write_str(field.name().trim_start_matches("r#"))?;
-            writer.write_str("\":")?;
-            value(writer)
-        });
-    }
-
-    fn text(&mut self, field: &Field, value: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result) {
-        self.member(field, |writer| {
-            writer.write_char('"')?;
-            value(&mut Escaped(writer))?;
-            writer.write_char('"')
-        });
+impl Members<'_> {
+    fn name(&mut self, field: &Field) -> &mut String {
+        self.0.push_str(",\"");
+        push_escaped(self.0, field.name().trim_start_matches("r#"));
+        self.0.push_str("\":");
+        self.0
     }
 }
 
-impl Visit for Members<'_, '_> {
+impl Visit for Members<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.text(field, |text| write!(text, "{value:?}"));
+        let line = self.name(field);
+        line.push('"');
+        // Memory takes whatever is written.
+        let _ = write!(Escaped(line), "{value:?}");
+        line.push('"');
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, |text| text.write_str(value));
+        let line = self.name(field);
+        line.push('"');
+        push_escaped(line, value);
+        line.push('"');
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.member(field, |writer| writer.write_str(if value { "true" } else { "false" }));
+        self.name(field).push_str(if value { "true" } else { "false" });
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.member(field, |writer| write!(writer, "{value}"));
+        self.name(field).push_str(itoa::Buffer::new().format(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.member(field, |writer| write!(writer, "{value}"));
+        self.name(field).push_str(itoa::Buffer::new().format(value));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
+        let line = self.name(field);
         // JSON has no infinity.
-        self.member(field, |writer| {
-            if value.is_finite() { write!(writer, "{value}") } else { writer.write_str("null") }
-        });
+        let _ = if value.is_finite() { write!(line, "{value}") } else { line.write_str("null") };
     }
 }
 
 /// The inside of a JSON string.
-struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+struct Escaped<'a>(&'a mut String);
 
-impl Write for Escaped<'_, '_> {
+impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        // What is not plain ASCII is rare, so that the search is a look at bytes.
-        while let Some(at) =
-            rest.bytes().position(|byte| !(b' '..0x7f).contains(&byte) || matches!(byte, b'"' | b'\\'))
-        {
-            let (plain, special) = rest.split_at(at);
-            self.0.write_str(plain)?;
-            let mut characters = special.chars();
-            match characters.next() {
-                Some('"') => self.0.write_str("\\\"")?,
-                Some('\\') => self.0.write_str("\\\\")?,
-                Some(c) if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
-                    write!(self.0, "\\u{:04x}", u32::from(c))?;
-                }
-                Some(c) => self.0.write_char(c)?,
-                None => {}
-            }
-            rest = characters.as_str();
-        }
-        self.0.write_str(rest)
+        push_escaped(self.0, text);
+        Ok(())
     }
+}
+
+fn push_escaped(line: &mut String, text: &str) {
+    let is_special = |byte: u8| !(b' '..0x7f).contains(&byte) || matches!(byte, b'"' | b'\\');
+    let mut rest = text;
+    // What is not plain ASCII is rare, so that the search is a look at bytes.
+    while let Some(at) = rest.bytes().position(is_special) {
+        let (plain, special) = rest.split_at(at);
+        line.push_str(plain);
+        let mut characters = special.chars();
+        match characters.next() {
+            Some('"') => line.push_str("\\\""),
+            Some('\\') => line.push_str("\\\\"),
+            Some(c) if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            Some(c) => line.push(c),
+            None => {}
+        }
+        rest = characters.as_str();
+    }
+    line.push_str(rest);
 }

@@ -3,9 +3,14 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::task::futures::TaskLocalFuture;
+
 tokio::task_local! {
     static CURRENT: RequestId;
 }
+
+/// A future whose log lines carry the id of its request.
+pub type InRequest<F> = TaskLocalFuture<RequestId, F>;
 
 /// 16 hexadecimal digits. No two requests of a process have the same, and hardly two of several processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +34,12 @@ impl RequestId {
         std::str::from_utf8(&self.0).expect("digits are UTF-8")
     }
 
-    /// Has the lines that `answering` logs carry the id.
-    pub async fn scope<T>(self, answering: impl Future<Output = T>) -> T {
-        CURRENT.scope(self, answering).await
+    /// Has the lines carry the id that are logged while the answer is begun, and while it is waited for.
+    pub fn scope_call<F: Future>(self, begin: impl FnOnce() -> F) -> InRequest<F> {
+        CURRENT.scope(self, self.sync_scope(begin))
     }
 
-    /// The same for a function.
+    /// Has the lines that `log` logs carry the id.
     pub fn sync_scope<T>(self, log: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self, log)
     }

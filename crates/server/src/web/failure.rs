@@ -1,12 +1,11 @@
 //! Errors as pages, for people. Programs get the JSON that handlers and layers answer with.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use askama::Template;
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
-use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
 
 const CONFIRM_PATH: &str = "/api/v1/auth/magic/verify";
@@ -21,33 +20,46 @@ struct ErrorPage {
     may_pass: bool,
 }
 
-/// Turns the error that comes back into a page if a browser asked for a page. Status and headers stay.
-pub async fn as_page(request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let wants_page = wants_page(&parts);
-    let is_get = parts.method == Method::GET;
-    let response = next.run(Request::from_parts(parts, body)).await;
+/// What kind of page the browser asked for, if it asked for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// None: this is for a program.
+    Data,
+    /// One whose address can be opened again.
+    Page,
+    /// The answer to a form.
+    AnswerToForm,
+}
+
+/// Browsers name HTML when they open an address, and only then.
+///
+/// # Errors
+/// Never.
+pub fn wanted((): &(), request: &mut Request) -> Result<Wanted, Infallible> {
+    let path = request.uri().path();
+    let is_page = !path.starts_with("/api/") || path == CONFIRM_PATH;
+    if !is_page || !has(request.headers(), header::ACCEPT, "text/html") {
+        return Ok(Wanted::Data);
+    }
+    Ok(if request.method() == Method::GET { Wanted::Page } else { Wanted::AnswerToForm })
+}
+
+/// Turns the error that comes back into a page if a browser asked for one. Status and headers stay.
+pub fn as_page((): &(), wanted: Wanted, response: Response) -> Response {
     let failed = response.status().is_client_error() || response.status().is_server_error();
-    if !failed || !wants_page || has(response.headers(), header::CONTENT_TYPE, "text/html") {
+    if !failed || wanted == Wanted::Data || has(response.headers(), header::CONTENT_TYPE, "text/html") {
         return response;
     }
     let (mut parts, _) = response.into_parts();
     let (title, text) = words(parts.status, &parts.headers);
-    let may_pass =
-        is_get && (parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS);
+    let may_pass = wanted == Wanted::Page
+        && (parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS);
     let Ok(html) = (ErrorPage { status: parts.status.as_u16(), title, text, may_pass }).render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     parts.headers.remove(header::CONTENT_TYPE);
     parts.headers.remove(header::CONTENT_LENGTH);
     (parts, Html(html)).into_response()
-}
-
-/// Browsers name HTML when they open an address, and only then.
-fn wants_page(request: &Parts) -> bool {
-    let path = request.uri.path();
-    let is_page = !path.starts_with("/api/") || path == CONFIRM_PATH;
-    is_page && has(&request.headers, header::ACCEPT, "text/html")
 }
 
 fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +17,6 @@ use tracera_session::{Ended, Session, SessionInfo, Sessions, UserId};
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
-use crate::serve::Stopping;
 use crate::web::page::Person;
 
 /// How many streams one user may have open on one instance, over all tabs.
@@ -67,12 +65,7 @@ impl Drop for Place {
 }
 
 /// `GET /account/live`: `sessions` when a session came or went, `signed-out` when this one ended, and then no more.
-pub async fn stream(
-    State(app): State<App>,
-    session: Session,
-    person: Person,
-    Extension(Stopping(stopping)): Extension<Stopping>,
-) -> AppResult<Response> {
+pub async fn stream(State(app): State<App>, session: Session, person: Person) -> AppResult<Response> {
     let place = app.streams.enter(&person.id).ok_or_else(|| {
         AppError::new(
             StatusCode::TOO_MANY_REQUESTS,
@@ -88,7 +81,7 @@ pub async fn stream(
         sessions: app.sessions.clone(),
         ended: Box::pin(async move { guard.ended().await }),
         looks,
-        stopping,
+        stopping: app.stopping.clone(),
         known: None,
         over: false,
         place,

@@ -6,8 +6,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use url::form_urlencoded;
 
 use crate::web::cookie::PageCookie;
@@ -42,9 +41,9 @@ impl Next {
         Some(Self(if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") }))
     }
 
-    /// The page this request asks for.
-    pub fn of_request(request: &Parts) -> Option<Self> {
-        let address = request.uri.path_and_query().filter(|_| request.method == Method::GET)?;
+    /// The page a request asks for.
+    pub fn asked_for(method: &Method, uri: &Uri) -> Option<Self> {
+        let address = uri.path_and_query().filter(|_| *method == Method::GET)?;
         Self::parse(address.as_str())
     }
 

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::FromRequestParts;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use time::OffsetDateTime;
 use tracera_session::{Session, UserId};
 
@@ -73,7 +73,7 @@ impl FromRequestParts<App> for Person {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let session = Session::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
         let found = find(app, &session).await.map_err(IntoResponse::into_response)?;
-        found.ok_or_else(|| to_sign_in(parts))
+        found.ok_or_else(|| to_sign_in(&parts.method, &parts.uri))
     }
 }
 
@@ -91,8 +91,8 @@ async fn find(app: &App, session: &Session) -> AppResult<Option<Person>> {
 }
 
 /// The answer to somebody who has to sign in first.
-pub fn to_sign_in(request: &Parts) -> Response {
-    Redirect::to(&Next::of_request(request).unwrap_or_default().by_way_of_sign_in()).into_response()
+pub fn to_sign_in(method: &Method, uri: &Uri) -> Response {
+    Redirect::to(&Next::asked_for(method, uri).unwrap_or_default().by_way_of_sign_in()).into_response()
 }
 
 /// The answer to a form of the account page that was refused: back there, or first to sign in again. Failures of the

@@ -6,8 +6,7 @@ use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tracera_session::{CurrentUser, Session};
 
 use crate::app::App;
@@ -239,9 +238,11 @@ fn signed_in(app: &App, headers: &HeaderMap, device: HeaderValue) -> Response {
 
 /// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells only that; it signs
 /// nobody in.
-pub async fn status(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Json<Value>> {
+pub async fn status(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Json<Status>> {
+    if session.user().is_ok() {
+        return Ok(Json(Status { status: "signed_in" }));
+    }
     let status = match (&app.magic_links, app.visitor.parse(&headers)) {
-        _ if session.user().is_ok() => "signed_in",
         (Some(links), Some(visitor)) => {
             let visitor = links.visitor_hash(&Binding::of_visitor(&visitor));
             let used = magic_links::is_used(&app.database, &visitor, utc(app.clock.now())).await?;
@@ -249,7 +250,14 @@ pub async fn status(State(app): State<App>, session: Session, headers: HeaderMap
         }
         _ => "waiting",
     };
-    Ok(Json(json!({ "status": status })))
+    Ok(Json(Status { status }))
+}
+
+/// How far a sign-in is.
+#[derive(Serialize)]
+pub struct Status {
+    /// `waiting`, `confirmed_elsewhere` or `signed_in`.
+    status: &'static str,
 }
 
 /// The query of a mailed link.

@@ -11,7 +11,7 @@ use tracera::app::{self, App};
 use tracera::clock::Timestamp;
 use tracera::config::{Config, Mode};
 use tracera::mail::dev::DevMail;
-use tracera::serve::{ServeLimits, serve};
+use tracera::serve::{HttpService, ServeLimits, serve};
 use tracera::start::{assemble, open_stores};
 use tracera_session::Clock;
 use tracera_testkit::RedisServer;
@@ -126,7 +126,7 @@ impl TestApp {
         let config = Config::from_vars(&self.vars, self.mode).unwrap();
         let stores = open_stores(&config, &self.clock).await.unwrap();
         let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
-        let (addr, stop) = listen_on(listener, app::build(&app));
+        let (addr, stop) = listen_on(listener, app::build(&app), app.stopping.clone());
         self.instances.push(Instance { addr, app, _stop: stop });
         addr
     }
@@ -192,13 +192,16 @@ impl TestApp {
 }
 
 /// Serves these routes on a free port until the guard is dropped.
-pub(crate) async fn listen(routes: axum::Router) -> (SocketAddr, DropGuard) {
-    listen_on(free_listener().await, routes)
+pub(crate) async fn listen(routes: impl HttpService) -> (SocketAddr, DropGuard) {
+    listen_on(free_listener().await, routes, CancellationToken::new())
 }
 
-fn listen_on(listener: TcpListener, routes: axum::Router) -> (SocketAddr, DropGuard) {
+fn listen_on(
+    listener: TcpListener,
+    routes: impl HttpService,
+    stop: CancellationToken,
+) -> (SocketAddr, DropGuard) {
     let addr = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
     tokio::spawn(serve(listener, routes, ServeLimits::default(), stop.clone()));
     (addr, stop.drop_guard())
 }
