@@ -172,6 +172,28 @@ async fn deleting_an_account_demands_its_phrase_and_a_recent_sign_in() {
 }
 
 #[tokio::test]
+async fn the_forms_give_an_account_another_address() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in("a@example.com").await;
+    let token = browser.form_token("/account").await;
+    let ask = async |email: &str| {
+        let answer = browser.submit("/account/email", &[("csrf_token", &token), ("email", email)]).await;
+        answer.expect(303).header("location").to_owned()
+    };
+    assert_eq!(ask("nonsense").await, "/account?error=invalid_email");
+    assert_eq!(ask("b@example.com").await, "/account?done=email_sent");
+    let link = token_of(&app.notice_to("b@example.com", "Confirm").await.link);
+    let page = format!("/email?token={link}");
+    let token = browser.form_token(&page).await;
+    let fields = [("csrf_token", &*token), ("token", &*link)];
+    let answer = browser.submit("/email", &fields).await.expect(303);
+    assert_eq!(answer.header("location"), "/account?done=email_changed");
+    assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], "b@example.com");
+    let answer = browser.submit("/email", &fields).await.expect(303);
+    assert_eq!(answer.header("location"), "/account?error=link_invalid");
+}
+
+#[tokio::test]
 async fn the_status_tells_only_the_browser_that_asked() {
     let app = TestApp::start().await;
     let (asking, other, opening) = (app.browser(), app.browser(), app.browser());
