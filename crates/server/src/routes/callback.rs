@@ -112,8 +112,8 @@ struct Arrival {
 impl Arrival {
     /// The page to go to, and a cookie for it.
     async fn finish(self, next: Next) -> (String, Option<HeaderValue>) {
-        // Before anything ends or begins a session.
-        let failed_at = if self.session.user().is_ok() { "/" } else { "/login" };
+        // The sign-in page sends whoever is signed in on to the start page, and the error with them.
+        let failed_at = if self.linking == Some(true) { "/" } else { "/login" };
         match self.proceed().await {
             Ok(device) => (next.as_str().to_owned(), device),
             Err(failure) => (page(failed_at, failure), None),

@@ -194,6 +194,20 @@ async fn the_forms_give_an_account_another_address() {
 }
 
 #[tokio::test]
+async fn the_sign_in_page_sends_an_error_on_with_whoever_is_signed_in() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in("a@example.com").await;
+    for (asked, target) in [
+        ("/login?error=identity_taken", "/?error=identity_taken"),
+        ("/login?error=identity_taken&next=/account", "/?error=identity_taken"),
+        ("/login?error=%0d%0aSet-Cookie:x", "/"),
+        ("/login?error=nonsense&next=/account", "/account"),
+    ] {
+        assert_eq!(browser.get(asked).await.expect(303).header("location"), target, "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn the_status_tells_only_the_browser_that_asked() {
     let app = TestApp::start().await;
     let (asking, other, opening) = (app.browser(), app.browser(), app.browser());
