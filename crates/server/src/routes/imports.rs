@@ -9,9 +9,9 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use futures_util::stream::unfold;
-use futures_util::{Stream, StreamExt};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -71,9 +71,10 @@ pub async fn import(
 
 fn result(imported: &Imported) -> Value {
     let hidden = imported.reported.map_or(0, |all| u64::from(all).saturating_sub(imported.assets));
+    let items = if imported.assets == 1 { "item" } else { "items" };
     let message = match hidden {
-        0 => format!("imported {} items", imported.assets),
-        _ => format!("imported {} items; Steam hides {hidden} more from others for now", imported.assets),
+        0 => format!("imported {} {items}", imported.assets),
+        _ => format!("imported {} {items}; Steam hides {hidden} more from others for now", imported.assets),
     };
     json!({
         "message": message,
@@ -155,7 +156,7 @@ pub async fn events(
     State(app): State<App>,
     session: Session,
     CurrentUser(user): CurrentUser,
-) -> AppResult<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+) -> AppResult<impl IntoResponse> {
     let user = user_id(&user)?;
     let from = match app.portfolio.running(user) {
         Some(mut watcher) => {
@@ -165,10 +166,14 @@ pub async fn events(
         None => Source::Elsewhere { app, user, last: None },
     };
     let guard = session.guard()?;
-    let events = unfold(from, |from| async { from.next().await.map(|(event, rest)| (Ok(event), rest)) });
+    let events = unfold(from, |from| async {
+        from.next().await.map(|(event, rest)| (Ok::<_, Infallible>(event), rest))
+    });
     // Whoever signs out hears no more.
     let events = events.take_until(async move { guard.ended().await });
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    // `Sse` by itself would say `no-cache`, with which a browser may keep what it got.
+    let personal = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok((personal, Sse::new(events).keep_alive(KeepAlive::default())))
 }
 
 /// Where news of an import come from.
