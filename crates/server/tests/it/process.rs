@@ -74,6 +74,34 @@ fn serve_with_an_unreachable_database_is_one_line_and_status_1() {
 }
 
 #[test]
+fn serve_without_a_place_to_write_names_the_variable_of_that_place() {
+    for (variable, value) in [("DATA_DIR", "/proc/nothing"), ("DATABASE_URL", "sqlite:///proc/nothing/file")]
+    {
+        let (status, _, err) = run(&["serve"], &[("SESSION_SECRET", SECRET), (variable, value)]);
+        assert_eq!(status, 1, "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.starts_with(&format!("tracera: {variable}: cannot create /proc/nothing")), "{err}");
+    }
+}
+
+#[test]
+fn serve_with_something_else_in_place_of_redis_is_one_line_and_status_1() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::Write::write_all(&mut stream, b"220 mail.example ESMTP\r\n").unwrap();
+        // Until the program gives up.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let (status, _, err) = run(&["serve"], &[("SESSION_SECRET", SECRET), ("REDIS_URL", &url)]);
+    assert_eq!(status, 1, "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(err.contains("REDIS_URL"), "{err}");
+    drop(other);
+}
+
+#[test]
 fn dev_refuses_to_listen_beyond_this_machine() {
     let (status, _, err) = run(&["dev"], &[("LISTEN_ADDR", "0.0.0.0:8080")]);
     assert_eq!(status, 2, "{err}");
@@ -281,8 +309,10 @@ async fn the_operator_lists_and_ends_sessions() {
     let (status, _, err) = run(&["sessions", "revoke", "--user", "nobody@example.com"], &vars);
     assert_eq!((status, err.contains("no such user")), (1, true), "{err}");
     let (status, out, _) = run(&["sessions", "revoke", "--user", "A@Example.com"], &vars);
-    assert_eq!((status, out.contains("ended 1 session")), (0, true), "{out}");
+    assert_eq!((status, out.contains("ended 1 session,")), (0, true), "{out}");
     assert_eq!(browser.me().await, None);
+    let (status, out, _) = run(&["sessions", "list", "--user", "a@example.com"], &vars);
+    assert_eq!((status, &*out), (0, "the user has no live session\n"));
     browser.request_link("a@example.com").await.expect(200);
     let first = mail.text;
     let mail = smtp.wait_for_message(|mail| mail.text != first).await;
