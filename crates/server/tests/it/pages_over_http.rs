@@ -27,6 +27,14 @@ async fn forms_need_the_token_of_their_own_visitor() {
 }
 
 #[tokio::test]
+async fn a_form_of_another_address_is_told_what_may_be_wrong() {
+    let app = TestApp::start().await;
+    let headers = [("origin", "http://127.0.0.1:8080"), ("accept", "text/html")];
+    let answer = app.browser().send(reqwest::Method::POST, "/login", &headers, None).await.expect(403);
+    assert!(answer.body.contains("another address than its own"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
     let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "3")]).await;
     let browser = app.browser();
