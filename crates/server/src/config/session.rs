@@ -115,7 +115,8 @@ fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
             }
             if secret.len() < MIN_SECRET_BYTES {
                 let got = secret.len();
-                let what = format!("has {got} bytes in secret {number}, at least {MIN_SECRET_BYTES} are needed");
+                let what =
+                    format!("has {got} bytes in secret {number}, at least {MIN_SECRET_BYTES} are needed");
                 return Err(Wrong::new(what, "write the older secrets whole, with commas between them"));
             }
             if !seen.insert(secret) {

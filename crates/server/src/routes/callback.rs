@@ -124,7 +124,12 @@ impl Arrival {
     async fn proceed(&self) -> Result<Option<HeaderValue>, Failure> {
         let (transaction, callback) = self.end_transaction().await.inspect_err(|failure| {
             let (method, code) = (self.provider.as_str(), failure.code());
-            tracing::warn!(event = "callback_refused", method, code, "a callback fits nothing that was begun");
+            tracing::warn!(
+                event = "callback_refused",
+                method,
+                code,
+                "a callback fits nothing that was begun"
+            );
         })?;
         match &transaction.purpose {
             Purpose::SignIn => self.sign_in(&transaction, &callback).await.map(Some).inspect_err(|failure| {
