@@ -164,7 +164,9 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn complain(line: &str) {
+/// One line, whatever a library has put into its message.
+fn complain(text: &str) {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     // Without a stderr there is nobody left to tell.
     let _ = writeln!(io::stderr(), "tracera: {line}");
 }

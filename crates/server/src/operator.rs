@@ -10,9 +10,9 @@ use crate::auth::events::{Kind, record_of_operator};
 use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::Config;
-use crate::start::{StartError, Stores, open_stores};
+use crate::start::{StartError, Stores, open_database, open_stores};
 use crate::store::users::User;
-use crate::store::{Database, StoreError, magic_links, users};
+use crate::store::{StoreError, magic_links, users};
 use crate::web::page::minute;
 
 /// Why a command did not do what it was asked to.
@@ -46,8 +46,12 @@ pub enum OperatorError {
 pub async fn list_sessions(config: &Config, user: &UserSelector) -> Result<String, OperatorError> {
     let stores = open_stores(config, &Clock::system()).await?;
     let user = session_user(&find(&stores, user).await?);
+    let sessions = stores.sessions.list(&user).await?;
+    if sessions.is_empty() {
+        return Ok("the user has no live session\n".to_owned());
+    }
     let mut lines = format!("{:<14}{:<22}{:<10}{:<28}FROM\n", "HANDLE", "SIGNED IN", "BY", "CLIENT");
-    for session in stores.sessions.list(&user).await? {
+    for session in sessions {
         let method = session.authentication.map_or_else(String::new, |proof| proof.method.into());
         let client = Client::from_label(&session.client).phrase();
         let from = session.address.map_or_else(String::new, |address| address.to_string());
@@ -78,7 +82,8 @@ pub async fn revoke_sessions(
             magic_links::cancel_outstanding(&stores.database, email).await?;
         }
         let told = tell_owner(&stores, &account, &clock).await;
-        return Ok(format!("ended {count} sessions, any sign-in under way and any unused link\n{told}"));
+        let sessions = if count == 1 { "session" } else { "sessions" };
+        return Ok(format!("ended {count} {sessions}, any sign-in under way and any unused link\n{told}"));
     };
     let handle = Handle::parse(handle).ok_or(OperatorError::NoSuchSession)?;
     if stores.sessions.revoke(&user, handle).await? {
@@ -102,7 +107,7 @@ async fn tell_owner(stores: &Stores, account: &User, clock: &Clock) -> String {
 /// # Errors
 /// [`OperatorError`].
 pub async fn migrate(config: &Config) -> Result<String, OperatorError> {
-    Database::connect(&config.store.database).await.map_err(StartError::from)?;
+    open_database(config).await?;
     Ok("the database is up to date\n".to_owned())
 }
 

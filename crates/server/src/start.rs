@@ -45,7 +45,7 @@ pub enum StartError {
     /// The directory for the embedded stores cannot be made.
     #[error("DATA_DIR: cannot create {path}: {source}; choose a directory the server may write to")]
     DataDir {
-        /// The directory.
+        /// The directory, or a file in it.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -60,7 +60,7 @@ pub enum StartError {
     Sessions(#[source] OpenError),
     /// The database cannot be opened.
     #[error("DATABASE_URL: {0}")]
-    Database(#[from] store::ConnectError),
+    Database(#[source] store::ConnectError),
     /// The mail settings cannot be used.
     #[error("mail: {0}")]
     Mail(#[from] mail::SetupError),
@@ -113,7 +113,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         .secure(config.session.cookie_secure)
         .near_cache(if config.session.near_cache { NearCache::default() } else { NearCache::Off })
         .clock(clock.clone());
-    let database = Database::connect(&config.store.database).await?;
+    let database = open_database(config).await?;
     let redis = match config.store.redis.as_ref().map(SecretUrl::expose) {
         Some(url) => Some(RedisConnection::open(url).await.map_err(StartError::Redis)?),
         None => None,
@@ -133,6 +133,19 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         }
     };
     Ok(Stores { database, redis, sessions, keys })
+}
+
+/// Opens the database alone.
+///
+/// # Errors
+/// [`StartError`] naming the variable that says where it is.
+pub async fn open_database(config: &Config) -> Result<Database, StartError> {
+    Database::connect(&config.store.database).await.map_err(|error| match error {
+        store::ConnectError::Create { path, source } if path.starts_with(&config.store.data_dir) => {
+            StartError::DataDir { path, source }
+        }
+        error => StartError::Database(error),
+    })
 }
 
 /// The store, waiting for replicas if that is wanted.

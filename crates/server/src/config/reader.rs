@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
     ) -> Read<T> {
         let unit = variable(name).unit;
         self.read(name, |value| {
-            let remedy = format!("write a whole number from {} to {} ({unit})", range.start(), range.end());
+            let remedy = format!("write a whole number ({unit})");
             let wrong = || Wrong::new(format!("is {}", quoted(value)), remedy);
             // `parse` would take a sign; a number here is digits.
             let digits = value.bytes().all(|byte| byte.is_ascii_digit());

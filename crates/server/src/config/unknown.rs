@@ -9,17 +9,23 @@ use super::problem::{Problem, Wrong};
 use super::table::variables;
 
 /// Beginnings of names that no other software is known to use.
-const OWN_FAMILIES: [&str; 11] = [
+const OWN_FAMILIES: [&str; 17] = [
     "AUTH_RATE_",
+    "GITHUB_CLIENT_",
+    "GOOGLE_CLIENT_",
     "MAGIC_LINK_",
     "PORTFOLIO_",
     "PRICE_",
     "RESEND_",
     "SESSION_COOKIE_",
     "SESSION_EXPIRY_",
+    "SESSION_IDLE_",
     "SESSION_LIFETIME_",
+    "SESSION_MAX_",
     "SESSION_SECRET_",
     "SESSION_TIMEOUT_",
+    "STEAM_API_",
+    "TRACERA_",
     "TRUSTED_PROX",
 ];
 
@@ -31,8 +37,18 @@ const SUGGESTED_EDITS: usize = 3;
 
 /// Problems of the foreign names among `vars`.
 pub(super) fn in_environment(vars: &BTreeMap<String, String>) -> impl Iterator<Item = Problem> {
-    let set = vars.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name);
-    set.filter(|name| !is_known(name) && is_meant_for_us(name)).map(|name| unknown(name))
+    let set = vars.iter().filter(|(name, value)| !value.is_empty() && !is_service_link(name, value));
+    set.map(|(name, _)| name)
+        .filter(|name| !is_known(name) && is_meant_for_us(name))
+        .map(|name| unknown(name))
+}
+
+/// What Kubernetes tells every pod about a service, which may be named `tracera` or `portfolio`.
+fn is_service_link(name: &str, value: &str) -> bool {
+    name.contains("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.contains("_PORT_")
+        || (name.ends_with("_PORT") && value.contains("://"))
 }
 
 /// The problem of a foreign name in `.env`, where every name is meant for us.
@@ -112,8 +128,32 @@ mod tests {
 
     #[test]
     fn a_name_in_a_family_of_ours_is_refused() {
-        for name in ["PORTFOLIO_CURRENCY", "RESEND_TOKEN", "SESSION_COOKIE_NAME", "MAGIC_LINK_EXPIRY"] {
+        for name in [
+            "PORTFOLIO_CURRENCY",
+            "RESEND_TOKEN",
+            "SESSION_COOKIE_NAME",
+            "SESSION_IDLE_TIMEOUT",
+            "MAGIC_LINK_EXPIRY",
+            "TRACERA_DATA",
+            "TRACERA_PORT",
+        ] {
             assert!(judged(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_kubernetes_tells_of_a_service_named_like_us_is_left_alone() {
+        for (name, value) in [
+            ("TRACERA_SERVICE_HOST", "10.0.0.1"),
+            ("TRACERA_SERVICE_PORT", "8080"),
+            ("TRACERA_SERVICE_PORT_HTTP", "8080"),
+            ("TRACERA_PORT", "tcp://10.0.0.1:8080"),
+            ("TRACERA_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+            ("TRACERA_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("PORTFOLIO_PORT_80_TCP_PROTO", "tcp"),
+        ] {
+            let vars = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            assert!(in_environment(&vars).next().is_none(), "{name}");
         }
     }
 

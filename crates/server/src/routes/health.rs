@@ -13,21 +13,11 @@ pub async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Which prices are in force.
-#[derive(Serialize)]
-struct Prices {
-    source: String,
-    count: usize,
-    age_seconds: u64,
-}
-
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
     database: &'static str,
     redis: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prices: Option<Prices>,
 }
 
 /// `GET /api/v1/health`
@@ -41,12 +31,6 @@ pub async fn ready(State(app): State<App>) -> Response {
             Ok(()) if app.redis => "up",
             Ok(()) => "embedded",
         },
-        // Old prices are no reason to send nobody here.
-        prices: app.portfolio.prices().current().map(|prices| Prices {
-            source: prices.source.clone(),
-            count: prices.list.len(),
-            age_seconds: app.clock.now().since(prices.fetched_at).as_secs(),
-        }),
     };
     if health.status == "ok" {
         return Json(health).into_response();

@@ -71,9 +71,10 @@ pub async fn import(
 
 fn result(imported: &Imported) -> Value {
     let hidden = imported.reported.map_or(0, |all| u64::from(all).saturating_sub(imported.assets));
+    let items = if imported.assets == 1 { "item" } else { "items" };
     let message = match hidden {
-        0 => format!("imported {} items", imported.assets),
-        _ => format!("imported {} items; Steam hides {hidden} more from others for now", imported.assets),
+        0 => format!("imported {} {items}", imported.assets),
+        _ => format!("imported {} {items}; Steam hides {hidden} more from others for now", imported.assets),
     };
     json!({
         "message": message,

@@ -5,6 +5,7 @@ use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Deserialize;
 use tracera_session::{CurrentUser, Session};
 
 use crate::app::App;
@@ -40,18 +41,30 @@ pub async fn page(
     Ok(response)
 }
 
-/// `POST /email`: the button of that page.
+/// The form of that page.
+#[derive(Deserialize)]
+pub struct ConfirmForm {
+    token: String,
+}
+
+/// `POST /email`: its button.
 pub async fn confirm(
     app: State<App>,
     user: CurrentUser,
     visit: Visit,
-    form: Result<Form<Confirmation>, FormRejection>,
+    form: Result<Form<ConfirmForm>, FormRejection>,
 ) -> AppResult<Response> {
-    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match email::confirm(app, user, visit, ApiJson(form)).await {
+    let Form(ConfirmForm { token }) = form.map_err(|_| AppError::malformed_form())?;
+    match email::confirm(app, user, visit, ApiJson(Confirmation { token })).await {
         Ok(_) => Ok(Redirect::to("/account?done=email_changed").into_response()),
         Err(error) => after_refusal(error),
     }
+}
+
+/// The form of the account page for an address.
+#[derive(Deserialize)]
+pub struct WishForm {
+    email: String,
 }
 
 /// `POST /account/email`: mails a link to the wanted address.
@@ -60,10 +73,10 @@ pub async fn request(
     session: Session,
     user: CurrentUser,
     visit: Visit,
-    form: Result<Form<Wish>, FormRejection>,
+    form: Result<Form<WishForm>, FormRejection>,
 ) -> AppResult<Response> {
-    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match email::request(app, session, user, visit, ApiJson(form)).await {
+    let Form(WishForm { email }) = form.map_err(|_| AppError::malformed_form())?;
+    match email::request(app, session, user, visit, ApiJson(Wish { email })).await {
         Ok(_) => Ok(Redirect::to("/account?done=email_sent").into_response()),
         Err(error) => after_refusal(error),
     }

@@ -71,7 +71,10 @@ fn words(status: StatusCode, headers: &HeaderMap) -> (&'static str, Cow<'static,
     match status {
         StatusCode::FORBIDDEN => (
             "This page was open for too long",
-            "For your safety its form is no longer good. Nothing was changed. Start again from a fresh page.".into(),
+            "For your safety its form is no longer good. Nothing was changed. Start again from a fresh page. If this \
+             comes back at once, your browser has opened the site under another address than its own, such as \
+             127.0.0.1 in place of localhost."
+                .into(),
         ),
         StatusCode::NOT_FOUND => ("There is nothing here", "The address may be mistyped or out of date.".into()),
         StatusCode::TOO_MANY_REQUESTS => (

@@ -58,7 +58,10 @@ pub async fn login(
     let Query(query) = query.unwrap_or_default();
     let next = query.next.as_deref().and_then(Next::parse);
     if session.user().is_ok() && query.again.is_none() {
-        return Ok(Redirect::to(next.unwrap_or_default().as_str()).into_response());
+        let code = query.error.filter(|code| Failure::sentence(code).is_some());
+        let target = code
+            .map_or_else(|| next.unwrap_or_default().as_str().to_owned(), |code| format!("/?error={code}"));
+        return Ok(Redirect::to(&target).into_response());
     }
     let asked = Asked::from_headers(&headers, app.is_https());
     let page = Page::new(&app, &session, &headers);

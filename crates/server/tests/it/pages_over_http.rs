@@ -27,6 +27,14 @@ async fn forms_need_the_token_of_their_own_visitor() {
 }
 
 #[tokio::test]
+async fn a_form_of_another_address_is_told_what_may_be_wrong() {
+    let app = TestApp::start().await;
+    let headers = [("origin", "http://127.0.0.1:8080"), ("accept", "text/html")];
+    let answer = app.browser().send(reqwest::Method::POST, "/login", &headers, None).await.expect(403);
+    assert!(answer.body.contains("another address than its own"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
     let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "3")]).await;
     let browser = app.browser();
@@ -169,6 +177,42 @@ async fn deleting_an_account_demands_its_phrase_and_a_recent_sign_in() {
     }
     let again = app.signed_in("a@example.com").await;
     assert_ne!(again.me().await, user, "the address begins a new account");
+}
+
+#[tokio::test]
+async fn the_forms_give_an_account_another_address() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in("a@example.com").await;
+    let token = browser.form_token("/account").await;
+    let ask = async |email: &str| {
+        let answer = browser.submit("/account/email", &[("csrf_token", &token), ("email", email)]).await;
+        answer.expect(303).header("location").to_owned()
+    };
+    assert_eq!(ask("nonsense").await, "/account?error=invalid_email");
+    assert_eq!(ask("b@example.com").await, "/account?done=email_sent");
+    let link = token_of(&app.notice_to("b@example.com", "Confirm").await.link);
+    let page = format!("/email?token={link}");
+    let token = browser.form_token(&page).await;
+    let fields = [("csrf_token", &*token), ("token", &*link)];
+    let answer = browser.submit("/email", &fields).await.expect(303);
+    assert_eq!(answer.header("location"), "/account?done=email_changed");
+    assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], "b@example.com");
+    let answer = browser.submit("/email", &fields).await.expect(303);
+    assert_eq!(answer.header("location"), "/account?error=link_invalid");
+}
+
+#[tokio::test]
+async fn the_sign_in_page_sends_an_error_on_with_whoever_is_signed_in() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in("a@example.com").await;
+    for (asked, target) in [
+        ("/login?error=identity_taken", "/?error=identity_taken"),
+        ("/login?error=identity_taken&next=/account", "/?error=identity_taken"),
+        ("/login?error=%0d%0aSet-Cookie:x", "/"),
+        ("/login?error=nonsense&next=/account", "/account"),
+    ] {
+        assert_eq!(browser.get(asked).await.expect(303).header("location"), target, "{asked}");
+    }
 }
 
 #[tokio::test]

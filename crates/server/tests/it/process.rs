@@ -74,6 +74,34 @@ fn serve_with_an_unreachable_database_is_one_line_and_status_1() {
 }
 
 #[test]
+fn serve_without_a_place_to_write_names_the_variable_of_that_place() {
+    for (variable, value) in [("DATA_DIR", "/proc/nothing"), ("DATABASE_URL", "sqlite:///proc/nothing/file")]
+    {
+        let (status, _, err) = run(&["serve"], &[("SESSION_SECRET", SECRET), (variable, value)]);
+        assert_eq!(status, 1, "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.starts_with(&format!("tracera: {variable}: cannot create /proc/nothing")), "{err}");
+    }
+}
+
+#[test]
+fn serve_with_something_else_in_place_of_redis_is_one_line_and_status_1() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::Write::write_all(&mut stream, b"220 mail.example ESMTP\r\n").unwrap();
+        // Until the program gives up.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let (status, _, err) = run(&["serve"], &[("SESSION_SECRET", SECRET), ("REDIS_URL", &url)]);
+    assert_eq!(status, 1, "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(err.contains("REDIS_URL"), "{err}");
+    drop(other);
+}
+
+#[test]
 fn dev_refuses_to_listen_beyond_this_machine() {
     let (status, _, err) = run(&["dev"], &[("LISTEN_ADDR", "0.0.0.0:8080")]);
     assert_eq!(status, 2, "{err}");
@@ -242,6 +270,30 @@ async fn a_redis_dump_and_the_log_at_trace_hold_nothing_to_sign_in_with() {
     assert_eq!(server.stop().await, Some(0));
 }
 
+#[tokio::test]
+async fn what_a_request_does_is_logged_under_the_id_in_its_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let dev = Running::start("dev", directory.path(), &[("LOG_FORMAT", "json")]).await;
+    let browser = dev.browser();
+    browser.request_link("a@example.com").await.expect(200);
+    let link = eventually(|| async {
+        let log = dev.log();
+        log.split_whitespace().find(|word| word.contains("verify?token=")).map(str::to_owned)
+    })
+    .await;
+    let signed_in = browser.redeem(&token_of(&link)).await.expect(200);
+    let refused = browser.get("/api/v1/auth/steam/login/callback?state=unknown").await.expect(303);
+    for (answer, event) in [(signed_in, "signed_in"), (refused, "callback_refused")] {
+        let id = answer.header("x-request-id");
+        let is_of_it = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            line["event"] == event && line["span"]["id"] == id
+        };
+        eventually(|| async { dev.log().lines().any(is_of_it).then_some(()) }).await;
+    }
+    assert_eq!(dev.stop().await, Some(0));
+}
+
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
@@ -281,8 +333,10 @@ async fn the_operator_lists_and_ends_sessions() {
     let (status, _, err) = run(&["sessions", "revoke", "--user", "nobody@example.com"], &vars);
     assert_eq!((status, err.contains("no such user")), (1, true), "{err}");
     let (status, out, _) = run(&["sessions", "revoke", "--user", "A@Example.com"], &vars);
-    assert_eq!((status, out.contains("ended 1 session")), (0, true), "{out}");
+    assert_eq!((status, out.contains("ended 1 session,")), (0, true), "{out}");
     assert_eq!(browser.me().await, None);
+    let (status, out, _) = run(&["sessions", "list", "--user", "a@example.com"], &vars);
+    assert_eq!((status, &*out), (0, "the user has no live session\n"));
     browser.request_link("a@example.com").await.expect(200);
     let first = mail.text;
     let mail = smtp.wait_for_message(|mail| mail.text != first).await;

@@ -121,9 +121,9 @@ async fn an_address_that_has_an_account_opens_nothing() {
         crate::harness::eventually(|| async { (app.mails_to("a@gmail.com") > before).then_some(()) }).await;
         assert_eq!(app.mail_to("a@gmail.com").await.code, "", "a code would work in no browser");
         // Signed in as the owner it is still not linked by the way; as somebody else neither.
-        assert_eq!(sign_in(&doubles, &owner, path, person.clone()).await, "/?error=account_exists");
+        assert_eq!(sign_in(&doubles, &owner, path, person.clone()).await, "/login?error=account_exists");
         let other = app.signed_in("other@example.com").await;
-        assert_eq!(sign_in(&doubles, &other, path, person).await, "/?error=account_exists");
+        assert_eq!(sign_in(&doubles, &other, path, person).await, "/login?error=account_exists");
         assert_eq!(email(&other).await, "other@example.com");
     }
     // The mailed link is the proof; then linking is one step.
@@ -435,12 +435,12 @@ async fn linking_takes_what_is_free_and_nothing_else() {
     assert_eq!(link(&doubles, &browser, "google", google(&app, "1", "b@gmail.com")).await, "/");
     assert_eq!(
         link(&doubles, &browser, "google", google(&app, "2", "c@gmail.com")).await,
-        "/?error=already_linked"
+        "/login?error=already_linked"
     );
     let other = app.signed_in("d@example.com").await;
     assert_eq!(
         link(&doubles, &other, "google", google(&app, "1", "d@example.com")).await,
-        "/?error=identity_taken"
+        "/login?error=identity_taken"
     );
     assert_eq!(email(&browser).await, "a@example.com");
     let signed_in = app.browser();

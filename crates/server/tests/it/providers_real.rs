@@ -60,7 +60,7 @@ async fn a_real_openid_connect_provider_signs_people_in() {
     assert_eq!(target, "/", "{callback}");
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], "alice@example.test");
     let replay = browser.get(&callback).await.expect(303);
-    assert_eq!(replay.header("location"), "/?error=sign_in_expired");
+    assert_eq!(replay.header("location"), "/login?error=sign_in_expired");
     let again = app.browser();
     assert_eq!(google(&again, "alice", |location| location).await.0, "/");
     assert_eq!(again.me().await, browser.me().await);
@@ -117,7 +117,7 @@ async fn a_real_openid_provider_signs_people_in_and_is_linked() {
     let callback = steam_callback(&browser, "/api/v1/auth/steam/login", alice).await;
     assert_eq!(browser.get(&callback).await.expect(303).header("location"), "/");
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], json!(null));
-    assert_eq!(browser.get(&callback).await.expect(303).header("location"), "/?error=sign_in_expired");
+    assert_eq!(browser.get(&callback).await.expect(303).header("location"), "/login?error=sign_in_expired");
 
     let other = app.signed_in("bob@example.test").await;
     let callback = steam_callback(&other, "/api/v1/auth/steam", alice).await;

@@ -340,7 +340,7 @@ async fn signing_in_and_linking_are_not_confused() {
     let location = leave(&browser, LINK).await;
     let mut assertion = Assertion::new(&app, &doubles, &location, ID, "a");
     assertion.path = "/api/v1/auth/steam/login/callback".to_owned();
-    assert_eq!(landed(browser.get(&assertion.callback()).await), "/?error=sign_in_expired");
+    assert_eq!(landed(browser.get(&assertion.callback()).await), "/login?error=sign_in_expired");
     let location = leave(&browser, LOGIN).await;
     let mut assertion = Assertion::new(&app, &doubles, &location, ID, "a");
     assertion.path = "/api/v1/auth/steam/callback".to_owned();
