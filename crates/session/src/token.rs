@@ -83,7 +83,13 @@ impl fmt::Debug for Tag {
 
 /// Whose session it is, as the application numbers its users: 1 to 64 bytes, such as a UUID.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UserId(Box<[u8]>);
+pub struct UserId {
+    /// Zeros behind the id.
+    bytes: [u8; MAX_USER_ID],
+    len: usize,
+}
+
+const MAX_USER_ID: usize = 64;
 
 /// A user id was empty or longer than 64 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -97,26 +103,29 @@ impl UserId {
     /// [`InvalidUserId`] when there are none or more than 64.
     pub fn new(id: impl AsRef<[u8]>) -> Result<Self, InvalidUserId> {
         let id = id.as_ref();
-        match id.len() {
-            1..=64 => Ok(Self(id.into())),
-            n => Err(InvalidUserId(n)),
+        let len = id.len();
+        if !(1..=MAX_USER_ID).contains(&len) {
+            return Err(InvalidUserId(len));
         }
+        let mut bytes = [0; MAX_USER_ID];
+        bytes[..len].copy_from_slice(id);
+        Ok(Self { bytes, len })
     }
 
     /// The id's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes[..self.len]
     }
 
     /// The id as text, if it is.
     pub fn as_str(&self) -> Option<&str> {
-        std::str::from_utf8(&self.0).ok()
+        std::str::from_utf8(self.as_bytes()).ok()
     }
 }
 
 impl fmt::Debug for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UserId({})", self.0.escape_ascii())
+        write!(f, "UserId({})", self.as_bytes().escape_ascii())
     }
 }
 
@@ -315,7 +324,10 @@ mod tests {
     }
 
     #[test]
-    fn user_ids_have_1_to_64_bytes() {
+    fn user_ids_have_1_to_64_bytes_and_are_compared_as_such() {
+        let id = |text| UserId::new(text).unwrap();
+        assert_eq!(id("ann\0").as_bytes(), b"ann\0");
+        assert!(id("ann") < id("ann\0") && id("ann\0") < id("ann1") && id("ann1") < id("b"));
         assert!(UserId::new("").is_err());
         assert!(UserId::new([1; 64]).is_ok());
         assert!(UserId::new([1; 65]).is_err());

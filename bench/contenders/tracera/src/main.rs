@@ -6,10 +6,11 @@ use anyhow::bail;
 use axum::extract::{Query, Request, State};
 use axum::http::header;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use contender::{Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
+use tower::ServiceBuilder;
 use tracera_guard::{RateLimit, RateLimitRejection, RateLimiter};
 use tracera_session::{
     CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisConnection, RedisStore, Session, SessionConfig,
@@ -40,11 +41,12 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
     let keys = KeyRing::new(b"a secret for measuring, not for use")?;
     let sessions = Sessions::new(RedisStore::new(redis.clone()), keys, config);
     let limiter = RateLimiter::redis(LIMIT, redis);
-    let limited = Router::new()
-        .route("/limited", get(me))
-        .layer(SessionLayer::new(sessions.clone()))
-        .layer(from_fn_with_state(limiter, limit))
-        .layer(PrefetchLayer::new(sessions.clone(), |_| true));
+    let limited = Router::new().route("/limited", get(me)).layer(
+        ServiceBuilder::new()
+            .layer(PrefetchLayer::new(sessions.clone(), |_| true))
+            .layer(from_fn_with_state(limiter, limit))
+            .layer(SessionLayer::new(sessions.clone())),
+    );
     Ok(Router::new()
         .route("/login", post(login))
         .route("/me", get(me))
@@ -62,16 +64,16 @@ async fn login(session: Session, Query(login): Query<Login>) -> Result<Json<Me>,
     Ok(Me::json(login.user))
 }
 
-async fn me(CurrentUser(user): CurrentUser) -> Result<Json<Me>, SessionError> {
+async fn me(CurrentUser(user): CurrentUser) -> Result<Response, SessionError> {
     let user = user.as_str().ok_or(SessionError::Unauthenticated)?;
-    Ok(Me::json(user.to_owned()))
+    Ok(Me::json(user).into_response())
 }
 
 async fn write(
     session: Session,
     CurrentUser(user): CurrentUser,
     Query(write): Query<Write>,
-) -> Result<Json<Me>, SessionError> {
+) -> Result<Response, SessionError> {
     session.set("value", &write.value)?;
     me(CurrentUser(user)).await
 }
@@ -84,7 +86,7 @@ async fn hold(
     session: Session,
     CurrentUser(user): CurrentUser,
     Query(hold): Query<Hold>,
-) -> Result<Json<Me>, SessionError> {
+) -> Result<Response, SessionError> {
     barrier(hold.port).await;
     if hold.write {
         session.set("other", &1)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, RedisResult, Script, ServerErrorKind, Value};
 
 use super::{RateLimit, RateLimitError, Usage};
 
@@ -14,7 +14,6 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// A key outlives its window by this much, so that Redis never forgets a request that still counts.
 const TTL_MARGIN: Duration = Duration::from_secs(1);
 
-type Reply = RedisResult<(u8, u32, u64)>;
 type Run = dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> + Send + Sync;
 
 /// Runs the script over any connection; the connection's type stays in the closure.
@@ -24,16 +23,13 @@ pub(super) struct Log {
     calls: Arc<Calls>,
 }
 
-/// What is the same in all calls of the script.
+/// What is the same in all calls of one limit.
 struct Calls {
-    sha1: String,
     key_prefix: String,
-    limit: String,
-    window_micros: String,
-    ttl_millis: String,
+    /// With the limit's numbers written into it: shorter commands, and as many scripts as there are limits.
+    script: String,
+    sha1: String,
 }
-
-const SCRIPT: &str = include_str!("window.lua");
 
 impl Log {
     pub(super) fn new<C>(limit: RateLimit, connection: C) -> Self
@@ -42,25 +38,27 @@ impl Log {
     {
         let run = move |command: Cmd| -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> {
             let mut connection = connection.clone();
-            Box::pin(async move { command.query_async(&mut connection).await })
+            Box::pin(async move { connection.req_packed_command(&command).await?.extract_error() })
         };
-        let calls = Calls {
-            sha1: Script::new(SCRIPT).get_hash().to_owned(),
-            key_prefix: format!("ratelimit:{}:", limit.name),
-            limit: limit.limit.to_string(),
-            window_micros: limit.window_micros().to_string(),
-            ttl_millis: (limit.window + TTL_MARGIN).as_millis().to_string(),
-        };
+        let script = format!(
+            "local limit, window, ttl = {}, {}, {}\n{}",
+            limit.limit,
+            limit.window_micros(),
+            (limit.window + TTL_MARGIN).as_millis(),
+            include_str!("window.lua"),
+        );
+        let sha1 = Script::new(&script).get_hash().to_owned();
+        let calls = Calls { key_prefix: format!("ratelimit:{}:", limit.name), script, sha1 };
         Self { run: Arc::new(run), calls: Arc::new(calls) }
     }
 
     /// Admits or refuses one request at `now` (microseconds), by default Redis' time.
     pub(super) async fn request(&self, key: &str, now: Option<u64>) -> Result<Usage, RateLimitError> {
-        let (admitted, used, oldest_age) = tokio::time::timeout(TIMEOUT, self.evaluate(key, now))
+        let answer = tokio::time::timeout(TIMEOUT, self.evaluate(key, now))
             .await
             .map_err(|late| RateLimitError::Unavailable(late.into()))?
             .map_err(|error| RateLimitError::Unavailable(error.into()))?;
-        Ok(Usage { allowed: admitted == 1, used, oldest_age })
+        usage(&answer).ok_or_else(|| RateLimitError::Unavailable("the script answered something else".into()))
     }
 
     pub(super) async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
@@ -73,14 +71,13 @@ impl Log {
         Ok(())
     }
 
-    async fn evaluate(&self, key: &str, now: Option<u64>) -> Reply {
-        let answer = match (self.run)(self.command("EVALSHA", &self.calls.sha1, key, now)).await {
+    async fn evaluate(&self, key: &str, now: Option<u64>) -> RedisResult<Value> {
+        match (self.run)(self.command("EVALSHA", &self.calls.sha1, key, now)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                (self.run)(self.command("EVAL", SCRIPT, key, now)).await?
+                (self.run)(self.command("EVAL", &self.calls.script, key, now)).await
             }
-            answer => answer?,
-        };
-        FromRedisValue::from_redis_value(answer).map_err(RedisError::from)
+            answer => answer,
+        }
     }
 
     fn key(&self, key: &str) -> String {
@@ -88,14 +85,20 @@ impl Log {
     }
 
     fn command(&self, name: &str, script: &str, key: &str, now: Option<u64>) -> Cmd {
-        let calls = &*self.calls;
-        let mut command = Cmd::with_capacity(8, 128 + script.len() + key.len());
-        command.arg(name).arg(script).arg("1").arg(self.key(key));
-        command.arg(&calls.limit).arg(&calls.window_micros).arg(&calls.ttl_millis);
-        match now {
-            Some(now) => command.arg(now),
-            None => command.arg(""),
-        };
+        let mut command = Cmd::with_capacity(5, 64 + script.len() + key.len());
+        command.arg(name).arg(script).arg("1").arg(self.key(key)).arg(now);
         command
     }
+}
+
+/// What the script answered.
+fn usage(answer: &Value) -> Option<Usage> {
+    let Value::BulkString(text) = answer else { return None };
+    let mut numbers = str::from_utf8(text).ok()?.split(' ');
+    let usage = Usage {
+        allowed: numbers.next()? == "1",
+        used: numbers.next()?.parse().ok()?,
+        oldest_age: numbers.next()?.parse().ok()?,
+    };
+    numbers.next().is_none().then_some(usage)
 }

@@ -134,24 +134,24 @@ impl RedisConnection {
     /// Runs a read, once more if the connection broke under it. Bounded by [`Limits::total`].
     pub(super) async fn read(&self, command: &Cmd) -> RedisResult<Value> {
         // The connection in use waits for a reply no longer than that by itself: no second timer for what every
-        // request does.
+        // request does. What is rare is boxed, so that the future of each request has no room for it.
         if let Link::Supervised(link) = &self.link
             && let Some(mut connection) = link.in_use()
         {
             match link.inspect(send(&mut connection, command).await) {
                 Err(error) if error.is_connection_dropped() => {
                     let left = self.limits.total.saturating_sub(self.limits.response);
-                    flatten(timeout(left, self.ask(command)).await)
+                    flatten(timeout(left, Box::pin(self.ask(command))).await)
                 }
                 answer => answer,
             }
         } else {
-            self.within_limit(async {
+            Box::pin(self.within_limit(async {
                 match self.ask(command).await {
                     Err(error) if error.is_connection_dropped() => self.ask(command).await,
                     answer => answer,
                 }
-            })
+            }))
             .await
         }
     }
@@ -161,10 +161,14 @@ impl RedisConnection {
         match &self.link {
             Link::Cluster { connection, .. } => {
                 let mut connection = connection.clone();
-                flatten(timeout(self.limits.total, cluster_once::send(&mut connection, command)).await)
+                let sending = Box::pin(cluster_once::send(&mut connection, command));
+                flatten(timeout(self.limits.total, sending).await)
             }
             Link::Supervised(link) => {
-                let mut connection = link.connection(self.limits.grace).await?;
+                let mut connection = match link.in_use() {
+                    Some(connection) => connection,
+                    None => Box::pin(link.connection(self.limits.grace)).await?,
+                };
                 link.inspect(send(&mut connection, command).await)
             }
         }
@@ -224,8 +228,12 @@ impl RedisConnection {
     }
 }
 
+/// Only a whole answer is looked at for an error: what is asked here has none further inside.
 async fn send(connection: &mut MultiplexedConnection, command: &Cmd) -> RedisResult<Value> {
-    connection.send_packed_command(command).await.and_then(Value::extract_error)
+    match connection.send_packed_command(command).await? {
+        Value::ServerError(error) => Err(error.into()),
+        answer => Ok(answer),
+    }
 }
 
 /// Whether the handshake failed because the server or the user's permissions know only RESP2.
