@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod extract;
+pub mod healthcheck;
 pub mod mail;
 pub mod metrics;
 pub mod operator;
