@@ -14,6 +14,7 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::config::{Config, Environment, Mode, Problem, fresh_secret, help_text, report};
+use crate::healthcheck;
 
 /// Exit status when a server or a store could not be started or reached.
 pub const EXIT_COULD_NOT_START: u8 = 1;
@@ -38,6 +39,8 @@ pub enum Command {
     Serve,
     /// Say what `serve` would do with this environment, without secrets.
     CheckConfig,
+    /// Ask the running server at `LISTEN_ADDR` whether it is well; for containers.
+    Healthcheck,
     /// Print a fresh secret for `SESSION_SECRET`.
     Secret,
     /// List or end a user's sessions.
@@ -117,6 +120,18 @@ pub fn check_config() -> ExitCode {
         Ok(_) => printed,
         // The report has named the problems.
         Err(_) => EXIT_CONFIGURATION.into(),
+    }
+}
+
+/// Runs `tracera healthcheck`: status 0 or 1, as Docker wants it.
+pub async fn check_health() -> ExitCode {
+    let listen_addr = match Environment::load().listen_addr() {
+        Ok(listen_addr) => listen_addr,
+        Err(problem) => return could_not_start(&problem),
+    };
+    match healthcheck::ask(listen_addr).await {
+        Ok(answer) => print(&format!("{answer}\n")),
+        Err(error) => could_not_start(&error),
     }
 }
 

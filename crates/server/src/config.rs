@@ -33,6 +33,7 @@ mod portfolio;
 mod problem;
 mod reader;
 mod report;
+mod secret_file;
 mod session;
 mod store;
 mod table;

@@ -10,6 +10,7 @@ pub mod config;
 pub mod error;
 mod event_stream;
 pub mod extract;
+pub mod healthcheck;
 pub mod mail;
 pub mod metrics;
 pub mod operator;

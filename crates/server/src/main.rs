@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use tracera::cli::{self, Cli, Command, SessionsCommand};
 use tracera::config::Mode;
 use tracera::{operator, start, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().command {
+    match parse().command {
+        Command::Healthcheck => cli::check_health().await,
         Command::CheckConfig => cli::check_config(),
         Command::Secret => cli::print_secret(),
         Command::Dev => serve(Mode::Dev).await,
@@ -23,6 +24,17 @@ async fn main() -> ExitCode {
                 .await
         }
     }
+}
+
+/// The command line. `TRACERA_COMMIT`, set when building, becomes a part of the version; only this file is compiled anew
+/// when it changes.
+fn parse() -> Cli {
+    let mut command = Cli::command();
+    if let Some(commit) = option_env!("TRACERA_COMMIT") {
+        let version: &str = format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak();
+        command = command.version(version);
+    }
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 async fn serve(mode: Mode) -> ExitCode {

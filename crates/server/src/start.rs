@@ -200,7 +200,7 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
             stores.database.clone(),
             mailer,
             MailLimits::new(limiter),
-            stores.keys.derive("one-time")[0],
+            stores.keys.derive("one-time").0,
             &base_url,
             config.auth.magic_link_expiry,
         )
@@ -214,8 +214,8 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         &config.store.data_dir,
     )
     .map_err(StartError::Portfolio)?;
-    let csrf_keys = stores.keys.derive("csrf");
-    let visitor_keys = stores.keys.derive("visitor");
+    let (csrf_key, previous_csrf_keys) = stores.keys.derive("csrf");
+    let (visitor_key, previous_visitor_keys) = stores.keys.derive("visitor");
     let auth_limit = RateLimit::new("auth", config.auth.rate_limit_per_minute, Duration::from_mins(1));
     let app = App::new(Parts {
         request_timeout: config.http.request_timeout,
@@ -235,12 +235,8 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         proxies: config.http.trusted_proxies.iter().copied().collect(),
         auth_limit: limiter(auth_limit),
         origin: OriginPolicy::new(base_url.as_str()).expect("the configuration has checked the base URL"),
-        csrf: CsrfKeys::new(csrf_keys[0], csrf_keys[1..].iter().copied()),
-        visitor: VisitorCookie::new(
-            visitor_keys[0],
-            visitor_keys[1..].iter().copied(),
-            config.session.cookie_secure,
-        ),
+        csrf: CsrfKeys::new(csrf_key, previous_csrf_keys),
+        visitor: VisitorCookie::new(visitor_key, previous_visitor_keys, config.session.cookie_secure),
         streams: Streams::default(),
         endpoints: routes::endpoints(),
         stopping: CancellationToken::new(),

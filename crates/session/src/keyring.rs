@@ -21,7 +21,7 @@ const SALT: &[u8] = b"tracera-session/1";
 
 /// Names the secret that signed a cookie. Public; derived from the secret, so all instances agree on it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct KeyId(pub(crate) [u8; 4]);
+pub(crate) struct KeyId(pub(crate) [u8; 4]);
 
 /// A secret was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -77,10 +77,12 @@ impl KeyRing {
         Ok(Self(ring.into()))
     }
 
-    /// One 32-byte key for a use of the application's own, for each secret of the ring, the current one first.
-    pub fn derive(&self, purpose: &str) -> Vec<[u8; 32]> {
+    /// Keys of 32 bytes for a use of the application's own, such as `csrf`: of the current secret, and of each previous
+    /// one.
+    pub fn derive(&self, purpose: &str) -> ([u8; 32], Vec<[u8; 32]>) {
         let info = [b"application/", purpose.as_bytes()].concat();
-        self.0.iter().map(|keys| expand(&keys.root, &info)).collect()
+        let key = |keys: &Keys| expand(&keys.root, &info);
+        (key(self.current()), self.0[1..].iter().map(key).collect())
     }
 
     pub(crate) fn current(&self) -> &Keys {
@@ -150,11 +152,10 @@ mod tests {
     #[test]
     fn every_use_and_every_secret_has_a_key_of_its_own() {
         let ring = KeyRing::with_previous(A, [B]).unwrap();
-        let csrf = ring.derive("csrf");
-        assert_eq!(csrf.len(), 2);
-        assert_ne!(csrf[0], csrf[1]);
-        assert_ne!(csrf[0], ring.derive("one-time")[0]);
-        assert_eq!(csrf[1], KeyRing::new(B).unwrap().derive("csrf")[0]);
+        let (current, previous) = ring.derive("csrf");
+        assert_eq!(previous, [KeyRing::new(B).unwrap().derive("csrf").0]);
+        assert_ne!(current, previous[0]);
+        assert_ne!(current, ring.derive("one-time").0);
         assert_ne!(ring.current().mac(b"x"), ring.current().id_hash(b"x"));
     }
 

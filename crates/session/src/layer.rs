@@ -157,9 +157,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
 
     /// Rejects with 503 when the store could not be asked.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionError> {
-        let session = parts.extensions.get::<Self>().ok_or(SessionError::NoLayer)?;
-        session.available()?;
-        Ok(session.clone())
+        Self::of(&parts.extensions)
     }
 }
 

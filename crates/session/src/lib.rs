@@ -35,13 +35,44 @@
 //! * [`Session`]: the session of one request; an extractor. It is a set of named fields, and a write carries only the
 //!   fields that changed. [`CurrentUser`] is the user signed in, [`require_auth`] lets nobody else through.
 //! * [`Sessions`]: all sessions of the application: list, revoke one, revoke all of a user.
-//! * [`SessionStore`]: where they live. [`RedisStore`] for any number of processes, [`EmbeddedStore`] for one.
+//! * [`RedisStore`] for any number of processes, [`EmbeddedStore`] for one: where they live. [`store`] is for those who
+//!   write a [`SessionStore`] of their own.
 //! * [`NearCache`]: live sessions are kept in memory, and dropped when the store tells that they changed. A hot request
 //!   asks the store nothing; [`Session::verify`] asks it all the same.
 //! * [`PrefetchLayer`]: asks for sessions ahead of other layers that ask the same Redis, to share their round trip.
 //! * [`SessionGuard`]: follows a session beyond its request, so that what stays open ends with it. [`UserWatch`] follows all
 //!   sessions of a user.
-//! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify.
+//! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify. It makes keys for other uses too, such
+//!   as those of CSRF tokens.
+//!
+//! # Rules of use
+//!
+//! 1. **Plain http needs `SessionConfig::default().secure(false)`.** By default the cookie is `Secure` and named
+//!    `__Host-session`, which browsers and curl keep over https only.
+//! 2. **[`SessionLayer`] goes around what uses it:** [`require_auth`] and the extractors inside, rate limits outside. With
+//!    `Router::layer` the layer added last is the outermost, with `tower::ServiceBuilder` the one listed first.
+//! 3. **Return the errors.** [`SessionError`] is a response: 401 when nobody is signed in, 503 when that is not known.
+//!    Whoever turns an error into "signed out" signs people out with each hiccup of the store.
+//! 4. **Sign in where the proof is made,** with [`Session::sign_in`]. The browser's former session ends, with the data it
+//!    held; for more rights in the same session call [`Session::rotate`].
+//! 5. **A cookie is not enough against forged requests:** take CSRF tokens as well, bound to [`Session::binding`].
+//!    `tracera-guard` makes and checks them.
+//!
+//! # Features
+//!
+//! | feature | default | brings |
+//! |---|---|---|
+//! | `redis` | yes | [`RedisStore`]: Redis, Valkey, Cluster, Sentinel. With a TLS URL ring becomes the provider of rustls, unless the process has chosen another |
+//! | `embedded` | yes | [`EmbeddedStore`] |
+//! | `testing` | no | the conformance suite for stores |
+//!
+//! # A whole application
+//!
+//! The example `web`, with `tracera-guard` for everything around the session:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/web.rs")]
+//! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs, missing_debug_implementations, clippy::missing_errors_doc)]
@@ -59,7 +90,7 @@ mod record;
 mod session;
 mod sessions;
 mod snapshot;
-mod store;
+pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
@@ -67,12 +98,12 @@ mod user_watch;
 mod watch;
 
 pub use cache::CacheStats;
-pub use changes::{Changes, Heartbeat, MAX_STALENESS};
+pub use changes::MAX_STALENESS;
 pub use clock::{Clock, Timestamp};
 pub use config::{NearCache, SessionConfig};
 pub use error::SessionError;
 pub use guard::SessionGuard;
-pub use keyring::{KeyError, KeyId, KeyRing, MIN_SECRET_BYTES};
+pub use keyring::{KeyError, KeyRing, MIN_SECRET_BYTES};
 pub use layer::{
     CurrentUser, PrefetchLayer, PrefetchService, SessionFuture, SessionLayer, SessionService, require_auth,
 };
@@ -84,14 +115,11 @@ pub use store::embedded::{EmbeddedStore, OpenError};
 #[cfg(feature = "redis")]
 pub use store::redis::{
     RedisStore,
-    connection::{ConnectError, Limits, RedisConnection},
+    connection::{ConnectError, RedisConnection, RedisLimits},
     target::RedisUrlError,
 };
-pub use store::{
-    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, InvalidFieldName,
-    ListedSession, NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
-};
-pub use token::{Handle, InvalidUserId, SessionId, Tag, UserId};
+pub use store::{Budget, InvalidFieldName, SessionStore};
+pub use token::{Handle, InvalidUserId, UserId};
 pub use user_watch::UserWatch;
 
 #[cfg(all(doctest, feature = "testing"))]

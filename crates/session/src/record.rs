@@ -21,6 +21,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::clock::Timestamp;
 use crate::keyring::KeyId;
 
@@ -49,7 +51,8 @@ impl Epoch {
 }
 
 /// When and how the user last proved who they are.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Authentication {
     /// When.
     pub at: Timestamp,

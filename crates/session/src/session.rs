@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{Extensions, HeaderValue};
 
 use crate::cookie;
 use crate::error::SessionError;
@@ -21,7 +21,7 @@ pub use sign_in::SignIn;
 use state::{CookieChange, Current};
 pub(crate) use state::{Live, State};
 
-/// How many rotations of one session within [`FORWARD`](crate::FORWARD) a request in flight keeps up with.
+/// How many rotations of one session within [`FORWARD`](crate::store::FORWARD) a request in flight keeps up with.
 const MAX_ROTATIONS: usize = 16;
 
 /// The session of one request. An extractor; clones are the same session.
@@ -46,6 +46,7 @@ pub(crate) struct Unwritten {
 
 /// What became of the session a request presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// The cookie is forged, damaged, signed with a retired secret, or there are several. The store was not asked.
     NotOurs,
@@ -68,6 +69,16 @@ impl Session {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session [`SessionLayer`](crate::SessionLayer) has put into a request, for code that has no extractors.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`] when the store could not be asked for it, [`SessionError::NoLayer`].
+    pub fn of(request: &Extensions) -> Result<Self, SessionError> {
+        let session = request.get::<Self>().ok_or(SessionError::NoLayer)?;
+        session.available()?;
+        Ok(session.clone())
     }
 
     /// The user who is signed in.

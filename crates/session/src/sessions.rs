@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use serde::Serialize;
 
 use crate::cache::write_through::WriteThrough;
 use crate::cache::{CacheStats, Outcome};
@@ -42,8 +43,10 @@ pub(crate) enum Opening {
     Asked(Pin<Box<dyn Future<Output = Session> + Send>>),
 }
 
-/// One of a user's sessions as shown to that user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One of a user's sessions as shown to that user. As JSON an object of these fields, times in milliseconds since the
+/// Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct SessionInfo {
     /// Its public name.
     pub handle: Handle,

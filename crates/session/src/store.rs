@@ -1,12 +1,17 @@
-//! What a store of sessions does, and the contract it keeps.
+//! What a store of sessions does, and the contract it keeps: for those who write one.
+//!
+//! [`SessionStore`] is the trait; the rest are the words it speaks in. Run `tracera_session::conformance!` of the feature
+//! `testing` on an implementation. Applications need none of this.
 
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::changes::Changes;
 use crate::clock::Timestamp;
-use crate::record::Epoch;
-use crate::token::{SessionId, Tag, UserId};
+use crate::token::UserId;
+
+pub use crate::changes::{Changes, Heartbeat};
+pub use crate::record::Epoch;
+pub use crate::token::{SessionId, Tag};
 
 #[cfg(feature = "embedded")]
 pub(crate) mod embedded;

@@ -11,10 +11,12 @@
 //!
 //! The store only ever sees the tag and a keyed hash of tag and secret ([`SessionId`]).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -145,7 +147,7 @@ impl SessionId {
     }
 }
 
-/// The public name of one of a user's sessions: 12 characters of base64url.
+/// The public name of one of a user's sessions: 12 characters of base64url, in JSON and in paths too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Handle([u8; 9]);
 
@@ -162,6 +164,19 @@ impl Handle {
             .flatten()
             .and_then(|bytes| bytes.try_into().ok())
             .map(Self)
+    }
+}
+
+impl Serialize for Handle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not the name of a session"))
     }
 }
 

@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::ServiceExt;
+use tracera_session::store::Tag;
 use tracera_session::{
-    KeyRing, Limits, RedisStore, SessionConfig, SessionError, SessionLayer, Sessions, SignIn, Tag, UserId,
+    KeyRing, RedisLimits, RedisStore, SessionConfig, SessionError, SessionLayer, Sessions, SignIn, UserId,
 };
 use tracera_testkit::{RedisCluster, RedisSentinel};
 
@@ -165,7 +166,7 @@ async fn an_increment_whose_reply_from_a_cluster_is_late_runs_at_most_once() {
     let before = Instant::now();
     let mut increment = std::pin::pin!(session.increment("n", 1));
     // Thawed after the limit for a reply and before the cluster gives the primary up.
-    let early = tokio::time::timeout(Limits::default().response * 9 / 8, &mut increment).await;
+    let early = tokio::time::timeout(RedisLimits::default().response * 9 / 8, &mut increment).await;
     primary.thaw();
     let outcome = match early {
         Ok(outcome) => outcome,

@@ -12,10 +12,13 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Request, header};
 use proptest::prelude::*;
 use tower::ServiceExt;
+use tracera_session::store::{
+    At, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
+    SessionId, StoreFuture, StoredSession, Tag,
+};
 use tracera_session::{
-    At, Budget, Change, Committed, Created, EmbeddedStore, Epoch, FieldName, Found, KeyRing, ListedSession,
-    NewSession, Rotated, Rotation, Session, SessionConfig, SessionId, SessionLayer, SessionStore, Sessions,
-    SignIn, StoreFuture, StoredSession, Tag, UserId,
+    Budget, EmbeddedStore, Epoch, KeyRing, Session, SessionConfig, SessionLayer, SessionStore, Sessions,
+    SignIn, UserId,
 };
 
 const CORPUS: &str = include_str!("corpus/cookies.txt");

@@ -10,10 +10,13 @@ use axum::body::Body;
 use axum::routing::post;
 use http::{HeaderMap, HeaderValue, Request, header};
 use tower::ServiceExt;
+use tracera_session::store::{
+    At, Change, Changes, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
+    SessionId, StoreError, StoreFuture, StoredSession, Tag,
+};
 use tracera_session::{
-    At, Budget, Change, Changes, Committed, Created, Epoch, FieldName, Found, KeyRing, ListedSession,
-    NearCache, NewSession, Rotated, Rotation, Session, SessionConfig, SessionId, SessionLayer, SessionStore,
-    Sessions, SignIn, StoreError, StoreFuture, StoredSession, Tag, UserId,
+    Budget, Epoch, KeyRing, NearCache, Session, SessionConfig, SessionLayer, SessionStore, Sessions, SignIn,
+    UserId,
 };
 
 const SESSIONS: usize = 100_000;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tracera_session::{Limits, RedisConnection, RedisStore, testing::Instances};
+use tracera_session::{RedisConnection, RedisLimits, RedisStore, testing::Instances};
 use tracera_testkit::RedisServer;
 
 /// The cases are about what happens and not how fast, and the machine may be busy with other tests.
-const PATIENT: Limits = Limits {
+const PATIENT: RedisLimits = RedisLimits {
     response: Duration::from_secs(20),
     connect: Duration::from_secs(20),
     grace: Duration::from_secs(20),

@@ -7,13 +7,13 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 use tracera_session::{
-    KeyRing, Limits, RedisConnection, RedisStore, Session, SessionConfig, SessionError, Sessions, SignIn,
-    UserId, testing,
+    KeyRing, RedisConnection, RedisLimits, RedisStore, Session, SessionConfig, SessionError, Sessions,
+    SignIn, UserId, testing,
 };
 use tracera_testkit::{RedisCluster, RedisServer};
 
 /// The cases are about what happens and not how fast, and the machine may be busy with other tests.
-const PATIENT: Limits = Limits {
+const PATIENT: RedisLimits = RedisLimits {
     response: Duration::from_secs(20),
     connect: Duration::from_secs(20),
     grace: Duration::from_secs(20),
@@ -139,7 +139,7 @@ async fn on_a_cluster_a_sign_out_waits_for_a_replica_of_each_primary() {
     let (first, second) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
     first.sign_out().await.unwrap();
 
-    let key = format!("session:{{{}}}", tracera_session::Tag::of_user(&user));
+    let key = format!("session:{{{}}}", tracera_session::store::Tag::of_user(&user));
     let primary = cluster.primary_of(&key).await.port().to_string();
     let mut replica = None;
     for node in cluster.nodes() {

@@ -26,53 +26,14 @@ const TOKEN_CHARS: usize = 86;
 ///    method-override headers never matter.
 /// 4. Nothing here sends a CORS header, so no other origin can read an answer.
 ///
-/// What a request is bound to is the application's to say; its whole token check is this:
+/// [`CsrfCheck`](crate::CsrfCheck) does the second half with these keys. For tokens elsewhere than in a header, such as in
+/// the fields of forms:
 ///
 /// ```
-/// use axum::extract::{Request, State};
-/// use axum::middleware::{self, Next};
-/// use axum::response::Response;
-/// use axum::{Router, routing::post};
-/// use http::StatusCode;
-/// use tracera_guard::*;
-///
-/// /// What your session layer puts into the request.
-/// #[derive(Clone)]
-/// struct SessionId([u8; 32]);
-///
-/// #[derive(Clone)]
-/// struct Csrf {
-///     keys: CsrfKeys,
-///     visitors: VisitorCookie,
-/// }
-///
-/// impl Csrf {
-///     /// The session if there is one, else the visitor; the first byte keeps the two apart.
-///     fn binding(&self, request: &Request) -> Option<Vec<u8>> {
-///         if let Some(SessionId(id)) = request.extensions().get() {
-///             return Some([&b"s"[..], id].concat());
-///         }
-///         let visitor = self.visitors.parse(request.headers())?;
-///         Some([&b"v"[..], visitor.as_bytes()].concat())
-///     }
-/// }
-///
-/// async fn check_token(State(csrf): State<Csrf>, request: Request, next: Next) -> Result<Response, StatusCode> {
-///     let known = csrf.binding(&request).zip(token_from_headers(request.headers()));
-///     let good = known.is_some_and(|(binding, token)| csrf.keys.verify(&binding, token));
-///     if good || is_safe_method(request.method()) {
-///         Ok(next.run(request).await)
-///     } else {
-///         Err(StatusCode::FORBIDDEN)
-///     }
-/// }
-///
-/// let (keys, visitors) = (CsrfKeys::new([7; 32], []), VisitorCookie::new([8; 32], [], true));
-/// let origin = OriginPolicy::new("https://example.org").unwrap();
-/// let app: Router = Router::new()
-///     .route("/transfer", post(async || "done"))
-///     .layer(middleware::from_fn_with_state(Csrf { keys, visitors }, check_token))
-///     .layer(middleware::from_fn_with_state(origin, check_origin));
+/// let keys = tracera_guard::CsrfKeys::new([7; 32], []);
+/// let token = keys.issue(b"a session's id");
+/// assert!(keys.verify(b"a session's id", &token));
+/// assert!(!keys.verify(b"another one's", &token));
 /// ```
 #[derive(Clone)]
 pub struct CsrfKeys(MacRing);

@@ -1,17 +1,19 @@
-//! Where variables come from: the process environment and a `.env` file.
+//! Where variables come from: the process environment, a `.env` file, and files with one secret each.
 //!
 //! The process environment wins, also with an empty value, which makes a variable unset. Nothing is written back to it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use secrecy::ExposeSecret;
 
+use super::http::parse_socket_addr;
 use super::problem::{Problem, Wrong};
 use super::reader::{effective, given};
-use super::{Config, Mode, dev_secret, unknown};
+use super::{Config, Mode, dev_secret, secret_file, unknown};
 
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub enum Origin {
     Process,
     /// The `.env` file.
     DotEnv,
+    /// The file that `NAME_FILE` names.
+    File,
     /// The file a development secret is kept in.
     DevSecret,
 }
@@ -50,6 +54,7 @@ impl Environment {
             }
         }
         environment.add_process(process);
+        environment.add_secret_files();
         environment
     }
 
@@ -61,7 +66,14 @@ impl Environment {
         match Config::from_vars(&self.vars, mode) {
             Ok(config) if self.problems.is_empty() => Ok(config),
             Ok(_) => Err(self.problems.clone()),
-            Err(problems) => Err([&self.problems[..], &problems[..]].concat()),
+            Err(problems) => {
+                // What could not be read from its file is not missing besides.
+                let is_new = |problem: &Problem| {
+                    let file = format!("{}_FILE", problem.subject());
+                    !self.problems.iter().any(|known| known.subject() == file)
+                };
+                Err(self.problems.iter().cloned().chain(problems.into_iter().filter(is_new)).collect())
+            }
         }
     }
 
@@ -77,6 +89,15 @@ impl Environment {
         let secret = dev_secret::load_or_create(&data_dir)?;
         self.set("SESSION_SECRET".to_owned(), secret.expose_secret().to_owned(), Origin::DevSecret);
         Ok(())
+    }
+
+    /// Where the server that runs with this environment listens.
+    ///
+    /// # Errors
+    /// The problem of `LISTEN_ADDR`.
+    pub fn listen_addr(&self) -> Result<SocketAddr, Problem> {
+        let value = self.effective("LISTEN_ADDR").unwrap_or_default();
+        parse_socket_addr(value).map_err(|wrong| Problem::new("LISTEN_ADDR", wrong))
     }
 
     /// The value of a variable; an empty one is none.
@@ -109,6 +130,20 @@ impl Environment {
                     self.problems.push(Problem::new(&name, wrong));
                 }
                 Err(_) => {}
+            }
+        }
+    }
+
+    fn add_secret_files(&mut self) {
+        for (row, file) in secret_file::candidates() {
+            let Some(path) = self.given(&file) else { continue };
+            let read = match self.given(row.name) {
+                Some(_) => Err(Wrong::new(format!("is set beside {}", row.name), "keep one of the two")),
+                None => secret_file::read(path),
+            };
+            match read {
+                Ok(value) => self.set(row.name.to_owned(), value, Origin::File),
+                Err(wrong) => self.problems.push(Problem::new(&file, wrong)),
             }
         }
     }
@@ -234,6 +269,59 @@ mod tests {
         assert!(problems(&unreadable)[0].starts_with(".env cannot be read"), "{:?}", problems(&unreadable));
         let missing = Environment::collect(process(), &folder.path().join(".env"));
         assert_eq!(problems(&missing), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let secret = file("secret", &format!("{SECRET}\r\n"));
+        let redis = file("redis", "redis://:canary@redis.example/2");
+        let process = [("SESSION_SECRET_FILE", &*secret), ("REDIS_URL_FILE", &redis), ("REDIS_URL", "")];
+        let environment = collect(&process, "");
+        assert_eq!(problems(&environment), Vec::<String>::new());
+        assert_eq!(environment.config(Mode::Serve).unwrap().session.secret.expose_secret(), SECRET);
+        assert_eq!(environment.given("REDIS_URL"), Some("redis://:canary@redis.example/2"));
+        assert_eq!(environment.origin("SESSION_SECRET"), Some(Origin::File));
+        let in_dotenv = collect(&[], &format!("SESSION_SECRET_FILE={secret}\n"));
+        assert_eq!(problems(&in_dotenv), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_secret_file_that_is_no_help_is_one_problem_with_its_name_and_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (empty, latin) = (file("empty", b"\n"), file("latin", b"canary\xff"));
+        let large = file("large", &[b'x'; 65 * 1024]);
+        for (path, complaint) in [
+            ("/nonexistent/canary", "SESSION_SECRET_FILE names a file that cannot be read (No such file"),
+            (&*empty, "SESSION_SECRET_FILE names an empty file; put the value"),
+            (
+                &*latin,
+                "SESSION_SECRET_FILE names a file that cannot be read (stream did not contain valid UTF-8",
+            ),
+            (&*large, "SESSION_SECRET_FILE names a file of more than 64 KiB; "),
+        ] {
+            let problems = problems(&collect(&[("SESSION_SECRET_FILE", path)], ""));
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(complaint), "{problems:?}");
+            assert!(!problems[0].contains("canary"), "{problems:?}");
+        }
+        let both = collect(&[("SESSION_SECRET_FILE", &empty), ("SESSION_SECRET", SECRET)], "");
+        assert_eq!(
+            problems(&both),
+            ["SESSION_SECRET_FILE is set beside SESSION_SECRET; keep one of the two"]
+        );
+        let public = collect(&[("SESSION_SECRET", SECRET)], "BASE_URL_FILE=x\n");
+        assert!(problems(&public)[0].starts_with("BASE_URL_FILE is not a variable"), "no secret, no file");
     }
 
     #[cfg(unix)]

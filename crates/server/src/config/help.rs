@@ -9,12 +9,13 @@ const SAMPLE_HEAD: &str = "\
 # Every variable stands here with its default; drop the # in front to change it.
 # An empty value is an unset one. White space, # and $ belong in 'single quotes'.
 # `tracera check-config` says what the server makes of it.
+# Secrets and URLs with credentials may stand in a file: NAME_FILE is its path.
 ";
 
 /// The part of `--help` that lists every variable with its default and unit.
 pub fn help_text() -> String {
     let mut text = String::from(
-        "Environment variables (also read from .env in the working directory; the real\nenvironment wins, an empty value is an unset one):\n",
+        "Environment variables (also read from .env in the working directory; the real\nenvironment wins, an empty value is an unset one). A secret or a URL with\ncredentials may stand in a file instead: NAME_FILE is its path.\n",
     );
     for section in sections() {
         let _ = writeln!(text, "\n{}:", section.title);

@@ -84,7 +84,7 @@ fn require_loopback_in_dev(reader: &mut Reader<'_>, name: &'static str, addr: So
     Err(reader.refuse(name, Wrong::new(what, "use 127.0.0.1 or [::1], or run `tracera serve`")))
 }
 
-fn parse_socket_addr(value: &str) -> Result<SocketAddr, Wrong> {
+pub(super) fn parse_socket_addr(value: &str) -> Result<SocketAddr, Wrong> {
     let remedy = "write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080";
     value.parse().map_err(|_| Wrong::new(format!("is {}", quoted(value)), remedy))
 }

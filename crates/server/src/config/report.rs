@@ -17,6 +17,7 @@ pub fn report(environment: &Environment, config: &Result<Config, Vec<Problem>>) 
             let origin = match environment.origin(row.name) {
                 Some(Origin::Process) => "environment",
                 Some(Origin::DotEnv) => ".env",
+                Some(Origin::File) => "file",
                 Some(Origin::DevSecret) => "development secret",
                 None => "default",
             };

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::problem::{Problem, Wrong};
+use super::secret_file;
 use super::table::variables;
 
 /// Beginnings of names that no other software is known to use.
@@ -57,7 +58,7 @@ pub(super) fn in_file(name: &str) -> Option<Problem> {
 }
 
 pub(super) fn is_known(name: &str) -> bool {
-    variables().any(|row| row.name == name)
+    variables().any(|row| row.name == name) || secret_file::candidates().any(|(_, file)| file == name)
 }
 
 fn is_meant_for_us(name: &str) -> bool {

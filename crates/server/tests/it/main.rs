@@ -12,6 +12,7 @@ mod csrf;
 mod hostile_callbacks;
 mod least_privilege;
 mod limits;
+mod openapi;
 mod outage;
 mod pages_in_chromium;
 mod pages_journey;

@@ -23,20 +23,20 @@ use upstream::steam::{Asset, Steam, asset, inventory};
 const STEAM_ID: &str = "76561198000000001";
 
 /// The service with a Steam and a feed, and a browser whose Steam account is linked.
-struct World {
-    app: TestApp,
+pub(crate) struct World {
+    pub(crate) app: TestApp,
     steam: Steam,
     feed: Feed,
-    browser: Browser,
+    pub(crate) browser: Browser,
 }
 
 impl World {
     /// On SQLite, with this inventory.
-    async fn with(assets: Vec<Asset>) -> Self {
+    pub(crate) async fn with(assets: Vec<Asset>) -> Self {
         Self::build(assets, &[]).await
     }
 
-    async fn build(assets: Vec<Asset>, vars: &[(&str, &str)]) -> Self {
+    pub(crate) async fn build(assets: Vec<Asset>, vars: &[(&str, &str)]) -> Self {
         let steam = Steam::start(inventory(assets)).await;
         let feed = Feed::skinport(&[row("A", None, 2.5), row("Item 1", None, 7364.79)]).await;
         let own = [
@@ -52,7 +52,7 @@ impl World {
         Self { app, steam, feed, browser }
     }
 
-    async fn import(&self) -> Reply {
+    pub(crate) async fn import(&self) -> Reply {
         self.browser.call(Method::POST, "/api/v1/portfolio/import", None).await
     }
 

@@ -192,6 +192,28 @@ impl Running {
 }
 
 #[tokio::test]
+async fn healthcheck_asks_the_server_that_runs_with_the_same_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let served =
+        Running::start("serve", directory.path(), &[("SESSION_SECRET_FILE", secret.to_str().unwrap())]).await;
+    let listen = served.base.to_string();
+    let ask = || {
+        let listen = listen.clone();
+        tokio::task::spawn_blocking(move || run(&["healthcheck"], &[("LISTEN_ADDR", &listen)]))
+    };
+    let (status, out, err) = ask().await.unwrap();
+    assert_eq!((status, out.lines().count(), &*err), (0, 1, ""));
+    assert!(out.starts_with(r#"{"status":"ok","#), "{out}");
+    assert!(!served.log().contains(SECRET));
+    assert_eq!(served.stop().await, Some(0));
+    let (status, out, err) = ask().await.unwrap();
+    assert_eq!((status, &*out, err.lines().count()), (1, "", 1));
+    assert!(err.starts_with(&format!("tracera: no answer from {listen}: ")), "{err}");
+}
+
+#[tokio::test]
 async fn dev_needs_nothing_and_its_sessions_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let dev = Running::start("dev", directory.path(), &[]).await;

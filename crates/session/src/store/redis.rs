@@ -28,7 +28,7 @@ mod tracking;
 
 /// Sessions in Redis 6 or newer, Valkey, a Sentinel-led primary or a cluster.
 ///
-/// Answers within [`Limits::total`](crate::Limits::total). A Redis user needs no more than this, where `session` is the
+/// Answers within [`RedisLimits::total`](crate::RedisLimits::total). A Redis user needs no more than this, where `session` is the
 /// prefix:
 ///
 /// ```text

@@ -10,10 +10,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
-use tracera_session::{
-    At, Budget, Change, EmbeddedStore, Epoch, FieldName, NewSession, RedisStore, Rotation, SessionId,
-    SessionStore, Tag, Timestamp, UserId,
-};
+use tracera_session::store::{At, Change, FieldName, NewSession, Rotation, SessionId, Tag};
+use tracera_session::{Budget, EmbeddedStore, Epoch, RedisStore, SessionStore, Timestamp, UserId};
 use tracera_testkit::RedisServer;
 
 use self::reference::{Field, Model, Verdict};

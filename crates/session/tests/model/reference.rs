@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tracera_session::{At, Budget, Change, Changed, Committed, Created, Found, Rotated};
+use tracera_session::Budget;
+use tracera_session::store::{At, Change, Changed, Committed, Created, Found, Rotated};
 
 pub(crate) type Field = [u8; 16];
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Barrier, Mutex, Notify};
-use tracera_session::{
-    At, Budget, Change, Changes, Committed, Created, Epoch, FieldName, Found, ListedSession, NearCache,
-    NewSession, RedisStore, Rotated, Rotation, SessionError, SessionId, SessionStore, StoreFuture,
-    StoredSession, Tag,
+use tracera_session::store::{
+    At, Change, Changes, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
+    SessionId, StoreFuture, StoredSession, Tag,
 };
+use tracera_session::{Budget, Epoch, NearCache, RedisStore, SessionError, SessionStore};
 use tracera_testkit::RedisServer;
 
 use crate::support::Node;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracera_session::{MAX_STALENESS, NearCache, RedisStore, Tag};
+use tracera_session::store::Tag;
+use tracera_session::{MAX_STALENESS, NearCache, RedisStore};
 use tracera_testkit::{RedisCluster, RedisServer};
 
 use crate::support::{LIMIT, Node, cluster_url, user};

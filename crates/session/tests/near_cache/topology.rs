@@ -1,7 +1,8 @@
 //! The same behind Sentinel and on a cluster.
 
 use tokio::time::Instant;
-use tracera_session::{MAX_STALENESS, Tag};
+use tracera_session::MAX_STALENESS;
+use tracera_session::store::Tag;
 use tracera_testkit::{RedisCluster, RedisSentinel};
 
 use crate::support::{Node, cluster_url, percentile, user};

@@ -12,7 +12,7 @@ use redis::{FromRedisValue, RedisResult, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::connection::Limits;
+use super::connection::RedisLimits;
 use super::tracking::{Tracking, tracking_on};
 
 /// The id of our connection to each primary, by address.
@@ -24,7 +24,7 @@ pub(super) async fn watch_cluster(
     tracking: Tracking,
     attention: std::sync::Arc<Notify>,
     held: watch::Sender<()>,
-    limits: Limits,
+    limits: RedisLimits,
 ) {
     let mut known = Ids::new();
     loop {

@@ -1,8 +1,8 @@
 //! One connection for everybody, whatever stands behind it.
 //!
-//! 1. Every wait has a limit ([`Limits`]); an error is returned within [`Limits::total`] at the latest.
+//! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`] at the latest.
 //! 2. It repairs itself: [`Keeper`] looks after it, in a cluster the client library does.
-//! 3. While there is no connection, requests wait [`Limits::grace`] for a new one and then fail; nothing queues up.
+//! 3. While there is no connection, requests wait [`RedisLimits::grace`] for a new one and then fail; nothing queues up.
 //! 4. A write is never sent twice. A read is repeated once when the connection broke under it.
 
 use std::fmt;
@@ -24,7 +24,7 @@ use super::tracking::{Tracking, caching};
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct RedisLimits {
     /// For one reply, and never longer than `total`. Default 800 ms.
     pub response: Duration,
     /// For a new connection, handshake included. Default 800 ms.
@@ -38,7 +38,7 @@ pub struct Limits {
     pub total: Duration,
 }
 
-impl Default for Limits {
+impl Default for RedisLimits {
     fn default() -> Self {
         Self {
             response: Duration::from_millis(800),
@@ -68,7 +68,7 @@ pub enum ConnectError {
 #[derive(Clone)]
 pub struct RedisConnection {
     link: Link,
-    limits: Limits,
+    limits: RedisLimits,
     tracking: Tracking,
 }
 
@@ -92,14 +92,14 @@ impl RedisConnection {
     /// # Errors
     /// [`ConnectError`] when the URL is not understood or the first connection fails.
     pub async fn open(url: &str) -> Result<Self, ConnectError> {
-        Self::open_with(url, Limits::default()).await
+        Self::open_with(url, RedisLimits::default()).await
     }
 
     /// [`RedisConnection::open`] with limits of the caller's choice.
     ///
     /// # Errors
     /// As [`RedisConnection::open`].
-    pub async fn open_with(url: &str, limits: Limits) -> Result<Self, ConnectError> {
+    pub async fn open_with(url: &str, limits: RedisLimits) -> Result<Self, ConnectError> {
         match Self::open_speaking(url, limits, true).await {
             Err(ConnectError::Refused(error)) if knows_no_resp3(&error) => {
                 Self::open_speaking(url, limits, false).await
@@ -108,7 +108,7 @@ impl RedisConnection {
         }
     }
 
-    async fn open_speaking(url: &str, limits: Limits, resp3: bool) -> Result<Self, ConnectError> {
+    async fn open_speaking(url: &str, limits: RedisLimits, resp3: bool) -> Result<Self, ConnectError> {
         let suspect = Arc::new(Notify::new());
         let tracking = Tracking::new(resp3, suspect.clone());
         let link = match Target::parse(url, limits, resp3.then_some(&tracking))? {
@@ -131,7 +131,7 @@ impl RedisConnection {
         &self.tracking
     }
 
-    /// Runs a read, once more if the connection broke under it. Bounded by [`Limits::total`].
+    /// Runs a read, once more if the connection broke under it. Bounded by [`RedisLimits::total`].
     pub(super) async fn read(&self, command: &Cmd) -> RedisResult<Value> {
         // The connection in use waits for a reply no longer than that by itself: no second timer for what every
         // request does. What is rare is boxed, so that the future of each request has no room for it.
@@ -174,7 +174,7 @@ impl RedisConnection {
         }
     }
 
-    /// Gives up on `work` after [`Limits::total`].
+    /// Gives up on `work` after [`RedisLimits::total`].
     pub(super) async fn within_limit<T>(&self, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
         flatten(timeout(self.limits.total, work).await)
     }

@@ -14,7 +14,7 @@ use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErr
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::connection::{Limits, flatten, not_connected};
+use super::connection::{RedisLimits, flatten, not_connected};
 use super::target::Target;
 use super::tracking::Tracking;
 use crate::changes::Heartbeat;
@@ -32,7 +32,7 @@ const RECONNECT_PATIENCE: u32 = 4;
 /// Makes connections and looks after the one in use.
 pub(super) struct Keeper {
     pub(super) target: Target,
-    pub(super) limits: Limits,
+    pub(super) limits: RedisLimits,
     pub(super) tracking: Tracking,
     pub(super) resp3: bool,
 }
@@ -161,7 +161,7 @@ fn is_suspicious(error: &RedisError) -> bool {
 
 /// `ROLE` rather than `PING`: a primary that was demoted answers pings happily. A user without the right to ask is
 /// taken at the connection's word.
-async fn is_writable_primary(mut connection: MultiplexedConnection, limits: Limits) -> bool {
+async fn is_writable_primary(mut connection: MultiplexedConnection, limits: RedisLimits) -> bool {
     let role = redis::cmd("ROLE");
     match timeout(limits.response, connection.req_packed_command(&role)).await {
         Ok(Ok(Value::Array(role))) => {

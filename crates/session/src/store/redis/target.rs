@@ -3,8 +3,9 @@
 use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{Client, IntoConnectionInfo, ProtocolVersion, TlsMode};
+use rustls::crypto::CryptoProvider;
 
-use super::connection::Limits;
+use super::connection::RedisLimits;
 use super::tracking::Tracking;
 
 /// A Redis URL could not be understood. Never shows the URL, which may hold a password.
@@ -30,7 +31,7 @@ impl Target {
     /// With `tracking` everything speaks RESP3, and a cluster's connections give it what they are told.
     pub(super) fn parse(
         url: &str,
-        limits: Limits,
+        limits: RedisLimits,
         tracking: Option<&Tracking>,
     ) -> Result<Self, RedisUrlError> {
         let (scheme, rest) = url.split_once("://").ok_or(RedisUrlError::Scheme)?;
@@ -44,6 +45,9 @@ impl Target {
             "rediss+cluster" => ("cluster", true),
             _ => return Err(RedisUrlError::Scheme),
         };
+        if tls {
+            have_tls_provider();
+        }
         let plain = if tls { "rediss" } else { "redis" };
         let protocol = if tracking.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
         let built = match kind {
@@ -52,6 +56,14 @@ impl Target {
             _ => single(&format!("{plain}://{rest}"), protocol),
         };
         built.map_err(RedisUrlError::Malformed)
+    }
+}
+
+/// Without a provider of cryptography for the process rustls panics: ring is it unless the application has chosen one.
+fn have_tls_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // It fails only if another thread has just chosen one, which does as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 
@@ -84,7 +96,7 @@ fn sentinel(plain: &str, tls: bool, rest: &str, protocol: ProtocolVersion) -> re
 fn cluster(
     plain: &str,
     rest: &str,
-    limits: Limits,
+    limits: RedisLimits,
     tracking: Option<&Tracking>,
 ) -> redis::RedisResult<Target> {
     let (credentials, hosts, _) = split(rest);
@@ -116,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_documented_forms_are_understood_and_others_are_not() {
-        let parse = |url| Target::parse(url, Limits::default(), None);
+        let parse = |url| Target::parse(url, RedisLimits::default(), None);
         for url in [
             "redis://localhost",
             "redis://:p%40ss@127.0.0.1:6380/3",
@@ -136,8 +148,15 @@ mod tests {
     }
 
     #[test]
+    fn tls_needs_nothing_of_the_application() {
+        assert!(Target::parse("rediss://localhost", RedisLimits::default(), None).is_ok());
+        assert!(CryptoProvider::get_default().is_some());
+    }
+
+    #[test]
     fn a_refused_url_is_not_repeated() {
-        let error = Target::parse("redis://user:canary@host:port", Limits::default(), None).err().unwrap();
+        let error =
+            Target::parse("redis://user:canary@host:port", RedisLimits::default(), None).err().unwrap();
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
 }

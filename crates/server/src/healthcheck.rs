@@ -1,0 +1,122 @@
+//! `tracera healthcheck`: asks the server that runs with the same environment whether it is well. For containers, which
+//! have no curl.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Longer than the server takes to say that a store is away, shorter than Docker's patience of 30 s.
+const LIMIT: Duration = Duration::from_secs(5);
+const PATH: &str = "/api/v1/health";
+const MAX_BYTES: u64 = 16 * 1024;
+
+/// Why the server is not known to be well.
+#[derive(Debug, thiserror::Error)]
+pub enum NotHealthy {
+    /// It cannot be asked, because the port is chosen when it starts.
+    #[error("LISTEN_ADDR has port 0, so that nobody knows where to ask; choose a port")]
+    NoPort,
+    /// It did not answer.
+    #[error("no answer from {0}: {1}")]
+    Silent(SocketAddr, #[source] io::Error),
+    /// It answered that something is wrong.
+    #[error("the server at {0} says: {1}")]
+    Unwell(SocketAddr, String),
+}
+
+/// What the server that listens on `listen_addr` says of itself.
+///
+/// # Errors
+/// [`NotHealthy`] unless it says 200 within five seconds.
+pub async fn ask(listen_addr: SocketAddr) -> Result<String, NotHealthy> {
+    if listen_addr.port() == 0 {
+        return Err(NotHealthy::NoPort);
+    }
+    let addr = reachable(listen_addr);
+    let answer = timeout(LIMIT, fetch(addr)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let answer = answer.map_err(|error| NotHealthy::Silent(addr, error))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.lines().next().unwrap_or_default();
+    // One line, whatever it was that answered.
+    let said: String =
+        if body.is_empty() { status } else { body }.chars().filter(|c| !c.is_control()).collect();
+    if status.starts_with("HTTP/1.1 200 ") { Ok(said) } else { Err(NotHealthy::Unwell(addr, said)) }
+}
+
+/// A server that listens everywhere is reached by loopback.
+fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    addr
+}
+
+async fn fetch(addr: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(addr).await?;
+    let request = format!("GET {PATH} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_BYTES).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Something that accepts one connection and says this, or nothing and keeps it.
+    async fn saying(answer: Option<&'static str>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).await.unwrap();
+            assert!(request[..read].starts_with(b"GET /api/v1/health HTTP/1.1\r\n"));
+            match answer {
+                Some(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+                None => std::future::pending().await,
+            }
+        });
+        addr
+    }
+
+    #[tokio::test]
+    async fn only_200_is_healthy_and_what_was_said_is_one_line() {
+        let well = saying(Some("HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\"}\n")).await;
+        assert_eq!(ask(well).await.unwrap(), "{\"status\":\"ok\"}");
+        for (answer, says) in [
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"redis\":\"down\"}", "says: {\"redis\":\"down\"}"),
+            ("SSH-2.0-OpenSSH\r\nx\r\n", "says: SSH-2.0-OpenSSH"),
+            ("", "says: "),
+        ] {
+            let why = ask(saying(Some(answer)).await).await.unwrap_err().to_string();
+            assert!(why.ends_with(says) && why.lines().count() == 1, "{why}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_not_waited_for() {
+        let why = ask(saying(None).await).await.unwrap_err().to_string();
+        assert!(why.ends_with("timed out"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_listens_everywhere_is_asked_by_loopback() {
+        for (listens, asked) in
+            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")]
+        {
+            assert_eq!(reachable(listens.parse().unwrap()).to_string(), asked);
+        }
+        let no_port = ask("127.0.0.1:0".parse().unwrap()).await;
+        assert!(matches!(no_port, Err(NotHealthy::NoPort)));
+    }
+}

@@ -1,0 +1,170 @@
+//! A whole application on `tracera-session` and `tracera-guard`: signing in and out, the list of one's sessions, ending
+//! one or all others, CSRF tokens, a rate limit, security headers. Copy it and put your users where `password_of` is.
+//!
+//! ```text
+//! cargo run -p tracera-session --example web
+//!
+//! B=http://localhost:3000
+//! csrf() { curl -s -b jar -c jar $B/csrf | sed 's/.*:"\(.*\)".*/\1/'; }
+//! curl -b jar -c jar -H "X-CSRF-Token: $(csrf)" --json '{"name":"ada","password":"correct horse"}' $B/auth/sign-in
+//! curl -b jar $B/sessions
+//! curl -b jar -c jar -H "X-CSRF-Token: $(csrf)" -X POST $B/auth/sign-out
+//! ```
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header::USER_AGENT};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tower::ServiceBuilder;
+use tracera_guard::{
+    ClientAddr, ClientLimit, CsrfCheck, CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders,
+    TrustedProxies, VisitorCookie, check_csrf_token, check_origin, isolate_resources, issue_csrf_token,
+    limit_clients, resolve_client_addr,
+};
+use tracera_session::{
+    CurrentUser, EmbeddedStore, Handle, KeyRing, Session, SessionConfig, SessionError, SessionInfo,
+    SessionLayer, Sessions, SignIn, UserId, require_auth,
+};
+
+const SIGN_INS: RateLimit = RateLimit::new("auth", 20, Duration::from_secs(60));
+
+/// The application as `base_url` is its public address. Serve it with
+/// `into_make_service_with_connect_info::<SocketAddr>()`.
+pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error>> {
+    let https = base_url.starts_with("https://");
+    let keys = KeyRing::new(secret)?;
+    // For any number of processes: let redis = RedisConnection::open("redis://127.0.0.1").await?;
+    // then RedisStore::new(redis.clone()) here, and RateLimiter::redis(SIGN_INS, redis) below.
+    let store = EmbeddedStore::in_memory()?;
+    let sessions = Sessions::new(store, keys.clone(), SessionConfig::default().secure(https));
+
+    let (csrf_key, previous_csrf_keys) = keys.derive("csrf");
+    let (visitor_key, previous_visitor_keys) = keys.derive("visitor");
+    let csrf = CsrfCheck::new(
+        CsrfKeys::new(csrf_key, previous_csrf_keys),
+        VisitorCookie::new(visitor_key, previous_visitor_keys, https),
+        |request| Session::of(request).map(|session| session.binding()),
+    );
+
+    // Who is not signed in is 401, whatever the token; so RequireAuth comes first.
+    let private = Router::new()
+        .route("/me", get(me))
+        .route("/sessions", get(list).delete(end_others))
+        .route("/sessions/{handle}", delete(end))
+        .route("/auth/sign-out", post(sign_out))
+        .route_layer(
+            ServiceBuilder::new()
+                .layer(from_fn(require_auth))
+                .layer(from_fn_with_state(csrf.clone(), check_csrf_token)),
+        );
+    let public = Router::new()
+        .route("/csrf", get(issue_csrf_token).with_state(csrf.clone()))
+        .route("/auth/sign-in", post(sign_in))
+        .route_layer(from_fn_with_state(csrf, check_csrf_token));
+
+    // In the order a request passes them.
+    let layers = ServiceBuilder::new()
+        .layer(SecurityHeaders::new().https(https))
+        .layer(from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
+        .layer(from_fn(isolate_resources))
+        .layer(from_fn_with_state(
+            ClientLimit::new(RateLimiter::in_memory(SIGN_INS)).only_under("/auth"),
+            limit_clients,
+        ))
+        .layer(from_fn_with_state(OriginPolicy::new(base_url)?, check_origin))
+        .layer(SessionLayer::new(sessions.clone()));
+    Ok(private.merge(public).layer(layers).with_state(sessions))
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    name: String,
+    password: String,
+}
+
+/// One of the user's sessions, and whether it is the one that asks.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    session: SessionInfo,
+    current: bool,
+}
+
+async fn sign_in(
+    session: Session,
+    client: ClientAddr,
+    headers: HeaderMap,
+    Json(given): Json<Credentials>,
+) -> Result<Response, SessionError> {
+    if password_of(&given.name) != Some(&*given.password) {
+        return Ok((StatusCode::FORBIDDEN, "wrong name or password").into_response());
+    }
+    let user = UserId::new(&given.name)?;
+    session.sign_in(SignIn::new(user, "password").address(client.ip()).client(browser(&headers))).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn sign_out(session: Session) -> Result<StatusCode, SessionError> {
+    session.sign_out().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn me(CurrentUser(user): CurrentUser) -> String {
+    user.as_str().unwrap_or_default().to_owned()
+}
+
+async fn list(
+    State(sessions): State<Sessions>,
+    session: Session,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<Vec<Listed>>, SessionError> {
+    let own = session.info().map(|info| info.handle);
+    let all = sessions.list(&user).await?.into_iter();
+    Ok(Json(all.map(|session| Listed { current: Some(session.handle) == own, session }).collect()))
+}
+
+async fn end(
+    State(sessions): State<Sessions>,
+    CurrentUser(user): CurrentUser,
+    Path(handle): Path<Handle>,
+) -> Result<StatusCode, SessionError> {
+    let ended = sessions.revoke(&user, handle).await?;
+    Ok(if ended { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
+}
+
+async fn end_others(session: Session) -> Result<StatusCode, SessionError> {
+    session.sign_out_others().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A stand-in for your users; keep hashes of passwords, made with Argon2.
+fn password_of(name: &str) -> Option<&'static str> {
+    matches!(name, "ada" | "eve").then_some("correct horse")
+}
+
+/// What the list of sessions shows: a few words, not the whole header.
+fn browser(headers: &HeaderMap) -> &'static str {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    ["Firefox", "Edg", "Chrome", "Safari", "curl"]
+        .into_iter()
+        .find(|name| agent.contains(name))
+        .unwrap_or("another browser")
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // From your secret store. It signs the cookies; whoever has it can make any.
+    let secret = std::env::var("SESSION_SECRET")
+        .unwrap_or_else(|_| "for trying out only, never for other people".to_owned());
+    let app = app("http://localhost:3000", secret.as_bytes())?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    Ok(())
+}
