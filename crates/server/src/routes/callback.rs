@@ -23,6 +23,7 @@ use crate::clock::utc;
 use crate::error::AppError;
 use crate::routes::account::user_id;
 use crate::store::users::{self, User};
+use crate::telemetry::RequestId;
 use crate::web::last_used;
 use crate::web::next::Next;
 
@@ -87,7 +88,7 @@ async fn callback(
     let arrival =
         Arrival { app, session, visit, headers, query: query.unwrap_or_default(), provider, linking };
     // A task of its own: a browser that hangs up leaves nothing half done.
-    let arrived = tokio::spawn(async move { arrival.finish(next).await }).await;
+    let arrived = RequestId::spawn(async move { arrival.finish(next).await }).await;
     let (target, device) =
         arrived.unwrap_or_else(|panic| (page("/login", AppError::internal(panic).into()), None));
     let mut response = (set_cookie(clear), Redirect::to(&target)).into_response();
@@ -121,7 +122,15 @@ impl Arrival {
     }
 
     async fn proceed(&self) -> Result<Option<HeaderValue>, Failure> {
-        let (transaction, callback) = self.end_transaction().await?;
+        let (transaction, callback) = self.end_transaction().await.inspect_err(|failure| {
+            let (method, code) = (self.provider.as_str(), failure.code());
+            tracing::warn!(
+                event = "callback_refused",
+                method,
+                code,
+                "a callback fits nothing that was begun"
+            );
+        })?;
         match &transaction.purpose {
             Purpose::SignIn => self.sign_in(&transaction, &callback).await.map(Some).inspect_err(|failure| {
                 let (method, code) = (self.provider.as_str(), failure.code());

@@ -20,6 +20,7 @@ use crate::extract::ApiJson;
 use crate::routes::account::UserBody;
 use crate::store::magic_links::ClaimedLink;
 use crate::store::users::{self, User};
+use crate::telemetry::RequestId;
 
 /// The body of a request for a link.
 #[derive(Deserialize)]
@@ -103,7 +104,7 @@ pub async fn redeem(
     let links = links(app)?.clone();
     let (app, session) = (app.clone(), session.clone());
     // A task of its own: a client that hangs up cannot leave a link used without a session.
-    let redeeming = tokio::spawn(async move {
+    let redeeming = RequestId::spawn(async move {
         let now = utc(app.clock.now());
         let proof = match (&with.token, &with.code) {
             (Some(token), None) => Proof::Token(token),
@@ -113,7 +114,7 @@ pub async fn redeem(
         let claimed = match links.claim(proof, now).await {
             Err(ClaimError::FirstWrongCode(email)) => {
                 // Not waited for, so that the answer takes the same time whether there is an account.
-                tokio::spawn(note_wrong_code(app, email.clone(), visit));
+                RequestId::spawn(note_wrong_code(app, email.clone(), visit));
                 return Err(ClaimError::FirstWrongCode(email).into());
             }
             claimed => claimed?,

@@ -43,6 +43,16 @@ impl RequestId {
     pub(super) fn current() -> Option<Self> {
         CURRENT.try_get().ok()
     }
+
+    /// Like [`tokio::spawn`], for a task that belongs to the request being answered: what it logs carries the id as well.
+    pub fn spawn<T: Send + 'static>(
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        match Self::current() {
+            Some(id) => tokio::spawn(CURRENT.scope(id, task)),
+            None => tokio::spawn(task),
+        }
+    }
 }
 
 /// The finalizer of `SplitMix64`: different numbers stay different, and neighbours look nothing alike.

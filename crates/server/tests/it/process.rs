@@ -270,6 +270,30 @@ async fn a_redis_dump_and_the_log_at_trace_hold_nothing_to_sign_in_with() {
     assert_eq!(server.stop().await, Some(0));
 }
 
+#[tokio::test]
+async fn what_a_request_does_is_logged_under_the_id_in_its_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let dev = Running::start("dev", directory.path(), &[("LOG_FORMAT", "json")]).await;
+    let browser = dev.browser();
+    browser.request_link("a@example.com").await.expect(200);
+    let link = eventually(|| async {
+        let log = dev.log();
+        log.split_whitespace().find(|word| word.contains("verify?token=")).map(str::to_owned)
+    })
+    .await;
+    let signed_in = browser.redeem(&token_of(&link)).await.expect(200);
+    let refused = browser.get("/api/v1/auth/steam/login/callback?state=unknown").await.expect(303);
+    for (answer, event) in [(signed_in, "signed_in"), (refused, "callback_refused")] {
+        let id = answer.header("x-request-id");
+        let is_of_it = |line: &str| {
+            let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            entry["event"] == event && entry["span"]["id"] == id
+        };
+        eventually(|| async { dev.log().lines().any(is_of_it).then_some(()) }).await;
+    }
+    assert_eq!(dev.stop().await, Some(0));
+}
+
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
