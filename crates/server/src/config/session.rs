@@ -89,22 +89,16 @@ fn read_secret(reader: &mut Reader<'_>) -> Read<SecretString> {
 
 /// Long enough, and not obviously a placeholder: those are public, so a cookie signed with one can be forged.
 fn check_secret(secret: &str) -> Result<(), Wrong> {
-    check_length(secret, "")?;
+    if secret.len() < MIN_SECRET_BYTES {
+        let what = format!("has {} bytes, at least {MIN_SECRET_BYTES} are needed", secret.len());
+        return Err(Wrong::new(what, REMEDY));
+    }
     if secret.trim() != secret {
         return Err(Wrong::new("begins or ends with white space", "remove it, or quote the value properly"));
     }
     let plain = secret.to_lowercase().replace(['-', '_', ' '], "");
     if PLACEHOLDERS.iter().any(|placeholder| plain.contains(placeholder)) {
         return Err(Wrong::new("is a placeholder", REMEDY));
-    }
-    Ok(())
-}
-
-fn check_length(secret: &str, which: &str) -> Result<(), Wrong> {
-    let got = secret.len();
-    if got < MIN_SECRET_BYTES {
-        let what = format!("has {got} bytes{which}, at least {MIN_SECRET_BYTES} are needed");
-        return Err(Wrong::new(what, REMEDY));
     }
     Ok(())
 }
@@ -116,7 +110,15 @@ fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
         let mut secrets = Vec::new();
         for (index, secret) in value.split(',').map(str::trim).enumerate() {
             let number = index + 1;
-            check_length(secret, &format!(" in secret {number}"))?;
+            if secret.is_empty() {
+                return Err(Wrong::new("has an empty entry", "remove the comma too many"));
+            }
+            if secret.len() < MIN_SECRET_BYTES {
+                let got = secret.len();
+                let what =
+                    format!("has {got} bytes in secret {number}, at least {MIN_SECRET_BYTES} are needed");
+                return Err(Wrong::new(what, "write the older secrets whole, with commas between them"));
+            }
             if !seen.insert(secret) {
                 let what = format!("repeats a secret: number {number} is already in use");
                 return Err(Wrong::new(what, "list each older secret once, without the current one"));

@@ -270,7 +270,7 @@ fn sentence(code: &str) -> &'static str {
             "Your inventory is larger than this server imports. What you had before is unchanged."
         }
         "steam_unavailable" => {
-            "Steam did not give us your inventory just now. What you had before is unchanged; please try again later."
+            "Steam does not give us what we ask for just now. Nothing here has changed; please try again later."
         }
         code => sign_in::sentence(code),
     }

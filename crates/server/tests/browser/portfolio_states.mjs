@@ -33,7 +33,7 @@ await scenario(async (browser) => {
   const gwen = await person(browser);
   await signIn(gwen.page, 'gwen@example.com');
   await gwen.page.getByRole('button', { name: 'Import my inventory' }).click();
-  await gwen.page.getByRole('alert').getByText('Steam did not give us your inventory just now').waitFor();
+  await gwen.page.getByRole('alert').getByText('Steam does not give us what we ask for just now').waitFor();
   await inspect(gwen.page, 'portfolio-steam-away');
 
   const bea = await person(browser);
