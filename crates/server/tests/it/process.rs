@@ -308,8 +308,8 @@ async fn what_a_request_does_is_logged_under_the_id_in_its_answer() {
     for (answer, event) in [(signed_in, "signed_in"), (refused, "callback_refused")] {
         let id = answer.header("x-request-id");
         let is_of_it = |line: &str| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-            line["event"] == event && line["span"]["id"] == id
+            let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            entry["event"] == event && entry["span"]["id"] == id
         };
         eventually(|| async { dev.log().lines().any(is_of_it).then_some(()) }).await;
     }
