@@ -39,7 +39,8 @@
 //! * [`NearCache`]: live sessions are kept in memory, and dropped when the store tells that they changed. A hot request
 //!   asks the store nothing; [`Session::verify`] asks it all the same.
 //! * [`PrefetchLayer`]: asks for sessions ahead of other layers that ask the same Redis, to share their round trip.
-//! * [`SessionGuard`]: follows a session beyond its request, so that what stays open ends with it.
+//! * [`SessionGuard`]: follows a session beyond its request, so that what stays open ends with it. [`UserWatch`] follows all
+//!   sessions of a user.
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -62,6 +63,8 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
+mod user_watch;
+mod watch;
 
 pub use cache::CacheStats;
 pub use changes::{Changes, Heartbeat, MAX_STALENESS};
@@ -89,6 +92,7 @@ pub use store::{
     ListedSession, NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
 pub use token::{Handle, InvalidUserId, SessionId, Tag, UserId};
+pub use user_watch::UserWatch;
 
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../README.md")]

@@ -14,13 +14,14 @@ use crate::clock::Timestamp;
 use crate::config::SessionConfig;
 use crate::cookie::{self, Presented};
 use crate::error::SessionError;
-use crate::guard::Watches;
 use crate::keyring::KeyRing;
 use crate::record::{Authentication, Epoch, Record, is_forward};
 use crate::session::{Ended, Live, Session, State};
 use crate::snapshot::Snapshot;
-use crate::store::{At, Found, SessionStore, StoreError, StoredSession};
+use crate::store::{At, Found, ListedSession, SessionStore, StoreError, StoredSession};
 use crate::token::{self, CookieDigest, CookieValue, Handle, SessionId, Tag, UserId};
+use crate::user_watch::UserWatch;
+use crate::watch::Watches;
 
 /// The sessions of an application: a store, the secrets and the configuration. Cheap to clone.
 #[derive(Clone)]
@@ -81,10 +82,13 @@ impl Sessions {
     /// # Errors
     /// [`SessionError::Unavailable`].
     pub async fn list(&self, user: &UserId) -> Result<Vec<SessionInfo>, SessionError> {
-        let mut all: Vec<_> =
-            self.alive(user).await?.into_iter().map(|(id, record)| info(&id, record)).collect();
-        all.sort_by_key(|session| std::cmp::Reverse((session.last_seen, session.created)));
-        Ok(all)
+        Ok(SessionInfo::list(self.alive(user).await?))
+    }
+
+    /// Something to wait with for changes among a user's live sessions.
+    pub fn watch(&self, user: &UserId) -> UserWatch {
+        let watch = self.0.watches.watch(&Tag::of_user(user), &self.0.store);
+        UserWatch::new(self.clone(), watch)
     }
 
     /// Ends the user's session of that name. False when the user has no such live session.
@@ -224,17 +228,24 @@ impl Sessions {
     }
 
     async fn alive(&self, user: &UserId) -> Result<Vec<(SessionId, Record)>, SessionError> {
-        let (epoch, all) = self.0.store.list(&Tag::of_user(user)).await?;
+        Ok(self.living(self.0.store.list(&Tag::of_user(user)).await?))
+    }
+
+    /// The live sessions under a tag; the next change will be told, if the store can.
+    pub(crate) async fn alive_watched(&self, tag: &Tag) -> Result<Vec<(SessionId, Record)>, StoreError> {
+        Ok(self.living(self.0.store.list_watched(tag).await?))
+    }
+
+    fn living(&self, (epoch, all): (Epoch, Vec<ListedSession>)) -> Vec<(SessionId, Record)> {
         let now = self.now();
-        Ok(all
-            .into_iter()
+        all.into_iter()
             .filter_map(|listed| Some((listed.id, Record::decode(&listed.record).ok()?)))
             .filter(|(_, record)| {
                 record.epoch == epoch
                     && now < record.deadline(self.0.config.idle)
                     && self.0.keys.find(record.key).is_some()
             })
-            .collect())
+            .collect()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -247,6 +258,15 @@ impl Sessions {
 
     pub(crate) fn lifetime(&self) -> Duration {
         self.0.config.lifetime
+    }
+}
+
+impl SessionInfo {
+    /// The most recently seen first.
+    pub(crate) fn list(alive: Vec<(SessionId, Record)>) -> Vec<Self> {
+        let mut all: Vec<_> = alive.into_iter().map(|(id, record)| info(&id, record)).collect();
+        all.sort_by_key(|session| std::cmp::Reverse((session.last_seen, session.created)));
+        all
     }
 }
 

@@ -232,8 +232,9 @@ pub trait SessionStore: Send + Sync + 'static {
         self.load(id, names)
     }
 
-    /// The feed of changes made by any process under the tags read with `load_watched`. Default `None`: the store cannot
-    /// tell, so nothing is cached, and guards ask every second. Asked for only when it is going to be used.
+    /// The feed of changes made by any process under the tags read with `load_watched` or `list_watched`. Default `None`:
+    /// the store cannot tell, so nothing is cached, and whoever waits asks every second. Asked for only when it is going to
+    /// be used.
     fn changes(&self) -> Option<Changes> {
         None
     }
@@ -263,6 +264,11 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// All records under a tag, dead ones too but no forwards, with the user's epoch.
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)>;
+
+    /// The same, after which [`SessionStore::changes`] tells the next change under the tag, as after `load_watched`.
+    fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
+        self.list(tag)
+    }
 
     /// Raises the epoch and ends all sessions under the tag but `keep`. The raised epoch is remembered for at least
     /// `remember`, so that no session of before can come back. With a `keep` that is dead nothing is changed; one that

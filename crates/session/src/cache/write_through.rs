@@ -124,6 +124,10 @@ impl SessionStore for WriteThrough {
         self.store.list(tag)
     }
 
+    fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
+        self.store.list_watched(tag)
+    }
+
     fn revoke_all<'a>(
         &'a self,
         tag: &'a Tag,

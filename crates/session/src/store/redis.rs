@@ -124,8 +124,24 @@ impl RedisStore {
         command
     }
 
+    fn hgetall(&self, tag: &Tag) -> Cmd {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.key(tag));
+        command
+    }
+
     async fn read(&self, command: &Cmd) -> Result<Value, StoreError> {
         self.connection.read(command).await.map_err(refused)
+    }
+
+    /// The same, after which the next change under the tag is told; where that could not be arranged one is told at once.
+    async fn read_watched(&self, command: &Cmd, tag: &Tag) -> Result<Value, StoreError> {
+        let key = self.key(tag);
+        let (answer, watched) = self.connection.read_watched(command, &key).await.map_err(refused)?;
+        if !watched {
+            self.connection.tracking().changed(&key);
+        }
+        Ok(answer)
     }
 
     async fn run(&self, call: Call) -> Result<Value, StoreError> {
@@ -170,11 +186,7 @@ impl SessionStore for RedisStore {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>> {
         Box::pin(async move {
-            let (command, key) = (self.hmget(id, names), self.key(&id.tag));
-            let (answer, watched) = self.connection.read_watched(&command, &key).await.map_err(refused)?;
-            if !watched {
-                self.connection.tracking().changed(&key);
-            }
+            let answer = self.read_watched(&self.hmget(id, names), &id.tag).await?;
             stored_session(answer, names.len())
         })
     }
@@ -283,24 +295,11 @@ impl SessionStore for RedisStore {
     }
 
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
-        Box::pin(async move {
-            let mut command = redis::cmd("HGETALL");
-            command.arg(self.key(tag));
-            let all = Vec::<(Vec<u8>, Vec<u8>)>::from_redis_value(self.read(&command).await?)
-                .map_err(|error| StoreError::Corrupt(error.to_string().into()))?;
-            let mut epoch = None;
-            let mut sessions = Vec::new();
-            for (field, record) in all {
-                if field == b"e" {
-                    epoch = Some(record);
-                } else if !is_forward(&record)
-                    && let Ok(field) = field.try_into()
-                {
-                    sessions.push(ListedSession { id: SessionId { tag: *tag, field }, record });
-                }
-            }
-            Ok((parse_epoch(epoch.as_deref())?, sessions))
-        })
+        Box::pin(async move { listed(tag, self.read(&self.hgetall(tag)).await?) })
+    }
+
+    fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
+        Box::pin(async move { listed(tag, self.read_watched(&self.hgetall(tag), tag).await?) })
     }
 
     fn revoke_all<'a>(
@@ -368,6 +367,23 @@ fn stored_session(answer: Value, names: usize) -> Result<Option<StoredSession>, 
         record,
         values: (0..names).map(|_| next()).collect::<Result<_, _>>()?,
     }))
+}
+
+fn listed(tag: &Tag, answer: Value) -> Result<(Epoch, Vec<ListedSession>), StoreError> {
+    let all = Vec::<(Vec<u8>, Vec<u8>)>::from_redis_value(answer)
+        .map_err(|error| StoreError::Corrupt(error.to_string().into()))?;
+    let mut epoch = None;
+    let mut sessions = Vec::new();
+    for (field, record) in all {
+        if field == b"e" {
+            epoch = Some(record);
+        } else if !is_forward(&record)
+            && let Ok(field) = field.try_into()
+        {
+            sessions.push(ListedSession { id: SessionId { tag: *tag, field }, record });
+        }
+    }
+    Ok((parse_epoch(epoch.as_deref())?, sessions))
 }
 
 fn parse_epoch(bytes: Option<&[u8]>) -> Result<Epoch, StoreError> {

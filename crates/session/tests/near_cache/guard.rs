@@ -81,9 +81,13 @@ async fn without_news_from_the_store_a_stream_asks() {
     let url = format!("redis://app:secret@127.0.0.1:{}", redis.port());
     let (here, there) = (Node::connect(&url).await, Node::connect(&url).await);
     let browser = there.sign_in("ann").await;
+    let asked = redis.command_calls("hmget").await;
     let stream = here.open_stream(&browser).await;
     there.post("/sign_out", &browser).await;
-    assert_eq!(stream.await.unwrap().0, Ended::Absent);
+    let (ended, _) = stream.await.unwrap();
+    assert_eq!(ended, Ended::Absent);
+    let asked = redis.command_calls("hmget").await - asked;
+    assert!(asked < 10, "it asks once a second, not {asked} times");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

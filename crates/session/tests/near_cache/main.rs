@@ -10,3 +10,4 @@ mod resharding;
 mod revocation;
 mod support;
 mod topology;
+mod user_watch;

@@ -1,0 +1,247 @@
+//! Waiting for changes under a tag. Where the store tells them one waits to be told, else one asks again and again.
+//!
+//! 1. What was answered is good until something changes after the question, and for a while at most ([`Asked`]).
+//! 2. A store tells the next change after a watched read, so every question has to be one.
+//! 3. Questions take turns. When changes were lost all who wait ask anew, and ten thousand questions at once would keep
+//!    each other, and every request, waiting until they time out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::changes::{Changes, Listener};
+use crate::store::SessionStore;
+use crate::token::Tag;
+use crate::user_watch::Look;
+
+/// How often the store is asked where it does not tell what changes, and while it does not answer.
+pub(crate) const POLL: Duration = Duration::from_secs(1);
+/// How often it is asked all the same where it does.
+const RECHECK: Duration = Duration::from_mins(1);
+/// Changes that come together are looked at together.
+const SETTLE: Duration = Duration::from_millis(10);
+/// How many questions are under way at once.
+const AT_ONCE: usize = 64;
+
+/// Who waits for changes under which tag.
+#[derive(Default)]
+pub(crate) struct Watches {
+    waiting: Arc<Waiting>,
+    /// Asked of the store when somebody first wants to wait; `None` when it cannot tell.
+    changes: OnceLock<Option<Changes>>,
+}
+
+struct Waiting {
+    tags: Mutex<HashMap<Tag, Arc<Watched>>>,
+    turns: Semaphore,
+}
+
+/// A tag that somebody waits for.
+#[derive(Default)]
+struct Watched {
+    /// Counts the changes.
+    version: watch::Sender<u64>,
+    look: tokio::sync::Mutex<Option<Look>>,
+}
+
+/// Somebody who waits for changes under a tag.
+pub(crate) struct Watch {
+    waiting: Arc<Waiting>,
+    changes: Option<Changes>,
+    tag: Tag,
+    watched: Arc<Watched>,
+    /// Taken when dropped.
+    receiver: Option<watch::Receiver<u64>>,
+    settle: Duration,
+}
+
+/// When a question was asked, and until when its answer may be used.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    version: u64,
+    /// Whether changes were being told then.
+    is_told: bool,
+    /// Whether one came before the answer.
+    is_overtaken: bool,
+    until: Instant,
+}
+
+impl Watches {
+    pub(crate) fn watch(&self, tag: &Tag, store: &impl SessionStore) -> Watch {
+        let changes = self.changes.get_or_init(|| {
+            let changes = store.changes()?;
+            let listener: Weak<Waiting> = Arc::downgrade(&self.waiting);
+            changes.listen(listener);
+            Some(changes)
+        });
+        let mut tags = self.waiting.lock();
+        let watched = tags.entry(*tag).or_default().clone();
+        // Under the lock, so that whoever leaves sees who comes.
+        let receiver = Some(watched.version.subscribe());
+        drop(tags);
+        let (waiting, changes) = (self.waiting.clone(), changes.clone());
+        Watch { waiting, changes, tag: *tag, watched, receiver, settle: SETTLE }
+    }
+}
+
+impl Watch {
+    pub(crate) fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
+    /// What all who wait under this tag see in common.
+    pub(crate) fn look(&self) -> &tokio::sync::Mutex<Option<Look>> {
+        &self.watched.look
+    }
+
+    /// Asks when it is this question's turn.
+    pub(crate) async fn ask<T>(&self, question: impl Future<Output = T>) -> (T, Asked) {
+        let _turn = self.waiting.turns.acquire().await.expect("the semaphore is never closed");
+        let is_told = self.changes.as_ref().is_some_and(Changes::is_complete);
+        let until = Instant::now() + if is_told { RECHECK } else { POLL };
+        let version = self.version();
+        let answer = question.await;
+        (answer, Asked { version, is_told, is_overtaken: self.version() != version, until })
+    }
+
+    /// Whether the answer is out of date.
+    pub(crate) fn is_outdated(&self, asked: &Asked) -> bool {
+        (asked.is_told && self.version() != asked.version) || Instant::now() >= asked.until
+    }
+
+    /// Waits until it is.
+    pub(crate) async fn outdated(&mut self, asked: &Asked) {
+        if !asked.is_told {
+            return sleep_until(asked.until).await;
+        }
+        // A change under every question is perhaps the store's way to say that it will not tell the next one, or a user who
+        // writes all the time. Neither is to be asked at full speed.
+        self.settle = if asked.is_overtaken { (self.settle * 2).min(POLL) } else { SETTLE };
+        let receiver = self.receiver.as_mut().expect("taken only when dropped");
+        let changed = async { receiver.wait_for(|version| *version != asked.version).await.map(drop) };
+        tokio::select! {
+            _ = changed => sleep(self.settle).await,
+            () = sleep_until(asked.until) => {}
+        }
+    }
+
+    fn version(&self) -> u64 {
+        *self.watched.version.borrow()
+    }
+}
+
+impl Asked {
+    /// The answer may be used no longer than this from now on.
+    pub(crate) fn at_most(self, left: Duration) -> Self {
+        Self { until: self.until.min(Instant::now() + left), ..self }
+    }
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Tag, Arc<Watched>>> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { tags: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
+    }
+}
+
+impl Watched {
+    fn changed(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+}
+
+impl Listener for Waiting {
+    fn changed(&self, tag: &Tag) {
+        if let Some(watched) = self.lock().get(tag) {
+            watched.changed();
+        }
+    }
+
+    fn lost(&self) {
+        self.lock().values().for_each(|watched| watched.changed());
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut tags = self.waiting.lock();
+        self.receiver = None;
+        if self.watched.version.receiver_count() == 0 {
+            tags.remove(&self.tag);
+        }
+    }
+}
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::store::embedded::EmbeddedStore;
+
+    const TAG: Tag = Tag([1; 15]);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_tells_a_change_under_every_question_is_asked_less_and_less() {
+        let store = EmbeddedStore::in_memory().unwrap();
+        let changes = store.changes().unwrap();
+        let mut watch = Watches::default().watch(&TAG, &store);
+        let (begun, mut questions) = (Instant::now(), 0);
+        while begun.elapsed() < Duration::from_secs(10) {
+            let ((), asked) = watch.ask(async { changes.changed(&TAG) }).await;
+            watch.outdated(&asked).await;
+            questions += 1;
+        }
+        assert!(questions < 20, "{questions}");
+
+        let ((), asked) = watch.ask(async {}).await;
+        changes.changed(&TAG);
+        let begun = Instant::now();
+        watch.outdated(&asked).await;
+        assert!(begun.elapsed() < 2 * SETTLE, "an answer in peace makes it prompt again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nothing_is_told_one_asks_once_a_second_and_else_once_a_minute() {
+        let store = EmbeddedStore::in_memory().unwrap();
+        let untold = Watches { changes: OnceLock::from(None), ..Watches::default() };
+        for (watches, pause) in [(untold, POLL), (Watches::default(), RECHECK)] {
+            let mut watch = watches.watch(&TAG, &store);
+            let ((), asked) = watch.ask(async {}).await;
+            let begun = Instant::now();
+            watch.outdated(&asked).await;
+            assert_eq!(begun.elapsed(), pause);
+        }
+    }
+
+    #[tokio::test]
+    async fn questions_take_turns() {
+        let store = EmbeddedStore::in_memory().unwrap();
+        let (watches, most) = (Watches::default(), Arc::new(AtomicUsize::new(0)));
+        let mut asking = tokio::task::JoinSet::new();
+        let open = Arc::new(AtomicUsize::new(0));
+        for number in 0..=u8::MAX {
+            let watch = watches.watch(&Tag([number; 15]), &store);
+            let (open, most) = (open.clone(), most.clone());
+            asking.spawn(async move {
+                let question = async {
+                    most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    open.fetch_sub(1, Ordering::SeqCst);
+                };
+                let ((), _) = watch.ask(question).await;
+            });
+        }
+        asking.join_all().await;
+        assert_eq!(most.load(Ordering::SeqCst), AT_ONCE);
+        assert!(watches.waiting.lock().is_empty(), "who waits no more costs no memory");
+    }
+}
