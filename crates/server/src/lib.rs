@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+mod event_stream;
 pub mod extract;
 pub mod mail;
 pub mod metrics;

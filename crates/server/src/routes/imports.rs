@@ -1,16 +1,15 @@
 //! Importing an inventory, and following how far that is.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use futures_util::stream::unfold;
-use futures_util::{Stream, StreamExt};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,6 +20,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
+use crate::event_stream::event_stream;
 use crate::portfolio::import::{ImportError, Imported, State as Import};
 use crate::portfolio::steam_client::SteamError;
 use crate::routes::account::user_id;
@@ -155,7 +155,7 @@ pub async fn events(
     State(app): State<App>,
     session: Session,
     CurrentUser(user): CurrentUser,
-) -> AppResult<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+) -> AppResult<Response> {
     let user = user_id(&user)?;
     let from = match app.portfolio.running(user) {
         Some(mut watcher) => {
@@ -165,10 +165,9 @@ pub async fn events(
         None => Source::Elsewhere { app, user, last: None },
     };
     let guard = session.guard()?;
-    let events = unfold(from, |from| async { from.next().await.map(|(event, rest)| (Ok(event), rest)) });
     // Whoever signs out hears no more.
-    let events = events.take_until(async move { guard.ended().await });
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    let events = unfold(from, Source::next).take_until(async move { guard.ended().await });
+    Ok(event_stream(events))
 }
 
 /// Where news of an import come from.

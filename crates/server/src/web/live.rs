@@ -1,32 +1,25 @@
 //! Live pages: server-sent events that say when the session behind a page ends, or the list of sessions changes.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
 use futures_util::stream;
 use http::StatusCode;
-use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracera_session::{Ended, Session, SessionInfo, Sessions, UserId};
+use tracera_session::{Handle, Session, SessionError, SessionInfo, UserId, UserWatch};
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
+use crate::event_stream::{HEARTBEAT, event_stream};
 use crate::serve::Stopping;
 use crate::web::page::Person;
 
 /// How many streams one user may have open on one instance, over all tabs.
 const MAX_PER_USER: usize = 16;
-/// How often the list of sessions is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// How often an idle stream sends a comment, so that nobody between takes it for dead.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The open streams, counted by user. Cheap to clone; clones count together.
 #[derive(Debug, Clone, Default)]
@@ -81,63 +74,42 @@ pub async fn stream(
         )
         .retry_after(HEARTBEAT)
     })?;
-    let guard = session.guard()?;
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let feed = Feed {
-        sessions: app.sessions.clone(),
-        ended: Box::pin(async move { guard.ended().await }),
-        looks,
-        stopping,
-        known: None,
-        over: false,
-        place,
-    };
-    let events = stream::unfold(feed, Feed::next);
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response())
+    let own = session.info().ok_or(SessionError::Unauthenticated)?.handle;
+    let sessions = app.sessions.watch(&person.id);
+    let feed = Feed { sessions, own, stopping, known: None, over: false, _place: place };
+    Ok(event_stream(stream::unfold(feed, Feed::next)))
 }
 
 struct Feed {
-    sessions: Sessions,
-    ended: Pin<Box<dyn Future<Output = Ended> + Send>>,
-    looks: Interval,
+    sessions: UserWatch,
+    /// The session behind the page.
+    own: Handle,
     stopping: CancellationToken,
-    /// The sessions last seen; `None` before the first look.
+    /// The sessions last told of; `None` at first.
     known: Option<String>,
     over: bool,
-    place: Place,
+    _place: Place,
 }
 
 impl Feed {
-    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
-        if self.over {
-            return None;
-        }
-        loop {
-            tokio::select! {
-                _ = &mut self.ended => {
-                    self.over = true;
-                    // Browsers drop an event without data.
-                    return Some((Ok(Event::default().event("signed-out").data("now")), self));
-                }
+    async fn next(mut self) -> Option<(Event, Self)> {
+        while !self.over {
+            let sessions = tokio::select! {
                 () = self.stopping.cancelled() => return None,
-                _ = self.looks.tick() => {
-                    if let Some(sessions) = self.look().await {
-                        let event = Event::default().event("sessions").data(sessions);
-                        return Some((Ok(event), self));
-                    }
-                }
+                sessions = self.sessions.next() => sessions,
+            };
+            if sessions.iter().all(|session| session.handle != self.own) {
+                self.over = true;
+                // Browsers drop an event without data.
+                return Some((Event::default().event("signed-out").data("now"), self));
+            }
+            let names = names(&sessions);
+            if self.known.as_ref() != Some(&names) {
+                self.known = Some(names.clone());
+                return Some((Event::default().event("sessions").data(names), self));
             }
         }
-    }
-
-    /// The sessions there are, if they are others than before.
-    async fn look(&mut self) -> Option<String> {
-        // While the store does not answer nothing is known to have changed.
-        let sessions = names(&self.sessions.list(&self.place.user).await.ok()?);
-        let changed = self.known.as_ref() != Some(&sessions);
-        self.known = Some(sessions.clone());
-        changed.then_some(sessions)
+        None
     }
 }
 

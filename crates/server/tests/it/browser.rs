@@ -225,6 +225,7 @@ impl Browser {
     pub(crate) async fn open(&self, path: &str) -> EventStream {
         let response = self.with_cookies(self.http.get(format!("{}{path}", self.base))).send().await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["x-accel-buffering"], "no", "nginx would hold events back");
         EventStream { response, rest: String::new() }
     }
 

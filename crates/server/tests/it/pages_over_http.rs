@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, EventStream};
 use crate::harness::{TestApp, eventually, token_of};
 
 const AGAIN: &str = "/login?again=1&error=reauthentication_required&next=%2Faccount";
@@ -188,21 +188,54 @@ async fn the_status_tells_only_the_browser_that_asked() {
     assert_eq!(status(&asking).await, "waiting", "what has expired is forgotten");
 }
 
-#[tokio::test]
-async fn a_stream_says_within_a_second_that_its_session_ended() {
-    let app = TestApp::start().await;
-    let browser = app.signed_in("a@example.com").await;
-    let other = app.signed_in("a@example.com").await;
-    let mut stream = browser.open("/account/live").await;
-    assert!(stream.next_event().await.starts_with("event: sessions"));
-    other.delete("/api/v1/auth/sessions").await.expect(204);
-    let told = tokio::time::timeout(Duration::from_secs(1), async {
+/// Waits for an event of that name, for at most a second; the data of it.
+async fn told(stream: &mut EventStream, name: &str) -> String {
+    let waiting = async {
         loop {
-            if stream.next_event().await.starts_with("event: signed-out") {
-                break;
+            let event = stream.next_event().await;
+            assert!(!event.is_empty(), "the stream ended without {name:?}");
+            if let Some(rest) = event.strip_prefix(&format!("event: {name}")) {
+                return rest.trim().to_owned();
             }
         }
-    });
-    told.await.expect("not told within a second");
+    };
+    tokio::time::timeout(Duration::from_secs(1), waiting).await.expect("not told within a second")
+}
+
+#[tokio::test]
+async fn a_stream_tells_of_sessions_on_another_instance_and_of_the_end_of_its_own() {
+    let mut app = TestApp::start().await;
+    let elsewhere = app.add_instance().await;
+    let browser = app.signed_in("a@example.com").await;
+    let mut stream = browser.open("/account/live").await;
+    let alone = told(&mut stream, "sessions").await;
+    // Signed in there, by the newest mail.
+    let sign_in_elsewhere = async || {
+        app.advance(Duration::from_secs(1));
+        let other = app.browser().at(elsewhere);
+        app.sign_in(&other, "a@example.com").await;
+        other
+    };
+    for _ in 0..3 {
+        let other = sign_in_elsewhere().await;
+        let both = told(&mut stream, "sessions").await;
+        assert!(both.len() > alone.len() && both.contains(alone.trim_start_matches("data: ")), "{both}");
+        other.logout().await.expect(204);
+        assert_eq!(told(&mut stream, "sessions").await, alone);
+    }
+    let other = sign_in_elsewhere().await;
+    told(&mut stream, "sessions").await;
+    other.delete("/api/v1/auth/sessions").await.expect(204);
+    told(&mut stream, "signed-out").await;
     assert_eq!(stream.next_event().await, "", "and no more");
+}
+
+#[tokio::test]
+async fn streams_are_told_in_the_embedded_store_too() {
+    let app = TestApp::embedded().await;
+    let (browser, other) = (app.signed_in("a@example.com").await, app.signed_in("a@example.com").await);
+    let mut stream = browser.open("/account/live").await;
+    told(&mut stream, "sessions").await;
+    other.delete("/api/v1/auth/sessions").await.expect(204);
+    told(&mut stream, "signed-out").await;
 }

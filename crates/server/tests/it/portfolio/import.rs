@@ -267,6 +267,7 @@ async fn a_client_that_goes_away_does_not_stop_the_import_and_others_follow_it()
     gate.add_permits(10);
     let here = here.await.unwrap().expect(200);
     assert_eq!(here.header("content-type"), "text/event-stream");
+    assert_eq!(here.header("x-accel-buffering"), "no");
     assert!(
         here.body.contains("event: progress") && here.body.contains("\"items_total\":30"),
         "{}",
