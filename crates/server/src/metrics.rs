@@ -48,6 +48,12 @@ pub fn routes(collected: PrometheusHandle, sessions: Sessions) -> Router {
         ] {
             metrics::counter!("tracera_session_cache_total", "what" => what).absolute(count);
         }
+        if let Some(staleness) = sessions.cache_staleness() {
+            metrics::gauge!("tracera_session_cache_staleness_seconds").set(staleness);
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 entries")]
+            let entries = cache.entries as f64;
+            metrics::gauge!("tracera_session_cache_entries").set(entries);
+        }
         collected.run_upkeep();
         collected.render()
     };

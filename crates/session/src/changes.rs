@@ -28,6 +28,8 @@ struct Feed {
     start: Instant,
     /// Complete until then, in milliseconds after `start`.
     complete_until: AtomicU64,
+    /// When the last answered heartbeat was begun, in milliseconds after `start`.
+    proved_at: AtomicU64,
     /// Held while listeners are told of a loss, so that no heartbeat extends the lease before all copies are gone.
     telling: Mutex<Telling>,
 }
@@ -68,7 +70,8 @@ impl Changes {
     fn until(complete_until: u64) -> Self {
         let telling = Mutex::new(Telling { losses: 0, listeners: Vec::new() });
         let complete_until = AtomicU64::new(complete_until);
-        Self(Arc::new(Feed { start: Instant::now(), complete_until, telling }))
+        let proved_at = AtomicU64::new(0);
+        Self(Arc::new(Feed { start: Instant::now(), complete_until, proved_at, telling }))
     }
 
     /// Something under this tag changed.
@@ -101,6 +104,15 @@ impl Changes {
         until == u64::MAX || self.since_start(Instant::now()) < until
     }
 
+    /// How long ago every change of before was last known to have been told; since the feed began if it never was.
+    pub(crate) fn staleness(&self) -> Duration {
+        if self.0.complete_until.load(Ordering::Acquire) == u64::MAX {
+            return Duration::ZERO;
+        }
+        let proved_at = self.0.proved_at.load(Ordering::Acquire);
+        Duration::from_millis(self.since_start(Instant::now()).saturating_sub(proved_at))
+    }
+
     pub(crate) fn listen(&self, listener: Weak<dyn Listener>) {
         self.telling().listeners.push(listener);
     }
@@ -119,8 +131,10 @@ impl Heartbeat {
     pub fn answered(self) {
         let telling = self.changes.telling();
         if telling.losses == self.losses {
-            let until = self.changes.since_start(self.asked + MAX_STALENESS);
-            self.changes.0.complete_until.fetch_max(until, Ordering::AcqRel);
+            let Self { changes, asked, .. } = &self;
+            changes.0.proved_at.fetch_max(changes.since_start(*asked), Ordering::AcqRel);
+            let until = changes.since_start(*asked + MAX_STALENESS);
+            changes.0.complete_until.fetch_max(until, Ordering::AcqRel);
         }
     }
 }
@@ -161,10 +175,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn staleness_counts_from_the_last_question_that_was_answered() {
+        let changes = Changes::with_heartbeat();
+        let second = Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        assert_eq!(changes.staleness(), second, "nothing was ever proved");
+        let heartbeat = changes.heartbeat();
+        tokio::time::advance(second).await;
+        heartbeat.answered();
+        assert_eq!(changes.staleness(), second);
+        let overtaken = changes.heartbeat();
+        changes.lost();
+        overtaken.answered();
+        tokio::time::advance(second).await;
+        assert_eq!(changes.staleness(), 2 * second, "a loss makes nothing fresh");
+        changes.heartbeat().answered();
+        assert_eq!(changes.staleness(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_store_that_tells_everything_needs_no_heartbeat() {
         let changes = Changes::complete();
         tokio::time::advance(Duration::from_hours(99)).await;
-        assert!(changes.is_complete());
+        assert!(changes.is_complete() && changes.staleness().is_zero());
         changes.lost();
         assert!(changes.is_complete());
     }

@@ -124,6 +124,13 @@ impl Sessions {
         self.0.store.cache.as_ref().map(|cache| cache.stats()).unwrap_or_default()
     }
 
+    /// How far what the near-cache knows may lie behind the store: since when it is not certain that every change was told.
+    /// Up to a heartbeat when all is well, beyond [`MAX_STALENESS`](crate::MAX_STALENESS) the near-cache is not used. `None`
+    /// when there is none.
+    pub fn cache_staleness(&self) -> Option<Duration> {
+        self.0.store.cache.as_ref().map(|cache| cache.staleness())
+    }
+
     /// The session a request presents. Never fails: what went wrong is kept in it and told to whoever asks for it.
     pub async fn open(&self, headers: &HeaderMap) -> Session {
         match self.opening(headers) {

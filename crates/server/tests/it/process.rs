@@ -310,5 +310,8 @@ async fn metrics_are_served_on_their_own_socket_only() {
     let counted = r#"tracera_http_requests_total{route="/api/v1/auth/me",status="200"} 1"#;
     assert!(shown.lines().any(|line| line == counted), "{shown}");
     assert!(shown.contains("tracera_session_cache_total"), "{shown}");
+    for gauge in ["tracera_session_cache_staleness_seconds 0", "tracera_session_cache_entries 0"] {
+        assert!(shown.lines().any(|line| line == gauge), "{shown}");
+    }
     assert_eq!(server.stop().await, Some(0));
 }

@@ -58,11 +58,15 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swallowed_connection_is_given_up_within_the_bound() {
     let scene = Scene::set().await;
+    let staleness = || scene.here.sessions.cache_staleness().unwrap();
+    assert!(staleness() < MAX_STALENESS);
     scene.proxy.set(Fault::BlackHole).await;
     let last = scene.last_accepted_after_the_end().await;
     println!("swallowed: last accepted {last:?} after the end");
     assert!(last < MAX_STALENESS);
+    assert!(staleness() > MAX_STALENESS, "{:?}", staleness());
     scene.heals().await;
+    assert!(staleness() < MAX_STALENESS, "{:?}", staleness());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,7 @@ async fn a_hot_read_asks_redis_nothing() {
     }
     assert_eq!(redis.command_calls("hmget").await, asked);
     assert_eq!(node.sessions.cache_stats().hits, hits + 1000);
+    assert_eq!(node.sessions.cache_stats().entries, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -36,6 +37,7 @@ async fn without_the_cache_each_request_is_one_plain_read() {
     assert_eq!(redis.command_calls("client|tracking").await, 0);
     assert_eq!(redis.command_calls("client|caching").await, 0);
     assert_eq!(node.sessions.cache_stats().hits, 0);
+    assert_eq!(node.sessions.cache_staleness(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
