@@ -1,6 +1,7 @@
 //! Measures session libraries side by side on this machine. See `bench/README.md`.
 
 mod chart;
+mod client;
 mod cluster;
 mod compare;
 mod contender;
@@ -14,6 +15,7 @@ mod profile;
 mod races;
 mod redis;
 mod report;
+mod revocation;
 mod scale;
 mod scenario;
 mod scratch;
@@ -101,6 +103,12 @@ enum Run {
         #[arg(long, default_value_t = 10_000)]
         open: u64,
     },
+    /// How soon one server refuses what another one ended, both at full load; only tracera.
+    Revocation {
+        /// How often each way of ending a session is tried.
+        #[arg(long, default_value_t = 1000)]
+        trials: u64,
+    },
     /// The mixed load for a long time; only tracera.
     Soak {
         /// How long.
@@ -153,6 +161,11 @@ fn main() -> anyhow::Result<()> {
         Some(Run::Streams { open }) => {
             let streams = streams::run(open, &mut redis, &scratch.0)?;
             report.add("streams", &streams::table(&streams), &streams::goals(&streams))
+        }
+        Some(Run::Revocation { trials }) => {
+            let revocation = revocation::run(trials, &mut redis, &scratch.0)?;
+            report.add("revocation", &revocation::table(&revocation), &revocation::goals(&revocation))?;
+            revocation.verdict()
         }
         Some(Run::Soak { minutes }) => {
             let stretches = soak::run(minutes, &mut redis, &scratch.0)?;

@@ -8,19 +8,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::client::{Answer, Cookies, PATIENCE, send};
 use crate::compare::forgive;
 use crate::contender::{Contender, Kind};
 use crate::redis::Redis;
 
-mod client;
 mod outcome;
 pub(crate) mod table;
 
-use client::{Answer, Cookies, send};
 use outcome::{Outcome, Seen};
 
-/// The most time an answer may take, and a held request until it is at the barrier.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What is not right after this long stays wrong. Memories of other processes may need a moment.
 const SETTLING: Duration = Duration::from_secs(1);
 

@@ -192,8 +192,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_tells_a_change_under_every_question_is_asked_less_and_less() {
         let store = EmbeddedStore::in_memory().unwrap();
-        let (watches, changes) = (Watches::default(), store.changes().unwrap());
-        let mut watch = watches.watch(&TAG, &store);
+        let changes = store.changes().unwrap();
+        let mut watch = Watches::default().watch(&TAG, &store);
         let (begun, mut questions) = (Instant::now(), 0);
         while begun.elapsed() < Duration::from_secs(10) {
             let ((), asked) = watch.ask(async { changes.changed(&TAG) }).await;
@@ -204,9 +204,9 @@ mod tests {
 
         let ((), asked) = watch.ask(async {}).await;
         changes.changed(&TAG);
-        let changed = Instant::now();
+        let begun = Instant::now();
         watch.outdated(&asked).await;
-        assert!(changed.elapsed() < 2 * SETTLE, "an answer in peace makes it prompt again");
+        assert!(begun.elapsed() < 2 * SETTLE, "an answer in peace makes it prompt again");
     }
 
     #[tokio::test(start_paused = true)]
@@ -237,7 +237,7 @@ mod tests {
                     tokio::task::yield_now().await;
                     open.fetch_sub(1, Ordering::SeqCst);
                 };
-                watch.ask(question).await.0
+                let ((), _) = watch.ask(question).await;
             });
         }
         asking.join_all().await;

@@ -1,4 +1,8 @@
-//! This repository's session layer.
+//! This repository's session layer. Beside what every contender answers:
+//!
+//! * `POST /rotate`: gives the session a new id,
+//! * `POST /revoke`: ends the user's other sessions, one after the other,
+//! * `POST /revoke-all`: ends all of the user's sessions in one step.
 
 use std::time::Duration;
 
@@ -54,6 +58,10 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         .route("/logout", post(logout))
         .route("/hold", post(hold))
         .route("/fields", get(fields))
+        .route("/rotate", post(rotate))
+        .route("/revoke", post(revoke))
+        .route("/revoke-all", post(revoke_all))
+        .with_state(sessions.clone())
         .layer(SessionLayer::new(sessions))
         .merge(limited))
 }
@@ -80,6 +88,31 @@ async fn write(
 
 async fn logout(session: Session) -> Result<(), SessionError> {
     session.sign_out().await
+}
+
+async fn rotate(session: Session) -> Result<(), SessionError> {
+    session.rotate().await
+}
+
+async fn revoke(
+    State(sessions): State<Sessions>,
+    session: Session,
+    CurrentUser(user): CurrentUser,
+) -> Result<(), SessionError> {
+    let own = session.info().map(|info| info.handle);
+    for other in sessions.list(&user).await? {
+        if own != Some(other.handle) {
+            sessions.revoke(&user, other.handle).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn revoke_all(
+    State(sessions): State<Sessions>,
+    CurrentUser(user): CurrentUser,
+) -> Result<(), SessionError> {
+    sessions.revoke_all(&user).await
 }
 
 async fn hold(

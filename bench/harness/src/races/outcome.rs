@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::client::{Answer, CookieEffect, Cookies, send};
 use super::{Meanwhile, Race};
+use crate::client::{Answer, CookieEffect, Cookies, send};
 
 /// What the processes say about the session after the race, that of S first, then that of W.
 pub(super) struct Seen {

@@ -1,31 +1,33 @@
-//! One request over a connection of its own.
+//! Requests as a browser sends them, one at a time, with its cookies.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::PATIENCE;
+/// The most time an answer may take, and a held request until it is at the barrier.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 const MAX_HEADERS: usize = 32;
 
 /// What was answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// The cookies it sets, by name, and without a value those it removes.
     cookies: Vec<(String, Option<String>)>,
     /// Null when it is no JSON.
-    pub(super) body: Value,
+    pub(crate) body: Value,
 }
 
 /// How an answer treats the cookies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CookieEffect {
+pub(crate) enum CookieEffect {
     Untouched,
     Set,
     Cleared,
@@ -33,7 +35,7 @@ pub(super) enum CookieEffect {
 
 impl Answer {
     /// One that is set says more than one that is cleared.
-    pub(super) fn cookie_effect(&self) -> CookieEffect {
+    pub(crate) fn cookie_effect(&self) -> CookieEffect {
         match self.cookies.as_slice() {
             [] => CookieEffect::Untouched,
             cookies if cookies.iter().any(|(_, value)| value.is_some()) => CookieEffect::Set,
@@ -44,11 +46,11 @@ impl Answer {
 
 /// The cookies of a browser.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Cookies(BTreeMap<String, String>);
+pub(crate) struct Cookies(BTreeMap<String, String>);
 
 impl Cookies {
     /// Takes what an answer sets and gives up what it removes.
-    pub(super) fn receive(&mut self, answer: &Answer) {
+    pub(crate) fn receive(&mut self, answer: &Answer) {
         for (name, value) in &answer.cookies {
             match value {
                 Some(value) => self.0.insert(name.clone(), value.clone()),
@@ -66,17 +68,14 @@ impl Cookies {
     }
 }
 
-/// Sends a request without a body.
-pub(super) async fn send(
+/// Sends a request without a body, over a connection of its own.
+pub(crate) async fn send(
     address: SocketAddr,
     method: &str,
     path: &str,
     cookies: &Cookies,
 ) -> anyhow::Result<Answer> {
-    let cookies = cookies.header();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\n{cookies}content-length: 0\r\nconnection: close\r\n\r\n"
-    );
+    let request = request(address, method, path, cookies, "connection: close\r\n");
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(request.as_bytes()).await?;
@@ -85,24 +84,82 @@ pub(super) async fn send(
         std::io::Result::Ok(answer)
     };
     let answer = timeout(PATIENCE, exchange).await.with_context(|| format!("no answer to {path}"))??;
-    parse(&answer).with_context(|| format!("the answer to {path}"))
+    let head = parse(&answer).and_then(|head| head.context("it is cut off"));
+    Ok(head.with_context(|| format!("the answer to {path}"))?.answer(&answer))
 }
 
-fn parse(bytes: &[u8]) -> anyhow::Result<Answer> {
+/// A connection that is kept for many requests.
+pub(crate) struct Connection {
+    address: SocketAddr,
+    stream: TcpStream,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { address, stream })
+    }
+
+    /// Sends a request without a body.
+    pub(crate) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        cookies: &Cookies,
+    ) -> anyhow::Result<Answer> {
+        let request = request(self.address, method, path, cookies, "");
+        timeout(PATIENCE, self.exchange(&request)).await.with_context(|| format!("no answer to {path}"))?
+    }
+
+    async fn exchange(&mut self, request: &str) -> anyhow::Result<Answer> {
+        self.stream.write_all(request.as_bytes()).await?;
+        let mut seen = Vec::with_capacity(1024);
+        loop {
+            ensure!(self.stream.read_buf(&mut seen).await? > 0, "the server closed the connection");
+            if let Some(head) = parse(&seen)?
+                && seen.len() >= head.length + head.body_length.context("an answer without a length")?
+            {
+                return Ok(head.answer(&seen));
+            }
+        }
+    }
+}
+
+fn request(address: SocketAddr, method: &str, path: &str, cookies: &Cookies, more: &str) -> String {
+    let cookies = cookies.header();
+    format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{cookies}content-length: 0\r\n{more}\r\n")
+}
+
+struct Head {
+    status: u16,
+    cookies: Vec<(String, Option<String>)>,
+    length: usize,
+    body_length: Option<usize>,
+}
+
+impl Head {
+    fn answer(self, bytes: &[u8]) -> Answer {
+        let body = serde_json::from_slice(&bytes[self.length..]).unwrap_or_default();
+        Answer { status: self.status, cookies: self.cookies, body }
+    }
+}
+
+/// The head of an answer, when all of it is there.
+fn parse(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head) = response.parse(bytes)? else { anyhow::bail!("it is cut off") };
-    let cookies = response
-        .headers
-        .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case("set-cookie"))
-        .map(|header| Ok(set_cookie(std::str::from_utf8(header.value)?)))
-        .collect::<anyhow::Result<_>>()?;
-    Ok(Answer {
-        status: response.code.context("no status")?,
-        cookies,
-        body: serde_json::from_slice(&bytes[head..]).unwrap_or_default(),
-    })
+    let httparse::Status::Complete(length) = response.parse(bytes)? else { return Ok(None) };
+    let (mut cookies, mut body_length) = (Vec::new(), None);
+    for header in &*response.headers {
+        let value = std::str::from_utf8(header.value)?;
+        if header.name.eq_ignore_ascii_case("set-cookie") {
+            cookies.push(set_cookie(value));
+        } else if header.name.eq_ignore_ascii_case("content-length") {
+            body_length = Some(value.parse()?);
+        }
+    }
+    Ok(Some(Head { status: response.code.context("no status")?, cookies, length, body_length }))
 }
 
 /// A cookie's name, and its value unless it is removed.
@@ -122,7 +179,7 @@ mod tests {
 
     fn answer(cookies: &str) -> Answer {
         let text = format!("HTTP/1.1 200 OK\r\n{cookies}content-length: 14\r\n\r\n{{\"user\":\"ann\"}}");
-        parse(text.as_bytes()).unwrap()
+        parse(text.as_bytes()).unwrap().unwrap().answer(text.as_bytes())
     }
 
     #[test]
@@ -137,7 +194,7 @@ mod tests {
             assert_eq!((answer.status, answer.cookie_effect()), (200, expected));
             assert_eq!(answer.body["user"], "ann");
         }
-        assert!(parse(b"HTTP/1.1 200 OK\r\n").is_err());
+        assert!(parse(b"HTTP/1.1 200 OK\r\n").unwrap().is_none());
     }
 
     #[test]
