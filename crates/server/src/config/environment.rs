@@ -300,7 +300,7 @@ mod tests {
             path.to_str().unwrap().to_owned()
         };
         let (empty, latin) = (file("empty", b"\n"), file("latin", b"canary\xff"));
-        let large = file("large", &[b'x'; 65 * 1024]);
+        let large = file("large", "x".repeat(65 * 1024).as_bytes());
         for (path, complaint) in [
             ("/nonexistent/canary", "SESSION_SECRET_FILE names a file that cannot be read (No such file"),
             (&*empty, "SESSION_SECRET_FILE names an empty file; put the value"),
