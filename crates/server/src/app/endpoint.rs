@@ -78,16 +78,19 @@ pub fn at(pattern: &'static str) -> Row {
 
 impl Row {
     /// Answers GET, and HEAD.
+    #[must_use]
     pub fn get<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
         self.with(Methods::GET, |handlers| handlers.get(handler))
     }
 
     /// Answers POST.
+    #[must_use]
     pub fn post<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
         self.with(Methods::POST, |handlers| handlers.post(handler))
     }
 
     /// Answers DELETE.
+    #[must_use]
     pub fn delete<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
         self.with(Methods::DELETE, |handlers| handlers.delete(handler))
     }

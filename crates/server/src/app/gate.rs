@@ -17,6 +17,30 @@ use futures_util::future::{Either, Ready, ready};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use crate::error::AppError;
+
+/// Any answer to a request that does not pass.
+#[derive(Debug)]
+pub struct Refusal(Box<Response>);
+
+impl From<Response> for Refusal {
+    fn from(answer: Response) -> Self {
+        Self(Box::new(answer))
+    }
+}
+
+impl From<AppError> for Refusal {
+    fn from(error: AppError) -> Self {
+        error.into_response().into()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
 /// Looks at every request with `check`; an error is its answer.
 pub fn gate<T, E>(state: T, check: fn(&T, &mut Request) -> Result<(), E>) -> Gate<T, E> {
     Gate { state, check }

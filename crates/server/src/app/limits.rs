@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 use tracera_guard::{is_safe_method, path_is_under};
 
 use crate::app::body::{Awaited, watched};
+use crate::app::gate::Refusal;
 use crate::error::AppError;
 use crate::extract::too_large;
 
@@ -27,20 +28,20 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 ///
 /// # Errors
 /// The refusal.
-pub fn check_framing((): &(), request: &mut Request) -> Result<IsChunked, Response> {
+pub fn check_framing((): &(), request: &mut Request) -> Result<IsChunked, Refusal> {
     let headers = request.headers();
     let hosts = headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return Err(AppError::bad_request("bad_host", "a request names one host").into_response());
+        return Err(AppError::bad_request("bad_host", "a request names one host").into());
     }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
-        return Err(too_large().into_response());
+        return Err(too_large().into());
     }
     let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
     if is_chunked && !is_only_chunked(headers) {
         let sentence = "Transfer-Encoding can be chunked and nothing else";
-        return Err(closing(AppError::bad_request("bad_framing", sentence).into_response()));
+        return Err(closing(AppError::bad_request("bad_framing", sentence).into_response()).into());
     }
     if !request.body().is_end_stream() {
         DefaultBodyLimit::max(MAX_BODY_BYTES).apply(request);

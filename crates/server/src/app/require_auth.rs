@@ -1,13 +1,13 @@
 //! RequireAuth: who may pass to private paths, and that look-alike paths tell nothing else.
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use tracera_session::{Session, SessionError};
 
 use crate::app::App;
 use crate::app::endpoint::{Access, Endpoint};
+use crate::app::gate::Refusal;
 use crate::error::{AppError, AppResult};
 use crate::web::page::to_sign_in;
 
@@ -19,42 +19,23 @@ pub fn is_personal(request: &Request) -> bool {
 
 /// Lets only signed-in users through to private paths, whatever the method. To private pages too, but from there
 /// anybody else is sent to the sign-in page.
-pub fn require_auth((): &(), request: &mut Request) -> Result<(), Refused> {
-    match request.extensions().get::<Endpoint>() {
-        Some(Endpoint { access: Access::Private, .. }) => signed_in(request).map_err(Refused::Error),
-        Some(endpoint @ Endpoint { access: Access::PrivatePage, .. }) if endpoint.takes(request.method()) => {
-            match signed_in(request) {
-                Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
-                    Err(Refused::Page(to_sign_in(request.method(), request.uri())))
-                }
-                answer => answer.map_err(Refused::Error),
+pub fn require_auth((): &(), request: &mut Request) -> Result<(), Refusal> {
+    let Some(endpoint) = request.extensions().get::<Endpoint>() else { return Ok(()) };
+    match endpoint.access {
+        Access::Private => Ok(signed_in(request)?),
+        Access::PrivatePage if endpoint.takes(request.method()) => match signed_in(request) {
+            Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
+                Err(to_sign_in(request.method(), request.uri()).into())
             }
-        }
-        _ => Ok(()),
+            answer => Ok(answer?),
+        },
+        Access::PrivatePage | Access::Public | Access::PublicPage | Access::Impersonal => Ok(()),
     }
 }
 
 fn signed_in(request: &Request) -> AppResult<()> {
     let session = request.extensions().get::<Session>().ok_or(SessionError::NoLayer)?;
     Ok(session.user().map(drop)?)
-}
-
-/// Why somebody does not pass.
-#[derive(Debug)]
-pub enum Refused {
-    /// With an error.
-    Error(AppError),
-    /// With the way to the sign-in page.
-    Page(Response),
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Error(error) => error.into_response(),
-            Self::Page(page) => page,
-        }
-    }
 }
 
 /// What matches no route: 401 for another spelling of a private path when nobody is signed in, else 404.
