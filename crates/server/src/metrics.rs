@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracera_guard::SecurityHeaders;
 use tracera_session::Sessions;
 
 /// Upper bounds of the request time histogram, in seconds.
@@ -57,5 +58,5 @@ pub fn routes(collected: PrometheusHandle, sessions: Sessions) -> Router {
         collected.run_upkeep();
         collected.render()
     };
-    Router::new().route("/metrics", get(show))
+    Router::new().route("/metrics", get(show)).layer(SecurityHeaders::new())
 }

@@ -18,6 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use self::headed::Headed;
+
+mod headed;
+
 /// What one client, and all together, may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeLimits {
@@ -117,7 +121,7 @@ async fn connection(
         .header_read_timeout(limits.header_read)
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.header_lines)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Headed::new(stream)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -117,6 +117,31 @@ async fn a_body_that_does_not_come_is_the_clients_fault() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_is_answered_with_the_security_headers_too() {
+    let app = TestApp::start().await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n".to_owned(), "400 Bad Request"),
+        ("nonsense\r\n\r\n".to_owned(), "400 Bad Request"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(100)), "431 "),
+        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(65_600)), "414 "),
+    ] {
+        let mut connection = TcpStream::connect(app.instances[0].addr).await.unwrap();
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        for header in [
+            "x-content-type-options: nosniff",
+            "x-frame-options: DENY",
+            "referrer-policy: strict-origin-when-cross-origin",
+            "x-xss-protection: 1; mode=block",
+        ] {
+            assert_eq!(answer.matches(&format!("\r\n{header}\r\n")).count(), 1, "{header}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_body_ends_in_one_way_only() {
     let app = TestApp::start().await;
     let answer = async |headers: &str| {
