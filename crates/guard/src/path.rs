@@ -47,13 +47,25 @@ fn any_reading_is_under(path: &str, prefix: &str) -> bool {
     ignored.starts_with(&prefix)
 }
 
+/// What a path may consist of that there is only one way to read.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'/');
+        byte += 1;
+    }
+    plain
+};
+
 /// Whether there is only one way to read a path, which nearly all are like.
 fn is_plain(path: &str) -> bool {
-    let mut previous = 0;
+    let mut was_slash = false;
     path.bytes().all(|byte| {
-        let is_slash_again = byte == b'/' && previous == b'/';
-        previous = byte;
-        matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'/') && !is_slash_again
+        let is_slash = byte == b'/';
+        let is_doubled = is_slash && was_slash;
+        was_slash = is_slash;
+        PLAIN[usize::from(byte)] && !is_doubled
     })
 }
 

@@ -92,7 +92,7 @@ struct Members<'a>(&'a mut String);
 impl Members<'_> {
     fn name(&mut self, field: &Field) -> &mut String {
         self.0.push_str(",\"");
-        push_escaped(self.0, field.name().trim_start_matches("r#"));
+        push_escaped(self.0, field.name().strip_prefix("r#").unwrap_or(field.name()));
         self.0.push_str("\":");
         self.0
     }
@@ -143,11 +143,21 @@ impl Write for Escaped<'_> {
     }
 }
 
+/// Bytes that do not stand for themselves, or begin what may not.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        special[byte] = !matches!(byte as u8, b' '..0x7f) || matches!(byte as u8, b'"' | b'\\');
+        byte += 1;
+    }
+    special
+};
+
 fn push_escaped(line: &mut String, text: &str) {
-    let is_special = |byte: u8| !(b' '..0x7f).contains(&byte) || matches!(byte, b'"' | b'\\');
     let mut rest = text;
     // What is not plain ASCII is rare, so that the search is a look at bytes.
-    while let Some(at) = rest.bytes().position(is_special) {
+    while let Some(at) = rest.bytes().position(|byte| SPECIAL[usize::from(byte)]) {
         let (plain, special) = rest.split_at(at);
         line.push_str(plain);
         let mut characters = special.chars();

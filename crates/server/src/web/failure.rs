@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use askama::Template;
 use axum::extract::Request;
 use axum::response::{Html, IntoResponse, Response};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 const CONFIRM_PATH: &str = "/api/v1/auth/magic/verify";
 
@@ -63,7 +63,9 @@ pub fn as_page((): &(), wanted: Wanted, response: Response) -> Response {
 }
 
 fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
-    headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(part))
+    // Cheaper than a search for text, which prepares for long ones.
+    let is_in = |value: &HeaderValue| value.as_bytes().windows(part.len()).any(|at| at == part.as_bytes());
+    headers.get(name).is_some_and(is_in)
 }
 
 fn words(status: StatusCode, headers: &HeaderMap) -> (&'static str, Cow<'static, str>) {
