@@ -50,12 +50,14 @@ fn any_reading_is_under(path: &str, prefix: &str) -> bool {
 /// What a path may consist of that there is only one way to read.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        plain[byte] = matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'/');
+    let mut byte = u8::MIN;
+    loop {
+        plain[byte as usize] = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'/');
+        if byte == u8::MAX {
+            break plain;
+        }
         byte += 1;
     }
-    plain
 };
 
 /// Whether there is only one way to read a path, which nearly all are like.

@@ -146,12 +146,14 @@ impl Write for Escaped<'_> {
 /// Bytes that do not stand for themselves, or begin what may not.
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        special[byte] = !matches!(byte as u8, b' '..0x7f) || matches!(byte as u8, b'"' | b'\\');
+    let mut byte = u8::MIN;
+    loop {
+        special[byte as usize] = !matches!(byte, b' '..0x7f) || matches!(byte, b'"' | b'\\');
+        if byte == u8::MAX {
+            break special;
+        }
         byte += 1;
     }
-    special
 };
 
 fn push_escaped(line: &mut String, text: &str) {

@@ -38,7 +38,9 @@ impl Next {
         let pairs =
             form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "done" && name != "error");
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        Some(Self(if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") }))
+        let address = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
+        // Written anew it may be three times as long.
+        (address.len() <= MAX_CHARS).then_some(Self(address))
     }
 
     /// The page a request asks for.
@@ -155,6 +157,11 @@ mod tests {
             assert_eq!(Next::parse(hostile), None, "{hostile:?}");
         }
         assert_eq!(Next::parse(&format!("/?q={}", "x".repeat(MAX_CHARS))), None);
+        assert_eq!(
+            Next::parse(&format!("/?q={}", "<".repeat(MAX_CHARS / 2))),
+            None,
+            "longer once written anew"
+        );
     }
 
     #[test]
