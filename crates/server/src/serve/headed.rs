@@ -1,4 +1,4 @@
-//! What the HTTP library answers by itself, to what is no request it can read: an empty 400, 414 or 431. It asks nobody
+//! What the HTTP library answers by itself, to what is no request it can read: an empty 400 or 431. It asks nobody
 //! about these answers, so the security headers are put into them on their way out.
 
 use std::io::{self, IoSlice};
