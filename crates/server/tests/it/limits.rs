@@ -123,7 +123,6 @@ async fn what_is_no_request_is_answered_with_the_security_headers_too() {
         ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n".to_owned(), "400 Bad Request"),
         ("nonsense\r\n\r\n".to_owned(), "400 Bad Request"),
         (format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(100)), "431 "),
-        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(33_000)), "431 "),
     ] {
         let mut connection = TcpStream::connect(app.instances[0].addr).await.unwrap();
         connection.write_all(request.as_bytes()).await.unwrap();
