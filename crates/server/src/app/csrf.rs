@@ -72,11 +72,8 @@ pub fn check_origin(app: &App, request: &mut Request) -> Result<(), OriginReject
 
 /// Refuses unsafe requests without the token of their own session in `X-CSRF-Token`, except forms of pages.
 pub fn require_token(app: &App, request: &mut Request) -> AppResult<()> {
-    let in_header = matches!(
-        Endpoint::of(request),
-        Some(Endpoint { access: Access::Public | Access::Private | Access::Impersonal, .. })
-    );
-    if in_header && !is_safe_method(request.method()) {
+    let is_taken = Endpoint::of(request).is_some();
+    if is_taken && !is_safe_method(request.method()) && !is_form(request) {
         let session = session(request.extensions())?;
         let binding = check(app, &session, request.headers(), token_from_headers(request.headers()))?;
         request.extensions_mut().insert(binding);
