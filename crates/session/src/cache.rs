@@ -35,7 +35,7 @@ pub(crate) use flight::Outcome;
 pub struct CacheStats {
     /// Requests answered without asking the store.
     pub hits: u64,
-    /// Requests with a genuine cookie that had to ask the store.
+    /// Requests with a genuine cookie that had to ask the store, or to wait for one that asked.
     pub misses: u64,
     /// Changes that the store told, own ones included.
     pub invalidations: u64,
@@ -49,7 +49,7 @@ pub struct CacheStats {
 
 /// The state of the world an entry was read under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
+struct Ticket {
     version: u32,
     flushes: u32,
 }
@@ -60,6 +60,15 @@ struct Entry {
     snapshot: Snapshot,
     ticket: Ticket,
     read_at: Timestamp,
+}
+
+/// A session that is not here, and a part in asking the store for it.
+pub(crate) struct Miss<'a> {
+    cache: &'a SessionCache,
+    cookie: CookieDigest,
+    id: SessionId,
+    ticket: Ticket,
+    flight: Joined<'a>,
 }
 
 type DigestHashing = BuildHasherDefault<DigestHasher>;
@@ -117,38 +126,29 @@ impl SessionCache {
         now: Timestamp,
         idle: Option<Duration>,
     ) -> Option<(SessionId, Snapshot)> {
-        let hit = self.entries.get(cookie).filter(|entry| {
+        let hit = self.find(cookie, now, idle)?;
+        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        Some((hit.id, hit.snapshot))
+    }
+
+    fn find(&self, cookie: &CookieDigest, now: Timestamp, idle: Option<Duration>) -> Option<Entry> {
+        self.entries.get(cookie).filter(|entry| {
             entry.ticket == self.ticket(&entry.id.tag)
                 && entry.read_at <= now
                 && now.since(entry.read_at) < self.max_age
                 && now < entry.snapshot.deadline(idle)
                 && self.changes.is_complete()
-        })?;
-        self.counters.hits.fetch_add(1, Ordering::Relaxed);
-        Some((hit.id, hit.snapshot))
+        })
     }
 
-    /// To be called before the store is asked. `None` when its answer must not be kept.
-    pub(crate) fn begin(&self, id: &SessionId) -> Option<(Ticket, Joined<'_>)> {
+    /// To be called before the store is asked for a session that is not here. `None` when its answer must not be kept.
+    pub(crate) fn miss(&self, cookie: CookieDigest, id: SessionId) -> Option<Miss<'_>> {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let ticket = self.ticket(&id.tag);
-        self.changes.is_complete().then(|| (ticket, self.flights.join(id.field, ticket)))
-    }
-
-    /// Keeps what the store answered, unless something happened since the ticket was taken.
-    pub(crate) fn fill(
-        &self,
-        cookie: CookieDigest,
-        id: SessionId,
-        ticket: Ticket,
-        snapshot: Snapshot,
-        read_at: Timestamp,
-    ) {
-        if ticket == self.ticket(&id.tag) {
-            self.entries.insert(cookie, Entry { id, snapshot, ticket, read_at });
-        } else {
-            self.counters.discarded_fills.fetch_add(1, Ordering::Relaxed);
-        }
+        self.changes.is_complete().then(|| {
+            let flight = self.flights.join(id.field, ticket);
+            Miss { cache: self, cookie, id, ticket, flight }
+        })
     }
 
     /// Makes all entries and all answers on their way under the tag worthless.
@@ -183,6 +183,40 @@ impl SessionCache {
     fn version(&self, tag: &Tag) -> &AtomicU32 {
         let [.., a, b, c, d] = tag.0;
         &self.versions[u32::from_be_bytes([a, b, c, d]) as usize & (self.versions.len() - 1)]
+    }
+}
+
+impl Miss<'_> {
+    /// What the store says, by `ask` if nobody is asking already. Kept, unless something happens before it is here.
+    pub(crate) async fn outcome(
+        &self,
+        now: Timestamp,
+        idle: Option<Duration>,
+        ask: impl Future<Output = Outcome>,
+    ) -> Outcome {
+        let Self { cache, cookie, flight, .. } = self;
+        flight
+            .outcome(async {
+                // The flight before may have landed after this request looked for its session.
+                if let Some(landed) = cache.find(cookie, now, idle) {
+                    return Ok(Ok(landed.snapshot));
+                }
+                let outcome = ask.await;
+                if let Ok(Ok(snapshot)) = &outcome {
+                    self.keep(snapshot.clone(), now);
+                }
+                outcome
+            })
+            .await
+    }
+
+    fn keep(&self, snapshot: Snapshot, read_at: Timestamp) {
+        let Self { cache, cookie, id, ticket, .. } = self;
+        if *ticket == cache.ticket(&id.tag) {
+            cache.entries.insert(*cookie, Entry { id: *id, snapshot, ticket: *ticket, read_at });
+        } else {
+            cache.counters.discarded_fills.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -249,9 +283,9 @@ mod tests {
         CookieDigest::of(&format!("{:?}{:0111}", id.field, 0)[..111]).unwrap()
     }
 
-    fn fill(cache: &SessionCache, id: SessionId) {
-        let (ticket, _) = cache.begin(&id).unwrap();
-        cache.fill(digest(id), id, ticket, snapshot(), NOW);
+    async fn fill(cache: &SessionCache, id: SessionId) {
+        let miss = cache.miss(digest(id), id).unwrap();
+        miss.outcome(NOW, None, async { Ok(Ok(snapshot())) }).await.unwrap().unwrap();
     }
 
     fn knows(cache: &SessionCache, id: SessionId) -> bool {
@@ -263,7 +297,7 @@ mod tests {
         let changes = Changes::complete();
         let cache = cache(&changes);
         for id in [id(1, 1), id(1, 2), id(2, 3)] {
-            fill(&cache, id);
+            fill(&cache, id).await;
             assert!(knows(&cache, id));
         }
         changes.changed(&Tag([1; 15]));
@@ -275,12 +309,25 @@ mod tests {
         let changes = Changes::complete();
         let cache = cache(&changes);
         for overtake in [|changes: &Changes| changes.changed(&Tag([1; 15])), Changes::lost] {
-            let (ticket, _) = cache.begin(&id(1, 1)).unwrap();
-            overtake(&changes);
-            cache.fill(digest(id(1, 1)), id(1, 1), ticket, snapshot(), NOW);
+            let ask = async {
+                overtake(&changes);
+                Ok(Ok(snapshot()))
+            };
+            let miss = cache.miss(digest(id(1, 1)), id(1, 1)).unwrap();
+            miss.outcome(NOW, None, ask).await.unwrap().unwrap();
             assert!(!knows(&cache, id(1, 1)));
         }
         assert_eq!(cache.stats().discarded_fills, 2);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_looked_before_an_answer_landed_does_not_ask_again() {
+        let cache = cache(&Changes::complete());
+        assert!(!knows(&cache, id(1, 1)));
+        fill(&cache, id(1, 1)).await;
+        let late = cache.miss(digest(id(1, 1)), id(1, 1)).unwrap();
+        let ask = async { unreachable!("asked twice") };
+        late.outcome(NOW, None, ask).await.unwrap().unwrap();
     }
 
     #[tokio::test]
@@ -288,12 +335,12 @@ mod tests {
         let cache = SessionCache::new(10, Duration::from_secs(20), Changes::complete());
         let cookie = digest(id(1, 1));
         let known = |after, idle| cache.get(&cookie, NOW.plus(Duration::from_secs(after)), idle).is_some();
-        fill(&cache, id(1, 1));
+        fill(&cache, id(1, 1)).await;
         assert!(known(19, None) && !known(20, None));
         assert!(known(4, Some(Duration::from_secs(5))) && !known(5, Some(Duration::from_secs(5))));
         assert!(cache.get(&cookie, Timestamp::from_millis(0), None).is_none(), "the clock was set back");
         let older = SessionCache::new(10, Duration::from_hours(1), Changes::complete());
-        fill(&older, id(1, 1));
+        fill(&older, id(1, 1)).await;
         assert!(older.get(&cookie, NOW.plus(Duration::from_secs(29)), None).is_some());
         assert!(older.get(&cookie, NOW.plus(Duration::from_secs(30)), None).is_none());
     }
@@ -302,11 +349,11 @@ mod tests {
     async fn nothing_is_used_or_kept_while_changes_may_be_missed() {
         let changes = Changes::with_heartbeat();
         let cache = cache(&changes);
-        assert!(cache.begin(&id(1, 1)).is_none());
+        assert!(cache.miss(digest(id(1, 1)), id(1, 1)).is_none());
         changes.heartbeat().answered();
-        fill(&cache, id(1, 1));
+        fill(&cache, id(1, 1)).await;
         tokio::time::advance(crate::MAX_STALENESS).await;
-        assert!(!knows(&cache, id(1, 1)) && cache.begin(&id(1, 1)).is_none());
+        assert!(!knows(&cache, id(1, 1)) && cache.miss(digest(id(1, 1)), id(1, 1)).is_none());
         changes.heartbeat().answered();
         assert!(knows(&cache, id(1, 1)), "the connection was slow but told everything");
         changes.lost();
@@ -320,7 +367,7 @@ mod tests {
         for n in 0..=u16::MAX {
             let mut id = id(0, 0);
             id.field[..2].copy_from_slice(&n.to_be_bytes());
-            fill(&cache, id);
+            fill(&cache, id).await;
         }
         let entries = cache.stats().entries;
         assert!((1..=100).contains(&entries), "{entries}");

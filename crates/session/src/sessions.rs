@@ -186,24 +186,12 @@ impl Sessions {
 
     /// Asks the store, together with whoever else wants the same session now, and keeps the answer.
     async fn fetch(&self, id: &SessionId, digest: Option<CookieDigest>) -> Outcome {
-        let begin = |digest| {
-            let cache = self.0.store.cache.as_ref()?;
-            let (ticket, flight) = cache.begin(id)?;
-            Some((cache, digest, ticket, flight))
-        };
-        let Some((cache, digest, ticket, flight)) = digest.and_then(begin) else {
+        let cache = self.0.store.cache.as_ref();
+        let Some(miss) = cache.zip(digest).and_then(|(cache, digest)| cache.miss(digest, *id)) else {
             return self.read(id).await.map_err(Arc::new);
         };
-        flight
-            .outcome(async {
-                let read_at = self.now();
-                let outcome = self.read_watched(id).await.map_err(Arc::new);
-                if let Ok(Ok(snapshot)) = &outcome {
-                    cache.fill(digest, *id, ticket, snapshot.clone(), read_at);
-                }
-                outcome
-            })
-            .await
+        let ask = async { self.read_watched(id).await.map_err(Arc::new) };
+        miss.outcome(self.now(), self.0.config.idle, ask).await
     }
 
     /// Asks the store itself, in one round trip.

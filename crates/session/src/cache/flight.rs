@@ -24,7 +24,7 @@ struct Flight {
 }
 
 /// A request's part in a flight.
-pub(crate) struct Joined<'a> {
+pub(super) struct Joined<'a> {
     flights: &'a Flights,
     field: Field,
     /// Taken when dropped.
@@ -51,7 +51,7 @@ impl Flights {
 
 impl Joined<'_> {
     /// The outcome, from `ask` if nobody is asking already. When the one who asks goes away another takes over.
-    pub(crate) async fn outcome(&self, ask: impl Future<Output = Outcome>) -> Outcome {
+    pub(super) async fn outcome(&self, ask: impl Future<Output = Outcome>) -> Outcome {
         let flight = self.flight.as_ref().expect("taken only when dropped");
         flight.outcome.get_or_init(|| ask).await.clone()
     }
