@@ -2,7 +2,7 @@
 
 mod hops;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -147,13 +147,25 @@ impl ClientAddr {
     /// customer commonly owns a whole /64.
     pub fn rate_key(self) -> String {
         match self.0 {
-            IpAddr::V4(addr) => addr.to_string(),
+            IpAddr::V4(addr) => dotted(addr),
             IpAddr::V6(addr) => {
                 let [a, b, c, d, ..] = addr.segments();
                 format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
         }
     }
+}
+
+/// As `to_string` writes it, at a fraction of the cost: this is done for each limited request.
+fn dotted(addr: Ipv4Addr) -> String {
+    let mut text = String::with_capacity(15);
+    for (at, octet) in addr.octets().into_iter().enumerate() {
+        if at > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
 }
 
 impl From<IpAddr> for ClientAddr {

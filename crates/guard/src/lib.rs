@@ -21,5 +21,6 @@ pub use headers::{
 };
 pub use path::path_is_under;
 pub use rate_limit::{
-    ClientLimit, Decision, RateLimit, RateLimitError, RateLimitRejection, RateLimiter, limit_clients,
+    ClientLimit, ClientLimitFuture, ClientLimitService, Decision, RateLimit, RateLimitError,
+    RateLimitRejection, RateLimiter,
 };

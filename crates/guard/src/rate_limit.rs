@@ -1,8 +1,8 @@
 //! An exact sliding-window rate limit: [`RateLimiter`] has the rules.
 
 mod decision;
+mod layer;
 mod memory;
-mod middleware;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -18,8 +18,8 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 pub use decision::{Decision, RateLimitRejection};
+pub use layer::{ClientLimit, ClientLimitFuture, ClientLimitService};
 use memory::Memory;
-pub use middleware::{ClientLimit, limit_clients};
 
 /// Longer keys are replaced by their SHA-256, so that nobody's input sets how much a key costs.
 const MAX_KEY_BYTES: usize = 128;
@@ -90,7 +90,7 @@ pub enum RateLimitError {
 /// 5. In Redis, one script on one key decides, so any number of instances share the limit; its clock is Redis' own, and
 ///    every key carries a time to live. If the clock is set back, requests from the "future" count as made just now.
 ///
-/// [`limit_clients`] is the ready middleware per client address. Where a limit depends on something else, ask
+/// [`ClientLimit`] is the ready layer per client address. Where a limit depends on something else, ask
 /// [`RateLimiter::admit`]:
 ///
 /// ```
@@ -110,15 +110,16 @@ pub enum RateLimitError {
 /// # let _ = axum::Router::new().route("/{account}", axum::routing::post(send_mail)).with_state::<()>(limiter);
 /// ```
 #[derive(Clone)]
-pub struct RateLimiter {
+pub struct RateLimiter(Arc<Inner>);
+
+struct Inner {
     limit: RateLimit,
     policy: HeaderValue,
     store: Store,
 }
 
-#[derive(Clone)]
 enum Store {
-    Memory(Arc<Memory>),
+    Memory(Memory),
     #[cfg(feature = "redis")]
     Redis(redis::Log),
 }
@@ -137,7 +138,7 @@ impl RateLimiter {
 
     /// [`RateLimiter::in_memory`] with another bound (at least 1) on the number of keys.
     pub fn in_memory_bounded(limit: RateLimit, max_keys: usize) -> Self {
-        Self::new(limit, Store::Memory(Arc::new(Memory::new(limit, max_keys.max(1)))))
+        Self::new(limit, Store::Memory(Memory::new(limit, max_keys.max(1))))
     }
 
     /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
@@ -151,12 +152,12 @@ impl RateLimiter {
     }
 
     fn new(limit: RateLimit, store: Store) -> Self {
-        Self { limit, policy: decision::policy(limit), store }
+        Self(Arc::new(Inner { limit, policy: decision::policy(limit), store }))
     }
 
     /// The limit this limiter keeps.
     pub fn limit(&self) -> RateLimit {
-        self.limit
+        self.0.limit
     }
 
     /// Asks for one request under `key`, now by the store's clock.
@@ -188,7 +189,7 @@ impl RateLimiter {
     )]
     pub async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
         let key = bounded(key);
-        match &self.store {
+        match &self.0.store {
             Store::Memory(memory) => memory.forget(&key),
             #[cfg(feature = "redis")]
             Store::Redis(log) => log.forget(&key).await?,
@@ -214,23 +215,23 @@ impl RateLimiter {
     )]
     async fn decide(&self, key: &str, now: Option<u64>) -> Result<Decision, RateLimitError> {
         let key = bounded(key);
-        let usage = match &self.store {
+        let usage = match &self.0.store {
             Store::Memory(memory) => memory.request(&key, now),
             #[cfg(feature = "redis")]
             Store::Redis(log) => log.request(&key, now).await?,
         };
-        Ok(Decision::new(self.limit, self.policy.clone(), usage))
+        Ok(Decision::new(self.0.limit, self.0.policy.clone(), usage))
     }
 }
 
 impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let store = match &self.store {
+        let store = match &self.0.store {
             Store::Memory(_) => "memory",
             #[cfg(feature = "redis")]
             Store::Redis(_) => "redis",
         };
-        write!(f, "RateLimiter({:?} in {store})", self.limit)
+        write!(f, "RateLimiter({:?} in {store})", self.0.limit)
     }
 }
 

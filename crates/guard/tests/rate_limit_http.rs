@@ -14,7 +14,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tracera_guard::{
-    ClientLimit, RateLimit, RateLimiter, TrustedProxies, limit_clients, resolve_client_addr,
+    ClientLimit, RateLimit, RateLimiter, TrustedProxies, path_is_under, resolve_client_addr,
 };
 
 const AUTH: RateLimit = RateLimit::new("auth", 20, Duration::from_mins(1));
@@ -51,7 +51,8 @@ impl App {
     }
 
     async fn send(&self, addr: &str, request: http::request::Builder) -> Answer {
-        let limit = ClientLimit::new(self.limiter.clone()).only_under("/api/v1/auth/");
+        let limit = ClientLimit::new(self.limiter.clone())
+            .only(|request| path_is_under(request.uri().path(), "/api/v1/auth/"));
         let reached = Arc::clone(&self.reached);
         let handler = async move || {
             reached.fetch_add(1, Ordering::SeqCst);
@@ -60,7 +61,7 @@ impl App {
         let router = Router::new()
             .route("/api/v1/auth/me", get(handler.clone()))
             .route("/free", get(handler))
-            .layer(middleware::from_fn_with_state(limit, limit_clients))
+            .layer(limit)
             .layer(middleware::from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
             .layer(MockConnectInfo(addr.parse::<SocketAddr>().unwrap()));
         let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();

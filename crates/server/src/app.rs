@@ -12,7 +12,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracera_guard::{
     ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie,
-    VisitorId, limit_clients,
+    VisitorId,
 };
 use tracera_session::{Clock, PrefetchLayer, SessionLayer, Sessions};
 use url::Url;
@@ -125,7 +125,6 @@ pub fn build(app: &App) -> impl HttpService {
 
 /// These routes inside the layers every request passes. The first layer listed is the outermost.
 pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
-    let limit = ClientLimit::new(app.auth_limit.clone());
     ServiceBuilder::new()
         .layer(LogLayer::new(app.clone()))
         .layer(SecurityHeaders::new().https(app.is_https()))
@@ -137,7 +136,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         // Before the limit: what a page of another site makes a browser load does not use up its visitor's.
         .layer(gate((), csrf::isolate))
         .layer(PrefetchLayer::new(app.sessions.clone(), limits::is_limited))
-        .layer(when(limits::is_limited, from_fn_with_state(limit, limit_clients)))
+        .layer(ClientLimit::new(app.auth_limit.clone()).only(limits::is_limited))
         .layer(gate(app.clone(), csrf::check_origin))
         .layer(when(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
         // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.

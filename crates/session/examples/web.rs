@@ -26,7 +26,7 @@ use tower::ServiceBuilder;
 use tracera_guard::{
     ClientAddr, ClientLimit, CsrfCheck, CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders,
     TrustedProxies, VisitorCookie, check_csrf_token, check_origin, isolate_resources, issue_csrf_token,
-    limit_clients, resolve_client_addr,
+    path_is_under, resolve_client_addr,
 };
 use tracera_session::{
     CurrentUser, EmbeddedStore, Handle, KeyRing, Session, SessionConfig, SessionError, SessionInfo,
@@ -74,10 +74,10 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
         .layer(SecurityHeaders::new().https(https))
         .layer(from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
         .layer(from_fn(isolate_resources))
-        .layer(from_fn_with_state(
-            ClientLimit::new(RateLimiter::in_memory(SIGN_INS)).only_under("/auth"),
-            limit_clients,
-        ))
+        .layer(
+            ClientLimit::new(RateLimiter::in_memory(SIGN_INS))
+                .only(|request| path_is_under(request.uri().path(), "/auth")),
+        )
         .layer(from_fn_with_state(OriginPolicy::new(base_url)?, check_origin))
         .layer(SessionLayer::new(sessions.clone()));
     Ok(private.merge(public).layer(layers).with_state(sessions))

@@ -1,6 +1,5 @@
 //! What a check says, and how it is told in HTTP.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -50,9 +49,18 @@ impl Decision {
     /// request was refused.
     pub fn apply_headers(&self, headers: &mut HeaderMap) {
         let Self { name, remaining, .. } = self;
+        // `"name";r=1;t=60`, without `format!`, whose cost shows: this is done for each limited request.
         let mut state = String::with_capacity(name.len() + 40);
-        write!(state, r#""{name}";r={remaining};t={}"#, ceil_secs(self.reset_after))
-            .expect("a string takes all");
+        for part in [
+            "\"",
+            name,
+            "\";r=",
+            itoa::Buffer::new().format(*remaining),
+            ";t=",
+            itoa::Buffer::new().format(ceil_secs(self.reset_after)),
+        ] {
+            state.push_str(part);
+        }
         headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
         headers.insert(RATE_LIMIT, ascii(state));
         if !self.allowed {

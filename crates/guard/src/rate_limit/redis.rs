@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
@@ -17,14 +16,8 @@ const TTL_MARGIN: Duration = Duration::from_secs(1);
 type Run = dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> + Send + Sync;
 
 /// Runs the script over any connection; the connection's type stays in the closure.
-#[derive(Clone)]
 pub(super) struct Log {
-    run: Arc<Run>,
-    calls: Arc<Calls>,
-}
-
-/// What is the same in all calls of one limit.
-struct Calls {
+    run: Box<Run>,
     key_prefix: String,
     /// With the limit's numbers written into it: shorter commands, and as many scripts as there are limits.
     script: String,
@@ -48,8 +41,7 @@ impl Log {
             include_str!("window.lua"),
         );
         let sha1 = Script::new(&script).get_hash().to_owned();
-        let calls = Calls { key_prefix: format!("ratelimit:{}:", limit.name), script, sha1 };
-        Self { run: Arc::new(run), calls: Arc::new(calls) }
+        Self { run: Box::new(run), key_prefix: format!("ratelimit:{}:", limit.name), script, sha1 }
     }
 
     /// Admits or refuses one request at `now` (microseconds), by default Redis' time.
@@ -72,16 +64,16 @@ impl Log {
     }
 
     async fn evaluate(&self, key: &str, now: Option<u64>) -> RedisResult<Value> {
-        match (self.run)(self.command("EVALSHA", &self.calls.sha1, key, now)).await {
+        match (self.run)(self.command("EVALSHA", &self.sha1, key, now)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                (self.run)(self.command("EVAL", &self.calls.script, key, now)).await
+                (self.run)(self.command("EVAL", &self.script, key, now)).await
             }
             answer => answer,
         }
     }
 
     fn key(&self, key: &str) -> String {
-        [&self.calls.key_prefix, key].concat()
+        [&self.key_prefix, key].concat()
     }
 
     fn command(&self, name: &str, script: &str, key: &str, now: Option<u64>) -> Cmd {
