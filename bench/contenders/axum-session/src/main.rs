@@ -8,8 +8,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use axum_session::{Session, SessionConfig, SessionLayer, SessionMode, SessionStore};
 use axum_session_redispool::SessionRedisPool;
-use contender::{Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
+use contender::{App, Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
 use redis_pool::SingleRedisPool;
+use tower::Layer;
 
 type Pool = SessionRedisPool;
 
@@ -17,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     contender::serve(app)
 }
 
-async fn app(settings: Settings) -> anyhow::Result<Router> {
+async fn app(settings: Settings) -> anyhow::Result<impl App> {
     let pool = SingleRedisPool::from(redis::Client::open(settings.redis)?);
     let lifetime = LIFETIME.try_into()?;
     let mut config =
@@ -28,14 +29,14 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         other => bail!("no variant {other:?}"),
     }
     let store = SessionStore::<Pool>::new(Some(pool.into()), config).await?;
-    Ok(Router::new()
+    let routes = Router::new()
         .route("/login", post(login))
         .route("/me", get(me))
         .route("/write", post(write))
         .route("/logout", post(logout))
         .route("/hold", post(hold))
-        .route("/fields", get(fields))
-        .layer(SessionLayer::new(store)))
+        .route("/fields", get(fields));
+    Ok(SessionLayer::new(store).layer(routes))
 }
 
 async fn login(session: Session<Pool>, Query(login): Query<Login>) -> Json<Me> {

@@ -10,15 +10,20 @@
 //!   then writes another field if it is told to,
 //! * `GET /fields`: the user and both fields.
 
+use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Json;
+use axum::extract::Request;
+use axum::response::Response;
 use axum::serve::ListenerExt;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+use tower::Service;
+use tower::make::Shared;
 
 /// Of every contender: sessions last this long after sign-in, or after the last request where they slide.
 pub const LIFETIME: Duration = Duration::from_hours(24);
@@ -104,10 +109,24 @@ impl<U> Me<U> {
     }
 }
 
+/// What answers a contender's requests.
+pub trait App:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> App for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
 /// Runs the application `build` makes, on `BENCH_WORKERS` worker threads, until the process is killed.
-pub fn serve<F>(build: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
+///
+/// Layers go around the router rather than into it with `Router::layer`, which boxes them for each request: that would be
+/// measured with them.
+pub fn serve<F, S: App>(build: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
 where
-    F: Future<Output = anyhow::Result<Router>>,
+    F: Future<Output = anyhow::Result<S>>,
 {
     let workers = std::env::var("BENCH_WORKERS").context("BENCH_WORKERS is not set")?.parse()?;
     tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?.block_on(
@@ -120,7 +139,7 @@ where
                     eprintln!("cannot set TCP_NODELAY: {error}");
                 }
             });
-            axum::serve(listener, app).await?;
+            axum::serve(listener, Shared::new(app)).await?;
             Ok(())
         },
     )

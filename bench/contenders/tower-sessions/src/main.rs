@@ -4,8 +4,9 @@ use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contender::{Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
+use contender::{App, Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
 use time::OffsetDateTime;
+use tower::Layer;
 use tower_sessions::{Expiry, Session, SessionManagerLayer};
 use tower_sessions_redis_store::RedisStore;
 use tower_sessions_redis_store::fred::prelude::{ClientLike, Config, Pool};
@@ -17,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     contender::serve(app)
 }
 
-async fn app(settings: Settings) -> anyhow::Result<Router> {
+async fn app(settings: Settings) -> anyhow::Result<impl App> {
     let pool = Pool::new(Config::from_url(&settings.redis)?, None, None, None, POOL)?;
     pool.connect();
     pool.wait_for_connect().await?;
@@ -32,14 +33,14 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         .with_secure(false)
         .with_expiry(expiry)
         .with_always_save(settings.sliding);
-    Ok(Router::new()
+    let routes = Router::new()
         .route("/login", post(login))
         .route("/me", get(me))
         .route("/write", post(write))
         .route("/logout", post(logout))
         .route("/hold", post(hold))
-        .route("/fields", get(fields))
-        .layer(layer))
+        .route("/fields", get(fields));
+    Ok(layer.layer(routes))
 }
 
 async fn login(session: Session, Query(login): Query<Login>) -> Result<Json<Me>, StatusCode> {

@@ -4,18 +4,18 @@
 //! * `POST /revoke`: ends the user's other sessions, one after the other,
 //! * `POST /revoke-all`: ends all of the user's sessions in one step.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::bail;
 use axum::extract::{Query, Request, State};
 use axum::http::header;
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contender::{Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
+use contender::{App, Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
 use tower::ServiceBuilder;
-use tracera_guard::{RateLimit, RateLimitRejection, RateLimiter};
+use tracera_guard::{ClientAddr, ClientLimit, RateLimit, RateLimiter};
 use tracera_session::{
     CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisConnection, RedisStore, Session, SessionConfig,
     SessionError, SessionLayer, Sessions, SignIn, UserId,
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     contender::serve(app)
 }
 
-async fn app(settings: Settings) -> anyhow::Result<Router> {
+async fn app(settings: Settings) -> anyhow::Result<impl App> {
     let redis = RedisConnection::open(&settings.redis).await?;
     let near_cache = match settings.variant.as_str() {
         "near-cache" => NearCache::default(),
@@ -45,13 +45,7 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
     let keys = KeyRing::new(b"a secret for measuring, not for use")?;
     let sessions = Sessions::new(RedisStore::new(redis.clone()), keys, config);
     let limiter = RateLimiter::redis(LIMIT, redis);
-    let limited = Router::new().route("/limited", get(me)).layer(
-        ServiceBuilder::new()
-            .layer(PrefetchLayer::new(sessions.clone(), |_| true))
-            .layer(from_fn_with_state(limiter, limit))
-            .layer(SessionLayer::new(sessions.clone())),
-    );
-    Ok(Router::new()
+    let routes = Router::new()
         .route("/login", post(login))
         .route("/me", get(me))
         .route("/write", post(write))
@@ -61,9 +55,14 @@ async fn app(settings: Settings) -> anyhow::Result<Router> {
         .route("/rotate", post(rotate))
         .route("/revoke", post(revoke))
         .route("/revoke-all", post(revoke_all))
-        .with_state(sessions.clone())
+        .route("/limited", get(me))
+        .with_state(sessions.clone());
+    Ok(ServiceBuilder::new()
+        .map_request(with_client)
+        .layer(PrefetchLayer::new(sessions.clone(), is_limited))
+        .layer(ClientLimit::new(limiter).only(is_limited))
         .layer(SessionLayer::new(sessions))
-        .merge(limited))
+        .service(routes))
 }
 
 async fn login(session: Session, Query(login): Query<Login>) -> Result<Json<Me>, SessionError> {
@@ -132,17 +131,19 @@ async fn fields(session: Session, CurrentUser(user): CurrentUser) -> Result<Json
     Ok(Json(Fields { user, value: session.get("value").await?, other: session.get("other").await? }))
 }
 
-/// Before the session is known, as a limit per client is. All requests of the load come from one address, so that what
-/// tells clients apart here is the end of their cookie.
-async fn limit(
-    State(limiter): State<RateLimiter>,
-    request: Request,
-    next: Next,
-) -> Result<Response, RateLimitRejection> {
+fn is_limited(request: &Request) -> bool {
+    request.uri().path() == "/limited"
+}
+
+/// All requests of the load come from one address, so that an address of its own is made for each session, of the end
+/// of its cookie.
+fn with_client(mut request: Request) -> Request {
+    if !is_limited(&request) {
+        return request;
+    }
     let cookie = request.headers().get(header::COOKIE).map_or(&[][..], |cookie| cookie.as_bytes());
-    let client = cookie.last_chunk::<16>().and_then(|end| str::from_utf8(end).ok()).unwrap_or_default();
-    let decision = limiter.admit(client).await?;
-    let mut response = next.run(request).await;
-    decision.apply_headers(response.headers_mut());
-    Ok(response)
+    let end = cookie.last_chunk::<8>().copied().unwrap_or_default();
+    let [.., a, b, c] = end.map(|byte| byte & 0x3f);
+    request.extensions_mut().insert(ClientAddr::from(IpAddr::from([10, a, b, c])));
+    request
 }
