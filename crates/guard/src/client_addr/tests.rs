@@ -231,6 +231,13 @@ fn lists_of_proxies_parse_or_name_the_bad_item() {
 }
 
 #[test]
+fn addresses_are_written_as_everywhere() {
+    for address in ["0.0.0.0", "127.0.0.1", "203.0.113.9", "255.255.255.255", "::1", "2001:db8::7"] {
+        assert_eq!(ClientAddr::from(ip(address)).text(), address);
+    }
+}
+
+#[test]
 fn ipv6_clients_count_by_their_64() {
     let key = |addr: &str| ClientAddr::from(ip(addr)).rate_key();
     assert_eq!(key("203.0.113.9"), "203.0.113.9");

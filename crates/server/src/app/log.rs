@@ -2,7 +2,7 @@
 //! hold tokens.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -120,33 +120,8 @@ impl Line {
         let elapsed = watch.elapsed();
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         metrics::answered(route, status, elapsed);
-        let client = client.map(|client| text(client.ip()));
+        let client = client.map(ClientAddr::text);
         let (method, client) = (method.as_str(), client.as_deref());
         id.sync_scope(|| tracing::info!(method, route, status, micros, client, "answered"));
-    }
-}
-
-/// An address as text. Every request is logged with one, and for IPv4 this takes a tenth of what `Display` does.
-fn text(address: IpAddr) -> String {
-    let IpAddr::V4(v4) = address else { return address.to_string() };
-    let mut text = String::with_capacity("255.255.255.255".len());
-    for (place, octet) in v4.octets().into_iter().enumerate() {
-        if place > 0 {
-            text.push('.');
-        }
-        text.push_str(itoa::Buffer::new().format(octet));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_written_as_everywhere() {
-        for address in ["0.0.0.0", "127.0.0.1", "203.0.113.9", "255.255.255.255", "::1", "2001:db8::7"] {
-            assert_eq!(text(address.parse().unwrap()), address);
-        }
     }
 }
