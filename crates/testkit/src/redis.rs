@@ -73,6 +73,22 @@ impl RedisServer {
         panic!("redis-server {options:?} {failure}");
     }
 
+    /// Starts a replica of this server. When this returns it has copied everything and is told what is written.
+    pub async fn start_replica(&self) -> Self {
+        // Both may be the primary one day, which would wait five seconds for more replicas before it lets one copy.
+        self.cli(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).await;
+        let port = self.port.to_string();
+        let options = ["--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", &port];
+        let replica = Self::start_with(&options).await;
+        let fed = format!("port={},state=online", replica.port);
+        let copied = async || {
+            self.cli(&["INFO", "replication"]).await.contains(&fed)
+                && replica.cli(&["INFO", "replication"]).await.contains("master_link_status:up")
+        };
+        wait_until("the replica has copied its primary", copied).await;
+        replica
+    }
+
     /// `redis://127.0.0.1:{port}`
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)

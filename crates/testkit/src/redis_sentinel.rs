@@ -5,9 +5,6 @@ use tempfile::TempDir;
 use crate::RedisServer;
 use crate::process::wait_until;
 
-/// Makes a primary begin to copy at once instead of waiting five seconds for further replicas.
-const COPY_AT_ONCE: [&str; 2] = ["--repl-diskless-sync-delay", "0"];
-
 /// How often, in milliseconds, sentinels ask servers and tell each other what they know; the defaults are seconds.
 const QUICK: &[&str] =
     &["SENTINEL", "DEBUG", "info-period", "200", "ask-period", "100", "publish-period", "200"];
@@ -24,18 +21,10 @@ pub struct RedisSentinel {
 impl RedisSentinel {
     /// Starts everything and waits until each sentinel knows the replicas and the other sentinels.
     pub async fn start() -> Self {
-        let primary = RedisServer::start_with(&COPY_AT_ONCE).await;
+        let primary = RedisServer::start().await;
         let port = primary.port().to_string();
-        let mut servers = vec![primary];
-        for _ in 0..2 {
-            let options = [COPY_AT_ONCE.as_slice(), &["--replicaof", "127.0.0.1", &port]].concat();
-            servers.push(RedisServer::start_with(&options).await);
-        }
-        for replica in &servers[1..] {
-            let copied =
-                async || replica.cli(&["INFO", "replication"]).await.contains("master_link_status:up");
-            wait_until("the replicas have copied their primary", copied).await;
-        }
+        let replicas = [primary.start_replica().await, primary.start_replica().await];
+        let servers = std::iter::once(primary).chain(replicas).collect::<Vec<_>>();
 
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let mut sentinels = Vec::new();

@@ -13,19 +13,14 @@ const BOUND: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn a_sign_out_is_confirmed_only_when_a_replica_has_it() {
-    let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]).await;
-    let port = primary.port().to_string();
-    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]).await;
-    eventually(|| async {
-        primary.cli(&["INFO", "replication"]).await.contains("state=online").then_some(())
-    })
-    .await;
+    let primary = RedisServer::start().await;
+    let replica = primary.start_replica().await;
     // As the user the guide gives, who may wait.
     let rule = documented_rule();
     let rule: Vec<_> =
         ["ACL", "SETUSER", "tracera"].into_iter().chain(rule.iter().map(String::as_str)).collect();
     primary.cli(&rule).await;
-    let url = format!("redis://tracera:password@127.0.0.1:{port}");
+    let url = format!("redis://tracera:password@127.0.0.1:{}", primary.port());
     let app = TestApp::on(primary, &[("REDIS_URL", &*url), ("SESSION_REPLICA_ACK", "1")]).await;
     let [first, second, third] = [
         app.signed_in("a@example.com").await,
