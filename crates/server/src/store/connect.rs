@@ -94,7 +94,11 @@ pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     tx.commit().await.map_err(ConnectError::Unreachable)?;
     connection.close().await.map_err(ConnectError::Unreachable)?;
 
-    let pool = SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(ACQUIRE_LIMIT);
+    let pool = SqlitePoolOptions::new()
+        .max_connections(SQLITE_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        // A file does not go away as a server does; the test would be a second way to the thread that reads it.
+        .test_before_acquire(false);
     pool.connect_with(options).await.map_err(ConnectError::Unreachable)
 }
 
