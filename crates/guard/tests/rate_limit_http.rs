@@ -188,3 +188,29 @@ async fn without_its_store_a_limited_route_is_closed_and_others_are_not() {
     assert_eq!(app.reached(), 1);
     assert_eq!(app.get("203.0.113.9:1", "/free").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn without_the_address_of_its_client_a_limited_route_is_closed_and_others_are_not() {
+    let limit = ClientLimit::new(RateLimiter::in_memory(AUTH))
+        .only(|request| path_is_under(request.uri().path(), "/api/v1/auth/"));
+    let routes = Router::new().route("/api/v1/auth/me", get(async || ())).route("/free", get(async || ()));
+    let router = routes.layer(limit);
+    for (path, status) in [("/api/v1/auth/me", 500), ("/free", 200)] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        assert_eq!(router.clone().oneshot(request).await.unwrap().status(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn unless_told_otherwise_every_request_counts() {
+    let limiter = RateLimiter::in_memory(RateLimit::new("all", 1, Duration::from_mins(1)));
+    let router = Router::new()
+        .route("/", get(async || ()))
+        .layer(ClientLimit::new(limiter))
+        .layer(middleware::from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
+        .layer(MockConnectInfo("203.0.113.9:4711".parse::<SocketAddr>().unwrap()));
+    for (path, status) in [("/", 200), ("/nothing", 429)] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        assert_eq!(router.clone().oneshot(request).await.unwrap().status(), status, "{path}");
+    }
+}
