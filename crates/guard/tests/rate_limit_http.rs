@@ -193,8 +193,10 @@ async fn without_its_store_a_limited_route_is_closed_and_others_are_not() {
 async fn without_the_address_of_its_client_a_limited_route_is_closed_and_others_are_not() {
     let limit = ClientLimit::new(RateLimiter::in_memory(AUTH))
         .only(|request| path_is_under(request.uri().path(), "/api/v1/auth/"));
-    let routes = Router::new().route("/api/v1/auth/me", get(async || ())).route("/free", get(async || ()));
-    let router = routes.layer(limit);
+    let router = Router::new()
+        .route("/api/v1/auth/me", get(async || ()))
+        .route("/free", get(async || ()))
+        .layer(limit);
     for (path, status) in [("/api/v1/auth/me", 500), ("/free", 200)] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         assert_eq!(router.clone().oneshot(request).await.unwrap().status(), status, "{path}");

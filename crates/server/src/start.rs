@@ -166,17 +166,6 @@ fn create_private(directory: &Path, file: &Path) -> io::Result<()> {
 }
 
 /// Redis that evicts signs people out when its memory is short.
-async fn warn_of_eviction(connection: &RedisConnection) {
-    match RedisStore::new(connection.clone()).evicting_policy().await {
-        Ok(None) => {}
-        Ok(Some(policy)) => tracing::warn!(
-            policy = &*policy,
-            "redis drops sessions when memory is short; set maxmemory-policy to noeviction"
-        ),
-        Err(error) => tracing::info!(%error, "cannot tell whether redis evicts"),
-    }
-}
-
 fn key_ring(config: &Config) -> KeyRing {
     let secret = config.session.secret.expose_secret().as_bytes();
     let previous = config.session.previous_secrets.iter().map(|secret| secret.expose_secret().as_bytes());
@@ -272,7 +261,7 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
         tracing::warn!("{warning}");
     }
     if let Some(connection) = &stores.redis {
-        warn_of_eviction(connection).await;
+        RedisStore::new(connection.clone()).warn_of_eviction().await;
     }
     let bound = listener.local_addr().unwrap_or(addr);
     tracing::info!(%bound, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");

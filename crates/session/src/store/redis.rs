@@ -53,14 +53,7 @@ impl RedisStore {
     /// [`ConnectError`] when the URL is not understood or the server does not answer.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         let store = RedisConnection::open(url).await.map(Self::new)?;
-        match store.evicting_policy().await {
-            Ok(None) => {}
-            Ok(Some(policy)) => tracing::warn!(
-                policy = &*policy,
-                "redis drops sessions when memory is short; set maxmemory-policy to noeviction"
-            ),
-            Err(error) => tracing::info!(%error, "cannot tell whether redis evicts"),
-        }
+        store.warn_of_eviction().await;
         Ok(store)
     }
 
@@ -100,6 +93,18 @@ impl RedisStore {
     /// [`StoreError`] when the server cannot be asked.
     pub async fn evicting_policy(&self) -> Result<Option<Box<str>>, StoreError> {
         operator::evicting_policy(&self.connection).await.map_err(refused)
+    }
+
+    /// Logs a warning if the server evicts, as [`connect`](Self::connect) does.
+    pub async fn warn_of_eviction(&self) {
+        match self.evicting_policy().await {
+            Ok(None) => {}
+            Ok(Some(policy)) => tracing::warn!(
+                policy = &*policy,
+                "redis drops sessions when memory is short; set maxmemory-policy to noeviction"
+            ),
+            Err(error) => tracing::info!(%error, "cannot tell whether redis evicts"),
+        }
     }
 
     fn key(&self, tag: &Tag) -> Vec<u8> {
