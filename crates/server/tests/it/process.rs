@@ -293,6 +293,20 @@ async fn a_redis_dump_and_the_log_at_trace_hold_nothing_to_sign_in_with() {
 }
 
 #[tokio::test]
+async fn a_redis_that_drops_sessions_when_memory_is_short_is_named_at_start() {
+    let directory = tempfile::tempdir().unwrap();
+    for (policy, named) in [("allkeys-lru", true), ("noeviction", false)] {
+        let redis = RedisServer::start_with(&["--maxmemory-policy", policy]).await;
+        let url = redis.url();
+        let server = Running::start("dev", directory.path(), &[("REDIS_URL", &*url)]).await;
+        let warned = |log: &str| log.contains("set maxmemory-policy to noeviction");
+        eventually(|| async { server.log().contains("listening").then_some(()) }).await;
+        assert_eq!(warned(&server.log()), named, "{policy}: {}", server.log());
+        assert_eq!(server.stop().await, Some(0));
+    }
+}
+
+#[tokio::test]
 async fn what_a_request_does_is_logged_under_the_id_in_its_answer() {
     let directory = tempfile::tempdir().unwrap();
     let dev = Running::start("dev", directory.path(), &[("LOG_FORMAT", "json")]).await;
