@@ -125,6 +125,9 @@ pub fn build(app: &App) -> impl HttpService {
 
 /// These routes inside the layers every request passes. The first layer listed is the outermost.
 pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
+    let limited = ServiceBuilder::new()
+        .layer(PrefetchLayer::new(app.sessions.clone(), |_| true))
+        .layer(ClientLimit::new(app.auth_limit.clone()));
     ServiceBuilder::new()
         .layer(LogLayer::new(app.clone()))
         .layer(SecurityHeaders::new().https(app.is_https()))
@@ -135,8 +138,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(TimeLimit::new(app.request_timeout))
         // Before the limit: what a page of another site makes a browser load does not use up its visitor's.
         .layer(gate((), csrf::isolate))
-        .layer(PrefetchLayer::new(app.sessions.clone(), limits::is_limited))
-        .layer(ClientLimit::new(app.auth_limit.clone()).only(limits::is_limited))
+        .layer(when(limits::is_limited, limited))
         .layer(gate(app.clone(), csrf::check_origin))
         .layer(when(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
         // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.
