@@ -19,6 +19,10 @@ use tracera_guard::{
 
 const AUTH: RateLimit = RateLimit::new("auth", 20, Duration::from_mins(1));
 
+fn is_limited(request: &Request<Body>) -> bool {
+    path_is_under(request.uri().path(), "/api/v1/auth/")
+}
+
 /// An app with a limited and a free part, as the peer at `addr` sees it; `reached` counts its handlers' calls.
 struct App {
     limiter: RateLimiter,
@@ -51,8 +55,7 @@ impl App {
     }
 
     async fn send(&self, addr: &str, request: http::request::Builder) -> Answer {
-        let limit = ClientLimit::new(self.limiter.clone())
-            .only(|request| path_is_under(request.uri().path(), "/api/v1/auth/"));
+        let limit = ClientLimit::new(self.limiter.clone()).only(is_limited);
         let reached = Arc::clone(&self.reached);
         let handler = async move || {
             reached.fetch_add(1, Ordering::SeqCst);
@@ -191,8 +194,7 @@ async fn without_its_store_a_limited_route_is_closed_and_others_are_not() {
 
 #[tokio::test]
 async fn without_the_address_of_its_client_a_limited_route_is_closed_and_others_are_not() {
-    let limit = ClientLimit::new(RateLimiter::in_memory(AUTH))
-        .only(|request| path_is_under(request.uri().path(), "/api/v1/auth/"));
+    let limit = ClientLimit::new(RateLimiter::in_memory(AUTH)).only(is_limited);
     let router = Router::new()
         .route("/api/v1/auth/me", get(async || ()))
         .route("/free", get(async || ()))

@@ -50,17 +50,9 @@ impl Decision {
     pub fn apply_headers(&self, headers: &mut HeaderMap) {
         let Self { name, remaining, .. } = self;
         // `"name";r=1;t=60`, without `format!`, whose cost shows: this is done for each limited request.
-        let mut state = String::with_capacity(name.len() + 40);
-        for part in [
-            "\"",
-            name,
-            "\";r=",
-            itoa::Buffer::new().format(*remaining),
-            ";t=",
-            itoa::Buffer::new().format(ceil_secs(self.reset_after)),
-        ] {
-            state.push_str(part);
-        }
+        let (mut left, mut secs) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (left, secs) = (left.format(*remaining), secs.format(ceil_secs(self.reset_after)));
+        let state = ["\"", name, "\";r=", left, ";t=", secs].concat();
         headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
         headers.insert(RATE_LIMIT, ascii(state));
         if !self.allowed {

@@ -299,9 +299,9 @@ async fn a_redis_that_drops_sessions_when_memory_is_short_is_named_at_start() {
         let redis = RedisServer::start_with(&["--maxmemory-policy", policy]).await;
         let url = redis.url();
         let server = Running::start("dev", directory.path(), &[("REDIS_URL", &*url)]).await;
-        let warned = |log: &str| log.contains("set maxmemory-policy to noeviction");
         eventually(|| async { server.log().contains("listening").then_some(()) }).await;
-        assert_eq!(warned(&server.log()), named, "{policy}: {}", server.log());
+        let log = server.log();
+        assert_eq!(log.contains("set maxmemory-policy to noeviction"), named, "{policy}: {log}");
         assert_eq!(server.stop().await, Some(0));
     }
 }
