@@ -10,11 +10,15 @@ use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgPool, SqlSafeStr, SqlitePool};
+use tokio::time::{Instant, sleep};
 
 use super::ConnectError;
 
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
 const SQLITE_BUSY_LIMIT: Duration = Duration::from_secs(5);
+const SQLITE_RETRY: Duration = Duration::from_millis(20);
+/// The primary result code, the low byte of what a reply carries.
+const SQLITE_BUSY: u32 = 5;
 const PG_STATEMENT_LIMIT: &str = "5s";
 const PG_CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Also bounds the wait for another instance that is migrating at the same moment.
@@ -80,6 +84,22 @@ async fn migrate(migrator: Migrator, connection: &mut impl Migrate) -> Result<()
 
 pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     create_private(file)?;
+    let until = Instant::now() + SQLITE_BUSY_LIMIT;
+    loop {
+        match open_sqlite(file).await {
+            Err(error) if is_locked(&error) && Instant::now() < until => sleep(SQLITE_RETRY).await,
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether another process has the file. `SQLite` waits for it by itself, but not where the file is turned to WAL.
+fn is_locked(error: &ConnectError) -> bool {
+    let ConnectError::Unreachable(sqlx::Error::Database(reply)) = error else { return false };
+    reply.code().is_some_and(|code| code.parse::<u32>().is_ok_and(|code| code & 0xff == SQLITE_BUSY))
+}
+
+async fn open_sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .foreign_keys(true)

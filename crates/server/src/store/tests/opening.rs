@@ -54,7 +54,8 @@ async fn instances_that_start_at_once_share_one_migration() {
         let file = file.clone();
         async move { Database::sqlite(&file).await.map(drop) }
     });
-    assert!(opened.await.iter().all(Result::is_ok));
+    let opened = opened.await;
+    assert!(opened.iter().all(Result::is_ok), "{opened:?}");
 
     let server = super::shared_postgres().await;
     let url = server.create_database().await;
