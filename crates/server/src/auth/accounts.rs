@@ -125,6 +125,14 @@ pub async fn link(
     }
 }
 
+/// Undoes [`link`].
+///
+/// # Errors
+/// [`Failure::Service`].
+pub async fn take_back(database: &Database, user: Uuid, person: &Person) -> Result<(), Failure> {
+    stored(identities::take_back(database, user, &person.identity).await)
+}
+
 fn stored<T>(result: Result<T, StoreError>) -> Result<T, Failure> {
     result.map_err(|error| AppError::from(error).into())
 }

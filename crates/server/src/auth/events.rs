@@ -244,7 +244,7 @@ impl Notice<'_> {
             ),
             Self::Reclaimed => (
                 "Your Tracera account was cleaned".to_owned(),
-                "You have shown for the first time that this mailbox is yours. To be safe, all sessions and linked accounts from before were removed; please link them again.".to_owned(),
+                "You have shown for the first time that this mailbox is yours. To be safe, everything from before was removed: sessions, linked accounts, the portfolio and the log. Please link your accounts again.".to_owned(),
             ),
         }
     }

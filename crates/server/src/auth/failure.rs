@@ -1,6 +1,8 @@
 //! Why a sign-in or a link by a provider came to nothing: a code in the address of the page it ends on, and there a
 //! sentence.
 
+use http::StatusCode;
+
 use crate::auth::provider::Provider;
 use crate::error::AppError;
 
@@ -34,8 +36,8 @@ pub enum Failure {
     /// The account has another identity of this provider.
     #[error("the account has another identity of this provider")]
     AlreadyLinked,
-    /// Who is signed in is not who began to link.
-    #[error("the session that began to link is not this one")]
+    /// Who is signed in is not who began to link, or signed out everywhere while signing in.
+    #[error("the session is not the one that it began with")]
     SessionChanged,
     /// Something of ours does not answer.
     #[error("unavailable")]
@@ -99,7 +101,11 @@ impl From<AppError> for Failure {
     /// The cause goes to the log here, for the answer will be a redirect.
     fn from(error: AppError) -> Self {
         error.log();
-        Self::Service
+        match error.status() {
+            // `sign_in_superseded`
+            StatusCode::CONFLICT => Self::SessionChanged,
+            _ => Self::Service,
+        }
     }
 }
 

@@ -3,36 +3,73 @@
 use std::time::Duration;
 
 use http::HeaderValue;
-use tracera_session::{Session, SignIn, UserId};
+use tracera_session::{Session, SessionError, SignIn, UserId};
 
 use crate::app::App;
+use crate::auth::email::Email;
 use crate::auth::events::{Kind, Notice, Visit};
+use crate::auth::provider::Identity;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::store::users::User;
-use crate::store::{email_changes, identities, magic_links, users};
+use crate::store::{StoreError, email_changes, identities, magic_links, users};
 
 /// How recently one must have signed in to change the ways into an account.
 pub const FRESH: Duration = Duration::from_mins(15);
 
-/// Signs the user in by `method`, and ends a sign-in link of theirs that was not used. Returns the cookie to set beside
-/// the session's.
+/// What somebody has shown to be theirs, and by which they come in.
+#[derive(Clone, Copy, Debug)]
+pub enum WayIn<'a> {
+    /// This mailbox.
+    Mailbox(&'a Email),
+    /// This account at a provider.
+    Identity(&'a Identity),
+}
+
+impl WayIn<'_> {
+    /// Its name in sessions, logs and events.
+    fn method(self) -> &'static str {
+        match self {
+            Self::Mailbox(_) => "email",
+            Self::Identity(identity) => identity.provider.as_str(),
+        }
+    }
+
+    /// Whether it leads to that user's account now.
+    async fn leads_to(self, app: &App, user: &User) -> Result<bool, StoreError> {
+        let owner = match self {
+            Self::Mailbox(email) => users::find_by_email(&app.database, email).await?.map(|user| user.id),
+            Self::Identity(identity) => identities::owner(&app.database, identity).await?,
+        };
+        Ok(owner == Some(user.id))
+    }
+}
+
+/// Signs the user in, and ends a sign-in link of theirs that was not used. Returns the cookie to set beside the session's.
 ///
 /// # Errors
-/// 503 when the session cannot be made; then nobody is signed in.
+/// 409 `sign_in_superseded` when the user signed out everywhere or lost this way in meanwhile; 503 when the session cannot
+/// be made. Then nobody is signed in.
 pub async fn sign_in(
     app: &App,
     session: &Session,
     user: &User,
-    method: &'static str,
+    way_in: WayIn<'_>,
     visit: &Visit,
 ) -> AppResult<HeaderValue> {
-    let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
+    let (id, method) = (UserId::new(user.id.as_bytes()).map_err(AppError::internal)?, way_in.method());
+    let epoch = app.sessions.epoch(&id).await?;
+    // Looked at once more with the epoch known. Who takes a way in away and then ends all sessions does so either before
+    // this look, or after the epoch was read.
+    if !way_in.leads_to(app, user).await? {
+        return Err(SessionError::Superseded.into());
+    }
     if let Some(email) = &user.email {
         // Who is in needs no link any more; one that lies about in a mailbox shall not be another way in.
         magic_links::cancel_outstanding(&app.database, email).await?;
     }
-    session.sign_in(SignIn::new(id, method).client(&visit.client.label()).address(visit.ip)).await?;
+    let client = visit.client.label();
+    session.sign_in(SignIn::new(id, method).client(&client).address(visit.ip).epoch(epoch)).await?;
     tracing::info!(event = "signed_in", user = %user.id, method, "signed in");
     Ok(app.events.signed_in(user, method, visit, utc(app.clock.now())).await)
 }
@@ -53,9 +90,12 @@ pub async fn mailbox_proved(app: &App, session: &Session, user: User, visit: &Vi
     let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
     let same_person = session.user().is_ok_and(|present| present == id);
     if !same_person {
-        identities::strip_account(&app.database, user.id).await?;
-        // After the identities, which could make new sessions; before the mark goes, so that a failure is made up for.
+        // Before, for a session could add to what is removed, and after, for what is removed could make a session; both
+        // before the mark goes, so that a failure is made up for.
         app.sessions.revoke_all(&id).await?;
+        identities::strip_account(&app.database, user.id).await?;
+        app.sessions.revoke_all(&id).await?;
+        app.portfolio.forget(user.id);
         tracing::warn!(event = "account_reclaimed", user = %user.id, "the owner of the mailbox has come");
     }
     users::confirm_mailbox(&app.database, user.id, now).await?;

@@ -17,7 +17,7 @@ use crate::auth::events::{Kind, Notice, Visit};
 use crate::auth::failure::Failure;
 use crate::auth::magic_link::Asker;
 use crate::auth::provider::Provider;
-use crate::auth::sign_in::{FRESH, sign_in};
+use crate::auth::sign_in::{FRESH, WayIn, sign_in};
 use crate::auth::transaction::{Ended, LIFETIME, Purpose};
 use crate::clock::utc;
 use crate::error::AppError;
@@ -169,7 +169,7 @@ impl Arrival {
             app.providers.identify(self.provider, transaction, callback, &self.query, self.now()).await?;
         match accounts::enter(&app.database, &person, self.now()).await? {
             Entry::Open(user) => {
-                Ok(sign_in(app, &self.session, &user, self.provider.as_str(), &self.visit).await?)
+                Ok(sign_in(app, &self.session, &user, WayIn::Identity(&person.identity), &self.visit).await?)
             }
             Entry::ProofNeeded(owner) => {
                 self.record(owner.id, Kind::SignInFailed).await;
@@ -204,6 +204,11 @@ impl Arrival {
         // Again, for the provider may have taken its time.
         self.require_session(user, session_hash).await?;
         if accounts::link(&app.database, user, &person, self.now()).await? {
+            // And once more, for the owner of the mailbox may have come and ended it.
+            if let Err(ended) = self.require_session(user, session_hash).await {
+                accounts::take_back(&app.database, user, &person).await?;
+                return Err(ended);
+            }
             tracing::info!(event = "linked", %user, method = self.provider.as_str(), "linked");
             self.record(user, Kind::Linked).await;
             let owner = users::find_by_id(&app.database, user).await.map_err(AppError::from)?;

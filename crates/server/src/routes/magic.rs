@@ -13,7 +13,7 @@ use crate::app::csrf::Binding;
 use crate::auth::email::Email;
 use crate::auth::events::{Kind, Visit};
 use crate::auth::magic_link::{Asker, ClaimError, MagicLinks, Proof};
-use crate::auth::sign_in::{mailbox_proved, sign_in};
+use crate::auth::sign_in::{WayIn, mailbox_proved, sign_in};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::extract::ApiJson;
@@ -151,7 +151,7 @@ async fn enter(
     let now = utc(app.clock.now());
     let (user, _) = users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
     let user = mailbox_proved(app, session, user, visit).await?;
-    let device = sign_in(app, session, &user, "email", visit).await?;
+    let device = sign_in(app, session, &user, WayIn::Mailbox(&claimed.email), visit).await?;
     Ok((user, device))
 }
 

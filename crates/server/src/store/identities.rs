@@ -181,6 +181,26 @@ pub async fn link(
     })
 }
 
+/// Undoes a [`link`] that should not have been made.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn take_back(db: &Database, user: Uuid, identity: &Identity) -> Result<(), StoreError> {
+    let sql = "DELETE FROM identities WHERE user_id = $1 AND provider = $2 AND issuer = $3 AND subject = $4";
+    on_pool!(db, pool => {
+        sqlx::query(sql)
+            .bind(user)
+            .bind(identity.provider.as_str())
+            .bind(&identity.issuer)
+            .bind(&identity.subject)
+            .execute(pool)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
 /// Takes a way into the account away, unless it is the last one.
 ///
 /// # Errors
@@ -233,7 +253,7 @@ pub async fn of_user(db: &Database, user: Uuid) -> Result<Vec<LinkedIdentity>, S
 }
 
 /// Takes everything from the account that somebody may have left in it who never proved the address: identities, name,
-/// picture, a pending change of the address.
+/// picture, a pending change of the address, what was imported, the log. An import under way comes to nothing.
 ///
 /// # Errors
 ///
@@ -243,6 +263,11 @@ pub async fn strip_account(db: &Database, user: Uuid) -> Result<(), StoreError> 
         "DELETE FROM identities WHERE user_id = $1",
         "DELETE FROM auth_transactions WHERE user_id = $1",
         "DELETE FROM email_changes WHERE user_id = $1",
+        "DELETE FROM portfolios WHERE user_id = $1",
+        "DELETE FROM portfolio_holdings WHERE user_id = $1",
+        "DELETE FROM portfolio_items WHERE user_id = $1",
+        "DELETE FROM portfolio_snapshots WHERE user_id = $1",
+        "DELETE FROM security_events WHERE user_id = $1",
         "UPDATE users SET name = NULL, avatar_url = NULL WHERE id = $1",
     ];
     on_pool!(db, pool => {

@@ -17,6 +17,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracera::serve::{ServeLimits, serve};
 use url::{Url, form_urlencoded};
@@ -61,6 +62,7 @@ pub(crate) struct Script {
     codes: HashMap<String, (Value, Form)>,
     next_code: u32,
     kid: u32,
+    github_token_gate: Option<Arc<Semaphore>>,
 }
 
 /// Google, GitHub and Steam at one address.
@@ -129,6 +131,13 @@ impl Doubles {
 
     pub(crate) fn instead(&self, path: &'static str, reply: Reply) {
         self.script.lock().unwrap().instead.insert(path, reply);
+    }
+
+    /// From now on GitHub takes a permit for each token it gives.
+    pub(crate) fn hold_github_token(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.script.lock().unwrap().github_token_gate = Some(gate.clone());
+        gate
     }
 
     pub(crate) fn tell_the_truth(&self) {
@@ -240,6 +249,10 @@ async fn token(State(shared): State<Shared>, RawForm(body): RawForm) -> Response
 /// GitHub's way: status 200 whatever happens, and a form unless JSON is asked for.
 async fn github_token(State(shared): State<Shared>, headers: HeaderMap, RawForm(body): RawForm) -> Response {
     let (form, reply) = note(&shared, "/login/oauth/access_token", &body);
+    let gate = shared.script.lock().unwrap().github_token_gate.clone();
+    if let Some(gate) = gate {
+        gate.acquire().await.unwrap().forget();
+    }
     if let Some(reply) = reply {
         return reply.respond().await;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -25,7 +26,7 @@ pub(crate) struct TestApp {
     pub(crate) redis: Option<RedisServer>,
     pub(crate) clock: Clock,
     pub(crate) instances: Vec<Instance>,
-    _directory: TempDir,
+    directory: TempDir,
     vars: BTreeMap<String, String>,
     mode: Mode,
 }
@@ -109,7 +110,7 @@ impl TestApp {
         ];
         let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let vars = vars.collect();
-        Self { redis, clock, instances: Vec::new(), _directory: directory, vars, mode: Mode::Dev }
+        Self { redis, clock, instances: Vec::new(), directory: directory, vars, mode: Mode::Dev }
     }
 
     /// Changes variables for instances added from now on.
@@ -133,6 +134,10 @@ impl TestApp {
 
     pub(crate) fn redis(&self) -> &RedisServer {
         self.redis.as_ref().unwrap()
+    }
+
+    pub(crate) fn database_file(&self) -> PathBuf {
+        self.directory.path().join("tracera.db")
     }
 
     pub(crate) fn browser(&self) -> Browser {

@@ -14,6 +14,7 @@ mod least_privilege;
 mod limits;
 mod openapi;
 mod outage;
+mod overtaken;
 mod pages_in_chromium;
 mod pages_journey;
 mod pages_over_http;

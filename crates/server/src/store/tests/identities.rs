@@ -1,12 +1,16 @@
 use time::Duration;
 use uuid::Uuid;
 
+use super::portfolio::page;
 use super::{NOW, at_once, email, on_both_databases};
 use crate::auth::provider::{Identity, Provider};
+use crate::store::events::{self, NewEvent};
 use crate::store::identities::{
     Creation, Linking, NewAccount, Unlinking, WaysIn, create_account, link, of_user, owner, strip_account,
-    unlink,
+    take_back, unlink,
 };
+use crate::store::portfolio::snapshots::{self, Snapshot};
+use crate::store::portfolio::{Claim, claim, holdings, publish, stage};
 use crate::store::users::{User, confirm_mailbox, find_by_id, find_or_create_by_verified_email};
 use crate::store::{Database, StoreError};
 
@@ -16,6 +20,7 @@ on_both_databases!(
     an_identity_is_never_moved,
     of_many_accounts_one_gets_an_identity,
     an_account_has_one_identity_of_a_provider,
+    what_is_taken_back_is_that_identity_of_that_account,
     another_issuer_is_another_identity,
     only_ways_that_are_on_offer_count,
     removing_both_ways_at_once_leaves_one,
@@ -117,6 +122,17 @@ async fn an_account_has_one_identity_of_a_provider(db: Database) {
     assert_eq!(linked, [(Provider::Github, NOW), (Provider::Steam, NOW)]);
 }
 
+async fn what_is_taken_back_is_that_identity_of_that_account(db: Database) {
+    let (steam, github) = (identity(Provider::Steam, "1"), identity(Provider::Github, "1"));
+    let (one, other) =
+        (account(&db, &steam).await.id, account(&db, &identity(Provider::Steam, "2")).await.id);
+    link(&db, one, &github, NOW).await.unwrap();
+    take_back(&db, other, &github).await.unwrap();
+    assert_eq!(owner(&db, &github).await.unwrap(), Some(one));
+    take_back(&db, one, &github).await.unwrap();
+    assert_eq!((owner(&db, &github).await.unwrap(), owner(&db, &steam).await.unwrap()), (None, Some(one)));
+}
+
 async fn another_issuer_is_another_identity(db: Database) {
     let here = identity(Provider::Github, "1");
     let there = Identity { issuer: "https://github.corp.example".to_owned(), ..here.clone() };
@@ -166,6 +182,25 @@ async fn removing_both_ways_at_once_leaves_one(db: Database) {
     }
 }
 
+/// A portfolio of one item and its value.
+async fn import(db: &Database, user: Uuid) -> Uuid {
+    let claimed = claim(db, user, NOW).await.unwrap();
+    let Claim::Granted(import) = claimed else { panic!("{claimed:?}") };
+    stage(db, user, import, &page(0..1)).await.unwrap();
+    assert!(publish(db, user, import, None, NOW, std::time::Duration::ZERO).await.unwrap());
+    let snapshot = Snapshot {
+        taken_at: NOW,
+        day: None,
+        total_cents: 1,
+        currency: "USD".to_owned(),
+        items: 1,
+        unpriced_items: 0,
+        price_source: "test".to_owned(),
+    };
+    snapshots::add(db, user, &snapshot).await.unwrap();
+    import
+}
+
 async fn a_stripped_account_keeps_nothing_but_its_address(db: Database) {
     let (alice, github) = (email("a@example.com"), identity(Provider::Github, "1"));
     let new = NewAccount {
@@ -178,7 +213,21 @@ async fn a_stripped_account_keeps_nothing_but_its_address(db: Database) {
         panic!("not created")
     };
     link(&db, user.id, &identity(Provider::Steam, "1"), NOW).await.unwrap();
+    let import = import(&db, user.id).await;
+    let signed_in =
+        NewEvent { user: user.id, kind: "signed_in", method: None, device: "", device_hash: None, ip: None };
+    events::record(&db, &signed_in, NOW).await.unwrap();
+    let running = claim(&db, user.id, NOW + Duration::hours(1)).await.unwrap();
+    let Claim::Granted(running) = running else { panic!("{running:?}") };
+
     strip_account(&db, user.id).await.unwrap();
+    let later = NOW + Duration::hours(1);
+    assert!(!publish(&db, user.id, running, None, later, std::time::Duration::ZERO).await.unwrap());
+    assert_eq!(holdings::summary(&db, user.id).await.unwrap(), None);
+    assert_eq!(holdings::list(&db, user.id, import).await.unwrap(), []);
+    assert_eq!(holdings::items(&db, user.id, import, -1, 10).await.unwrap(), []);
+    assert_eq!(snapshots::newest(&db, user.id, 10).await.unwrap(), []);
+    assert_eq!(events::list(&db, user.id, None, 10, NOW).await.unwrap(), []);
     assert_eq!(of_user(&db, user.id).await.unwrap(), []);
     let user = find_by_id(&db, user.id).await.unwrap().unwrap();
     assert_eq!((user.email, user.name, user.avatar_url), (Some(alice), None, None));

@@ -37,7 +37,7 @@ async fn granted(db: &Database, user: Uuid, now: OffsetDateTime) -> Uuid {
     }
 }
 
-fn page(ids: std::ops::Range<u64>) -> Page {
+pub(super) fn page(ids: std::ops::Range<u64>) -> Page {
     let assets: Vec<_> =
         ids.map(|id| serde_json::json!({"assetid": id.to_string(), "classid": "7", "amount": "2"})).collect();
     let body = serde_json::json!({"assets": assets, "success": 1,

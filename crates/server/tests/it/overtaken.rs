@@ -1,0 +1,140 @@
+//! Sign-ins and links under way when somebody takes away what they rest on.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use http::StatusCode;
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+use tracera::app::App;
+use tracera::auth::email::Email;
+use tracera::auth::events::Visit;
+use tracera::auth::provider::{Identity, Provider};
+use tracera::auth::sign_in::{WayIn, sign_in};
+use tracera::error::AppResult;
+use tracera::store::users::User;
+use tracera::store::{identities, users};
+use tracera_session::{Session, UserId};
+
+use crate::browser::Browser;
+use crate::doubles::Doubles;
+use crate::harness::{TestApp, listen};
+
+/// Long enough for a request to come to the lock it waits for.
+const A_MOMENT: Duration = Duration::from_millis(500);
+
+struct Stage {
+    app: TestApp,
+    doubles: Doubles,
+    /// Signed in as a@example.com.
+    owner: Browser,
+    user: UserId,
+}
+
+fn octocat() -> Value {
+    json!({ "id": 1, "emails": [{ "email": "x@example.com", "primary": true, "verified": true }] })
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let doubles = Doubles::start().await;
+        let vars = doubles.vars();
+        let vars: Vec<_> = vars.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let app = TestApp::embedded_with(&vars).await;
+        let owner = app.signed_in("a@example.com").await;
+        let user = UserId::new(account(&app.instances[0].app).await.unwrap().id.as_bytes()).unwrap();
+        Self { app, doubles, owner, user }
+    }
+
+    /// Begins to link GitHub. Returns the address to come back to.
+    async fn begin_link(&self) -> String {
+        let begun =
+            self.owner.post("/api/v1/auth/providers/github/link", &json!({})).await.expect(200).json();
+        self.doubles.agree(begun["redirect_to"].as_str().unwrap(), octocat())
+    }
+
+    /// Comes back, and when the answer of GitHub is there and the next thing is to be written, signs out everywhere.
+    async fn overtake(&self, browser: &Browser, callback: &str) -> String {
+        let before = self.doubles.calls("/login/oauth/access_token");
+        let answers = self.doubles.hold_github_token();
+        let sign_out_everywhere = async {
+            while self.doubles.calls("/login/oauth/access_token") == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let options = SqliteConnectOptions::new().filename(self.app.database_file());
+            let mut connection = options.connect().await.unwrap();
+            let lock = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            answers.add_permits(1);
+            tokio::time::sleep(A_MOMENT).await;
+            self.app.instances[0].app.sessions.revoke_all(&self.user).await.unwrap();
+            lock.rollback().await.unwrap();
+        };
+        let (landed, ()) = tokio::join!(browser.get(callback), sign_out_everywhere);
+        landed.header("location").to_owned()
+    }
+}
+
+async fn account(app: &App) -> Option<User> {
+    users::find_by_email(&app.database, &Email::parse("a@example.com").unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_link_whose_session_ends_while_it_is_written_is_taken_back() {
+    let stage = Stage::new().await;
+    let callback = stage.begin_link().await;
+    assert_eq!(stage.overtake(&stage.owner, &callback).await, "/login?error=session_changed");
+    let app = &stage.app.instances[0].app;
+    let user = account(app).await.unwrap();
+    assert_eq!(identities::of_user(&app.database, user.id).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_ends_a_sign_in_under_way() {
+    let stage = Stage::new().await;
+    let callback = stage.begin_link().await;
+    assert_eq!(stage.owner.get(&callback).await.header("location"), "/");
+    let browser = stage.app.browser();
+    let begun = browser.get("/api/v1/auth/github").await.expect(303);
+    let callback = stage.doubles.agree(begun.header("location"), octocat());
+    assert_eq!(stage.overtake(&browser, &callback).await, "/login?error=session_changed");
+    assert_eq!(browser.me().await, None);
+}
+
+/// Signs into the account of a@example.com by something that opened it a moment ago.
+async fn by(way_in: WayIn<'_>, app: &App, session: &Session, visit: &Visit) -> AppResult<()> {
+    sign_in(app, session, &account(app).await.unwrap(), way_in, visit).await.map(drop)
+}
+
+#[tokio::test]
+async fn what_does_not_lead_to_the_account_any_more_signs_nobody_in() {
+    let app = TestApp::embedded().await;
+    let owner = app.signed_in("a@example.com").await;
+    let identity = async |State(app): State<App>, session: Session, visit: Visit| {
+        let issuer = "https://github.com".to_owned();
+        let unlinked = Identity { provider: Provider::Github, issuer, subject: "1".to_owned() };
+        by(WayIn::Identity(&unlinked), &app, &session, &visit).await
+    };
+    let mailbox = async |State(app): State<App>, session: Session, visit: Visit| {
+        let former = Email::parse("former@example.com").unwrap();
+        by(WayIn::Mailbox(&former), &app, &session, &visit).await
+    };
+    let own = async |State(app): State<App>, session: Session, visit: Visit| {
+        let email = Email::parse("a@example.com").unwrap();
+        by(WayIn::Mailbox(&email), &app, &session, &visit).await
+    };
+    let routes = Router::new()
+        .route("/identity", get(identity))
+        .route("/mailbox", get(mailbox))
+        .route("/own", get(own));
+    let (addr, _stop) = listen(tracera::app::layered(&app.instances[0].app, routes)).await;
+    for path in ["/identity", "/mailbox"] {
+        let answer = Browser::new(addr).get(path).await.expect_error(409, "sign_in_superseded");
+        assert_eq!(answer.set_cookie("session"), None, "{path}");
+    }
+    let sessions = owner.get("/api/v1/auth/sessions").await.json();
+    assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1, "{sessions}");
+    assert_eq!(Browser::new(addr).get("/own").await.status, StatusCode::OK.as_u16());
+}
