@@ -110,7 +110,7 @@ impl TestApp {
         ];
         let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let vars = vars.collect();
-        Self { redis, clock, instances: Vec::new(), directory: directory, vars, mode: Mode::Dev }
+        Self { redis, clock, instances: Vec::new(), directory, vars, mode: Mode::Dev }
     }
 
     /// Changes variables for instances added from now on.
