@@ -152,9 +152,10 @@ impl SecurityEvents {
         let device = known.map_or_else(fresh_handle, ToOwned::to_owned);
         let hash = handle_hash(&device);
         match events::known_devices(&self.database, user.id, known.map(|_| &hash)).await {
-            // The first device of an account is no news to its owner.
-            Ok((false, _) | (true, true)) => {}
-            Ok((true, false)) => {
+            Ok((_, true)) => {}
+            // The first device of an account is no news to its owner. An older one was not used for as long as events are kept.
+            Ok((false, _)) if now - user.created_at < KEPT => {}
+            Ok(_) => {
                 self.record(user.id, Kind::NewDevice, Some(method), visit, now).await;
                 self.mail(user.email.as_ref(), &Notice::NewDevice, visit, now);
             }

@@ -3,7 +3,8 @@
 //! 1. GitHub reports errors with status 200; an answer without a token is one.
 //! 2. The person is the numeric id. Logins are renamed and taken by others, names are free text.
 //! 3. The address is the one that `/user/emails` lists as primary and verified; the profile's is never looked at.
-//! 4. The token is forgotten after the sign-in.
+//! 4. It may say in `iss` who answers, and then it has to be itself.
+//! 5. The token is forgotten after the sign-in.
 
 use http::header;
 use secrecy::{ExposeSecret, SecretString};
@@ -20,6 +21,8 @@ use crate::auth::transaction::{Begun, Ended};
 use crate::config::GithubSettings;
 
 const GITHUB: Provider = Provider::Github;
+/// What GitHub names itself by in `iss` (RFC 9207), after its address.
+const ISSUER_PATH: &str = "/login/oauth";
 /// More pages of addresses than anybody has.
 const MAX_EMAIL_PAGES: u32 = 10;
 
@@ -83,6 +86,10 @@ impl Github {
     /// # Errors
     /// [`Failure`].
     pub async fn identify(&self, callback: &OauthCallback, transaction: &Ended) -> Result<Person, Failure> {
+        if callback.iss.as_ref().is_some_and(|issuer| *issuer != self.settings.url.endpoint(ISSUER_PATH)) {
+            tracing::warn!(provider = "github", "another issuer answered");
+            return Err(Failure::Refused(GITHUB));
+        }
         let code = code_of(callback, GITHUB)?;
         let (token, scopes) = self.exchange(code, &transaction.verifier).await?;
         let user: User = self.read("/user", &token).await?.json().map_err(unavailable)?;

@@ -5,6 +5,7 @@
 //! 3. Discovery and keys are kept for a while. A token signed with an unknown key makes the keys be fetched once more.
 //! 4. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`); other addresses it has only verified once.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -17,7 +18,7 @@ use crate::auth::callback::OauthCallback;
 use crate::auth::email::Email;
 use crate::auth::failure::Failure;
 use crate::auth::id_token::{self, Claims, Expected, IdTokenError, KeySet};
-use crate::auth::outgoing::{Outgoing, OutgoingError, send};
+use crate::auth::outgoing::{Answer, LIMIT, Outgoing, OutgoingError, send};
 use crate::auth::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
 use crate::auth::transaction::{Begun, Ended};
 use crate::config::{GoogleSettings, ServiceUrl};
@@ -28,6 +29,8 @@ const GOOGLES_ISSUER: &str = "https://accounts.google.com";
 const DISCOVERY_LIFETIME: Duration = Duration::from_hours(1);
 /// How long keys are used at least and at most, whatever the issuer's `Cache-Control` says.
 const KEYS_LIFETIME: std::ops::RangeInclusive<u64> = 60..=86_400;
+/// How long an issuer that does not answer is not asked again: from when it was asked, so longer than [`LIMIT`].
+const SILENCE: Duration = LIMIT.saturating_add(Duration::from_secs(5));
 
 /// Signing in by OpenID Connect.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Google {
     /// Held while they are fetched, so that many sign-ins at once fetch them once.
     discovery: Mutex<Option<Kept<Discovery>>>,
     keys: Mutex<Option<Kept<KeySet>>>,
+    /// Until then, in Unix seconds, nothing is fetched.
+    silent_until: AtomicI64,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +80,7 @@ impl Google {
             redirect_uri,
             discovery: Mutex::new(None),
             keys: Mutex::new(None),
+            silent_until: AtomicI64::new(0),
         }
     }
 
@@ -200,7 +206,7 @@ impl Google {
         keys: &mut Option<Kept<KeySet>>,
         now: OffsetDateTime,
     ) -> Result<KeySet, Failure> {
-        let answer = send(self.http.get(&discovery.jwks_uri)).await.map_err(unavailable)?;
+        let answer = self.fetch(&discovery.jwks_uri, now).await?;
         let Some(Ok(value)) = answer.status.is_success().then(|| KeySet::parse(&answer.body)) else {
             return Err(unavailable_because("its keys cannot be read"));
         };
@@ -209,13 +215,24 @@ impl Google {
         Ok(value)
     }
 
+    /// Those who waited while an issuer did not answer fail with who asked it, rather than ask one after the other.
+    async fn fetch(&self, url: &str, now: OffsetDateTime) -> Result<Answer, Failure> {
+        if now.unix_timestamp() < self.silent_until.load(Ordering::Relaxed) {
+            return Err(Failure::Unavailable(GOOGLE));
+        }
+        send(self.http.get(url)).await.map_err(|error| {
+            self.silent_until.store((now + SILENCE).unix_timestamp(), Ordering::Relaxed);
+            unavailable(error)
+        })
+    }
+
     async fn discover(&self, now: OffsetDateTime) -> Result<Discovery, Failure> {
         let mut discovery = self.discovery.lock().await;
         if let Some(kept) = discovery.as_ref().filter(|kept| now < kept.until) {
             return Ok(kept.value.clone());
         }
         let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-        let answer = send(self.http.get(&url)).await.map_err(unavailable)?;
+        let answer = self.fetch(&url, now).await?;
         let value: Discovery = match answer.status.is_success().then(|| answer.json()) {
             Some(Ok(value)) => value,
             _ => return Err(unavailable_because("its discovery document cannot be read")),

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::{cause, tls};
 
 /// From the first packet to the last byte of the answer.
-const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;

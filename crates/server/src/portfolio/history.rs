@@ -22,7 +22,15 @@ pub(super) enum Occasion {
 
 /// Values a user's portfolio and notes it; what is too old of the history goes. Does nothing before the first import.
 pub(super) async fn take(inner: &Inner, user: Uuid, occasion: Occasion) -> Result<(), StoreError> {
-    let now = utc(inner.clock.now());
+    take_at(inner, user, occasion, utc(inner.clock.now())).await
+}
+
+async fn take_at(
+    inner: &Inner,
+    user: Uuid,
+    occasion: Occasion,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let Some(held) = held::read(&inner.database, user).await? else { return Ok(()) };
     let prices = inner.prices.current();
     let valued = valuation::value(&held.holdings, prices.as_ref().map(|prices| &prices.list));
@@ -40,7 +48,7 @@ pub(super) async fn take(inner: &Inner, user: Uuid, occasion: Occasion) -> Resul
     snapshots::thin(&inner.database, user, now).await.map(drop)
 }
 
-/// Notes the value of every portfolio that has none of today yet. Any number of instances may do it at once.
+/// Notes the value of every portfolio that has none of the day of `now` yet. Any number of instances may do it at once.
 pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64, StoreError> {
     // A day without prices would look like a day without value.
     if inner.prices.current().is_none() {
@@ -53,7 +61,8 @@ pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64
             return Ok(taken);
         }
         for user in users {
-            take(inner, user, Occasion::Day).await?;
+            // Of the day that was asked about, also when it ends meanwhile.
+            take_at(inner, user, Occasion::Day, now).await?;
             taken += 1;
         }
     }

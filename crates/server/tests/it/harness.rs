@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{Sqlite, Transaction};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -136,8 +137,11 @@ impl TestApp {
         self.redis.as_ref().unwrap()
     }
 
-    pub(crate) fn database_file(&self) -> PathBuf {
-        self.directory.path().join("tracera.db")
+    /// Nothing is written to the database until the transaction ends.
+    pub(crate) async fn lock_database(&self) -> Transaction<'static, Sqlite> {
+        let options = SqliteConnectOptions::new().filename(self.directory.path().join("tracera.db"));
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        pool.begin_with("BEGIN IMMEDIATE").await.unwrap()
     }
 
     pub(crate) fn browser(&self) -> Browser {

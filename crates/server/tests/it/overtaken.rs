@@ -7,8 +7,6 @@ use axum::extract::State;
 use axum::routing::get;
 use http::StatusCode;
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
 use tracera::app::App;
 use tracera::auth::email::Email;
 use tracera::auth::events::Visit;
@@ -64,9 +62,7 @@ impl Stage {
             while self.doubles.calls("/login/oauth/access_token") == before {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            let options = SqliteConnectOptions::new().filename(self.app.database_file());
-            let mut connection = options.connect().await.unwrap();
-            let lock = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            let lock = self.app.lock_database().await;
             answers.add_permits(1);
             tokio::time::sleep(A_MOMENT).await;
             self.app.instances[0].app.sessions.revoke_all(&self.user).await.unwrap();

@@ -255,6 +255,29 @@ async fn a_day_is_noted_once_whatever_the_instances_do() {
 }
 
 #[tokio::test]
+async fn a_day_that_ends_while_it_is_noted_is_noted_to_its_end() {
+    let world = World::with(vec![asset(1, "A")]).await;
+    world.import().await.expect(200);
+    let bob = linked(&world.app, "bob@example.com", "76561197960287931").await;
+    bob.call(Method::POST, "/api/v1/portfolio/import", None).await.expect(200);
+    let lock = world.app.lock_database().await;
+    let midnight = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.app.advance(Duration::from_hours(24));
+        lock.rollback().await.unwrap();
+    };
+    let noting = world.app.instances[0].app.portfolio.take_daily_snapshots();
+    let (noted, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), noting), midnight);
+    assert_eq!(noted.unwrap().unwrap(), 2);
+    for email in ["alice@example.com", "bob@example.com"] {
+        let browser = world.app.signed_in(email).await;
+        let history = browser.get("/api/v1/portfolio/history").await.expect(200).json();
+        let days: Vec<_> = history["history"].as_array().unwrap().iter().map(|it| &it["day"]).collect();
+        assert!(days.contains(&&json!("2030-03-17")) && days.len() == 2, "{days:?}");
+    }
+}
+
+#[tokio::test]
 async fn after_ninety_days_only_the_value_of_each_day_is_left() {
     let world = World::with(vec![asset(1, "A")]).await;
     world.import().await.expect(200);

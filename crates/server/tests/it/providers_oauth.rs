@@ -377,6 +377,7 @@ async fn what_the_provider_reports_is_told_apart() {
         (GOOGLE, "error=server_error&code=x", "google_refused"),
         (GOOGLE, "code=", "google_refused"),
         (GOOGLE, "code=x&iss=https%3A%2F%2Fevil.example", "google_refused"),
+        (GITHUB, "code=x&iss=https%3A%2F%2Fevil.example", "github_refused"),
     ] {
         let browser = app.browser();
         let state = query(&leave(&browser, path).await)["state"].clone();
@@ -384,6 +385,29 @@ async fn what_the_provider_reports_is_told_apart() {
         assert_eq!(target, format!("/login?error={code}"), "{report}");
     }
     assert_eq!((doubles.calls("/token"), doubles.calls("/login/oauth/access_token")), (0, 0));
+}
+
+#[tokio::test]
+async fn github_may_name_itself() {
+    let (app, doubles) = start().await;
+    let browser = app.browser();
+    let callback = doubles.agree(&leave(&browser, GITHUB).await, github(1, "a@example.com"));
+    let issuer = format!("{}/login/oauth", doubles.base());
+    assert_eq!(landed(browser.get(&format!("{callback}&iss={issuer}")).await), "/");
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_silent_issuer_wait_together() {
+    let (app, doubles) = start().await;
+    doubles.instead("/.well-known/openid-configuration", Reply::Hangs);
+    let begin = async || app.browser().get(GOOGLE).await.expect(303).header("location").to_owned();
+    let together = async { tokio::join!(begin(), begin(), begin()) };
+    let (one, two, three) = tokio::time::timeout(Duration::from_secs(15), together).await.unwrap();
+    assert!([one, two, three].iter().all(|location| location == "/login?error=google_unavailable"));
+    assert_eq!(doubles.calls("/.well-known/openid-configuration"), 1);
+    doubles.tell_the_truth();
+    app.advance(Duration::from_secs(15));
+    leave(&app.browser(), GOOGLE).await;
 }
 
 #[tokio::test]
@@ -507,6 +531,18 @@ async fn the_log_and_the_mails_tell_what_happened() {
     }
     let other = app.signed_in("b@example.com").await;
     assert_eq!(other.get("/api/v1/auth/events").await.json()["events"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_browser_is_news_after_ninety_quiet_days() {
+    let app = TestApp::embedded().await;
+    app.signed_in("a@example.com").await;
+    app.advance(Duration::from_hours(24 * 91));
+    // What is too old of the log goes with the next entry.
+    app.signed_in("b@example.com").await;
+    app.signed_in("a@example.com").await;
+    app.notice_to("a@example.com", "New sign-in").await;
+    assert_eq!(app.all_mails("b@example.com").filter(|mail| mail.subject.contains("New sign-in")).count(), 0);
 }
 
 #[tokio::test]
