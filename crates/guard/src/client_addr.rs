@@ -64,6 +64,11 @@ impl TrustedProxies {
         self.0.iter().any(|range| range.contains(&addr))
     }
 
+    /// True if every IPv4 or every IPv6 address is trusted, so that any client can claim to be any other.
+    pub fn trusts_everybody(&self) -> bool {
+        self.0.iter().any(|range| range.prefix_len() == 0)
+    }
+
     /// The client behind a connection from `peer` that sent `headers`; by the rules above.
     pub fn client_addr(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddr {
         let peer = peer.to_canonical();
@@ -93,9 +98,10 @@ impl TrustedProxies {
     }
 }
 
+/// Of ranges that were looked at already, also of all addresses.
 impl FromIterator<IpNet> for TrustedProxies {
-    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
-        Self(networks.into_iter().collect())
+    fn from_iter<I: IntoIterator<Item = IpNet>>(ranges: I) -> Self {
+        Self(ranges.into_iter().map(canonical_range).collect())
     }
 }
 
@@ -117,10 +123,11 @@ fn parse_range(item: &str) -> Result<IpNet, TrustedProxiesError> {
         .parse::<IpNet>()
         .or_else(|_| item.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| TrustedProxiesError::Malformed(item.to_owned()))?;
+    let range = canonical_range(range);
     if range.prefix_len() == 0 {
         return Err(TrustedProxiesError::Everybody(item.to_owned()));
     }
-    Ok(canonical_range(range))
+    Ok(range)
 }
 
 /// A range of IPv4-mapped addresses as the IPv4 range it means.

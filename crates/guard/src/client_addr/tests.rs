@@ -224,7 +224,11 @@ fn lists_of_proxies_parse_or_name_the_bad_item() {
         assert_eq!(error, TrustedProxiesError::Malformed(bad.to_owned()));
         assert!(error.to_string().contains(bad));
     }
-    for everybody in ["0.0.0.0/0", "::/0"] {
+    let mapped: TrustedProxies = ["::ffff:10.0.0.0/104".parse().unwrap()].into_iter().collect();
+    assert!(mapped.contains(ip("10.9.9.9")) && !mapped.trusts_everybody());
+    let everybody: TrustedProxies = ["::ffff:0:0/96".parse().unwrap()].into_iter().collect();
+    assert!(everybody.contains(ip("203.0.113.9")) && everybody.trusts_everybody());
+    for everybody in ["0.0.0.0/0", "::/0", "::ffff:0:0/96"] {
         let error = everybody.parse::<TrustedProxies>().unwrap_err();
         assert_eq!(error, TrustedProxiesError::Everybody(everybody.to_owned()));
     }

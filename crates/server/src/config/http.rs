@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tracera_guard::TrustedProxies;
 use url::Url;
 
 use super::Mode;
@@ -19,7 +20,7 @@ pub struct HttpSettings {
     /// Socket to bind. Default `127.0.0.1:8080`.
     pub listen_addr: SocketAddr,
     /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed. Default none.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// How long a request may take. Default 30 s.
     pub request_timeout: Duration,
 }
@@ -131,9 +132,9 @@ fn parse_base_url(value: &str) -> Result<Url, Wrong> {
     Ok(url)
 }
 
-fn read_trusted_proxies(reader: &mut Reader<'_>) -> Read<Vec<IpNet>> {
+fn read_trusted_proxies(reader: &mut Reader<'_>) -> Read<TrustedProxies> {
     let proxies = reader.optional("TRUSTED_PROXIES", |value| {
-        value.split(',').map(|entry| parse_network(entry.trim())).collect::<Result<Vec<_>, _>>()
+        value.split(',').map(|entry| parse_network(entry.trim())).collect()
     });
     proxies.map(Option::unwrap_or_default)
 }
@@ -156,7 +157,7 @@ fn parse_network(entry: &str) -> Result<IpNet, Wrong> {
 }
 
 fn warn(reader: &mut Reader<'_>, http: &HttpSettings) {
-    if http.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+    if http.trusted_proxies.trusts_everybody() {
         reader.warn(
             "TRUSTED_PROXIES",
             "trusts every address: any client can choose the address it is counted by",
