@@ -159,7 +159,8 @@ mod tests {
     fn numbers_stay_numbers_and_lines_carry_the_id_of_their_request() {
         let id = RequestId::next();
         let log = || {
-            id.sync_scope(|| tracing::info!(count = 3, below = -1, share = 0.5, never = f64::NAN, is = true));
+            let _entered = id.enter();
+            tracing::info!(count = 3, below = -1, share = 0.5, never = f64::NAN, is = true);
         };
         let entry: serde_json::Value = serde_json::from_str(&logged(LogFormat::Json, "info", log)).unwrap();
         for (name, value) in

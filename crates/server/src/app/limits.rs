@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 use tracera_guard::{is_safe_method, path_is_under};
 
 use crate::app::body::{Awaited, watched};
+use crate::app::endpoint::Endpoint;
 use crate::app::gate::Refusal;
 use crate::error::AppError;
 use crate::extract::too_large;
@@ -159,8 +160,12 @@ where
 /// Whether a request goes to the authentication endpoints, or is a form of a page, which does the same. Looking at a
 /// page is free.
 pub fn is_limited(request: &Request) -> bool {
-    let path = request.uri().path();
-    path_is_under(path, "/api/v1/auth/") || !is_safe_method(request.method()) && !path_is_under(path, "/api/")
+    let endpoint = request.extensions().get::<Endpoint>();
+    let is_under = |prefix| match endpoint {
+        Some(endpoint) => endpoint.pattern.starts_with(prefix),
+        None => path_is_under(request.uri().path(), prefix),
+    };
+    is_under("/api/v1/auth/") || !is_safe_method(request.method()) && !is_under("/api/")
 }
 
 /// The answer when a handler panicked.

@@ -76,7 +76,8 @@ where
         let noted = request.extensions_mut();
         client.map(|client| noted.insert(client));
         endpoint.map(|endpoint| noted.insert(endpoint));
-        LogFuture { answering: id.scope_call(|| self.inner.call(request)), line }
+        let _entered = id.enter();
+        LogFuture { answering: InRequest::new(id, self.inner.call(request)), line }
     }
 }
 
@@ -122,6 +123,7 @@ impl Line {
         metrics::answered(route, status, elapsed);
         let client = client.map(ClientAddr::text);
         let (method, client) = (method.as_str(), client.as_deref());
-        id.sync_scope(|| tracing::info!(method, route, status, micros, client, "answered"));
+        let _entered = id.enter();
+        tracing::info!(method, route, status, micros, client, "answered");
     }
 }

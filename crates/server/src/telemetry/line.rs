@@ -76,7 +76,7 @@ fn write_json(event: &Event<'_>, line: &mut String) {
     line.push('"');
     event.record(&mut Members(line));
     line.push_str(",\"target\":\"");
-    push_escaped(line, metadata.target());
+    line.push_str(metadata.target());
     line.push('"');
     if let Some(id) = RequestId::current() {
         line.push_str(",\"span\":{\"id\":\"");
@@ -91,8 +91,9 @@ struct Members<'a>(&'a mut String);
 
 impl Members<'_> {
     fn name(&mut self, field: &Field) -> &mut String {
+        // Names are written in code.
         self.0.push_str(",\"");
-        push_escaped(self.0, field.name().strip_prefix("r#").unwrap_or(field.name()));
+        self.0.push_str(field.name().strip_prefix("r#").unwrap_or(field.name()));
         self.0.push_str("\":");
         self.0
     }

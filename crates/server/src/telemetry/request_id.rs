@@ -1,16 +1,54 @@
 //! The id of the request that is being answered, for every line logged meanwhile.
 
+use std::cell::Cell;
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
-use tokio::task::futures::TaskLocalFuture;
+use pin_project_lite::pin_project;
 
-tokio::task_local! {
-    static CURRENT: RequestId;
+thread_local! {
+    static CURRENT: Cell<Option<RequestId>> = const { Cell::new(None) };
 }
 
-/// A future whose log lines carry the id of its request.
-pub type InRequest<F> = TaskLocalFuture<RequestId, F>;
+pin_project! {
+    /// A future whose log lines carry the id of its request.
+    pub struct InRequest<F> {
+        id: RequestId,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> InRequest<F> {
+    /// For this request.
+    pub fn new(id: RequestId, future: F) -> Self {
+        Self { id, future }
+    }
+}
+
+impl<F: Future> Future for InRequest<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _entered = this.id.enter();
+        this.future.poll(context)
+    }
+}
+
+/// As long as this lives, the lines logged by this thread carry the id.
+#[must_use]
+pub struct Entered {
+    before: Option<RequestId>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.before);
+    }
+}
 
 /// 16 hexadecimal digits. No two requests of a process have the same, and hardly two of several processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,19 +72,14 @@ impl RequestId {
         std::str::from_utf8(&self.0).expect("digits are UTF-8")
     }
 
-    /// Has the lines carry the id that are logged while the answer is begun, and while it is waited for.
-    pub fn scope_call<F: Future>(self, begin: impl FnOnce() -> F) -> InRequest<F> {
-        CURRENT.scope(self, self.sync_scope(begin))
-    }
-
-    /// Has the lines that `log` logs carry the id.
-    pub fn sync_scope<T>(self, log: impl FnOnce() -> T) -> T {
-        CURRENT.sync_scope(self, log)
+    /// Has lines carry the id from here on.
+    pub fn enter(self) -> Entered {
+        Entered { before: CURRENT.replace(Some(self)) }
     }
 
     /// The one of the request being answered here.
     pub(super) fn current() -> Option<Self> {
-        CURRENT.try_get().ok()
+        CURRENT.get()
     }
 
     /// Like [`tokio::spawn`], for a task that belongs to the request being answered: what it logs carries the id as well.
@@ -54,7 +87,7 @@ impl RequestId {
         task: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
         match Self::current() {
-            Some(id) => tokio::spawn(CURRENT.scope(id, task)),
+            Some(id) => tokio::spawn(InRequest::new(id, task)),
             None => tokio::spawn(task),
         }
     }
@@ -72,6 +105,30 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[tokio::test]
+    async fn each_future_has_the_id_of_its_own_request() {
+        let (one, two) = (RequestId::next(), RequestId::next());
+        let look_twice = async || {
+            let first = RequestId::current();
+            tokio::task::yield_now().await;
+            [first, RequestId::current()]
+        };
+        let (seen, also_seen) =
+            tokio::join!(InRequest::new(one, look_twice()), InRequest::new(two, look_twice()));
+        assert_eq!((seen, also_seen), ([Some(one); 2], [Some(two); 2]));
+        assert_eq!(RequestId::current(), None);
+    }
+
+    #[test]
+    fn what_panics_leaves_no_id_behind() {
+        let id = RequestId::next();
+        let panicked = std::panic::catch_unwind(|| {
+            let _entered = id.enter();
+            panic!("within a request");
+        });
+        assert!(panicked.is_err() && RequestId::current().is_none());
+    }
 
     #[test]
     fn ids_are_different_and_hexadecimal() {
