@@ -3,6 +3,7 @@
 const POLL_MS = 2000;
 const GIVE_UP_MS = 10 * 60 * 1000;
 
+const waiting = document.querySelector('[data-waiting]');
 const again = document.querySelector('[data-wait]');
 function countDown(seconds) {
   again.disabled = seconds > 0;
@@ -27,13 +28,13 @@ async function look() {
   const response = await fetch('/login/status', { cache: 'no-store' }).catch(() => null);
   if (!response?.ok) return;
   const { status } = await response.json();
-  if (status === 'signed_in') location.replace('/');
+  if (status === 'signed_in') location.replace(waiting.dataset.next);
   if (status === 'confirmed_elsewhere') showElsewhere();
 }
 
 function showElsewhere() {
   clearInterval(polling);
-  document.querySelector('[data-waiting]').hidden = true;
+  waiting.hidden = true;
   const elsewhere = document.querySelector('[data-elsewhere]');
   elsewhere.hidden = false;
   elsewhere.querySelector('h1').focus();

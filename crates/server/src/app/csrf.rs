@@ -40,7 +40,8 @@ impl Binding {
         Self([b"visitor:", visitor.as_bytes()].concat())
     }
 
-    fn find(app: &App, session: &Session, headers: &HeaderMap) -> Option<Self> {
+    /// The binding of this request's session or visitor.
+    pub fn find(app: &App, session: &Session, headers: &HeaderMap) -> Option<Self> {
         Self::of_session(session).or_else(|| app.visitor.parse(headers).as_ref().map(Self::of_visitor))
     }
 }

@@ -40,6 +40,11 @@ impl Asked {
         COOKIE.set(&value, https)
     }
 
+    /// Whether it was asked before `at` or in the same second.
+    pub fn is_not_after(&self, at: OffsetDateTime) -> bool {
+        self.at_secs <= at.unix_timestamp()
+    }
+
     /// Seconds until another mail may be offered.
     pub fn wait_secs(&self, now: OffsetDateTime) -> i64 {
         (RESEND_SECS - now.unix_timestamp().saturating_sub(self.at_secs)).clamp(0, RESEND_SECS)
@@ -75,6 +80,15 @@ mod tests {
         assert_eq!(asked.wait_secs(now + Duration::from_secs(29)), 1);
         assert_eq!(asked.wait_secs(now + Duration::from_secs(90)), 0);
         assert_eq!(asked.wait_secs(now - Duration::from_secs(90)), 30);
+    }
+
+    #[test]
+    fn whoever_signs_in_within_the_same_second_has_not_done_so_before() {
+        let now = datetime!(2026-11-23 20:00:00.9 UTC);
+        let asked = Asked::new(Email::parse("a@example.com").unwrap(), now);
+        assert!(asked.is_not_after(now));
+        assert!(asked.is_not_after(datetime!(2026-11-23 20:00 UTC)));
+        assert!(!asked.is_not_after(datetime!(2026-11-23 19:59:59.9 UTC)));
     }
 
     #[test]

@@ -149,6 +149,8 @@ struct CodePage<'a> {
     page: &'a Page,
     email: &'a Email,
     wait_secs: i64,
+    /// The page to go on to once the link was opened in another tab.
+    next: Next,
     mailbox: bool,
     problem: Option<&'static str>,
 }
@@ -172,6 +174,7 @@ fn code_page(
     let code = CodePage {
         email: &asked.email,
         wait_secs: asked.wait_secs(utc(app.clock.now())),
+        next: Next::remembered(headers, app.is_https()).unwrap_or_default(),
         mailbox: app.mailbox.is_some(),
         problem,
         page: &page,
@@ -242,18 +245,25 @@ fn signed_in(app: &App, headers: &HeaderMap, device: HeaderValue) -> Response {
 /// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells only that; it signs
 /// nobody in.
 pub async fn status(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Json<Status>> {
-    if session.user().is_ok() {
+    if is_signed_in(&session, Asked::from_headers(&headers, app.is_https()).as_ref()) {
         return Ok(Json(Status { status: "signed_in" }));
     }
-    let status = match (&app.magic_links, app.visitor.parse(&headers)) {
-        (Some(links), Some(visitor)) => {
-            let visitor = links.visitor_hash(&Binding::of_visitor(&visitor));
+    let status = match (&app.magic_links, Binding::find(&app, &session, &headers)) {
+        (Some(links), Some(binding)) => {
+            let visitor = links.visitor_hash(&binding);
             let used = magic_links::is_used(&app.database, &visitor, utc(app.clock.now())).await?;
             if used { "confirmed_elsewhere" } else { "waiting" }
         }
         _ => "waiting",
     };
     Ok(Json(Status { status }))
+}
+
+/// Whether somebody is signed in. Who has asked for a link since then is about to prove again who they are.
+fn is_signed_in(session: &Session, asked: Option<&Asked>) -> bool {
+    let Some(asked) = asked else { return session.user().is_ok() };
+    let proof = session.info().and_then(|info| info.authentication);
+    proof.is_some_and(|proof| asked.is_not_after(utc(proof.at)))
 }
 
 /// How far a sign-in is.

@@ -81,6 +81,27 @@ await scenario(async (browser) => {
   await tab.getByRole('button', { name: 'Sign in on this device' }).click();
   await bob.page.waitForURL(`${base}/`);
 
+  // Signed in too long ago for one's data: the page waits for the proof, twice asked, and then leads back.
+  for (const byCode of [true, false]) {
+    await fetch(`${process.env.TRACERA_BACKSTAGE}/later`, { method: 'POST' });
+    const proof = await askForLink(bob.page, 'bob@example.com', '/account/data.json');
+    for (const _ of [1, 2]) {
+      const [answer] = await Promise.all([
+        bob.page.waitForResponse('**/login/status'),
+        bob.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange'))),
+      ]);
+      assert.equal((await answer.json()).status, 'waiting');
+    }
+    if (byCode) {
+      await bob.page.getByLabel('Six-digit code').fill(proof.code);
+    } else {
+      await tab.goto(proof.link);
+      await tab.getByRole('button', { name: 'Sign in on this device' }).click();
+      await tab.waitForURL(`${base}/account`);
+    }
+    await bob.page.waitForURL(`${base}/account`);
+  }
+
   // A link that is nothing, a page that is nothing, the mailbox.
   await page.goto('/nothing');
   await page.getByRole('heading', { name: 'There is nothing here' }).waitFor();

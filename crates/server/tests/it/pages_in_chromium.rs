@@ -31,7 +31,10 @@ const ALL_PROVIDERS: [(&str, &str); 4] = [
 #[tokio::test]
 async fn a_person_signs_in_and_out_with_and_without_scripts() {
     let app = TestApp::for_real_browsers(&ALL_PROVIDERS).await;
-    chromium::run("sign_in", &app).await;
+    let clock = app.clock.clone();
+    let later = post(async move || clock.advance(std::time::Duration::from_mins(16)));
+    let backstage = serve(Router::new().route("/later", later)).await;
+    chromium::run_with("sign_in", &app, &[("TRACERA_BACKSTAGE", &backstage)]).await;
 }
 
 #[tokio::test]

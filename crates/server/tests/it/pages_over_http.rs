@@ -92,10 +92,23 @@ async fn pages_of_a_person_send_others_to_sign_in() {
 
 /// Asks for a link on the sign-in page and redeems what was mailed; where that leads.
 async fn sign_in_by_form(app: &TestApp, browser: &Browser, by_code: bool) -> String {
-    let token = browser.form_token("/login").await;
+    ask_by_form(app, browser, "/login").await;
+    redeem_by_form(app, browser, "/login", by_code).await
+}
+
+/// Asks for a link on this sign-in page; where that leads, once the mail is there.
+async fn ask_by_form(app: &TestApp, browser: &Browser, page: &str) -> String {
+    let token = browser.form_token(page).await;
     let before = app.mails_to("a@example.com");
-    browser.submit("/login", &[("csrf_token", &token), ("email", "a@example.com")]).await.expect(303);
+    let fields = [("csrf_token", &*token), ("email", "a@example.com")];
+    let answer = browser.submit("/login", &fields).await.expect(303);
     eventually(|| async { (app.mails_to("a@example.com") > before).then_some(()) }).await;
+    answer.header("location").to_owned()
+}
+
+/// Redeems what was mailed last, with the token of this page's forms; where that leads.
+async fn redeem_by_form(app: &TestApp, browser: &Browser, page: &str, by_code: bool) -> String {
+    let token = browser.form_token(page).await;
     let mail = app.all_mails("a@example.com").find(|mail| mail.link.contains("/magic/verify")).unwrap();
     let (path, field, value) = if by_code {
         ("/login/code", "code", mail.code.clone())
@@ -230,6 +243,41 @@ async fn the_status_tells_only_the_browser_that_asked() {
     assert_eq!(asking.me().await, None);
     app.advance(Duration::from_mins(10));
     assert_eq!(status(&asking).await, "waiting", "what has expired is forgotten");
+}
+
+#[tokio::test]
+async fn whoever_proves_again_who_they_are_is_waited_for_until_they_have() {
+    let app = TestApp::start().await;
+    let status = async |browser: &Browser| browser.get("/login/status").await.json()["status"].clone();
+    for by_code in [true, false] {
+        let browser = app.signed_in("a@example.com").await;
+        app.advance(Duration::from_mins(16));
+        let to_sign_in = browser.get("/account/data.json").await.expect(303).header("location").to_owned();
+        assert_eq!(status(&browser).await, "signed_in", "nothing is asked for yet");
+        assert_eq!(ask_by_form(&app, &browser, &to_sign_in).await, "/login/code");
+        assert_eq!(status(&browser).await, "waiting");
+        let page = browser.get("/login/code").await.expect(200);
+        assert!(page.body.contains("data-next=\"/account\""), "{}", page.body);
+        assert_eq!(redeem_by_form(&app, &browser, "/login/code", by_code).await, "/account");
+        assert_eq!(status(&browser).await, "signed_in");
+        browser.get("/account/data.json").await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_proof_given_elsewhere_or_to_the_api_is_noticed_by_the_page_that_waits() {
+    let app = TestApp::start().await;
+    let status = async |browser: &Browser| browser.get("/login/status").await.json()["status"].clone();
+    let (browser, opening) = (app.signed_in("a@example.com").await, app.browser());
+    opening.get("/login").await;
+    for (redeeming, told) in [(&opening, "confirmed_elsewhere"), (&browser, "signed_in")] {
+        app.advance(Duration::from_mins(16));
+        ask_by_form(&app, &browser, AGAIN).await;
+        assert_eq!(status(&browser).await, "waiting");
+        let token = token_of(&app.mail_to("a@example.com").await.link);
+        redeeming.redeem(&token).await.expect(200);
+        assert_eq!(status(&browser).await, told);
+    }
 }
 
 /// Waits for an event of that name, for at most a second; the data of it.
