@@ -151,6 +151,8 @@ struct CodePage<'a> {
     wait_secs: i64,
     /// The page to go on to once the link was opened in another tab.
     next: Next,
+    /// The page to ask for another link on.
+    ask_again: String,
     mailbox: bool,
     problem: Option<&'static str>,
 }
@@ -171,10 +173,15 @@ fn code_page(
     };
     let page = Page::new(app, session, headers);
     let status = if problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let next = Next::remembered(headers, app.is_https()).unwrap_or_default();
     let code = CodePage {
         email: &asked.email,
         wait_secs: asked.wait_secs(utc(app.clock.now())),
-        next: Next::remembered(headers, app.is_https()).unwrap_or_default(),
+        ask_again: match session.user() {
+            Ok(_) => next.by_way_of_signing_in_again(),
+            Err(_) => next.by_way_of_sign_in(),
+        },
+        next,
         mailbox: app.mailbox.is_some(),
         problem,
         page: &page,

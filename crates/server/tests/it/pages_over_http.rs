@@ -274,6 +274,9 @@ async fn a_proof_given_elsewhere_or_to_the_api_is_noticed_by_the_page_that_waits
         app.advance(Duration::from_mins(16));
         ask_by_form(&app, &browser, AGAIN).await;
         assert_eq!(status(&browser).await, "waiting");
+        let page = browser.get("/login/code").await.expect(200).body;
+        let ask_again = format!("href=\"{}\"", AGAIN.replace('&', "&#38;"));
+        assert_eq!(page.matches(&ask_again).count(), 2, "{page}");
         let token = token_of(&app.mail_to("a@example.com").await.link);
         redeeming.redeem(&token).await.expect(200);
         assert_eq!(status(&browser).await, told);
