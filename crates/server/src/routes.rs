@@ -38,13 +38,13 @@ fn public() -> Vec<Row> {
         at("/api/v1/auth/methods").get(account::methods),
         at("/api/v1/auth/me").get(account::me),
         at("/api/v1/auth/magic/request").post(magic::request),
-        at("/api/v1/auth/magic/verify").get(sign_in::confirm).post(magic::verify),
-        at("/api/v1/auth/google").get(oauth::google),
-        at("/api/v1/auth/google/callback").get(callback::google),
-        at("/api/v1/auth/github").get(oauth::github),
-        at("/api/v1/auth/github/callback").get(callback::github),
-        at("/api/v1/auth/steam/login").get(oauth::steam_login),
-        at("/api/v1/auth/steam/login/callback").get(callback::steam_login),
+        at("/api/v1/auth/magic/verify").get(sign_in::confirm).post(magic::verify).navigated(),
+        at("/api/v1/auth/google").get(oauth::google).navigated(),
+        at("/api/v1/auth/google/callback").get(callback::google).navigated(),
+        at("/api/v1/auth/github").get(oauth::github).navigated(),
+        at("/api/v1/auth/github/callback").get(callback::github).navigated(),
+        at("/api/v1/auth/steam/login").get(oauth::steam_login).navigated(),
+        at("/api/v1/auth/steam/login/callback").get(callback::steam_login).navigated(),
     ]
 }
 
@@ -94,10 +94,10 @@ fn private() -> Vec<Row> {
         at("/api/v1/portfolio/import").post(imports::import),
         at("/api/v1/portfolio/import/events").get(imports::events),
         at("/api/v1/portfolio/history").get(portfolio::history),
-        at("/api/v1/portfolio/export.csv").get(portfolio::export_csv),
-        at("/api/v1/portfolio/export.json").get(portfolio::export_json),
-        at("/api/v1/auth/steam").get(oauth::steam_link),
-        at("/api/v1/auth/steam/callback").get(callback::steam_link),
+        at("/api/v1/portfolio/export.csv").get(portfolio::export_csv).navigated(),
+        at("/api/v1/portfolio/export.json").get(portfolio::export_json).navigated(),
+        at("/api/v1/auth/steam").get(oauth::steam_link).navigated(),
+        at("/api/v1/auth/steam/callback").get(callback::steam_link).navigated(),
     ]
 }
 

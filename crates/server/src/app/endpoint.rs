@@ -29,6 +29,8 @@ pub struct Endpoint {
     pub access: Access,
     /// The path as the table has it, with names in place of what varies.
     pub pattern: &'static str,
+    /// Whether browsers are sent there, although it is no page.
+    pub is_navigated: bool,
     methods: Methods,
 }
 
@@ -67,13 +69,14 @@ impl Endpoint {
 /// One row of the table.
 pub struct Row {
     pattern: &'static str,
+    is_navigated: bool,
     methods: Methods,
     handlers: MethodRouter<App>,
 }
 
 /// A row without methods yet.
 pub fn at(pattern: &'static str) -> Row {
-    Row { pattern, methods: Methods::default(), handlers: MethodRouter::new() }
+    Row { pattern, is_navigated: false, methods: Methods::default(), handlers: MethodRouter::new() }
 }
 
 impl Row {
@@ -95,6 +98,12 @@ impl Row {
         self.with(Methods::DELETE, |handlers| handlers.delete(handler))
     }
 
+    /// Browsers are sent there: its errors are pages for them.
+    #[must_use]
+    pub fn navigated(self) -> Self {
+        Self { is_navigated: true, ..self }
+    }
+
     fn with(self, method: u8, add: impl FnOnce(MethodRouter<App>) -> MethodRouter<App>) -> Self {
         Self { methods: Methods(self.methods.0 | method), handlers: add(self.handlers), ..self }
     }
@@ -106,7 +115,8 @@ impl Row {
 
     /// What the layers know of it.
     pub fn endpoint(&self, access: Access) -> Endpoint {
-        Endpoint { access, pattern: self.pattern, methods: self.methods }
+        let Self { pattern, is_navigated, methods, .. } = *self;
+        Endpoint { access, pattern, is_navigated, methods }
     }
 }
 

@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-const CONFIRM_PATH: &str = "/api/v1/auth/magic/verify";
+use crate::app::endpoint::Endpoint;
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -36,12 +36,15 @@ pub enum Wanted {
 /// # Errors
 /// Never.
 pub fn wanted((): &(), request: &mut Request) -> Result<Wanted, Infallible> {
-    let path = request.uri().path();
-    let is_page = !path.starts_with("/api/") || path == CONFIRM_PATH;
-    if !is_page || !has(request.headers(), header::ACCEPT, "text/html") {
+    if !is_for_browsers(request) || !has(request.headers(), header::ACCEPT, "text/html") {
         return Ok(Wanted::Data);
     }
     Ok(if request.method() == Method::GET { Wanted::Page } else { Wanted::AnswerToForm })
+}
+
+fn is_for_browsers(request: &Request) -> bool {
+    let endpoint = || request.extensions().get::<Endpoint>();
+    !request.uri().path().starts_with("/api/") || endpoint().is_some_and(|endpoint| endpoint.is_navigated)
 }
 
 /// Turns the error that comes back into a page if a browser asked for one. Status and headers stay.
@@ -51,7 +54,7 @@ pub fn as_page((): &(), wanted: Wanted, response: Response) -> Response {
         return response;
     }
     let (mut parts, _) = response.into_parts();
-    let (title, text) = words(parts.status, &parts.headers);
+    let (title, text) = words(parts.status, &parts.headers, wanted);
     let may_pass = wanted == Wanted::Page
         && (parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS);
     let Ok(html) = (ErrorPage { status: parts.status.as_u16(), title, text, may_pass }).render() else {
@@ -68,9 +71,17 @@ fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
     headers.get(name).is_some_and(is_in)
 }
 
-fn words(status: StatusCode, headers: &HeaderMap) -> (&'static str, Cow<'static, str>) {
+fn words(status: StatusCode, headers: &HeaderMap, wanted: Wanted) -> (&'static str, Cow<'static, str>) {
     let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     match status {
+        StatusCode::UNAUTHORIZED => (
+            "Please sign in first",
+            "Either you have not signed in here yet, or you are signed out by now.".into(),
+        ),
+        StatusCode::FORBIDDEN if wanted == Wanted::Page => (
+            "Please begin on a page of ours",
+            "This address is good only from there, and only soon after you signed in. Nothing was changed.".into(),
+        ),
         StatusCode::FORBIDDEN => (
             "This page was open for too long",
             "For your safety its form is no longer good. Nothing was changed. Start again from a fresh page. If this \

@@ -35,6 +35,48 @@ async fn a_form_of_another_address_is_told_what_may_be_wrong() {
 }
 
 #[tokio::test]
+async fn where_browsers_are_sent_errors_are_pages_for_them_and_json_for_programs() {
+    let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "20")]).await;
+    let (browser, stranger) = (app.signed_in("a@example.com").await, app.browser());
+    let fails = async |browser: &Browser, path: &str, status: u16, code: &str, title: &str| {
+        let accept = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+        let page = browser.send(reqwest::Method::GET, path, &accept, None).await.expect(status);
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{path}");
+        assert!(page.body.contains(title), "{path}: {}", page.body);
+        let data = browser.get(path).await.expect_error(status, code);
+        for header in ["www-authenticate", "content-security-policy"] {
+            assert_eq!(page.header(header).is_empty(), data.header(header).is_empty(), "{header} on {path}");
+        }
+    };
+    let (link, linked) = ("/api/v1/auth/steam", "/api/v1/auth/steam/callback");
+    let (csv, json) = ("/api/v1/portfolio/export.csv", "/api/v1/portfolio/export.json");
+    for path in [link, linked, csv, json] {
+        fails(&stranger, path, 401, "unauthenticated", "Please sign in first").await;
+    }
+    app.advance(Duration::from_mins(16));
+    fails(&browser, link, 403, "reauthentication_required", "Please begin on a page of ours").await;
+    while stranger.get("/api/v1/auth/me").await.status != 429 {}
+    let sent = [
+        "/api/v1/auth/google",
+        "/api/v1/auth/google/callback",
+        "/api/v1/auth/github",
+        "/api/v1/auth/github/callback",
+        "/api/v1/auth/steam/login",
+        "/api/v1/auth/steam/login/callback",
+        "/api/v1/auth/magic/verify",
+        link,
+        linked,
+    ];
+    for path in sent {
+        fails(&stranger, path, 429, "rate_limited", "That was a bit fast").await;
+    }
+    app.redis().kill();
+    for path in sent.into_iter().chain([csv, json]) {
+        fails(&browser, path, 503, "unavailable", "Back in a moment").await;
+    }
+}
+
+#[tokio::test]
 async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
     let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "3")]).await;
     let browser = app.browser();
