@@ -4,7 +4,6 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Inner, held, valuation};
-use crate::clock::utc;
 use crate::store::StoreError;
 use crate::store::portfolio::snapshots::{self, Snapshot};
 
@@ -20,20 +19,17 @@ pub(super) enum Occasion {
     Day,
 }
 
-/// Values a user's portfolio and notes it; what is too old of the history goes. Does nothing before the first import.
-pub(super) async fn take(inner: &Inner, user: Uuid, occasion: Occasion) -> Result<(), StoreError> {
-    take_at(inner, user, occasion, utc(inner.clock.now())).await
-}
-
-async fn take_at(
+/// Values a user's portfolio and notes it; what is too old of the history goes. Does nothing before the first import,
+/// and without prices: nothing is known of the value then.
+pub(super) async fn take(
     inner: &Inner,
     user: Uuid,
     occasion: Occasion,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
+    let Some(prices) = inner.prices.current() else { return Ok(()) };
     let Some(held) = held::read(&inner.database, user).await? else { return Ok(()) };
-    let prices = inner.prices.current();
-    let valued = valuation::value(&held.holdings, prices.as_ref().map(|prices| &prices.list));
+    let valued = valuation::value(&held.holdings, Some(&prices.list));
     let totals = valuation::total(&valued);
     let snapshot = Snapshot {
         taken_at: now,
@@ -42,7 +38,7 @@ async fn take_at(
         currency: inner.prices.currency().to_owned(),
         items: totals.items.cast_signed(),
         unpriced_items: totals.unpriced.cast_signed(),
-        price_source: prices.as_ref().map_or_else(String::new, |prices| prices.source.clone()),
+        price_source: prices.source.clone(),
     };
     snapshots::add(&inner.database, user, &snapshot).await?;
     snapshots::thin(&inner.database, user, now).await.map(drop)
@@ -50,7 +46,7 @@ async fn take_at(
 
 /// Notes the value of every portfolio that has none of the day of `now` yet. Any number of instances may do it at once.
 pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64, StoreError> {
-    // A day without prices would look like a day without value.
+    // Else it would be the turn of the same users again and again.
     if inner.prices.current().is_none() {
         return Ok(0);
     }
@@ -62,7 +58,7 @@ pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64
         }
         for user in users {
             // Of the day that was asked about, also when it ends meanwhile.
-            take_at(inner, user, Occasion::Day, now).await?;
+            take(inner, user, Occasion::Day, now).await?;
             taken += 1;
         }
     }

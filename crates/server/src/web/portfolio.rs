@@ -189,8 +189,9 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
     let totals = valuation::total(&valued);
     let rarities = view::distinct(valued.iter().map(|it| &*it.holding.rarity));
     let exteriors = view::distinct(valued.iter().map(|it| &*it.holding.exterior));
-    let mut history = snapshots::newest(&app.database, user, CHART_POINTS).await?;
-    history.reverse();
+    let history = snapshots::newest(&app.database, user, CHART_POINTS).await?;
+    let history = history.into_iter().rev().filter(|snapshot| snapshot.is_worth_in(currency));
+    let history: Vec<_> = history.collect();
     let selection = query.selection();
     selection.apply(&mut valued);
     let selected_value = valuation::total(&valued).value;
@@ -208,7 +209,7 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
     let items = i64::try_from(totals.items).unwrap_or(i64::MAX);
     Ok(Some(Held {
         total: money(totals.value, currency),
-        changes: changes(totals.value, &history, now, currency),
+        changes: changes(prices.is_some().then_some(totals.value), &history, now, currency),
         items: totals.items,
         unpriced: totals.unpriced,
         hidden: summary.reported_items.map_or(0, |all| (all - items).max(0)),

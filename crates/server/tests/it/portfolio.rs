@@ -6,7 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tracera::auth::provider::{Identity, Provider};
 use tracera::clock::utc;
+use tracera::portfolio::Portfolio;
 use tracera::store::identities;
+use tracera::store::portfolio::snapshots::{self, Snapshot};
 use tracera_testkit::Postgres;
 
 mod export;
@@ -37,6 +39,13 @@ impl World {
     }
 
     pub(crate) async fn build(assets: Vec<Asset>, vars: &[(&str, &str)]) -> Self {
+        let world = Self::unpriced(assets, vars).await;
+        world.portfolios().prices().refresh().await.unwrap();
+        world
+    }
+
+    /// The feed has not been read yet.
+    async fn unpriced(assets: Vec<Asset>, vars: &[(&str, &str)]) -> Self {
         let steam = Steam::start(inventory(assets)).await;
         let feed = Feed::skinport(&[row("A", None, 2.5), row("Item 1", None, 7364.79)]).await;
         let own = [
@@ -47,13 +56,21 @@ impl World {
             ("STEAM_PAGE_MAX_MIB", "8"),
         ];
         let app = TestApp::start_with(&[&own, vars].concat()).await;
-        app.instances[0].app.portfolio.prices().refresh().await.unwrap();
         let browser = linked(&app, "alice@example.com", STEAM_ID).await;
         Self { app, steam, feed, browser }
     }
 
     pub(crate) async fn import(&self) -> Reply {
         self.browser.call(Method::POST, "/api/v1/portfolio/import", None).await
+    }
+
+    fn portfolios(&self) -> &Portfolio {
+        &self.app.instances[0].app.portfolio
+    }
+
+    async fn history(&self) -> Vec<Value> {
+        let history = self.browser.get("/api/v1/portfolio/history").await.expect(200).json();
+        history["history"].as_array().unwrap().clone()
     }
 
     /// The next import need not wait.
@@ -137,6 +154,55 @@ async fn an_inventory_is_imported_and_valued() {
 
     let history = world.browser.get("/api/v1/portfolio/history").await.expect(200).json();
     assert_eq!(history["history"][0]["total_value"], portfolio["total_value"]);
+}
+
+#[tokio::test]
+async fn nothing_is_noted_of_a_value_while_there_are_no_prices() {
+    let world = World::unpriced(vec![asset(1, "A")], &[]).await;
+    world.import().await.expect(200);
+    assert_eq!(world.portfolios().take_daily_snapshots().await.unwrap(), 0);
+    assert_eq!(world.history().await, Vec::<Value>::new());
+    world.portfolios().prices().refresh().await.unwrap();
+    assert_eq!(world.portfolios().take_daily_snapshots().await.unwrap(), 1);
+    let history = world.history().await;
+    assert_eq!((history.len(), &history[0]["total_value"]), (1, &json!(250)));
+}
+
+#[tokio::test]
+async fn the_page_compares_only_what_was_priced_in_its_currency() {
+    let world = World::unpriced(vec![asset(1, "A")], &[]).await;
+    world.import().await.expect(200);
+    let user = world.browser.me().await.unwrap().parse().unwrap();
+    let note = async |days_ago: i64, total_cents: i64, currency: &str, price_source: &str| {
+        let snapshot = Snapshot {
+            taken_at: utc(world.app.clock.now()) - time::Duration::days(days_ago),
+            day: None,
+            total_cents,
+            currency: currency.to_owned(),
+            items: 1,
+            unpriced_items: 0,
+            price_source: price_source.to_owned(),
+        };
+        snapshots::add(&world.app.instances[0].app.database, user, &snapshot).await.unwrap();
+    };
+    for (days_ago, total_cents, currency, price_source) in [
+        (40, 777, "EUR", "Skinport"),
+        (8, 200, "USD", "Skinport"),
+        (3, 888, "EUR", "Skinport"),
+        (2, 0, "USD", ""),
+    ] {
+        note(days_ago, total_cents, currency, price_source).await;
+    }
+    let page = async || world.browser.get("/").await.expect(200).body;
+    let without_prices = page().await;
+    assert_eq!(without_prices.matches("not known yet").count(), 3, "{without_prices}");
+    world.portfolios().prices().refresh().await.unwrap();
+    note(0, 250, "USD", "Skinport").await;
+    let priced = page().await;
+    // Of the last day and of the last week it is the value of eight days ago that counts; a month ago nothing is known.
+    assert_eq!(priced.matches("+$0.50 <span class=\"percent\">+25.0 %").count(), 2, "{priced}");
+    assert_eq!(priced.matches("not known yet").count(), 1, "{priced}");
+    assert_eq!(priced.matches("<circle").count(), 2, "{priced}");
 }
 
 #[tokio::test]

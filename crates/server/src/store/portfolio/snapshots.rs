@@ -30,6 +30,13 @@ pub struct Snapshot {
     pub price_source: String,
 }
 
+impl Snapshot {
+    /// Whether it says what the portfolio was worth in that currency. What was noted without prices says nothing.
+    pub fn is_worth_in(&self, currency: &str) -> bool {
+        self.currency == currency && !self.price_source.is_empty()
+    }
+}
+
 /// Adds a snapshot. A second one of the same day is not added.
 ///
 /// # Errors

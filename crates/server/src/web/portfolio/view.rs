@@ -24,11 +24,17 @@ pub(super) struct Change {
     pub(super) direction: &'static str,
 }
 
-/// The changes up to now, from the last value noted before each period. `history` has the oldest first.
-pub(super) fn changes(total: u64, history: &[Snapshot], now: OffsetDateTime, currency: &str) -> Vec<Change> {
+/// The changes up to now, from the last value noted before each period. `total` is `None` without prices; `history` has
+/// the oldest first.
+pub(super) fn changes(
+    total: Option<u64>,
+    history: &[Snapshot],
+    now: OffsetDateTime,
+    currency: &str,
+) -> Vec<Change> {
     let change = |(period, length)| {
         let then = history.iter().rev().find(|snapshot| snapshot.taken_at <= now - length);
-        let Some(then) = then.map(|snapshot| snapshot.total_cents) else {
+        let (Some(total), Some(then)) = (total, then.map(|snapshot| snapshot.total_cents)) else {
             return Change { period, amount: None, percent: None, direction: "same" };
         };
         let difference = total.cast_signed() - then;
@@ -218,12 +224,14 @@ mod tests {
             snapshot(datetime!(2026-11-22 11:00 UTC), 8_000),
             snapshot(datetime!(2026-11-23 11:00 UTC), 1),
         ];
-        let [day, week, month] = &changes(10_000, &history, now, "USD")[..] else { panic!() };
+        let [day, week, month] = &changes(Some(10_000), &history, now, "USD")[..] else { panic!() };
         assert_eq!(
             (day.amount.as_deref(), day.percent.as_deref(), day.direction),
             (Some("+$20.00"), Some("+25.0 %"), "up")
         );
         assert_eq!((week.amount.as_deref(), week.percent.as_deref()), (Some("−$100.00"), Some("−50.0 %")));
         assert_eq!((month.amount.as_deref(), month.percent.as_deref()), (None, None));
+        let unknown = changes(None, &history, now, "USD");
+        assert!(unknown.iter().all(|change| change.amount.is_none() && change.direction == "same"));
     }
 }
