@@ -217,6 +217,7 @@ fn problem(code: &str) -> &'static str {
         "last_way_in" => {
             "That is the only way into your account. Add an e-mail address or link another method first."
         }
+        "email_taken" => "Another account has this address. Sign in to that one instead.",
         "invalid_email" => "That is not an e-mail address we can write to.",
         code => sentence(code),
     }

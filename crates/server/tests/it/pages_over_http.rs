@@ -257,6 +257,19 @@ async fn the_forms_give_an_account_another_address() {
 }
 
 #[tokio::test]
+async fn an_address_that_another_account_has_is_refused_with_a_reason() {
+    let app = TestApp::start().await;
+    let (browser, _owner) = (app.signed_in("a@example.com").await, app.signed_in("b@example.com").await);
+    let token = browser.form_token("/account").await;
+    let wish = [("csrf_token", &*token), ("email", "b@example.com")];
+    browser.submit("/account/email", &wish).await.expect(303);
+    let link = token_of(&app.notice_to("b@example.com", "Confirm").await.link);
+    let answer = browser.submit("/email", &[("csrf_token", &*token), ("token", &*link)]).await.expect(303);
+    let page = browser.get(answer.header("location")).await.expect(200).body;
+    assert!(page.contains("Another account has this address."), "{page}");
+}
+
+#[tokio::test]
 async fn the_sign_in_page_sends_an_error_on_with_whoever_is_signed_in() {
     let app = TestApp::start().await;
     let browser = app.signed_in("a@example.com").await;
