@@ -206,6 +206,20 @@ async fn the_page_compares_only_what_was_priced_in_its_currency() {
 }
 
 #[tokio::test]
+async fn whoever_has_unlinked_steam_is_offered_to_link_it_and_no_import() {
+    let world = World::with(vec![asset(1, "A")]).await;
+    world.import().await.expect(200);
+    let offers = async || {
+        let page = world.browser.get("/").await.expect(200).body;
+        assert!(page.contains("What your inventory is worth"), "{page}");
+        (page.contains("Import again"), page.contains("Link Steam"))
+    };
+    assert_eq!(offers().await, (true, false));
+    world.browser.delete("/api/v1/auth/providers/steam").await.expect(204);
+    assert_eq!(offers().await, (false, true));
+}
+
+#[tokio::test]
 async fn holdings_are_sorted_filtered_and_paged() {
     let world =
         World::with(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1"), asset(4, "b"), asset(5, "b")])
