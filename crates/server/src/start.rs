@@ -182,6 +182,8 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         None => RateLimiter::in_memory(limit),
     };
     let base_url = config.http.base_url.clone();
+    let mut account_url = base_url.clone();
+    account_url.set_path("/account");
     let mailer = Mailer::new(&config.mail)?;
     let mailbox = mailer.as_ref().and_then(Mailer::mailbox).cloned();
     let magic_links = mailer.clone().map(|mailer| {
@@ -217,7 +219,7 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
             stores.database.clone(),
             mailer.clone(),
             config.session.cookie_secure,
-            base_url.clone(),
+            account_url,
         ),
         mailbox,
         portfolio,

@@ -103,7 +103,7 @@ pub struct SecurityEvents {
 }
 
 impl SecurityEvents {
-    /// `secure` when the public address is https.
+    /// `secure` when the public address is https. Mails lead to the page at `account_url`.
     pub fn new(database: Database, mailer: Option<Mailer>, secure: bool, account_url: Url) -> Self {
         let kept_secs = u32::try_from(KEPT.whole_seconds()).expect("90 days are 7,776,000 seconds");
         let device_cookie = HandleCookie::new("__Host-device", secure, kept_secs);

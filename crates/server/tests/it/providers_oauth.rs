@@ -509,6 +509,7 @@ async fn the_log_and_the_mails_tell_what_happened() {
     assert_eq!(sign_in(&doubles, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
     let notice = app.notice_to("a@example.com", "New sign-in").await;
     assert!(notice.text.contains("Firefox on Linux") && notice.text.contains("127.0.0.1"), "{}", notice.text);
+    assert_eq!(notice.link, "http://localhost:8080/account");
     // Known by now.
     assert_eq!(sign_in(&doubles, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
     browser.delete("/api/v1/auth/providers/google").await.expect(204);
