@@ -99,7 +99,7 @@ fn words(status: StatusCode, headers: &HeaderMap, wanted: Wanted) -> (&'static s
         ),
         StatusCode::SERVICE_UNAVAILABLE => (
             "Back in a moment",
-            "Something this service depends on does not answer. You are still signed in; please try again shortly."
+            "Something this service depends on does not answer. That signs nobody out; please try again shortly."
                 .into(),
         ),
         status if status.is_server_error() => (

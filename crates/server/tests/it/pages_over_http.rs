@@ -72,7 +72,7 @@ async fn where_browsers_are_sent_errors_are_pages_for_them_and_json_for_programs
     }
     app.redis().kill();
     for path in sent.into_iter().chain([csv, json]) {
-        fails(&browser, path, 503, "unavailable", "Back in a moment").await;
+        fails(&browser, path, 503, "unavailable", "That signs nobody out").await;
     }
 }
 
