@@ -165,7 +165,7 @@ fn create_private(directory: &Path, file: &Path) -> io::Result<()> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(file).map(drop)
 }
 
-/// Redis that evicts signs people out when its memory is short.
+/// The secrets that sign cookies, the newest first.
 fn key_ring(config: &Config) -> KeyRing {
     let secret = config.session.secret.expose_secret().as_bytes();
     let previous = config.session.previous_secrets.iter().map(|secret| secret.expose_secret().as_bytes());

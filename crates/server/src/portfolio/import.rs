@@ -178,9 +178,7 @@ impl Import {
             return Err(ImportError::LeaseLost);
         }
         // The import stands; without this only a point of its history is missing.
-        if let Err(error) =
-            history::take(inner, self.user, history::Occasion::Import, utc(inner.clock.now())).await
-        {
+        if let Err(error) = history::take(inner, self.user, history::Occasion::Import, now).await {
             tracing::warn!(%error, "the value after an import was not noted");
         }
         Ok(Imported {
