@@ -156,7 +156,7 @@ impl Entry {
         scenario: Scenario,
         cookies: PathBuf,
     ) -> anyhow::Result<Self> {
-        let running = contender.start(redis, scenario.slides())?;
+        let running = contender.start(redis, scenario.setup())?;
         create_sessions(&running, SESSIONS, &cookies)?;
         let (samples, commands) = (Vec::new(), BTreeMap::new());
         let mut entry = Self { running, cookies, samples, commands, next_user: FIRST_NEW_USER };

@@ -87,40 +87,34 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
 }
 
-impl Contender {
-    /// Starts it with settings that `contenders/common` documents, and waits until it listens.
-    pub(crate) fn start(self, redis: &str, sliding: bool) -> anyhow::Result<Running> {
-        self.start_with(&[], redis, sliding, false)
-    }
+/// How a contender is set up for a scenario; `contenders/common` says what each means.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Setup {
+    pub(crate) sliding: bool,
+    pub(crate) eager: bool,
+    pub(crate) limited: bool,
+}
 
-    /// The same; an eager one that slides writes the session with every request.
-    pub(crate) fn start_as(self, redis: &str, sliding: bool, eager: bool) -> anyhow::Result<Running> {
-        self.start_with(&[], redis, sliding, eager)
+impl Contender {
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(self, redis: &str, setup: Setup) -> anyhow::Result<Running> {
+        self.start_under(&[], redis, setup)
     }
 
     /// Starts it as the argument of another command.
-    pub(crate) fn start_under(self, wrapper: &[&str], redis: &str, sliding: bool) -> anyhow::Result<Running> {
-        self.start_with(wrapper, redis, sliding, false)
-    }
-
-    fn start_with(
-        self,
-        wrapper: &[&str],
-        redis: &str,
-        sliding: bool,
-        eager: bool,
-    ) -> anyhow::Result<Running> {
+    pub(crate) fn start_under(self, wrapper: &[&str], redis: &str, setup: Setup) -> anyhow::Result<Running> {
         let flag = |on| if on { "1" } else { "0" };
         let env = [
             ("BENCH_REDIS", redis),
-            ("BENCH_SLIDING", flag(sliding)),
-            ("BENCH_EAGER", flag(eager)),
+            ("BENCH_SLIDING", flag(setup.sliding)),
+            ("BENCH_EAGER", flag(setup.eager)),
+            ("BENCH_LIMITED", flag(setup.limited)),
             ("BENCH_VARIANT", self.variant),
             ("BENCH_WORKERS", WORKERS),
             ("NODE_ENV", "production"),
         ];
         let (program, script) = match self.program {
-            Program::Service => return service::start(self, wrapper, redis, sliding),
+            Program::Service => return service::start(self, wrapper, redis, setup.sliding),
             Program::Binary(name) => (sibling(name)?, None),
             Program::Node(name) => (PathBuf::from("node"), Some(bench_dir().join("node").join(name))),
         };

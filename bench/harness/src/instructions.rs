@@ -67,7 +67,7 @@ fn count(
     let profile = directory.join(format!("{}.callgrind", stem.to_lowercase()));
     let out = format!("--callgrind-out-file={}", profile.display());
     let wrapper = ["valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", "--fair-sched=yes", &out];
-    let running = contender.start_under(&wrapper, redis, scenario.slides())?;
+    let running = contender.start_under(&wrapper, redis, scenario.setup())?;
     create_sessions(&running, SESSIONS, cookies)?;
     let mode = scenario.mode(contender.kind);
     let mut first_user = SESSIONS;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::compare::{create_sessions, forgive};
-use crate::contender::{Contender, Kind};
+use crate::contender::{Contender, Kind, Setup};
 use crate::redis::Redis;
 
 /// What one contender's sessions take.
@@ -50,7 +50,7 @@ fn measure(
     cookies: &Path,
 ) -> anyhow::Result<Memory> {
     redis.flush()?;
-    let running = contender.start(&redis.url(database), false)?;
+    let running = contender.start(&redis.url(database), Setup::default())?;
     // Scripts, buffers and pools are there after a few.
     create_sessions(&running, 1000, cookies)?;
     redis.flush()?;

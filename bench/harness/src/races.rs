@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{Answer, Cookies, PATIENCE, send};
 use crate::compare::forgive;
-use crate::contender::{Contender, Kind};
+use crate::contender::{Contender, Kind, Setup};
 use crate::redis::Redis;
 
 mod outcome;
@@ -81,8 +81,8 @@ pub(crate) fn run(contenders: &[Contender], redis: &mut Redis) -> anyhow::Result
 async fn row(contender: Contender, redis: &str) -> anyhow::Result<Row> {
     let mut row = Row { contender, outcomes: Default::default() };
     for sliding in [false, true] {
-        let processes =
-            [contender.start_as(redis, sliding, true)?, contender.start_as(redis, sliding, true)?];
+        let setup = Setup { sliding, eager: true, ..Setup::default() };
+        let processes = [contender.start(redis, setup)?, contender.start(redis, setup)?];
         let [here, there] = [processes[0].address, processes[1].address];
         for two_processes in [false, true] {
             let circumstances = Circumstances { sliding, two_processes };

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use crate::client::{Connection, Cookies, PATIENCE};
 use crate::compare::{SESSIONS, create_sessions};
-use crate::contender::{ALL, NEAR_CACHE, Running};
+use crate::contender::{ALL, NEAR_CACHE, Running, Setup};
 use crate::goals::Goal;
 use crate::load::Order;
 use crate::redis::Redis;
@@ -93,7 +93,7 @@ pub(crate) fn run(trials: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Res
     let contender =
         ALL.into_iter().find(|contender| contender.name == NEAR_CACHE).expect("it is in the list");
     let url = redis.url(1);
-    let servers = [contender.start(&url, false)?, contender.start(&url, false)?];
+    let servers = [contender.start(&url, Setup::default())?, contender.start(&url, Setup::default())?];
     let cookies = scratch.join("cookies-revocation");
     create_sessions(&servers[0], SESSIONS, &cookies)?;
     let over = AtomicBool::new(false);

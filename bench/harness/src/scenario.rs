@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::contender::{Contender, Kind};
+use crate::contender::{Contender, Kind, Setup};
 
 /// One kind of request, or mix of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,8 +49,8 @@ impl Scenario {
         }
     }
 
-    pub(crate) fn slides(self) -> bool {
-        self == Self::Sliding
+    pub(crate) fn setup(self) -> Setup {
+        Setup { sliding: self == Self::Sliding, limited: self == Self::Limited, ..Setup::default() }
     }
 
     /// The load's mode. The floors have neither limits nor expiry, they are what the others are held against.
@@ -59,7 +59,6 @@ impl Scenario {
             (_, Kind::Constant) => "constant",
             (_, Kind::Service) => "status",
             (_, Kind::Portfolio) => "portfolio",
-            (Self::Limited, Kind::Ours) => "limited",
             (Self::Read | Self::Sliding | Self::Limited | Self::Service, _) => "read",
             (Self::SignIn, _) => "login",
             (Self::Write, _) => "write",

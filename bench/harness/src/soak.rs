@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::compare::{SESSIONS, create_sessions};
-use crate::contender::{ALL, NEAR_CACHE};
+use crate::contender::{ALL, NEAR_CACHE, Setup};
 use crate::goals::Goal;
 use crate::load::{Load, Order};
 use crate::redis::Redis;
@@ -26,7 +26,7 @@ pub(crate) fn run(minutes: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Re
     redis.flush()?;
     let contender =
         ALL.into_iter().find(|contender| contender.name == NEAR_CACHE).expect("it is in the list");
-    let running = contender.start(&redis.url(1), false)?;
+    let running = contender.start(&redis.url(1), Setup::default())?;
     let cookies = scratch.join("cookies-soak");
     create_sessions(&running, SESSIONS, &cookies)?;
     let mut stretches = Vec::new();

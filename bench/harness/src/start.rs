@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::compare::create_sessions;
-use crate::contender::{Contender, Kind, SERVE};
+use crate::contender::{Contender, Kind, SERVE, Setup};
 use crate::load::Order;
 use crate::redis::Redis;
 use crate::stats::Spread;
@@ -45,12 +45,12 @@ pub(crate) fn run(
     for (number, contender) in contenders.iter().enumerate() {
         let url = redis.url(number + 1);
         let cookies = scratch.join(format!("cookies-{number}"));
-        create_sessions(&contender.for_signing_in().start(&url, false)?, 1, &cookies)
+        create_sessions(&contender.for_signing_in().start(&url, Setup::default())?, 1, &cookies)
             .with_context(|| contender.name)?;
         let (mut millis, mut memory) = (Vec::new(), Vec::new());
         for _ in 0..times {
             let spawned = Instant::now();
-            let running = contender.start(&url, false)?;
+            let running = contender.start(&url, Setup::default())?;
             let listening = spawned.elapsed().as_secs_f64() * 1000.0;
             let first = Order {
                 address: running.address,

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::compare::create_sessions;
-use crate::contender::{ALL, Running, SERVICE};
+use crate::contender::{ALL, Running, SERVICE, Setup};
 use crate::goals::Goal;
 use crate::redis::Redis;
 
@@ -47,7 +47,7 @@ pub(crate) struct Streams {
 pub(crate) fn run(open: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Result<Streams> {
     redis.flush()?;
     let contender = ALL.into_iter().find(|contender| contender.name == SERVICE).expect("it is in the list");
-    let running = contender.start(&redis.url(1), false)?;
+    let running = contender.start(&redis.url(1), Setup::default())?;
     let fresh = running.process.memory()?;
     let cookies = scratch.join("cookies-streams");
     eprintln!("  streams · signing {open} users in");

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::compare::create_sessions;
-use crate::contender::{ALL, NEAR_CACHE, Running};
+use crate::contender::{ALL, NEAR_CACHE, Running, Setup};
 use crate::load::Order;
 use crate::redis::Redis;
 
@@ -30,7 +30,7 @@ pub(crate) fn run(sessions: u64, redis: &mut Redis, scratch: &Path) -> anyhow::R
     let contender =
         ALL.into_iter().find(|contender| contender.name == NEAR_CACHE).expect("it is in the list");
     let url = redis.url(1);
-    let first = contender.start(&url, false)?;
+    let first = contender.start(&url, Setup::default())?;
     let cookies = scratch.join("cookies-tracking");
     create_sessions(&first, sessions, &cookies)?;
     drop(first);
@@ -39,7 +39,7 @@ pub(crate) fn run(sessions: u64, redis: &mut Redis, scratch: &Path) -> anyhow::R
     let untracked = redis.memory()?;
     for servers in 1..=SERVERS {
         eprintln!("  tracking · {servers} servers");
-        running.push(contender.start(&url, false)?);
+        running.push(contender.start(&url, Setup::default())?);
         let last = running.last().context("just started")?;
         turn(last, sessions, &cookies)?;
         steps.push(step(

@@ -37,6 +37,8 @@ pub struct Settings {
     pub sliding: bool,
     /// `BENCH_EAGER=1`: a session that slides is written with every request, also where the library would wait a while.
     pub eager: bool,
+    /// `BENCH_LIMITED=1`: requests for `/me` count against a limit per client, if the contender has one.
+    pub limited: bool,
     /// `BENCH_VARIANT`: which of its configurations a contender runs, if it has several.
     pub variant: String,
 }
@@ -48,6 +50,7 @@ impl Settings {
             redis: std::env::var("BENCH_REDIS").context("BENCH_REDIS is not set")?,
             sliding: var("BENCH_SLIDING") == "1",
             eager: var("BENCH_EAGER") == "1",
+            limited: var("BENCH_LIMITED") == "1",
             variant: var("BENCH_VARIANT"),
         })
     }

@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use contender::{App, Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
 use tower::ServiceBuilder;
+use tower::util::option_layer;
 use tracera_guard::{ClientAddr, ClientLimit, RateLimit, RateLimiter};
 use tracera_session::{
     CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisConnection, RedisStore, Session, SessionConfig,
@@ -44,7 +45,12 @@ async fn app(settings: Settings) -> anyhow::Result<impl App> {
     let config = if settings.eager { config.touch_interval(Duration::ZERO) } else { config };
     let keys = KeyRing::new(b"a secret for measuring, not for use")?;
     let sessions = Sessions::new(RedisStore::new(redis.clone()), keys, config);
-    let limiter = RateLimiter::redis(LIMIT, redis);
+    let limit = settings.limited.then(|| {
+        ServiceBuilder::new()
+            .map_request(with_client)
+            .layer(PrefetchLayer::new(sessions.clone(), is_limited))
+            .layer(ClientLimit::new(RateLimiter::redis(LIMIT, redis)).only(is_limited))
+    });
     let routes = Router::new()
         .route("/login", post(login))
         .route("/me", get(me))
@@ -55,14 +61,8 @@ async fn app(settings: Settings) -> anyhow::Result<impl App> {
         .route("/rotate", post(rotate))
         .route("/revoke", post(revoke))
         .route("/revoke-all", post(revoke_all))
-        .route("/limited", get(me))
         .with_state(sessions.clone());
-    Ok(ServiceBuilder::new()
-        .map_request(with_client)
-        .layer(PrefetchLayer::new(sessions.clone(), is_limited))
-        .layer(ClientLimit::new(limiter).only(is_limited))
-        .layer(SessionLayer::new(sessions))
-        .service(routes))
+    Ok(ServiceBuilder::new().layer(option_layer(limit)).layer(SessionLayer::new(sessions)).service(routes))
 }
 
 async fn login(session: Session, Query(login): Query<Login>) -> Result<Json<Me>, SessionError> {
@@ -131,16 +131,14 @@ async fn fields(session: Session, CurrentUser(user): CurrentUser) -> Result<Json
     Ok(Json(Fields { user, value: session.get("value").await?, other: session.get("other").await? }))
 }
 
+/// Sign-ins come before, as fast as they can.
 fn is_limited(request: &Request) -> bool {
-    request.uri().path() == "/limited"
+    request.uri().path() == "/me"
 }
 
 /// All requests of the load come from one address, so that an address of its own is made for each session, of the end
 /// of its cookie.
 fn with_client(mut request: Request) -> Request {
-    if !is_limited(&request) {
-        return request;
-    }
     let cookie = request.headers().get(header::COOKIE).map_or(&[][..], |cookie| cookie.as_bytes());
     let end = cookie.last_chunk::<8>().copied().unwrap_or_default();
     let [.., a, b, c] = end.map(|byte| byte & 0x3f);

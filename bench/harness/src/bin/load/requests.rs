@@ -25,8 +25,6 @@ pub(crate) enum Mode {
     Write,
     /// One `POST /write` among nineteen `GET /me`.
     Mixed,
-    /// `GET /limited`.
-    Limited,
     /// Signs users of the whole service in, by mail.
     Mail,
     /// `GET /login/status` of the whole service.
@@ -118,7 +116,6 @@ impl Requests {
                     _ if writes => write_request(out, "POST", format_args!("/write?value={value}"), cookie),
                     Mode::Status => write_request(out, "GET", format_args!("/login/status"), cookie),
                     Mode::Portfolio => write_request(out, "GET", format_args!("/api/v1/portfolio"), cookie),
-                    Mode::Limited => write_request(out, "GET", format_args!("/limited"), cookie),
                     _ => write_request(out, "GET", format_args!("/me"), cookie),
                 }
                 .map(|()| user.to_owned())
