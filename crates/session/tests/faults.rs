@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::any;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tracera_session::{
@@ -230,6 +231,28 @@ async fn a_slow_redis_is_only_slow() {
     for operation in [Load, Commit, Touch, RevokeAll] {
         let slow = Trouble::Connection(Fault::Delay(Duration::from_millis(100)));
         assert_eq!(stage.operate(operation, slow, &cookie).await.status, StatusCode::OK, "{operation:?}");
+    }
+}
+
+/// On several threads, so that the repeats begin before anybody has looked at the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_whose_connection_is_reset_are_all_answered_over_the_next() {
+    let stage = Stage::new().await;
+    let cookie = stage.sign_in(&UserId::new("user").unwrap()).await;
+    let headers: HeaderMap = [(header::COOKIE, cookie)].into_iter().collect();
+    for round in 0..20 {
+        let mut first = stage.proxy.hold_next("HMGET");
+        let mut reading = JoinSet::new();
+        for _ in 0..100 {
+            let (sessions, headers) = (stage.sessions.clone(), headers.clone());
+            reading.spawn(async move { sessions.open(&headers).await.user() });
+        }
+        first.reached().await;
+        stage.proxy.set(Fault::CutReply(1)).await;
+        first.release();
+        for user in reading.join_all().await {
+            assert!(user.is_ok(), "round {round}: {user:?}");
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 //! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`] at the latest.
 //! 2. It repairs itself: [`Keeper`] looks after it, in a cluster the client library does.
 //! 3. While there is no connection, requests wait [`RedisLimits::grace`] for a new one and then fail; nothing queues up.
-//! 4. A write is never sent twice. A read is repeated once when the connection broke under it.
+//! 4. A write is never sent twice. A read is repeated once, over the next connection, when one broke under it.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::cluster_once;
 use super::cluster_watch::watch_cluster;
-use super::keeper::{Keeper, Supervised};
+use super::keeper::{Keeper, Numbered, Supervised};
 use super::target::{RedisUrlError, Target};
 use super::tracking::{Tracking, caching};
 
@@ -136,9 +136,9 @@ impl RedisConnection {
         // The connection in use waits for a reply no longer than that by itself: no second timer for what every
         // request does. What is rare is boxed, so that the future of each request has no room for it.
         if let Link::Supervised(link) = &self.link
-            && let Some(mut connection) = link.in_use()
+            && let Some(current) = link.in_use()
         {
-            match link.inspect(send(&mut connection, command).await) {
+            match send_over(link, current, command).await {
                 Err(error) if error.is_connection_dropped() => {
                     let left = self.limits.total.saturating_sub(self.limits.response);
                     flatten(timeout(left, Box::pin(self.ask(command))).await)
@@ -165,11 +165,11 @@ impl RedisConnection {
                 flatten(timeout(self.limits.total, sending).await)
             }
             Link::Supervised(link) => {
-                let mut connection = match link.in_use() {
-                    Some(connection) => connection,
+                let current = match link.in_use() {
+                    Some(current) => current,
                     None => Box::pin(link.connection(self.limits.grace)).await?,
                 };
-                link.inspect(send(&mut connection, command).await)
+                send_over(link, current, command).await
             }
         }
     }
@@ -221,19 +221,21 @@ impl RedisConnection {
                 connection.route_pipeline(both, 0, 2, primary).await
             }
             Link::Supervised(link) => {
-                let mut connection = link.connection(self.limits.grace).await?;
-                link.inspect(connection.req_packed_commands(&both, 0, 2).await)
+                let mut current = link.connection(self.limits.grace).await?;
+                let answers = current.connection.req_packed_commands(&both, 0, 2).await;
+                link.inspect(current.number, answers)
             }
         }
     }
 }
 
 /// Only a whole answer is looked at for an error: what is asked here has none further inside.
-async fn send(connection: &mut MultiplexedConnection, command: &Cmd) -> RedisResult<Value> {
-    match connection.send_packed_command(command).await? {
-        Value::ServerError(error) => Err(error.into()),
-        answer => Ok(answer),
-    }
+async fn send_over(link: &Supervised, mut current: Numbered, command: &Cmd) -> RedisResult<Value> {
+    let answer = match current.connection.send_packed_command(command).await {
+        Ok(Value::ServerError(error)) => Err(error.into()),
+        answer => answer,
+    };
+    link.inspect(current.number, answer)
 }
 
 /// Whether the handshake failed because the server or the user's permissions know only RESP2.
@@ -258,8 +260,9 @@ impl ConnectionLike for RedisConnection {
                     connection.req_packed_commands(pipeline, offset, count).await
                 }
                 Link::Supervised(link) => {
-                    let mut connection = link.connection(self.limits.grace).await?;
-                    link.inspect(connection.req_packed_commands(pipeline, offset, count).await)
+                    let mut current = link.connection(self.limits.grace).await?;
+                    let answers = current.connection.req_packed_commands(pipeline, offset, count).await;
+                    link.inspect(current.number, answers)
                 }
             }
         })

@@ -5,6 +5,8 @@
 //!    never.
 //! 2. It is put to use only after the server has been asked to tell what changes, if anybody wants to know.
 //! 3. What was read over the one before is given up before the next is made.
+//! 4. Once it broke under a request it is in use no longer: whoever comes, to repeat that request or with another, waits
+//!    for the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +24,16 @@ use crate::changes::Heartbeat;
 /// The connection in use, if there is one.
 #[derive(Clone)]
 pub(super) struct Supervised {
-    current: watch::Receiver<Option<MultiplexedConnection>>,
+    current: watch::Receiver<Option<Numbered>>,
+    change: watch::Sender<Option<Numbered>>,
     suspect: Arc<Notify>,
+}
+
+/// A connection, and how many there were before it.
+#[derive(Clone)]
+pub(super) struct Numbered {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) number: u64,
 }
 
 /// A new attempt may take longer than an operation: nobody waits for it, and Sentinels have to be asked first.
@@ -40,25 +50,28 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Connects, and from then on keeps connected, until nobody holds what this returns.
     pub(super) async fn supervise(mut self, suspect: Arc<Notify>) -> RedisResult<Supervised> {
-        let (sender, current) = watch::channel(Some(self.connect(self.limits.total).await?));
-        let supervised = Supervised { current, suspect: suspect.clone() };
+        let first = Numbered { connection: self.connect(self.limits.total).await?, number: 0 };
+        let (sender, current) = watch::channel(Some(first));
+        let supervised = Supervised { current, change: sender.clone(), suspect: suspect.clone() };
         tokio::spawn(async move {
+            let mut number = 0;
             loop {
                 tokio::select! {
                     () = sender.closed() => return,
                     () = suspect.notified() => {}
                     () = tokio::time::sleep(self.limits.heartbeat) => {}
                 }
-                let connection = sender.borrow().clone();
-                let healthy = match connection {
-                    Some(connection) => self.check(connection).await,
+                let current = sender.borrow().clone();
+                let healthy = match current {
+                    Some(current) => self.check(current.connection).await,
                     None => false,
                 };
                 if !healthy {
                     sender.send_replace(None);
                     tracing::warn!("lost the connection to redis, reconnecting");
                     let Some(connection) = self.reconnect(&sender).await else { return };
-                    sender.send_replace(Some(connection));
+                    number += 1;
+                    sender.send_replace(Some(Numbered { connection, number }));
                     tracing::info!("connected to redis again");
                 }
             }
@@ -67,10 +80,7 @@ impl Keeper {
     }
 
     /// Tries until it works; `None` when nobody holds the connection any more.
-    async fn reconnect(
-        &mut self,
-        sender: &watch::Sender<Option<MultiplexedConnection>>,
-    ) -> Option<MultiplexedConnection> {
+    async fn reconnect(&mut self, sender: &watch::Sender<Option<Numbered>>) -> Option<MultiplexedConnection> {
         let mut pause = Duration::from_millis(20);
         loop {
             self.tracking.disconnected();
@@ -118,12 +128,12 @@ impl Keeper {
 
 impl Supervised {
     /// The connection, unless it is just being replaced.
-    pub(super) fn in_use(&self) -> Option<MultiplexedConnection> {
+    pub(super) fn in_use(&self) -> Option<Numbered> {
         self.current.borrow().clone()
     }
 
     /// The connection, waited for if need be.
-    pub(super) async fn connection(&self, grace: Duration) -> RedisResult<MultiplexedConnection> {
+    pub(super) async fn connection(&self, grace: Duration) -> RedisResult<Numbered> {
         if let Some(connection) = self.in_use() {
             return Ok(connection);
         }
@@ -135,12 +145,22 @@ impl Supervised {
         }
     }
 
-    /// Has the keeper look at the connection when the answer casts doubt on it.
-    pub(super) fn inspect<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
-        if answer.as_ref().is_err_and(is_suspicious) {
-            self.suspect.notify_one();
+    /// Has the keeper look at the connection of that number when the answer over it casts doubt on it.
+    pub(super) fn inspect<T>(&self, number: u64, answer: RedisResult<T>) -> RedisResult<T> {
+        if let Err(error) = &answer {
+            if error.is_connection_dropped() {
+                self.give_up(number);
+            }
+            if is_suspicious(error) {
+                self.suspect.notify_one();
+            }
         }
         answer
+    }
+
+    fn give_up(&self, number: u64) {
+        let is_it = |current: &mut Numbered| current.number == number;
+        self.change.send_if_modified(|current| current.take_if(is_it).is_some());
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -148,7 +168,7 @@ impl Supervised {
     }
 
     pub(super) fn database(&self) -> i64 {
-        self.current.borrow().as_ref().map_or(0, ConnectionLike::get_db)
+        self.current.borrow().as_ref().map_or(0, |current| current.connection.get_db())
     }
 }
 
