@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracera_session::{
     KeyRing, RedisConnection, RedisLimits, RedisStore, Session, SessionConfig, SessionError, Sessions,
     SignIn, UserId, testing,
 };
-use tracera_testkit::{RedisCluster, RedisServer};
+use tracera_testkit::{FaultProxy, RedisCluster, RedisServer};
 
 /// The cases are about what happens and not how fast, and the machine may be busy with other tests.
 const PATIENT: RedisLimits = RedisLimits {
@@ -84,6 +85,13 @@ async fn a_policy_that_evicts_is_found() {
     assert_eq!(store.evicting_policy().await.unwrap().as_deref(), Some("allkeys-random"));
 }
 
+/// Sessions whose end and rotation one replica has to confirm, over a connection of `own`.
+async fn acknowledged(primary: &RedisServer, own: RedisConnection) -> Sessions {
+    let store = RedisStore::connect(&primary.url()).await.unwrap();
+    let store = store.with_replica_ack(own, 1, Duration::from_millis(600));
+    Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default())
+}
+
 async fn signed_in(sessions: &Sessions, user: &UserId) -> Session {
     let session = sessions.open(&HeaderMap::new()).await;
     session.sign_in(SignIn::new(user.clone(), "test")).await.unwrap();
@@ -94,10 +102,8 @@ async fn signed_in(sessions: &Sessions, user: &UserId) -> Session {
 async fn a_sign_out_waits_for_replicas_and_says_when_they_are_missing() {
     let primary = RedisServer::start().await;
     let replica = primary.start_replica().await;
-    let store = RedisStore::connect(&primary.url()).await.unwrap();
     let own = RedisConnection::open(&primary.url()).await.unwrap();
-    let store = store.with_replica_ack(own, 1, Duration::from_millis(600));
-    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
+    let sessions = acknowledged(&primary, own).await;
     let user = UserId::new("user").unwrap();
     let (first, second) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
     first.rotate().await.unwrap();
@@ -117,6 +123,46 @@ async fn a_sign_out_waits_for_replicas_and_says_when_they_are_missing() {
     while sessions.revoke_all(&user).await.is_err() {
         assert!(Instant::now() < deadline, "the replica never caught up");
     }
+}
+
+/// The replica takes no part, so each waits as long as it may, and Redis lets only one wait at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_rotations_at_once_that_replicas_do_not_confirm_are_done() {
+    let primary = RedisServer::start().await;
+    let replica = primary.start_replica().await;
+    let own = RedisConnection::open(&primary.url()).await.unwrap();
+    let sessions = acknowledged(&primary, own).await;
+    let user = UserId::new("user").unwrap();
+    let mut signed = Vec::new();
+    for _ in 0..8 {
+        signed.push(signed_in(&sessions, &user).await);
+    }
+    replica.freeze().await;
+    for _ in 0..2 {
+        let mut rotating = JoinSet::new();
+        for session in signed.clone() {
+            rotating.spawn(async move { session.rotate().await });
+        }
+        for rotated in rotating.join_all().await {
+            rotated.unwrap();
+        }
+    }
+    replica.thaw();
+}
+
+#[tokio::test]
+async fn a_redis_that_cannot_be_asked_about_replicas_fails_a_sign_out_and_no_rotation() {
+    let primary = RedisServer::start().await;
+    let proxy = FaultProxy::start(primary.port()).await;
+    let own = RedisConnection::open(&proxy.redis_url()).await.unwrap();
+    let sessions = acknowledged(&primary, own).await;
+    let session = signed_in(&sessions, &UserId::new("user").unwrap()).await;
+    proxy.inject("WAIT", "-NOPERM this user has no permissions to run this command\r\n");
+    session.rotate().await.unwrap();
+    let refused = session.sign_out().await.unwrap_err();
+    assert!(
+        matches!(&refused, SessionError::Unavailable(cause) if cause.to_string().contains("no permissions"))
+    );
 }
 
 /// Every primary's replica must confirm: which primary did the work is not what is asked.

@@ -72,10 +72,15 @@ impl RedisStore {
     /// Has sign-out, revocation and rotation wait until so many `replicas` have them, at most `within`. Default: they do
     /// not wait.
     ///
-    /// They go over a `connection` that nothing else should use: what is sent over it meanwhile waits too. When too few
-    /// replicas confirm, a sign-out or revocation is reported as [`StoreError::Unavailable`] though the primary has
-    /// done it. Ending all sessions of a user may be repeated and then waits again; repeated for one session, it finds
-    /// that gone and waits no more. A rotation is only logged: the browser would be left with the id that is gone.
+    /// They go over a `connection` that nothing else should use: what is sent over it meanwhile waits too. One of them may
+    /// have to wait for the replicas of others before, so `within` has to be shorter than
+    /// [`RedisLimits::response`](crate::RedisLimits::response) and than half of
+    /// [`RedisLimits::total`](crate::RedisLimits::total).
+    ///
+    /// When too few replicas confirm, or Redis cannot be asked whether they do, a sign-out or revocation is reported as
+    /// [`StoreError::Unavailable`] though the primary has done it. Ending all sessions of a user may be repeated and then
+    /// waits again; repeated for one session, it finds that gone and waits no more. A rotation is only logged: the browser
+    /// would be left with the id that is gone.
     #[must_use]
     pub fn with_replica_ack(
         mut self,
@@ -83,7 +88,7 @@ impl RedisStore {
         replicas: usize,
         within: Duration,
     ) -> Self {
-        self.replica_ack = Some(ReplicaAck { connection, replicas, within });
+        self.replica_ack = Some(ReplicaAck::new(connection, replicas, within));
         self
     }
 
@@ -157,9 +162,7 @@ impl RedisStore {
     /// Runs what must not come undone, and waits for replicas if that is wanted.
     async fn run_durably(&self, call: Call) -> Result<(Value, Result<(), NotReplicated>), StoreError> {
         let Some(ack) = &self.replica_ack else { return Ok((self.run(call).await?, Ok(()))) };
-        let mut connection = ack.connection.clone();
-        let running = async { Ok((call.run(&mut connection).await?, ack.wait().await?)) };
-        ack.connection.within_limit(running).await.map_err(refused)
+        ack.run(call).await.map_err(refused)
     }
 
     async fn found(&self, call: Call) -> Result<Found, StoreError> {

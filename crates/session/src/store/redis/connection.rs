@@ -131,6 +131,10 @@ impl RedisConnection {
         &self.tracking
     }
 
+    pub(super) fn limits(&self) -> RedisLimits {
+        self.limits
+    }
+
     /// Runs a read, once more if the connection broke under it. Bounded by [`RedisLimits::total`].
     pub(super) async fn read(&self, command: &Cmd) -> RedisResult<Value> {
         // The connection in use waits for a reply no longer than that by itself: no second timer for what every

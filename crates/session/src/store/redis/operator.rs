@@ -1,39 +1,89 @@
 //! What an operator chooses and is warned about: waiting for replicas, and eviction.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 
-use super::connection::RedisConnection;
+use super::connection::{RedisConnection, flatten};
+use super::scripts::Call;
 
-/// Waits for replicas after what must not come undone.
+/// Has what must not come undone wait for replicas.
+///
+/// While Redis waits for replicas it answers nothing else on that connection. So one `WAIT` is under way at a time, and
+/// those who come meanwhile share the next: nothing on the connection stands behind more than one.
 #[derive(Clone)]
 pub(super) struct ReplicaAck {
-    pub(super) connection: RedisConnection,
-    pub(super) replicas: usize,
-    pub(super) within: Duration,
+    connection: RedisConnection,
+    replicas: usize,
+    within: Duration,
+    /// How many have asked for a `WAIT` so far.
+    asked: Arc<AtomicU64>,
+    last: Arc<Mutex<Wait>>,
 }
 
-/// Fewer replicas than demanded have confirmed. The primary has done it.
-#[derive(Debug, thiserror::Error)]
-#[error("done, but only {confirmed} of {demanded} replicas confirmed in time")]
-pub(super) struct NotReplicated {
-    confirmed: i64,
-    demanded: usize,
+/// The latest `WAIT` and how many had asked for one before it was sent.
+struct Wait {
+    asked: u64,
+    outcome: Result<(), NotReplicated>,
+}
+
+/// The primary has done it, and more is not known.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum NotReplicated {
+    #[error("done, but only {confirmed} of {demanded} replicas confirmed in time")]
+    TooFew { confirmed: i64, demanded: usize },
+    #[error("done, but it is not known whether replicas have it: {0}")]
+    NotAsked(#[source] RedisError),
 }
 
 impl ReplicaAck {
-    /// Waits for what was sent over this connection before.
-    pub(super) async fn wait(&self) -> RedisResult<Result<(), NotReplicated>> {
+    pub(super) fn new(connection: RedisConnection, replicas: usize, within: Duration) -> Self {
+        let last = Arc::new(Mutex::new(Wait { asked: 0, outcome: Ok(()) }));
+        Self { connection, replicas, within, asked: Arc::default(), last }
+    }
+
+    /// Runs the call and waits for replicas. Fails only with the call.
+    pub(super) async fn run(&self, call: Call) -> RedisResult<(Value, Result<(), NotReplicated>)> {
+        let deadline = Instant::now() + self.connection.limits().total;
+        let mut connection = self.connection.clone();
+        let answer = flatten(timeout_at(deadline, call.run(&mut connection)).await)?;
+        let waiting = timeout_at(deadline, self.wait()).await;
+        let replicated = flatten(waiting.map(Ok)).unwrap_or_else(|late| Err(NotReplicated::NotAsked(late)));
+        Ok((answer, replicated))
+    }
+
+    /// Waits for what was answered on this connection before.
+    async fn wait(&self) -> Result<(), NotReplicated> {
+        let turn = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut last = self.last.clone().lock_owned().await;
+        if last.asked >= turn {
+            return last.outcome.clone();
+        }
+        let ack = self.clone();
+        // In a task of its own: if this caller goes away, the next must not send a second one behind it.
+        let waiting = tokio::spawn(async move {
+            last.asked = ack.asked.load(Ordering::SeqCst);
+            last.outcome = ack.wait_now().await;
+            last.outcome.clone()
+        });
+        waiting.await.unwrap_or_else(|gone| Err(NotReplicated::NotAsked(std::io::Error::other(gone).into())))
+    }
+
+    async fn wait_now(&self) -> Result<(), NotReplicated> {
         let mut wait = redis::cmd("WAIT");
         wait.arg(self.replicas).arg(crate::clock::millis(self.within));
-        let confirmed = match self.connection.clone().req_packed_command(&wait).await? {
-            Value::Int(confirmed) => confirmed,
-            _ => 0,
+        let confirmed = match self.connection.clone().req_packed_command(&wait).await {
+            Ok(Value::Int(confirmed)) => confirmed,
+            Ok(_) => 0,
+            Err(error) => return Err(NotReplicated::NotAsked(error)),
         };
         let enough = usize::try_from(confirmed).is_ok_and(|confirmed| confirmed >= self.replicas);
-        Ok(enough.then_some(()).ok_or(NotReplicated { confirmed, demanded: self.replicas }))
+        enough.then_some(()).ok_or(NotReplicated::TooFew { confirmed, demanded: self.replicas })
     }
 }
 
