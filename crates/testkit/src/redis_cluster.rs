@@ -71,6 +71,31 @@ impl RedisCluster {
         self.wait_until_ok().await;
     }
 
+    /// Has a replica take a key over from its primary, which is cut off from all other nodes as if its cluster bus were
+    /// unplugged: it still talks to clients, but finds the cluster down. Lasts a minute. Returns the new primary.
+    pub async fn cut_off_primary_of(&self, key: &str) -> &RedisServer {
+        let old = self.primary_of(key).await;
+        let id = old.cli(&["CLUSTER", "MYID"]).await;
+        let mut new = None;
+        for node in self.nodes.iter().filter(|node| node.port() != old.port()) {
+            if node.cli(&["CLUSTER", "NODES"]).await.contains(&format!("myself,slave {id}")) {
+                new = Some(node);
+            }
+            old.cli(&["CLUSTER", "FORGET", &node.cli(&["CLUSTER", "MYID"]).await]).await;
+        }
+        let new = new.expect("each primary has a replica");
+        new.cli(&["CLUSTER", "FAILOVER", "TAKEOVER"]).await;
+        let slot = old.cli(&["CLUSTER", "KEYSLOT", key]).await.parse().expect("a slot is a number");
+        for node in self.nodes.iter().filter(|node| node.port() != old.port()) {
+            let follows =
+                async || primary_of_slot(&node.cli(&["CLUSTER", "NODES"]).await, slot) == Some(new.port());
+            wait_until("the others follow the replica", follows).await;
+        }
+        let is_down = async || old.cli(&["CLUSTER", "INFO"]).await.contains("cluster_state:fail");
+        wait_until("the old primary finds the cluster down", is_down).await;
+        new
+    }
+
     async fn wait_until_ok(&self) {
         for node in self.living() {
             let ok = async || node.cli(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok");

@@ -1,8 +1,8 @@
 //! The same behind Sentinel and on a cluster.
 
 use tokio::time::Instant;
-use tracera_session::MAX_STALENESS;
 use tracera_session::store::Tag;
+use tracera_session::{MAX_STALENESS, NearCache, RedisStore};
 use tracera_testkit::{RedisCluster, RedisSentinel};
 
 use crate::support::{Node, cluster_url, percentile, user};
@@ -50,6 +50,49 @@ async fn on_a_cluster_a_lost_primary_takes_its_entries_along() {
     there.recovers(&browser).await;
     there.post("/sign_out", &browser).await;
     here.refuses_after(&browser).await;
+}
+
+/// It still answers whoever asks for no key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_cluster_a_primary_that_is_cut_off_from_the_others_is_left() {
+    let cluster = RedisCluster::start().await;
+    let url = cluster_url(&cluster);
+    let here = Node::connect(&url).await;
+    let uncached = Node::over(RedisStore::connect(&url).await.unwrap(), NearCache::Off);
+    let browser = here.sign_in("ann").await;
+    here.warm(&browser).await;
+    let key = format!("session:{{{}}}", Tag::of_user(&user("ann")));
+    cluster.primary_of(&key).await.wait_for_replicas().await;
+    let new = cluster.cut_off_primary_of(&key).await;
+    let there = Node::connect(&format!("redis+cluster://127.0.0.1:{}", new.port())).await;
+    there.post("/sign_out", &browser).await;
+    let ended = Instant::now();
+    here.refuses_after(&browser).await;
+    assert!(ended.elapsed() < MAX_STALENESS, "{:?}", ended.elapsed());
+
+    let browser = there.sign_in("ann").await;
+    uncached.recovers(&browser).await;
+    here.recovers(&browser).await;
+    here.warm(&browser).await;
+    there.post("/sign_out", &browser).await;
+    assert!(here.refuses_after(&browser).await < MAX_STALENESS);
+}
+
+/// Its connections stay open, and nothing says that it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_cluster_a_primary_that_fell_silent_is_left() {
+    let cluster = RedisCluster::start().await;
+    let here = Node::connect(&cluster_url(&cluster)).await;
+    let browser = here.sign_in("ann").await;
+    here.warm(&browser).await;
+    let key = format!("session:{{{}}}", Tag::of_user(&user("ann")));
+    let primary = cluster.primary_of(&key).await;
+    primary.wait_for_replicas().await;
+    primary.freeze().await;
+    here.refuses_after(&browser).await;
+    here.recovers(&browser).await;
+    here.warm(&browser).await;
+    primary.thaw();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,14 +11,18 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::SingleNodeRoutingInfo;
 use redis::{Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
 
+use super::cluster_watch::Cluster;
+
 /// Sends the command until a node takes it. The caller bounds the time.
-pub(super) async fn send(connection: &mut ClusterConnection, command: &Cmd) -> RedisResult<Value> {
+pub(super) async fn send(cluster: &Cluster, command: &Cmd) -> RedisResult<Value> {
     let mut pause = Duration::from_millis(20);
     loop {
+        // Another one may be in use by now.
+        let mut connection = cluster.connection();
         match connection.req_packed_command(command).await.and_then(Value::extract_error) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
                 match error.redirect_node().and_then(|(node, _)| node.rsplit_once(':')) {
-                    Some((host, port)) => return ask(connection, command, host, port).await,
+                    Some((host, port)) => return ask(&mut connection, command, host, port).await,
                     None => return Err(error),
                 }
             }

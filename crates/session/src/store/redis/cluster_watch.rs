@@ -1,76 +1,190 @@
-//! Tracking on every primary of a cluster, whose connections the client library makes and replaces by itself.
+//! The connection to a cluster, whose sockets the client library makes and replaces by itself.
 //!
-//! The ids the servers gave our connections tell them apart: as long as each primary answers under the id it had, no
-//! connection was replaced and none of their changes can have been missed. Any difference, a refusal or a silence
-//! counts as a loss.
+//! 1. At every heartbeat all primaries are asked whether they find the cluster in order. One that is cut off from its
+//!    peers goes on talking to us, and another may have taken its place: it says that the cluster is down.
+//! 2. The library asks for the map of slots only when a node says that a key has moved. One that is cut off or silent
+//!    says nothing of the kind, so after two rounds in vain another connection is opened, and put to use when its
+//!    primaries are all there and find the cluster in order.
+//! 3. The ids the servers gave our connections tell them apart: as long as each primary answers under the id it had, no
+//!    connection was replaced and none of their changes can have been missed. Any difference, a refusal or a silence
+//!    counts as a loss.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
-use redis::{FromRedisValue, RedisResult, Value};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::connection::RedisLimits;
+use super::connection::{RedisLimits, flatten};
+use super::keeper::RECONNECT_PATIENCE;
 use super::tracking::{Tracking, tracking_on};
+use crate::changes::Heartbeat;
 
 /// The id of our connection to each primary, by address.
 type Ids = BTreeMap<String, i64>;
 
-/// Looks after `tracking` until nobody holds the connection any more.
-pub(super) async fn watch_cluster(
-    mut cluster: ClusterConnection,
-    tracking: Tracking,
-    attention: std::sync::Arc<Notify>,
-    held: watch::Sender<()>,
-    limits: RedisLimits,
-) {
-    let mut known = Ids::new();
-    loop {
-        tokio::select! {
-            () = held.closed() => return,
-            () = attention.notified() => {}
-            () = tokio::time::sleep(limits.heartbeat) => {}
-        }
-        if !tracking.is_wanted() {
-            continue;
-        }
-        let heartbeat = tracking.heartbeat();
-        match timeout(limits.total, track(&mut cluster)).await {
-            Ok(Ok(ids)) if ids == known => {
-                heartbeat.into_iter().for_each(crate::changes::Heartbeat::answered);
+/// So many rounds in vain, and another connection is opened; again after as many.
+const PATIENCE: u32 = 2;
+
+/// The connection in use.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    current: watch::Receiver<ClusterConnection>,
+}
+
+/// Opens connections and looks after the one in use.
+pub(super) struct ClusterKeeper {
+    pub(super) client: Box<ClusterClient>,
+    pub(super) limits: RedisLimits,
+    pub(super) tracking: Tracking,
+}
+
+/// A primary's view of the cluster.
+struct View {
+    in_order: bool,
+    /// How many primaries have slots.
+    primaries: usize,
+}
+
+impl Cluster {
+    pub(super) fn connection(&self) -> ClusterConnection {
+        self.current.borrow().clone()
+    }
+}
+
+impl ClusterKeeper {
+    /// Connects, and from then on looks after the connection and its tracking, until nobody holds what this returns.
+    pub(super) async fn supervise(self, attention: Arc<Notify>) -> RedisResult<Cluster> {
+        let first = flatten(timeout(self.limits.total, self.client.get_async_connection()).await)?;
+        let (sender, current) = watch::channel(first);
+        tokio::spawn(async move { self.watch(&sender, &attention).await });
+        Ok(Cluster { current })
+    }
+
+    async fn watch(&self, sender: &watch::Sender<ClusterConnection>, attention: &Notify) {
+        let mut known = Ids::new();
+        let mut in_vain = 0;
+        loop {
+            tokio::select! {
+                () = sender.closed() => return,
+                () = attention.notified() => {}
+                () = tokio::time::sleep(self.limits.heartbeat) => {}
             }
-            Ok(Ok(ids)) => {
-                tracking.disconnected();
-                tracking.turned_on();
-                known = ids;
-                // These connections track now; the next round proves them unchanged.
-                attention.notify_one();
-            }
-            failed => {
-                tracking.disconnected();
-                known.clear();
-                if let Ok(Err(error)) = failed
-                    && !error.is_io_error()
-                    && !error.is_unrecoverable_error()
-                {
-                    tracking.refused(&error);
+            let heartbeat = self.tracking.heartbeat();
+            let mut connection = sender.borrow().clone();
+            match flatten(timeout(self.limits.total, self.round(&mut connection)).await) {
+                Ok(ids) if ids == known => {
+                    in_vain = 0;
+                    heartbeat.into_iter().for_each(Heartbeat::answered);
+                }
+                Ok(ids) => {
+                    in_vain = 0;
+                    self.tracking.disconnected();
+                    self.tracking.turned_on();
+                    known = ids;
+                    // These connections track now; the next round proves them unchanged.
+                    attention.notify_one();
+                }
+                Err(error) => {
+                    self.tracking.disconnected();
+                    known.clear();
+                    if !is_loss(&error) {
+                        self.tracking.refused(&error);
+                        continue;
+                    }
+                    in_vain += 1;
+                    if in_vain % PATIENCE == 0
+                        && let Some(connection) = self.reopen().await
+                    {
+                        sender.send_replace(connection);
+                        attention.notify_one();
+                    }
                 }
             }
+        }
+    }
+
+    /// Has all primaries find the cluster in order and, if anybody wants to know what changes, track. Says over which
+    /// connections they track.
+    async fn round(&self, cluster: &mut ClusterConnection) -> RedisResult<Ids> {
+        if views(cluster).await?.iter().any(|view| !view.in_order) {
+            let down = ErrorKind::Server(ServerErrorKind::ClusterDown);
+            return Err((down, "a primary finds the cluster down").into());
+        }
+        if self.tracking.is_wanted() { track(cluster).await } else { Ok(Ids::new()) }
+    }
+
+    async fn reopen(&self) -> Option<ClusterConnection> {
+        let opening = async {
+            let mut connection = self.client.get_async_connection().await?;
+            let views = views(&mut connection).await?;
+            let good = views.iter().all(|view| view.in_order && view.primaries == views.len());
+            Ok(good.then_some(connection))
+        };
+        match flatten(timeout(self.limits.total * RECONNECT_PATIENCE, opening).await) {
+            Ok(Some(connection)) => {
+                tracing::warn!("lost a primary of the redis cluster, connected to the cluster again");
+                Some(connection)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::debug!(%error, "cannot connect to the redis cluster again yet");
+                None
+            }
+        }
+    }
+}
+
+/// Whether the error says that a primary is not there, rather than that it will not do what it is asked.
+fn is_loss(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || error.is_cluster_error()
+        || error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading)
+}
+
+/// What each primary answers, by address. The first error among the answers is the error of all.
+async fn ask_primaries<T: FromRedisValue>(
+    cluster: &mut ClusterConnection,
+    command: Cmd,
+) -> RedisResult<BTreeMap<String, T>> {
+    let primaries = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+    let answers = cluster.route_command(command, primaries).await?;
+    let one = |(node, answer): (Value, Value)| {
+        Ok((String::from_redis_value(node)?, T::from_redis_value(answer.extract_error()?)?))
+    };
+    match answers {
+        Value::Map(answers) => answers.into_iter().map(one).collect(),
+        _ => Err((ErrorKind::UnexpectedReturnType, "not one answer per primary").into()),
+    }
+}
+
+/// How all primaries find the cluster.
+async fn views(cluster: &mut ClusterConnection) -> RedisResult<Vec<View>> {
+    let mut ask = redis::cmd("CLUSTER");
+    ask.arg("INFO");
+    let infos = ask_primaries::<String>(cluster, ask).await?;
+    Ok(infos.values().map(|info| View::parse(info)).collect())
+}
+
+impl View {
+    fn parse(info: &str) -> Self {
+        let value = |name| info.lines().find_map(|line| line.strip_prefix(name));
+        Self {
+            in_order: value("cluster_state:") == Some("ok"),
+            primaries: value("cluster_size:").and_then(|size| size.parse().ok()).unwrap_or(0),
         }
     }
 }
 
 /// Has all primaries track and says over which connections.
 async fn track(cluster: &mut ClusterConnection) -> RedisResult<Ids> {
-    let primaries = |policy| RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, policy));
-    cluster
-        .route_command(tracking_on(), primaries(Some(ResponsePolicy::AllSucceeded)))
-        .await?
-        .extract_error()?;
+    ask_primaries::<()>(cluster, tracking_on()).await?;
     let mut ask = redis::cmd("CLIENT");
     ask.arg("ID");
-    let ids: Value = cluster.route_command(ask, primaries(None)).await?;
-    Ok(Ids::from_redis_value(ids)?)
+    ask_primaries(cluster, ask).await
 }

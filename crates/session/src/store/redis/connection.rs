@@ -1,7 +1,7 @@
 //! One connection for everybody, whatever stands behind it.
 //!
 //! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`] at the latest.
-//! 2. It repairs itself: [`Keeper`] looks after it, in a cluster the client library does.
+//! 2. It repairs itself: [`Keeper`] looks after it, in a cluster the client library and [`ClusterKeeper`] do.
 //! 3. While there is no connection, requests wait [`RedisLimits::grace`] for a new one and then fail; nothing queues up.
 //! 4. A write is never sent twice. A read is repeated once, over the next connection, when one broke under it.
 
@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::cluster_once;
-use super::cluster_watch::watch_cluster;
+use super::cluster_watch::{Cluster, ClusterKeeper};
 use super::keeper::{Keeper, Numbered, Supervised};
 use super::target::{RedisUrlError, Target};
 use super::tracking::{Tracking, caching};
@@ -75,11 +74,7 @@ pub struct RedisConnection {
 #[derive(Clone)]
 enum Link {
     Supervised(Supervised),
-    Cluster {
-        connection: ClusterConnection,
-        /// Says that the connection is still held.
-        _held: watch::Receiver<()>,
-    },
+    Cluster(Cluster),
 }
 
 impl RedisConnection {
@@ -113,18 +108,15 @@ impl RedisConnection {
         let tracking = Tracking::new(resp3, suspect.clone());
         let link = match Target::parse(url, limits, resp3.then_some(&tracking))? {
             Target::Cluster(client) => {
-                let connecting = timeout(limits.total, client.get_async_connection()).await;
-                let connection = flatten(connecting).map_err(ConnectError::Refused)?;
-                let (holding, held) = watch::channel(());
-                tokio::spawn(watch_cluster(connection.clone(), tracking.clone(), suspect, holding, limits));
-                Link::Cluster { connection, _held: held }
+                let keeper = ClusterKeeper { client, limits, tracking: tracking.clone() };
+                keeper.supervise(suspect).await.map(Link::Cluster)
             }
             target => {
                 let keeper = Keeper { target, limits, tracking: tracking.clone(), resp3 };
-                Link::Supervised(keeper.supervise(suspect).await.map_err(ConnectError::Refused)?)
+                keeper.supervise(suspect).await.map(Link::Supervised)
             }
         };
-        Ok(Self { link, limits, tracking })
+        Ok(Self { link: link.map_err(ConnectError::Refused)?, limits, tracking })
     }
 
     pub(super) fn tracking(&self) -> &Tracking {
@@ -163,9 +155,8 @@ impl RedisConnection {
     /// Runs a command.
     async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
         match &self.link {
-            Link::Cluster { connection, .. } => {
-                let mut connection = connection.clone();
-                let sending = Box::pin(cluster_once::send(&mut connection, command));
+            Link::Cluster(cluster) => {
+                let sending = Box::pin(cluster_once::send(cluster, command));
                 flatten(timeout(self.limits.total, sending).await)
             }
             Link::Supervised(link) => {
@@ -212,7 +203,7 @@ impl RedisConnection {
     }
 
     fn is_cluster(&self) -> bool {
-        matches!(self.link, Link::Cluster { .. })
+        matches!(self.link, Link::Cluster(_))
     }
 
     /// Both in one write, so that nobody else's command comes between them.
@@ -220,9 +211,9 @@ impl RedisConnection {
         let mut both = Pipeline::with_capacity(2);
         both.add_command(caching()).add_command(command.clone());
         match self.link.clone() {
-            Link::Cluster { mut connection, .. } => {
+            Link::Cluster(cluster) => {
                 let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
-                connection.route_pipeline(both, 0, 2, primary).await
+                cluster.connection().route_pipeline(both, 0, 2, primary).await
             }
             Link::Supervised(link) => {
                 let mut current = link.connection(self.limits.grace).await?;
@@ -260,8 +251,8 @@ impl ConnectionLike for RedisConnection {
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             match &mut self.link {
-                Link::Cluster { connection, .. } => {
-                    connection.req_packed_commands(pipeline, offset, count).await
+                Link::Cluster(cluster) => {
+                    cluster.connection().req_packed_commands(pipeline, offset, count).await
                 }
                 Link::Supervised(link) => {
                     let mut current = link.connection(self.limits.grace).await?;
@@ -274,7 +265,7 @@ impl ConnectionLike for RedisConnection {
 
     fn get_db(&self) -> i64 {
         match &self.link {
-            Link::Cluster { .. } => 0,
+            Link::Cluster(_) => 0,
             Link::Supervised(link) => link.database(),
         }
     }
@@ -283,7 +274,7 @@ impl ConnectionLike for RedisConnection {
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.link {
-            Link::Cluster { .. } => f.write_str("RedisConnection(cluster)"),
+            Link::Cluster(_) => f.write_str("RedisConnection(cluster)"),
             Link::Supervised(link) if link.is_connected() => f.write_str("RedisConnection(connected)"),
             Link::Supervised(_) => f.write_str("RedisConnection(reconnecting)"),
         }

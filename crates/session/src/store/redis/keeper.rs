@@ -37,7 +37,7 @@ pub(super) struct Numbered {
 }
 
 /// A new attempt may take longer than an operation: nobody waits for it, and Sentinels have to be asked first.
-const RECONNECT_PATIENCE: u32 = 4;
+pub(super) const RECONNECT_PATIENCE: u32 = 4;
 
 /// Makes connections and looks after the one in use.
 pub(super) struct Keeper {
