@@ -4,7 +4,10 @@
 //!    on the shared connection costs nothing. It is also the proof that this very connection tracks: on one that does
 //!    not, the server refuses the command, and the answer is not kept.
 //! 2. Pushes are handled where they are read from the socket, before any later reply reaches its caller. A reply to a
-//!    heartbeat therefore proves that all changes of before have been told.
+//!    heartbeat therefore proves that all changes of before have been told. In a cluster they pass through a queue of the
+//!    client library, which is emptied in each turn of its task after that turn's replies. So a heartbeat there is several
+//!    questions, each asked when the one before was answered: the last answer comes in a later turn than the first. A copy
+//!    needs no such proof: whenever its change is told it goes, and if that is before it is kept it is not kept.
 //! 3. With a connection goes everything that was read over it.
 //! 4. A server that refuses is asked again only on a new connection.
 
