@@ -41,6 +41,19 @@ impl RedisCluster {
         cluster
     }
 
+    /// Adds a primary without slots as the last node, and waits until each node knows it.
+    pub async fn add_primary(&mut self) {
+        let new = RedisServer::start_with(OPTIONS).await;
+        let id = new.cli(&["CLUSTER", "MYID"]).await;
+        new.cli(&["CLUSTER", "MEET", "127.0.0.1", &self.nodes[0].port().to_string()]).await;
+        self.nodes.push(new);
+        for node in &self.nodes {
+            let knows = async || node.cli(&["CLUSTER", "NODES"]).await.contains(&id);
+            wait_until("every node knows the new one", knows).await;
+        }
+        self.wait_until_whole().await;
+    }
+
     /// The URL of each node, in the form `redis://127.0.0.1:{port}`.
     pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(RedisServer::url).collect()

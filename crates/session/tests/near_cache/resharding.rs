@@ -215,6 +215,31 @@ async fn a_cluster_that_moves_a_slot_loses_nothing_that_its_old_primary_still_ha
     assert!(!node.accepts(&first).await);
 }
 
+/// It has no slot yet, so no map of slots names it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_moves_a_slot_to_a_new_primary_has_it_answer_meanwhile() {
+    let mut cluster = RedisCluster::start().await;
+    let node = Node::connect(&cluster_url(&cluster)).await;
+    let browser = node.sign_in("ann").await;
+    node.warm(&browser).await;
+    cluster.add_primary().await;
+    let target = cluster.nodes().last().unwrap();
+    let migration = cluster.migrate_slot_of(&key("ann"), target).await;
+    migration.move_keys().await;
+    let flushes = node.sessions.cache_stats().flushes;
+    for n in 1..=10 {
+        let session = timely("load", node.sessions.open(&browser)).await;
+        assert_eq!(session.user().unwrap(), user("ann"));
+        assert_eq!(timely("write", session.increment("n", 1)).await.unwrap(), n);
+        let second = timely("sign-in", node.sign_in("ann")).await;
+        timely("sign-out", node.post("/sign_out", &second)).await;
+    }
+    assert_eq!(node.sessions.cache_stats().flushes, flushes, "connections were given up");
+    migration.finish().await;
+    let session = timely("load", node.sessions.open(&browser)).await;
+    assert_eq!(timely("write", session.increment("n", 1)).await.unwrap(), 11);
+}
+
 /// A visitor who stores something in a primary that has no keys yet, and the key.
 async fn visitor_on(primary: &RedisServer, node: &Node) -> (HeaderMap, String) {
     loop {

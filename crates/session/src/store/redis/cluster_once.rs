@@ -7,8 +7,6 @@
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::SingleNodeRoutingInfo;
 use redis::{Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
 
 use super::cluster_watch::Cluster;
@@ -22,7 +20,7 @@ pub(super) async fn send(cluster: &Cluster, command: &Cmd) -> RedisResult<Value>
         match connection.req_packed_command(command).await.and_then(Value::extract_error) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
                 match error.redirect_node().and_then(|(node, _)| node.rsplit_once(':')) {
-                    Some((host, port)) => return ask(&mut connection, command, host, port).await,
+                    Some((host, port)) => return ask(cluster, command, host, port).await,
                     None => return Err(error),
                 }
             }
@@ -51,19 +49,15 @@ fn was_refused(error: ErrorKind) -> bool {
     )
 }
 
-/// To the node that is taking the slot over. Both in one write, since the permission is for the next command only.
-async fn ask(
-    connection: &mut ClusterConnection,
-    command: &Cmd,
-    host: &str,
-    port: &str,
-) -> RedisResult<Value> {
+/// To the node that is taking the slot over, on a connection of its own: a new primary is in no map of slots yet, and the
+/// library, sent to a node it does not know, gives up all its connections. Both in one write, since the permission is for
+/// the next command only.
+async fn ask(cluster: &Cluster, command: &Cmd, host: &str, port: &str) -> RedisResult<Value> {
     let unusable = |_| (ErrorKind::UnexpectedReturnType, "ASK without a usable address");
-    let node =
-        SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().map_err(unusable)? };
+    let mut connection = cluster.connect_to(host, port.parse().map_err(unusable)?).await?;
     let mut both = Pipeline::with_capacity(2);
     both.add_command(redis::cmd("ASKING")).add_command(command.clone());
-    let answer = connection.route_pipeline(both, 1, 1, node).await?;
+    let answer = connection.req_packed_commands(&both, 1, 1).await?;
     let missing = || (ErrorKind::UnexpectedReturnType, "no reply to a redirected command");
     answer.into_iter().next().ok_or_else(missing)?.extract_error()
 }

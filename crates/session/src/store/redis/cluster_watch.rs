@@ -12,10 +12,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
+    RedisError, RedisResult, ServerErrorKind, Value,
+};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
@@ -34,11 +38,15 @@ const PATIENCE: u32 = 2;
 #[derive(Clone)]
 pub(super) struct Cluster {
     current: watch::Receiver<ClusterConnection>,
+    node: Arc<ConnectionInfo>,
+    limits: RedisLimits,
 }
 
 /// Opens connections and looks after the one in use.
 pub(super) struct ClusterKeeper {
     pub(super) client: Box<ClusterClient>,
+    /// How to connect to one node, whichever.
+    pub(super) node: Arc<ConnectionInfo>,
     pub(super) limits: RedisLimits,
     pub(super) tracking: Tracking,
 }
@@ -54,6 +62,21 @@ impl Cluster {
     pub(super) fn connection(&self) -> ClusterConnection {
         self.current.borrow().clone()
     }
+
+    /// A connection to one node, whether or not the library knows it.
+    pub(super) async fn connect_to(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
+        let addr = match self.node.addr().clone() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host: host.into(), port, insecure, tls_params }
+            }
+            _ => ConnectionAddr::Tcp(host.into(), port),
+        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.limits.connect))
+            .set_response_timeout(Some(self.limits.response));
+        let client = Client::open((*self.node).clone().set_addr(addr))?;
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
 }
 
 impl ClusterKeeper {
@@ -61,8 +84,9 @@ impl ClusterKeeper {
     pub(super) async fn supervise(self, attention: Arc<Notify>) -> RedisResult<Cluster> {
         let first = flatten(timeout(self.limits.total, self.client.get_async_connection()).await)?;
         let (sender, current) = watch::channel(first);
+        let cluster = Cluster { current, node: self.node.clone(), limits: self.limits };
         tokio::spawn(async move { self.watch(&sender, &attention).await });
-        Ok(Cluster { current })
+        Ok(cluster)
     }
 
     async fn watch(&self, sender: &watch::Sender<ClusterConnection>, attention: &Notify) {

@@ -107,8 +107,8 @@ impl RedisConnection {
         let suspect = Arc::new(Notify::new());
         let tracking = Tracking::new(resp3, suspect.clone());
         let link = match Target::parse(url, limits, resp3.then_some(&tracking))? {
-            Target::Cluster(client) => {
-                let keeper = ClusterKeeper { client, limits, tracking: tracking.clone() };
+            Target::Cluster(client, node) => {
+                let keeper = ClusterKeeper { client, node, limits, tracking: tracking.clone() };
                 keeper.supervise(suspect).await.map(Link::Cluster)
             }
             target => {

@@ -108,7 +108,7 @@ impl Keeper {
             match &mut self.target {
                 Target::Single(client) => client.get_multiplexed_async_connection_with_config(&config).await,
                 Target::Sentinel(client) => client.get_async_connection_with_config(&config).await,
-                Target::Cluster(_) => Err(not_connected()),
+                Target::Cluster(..) => Err(not_connected()),
             }
         };
         flatten(timeout(within, connecting).await)

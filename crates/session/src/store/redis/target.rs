@@ -1,8 +1,10 @@
 //! Which Redis: one server, a primary behind Sentinels, or a cluster.
 
+use std::sync::Arc;
+
 use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-use redis::{Client, IntoConnectionInfo, ProtocolVersion, TlsMode};
+use redis::{Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsMode};
 use rustls::crypto::CryptoProvider;
 
 use super::connection::RedisLimits;
@@ -24,7 +26,8 @@ pub enum RedisUrlError {
 pub(super) enum Target {
     Single(Box<Client>),
     Sentinel(Box<SentinelClient>),
-    Cluster(Box<ClusterClient>),
+    /// With how to connect to one of its nodes.
+    Cluster(Box<ClusterClient>, Arc<ConnectionInfo>),
 }
 
 impl Target {
@@ -100,7 +103,11 @@ fn cluster(
     tracking: Option<&Tracking>,
 ) -> redis::RedisResult<Target> {
     let (credentials, hosts, _) = split(rest);
-    let nodes = hosts.split(',').map(|host| format!("{plain}://{credentials}{host}"));
+    let nodes = hosts
+        .split(',')
+        .map(|host| format!("{plain}://{credentials}{host}").into_connection_info())
+        .collect::<redis::RedisResult<Vec<_>>>()?;
+    let node = nodes[0].clone();
     let mut builder = ClusterClient::builder(nodes);
     if let Some(tracking) = tracking {
         builder = builder.use_protocol(ProtocolVersion::RESP3).push_sender(tracking.receiver());
@@ -111,7 +118,7 @@ fn cluster(
         .overall_response_timeout(Some(limits.total))
         .retries(0)
         .build()
-        .map(|client| Target::Cluster(Box::new(client)))
+        .map(|client| Target::Cluster(Box::new(client), Arc::new(node)))
 }
 
 fn split(rest: &str) -> (String, &str, &str) {
