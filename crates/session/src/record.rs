@@ -155,7 +155,6 @@ impl Record {
 }
 
 /// What a rotation leaves under the old id: writes of requests in flight follow it, loads do not.
-#[cfg(feature = "embedded")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Forward {
     pub(crate) until: Timestamp,
@@ -163,20 +162,31 @@ pub(crate) struct Forward {
 }
 
 /// Whether the bytes are a forward.
+#[cfg(any(feature = "redis", feature = "embedded"))]
 pub(crate) fn is_forward(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }
 
 /// The id a forward leads to.
 pub(crate) fn successor(bytes: &[u8]) -> Option<[u8; 16]> {
-    is_forward(bytes).then(|| bytes.last_chunk().copied()).flatten()
+    envelope::forward(bytes).map(|forward| forward.to)
 }
 
 /// The envelope, read in place, and changed in place by the embedded store the way the Redis scripts do it.
 pub(crate) mod envelope {
     #[cfg(feature = "embedded")]
     pub(crate) use super::writing::*;
-    use super::{Duration, Epoch, Timestamp, u48};
+    use super::{Duration, Epoch, Forward, Timestamp, u48};
+
+    pub(crate) fn forward(bytes: &[u8]) -> Option<Forward> {
+        match bytes {
+            [0, rest @ ..] if rest.len() == 22 => Some(Forward {
+                until: Timestamp::from_millis(u48(*rest.first_chunk()?)),
+                to: *rest.last_chunk()?,
+            }),
+            _ => None,
+        }
+    }
 
     pub(crate) fn created(bytes: &[u8]) -> Timestamp {
         Timestamp::from_millis(u48(array(&bytes[1..])))
@@ -207,19 +217,9 @@ pub(crate) mod envelope {
 #[cfg(feature = "embedded")]
 mod writing {
     use super::envelope::{array, created};
-    use super::{Duration, Epoch, Forward, Timestamp, u48};
+    use super::{Duration, Epoch, Forward, Timestamp};
 
     const ENVELOPE: usize = 24;
-
-    pub(crate) fn forward(bytes: &[u8]) -> Option<Forward> {
-        match bytes {
-            [0, rest @ ..] if rest.len() == 22 => Some(Forward {
-                until: Timestamp::from_millis(u48(*rest.first_chunk()?)),
-                to: *rest.last_chunk()?,
-            }),
-            _ => None,
-        }
-    }
 
     pub(crate) fn encode_forward(forward: &Forward) -> Vec<u8> {
         let mut bytes = vec![0];

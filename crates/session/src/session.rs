@@ -52,14 +52,21 @@ pub enum Ended {
     NotOurs,
     /// The store knows no such session: signed out, revoked, or expired some time ago.
     Absent,
-    /// The id was rotated; the browser that did so has the new one.
+    /// The id was rotated; the browser that did so has the new one. What this request stores comes to nothing.
     Rotated,
     /// A deadline has passed.
     Expired,
     /// The user signed out everywhere.
     Revoked,
-    /// The record cannot be read by this version. It is left as it is.
+    /// The record cannot be read by this version. It is left as it is, and what this request stores comes to nothing.
     Undecodable,
+}
+
+impl Ended {
+    /// Whether the browser may hold another request's newer cookie, or one that another version of the application reads.
+    fn keeps_cookie(self) -> bool {
+        matches!(self, Self::Rotated | Self::Undecodable)
+    }
 }
 
 impl Session {

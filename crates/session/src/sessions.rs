@@ -16,7 +16,7 @@ use crate::config::SessionConfig;
 use crate::cookie::{self, Presented};
 use crate::error::SessionError;
 use crate::keyring::KeyRing;
-use crate::record::{Authentication, Epoch, Record, is_forward};
+use crate::record::{Authentication, Epoch, Record, envelope};
 use crate::session::{Ended, Live, Session, State};
 use crate::snapshot::Snapshot;
 use crate::store::{At, Found, ListedSession, SessionStore, StoreError, StoredSession};
@@ -209,8 +209,8 @@ impl Sessions {
     /// The decision: alive, or why not.
     fn judge(&self, id: &SessionId, stored: Option<StoredSession>) -> Result<Snapshot, Ended> {
         let stored = stored.ok_or(Ended::Absent)?;
-        if is_forward(&stored.record) {
-            return Err(Ended::Rotated);
+        if let Some(forward) = envelope::forward(&stored.record) {
+            return Err(if self.now() < forward.until { Ended::Rotated } else { Ended::Absent });
         }
         let Ok(snapshot) = Snapshot::read(stored.user.as_ref(), &stored.record, &stored.values) else {
             tracing::warn!(session = %id.handle(), "a session record of an unknown version");

@@ -159,6 +159,7 @@ impl Session {
             Current::Live(live) => Ok(Some(live.id)),
             Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
             Current::Lost => Err(SessionError::Unauthenticated),
+            Current::Ended(why) if why.keeps_cookie() => Err(SessionError::Unauthenticated),
             Current::Ended(_) | Current::Nothing => Ok(None),
         }
     }

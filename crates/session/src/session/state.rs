@@ -20,7 +20,8 @@ pub(crate) struct State {
 pub(super) enum Current {
     Nothing,
     Live(Live),
-    /// Dead on arrival. What the visitor stores from here on begins a new, anonymous session.
+    /// Dead on arrival. What the visitor stores from here on begins a new, anonymous session, unless its cookie would
+    /// take the place of one to be kept.
     Ended(Ended),
     /// Died under this request, which therefore writes nothing more.
     Lost,
@@ -105,10 +106,8 @@ impl State {
         Self::new(Current::Live(live), None)
     }
 
-    /// The cookie is cleared, unless another request's newer cookie or another version's session could be hit.
     pub(crate) fn ended(why: Ended) -> Self {
-        let keep = matches!(why, Ended::Rotated | Ended::Undecodable);
-        Self::new(Current::Ended(why), (!keep).then_some(CookieChange::Clear))
+        Self::new(Current::Ended(why), (!why.keeps_cookie()).then_some(CookieChange::Clear))
     }
 
     /// [`State::ended`] for a session that was looked for under `id`.

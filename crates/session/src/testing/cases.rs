@@ -59,6 +59,7 @@ cases! { $
         logout_beats_a_writer_in_flight
         logout_beats_a_reader_in_flight
         a_writer_in_flight_survives_a_rotation_and_leaves_the_new_cookie_alone
+        a_late_request_with_a_former_cookie_leaves_the_new_one_alone
         two_rotations_in_flight_leave_the_browser_a_live_session
         a_writer_in_flight_survives_a_rotation_that_ends_the_others
         a_reader_in_flight_survives_a_rotation
@@ -85,6 +86,7 @@ cases! { $
         absolute_and_idle_deadlines_hold_together
         an_expired_session_is_dead_for_every_write
         the_dead_are_cleared_away_at_the_next_sign_in
+        a_browser_that_missed_its_new_cookie_is_a_visitor_after_a_minute
         reading_writes_nothing
         a_touch_is_written_once_per_interval_over_all_instances
         a_touch_that_comes_late_does_not_write_again

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::contract::{commit, create, get, name, new_field, set};
 use crate::record::Record;
-use crate::session::Session;
+use crate::session::{Ended, Session};
 use crate::store::{Budget, Change, Committed, Found, Rotated, Rotation};
 use crate::testing::stage::{Browser, CookieEffect, HOUR, Stage, new_user};
 
@@ -100,6 +100,20 @@ pub(super) async fn the_dead_are_cleared_away_at_the_next_sign_in(stage: Stage) 
     for id in dead {
         assert_eq!(a.load(&id, &[]).await.unwrap(), None);
     }
+}
+
+pub(super) async fn a_browser_that_missed_its_new_cookie_is_a_visitor_after_a_minute(stage: Stage) {
+    let [a, b] = stage.sites();
+    let mut browser = Browser::signed_in(&a, &new_user()).await;
+    browser.clone().send(&a, |s| async move { s.rotate().await }).await;
+    let set = |s: Session| async move { s.set("cart", &1) };
+    stage.clock.advance(ALMOST_A_MINUTE);
+    assert_eq!(browser.send(&b, set).await.cookie, CookieEffect::Untouched);
+    stage.clock.advance(MILLI);
+    let asked = browser.clone().send(&b, |s| async move { Ok(s.ended() == Some(Ended::Absent)) }).await;
+    assert_eq!((asked.body, asked.cookie), (true.into(), CookieEffect::Cleared));
+    assert!(matches!(browser.send(&b, set).await.cookie, CookieEffect::Set(_)));
+    assert_eq!(browser.field(&a, "cart").await, 1);
 }
 
 pub(super) async fn reading_writes_nothing(stage: Stage) {

@@ -86,6 +86,8 @@ pub(super) async fn a_record_of_an_unknown_version_is_left_alone(stage: Stage) {
     for site in [&a, &b] {
         let answer = browser.send(site, |s| async move { s.user().map(drop) }).await;
         assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+        let answer = browser.send(site, |s| async move { s.set("a", &1) }).await;
+        assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
     }
     let stored = stage.stores()[0].load(&token.id, &[]).await.unwrap().unwrap();
     assert_eq!(stored.record, bytes);

@@ -76,6 +76,26 @@ pub(super) async fn a_writer_in_flight_survives_a_rotation_and_leaves_the_new_co
     assert_eq!((old.body, old.cookie), (false.into(), CookieEffect::Untouched));
 }
 
+pub(super) async fn a_late_request_with_a_former_cookie_leaves_the_new_one_alone(stage: Stage) {
+    let [a, b] = stage.sites();
+    let user = new_user();
+    let mut browser = Browser::signed_in(&a, &user).await;
+    let before_rotation = browser.clone();
+    browser.send(&a, |s| async move { s.rotate().await }).await;
+    let before_sign_in = browser.clone();
+    browser.sign_in(&a, &user).await;
+    let writes = stage.writes();
+    for mut late in [before_rotation, before_sign_in] {
+        let set = late.send(&b, |s| async move { s.set("late", &1) }).await;
+        assert_eq!((set.status, set.cookie), (StatusCode::OK, CookieEffect::Untouched));
+        let increment = late.send(&b, |s| async move { s.increment("late", 1).await }).await;
+        assert_eq!((increment.status, increment.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+    }
+    assert_eq!(stage.writes(), writes);
+    assert_eq!(browser.field(&a, "late").await, serde_json::Value::Null);
+    assert!(browser.is_signed_in(&a).await);
+}
+
 pub(super) async fn two_rotations_in_flight_leave_the_browser_a_live_session(stage: Stage) {
     for confirms in [false, true] {
         let [a, b] = stage.sites();
