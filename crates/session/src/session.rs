@@ -128,23 +128,30 @@ impl Session {
 
     /// Asks the store itself, past the near-cache, whether the session still lives. For what cannot be undone: a request
     /// let in by the near-cache may be up to [`MAX_STALENESS`](crate::MAX_STALENESS) behind a sign-out elsewhere. The
-    /// operations that write to the session need no call before them, since they act only on one that lives.
+    /// operations that write to the session need no call before them, since they act only on one that lives. A session that
+    /// another request gave a new id meanwhile lives.
     ///
     /// # Errors
     /// [`SessionError::Unauthenticated`] when it does not, [`SessionError::Unavailable`].
     pub async fn verify(&self) -> Result<(), SessionError> {
         let id = self.state().as_live()?.id;
-        let outcome = self.0.sessions.read(&id).await?;
+        let sessions = &self.0.sessions;
+        let (current, stored) = self.read_current(id, &sessions.0.config.preload).await?;
+        let outcome = sessions.judge(&current, stored);
         let mut state = self.state();
         match (&mut state.current, outcome) {
-            (Current::Live(live), Ok(snapshot)) if live.id == id => {
-                live.refresh(snapshot);
-                Ok(())
-            }
             // Another part of the same request changed the id meanwhile, which it did with the store's consent.
             (Current::Live(live), _) if live.id != id => Ok(()),
-            _ => {
-                state.die(&id);
+            (Current::Live(live), Ok(snapshot)) => {
+                // What came with a new id, such as a fresh proof, is not this request's.
+                if current == id {
+                    live.refresh(snapshot);
+                }
+                Ok(())
+            }
+            (_, outcome) => {
+                let why = outcome.err().filter(|_| current == id).unwrap_or(Ended::Rotated);
+                state.die(&id, why);
                 Err(SessionError::Unauthenticated)
             }
         }

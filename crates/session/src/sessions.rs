@@ -207,7 +207,7 @@ impl Sessions {
     }
 
     /// The decision: alive, or why not.
-    fn judge(&self, id: &SessionId, stored: Option<StoredSession>) -> Result<Snapshot, Ended> {
+    pub(crate) fn judge(&self, id: &SessionId, stored: Option<StoredSession>) -> Result<Snapshot, Ended> {
         let stored = stored.ok_or(Ended::Absent)?;
         if let Some(forward) = envelope::forward(&stored.record) {
             return Err(if self.now() < forward.until { Ended::Rotated } else { Ended::Absent });

@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::state::{CookieChange, Current, Known};
-use super::{MAX_ROTATIONS, Session, value_error};
+use super::{Ended, MAX_ROTATIONS, Session, value_error};
 use crate::error::SessionError;
 use crate::record::successor;
-use crate::store::{Change, Changed, Committed, FieldName, SessionStore};
+use crate::store::{Change, Changed, Committed, FieldName, SessionStore, StoreError, StoredSession};
 use crate::token::SessionId;
 
 impl Session {
@@ -44,23 +44,31 @@ impl Session {
     }
 
     async fn fetch(&self, name: &FieldName) -> Result<Option<Vec<u8>>, SessionError> {
-        let mut id = self.state().as_live()?.id;
-        let store = &self.0.sessions.0.store;
-        // This request was let in before its id was rotated, so it may go on reading.
-        let mut hops = 0..=MAX_ROTATIONS;
-        let value = loop {
-            let stored = store.load(&id, std::slice::from_ref(name)).await?;
-            let stored = stored.ok_or(SessionError::Unauthenticated)?;
-            match successor(&stored.record) {
-                Some(field) if hops.next().is_some() => id.field = field,
-                Some(_) => return Err(SessionError::Unauthenticated),
-                None => break stored.values.into_iter().next().flatten(),
-            }
-        };
+        let id = self.state().as_live()?.id;
+        let (_, stored) = self.read_current(id, std::slice::from_ref(name)).await?;
+        let stored = stored.ok_or(SessionError::Unauthenticated)?;
+        let value = stored.values.into_iter().next().flatten();
         if let Current::Live(live) = &mut self.state().current {
             live.learn(name.clone(), Known::As(value.clone()));
         }
         Ok(value)
+    }
+
+    /// Reads the session from the store under the id it has by now: this request was let in before its id was rotated, so
+    /// it may go on reading.
+    pub(super) async fn read_current(
+        &self,
+        mut id: SessionId,
+        names: &[FieldName],
+    ) -> Result<(SessionId, Option<StoredSession>), StoreError> {
+        for _ in 0..=MAX_ROTATIONS {
+            let stored = self.0.sessions.0.store.load(&id, names).await?;
+            match stored.as_ref().and_then(|stored| successor(&stored.record)) {
+                Some(field) => id.field = field,
+                None => return Ok((id, stored)),
+            }
+        }
+        Ok((id, None))
     }
 
     /// Sets a data field when the response is ready. Without a session one is begun for the visitor.
@@ -182,7 +190,7 @@ impl Session {
                 Ok(answers)
             }
             Committed::Gone => {
-                self.state().die(&id);
+                self.state().die(&id, Ended::Absent);
                 Err(SessionError::Unauthenticated)
             }
             Committed::OverBudget => Err(SessionError::OverBudget),

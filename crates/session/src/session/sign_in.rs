@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::state::{CookieChange, Current, Live, State};
-use super::{Session, value_error};
+use super::{Ended, Session, value_error};
 use crate::error::SessionError;
 use crate::record::{Authentication, Epoch, Record};
 use crate::snapshot::Snapshot;
@@ -170,7 +170,7 @@ impl Session {
         let done =
             sessions.0.store.revoke_all(&id.tag, Some(&id.field), sessions.lifetime(), sessions.at()).await?;
         if done == Found::Gone {
-            self.state().die(&id);
+            self.state().die(&id, Ended::Absent);
             return Err(SessionError::Unauthenticated);
         }
         Ok(())
@@ -212,7 +212,7 @@ impl Session {
             Rotated::Before if is_proof => return Err(SessionError::Superseded),
             Rotated::Before => return Ok(()),
             Rotated::Gone => {
-                self.state().die(&old);
+                self.state().die(&old, Ended::Absent);
                 return Err(SessionError::Unauthenticated);
             }
         }

@@ -133,11 +133,11 @@ impl State {
     }
 
     /// The session of that id was found dead in the middle of the request. One that has taken its place lives on.
-    pub(super) fn die(&mut self, id: &SessionId) {
+    pub(super) fn die(&mut self, id: &SessionId, why: Ended) {
         if let Current::Live(live) = &self.current
             && live.id == *id
         {
-            let clear = live.snapshot.is_signed_in();
+            let clear = live.snapshot.is_signed_in() && !why.keeps_cookie();
             *self = Self::new(Current::Lost, clear.then_some(CookieChange::Clear));
         }
     }

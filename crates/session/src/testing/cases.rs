@@ -63,6 +63,8 @@ cases! { $
         two_rotations_in_flight_leave_the_browser_a_live_session
         a_writer_in_flight_survives_a_rotation_that_ends_the_others
         a_reader_in_flight_survives_a_rotation
+        a_request_in_flight_is_verified_after_a_rotation
+        a_proof_under_a_new_id_is_none_for_a_request_in_flight
         a_sign_in_ends_the_session_presented_with_it
         logout_in_flight_ends_a_session_rotated_meanwhile
         a_write_in_flight_never_reaches_another_user;

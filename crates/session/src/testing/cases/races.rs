@@ -1,9 +1,13 @@
 //! A slow request S is held between load and commit while others run.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::session::{Session, SignIn};
 use crate::testing::stage::{Browser, CookieEffect, Stage, new_user};
+
+const MINUTE: Duration = Duration::from_mins(1);
 
 pub(super) async fn two_writers_of_different_fields_keep_both(stage: Stage) {
     let [a, b] = stage.sites();
@@ -44,13 +48,13 @@ pub(super) async fn logout_beats_a_writer_in_flight(stage: Stage) {
 }
 
 pub(super) async fn logout_beats_a_reader_in_flight(stage: Stage) {
-    let stage = stage.configure(|config| config.idle_timeout(Some(std::time::Duration::from_mins(30))));
+    let stage = stage.configure(|config| config.idle_timeout(Some(MINUTE * 30)));
     let [a, b] = stage.sites();
     let user = new_user();
     let mut browser = Browser::signed_in(&a, &user).await;
     let before = browser.clone();
     // Late enough that the reader would write its "last seen".
-    stage.clock.advance(std::time::Duration::from_mins(10));
+    stage.clock.advance(MINUTE * 10);
     let slow = browser.hold(&a, |s| async move { s.user().map(drop) }).await;
     browser.send(&b, |s| async move { s.sign_out().await }).await;
     let answer = slow.release().await;
@@ -149,6 +153,44 @@ pub(super) async fn a_reader_in_flight_survives_a_rotation(stage: Stage) {
     let answer = slow.release().await;
     assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
     assert_eq!(answer.body, "kept");
+}
+
+pub(super) async fn a_request_in_flight_is_verified_after_a_rotation(stage: Stage) {
+    let [a, b] = stage.sites();
+    let user = new_user();
+    let mut browser = Browser::signed_in(&a, &user).await;
+    let verify = |s: Session| async move {
+        s.set("slow", &1)?;
+        s.verify().await?;
+        s.require_fresh(MINUTE).await
+    };
+    let slow = browser.hold(&a, verify).await;
+    browser.send(&b, |s| async move { s.rotate().await }).await;
+    browser.sign_in(&b, &user).await;
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
+    assert_eq!(browser.field(&a, "slow").await, 1);
+
+    // Where the session has ended since, the browser's newer cookie is left alone.
+    let slow = browser.hold(&a, verify).await;
+    browser.send(&b, |s| async move { s.rotate().await }).await;
+    browser.send(&b, |s| async move { s.rotate().await }).await;
+    let _other = Browser::signed_in(&a, &user).await;
+    browser.send(&b, |s| async move { s.sign_out().await }).await;
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+}
+
+pub(super) async fn a_proof_under_a_new_id_is_none_for_a_request_in_flight(stage: Stage) {
+    let [a, b] = stage.sites();
+    let mut browser = Browser::signed_in(&a, &new_user()).await;
+    stage.clock.advance(MINUTE * 2);
+    let slow = browser.hold(&a, |s| async move { s.require_fresh(MINUTE).await }).await;
+    browser.send(&b, |s| async move { s.confirm("again").await }).await;
+    let answer = slow.release().await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::FORBIDDEN, CookieEffect::Untouched));
+    let fresh = browser.send(&a, |s| async move { s.require_fresh(MINUTE).await }).await;
+    assert_eq!(fresh.status, StatusCode::OK);
 }
 
 pub(super) async fn a_sign_in_ends_the_session_presented_with_it(stage: Stage) {
