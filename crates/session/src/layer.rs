@@ -24,7 +24,7 @@ pub use prefetch::{PrefetchLayer, PrefetchService};
 /// Opens the session of each request before the handlers and writes back what they changed after them.
 ///
 /// A response stays what it is when the session was ended meanwhile; its cookie is cleared. It is replaced by
-/// [`SessionError`]'s when changes could not be written.
+/// [`SessionError`]'s when changes could not be written; what became of the cookie goes out with either.
 #[derive(Debug, Clone)]
 pub struct SessionLayer {
     sessions: Sessions,
@@ -132,10 +132,8 @@ where
                 StepProjection::Writing { writing, session, response } => {
                     let written = ready!(writing.as_mut().poll(context));
                     let response = response.take().expect("a writing is waited for once");
-                    return Poll::Ready(Ok(match written {
-                        Ok(()) => with_cookie(response, session),
-                        Err(error) => error.into_response(),
-                    }));
+                    let response = written.map_or_else(IntoResponse::into_response, |()| response);
+                    return Poll::Ready(Ok(with_cookie(response, session)));
                 }
             };
             step.set(next);

@@ -225,6 +225,23 @@ troubles! {
 }
 
 #[tokio::test]
+async fn a_new_cookie_goes_out_though_the_changes_cannot_be_written() {
+    let stage = Stage::new().await;
+    let (proxy, sign_in) = (stage.proxy.clone(), SignIn::new(UserId::new("user").unwrap(), "test"));
+    let answer = stage
+        .request(&HeaderValue::from_static("none=1"), |s| async move {
+            s.sign_in(sign_in).await?;
+            proxy.inject_once("EVALSHA", "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+            s.set("field", &1)
+        })
+        .await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let cookie = answer.cookie.expect("the sign-in went well");
+    let (pair, _) = cookie.to_str().unwrap().split_once(';').unwrap();
+    stage.works_again(&pair.parse().unwrap()).await;
+}
+
+#[tokio::test]
 async fn a_slow_redis_is_only_slow() {
     let stage = Stage::new().await;
     let cookie = stage.sign_in(&UserId::new("user").unwrap()).await;

@@ -95,6 +95,7 @@ cases! { $
         fresh_authentication_ages_and_is_renewed;
     budgets:
         a_session_holds_what_its_budget_allows_and_no_more
+        a_new_cookie_goes_out_though_the_changes_are_over_the_budget
         what_is_removed_is_free_again
         a_session_beyond_the_most_ends_the_oldest;
     visitors:

@@ -3,8 +3,9 @@
 use http::StatusCode;
 
 use super::contract::{commit, create, get, name};
+use crate::session::SignIn;
 use crate::store::{Budget, Change, Committed};
-use crate::testing::stage::{Browser, Stage, new_user};
+use crate::testing::stage::{Browser, CookieEffect, Stage, new_user};
 
 pub(super) async fn a_session_holds_what_its_budget_allows_and_no_more(stage: Stage) {
     let [store, _] = stage.stores();
@@ -36,6 +37,30 @@ pub(super) async fn a_session_holds_what_its_budget_allows_and_no_more(stage: St
         (StatusCode::PAYLOAD_TOO_LARGE, Some("session_full"))
     );
     assert!(browser.is_signed_in(&site).await);
+}
+
+pub(super) async fn a_new_cookie_goes_out_though_the_changes_are_over_the_budget(stage: Stage) {
+    let [a, b] = stage.sites();
+    let sign_in = SignIn::new(new_user(), "test");
+    let mut browser = Browser::default();
+    let signed_in = browser
+        .send(&a, |s| async move {
+            s.sign_in(sign_in).await?;
+            s.set("a", &"x".repeat(5000))
+        })
+        .await;
+    assert_eq!(signed_in.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(matches!(signed_in.cookie, CookieEffect::Set(_)), "{signed_in:?}");
+    assert!(browser.is_signed_in(&b).await);
+    let rotated = browser
+        .send(&a, |s| async move {
+            s.rotate().await?;
+            s.set("a", &"x".repeat(5000))
+        })
+        .await;
+    assert_eq!(rotated.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(matches!(rotated.cookie, CookieEffect::Set(_)), "{rotated:?}");
+    assert!(browser.is_signed_in(&b).await);
 }
 
 pub(super) async fn what_is_removed_is_free_again(stage: Stage) {
