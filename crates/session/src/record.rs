@@ -4,7 +4,7 @@
 //!
 //! | at | bytes | meaning |
 //! |---|---|---|
-//! | 0 | 1 | version; 0 is a forward left behind by a rotation: until when (6), to which field (16) |
+//! | 0 | 1 | version; 0 is a forward left behind by a new id: until when (6), to which field (16) |
 //! | 1 | 6 | created, milliseconds since the Unix epoch |
 //! | 7 | 4 | lifetime in seconds: the absolute deadline, never moved |
 //! | 11 | 4 | last seen, seconds after creation |
@@ -154,12 +154,16 @@ impl Record {
     }
 }
 
-/// What a rotation leaves under the old id: writes of requests in flight follow it, loads do not.
+/// What a new id leaves under the old one: writes of requests in flight follow it, loads do not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Forward {
     pub(crate) until: Timestamp,
     pub(crate) to: [u8; 16],
 }
+
+/// Where a forward leads when its browser has signed in as somebody else: no session has this id.
+#[cfg(feature = "embedded")]
+pub(crate) const NOWHERE: [u8; 16] = [0; 16];
 
 /// Whether the bytes are a forward.
 #[cfg(any(feature = "redis", feature = "embedded"))]

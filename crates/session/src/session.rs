@@ -11,7 +11,7 @@ use crate::error::SessionError;
 use crate::guard::SessionGuard;
 use crate::sessions::{SessionInfo, Sessions, info};
 use crate::store::{Change, FieldName};
-use crate::token::UserId;
+use crate::token::{SessionId, UserId};
 
 mod data;
 mod sign_in;
@@ -52,7 +52,8 @@ pub enum Ended {
     NotOurs,
     /// The store knows no such session: signed out, revoked, or expired some time ago.
     Absent,
-    /// The id was rotated; the browser that did so has the new one. What this request stores comes to nothing.
+    /// The id was rotated, or its browser signed in anew, a moment ago: it has a newer cookie. What this request stores comes
+    /// to nothing.
     Rotated,
     /// A deadline has passed.
     Expired,
@@ -155,6 +156,16 @@ impl Session {
                 Err(SessionError::Unauthenticated)
             }
         }
+    }
+
+    /// Notes that the store found the session of that id dead in the middle of the request. The cookie is cleared only if it
+    /// is certain that the browser has no newer one.
+    async fn die(&self, id: &SessionId) {
+        let why = match self.0.sessions.read(id).await {
+            Ok(Err(why)) => why,
+            Ok(Ok(_)) | Err(_) => Ended::Rotated,
+        };
+        self.state().die(id, why);
     }
 
     /// Something to wait with for the end of this session, also after the response has begun.

@@ -201,7 +201,8 @@ pub enum Found {
 /// 1. Each method is one atomic step. A caller that goes away in the middle leaves either all of it or nothing.
 /// 2. `commit`, `rotate` and `revoke_all` with a kept session act only on a record that still lives: present, of the
 ///    current epoch, before its deadline. Otherwise they change nothing and say `Gone`.
-/// 3. A rotated or replaced id forwards writes to its successor for [`FORWARD`]; loads do not follow.
+/// 3. A rotated or replaced id forwards writes to its successor for [`FORWARD`]; loads do not follow. An abandoned id leads
+///    nowhere for as long.
 /// 4. An error means the outcome is unknown or nothing was done; it never means "no session".
 /// 5. Every method returns within a bound the store states.
 /// 6. What is dead needs no sweeper: it goes with the last deadline under its tag, or at the user's next sign-in.
@@ -217,6 +218,9 @@ pub enum Found {
 /// | 15 | 6 | the user's epoch when the session was created |
 /// | 21 | 1 | how many data fields the session has |
 /// | 22 | 2 | how many bytes they hold, names and values |
+///
+/// A forward is loaded as 23 bytes: 0, until when it leads on (6 bytes, milliseconds), to which field (16; zeros for
+/// nowhere).
 ///
 /// The suite in `testing` checks all of this.
 pub trait SessionStore: Send + Sync + 'static {
@@ -266,6 +270,11 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Removes a session with its data, or its successor if it was rotated. `Gone` when there was no record.
     fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
+
+    /// The same for a session whose browser signs in as somebody else, under another tag. In the record's place stays a
+    /// forward that leads nowhere, and the id's own forwards stay too: requests under way with the old cookie are told by
+    /// it that the browser has a newer one. It counts as no session, and goes by itself after [`FORWARD`].
+    fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
 
     /// All records under a tag, dead ones too but no forwards, with the user's epoch.
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)>;

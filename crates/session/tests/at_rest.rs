@@ -77,6 +77,33 @@ async fn a_key_goes_with_its_last_session() {
 }
 
 #[tokio::test]
+async fn what_a_change_of_users_leaves_goes_after_a_minute() {
+    let clock = Clock::manual(Clock::system().now());
+    let (redis, sessions) = start(SessionConfig::default().clock(clock.clone())).await;
+    let former = UserId::new("former").unwrap();
+    let cookie = sign_in(&sessions, &former).await;
+    let other = sign_in(&sessions, &former).await;
+    let key = redis.cli(&["KEYS", "*"]).await;
+    let left = async || redis.cli(&["PTTL", &key]).await.parse::<i64>().unwrap();
+    let headers = |cookie: &HeaderValue| HeaderMap::from_iter([(header::COOKIE, cookie.clone())]);
+    let session = sessions.open(&headers(&cookie)).await;
+    session.sign_in(SignIn::new(UserId::new("latter").unwrap(), "test")).await.unwrap();
+    assert!(left().await > 60_000, "the other session still lives");
+    // A minute from the change of users, not from the last end.
+    clock.advance(Duration::from_secs(20));
+    sessions.open(&headers(&other)).await.sign_out().await.unwrap();
+    assert!((30_000..=40_000).contains(&left().await), "{}", left().await);
+    assert_eq!(redis.cli(&["HLEN", &key]).await, "2", "the user and what stays in the session's place");
+
+    let cookie = sign_in(&sessions, &former).await;
+    assert!(left().await > 60_000);
+    clock.advance(Duration::from_secs(60));
+    let session = sessions.open(&headers(&cookie)).await;
+    session.sign_in(SignIn::new(UserId::new("latter").unwrap(), "test")).await.unwrap();
+    assert!((50_000..=60_000).contains(&left().await), "{}", left().await);
+}
+
+#[tokio::test]
 async fn a_request_that_only_reads_is_one_plain_command() {
     let (redis, sessions) = start(SessionConfig::default().preload(&["field"]).unwrap()).await;
     let cookie = sign_in(&sessions, &UserId::new("user").unwrap()).await;

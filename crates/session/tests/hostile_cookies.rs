@@ -140,6 +140,10 @@ impl SessionStore for Watched {
         self.0.destroy(id, at)
     }
 
+    fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
+        self.0.abandon(id, at)
+    }
+
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.0.list(tag)
     }

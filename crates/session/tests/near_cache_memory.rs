@@ -69,6 +69,10 @@ impl SessionStore for OneForAll {
         refuse()
     }
 
+    fn abandon<'a>(&'a self, _: &'a SessionId, _: At) -> StoreFuture<'a, Found> {
+        refuse()
+    }
+
     fn list<'a>(&'a self, _: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         refuse()
     }

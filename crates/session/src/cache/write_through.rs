@@ -120,6 +120,14 @@ impl SessionStore for WriteThrough {
         })
     }
 
+    fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
+        let writing = self.writing(&id.tag);
+        Box::pin(async move {
+            let _writing = writing;
+            self.store.abandon(id, at).await
+        })
+    }
+
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.store.list(tag)
     }

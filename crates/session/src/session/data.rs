@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::state::{CookieChange, Current, Known};
-use super::{Ended, MAX_ROTATIONS, Session, value_error};
+use super::{MAX_ROTATIONS, Session, value_error};
 use crate::error::SessionError;
 use crate::record::successor;
 use crate::store::{Change, Changed, Committed, FieldName, SessionStore, StoreError, StoredSession};
@@ -190,7 +190,7 @@ impl Session {
                 Ok(answers)
             }
             Committed::Gone => {
-                self.state().die(&id, Ended::Absent);
+                self.die(&id).await;
                 Err(SessionError::Unauthenticated)
             }
             Committed::OverBudget => Err(SessionError::OverBudget),

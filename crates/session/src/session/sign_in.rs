@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::state::{CookieChange, Current, Live, State};
-use super::{Ended, Session, value_error};
+use super::{Session, value_error};
 use crate::error::SessionError;
 use crate::record::{Authentication, Epoch, Record};
 use crate::snapshot::Snapshot;
@@ -78,7 +78,11 @@ impl Session {
         let replaces = match old {
             Some(id) if id.tag == tag => Some(id.field),
             Some(id) => {
-                sessions.0.store.destroy(&id, sessions.at()).await?;
+                if sessions.0.store.abandon(&id, sessions.at()).await? == Found::Alive {
+                    // Whatever becomes of the sign-in.
+                    let mut state = self.state();
+                    (state.current, state.cookie) = (Current::Nothing, Some(CookieChange::Clear));
+                }
                 None
             }
             None => None,
@@ -170,7 +174,7 @@ impl Session {
         let done =
             sessions.0.store.revoke_all(&id.tag, Some(&id.field), sessions.lifetime(), sessions.at()).await?;
         if done == Found::Gone {
-            self.state().die(&id, Ended::Absent);
+            self.die(&id).await;
             return Err(SessionError::Unauthenticated);
         }
         Ok(())
@@ -212,7 +216,7 @@ impl Session {
             Rotated::Before if is_proof => return Err(SessionError::Superseded),
             Rotated::Before => return Ok(()),
             Rotated::Gone => {
-                self.state().die(&old, Ended::Absent);
+                self.die(&old).await;
                 return Err(SessionError::Unauthenticated);
             }
         }

@@ -207,6 +207,11 @@ impl SessionStore for EmbeddedStore {
         Box::pin(self.write(id.tag, None, move |hash| hash.destroy(field, at)))
     }
 
+    fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
+        let field = id.field;
+        Box::pin(self.write(id.tag, None, move |hash| hash.abandon(field, at)))
+    }
+
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         Box::pin(async move {
             let hash = self.read(tag)?;

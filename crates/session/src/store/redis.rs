@@ -299,7 +299,12 @@ impl SessionStore for RedisStore {
     }
 
     fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
-        Box::pin(self.found(self.call(&DESTROY, &id.tag, at).arg(&id.field)))
+        Box::pin(self.found(self.call(&DESTROY, &id.tag, at).arg(&id.field).arg("")))
+    }
+
+    fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
+        let until = at.now.plus(FORWARD).as_millis();
+        Box::pin(self.found(self.call(&DESTROY, &id.tag, at).arg(&id.field).arg(until)))
     }
 
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {

@@ -52,6 +52,7 @@ cases! { $
         destroying_a_rotated_id_ends_its_successor
         nothing_acts_on_what_was_destroyed
         a_replacement_ends_the_old_session_with_its_data
+        an_abandoned_id_leads_nowhere_for_a_minute
         listings_hold_all_records_and_no_forwards;
     races:
         two_writers_of_different_fields_keep_both
@@ -66,6 +67,7 @@ cases! { $
         a_request_in_flight_is_verified_after_a_rotation
         a_proof_under_a_new_id_is_none_for_a_request_in_flight
         a_sign_in_ends_the_session_presented_with_it
+        a_sign_in_as_somebody_else_keeps_its_cookie_whatever_was_under_way
         logout_in_flight_ends_a_session_rotated_meanwhile
         a_write_in_flight_never_reaches_another_user;
     revocation:
@@ -73,6 +75,7 @@ cases! { $
         signing_out_the_others_keeps_this_one
         a_dead_session_cannot_sign_out_the_others
         a_sign_in_that_began_before_a_sign_out_everywhere_is_refused
+        a_refused_sign_in_clears_the_cookie_of_the_session_it_ended
         a_record_from_before_a_sign_out_everywhere_is_dead_wherever_it_comes_from
         fifty_sign_ins_racing_a_sign_out_everywhere_leave_none_of_before
         the_epoch_only_rises_and_is_remembered

@@ -87,6 +87,10 @@ impl SessionStore for Probe {
         spaced(self.writing().destroy(id, at))
     }
 
+    fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
+        spaced(self.writing().abandon(id, at))
+    }
+
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         spaced(self.reading().list(tag))
     }

@@ -29,6 +29,7 @@ enum Step {
     Commit { session: usize, changes: Vec<(&'static str, Change)>, touch: Option<Duration> },
     Rotate { session: usize },
     Destroy { session: usize },
+    Abandon { session: usize },
     RevokeAll { user: usize, keep: Option<usize> },
     Advance(Duration),
 }
@@ -63,6 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(session, changes, touch)| Step::Commit { session, changes, touch }),
         3 => session.clone().prop_map(|session| Step::Rotate { session }),
         2 => session.clone().prop_map(|session| Step::Destroy { session }),
+        2 => session.clone().prop_map(|session| Step::Abandon { session }),
         1 => (user, prop::option::of(session)).prop_map(|(user, keep)| Step::RevokeAll { user, keep }),
         3 => advance.prop_map(|millis| Step::Advance(Duration::from_millis(millis))),
     ]
@@ -153,6 +155,14 @@ impl<'a> Run<'a> {
                 let (_, tag, model) = &mut self.users[user];
                 let found = store.destroy(&SessionId { tag: *tag, field }, at).await.unwrap();
                 if let Some(expected) = model.destroy(field, at) {
+                    assert_eq!(found, expected);
+                }
+            }
+            Step::Abandon { session } => {
+                let Some((user, field)) = self.pick(session) else { return };
+                let (_, tag, model) = &mut self.users[user];
+                let found = store.abandon(&SessionId { tag: *tag, field }, at).await.unwrap();
+                if let Some(expected) = model.abandon(field, at) {
                     assert_eq!(found, expected);
                 }
             }

@@ -226,6 +226,16 @@ impl Model {
         }
     }
 
+    /// The same, where the id is to lead nowhere.
+    pub(crate) fn abandon(&mut self, field: Field, at: At) -> Option<Found> {
+        let current = self.current(field, at);
+        let found = self.destroy(field, at);
+        if found != Some(Found::Gone) {
+            self.forwards.insert(current, (at.now.as_millis() + FORWARD_MILLIS, [0; 16]));
+        }
+        found
+    }
+
     pub(crate) fn revoke_all(&mut self, keep: Option<Field>, remember: Duration, at: At) -> Found {
         let kept = match keep {
             Some(keep) => match self.live(keep, at) {

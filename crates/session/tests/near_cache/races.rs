@@ -102,6 +102,10 @@ impl SessionStore for Held {
         })
     }
 
+    fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found> {
+        self.store.abandon(id, at)
+    }
+
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.store.list(tag)
     }

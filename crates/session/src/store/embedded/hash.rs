@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::{At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, Rotated};
 use crate::clock::Timestamp;
 use crate::record::envelope::{self, is_record};
-use crate::record::{Epoch, Forward};
+use crate::record::{Epoch, Forward, NOWHERE};
 use crate::token::UserId;
 
 /// Whole numbers stay below this, as in the scripts: what a double holds exactly.
@@ -118,17 +118,34 @@ impl UserHash {
     }
 
     pub(super) fn destroy(&mut self, id: Field, at: At) -> Found {
+        self.end(id, false, at)
+    }
+
+    pub(super) fn abandon(&mut self, id: Field, at: At) -> Found {
+        self.end(id, true, at)
+    }
+
+    /// Removes a session; a forward that leads nowhere may stay in its place.
+    fn end(&mut self, id: Field, leaves_forward: bool, at: At) -> Found {
         let Some(current) = self.current(id, at) else { return Found::Gone };
         self.drop_session(&current);
         self.fields.retain(|field, value| {
             field.len() != 16
                 || envelope::forward(value)
-                    .is_none_or(|forward| forward.to != current && at.now < forward.until)
+                    .is_none_or(|forward| at.now < forward.until && (leaves_forward || forward.to != current))
         });
-        let records =
-            self.fields.iter().any(|(field, value)| field.len() == 16 && envelope::forward(value).is_none());
-        if !records && !self.fields.contains_key(&b"e"[..]) {
-            self.fields.clear();
+        if leaves_forward {
+            self.leave_forward(current, NOWHERE, at);
+            self.keep_until(at.now.plus(FORWARD));
+        }
+        let ids = || self.fields.iter().filter(|(field, _)| field.len() == 16).map(|(_, value)| value);
+        if !self.fields.contains_key(&b"e"[..]) && ids().all(|value| envelope::forward(value).is_some()) {
+            let nowhere =
+                ids().filter_map(|value| envelope::forward(value)).filter(|left| left.to == NOWHERE);
+            match nowhere.map(|left| left.until).max() {
+                Some(last) => self.expires = last,
+                None => self.fields.clear(),
+            }
         }
         Found::Alive
     }
@@ -285,4 +302,30 @@ fn whole_number(bytes: &[u8]) -> Option<i64> {
 
 fn exact(number: i64) -> Option<i64> {
     (number.unsigned_abs() < NUMBER_LIMIT).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_of_an_abandoned_session_goes_after_a_minute() {
+        let at = At { now: Timestamp::from_millis(1_800_000_000_000), idle: None };
+        let record = [&[1], &at.now.as_millis().to_be_bytes()[2..], &[1; 4], &[0; 13]].concat();
+        let new = |field| Creation {
+            field: [field; 16],
+            user: None,
+            record: record.clone(),
+            epoch: Epoch::default(),
+            replaces: None,
+            max_sessions: 9,
+        };
+        let mut hash = UserHash::default();
+        hash.create(new(1), at);
+        hash.create(new(2), at);
+        let last = hash.expires;
+        assert_eq!((hash.abandon([1; 16], at), hash.expires), (Found::Alive, last));
+        assert_eq!((hash.destroy([2; 16], at), hash.expires), (Found::Alive, at.now.plus(FORWARD)));
+        assert_eq!(hash.fields.len(), 1);
+    }
 }

@@ -59,10 +59,14 @@ local function data_fields(id)
   return found
 end
 
-local function drop(id, record)
+local function drop_data(id, record)
   if int(record, 22, 22) > 0 then
     for _, field in ipairs(data_fields(id)) do redis.call('HDEL', key, field) end
   end
+end
+
+local function drop(id, record)
+  drop_data(id, record)
   redis.call('HDEL', key, id)
 end
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::keyring::{KeyId, KeyRing};
-use crate::record::{Epoch, Record};
+use crate::record::{Epoch, Record, envelope};
 use crate::store::{
     At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, NewSession, Rotated,
     Rotation, SessionStore,
@@ -333,6 +333,43 @@ pub(super) async fn a_replacement_ends_the_old_session_with_its_data(stage: Stag
     assert_eq!(get(b, &new_id, "late").await, Some(b"1".to_vec()));
     let (_, sessions) = b.list(&old.tag).await.unwrap();
     assert_eq!(sessions.iter().map(|session| session.id).collect::<Vec<_>>(), [new_id]);
+}
+
+pub(super) async fn an_abandoned_id_leads_nowhere_for_a_minute(stage: Stage) {
+    let [a, b] = stage.stores();
+    let user = new_user();
+    let old = create(a, &user, stage.at()).await;
+    set(a, &old, "a", "1", stage.at()).await;
+    let record = record(stage.clock.now(), HOUR, Epoch::default());
+    let (to, rotated) = rotation(&record);
+    a.rotate(&old, &rotated, stage.at()).await.unwrap();
+    let new = SessionId { field: to, ..old };
+    assert_eq!(b.abandon(&old, stage.at()).await.unwrap(), Found::Alive);
+
+    let is_known = async |id: &SessionId| {
+        let stored = b.load(id, &[name("a")]).await.unwrap();
+        stored.is_some_and(|stored| {
+            assert_eq!(stored.values, [None]);
+            envelope::forward(&stored.record).is_some_and(|left| stage.clock.now() < left.until)
+        })
+    };
+    for id in [old, new] {
+        assert!(is_known(&id).await);
+        assert!(!set(a, &id, "late", "1", stage.at()).await);
+        assert_eq!(a.rotate(&id, &rotation(&record).1, stage.at()).await.unwrap(), Rotated::Gone);
+        assert_eq!(a.destroy(&id, stage.at()).await.unwrap(), Found::Gone);
+        assert_eq!(a.abandon(&id, stage.at()).await.unwrap(), Found::Gone);
+        let kept = a.revoke_all(&id.tag, Some(&id.field), HOUR, stage.at()).await.unwrap();
+        assert_eq!(kept, Found::Gone);
+    }
+    // It counts as no session, and another's end does not end it.
+    assert_eq!(b.list(&old.tag).await.unwrap().1, []);
+    let other = create(a, &user, stage.at()).await;
+    a.destroy(&other, stage.at()).await.unwrap();
+    assert!(is_known(&new).await);
+    stage.clock.advance(FORWARD);
+    create(a, &user, stage.at()).await;
+    assert_eq!((b.load(&old, &[]).await.unwrap(), b.load(&new, &[]).await.unwrap()), (None, None));
 }
 
 pub(super) async fn listings_hold_all_records_and_no_forwards(stage: Stage) {

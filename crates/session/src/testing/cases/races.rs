@@ -208,6 +208,44 @@ pub(super) async fn a_sign_in_ends_the_session_presented_with_it(stage: Stage) {
     assert_eq!(a.listed(&user).await, 1);
 }
 
+pub(super) async fn a_sign_in_as_somebody_else_keeps_its_cookie_whatever_was_under_way(stage: Stage) {
+    let [a, b] = stage.sites();
+    let (first, second) = (new_user(), new_user());
+    for is_visitor in [true, false] {
+        let mut browser = if is_visitor { Browser::default() } else { Browser::signed_in(&a, &first).await };
+        browser.send(&a, |s| async move { s.set("a", &1) }).await;
+        let oldest = browser.clone();
+        browser.send(&a, |s| async move { s.rotate().await }).await;
+        let before = browser.clone();
+        let slow = [
+            browser.hold(&a, |s| async move { s.set("slow", &1) }).await,
+            browser.hold(&a, |s| async move { s.increment("slow", 1).await.map(drop) }).await,
+            browser.hold(&a, |s| async move { s.get::<u8>("a").await.map(drop) }).await,
+            browser.hold(&a, |s| async move { s.verify().await }).await,
+            browser.hold(&a, |s| async move { s.rotate().await }).await,
+            browser.hold(&a, |s| async move { s.sign_out_others().await }).await,
+        ];
+        browser.sign_in(&b, &second).await;
+        for slow in slow {
+            assert_eq!(slow.release().await.cookie, CookieEffect::Untouched);
+        }
+        let writes = stage.writes();
+        for mut late in [oldest, before.clone()] {
+            let read = late.send(&a, |s| async move { s.user().map(drop) }).await;
+            assert_eq!((read.status, read.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+            let write = late.send(&a, |s| async move { s.set("late", &1) }).await;
+            assert_eq!((write.status, write.cookie), (StatusCode::OK, CookieEffect::Untouched));
+        }
+        assert_eq!(stage.writes(), writes);
+        assert!(browser.is_signed_in(&a).await);
+        assert_eq!((a.listed(&first).await, a.listed(&second).await), (0, 1));
+        stage.clock.advance(MINUTE);
+        let late = a.request(before.cookie.as_deref(), |s| async move { s.user().map(drop) }).await;
+        assert_eq!((late.status, late.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Cleared));
+        browser.send(&a, |s| async move { s.sign_out().await }).await;
+    }
+}
+
 pub(super) async fn logout_in_flight_ends_a_session_rotated_meanwhile(stage: Stage) {
     let [a, b] = stage.sites();
     let user = new_user();

@@ -64,6 +64,20 @@ pub(super) async fn a_sign_in_that_began_before_a_sign_out_everywhere_is_refused
     assert_eq!(a.listed(&user).await, 0);
 }
 
+pub(super) async fn a_refused_sign_in_clears_the_cookie_of_the_session_it_ended(stage: Stage) {
+    let [a, b] = stage.sites();
+    let (first, second) = (new_user(), new_user());
+    let outdated = a.0.epoch(&second).await.unwrap();
+    b.0.revoke_all(&second).await.unwrap();
+    let mut browser = Browser::signed_in(&a, &first).await;
+    let sign_in = SignIn::new(second, "test").epoch(outdated);
+    let answer = browser.send(&a, |s| async move { s.sign_in(sign_in).await }).await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::CONFLICT, CookieEffect::Cleared));
+    assert_eq!(a.listed(&first).await, 0);
+    let stored = browser.send(&a, |s| async move { s.set("cart", &1) }).await;
+    assert!(matches!(stored.cookie, CookieEffect::Set(_)), "{stored:?}");
+}
+
 pub(super) async fn a_record_from_before_a_sign_out_everywhere_is_dead_wherever_it_comes_from(stage: Stage) {
     let [a, b] = stage.sites();
     let [store, _] = stage.stores();
