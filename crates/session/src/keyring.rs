@@ -1,6 +1,7 @@
 //! The keys behind cookies and session ids.
 //!
-//! 1. The current secret signs; every secret of the ring still verifies. Changing secrets this way signs nobody out.
+//! 1. The current secret signs; every secret of the ring still verifies. Changing secrets this way signs nobody out. Several
+//!    instances take two steps: the new secret is added to the previous ones of all, then made the current one.
 //! 2. Each use has a key of its own, derived with HKDF-SHA-256 (RFC 5869): the cookie's MAC, the id hash, the public
 //!    key id, and whatever the application asks for with [`KeyRing::derive`].
 //! 3. A secret that leaves the ring ends exactly the sessions whose cookies it signed.
@@ -58,7 +59,8 @@ impl KeyRing {
         Self::with_previous(secret, std::iter::empty::<&[u8]>())
     }
 
-    /// A ring that signs with `secret` and still accepts what the `previous` ones signed.
+    /// A ring that signs with `secret` and still accepts what the `previous` ones signed. A secret that other instances are
+    /// about to sign with belongs among them too.
     ///
     /// # Errors
     /// [`KeyError::TooShort`] when any secret is under 32 bytes, [`KeyError::Duplicate`] when one stands there twice.

@@ -48,7 +48,8 @@ pub(crate) struct Unwritten {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
-    /// The cookie is forged, damaged, signed with a retired secret, or there are several. The store was not asked.
+    /// The cookie is forged, damaged, signed with a secret that is not in the ring, or there are several. The store was not
+    /// asked.
     NotOurs,
     /// The store knows no such session: signed out, revoked, or expired some time ago.
     Absent,

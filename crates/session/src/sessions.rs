@@ -154,6 +154,8 @@ impl Sessions {
                 } else if let Some(id) = token::open(&self.0.keys, value) {
                     let cookie = self.0.config.idle.map(|_| CookieValue(value.into()));
                     return Opening::Asked(Box::pin(self.clone().load(id, digest, cookie)));
+                } else if token::names_unknown_secret(&self.0.keys, value) {
+                    State::of_unknown_secret()
                 } else {
                     State::ended(Ended::NotOurs)
                 }

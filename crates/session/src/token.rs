@@ -241,17 +241,24 @@ impl CookieDigest {
 
 /// Reads a cookie value: the session id it stands for, or `None` when no secret of the ring signed it.
 pub(crate) fn open(keys: &KeyRing, cookie: &str) -> Option<SessionId> {
+    let token = decode(cookie)?;
+    let keys = keys.find(KeyId(first(&token)))?;
+    let genuine: bool = keys.mac(&token[..SIGNED]).ct_eq(&token[SIGNED..]).into();
+    genuine.then(|| session_id(keys, &token))
+}
+
+/// Whether a cookie value names a secret that is not in the ring: another instance may have it.
+pub(crate) fn names_unknown_secret(keys: &KeyRing, cookie: &str) -> bool {
+    decode(cookie).is_some_and(|token| keys.find(KeyId(first(&token))).is_none())
+}
+
+fn decode(cookie: &str) -> Option<[u8; TOKEN_BYTES]> {
     if cookie.len() != COOKIE_CHARS {
         return None;
     }
     let mut token = [0; TOKEN_BYTES];
     let decoded = URL_SAFE_NO_PAD.decode_slice(cookie, &mut token).ok()?;
-    if decoded != TOKEN_BYTES {
-        return None;
-    }
-    let keys = keys.find(KeyId(first(&token)))?;
-    let genuine: bool = keys.mac(&token[..SIGNED]).ct_eq(&token[SIGNED..]).into();
-    genuine.then(|| session_id(keys, &token))
+    (decoded == TOKEN_BYTES).then_some(token)
 }
 
 fn session_id(keys: &Keys, token: &[u8; TOKEN_BYTES]) -> SessionId {

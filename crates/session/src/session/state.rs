@@ -110,6 +110,11 @@ impl State {
         Self::new(Current::Ended(why), (!why.keeps_cookie()).then_some(CookieChange::Clear))
     }
 
+    /// The cookie is left to the instances that know its secret.
+    pub(crate) fn of_unknown_secret() -> Self {
+        Self::new(Current::Ended(Ended::NotOurs), None)
+    }
+
     /// [`State::ended`] for a session that was looked for under `id`.
     pub(crate) fn found_ended(id: SessionId, why: Ended) -> Self {
         Self { rotated: (why == Ended::Rotated).then_some(id), ..Self::ended(why) }

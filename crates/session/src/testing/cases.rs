@@ -111,6 +111,8 @@ cases! { $
         every_way_to_be_signed_out_has_its_name;
     keys:
         changing_the_secret_twice_under_load_signs_nobody_out
+        old_and_new_instances_accept_each_other_while_the_secret_changes_in_two_steps
+        an_instance_that_misses_a_secret_leaves_its_cookies_alone
         dropping_the_oldest_secret_ends_exactly_its_sessions
         a_record_of_an_unknown_version_is_left_alone
         a_record_with_a_newer_tail_is_read;

@@ -38,6 +38,38 @@ pub(super) async fn changing_the_secret_twice_under_load_signs_nobody_out(stage:
     }
 }
 
+pub(super) async fn old_and_new_instances_accept_each_other_while_the_secret_changes_in_two_steps(
+    stage: Stage,
+) {
+    let rings = [
+        KeyRing::new(SECRET).unwrap(),
+        KeyRing::with_previous(SECRET, [SECOND]).unwrap(),
+        KeyRing::with_previous(SECOND, [SECRET]).unwrap(),
+    ];
+    let user = new_user();
+    let mut browsers = Vec::new();
+    for step in rings.windows(2) {
+        let [old, new] = [&step[0], &step[1]].map(|ring| stage.sites_with(ring)[0].clone());
+        browsers.push(Browser::signed_in(&old, &user).await);
+        browsers.push(Browser::signed_in(&new, &user).await);
+        for browser in &browsers {
+            assert!(browser.is_signed_in(&old).await && browser.is_signed_in(&new).await);
+        }
+        assert_eq!((old.listed(&user).await, new.listed(&user).await), (browsers.len(), browsers.len()));
+    }
+}
+
+pub(super) async fn an_instance_that_misses_a_secret_leaves_its_cookies_alone(stage: Stage) {
+    let [new, _] = stage.sites_with(&KeyRing::with_previous(SECOND, [SECRET]).unwrap());
+    let [old, _] = stage.sites();
+    let mut browser = Browser::signed_in(&new, &new_user()).await;
+    let reads = stage.reads();
+    let answer = browser.send(&old, |s| async move { s.user().map(drop) }).await;
+    assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+    assert_eq!(stage.reads(), reads);
+    assert!(browser.is_signed_in(&new).await);
+}
+
 pub(super) async fn dropping_the_oldest_secret_ends_exactly_its_sessions(stage: Stage) {
     let user = new_user();
     let [before, _] = stage.sites_with(&KeyRing::new(SECRET).unwrap());
