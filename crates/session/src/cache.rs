@@ -68,7 +68,17 @@ pub(crate) struct Miss<'a> {
     cookie: CookieDigest,
     id: SessionId,
     ticket: Ticket,
-    flight: Joined<'a>,
+    /// `None` for a request that asks by itself.
+    flight: Option<Joined<'a>>,
+}
+
+/// Whether a request asks the store together with others that want the same session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asking {
+    Together,
+    /// For an answer nobody waits for yet: who asks for others must be polled until it has one, and who follows may be the
+    /// next to ask.
+    Alone,
 }
 
 type DigestHashing = BuildHasherDefault<DigestHasher>;
@@ -142,11 +152,11 @@ impl SessionCache {
     }
 
     /// To be called before the store is asked for a session that is not here. `None` when its answer must not be kept.
-    pub(crate) fn miss(&self, cookie: CookieDigest, id: SessionId) -> Option<Miss<'_>> {
+    pub(crate) fn miss(&self, cookie: CookieDigest, id: SessionId, asking: Asking) -> Option<Miss<'_>> {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let ticket = self.ticket(&id.tag);
         self.changes.is_complete().then(|| {
-            let flight = self.flights.join(id.field, ticket);
+            let flight = (asking == Asking::Together).then(|| self.flights.join(id.field, ticket));
             Miss { cache: self, cookie, id, ticket, flight }
         })
     }
@@ -194,20 +204,21 @@ impl Miss<'_> {
         idle: Option<Duration>,
         ask: impl Future<Output = Outcome>,
     ) -> Outcome {
-        let Self { cache, cookie, flight, .. } = self;
-        flight
-            .outcome(async {
-                // The flight before may have landed after this request looked for its session.
-                if let Some(landed) = cache.find(cookie, now, idle) {
-                    return Ok(Ok(landed.snapshot));
-                }
-                let outcome = ask.await;
-                if let Ok(Ok(snapshot)) = &outcome {
-                    self.keep(snapshot.clone(), now);
-                }
-                outcome
-            })
-            .await
+        let ask = async {
+            // The flight before may have landed after this request looked for its session.
+            if let Some(landed) = self.cache.find(&self.cookie, now, idle) {
+                return Ok(Ok(landed.snapshot));
+            }
+            let outcome = ask.await;
+            if let Ok(Ok(snapshot)) = &outcome {
+                self.keep(snapshot.clone(), now);
+            }
+            outcome
+        };
+        match &self.flight {
+            Some(flight) => flight.outcome(ask).await,
+            None => ask.await,
+        }
     }
 
     fn keep(&self, snapshot: Snapshot, read_at: Timestamp) {
@@ -250,8 +261,13 @@ impl Hasher for DigestHasher {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+
     use super::*;
     use crate::record::{Epoch, Record};
+    use crate::session::Ended;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -284,8 +300,11 @@ mod tests {
     }
 
     async fn fill(cache: &SessionCache, id: SessionId) {
-        let miss = cache.miss(digest(id), id).unwrap();
-        miss.outcome(NOW, None, async { Ok(Ok(snapshot())) }).await.unwrap().unwrap();
+        miss(cache, id).outcome(NOW, None, async { Ok(Ok(snapshot())) }).await.unwrap().unwrap();
+    }
+
+    fn miss(cache: &SessionCache, id: SessionId) -> Miss<'_> {
+        cache.miss(digest(id), id, Asking::Together).unwrap()
     }
 
     fn knows(cache: &SessionCache, id: SessionId) -> bool {
@@ -313,8 +332,7 @@ mod tests {
                 overtake(&changes);
                 Ok(Ok(snapshot()))
             };
-            let miss = cache.miss(digest(id(1, 1)), id(1, 1)).unwrap();
-            miss.outcome(NOW, None, ask).await.unwrap().unwrap();
+            miss(&cache, id(1, 1)).outcome(NOW, None, ask).await.unwrap().unwrap();
             assert!(!knows(&cache, id(1, 1)));
         }
         assert_eq!(cache.stats().discarded_fills, 2);
@@ -325,9 +343,40 @@ mod tests {
         let cache = cache(&Changes::complete());
         assert!(!knows(&cache, id(1, 1)));
         fill(&cache, id(1, 1)).await;
-        let late = cache.miss(digest(id(1, 1)), id(1, 1)).unwrap();
         let ask = async { unreachable!("asked twice") };
-        late.outcome(NOW, None, ask).await.unwrap().unwrap();
+        miss(&cache, id(1, 1)).outcome(NOW, None, ask).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_flight_brought_is_only_for_those_who_were_on_it() {
+        let cache = cache(&Changes::complete());
+        let [first, _unpolled] = [(); 2].map(|()| miss(&cache, id(1, 1)));
+        let absent = first.outcome(NOW, None, async { Ok(Err(Ended::Absent)) }).await.unwrap();
+        assert_eq!(absent.err(), Some(Ended::Absent));
+        let late = miss(&cache, id(1, 1)).outcome(NOW, None, async { Ok(Ok(snapshot())) }).await;
+        assert!(late.unwrap().is_ok(), "an outcome of before");
+    }
+
+    #[tokio::test]
+    async fn who_asks_alone_waits_for_nobody_and_keeps_nobody_waiting() {
+        let cache = cache(&Changes::complete());
+        let alone = || cache.miss(digest(id(1, 1)), id(1, 1), Asking::Alone).unwrap();
+        let (first, together, second) = (alone(), miss(&cache, id(1, 1)), alone());
+        let _left_unpolled = begun(first.outcome(NOW, None, std::future::pending()));
+        let is_asked = Cell::new(false);
+        let _waiting = begun(together.outcome(NOW, None, async {
+            is_asked.set(true);
+            std::future::pending().await
+        }));
+        assert!(is_asked.get());
+        second.outcome(NOW, None, async { Ok(Ok(snapshot())) }).await.unwrap().unwrap();
+        assert!(knows(&cache, id(1, 1)), "the answer is kept");
+    }
+
+    fn begun<F: Future>(future: F) -> Pin<Box<F>> {
+        let mut future = Box::pin(future);
+        assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        future
     }
 
     #[tokio::test]
@@ -349,11 +398,12 @@ mod tests {
     async fn nothing_is_used_or_kept_while_changes_may_be_missed() {
         let changes = Changes::with_heartbeat();
         let cache = cache(&changes);
-        assert!(cache.miss(digest(id(1, 1)), id(1, 1)).is_none());
+        let misses = || cache.miss(digest(id(1, 1)), id(1, 1), Asking::Together);
+        assert!(misses().is_none());
         changes.heartbeat().answered();
         fill(&cache, id(1, 1)).await;
         tokio::time::advance(crate::MAX_STALENESS).await;
-        assert!(!knows(&cache, id(1, 1)) && cache.miss(digest(id(1, 1)), id(1, 1)).is_none());
+        assert!(!knows(&cache, id(1, 1)) && misses().is_none());
         changes.heartbeat().answered();
         assert!(knows(&cache, id(1, 1)), "the connection was slow but told everything");
         changes.lost();

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::cache::write_through::WriteThrough;
-use crate::cache::{CacheStats, Outcome};
+use crate::cache::{Asking, CacheStats, Outcome};
 use crate::clock::Timestamp;
 use crate::config::SessionConfig;
 use crate::cookie::{self, Presented};
@@ -144,6 +144,15 @@ impl Sessions {
 
     /// The same, without a future where the store need not be asked.
     pub(crate) fn opening(&self, headers: &HeaderMap) -> Opening {
+        self.opening_by(headers, Asking::Together)
+    }
+
+    /// The same for a session asked for ahead, whose opening may be left unpolled for a while.
+    pub(crate) fn opening_ahead(&self, headers: &HeaderMap) -> Opening {
+        self.opening_by(headers, Asking::Alone)
+    }
+
+    fn opening_by(&self, headers: &HeaderMap, asking: Asking) -> Opening {
         let state = match cookie::find(headers, self.0.config.effective_cookie_name()) {
             Presented::Nothing => State::nothing(),
             Presented::Several => State::ended(Ended::NotOurs),
@@ -153,7 +162,7 @@ impl Sessions {
                     State::live(Live::presented(id, snapshot, || Some(CookieValue(value.into())), self))
                 } else if let Some(id) = token::open(&self.0.keys, value) {
                     let cookie = self.0.config.idle.map(|_| CookieValue(value.into()));
-                    return Opening::Asked(Box::pin(self.clone().load(id, digest, cookie)));
+                    return Opening::Asked(Box::pin(self.clone().load(id, digest, cookie, asking)));
                 } else if token::names_unknown_secret(&self.0.keys, value) {
                     State::of_unknown_secret()
                 } else {
@@ -164,8 +173,14 @@ impl Sessions {
         Opening::Known(Session::new(self.clone(), state))
     }
 
-    async fn load(self, id: SessionId, digest: Option<CookieDigest>, cookie: Option<CookieValue>) -> Session {
-        let state = match self.fetch(&id, digest).await {
+    async fn load(
+        self,
+        id: SessionId,
+        digest: Option<CookieDigest>,
+        cookie: Option<CookieValue>,
+        asking: Asking,
+    ) -> Session {
+        let state = match self.fetch(&id, digest, asking).await {
             Ok(Ok(snapshot)) => State::live(Live::presented(id, snapshot, || cookie, &self)),
             Ok(Err(ended)) => State::found_ended(id, ended),
             Err(error) => match &*error {
@@ -186,10 +201,10 @@ impl Sessions {
         self.0.store.cache.as_ref()?.get(digest, self.now(), self.0.config.idle)
     }
 
-    /// Asks the store, together with whoever else wants the same session now, and keeps the answer.
-    async fn fetch(&self, id: &SessionId, digest: Option<CookieDigest>) -> Outcome {
+    /// Asks the store, perhaps together with whoever else wants the same session now, and keeps the answer.
+    async fn fetch(&self, id: &SessionId, digest: Option<CookieDigest>, asking: Asking) -> Outcome {
         let cache = self.0.store.cache.as_ref();
-        let Some(miss) = cache.zip(digest).and_then(|(cache, digest)| cache.miss(digest, *id)) else {
+        let Some(miss) = cache.zip(digest).and_then(|(cache, digest)| cache.miss(digest, *id, asking)) else {
             return self.read(id).await.map_err(Arc::new);
         };
         let ask = async { self.read_watched(id).await.map_err(Arc::new) };

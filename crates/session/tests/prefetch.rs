@@ -96,3 +96,41 @@ async fn the_question_is_on_its_way_before_the_layers_between_have_asked_theirs(
     let response = send(app(&sessions, between(None, true)), "POST", "/login", Some(&cookie)).await;
     assert_eq!(response.status(), StatusCode::OK, "the layer inside asks where nothing was asked ahead");
 }
+
+/// Waits for the session of its own request, as a layer may that asks for it by itself.
+async fn look(sessions: Sessions, request: Request, next: Next) -> Response {
+    let looking = sessions.open(request.headers());
+    tokio::time::timeout(Duration::from_secs(20), looking).await.expect("it waits for what was asked ahead");
+    next.run(request).await
+}
+
+#[tokio::test]
+async fn nobody_waits_for_what_was_asked_ahead() {
+    let redis = RedisServer::start().await;
+    let store = RedisStore::connect(&redis.url()).await.unwrap();
+    let config = SessionConfig::default().secure(false);
+    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), config);
+    let looking = sessions.clone();
+    let app = Router::new()
+        .route("/me", get(async |CurrentUser(user): CurrentUser| user.as_str().unwrap().to_owned()))
+        .route("/login", post(sign_in))
+        .layer(SessionLayer::new(sessions.clone()))
+        .route("/", get(async || "nobody takes the session here"))
+        .layer(
+            ServiceBuilder::new()
+                .layer(PrefetchLayer::new(sessions.clone(), |_: &Request| true))
+                .layer(from_fn(move |request, next| look(looking.clone(), request, next))),
+        );
+    // Until the near-cache is in use, since only then requests ask together.
+    let in_use = async {
+        while sessions.cache_stats().hits == 0 {
+            let response = send(app.clone(), "POST", "/login", None).await;
+            let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
+            let cookie = cookie.split(';').next().unwrap();
+            for path in ["/", "/me"] {
+                assert_eq!(send(app.clone(), "GET", path, Some(cookie)).await.status(), StatusCode::OK);
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), in_use).await.expect("the near-cache comes into use");
+}

@@ -32,10 +32,12 @@ pub(super) struct Joined<'a> {
 }
 
 impl Flights {
-    /// Joins the flight under way, unless a change came since it began: its answer may be from before.
+    /// Joins the flight under way, unless a change came since it began: its answer may be from before. One that has landed is
+    /// not under way, though some of those on it may not have noticed.
     pub(super) fn join(&self, field: Field, ticket: Ticket) -> Joined<'_> {
         let mut flights = self.lock();
-        let under_way = flights.get(&field).and_then(Weak::upgrade).filter(|flight| flight.ticket == ticket);
+        let is_open = |flight: &Arc<Flight>| flight.ticket == ticket && !flight.outcome.initialized();
+        let under_way = flights.get(&field).and_then(Weak::upgrade).filter(is_open);
         let flight = under_way.unwrap_or_else(|| {
             let flight = Arc::new(Flight { ticket, outcome: OnceCell::new() });
             flights.insert(field, Arc::downgrade(&flight));

@@ -13,8 +13,8 @@ use crate::sessions::{Opening, Sessions};
 ///
 /// For routes where something between the two asks the same Redis, as a rate limit does: both questions then travel in
 /// one write and both answers in one read. A request that is refused in between has asked in vain, if its cookie was
-/// genuine; others ask nothing. What stands between should wait for nothing else: other requests that want the same
-/// session at that moment wait for this one.
+/// genuine; others ask nothing. Each asks for itself: other requests that want the same session at that moment need not wait
+/// until what stands between is done.
 ///
 /// ```
 /// use axum::{Router, extract::Request, routing::post};
@@ -77,7 +77,7 @@ where
 
     fn call(&mut self, mut request: Request) -> S::Future {
         if (self.layer.wanted)(&request) {
-            let opening = begun(self.layer.sessions.opening(request.headers()));
+            let opening = begun(self.layer.sessions.opening_ahead(request.headers()));
             request.extensions_mut().insert(Prefetched(Arc::new(Mutex::new(Some(opening)))));
         }
         self.inner.call(request)
