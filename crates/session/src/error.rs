@@ -9,11 +9,12 @@ use http::{HeaderValue, StatusCode, header};
 use crate::store::{InvalidFieldName, StoreError};
 use crate::token::InvalidUserId;
 
-/// Why a session operation was not done. As a response it is JSON `{"error", "code"}` with the status named here.
+/// Why a session operation failed. As a response it is JSON `{"error", "code"}` with the status named here.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// 503 with `Retry-After`: the store could not be asked. Says nothing about whether there is a session.
+    /// 503 with `Retry-After`: the store could not be asked, or did not say what became of a write, which may have been done.
+    /// Says nothing about whether there is a session.
     #[error("the session store is unavailable, please try again shortly")]
     Unavailable(#[source] Arc<StoreError>),
     /// 401: there is no live session: none presented, expired, signed out or revoked.

@@ -150,7 +150,8 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError::Unauthenticated`] when the session died meanwhile, [`SessionError::OverBudget`] when it would
-    /// hold too much, [`SessionError::Unavailable`]. In each case none of the changes was made.
+    /// hold too much: none of the changes was made. [`SessionError::Unavailable`]: all of them were made or none, and it is
+    /// not known which.
     pub async fn commit(&self) -> Result<(), SessionError> {
         let changes = self.state().changes.clone();
         if !changes.is_empty() {
