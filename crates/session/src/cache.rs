@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use quick_cache::UnitWeighter;
+use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use self::flight::{Flights, Joined};
@@ -81,12 +81,17 @@ pub(crate) enum Asking {
     Alone,
 }
 
+/// A session counts once for each begun so many bytes: every one without preloaded data once.
+const UNIT: usize = 256;
+/// What an entry takes beside its snapshot's bytes.
+const OVERHEAD: usize = 112;
+
 type DigestHashing = BuildHasherDefault<DigestHasher>;
 type Lifecycle = DefaultLifecycle<CookieDigest, Entry>;
 
 pub(crate) struct SessionCache {
     changes: Changes,
-    entries: Cache<CookieDigest, Entry, UnitWeighter, DigestHashing, Lifecycle>,
+    entries: Cache<CookieDigest, Entry, BySize, DigestHashing, Lifecycle>,
     flights: Flights,
     versions: Box<[AtomicU32]>,
     flushes: AtomicU32,
@@ -108,13 +113,8 @@ impl SessionCache {
     /// An empty cache that learns from `changes` what to drop.
     pub(crate) fn new(capacity: usize, max_age: Duration, changes: Changes) -> Arc<Self> {
         let capacity = capacity.max(1);
-        let entries = Cache::with(
-            capacity,
-            capacity as u64,
-            UnitWeighter,
-            DigestHashing::default(),
-            Lifecycle::default(),
-        );
+        let entries =
+            Cache::with(capacity, capacity as u64, BySize, DigestHashing::default(), Lifecycle::default());
         let cache = Arc::new(Self {
             changes,
             entries,
@@ -243,6 +243,15 @@ impl Listener for SessionCache {
     }
 }
 
+#[derive(Clone)]
+struct BySize;
+
+impl Weighter<CookieDigest, Entry> for BySize {
+    fn weight(&self, _: &CookieDigest, entry: &Entry) -> u64 {
+        (OVERHEAD + entry.snapshot.size()).div_ceil(UNIT) as u64
+    }
+}
+
 /// Digests are hashes already. What is kept here belongs to minted cookies, whose digests nobody can choose.
 #[derive(Default)]
 struct DigestHasher(u64);
@@ -268,6 +277,7 @@ mod tests {
     use super::*;
     use crate::record::{Epoch, Record};
     use crate::session::Ended;
+    use crate::token::UserId;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -421,5 +431,24 @@ mod tests {
         }
         let entries = cache.stats().entries;
         assert!((1..=100).contains(&entries), "{entries}");
+    }
+
+    #[tokio::test]
+    async fn a_session_with_much_preloaded_takes_the_room_of_several() {
+        let fill_with = async |snapshot: Snapshot| {
+            let cache = SessionCache::new(100, Duration::from_mins(1), Changes::complete());
+            for n in 0..200 {
+                let ask = async { Ok(Ok(snapshot.clone())) };
+                miss(&cache, id(n, n)).outcome(NOW, None, ask).await.unwrap().unwrap();
+            }
+            cache.stats().entries
+        };
+        let longest = Record { client: "x".repeat(64).into(), ..snapshot().record() }.encode();
+        let user = UserId::new([1; 64]).unwrap();
+        let with = |values: &[_]| Snapshot::read(Some(&user), &longest, values).unwrap();
+        let small = fill_with(snapshot()).await;
+        assert_eq!(fill_with(with(&[])).await, small, "without data every session counts once");
+        let large = fill_with(with(&[Some(vec![0; 4096])])).await;
+        assert!((1..=100 / 17).contains(&large), "{large}");
     }
 }

@@ -34,7 +34,8 @@ pub struct SessionConfig {
 pub enum NearCache {
     /// Kept.
     On {
-        /// The most sessions kept, at about 200 bytes each. Default 100,000.
+        /// The most sessions kept, at about 200 bytes each. One with [preloaded](SessionConfig::preload) data counts
+        /// once for every 256 bytes, so all together take about 256 bytes times this at most. Default 100,000.
         capacity: usize,
         /// How long one is used before the store is asked again even though no change was told. Default 60 s.
         max_age: Duration,

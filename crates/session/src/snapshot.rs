@@ -69,6 +69,11 @@ impl Snapshot {
         Ok(bytes)
     }
 
+    /// Bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// The user; `None` for a signed-out visitor.
     pub(crate) fn user(&self) -> Option<UserId> {
         let (_, user, _) = self.parts();

@@ -21,14 +21,22 @@ use tracera_session::{
 
 const SESSIONS: usize = 100_000;
 const MOST_BYTES: usize = 250;
+/// Of what is preloaded with a session.
+const VALUE_BYTES: usize = 4000;
 
-/// Knows one session, under every id. It takes no memory that would be counted.
+/// Knows one session, under every id, and one value for every field. It takes no memory that would be counted.
 #[derive(Clone, Default)]
 struct OneForAll(Arc<Mutex<Option<StoredSession>>>);
 
 impl SessionStore for OneForAll {
-    fn load<'a>(&'a self, _: &'a SessionId, _: &'a [FieldName]) -> StoreFuture<'a, Option<StoredSession>> {
-        Box::pin(async move { Ok(self.0.lock().unwrap().clone()) })
+    fn load<'a>(
+        &'a self,
+        _: &'a SessionId,
+        names: &'a [FieldName],
+    ) -> StoreFuture<'a, Option<StoredSession>> {
+        let stored = self.0.lock().unwrap().clone();
+        let values = names.iter().map(|_| Some(vec![b'x'; VALUE_BYTES])).collect();
+        Box::pin(async { Ok(stored.map(|stored| StoredSession { values, ..stored })) })
     }
 
     fn changes(&self) -> Option<Changes> {
@@ -97,10 +105,10 @@ fn refuse<'a, T: 'a>() -> StoreFuture<'a, T> {
 }
 
 #[tokio::test]
-async fn a_cached_session_takes_at_most_250_bytes() {
+async fn a_cached_session_takes_at_most_250_bytes_and_preloaded_data_the_room_of_more_sessions() {
     let store = OneForAll::default();
-    let sessions = |near_cache| {
-        let config = SessionConfig::default().secure(false).near_cache(near_cache);
+    let sessions = |near_cache, preload: &[&str]| {
+        let config = SessionConfig::default().secure(false).near_cache(near_cache).preload(preload).unwrap();
         Sessions::new(store.clone(), KeyRing::new(&[7; 32]).unwrap(), config)
     };
     let app = Router::new()
@@ -111,7 +119,7 @@ async fn a_cached_session_takes_at_most_250_bytes() {
                 session.sign_in(sign_in.address([203, 0, 113, 9].into())).await
             }),
         )
-        .layer(SessionLayer::new(sessions(NearCache::Off)));
+        .layer(SessionLayer::new(sessions(NearCache::Off, &[])));
     let mut cookies = Vec::with_capacity(SESSIONS);
     for _ in 0..SESSIONS {
         let answer = app.clone().oneshot(Request::post("/").body(Body::empty()).unwrap()).await.unwrap();
@@ -119,16 +127,25 @@ async fn a_cached_session_takes_at_most_250_bytes() {
         cookies.push(cookie.split(';').next().unwrap().to_owned());
     }
 
-    let before = resident_bytes();
-    let cached = sessions(NearCache::On { capacity: 2 * SESSIONS, max_age: Duration::from_mins(1) });
-    for cookie in &cookies {
-        let headers = [(header::COOKIE, HeaderValue::from_str(cookie).unwrap())];
-        assert!(cached.open(&HeaderMap::from_iter(headers)).await.user().is_ok());
-    }
-    let each = (resident_bytes() - before) / SESSIONS;
+    let fill = async |capacity, preload: &[&str]| {
+        let before = resident_bytes();
+        let cached = sessions(NearCache::On { capacity, max_age: Duration::from_mins(1) }, preload);
+        for cookie in &cookies {
+            let headers = [(header::COOKIE, HeaderValue::from_str(cookie).unwrap())];
+            assert!(cached.open(&HeaderMap::from_iter(headers)).await.user().is_ok());
+        }
+        assert_eq!(cached.cache_stats().misses, SESSIONS as u64);
+        (resident_bytes() - before, cached)
+    };
+    let (all, _cached) = fill(2 * SESSIONS, &[]).await;
+    let each = all / SESSIONS;
     println!("{each} bytes per cached session");
     assert!(each <= MOST_BYTES, "{each}");
-    assert_eq!(cached.cache_stats().misses, SESSIONS as u64);
+
+    let capacity = SESSIONS / 5;
+    let (all, cached) = fill(capacity, &["field"]).await;
+    println!("{all} bytes for {} sessions where {capacity} have room", cached.cache_stats().entries);
+    assert!(all <= 2 * capacity * MOST_BYTES, "{all}");
 }
 
 fn resident_bytes() -> usize {
