@@ -7,6 +7,7 @@ mod cause;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cookie;
 pub mod error;
 mod event_stream;
 pub mod extract;

@@ -4,7 +4,6 @@
 pub mod account;
 pub mod asked;
 pub mod assets;
-pub mod cookie;
 pub mod delete;
 pub mod email;
 pub mod failure;

@@ -2,38 +2,30 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
+
+use crate::cookie::ServiceCookie;
 
 /// 256 random bits as text.
 const HANDLE_CHARS: usize = 43;
 
-/// A cookie: `HttpOnly; SameSite=Lax; Path=/`, `Secure` with the `__Host-` prefix on https.
+/// A [`ServiceCookie`] that holds a handle.
 #[derive(Clone, Copy, Debug)]
 pub struct HandleCookie {
-    name: &'static str,
+    cookie: ServiceCookie,
     secure: bool,
-    max_age_secs: u32,
 }
 
 impl HandleCookie {
-    /// `name` begins with `__Host-`, which is left out when not `secure`.
-    pub const fn new(name: &'static str, secure: bool, max_age_secs: u32) -> Self {
-        Self { name, secure, max_age_secs }
-    }
-
-    fn name(&self) -> &'static str {
-        if self.secure { self.name } else { self.name.trim_start_matches("__Host-") }
+    /// `secure` when the public address is https.
+    pub const fn new(cookie: ServiceCookie, secure: bool) -> Self {
+        Self { cookie, secure }
     }
 
     /// The handle the browser sent; `None` unless exactly one cookie has exactly this name and holds one.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let mut values = lines
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter(|(name, _)| *name == self.name())
-            .map(|(_, value)| value);
+        let mut values = self.cookie.values(headers, self.secure);
         let (value, None) = (values.next()?, values.next()) else { return None };
         let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         (value.len() == HANDLE_CHARS && value.bytes().all(base64url)).then_some(value)
@@ -41,20 +33,12 @@ impl HandleCookie {
 
     /// The `Set-Cookie` that makes the browser keep `handle`.
     pub fn set(&self, handle: &str) -> HeaderValue {
-        self.header(handle, self.max_age_secs)
+        self.cookie.set(handle, self.secure)
     }
 
     /// The `Set-Cookie` that makes the browser forget it.
     pub fn clear(&self) -> HeaderValue {
-        self.header("", 0)
-    }
-
-    fn header(&self, value: &str, max_age_secs: u32) -> HeaderValue {
-        let (name, secure) = (self.name(), if self.secure { "; Secure" } else { "" });
-        HeaderValue::try_from(format!(
-            "{name}={value}; Max-Age={max_age_secs}; Path=/; HttpOnly; SameSite=Lax{secure}"
-        ))
-        .expect("names, base64url and numbers are visible ASCII")
+        self.cookie.forget(self.secure)
     }
 }
 
@@ -75,30 +59,21 @@ pub fn handle_hash(handle: impl AsRef<[u8]>) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
-    const SECURE: HandleCookie = HandleCookie::new("__Host-transaction", true, 600);
-    const PLAIN: HandleCookie = HandleCookie::new("__Host-transaction", false, 600);
+    const COOKIE: HandleCookie = HandleCookie::new(ServiceCookie::new("__Host-transaction", 600), true);
 
     fn cookies(lines: &[&str]) -> HeaderMap {
         lines.iter().map(|line| (header::COOKIE, line.parse().unwrap())).collect()
     }
 
     #[test]
-    fn attributes_are_strict() {
-        let handle = fresh_handle();
-        let expected =
-            format!("__Host-transaction={handle}; Max-Age=600; Path=/; HttpOnly; SameSite=Lax; Secure");
-        assert_eq!(SECURE.set(&handle), expected);
-        assert_eq!(PLAIN.set(&handle), expected.replace("__Host-", "").replace("; Secure", ""));
-        assert_eq!(SECURE.clear(), "__Host-transaction=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure");
-    }
-
-    #[test]
     fn only_a_lone_cookie_of_the_exact_name_counts() {
         let handle = fresh_handle();
         let good = format!("a=b; __Host-transaction={handle}; c");
-        assert_eq!(SECURE.read(&cookies(&[&good])), Some(&*handle));
+        assert_eq!(COOKIE.read(&cookies(&[&good])), Some(&*handle));
         for bad in [
             String::new(),
             format!("transaction={handle}"),
@@ -109,8 +84,8 @@ mod tests {
             "__Host-transaction=".to_owned(),
             format!("__Host-transaction=\"{}\"", &handle[2..]),
         ] {
-            assert_eq!(SECURE.read(&cookies(&[&bad])), None, "{bad}");
+            assert_eq!(COOKIE.read(&cookies(&[&bad])), None, "{bad}");
         }
-        assert_eq!(SECURE.read(&cookies(&[&good, &good])), None);
+        assert_eq!(COOKIE.read(&cookies(&[&good, &good])), None);
     }
 }

@@ -18,6 +18,7 @@ use crate::auth::client::Client;
 use crate::auth::cookie::{HandleCookie, fresh_handle, handle_hash};
 use crate::auth::email::Email;
 use crate::auth::provider::Provider;
+use crate::cookie::ServiceCookie;
 use crate::error::AppError;
 use crate::mail::{Mailer, NoticeMail};
 use crate::store::events::{self, KEPT, NewEvent};
@@ -106,7 +107,7 @@ impl SecurityEvents {
     /// `secure` when the public address is https. Mails lead to the page at `account_url`.
     pub fn new(database: Database, mailer: Option<Mailer>, secure: bool, account_url: Url) -> Self {
         let kept_secs = u32::try_from(KEPT.whole_seconds()).expect("90 days are 7,776,000 seconds");
-        let device_cookie = HandleCookie::new("__Host-device", secure, kept_secs);
+        let device_cookie = HandleCookie::new(ServiceCookie::new("__Host-device", kept_secs), secure);
         Self { database, mailer, device_cookie, account_url }
     }
 

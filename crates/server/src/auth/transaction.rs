@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::auth::cookie::{HandleCookie, fresh_handle, handle_hash};
 use crate::auth::failure::Failure;
 use crate::auth::provider::Provider;
+use crate::cookie::ServiceCookie;
 use crate::error::{AppError, AppResult};
 use crate::store::Database;
 use crate::store::transactions::{self, Link, NewTransaction};
@@ -73,7 +74,8 @@ impl Transactions {
     /// `secure` when the public address is https.
     pub fn new(database: Database, secure: bool) -> Self {
         let lifetime_secs = u32::try_from(LIFETIME.as_secs()).expect("ten minutes are 600 seconds");
-        Self { database, cookie: HandleCookie::new("__Host-transaction", secure, lifetime_secs) }
+        let cookie = ServiceCookie::new("__Host-transaction", lifetime_secs);
+        Self { database, cookie: HandleCookie::new(cookie, secure) }
     }
 
     /// Begins one.

@@ -6,11 +6,11 @@ use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 
 use crate::auth::email::Email;
-use crate::web::cookie::PageCookie;
+use crate::cookie::ServiceCookie;
 
 /// How long a browser waits before it offers to send another mail, in seconds.
 const RESEND_SECS: i64 = 30;
-const COOKIE: PageCookie = PageCookie::new("__Host-asked", 600);
+const COOKIE: ServiceCookie = ServiceCookie::new("__Host-asked", 600);
 
 /// Where and when a link was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::web::cookie::PageCookie;
+use crate::cookie::ServiceCookie;
 
 /// A year. It tells nothing worth protecting and has the same name everywhere.
-const COOKIE: PageCookie = PageCookie::new("last_used", 31_536_000);
+const COOKIE: ServiceCookie = ServiceCookie::new("last_used", 31_536_000);
 
 /// The method's name.
 pub fn read(headers: &HeaderMap) -> Option<&str> {

@@ -9,13 +9,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use url::form_urlencoded;
 
-use crate::web::cookie::PageCookie;
+use crate::cookie::ServiceCookie;
 
 /// The pages of a person.
 const PAGES: [&str; 3] = [HOME, "/account", "/email"];
 const HOME: &str = "/";
 const MAX_CHARS: usize = 1000;
-const COOKIE: PageCookie = PageCookie::new("__Host-next", 600);
+const COOKIE: ServiceCookie = ServiceCookie::new("__Host-next", 600);
 
 /// A page of ours to go on to.
 #[derive(Clone, Debug, PartialEq, Eq)]

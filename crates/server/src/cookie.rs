@@ -1,30 +1,34 @@
-//! Cookies by which a browser remembers something for the next page. They prove nothing: whoever makes one up sees
-//! their own words.
+//! The service's cookies beside the session's. One proves nothing by itself: whoever makes one up sees their own words.
 
 use http::{HeaderMap, HeaderValue, header};
 
 /// A cookie: `HttpOnly; SameSite=Lax; Path=/`, `Secure` with the `__Host-` prefix on https.
 #[derive(Clone, Copy, Debug)]
-pub struct PageCookie {
+pub struct ServiceCookie {
     name: &'static str,
     max_age_secs: u32,
 }
 
-impl PageCookie {
+impl ServiceCookie {
     /// `name` begins with `__Host-`, which is left out without https.
     pub const fn new(name: &'static str, max_age_secs: u32) -> Self {
         Self { name, max_age_secs }
     }
 
     fn name(self, https: bool) -> &'static str {
-        if https { self.name } else { self.name.trim_start_matches("__Host-") }
+        if https { self.name } else { self.name.strip_prefix("__Host-").unwrap_or(self.name) }
     }
 
-    /// What the browser sent.
-    pub fn read(self, headers: &HeaderMap, https: bool) -> Option<&str> {
+    /// All that the browser sent by exactly this name.
+    pub fn values(self, headers: &HeaderMap, https: bool) -> impl Iterator<Item = &str> {
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == self.name(https)).map(|(_, value)| value)
+        let pairs = lines.flat_map(|line| line.split(';')).map(str::trim_ascii);
+        pairs.filter_map(move |pair| pair.strip_prefix(self.name(https))?.strip_prefix('='))
+    }
+
+    /// The first of them.
+    pub fn read(self, headers: &HeaderMap, https: bool) -> Option<&str> {
+        self.values(headers, https).next()
     }
 
     /// The `Set-Cookie` that makes the browser keep `value`, which is visible ASCII without semicolons.
@@ -51,7 +55,7 @@ impl PageCookie {
 mod tests {
     use super::*;
 
-    const COOKIE: PageCookie = PageCookie::new("__Host-asked", 600);
+    const COOKIE: ServiceCookie = ServiceCookie::new("__Host-asked", 600);
 
     #[test]
     fn attributes_are_strict_and_only_the_exact_name_is_read() {
