@@ -234,7 +234,9 @@ pub async fn redeem_link(
     match magic::redeem(&app, &session, visit, binding, magic::Redemption::token(form.token)).await {
         Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
         Err(error) if error.code() == "link_invalid" => {
-            Ok(Redirect::to("/login?error=link_invalid").into_response())
+            // Whoever is signed in is sent on from the sign-in page unless they are to sign in again.
+            let again = if session.user().is_ok() { "again=1&" } else { "" };
+            Ok(Redirect::to(&format!("/login?{again}error=link_invalid")).into_response())
         }
         Err(error) => Err(error),
     }

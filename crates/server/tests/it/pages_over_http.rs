@@ -162,6 +162,19 @@ async fn redeem_by_form(app: &TestApp, browser: &Browser, page: &str, by_code: b
 }
 
 #[tokio::test]
+async fn a_link_that_no_longer_works_says_so_to_everybody() {
+    let app = TestApp::start().await;
+    for browser in [app.browser(), app.signed_in("a@example.com").await] {
+        let token = browser.form_token("/login?again=1").await;
+        let used = "x".repeat(43);
+        let answer =
+            browser.submit("/login/confirm", &[("csrf_token", &token), ("token", &used)]).await.expect(303);
+        let page = browser.get(answer.header("location")).await.expect(200).body;
+        assert!(page.contains("That link or code no longer works."), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn signing_in_leads_on_to_the_page_that_was_asked_for() {
     let app = TestApp::start().await;
     for by_code in [true, false] {
