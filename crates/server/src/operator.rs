@@ -1,16 +1,18 @@
 //! The operator's commands on the same stores: a user's sessions, the database.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use tracera_session::{Clock, Handle, SessionError, UserId};
 
 use crate::auth::client::Client;
 use crate::auth::email::{Email, EmailError};
 use crate::auth::events::{Kind, record_of_operator};
+use crate::cause::chain;
 use crate::cli::UserSelector;
 use crate::clock::utc;
-use crate::config::Config;
-use crate::start::{StartError, Stores, open_database, open_stores};
+use crate::config::{Config, DatabaseTarget};
+use crate::start::{StartError, Stores, embedded_sessions, open_database, open_stores};
 use crate::store::users::User;
 use crate::store::{StoreError, magic_links, users};
 use crate::web::page::minute;
@@ -22,11 +24,17 @@ pub enum OperatorError {
     /// A store could not be opened.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The file of a store is not there.
+    #[error(
+        "there is no {}; run this with the environment of the server, above all its DATABASE_URL, REDIS_URL and DATA_DIR",
+        .0.display()
+    )]
+    NoStore(PathBuf),
     /// The database did not answer.
-    #[error(transparent)]
+    #[error("{}", chain(.0))]
     Database(#[from] StoreError),
     /// The session store did not answer.
-    #[error(transparent)]
+    #[error("{}", chain(.0))]
     Sessions(#[from] SessionError),
     /// There is no such user.
     #[error("there is no such user")]
@@ -44,7 +52,7 @@ pub enum OperatorError {
 /// # Errors
 /// [`OperatorError`].
 pub async fn list_sessions(config: &Config, user: &UserSelector) -> Result<String, OperatorError> {
-    let stores = open_stores(config, &Clock::system()).await?;
+    let stores = existing_stores(config, &Clock::system()).await?;
     let user = session_user(&find(&stores, user).await?);
     let sessions = stores.sessions.list(&user).await?;
     if sessions.is_empty() {
@@ -72,16 +80,18 @@ pub async fn revoke_sessions(
     handle: Option<&str>,
 ) -> Result<String, OperatorError> {
     let clock = Clock::system();
-    let stores = open_stores(config, &clock).await?;
+    let stores = existing_stores(config, &clock).await?;
     let account = find(&stores, user).await?;
     let user = session_user(&account);
     let Some(handle) = handle else {
         let count = stores.sessions.list(&user).await?.len();
-        stores.sessions.revoke_all(&user).await?;
+        let revoked = stores.sessions.revoke_all(&user).await;
+        // Whatever became of that: it may be done although Redis does not say so, and each way in that is closed is one less.
         if let Some(email) = &account.email {
             magic_links::cancel_outstanding(&stores.database, email).await?;
         }
         let told = tell_owner(&stores, &account, &clock).await;
+        revoked?;
         let sessions = if count == 1 { "session" } else { "sessions" };
         return Ok(format!("ended {count} {sessions}, any sign-in under way and any unused link\n{told}"));
     };
@@ -109,6 +119,20 @@ async fn tell_owner(stores: &Stores, account: &User, clock: &Clock) -> String {
 pub async fn migrate(config: &Config) -> Result<String, OperatorError> {
     open_database(config).await?;
     Ok("the database is up to date\n".to_owned())
+}
+
+/// The server's stores. None is made: a new one would have nobody's sessions in it, and all would seem well.
+async fn existing_stores(config: &Config, clock: &Clock) -> Result<Stores, OperatorError> {
+    let store = &config.store;
+    let database = match &store.database {
+        DatabaseTarget::Sqlite(file) => Some(file.clone()),
+        DatabaseTarget::Postgres(_) => None,
+    };
+    let sessions = store.redis.is_none().then(|| embedded_sessions(&store.data_dir));
+    match database.into_iter().chain(sessions).find(|file| !file.exists()) {
+        Some(missing) => Err(OperatorError::NoStore(missing)),
+        None => Ok(open_stores(config, clock).await?),
+    }
 }
 
 async fn find(stores: &Stores, selector: &UserSelector) -> Result<User, OperatorError> {

@@ -58,6 +58,9 @@ pub enum StartError {
         "DATA_DIR: {0}; stop the other process, choose another directory, or set REDIS_URL to share sessions"
     )]
     Sessions(#[source] OpenError),
+    /// The file of the database in the directory for the embedded stores cannot be used.
+    #[error("DATA_DIR: {0}")]
+    DatabaseFile(#[source] store::ConnectError),
     /// The database cannot be opened.
     #[error("DATABASE_URL: {0}")]
     Database(#[source] store::ConnectError),
@@ -125,7 +128,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         }
         None => {
             let path = &config.store.data_dir;
-            let file = path.join("sessions.redb");
+            let file = embedded_sessions(path);
             create_private(path, &file)
                 .map_err(|source| StartError::DataDir { path: path.clone(), source })?;
             let file = EmbeddedStore::open(file).map_err(StartError::Sessions)?;
@@ -133,6 +136,11 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         }
     };
     Ok(Stores { database, redis, sessions, keys })
+}
+
+/// The file of the embedded session store.
+pub(crate) fn embedded_sessions(data_dir: &Path) -> PathBuf {
+    data_dir.join("sessions.redb")
 }
 
 /// Opens the database alone.
@@ -143,6 +151,9 @@ pub async fn open_database(config: &Config) -> Result<Database, StartError> {
     Database::connect(&config.store.database).await.map_err(|error| match error {
         store::ConnectError::Create { path, source } if path.starts_with(&config.store.data_dir) => {
             StartError::DataDir { path, source }
+        }
+        store::ConnectError::File { ref path, .. } if path.starts_with(&config.store.data_dir) => {
+            StartError::DatabaseFile(error)
         }
         error => StartError::Database(error),
     })

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use redis::IntoConnectionInfo;
+use sqlx::postgres::PgConnectOptions;
 use url::{Host, Url};
 
 use super::Mode;
@@ -35,6 +36,23 @@ pub enum DatabaseTarget {
     /// A `PostgreSQL` server.
     Postgres(SecretUrl),
 }
+
+/// What a URL of `PostgreSQL` may say, as libpq names it.
+const PG_PARAMETERS: [&str; 13] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+    "statement-cache-capacity",
+];
 
 /// The numbers of databases that a Redis can be set to have.
 const REDIS_DATABASES: RangeInclusive<i64> = 0..=65_535;
@@ -135,6 +153,10 @@ fn parse_redis_url(value: &str) -> Result<SecretUrl, Wrong> {
         "rediss" | "valkeys" => "rediss",
         _ => return Err(scheme()),
     };
+    if rest.contains('#') {
+        let remedy = "leave it out, or write %23 for a # in the password";
+        return Err(Wrong::new("has a part behind a #", remedy));
+    }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (credentials, hosts) = match authority.rsplit_once('@') {
         Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
@@ -184,9 +206,25 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
             Err(Wrong::new("has no host", remedy))
         }
         Ok(url) if url.path().len() < 2 => Err(Wrong::new("names no database", remedy)),
-        Ok(_) => Ok(DatabaseTarget::Postgres(SecretUrl::new(value))),
+        Ok(url) => match url.query_pairs().find(|(name, _)| !is_parameter(name)) {
+            Some((name, _)) => {
+                let remedy = format!("leave it out; known are {}", PG_PARAMETERS.join(", "));
+                Err(Wrong::new(format!("has a parameter {}, which is not known", quoted(&name)), remedy))
+            }
+            None if value.parse::<PgConnectOptions>().is_err() => {
+                let remedy =
+                    "check them; sslmode is disable, allow, prefer, require, verify-ca or verify-full";
+                Err(Wrong::new("has parameters that cannot be read", remedy))
+            }
+            None => Ok(DatabaseTarget::Postgres(SecretUrl::new(value))),
+        },
         Err(error) => Err(Wrong::new(format!("is malformed ({error})"), remedy)),
     }
+}
+
+/// The library writes parameters it does not know to the log, with their values, and goes on without them.
+fn is_parameter(name: &str) -> bool {
+    PG_PARAMETERS.contains(&name) || name.starts_with("options[") && name.ends_with(']')
 }
 
 /// Whether a parameter names the directory of a local socket, as libpq has it.

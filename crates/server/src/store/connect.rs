@@ -6,10 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, PgPool, SqlSafeStr, SqlitePool};
+use sqlx::{ConnectOptions, Connection, Executor, PgPool, SqlSafeStr, SqlitePool};
 use tokio::time::{Instant, sleep};
 
 use super::ConnectError;
@@ -79,14 +79,17 @@ fn migrator(sql: fn(&Dialects) -> &'static str) -> Migrator {
 
 async fn migrate(migrator: Migrator, connection: &mut impl Migrate) -> Result<(), ConnectError> {
     // The documented `run` makes futures that are not `Send` when it is given a connection.
-    migrator.run_direct(None, connection, false).await.map_err(ConnectError::Migration)
+    migrator.run_direct(None, connection, false).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => ConnectError::Newer(version),
+        error => ConnectError::Migration(error),
+    })
 }
 
 pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     create_private(file)?;
     let until = Instant::now() + SQLITE_BUSY_LIMIT;
     loop {
-        match open_sqlite(file).await {
+        match open_sqlite(sqlite_options(file)).await {
             Err(error) if is_locked(&error) && Instant::now() < until => sleep(SQLITE_RETRY).await,
             opened => return opened,
         }
@@ -95,31 +98,36 @@ pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
 
 /// Whether another process has the file. `SQLite` waits for it by itself, but not where the file is turned to WAL.
 fn is_locked(error: &ConnectError) -> bool {
-    let ConnectError::Unreachable(sqlx::Error::Database(reply)) = error else { return false };
+    let ConnectError::File { source: sqlx::Error::Database(reply), .. } = error else { return false };
     reply.code().is_some_and(|code| code.parse::<u32>().is_ok_and(|code| code & 0xff == SQLITE_BUSY))
 }
 
-async fn open_sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
-    let options = SqliteConnectOptions::new()
+pub(super) fn sqlite_options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(file)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(SQLITE_BUSY_LIMIT);
+        .busy_timeout(SQLITE_BUSY_LIMIT)
+}
 
-    let mut connection = options.connect().await.map_err(ConnectError::Unreachable)?;
+pub(super) async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqlitePool, ConnectError> {
+    let unusable = |source| ConnectError::File { path: options.get_filename().to_owned(), source };
+    let mut connection = options.connect().await.map_err(unusable)?;
     // The write lock is taken first, so that of two processes one migrates and the other waits.
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(ConnectError::Unreachable)?;
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(unusable)?;
+    // A file that may only be read gives no write lock and says nothing of it; this is refused there.
+    tx.execute("PRAGMA user_version = 0").await.map_err(unusable)?;
     migrate(migrator(|m| m.sqlite), &mut *tx).await?;
-    tx.commit().await.map_err(ConnectError::Unreachable)?;
-    connection.close().await.map_err(ConnectError::Unreachable)?;
+    tx.commit().await.map_err(unusable)?;
+    connection.close().await.map_err(unusable)?;
 
     let pool = SqlitePoolOptions::new()
         .max_connections(SQLITE_CONNECTIONS)
         .acquire_timeout(ACQUIRE_LIMIT)
         // A file does not go away as a server does; the test would be a second way to the thread that reads it.
         .test_before_acquire(false);
-    pool.connect_with(options).await.map_err(ConnectError::Unreachable)
+    pool.connect_with(options.clone()).await.map_err(unusable)
 }
 
 pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {

@@ -83,10 +83,23 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file cannot be opened, or the server does not answer or does not let us in.
+    /// The `SQLite` file cannot be opened or written.
+    #[error("cannot use {path}: {source}; check its owner and mode, and that it is an SQLite database")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the library said.
+        source: sqlx::Error,
+    },
+    /// The server does not answer or does not let us in.
     #[error("cannot reach the database: {0}; check that it runs there, and host, user, password and name")]
     Unreachable(#[source] sqlx::Error),
-    /// A migration failed, or the tables are from a newer version of this program.
+    /// The tables are from a newer version of this program, which brought them up to this migration.
+    #[error(
+        "the tables are from a newer tracera (migration {0}); start that version, or restore a backup from before it"
+    )]
+    Newer(i64),
+    /// A migration failed.
     #[error("cannot bring the tables up to date: {0}")]
     Migration(#[source] MigrateError),
 }

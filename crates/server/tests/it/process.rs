@@ -384,7 +384,33 @@ async fn the_operator_lists_and_ends_sessions() {
     assert_eq!((&event["ip"], &event["device"]), (&json!(null), &json!("the operator's command line")));
     let (status, _, err) = run(&["migrate"], &vars);
     assert_eq!(status, 0, "{err}");
+
+    // What Redis does not confirm is said, and the ways in that are left are closed all the same.
+    let (other, second) = (server.browser(), mail.text);
+    other.request_link("a@example.com").await.expect(200);
+    let mail = smtp.wait_for_message(|mail| mail.text != first && mail.text != second).await;
+    let link = mail.text.split_whitespace().find(|word| word.contains("verify?token=")).unwrap();
+    let waiting = [&vars[..], &[("SESSION_REPLICA_ACK", "1")]].concat();
+    let (status, _, err) = run(&["sessions", "revoke", "--user", "a@example.com"], &waiting);
+    assert_eq!((status, err.contains("0 of 1 replicas")), (1, true), "{err}");
+    assert_eq!(browser.me().await, None);
+    other.redeem(&token_of(link)).await.expect_error(400, "link_invalid");
     assert_eq!(server.stop().await, Some(0));
+}
+
+#[test]
+fn the_operator_is_not_told_that_all_is_well_in_a_store_made_just_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let vars = [("SESSION_SECRET", SECRET), ("DATA_DIR", data.to_str().unwrap())];
+    let list = ["sessions", "list", "--user", "a@example.com"];
+    let (status, _, err) = run(&list, &vars);
+    assert_eq!((status, err.contains("there is no") && err.contains("tracera.db")), (1, true), "{err}");
+    assert!(!data.exists(), "nothing was made");
+    assert_eq!(run(&["migrate"], &vars).0, 0);
+    let (status, _, err) = run(&list, &vars);
+    assert_eq!((status, err.contains("sessions.redb") && err.contains("REDIS_URL")), (1, true), "{err}");
+    assert!(!data.join("sessions.redb").exists());
 }
 
 #[tokio::test]

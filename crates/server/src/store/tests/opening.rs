@@ -2,10 +2,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use sqlx::migrate::MigrateError;
-
 use super::{NOW, at_once, email, on_both_databases, on_postgres, on_sqlite};
 use crate::config::{Config, Mode};
+use crate::store::connect::{open_sqlite, sqlite_options};
 use crate::store::users::{find_by_email, find_or_create_by_verified_email};
 use crate::store::{ConnectError, Database, Pool, on_pool};
 
@@ -85,7 +84,7 @@ async fn tables_of_a_newer_program_are_left_alone() {
         VALUES (999, 'newer', TRUE, X'00', 0)";
     on_pool!(&db, pool => sqlx::query(sql).execute(pool).await.map(drop)).await.unwrap();
     let error = Database::sqlite(&file).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Migration(MigrateError::VersionMissing(999))), "{error:?}");
+    assert!(matches!(error, ConnectError::Newer(999)), "{error:?}");
 }
 
 #[tokio::test]
@@ -94,7 +93,12 @@ async fn what_cannot_be_opened_is_said_without_the_password() {
     let blocked = dir.path().join("file/test.db");
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert!(matches!(Database::sqlite(&blocked).await, Err(ConnectError::Create { .. })));
-    assert!(matches!(Database::sqlite(dir.path()).await, Err(ConnectError::Unreachable(_))));
+    for unusable in [dir.path().to_owned(), dir.path().join("no.db")] {
+        std::fs::write(dir.path().join("no.db"), "this is no database, and long enough to say so".repeat(9))
+            .unwrap();
+        let error = Database::sqlite(&unusable).await.unwrap_err();
+        assert!(matches!(&error, ConnectError::File { path, .. } if *path == unusable), "{error:?}");
+    }
 
     let port = tracera_testkit::free_port();
     for (url, malformed) in [
@@ -106,6 +110,15 @@ async fn what_cannot_be_opened_is_said_without_the_password() {
         assert_eq!(matches!(error, ConnectError::Unreachable(_)), !malformed, "{error:?}");
         assert!(!format!("{error:?} {error}").contains("canary"));
     }
+}
+
+#[tokio::test]
+async fn a_file_that_may_only_be_read_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("test.db");
+    Database::sqlite(&file).await.unwrap().close().await;
+    let error = open_sqlite(sqlite_options(&file).read_only(true)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::File { .. }) && error.to_string().contains("readonly"), "{error}");
 }
 
 /// Every column as `table.column null|not null`, and every index, of our own tables.
