@@ -22,6 +22,7 @@ mod cluster_watch;
 pub(crate) mod connection;
 mod keeper;
 mod operator;
+mod outage;
 mod scripts;
 pub(crate) mod target;
 mod tracking;

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use super::connection::{RedisLimits, flatten};
 use super::keeper::RECONNECT_PATIENCE;
+use super::outage::Outage;
 use super::tracking::{Tracking, tracking_on};
 use crate::changes::Heartbeat;
 
@@ -92,6 +93,7 @@ impl ClusterKeeper {
     async fn watch(&self, sender: &watch::Sender<ClusterConnection>, attention: &Notify) {
         let mut known = Ids::new();
         let mut in_vain = 0;
+        let mut outage = Outage::default();
         loop {
             tokio::select! {
                 () = sender.closed() => return,
@@ -100,7 +102,11 @@ impl ClusterKeeper {
             }
             let heartbeat = self.tracking.heartbeat();
             let mut connection = sender.borrow().clone();
-            match flatten(timeout(self.limits.total, self.round(&mut connection)).await) {
+            let answer = flatten(timeout(self.limits.total, self.round(&mut connection)).await);
+            if answer.is_ok() && outage.over() {
+                tracing::info!("connected to the redis cluster again");
+            }
+            match answer {
                 Ok(ids) if ids == known => {
                     in_vain = 0;
                     heartbeat.into_iter().for_each(Heartbeat::answered);
@@ -121,11 +127,18 @@ impl ClusterKeeper {
                         continue;
                     }
                     in_vain += 1;
-                    if in_vain % PATIENCE == 0
-                        && let Some(connection) = self.reopen().await
-                    {
-                        sender.send_replace(connection);
-                        attention.notify_one();
+                    if in_vain % PATIENCE == 0 {
+                        match self.reopen().await {
+                            Ok(connection) => {
+                                tracing::warn!(
+                                    "lost a primary of the redis cluster, connected to the cluster again"
+                                );
+                                outage.over();
+                                sender.send_replace(connection);
+                                attention.notify_one();
+                            }
+                            Err(error) => outage.failed(&error),
+                        }
                     }
                 }
             }
@@ -142,24 +155,17 @@ impl ClusterKeeper {
         if self.tracking.is_wanted() { track(cluster).await } else { Ok(Ids::new()) }
     }
 
-    async fn reopen(&self) -> Option<ClusterConnection> {
+    async fn reopen(&self) -> RedisResult<ClusterConnection> {
         let opening = async {
             let mut connection = self.client.get_async_connection().await?;
             let views = views(&mut connection).await?;
-            let good = views.iter().all(|view| view.in_order && view.primaries == views.len());
-            Ok(good.then_some(connection))
+            if views.iter().all(|view| view.in_order && view.primaries == views.len()) {
+                return Ok(connection);
+            }
+            let down = ErrorKind::Server(ServerErrorKind::ClusterDown);
+            Err((down, "a primary finds the cluster down, or is not there").into())
         };
-        match flatten(timeout(self.limits.total * RECONNECT_PATIENCE, opening).await) {
-            Ok(Some(connection)) => {
-                tracing::warn!("lost a primary of the redis cluster, connected to the cluster again");
-                Some(connection)
-            }
-            Ok(None) => None,
-            Err(error) => {
-                tracing::debug!(%error, "cannot connect to the redis cluster again yet");
-                None
-            }
-        }
+        flatten(timeout(self.limits.total * RECONNECT_PATIENCE, opening).await)
     }
 }
 

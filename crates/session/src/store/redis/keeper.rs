@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::connection::{RedisLimits, flatten, not_connected};
+use super::outage::Outage;
 use super::target::Target;
 use super::tracking::Tracking;
 use crate::changes::Heartbeat;
@@ -63,7 +64,7 @@ impl Keeper {
                 }
                 let current = sender.borrow().clone();
                 let healthy = match current {
-                    Some(current) => self.check(current.connection).await,
+                    Some(current) => self.check(current.connection).await.is_ok(),
                     None => false,
                 };
                 if !healthy {
@@ -82,12 +83,12 @@ impl Keeper {
     /// Tries until it works; `None` when nobody holds the connection any more.
     async fn reconnect(&mut self, sender: &watch::Sender<Option<Numbered>>) -> Option<MultiplexedConnection> {
         let mut pause = Duration::from_millis(20);
+        let mut outage = Outage::default();
         loop {
             self.tracking.disconnected();
-            match self.connect(self.limits.total * RECONNECT_PATIENCE).await {
-                Ok(connection) if self.check(connection.clone()).await => return Some(connection),
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "cannot reconnect to redis yet"),
+            match self.connect_anew().await {
+                Ok(connection) => return Some(connection),
+                Err(error) => outage.failed(&error),
             }
             tokio::select! {
                 () = sender.closed() => return None,
@@ -95,6 +96,13 @@ impl Keeper {
             }
             pause = (pause * 2).min(Duration::from_millis(500));
         }
+    }
+
+    /// A new connection that is good for use.
+    async fn connect_anew(&mut self) -> RedisResult<MultiplexedConnection> {
+        let connection = self.connect(self.limits.total * RECONNECT_PATIENCE).await?;
+        self.check(connection.clone()).await?;
+        Ok(connection)
     }
 
     async fn connect(&mut self, within: Duration) -> RedisResult<MultiplexedConnection> {
@@ -114,15 +122,13 @@ impl Keeper {
         flatten(timeout(within, connecting).await)
     }
 
-    /// Whether the connection is good for use. Its answer is the heartbeat for what is tracked over it.
-    async fn check(&self, mut connection: MultiplexedConnection) -> bool {
+    /// Whether the connection is good for use, and why not. The answer is the heartbeat for what is tracked over it.
+    async fn check(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         self.tracking.enable(&mut connection).await;
         let heartbeat = self.tracking.heartbeat();
-        let healthy = is_writable_primary(connection, self.limits).await;
-        if healthy {
-            heartbeat.into_iter().for_each(Heartbeat::answered);
-        }
-        healthy
+        is_writable_primary(connection, self.limits).await?;
+        heartbeat.into_iter().for_each(Heartbeat::answered);
+        Ok(())
     }
 }
 
@@ -181,14 +187,16 @@ fn is_suspicious(error: &RedisError) -> bool {
 
 /// `ROLE` rather than `PING`: a primary that was demoted answers pings happily. A user without the right to ask is
 /// taken at the connection's word.
-async fn is_writable_primary(mut connection: MultiplexedConnection, limits: RedisLimits) -> bool {
+async fn is_writable_primary(mut connection: MultiplexedConnection, limits: RedisLimits) -> RedisResult<()> {
     let role = redis::cmd("ROLE");
-    match timeout(limits.response, connection.req_packed_command(&role)).await {
-        Ok(Ok(Value::Array(role))) => {
-            !matches!(role.first(), Some(Value::BulkString(name)) if name != b"master")
-        }
-        Ok(Ok(_)) => true,
-        Ok(Err(error)) => !error.is_io_error() && !error.is_unrecoverable_error(),
-        Err(_) => false,
+    match flatten(timeout(limits.response, connection.req_packed_command(&role)).await) {
+        Ok(Value::Array(role)) => match role.first() {
+            Some(Value::BulkString(name)) if name != b"master" => {
+                Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "the server is a replica").into())
+            }
+            _ => Ok(()),
+        },
+        Err(error) if error.is_io_error() || error.is_unrecoverable_error() => Err(error),
+        _ => Ok(()),
     }
 }

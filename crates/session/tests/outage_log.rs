@@ -1,0 +1,113 @@
+//! The log says why Redis cannot be reached again.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracera_session::RedisStore;
+use tracera_testkit::{RedisCluster, RedisServer};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::filter::LevelFilter;
+
+const PASSWORD: &str = "canary-password";
+
+/// Within which everything is noticed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is logged on this thread at the default level, while it lives.
+struct Log {
+    lines: Arc<Mutex<Vec<u8>>>,
+    _guard: DefaultGuard,
+}
+
+impl Log {
+    fn capture() -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&lines);
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::INFO)
+            .with_ansi(false)
+            .with_writer(move || LogWriter(Arc::clone(&writer)))
+            .finish();
+        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    fn lines(&self, with: &str) -> Vec<String> {
+        let text = String::from_utf8(self.lines.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("canary"), "{text}");
+        text.lines().filter(|line| line.contains(with)).map(str::to_owned).collect()
+    }
+
+    async fn wait_for(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.lines(text).is_empty() {
+            assert!(Instant::now() < deadline, "no {text:?} in {:#?}", self.lines(""));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+struct LogWriter(Arc<Mutex<Vec<u8>>>);
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a command as somebody who knows the password.
+async fn operate(server: &RedisServer, command: &[&str]) {
+    server.cli(&[&["-a", PASSWORD, "--no-auth-warning"], command].concat()).await;
+}
+
+/// From now on nobody comes in who does not know the password, and nobody is in.
+async fn lock(server: &RedisServer) {
+    server.cli(&["CONFIG", "SET", "requirepass", PASSWORD]).await;
+    operate(server, &["CLIENT", "KILL", "TYPE", "normal"]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_us_is_quoted_once_for_each_reason() {
+    let log = Log::capture();
+    let server = RedisServer::start().await;
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    lock(&server).await;
+    log.wait_for("NOAUTH").await;
+    server.kill();
+    log.wait_for("Connection refused").await;
+    server.restart().await;
+    log.wait_for("connected to redis again").await;
+    server.cli(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    log.wait_for("the server is a replica").await;
+    for (line, times) in [("lost the connection", 2), ("NOAUTH", 1), ("Connection refused", 1)] {
+        assert_eq!(log.lines(line).len(), times, "{line} in {:#?}", log.lines(""));
+    }
+    assert!(log.lines("NOAUTH")[0].contains("WARN"));
+    drop(store);
+}
+
+#[tokio::test]
+async fn a_cluster_that_refuses_us_is_quoted_and_its_return_is_told() {
+    let log = Log::capture();
+    let cluster = RedisCluster::start().await;
+    let hosts: Vec<_> = cluster.urls().iter().map(|url| url.replace("redis://", "")).collect();
+    let store = RedisStore::connect(&format!("redis+cluster://{}", hosts.join(","))).await.unwrap();
+    for node in cluster.nodes() {
+        lock(node).await;
+    }
+    log.wait_for("NOAUTH").await;
+    assert!(log.lines("NOAUTH")[0].contains("WARN"));
+    for node in cluster.nodes() {
+        operate(node, &["CONFIG", "SET", "requirepass", ""]).await;
+    }
+    log.wait_for("cluster again").await;
+    drop(store);
+}
