@@ -51,7 +51,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// Redis cannot be reached.
-    #[error("REDIS_URL: {0}; check that Redis runs there and that user and password are right")]
+    #[error("REDIS_URL or REDIS_HOST: {0}; check that Redis runs there and that user and password are right")]
     Redis(#[source] ConnectError),
     /// The session file cannot be opened.
     #[error(
