@@ -87,11 +87,13 @@ pub async fn revoke_sessions(
         let count = stores.sessions.list(&user).await?.len();
         let revoked = stores.sessions.revoke_all(&user).await;
         // Whatever became of that: it may be done although Redis does not say so, and each way in that is closed is one less.
-        if let Some(email) = &account.email {
-            magic_links::cancel_outstanding(&stores.database, email).await?;
-        }
-        let told = tell_owner(&stores, &account, &clock).await;
+        let cancelled = match &account.email {
+            Some(email) => magic_links::cancel_outstanding(&stores.database, email).await.map(drop),
+            None => Ok(()),
+        };
         revoked?;
+        let told = tell_owner(&stores, &account, &clock).await;
+        cancelled?;
         let sessions = if count == 1 { "session" } else { "sessions" };
         return Ok(format!("ended {count} {sessions}, any sign-in under way and any unused link\n{told}"));
     };
@@ -103,7 +105,7 @@ pub async fn revoke_sessions(
     }
 }
 
-/// Notes it among the account's security events. The sessions have ended either way.
+/// Notes among the account's security events that sessions have ended.
 async fn tell_owner(stores: &Stores, account: &User, clock: &Clock) -> String {
     let now = utc(clock.now());
     match record_of_operator(&stores.database, account.id, Kind::RevokedByOperator, now).await {

@@ -32,8 +32,8 @@ use crate::web::live::Streams;
 /// How long queued mails may take to leave when the server stops.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
 
-/// How long replicas may take to confirm; less than Redis may take for any reply.
-const REPLICA_ACK_WITHIN: Duration = Duration::from_millis(600);
+/// How long replicas may take to confirm: less than a third of what an operation may take, as the store asks.
+const REPLICA_ACK_WITHIN: Duration = Duration::from_millis(450);
 
 /// How long imports may take to end when the server stops.
 const IMPORT_DRAIN: Duration = Duration::from_secs(5);

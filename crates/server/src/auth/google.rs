@@ -221,7 +221,9 @@ impl Google {
             return Err(Failure::Unavailable(GOOGLE));
         }
         send(self.http.get(url)).await.map_err(|error| {
-            self.silent_until.store((now + SILENCE).unix_timestamp(), Ordering::Relaxed);
+            if matches!(error, OutgoingError::TimedOut(_)) {
+                self.silent_until.store((now + SILENCE).unix_timestamp(), Ordering::Relaxed);
+            }
             unavailable(error)
         })
     }

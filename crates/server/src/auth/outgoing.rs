@@ -34,10 +34,13 @@ pub struct Answer {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
+    /// No connection in time, or no answer, or not all of it.
+    #[error("no answer in time: {0}")]
+    TimedOut(String),
     /// No connection: the request was not seen by anybody.
     #[error("cannot connect: {0}")]
     Connect(String),
-    /// Cut off, too slow, or not HTTP.
+    /// Cut off, or not HTTP.
     #[error("no answer: {0}")]
     Broken(String),
     /// More than 256 KiB.
@@ -112,8 +115,12 @@ impl Answer {
 
 impl From<reqwest::Error> for OutgoingError {
     fn from(error: reqwest::Error) -> Self {
-        let broken = if error.is_connect() { Self::Connect } else { Self::Broken };
-        broken(cause::of_request(error))
+        let kind = match &error {
+            error if error.is_timeout() => Self::TimedOut,
+            error if error.is_connect() => Self::Connect,
+            _ => Self::Broken,
+        };
+        kind(cause::of_request(error))
     }
 }
 

@@ -54,6 +54,9 @@ const PG_PARAMETERS: [&str; 13] = [
     "statement-cache-capacity",
 ];
 
+/// What the library reads as well.
+const PG_ALIASES: [&str; 5] = ["ssl-mode", "ssl-root-cert", "ssl-ca", "ssl-cert", "ssl-key"];
+
 /// The numbers of databases that a Redis can be set to have.
 const REDIS_DATABASES: RangeInclusive<i64> = 0..=65_535;
 
@@ -224,7 +227,9 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
 
 /// The library writes parameters it does not know to the log, with their values, and goes on without them.
 fn is_parameter(name: &str) -> bool {
-    PG_PARAMETERS.contains(&name) || name.starts_with("options[") && name.ends_with(']')
+    PG_PARAMETERS.contains(&name)
+        || PG_ALIASES.contains(&name)
+        || name.starts_with("options[") && name.ends_with(']')
 }
 
 /// Whether a parameter names the directory of a local socket, as libpq has it.

@@ -21,7 +21,7 @@ use crate::browser::Browser;
 use crate::doubles::Doubles;
 use crate::harness::{TestApp, listen};
 
-/// Long enough for a request to come to the lock it waits for.
+/// Long enough for a request to come from GitHub's last answer to the lock it waits for.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
 struct Stage {
@@ -54,16 +54,22 @@ impl Stage {
         self.doubles.agree(begun["redirect_to"].as_str().unwrap(), octocat())
     }
 
+    async fn github_is_asked(&self, path: &str, before: usize) {
+        while self.doubles.calls(path) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Comes back, and when the answer of GitHub is there and the next thing is to be written, signs out everywhere.
     async fn overtake(&self, browser: &Browser, callback: &str) -> String {
         let before = self.doubles.calls("/login/oauth/access_token");
         let answers = self.doubles.hold_github_token();
         let sign_out_everywhere = async {
-            while self.doubles.calls("/login/oauth/access_token") == before {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            self.github_is_asked("/login/oauth/access_token", before).await;
             let lock = self.app.lock_database().await;
+            let before = self.doubles.calls("/api/user/emails");
             answers.add_permits(1);
+            self.github_is_asked("/api/user/emails", before).await;
             tokio::time::sleep(A_MOMENT).await;
             self.app.instances[0].app.sessions.revoke_all(&self.user).await.unwrap();
             lock.rollback().await.unwrap();

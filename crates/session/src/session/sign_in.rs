@@ -79,9 +79,9 @@ impl Session {
             Some(id) if id.tag == tag => Some(id.field),
             Some(id) => {
                 if sessions.0.store.abandon(&id, sessions.at()).await? == Found::Alive {
-                    // Whatever becomes of the sign-in.
+                    // Whatever becomes of the sign-in: what this request stores is for the new session or for none.
                     let mut state = self.state();
-                    (state.current, state.cookie) = (Current::Nothing, Some(CookieChange::Clear));
+                    (state.current, state.cookie) = (Current::Lost, Some(CookieChange::Clear));
                 }
                 None
             }

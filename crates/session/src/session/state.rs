@@ -110,7 +110,7 @@ impl State {
         Self::new(Current::Ended(why), (!why.keeps_cookie()).then_some(CookieChange::Clear))
     }
 
-    /// The cookie is left to the instances that know its secret.
+    /// The cookie is left to the instances that know its secret, unless this request stores something.
     pub(crate) fn of_unknown_secret() -> Self {
         Self::new(Current::Ended(Ended::NotOurs), None)
     }

@@ -74,8 +74,8 @@ impl RedisStore {
     /// not wait.
     ///
     /// They go over a `connection` that nothing else should use: what is sent over it meanwhile waits too. One of them may
-    /// have to wait for the replicas of others before, so `within` has to be shorter than
-    /// [`RedisLimits::response`](crate::RedisLimits::response) and than half of
+    /// have to wait for the replicas of two others before, so `within` has to be shorter than
+    /// [`RedisLimits::response`](crate::RedisLimits::response) and than a third of
     /// [`RedisLimits::total`](crate::RedisLimits::total).
     ///
     /// When too few replicas confirm, or Redis cannot be asked whether they do, a sign-out or revocation is reported as

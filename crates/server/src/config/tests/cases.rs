@@ -169,7 +169,7 @@ const CASES: &[Case] = &[
             "postgresql://h:5432/db?sslmode=require",
             "postgres:///db?host=/run/postgresql",
             "postgres://user@%2Frun%2Fpostgresql/db",
-            "postgres://h/db?application_name=x&options[search_path]=y&sslrootcert=/etc/ca.pem",
+            "postgres://h/db?ssl-mode=verify-full&application_name=x&options[search_path]=y&sslrootcert=/etc/ca.pem",
         ],
         &[
             "x",

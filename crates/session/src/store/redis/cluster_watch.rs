@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
@@ -39,6 +40,8 @@ const PATIENCE: u32 = 2;
 #[derive(Clone)]
 pub(super) struct Cluster {
     current: watch::Receiver<ClusterConnection>,
+    /// How many connections there were before it.
+    number: Arc<AtomicU64>,
     node: Arc<ConnectionInfo>,
     limits: RedisLimits,
 }
@@ -64,6 +67,11 @@ impl Cluster {
         self.current.borrow().clone()
     }
 
+    /// Which one it is. Rises before the next is put to use.
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
     /// A connection to one node, whether or not the library knows it.
     pub(super) async fn connect_to(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
         let addr = match self.node.addr().clone() {
@@ -85,12 +93,14 @@ impl ClusterKeeper {
     pub(super) async fn supervise(self, attention: Arc<Notify>) -> RedisResult<Cluster> {
         let first = flatten(timeout(self.limits.total, self.client.get_async_connection()).await)?;
         let (sender, current) = watch::channel(first);
-        let cluster = Cluster { current, node: self.node.clone(), limits: self.limits };
-        tokio::spawn(async move { self.watch(&sender, &attention).await });
+        let number = Arc::<AtomicU64>::default();
+        let cluster =
+            Cluster { current, number: number.clone(), node: self.node.clone(), limits: self.limits };
+        tokio::spawn(async move { self.watch(&sender, &number, &attention).await });
         Ok(cluster)
     }
 
-    async fn watch(&self, sender: &watch::Sender<ClusterConnection>, attention: &Notify) {
+    async fn watch(&self, sender: &watch::Sender<ClusterConnection>, number: &AtomicU64, attention: &Notify) {
         let mut known = Ids::new();
         let mut in_vain = 0;
         let mut outage = Outage::default();
@@ -134,6 +144,7 @@ impl ClusterKeeper {
                                     "lost a primary of the redis cluster, connected to the cluster again"
                                 );
                                 outage.over();
+                                number.fetch_add(1, Ordering::AcqRel);
                                 sender.send_replace(connection);
                                 attention.notify_one();
                             }

@@ -169,6 +169,14 @@ impl RedisConnection {
         }
     }
 
+    /// Which connection it is, of those there have been one after the other; `None` while there is none.
+    pub(super) fn number(&self) -> Option<u64> {
+        match &self.link {
+            Link::Cluster(cluster) => Some(cluster.number()),
+            Link::Supervised(link) => link.in_use().map(|current| current.number),
+        }
+    }
+
     /// Gives up on `work` after [`RedisLimits::total`].
     pub(super) async fn within_limit<T>(&self, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
         flatten(timeout(self.limits.total, work).await)

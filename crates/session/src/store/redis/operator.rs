@@ -1,5 +1,6 @@
 //! What an operator chooses and is warned about: waiting for replicas, and eviction.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,13 +48,20 @@ impl ReplicaAck {
         Self { connection, replicas, within, asked: Arc::default(), last }
     }
 
-    /// Runs the call and waits for replicas. Fails only with the call.
+    /// Runs the call and waits for replicas. Fails only with the call. `WAIT` is about what its own connection has written,
+    /// and on a new one there is nothing to wait for, so it counts only if the connection stayed the same all the time.
     pub(super) async fn run(&self, call: Call) -> RedisResult<(Value, Result<(), NotReplicated>)> {
         let deadline = Instant::now() + self.connection.limits().total;
         let mut connection = self.connection.clone();
+        let before = connection.number();
         let answer = flatten(timeout_at(deadline, call.run(&mut connection)).await)?;
         let waiting = timeout_at(deadline, self.wait()).await;
-        let replicated = flatten(waiting.map(Ok)).unwrap_or_else(|late| Err(NotReplicated::NotAsked(late)));
+        let mut replicated =
+            flatten(waiting.map(Ok)).unwrap_or_else(|late| Err(NotReplicated::NotAsked(late)));
+        if before.is_none() || connection.number() != before {
+            let replaced = io::Error::from(io::ErrorKind::ConnectionReset);
+            replicated = replicated.and(Err(NotReplicated::NotAsked(replaced.into())));
+        }
         Ok((answer, replicated))
     }
 
@@ -71,7 +79,7 @@ impl ReplicaAck {
             last.outcome = ack.wait_now().await;
             last.outcome.clone()
         });
-        waiting.await.unwrap_or_else(|gone| Err(NotReplicated::NotAsked(std::io::Error::other(gone).into())))
+        waiting.await.unwrap_or_else(|gone| Err(NotReplicated::NotAsked(io::Error::other(gone).into())))
     }
 
     async fn wait_now(&self) -> Result<(), NotReplicated> {

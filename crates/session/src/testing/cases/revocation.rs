@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::contract::{commit, create, record};
 use crate::keyring::KeyRing;
 use crate::record::Epoch;
-use crate::session::{Ended, SignIn};
+use crate::session::{Ended, Session, SignIn};
 use crate::store::{Change, Committed, Created, FieldName, Found, NewSession, Rotated, Rotation};
 use crate::testing::stage::{Browser, CookieEffect, HOUR, SECRET, Stage, new_user};
 use crate::token::{Handle, NewToken, Tag};
@@ -71,7 +71,11 @@ pub(super) async fn a_refused_sign_in_clears_the_cookie_of_the_session_it_ended(
     b.0.revoke_all(&second).await.unwrap();
     let mut browser = Browser::signed_in(&a, &first).await;
     let sign_in = SignIn::new(second, "test").epoch(outdated);
-    let answer = browser.send(&a, |s| async move { s.sign_in(sign_in).await }).await;
+    let draft_and_sign_in = |s: Session| async move {
+        s.set("draft", &1)?;
+        s.sign_in(sign_in).await
+    };
+    let answer = browser.send(&a, draft_and_sign_in).await;
     assert_eq!((answer.status, answer.cookie), (StatusCode::CONFLICT, CookieEffect::Cleared));
     assert_eq!(a.listed(&first).await, 0);
     let stored = browser.send(&a, |s| async move { s.set("cart", &1) }).await;
