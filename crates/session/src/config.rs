@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::cookie;
 use crate::store::{Budget, FieldName, InvalidFieldName};
 
 /// Lifetime, cookie and budgets. The defaults are safe; override with the methods.
+///
+/// The cookie is always `HttpOnly; SameSite=Lax; Path=/`, for its own host alone, with the `Max-Age` that the session has left.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
     pub(crate) lifetime: Duration,
@@ -98,8 +101,12 @@ impl SessionConfig {
     }
 
     /// The cookie's name. Default `__Host-session`, or `session` when not secure.
+    ///
+    /// # Panics
+    /// If it is no token of RFC 6265: visible ASCII without separators such as `;`, `=` or quotes.
     #[must_use]
     pub fn cookie_name(mut self, name: &str) -> Self {
+        assert!(cookie::is_name(name), "{name:?} cannot be a cookie's name");
         self.cookie_name = Some(name.into());
         self
     }

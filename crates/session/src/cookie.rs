@@ -41,6 +41,19 @@ pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Presented<'a> {
     found
 }
 
+/// Whether it is a token of RFC 2616, as RFC 6265 has names.
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_token)
+}
+
+/// Whether browsers keep a cookie of that name only if it is secure.
+pub(crate) fn demands_secure(name: &str) -> bool {
+    let begins =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|part| part.eq_ignore_ascii_case(prefix));
+    begins("__Host-") || begins("__Secure-")
+}
+
 /// `Set-Cookie` with the token, for the time the session has left.
 pub(crate) fn set(name: &str, value: &CookieValue, left: Duration, secure: bool) -> HeaderValue {
     let max_age = left.as_secs() + u64::from(left.subsec_millis() >= 500);
@@ -67,6 +80,21 @@ mod tests {
 
     fn headers(lines: &[&str]) -> HeaderMap {
         lines.iter().map(|line| (header::COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap())).collect()
+    }
+
+    #[test]
+    fn names_are_tokens_and_some_demand_to_be_secure() {
+        for name in ["session", "__Host-session", "a.b_c-1!"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "a;b", "a=b", "my session", "a\nb", "\"a\"", "ü", "a,b"] {
+            assert!(!is_name(name), "{name:?}");
+        }
+        for (name, demands) in
+            [("__Host-a", true), ("__secure-a", true), ("__Hosta", false), ("session", false), ("__ü", false)]
+        {
+            assert_eq!(demands_secure(name), demands, "{name}");
+        }
     }
 
     #[test]

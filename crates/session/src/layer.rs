@@ -54,7 +54,7 @@ pub struct SessionService<S> {
 
 impl<S> Service<Request> for SessionService<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone,
+    S: Service<Request, Response: IntoResponse, Error = Infallible> + Clone,
 {
     type Response = Response;
     type Error = Infallible;
@@ -104,7 +104,7 @@ pin_project! {
 
 impl<S> Future for SessionFuture<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    S: Service<Request, Response: IntoResponse, Error = Infallible>,
 {
     type Output = Result<Response, Infallible>;
 
@@ -119,7 +119,7 @@ where
                     Step::Handling { handling: inner.call(request), session }
                 }
                 StepProjection::Handling { handling, session } => {
-                    let Ok(response) = ready!(handling.poll(context));
+                    let Ok(response) = ready!(handling.poll(context)).map(IntoResponse::into_response);
                     match session.unwritten() {
                         None => return Poll::Ready(Ok(with_cookie(response, session))),
                         Some(unwritten) => Step::Writing {
@@ -192,4 +192,34 @@ impl<S: Sync> OptionalFromRequestParts<S> for CurrentUser {
 /// [`SessionError::Unauthenticated`] (401) or [`SessionError::Unavailable`] (503).
 pub async fn require_auth(_: CurrentUser, request: Request, next: Next) -> Result<Response, SessionError> {
     Ok(next.run(request).await)
+}
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use axum::body::Body;
+    use http::StatusCode;
+    use tower::{ServiceBuilder, ServiceExt};
+
+    use super::*;
+    use crate::{EmbeddedStore, KeyRing, SessionConfig};
+
+    #[tokio::test]
+    async fn what_answers_below_may_have_a_body_of_its_own() {
+        let store = EmbeddedStore::in_memory().unwrap();
+        let sessions = Sessions::new(store, KeyRing::new(&[1; 32]).unwrap(), SessionConfig::default());
+        let app = ServiceBuilder::new()
+            .layer(SessionLayer::new(sessions))
+            .map_response(|response: Response| response.map(|_| "a body of its own".to_owned()))
+            .service(axum::Router::new());
+        let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(axum::body::to_bytes(response.into_body(), 99).await.unwrap(), "a body of its own");
+    }
+
+    #[test]
+    #[should_panic(expected = "has to be secure")]
+    fn a_name_that_demands_to_be_secure_is_refused_without() {
+        let config = SessionConfig::default().secure(false).cookie_name("__Host-sid");
+        Sessions::new(EmbeddedStore::in_memory().unwrap(), KeyRing::new(&[1; 32]).unwrap(), config);
+    }
 }

@@ -66,7 +66,12 @@ pub struct SessionInfo {
 
 impl Sessions {
     /// Sessions in `store`, their cookies signed with `keys`.
+    ///
+    /// # Panics
+    /// If the cookie is not secure and its name demands it, by `__Host-` or `__Secure-`: no browser would keep it.
     pub fn new(store: impl SessionStore, keys: KeyRing, config: SessionConfig) -> Self {
+        let name = config.effective_cookie_name();
+        assert!(config.secure || !cookie::demands_secure(name), "a cookie named {name} has to be secure");
         let store = WriteThrough::new(Box::new(store), config.near_cache);
         Self(Arc::new(Inner { store, keys, config, watches: Watches::default() }))
     }
@@ -134,7 +139,9 @@ impl Sessions {
         self.0.store.cache.as_ref().map(|cache| cache.staleness())
     }
 
-    /// The session a request presents. Never fails: what went wrong is kept in it and told to whoever asks for it.
+    /// The session a request presents. Never fails: what went wrong is kept in it and told to whoever asks for it. It is for
+    /// reading where there is no [`SessionLayer`](crate::SessionLayer): what is set is written only by
+    /// [`Session::commit`], and the cookie of a sign-in goes nowhere.
     pub async fn open(&self, headers: &HeaderMap) -> Session {
         match self.opening(headers) {
             Opening::Known(session) => session,

@@ -328,6 +328,7 @@ impl FieldName {
     }
 
     /// The field under which a session keeps the value: its own field, then the name.
+    #[cfg(any(feature = "redis", feature = "embedded"))]
     pub(crate) fn under(&self, session: &[u8; 16]) -> Vec<u8> {
         [session, self.0.as_bytes()].concat()
     }

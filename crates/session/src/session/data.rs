@@ -71,7 +71,8 @@ impl Session {
         Ok((id, None))
     }
 
-    /// Sets a data field when the response is ready. Without a session one is begun for the visitor.
+    /// Sets a data field when the response is ready. Without a session one is begun for the visitor. A task that goes on after
+    /// the response calls [`commit`](Self::commit); without a session that is of no use, since no cookie goes out any more.
     ///
     /// # Errors
     /// [`SessionError::Value`] when `value` cannot be written as JSON, [`SessionError::FieldName`].
@@ -120,17 +121,27 @@ impl Session {
         Ok(self.apply(name, Change::SetIfAbsent(value)).await? == Changed::WasAbsent(true))
     }
 
-    /// Reads and removes a data field: of many requests only one gets it.
+    /// Reads and removes a data field: of many requests only one gets it. Visitors without a session have none to take from.
     ///
     /// # Errors
     /// As [`Session::get`] and [`Session::commit`].
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
+        if self.has_nothing(&FieldName::new(name)?) {
+            return Ok(None);
+        }
         match self.apply(name, Change::Take).await? {
             Changed::Taken(bytes) => {
                 bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(value_error)
             }
             other => Err(value_error(format!("unexpected answer {other:?}"))),
         }
+    }
+
+    /// Whether there is no session, and nothing under that name is kept for one to be begun.
+    fn has_nothing(&self, name: &FieldName) -> bool {
+        let state = self.state();
+        matches!(state.current, Current::Nothing | Current::Ended(_))
+            && state.changes.iter().all(|(changed, _)| changed != name)
     }
 
     /// Writes what is buffered and then one atomic change, in one step. What is buffered stays so until it is written:

@@ -13,6 +13,7 @@ pub(super) async fn visitors_who_store_nothing_cost_nothing(stage: Stage) {
         .request(None, |s| async move {
             assert!(s.user().is_err());
             s.remove("a")?;
+            assert_eq!(s.take::<u8>("b").await?, None);
             s.get::<u8>("a").await
         })
         .await;
