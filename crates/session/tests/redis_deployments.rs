@@ -11,7 +11,7 @@ use tracera_session::{
     KeyRing, RedisConnection, RedisLimits, RedisStore, Session, SessionConfig, SessionError, Sessions,
     SignIn, UserId, testing,
 };
-use tracera_testkit::{FaultProxy, RedisCluster, RedisServer};
+use tracera_testkit::{Fault, FaultProxy, RedisCluster, RedisServer};
 
 /// The cases are about what happens and not how fast, and the machine may be busy with other tests.
 const PATIENT: RedisLimits = RedisLimits {
@@ -176,6 +176,38 @@ async fn a_redis_that_cannot_be_asked_about_replicas_fails_a_sign_out_and_no_rot
     assert!(
         matches!(&refused, SessionError::Unavailable(cause) if cause.to_string().contains("no permissions"))
     );
+}
+
+/// Long enough for a command to come to the proxy.
+const A_MOMENT: Duration = Duration::from_millis(200);
+
+/// The next connection may lead to another primary, whose replicas have nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_over_another_connection_is_not_confirmed() {
+    let primary = RedisServer::start().await;
+    let proxy = FaultProxy::start(primary.port()).await;
+    let own = RedisConnection::open_with(&proxy.redis_url(), PATIENT).await.unwrap();
+    let sessions = acknowledged(&primary, own, A_MOMENT).await;
+    let user = UserId::new("user").unwrap();
+    // Has Redis know the script.
+    signed_in(&sessions, &user).await.sign_out().await.unwrap_err();
+    let (one, other) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
+    // Both sign-outs are sent before the first is answered; then one waits, and the other for its turn.
+    let mut writing = proxy.hold_next("EVALSHA");
+    let one = tokio::spawn(async move { one.sign_out().await });
+    writing.reached().await;
+    let other = tokio::spawn(async move { other.sign_out().await });
+    tokio::time::sleep(A_MOMENT).await;
+    let mut waiting = proxy.hold_next("WAIT");
+    writing.release();
+    waiting.reached().await;
+    tokio::time::sleep(A_MOMENT).await;
+    proxy.set(Fault::Refuse).await;
+    waiting.release();
+    proxy.inject("WAIT", ":1\r\n");
+    proxy.set(Fault::None).await;
+    let (one, other) = (one.await.unwrap(), other.await.unwrap());
+    assert!(one.is_err() && other.is_err(), "{one:?} {other:?}");
 }
 
 /// Every primary's replica must confirm: which primary did the work is not what is asked.

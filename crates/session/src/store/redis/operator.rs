@@ -48,8 +48,8 @@ impl ReplicaAck {
         Self { connection, replicas, within, asked: Arc::default(), last }
     }
 
-    /// Runs the call and waits for replicas. Fails only with the call. `WAIT` is about what its own connection has written,
-    /// and on a new one there is nothing to wait for, so it counts only if the connection stayed the same all the time.
+    /// Runs the call and waits for replicas. Fails only with the call. A `WAIT` counts only if the connection stayed the same all
+    /// the time: another one may lead to another primary, which has nothing of it to wait for.
     pub(super) async fn run(&self, call: Call) -> RedisResult<(Value, Result<(), NotReplicated>)> {
         let deadline = Instant::now() + self.connection.limits().total;
         let mut connection = self.connection.clone();
