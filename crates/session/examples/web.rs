@@ -16,10 +16,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header::USER_AGENT};
+use axum::http::{Extensions, HeaderMap, StatusCode, header::USER_AGENT};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tower::ServiceBuilder;
@@ -50,7 +50,7 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
     let csrf = CsrfCheck::new(
         CsrfKeys::new(csrf_key, previous_csrf_keys),
         VisitorCookie::new(visitor_key, previous_visitor_keys, https),
-        |request| Session::of(request).map(|session| session.binding()),
+        session_of,
     );
 
     // Who is not signed in is 401, whatever the token; so RequireAuth comes first.
@@ -67,6 +67,7 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
     let public = Router::new()
         .route("/csrf", get(issue_csrf_token).with_state(csrf.clone()))
         .route("/auth/sign-in", post(sign_in))
+        .route("/theme", put(theme))
         .route_layer(from_fn_with_state(csrf, check_csrf_token));
 
     // In the order a request passes them.
@@ -81,6 +82,17 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
         .layer(from_fn_with_state(OriginPolicy::new(base_url)?, check_origin))
         .layer(SessionLayer::new(sessions.clone()));
     Ok(private.merge(public).layer(layers).with_state(sessions))
+}
+
+/// What CSRF tokens are bound to: the session of who is signed in. A visitor's tokens stay bound to the visitor's cookie,
+/// since what the visitor stores first begins a session in the middle of a page.
+fn session_of(request: &Extensions) -> Result<Option<[u8; 16]>, SessionError> {
+    let session = Session::of(request)?;
+    match session.user() {
+        Ok(_) => Ok(session.binding()),
+        Err(SessionError::Unauthenticated) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[derive(Deserialize)]
@@ -109,6 +121,12 @@ async fn sign_in(
     let user = UserId::new(&given.name)?;
     session.sign_in(SignIn::new(user, "password").address(client.ip()).client(browser(&headers))).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Stored for visitors too.
+async fn theme(session: Session, Json(theme): Json<String>) -> Result<StatusCode, SessionError> {
+    session.set("theme", &theme)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn sign_out(session: Session) -> Result<StatusCode, SessionError> {

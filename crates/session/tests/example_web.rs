@@ -140,3 +140,16 @@ async fn the_example_refuses_what_a_stranger_can_send() {
     assert!(refused.head.contains("retry-after: ") && refused.head.contains("x-frame-options: deny"));
     assert_eq!(browser.get("/me").await.status, 200, "the rest is not limited");
 }
+
+#[tokio::test]
+async fn a_visitor_who_begins_to_store_something_keeps_the_token() {
+    let mut visitor = Browser::at(serve().await);
+    let token = format!("X-CSRF-Token: {}\r\n", visitor.token().await);
+    let cookies = visitor.jar.len();
+    assert_eq!(visitor.ask("PUT", "/theme", &token, r#""dark""#).await.status, 204);
+    assert_eq!(visitor.jar.len(), cookies + 1, "the visit has a session");
+    assert_eq!(visitor.ask("PUT", "/theme", &token, r#""light""#).await.status, 204);
+    assert_eq!(visitor.ask("POST", "/auth/sign-in", &token, ADA).await.status, 204);
+    assert_eq!(visitor.ask("PUT", "/theme", &token, r#""dark""#).await.status, 403, "signed in since");
+    assert_eq!(visitor.act("PUT", "/theme", r#""dark""#).await, 204);
+}

@@ -15,9 +15,19 @@ use super::{CsrfKeys, VisitorCookie, VisitorId, is_safe_method, token_from_heade
 /// Hands out CSRF tokens ([`issue_csrf_token`]) and checks them ([`check_csrf_token`]). A token is bound to the session
 /// or, signed out, to the [`VisitorCookie`]; after signing in or out a client fetches a new one.
 ///
-/// The session is whatever your session layer leaves in a request. With `tracera-session` it is found by
-/// `|request| Session::of(request).map(|session| session.binding())`; [`CsrfKeys`] has the rules of the whole
-/// protection.
+/// The session is whatever your session layer leaves in a request, of signed-in browsers alone: a visitor's session begins
+/// with the first thing stored, and a token bound to it would no longer be the one the page holds. [`CsrfKeys`] has the
+/// rules of the whole protection. With `tracera-session`:
+///
+/// ```text
+/// |request| Session::of(request).and_then(|session| match session.user() {
+///     Ok(_) => Ok(session.binding()),
+///     Err(SessionError::Unauthenticated) => Ok(None),
+///     Err(error) => Err(error),
+/// })
+/// ```
+///
+/// With any other:
 ///
 /// ```
 /// use axum::{Router, middleware::from_fn_with_state, routing::{get, post}};
@@ -56,8 +66,8 @@ struct Binding {
 }
 
 impl CsrfCheck {
-    /// `session_of` tells the bytes that belong to a request's session alone and change with its id; `None` signed out,
-    /// an error (the answer then) when that is not known.
+    /// `session_of` tells the bytes that belong to a request's signed-in session alone and change with its id; `None` for
+    /// who is signed out, also with a session, and an error (the answer then) when that is not known.
     pub fn new<B: AsRef<[u8]>, E: IntoResponse>(
         keys: CsrfKeys,
         visitors: VisitorCookie,
