@@ -13,7 +13,7 @@ pub use origin::{
     refuse_cross_site_loads,
 };
 pub use token::CsrfKeys;
-pub use token_check::{CsrfCheck, check_csrf_token, issue_csrf_token};
+pub use token_check::{CsrfCheck, CsrfRejection, check_csrf_token, issue_csrf_token};
 pub use visitor::{VisitorCookie, VisitorId};
 
 /// The header that carries the token: `X-CSRF-Token`.

@@ -26,8 +26,9 @@ const TOKEN_CHARS: usize = 86;
 ///    method-override headers never matter.
 /// 4. Nothing here sends a CORS header, so no other origin can read an answer.
 ///
-/// [`CsrfCheck`](crate::CsrfCheck) does the second half with these keys. For tokens elsewhere than in a header, such as in
-/// the fields of forms:
+/// [`CsrfCheck`](crate::CsrfCheck) does the second half with these keys, for tokens in a header and in the fields of forms.
+/// It knows what to bind a token to; by themselves the keys do not, and a token of one is none of the other. What you bind
+/// to must belong to one browser alone, or a token is good for everybody who shares it:
 ///
 /// ```
 /// let keys = tracera_guard::CsrfKeys::new([7; 32], []);

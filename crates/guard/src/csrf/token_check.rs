@@ -50,6 +50,38 @@ use super::{CsrfKeys, VisitorCookie, VisitorId, is_safe_method, token_from_heade
 ///     .layer(from_fn_with_state(csrf, check_csrf_token))
 ///     .layer(from_fn_with_state(OriginPolicy::new("https://example.org").unwrap(), check_origin));
 /// ```
+///
+/// An HTML form cannot send a header. Its page takes a token from [`CsrfCheck::issue`] and its handler, outside of
+/// [`check_csrf_token`] but below [`check_origin`](crate::check_origin), asks [`CsrfCheck::verify`] before anything else:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use axum::{Form, Router, extract::{Request, State}, response::{Html, IntoResponse}, routing::get};
+/// use http::{Extensions, HeaderMap, header::SET_COOKIE};
+/// use tracera_guard::{CsrfCheck, CsrfRejection};
+///
+/// async fn page(State(csrf): State<CsrfCheck>, request: Request) -> Result<impl IntoResponse, CsrfRejection> {
+///     let (token, cookie) = csrf.issue(request.extensions(), request.headers())?;
+///     let field = format!(r#"<input type="hidden" name="csrf_token" value="{token}">"#);
+///     let page = format!(r#"<form method="post">{field}<button>Transfer</button></form>"#);
+///     Ok((cookie.map(|cookie| [(SET_COOKIE, cookie)]), Html(page)))
+/// }
+///
+/// async fn transfer(
+///     State(csrf): State<CsrfCheck>,
+///     request: Extensions,
+///     headers: HeaderMap,
+///     Form(fields): Form<HashMap<String, String>>,
+/// ) -> Result<&'static str, CsrfRejection> {
+///     let token = fields.get("csrf_token").map_or("", |token| token);
+///     csrf.verify(&request, &headers, token)?;
+///     Ok("done")
+/// }
+///
+/// fn forms(csrf: CsrfCheck) -> Router {
+///     Router::new().route("/transfer", get(page).post(transfer)).with_state(csrf)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct CsrfCheck {
     keys: CsrfKeys,
@@ -59,10 +91,29 @@ pub struct CsrfCheck {
 
 type SessionOf = dyn Fn(&Extensions) -> Result<Option<Vec<u8>>, Box<Response>> + Send + Sync;
 
-/// What a request's token is bound to, and the cookie that has to go with it.
-struct Binding {
-    bytes: Vec<u8>,
-    cookie: Option<HeaderValue>,
+/// A request did not show a token of its own session or visitor.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CsrfRejection {
+    /// The token is missing, or was issued to somebody else. As a response: 403, JSON `csrf_failed`.
+    #[error("the request has no valid csrf token")]
+    Token,
+    /// Which session the request belongs to is not known. As a response: the error of the application's `session_of`.
+    #[error("the session of the request is not known")]
+    SessionUnknown(Box<Response>),
+}
+
+impl IntoResponse for CsrfRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Token => crate::reply::error(
+                StatusCode::FORBIDDEN,
+                "csrf_failed",
+                "fetch a new CSRF token and send it in X-CSRF-Token with the same cookies",
+            ),
+            Self::SessionUnknown(answer) => *answer,
+        }
+    }
 }
 
 impl CsrfCheck {
@@ -80,17 +131,44 @@ impl CsrfCheck {
         Self { keys, visitors, session: Arc::new(session) }
     }
 
-    fn known(&self, request: &Request) -> Result<Option<Vec<u8>>, Box<Response>> {
-        let session = (self.session)(request.extensions())?;
-        Ok(session.or_else(|| Some(bound_to(b'v', self.visitors.parse(request.headers())?.as_bytes()))))
+    /// A fresh token for the session or visitor of a request, and the `Set-Cookie` that has to go with it to a signed-out
+    /// browser.
+    ///
+    /// # Errors
+    /// [`CsrfRejection::SessionUnknown`].
+    ///
+    /// # Panics
+    /// If the operating system has no random bytes to give.
+    pub fn issue(
+        &self,
+        request: &Extensions,
+        headers: &HeaderMap,
+    ) -> Result<(String, Option<HeaderValue>), CsrfRejection> {
+        if let Some(session) = self.session(request)? {
+            return Ok((self.keys.issue(&session), None));
+        }
+        let (visitor, cookie) = self.visitor(headers);
+        Ok((self.keys.issue(&bound_to(b'v', visitor.as_bytes())), Some(cookie)))
     }
 
-    fn known_or_new(&self, request: &Request) -> Result<Binding, Box<Response>> {
-        if let Some(bytes) = (self.session)(request.extensions())? {
-            return Ok(Binding { bytes, cookie: None });
-        }
-        let (visitor, cookie) = self.visitor(request.headers());
-        Ok(Binding { bytes: bound_to(b'v', visitor.as_bytes()), cookie: Some(cookie) })
+    /// Whether `token`, wherever it was found in a request, was issued for the request's session or visitor.
+    ///
+    /// # Errors
+    /// [`CsrfRejection`] says why not.
+    pub fn verify(
+        &self,
+        request: &Extensions,
+        headers: &HeaderMap,
+        token: &str,
+    ) -> Result<(), CsrfRejection> {
+        let visitor = || Some(bound_to(b'v', self.visitors.parse(headers)?.as_bytes()));
+        let binding = self.session(request)?.or_else(visitor);
+        let is_good = binding.is_some_and(|binding| self.keys.verify(&binding, token));
+        is_good.then_some(()).ok_or(CsrfRejection::Token)
+    }
+
+    fn session(&self, request: &Extensions) -> Result<Option<Vec<u8>>, CsrfRejection> {
+        (self.session)(request).map_err(CsrfRejection::SessionUnknown)
     }
 
     fn visitor(&self, headers: &HeaderMap) -> (VisitorId, HeaderValue) {
@@ -117,44 +195,47 @@ impl fmt::Debug for CsrfCheck {
 
 /// A handler that answers a fresh token, `{"csrf_token": "…"}`, and gives a signed-out browser its visitor cookie:
 /// `get(issue_csrf_token).with_state(csrf)`, inside the session layer.
-pub async fn issue_csrf_token(State(csrf): State<CsrfCheck>, request: Request) -> Response {
-    let binding = match csrf.known_or_new(&request) {
-        Ok(binding) => binding,
-        Err(answer) => return *answer,
-    };
-    let mut response =
-        Response::new(Body::from(format!(r#"{{"csrf_token":"{}"}}"#, csrf.keys.issue(&binding.bytes))));
+///
+/// # Errors
+/// [`CsrfRejection::SessionUnknown`].
+pub async fn issue_csrf_token(
+    State(csrf): State<CsrfCheck>,
+    request: Request,
+) -> Result<Response, CsrfRejection> {
+    let (token, cookie) = csrf.issue(request.extensions(), request.headers())?;
+    let mut response = Response::new(Body::from(format!(r#"{{"csrf_token":"{token}"}}"#)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(cookie) = binding.cookie {
+    if let Some(cookie) = cookie {
         headers.append(SET_COOKIE, cookie);
     }
-    response
+    Ok(response)
 }
 
 /// Middleware that refuses unsafe requests without a token of their own session or visitor in
-/// [`CSRF_HEADER`](crate::CSRF_HEADER): 403, JSON `csrf_failed`. Use it with [`axum::middleware::from_fn_with_state`],
-/// inside the session layer, and below [`check_origin`](crate::check_origin). Where a dead session is to be 401 whatever
-/// the token, put RequireAuth outside of it.
-pub async fn check_csrf_token(State(csrf): State<CsrfCheck>, request: Request, next: Next) -> Response {
-    if is_safe_method(request.method()) {
-        return next.run(request).await;
+/// [`CSRF_HEADER`](crate::CSRF_HEADER). Use it with [`axum::middleware::from_fn_with_state`], inside the session layer, and
+/// below [`check_origin`](crate::check_origin). Where a dead session is to be 401 whatever the token, put RequireAuth
+/// outside of it.
+///
+/// # Errors
+/// [`CsrfRejection`], answered with 403 or as the application's `session_of` says. To answer otherwise, call
+/// [`CsrfCheck::verify`] in a middleware of your own.
+pub async fn check_csrf_token(
+    State(csrf): State<CsrfCheck>,
+    request: Request,
+    next: Next,
+) -> Result<Response, CsrfRejection> {
+    if !is_safe_method(request.method()) {
+        // No token is empty.
+        let token = token_from_headers(request.headers()).unwrap_or_default();
+        csrf.verify(request.extensions(), request.headers(), token).inspect_err(|rejection| {
+            if matches!(rejection, CsrfRejection::Token) {
+                tracing::warn!(event = "csrf_failed", "an unsafe request had no valid CSRF token");
+            }
+        })?;
     }
-    let known = match csrf.known(&request) {
-        Ok(known) => known,
-        Err(answer) => return *answer,
-    };
-    let claim = known.zip(token_from_headers(request.headers()));
-    if claim.is_some_and(|(binding, token)| csrf.keys.verify(&binding, token)) {
-        return next.run(request).await;
-    }
-    tracing::warn!(event = "csrf_failed", "an unsafe request had no valid CSRF token");
-    crate::reply::error(
-        StatusCode::FORBIDDEN,
-        "csrf_failed",
-        "fetch a new CSRF token and send it in X-CSRF-Token with the same cookies",
-    )
+    Ok(next.run(request).await)
 }
 
 #[cfg(test)]
@@ -213,6 +294,45 @@ mod tests {
             assert_eq!(send(app, "POST", "/act", token, cookie).await.status(), status);
         }
         assert_eq!(send(&ada, "GET", "/act", "", "").await.status(), 200);
+    }
+
+    #[test]
+    fn a_token_in_a_form_is_checked_like_one_in_the_header() {
+        let session_of = |request: &Extensions| *request.get::<Session>().unwrap();
+        let csrf =
+            CsrfCheck::new(CsrfKeys::new([7; 32], []), VisitorCookie::new([8; 32], [], true), session_of);
+        let request = |session: Session| {
+            let mut extensions = Extensions::new();
+            extensions.insert(session);
+            extensions
+        };
+        let (ada, eve, nobody) = (request(Ok(Some("ada"))), request(Ok(Some("eve"))), request(Ok(None)));
+        let no_cookie = HeaderMap::new();
+
+        let (token, cookie) = csrf.issue(&ada, &no_cookie).unwrap();
+        assert_eq!(cookie, None);
+        assert!(csrf.verify(&ada, &no_cookie, &token).is_ok());
+        for (request, token) in [(&eve, &*token), (&nobody, &*token), (&ada, "")] {
+            let refused = csrf.verify(request, &no_cookie, token).unwrap_err();
+            assert!(matches!(refused, CsrfRejection::Token), "{refused}");
+        }
+
+        let visitor = || {
+            let (token, cookie) = csrf.issue(&nobody, &no_cookie).unwrap();
+            let cookie = cookie.unwrap();
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            (token, HeaderMap::from_iter([(COOKIE, pair.parse().unwrap())]))
+        };
+        let ((token, cookie), (_, of_another)) = (visitor(), visitor());
+        assert!(csrf.verify(&nobody, &cookie, &token).is_ok());
+        for headers in [&no_cookie, &of_another] {
+            assert!(csrf.verify(&nobody, headers, &token).is_err());
+        }
+
+        let unknown = request(Err(StatusCode::SERVICE_UNAVAILABLE));
+        let refused = csrf.verify(&unknown, &cookie, &token).unwrap_err();
+        assert!(matches!(refused, CsrfRejection::SessionUnknown(_)));
+        assert_eq!(refused.into_response().status(), 503);
     }
 
     #[tokio::test]
