@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{HeaderName, ORIGIN, REFERER};
+use http::header::{HeaderName, ORIGIN, REFERER, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::{Origin, Url};
 
@@ -13,7 +13,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// The one origin whose pages may send unsafe requests.
+/// The one origin whose pages may send unsafe requests and open a WebSocket here.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, Method, header::ORIGIN};
@@ -79,7 +79,8 @@ impl OriginPolicy {
         Ok(Self { origin, spellings })
     }
 
-    /// Whether the request may go on to the token check. Safe methods always may. For the others:
+    /// Whether the request may go on to the token check. Safe methods may, except to open a WebSocket (`Upgrade: websocket`):
+    /// a page of any origin can do that, with the cookies of yours, and read what comes. For that and for other methods:
     ///
     /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused; values no standard knows count as absent.
     /// 2. `Origin`, if present, must be the configured origin; `null` is not. A form on a page with
@@ -90,7 +91,7 @@ impl OriginPolicy {
     /// # Errors
     /// [`OriginRejection`] says which rule.
     pub fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
-        if is_safe_method(method) {
+        if is_safe_method(method) && !opens_web_socket(headers) {
             return Ok(());
         }
         let site = only_line(headers, &SEC_FETCH_SITE)?.map(HeaderValue::as_bytes);
@@ -121,6 +122,13 @@ impl OriginPolicy {
     }
 }
 
+/// Over HTTP/1.1; over HTTP/2 and later it is the method CONNECT.
+fn opens_web_socket(headers: &HeaderMap) -> bool {
+    let mut protocols =
+        headers.get_all(UPGRADE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    protocols.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
 impl IntoResponse for OriginRejection {
     fn into_response(self) -> Response {
         crate::reply::error(
@@ -131,7 +139,7 @@ impl IntoResponse for OriginRejection {
     }
 }
 
-/// Middleware that refuses unsafe requests from other origins ([`OriginPolicy::check`]); use it with
+/// Middleware that refuses unsafe requests and WebSocket handshakes from other origins ([`OriginPolicy::check`]); use it with
 /// [`axum::middleware::from_fn_with_state`].
 ///
 /// # Errors

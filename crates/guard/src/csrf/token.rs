@@ -23,7 +23,8 @@ const TOKEN_CHARS: usize = 86;
 ///    [`VisitorCookie`](crate::VisitorCookie). Each token is freshly masked, so that compression leaks nothing about it
 ///    (BREACH).
 /// 3. GET, HEAD and OPTIONS are safe and must change nothing; every other method is unsafe. Content type, body and
-///    method-override headers never matter.
+///    method-override headers never matter. A WebSocket, whose handshake is a GET or CONNECT that pages can add no header
+///    to, is under rule 1 and not under rule 2.
 /// 4. Nothing here sends a CORS header, so no other origin can read an answer.
 ///
 /// [`CsrfCheck`](crate::CsrfCheck) does the second half with these keys, for tokens in a header and in the fields of forms.

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
-use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{CsrfKeys, VisitorCookie, VisitorId, is_safe_method, token_from_headers};
 
@@ -215,7 +215,8 @@ pub async fn issue_csrf_token(
 
 /// Middleware that refuses unsafe requests without a token of their own session or visitor in
 /// [`CSRF_HEADER`](crate::CSRF_HEADER). Use it with [`axum::middleware::from_fn_with_state`], inside the session layer, and
-/// below [`check_origin`](crate::check_origin). Where a dead session is to be 401 whatever the token, put RequireAuth
+/// below [`check_origin`](crate::check_origin), which alone guards a WebSocket: a page opens it with GET or, over HTTP/2, with
+/// CONNECT, and can add no header to either, so CONNECT passes here like the safe methods. Where a dead session is to be 401 whatever the token, put RequireAuth
 /// outside of it.
 ///
 /// # Errors
@@ -226,7 +227,8 @@ pub async fn check_csrf_token(
     request: Request,
     next: Next,
 ) -> Result<Response, CsrfRejection> {
-    if !is_safe_method(request.method()) {
+    let needs_none = is_safe_method(request.method()) || *request.method() == Method::CONNECT;
+    if !needs_none {
         // No token is empty.
         let token = token_from_headers(request.headers()).unwrap_or_default();
         csrf.verify(request.extensions(), request.headers(), token).inspect_err(|rejection| {
@@ -257,7 +259,7 @@ mod tests {
             CsrfCheck::new(CsrfKeys::new([7; 32], []), VisitorCookie::new([8; 32], [], true), session_of);
         Router::new()
             .route("/csrf", get(issue_csrf_token).with_state(csrf.clone()))
-            .route("/act", post(async || "done").get(async || "seen"))
+            .route("/act", post(async || "done").get(async || "seen").connect(async || "open"))
             .layer(from_fn_with_state(csrf, check_csrf_token))
             .layer(Extension(session))
     }
@@ -294,6 +296,7 @@ mod tests {
             assert_eq!(send(app, "POST", "/act", token, cookie).await.status(), status);
         }
         assert_eq!(send(&ada, "GET", "/act", "", "").await.status(), 200);
+        assert_eq!(send(&ada, "CONNECT", "/act", "", "").await.status(), 200, "a web socket over HTTP/2");
     }
 
     #[test]

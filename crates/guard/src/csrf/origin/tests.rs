@@ -88,6 +88,32 @@ fn only_get_head_and_options_are_safe() {
 }
 
 #[test]
+fn only_our_own_pages_open_web_sockets() {
+    const THEIRS: &str = "https://sibling.example.org";
+    let policy = OriginPolicy::new(BASE).unwrap();
+    for (upgrade, origin, allowed) in [
+        (&["websocket"][..], Some(BASE), true),
+        (&["websocket"], None, true),
+        (&["websocket"], Some(THEIRS), false),
+        (&["WebSocket"], Some(THEIRS), false),
+        (&["h2c, websocket "], Some(THEIRS), false),
+        (&["h2c", "websocket"], Some(THEIRS), false),
+        (&["websocket"], Some("null"), false),
+        (&["h2c"], Some(THEIRS), true),
+        (&["websockets"], Some(THEIRS), true),
+        (&[], Some(THEIRS), true),
+    ] {
+        let lines = upgrade.iter().map(|value| ("upgrade", *value));
+        let lines: Vec<_> = lines.chain(origin.map(|origin| ("origin", origin))).collect();
+        assert_eq!(policy.check(&Method::GET, &headers(&lines)).is_ok(), allowed, "{lines:?}");
+    }
+    let of_same_site = headers(&[("upgrade", "websocket"), ("sec-fetch-site", "same-site")]);
+    assert_eq!(policy.check(&Method::GET, &of_same_site), Err(OriginRejection::OtherSite));
+    let of_elsewhere = headers(&[("origin", THEIRS)]);
+    assert_eq!(policy.check(&Method::CONNECT, &of_elsewhere), Err(OriginRejection::OtherOrigin));
+}
+
+#[test]
 fn origins_are_equal_only_in_scheme_host_and_port() {
     for (base, origin, ours) in [
         ("https://example.org", "https://example.org", true),
