@@ -12,7 +12,8 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use tower::ServiceExt;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_http::trace::TraceLayer;
 use tracera_guard::{
     ClientLimit, RateLimit, RateLimiter, TrustedProxies, path_is_under, resolve_client_addr,
 };
@@ -216,5 +217,23 @@ async fn unless_told_otherwise_every_request_counts() {
     for (path, status) in [("/", 200), ("/nothing", 429)] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         assert_eq!(router.clone().oneshot(request).await.unwrap().status(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_layers_below_may_answer_with_bodies_of_their_own() {
+    let limiter = RateLimiter::in_memory(RateLimit::new("all", 1, Duration::from_mins(1)));
+    let layers = ServiceBuilder::new()
+        .layer(MockConnectInfo("203.0.113.9:4711".parse::<SocketAddr>().unwrap()))
+        .layer(middleware::from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
+        .layer(ClientLimit::new(limiter))
+        .layer(TraceLayer::new_for_http());
+    let router = Router::new().route("/", get(async || "reached")).layer(layers);
+    for (status, text) in [(200, "reached"), (429, "rate_limited")] {
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(str::from_utf8(&body).unwrap().contains(text));
     }
 }

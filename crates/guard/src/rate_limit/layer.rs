@@ -66,7 +66,7 @@ pub struct ClientLimitService<S, F> {
 
 impl<S, F> Service<Request> for ClientLimitService<S, F>
 where
-    S: Service<Request, Response = Response> + Clone,
+    S: Service<Request, Response: IntoResponse> + Clone,
     F: Fn(&Request) -> bool,
 {
     type Response = Response;
@@ -119,7 +119,7 @@ pin_project! {
 
 impl<S> Future for ClientLimitFuture<S>
 where
-    S: Service<Request, Response = Response>,
+    S: Service<Request, Response: IntoResponse>,
 {
     type Output = Result<Response, S::Error>;
 
@@ -137,7 +137,7 @@ where
         let StepProjection::Answering { answering, decision } = step.project() else {
             unreachable!("it was decided")
         };
-        let mut response = ready!(answering.poll(context))?;
+        let mut response = ready!(answering.poll(context))?.into_response();
         if let Some(decision) = decision {
             decision.apply_headers(response.headers_mut());
         }
