@@ -21,28 +21,36 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 const PERMISSIONS: &str = "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), \
      display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), \
      magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), \
-     publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), \
+     publickey-credentials-get=(self), screen-wake-lock=(), serial=(), usb=(), \
      xr-spatial-tracking=()";
 
 const HSTS: &str = "max-age=31536000; includeSubDomains";
 
 /// What every response says, whoever made it.
-const ALWAYS: [(HeaderName, &str); 6] = [
+const ALWAYS: [(HeaderName, &str); 3] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
     // Long retired by browsers; scanners and product rules still ask for it, and it does no harm beside a CSP.
     (X_XSS_PROTECTION, "1; mode=block"),
+];
+
+/// What a response says whose handler does not say otherwise.
+const DEFAULTS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("permissions-policy"), PERMISSIONS),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (REFERRER_POLICY, "strict-origin-when-cross-origin"),
+    (CACHE_CONTROL, "no-store"),
 ];
 
 /// Which security headers every response carries; a tower [`Layer`].
 ///
 /// 1. They are put on whatever comes back from below: handlers, fallbacks, other layers, redirects, errors. Make this
 ///    the outermost layer and put panic catching below it; then nothing leaves without them.
-/// 2. `Content-Security-Policy`, `Referrer-Policy` and `Cache-Control` are defaults: a handler that set its own keeps
-///    it. Every other header is overwritten. No header is ever doubled by this layer.
+/// 2. `Content-Security-Policy`, `Referrer-Policy`, `Permissions-Policy`, `Cross-Origin-Opener-Policy`,
+///    `Cross-Origin-Resource-Policy` and `Cache-Control` are defaults: a handler that set its own keeps it.
+///    `X-Content-Type-Options`, `X-Frame-Options`, `X-XSS-Protection` and `Strict-Transport-Security` are fixed and
+///    overwrite what a handler set. No header is ever doubled by this layer.
 /// 3. A `text/html` response gets the page policy, everything else a policy that forbids everything.
 /// 4. `Strict-Transport-Security` is sent only when the public URL is https ([`SecurityHeaders::https`]).
 ///
@@ -75,7 +83,8 @@ impl SecurityHeaders {
     }
 
     /// Whether the public URL is https, which turns on
-    /// `Strict-Transport-Security: max-age=31536000; includeSubDomains`. Default: no.
+    /// `Strict-Transport-Security: max-age=31536000; includeSubDomains`. Default: no. Browsers that saw it refuse plain http
+    /// to this host and to every host below it for a year, and do not forget sooner because it is no longer sent.
     #[must_use]
     pub fn https(self, https: bool) -> Self {
         Self::prepare(https, self.page_policy)
@@ -90,14 +99,13 @@ impl SecurityHeaders {
 
     fn prepare(https: bool, page_policy: HeaderValue) -> Self {
         let with_policy = |policy| {
+            let lines = ALWAYS.into_iter().chain(DEFAULTS);
             let mut headers: HeaderMap =
-                ALWAYS.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect();
+                lines.map(|(name, value)| (name, HeaderValue::from_static(value))).collect();
             if https {
                 headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
             }
             headers.insert(CONTENT_SECURITY_POLICY, policy);
-            headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers
         };
         let page = with_policy(page_policy.clone());

@@ -74,8 +74,6 @@ fn assert_guarded(headers: &HeaderMap, https: bool, what: &str) {
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("x-xss-protection", "1; mode=block"),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("cross-origin-resource-policy", "same-origin"),
     ]);
     if https {
         expected.insert("strict-transport-security", "max-age=31536000; includeSubDomains");
@@ -86,14 +84,36 @@ fn assert_guarded(headers: &HeaderMap, https: bool, what: &str) {
         let sent: Vec<_> = headers.get_all(name).iter().collect();
         assert_eq!(sent, [value], "{what}: {name}");
     }
-    for name in ["referrer-policy", "content-security-policy", "cache-control", "permissions-policy"] {
+    for name in [
+        "referrer-policy",
+        "content-security-policy",
+        "cache-control",
+        "permissions-policy",
+        "cross-origin-opener-policy",
+        "cross-origin-resource-policy",
+    ] {
         assert_eq!(headers.get_all(name).iter().count(), 1, "{what}: {name}");
+    }
+}
+
+/// The headers of an answer whose handler said nothing of its own.
+fn assert_defaults(headers: &HeaderMap, what: &str) {
+    for (name, value) in [
+        ("referrer-policy", "strict-origin-when-cross-origin"),
+        ("cache-control", "no-store"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(headers[name], value, "{what}: {name}");
     }
     let permissions = headers["permissions-policy"].to_str().unwrap();
     for feature in permissions.split(", ") {
-        assert!(feature.ends_with("=()"), "{what}: {feature}");
+        let is_of_own_pages = feature == "publickey-credentials-get=(self)";
+        assert!(feature.ends_with("=()") || is_of_own_pages, "{what}: {feature}");
     }
-    assert!(permissions.contains("camera=()") && permissions.contains("geolocation=()"));
+    for feature in ["camera=()", "geolocation=()", "publickey-credentials-get=(self)"] {
+        assert!(permissions.contains(feature), "{what}: {feature}");
+    }
 }
 
 #[tokio::test]
@@ -118,8 +138,7 @@ async fn every_answer_carries_the_headers() {
             assert_eq!(got, status, "{what}");
             assert_guarded(&headers, https, &what);
             if path != "/own" {
-                assert_eq!(headers[REFERRER_POLICY], "strict-origin-when-cross-origin", "{what}");
-                assert_eq!(headers[CACHE_CONTROL], "no-store", "{what}");
+                assert_defaults(&headers, &what);
             }
         }
     }
@@ -158,11 +177,14 @@ fn a_page_with_pictures_of_elsewhere_differs_by_that_origin_alone() {
 }
 
 #[tokio::test]
-async fn a_handler_keeps_its_own_referrer_content_and_cache_policy_and_no_other() {
+async fn a_handler_keeps_its_own_policies_and_overrides_no_fixed_header() {
     let (_, headers) = ask(SecurityHeaders::new(), Method::GET, "/own").await;
     assert_eq!(headers[REFERRER_POLICY], "no-referrer");
     assert_eq!(headers[CONTENT_SECURITY_POLICY], "default-src 'none'; sandbox");
     assert_eq!(headers[CACHE_CONTROL], "public, max-age=31536000, immutable");
+    assert_eq!(headers["permissions-policy"], "camera=*");
+    assert_eq!(headers["cross-origin-opener-policy"], "unsafe-none");
+    assert_eq!(headers["cross-origin-resource-policy"], "cross-origin");
     assert_eq!(headers[X_FRAME_OPTIONS], "DENY");
     assert_eq!(headers[SERVER], "kept");
 }
