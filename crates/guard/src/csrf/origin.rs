@@ -1,5 +1,7 @@
 //! Where a request comes from, as far as the browser says it.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,7 +15,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// The one origin whose pages may send unsafe requests and open a WebSocket here.
+/// The origin, or the few, whose pages may send unsafe requests and open a WebSocket here.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, Method, header::ORIGIN};
@@ -27,6 +29,12 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// ```
 #[derive(Clone, Debug)]
 pub struct OriginPolicy {
+    /// The first is the application's own.
+    origins: Arc<Vec<Known>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
     origin: Origin,
     /// How the origin may be written in a header: without its port if that is the default, and with it.
     spellings: [String; 2],
@@ -67,6 +75,59 @@ impl OriginPolicy {
     /// # Errors
     /// [`OriginPolicyError`] if it is not an absolute http or https URL.
     pub fn new(base_url: &str) -> Result<Self, OriginPolicyError> {
+        Ok(Self { origins: Arc::new(vec![Known::parse(base_url)?]) })
+    }
+
+    /// Pages of the origin of `url` may do the same: for an application with more than one address, or a sibling whose
+    /// pages you trust like your own.
+    ///
+    /// # Errors
+    /// [`OriginPolicyError`] if it is not an absolute http or https URL.
+    pub fn also(mut self, url: &str) -> Result<Self, OriginPolicyError> {
+        Arc::make_mut(&mut self.origins).push(Known::parse(url)?);
+        Ok(self)
+    }
+
+    /// Whether the request may go on to the token check. Safe methods may, except to open a WebSocket
+    /// (`Upgrade: websocket`): a page of a sibling origin can do that with the cookies of yours, and read what comes. For
+    /// that and for the other methods:
+    ///
+    /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused, unless `Origin` is one of [`OriginPolicy::also`];
+    ///    values no standard knows count as absent.
+    /// 2. `Origin`, if present, must be a configured origin; `null` is not. A form on a page with
+    ///    `Referrer-Policy: no-referrer` sends `null`, so send forms from such pages by script.
+    /// 3. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must lie in one.
+    /// 4. A repeated header is refused.
+    ///
+    /// # Errors
+    /// [`OriginRejection`] says which rule.
+    pub fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
+        if is_safe_method(method) && !opens_web_socket(headers) {
+            return Ok(());
+        }
+        let site = only_line(headers, &SEC_FETCH_SITE)?.map(HeaderValue::as_bytes);
+        let origin = only_line(headers, &ORIGIN)?;
+        let known = origin.map(|origin| self.origins.iter().position(|known| known.is(origin)));
+        match (known, site) {
+            (Some(Some(1..)), _) => Ok(()),
+            (_, Some(b"cross-site" | b"same-site")) => Err(OriginRejection::OtherSite),
+            (Some(Some(0)), _) | (None, Some(b"same-origin" | b"none")) => Ok(()),
+            (Some(None), _) => Err(OriginRejection::OtherOrigin),
+            (None, _) => match only_line(headers, &REFERER)? {
+                Some(referer) if !self.names(referer) => Err(OriginRejection::OtherReferer),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn names(&self, referer: &HeaderValue) -> bool {
+        let url = referer.to_str().ok().and_then(|text| Url::parse(text).ok());
+        url.is_some_and(|url| self.origins.iter().any(|known| known.origin == url.origin()))
+    }
+}
+
+impl Known {
+    fn parse(base_url: &str) -> Result<Self, OriginPolicyError> {
         let refused = || OriginPolicyError(base_url.to_owned());
         let origin = Url::parse(base_url).map_err(|_| refused())?.origin();
         let Origin::Tuple(scheme, host, port) = &origin else {
@@ -79,46 +140,9 @@ impl OriginPolicy {
         Ok(Self { origin, spellings })
     }
 
-    /// Whether the request may go on to the token check. Safe methods may, except to open a WebSocket (`Upgrade: websocket`):
-    /// a page of any origin can do that, with the cookies of yours, and read what comes. For that and for other methods:
-    ///
-    /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused; values no standard knows count as absent.
-    /// 2. `Origin`, if present, must be the configured origin; `null` is not. A form on a page with
-    ///    `Referrer-Policy: no-referrer` sends `null`, so send forms from such pages by script.
-    /// 3. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must lie in the origin.
-    /// 4. A repeated header is refused.
-    ///
-    /// # Errors
-    /// [`OriginRejection`] says which rule.
-    pub fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
-        if is_safe_method(method) && !opens_web_socket(headers) {
-            return Ok(());
-        }
-        let site = only_line(headers, &SEC_FETCH_SITE)?.map(HeaderValue::as_bytes);
-        let origin = only_line(headers, &ORIGIN)?;
-        if matches!(site, Some(b"cross-site" | b"same-site")) {
-            return Err(OriginRejection::OtherSite);
-        }
-        if let Some(origin) = origin {
-            return self.is_ours(origin).then_some(()).ok_or(OriginRejection::OtherOrigin);
-        }
-        if matches!(site, Some(b"same-origin" | b"none")) {
-            return Ok(());
-        }
-        match only_line(headers, &REFERER)? {
-            Some(referer) if !self.holds(referer) => Err(OriginRejection::OtherReferer),
-            _ => Ok(()),
-        }
-    }
-
     /// Compared as text: browsers write an origin in one way, and anything else is not from one.
-    fn is_ours(&self, origin: &HeaderValue) -> bool {
+    fn is(&self, origin: &HeaderValue) -> bool {
         self.spellings.iter().any(|spelling| origin.as_bytes().eq_ignore_ascii_case(spelling.as_bytes()))
-    }
-
-    fn holds(&self, referer: &HeaderValue) -> bool {
-        let url = referer.to_str().ok().and_then(|text| Url::parse(text).ok());
-        url.is_some_and(|url| url.origin() == self.origin)
     }
 }
 
@@ -139,8 +163,8 @@ impl IntoResponse for OriginRejection {
     }
 }
 
-/// Middleware that refuses unsafe requests and WebSocket handshakes from other origins ([`OriginPolicy::check`]); use it with
-/// [`axum::middleware::from_fn_with_state`].
+/// Middleware that refuses unsafe requests and WebSocket handshakes from other origins ([`OriginPolicy::check`]); use it
+/// with [`axum::middleware::from_fn_with_state`].
 ///
 /// # Errors
 /// [`OriginRejection`], answered with 403.

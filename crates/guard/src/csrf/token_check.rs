@@ -214,10 +214,12 @@ pub async fn issue_csrf_token(
 }
 
 /// Middleware that refuses unsafe requests without a token of their own session or visitor in
-/// [`CSRF_HEADER`](crate::CSRF_HEADER). Use it with [`axum::middleware::from_fn_with_state`], inside the session layer, and
-/// below [`check_origin`](crate::check_origin), which alone guards a WebSocket: a page opens it with GET or, over HTTP/2, with
-/// CONNECT, and can add no header to either, so CONNECT passes here like the safe methods. Where a dead session is to be 401 whatever the token, put RequireAuth
+/// [`CSRF_HEADER`](crate::CSRF_HEADER). Use it with [`axum::middleware::from_fn_with_state`], inside the session layer,
+/// and below [`check_origin`](crate::check_origin). Where a dead session is to be 401 whatever the token, put RequireAuth
 /// outside of it.
+///
+/// Only [`check_origin`](crate::check_origin) guards a WebSocket: a page opens it with GET or, over HTTP/2, with CONNECT,
+/// and can add a header to neither. So CONNECT passes here like the safe methods.
 ///
 /// # Errors
 /// [`CsrfRejection`], answered with 403 or as the application's `session_of` says. To answer otherwise, call

@@ -1,6 +1,7 @@
 //! A cookie that tells signed-out browsers apart, so that their CSRF tokens can be bound to something.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -17,10 +18,11 @@ const MAX_AGE_SECS: u32 = 600;
 
 /// Issues and reads the visitor cookie: a random 128-bit id with its MAC. Nothing is stored on the server.
 ///
-/// The cookie is named `__Host-visitor` when secure, else `visitor`; it is `HttpOnly`, `SameSite=Lax`, `Path=/` and
-/// lives 600 seconds in the browser. The MAC does not age: the id grants nothing, it only separates visitors. What it
-/// prevents is that a neighbour (a sub-domain, a person at the wire of a plain-http page) makes up an id and plants it;
-/// an id that was issued to the neighbour could still be planted where the `__Host-` prefix is not in force.
+/// The cookie is named `__Host-visitor` when secure, else `visitor` ([`VisitorCookie::name`] changes that); it is
+/// `HttpOnly`, `SameSite=Lax`, `Path=/` and lives 600 seconds in the browser. The MAC does not age: the id grants nothing,
+/// it only separates visitors. What it prevents is that a neighbour (a sub-domain, a person at the wire of a plain-http
+/// page) makes up an id and plants it; an id that was issued to the neighbour could still be planted where the `__Host-`
+/// prefix is not in force.
 ///
 /// ```
 /// use http::{HeaderMap, header::COOKIE};
@@ -38,6 +40,7 @@ const MAX_AGE_SECS: u32 = 600;
 pub struct VisitorCookie {
     keys: MacRing,
     secure: bool,
+    name: Arc<str>,
 }
 
 /// The random id of one signed-out browser, known to be issued here.
@@ -60,7 +63,23 @@ impl fmt::Debug for VisitorId {
 impl VisitorCookie {
     /// Signs with `current` and still reads what a `previous` key signed. `secure` when the public URL is https.
     pub fn new(current: [u8; 32], previous: impl IntoIterator<Item = [u8; 32]>, secure: bool) -> Self {
-        Self { keys: MacRing::new(current, previous), secure }
+        Self { keys: MacRing::new(current, previous), secure, name: full_name("visitor", secure) }
+    }
+
+    /// Another name than `visitor`; the prefix `__Host-` stays. Each application of a host needs a name of its own, since
+    /// browsers keep the cookies of all its ports and paths together.
+    ///
+    /// # Panics
+    /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`.
+    #[must_use]
+    pub fn name(self, name: &str) -> Self {
+        let rest_is_plain =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        assert!(
+            name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(rest_is_plain),
+            "the name of a cookie is made of a-z, 0-9, - and _, a letter first"
+        );
+        Self { name: full_name(name, self.secure), ..self }
     }
 
     /// The visitor whose cookie the request carries; `None` unless there is exactly one cookie of exactly this name and
@@ -73,7 +92,7 @@ impl VisitorCookie {
             .filter_map(|pair| {
                 let equals = pair.iter().position(|byte| *byte == b'=')?;
                 let name = pair[..equals].trim_ascii();
-                (name == self.name().as_bytes()).then(|| pair[equals + 1..].trim_ascii())
+                (name == self.name.as_bytes()).then(|| pair[equals + 1..].trim_ascii())
             });
         let (value, None) = (values.next()?, values.next()) else {
             return None;
@@ -103,12 +122,8 @@ impl VisitorCookie {
         self.set_cookie("", 0)
     }
 
-    fn name(&self) -> &'static str {
-        if self.secure { "__Host-visitor" } else { "visitor" }
-    }
-
     fn set_cookie(&self, value: &str, max_age_secs: u32) -> HeaderValue {
-        let name = self.name();
+        let name = &self.name;
         let secure = if self.secure { "; Secure" } else { "" };
         let cookie =
             format!("{name}={value}; Max-Age={max_age_secs}; Path=/; HttpOnly; SameSite=Lax{secure}");
@@ -129,8 +144,13 @@ impl VisitorCookie {
 
 impl fmt::Debug for VisitorCookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VisitorCookie({}, {:?})", self.name(), self.keys)
+        write!(f, "VisitorCookie({}, {:?})", self.name, self.keys)
     }
+}
+
+fn full_name(name: &str, secure: bool) -> Arc<str> {
+    let prefix = if secure { "__Host-" } else { "" };
+    format!("{prefix}{name}").into()
 }
 
 #[cfg(test)]
@@ -178,6 +198,25 @@ mod tests {
         assert_eq!(attributes, "Max-Age=600; Path=/; HttpOnly; SameSite=Lax");
 
         assert_eq!(secure().clear(), "__Host-visitor=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure");
+    }
+
+    #[test]
+    fn applications_of_one_host_keep_their_visitors_apart_by_name() {
+        let (shop, forum) = (secure().name("shop-visitor"), secure().name("forum_2"));
+        let (id, set_cookie) = shop.issue();
+        let pair = set_cookie.to_str().unwrap().split(';').next().unwrap();
+        assert!(pair.starts_with("__Host-shop-visitor="));
+        let (_, of_forum) = forum.issue();
+        let of_forum = of_forum.to_str().unwrap().split(';').next().unwrap();
+        let headers = cookies(&[format!("{of_forum}; {pair}")]);
+        assert_eq!(shop.parse(&headers), Some(id));
+        assert_eq!(secure().parse(&headers), None);
+
+        let (_, plain) = VisitorCookie::new(NEW, [], false).name("shop").issue();
+        assert!(plain.to_str().unwrap().starts_with("shop="));
+        for wrong in ["", "_visitor", "__host-visitor", "Visitor", "2nd", "a b", "a=b", "a;b", "ä"] {
+            assert!(std::panic::catch_unwind(|| secure().name(wrong)).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

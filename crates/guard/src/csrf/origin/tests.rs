@@ -178,6 +178,28 @@ fn a_referer_counts_by_its_origin() {
 }
 
 #[test]
+fn pages_of_a_further_origin_may_do_the_same() {
+    const SIBLING: &str = "https://www.example.org";
+    let policy = OriginPolicy::new(BASE).unwrap().also("https://www.example.org/app").unwrap();
+    let check = |lines: &[(&'static str, &str)]| policy.check(&Method::POST, &headers(lines));
+    for site in ["same-origin", "same-site", "cross-site"] {
+        assert_eq!(check(&[("origin", SIBLING), ("sec-fetch-site", site)]), Ok(()), "{site}");
+    }
+    assert_eq!(check(&[("origin", BASE)]), Ok(()));
+    assert_eq!(check(&[("referer", "https://www.example.org/a")]), Ok(()));
+    for (lines, why) in [
+        (&[("origin", "https://evil.example.org")][..], OriginRejection::OtherOrigin),
+        (&[("referer", "https://evil.example.org/")], OriginRejection::OtherReferer),
+        (&[("origin", BASE), ("sec-fetch-site", "same-site")], OriginRejection::OtherSite),
+        (&[("sec-fetch-site", "same-site")], OriginRejection::OtherSite),
+        (&[("referer", SIBLING), ("sec-fetch-site", "same-site")], OriginRejection::OtherSite),
+    ] {
+        assert_eq!(check(lines), Err(why), "{lines:?}");
+    }
+    assert!(policy.also("www.example.org").is_err());
+}
+
+#[test]
 fn repeated_headers_are_refused() {
     for lines in [
         [("origin", BASE), ("origin", BASE)],
