@@ -143,6 +143,16 @@ impl RateLimiter {
 
     /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
     /// `ratelimit:<name>:<key>`. An answer that takes longer than 2 seconds counts as none.
+    ///
+    /// A Redis user needs these rights, and those for what the connection sends by itself:
+    ///
+    /// ```text
+    /// ACL SETUSER limits on >password resetkeys resetchannels ~ratelimit:* -@all +evalsha +eval +del
+    ///     +time +lindex +llen +lset +ltrim +rpush +pexpire
+    /// ```
+    ///
+    /// The user of a `RedisStore` of `tracera-session` that shares its connection lacks `~ratelimit:*` and
+    /// `+time +lindex +llen +lset +ltrim +rpush`.
     #[cfg(feature = "redis")]
     pub fn redis<C>(limit: RateLimit, connection: C) -> Self
     where

@@ -211,6 +211,43 @@ async fn a_flushed_script_cache_is_filled_again_without_a_lost_check() {
     assert_eq!(limiter.check("a").await.unwrap().remaining, 9);
 }
 
+/// The rights that the documentation of [`RateLimiter::redis`] gives.
+fn documented_acl() -> Vec<&'static str> {
+    let source = include_str!("../src/rate_limit.rs");
+    let (_, from_line) = source.split_once("ACL SETUSER limits on >password ").expect("it is documented");
+    let (line, _) = from_line.split_once("```").expect("in a block");
+    line.split_whitespace().filter(|word| *word != "///").collect()
+}
+
+/// Everything the limiter ever asks of Redis.
+async fn use_all(limiter: &RateLimiter) -> Result<(), RateLimitError> {
+    let [later, set_back, next_window] = [200, 100, 500].map(Duration::from_secs);
+    for now in [later, set_back, next_window] {
+        limiter.check_at("a", now).await?;
+    }
+    limiter.check("b").await?;
+    limiter.forget("a").await
+}
+
+#[tokio::test]
+async fn a_user_with_the_documented_rights_can_limit_and_one_with_fewer_cannot() {
+    let server = RedisServer::start().await;
+    let rights = documented_acl();
+    let url = format!("redis://limits:password@127.0.0.1:{}", server.port());
+    let commands: Vec<_> = rights.iter().filter(|right| right.starts_with('+')).collect();
+    assert_eq!(commands.len(), 10);
+    for dropped in commands.into_iter().map(Some).chain([None]) {
+        let mut acl = vec!["ACL", "SETUSER", "limits", "reset", "on", ">password"];
+        acl.extend(rights.iter().filter(|right| Some(*right) != dropped));
+        server.cli(&acl).await;
+        server.cli(&["FLUSHALL"]).await;
+        server.cli(&["SCRIPT", "FLUSH"]).await;
+        let connection = Client::open(&*url).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let used = use_all(&RateLimiter::redis(AUTH, connection)).await;
+        assert_eq!(used.is_ok(), dropped.is_none(), "without {dropped:?}: {used:?}");
+    }
+}
+
 #[tokio::test]
 async fn without_redis_nothing_is_admitted() {
     let (limiters, server) = stores(AUTH).await;

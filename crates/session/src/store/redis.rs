@@ -37,6 +37,9 @@ mod tracking;
 ///     +info +wait +asking +cluster +evalsha +eval +hmget +hget +hgetall +hkeys +hset +hdel +del +pttl +pexpire
 /// ```
 ///
+/// A rate limit over the same connection needs more; the documentation of
+/// [`RateLimiter::redis`](https://docs.rs/tracera-guard/latest/tracera_guard/struct.RateLimiter.html#method.redis) says what.
+///
 /// Two limits of Redis remain. Replication is asynchronous: what a primary acknowledged right before it died can be
 /// lost, unless [`with_replica_ack`](Self::with_replica_ack) waits for replicas. And a `maxmemory-policy` that evicts
 /// drops sessions when memory is short; see [`evicting_policy`](Self::evicting_policy).
