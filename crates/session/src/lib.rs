@@ -55,8 +55,8 @@
 //!    Whoever turns an error into "signed out" signs people out with each hiccup of the store.
 //! 4. **Sign in where the proof is made,** with [`Session::sign_in`]. The browser's former session ends, with the data it
 //!    held; for more rights in the same session call [`Session::rotate`].
-//! 5. **A cookie is not enough against forged requests:** take CSRF tokens as well, bound to [`Session::binding`].
-//!    `tracera-guard` makes and checks them.
+//! 5. **A cookie is not enough against forged requests:** take CSRF tokens as well, bound to [`Session::binding`] of who is
+//!    signed in. `tracera-guard` makes and checks them, also for who is not.
 //!
 //! # Features
 //!

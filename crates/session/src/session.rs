@@ -123,7 +123,8 @@ impl Session {
         self.state().as_live().ok().map(|live| info(&live.id, live.snapshot.record()))
     }
 
-    /// Bytes that belong to this session alone, to bind CSRF tokens to. They change with every new id.
+    /// Bytes that belong to this session alone, to bind CSRF tokens to. They change with every new id, and visitors have none
+    /// until they store something: bind the tokens of who is not signed in to something else.
     pub fn binding(&self) -> Option<[u8; 16]> {
         self.state().as_live().ok().map(|live| live.id.field)
     }
