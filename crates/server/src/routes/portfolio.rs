@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tracera_session::CurrentUser;
 use uuid::Uuid;
 
+mod search;
 mod selection;
 mod view;
 

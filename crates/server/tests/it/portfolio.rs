@@ -240,6 +240,7 @@ async fn holdings_are_sorted_filtered_and_paged() {
     assert_eq!(names("?sort=name").await, "A,Item 1,b");
     assert_eq!(names("?sort=quantity&order=desc").await, "A,b,Item 1");
     assert_eq!(names("?q=ITEM").await, "Item 1");
+    assert_eq!(names("?q=item1").await, "Item 1");
     assert_eq!(names("?priced=false").await, "b");
     assert_eq!(names("?rarity=covert&locked=false&page=2&per_page=2").await, "b");
     assert_eq!(names("?page=9").await, "");

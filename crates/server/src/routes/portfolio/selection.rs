@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde::Deserialize;
 
+use super::search::Search;
 use crate::error::{AppError, AppResult};
 use crate::portfolio::valuation::Valued;
 
@@ -16,7 +17,7 @@ const DEFAULT_PER_PAGE: usize = 100;
 pub struct Selection {
     sort: Option<Sort>,
     order: Option<Order>,
-    /// A part of the name, whatever its case.
+    /// Words of the name, the phase, the type, the rarity or the exterior.
     q: Option<String>,
     rarity: Option<String>,
     exterior: Option<String>,
@@ -59,8 +60,10 @@ impl Selection {
 
     /// Keeps what is selected and puts it in order: the most valuable first unless told otherwise.
     pub(crate) fn apply(&self, holdings: &mut Vec<Valued<'_>>) {
-        let text = self.q.as_deref().map(str::to_lowercase);
-        holdings.retain(|valued| self.matches(valued, text.as_deref()));
+        let mut search = self.q.as_deref().map(Search::new);
+        holdings.retain(|valued| {
+            self.matches(valued) && search.as_mut().is_none_or(|search| search.finds(valued.holding))
+        });
         let sort = self.sort.unwrap_or(Sort::Value);
         let ascending =
             self.order.map_or(matches!(sort, Sort::Name | Sort::Rarity), |order| order == Order::Asc);
@@ -73,14 +76,13 @@ impl Selection {
         });
     }
 
-    fn matches(&self, valued: &Valued<'_>, text: Option<&str>) -> bool {
+    fn matches(&self, valued: &Valued<'_>) -> bool {
         let holding = &valued.holding;
         let is = |wanted: &Option<String>, value: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(value))
         };
         let some = |wanted: Option<bool>, count: i64| wanted.is_none_or(|wanted| wanted == (count > 0));
-        text.is_none_or(|text| holding.market_hash_name.to_lowercase().contains(text))
-            && is(&self.rarity, &holding.rarity)
+        is(&self.rarity, &holding.rarity)
             && is(&self.exterior, &holding.exterior)
             && is(&self.quality, &holding.quality)
             && is(&self.item_id, &holding.item_id)
