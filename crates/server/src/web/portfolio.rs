@@ -35,6 +35,9 @@ const CHART_POINTS: u32 = 400;
 /// What the address may select by.
 const SELECTORS: [&str; 8] = ["q", "rarity", "exterior", "priced", "sort", "order", "page", "item_id"];
 
+/// Where a selection shows, in the page.
+const AT_ITEMS: &str = "#items-title";
+
 /// What the form can sort by besides the total, and what that is called.
 const SORTS: [(&str, &str); 3] = [("price", "Unit price"), ("quantity", "Quantity"), ("name", "Name")];
 
@@ -90,7 +93,7 @@ impl PageQuery {
         self.get(name) == value
     }
 
-    /// The address with one selector changed; from the first page unless it is the page that changes.
+    /// The address with one selector changed, at the items; from the first page unless it is the page that changes.
     fn with(&self, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(key, _)| {
             SELECTORS.contains(&key.as_str()) && *key != name && *key != "page" && *key != "item_id"
@@ -100,7 +103,7 @@ impl PageQuery {
         if !value.is_empty() {
             query.append_pair(name, value);
         }
-        query.finish()
+        query.finish() + AT_ITEMS
     }
 
     /// The address that sorts by a column: the other way round if it does so already.
@@ -284,14 +287,14 @@ mod tests {
     #[test]
     fn addresses_keep_what_is_selected_and_drop_what_is_empty() {
         let query = PageQuery::parse("q=ak+47&rarity=&sort=price&order=desc&page=3&error=x&page=3");
-        assert_eq!(query.with("priced", "false"), "/?order=desc&q=ak+47&sort=price&priced=false");
-        assert_eq!(query.with("q", ""), "/?order=desc&sort=price");
-        assert_eq!(query.with("page", "2"), "/?order=desc&q=ak+47&sort=price&page=2");
-        assert_eq!(query.sorted("price", "desc"), "/?q=ak+47&sort=price&order=asc");
-        assert_eq!(query.sorted("name", "asc"), "/?q=ak+47&sort=name&order=asc");
+        assert_eq!(query.with("priced", "false"), "/?order=desc&q=ak+47&sort=price&priced=false#items-title");
+        assert_eq!(query.with("q", ""), "/?order=desc&sort=price#items-title");
+        assert_eq!(query.with("page", "2"), "/?order=desc&q=ak+47&sort=price&page=2#items-title");
+        assert_eq!(query.sorted("price", "desc"), "/?q=ak+47&sort=price&order=asc#items-title");
+        assert_eq!(query.sorted("name", "asc"), "/?q=ak+47&sort=name&order=asc#items-title");
         assert_eq!(query.sort_state("price", "desc"), "descending");
         assert_eq!(query.sort_state("name", "asc"), "none");
         assert_eq!(PageQuery::parse("").sort_state("value", "desc"), "descending");
-        assert_eq!(PageQuery::parse("").with("q", "<&>"), "/?q=%3C%26%3E");
+        assert_eq!(PageQuery::parse("").with("q", "<&>"), "/?q=%3C%26%3E#items-title");
     }
 }

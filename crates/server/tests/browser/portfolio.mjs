@@ -43,7 +43,9 @@ await scenario(async (browser) => {
   const names = () => page.locator('tbody th a').allTextContents();
   await page.getByLabel('Name').fill('karambit');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
-  await page.waitForURL('**/?q=karambit**');
+  await page.waitForURL('**/?q=karambit**#items-title');
+  const scrolled = () => page.evaluate(() => scrollY);
+  assert.ok(await scrolled() > 50, 'the page stays at its items');
   assert.deepEqual(await names(), ['★ Karambit | Doppler (Factory New)']);
   await page.goto('/?priced=false');
   assert.deepEqual(await names(), ['Souvenir Charm | Austin 2025']);
@@ -54,8 +56,9 @@ await scenario(async (browser) => {
   await inspect(page, 'portfolio-no-match');
   await page.getByRole('link', { name: 'Show everything' }).click();
   await page.getByRole('link', { name: 'Item', exact: true }).click();
-  await page.waitForURL('**/?sort=name&order=asc');
+  await page.waitForURL('**/?sort=name&order=asc#items-title');
   assert.equal((await names())[0], 'AK-47 | Redline (Field-Tested)');
+  assert.ok(await scrolled() > 50, 'the page stays at its items');
   await page.getByLabel('Order').selectOption('Quantity');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
   assert.equal((await names())[0], 'Dreams & Nightmares Case');
