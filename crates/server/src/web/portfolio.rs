@@ -57,7 +57,8 @@ struct PortfolioPage<'a> {
 
 /// A portfolio that has been imported.
 struct Held {
-    total: String,
+    /// `None` while there are items and no prices.
+    total: Option<String>,
     changes: Vec<Change>,
     items: u64,
     unpriced: u64,
@@ -70,7 +71,7 @@ struct Held {
     query: PageQuery,
     holdings: Vec<HoldingView>,
     selected: usize,
-    selected_value: String,
+    selected_value: Option<String>,
     pages: usize,
     page: usize,
     single: Vec<ItemView>,
@@ -210,11 +211,13 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
         wears: &wears(app, user, summary.import_id, on_page).await?,
     };
     let items = i64::try_from(totals.items).unwrap_or(i64::MAX);
+    let is_known = prices.is_some() || totals.items == 0;
+    let worth = |cents| is_known.then(|| money(cents, currency));
     Ok(Some(Held {
-        total: money(totals.value, currency),
+        total: worth(totals.value),
         changes: changes(prices.is_some().then_some(totals.value), &history, now, currency),
         items: totals.items,
-        unpriced: totals.unpriced,
+        unpriced: if is_known { totals.unpriced } else { 0 },
         hidden: summary.reported_items.map_or(0, |all| (all - items).max(0)),
         imported_ago: ago(summary.imported_at, now),
         prices: prices.as_ref().map(|it| (it.source.clone(), ago(utc(it.fetched_at), now))),
@@ -223,7 +226,7 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
         exteriors,
         holdings: on_page.iter().map(|it| HoldingView::new(it, &shown)).collect(),
         selected: valued.len(),
-        selected_value: money(selected_value, currency),
+        selected_value: worth(selected_value),
         pages: selection.pages(valued.len()),
         page: selection.page(),
         single: single.iter().map(ItemView::new).collect(),

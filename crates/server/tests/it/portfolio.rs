@@ -256,6 +256,25 @@ async fn holdings_are_sorted_filtered_and_paged() {
 }
 
 #[tokio::test]
+async fn what_is_not_known_without_prices_is_not_shown_as_nothing() {
+    let world = World::unpriced(vec![asset(1, "A"), asset(2, "B")], &[]).await;
+    world.import().await.expect(200);
+    let page = world.browser.get("/").await.expect(200).body;
+    assert!(page.contains("Not known yet") && page.contains("There are no prices at the moment"), "{page}");
+    for wrong in ["$0", "together", "no price</a>"] {
+        assert!(!page.contains(wrong), "{wrong}: {page}");
+    }
+    world.portfolios().prices().refresh().await.unwrap();
+    let page = world.browser.get("/").await.expect(200).body;
+    assert!(page.contains("<p class=\"total\">$2.50</p>") && page.contains("together $2.50"), "{page}");
+    world.steam.becomes(inventory(Vec::new()));
+    world.cool_down();
+    world.import().await.expect(200);
+    let page = world.browser.get("/").await.expect(200).body;
+    assert!(page.contains("<p class=\"total\">$0.00</p>"), "nothing is held: {page}");
+}
+
+#[tokio::test]
 async fn an_unchanged_portfolio_is_304_until_prices_or_holdings_change() {
     let world = World::with(vec![asset(1, "A")]).await;
     world.import().await.expect(200);
