@@ -87,7 +87,7 @@ impl Failure {
                 "Your e-mail address has an account here already. We have mailed you a link to sign in; after that you can link this one on your account page."
             }
             "identity_taken" => {
-                "That account is linked to another account here. Sign in with it and unlink it there first."
+                "That account opens another Tracera account. Sign in with it and unlink it there, or delete that account if it has no other way in; then link it here."
             }
             "already_linked" => "Another account of that provider is linked already. Unlink it first.",
             "session_changed" => "You signed out or in again meanwhile. Please try again.",

@@ -28,7 +28,7 @@ use crate::store::portfolio::{self as store, holdings, snapshots};
 use crate::web::page::{Page, Person, ago};
 use crate::web::sign_in;
 use chart::Chart;
-use view::{Change, HoldingView, ItemView, Shown, changes, money};
+use view::{Change, HoldingView, ItemView, Shown, changes, money, whole_money};
 
 /// How many values the chart shows.
 const CHART_POINTS: u32 = 400;
@@ -62,6 +62,8 @@ struct Held {
     changes: Vec<Change>,
     items: u64,
     unpriced: u64,
+    /// What an item without a price counts for.
+    nothing: String,
     hidden: i64,
     imported_ago: String,
     prices: Option<(String, String)>,
@@ -218,6 +220,7 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
         changes: changes(prices.is_some().then_some(totals.value), &history, now, currency),
         items: totals.items,
         unpriced: if is_known { totals.unpriced } else { 0 },
+        nothing: whole_money(0, currency),
         hidden: summary.reported_items.map_or(0, |all| (all - items).max(0)),
         imported_ago: ago(summary.imported_at, now),
         prices: prices.as_ref().map(|it| (it.source.clone(), ago(utc(it.fetched_at), now))),

@@ -267,6 +267,11 @@ async fn what_is_not_known_without_prices_is_not_shown_as_nothing() {
     world.portfolios().prices().refresh().await.unwrap();
     let page = world.browser.get("/").await.expect(200).body;
     assert!(page.contains("<p class=\"total\">$2.50</p>") && page.contains("together $2.50"), "{page}");
+    for sentence in
+        ["1 item has no price</a> there and counts as $0.", "low floats and rare patterns are not"]
+    {
+        assert!(page.contains(sentence), "{sentence}: {page}");
+    }
     world.steam.becomes(inventory(Vec::new()));
     world.cool_down();
     world.import().await.expect(200);

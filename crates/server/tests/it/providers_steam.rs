@@ -384,7 +384,7 @@ async fn an_identity_that_is_owned_stays_where_it_is() {
     let callback = Assertion::new(&app, &doubles, &location, ID, "b").callback();
     assert_eq!(landed(browser.get(&callback).await), "/?error=identity_taken");
     let page = browser.get("/?error=identity_taken").await.expect(200);
-    assert!(page.body.contains("linked to another account here"), "{}", page.body);
+    assert!(page.body.contains("opens another Tracera account"), "{}", page.body);
     let events = browser.get("/api/v1/auth/events").await.json();
     assert_eq!(events["events"][0]["event"], "link_failed");
 }

@@ -162,7 +162,17 @@ pub(super) fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> Vec<String>
 
 /// Cents as money is written: `$1,234.50`; `1,234.50 CHF` where there is no common sign.
 pub(super) fn money(cents: u64, currency: &str) -> String {
-    let digits = (cents / 100).to_string();
+    with_currency(&format!("{}.{:02}", grouped(cents / 100), cents % 100), currency)
+}
+
+/// The same of whole units: `$0`.
+pub(super) fn whole_money(units: u64, currency: &str) -> String {
+    with_currency(&grouped(units), currency)
+}
+
+/// `1,234`
+fn grouped(units: u64) -> String {
+    let digits = units.to_string();
     let mut units = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
@@ -170,7 +180,10 @@ pub(super) fn money(cents: u64, currency: &str) -> String {
         }
         units.push(digit);
     }
-    let amount = format!("{units}.{:02}", cents % 100);
+    units
+}
+
+fn with_currency(amount: &str, currency: &str) -> String {
     match currency {
         "USD" => format!("${amount}"),
         "EUR" => format!("€{amount}"),
@@ -196,6 +209,7 @@ mod tests {
         ] {
             assert_eq!(money(cents, currency), text);
         }
+        assert_eq!((whole_money(0, "USD"), whole_money(1_000, "CHF")), ("$0".into(), "1,000 CHF".into()));
     }
 
     #[test]
