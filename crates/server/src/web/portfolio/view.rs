@@ -14,6 +14,9 @@ use crate::store::portfolio::snapshots::Snapshot;
 const PERIODS: [(&str, Duration); 3] =
     [("24 hours", Duration::DAY), ("7 days", Duration::days(7)), ("30 days", Duration::days(30))];
 
+/// How much older than its period the value may be that a change is against: values are noted once a day.
+const TOLERANCE: Duration = Duration::hours(36);
+
 /// How the value changed over a period.
 pub(super) struct Change {
     pub(super) period: &'static str,
@@ -24,7 +27,7 @@ pub(super) struct Change {
     pub(super) direction: &'static str,
 }
 
-/// The changes up to now, from the last value noted before each period. `total` is `None` without prices; `history` has
+/// The changes up to now, from the last value noted before each period and not long before. `total` is `None` without prices; `history` has
 /// the oldest first.
 pub(super) fn changes(
     total: Option<u64>,
@@ -33,7 +36,9 @@ pub(super) fn changes(
     currency: &str,
 ) -> Vec<Change> {
     let change = |(period, length)| {
-        let then = history.iter().rev().find(|snapshot| snapshot.taken_at <= now - length);
+        let begin = now - length;
+        let then = history.iter().rev().find(|snapshot| snapshot.taken_at <= begin);
+        let then = then.filter(|snapshot| snapshot.taken_at >= begin - TOLERANCE);
         let (Some(total), Some(then)) = (total, then.map(|snapshot| snapshot.total_cents)) else {
             return Change { period, amount: None, percent: None, direction: "same" };
         };
@@ -245,6 +250,10 @@ mod tests {
         );
         assert_eq!((week.amount.as_deref(), week.percent.as_deref()), (Some("−$100.00"), Some("−50.0 %")));
         assert_eq!((month.amount.as_deref(), month.percent.as_deref()), (None, None));
+        let later = changes(Some(10_000), &history, now + Duration::minutes(1), "USD");
+        assert_eq!(later[1].amount, None, "that was longer ago than a week and a half day");
+        let later = changes(Some(10_000), &history, now + Duration::days(40), "USD");
+        assert!(later.iter().all(|change| change.amount.is_none()), "a visit after a long time");
         let unknown = changes(None, &history, now, "USD");
         assert!(unknown.iter().all(|change| change.amount.is_none() && change.direction == "same"));
     }
