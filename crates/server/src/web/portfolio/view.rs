@@ -48,15 +48,33 @@ pub(super) fn changes(
             1.. => ("+", "up"),
             _ => ("−", "down"),
         };
-        let tenths = (then > 0).then(|| difference.unsigned_abs() * 1000 / then.unsigned_abs());
+        let tenths = (then > 0).then(|| tenths(difference.unsigned_abs(), then.unsigned_abs()));
         Change {
             period,
             amount: Some(format!("{sign}{}", money(difference.unsigned_abs(), currency))),
-            percent: tenths.map(|tenths| format!("{sign}{}.{} %", tenths / 10, tenths % 10)),
+            percent: tenths.map(|tenths| format!("{sign}{}", percent(tenths))),
             direction,
         }
     };
     PERIODS.into_iter().map(change).collect()
+}
+
+/// The tenths of a percent that a part is of the whole, rounded half up.
+fn tenths(part: u64, whole: u64) -> u128 {
+    let (part, whole) = (u128::from(part), u128::from(whole));
+    (part * 1000 + whole / 2) / whole
+}
+
+fn percent(tenths: u128) -> String {
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+/// A part of the whole in percent; what is too small for that is not nothing.
+fn share(part: u64, whole: u64) -> String {
+    match tenths(part, whole) {
+        0 if part > 0 => "< 0.1 %".to_owned(),
+        tenths => percent(tenths),
+    }
 }
 
 /// What all rows are shown with.
@@ -108,7 +126,6 @@ impl HoldingView {
     pub(super) fn new(valued: &Valued<'_>, shown: &Shown<'_>) -> Self {
         let Shown { total, currency, .. } = *shown;
         let holding = &valued.holding;
-        let share = |value: u64| (total > 0).then(|| value * 1000 / total);
         let color = Some(&holding.rarity_color).filter(|color| is_hex(color));
         Self {
             picture: shown.pictures.address(&holding.icon),
@@ -129,7 +146,7 @@ impl HoldingView {
             price: valued.price.map(|price| money(price.cents.get(), currency)),
             is_estimated: valued.price.is_some_and(|price| price.estimated),
             value: valued.value().map(|value| money(value, currency)),
-            share: valued.value().and_then(share).map(|tenths| format!("{}.{} %", tenths / 10, tenths % 10)),
+            share: valued.value().filter(|_| total > 0).map(|value| share(value, total)),
         }
     }
 }
@@ -227,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn percentages_are_rounded() {
+        for (part, whole, text) in [
+            (1, 3, "33.3 %"),
+            (2, 3, "66.7 %"),
+            (125, 100_000, "0.1 %"),
+            (15, 10_000, "0.2 %"),
+            (9_999, 10_000, "100.0 %"),
+            (5, 10_000, "0.1 %"),
+            (4, 10_000, "< 0.1 %"),
+            (0, 10_000, "0.0 %"),
+            (u64::MAX, u64::MAX, "100.0 %"),
+        ] {
+            assert_eq!(share(part, whole), text, "{part} of {whole}");
+        }
+    }
+
+    #[test]
     fn a_change_is_against_the_last_value_before_its_period() {
         let now = datetime!(2026-11-23 12:00 UTC);
         let snapshot = |taken_at, total_cents| Snapshot {
@@ -254,6 +288,8 @@ mod tests {
         assert_eq!(later[1].amount, None, "that was longer ago than a week and a half day");
         let later = changes(Some(10_000), &history, now + Duration::days(40), "USD");
         assert!(later.iter().all(|change| change.amount.is_none()), "a visit after a long time");
+        let rounded = changes(Some(8_013), &history, now, "USD");
+        assert_eq!(rounded[0].percent.as_deref(), Some("+0.2 %"));
         let unknown = changes(None, &history, now, "USD");
         assert!(unknown.iter().all(|change| change.amount.is_none() && change.direction == "same"));
     }
