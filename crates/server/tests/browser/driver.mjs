@@ -59,7 +59,10 @@ export function assertNoViolations(...people) {
   for (const { violations } of people) assert.deepEqual(violations, []);
 }
 
-// Accessibility by axe-core in light and dark, then a screenshot in light, dark and phone width.
+const NARROW_WIDTHS = [360, 768, 800];
+
+// Accessibility by axe-core in light and dark, then a screenshot in light, dark and phone width. On small screens nothing
+// sticks out of its card.
 export async function inspect(page, name) {
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme });
@@ -73,7 +76,24 @@ export async function inspect(page, name) {
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `${name} is ${overflow} px wider than a phone`);
   await shot(page, `${name}-phone`);
+  for (const width of NARROW_WIDTHS) {
+    await page.setViewportSize({ ...PHONE, width });
+    assert.deepEqual(await page.evaluate(stickingOut), [], `${name} at ${width} px`);
+  }
   await page.setViewportSize(size);
+}
+
+// What is drawn beyond the edges of the card it is in; runs in the page.
+function stickingOut() {
+  const found = [];
+  for (const card of document.querySelectorAll('.card')) {
+    const { left, right } = card.getBoundingClientRect();
+    for (const element of card.querySelectorAll(':not(svg *, .sr)')) {
+      const box = element.getBoundingClientRect();
+      if (box.width && (box.left < left - 1 || box.right > right + 1)) found.push(element.outerHTML.slice(0, 120));
+    }
+  }
+  return found;
 }
 
 // axe runs in an isolated world's stead through the debugger, which the page's policy does not bind.

@@ -14,7 +14,7 @@ use tracera::store::users;
 
 use crate::chromium;
 use crate::harness::TestApp;
-use crate::pages_showcase::{assets, prices};
+use crate::pages_showcase::{assets, prices, wealth};
 use crate::portfolio::linked;
 use crate::portfolio::upstream::feed::Feed;
 use crate::portfolio::upstream::images::Images;
@@ -67,25 +67,34 @@ async fn a_portfolio_is_read_searched_and_drawn() {
 }
 
 #[tokio::test]
+async fn large_values_and_long_names_fit_on_small_screens() {
+    in_a_market("portfolio_narrow").await;
+}
+
+#[tokio::test]
 async fn every_state_of_a_portfolio_has_a_page() {
     in_a_market("portfolio_states").await;
 }
 
 /// Runs a script where there is a Steam with all kinds of inventories, prices and pictures.
 async fn in_a_market(script: &str) {
-    let [public, private, bare, huge, gone] = [1, 2, 3, 4, 5].map(|last| format!("7656119800000000{last}"));
+    let [public, private, bare, huge, gone, rich] =
+        [1, 2, 3, 4, 5, 6].map(|last| format!("7656119800000000{last}"));
     let full = inventory(assets());
     // What was traded in the last days counts and is not shown.
     let hidden = json!({ "total_inventory_count": 7, "success": 1, "rwgrsn": -2 });
     let many =
         inventory((1..=130).map(|id| asset(id, &format!("AK-47 | Number {id:03} (Well-Worn)"))).collect());
+    let wealth = inventory(wealth());
     let steam = {
-        let (private, bare, huge, gone) = (private.clone(), bare.clone(), huge.clone(), gone.clone());
+        let (private, bare, huge, gone, rich) =
+            (private.clone(), bare.clone(), huge.clone(), gone.clone(), rich.clone());
         Steam::start(move |asked| match &asked.owner {
             owner if *owner == private => Answer::json(403, &json!(null)),
             owner if *owner == gone => Answer::html(503, "<h1>Sorry!</h1>"),
             owner if *owner == bare => Answer::json(200, &hidden),
             owner if *owner == huge => many(asked),
+            owner if *owner == rich => wealth(asked),
             _ => full(asked),
         })
         .await
@@ -107,10 +116,24 @@ async fn in_a_market(script: &str) {
         ("bea@example.com", &bare),
         ("hugo@example.com", &huge),
         ("gwen@example.com", &gone),
+        ("rita@example.com", &rich),
     ] {
         linked(&app, email, steam_id).await;
     }
     let alice = linked(&app, "alice@example.com", &public).await.me().await.unwrap().parse().unwrap();
+    let rita = app.signed_in("rita@example.com").await.me().await.unwrap().parse().unwrap();
+    for days in [1, 7, 30] {
+        let snapshot = Snapshot {
+            taken_at: utc(app.clock.now()) - Duration::days(days),
+            day: None,
+            total_cents: 120_000_000 / (days + 1),
+            currency: "USD".to_owned(),
+            items: 300,
+            unpriced_items: 0,
+            price_source: "Skinport".to_owned(),
+        };
+        snapshots::add(&service.database, rita, &snapshot).await.unwrap();
+    }
     for (day, swing) in (1..=34).zip([0, 31, 12, -18, 40, 22, -9].into_iter().cycle()) {
         let snapshot = Snapshot {
             taken_at: utc(app.clock.now()) - Duration::days(35 - day),

@@ -42,7 +42,24 @@ pub(crate) fn assets() -> Vec<Asset> {
     assets
 }
 
+/// Names as long as they come, many of each, dear; the knives' phase is unknown and their price an estimate.
+const WEALTH: [(&str, u64, f64); 5] = [
+    ("★ Karambit | Doppler (Factory New)", 24, 0.0),
+    ("★ StatTrak™ Specialist Gloves | Emerald Web (Minimal Wear)", 2, 23_456.78),
+    ("Sticker | Natus Vincere (Holo) | Stockholm 2021", 180, 1_234.56),
+    ("Souvenir AWP | Dragon Lore (Battle-Scarred)", 1, 312_500.0),
+    ("Cmdr. Mae 'Dead Cold' Jamison | SWAT", 117, 10.5),
+];
+
+pub(crate) fn wealth() -> Vec<Asset> {
+    let copies = WEALTH.into_iter().flat_map(|(name, count, _)| (0..count).map(move |_| name));
+    let all = copies.zip(1..).map(|(name, id)| Asset { locked: id % 3 == 0, ..asset(id, name) });
+    all.collect()
+}
+
 pub(crate) fn prices() -> Vec<Value> {
     let priced = ITEMS.into_iter().filter(|item| item.7 > 0.0);
-    priced.map(|item| row(item.0, item.0.contains("Doppler").then_some("Ruby"), item.7)).collect()
+    let few = priced.map(|item| row(item.0, item.0.contains("Doppler").then_some("Ruby"), item.7));
+    let more = WEALTH.into_iter().filter(|item| item.2 > 0.0).map(|(name, _, price)| row(name, None, price));
+    few.chain(more).collect()
 }

@@ -1,0 +1,26 @@
+// A portfolio of large values and long names, on small screens: nothing is cut off or broken inside a word.
+import assert from 'node:assert/strict';
+import { assertNoViolations, inspect, person, scenario, signIn } from './driver.mjs';
+
+const images = new URL(process.env.TRACERA_IMAGES).origin;
+
+await scenario(async (browser) => {
+  const rita = await person(browser, {}, [images]);
+  const { page } = rita;
+  await signIn(page, 'rita@example.com');
+  await page.getByRole('button', { name: 'Import my inventory' }).click();
+  await page.getByText('What your inventory is worth').waitFor();
+  await inspect(page, 'portfolio-rich');
+
+  for (const width of [360, 768, 860, 928]) {
+    await page.setViewportSize({ width, height: 720 });
+    const hidden = await page.locator('.scroll').evaluate((table) => table.scrollWidth - table.clientWidth);
+    assert.ok(hidden <= 0, `${hidden} px of the table are out of sight at ${width} px`);
+  }
+  await page.setViewportSize({ width: 360, height: 720 });
+  for (const name of await page.locator('tbody .what > a').all()) {
+    const [room, text] = await name.evaluate((link) => [link.parentElement.clientWidth, link.textContent]);
+    assert.ok(room > 110, `${text} has ${room} px`);
+  }
+  assertNoViolations(rita);
+});
