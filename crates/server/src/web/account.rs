@@ -98,6 +98,7 @@ struct AccountPage<'a> {
     can_mail: bool,
     others: usize,
     phrase: &'static str,
+    is_wrong_phrase: bool,
     notice: Option<&'static str>,
     problem: Option<&'static str>,
 }
@@ -126,6 +127,7 @@ pub async fn account(
         sessions.into_iter().map(|info| SessionView::new(info, current, now)).collect();
     sessions.sort_by_key(|session| !session.current);
     let page = Page::new(&app, &session, &headers);
+    let is_wrong_phrase = query.error.as_deref() == Some(delete::WRONG_PHRASE);
     let account = AccountPage {
         name: person.label(),
         email: person.account.email.as_ref().map(ToString::to_string),
@@ -138,7 +140,8 @@ pub async fn account(
         can_mail: app.magic_links.is_some(),
         phrase: delete::PHRASE,
         notice: query.done.and_then(|code| done(&code)),
-        problem: query.error.map(|code| problem(&code)),
+        is_wrong_phrase,
+        problem: query.error.filter(|_| !is_wrong_phrase).map(|code| problem(&code)),
         page: &page,
     };
     page.render(StatusCode::OK, &account)
@@ -213,7 +216,6 @@ fn done(code: &str) -> Option<&'static str> {
 fn problem(code: &str) -> &'static str {
     match code {
         "session_gone" => "That session had ended already.",
-        "wrong_phrase" => "Nothing was deleted: the confirmation was not typed as shown.",
         "last_way_in" => {
             "That is the only way into your account. Add an e-mail address or link another method first."
         }

@@ -23,8 +23,10 @@ use crate::store::users;
 use crate::web::next::Next;
 use crate::web::page::Person;
 
-/// What has to be typed to delete an account.
+/// What has to be typed to delete an account, whatever the case.
 pub const PHRASE: &str = "delete my account";
+/// The code for when something else was typed.
+pub const WRONG_PHRASE: &str = "wrong_phrase";
 
 /// `GET /account/data.json`: everything kept about the person, as a file.
 pub async fn data(State(app): State<App>, session: Session, person: Person) -> AppResult<Response> {
@@ -86,8 +88,8 @@ pub async fn delete(
     form: Result<Form<DeleteForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    if form.confirmation.trim() != PHRASE {
-        return Ok(Redirect::to("/account?error=wrong_phrase#delete").into_response());
+    if !form.confirmation.trim().eq_ignore_ascii_case(PHRASE) {
+        return Ok(Redirect::to(&format!("/account?error={WRONG_PHRASE}#delete")).into_response());
     }
     if !is_fresh(&session).await? {
         return Ok(to_sign_in_again());

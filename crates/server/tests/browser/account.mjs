@@ -65,9 +65,12 @@ await scenario(async (browser) => {
   await page.getByLabel('to confirm').fill('delete');
   await inspect(page, 'account-delete');
   await page.getByRole('button', { name: 'Delete everything for good' }).click();
-  await page.getByText('Nothing was deleted').waitFor();
-  await page.getByText('Delete my account…').click();
-  await page.getByLabel('to confirm').fill('delete my account');
+  await page.locator('#delete').getByRole('alert').getByText('Nothing was deleted').waitFor();
+  const typed = page.getByLabel('to confirm');
+  assert.equal(await typed.getAttribute('aria-describedby'), await page.locator('#delete [role=alert]').getAttribute('id'));
+  assert.ok(await page.evaluate(() => document.querySelector('#delete').getBoundingClientRect().bottom <= innerHeight + 1));
+  await inspect(page, 'account-delete-again');
+  await typed.fill('Delete My Account');
   await page.getByRole('button', { name: 'Delete everything for good' }).click();
   await page.getByText('everything in it is deleted').waitFor();
   await page.goto('/account');

@@ -231,6 +231,10 @@ async fn deleting_an_account_demands_its_phrase_and_a_recent_sign_in() {
     };
     let answer = delete("delete").await.expect(303);
     assert_eq!(answer.header("location"), "/account?error=wrong_phrase#delete");
+    let page = browser.get("/account?error=wrong_phrase").await.expect(200).body;
+    let (_, card) = page.split_once("id=\"delete\"").unwrap();
+    assert!(card.contains("<details class=\"ask\" open>") && card.contains("Nothing was deleted"), "{page}");
+    assert_eq!(page.matches("Nothing was deleted").count(), 1);
     app.advance(Duration::from_mins(16));
     for answer in [delete("delete my account").await, browser.get("/account/data.json").await] {
         assert_eq!(answer.expect(303).header("location"), AGAIN);
@@ -238,7 +242,7 @@ async fn deleting_an_account_demands_its_phrase_and_a_recent_sign_in() {
     assert_eq!(browser.me().await, user);
     let other = app.signed_in("a@example.com").await;
     let token = other.form_token("/account").await;
-    let fields = [("csrf_token", &*token), ("confirmation", "delete my account")];
+    let fields = [("csrf_token", &*token), ("confirmation", " Delete my Account")];
     other.submit("/account/delete", &fields).await.expect(303);
     for ended in [browser, other] {
         assert_eq!(ended.me().await, None);
