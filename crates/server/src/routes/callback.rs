@@ -113,14 +113,27 @@ struct Arrival {
 impl Arrival {
     /// The page to go to, and a cookie for it.
     async fn finish(self, next: Next) -> (String, Option<HeaderValue>) {
-        // The sign-in page sends whoever is signed in on to the start page, and the error with them.
-        let failed_at = if self.linking == Some(true) { "/" } else { "/login" };
         match self.proceed().await {
-            Ok(device) => (next.as_str().to_owned(), device),
-            Err(failure) => (page(failed_at, failure), None),
+            Ok(Some(device)) => (next.as_str().to_owned(), Some(device)),
+            // The account page says it; the start page shows it.
+            Ok(None) if next.is_page("/account") => {
+                (next.saying("done", &format!("{}_linked", self.provider.as_str())), None)
+            }
+            Ok(None) => (next.as_str().to_owned(), None),
+            Err(failure) => (self.failed_at(&next, failure), None),
         }
     }
 
+    /// The page that says why. The sign-in page sends whoever is signed in on to the page they came from.
+    fn failed_at(&self, next: &Next, failure: Failure) -> String {
+        match (self.linking, self.session.user()) {
+            (Some(true), _) => next.saying("error", failure.code()),
+            (_, Ok(_)) => next.by_way_of_failure(failure.code()),
+            (_, Err(_)) => page("/login", failure),
+        }
+    }
+
+    /// The cookie of a new sign-in; `None` when something was linked.
     async fn proceed(&self) -> Result<Option<HeaderValue>, Failure> {
         let (transaction, callback) = self.end_transaction().await.inspect_err(|failure| {
             let (method, code) = (self.provider.as_str(), failure.code());

@@ -205,6 +205,9 @@ fn happening(kind: &str, method: Option<&str>) -> String {
 fn done(code: &str) -> Option<&'static str> {
     match code {
         "session_ended" => Some("The session is over. Whoever used it is signed out."),
+        "google_linked" => Some("Google is linked."),
+        "github_linked" => Some("GitHub is linked."),
+        "steam_linked" => Some("Steam is linked."),
         "unlinked" => Some("It is no longer linked to your account."),
         "email_sent" => Some("A mail with a link is on its way. Nothing changes before you open it."),
         "email_changed" => Some("Your address is confirmed."),

@@ -80,6 +80,24 @@ impl Next {
         self.append_to("/login?again=1&error=reauthentication_required&")
     }
 
+    /// The same for somebody whose sign-in or link came to nothing, for this reason.
+    pub fn by_way_of_failure(&self, code: &str) -> String {
+        self.append_to(&format!("/login?error={code}&"))
+    }
+
+    /// Its address with what it is to say, an `error` or something `done`. A page that says nothing leaves it to the
+    /// start page.
+    pub fn saying(&self, kind: &str, code: &str) -> String {
+        let address = if self.is_page("/email") { HOME } else { &self.0 };
+        let separator = if address.contains('?') { '&' } else { '?' };
+        format!("{address}{separator}{kind}={code}")
+    }
+
+    /// Whether it is this page, whatever its query.
+    pub fn is_page(&self, path: &str) -> bool {
+        self.0.split('?').next() == Some(path)
+    }
+
     fn append_to(&self, address: &str) -> String {
         if self.0 == HOME {
             return address.trim_end_matches(['?', '&']).to_owned();
@@ -188,6 +206,20 @@ mod tests {
         assert_eq!(Next::account().by_way_of_sign_in(), "/login?next=%2Faccount");
         let again = Next::account().by_way_of_signing_in_again();
         assert_eq!(again, "/login?again=1&error=reauthentication_required&next=%2Faccount");
+        assert_eq!(Next::account().by_way_of_failure("x"), "/login?error=x&next=%2Faccount");
+        assert_eq!(Next::default().by_way_of_failure("x"), "/login?error=x");
+    }
+
+    #[test]
+    fn pages_are_told_what_to_say() {
+        for (page, saying) in [
+            ("/", "/?error=x"),
+            ("/?q=ak", "/?q=ak&error=x"),
+            ("/account", "/account?error=x"),
+            ("/email?token=abc", "/?error=x"),
+        ] {
+            assert_eq!(Next::parse(page).unwrap().saying("error", "x"), saying);
+        }
     }
 
     proptest! {

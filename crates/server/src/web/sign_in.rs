@@ -59,8 +59,8 @@ pub async fn login(
     let next = query.next.as_deref().and_then(Next::parse);
     if session.user().is_ok() && query.again.is_none() {
         let code = query.error.filter(|code| Failure::sentence(code).is_some());
-        let target = code
-            .map_or_else(|| next.unwrap_or_default().as_str().to_owned(), |code| format!("/?error={code}"));
+        let next = next.unwrap_or_default();
+        let target = code.map_or_else(|| next.as_str().to_owned(), |code| next.saying("error", &code));
         return Ok(Redirect::to(&target).into_response());
     }
     let asked = Asked::from_headers(&headers, app.is_https());

@@ -292,7 +292,8 @@ async fn the_sign_in_page_sends_an_error_on_with_whoever_is_signed_in() {
     let browser = app.signed_in("a@example.com").await;
     for (asked, target) in [
         ("/login?error=identity_taken", "/?error=identity_taken"),
-        ("/login?error=identity_taken&next=/account", "/?error=identity_taken"),
+        ("/login?error=identity_taken&next=/account", "/account?error=identity_taken"),
+        ("/login?error=identity_taken&next=//evil.example", "/?error=identity_taken"),
         ("/login?error=%0d%0aSet-Cookie:x", "/"),
         ("/login?error=nonsense&next=/account", "/account"),
     ] {

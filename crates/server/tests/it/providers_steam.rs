@@ -333,6 +333,44 @@ async fn linking_is_for_who_began_it_while_they_are_signed_in() {
     assert_eq!(sign_in(&app, &doubles, &stranger, ID, "b").await, "/", "linked to nobody");
 }
 
+/// Begins to link on the account page; the address of the provider.
+async fn leave_account_page(browser: &Browser, provider: &str) -> String {
+    let token = browser.form_token("/account").await;
+    let fields = [("csrf_token", &*token), ("provider", provider), ("next", "/account")];
+    let page = browser.submit("/account/providers/link", &fields).await.expect(200).body;
+    let (_, rest) = page.split_once("url=").unwrap();
+    rest.split_once('"').unwrap().0.replace("&#38;", "&").replace("&amp;", "&")
+}
+
+#[tokio::test]
+async fn a_link_begun_on_the_account_page_ends_there() {
+    let (app, doubles) = start().await;
+    assert_eq!(sign_in(&app, &doubles, &app.browser(), ID, "a").await, "/");
+    let browser = app.signed_in("a@example.com").await;
+    for (id, target, sentence) in [
+        (ID, "/account?error=identity_taken", "opens another Tracera account"),
+        (OTHER_ID, "/account?done=steam_linked", "Steam is linked."),
+    ] {
+        let location = leave_account_page(&browser, "steam").await;
+        let callback = Assertion::new(&app, &doubles, &location, id, id).callback();
+        assert_eq!(landed(browser.get(&callback).await), target);
+        let page = browser.get(target).await.expect(200).body;
+        assert!(page.contains(sentence), "{page}");
+    }
+    for provider in ["google", "github"] {
+        let location = leave_account_page(&browser, provider).await;
+        let cancelled = format!(
+            "/api/v1/auth/{provider}/callback?error=access_denied&state={}",
+            query(&location)["state"]
+        );
+        let by_way = landed(browser.get(&cancelled).await);
+        assert_eq!(by_way, "/login?error=cancelled&next=%2Faccount");
+        let target = browser.get(&by_way).await.expect(303).header("location").to_owned();
+        assert_eq!(target, "/account?error=cancelled");
+        assert!(browser.get(&target).await.expect(200).body.contains("You cancelled."));
+    }
+}
+
 #[tokio::test]
 async fn signing_in_and_linking_are_not_confused() {
     let (app, doubles) = start().await;
