@@ -4,18 +4,21 @@ const button = form?.querySelector('button');
 const progress = document.querySelector('[data-progress]');
 const problem = document.querySelector('[data-import-problem]');
 
-function countDown(until) {
-  const seconds = Math.ceil((until - Date.now()) / 1000);
-  button.disabled = seconds > 0;
-  if (seconds <= 0) {
-    button.textContent = label;
-    return;
-  }
-  button.textContent = `${label} in ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
-  setTimeout(countDown, 1000, until);
+const label = button?.dataset.label;
+const waitUntil = Date.now() + (button?.dataset.wait ?? 0) * 1000;
+
+// Says whether an import may begin, and counts the wait down until it may.
+function offer() {
+  if (!button) return;
+  const seconds = Math.ceil((waitUntil - Date.now()) / 1000);
+  const isRunning = !progress.hidden;
+  button.disabled = isRunning || seconds > 0;
+  if (isRunning) button.textContent = 'Importing…';
+  else if (seconds > 0) {
+    button.textContent = `${label} in ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+    setTimeout(offer, 1000);
+  } else button.textContent = label;
 }
-const label = button?.textContent;
-if (button?.dataset.wait > 0) countDown(Date.now() + button.dataset.wait * 1000);
 
 function show({ stage, pages, items_found: found, items_total: total, items_matched: matched, wait_seconds: wait }) {
   const bar = progress.querySelector('progress');
@@ -28,8 +31,14 @@ function show({ stage, pages, items_found: found, items_total: total, items_matc
   progress.querySelector('[data-progress-text]').textContent = text[stage] ?? 'An import is running.';
 }
 
+// Shows whether an import is running.
+function run(isRunning) {
+  progress.hidden = !isRunning;
+  offer();
+}
+
 function follow() {
-  progress.hidden = false;
+  run(true);
   const events = new EventSource('/api/v1/portfolio/import/events');
   events.addEventListener('progress', (event) => show(JSON.parse(event.data)));
   for (const end of ['done', 'ended', 'failed', 'idle']) {
@@ -37,7 +46,7 @@ function follow() {
       events.close();
       if (end === 'done' || end === 'ended') location.replace('/');
       else if (end === 'failed') fail(JSON.parse(event.data));
-      else progress.hidden = true;
+      else run(false);
     });
   }
   return events;
@@ -46,17 +55,15 @@ function follow() {
 // The page has a sentence for each code; what has none is said here.
 function fail({ error, code }) {
   if (code) return location.replace(`/?error=${encodeURIComponent(code)}`);
-  progress.hidden = true;
-  if (button) button.disabled = false;
+  run(false);
   problem.textContent = error;
   problem.hidden = false;
 }
 
 form?.addEventListener('submit', async (event) => {
   event.preventDefault();
-  button.disabled = true;
   problem.hidden = true;
-  progress.hidden = false;
+  run(true);
   const request = fetch('/api/v1/portfolio/import', {
     method: 'POST',
     headers: { 'X-CSRF-Token': form.elements.csrf_token.value },
@@ -79,7 +86,8 @@ form?.addEventListener('submit', async (event) => {
     fail({ error: 'The server cannot be reached. Please try again.' });
   }
 });
-if (progress && !progress.hidden) follow();
+if (progress.hidden) offer();
+else follow();
 
 // Pictures that do not load give way to the drawing behind them.
 for (const picture of document.querySelectorAll('.picture img')) {

@@ -122,6 +122,11 @@ impl Portfolio {
         self.0.held.remove(user);
     }
 
+    /// Whether Steam wants fewer requests just now.
+    pub fn is_limited_by_steam(&self) -> bool {
+        self.0.queue.is_limited()
+    }
+
     /// The pictures of items.
     pub fn pictures(&self) -> &Pictures {
         &self.0.pictures

@@ -58,6 +58,12 @@ impl SteamQueue {
         }
         Ok(Turn { gate, queue: self })
     }
+
+    /// Whether Steam has refused because of its limit, and the pause since is not over.
+    pub fn is_limited(&self) -> bool {
+        // While somebody has a turn there is no pause.
+        self.gate.try_lock().is_ok_and(|gate| gate.refusals > 0 && gate.open_at > Some(Instant::now()))
+    }
 }
 
 impl Turn<'_> {
@@ -126,7 +132,9 @@ mod tests {
             let least = Duration::from_mins(u64::from(minutes));
             assert!(pause >= least && pause <= least.mul_f64(1.25), "{pause:?}");
             assert!(matches!(queue.turn(|_| ()).await, Err(Paused(wait)) if wait == pause));
+            assert!(queue.is_limited());
             tokio::time::advance(pause).await;
+            assert!(!queue.is_limited());
         }
         queue.turn(|_| ()).await.unwrap().answered();
         tokio::time::advance(SPACING).await;

@@ -172,7 +172,8 @@ pub async fn portfolio(
         is_importing: store::progress(&app.database, user, now).await?.is_some(),
         wait_secs: next.map_or(0, |next| (next - now).whole_seconds().max(0)),
         is_private,
-        problem: (!is_private && !error.is_empty()).then(|| sentence(&error)),
+        problem: (!is_private && !error.is_empty())
+            .then(|| sentence(&error, app.portfolio.is_limited_by_steam())),
         held: held(&app, user, query, now).await?,
         page: &page,
     };
@@ -268,7 +269,7 @@ fn after_refusal(error: AppError) -> AppResult<Response> {
 }
 
 /// What the page says of an import that brought nothing, or of another failure that ended here.
-fn sentence(code: &str) -> &'static str {
+fn sentence(code: &str, is_limited: bool) -> &'static str {
     match code {
         "steam_not_linked" => "Link your Steam account first, then import.",
         "steam_profile_missing" => {
@@ -279,6 +280,7 @@ fn sentence(code: &str) -> &'static str {
         "inventory_too_large" => {
             "Your inventory is larger than this server imports. What you had before is unchanged."
         }
+        "steam_unavailable" if is_limited => "Steam is limiting requests; try again in a few minutes.",
         "steam_unavailable" => {
             "Steam does not give us what we ask for just now. Nothing here has changed; please try again later."
         }

@@ -20,6 +20,7 @@ await scenario(async (browser) => {
   await petra.page.route('**/portfolio/import', () => {});
   await petra.page.getByRole('button', { name: 'Import my inventory' }).click();
   await petra.page.getByText('Waiting 24 s for Steam').waitFor();
+  assert.ok(await petra.page.getByRole('button', { name: 'Importing…' }).isDisabled());
   await inspect(petra.page, 'portfolio-waiting');
   // The page goes before its request is let go, or it would go elsewhere by itself when that fails.
   await petra.page.goto('about:blank');
@@ -34,6 +35,7 @@ await scenario(async (browser) => {
   await signIn(gwen.page, 'gwen@example.com');
   await gwen.page.getByRole('button', { name: 'Import my inventory' }).click();
   await gwen.page.getByRole('alert').getByText('Steam does not give us what we ask for just now').waitFor();
+  assert.ok(await gwen.page.getByRole('button', { name: 'Import my inventory' }).isEnabled());
   await inspect(gwen.page, 'portfolio-steam-away');
 
   const bea = await person(browser);

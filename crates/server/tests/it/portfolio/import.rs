@@ -78,6 +78,8 @@ async fn a_long_pause_ends_the_import_and_holds_for_everybody() {
     let refused = world.import().await.expect_error(502, "steam_unavailable");
     let wait: u64 = refused.header("retry-after").parse().unwrap();
     assert!((59..=75).contains(&wait), "{wait}");
+    let page = world.browser.get("/?error=steam_unavailable").await.expect(200).body;
+    assert!(page.contains("Steam is limiting requests; try again in a few minutes."), "{page}");
     world.steam.becomes(inventory(vec![asset(1, "A")]));
     let bob = linked(&world.app, "bob@example.com", "76561198000000002").await;
     let refused = bob.call(Method::POST, "/api/v1/portfolio/import", None).await;
@@ -245,6 +247,31 @@ async fn twenty_imports_at_once_over_two_instances_are_one() {
     );
     assert_eq!(world.steam.asked().len(), 1);
     assert_eq!(world.portfolio("").await["item_count"], 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_page_offers_no_import_that_would_be_refused() {
+    let world = World::with(vec![]).await;
+    let button = async || {
+        let page = world.browser.get("/").await.expect(200).body;
+        let (_, button) = page.split_once("<button class=\"primary\"").unwrap();
+        let (attributes, text) = button.split_once("</button>").unwrap().0.split_once('>').unwrap();
+        (attributes.contains(" disabled"), text.to_owned())
+    };
+    assert_eq!(button().await, (false, "Import my inventory".to_owned()));
+    let gate = held(&world, assets(5, 5));
+    let browser = world.browser.clone();
+    let caller =
+        tokio::spawn(async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await });
+    eventually(|| async { (world.steam.asked().len() == 1).then_some(()) }).await;
+    assert_eq!(button().await, (true, "Importing…".to_owned()));
+    gate.add_permits(1);
+    caller.await.unwrap().expect(200);
+    assert_eq!(button().await, (true, "Import again in 10 min".to_owned()));
+    world.app.advance(Duration::from_secs(61));
+    assert_eq!(button().await, (true, "Import again in 9 min".to_owned()));
+    world.cool_down();
+    assert_eq!(button().await, (false, "Import again".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
