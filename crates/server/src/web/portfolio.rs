@@ -201,6 +201,7 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
     let history: Vec<_> = history.collect();
     let selection = query.selection();
     selection.apply(&mut valued);
+    let selection = selection.within(valued.len());
     let selected_value = valuation::total(&valued).value;
     let single = match query.get("item_id") {
         "" => Vec::new(),

@@ -256,6 +256,19 @@ async fn holdings_are_sorted_filtered_and_paged() {
 }
 
 #[tokio::test]
+async fn the_page_beyond_the_last_is_the_last() {
+    let world = World::with((1..=201).map(|id| asset(id, &format!("Item {id}"))).collect()).await;
+    world.import().await.expect(200);
+    for page in ["/?page=3", "/?page=99"] {
+        let page = world.browser.get(page).await.expect(200).body;
+        assert!(page.contains("Page 3 of 3"), "{page}");
+        assert_eq!(page.matches("<th scope=\"row\">").count(), 1);
+        assert!(page.contains("page=2#items-title"), "{page}");
+    }
+    assert!(world.browser.get("/?q=none&page=9").await.expect(200).body.contains("Nothing matches."));
+}
+
+#[tokio::test]
 async fn what_is_not_known_without_prices_is_not_shown_as_nothing() {
     let world = World::unpriced(vec![asset(1, "A"), asset(2, "B")], &[]).await;
     world.import().await.expect(200);

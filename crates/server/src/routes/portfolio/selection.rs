@@ -106,6 +106,12 @@ impl Selection {
         self.per_page().map_or(1, |per_page| holdings.div_ceil(per_page)).max(1)
     }
 
+    /// The same with the last page there is, if its own is beyond that.
+    pub(crate) fn within(self, holdings: usize) -> Self {
+        let last = self.pages(holdings);
+        Self { page: self.page.map(|page| page.min(last)), ..self }
+    }
+
     /// What stands on the page.
     pub(crate) fn on_page<'a, 'h>(&self, holdings: &'a [Valued<'h>]) -> &'a [Valued<'h>] {
         match self.per_page() {
