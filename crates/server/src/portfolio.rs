@@ -21,6 +21,7 @@ pub mod held;
 mod history;
 pub mod import;
 pub mod inventory;
+pub mod ladder;
 pub mod money;
 pub mod phase;
 pub mod pictures;

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::portfolio;
+use crate::portfolio::ladder;
 use crate::portfolio::valuation::{self, Valued};
 use crate::routes::imports;
 use crate::routes::portfolio::Selection;
@@ -194,8 +195,8 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
     let currency = app.portfolio.prices().currency();
     let mut valued = valuation::value(&rows, prices.as_deref().map(|prices| &prices.list));
     let totals = valuation::total(&valued);
-    let rarities = view::distinct(valued.iter().map(|it| &*it.holding.rarity));
-    let exteriors = view::distinct(valued.iter().map(|it| &*it.holding.exterior));
+    let rarities = view::distinct(valued.iter().map(|it| &*it.holding.rarity), ladder::rarity);
+    let exteriors = view::distinct(valued.iter().map(|it| &*it.holding.exterior), ladder::wear);
     let history = snapshots::newest(&app.database, user, CHART_POINTS).await?;
     let history = history.into_iter().rev().filter(|snapshot| snapshot.is_worth_in(currency));
     let history: Vec<_> = history.collect();

@@ -20,7 +20,7 @@ pub(crate) mod upstream;
 use crate::browser::{Answer as Reply, Browser};
 use crate::harness::TestApp;
 use upstream::feed::{Feed, row};
-use upstream::steam::{Asset, Steam, asset, inventory};
+use upstream::steam::{Asset, Look, Steam, asset, inventory};
 
 const STEAM_ID: &str = "76561198000000001";
 
@@ -252,6 +252,30 @@ async fn holdings_are_sorted_filtered_and_paged() {
     for query in ["?sort=x", "?page=0", "?per_page=1001", "?user_id=1", "?priced=maybe", "?page=-1"] {
         let answer = world.browser.get(&format!("/api/v1/portfolio{query}")).await;
         answer.expect_error(400, "malformed_query");
+    }
+}
+
+#[tokio::test]
+async fn rarities_are_sorted_as_the_game_ranks_them() {
+    let of = |id, name, rarity| {
+        let it = asset(id, name);
+        Asset { look: Look { rarity, ..it.look }, ..it }
+    };
+    let world = World::with(vec![
+        of(1, "A", "Restricted"),
+        of(2, "B", "Covert"),
+        of(3, "C", "Base Grade"),
+        of(4, "D", "Classified"),
+    ])
+    .await;
+    world.import().await.expect(200);
+    for (query, names) in
+        [("?sort=rarity", ["B", "D", "A", "C"]), ("?sort=rarity&order=asc", ["C", "A", "D", "B"])]
+    {
+        let shown = world.portfolio(query).await;
+        let shown: Vec<_> =
+            shown["holdings"].as_array().unwrap().iter().map(|it| &it["market_hash_name"]).collect();
+        assert_eq!(shown, names, "{query}");
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::search::Search;
 use crate::error::{AppError, AppResult};
+use crate::portfolio::ladder;
 use crate::portfolio::valuation::Valued;
 
 const MAX_PER_PAGE: usize = 1000;
@@ -58,15 +59,15 @@ impl Selection {
         if fine { Ok(self) } else { Err(AppError::bad_request("malformed_query", refusal)) }
     }
 
-    /// Keeps what is selected and puts it in order: the most valuable first unless told otherwise.
+    /// Keeps what is selected and puts it in order: the most valuable first unless told otherwise. Names begin at A,
+    /// all else with the most.
     pub(crate) fn apply(&self, holdings: &mut Vec<Valued<'_>>) {
         let mut search = self.q.as_deref().map(Search::new);
         holdings.retain(|valued| {
             self.matches(valued) && search.as_mut().is_none_or(|search| search.finds(valued.holding))
         });
         let sort = self.sort.unwrap_or(Sort::Value);
-        let ascending =
-            self.order.map_or(matches!(sort, Sort::Name | Sort::Rarity), |order| order == Order::Asc);
+        let ascending = self.order.map_or(matches!(sort, Sort::Name), |order| order == Order::Asc);
         holdings.sort_by(|a, b| {
             let ordering = compare(sort, a, b);
             let ordering = if ascending { ordering } else { ordering.reverse() };
@@ -127,7 +128,10 @@ fn compare(sort: Sort, a: &Valued<'_>, b: &Valued<'_>) -> Ordering {
         Sort::Price => a.price.map(|it| it.cents).cmp(&b.price.map(|it| it.cents)),
         Sort::Quantity => a.quantity().cmp(&b.quantity()),
         Sort::Name => a.holding.market_hash_name.cmp(&b.holding.market_hash_name),
-        Sort::Rarity => a.holding.rarity.cmp(&b.holding.rarity),
+        Sort::Rarity => {
+            let rank = |valued: &Valued<'_>| ladder::rarity(&valued.holding.rarity);
+            rank(a).cmp(&rank(b)).then_with(|| a.value().cmp(&b.value()))
+        }
     }
 }
 

@@ -176,10 +176,14 @@ impl ItemView {
     }
 }
 
-/// The values there are, sorted, without the empty one.
-pub(super) fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let values: BTreeSet<_> = values.filter(|value| !value.is_empty()).collect();
-    values.into_iter().map(ToOwned::to_owned).collect()
+/// The values there are, without the empty one, by their rank and then by name.
+pub(super) fn distinct<'a>(
+    values: impl Iterator<Item = &'a str>,
+    rank: impl Fn(&str) -> usize,
+) -> Vec<String> {
+    let values = values.filter(|value| !value.is_empty()).map(|value| (rank(value), value));
+    let values: BTreeSet<_> = values.collect();
+    values.into_iter().map(|(_, value)| value.to_owned()).collect()
 }
 
 /// Cents as money is written: `$1,234.50`; `1,234.50 CHF` where there is no common sign.
@@ -219,6 +223,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::portfolio::ladder;
 
     #[test]
     fn money_reads_as_it_is_written() {
@@ -241,6 +246,20 @@ mod tests {
         assert_eq!(range(&["0.5", "0.07123", "5e-05"]), "0.0001 – 0.5000");
         assert_eq!(range(&["0.5", "0.50001"]), "0.5000");
         assert_eq!((range(&[]), range(&["1-2"])), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn choices_stand_in_the_order_of_the_game() {
+        let exteriors = ["Well-Worn", "", "Battle-Scarred", "Factory New", "Well-Worn", "Field-Tested"];
+        assert_eq!(
+            distinct(exteriors.into_iter(), ladder::wear),
+            ["Factory New", "Field-Tested", "Well-Worn", "Battle-Scarred"]
+        );
+        let rarities = ["Covert", "Restricted", "Base Grade", "Contraband", "Exotic", "Classified", "New"];
+        assert_eq!(
+            distinct(rarities.into_iter(), ladder::rarity),
+            ["New", "Base Grade", "Restricted", "Classified", "Exotic", "Covert", "Contraband"]
+        );
     }
 
     #[test]
