@@ -110,20 +110,11 @@ impl PageQuery {
         query.finish() + AT_ITEMS
     }
 
-    /// The address that sorts by a column: the other way round if it does so already.
+    /// The address that sorts by a column: the other way round if it does so already. What comes `first` without being
+    /// asked for is not asked for, so that another choice of order is not turned round by it.
     fn sorted(&self, column: &str, first: &str) -> String {
-        let order = match (self.is("sort", column), self.get("order")) {
-            (true, "asc") => "desc",
-            (true, "desc") => "asc",
-            (true, _) => {
-                if first == "asc" {
-                    "desc"
-                } else {
-                    "asc"
-                }
-            }
-            (false, _) => first,
-        };
+        let other = if first == "asc" { "desc" } else { "asc" };
+        let order = if self.is_sorted_by(column) && self.order(first) == first { other } else { "" };
         let mut sorted = Self(self.0.clone());
         sorted.0.insert("sort".to_owned(), column.to_owned());
         sorted.with("order", order)
@@ -131,13 +122,19 @@ impl PageQuery {
 
     /// For `aria-sort`.
     fn sort_state(&self, column: &str, first: &str) -> &'static str {
-        let is_sorted = self.is("sort", column) || (column == "value" && self.get("sort").is_empty());
-        let order = if self.get("order").is_empty() { first } else { self.get("order") };
-        match (is_sorted, order) {
+        match (self.is_sorted_by(column), self.order(first)) {
             (false, _) => "none",
             (true, "asc") => "ascending",
             (true, _) => "descending",
         }
+    }
+
+    fn is_sorted_by(&self, column: &str) -> bool {
+        self.is("sort", column) || (column == "value" && self.get("sort").is_empty())
+    }
+
+    fn order<'a>(&'a self, first: &'a str) -> &'a str {
+        if self.get("order").is_empty() { first } else { self.get("order") }
     }
 
     /// The same for the API's own type. What it does not know selects nothing.
@@ -301,10 +298,11 @@ mod tests {
         assert_eq!(query.with("q", ""), "/?order=desc&sort=price#items-title");
         assert_eq!(query.with("page", "2"), "/?order=desc&q=ak+47&sort=price&page=2#items-title");
         assert_eq!(query.sorted("price", "desc"), "/?q=ak+47&sort=price&order=asc#items-title");
-        assert_eq!(query.sorted("name", "asc"), "/?q=ak+47&sort=name&order=asc#items-title");
+        assert_eq!(query.sorted("name", "asc"), "/?q=ak+47&sort=name#items-title");
         assert_eq!(query.sort_state("price", "desc"), "descending");
         assert_eq!(query.sort_state("name", "asc"), "none");
         assert_eq!(PageQuery::parse("").sort_state("value", "desc"), "descending");
+        assert_eq!(PageQuery::parse("").sorted("value", "desc"), "/?sort=value&order=asc#items-title");
         assert_eq!(PageQuery::parse("").with("q", "<&>"), "/?q=%3C%26%3E#items-title");
     }
 }

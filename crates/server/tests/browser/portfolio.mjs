@@ -56,12 +56,18 @@ await scenario(async (browser) => {
   await inspect(page, 'portfolio-no-match');
   await page.getByRole('link', { name: 'Show everything' }).click();
   await page.getByRole('link', { name: 'Item', exact: true }).click();
-  await page.waitForURL('**/?sort=name&order=asc#items-title');
+  await page.waitForURL('**/?sort=name#items-title');
   assert.equal((await names())[0], 'AK-47 | Redline (Field-Tested)');
   assert.ok(await scrolled() > 50, 'the page stays at its items');
   await page.getByLabel('Order').selectOption('Quantity');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
   assert.equal((await names())[0], 'Dreams & Nightmares Case');
+  // A search keeps the order that was turned round.
+  await page.goto('/?sort=price&order=asc');
+  await page.getByLabel('Name').fill('factory new');
+  await page.getByRole('button', { name: 'Show', exact: true }).click();
+  assert.deepEqual(await names(), ['Desert Eagle | Blaze (Factory New)', '★ Karambit | Doppler (Factory New)']);
+  await page.goto('/?sort=quantity');
   await page.getByRole('link', { name: 'AK-47 | Redline (Field-Tested)' }).click();
   await page.getByText('Each of them').waitFor();
   await page.getByText('Float 0.312345').waitFor();
