@@ -200,7 +200,7 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
     let selection = query.selection();
     selection.apply(&mut valued);
     let selection = selection.within(valued.len());
-    let selected_value = valuation::total(&valued).value;
+    let selected = valuation::total(&valued);
     let single = match query.get("item_id") {
         "" => Vec::new(),
         item => holdings::items_of(&app.database, user, summary.import_id, item).await?,
@@ -229,10 +229,10 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
         exteriors,
         holdings: on_page.iter().map(|it| HoldingView::new(it, &shown)).collect(),
         selected: valued.len(),
-        selected_value: worth(selected_value),
+        selected_value: worth(selected.value),
         pages: selection.pages(valued.len()),
         page: selection.page(),
-        single: single.iter().map(ItemView::new).collect(),
+        single: ItemView::each(&single, selected.items),
         query,
     }))
 }

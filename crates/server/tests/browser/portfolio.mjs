@@ -12,6 +12,7 @@ await scenario(async (browser) => {
   await page.getByText('What your inventory is worth').waitFor();
   assert.equal(await page.locator('.total').textContent(), '$4,267.96');
   await page.getByText('1 item has no price').waitFor();
+  assert.equal(await page.getByText('Each of them').count(), 0);
   await page.locator('tbody tr').last().scrollIntoViewIfNeeded();
   await page.waitForFunction(() => [...document.querySelectorAll('.picture img')].every((img) => img.naturalWidth > 0));
   await inspect(page, 'portfolio');
@@ -72,6 +73,10 @@ await scenario(async (browser) => {
   await page.getByText('Each of them').waitFor();
   await page.getByText('Float 0.312345').waitFor();
   await inspect(page, 'portfolio-item');
+  await page.goto('/?q=case');
+  await page.getByRole('link', { name: 'Dreams & Nightmares Case' }).click();
+  await page.getByText('24 without float').waitFor();
+  assert.equal(await page.locator('.events li').count(), 1);
   await page.goto('/?sort=%22%3E%3Cscript%3E&page=x');
   assert.equal((await names()).length, 9);
 

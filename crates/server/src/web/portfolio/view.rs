@@ -155,25 +155,53 @@ fn is_hex(color: &str) -> bool {
     color.len() == 6 && color.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
-/// A single asset of the holding that is looked at.
+/// A single asset of the holding that is looked at, or all that have nothing of their own.
 pub(super) struct ItemView {
-    pub(super) wear: String,
-    pub(super) pattern: String,
-    pub(super) name_tag: String,
+    /// Its float value and its name, its pattern if it has neither.
+    pub(super) what: String,
+    /// The pattern, unless that is what it is.
+    pub(super) pattern: Option<String>,
     pub(super) is_locked: bool,
-    pub(super) quantity: i64,
+    /// How many, if that has to be said.
+    pub(super) times: Option<i64>,
 }
 
 impl ItemView {
-    pub(super) fn new(item: &HeldItem) -> Self {
-        Self {
-            wear: item.wear.clone().unwrap_or_else(|| "–".to_owned()),
-            pattern: item.pattern.map_or_else(|| "–".to_owned(), |pattern| pattern.to_string()),
-            name_tag: item.name_tag.clone().unwrap_or_default(),
-            is_locked: item.locked,
-            quantity: item.amount,
-        }
+    /// The assets one by one; those without float, pattern and name in a line together, and so is what is left of the
+    /// `quantity`, for very many are not read.
+    pub(super) fn each(items: &[HeldItem], quantity: u64) -> Vec<Self> {
+        let (plain, own): (Vec<_>, Vec<_>) = items.iter().partition(|item| is_plain(item));
+        let plain = [false, true].map(|is_locked| {
+            let amounts = plain.iter().filter(|item| item.locked == is_locked).map(|item| item.amount);
+            Self::several(amounts.sum(), "without float", is_locked)
+        });
+        let read: i64 = items.iter().map(|item| item.amount).sum();
+        let left = if items.is_empty() { 0 } else { quantity.cast_signed() - read };
+        let more = Self::several(left, "more", false);
+        own.into_iter().map(Self::new).chain(plain.into_iter().flatten()).chain(more).collect()
     }
+
+    fn several(count: i64, what: &str, is_locked: bool) -> Option<Self> {
+        let what = format!("{count} {what}");
+        (count > 0).then_some(Self { what, pattern: None, is_locked, times: None })
+    }
+
+    fn new(item: &HeldItem) -> Self {
+        let wear = item.wear.as_ref().map(|wear| format!("Float {wear}"));
+        let name = item.name_tag.as_ref().map(|name| format!("“{name}”"));
+        let what: Vec<_> = wear.into_iter().chain(name).collect();
+        let pattern = item.pattern.map(|pattern| format!("Pattern {pattern}"));
+        let (what, pattern) = match (what.is_empty(), pattern) {
+            (true, pattern) => (pattern.unwrap_or_default(), None),
+            (false, pattern) => (what.join(" · "), pattern),
+        };
+        let times = Some(item.amount).filter(|amount| *amount > 1);
+        Self { what, pattern, is_locked: item.locked, times }
+    }
+}
+
+fn is_plain(item: &HeldItem) -> bool {
+    item.wear.is_none() && item.pattern.is_none() && item.name_tag.is_none()
 }
 
 /// The values there are, without the empty one, by their rank and then by name.
@@ -246,6 +274,50 @@ mod tests {
         assert_eq!(range(&["0.5", "0.07123", "5e-05"]), "0.0001 – 0.5000");
         assert_eq!(range(&["0.5", "0.50001"]), "0.5000");
         assert_eq!((range(&[]), range(&["1-2"])), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn what_has_nothing_of_its_own_is_one_line() {
+        let item = |wear: Option<&str>, pattern, name_tag: Option<&str>, amount, locked: bool| HeldItem {
+            asset_id: 1,
+            item_id: String::new(),
+            market_hash_name: String::new(),
+            phase: String::new(),
+            rarity: String::new(),
+            exterior: String::new(),
+            quality: String::new(),
+            amount,
+            wear: wear.map(ToOwned::to_owned),
+            pattern,
+            paint_index: None,
+            name_tag: name_tag.map(ToOwned::to_owned),
+            tradable: !locked,
+            marketable: !locked,
+            locked,
+        };
+        let items = [
+            item(None, None, None, 1, false),
+            item(Some("0.25"), Some(661), Some("blue"), 1, false),
+            item(None, None, None, 1, true),
+            item(None, Some(7), None, 1, false),
+            item(None, None, None, 22, false),
+            item(Some("0.5"), None, None, 2, true),
+        ];
+        let each = ItemView::each(&items, 30);
+        let lines: Vec<_> =
+            each.iter().map(|it| (&*it.what, it.pattern.as_deref(), it.is_locked, it.times)).collect();
+        assert_eq!(
+            lines,
+            [
+                ("Float 0.25 · “blue”", Some("Pattern 661"), false, None),
+                ("Pattern 7", None, false, None),
+                ("Float 0.5", None, true, Some(2)),
+                ("23 without float", None, false, None),
+                ("1 without float", None, true, None),
+                ("2 more", None, false, None),
+            ]
+        );
+        assert!(ItemView::each(&[], 30).is_empty(), "none is looked at");
     }
 
     #[test]
