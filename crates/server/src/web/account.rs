@@ -6,7 +6,7 @@ use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use tracera_session::{CurrentUser, Handle, Session, SessionInfo};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::auth::client::Client;
 use crate::auth::events::{Kind, Visit};
 use crate::auth::provider::Provider;
-use crate::clock::utc;
+use crate::clock::{rfc3339, utc};
 use crate::error::{AppError, AppResult};
 use crate::routes::sessions;
 use crate::store::{events, identities};
@@ -29,8 +29,8 @@ struct SessionView {
     address: String,
     method: String,
     created: String,
-    /// As said and as read from a clock; `None` when all that is known is when it began.
-    last_seen: Option<(String, String)>,
+    /// When it was last used, as said and as read from a clock.
+    last_seen: (String, String),
     current: bool,
 }
 
@@ -45,7 +45,7 @@ impl SessionView {
             address: info.address.map_or_else(|| "unknown".to_owned(), sessions::shown_address),
             method: info.authentication.map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
             created: minute(utc(info.created)),
-            last_seen: (info.last_seen > info.created).then(|| (ago(last_seen, now), minute(last_seen))),
+            last_seen: (ago(last_seen, now), minute(last_seen)),
             current: current == Some(info.handle),
             handle: info.handle.to_string(),
         }
@@ -77,8 +77,11 @@ struct EventView {
     what: String,
     device: String,
     ip: String,
+    /// For machines.
+    at: String,
+    /// As read from a clock, for what is not said as a length of time.
     when: String,
-    when_ago: String,
+    said: String,
 }
 
 /// How many security events the page shows.
@@ -173,8 +176,9 @@ async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<
             what: happening(&event.kind, event.method.as_deref()),
             device: event.device,
             ip: event.ip,
+            at: rfc3339(event.at),
             when: minute(event.at),
-            when_ago: ago(event.at, now),
+            said: if now - event.at < Duration::DAY { ago(event.at, now) } else { minute(event.at) },
         })
         .collect())
 }
