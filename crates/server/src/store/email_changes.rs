@@ -38,6 +38,17 @@ pub async fn begin(
     .await
 }
 
+/// The address the account wants and has not proved yet.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn wanted(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<Option<Email>, StoreError> {
+    let sql = "SELECT email FROM email_changes WHERE user_id = $1 AND expires_at > $2";
+    let at = Timestamp::from(now);
+    on_pool!(db, pool => sqlx::query_scalar(sql).bind(user).bind(at).fetch_optional(pool).await).await
+}
+
 /// Uses a wish up: the account's address is the wanted one from here on, and unused sign-in links to the old and the new
 /// one end. `None` unless the token is of this user, unused
 /// and not too old.

@@ -17,7 +17,7 @@ use crate::auth::provider::Provider;
 use crate::clock::{rfc3339, utc};
 use crate::error::{AppError, AppResult};
 use crate::routes::sessions;
-use crate::store::{events, identities};
+use crate::store::{email_changes, events, identities};
 use crate::web::page::{Page, Person, ago, minute};
 use crate::web::sign_in::sentence;
 use crate::web::{delete, live};
@@ -102,7 +102,7 @@ struct AccountPage<'a> {
     others: usize,
     phrase: &'static str,
     is_wrong_phrase: bool,
-    notice: Option<&'static str>,
+    notice: Option<String>,
     problem: Option<&'static str>,
 }
 
@@ -130,6 +130,11 @@ pub async fn account(
         sessions.into_iter().map(|info| SessionView::new(info, current, now)).collect();
     sessions.sort_by_key(|session| !session.current);
     let page = Page::new(&app, &session, &headers);
+    let notice = match query.done.as_deref() {
+        Some("email_sent") => Some(email_sent(&app, person.account.id, now).await?),
+        Some(code) => done(code).map(ToOwned::to_owned),
+        None => None,
+    };
     let is_wrong_phrase = query.error.as_deref() == Some(delete::WRONG_PHRASE);
     let account = AccountPage {
         name: person.label(),
@@ -142,7 +147,7 @@ pub async fn account(
         events: recent_events(&app, person.account.id, now).await?,
         can_mail: app.magic_links.is_some(),
         phrase: delete::PHRASE,
-        notice: query.done.and_then(|code| done(&code)),
+        notice,
         is_wrong_phrase,
         problem: query.error.filter(|_| !is_wrong_phrase).map(|code| problem(&code)),
         page: &page,
@@ -206,6 +211,13 @@ fn happening(kind: &str, method: Option<&str>) -> String {
     }
 }
 
+/// The notice after an address was asked for, with the address if it is still wanted.
+async fn email_sent(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<String> {
+    let wanted = email_changes::wanted(&app.database, user, now).await?;
+    let to = wanted.map_or_else(String::new, |email| format!(" to {email}"));
+    Ok(format!("A mail with a link is on its way{to}. Nothing changes before you open it."))
+}
+
 fn done(code: &str) -> Option<&'static str> {
     match code {
         "session_ended" => Some("The session is over. Whoever used it is signed out."),
@@ -213,7 +225,6 @@ fn done(code: &str) -> Option<&'static str> {
         "github_linked" => Some("GitHub is linked."),
         "steam_linked" => Some("Steam is linked."),
         "unlinked" => Some("It is no longer linked to your account."),
-        "email_sent" => Some("A mail with a link is on its way. Nothing changes before you open it."),
         "email_changed" => Some("Your address is confirmed."),
         "others_ended" => Some("You are signed out everywhere else."),
         _ => None,

@@ -281,12 +281,20 @@ async fn the_forms_give_an_account_another_address() {
     };
     assert_eq!(ask("nonsense").await, "/account?error=invalid_email");
     assert_eq!(ask("b@example.com").await, "/account?done=email_sent");
+    let notice = async || {
+        let page = browser.get("/account?done=email_sent").await.expect(200).body;
+        let (_, notice) = page.split_once("role=\"status\">").unwrap();
+        notice.split_once("</p>").unwrap().0.to_owned()
+    };
+    let expected = "A mail with a link is on its way to b@example.com. Nothing changes before you open it.";
+    assert_eq!(notice().await, expected);
     let link = token_of(&app.notice_to("b@example.com", "Confirm").await.link);
     let page = format!("/email?token={link}");
     let token = browser.form_token(&page).await;
     let fields = [("csrf_token", &*token), ("token", &*link)];
     let answer = browser.submit("/email", &fields).await.expect(303);
     assert_eq!(answer.header("location"), "/account?done=email_changed");
+    assert_eq!(notice().await, expected.replace(" to b@example.com", ""), "nothing is wanted any more");
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], "b@example.com");
     let answer = browser.submit("/email", &fields).await.expect(303);
     assert_eq!(answer.header("location"), "/account?error=link_invalid");
