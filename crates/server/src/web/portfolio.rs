@@ -34,13 +34,23 @@ use view::{Change, HoldingView, ItemView, Shown, changes, money, whole_money};
 /// How many values the chart shows.
 const CHART_POINTS: u32 = 400;
 /// What the address may select by.
-const SELECTORS: [&str; 8] = ["q", "rarity", "exterior", "priced", "sort", "order", "page", "item_id"];
+const SELECTORS: [&str; 9] =
+    ["q", "rarity", "exterior", "only", "priced", "sort", "order", "page", "item_id"];
 
 /// Where a selection shows, in the page.
 const AT_ITEMS: &str = "#items-title";
 
 /// What the form can sort by besides the total, and what that is called.
-const SORTS: [(&str, &str); 3] = [("price", "Unit price"), ("quantity", "Quantity"), ("name", "Name")];
+const SORTS: [(&str, &str); 4] =
+    [("price", "Unit price"), ("quantity", "Quantity"), ("name", "Name"), ("rarity", "Rarity")];
+
+/// What the form can show alone, what that is called, and what it is for the API.
+const KINDS: [(&str, &str, (&str, &str)); 4] = [
+    ("tradable", "Tradable", ("tradable", "true")),
+    ("locked", "Locked", ("locked", "true")),
+    ("stattrak", "StatTrak™", ("stattrak", "true")),
+    ("souvenir", "Souvenir", ("quality", "souvenir")),
+];
 
 #[derive(Template)]
 #[template(path = "portfolio.html")]
@@ -140,7 +150,10 @@ impl PageQuery {
     /// The same for the API's own type. What it does not know selects nothing.
     fn selection(&self) -> Selection {
         let known = self.0.iter().filter(|(name, _)| SELECTORS.contains(&name.as_str()));
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(known).finish();
+        let known = known.filter(|(name, _)| *name != "only");
+        let only = KINDS.iter().find(|(kind, ..)| self.is("only", kind)).map(|(.., pair)| pair);
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let query = query.extend_pairs(known).extend_pairs(only).finish();
         let page = if self.get("page").is_empty() { "&page=1" } else { "" };
         let selection = format!("/?{query}{page}").parse::<Uri>().ok().and_then(|uri| {
             let Query(selection) = Query::<Selection>::try_from_uri(&uri).ok()?;

@@ -280,6 +280,36 @@ async fn rarities_are_sorted_as_the_game_ranks_them() {
 }
 
 #[tokio::test]
+async fn the_form_shows_one_kind_alone() {
+    let world = World::with(vec![
+        asset(1, "A"),
+        asset(2, "StatTrak™ B"),
+        asset(3, "★ StatTrak™ C"),
+        asset(4, "Souvenir D"),
+        Asset { locked: true, ..asset(5, "E") },
+    ])
+    .await;
+    world.import().await.expect(200);
+    for (only, names) in [
+        ("stattrak", &["StatTrak™ B", "★ StatTrak™ C"][..]),
+        ("souvenir", &["Souvenir D"]),
+        ("locked", &["E"]),
+        ("tradable", &["A", "Souvenir D", "StatTrak™ B", "★ StatTrak™ C"]),
+        ("nonsense", &["A", "E", "Souvenir D", "StatTrak™ B", "★ StatTrak™ C"]),
+    ] {
+        let page = world.browser.get(&format!("/?only={only}&sort=name")).await.expect(200).body;
+        let rows = page.split("<span class=\"what\">").skip(1);
+        let shown: Vec<_> =
+            rows.map(|row| row.split_once("\">").unwrap().1.split_once("</a>").unwrap().0).collect();
+        assert_eq!(shown, names, "{only}");
+        let is_chosen = page.contains(&format!("<option value=\"{only}\" selected>"));
+        assert_eq!(is_chosen, only != "nonsense");
+    }
+    let found = world.portfolio("?stattrak=true").await;
+    assert_eq!(found["selected"]["holdings"], 2);
+}
+
+#[tokio::test]
 async fn the_page_beyond_the_last_is_the_last() {
     let world = World::with((1..=201).map(|id| asset(id, &format!("Item {id}"))).collect()).await;
     world.import().await.expect(200);

@@ -23,6 +23,8 @@ pub struct Selection {
     rarity: Option<String>,
     exterior: Option<String>,
     quality: Option<String>,
+    /// Whether they count kills: of the qualities `stattrak` and `unusual_stattrak`.
+    stattrak: Option<bool>,
     priced: Option<bool>,
     locked: Option<bool>,
     tradable: Option<bool>,
@@ -87,6 +89,7 @@ impl Selection {
             && is(&self.exterior, &holding.exterior)
             && is(&self.quality, &holding.quality)
             && is(&self.item_id, &holding.item_id)
+            && self.stattrak.is_none_or(|stattrak| stattrak == holding.is_stattrak())
             && self.priced.is_none_or(|priced| priced == valued.price.is_some())
             && some(self.locked, holding.locked)
             && some(self.tradable, holding.tradable)

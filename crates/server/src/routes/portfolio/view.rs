@@ -103,7 +103,7 @@ impl<'a> Context<'a> {
             rarity_color: filled(&holding.rarity_color),
             exterior: filled(&holding.exterior),
             quality: &holding.quality,
-            stattrak: holding.quality.ends_with("stattrak"),
+            stattrak: holding.is_stattrak(),
             souvenir: holding.quality == "souvenir",
             icon_url: self.pictures.address(&holding.icon),
             quantity: valued.quantity(),

@@ -48,6 +48,13 @@ pub struct Holding {
     pub marketable: i64,
 }
 
+impl Holding {
+    /// Whether it counts kills.
+    pub fn is_stattrak(&self) -> bool {
+        self.quality.ends_with("stattrak")
+    }
+}
+
 /// One asset with what it is.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct HeldItem {

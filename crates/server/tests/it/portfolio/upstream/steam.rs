@@ -137,7 +137,7 @@ pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
             let mut tags = vec![
                 json!({"category":"Rarity","internal_name":"Rarity_Ancient_Weapon","localized_category_name":"Quality",
                      "localized_tag_name":rarity,"color":color}),
-                json!({"category":"Quality","internal_name":"normal","localized_tag_name":"Normal"}),
+                json!({"category":"Quality","internal_name":quality(&asset.name),"localized_tag_name":"Quality"}),
             ];
             if !exterior.is_empty() {
                 tags.push(json!({"category":"Exterior","internal_name":"WearCategory","localized_tag_name":exterior}));
@@ -184,5 +184,16 @@ pub(crate) fn inventory(assets: Vec<Asset>) -> impl Fn(&Asked) -> Answer + Send 
         let here = &rest[..rest.len().min(asked.count.unwrap_or(75) as usize)];
         let next = (here.len() < rest.len()).then(|| here.last().unwrap().id);
         Answer::json(200, &page(here, assets.len(), next))
+    }
+}
+
+/// What Steam calls the quality of an item with this name.
+fn quality(name: &str) -> &'static str {
+    match (name.starts_with('★'), name.contains("StatTrak™"), name.starts_with("Souvenir ")) {
+        (true, true, _) => "unusual_strange",
+        (true, false, _) => "unusual",
+        (false, true, _) => "strange",
+        (false, false, true) => "tournament",
+        (false, false, false) => "normal",
     }
 }
