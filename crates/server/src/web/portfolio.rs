@@ -29,7 +29,7 @@ use crate::store::portfolio::{self as store, holdings, snapshots};
 use crate::web::page::{Page, Person, ago};
 use crate::web::sign_in;
 use chart::Chart;
-use view::{Change, HoldingView, ItemView, Shown, changes, money, whole_money};
+use view::{Change, HoldingView, ItemView, Shown, changes, market_page, money, whole_money};
 
 /// How many values the chart shows.
 const CHART_POINTS: u32 = 400;
@@ -88,6 +88,8 @@ struct Held {
     pages: usize,
     page: usize,
     single: Vec<ItemView>,
+    /// Steam's market for the one that is looked at.
+    market_page: Option<String>,
 }
 
 /// The address's query, without what is empty: forms send all their fields.
@@ -245,6 +247,7 @@ async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> A
         selected_value: worth(selected.value),
         pages: selection.pages(valued.len()),
         page: selection.page(),
+        market_page: single.first().and_then(|item| market_page(&item.market_hash_name)),
         single: ItemView::each(&single, selected.items),
         query,
     }))

@@ -72,6 +72,9 @@ await scenario(async (browser) => {
   await page.getByRole('link', { name: 'AK-47 | Redline (Field-Tested)' }).click();
   await page.getByText('Each of them').waitFor();
   await page.getByText('Float 0.312345').waitFor();
+  const market = page.getByRole('link', { name: 'Steam market' });
+  assert.equal(await market.getAttribute('href'), 'https://steamcommunity.com/market/listings/730/AK%2D47%20%7C%20Redline%20%28Field%2DTested%29');
+  assert.equal(await market.getAttribute('rel'), 'noreferrer noopener');
   await inspect(page, 'portfolio-item');
   await page.goto('/?q=case');
   await page.getByRole('link', { name: 'Dreams & Nightmares Case' }).click();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use time::{Duration, OffsetDateTime};
 
 use super::glyph;
@@ -155,6 +156,12 @@ fn is_hex(color: &str) -> bool {
     color.len() == 6 && color.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
+/// The page of Steam's market for a name.
+pub(super) fn market_page(market_hash_name: &str) -> Option<String> {
+    let name = utf8_percent_encode(market_hash_name, NON_ALPHANUMERIC);
+    (!market_hash_name.is_empty()).then(|| format!("https://steamcommunity.com/market/listings/730/{name}"))
+}
+
 /// A single asset of the holding that is looked at, or all that have nothing of their own.
 pub(super) struct ItemView {
     /// Its float value and its name, its pattern if it has neither.
@@ -274,6 +281,19 @@ mod tests {
         assert_eq!(range(&["0.5", "0.07123", "5e-05"]), "0.0001 – 0.5000");
         assert_eq!(range(&["0.5", "0.50001"]), "0.5000");
         assert_eq!((range(&[]), range(&["1-2"])), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn the_market_is_asked_for_the_exact_name() {
+        for (name, page) in [
+            ("AK-47 | Redline (Field-Tested)", "AK%2D47%20%7C%20Redline%20%28Field%2DTested%29"),
+            ("★ Karambit", "%E2%98%85%20Karambit"),
+            ("Sticker | 50% / 100?#", "Sticker%20%7C%2050%25%20%2F%20100%3F%23"),
+        ] {
+            let page = format!("https://steamcommunity.com/market/listings/730/{page}");
+            assert_eq!(market_page(name), Some(page));
+        }
+        assert_eq!(market_page(""), None);
     }
 
     #[test]
