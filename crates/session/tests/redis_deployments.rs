@@ -193,13 +193,13 @@ async fn what_was_written_over_another_connection_is_not_confirmed() {
     signed_in(&sessions, &user).await.sign_out().await.unwrap_err();
     let (one, other) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
     // Both sign-outs are sent before the first is answered; then one waits, and the other for its turn.
-    let mut writing = proxy.hold_next("EVALSHA");
+    let mut first = proxy.hold_next("EVALSHA");
     let one = tokio::spawn(async move { one.sign_out().await });
-    writing.reached().await;
+    first.reached().await;
     let other = tokio::spawn(async move { other.sign_out().await });
     tokio::time::sleep(A_MOMENT).await;
     let mut waiting = proxy.hold_next("WAIT");
-    writing.release();
+    first.release();
     waiting.reached().await;
     tokio::time::sleep(A_MOMENT).await;
     proxy.set(Fault::Refuse).await;
