@@ -136,7 +136,7 @@ const CASES: &[Case] = &[
             "redis://",
             "redis:///0",
             "redis://:6379",
-            "rediss://h/#insecure",
+            "rediss://h/#part",
             "redis://:pass#word@h",
             "redis://h:port",
             "redis://h/db",
