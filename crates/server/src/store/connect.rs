@@ -13,12 +13,11 @@ use sqlx::{ConnectOptions, Connection, Executor, PgPool, SqlSafeStr, SqlitePool}
 use tokio::time::{Instant, sleep};
 
 use super::ConnectError;
+use super::error::{SQLITE_BUSY, sqlite_code};
 
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
 const SQLITE_BUSY_LIMIT: Duration = Duration::from_secs(5);
 const SQLITE_RETRY: Duration = Duration::from_millis(20);
-/// The primary result code, the low byte of what a reply carries.
-const SQLITE_BUSY: u32 = 5;
 const PG_STATEMENT_LIMIT: &str = "5s";
 const PG_CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Also bounds the wait for another instance that is migrating at the same moment.
@@ -99,7 +98,7 @@ pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
 /// Whether another process has the file. `SQLite` waits for it by itself, but not where the file is turned to WAL.
 fn is_locked(error: &ConnectError) -> bool {
     let ConnectError::File { source: sqlx::Error::Database(reply), .. } = error else { return false };
-    reply.code().is_some_and(|code| code.parse::<u32>().is_ok_and(|code| code & 0xff == SQLITE_BUSY))
+    sqlite_code(reply.as_ref()) == Some(SQLITE_BUSY)
 }
 
 pub(super) fn sqlite_options(file: &Path) -> SqliteConnectOptions {

@@ -55,14 +55,21 @@ fn is_constraint(reply: &dyn DatabaseError) -> bool {
     matches!(reply.kind(), ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation)
 }
 
+pub(super) const SQLITE_BUSY: u32 = 5;
+
+/// The primary result code of `SQLite`, the low byte of what a reply carries.
+pub(super) fn sqlite_code(reply: &dyn DatabaseError) -> Option<u32> {
+    Some(reply.code()?.parse::<u32>().ok()? & 0xff)
+}
+
 /// Whether the database reports its own state rather than a fault of the statement.
 fn is_passing(reply: &dyn DatabaseError) -> bool {
     let Some(code) = reply.code() else {
         return false;
     };
     if reply.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
-        // The low byte is the primary result code: busy, locked, read-only, I/O error, full, cannot open.
-        return code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14));
+        // Busy, locked, read-only, I/O error, full, cannot open.
+        return matches!(sqlite_code(reply), Some(SQLITE_BUSY | 6 | 8 | 10 | 13 | 14));
     }
     // SQLSTATE: connection lost, serialisation failure or deadlock, out of resources, lock not
     // available, cancelled or shutting down, system error.
