@@ -11,7 +11,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
@@ -25,7 +24,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::connection::{RedisLimits, flatten};
-use super::keeper::RECONNECT_PATIENCE;
+use super::keeper::{Numbered, RECONNECT_PATIENCE};
 use super::outage::Outage;
 use super::tracking::{Tracking, tracking_on};
 use crate::changes::Heartbeat;
@@ -39,9 +38,7 @@ const PATIENCE: u32 = 2;
 /// The connection in use.
 #[derive(Clone)]
 pub(super) struct Cluster {
-    current: watch::Receiver<ClusterConnection>,
-    /// How many connections there were before it.
-    number: Arc<AtomicU64>,
+    current: watch::Receiver<Numbered<ClusterConnection>>,
     node: Arc<ConnectionInfo>,
     limits: RedisLimits,
 }
@@ -64,12 +61,12 @@ struct View {
 
 impl Cluster {
     pub(super) fn connection(&self) -> ClusterConnection {
-        self.current.borrow().clone()
+        self.current.borrow().connection.clone()
     }
 
-    /// Which one it is. Rises before the next is put to use.
+    /// Which one it is.
     pub(super) fn number(&self) -> u64 {
-        self.number.load(Ordering::Acquire)
+        self.current.borrow().number
     }
 
     /// A connection to one node, whether or not the library knows it.
@@ -92,15 +89,13 @@ impl ClusterKeeper {
     /// Connects, and from then on looks after the connection and its tracking, until nobody holds what this returns.
     pub(super) async fn supervise(self, attention: Arc<Notify>) -> RedisResult<Cluster> {
         let first = flatten(timeout(self.limits.total, self.client.get_async_connection()).await)?;
-        let (sender, current) = watch::channel(first);
-        let number = Arc::<AtomicU64>::default();
-        let cluster =
-            Cluster { current, number: number.clone(), node: self.node.clone(), limits: self.limits };
-        tokio::spawn(async move { self.watch(&sender, &number, &attention).await });
+        let (sender, current) = watch::channel(Numbered { connection: first, number: 0 });
+        let cluster = Cluster { current, node: self.node.clone(), limits: self.limits };
+        tokio::spawn(async move { self.watch(&sender, &attention).await });
         Ok(cluster)
     }
 
-    async fn watch(&self, sender: &watch::Sender<ClusterConnection>, number: &AtomicU64, attention: &Notify) {
+    async fn watch(&self, sender: &watch::Sender<Numbered<ClusterConnection>>, attention: &Notify) {
         let mut known = Ids::new();
         let mut in_vain = 0;
         let mut outage = Outage::default();
@@ -111,7 +106,7 @@ impl ClusterKeeper {
                 () = tokio::time::sleep(self.limits.heartbeat) => {}
             }
             let heartbeat = self.tracking.heartbeat();
-            let mut connection = sender.borrow().clone();
+            let Numbered { mut connection, number } = sender.borrow().clone();
             let answer = flatten(timeout(self.limits.total, self.round(&mut connection)).await);
             if answer.is_ok() && outage.over() {
                 tracing::info!("connected to the redis cluster again");
@@ -144,8 +139,7 @@ impl ClusterKeeper {
                                     "lost a primary of the redis cluster, connected to the cluster again"
                                 );
                                 outage.over();
-                                number.fetch_add(1, Ordering::AcqRel);
-                                sender.send_replace(connection);
+                                sender.send_replace(Numbered { connection, number: number + 1 });
                                 attention.notify_one();
                             }
                             Err(error) => outage.failed(&error),

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
 use tokio::sync::Notify;
@@ -233,7 +233,11 @@ impl RedisConnection {
 }
 
 /// Only a whole answer is looked at for an error: what is asked here has none further inside.
-async fn send_over(link: &Supervised, mut current: Numbered, command: &Cmd) -> RedisResult<Value> {
+async fn send_over(
+    link: &Supervised,
+    mut current: Numbered<MultiplexedConnection>,
+    command: &Cmd,
+) -> RedisResult<Value> {
     let answer = match current.connection.send_packed_command(command).await {
         Ok(Value::ServerError(error)) => Err(error.into()),
         answer => answer,

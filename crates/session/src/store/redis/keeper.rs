@@ -25,15 +25,15 @@ use crate::changes::Heartbeat;
 /// The connection in use, if there is one.
 #[derive(Clone)]
 pub(super) struct Supervised {
-    current: watch::Receiver<Option<Numbered>>,
-    change: watch::Sender<Option<Numbered>>,
+    current: watch::Receiver<Option<Numbered<MultiplexedConnection>>>,
+    change: watch::Sender<Option<Numbered<MultiplexedConnection>>>,
     suspect: Arc<Notify>,
 }
 
 /// A connection, and how many there were before it.
 #[derive(Clone)]
-pub(super) struct Numbered {
-    pub(super) connection: MultiplexedConnection,
+pub(super) struct Numbered<C> {
+    pub(super) connection: C,
     pub(super) number: u64,
 }
 
@@ -81,7 +81,10 @@ impl Keeper {
     }
 
     /// Tries until it works; `None` when nobody holds the connection any more.
-    async fn reconnect(&mut self, sender: &watch::Sender<Option<Numbered>>) -> Option<MultiplexedConnection> {
+    async fn reconnect(
+        &mut self,
+        sender: &watch::Sender<Option<Numbered<MultiplexedConnection>>>,
+    ) -> Option<MultiplexedConnection> {
         let mut pause = Duration::from_millis(20);
         let mut outage = Outage::default();
         loop {
@@ -134,12 +137,12 @@ impl Keeper {
 
 impl Supervised {
     /// The connection, unless it is just being replaced.
-    pub(super) fn in_use(&self) -> Option<Numbered> {
+    pub(super) fn in_use(&self) -> Option<Numbered<MultiplexedConnection>> {
         self.current.borrow().clone()
     }
 
     /// The connection, waited for if need be.
-    pub(super) async fn connection(&self, grace: Duration) -> RedisResult<Numbered> {
+    pub(super) async fn connection(&self, grace: Duration) -> RedisResult<Numbered<MultiplexedConnection>> {
         if let Some(connection) = self.in_use() {
             return Ok(connection);
         }
@@ -165,7 +168,7 @@ impl Supervised {
     }
 
     fn give_up(&self, number: u64) {
-        let is_it = |current: &mut Numbered| current.number == number;
+        let is_it = |current: &mut Numbered<_>| current.number == number;
         self.change.send_if_modified(|current| current.take_if(is_it).is_some());
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// How long a reason that was said is not said again.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// What was said of the outage under way, and when.
+/// What was said of the outage under way within the last minute, and when.
 #[derive(Default)]
 pub(super) struct Outage {
     said: Vec<(String, Instant)>,
@@ -30,17 +30,12 @@ impl Outage {
     }
 
     fn is_news(&mut self, reason: String, now: Instant) -> bool {
-        match self.said.iter_mut().find(|(said, _)| *said == reason) {
-            Some((_, at)) if now < *at + QUIET => false,
-            Some((_, at)) => {
-                *at = now;
-                true
-            }
-            None => {
-                self.said.push((reason, now));
-                true
-            }
+        self.said.retain(|(_, at)| now < *at + QUIET);
+        let is_news = self.said.iter().all(|(said, _)| *said != reason);
+        if is_news {
+            self.said.push((reason, now));
         }
+        is_news
     }
 }
 
