@@ -97,7 +97,8 @@ impl<W: Write> Write for OneLine<W> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::{Arc, Mutex};
+
+    use tracera_testkit::Written;
 
     use super::*;
     use crate::config::{Config, Mode};
@@ -108,25 +109,11 @@ mod tests {
         let vars = [("SESSION_SECRET", "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"), ("RUST_LOG", filter)];
         let vars: BTreeMap<_, _> = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let settings = Config::from_vars(&vars, Mode::Serve).unwrap().log;
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let writer = SharedWriter(written.clone());
+        let written = Written::default();
+        let writer = written.clone();
         let subscriber = subscriber(&settings, format, move || writer.clone());
         tracing::subscriber::with_default(subscriber, log);
-        let bytes = written.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
-    }
-
-    #[derive(Clone)]
-    struct SharedWriter(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for SharedWriter {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+        written.text()
     }
 
     fn log_hostile_text() {

@@ -1,16 +1,11 @@
 //! The log says why Redis cannot be reached again.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracera_session::RedisStore;
-use tracera_testkit::{RedisCluster, RedisServer};
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::filter::LevelFilter;
+use tracera_testkit::{CapturedLog, RedisCluster, RedisServer};
+use tracing::level_filters::LevelFilter;
 
 const PASSWORD: &str = "canary-password";
 
@@ -18,25 +13,15 @@ const PASSWORD: &str = "canary-password";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is logged on this thread at the default level, while it lives.
-struct Log {
-    lines: Arc<Mutex<Vec<u8>>>,
-    _guard: DefaultGuard,
-}
+struct Log(CapturedLog);
 
 impl Log {
     fn capture() -> Self {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let writer = Arc::clone(&lines);
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::INFO)
-            .with_ansi(false)
-            .with_writer(move || LogWriter(Arc::clone(&writer)))
-            .finish();
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+        Self(CapturedLog::at(LevelFilter::INFO))
     }
 
     fn lines(&self, with: &str) -> Vec<String> {
-        let text = String::from_utf8(self.lines.lock().unwrap().clone()).unwrap();
+        let text = self.0.text();
         assert!(!text.contains("canary"), "{text}");
         text.lines().filter(|line| line.contains(with)).map(str::to_owned).collect()
     }
@@ -47,19 +32,6 @@ impl Log {
             assert!(Instant::now() < deadline, "no {text:?} in {:#?}", self.lines(""));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-}
-
-struct LogWriter(Arc<Mutex<Vec<u8>>>);
-
-impl Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

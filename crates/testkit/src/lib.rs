@@ -17,6 +17,7 @@
 
 mod certificate;
 mod fault_proxy;
+mod log;
 mod oidc;
 mod openid;
 mod port;
@@ -29,6 +30,7 @@ mod slot_migration;
 mod smtp;
 
 pub use fault_proxy::{Fault, FaultProxy, Hold};
+pub use log::{CapturedLog, Written};
 pub use oidc::OidcProvider;
 pub use openid::OpenIdProvider;
 pub use port::free_port;

@@ -1,14 +1,12 @@
 //! Mail against a real mail server and an HTTP double, and what the log says meanwhile.
 
-use std::io::{self, Write};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::macros::datetime;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::filter::LevelFilter;
+use tracera_testkit::CapturedLog;
+use tracing::level_filters::LevelFilter;
 use url::Url;
 
 use super::delivery::Limits;
@@ -76,42 +74,19 @@ async fn send_one(transport: Transport, limits: Limits) {
 }
 
 /// All that is logged on this thread, at the finest level, while it lives.
-struct Log {
-    lines: Arc<Mutex<Vec<u8>>>,
-    _guard: DefaultGuard,
-}
+struct Log(CapturedLog);
 
 impl Log {
     fn capture() -> Self {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let writer = Arc::clone(&lines);
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(move || LogWriter(Arc::clone(&writer)))
-            .finish();
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+        Self(CapturedLog::at(LevelFilter::TRACE))
     }
 
     /// The log so far, in which nothing secret may stand.
     fn text(&self) -> String {
-        let text = String::from_utf8(self.lines.lock().unwrap().clone()).unwrap();
+        let text = self.0.text();
         for secret in ["alice@", TOKEN, CODE, "canary", "Y2FuYXJ5", "Sign in to Tracera"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
         text
-    }
-}
-
-struct LogWriter(Arc<Mutex<Vec<u8>>>);
-
-impl Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

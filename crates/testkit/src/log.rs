@@ -1,0 +1,54 @@
+//! What the code under test logs.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::DefaultGuard;
+
+/// All that is logged on this thread down to a level, while it lives.
+#[derive(Debug)]
+pub struct CapturedLog {
+    written: Written,
+    _guard: DefaultGuard,
+}
+
+impl CapturedLog {
+    /// From here on.
+    pub fn at(level: LevelFilter) -> Self {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        Self { written, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// The log so far.
+    pub fn text(&self) -> String {
+        self.written.text()
+    }
+}
+
+/// Keeps what is written to it. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    /// All of it so far.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("no writer panics").clone()).expect("it is text")
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no writer panics").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
