@@ -144,15 +144,18 @@ impl RateLimiter {
     /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
     /// `ratelimit:<name>:<key>`. An answer that takes longer than 2 seconds counts as none.
     ///
+    /// Redis reads and writes a key's log as one string of 8 bytes per request that counts: made for limits up to a few
+    /// thousand.
+    ///
     /// A Redis user needs these rights, and those for what the connection sends by itself:
     ///
     /// ```text
     /// ACL SETUSER limits on >password resetkeys resetchannels ~ratelimit:* -@all +evalsha +eval +del
-    ///     +time +lindex +llen +lset +ltrim +rpush +pexpire
+    ///     +time +get +set
     /// ```
     ///
     /// The user of a `RedisStore` of `tracera-session` that shares its connection lacks `~ratelimit:*` and
-    /// `+time +lindex +llen +lset +ltrim +rpush`.
+    /// `+time +get +set`.
     #[cfg(feature = "redis")]
     pub fn redis<C>(limit: RateLimit, connection: C) -> Self
     where
