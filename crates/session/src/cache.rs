@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn digest(id: SessionId) -> CookieDigest {
-        CookieDigest::of(&format!("{:?}{:0111}", id.field, 0)[..111]).unwrap()
+        CookieDigest::of(&format!("{:?}{:0111}", id.field, 0).as_bytes()[..111]).unwrap()
     }
 
     async fn fill(cache: &SessionCache, id: SessionId) {

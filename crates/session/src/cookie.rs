@@ -10,7 +10,7 @@ use crate::token::CookieValue;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Presented<'a> {
     Nothing,
-    One(&'a str),
+    One(&'a [u8]),
     /// Two or more: a sibling host may have planted one, so none is believed.
     Several,
 }
@@ -35,7 +35,7 @@ pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Presented<'a> {
             if found != Presented::Nothing {
                 return Presented::Several;
             }
-            found = Presented::One(std::str::from_utf8(value.trim_ascii_end()).unwrap_or(""));
+            found = Presented::One(value.trim_ascii_end());
         }
     }
     found
@@ -101,10 +101,10 @@ mod tests {
     fn only_the_exact_name_counts_and_only_once() {
         for (lines, expected) in [
             (&[][..], Presented::Nothing),
-            (&["__Host-session=abc"], Presented::One("abc")),
-            (&["a=1; __Host-session=abc; b=2"], Presented::One("abc")),
-            (&["a=1;__Host-session=abc"], Presented::One("abc")),
-            (&["a=1", "__Host-session=abc"], Presented::One("abc")),
+            (&["__Host-session=abc"], Presented::One(b"abc")),
+            (&["a=1; __Host-session=abc; b=2"], Presented::One(b"abc")),
+            (&["a=1;__Host-session=abc"], Presented::One(b"abc")),
+            (&["a=1", "__Host-session=abc"], Presented::One(b"abc")),
             (&["__Host-session=abc; __Host-session=def"], Presented::Several),
             (&["__Host-session=abc", "__Host-session=abc"], Presented::Several),
             (&["__host-session=abc"], Presented::Nothing),
@@ -112,9 +112,9 @@ mod tests {
             (&["x__Host-session=abc"], Presented::Nothing),
             (&["__Host-session2=abc"], Presented::Nothing),
             (&["__Host-session = abc"], Presented::Nothing),
-            (&["__Host-session=\"abc\""], Presented::One("\"abc\"")),
+            (&["__Host-session=\"abc\""], Presented::One(b"\"abc\"")),
             (&["__Host-session"], Presented::Nothing),
-            (&["__Host-session=ü"], Presented::One("ü")),
+            (&["__Host-session=ü"], Presented::One("ü".as_bytes())),
         ] {
             assert_eq!(find(&headers(lines), "__Host-session"), expected, "{lines:?}");
         }

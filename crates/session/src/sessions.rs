@@ -166,9 +166,9 @@ impl Sessions {
             Presented::One(value) => {
                 let digest = self.0.store.cache.as_ref().and_then(|_| CookieDigest::of(value));
                 if let Some((id, snapshot)) = digest.and_then(|digest| self.cached(&digest)) {
-                    State::live(Live::presented(id, snapshot, || Some(CookieValue(value.into())), self))
+                    State::live(Live::presented(id, snapshot, || CookieValue::read(value), self))
                 } else if let Some(id) = token::open(&self.0.keys, value) {
-                    let cookie = self.0.config.idle.map(|_| CookieValue(value.into()));
+                    let cookie = self.0.config.idle.and_then(|_| CookieValue::read(value));
                     return Opening::Asked(Box::pin(self.clone().load(id, digest, cookie, asking)));
                 } else if token::names_unknown_secret(&self.0.keys, value) {
                     State::of_unknown_secret()
@@ -215,7 +215,8 @@ impl Sessions {
             return self.read(id).await.map_err(Arc::new);
         };
         let ask = async { self.read_watched(id).await.map_err(Arc::new) };
-        miss.outcome(self.now(), self.0.config.idle, ask).await
+        // Boxed, so that the future of a request has no room for it where there is no near-cache.
+        Box::pin(miss.outcome(self.now(), self.0.config.idle, ask)).await
     }
 
     /// Asks the store itself, in one round trip.

@@ -44,7 +44,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn from_env() -> anyhow::Result<Self> {
+    /// Reads the environment.
+    pub fn from_env() -> anyhow::Result<Self> {
         let var = |name| std::env::var(name).unwrap_or_default();
         Ok(Self {
             redis: std::env::var("BENCH_REDIS").context("BENCH_REDIS is not set")?,
@@ -131,10 +132,18 @@ pub fn serve<F, S: App>(build: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<S>>,
 {
+    serve_with(Settings::from_env()?, build)
+}
+
+/// [`serve`] where the settings decide what to build.
+pub fn serve_with<F, S: App>(settings: Settings, build: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<S>>,
+{
     let workers = std::env::var("BENCH_WORKERS").context("BENCH_WORKERS is not set")?.parse()?;
     tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?.block_on(
         async {
-            let app = build(Settings::from_env()?).await?;
+            let app = build(settings).await?;
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             println!("listening on {}", listener.local_addr()?);
             let listener = listener.tap_io(|connection| {

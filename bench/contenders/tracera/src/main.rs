@@ -14,8 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use contender::{App, Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
-use tower::ServiceBuilder;
-use tower::util::option_layer;
+use tower::{Layer, ServiceBuilder};
 use tracera_guard::{ClientAddr, ClientLimit, RateLimit, RateLimiter};
 use tracera_session::{
     CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisConnection, RedisStore, Session, SessionConfig,
@@ -26,11 +25,32 @@ use tracera_session::{
 const LIMIT: RateLimit = RateLimit::new("bench", 100, Duration::from_secs(1));
 
 fn main() -> anyhow::Result<()> {
-    contender::serve(app)
+    let settings = Settings::from_env()?;
+    if settings.limited {
+        contender::serve_with(settings, limited)
+    } else {
+        contender::serve_with(settings, app)
+    }
 }
 
 async fn app(settings: Settings) -> anyhow::Result<impl App> {
     let redis = RedisConnection::open(&settings.redis).await?;
+    let sessions = sessions(&settings, redis)?;
+    Ok(SessionLayer::new(sessions.clone()).layer(routes(sessions)))
+}
+
+async fn limited(settings: Settings) -> anyhow::Result<impl App> {
+    let redis = RedisConnection::open(&settings.redis).await?;
+    let sessions = sessions(&settings, redis.clone())?;
+    Ok(ServiceBuilder::new()
+        .map_request(with_client)
+        .layer(PrefetchLayer::new(sessions.clone(), is_limited))
+        .layer(ClientLimit::new(RateLimiter::redis(LIMIT, redis)).only(is_limited))
+        .layer(SessionLayer::new(sessions.clone()))
+        .service(routes(sessions)))
+}
+
+fn sessions(settings: &Settings, redis: RedisConnection) -> anyhow::Result<Sessions> {
     let near_cache = match settings.variant.as_str() {
         "near-cache" => NearCache::default(),
         "no-cache" => NearCache::Off,
@@ -44,14 +64,11 @@ async fn app(settings: Settings) -> anyhow::Result<impl App> {
         .max_sessions_per_user(10);
     let config = if settings.eager { config.touch_interval(Duration::ZERO) } else { config };
     let keys = KeyRing::new(b"a secret for measuring, not for use")?;
-    let sessions = Sessions::new(RedisStore::new(redis.clone()), keys, config);
-    let limit = settings.limited.then(|| {
-        ServiceBuilder::new()
-            .map_request(with_client)
-            .layer(PrefetchLayer::new(sessions.clone(), is_limited))
-            .layer(ClientLimit::new(RateLimiter::redis(LIMIT, redis)).only(is_limited))
-    });
-    let routes = Router::new()
+    Ok(Sessions::new(RedisStore::new(redis), keys, config))
+}
+
+fn routes(sessions: Sessions) -> Router {
+    Router::new()
         .route("/login", post(login))
         .route("/me", get(me))
         .route("/write", post(write))
@@ -61,8 +78,7 @@ async fn app(settings: Settings) -> anyhow::Result<impl App> {
         .route("/rotate", post(rotate))
         .route("/revoke", post(revoke))
         .route("/revoke-all", post(revoke_all))
-        .with_state(sessions.clone());
-    Ok(ServiceBuilder::new().layer(option_layer(limit)).layer(SessionLayer::new(sessions)).service(routes))
+        .with_state(sessions)
 }
 
 async fn login(session: Session, Query(login): Query<Login>) -> Result<Json<Me>, SessionError> {
