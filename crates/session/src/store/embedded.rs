@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redb::backends::InMemoryBackend;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
 use self::hash::UserHash;
+use self::heal::Healing;
 use super::{
     At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
     SessionStore, StoreError, StoreFuture, StoredSession,
@@ -19,11 +20,16 @@ use crate::record::{self, Epoch};
 use crate::token::{SessionId, TAG_BYTES, Tag, UserId};
 
 mod hash;
+mod heal;
+#[cfg(test)]
+mod tests;
 
 /// Everything of one user under the tag, as [`UserHash`] encodes it.
 const HASHES: TableDefinition<&[u8; TAG_BYTES], &[u8]> = TableDefinition::new("sessions/1");
 /// When a hash's last deadline passes, for removing it then.
 const EXPIRY: TableDefinition<(u64, &[u8; TAG_BYTES]), ()> = TableDefinition::new("expiry/1");
+/// One row, written to see whether writes succeed again.
+const TRIAL: TableDefinition<(), ()> = TableDefinition::new("trial/1");
 /// How many dead hashes a sign-in clears away: more than one, so the file cannot grow without end.
 const PURGED_PER_CREATE: usize = 8;
 
@@ -41,9 +47,13 @@ pub enum OpenError {
 
 /// Sessions in one file or in memory. Cheap to clone. Reads never wait for writes; a write to a file returns when it is
 /// on disk, as fast as the disk is.
+///
+/// When a write to a file fails, because the disk is full for instance, all are [`StoreError::Unavailable`] until one succeeds.
+/// That is tried once a second at most, by whoever writes and by [`ping`](SessionStore::ping), which fails meanwhile. Reads go on
+/// as far as the file can be read.
 #[derive(Clone)]
 pub struct EmbeddedStore {
-    database: Arc<Database>,
+    file: Arc<Healing>,
     changes: Changes,
 }
 
@@ -53,12 +63,13 @@ impl EmbeddedStore {
     /// # Errors
     /// [`OpenError`] when another process has it open or it is not usable.
     pub fn open(file: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Database::create(file)
+        let file = file.as_ref().to_owned();
+        Database::create(&file)
             .map_err(|error| match error {
-                redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse,
+                DatabaseError::DatabaseAlreadyOpen => OpenError::InUse,
                 other => OpenError::Unusable(other.into()),
             })
-            .and_then(Self::with_tables)
+            .and_then(|database| Self::over(database, move || Database::open(&file)))
     }
 
     /// A store that forgets everything when the process ends.
@@ -69,10 +80,13 @@ impl EmbeddedStore {
         Database::builder()
             .create_with_backend(InMemoryBackend::new())
             .map_err(|error| OpenError::Unusable(error.into()))
-            .and_then(Self::with_tables)
+            .and_then(|database| Self::over(database, || Err(StorageError::PreviousIo.into())))
     }
 
-    fn with_tables(database: Database) -> Result<Self, OpenError> {
+    fn over(
+        database: Database,
+        reopen: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
         let create = || -> Result<(), redb::Error> {
             let write = database.begin_write()?;
             write.open_table(HASHES)?;
@@ -80,15 +94,16 @@ impl EmbeddedStore {
             Ok(write.commit()?)
         };
         create().map_err(|error| OpenError::Unusable(error.into()))?;
-        Ok(Self { database: Arc::new(database), changes: Changes::complete() })
+        let changes = Changes::complete();
+        Ok(Self { file: Arc::new(Healing::new(database, changes.clone(), reopen)), changes })
     }
 
-    fn read(&self, tag: &Tag) -> Result<UserHash, StoreError> {
-        let read = || -> Result<Option<UserHash>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(HASHES)?;
+    async fn read(&self, tag: &Tag) -> Result<UserHash, StoreError> {
+        let read = |database: &Database| -> Result<Option<UserHash>, redb::Error> {
+            let table = database.begin_read()?.open_table(HASHES)?;
             Ok(table.get(&tag.0)?.map(|bytes| UserHash::decode(bytes.value())))
         };
-        Ok(read().map_err(StoreError::unavailable)?.unwrap_or_default())
+        Ok(self.file.read(read).await?.unwrap_or_default())
     }
 
     /// Runs `act` on the user's hash in one transaction, which is finished even if the caller goes away.
@@ -98,8 +113,8 @@ impl EmbeddedStore {
         purge_at: Option<Timestamp>,
         act: impl FnOnce(&mut UserHash) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let Self { database, changes } = self.clone();
-        let work = move || -> Result<T, redb::Error> {
+        let Self { file, changes } = self.clone();
+        let work = move |database: &Database| -> Result<T, redb::Error> {
             let transaction = database.begin_write()?;
             let outcome = {
                 let mut hashes = transaction.open_table(HASHES)?;
@@ -136,10 +151,17 @@ impl EmbeddedStore {
             committed?;
             Ok(outcome)
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(StoreError::unavailable)?
-            .map_err(StoreError::unavailable)
+        tokio::task::spawn_blocking(move || file.write(work)).await.map_err(StoreError::unavailable)?
+    }
+
+    async fn try_to_write(&self) -> Result<(), StoreError> {
+        let file = self.file.clone();
+        let work = |database: &Database| -> Result<(), redb::Error> {
+            let transaction = database.begin_write()?;
+            transaction.open_table(TRIAL)?.insert((), ())?;
+            Ok(transaction.commit()?)
+        };
+        tokio::task::spawn_blocking(move || file.write(work)).await.map_err(StoreError::unavailable)?
     }
 }
 
@@ -150,7 +172,7 @@ impl SessionStore for EmbeddedStore {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>> {
         Box::pin(async move {
-            let hash = self.read(&id.tag)?;
+            let hash = self.read(&id.tag).await?;
             let Some(record) = hash.fields.get(&id.field[..]) else { return Ok(None) };
             Ok(Some(StoredSession {
                 epoch: hash.epoch(),
@@ -170,7 +192,7 @@ impl SessionStore for EmbeddedStore {
     }
 
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
-        Box::pin(async move { Ok(self.read(tag)?.epoch()) })
+        Box::pin(async move { Ok(self.read(tag).await?.epoch()) })
     }
 
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created> {
@@ -214,7 +236,7 @@ impl SessionStore for EmbeddedStore {
 
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         Box::pin(async move {
-            let hash = self.read(tag)?;
+            let hash = self.read(tag).await?;
             let epoch = hash.epoch();
             let sessions = hash
                 .fields
@@ -241,7 +263,9 @@ impl SessionStore for EmbeddedStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.database.begin_read().map(drop).map_err(StoreError::unavailable) })
+        Box::pin(
+            async move { if self.file.takes_writes().await { Ok(()) } else { self.try_to_write().await } },
+        )
     }
 }
 
