@@ -1,6 +1,6 @@
 //! From settings to a running service: connects what it depends on and puts the parts together.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{CsrfKeys, OriginPolicy, RateLimit, RateLimiter, VisitorCookie};
 use tracera_session::{
-    Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisConnection, RedisStore,
-    SessionConfig, Sessions,
+    Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisAuthorities, RedisConnection,
+    RedisLimits, RedisStore, SessionConfig, Sessions,
 };
 
 use crate::app::{self, App, Parts};
@@ -53,6 +53,14 @@ pub enum StartError {
     /// Redis cannot be reached.
     #[error("REDIS_URL or REDIS_HOST: {0}; check that Redis runs there and that user and password are right")]
     Redis(#[source] ConnectError),
+    /// The certificates of the authorities for Redis cannot be used.
+    #[error("REDIS_CA_FILE: cannot use {path}: {source}; write the path of a PEM file of certificates")]
+    RedisCaFile {
+        /// The configured file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The session file cannot be opened.
     #[error(
         "DATA_DIR: {0}; stop the other process, choose another directory, or set REDIS_URL to share sessions"
@@ -117,8 +125,8 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         .near_cache(if config.session.near_cache { NearCache::default() } else { NearCache::Off })
         .clock(clock.clone());
     let database = open_database(config).await?;
-    let redis = match config.store.redis.as_ref().map(SecretUrl::expose) {
-        Some(url) => Some(RedisConnection::open(url).await.map_err(StartError::Redis)?),
+    let redis = match &config.store.redis {
+        Some(url) => Some(connect_redis(url, config).await?),
         None => None,
     };
     let sessions = match &redis {
@@ -159,12 +167,28 @@ pub async fn open_database(config: &Config) -> Result<Database, StartError> {
     })
 }
 
+async fn connect_redis(url: &SecretUrl, config: &Config) -> Result<RedisConnection, StartError> {
+    let connection = match &config.store.redis_ca_file {
+        Some(path) => {
+            let authorities = read_authorities(path)
+                .map_err(|source| StartError::RedisCaFile { path: path.clone(), source })?;
+            RedisConnection::open_trusting(url.expose(), RedisLimits::default(), &authorities).await
+        }
+        None => RedisConnection::open(url.expose()).await,
+    };
+    connection.map_err(StartError::Redis)
+}
+
+fn read_authorities(path: &Path) -> Result<RedisAuthorities, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(RedisAuthorities::from_pem(&fs::read(path)?)?)
+}
+
 /// The store, waiting for replicas if that is wanted.
 async fn acknowledged(store: RedisStore, config: &Config) -> Result<RedisStore, StartError> {
     match (config.store.replica_ack, &config.store.redis) {
         (0, _) | (_, None) => Ok(store),
         (replicas, Some(url)) => {
-            let own = RedisConnection::open(url.expose()).await.map_err(StartError::Redis)?;
+            let own = connect_redis(url, config).await?;
             Ok(store.with_replica_ack(own, replicas, REPLICA_ACK_WITHIN))
         }
     }

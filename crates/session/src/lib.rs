@@ -115,6 +115,7 @@ pub use store::embedded::{EmbeddedStore, OpenError};
 #[cfg(feature = "redis")]
 pub use store::redis::{
     RedisStore,
+    authorities::{InvalidAuthorities, RedisAuthorities},
     connection::{ConnectError, RedisConnection, RedisLimits},
     target::RedisUrlError,
 };

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use crate::process::run;
 
 const CONFIGURATION: &str = "
@@ -13,27 +15,29 @@ basicConstraints = critical, CA:TRUE
 keyUsage = critical, keyCertSign
 [server]
 basicConstraints = critical, CA:FALSE
-extendedKeyUsage = serverAuth
+extendedKeyUsage = serverAuth, clientAuth
 subjectAltName = DNS:localhost, IP:127.0.0.1
 ";
 
-/// PEM files in the directory given to [`Certificate::create`].
+/// PEM files, gone when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Certificate {
-    /// What a client has to trust.
-    pub(crate) authority: PathBuf,
+pub struct Certificate {
+    authority: PathBuf,
     pub(crate) chain: PathBuf,
     pub(crate) key: PathBuf,
+    _directory: TempDir,
 }
 
 impl Certificate {
-    pub(crate) async fn create(directory: &Path) -> Self {
-        let configuration = directory.join("openssl.cnf");
+    /// Makes an authority and a certificate by it.
+    pub async fn create() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let file = |name: &str| directory.path().join(name);
+        let configuration = file("openssl.cnf");
         std::fs::write(&configuration, CONFIGURATION).expect("a temporary file can be written");
-        let file = |name: &str| directory.join(name);
-        let text = |name: &str| file(name).to_str().expect("temporary paths are UTF-8").to_owned();
-        let (config, ca, ca_key) = (text("openssl.cnf"), text("ca.pem"), text("ca-key.pem"));
-        let (certificate, key) = (text("certificate.pem"), text("key.pem"));
+        let [config, ca, ca_key, certificate, key] =
+            ["openssl.cnf", "ca.pem", "ca-key.pem", "certificate.pem", "key.pem"]
+                .map(|name| text(&file(name)));
         let new =
             ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
         let authority = ["-config", &config, "-extensions", "authority", "-subj", "/CN=tracera-testkit"];
@@ -42,6 +46,17 @@ impl Certificate {
         let server = ["-config", &config, "-extensions", "server", "-subj", "/CN=localhost"];
         let output = ["-CA", &ca, "-CAkey", &ca_key, "-keyout", &key, "-out", &certificate];
         run("openssl", &[new.as_slice(), &server, &output].concat()).await;
-        Self { authority: file("ca.pem"), chain: file("certificate.pem"), key: file("key.pem") }
+        let (authority, chain, key) = (file("ca.pem"), file("certificate.pem"), file("key.pem"));
+        Self { authority, chain, key, _directory: directory }
     }
+
+    /// What a client has to trust.
+    pub fn authority(&self) -> &Path {
+        &self.authority
+    }
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> String {
+    path.to_str().expect("temporary paths are UTF-8").to_owned()
 }

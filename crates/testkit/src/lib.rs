@@ -29,6 +29,7 @@ mod redis_sentinel;
 mod slot_migration;
 mod smtp;
 
+pub use certificate::Certificate;
 pub use fault_proxy::{Fault, FaultProxy, Hold};
 pub use log::{CapturedLog, Written};
 pub use oidc::OidcProvider;

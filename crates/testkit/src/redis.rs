@@ -1,9 +1,10 @@
 //! A single Redis server.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tempfile::TempDir;
 
+use crate::certificate::{Certificate, text};
 use crate::free_port;
 use crate::process::{Process, run, wait_until};
 
@@ -11,7 +12,7 @@ use crate::process::{Process, run, wait_until};
 pub(crate) const ATTEMPTS: usize = 5;
 
 /// What a server prints when it is ready.
-const READY: &str = "Ready to accept connections";
+pub(crate) const READY: &str = "Ready to accept connections";
 
 /// Prints every key with its type, its value in readable form and its serialised form.
 const DUMP_ALL: &str = r"
@@ -41,6 +42,8 @@ pub struct RedisServer {
     options: Vec<String>,
     directory: TempDir,
     sign: &'static str,
+    /// What it shows who connects; `None` without TLS.
+    tls: Option<Arc<Certificate>>,
     /// `None` after [`RedisServer::kill`].
     process: Mutex<Option<Process>>,
 }
@@ -53,19 +56,29 @@ impl RedisServer {
 
     /// Starts a server with further options, e.g. `&["--maxmemory", "2mb"]`.
     pub async fn start_with(options: &[&str]) -> Self {
-        Self::start_until(options, READY).await
+        Self::start_until(options, READY, None).await
+    }
+
+    /// Starts a server that speaks TLS only.
+    pub async fn start_with_tls(certificate: &Arc<Certificate>) -> Self {
+        Self::start_until(&[], READY, Some(certificate)).await
     }
 
     /// Starts a server that is ready once it has printed `sign`.
-    pub(crate) async fn start_until(options: &[&str], sign: &'static str) -> Self {
+    pub(crate) async fn start_until(
+        options: &[&str],
+        sign: &'static str,
+        tls: Option<&Arc<Certificate>>,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let mut failure = String::new();
         for _ in 0..ATTEMPTS {
             let port = free_port();
-            match launch(port, &options, &directory, sign).await {
+            match launch(port, &options, &directory, sign, tls).await {
                 Ok(process) => {
-                    return Self { port, options, directory, sign, process: Mutex::new(Some(process)) };
+                    let (tls, process) = (tls.cloned(), Mutex::new(Some(process)));
+                    return Self { port, options, directory, sign, tls, process };
                 }
                 Err(error) => failure = error,
             }
@@ -79,7 +92,7 @@ impl RedisServer {
         self.cli(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).await;
         let port = self.port.to_string();
         let options = ["--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", &port];
-        let replica = Self::start_with(&options).await;
+        let replica = Self::start_until(&options, READY, self.tls.as_ref()).await;
         let fed = format!("port={},state=online", replica.port);
         let copied = async || {
             self.cli(&["INFO", "replication"]).await.contains(&fed)
@@ -89,9 +102,9 @@ impl RedisServer {
         replica
     }
 
-    /// `redis://127.0.0.1:{port}`
+    /// `redis://127.0.0.1:{port}`, or `rediss` with TLS.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", scheme(self.tls.is_some()), self.port)
     }
 
     /// The port, the same after a restart.
@@ -102,7 +115,7 @@ impl RedisServer {
     /// Kills the server and starts it again on the same port, without its data.
     pub async fn restart(&self) {
         self.kill();
-        let process = launch(self.port, &self.options, &self.directory, self.sign).await;
+        let process = launch(self.port, &self.options, &self.directory, self.sign, self.tls.as_ref()).await;
         *self.process() = Some(process.unwrap_or_else(|error| panic!("redis-server {error}")));
     }
 
@@ -171,7 +184,9 @@ impl RedisServer {
 
     async fn cli_bytes(&self, command: &[&str]) -> Vec<u8> {
         let port = self.port.to_string();
-        run("redis-cli", &[&["-e", "-h", "127.0.0.1", "-p", &port], command].concat()).await
+        let tls = self.tls.as_deref().map(cli_options);
+        let tls: Vec<&str> = tls.iter().flatten().map(String::as_str).collect();
+        run("redis-cli", &[&["-e", "-h", "127.0.0.1", "-p", &port], &*tls, command].concat()).await
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -183,13 +198,44 @@ impl RedisServer {
     }
 }
 
-async fn launch(port: u16, options: &[String], directory: &TempDir, sign: &str) -> Result<Process, String> {
+async fn launch(
+    port: u16,
+    options: &[String],
+    directory: &TempDir,
+    sign: &str,
+    tls: Option<&Arc<Certificate>>,
+) -> Result<Process, String> {
     let path = directory.path().to_str().expect("temporary paths are UTF-8");
     let port = port.to_string();
-    let own = ["--bind", "127.0.0.1", "--port", &port, "--dir", path, "--save", "", "--appendonly", "no"];
+    let own = ["--bind", "127.0.0.1", "--dir", path, "--save", "", "--appendonly", "no"];
+    let port = match tls {
+        Some(certificate) => server_options(certificate, port),
+        None => vec!["--port".to_owned(), port],
+    };
     // First the caller's, since a configuration file has to be the first argument.
-    let args: Vec<String> = options.iter().cloned().chain(own.iter().map(ToString::to_string)).collect();
+    let args: Vec<String> =
+        options.iter().cloned().chain(own.iter().map(ToString::to_string)).chain(port).collect();
     let mut process = Process::spawn("redis-server", &args, &directory.path().join("log"));
     process.ready(sign).await?;
     Ok(process)
+}
+
+fn server_options(certificate: &Certificate, port: String) -> Vec<String> {
+    let [chain, key, authority] = [&*certificate.chain, &certificate.key, certificate.authority()].map(text);
+    let on = ["--tls-replication", "yes", "--tls-cluster", "yes", "--tls-auth-clients", "no", "--port", "0"];
+    let files = [("--tls-cert-file", chain), ("--tls-key-file", key), ("--tls-ca-cert-file", authority)];
+    let values = files.into_iter().chain([("--tls-port", port)]);
+    on.map(ToOwned::to_owned)
+        .into_iter()
+        .chain(values.flat_map(|(name, value)| [name.to_owned(), value]))
+        .collect()
+}
+
+/// What `redis-cli` needs to connect.
+pub(crate) fn cli_options(certificate: &Certificate) -> [String; 3] {
+    ["--tls".to_owned(), "--cacert".to_owned(), text(certificate.authority())]
+}
+
+pub(crate) fn scheme(tls: bool) -> &'static str {
+    if tls { "rediss" } else { "redis" }
 }

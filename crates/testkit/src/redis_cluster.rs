@@ -1,9 +1,11 @@
 //! A Redis Cluster of six nodes.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use crate::RedisServer;
 use crate::process::{run, wait_until};
+use crate::redis::{READY, cli_options};
+use crate::{Certificate, RedisServer};
 
 /// Failover within about two seconds, and replicas that start to copy at once.
 const OPTIONS: &[&str] = &[
@@ -23,27 +25,38 @@ const OPTIONS: &[&str] = &[
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
+    tls: Option<Arc<Certificate>>,
 }
 
 impl RedisCluster {
     /// Starts the nodes, joins them, and waits until each of them finds the whole cluster in order.
     pub async fn start() -> Self {
+        Self::launch(None).await
+    }
+
+    /// The same with TLS everywhere.
+    pub async fn start_with_tls(certificate: &Arc<Certificate>) -> Self {
+        Self::launch(Some(certificate)).await
+    }
+
+    async fn launch(tls: Option<&Arc<Certificate>>) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..6 {
-            nodes.push(RedisServer::start_with(OPTIONS).await);
+            nodes.push(RedisServer::start_until(OPTIONS, READY, tls).await);
         }
         let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
         let mut create = vec!["--cluster", "create", "--cluster-yes", "--cluster-replicas", "1"];
-        create.extend(addresses.iter().map(String::as_str));
+        let options = tls.map(|certificate| cli_options(certificate));
+        create.extend(options.iter().flatten().chain(&addresses).map(String::as_str));
         run("redis-cli", &create).await;
-        let cluster = Self { nodes };
+        let cluster = Self { nodes, tls: tls.cloned() };
         cluster.wait_until_whole().await;
         cluster
     }
 
     /// Adds a primary without slots as the last node, and waits until each node knows it.
     pub async fn add_primary(&mut self) {
-        let new = RedisServer::start_with(OPTIONS).await;
+        let new = RedisServer::start_until(OPTIONS, READY, self.tls.as_ref()).await;
         let id = new.cli(&["CLUSTER", "MYID"]).await;
         new.cli(&["CLUSTER", "MEET", "127.0.0.1", &self.nodes[0].port().to_string()]).await;
         self.nodes.push(new);
@@ -54,7 +67,7 @@ impl RedisCluster {
         self.wait_until_whole().await;
     }
 
-    /// The URL of each node, in the form `redis://127.0.0.1:{port}`.
+    /// The URL of each node, in the form `redis://127.0.0.1:{port}`, or `rediss` with TLS.
     pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(RedisServer::url).collect()
     }

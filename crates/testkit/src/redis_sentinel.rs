@@ -1,9 +1,12 @@
 //! Redis with automatic failover by Sentinel.
 
+use std::sync::Arc;
+
 use tempfile::TempDir;
 
-use crate::RedisServer;
 use crate::process::wait_until;
+use crate::redis::scheme;
+use crate::{Certificate, RedisServer};
 
 /// How often, in milliseconds, sentinels ask servers and tell each other what they know; the defaults are seconds.
 const QUICK: &[&str] =
@@ -14,6 +17,7 @@ const QUICK: &[&str] =
 pub struct RedisSentinel {
     servers: Vec<RedisServer>,
     sentinels: Vec<RedisServer>,
+    tls: bool,
     /// The files in which the sentinels keep what they know.
     _directory: TempDir,
 }
@@ -21,7 +25,19 @@ pub struct RedisSentinel {
 impl RedisSentinel {
     /// Starts everything and waits until each sentinel knows the replicas and the other sentinels.
     pub async fn start() -> Self {
-        let primary = RedisServer::start().await;
+        Self::launch(None).await
+    }
+
+    /// The same with TLS everywhere.
+    pub async fn start_with_tls(certificate: &Arc<Certificate>) -> Self {
+        Self::launch(Some(certificate)).await
+    }
+
+    async fn launch(tls: Option<&Arc<Certificate>>) -> Self {
+        let primary = match tls {
+            Some(certificate) => RedisServer::start_with_tls(certificate).await,
+            None => RedisServer::start().await,
+        };
         let port = primary.port().to_string();
         let replicas = [primary.start_replica().await, primary.start_replica().await];
         let servers = std::iter::once(primary).chain(replicas).collect::<Vec<_>>();
@@ -37,7 +53,8 @@ impl RedisSentinel {
             );
             std::fs::write(&file, configuration).expect("a temporary file can be written");
             let file = file.to_str().expect("temporary paths are UTF-8");
-            let sentinel = RedisServer::start_until(&[file, "--sentinel"], "+monitor master tracera").await;
+            let sentinel =
+                RedisServer::start_until(&[file, "--sentinel"], "+monitor master tracera", tls).await;
             sentinel.cli(QUICK).await;
             sentinels.push(sentinel);
         }
@@ -48,14 +65,14 @@ impl RedisSentinel {
             };
             wait_until("the sentinels know each other", knows_all).await;
         }
-        Self { servers, sentinels, _directory: directory }
+        Self { servers, sentinels, tls: tls.is_some(), _directory: directory }
     }
 
-    /// `redis+sentinel://127.0.0.1:{port},127.0.0.1:{port},127.0.0.1:{port}/tracera`
+    /// `redis+sentinel://127.0.0.1:{port},127.0.0.1:{port},127.0.0.1:{port}/tracera`, or `rediss+sentinel` with TLS.
     pub fn url(&self) -> String {
         let addresses: Vec<String> =
             self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.port())).collect();
-        format!("redis+sentinel://{}/tracera", addresses.join(","))
+        format!("{}+sentinel://{}/tracera", scheme(self.tls), addresses.join(","))
     }
 
     /// The sentinels themselves.

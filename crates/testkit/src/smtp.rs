@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, text};
 use crate::free_port;
 use crate::process::{Process, poll, tool};
 use crate::redis::ATTEMPTS;
@@ -81,7 +81,7 @@ impl SmtpServer {
     /// The certificate authority a client has to trust, as a PEM file; the server's certificate is for `localhost`
     /// and 127.0.0.1.
     pub fn ca_file(&self) -> &Path {
-        &self.certificate.authority
+        self.certificate.authority()
     }
 
     /// All messages accepted so far, in order.
@@ -120,7 +120,7 @@ impl SmtpServer {
 
     async fn launch_anywhere(mode: SmtpMode, login: Option<(&str, &str)>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let certificate = Certificate::create(directory.path()).await;
+        let certificate = Certificate::create().await;
         for name in ["mails", "refusals"] {
             File::create(directory.path().join(name)).expect("a temporary file can be written");
         }
@@ -154,7 +154,6 @@ fn arguments(
     certificate: &Certificate,
     directory: &Path,
 ) -> Vec<String> {
-    let text = |path: &Path| path.to_str().expect("temporary paths are UTF-8").to_owned();
     let mode = match mode {
         SmtpMode::Plain => "plain",
         SmtpMode::StartTlsRequired => "starttls",

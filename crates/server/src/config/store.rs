@@ -20,6 +20,8 @@ use super::reader::{Read, Reader};
 pub struct StoreSettings {
     /// Redis for sessions and rate limits. Default none: the stores embedded in this process.
     pub redis: Option<SecretUrl>,
+    /// A PEM file of root certificates accepted in place of the public ones. Default none.
+    pub redis_ca_file: Option<PathBuf>,
     /// How many replicas of Redis must confirm the end of a session. Default 0: none is waited for.
     pub replica_ack: usize,
     /// Directory of the embedded stores. Default `./data`.
@@ -76,6 +78,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
     let data_dir = reader.read("DATA_DIR", parse_directory);
     let database = reader.optional("DATABASE_URL", parse_database_url);
     let (redis, replica_ack, data_dir, database) = (redis?, replica_ack?, data_dir?, database?);
+    let redis_ca_file = read_ca_file(reader, redis.as_ref())?;
     if redis.is_none() && replica_ack > 0 {
         let wrong = Wrong::new("is set without Redis", "set REDIS_URL too, or leave it out");
         return Err(reader.refuse("SESSION_REPLICA_ACK", wrong));
@@ -85,7 +88,27 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
         reader.warn("REDIS_URL", text);
     }
     let database = database.unwrap_or_else(|| DatabaseTarget::Sqlite(data_dir.join("tracera.db")));
-    Ok(StoreSettings { redis, replica_ack, data_dir, database })
+    Ok(StoreSettings { redis, redis_ca_file, replica_ack, data_dir, database })
+}
+
+fn read_ca_file(reader: &mut Reader<'_>, redis: Option<&SecretUrl>) -> Read<Option<PathBuf>> {
+    let file = reader.given("REDIS_CA_FILE");
+    match redis {
+        Some(url) if file.is_some() && !is_tls(url.expose()) => {
+            let wrong = Wrong::new("is set for a connection without TLS", "write rediss in REDIS_URL");
+            Err(reader.refuse("REDIS_CA_FILE", wrong))
+        }
+        None if file.is_some() => {
+            reader.warn("REDIS_CA_FILE", "has no effect without REDIS_URL");
+            Ok(None)
+        }
+        _ => Ok(file.map(PathBuf::from)),
+    }
+}
+
+/// Of a URL that was accepted.
+fn is_tls(redis: &str) -> bool {
+    redis.starts_with("rediss") || redis.starts_with("valkeys")
 }
 
 fn parse_directory(value: &str) -> Result<PathBuf, Wrong> {

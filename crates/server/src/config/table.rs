@@ -110,6 +110,8 @@ static SECTIONS: &[Section] = &[
     Section { title: "Stores", variables: &[
         url("REDIS_URL", Derived("built from REDIS_HOST"), "redis, rediss, redis+sentinel or redis+cluster URL",
             "Where sessions and rate limits live; without it embedded in this process."),
+        public("REDIS_CA_FILE", Unset, "PEM file",
+            "Root certificates Redis may use, Sentinels and cluster nodes too, in place of the public ones."),
         public("REDIS_HOST", Unset, "host name or IP address",
             "Redis server, when REDIS_URL is not used."),
         public("REDIS_PORT", Value("6379"), "port, 1 to 65535",

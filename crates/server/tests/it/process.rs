@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command as AsyncCommand};
-use tracera_testkit::{RedisServer, SmtpMode, SmtpServer, free_port};
+use tracera_testkit::{Certificate, RedisServer, SmtpMode, SmtpServer, free_port};
 
 use crate::browser::Browser;
 use crate::harness::{SECRET, eventually, token_of};
@@ -303,6 +304,25 @@ async fn a_redis_that_drops_sessions_when_memory_is_short_is_named_at_start() {
         let log = server.log();
         assert_eq!(log.contains("set maxmemory-policy to noeviction"), named, "{policy}: {log}");
         assert_eq!(server.stop().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn redis_may_have_a_certificate_of_the_named_authority_and_a_file_that_names_none_is_refused() {
+    let certificate = Arc::new(Certificate::create().await);
+    let redis = RedisServer::start_with_tls(&certificate).await;
+    let (url, authority) = (redis.url(), certificate.authority().to_str().unwrap());
+    let vars = |file| [("SESSION_SECRET", SECRET), ("REDIS_URL", &*url), ("REDIS_CA_FILE", file)];
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start("dev", directory.path(), &vars(authority)).await;
+    eventually(|| async { server.log().contains("listening").then_some(()) }).await;
+    assert_eq!(server.browser().get("/api/v1/health").await.expect(200).json()["redis"], "up");
+    assert_eq!(server.stop().await, Some(0));
+
+    for (file, named) in [("", "REDIS_URL"), ("gone.pem", "REDIS_CA_FILE"), ("/dev/null", "REDIS_CA_FILE")] {
+        let (status, _, err) = run(&["serve"], &vars(file));
+        assert_eq!((status, err.lines().count()), (1, 1), "{err}");
+        assert!(err.contains(named), "{err}");
     }
 }
 

@@ -17,6 +17,7 @@ use crate::clock::millis;
 use crate::record::{Epoch, is_forward};
 use crate::token::{SessionId, Tag, UserId};
 
+pub(crate) mod authorities;
 mod cluster_once;
 mod cluster_watch;
 pub(crate) mod connection;

@@ -298,6 +298,7 @@ const CASES: &[Case] = &[
             "GITHUB_CLIENT_SECRET",
             "RESEND_API_KEY",
             "SMTP_CA_FILE",
+            "REDIS_CA_FILE",
         ],
         &["x"],
         &[],
@@ -308,6 +309,7 @@ const CASES: &[Case] = &[
 fn company(name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
         "REDIS_PASSWORD" | "SESSION_REPLICA_ACK" => &[("REDIS_HOST", "localhost")],
+        "REDIS_CA_FILE" => &[("REDIS_URL", "rediss://localhost")],
         "GOOGLE_CLIENT_ID" => &[("GOOGLE_CLIENT_SECRET", "s")],
         "GOOGLE_CLIENT_SECRET" => &[("GOOGLE_CLIENT_ID", "i")],
         "GITHUB_CLIENT_ID" => &[("GITHUB_CLIENT_SECRET", "s")],

@@ -20,6 +20,8 @@ fn what_belongs_together_is_required_together() {
         (vec![smtp], "MAIL_FROM"),
         (vec![smtp, from, resend[0], resend[1]], "RESEND_API_KEY"),
         (vec![("SMTP_URL", "smtp://localhost"), from, ("SMTP_CA_FILE", "ca.pem")], "SMTP_CA_FILE"),
+        (vec![("REDIS_URL", "redis+cluster://h"), ("REDIS_CA_FILE", "ca.pem")], "REDIS_CA_FILE"),
+        (vec![("REDIS_HOST", "h"), ("REDIS_CA_FILE", "ca.pem")], "REDIS_CA_FILE"),
         (vec![("REDIS_PASSWORD", "b")], "REDIS_PASSWORD"),
         (vec![("SESSION_REPLICA_ACK", "1")], "SESSION_REPLICA_ACK"),
         (vec![("LISTEN_ADDR", "127.0.0.1:9"), ("METRICS_ADDR", "127.0.0.1:9")], "METRICS_ADDR"),
@@ -52,6 +54,8 @@ fn the_cookie_is_secure_when_the_public_address_is() {
 #[test]
 fn what_is_probably_not_meant_is_a_warning() {
     assert_eq!(warned_about(&accepted(&[])), ["REDIS_URL", "SMTP_URL"]);
+    let without_redis = accepted(&[("REDIS_CA_FILE", "ca.pem")]);
+    assert_eq!(warned_about(&without_redis), ["REDIS_CA_FILE", "REDIS_URL", "SMTP_URL"]);
     let quiet = [("REDIS_HOST", "h"), ("RESEND_API_KEY", "k"), ("RESEND_FROM_EMAIL", "a@b.example")];
     for (pair, warned) in [
         (("BASE_URL", "http://tracera.example"), "BASE_URL"),
@@ -64,6 +68,14 @@ fn what_is_probably_not_meant_is_a_warning() {
     ] {
         assert_eq!(warned_about(&accepted(&quiet)), [""; 0]);
         assert_eq!(warned_about(&accepted(&[&quiet[..], &[pair]].concat())), [warned], "{pair:?}");
+    }
+}
+
+#[test]
+fn authorities_are_for_every_form_of_a_redis_url_with_tls() {
+    for url in ["rediss://h", "rediss+sentinel://h/tracera", "rediss+cluster://h", "valkeys://h"] {
+        let config = accepted(&[("REDIS_URL", url), ("REDIS_CA_FILE", "ca.pem")]);
+        assert_eq!(config.store.redis_ca_file.as_deref(), Some(Path::new("ca.pem")), "{url}");
     }
 }
 

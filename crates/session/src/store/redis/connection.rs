@@ -15,6 +15,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Serv
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::authorities::RedisAuthorities;
 use super::cluster_once;
 use super::cluster_watch::{Cluster, ClusterKeeper};
 use super::keeper::{Keeper, Numbered, Supervised};
@@ -80,7 +81,7 @@ enum Link {
 impl RedisConnection {
     /// Connects and keeps connected.
     ///
-    /// `redis://[user:password@]host[:port][/database]`, `rediss://…` with TLS,
+    /// `redis://[user:password@]host[:port][/database]`, `rediss://…` with TLS and a certificate of a public authority,
     /// `redis+sentinel://[user:password@]host:port,…/service[/database]`,
     /// `redis+cluster://[user:password@]host:port,…`; `valkey` in place of `redis` is the same.
     ///
@@ -95,18 +96,44 @@ impl RedisConnection {
     /// # Errors
     /// As [`RedisConnection::open`].
     pub async fn open_with(url: &str, limits: RedisLimits) -> Result<Self, ConnectError> {
-        match Self::open_speaking(url, limits, true).await {
+        Self::open_either(url, limits, None).await
+    }
+
+    /// The same over TLS with servers, and Sentinels, whose certificates are of these `authorities`; the public ones count for
+    /// nothing then.
+    ///
+    /// # Errors
+    /// As [`RedisConnection::open`], and when the URL is one without TLS.
+    pub async fn open_trusting(
+        url: &str,
+        limits: RedisLimits,
+        authorities: &RedisAuthorities,
+    ) -> Result<Self, ConnectError> {
+        Self::open_either(url, limits, Some(authorities)).await
+    }
+
+    async fn open_either(
+        url: &str,
+        limits: RedisLimits,
+        authorities: Option<&RedisAuthorities>,
+    ) -> Result<Self, ConnectError> {
+        match Self::open_speaking(url, limits, authorities, true).await {
             Err(ConnectError::Refused(error)) if knows_no_resp3(&error) => {
-                Self::open_speaking(url, limits, false).await
+                Self::open_speaking(url, limits, authorities, false).await
             }
             opened => opened,
         }
     }
 
-    async fn open_speaking(url: &str, limits: RedisLimits, resp3: bool) -> Result<Self, ConnectError> {
+    async fn open_speaking(
+        url: &str,
+        limits: RedisLimits,
+        authorities: Option<&RedisAuthorities>,
+        resp3: bool,
+    ) -> Result<Self, ConnectError> {
         let suspect = Arc::new(Notify::new());
         let tracking = Tracking::new(resp3, suspect.clone());
-        let link = match Target::parse(url, limits, resp3.then_some(&tracking))? {
+        let link = match Target::parse(url, limits, authorities, resp3.then_some(&tracking))? {
             Target::Cluster(client, node) => {
                 let keeper = ClusterKeeper { client, node, limits, tracking: tracking.clone() };
                 keeper.supervise(suspect).await.map(Link::Cluster)

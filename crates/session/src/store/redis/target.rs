@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use redis::cluster::ClusterClient;
-use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-use redis::{Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsMode};
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{
+    Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates, TlsMode,
+};
 use rustls::crypto::CryptoProvider;
 
+use super::authorities::RedisAuthorities;
 use super::connection::RedisLimits;
 use super::tracking::Tracking;
 
@@ -20,6 +23,9 @@ pub enum RedisUrlError {
     /// Host, port, credentials or database are malformed.
     #[error("host, port, credentials or database are malformed: {0}")]
     Malformed(#[source] redis::RedisError),
+    /// There are [`RedisAuthorities`] for a connection without TLS.
+    #[error("there are authorities for a connection without TLS")]
+    NoTls,
 }
 
 /// Something to connect to.
@@ -35,6 +41,7 @@ impl Target {
     pub(super) fn parse(
         url: &str,
         limits: RedisLimits,
+        authorities: Option<&RedisAuthorities>,
         tracking: Option<&Tracking>,
     ) -> Result<Self, RedisUrlError> {
         let (scheme, rest) = url.split_once("://").ok_or(RedisUrlError::Scheme)?;
@@ -50,13 +57,16 @@ impl Target {
         };
         if tls {
             have_tls_provider();
+        } else if authorities.is_some() {
+            return Err(RedisUrlError::NoTls);
         }
         let plain = if tls { "rediss" } else { "redis" };
+        let certificates = authorities.map(RedisAuthorities::certificates);
         let protocol = if tracking.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
         let built = match kind {
-            "sentinel" => sentinel(plain, tls, rest, protocol),
-            "cluster" => cluster(plain, rest, limits, tracking),
-            _ => single(&format!("{plain}://{rest}"), protocol),
+            "sentinel" => sentinel(plain, rest, certificates, protocol),
+            "cluster" => cluster(plain, rest, limits, certificates, tracking),
+            _ => single(&format!("{plain}://{rest}"), certificates, protocol),
         };
         built.map_err(RedisUrlError::Malformed)
     }
@@ -70,29 +80,57 @@ fn have_tls_provider() {
     }
 }
 
-fn single(url: &str, protocol: ProtocolVersion) -> redis::RedisResult<Target> {
+fn single(
+    url: &str,
+    certificates: Option<TlsCertificates>,
+    protocol: ProtocolVersion,
+) -> RedisResult<Target> {
     let info = url.into_connection_info()?;
     let settings = info.redis_settings().clone().set_protocol(protocol);
-    Client::open(info.set_redis_settings(settings)).map(|client| Target::Single(Box::new(client)))
+    client(info.set_redis_settings(settings), certificates).map(|client| Target::Single(Box::new(client)))
+}
+
+fn client(info: ConnectionInfo, certificates: Option<TlsCertificates>) -> RedisResult<Client> {
+    match certificates {
+        Some(certificates) => Client::build_with_tls(info, certificates),
+        None => Client::open(info),
+    }
 }
 
 /// `[user:password@]host:port,…[/service[/database]]`; the credentials are the data servers', not the Sentinels'.
-fn sentinel(plain: &str, tls: bool, rest: &str, protocol: ProtocolVersion) -> redis::RedisResult<Target> {
+fn sentinel(
+    plain: &str,
+    rest: &str,
+    certificates: Option<TlsCertificates>,
+    protocol: ProtocolVersion,
+) -> RedisResult<Target> {
     let (credentials, hosts, path) = split(rest);
     let (service, database) = path.split_once('/').unwrap_or((path, "0"));
     let service = if service.is_empty() { "mymaster" } else { service };
     let sentinels = hosts
         .split(',')
-        .map(|host| format!("{plain}://{host}").into_connection_info())
-        .collect::<redis::RedisResult<Vec<_>>>()?;
+        .map(|host| Ok(format!("{plain}://{host}").into_connection_info()?.addr().clone()))
+        .collect::<RedisResult<Vec<_>>>()?;
     let node = format!("{plain}://{credentials}localhost/{database}").into_connection_info()?;
-    let settings = node.redis_settings().clone().set_protocol(protocol);
-    let mut info = SentinelNodeConnectionInfo::default().set_redis_connection_info(settings);
-    if tls {
-        info = info.set_tls_mode(TlsMode::Secure);
+    let settings = node.redis_settings();
+    let mut builder = SentinelClientBuilder::new(sentinels, service, SentinelServerType::Master)?
+        .set_client_to_redis_db(settings.db())
+        .set_client_to_redis_protocol(protocol);
+    if let Some(user) = settings.username() {
+        builder = builder.set_client_to_redis_username(user);
     }
-    SentinelClient::build(sentinels, service, Some(info), SentinelServerType::Master)
-        .map(|client| Target::Sentinel(Box::new(client)))
+    if let Some(password) = settings.password() {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if plain == "rediss" {
+        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+    }
+    if let Some(certificates) = certificates {
+        builder = builder
+            .set_client_to_redis_certificates(certificates.clone())
+            .set_client_to_sentinel_certificates(certificates);
+    }
+    builder.build().map(|client| Target::Sentinel(Box::new(client)))
 }
 
 /// `[user:password@]host:port,…`
@@ -100,15 +138,19 @@ fn cluster(
     plain: &str,
     rest: &str,
     limits: RedisLimits,
+    certificates: Option<TlsCertificates>,
     tracking: Option<&Tracking>,
-) -> redis::RedisResult<Target> {
+) -> RedisResult<Target> {
     let (credentials, hosts, _) = split(rest);
     let nodes = hosts
         .split(',')
         .map(|host| format!("{plain}://{credentials}{host}").into_connection_info())
-        .collect::<redis::RedisResult<Vec<_>>>()?;
-    let node = nodes[0].clone();
+        .collect::<RedisResult<Vec<_>>>()?;
+    let node = client(nodes[0].clone(), certificates.clone())?.get_connection_info().clone();
     let mut builder = ClusterClient::builder(nodes);
+    if let Some(certificates) = certificates {
+        builder = builder.certs(certificates);
+    }
     if let Some(tracking) = tracking {
         builder = builder.use_protocol(ProtocolVersion::RESP3).push_sender(tracking.receiver());
     }
@@ -135,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_documented_forms_are_understood_and_others_are_not() {
-        let parse = |url| Target::parse(url, RedisLimits::default(), None);
+        let parse = |url| Target::parse(url, RedisLimits::default(), None, None);
         for url in [
             "redis://localhost",
             "redis://:p%40ss@127.0.0.1:6380/3",
@@ -156,14 +198,14 @@ mod tests {
 
     #[test]
     fn tls_needs_nothing_of_the_application() {
-        assert!(Target::parse("rediss://localhost", RedisLimits::default(), None).is_ok());
+        assert!(Target::parse("rediss://localhost", RedisLimits::default(), None, None).is_ok());
         assert!(CryptoProvider::get_default().is_some());
     }
 
     #[test]
     fn a_refused_url_is_not_repeated() {
         let error =
-            Target::parse("redis://user:canary@host:port", RedisLimits::default(), None).err().unwrap();
+            Target::parse("redis://user:canary@host:port", RedisLimits::default(), None, None).err().unwrap();
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
 }
