@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use redis::IntoConnectionInfo;
 use sqlx::postgres::PgConnectOptions;
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 
 use super::Mode;
 use super::address::SecretUrl;
@@ -58,6 +58,9 @@ const PG_PARAMETERS: [&str; 13] = [
 
 /// What the library reads as well.
 const PG_ALIASES: [&str; 5] = ["ssl-mode", "ssl-root-cert", "ssl-ca", "ssl-cert", "ssl-key"];
+
+/// What a URL of Sentinels may say: how to sign in there.
+const SENTINEL_PARAMETERS: [&str; 2] = ["sentinel_username", "sentinel_password"];
 
 /// The numbers of databases that a Redis can be set to have.
 const REDIS_DATABASES: RangeInclusive<i64> = 0..=65_535;
@@ -183,6 +186,13 @@ fn parse_redis_url(value: &str) -> Result<SecretUrl, Wrong> {
         let remedy = "leave it out, or write %23 for a # in the password";
         return Err(Wrong::new("has a part behind a #", remedy));
     }
+    let rest = match rest.split_once('?') {
+        Some((rest, parameters)) if kind == "sentinel" => {
+            check_sentinel_parameters(parameters)?;
+            rest
+        }
+        _ => rest,
+    };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (credentials, hosts) = match authority.rsplit_once('@') {
         Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
@@ -214,6 +224,25 @@ fn parse_redis_url(value: &str) -> Result<SecretUrl, Wrong> {
         }
     }
     Ok(SecretUrl::new(value))
+}
+
+fn check_sentinel_parameters(parameters: &str) -> Result<(), Wrong> {
+    let mut given = Vec::new();
+    for (name, value) in form_urlencoded::parse(parameters.as_bytes()) {
+        if !SENTINEL_PARAMETERS.contains(&&*name) {
+            // Not named: it may be the rest of a password with an & in it.
+            let remedy =
+                format!("percent-encode the values; known are {}", SENTINEL_PARAMETERS.join(" and "));
+            return Err(Wrong::new("has a parameter that is not known", remedy));
+        }
+        if !value.is_empty() {
+            given.push(name);
+        }
+    }
+    if given == ["sentinel_username"] {
+        return Err(Wrong::new("has a user for Sentinels and no password", "add sentinel_password"));
+    }
+    Ok(())
 }
 
 fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {

@@ -85,6 +85,9 @@ impl RedisConnection {
     /// `redis+sentinel://[user:password@]host:port,…/service[/database]`,
     /// `redis+cluster://[user:password@]host:port,…`; `valkey` in place of `redis` is the same.
     ///
+    /// Sentinels are given credentials of their own: `…/service?sentinel_username=…&sentinel_password=…`, percent-encoded, the
+    /// user only if they have users.
+    ///
     /// # Errors
     /// [`ConnectError`] when the URL is not understood or the first connection fails.
     pub async fn open(url: &str) -> Result<Self, ConnectError> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates, TlsMode,
+    Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates,
+    TlsMode, parse_redis_url,
 };
 use rustls::crypto::CryptoProvider;
 
@@ -97,13 +98,15 @@ fn client(info: ConnectionInfo, certificates: Option<TlsCertificates>) -> RedisR
     }
 }
 
-/// `[user:password@]host:port,…[/service[/database]]`; the credentials are the data servers', not the Sentinels'.
+/// `[user:password@]host:port,…[/service[/database]][?sentinel_username=…&sentinel_password=…]`; the credentials in front
+/// are the data servers'.
 fn sentinel(
     plain: &str,
     rest: &str,
     certificates: Option<TlsCertificates>,
     protocol: ProtocolVersion,
 ) -> RedisResult<Target> {
+    let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     let (credentials, hosts, path) = split(rest);
     let (service, database) = path.split_once('/').unwrap_or((path, "0"));
     let service = if service.is_empty() { "mymaster" } else { service };
@@ -121,6 +124,14 @@ fn sentinel(
     }
     if let Some(password) = settings.password() {
         builder = builder.set_client_to_redis_password(password);
+    }
+    let parameters = parse_redis_url(&format!("{plain}://localhost?{parameters}"));
+    for (name, value) in parameters.iter().flat_map(|url| url.query_pairs()) {
+        builder = match &*name {
+            "sentinel_username" => builder.set_client_to_sentinel_username(value),
+            "sentinel_password" => builder.set_client_to_sentinel_password(value),
+            _ => return Err((ErrorKind::InvalidClientConfig, "a parameter that is not known").into()),
+        };
     }
     if plain == "rediss" {
         builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
@@ -186,12 +197,21 @@ mod tests {
             "valkeys://127.0.0.1",
             "redis+sentinel://a:26379,b:26379/tracera",
             "redis+sentinel://user:secret@a:26379/tracera/2",
+            "redis+sentinel://a:26379?sentinel_password=p@ss/w?rd",
+            "redis+sentinel://user:secret@a:26379/tracera/2?sentinel_username=u&sentinel_password=p%26q",
             "redis+cluster://a:7000,b:7001",
             "rediss+cluster://user:secret@a:7000",
         ] {
             assert!(parse(url).is_ok(), "{url}");
         }
-        for url in ["localhost:6379", "http://localhost", "redis+other://x", "redis://h:port", "unix:///x"] {
+        for url in [
+            "redis+sentinel://a/tracera?sentinel_pasword=p",
+            "localhost:6379",
+            "http://localhost",
+            "redis+other://x",
+            "redis://h:port",
+            "unix:///x",
+        ] {
             assert!(parse(url).is_err(), "{url}");
         }
     }
