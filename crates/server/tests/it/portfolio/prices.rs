@@ -1,5 +1,6 @@
 //! What price feeds may answer, and which prices are in force then.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -108,6 +109,17 @@ async fn prices_survive_a_restart_but_not_a_change_of_currency() {
     assert_eq!(count(&prices(&[&feed.url], directory.path(), &[("PRICE_CURRENCY", "EUR")])), 0);
     std::fs::write(directory.path().join("prices.json"), "{\"source\":").unwrap();
     assert_eq!(count(&prices(&[&feed.url], directory.path(), &[])), 0, "a broken file is as good as none");
+}
+
+#[tokio::test]
+async fn prices_are_kept_where_nothing_else_has_made_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = directory.path().join("data");
+    let feed = Feed::skinport(&[row("A", None, 2.5)]).await;
+    prices(&[&feed.url], &data_dir, &[]).refresh().await.unwrap();
+    assert_eq!(count(&prices(&[&feed.url], &data_dir, &[])), 1);
+    let mode = std::fs::metadata(&data_dir).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[tokio::test]
