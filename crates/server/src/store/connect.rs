@@ -134,7 +134,11 @@ pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
     let options = options.application_name("tracera");
 
     // A single connection says why it failed; a pool only says that it timed out.
-    let migrating = options.clone().options([("statement_timeout", PG_MIGRATION_LIMIT)]);
+    let migrating = options.clone().options([
+        ("statement_timeout", PG_MIGRATION_LIMIT),
+        // At each start it would tell that the table of migrations is there already.
+        ("client_min_messages", "warning"),
+    ]);
     let mut connection = tokio::time::timeout(PG_CONNECT_LIMIT, migrating.connect())
         .await
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command as AsyncCommand};
-use tracera_testkit::{Certificate, RedisServer, SmtpMode, SmtpServer, free_port};
+use tracera_testkit::{Certificate, Postgres, RedisServer, SmtpMode, SmtpServer, free_port};
 
 use crate::browser::Browser;
 use crate::harness::{SECRET, eventually, token_of};
@@ -72,6 +72,20 @@ fn serve_with_an_unreachable_database_is_one_line_and_status_1() {
     let (status, _, err) = run(&["serve"], &vars);
     assert_eq!(status, 1, "{err}");
     assert!(err.contains("DATABASE_URL") && !err.contains("canary"), "{err}");
+}
+
+#[tokio::test]
+async fn serve_on_a_postgres_that_knows_the_tables_says_only_what_stopped_it() {
+    let postgres = Postgres::start().await;
+    let url = postgres.url();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let vars = [("SESSION_SECRET", SECRET), ("DATABASE_URL", &*url), ("LISTEN_ADDR", &listen)];
+    assert_eq!(run(&["migrate"], &vars).0, 0);
+    let (status, _, err) = run(&["serve"], &vars);
+    assert_eq!(status, 1, "{err}");
+    assert!(err.starts_with("tracera: LISTEN_ADDR: cannot listen on"), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
 }
 
 #[test]
