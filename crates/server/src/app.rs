@@ -131,7 +131,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
     ServiceBuilder::new()
         .layer(LogLayer::new(app.clone()))
         .layer(SecurityHeaders::new().https(app.is_https()))
-        .layer(around((), failure::wanted, failure::as_page))
+        .layer(around(app.clone(), failure::wanted, failure::as_page))
         .map_response(|response: http::Response<_>| response.map(Body::new))
         .layer(CatchPanicLayer::custom(limits::after_panic))
         .layer(around((), limits::check_framing, limits::close_after_chunks))

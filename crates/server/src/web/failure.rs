@@ -8,16 +8,19 @@ use axum::extract::Request;
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
+use crate::app::App;
 use crate::app::endpoint::Endpoint;
 
 #[derive(Template)]
 #[template(path = "error.html")]
-struct ErrorPage {
+struct ErrorPage<'a> {
     status: u16,
     title: &'static str,
     text: Cow<'static, str>,
     /// Whether opening the same address again can help.
     may_pass: bool,
+    /// Where to begin anew.
+    start: &'a str,
 }
 
 /// What kind of page the browser asked for, if it asked for one.
@@ -35,7 +38,7 @@ pub enum Wanted {
 ///
 /// # Errors
 /// Never.
-pub fn wanted((): &(), request: &mut Request) -> Result<Wanted, Infallible> {
+pub fn wanted(_: &App, request: &mut Request) -> Result<Wanted, Infallible> {
     if !is_for_browsers(request) || !has(request.headers(), header::ACCEPT, "text/html") {
         return Ok(Wanted::Data);
     }
@@ -48,7 +51,7 @@ fn is_for_browsers(request: &Request) -> bool {
 }
 
 /// Turns the error that comes back into a page if a browser asked for one. Status and headers stay.
-pub fn as_page((): &(), wanted: Wanted, response: Response) -> Response {
+pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
     let failed = response.status().is_client_error() || response.status().is_server_error();
     if !failed || wanted == Wanted::Data || has(response.headers(), header::CONTENT_TYPE, "text/html") {
         return response;
@@ -57,7 +60,10 @@ pub fn as_page((): &(), wanted: Wanted, response: Response) -> Response {
     let (title, text) = words(parts.status, &parts.headers, wanted);
     let may_pass = wanted == Wanted::Page
         && (parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS);
-    let Ok(html) = (ErrorPage { status: parts.status.as_u16(), title, text, may_pass }).render() else {
+    // A form that was refused may stand on a page that was opened under another address than ours.
+    let start = if parts.status == StatusCode::FORBIDDEN { app.base_url.as_str() } else { "/" };
+    let page = ErrorPage { status: parts.status.as_u16(), title, text, may_pass, start };
+    let Ok(html) = page.render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     parts.headers.remove(header::CONTENT_TYPE);
@@ -84,9 +90,9 @@ fn words(status: StatusCode, headers: &HeaderMap, wanted: Wanted) -> (&'static s
         ),
         StatusCode::FORBIDDEN => (
             "This page was open for too long",
-            "For your safety its form is no longer good. Nothing was changed. Start again from a fresh page. If this \
-             comes back at once, your browser has opened the site under another address than its own, such as \
-             127.0.0.1 in place of localhost."
+            "For your safety its form is no longer good. Nothing was changed. Start again from a fresh page. That leads \
+             to the right address as well, in case your browser has opened the site under another address than its \
+             own, such as 127.0.0.1 in place of localhost."
                 .into(),
         ),
         StatusCode::NOT_FOUND => ("There is nothing here", "The address may be mistyped or out of date.".into()),

@@ -16,6 +16,16 @@ await scenario(async (browser) => {
   await page.getByRole('heading', { name: 'This page was open for too long' }).waitFor();
   await inspect(page, 'error-403');
 
+  // Opened under another address than the site's own: the way out leads to that one.
+  const elsewhere = base.replace('localhost', '127.0.0.1');
+  const otto = await person(browser, {}, [elsewhere]);
+  await otto.page.goto(`${elsewhere}/login`);
+  await otto.page.getByLabel('E-mail address').fill('otto@example.com');
+  await otto.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
+  await otto.page.getByRole('heading', { name: 'This page was open for too long' }).waitFor();
+  await otto.page.getByRole('link', { name: 'Go to the start page' }).click();
+  await otto.page.waitForURL(`${base}/login`);
+
   assert.equal((await page.goto('/nothing')).status(), 404);
   await page.getByRole('heading', { name: 'There is nothing here' }).waitFor();
   await inspect(page, 'error-404');
@@ -63,5 +73,5 @@ await scenario(async (browser) => {
   await inspect(page, 'error-503');
   assert.ok((await ann.context.cookies(base)).some(({ name }) => name === 'session'));
 
-  assertNoViolations(ann, eve);
+  assertNoViolations(ann, otto, eve);
 });

@@ -32,6 +32,7 @@ async fn a_form_of_another_address_is_told_what_may_be_wrong() {
     let headers = [("origin", "http://127.0.0.1:8080"), ("accept", "text/html")];
     let answer = app.browser().send(reqwest::Method::POST, "/login", &headers, None).await.expect(403);
     assert!(answer.body.contains("another address than its own"), "{}", answer.body);
+    assert!(answer.body.contains(r#"href="http://localhost:8080/">Go to the start page"#), "{}", answer.body);
 }
 
 #[tokio::test]
