@@ -62,7 +62,8 @@ function fail({ error, code }) {
 
 form?.addEventListener('submit', async (event) => {
   event.preventDefault();
-  problem.hidden = true;
+  // What became of the import before is past.
+  for (const past of document.querySelectorAll('main [role="alert"]')) past.hidden = true;
   run(true);
   const request = fetch('/api/v1/portfolio/import', {
     method: 'POST',

@@ -30,6 +30,13 @@ await scenario(async (browser) => {
   await petra.page.getByRole('heading', { name: 'Your Steam inventory is private' }).waitFor();
   await inspect(petra.page, 'portfolio-private');
   assert.ok(petra.page.url().startsWith(base));
+  // While it is tried again, the page does not go on saying that it failed.
+  await petra.page.route('**/portfolio/import', () => {});
+  await petra.page.getByRole('button', { name: 'Import my inventory' }).click();
+  await petra.page.getByRole('heading', { name: 'Importing your inventory' }).waitFor();
+  assert.ok(await petra.page.getByRole('heading', { name: 'Your Steam inventory is private' }).isHidden());
+  await petra.page.goto('about:blank');
+  await petra.page.unrouteAll({ behavior: 'ignoreErrors' });
 
   const gwen = await person(browser);
   await signIn(gwen.page, 'gwen@example.com');
