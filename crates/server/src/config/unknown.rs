@@ -1,7 +1,7 @@
 //! Names that are not in the table but were probably meant to be.
 //!
-//! An environment holds hundreds of foreign variables, some of which begin like ours: `GITHUB_…` in CI, `SESSION_…` on
-//! a desktop, `REDIS_…` in Kubernetes. A name is therefore judged only when nobody else would use it.
+//! An environment holds hundreds of foreign variables, some of which begin like ours: `GITHUB_…` in CI, `STEAM_…` on a
+//! desktop, `REDIS_…` in Kubernetes. A name is therefore judged only when nobody else would use it.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use super::problem::{Problem, Wrong};
 use super::secret_file;
 use super::table::variables;
 
-/// Beginnings of names that no other software is known to use.
-const OWN_FAMILIES: [&str; 17] = [
+/// Beginnings of names that no other software is known to use, but for the names in [`FOREIGN`].
+const OWN_FAMILIES: [&str; 11] = [
     "AUTH_RATE_",
     "GITHUB_CLIENT_",
     "GOOGLE_CLIENT_",
@@ -18,17 +18,14 @@ const OWN_FAMILIES: [&str; 17] = [
     "PORTFOLIO_",
     "PRICE_",
     "RESEND_",
-    "SESSION_COOKIE_",
-    "SESSION_EXPIRY_",
-    "SESSION_IDLE_",
-    "SESSION_LIFETIME_",
-    "SESSION_MAX_",
-    "SESSION_SECRET_",
-    "SESSION_TIMEOUT_",
+    "SESSION_",
     "STEAM_API_",
     "TRACERA_",
     "TRUSTED_PROX",
 ];
+
+/// What desktops and shells set all the same.
+const FOREIGN: [&str; 2] = ["SESSION_ID", "SESSION_MANAGER"];
 
 /// Names under this length are too easily near each other by chance.
 const LONG_NAME: usize = 10;
@@ -63,7 +60,8 @@ pub(super) fn is_known(name: &str) -> bool {
 
 fn is_meant_for_us(name: &str) -> bool {
     let allowed = if name.len() < LONG_NAME { 1 } else { 2 };
-    OWN_FAMILIES.iter().any(|family| name.starts_with(family)) || nearest(name, allowed).is_some()
+    let is_family = OWN_FAMILIES.iter().any(|family| name.starts_with(family)) && !FOREIGN.contains(&name);
+    is_family || nearest(name, allowed).is_some()
 }
 
 fn unknown(name: &str) -> Problem {
@@ -134,6 +132,8 @@ mod tests {
             "RESEND_TOKEN",
             "SESSION_COOKIE_NAME",
             "SESSION_IDLE_TIMEOUT",
+            "SESSION_LIFETIME",
+            "SESSION_TTL",
             "MAGIC_LINK_EXPIRY",
             "TRACERA_DATA",
             "TRACERA_PORT",
