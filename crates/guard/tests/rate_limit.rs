@@ -190,8 +190,8 @@ async fn every_key_in_redis_expires_and_none_is_longer_than_its_bound() {
         assert!(key.len() <= 150, "{} bytes", key.len());
         let ttl: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
         assert!((50_000..=61_000).contains(&ttl), "{key}: {ttl}");
-        let log: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
-        let times = log.chunks(8).map(|at| u64::from_le_bytes(at.try_into().unwrap())).collect::<Vec<_>>();
+        let packed: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
+        let times = packed.chunks(8).map(|at| u64::from_le_bytes(at.try_into().unwrap())).collect::<Vec<_>>();
         assert_eq!(times.len(), 20);
         assert!(times.is_sorted());
     }
