@@ -21,6 +21,9 @@ pub const EXIT_COULD_NOT_START: u8 = 1;
 /// Exit status for a refused configuration or command line.
 pub const EXIT_CONFIGURATION: u8 = 2;
 
+/// At the end of the help of commands that do not repeat the list.
+const SEE_VARIABLES: &str = "Environment variables configure it; `tracera --help` lists them.";
+
 /// Counter-Strike 2 skin portfolio server.
 #[derive(Debug, Parser)]
 #[command(name = "tracera", version, after_long_help = help_text(), arg_required_else_help = true)]
@@ -34,10 +37,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run on this machine with everything embedded and nothing to configure.
+    #[command(after_help = SEE_VARIABLES)]
     Dev,
     /// Run the server; strict about its configuration.
+    #[command(after_long_help = help_text())]
     Serve,
     /// Say what `serve` would do with this environment, without secrets.
+    #[command(after_help = SEE_VARIABLES)]
     CheckConfig,
     /// Ask the running server at `LISTEN_ADDR` whether it is well; for containers.
     Healthcheck,
@@ -47,6 +53,7 @@ pub enum Command {
     #[command(subcommand)]
     Sessions(SessionsCommand),
     /// Bring the database up to date.
+    #[command(after_help = SEE_VARIABLES)]
     Migrate,
 }
 
@@ -54,12 +61,14 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum SessionsCommand {
     /// List a user's sessions.
+    #[command(after_help = SEE_VARIABLES)]
     List {
         /// E-mail address or id of the user.
         #[arg(long)]
         user: UserSelector,
     },
     /// End a user's sessions.
+    #[command(after_help = SEE_VARIABLES)]
     Revoke {
         /// E-mail address or id of the user.
         #[arg(long)]

@@ -143,6 +143,20 @@ fn help_and_version_answer_without_any_configuration() {
     assert_eq!((status, &*out), (0, "tracera 0.1.0\n"));
 }
 
+#[test]
+fn the_help_of_a_command_that_is_configured_tells_of_the_variables() {
+    let (status, out, _) = run(&["serve", "--help"], &[]);
+    assert_eq!(status, 0);
+    assert!(out.contains("SESSION_LIFETIME_HOURS") && out.contains("Default: 72."), "{out}");
+    let commands: [&[&str]; 5] =
+        [&["dev"], &["check-config"], &["migrate"], &["sessions", "list"], &["sessions", "revoke"]];
+    for command in commands {
+        let (status, out, _) = run(&[command, &["--help"]].concat(), &[]);
+        assert_eq!(status, 0);
+        assert!(out.contains("`tracera --help` lists"), "{command:?}: {out}");
+    }
+}
+
 /// The program running, its log collected.
 struct Running {
     child: Child,
