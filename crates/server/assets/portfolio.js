@@ -54,6 +54,7 @@ function follow() {
 
 // The page has a sentence for each code; what has none is said here.
 function fail({ error, code }) {
+  if (code === 'unauthenticated') return location.replace('/login?error=signed_out');
   if (code) return location.replace(`/?error=${encodeURIComponent(code)}`);
   run(false);
   problem.textContent = error;

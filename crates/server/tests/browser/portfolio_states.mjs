@@ -38,6 +38,12 @@ await scenario(async (browser) => {
   await petra.page.goto('about:blank');
   await petra.page.unrouteAll({ behavior: 'ignoreErrors' });
 
+  // Signed out meanwhile, which the page had no way to notice.
+  await petra.page.goto('/');
+  await petra.context.clearCookies();
+  await petra.page.getByRole('button', { name: 'Import my inventory' }).click();
+  await petra.page.getByText('You have been signed out on this device').waitFor();
+
   const gwen = await person(browser);
   await signIn(gwen.page, 'gwen@example.com');
   await gwen.page.getByRole('button', { name: 'Import my inventory' }).click();
