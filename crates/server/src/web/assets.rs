@@ -21,11 +21,12 @@ struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static ASSETS: LazyLock<[Asset; 7]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 8]> = LazyLock::new(|| {
     [
         asset("app.css", "text/css; charset=utf-8", include_bytes!("../../assets/app.css")),
         asset("code.js", SCRIPT, include_bytes!("../../assets/code.js")),
         asset("confirm.js", SCRIPT, include_bytes!("../../assets/confirm.js")),
+        asset("login.js", SCRIPT, include_bytes!("../../assets/login.js")),
         asset("portfolio.js", SCRIPT, include_bytes!("../../assets/portfolio.js")),
         asset("live.js", SCRIPT, include_bytes!("../../assets/live.js")),
         asset("inter.woff2", "font/woff2", include_bytes!("../../assets/inter.woff2")),

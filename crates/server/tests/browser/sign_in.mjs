@@ -109,7 +109,17 @@ await scenario(async (browser) => {
   await page.goto('/dev/mailbox');
   await inspect(page, 'mailbox');
 
-  assertNoViolations(ann, phone, bob);
+  // Open for longer than its form is good for, as a tab that was forgotten.
+  const late = await person(browser);
+  await late.page.clock.install();
+  await late.page.goto('/login');
+  await late.page.clock.fastForward('11:00');
+  await late.context.clearCookies();
+  await late.page.getByLabel('E-mail address').fill('late@example.com');
+  await late.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
+  await late.page.waitForURL('**/login/code');
+
+  assertNoViolations(ann, phone, bob, late);
 });
 
 // The same without scripts.
