@@ -38,8 +38,10 @@ await scenario(async (browser) => {
   await petra.page.goto('about:blank');
   await petra.page.unrouteAll({ behavior: 'ignoreErrors' });
 
-  // Signed out meanwhile, which the page had no way to notice.
+  // Its cookie is gone meanwhile, which the open stream does not tell.
+  const stream = petra.page.waitForResponse('**/account/live');
   await petra.page.goto('/');
+  await stream;
   await petra.context.clearCookies();
   await petra.page.getByRole('button', { name: 'Import my inventory' }).click();
   await petra.page.getByText('You have been signed out on this device').waitFor();
