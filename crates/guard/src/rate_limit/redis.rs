@@ -86,11 +86,10 @@ impl Log {
 /// What the script answered.
 fn usage(answer: &Value) -> Option<Usage> {
     let Value::BulkString(text) = answer else { return None };
-    let mut numbers = str::from_utf8(text).ok()?.split(' ');
-    let usage = Usage {
-        allowed: numbers.next()? == "1",
-        used: numbers.next()?.parse().ok()?,
-        oldest_age: numbers.next()?.parse().ok()?,
-    };
+    let mut numbers =
+        text.split(|byte| *byte == b' ').map(|digits| str::from_utf8(digits).ok()?.parse().ok());
+    let mut next = || numbers.next().flatten();
+    let (allowed, used, oldest_age): (u64, u64, u64) = (next()?, next()?, next()?);
+    let usage = Usage { allowed: allowed == 1, used: u32::try_from(used).ok()?, oldest_age };
     numbers.next().is_none().then_some(usage)
 }

@@ -21,6 +21,7 @@ pub(crate) mod authorities;
 mod cluster_once;
 mod cluster_watch;
 pub(crate) mod connection;
+mod courier;
 mod keeper;
 mod operator;
 mod outage;
@@ -145,7 +146,7 @@ impl RedisStore {
         command
     }
 
-    async fn read(&self, command: &Cmd) -> Result<Value, StoreError> {
+    async fn read(&self, command: impl Fn() -> Cmd) -> Result<Value, StoreError> {
         self.connection.read(command).await.map_err(refused)
     }
 
@@ -188,7 +189,7 @@ impl SessionStore for RedisStore {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>> {
         Box::pin(async move {
-            let answer = self.read(&self.hmget(id, names)).await?;
+            let answer = self.read(|| self.hmget(id, names)).await?;
             stored_session(answer, names.len())
         })
     }
@@ -212,7 +213,7 @@ impl SessionStore for RedisStore {
         Box::pin(async move {
             let mut command = redis::cmd("HGET");
             command.arg(self.key(tag)).arg(b"e");
-            parse_epoch(bytes(self.read(&command).await?)?.as_deref())
+            parse_epoch(bytes(self.read(|| command.clone()).await?)?.as_deref())
         })
     }
 
@@ -313,7 +314,7 @@ impl SessionStore for RedisStore {
     }
 
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
-        Box::pin(async move { listed(tag, self.read(&self.hgetall(tag)).await?) })
+        Box::pin(async move { listed(tag, self.read(|| self.hgetall(tag)).await?) })
     }
 
     fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
@@ -332,7 +333,7 @@ impl SessionStore for RedisStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.read(&redis::cmd("PING")).await.map(drop) })
+        Box::pin(async move { self.read(|| redis::cmd("PING")).await.map(drop) })
     }
 }
 

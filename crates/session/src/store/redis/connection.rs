@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::authorities::RedisAuthorities;
 use super::cluster_once;
 use super::cluster_watch::{Cluster, ClusterKeeper};
+use super::courier::Courier;
 use super::keeper::{Keeper, Numbered, Supervised};
 use super::target::{RedisUrlError, Target};
 use super::tracking::{Tracking, caching};
@@ -66,13 +67,14 @@ pub enum ConnectError {
 ///
 /// It is a [`ConnectionLike`], so anything that speaks to Redis can share it.
 #[derive(Clone)]
-pub struct RedisConnection {
+pub struct RedisConnection(Arc<Kept>);
+
+struct Kept {
     link: Link,
     limits: RedisLimits,
     tracking: Tracking,
 }
 
-#[derive(Clone)]
 enum Link {
     Supervised(Supervised),
     Cluster(Cluster),
@@ -146,35 +148,35 @@ impl RedisConnection {
                 keeper.supervise(suspect).await.map(Link::Supervised)
             }
         };
-        Ok(Self { link: link.map_err(ConnectError::Refused)?, limits, tracking })
+        Ok(Self(Arc::new(Kept { link: link.map_err(ConnectError::Refused)?, limits, tracking })))
     }
 
     pub(super) fn tracking(&self) -> &Tracking {
-        &self.tracking
+        &self.0.tracking
     }
 
     pub(super) fn limits(&self) -> RedisLimits {
-        self.limits
+        self.0.limits
     }
 
     /// Runs a read, once more if the connection broke under it. Bounded by [`RedisLimits::total`].
-    pub(super) async fn read(&self, command: &Cmd) -> RedisResult<Value> {
+    pub(super) async fn read(&self, command: impl Fn() -> Cmd) -> RedisResult<Value> {
         // The connection in use waits for a reply no longer than that by itself: no second timer for what every
         // request does. What is rare is boxed, so that the future of each request has no room for it.
-        if let Link::Supervised(link) = &self.link
+        if let Link::Supervised(link) = &self.0.link
             && let Some(current) = link.in_use()
         {
-            match send_over(link, current, command).await {
+            match send_over(link, current, command()).await {
                 Err(error) if error.is_connection_dropped() => {
-                    let left = self.limits.total.saturating_sub(self.limits.response);
-                    flatten(timeout(left, Box::pin(self.ask(command))).await)
+                    let left = self.0.limits.total.saturating_sub(self.0.limits.response);
+                    flatten(timeout(left, Box::pin(self.ask(command()))).await)
                 }
                 answer => answer,
             }
         } else {
             Box::pin(self.within_limit(async {
-                match self.ask(command).await {
-                    Err(error) if error.is_connection_dropped() => self.ask(command).await,
+                match self.ask(command()).await {
+                    Err(error) if error.is_connection_dropped() => self.ask(command()).await,
                     answer => answer,
                 }
             }))
@@ -183,16 +185,16 @@ impl RedisConnection {
     }
 
     /// Runs a command.
-    async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
-        match &self.link {
+    async fn ask(&self, command: Cmd) -> RedisResult<Value> {
+        match &self.0.link {
             Link::Cluster(cluster) => {
-                let sending = Box::pin(cluster_once::send(cluster, command));
-                flatten(timeout(self.limits.total, sending).await)
+                let sending = Box::pin(cluster_once::send(cluster, &command));
+                flatten(timeout(self.0.limits.total, sending).await)
             }
             Link::Supervised(link) => {
                 let current = match link.in_use() {
                     Some(current) => current,
-                    None => Box::pin(link.connection(self.limits.grace)).await?,
+                    None => Box::pin(link.connection(self.0.limits.grace)).await?,
                 };
                 send_over(link, current, command).await
             }
@@ -201,7 +203,7 @@ impl RedisConnection {
 
     /// Which connection it is, of those there have been one after the other; `None` while there is none.
     pub(super) fn number(&self) -> Option<u64> {
-        match &self.link {
+        match &self.0.link {
             Link::Cluster(cluster) => Some(cluster.number()),
             Link::Supervised(link) => link.in_use().map(|current| current.number),
         }
@@ -209,19 +211,19 @@ impl RedisConnection {
 
     /// Gives up on `work` after [`RedisLimits::total`].
     pub(super) async fn within_limit<T>(&self, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-        flatten(timeout(self.limits.total, work).await)
+        flatten(timeout(self.0.limits.total, work).await)
     }
 
     /// The same for a read of one `key`, whose next change will then be told; false where that could not be arranged.
     pub(super) async fn read_watched(&self, command: &Cmd, key: &[u8]) -> RedisResult<(Value, bool)> {
-        if !self.tracking.is_on() {
-            return Ok((self.read(command).await?, false));
+        if !self.0.tracking.is_on() {
+            return Ok((self.read(|| command.clone()).await?, false));
         }
         let reading = async {
             match self.read_behind_caching(command, key).await {
                 // What one write cannot deal with, such as a slot on its way to another node, a plain read can.
                 Err(error) if error.is_connection_dropped() || self.is_cluster() => {
-                    Ok((self.read(command).await?, false))
+                    Ok((self.read(|| command.clone()).await?, false))
                 }
                 Ok(answers) => self.armed(answers),
                 Err(error) => Err(error),
@@ -235,43 +237,35 @@ impl RedisConnection {
         let [armed, value] = <[Value; 2]>::try_from(answers).map_err(not_two)?;
         let armed = armed.extract_error();
         if let Err(error) = &armed {
-            self.tracking.not_armed(error);
+            self.0.tracking.not_armed(error);
         }
         Ok((value.extract_error()?, armed.is_ok()))
     }
 
     fn is_cluster(&self) -> bool {
-        matches!(self.link, Link::Cluster(_))
+        matches!(self.0.link, Link::Cluster(_))
     }
 
     /// Both in one write, so that nobody else's command comes between them.
     async fn read_behind_caching(&self, command: &Cmd, key: &[u8]) -> RedisResult<Vec<Value>> {
         let mut both = Pipeline::with_capacity(2);
         both.add_command(caching()).add_command(command.clone());
-        match self.link.clone() {
+        match &self.0.link {
             Link::Cluster(cluster) => {
                 let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
                 cluster.connection().route_pipeline(both, 0, 2, primary).await
             }
             Link::Supervised(link) => {
-                let mut current = link.connection(self.limits.grace).await?;
-                let answers = current.connection.req_packed_commands(&both, 0, 2).await;
+                let current = link.connection(self.0.limits.grace).await?;
+                let answers = current.connection.connection().req_packed_commands(&both, 0, 2).await;
                 link.inspect(current.number, answers)
             }
         }
     }
 }
 
-/// Only a whole answer is looked at for an error: what is asked here has none further inside.
-async fn send_over(
-    link: &Supervised,
-    mut current: Numbered<MultiplexedConnection>,
-    command: &Cmd,
-) -> RedisResult<Value> {
-    let answer = match current.connection.send_packed_command(command).await {
-        Ok(Value::ServerError(error)) => Err(error.into()),
-        answer => answer,
-    };
+async fn send_over(link: &Supervised, current: Numbered<Arc<Courier>>, command: Cmd) -> RedisResult<Value> {
+    let answer = current.connection.ask(command).await;
     link.inspect(current.number, answer)
 }
 
@@ -282,7 +276,7 @@ fn knows_no_resp3(error: &RedisError) -> bool {
 
 impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        Box::pin(self.ask(cmd))
+        Box::pin(self.ask(cmd.clone()))
     }
 
     fn req_packed_commands<'a>(
@@ -292,13 +286,14 @@ impl ConnectionLike for RedisConnection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            match &mut self.link {
+            match &self.0.link {
                 Link::Cluster(cluster) => {
                     cluster.connection().req_packed_commands(pipeline, offset, count).await
                 }
                 Link::Supervised(link) => {
-                    let mut current = link.connection(self.limits.grace).await?;
-                    let answers = current.connection.req_packed_commands(pipeline, offset, count).await;
+                    let current = link.connection(self.0.limits.grace).await?;
+                    let mut connection = current.connection.connection();
+                    let answers = connection.req_packed_commands(pipeline, offset, count).await;
                     link.inspect(current.number, answers)
                 }
             }
@@ -306,7 +301,7 @@ impl ConnectionLike for RedisConnection {
     }
 
     fn get_db(&self) -> i64 {
-        match &self.link {
+        match &self.0.link {
             Link::Cluster(_) => 0,
             Link::Supervised(link) => link.database(),
         }
@@ -315,7 +310,7 @@ impl ConnectionLike for RedisConnection {
 
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.link {
+        match &self.0.link {
             Link::Cluster(_) => f.write_str("RedisConnection(cluster)"),
             Link::Supervised(link) if link.is_connected() => f.write_str("RedisConnection(connected)"),
             Link::Supervised(_) => f.write_str("RedisConnection(reconnecting)"),

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::connection::{RedisLimits, flatten, not_connected};
+use super::courier::Courier;
 use super::outage::Outage;
 use super::target::Target;
 use super::tracking::Tracking;
@@ -25,8 +26,8 @@ use crate::changes::Heartbeat;
 /// The connection in use, if there is one.
 #[derive(Clone)]
 pub(super) struct Supervised {
-    current: watch::Receiver<Option<Numbered<MultiplexedConnection>>>,
-    change: watch::Sender<Option<Numbered<MultiplexedConnection>>>,
+    current: watch::Receiver<Option<Numbered<Arc<Courier>>>>,
+    change: watch::Sender<Option<Numbered<Arc<Courier>>>>,
     suspect: Arc<Notify>,
 }
 
@@ -51,7 +52,8 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Connects, and from then on keeps connected, until nobody holds what this returns.
     pub(super) async fn supervise(mut self, suspect: Arc<Notify>) -> RedisResult<Supervised> {
-        let first = Numbered { connection: self.connect(self.limits.total).await?, number: 0 };
+        let connection = Arc::new(Courier::new(self.connect(self.limits.total).await?));
+        let first = Numbered { connection, number: 0 };
         let (sender, current) = watch::channel(Some(first));
         let supervised = Supervised { current, change: sender.clone(), suspect: suspect.clone() };
         tokio::spawn(async move {
@@ -64,7 +66,7 @@ impl Keeper {
                 }
                 let current = sender.borrow().clone();
                 let healthy = match current {
-                    Some(current) => self.check(current.connection).await.is_ok(),
+                    Some(current) => self.check(current.connection.connection()).await.is_ok(),
                     None => false,
                 };
                 if !healthy {
@@ -72,6 +74,7 @@ impl Keeper {
                     tracing::warn!("lost the connection to redis, reconnecting");
                     let Some(connection) = self.reconnect(&sender).await else { return };
                     number += 1;
+                    let connection = Arc::new(Courier::new(connection));
                     sender.send_replace(Some(Numbered { connection, number }));
                     tracing::info!("connected to redis again");
                 }
@@ -83,7 +86,7 @@ impl Keeper {
     /// Tries until it works; `None` when nobody holds the connection any more.
     async fn reconnect(
         &mut self,
-        sender: &watch::Sender<Option<Numbered<MultiplexedConnection>>>,
+        sender: &watch::Sender<Option<Numbered<Arc<Courier>>>>,
     ) -> Option<MultiplexedConnection> {
         let mut pause = Duration::from_millis(20);
         let mut outage = Outage::default();
@@ -137,12 +140,12 @@ impl Keeper {
 
 impl Supervised {
     /// The connection, unless it is just being replaced.
-    pub(super) fn in_use(&self) -> Option<Numbered<MultiplexedConnection>> {
+    pub(super) fn in_use(&self) -> Option<Numbered<Arc<Courier>>> {
         self.current.borrow().clone()
     }
 
     /// The connection, waited for if need be.
-    pub(super) async fn connection(&self, grace: Duration) -> RedisResult<Numbered<MultiplexedConnection>> {
+    pub(super) async fn connection(&self, grace: Duration) -> RedisResult<Numbered<Arc<Courier>>> {
         if let Some(connection) = self.in_use() {
             return Ok(connection);
         }
@@ -177,7 +180,7 @@ impl Supervised {
     }
 
     pub(super) fn database(&self) -> i64 {
-        self.current.borrow().as_ref().map_or(0, |current| current.connection.get_db())
+        self.current.borrow().as_ref().map_or(0, |current| current.connection.connection().get_db())
     }
 }
 

@@ -100,7 +100,7 @@ impl ReplicaAck {
 pub(super) async fn evicting_policy(connection: &RedisConnection) -> RedisResult<Option<Box<str>>> {
     let mut info = redis::cmd("INFO");
     info.arg("memory");
-    Ok(find_policy(&connection.read(&info).await?))
+    Ok(find_policy(&connection.read(|| info.clone()).await?))
 }
 
 fn find_policy(info: &Value) -> Option<Box<str>> {

@@ -1,0 +1,113 @@
+//! What several tasks ask over one [`RedisConnection`] at the same moment.
+#![cfg(feature = "redis")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::{Cmd, RedisResult, Value};
+use tokio::task::JoinSet;
+use tracera_session::RedisConnection;
+use tracera_testkit::RedisServer;
+
+fn command(words: &[&str]) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg(words);
+    command
+}
+
+/// Runs a command for each of these keys, from a task of its own.
+async fn ask_for_each(
+    connection: &RedisConnection,
+    keys: impl Iterator<Item = String>,
+) -> Vec<(String, RedisResult<Value>)> {
+    let mut tasks = JoinSet::new();
+    for key in keys {
+        let mut connection = connection.clone();
+        tasks.spawn(async move {
+            let answer = connection.req_packed_command(&command(&["GET", &key])).await;
+            (key, answer)
+        });
+    }
+    tasks.join_all().await
+}
+
+async fn reads_of_sockets(server: &RedisServer) -> u64 {
+    let statistics = server.cli(&["INFO", "stats"]).await;
+    let reads = statistics.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
+    reads.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_asked_at_the_same_moment_travels_together_and_each_gets_its_own_answer() {
+    let server = RedisServer::start().await;
+    let connection = RedisConnection::open(&server.url()).await.unwrap();
+    for n in 0..200 {
+        server.cli(&["SET", &format!("key{n}"), &format!("value{n}")]).await;
+    }
+    let before = reads_of_sockets(&server).await;
+    let answers = ask_for_each(&connection, (0..200).map(|n| format!("key{n}"))).await;
+    let reads = reads_of_sockets(&server).await - before;
+    assert_eq!(answers.len(), 200);
+    for (key, answer) in answers {
+        let expected = key.replace("key", "value").into_bytes();
+        assert_eq!(answer.unwrap(), Value::BulkString(expected), "{key}");
+    }
+    assert_eq!(server.command_calls("get").await, 200);
+    // Four trips of 64 at most, what the heartbeat asks, and the question itself.
+    assert!(reads <= 12, "{reads} reads");
+}
+
+#[tokio::test]
+async fn an_error_is_only_the_answer_of_who_asked_for_it() {
+    let server = RedisServer::start().await;
+    let connection = RedisConnection::open(&server.url()).await.unwrap();
+    server.cli(&["RPUSH", "key3", "of another type"]).await;
+    for (key, answer) in ask_for_each(&connection, (0..9).map(|n| format!("key{n}"))).await {
+        match answer {
+            Ok(value) => assert!(key != "key3" && value == Value::Nil, "{key}: {value:?}"),
+            Err(error) => assert!(key == "key3" && error.code() == Some("WRONGTYPE"), "{key}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_fails_all_and_the_next_serves() {
+    let server = RedisServer::start().await;
+    let connection = RedisConnection::open(&server.url()).await.unwrap();
+    server.freeze().await;
+    let asking = tokio::spawn({
+        let connection = connection.clone();
+        async move { ask_for_each(&connection, (0..9).map(|n| format!("key{n}"))).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.kill();
+    let answers = asking.await.unwrap();
+    assert!(answers.len() == 9 && answers.iter().all(|(_, answer)| answer.is_err()), "{answers:?}");
+    server.restart().await;
+    let all_are_answered = async {
+        while !ask_for_each(&connection, (0..9).map(|n| format!("key{n}")))
+            .await
+            .iter()
+            .all(|(_, answer)| answer.is_ok())
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all_are_answered).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_goes_away_before_the_command_was_sent_takes_it_back() {
+    let server = RedisServer::start().await;
+    let connection = RedisConnection::open(&server.url()).await.unwrap();
+    let (mut given_up, mut kept) = (connection.clone(), connection);
+    {
+        let set = command(&["SET", "given-up", "1"]);
+        let mut asking = given_up.req_packed_command(&set);
+        assert!(asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    kept.req_packed_command(&command(&["SET", "kept", "1"])).await.unwrap();
+    assert_eq!(server.cli(&["KEYS", "*"]).await.trim(), "kept");
+}
