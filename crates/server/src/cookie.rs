@@ -21,7 +21,8 @@ impl ServiceCookie {
 
     /// All that the browser sent by exactly this name.
     pub fn values(self, headers: &HeaderMap, https: bool) -> impl Iterator<Item = &str> {
-        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let lines = headers.get_all(header::COOKIE).iter();
+        let lines = lines.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
         let pairs = lines.flat_map(|line| line.split(';')).map(str::trim_ascii);
         pairs.filter_map(move |pair| pair.strip_prefix(self.name(https))?.strip_prefix('='))
     }

@@ -11,7 +11,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pin_project_lite::pin_project;
-use tokio::time::{Timeout, timeout};
+use tokio::time::{Sleep, sleep};
 use tower::{Layer, Service};
 use tracera_guard::{is_safe_method, path_is_under};
 
@@ -118,7 +118,7 @@ where
             let (body, awaited) = watched(body);
             (Request::from_parts(parts, body), Some(awaited))
         };
-        InTimeFuture { answering: timeout(self.limit, self.inner.call(request)), awaited, limit: self.limit }
+        InTimeFuture { answering: self.inner.call(request), awaited, limit: self.limit, passing: None }
     }
 }
 
@@ -126,9 +126,11 @@ pin_project! {
     /// The answer of an [`InTime`].
     pub struct InTimeFuture<F> {
         #[pin]
-        answering: Timeout<F>,
+        answering: F,
         awaited: Option<Awaited>,
         limit: Duration,
+        // The time, once there is something to wait for.
+        passing: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -140,20 +142,21 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        Poll::Ready(match ready!(this.answering.poll(context)) {
-            Ok(answer) => answer,
-            Err(_) if this.awaited.as_ref().is_some_and(Awaited::is_now) => {
-                let sentence = "the body took too long to arrive";
-                let error = AppError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", sentence);
-                // What is still to come is not the next request.
-                Ok(closing(error.into_response()))
-            }
-            Err(_) => {
-                let sentence = "this took too long, please try again";
-                let error = AppError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", sentence);
-                Ok(error.retry_after(*this.limit).into_response())
-            }
-        })
+        if let Poll::Ready(answer) = this.answering.poll(context) {
+            return Poll::Ready(answer);
+        }
+        let passing = this.passing.get_or_insert_with(|| Box::pin(sleep(*this.limit)));
+        ready!(passing.as_mut().poll(context));
+        Poll::Ready(Ok(if this.awaited.as_ref().is_some_and(Awaited::is_now) {
+            let sentence = "the body took too long to arrive";
+            let error = AppError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", sentence);
+            // What is still to come is not the next request.
+            closing(error.into_response())
+        } else {
+            let sentence = "this took too long, please try again";
+            let error = AppError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", sentence);
+            error.retry_after(*this.limit).into_response()
+        }))
     }
 }
 

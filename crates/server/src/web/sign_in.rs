@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::Json;
 use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Form, Query, State};
+use axum::extract::{Form, Query, Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -253,15 +253,16 @@ fn signed_in(app: &App, headers: &HeaderMap, device: HeaderValue) -> Response {
 
 /// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells only that; it signs
 /// nobody in.
-pub async fn status(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Json<Status>> {
-    if is_signed_in(&session, Asked::from_headers(&headers, app.is_https()).as_ref()) {
+pub async fn status(State(app): State<App>, session: Session, request: Request) -> AppResult<Json<Status>> {
+    if is_signed_in(&session, Asked::from_headers(request.headers(), app.is_https()).as_ref()) {
         return Ok(Json(Status { status: "signed_in" }));
     }
-    let status = match (&app.magic_links, Binding::find(&app, &session, &headers)) {
+    let status = match (&app.magic_links, Binding::find(&app, &session, request.headers())) {
         (Some(links), Some(binding)) => {
             let visitor = links.visitor_hash(&binding);
-            let used = magic_links::is_used(&app.database, &visitor, utc(app.clock.now())).await?;
-            if used { "confirmed_elsewhere" } else { "waiting" }
+            // Boxed: whoever is signed in need not make room for it.
+            let asking = Box::pin(magic_links::is_used(&app.database, &visitor, utc(app.clock.now())));
+            if asking.await? { "confirmed_elsewhere" } else { "waiting" }
         }
         _ => "waiting",
     };
