@@ -232,9 +232,7 @@ impl RedisConnection {
         self.within_limit(reading).await
     }
 
-    fn armed(&self, answers: Vec<Value>) -> RedisResult<(Value, bool)> {
-        let not_two = |_| (ErrorKind::UnexpectedReturnType, "not one reply per command");
-        let [armed, value] = <[Value; 2]>::try_from(answers).map_err(not_two)?;
+    fn armed(&self, (armed, value): (Value, Value)) -> RedisResult<(Value, bool)> {
         let armed = armed.extract_error();
         if let Err(error) = &armed {
             self.0.tracking.not_armed(error);
@@ -247,17 +245,20 @@ impl RedisConnection {
     }
 
     /// Both in one write, so that nobody else's command comes between them.
-    async fn read_behind_caching(&self, command: &Cmd, key: &[u8]) -> RedisResult<Vec<Value>> {
-        let mut both = Pipeline::with_capacity(2);
-        both.add_command(caching()).add_command(command.clone());
+    async fn read_behind_caching(&self, command: &Cmd, key: &[u8]) -> RedisResult<(Value, Value)> {
         match &self.0.link {
             Link::Cluster(cluster) => {
+                let mut both = Pipeline::with_capacity(2);
+                both.add_command(caching()).add_command(command.clone());
                 let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
-                cluster.connection().route_pipeline(both, 0, 2, primary).await
+                let answers = cluster.connection().route_pipeline(both, 0, 2, primary).await?;
+                let not_two = |_| (ErrorKind::UnexpectedReturnType, "not one reply per command");
+                let [armed, value] = <[Value; 2]>::try_from(answers).map_err(not_two)?;
+                Ok((armed, value))
             }
             Link::Supervised(link) => {
                 let current = link.connection(self.0.limits.grace).await?;
-                let answers = current.connection.connection().req_packed_commands(&both, 0, 2).await;
+                let answers = current.connection.ask_behind(caching(), command.clone()).await;
                 link.inspect(current.number, answers)
             }
         }

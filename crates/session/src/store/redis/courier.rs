@@ -7,9 +7,11 @@
 //! What travels together is neither a transaction nor kept in any order, and each command gets its own answer. Only a
 //! connection that breaks fails them all.
 
+use std::io;
+
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::not_connected;
 
@@ -20,19 +22,34 @@ const CAPACITY: usize = 64;
 pub(super) struct Courier {
     connection: MultiplexedConnection,
     errands: mpsc::UnboundedSender<Errand>,
+    is_broken: watch::Sender<bool>,
 }
 
 struct Errand {
+    /// Goes right before the command, with nothing in between.
+    before: Option<Cmd>,
     command: Cmd,
-    reply: oneshot::Sender<RedisResult<Value>>,
+    reply: oneshot::Sender<RedisResult<Answers>>,
+}
+
+struct Answers {
+    before: Option<Value>,
+    command: Value,
 }
 
 impl Courier {
     /// Goes until nobody holds what this returns.
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
         let (errands, queue) = mpsc::unbounded_channel();
-        tokio::spawn(go(connection.clone(), queue));
-        Self { connection, errands }
+        let (is_broken, broken) = watch::channel(false);
+        tokio::spawn(go(connection.clone(), queue, broken));
+        Self { connection, errands, is_broken }
+    }
+
+    /// Answers whoever waits, or comes later, that the connection broke. What is handed to the client library at that very
+    /// moment it would keep until the limit for a reply.
+    pub(super) fn give_up(&self) {
+        self.is_broken.send_replace(true);
     }
 
     /// The connection itself, for what must travel alone.
@@ -43,13 +60,27 @@ impl Courier {
     /// Asks, and waits no longer than the connection waits for a reply. A caller who goes away before the command was sent
     /// takes it back.
     pub(super) async fn ask(&self, command: Cmd) -> RedisResult<Value> {
+        own_error(self.send(None, command).await?.command)
+    }
+
+    /// The same with another command right before this one. Its answer comes first, an error among its values.
+    pub(super) async fn ask_behind(&self, before: Cmd, command: Cmd) -> RedisResult<(Value, Value)> {
+        let answers = self.send(Some(before), command).await?;
+        Ok((answers.before.unwrap_or(Value::Nil), own_error(answers.command)?))
+    }
+
+    async fn send(&self, before: Option<Cmd>, command: Cmd) -> RedisResult<Answers> {
         let (reply, replied) = oneshot::channel();
-        self.errands.send(Errand { command, reply }).map_err(|_| not_connected())?;
+        self.errands.send(Errand { before, command, reply }).map_err(|_| not_connected())?;
         replied.await.unwrap_or_else(|_| Err(not_connected()))
     }
 }
 
-async fn go(connection: MultiplexedConnection, mut queue: mpsc::UnboundedReceiver<Errand>) {
+async fn go(
+    connection: MultiplexedConnection,
+    mut queue: mpsc::UnboundedReceiver<Errand>,
+    broken: watch::Receiver<bool>,
+) {
     let mut errands = Vec::new();
     while queue.recv_many(&mut errands, CAPACITY).await > 0 {
         // Until the others who are ready have run, and perhaps come with more.
@@ -61,28 +92,39 @@ async fn go(connection: MultiplexedConnection, mut queue: mpsc::UnboundedReceive
         }
         errands.retain(|errand| !errand.reply.is_closed());
         if !errands.is_empty() {
-            tokio::spawn(deliver(connection.clone(), std::mem::take(&mut errands)));
+            tokio::spawn(deliver(connection.clone(), std::mem::take(&mut errands), broken.clone()));
         }
     }
 }
 
-async fn deliver(mut connection: MultiplexedConnection, errands: Vec<Errand>) {
-    let (mut commands, mut replies) =
-        (Pipeline::with_capacity(errands.len()), Vec::with_capacity(errands.len()));
-    for Errand { command, reply } in errands {
-        commands.add_command(command);
-        replies.push(reply);
-    }
-    let answers = match connection.send_packed_commands(&commands, 0, replies.len()).await {
-        Ok(answers) if answers.len() == replies.len() => answers.into_iter().map(own_error).collect(),
-        Ok(_) => {
-            vec![Err((ErrorKind::UnexpectedReturnType, "not one reply per command").into()); replies.len()]
+async fn deliver(
+    mut connection: MultiplexedConnection,
+    errands: Vec<Errand>,
+    mut broken: watch::Receiver<bool>,
+) {
+    let mut commands = Pipeline::with_capacity(errands.len());
+    let mut waiting = Vec::with_capacity(errands.len());
+    for Errand { before, command, reply } in errands {
+        waiting.push((before.is_some(), reply));
+        for command in before.into_iter().chain([command]) {
+            commands.add_command(command);
         }
-        Err(error) => vec![Err(error); replies.len()],
+    }
+    let answers = tokio::select! {
+        biased;
+        answers = connection.send_packed_commands(&commands, 0, commands.len()) => answers,
+        _ = broken.wait_for(|is_broken| *is_broken) => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
     };
-    for (reply, answer) in replies.into_iter().zip(answers) {
+    let mut answers = answers.map(Vec::into_iter);
+    for (has_before, reply) in waiting {
+        let own = answers.as_mut().map_err(|error| error.clone()).and_then(|answers| {
+            let before = has_before.then(|| answers.next()).flatten();
+            let command =
+                answers.next().ok_or((ErrorKind::UnexpectedReturnType, "not one reply per command"))?;
+            Ok(Answers { before, command })
+        });
         // Nobody may be waiting any more.
-        let _ = reply.send(answer);
+        let _ = reply.send(own);
     }
 }
 

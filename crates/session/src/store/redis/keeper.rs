@@ -70,7 +70,9 @@ impl Keeper {
                     None => false,
                 };
                 if !healthy {
-                    sender.send_replace(None);
+                    if let Some(given_up) = sender.send_replace(None) {
+                        given_up.connection.give_up();
+                    }
                     tracing::warn!("lost the connection to redis, reconnecting");
                     let Some(connection) = self.reconnect(&sender).await else { return };
                     number += 1;
@@ -171,8 +173,14 @@ impl Supervised {
     }
 
     fn give_up(&self, number: u64) {
-        let is_it = |current: &mut Numbered<_>| current.number == number;
-        self.change.send_if_modified(|current| current.take_if(is_it).is_some());
+        let mut given_up = None;
+        self.change.send_if_modified(|current| {
+            given_up = current.take_if(|current| current.number == number);
+            given_up.is_some()
+        });
+        if let Some(given_up) = given_up {
+            given_up.connection.give_up();
+        }
     }
 
     pub(super) fn is_connected(&self) -> bool {
