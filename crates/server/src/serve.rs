@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
+use tracera_guard::SecurityHeaders;
 
 use self::headed::Headed;
 
@@ -60,13 +61,16 @@ impl<S> HttpService for S where
 {
 }
 
-/// Serves until `stop` is cancelled, then lets requests in flight finish.
+/// Serves until `stop` is cancelled, then lets requests in flight finish. The `headers` are those `app` puts on its
+/// answers; what is no request gets them too.
 pub async fn serve(
     listener: TcpListener,
     app: impl HttpService,
+    headers: SecurityHeaders,
     limits: ServeLimits,
     stop: CancellationToken,
 ) {
+    let headers = headed::lines(&headers);
     let places = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     loop {
@@ -86,9 +90,9 @@ pub async fn serve(
                 }
             },
         };
-        let (app, stop) = (app.clone(), stop.clone());
+        let (app, headers, stop) = (app.clone(), headers.clone(), stop.clone());
         connections.spawn(async move {
-            connection(stream, peer, app, limits, stop).await;
+            connection(stream, peer, app, headers, limits, stop).await;
             drop(place);
         });
     }
@@ -103,6 +107,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     app: impl HttpService,
+    headers: Arc<[u8]>,
     limits: ServeLimits,
     stop: CancellationToken,
 ) {
@@ -121,7 +126,7 @@ async fn connection(
         .header_read_timeout(limits.header_read)
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.header_lines)
-        .serve_connection(TokioIo::new(Headed::new(stream)), service);
+        .serve_connection(TokioIo::new(Headed::new(stream, headers)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

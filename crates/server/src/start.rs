@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracera_guard::{CsrfKeys, OriginPolicy, RateLimit, RateLimiter, VisitorCookie};
+use tracera_guard::{CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders, VisitorCookie};
 use tracera_session::{
     Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisAuthorities, RedisConnection,
     RedisLimits, RedisStore, SessionConfig, Sessions,
@@ -292,7 +292,7 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
         let listener =
             TcpListener::bind(addr).await.map_err(|source| StartError::ListenMetrics { addr, source })?;
         let routes = metrics::routes(collected, stores.sessions.clone());
-        tokio::spawn(serve(listener, routes, ServeLimits::default(), stop.clone()));
+        tokio::spawn(serve(listener, routes, SecurityHeaders::new(), ServeLimits::default(), stop.clone()));
     }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
@@ -315,7 +315,8 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     }
     stop_on_signal(stop.clone());
     app.portfolio.start();
-    serve(listener, app::build(&app), ServeLimits::default(), stop).await;
+    let headers = SecurityHeaders::new().https(app.is_https());
+    serve(listener, app::build(&app), headers, ServeLimits::default(), stop).await;
     app.portfolio.shutdown(IMPORT_DRAIN).await;
     if let Some(mailer) = mailer {
         mailer.shutdown(MAIL_DRAIN).await;

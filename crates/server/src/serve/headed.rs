@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::HeaderMap;
@@ -15,39 +15,40 @@ use tracera_guard::SecurityHeaders;
 /// On every answer that has been through the layers.
 const MARK: &[u8] = b"\r\nx-content-type-options: ";
 
-static HEADERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut headers = HeaderMap::new();
-    SecurityHeaders::new().apply(&mut headers);
-    let lines = headers
-        .iter()
-        .map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+/// The headers as lines, each with its end.
+pub(super) fn lines(headers: &SecurityHeaders) -> Arc<[u8]> {
+    let mut map = HeaderMap::new();
+    headers.apply(&mut map);
+    let lines =
+        map.iter().map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     lines.flatten().collect()
-});
+}
 
 pin_project! {
     /// A connection whose every answer has the headers.
     pub(super) struct Headed<S> {
         #[pin]
         stream: S,
+        lines: Arc<[u8]>,
         // Of an answer that was given them and is not yet sent.
         rest: Vec<u8>,
     }
 }
 
 impl<S> Headed<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, rest: Vec::new() }
+    pub(super) fn new(stream: S, lines: Arc<[u8]>) -> Self {
+        Self { stream, lines, rest: Vec::new() }
     }
 }
 
 /// The answer with the headers, if it is one of the library's own: whole, empty, and without them.
-fn with_headers(answer: &[u8]) -> Option<Vec<u8>> {
+fn with_headers(answer: &[u8], lines: &[u8]) -> Option<Vec<u8>> {
     if !answer.starts_with(b"HTTP/1.1 4") {
         return None;
     }
     let has = |part: &[u8]| memmem::find(answer, part).is_some();
     let head = answer.strip_suffix(b"\r\n").filter(|head| head.ends_with(b"\r\n"))?;
-    (has(b"\r\ncontent-length: 0\r\n") && !has(MARK)).then(|| [head, &**HEADERS, b"\r\n"].concat())
+    (has(b"\r\ncontent-length: 0\r\n") && !has(MARK)).then(|| [head, lines, b"\r\n"].concat())
 }
 
 impl<S: AsyncWrite> Headed<S> {
@@ -71,7 +72,7 @@ impl<S: AsyncWrite> AsyncWrite for Headed<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.as_mut().poll_rest(context))?;
-        match with_headers(bytes) {
+        match with_headers(bytes, &self.lines) {
             Some(answer) => {
                 *self.project().rest = answer;
                 Poll::Ready(Ok(bytes.len()))
@@ -125,14 +126,15 @@ mod tests {
 
     #[test]
     fn only_the_librarys_own_answers_are_changed() {
+        let lines = lines(&SecurityHeaders::new().https(true));
         let own =
             b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-        let answer = String::from_utf8(with_headers(own).unwrap()).unwrap();
+        let answer = String::from_utf8(with_headers(own, &lines).unwrap()).unwrap();
         assert!(answer.starts_with("HTTP/1.1 431 ") && answer.ends_with("\r\n\r\n"), "{answer}");
         for header in ["x-frame-options: DENY", "x-xss-protection: 1; mode=block", "connection: close"] {
             assert_eq!(answer.matches(&format!("\r\n{header}\r\n")).count(), 1, "{answer}");
         }
-        assert_eq!(with_headers(answer.as_bytes()), None, "it has them now");
+        assert_eq!(with_headers(answer.as_bytes(), &lines), None, "it has them now");
         for other in [
             &b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"[..],
             b"HTTP/1.1 404 Not Found\r\ncontent-length: 5\r\n\r\nhello",
@@ -140,7 +142,7 @@ mod tests {
             b"the body of an answer",
             b"",
         ] {
-            assert_eq!(with_headers(other), None);
+            assert_eq!(with_headers(other, &lines), None);
         }
     }
 }

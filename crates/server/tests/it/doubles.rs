@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracera::serve::{ServeLimits, serve};
+use tracera_guard::SecurityHeaders;
 use url::{Url, form_urlencoded};
 
 /// A misbehaviour in place of an answer.
@@ -103,7 +104,7 @@ impl Doubles {
             .route("/ISteamUser/GetPlayerSummaries/v2/", get(summaries))
             .with_state(shared);
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, router, ServeLimits::default(), stop.clone()));
+        tokio::spawn(serve(listener, router, SecurityHeaders::new(), ServeLimits::default(), stop.clone()));
         Self { addr, script, _stop: stop.drop_guard() }
     }
 

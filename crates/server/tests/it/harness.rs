@@ -15,6 +15,7 @@ use tracera::config::{Config, Mode};
 use tracera::mail::dev::DevMail;
 use tracera::serve::{HttpService, ServeLimits, serve};
 use tracera::start::{assemble, open_stores};
+use tracera_guard::SecurityHeaders;
 use tracera_session::Clock;
 use tracera_testkit::RedisServer;
 
@@ -128,7 +129,8 @@ impl TestApp {
         let config = Config::from_vars(&self.vars, self.mode).unwrap();
         let stores = open_stores(&config, &self.clock).await.unwrap();
         let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
-        let (addr, stop) = listen_on(listener, app::build(&app), app.stopping.clone());
+        let headers = SecurityHeaders::new().https(app.is_https());
+        let (addr, stop) = listen_on(listener, app::build(&app), headers, app.stopping.clone());
         self.instances.push(Instance { addr, app, _stop: stop });
         addr
     }
@@ -202,16 +204,17 @@ impl TestApp {
 
 /// Serves these routes on a free port until the guard is dropped.
 pub(crate) async fn listen(routes: impl HttpService) -> (SocketAddr, DropGuard) {
-    listen_on(free_listener().await, routes, CancellationToken::new())
+    listen_on(free_listener().await, routes, SecurityHeaders::new(), CancellationToken::new())
 }
 
 fn listen_on(
     listener: TcpListener,
     routes: impl HttpService,
+    headers: SecurityHeaders,
     stop: CancellationToken,
 ) -> (SocketAddr, DropGuard) {
     let addr = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, routes, ServeLimits::default(), stop.clone()));
+    tokio::spawn(serve(listener, routes, headers, ServeLimits::default(), stop.clone()));
     (addr, stop.drop_guard())
 }
 

@@ -118,7 +118,7 @@ async fn a_body_that_does_not_come_is_the_clients_fault() {
 
 #[tokio::test]
 async fn what_is_no_request_is_answered_with_the_security_headers_too() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&[("BASE_URL", "https://tracera.localhost")]).await;
     for (request, status) in [
         ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n".to_owned(), "400 Bad Request"),
         ("nonsense\r\n\r\n".to_owned(), "400 Bad Request"),
@@ -134,6 +134,7 @@ async fn what_is_no_request_is_answered_with_the_security_headers_too() {
             "x-frame-options: DENY",
             "referrer-policy: strict-origin-when-cross-origin",
             "x-xss-protection: 1; mode=block",
+            "strict-transport-security: max-age=31536000; includeSubDomains",
         ] {
             assert_eq!(answer.matches(&format!("\r\n{header}\r\n")).count(), 1, "{header}: {answer}");
         }
