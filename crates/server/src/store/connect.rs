@@ -142,17 +142,17 @@ pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
     let mut connection = tokio::time::timeout(PG_CONNECT_LIMIT, migrating.connect())
         .await
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
-        .map_err(ConnectError::Unreachable)?;
+        .map_err(ConnectError::unreachable)?;
     // Takes an advisory lock, so that of several instances one migrates and the others wait.
     migrate(migrator(|m| m.postgres), &mut connection).await?;
-    connection.close().await.map_err(ConnectError::Unreachable)?;
+    connection.close().await.map_err(ConnectError::unreachable)?;
 
     let options = options.options([
         ("statement_timeout", PG_STATEMENT_LIMIT),
         ("idle_in_transaction_session_timeout", PG_STATEMENT_LIMIT),
     ]);
     let pool = PgPoolOptions::new().max_connections(PG_CONNECTIONS).acquire_timeout(ACQUIRE_LIMIT);
-    pool.connect_with(options).await.map_err(ConnectError::Unreachable)
+    pool.connect_with(options).await.map_err(ConnectError::unreachable)
 }
 
 /// Makes the file and its directory for the owner alone. `SQLite` gives its side files the same mode.

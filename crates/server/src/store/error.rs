@@ -62,6 +62,9 @@ pub(super) fn sqlite_code(reply: &dyn DatabaseError) -> Option<u32> {
     Some(reply.code()?.parse::<u32>().ok()? & 0xff)
 }
 
+/// The SQLSTATE of a database that is not there.
+const PG_NO_DATABASE: &str = "3D000";
+
 /// Whether the database reports its own state rather than a fault of the statement.
 fn is_passing(reply: &dyn DatabaseError) -> bool {
     let Some(code) = reply.code() else {
@@ -99,14 +102,41 @@ pub enum ConnectError {
         source: sqlx::Error,
     },
     /// The server does not answer or does not let us in.
-    #[error("cannot reach the database: {0}; check that it runs there, and host, user, password and name")]
+    #[error("cannot reach the database: {}; check that it runs there, and host, user, password and name", said(.0))]
     Unreachable(#[source] sqlx::Error),
+    /// The server has no such database.
+    #[error("{}; create it, or correct its name in the URL", said(.0))]
+    NoDatabase(#[source] sqlx::Error),
     /// The tables are from a newer version of this program, which brought them up to this migration.
     #[error(
         "the tables are from a newer tracera (migration {0}); start that version, or restore a backup from before it"
     )]
     Newer(i64),
     /// A migration failed.
-    #[error("cannot bring the tables up to date: {0}")]
+    #[error("cannot bring the tables up to date: {}", migration_said(.0))]
     Migration(#[source] MigrateError),
+}
+
+impl ConnectError {
+    pub(super) fn unreachable(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        if code.as_deref() == Some(PG_NO_DATABASE) {
+            Self::NoDatabase(error)
+        } else {
+            Self::Unreachable(error)
+        }
+    }
+}
+
+/// Without the line of PostgreSQL's own sources, which the library adds to a reply.
+fn said(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |reply| reply.message().to_owned())
+}
+
+fn migration_said(error: &MigrateError) -> String {
+    match error {
+        MigrateError::Execute(error) => said(error),
+        MigrateError::ExecuteMigration(error, version) => format!("migration {version}: {}", said(error)),
+        error => error.to_string(),
+    }
 }

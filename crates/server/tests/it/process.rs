@@ -75,6 +75,27 @@ fn serve_with_an_unreachable_database_is_one_line_and_status_1() {
 }
 
 #[tokio::test]
+async fn serve_on_a_postgres_that_lets_nobody_in_says_in_one_line_what_to_do() {
+    let postgres = Postgres::start().await;
+    let url = postgres.url();
+    let (server, _) = url.rsplit_once('/').unwrap();
+    for (url, told) in [
+        (
+            format!("{server}/trasera"),
+            "database \"trasera\" does not exist; create it, or correct its name in the URL",
+        ),
+        (
+            url.replace("postgres@", "nobody@"),
+            "cannot reach the database: role \"nobody\" does not exist; \
+             check that it runs there, and host, user, password and name",
+        ),
+    ] {
+        let (status, _, err) = run(&["serve"], &[("SESSION_SECRET", SECRET), ("DATABASE_URL", &*url)]);
+        assert_eq!((status, &*err), (1, &*format!("tracera: DATABASE_URL: {told}\n")));
+    }
+}
+
+#[tokio::test]
 async fn serve_on_a_postgres_that_knows_the_tables_says_only_what_stopped_it() {
     let postgres = Postgres::start().await;
     let url = postgres.url();
