@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-use crate::config::{Config, Environment, Mode, Problem, fresh_secret, help_text, report};
+use crate::config::{Config, DatabaseSettings, Environment, Mode, Problem, fresh_secret, help_text, report};
 use crate::healthcheck;
 
 /// Exit status when a server or a store could not be started or reached.
@@ -52,7 +52,7 @@ pub enum Command {
     /// List or end a user's sessions.
     #[command(subcommand)]
     Sessions(SessionsCommand),
-    /// Bring the database up to date.
+    /// Bring the database up to date; asks only for `DATABASE_URL` and `DATA_DIR`.
     #[command(after_help = SEE_VARIABLES)]
     Migrate,
 }
@@ -120,6 +120,14 @@ pub fn load_config(mode: Mode) -> Result<Config, ExitCode> {
     environment.config(mode).map_err(|problems| refuse(&problems))
 }
 
+/// The settings of the database alone.
+///
+/// # Errors
+/// The status to end with, after saying why on stderr.
+pub fn load_database() -> Result<DatabaseSettings, ExitCode> {
+    Environment::load().database().map_err(|problems| refuse(&problems))
+}
+
 /// Runs `tracera check-config`.
 pub fn check_config() -> ExitCode {
     let environment = Environment::load();
@@ -155,13 +163,16 @@ pub fn print_secret() -> ExitCode {
     }
 }
 
-/// Runs a command of the operator's on the stores `serve` would use, and prints what it has to say.
-pub async fn operate<E: Display>(command: impl AsyncFnOnce(Config) -> Result<String, E>) -> ExitCode {
-    let config = match load_config(Mode::Serve) {
-        Ok(config) => config,
+/// Runs a command of the operator's on the stores of these settings, and prints what it has to say.
+pub async fn operate<T, E: Display>(
+    settings: Result<T, ExitCode>,
+    command: impl AsyncFnOnce(T) -> Result<String, E>,
+) -> ExitCode {
+    let settings = match settings {
+        Ok(settings) => settings,
         Err(status) => return status,
     };
-    match command(config).await {
+    match command(settings).await {
         Ok(answer) => print(&answer),
         Err(error) => could_not_start(&error),
     }

@@ -15,13 +15,17 @@ async fn main() -> ExitCode {
         Command::Secret => cli::print_secret(),
         Command::Dev => serve(Mode::Dev).await,
         Command::Serve => serve(Mode::Serve).await,
-        Command::Migrate => cli::operate(async |config| operator::migrate(&config).await).await,
-        Command::Sessions(SessionsCommand::List { user }) => {
-            cli::operate(async |config| operator::list_sessions(&config, &user).await).await
+        Command::Migrate => {
+            cli::operate(cli::load_database(), async |database| operator::migrate(&database).await).await
         }
-        Command::Sessions(SessionsCommand::Revoke { user, handle }) => {
-            cli::operate(async |config| operator::revoke_sessions(&config, &user, handle.as_deref()).await)
-                .await
+        Command::Sessions(command) => {
+            cli::operate(cli::load_config(Mode::Serve), async |config| match command {
+                SessionsCommand::List { user } => operator::list_sessions(&config, &user).await,
+                SessionsCommand::Revoke { user, handle } => {
+                    operator::revoke_sessions(&config, &user, handle.as_deref()).await
+                }
+            })
+            .await
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::auth::events::{Kind, record_of_operator};
 use crate::cause::chain;
 use crate::cli::UserSelector;
 use crate::clock::utc;
-use crate::config::{Config, DatabaseTarget};
+use crate::config::{Config, DatabaseSettings, DatabaseTarget};
 use crate::start::{StartError, Stores, embedded_sessions, open_database, open_stores};
 use crate::store::users::User;
 use crate::store::{StoreError, magic_links, users};
@@ -118,8 +118,8 @@ async fn tell_owner(stores: &Stores, account: &User, clock: &Clock) -> String {
 ///
 /// # Errors
 /// [`OperatorError`].
-pub async fn migrate(config: &Config) -> Result<String, OperatorError> {
-    open_database(config).await?;
+pub async fn migrate(settings: &DatabaseSettings) -> Result<String, OperatorError> {
+    open_database(&settings.target, &settings.data_dir).await?;
     Ok("the database is up to date\n".to_owned())
 }
 

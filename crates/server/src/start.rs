@@ -20,7 +20,7 @@ use crate::app::{self, App, Parts};
 use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::{MagicLinks, MailLimits};
 use crate::auth::providers::Providers;
-use crate::config::{Config, Mode, SecretUrl};
+use crate::config::{Config, DatabaseTarget, Mode, SecretUrl};
 use crate::mail::{self, Mailer};
 use crate::metrics;
 use crate::portfolio::Portfolio;
@@ -124,7 +124,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         .secure(config.session.cookie_secure)
         .near_cache(if config.session.near_cache { NearCache::default() } else { NearCache::Off })
         .clock(clock.clone());
-    let database = open_database(config).await?;
+    let database = open_database(&config.store.database, &config.store.data_dir).await?;
     let redis = match &config.store.redis {
         Some(url) => Some(connect_redis(url, config).await?),
         None => None,
@@ -155,12 +155,12 @@ pub(crate) fn embedded_sessions(data_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`StartError`] naming the variable that says where it is.
-pub async fn open_database(config: &Config) -> Result<Database, StartError> {
-    Database::connect(&config.store.database).await.map_err(|error| match error {
-        store::ConnectError::Create { path, source } if path.starts_with(&config.store.data_dir) => {
+pub async fn open_database(target: &DatabaseTarget, data_dir: &Path) -> Result<Database, StartError> {
+    Database::connect(target).await.map_err(|error| match error {
+        store::ConnectError::Create { path, source } if path.starts_with(data_dir) => {
             StartError::DataDir { path, source }
         }
-        store::ConnectError::File { ref path, .. } if path.starts_with(&config.store.data_dir) => {
+        store::ConnectError::File { ref path, .. } if path.starts_with(data_dir) => {
             StartError::DatabaseFile(error)
         }
         error => StartError::Database(error),

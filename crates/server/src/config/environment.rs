@@ -12,8 +12,8 @@ use secrecy::ExposeSecret;
 
 use super::http::parse_socket_addr;
 use super::problem::{Problem, Wrong};
-use super::reader::{effective, given};
-use super::{Config, Mode, dev_secret, secret_file, unknown};
+use super::reader::{Reader, effective, given};
+use super::{Config, DatabaseSettings, Mode, dev_secret, secret_file, store, unknown};
 
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,26 @@ impl Environment {
                 };
                 Err(self.problems.iter().cloned().chain(problems.into_iter().filter(is_new)).collect())
             }
+        }
+    }
+
+    /// The settings of the database alone; only problems of its variables and of names that are none count.
+    ///
+    /// # Errors
+    /// Every such problem.
+    pub fn database(&self) -> Result<DatabaseSettings, Vec<Problem>> {
+        let uses = |subject: &str| {
+            let name = subject.strip_suffix("_FILE").unwrap_or(subject);
+            ["DATABASE_URL", "DATA_DIR"].contains(&name) || !unknown::is_known(subject)
+        };
+        let mut reader = Reader::new(&self.vars, Mode::Serve);
+        let settings = store::read_database(&mut reader);
+        let collected = self.problems.iter().filter(|problem| uses(problem.subject())).cloned();
+        let problems: Vec<_> =
+            collected.chain(reader.problems).chain(unknown::in_environment(&self.vars)).collect();
+        match settings {
+            Ok(settings) if problems.is_empty() => Ok(settings),
+            _ => Err(problems),
         }
     }
 

@@ -30,6 +30,15 @@ pub struct StoreSettings {
     pub database: DatabaseTarget,
 }
 
+/// Where the database is: all that `tracera migrate` asks for.
+#[derive(Debug)]
+pub struct DatabaseSettings {
+    /// Directory of the embedded stores. Default `./data`.
+    pub data_dir: PathBuf,
+    /// Default the file `tracera.db` in the data directory.
+    pub target: DatabaseTarget,
+}
+
 /// A relational database.
 #[derive(Debug, Clone)]
 pub enum DatabaseTarget {
@@ -78,9 +87,8 @@ impl fmt::Display for DatabaseTarget {
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
     let redis = read_redis(reader);
     let replica_ack = reader.number("SESSION_REPLICA_ACK", 0..=10);
-    let data_dir = reader.read("DATA_DIR", parse_directory);
-    let database = reader.optional("DATABASE_URL", parse_database_url);
-    let (redis, replica_ack, data_dir, database) = (redis?, replica_ack?, data_dir?, database?);
+    let database = read_database(reader);
+    let (redis, replica_ack, database) = (redis?, replica_ack?, database?);
     let redis_ca_file = read_ca_file(reader, redis.as_ref())?;
     if redis.is_none() && replica_ack > 0 {
         let wrong = Wrong::new("is set without Redis", "set REDIS_URL too, or leave it out");
@@ -90,8 +98,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
         let text = "is not set: sessions and rate limits live in this process, which must be the only one";
         reader.warn("REDIS_URL", text);
     }
-    let database = database.unwrap_or_else(|| DatabaseTarget::Sqlite(data_dir.join("tracera.db")));
+    let DatabaseSettings { data_dir, target: database } = database;
     Ok(StoreSettings { redis, redis_ca_file, replica_ack, data_dir, database })
+}
+
+pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<DatabaseSettings> {
+    let data_dir = reader.read("DATA_DIR", parse_directory);
+    let target = reader.optional("DATABASE_URL", parse_database_url);
+    let (data_dir, target) = (data_dir?, target?);
+    let target = target.unwrap_or_else(|| DatabaseTarget::Sqlite(data_dir.join("tracera.db")));
+    Ok(DatabaseSettings { data_dir, target })
 }
 
 fn read_ca_file(reader: &mut Reader<'_>, redis: Option<&SecretUrl>) -> Read<Option<PathBuf>> {

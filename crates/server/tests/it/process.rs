@@ -482,6 +482,31 @@ fn the_operator_is_not_told_that_all_is_well_in_a_store_made_just_now() {
     assert!(!data.join("sessions.redb").exists());
 }
 
+#[test]
+fn migrate_asks_only_for_what_it_uses() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let elsewhere = [
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("SESSION_SECRET_FILE", "/nonexistent"),
+        ("REDIS_URL", "nonsense"),
+        ("SMTP_URL", "nonsense"),
+    ];
+    let (status, out, err) = run(&["migrate"], &elsewhere);
+    assert_eq!((status, &*out, &*err), (0, "the database is up to date\n", ""));
+    assert!(data.join("tracera.db").exists());
+    for (name, value, complaint) in [
+        ("DATABASE_URL", "mysql://u:canary@h/d", "DATABASE_URL is for no database we know"),
+        ("DATABASE_URL_FILE", "/nonexistent", "DATABASE_URL_FILE names a file that cannot be read"),
+        ("DATABASE_URI", "postgres://u:canary@h/d", "DATABASE_URI is not a variable of this server; did you"),
+        ("DATA_DIR", "file://data", "DATA_DIR is \"file://data\""),
+    ] {
+        let (status, _, err) = run(&["migrate"], &[(name, value)]);
+        assert_eq!((status, err.lines().count()), (2, 1), "{err}");
+        assert!(err.starts_with(&format!("tracera: {complaint}")) && !err.contains("canary"), "{err}");
+    }
+}
+
 #[tokio::test]
 async fn metrics_are_served_on_their_own_socket_only() {
     let directory = tempfile::tempdir().unwrap();
