@@ -88,10 +88,16 @@ impl RedisServer {
 
     /// Starts a replica of this server. When this returns it has copied everything and is told what is written.
     pub async fn start_replica(&self) -> Self {
-        // Both may be the primary one day, which would wait five seconds for more replicas before it lets one copy.
-        self.cli(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).await;
+        // Both may be the primary one day. Over a socket it would wait five seconds for more replicas before it lets one
+        // copy, and tell one that is online nothing until that reports, which it may do a second later.
+        let by_file = [("repl-diskless-sync", "no"), ("rdb-del-sync-files", "yes")];
+        for (option, value) in by_file {
+            self.cli(&["CONFIG", "SET", option, value]).await;
+        }
         let port = self.port.to_string();
-        let options = ["--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", &port];
+        let by_file = by_file.map(|(option, value)| [format!("--{option}"), value.to_owned()]);
+        let by_file = by_file.iter().flatten().map(String::as_str);
+        let options: Vec<_> = by_file.chain(["--replicaof", "127.0.0.1", &port]).collect();
         let replica = Self::start_until(&options, READY, self.tls.as_ref()).await;
         let fed = format!("port={},state=online", replica.port);
         let copied = async || {
