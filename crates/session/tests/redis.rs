@@ -1,18 +1,11 @@
 //! The conformance suite on the Redis store, over one Redis.
 
-use std::time::Duration;
+mod patience;
 
-use tracera_session::{RedisConnection, RedisLimits, RedisStore, testing::Instances};
+use tracera_session::{RedisConnection, RedisStore, testing::Instances};
 use tracera_testkit::RedisServer;
 
-/// The cases are about what happens and not how fast, and the machine may be busy with other tests.
-const PATIENT: RedisLimits = RedisLimits {
-    response: Duration::from_secs(20),
-    connect: Duration::from_secs(20),
-    grace: Duration::from_secs(20),
-    heartbeat: Duration::from_secs(1),
-    total: Duration::from_secs(30),
-};
+use self::patience::PATIENT;
 
 async fn storage() -> Instances {
     let redis = RedisServer::start().await;

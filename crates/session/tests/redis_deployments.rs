@@ -2,25 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod patience;
+
 use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracera_session::{
-    KeyRing, RedisConnection, RedisLimits, RedisStore, Session, SessionConfig, SessionError, Sessions,
-    SignIn, UserId, testing,
+    KeyRing, RedisConnection, RedisStore, Session, SessionConfig, SessionError, Sessions, SignIn, UserId,
+    testing,
 };
 use tracera_testkit::{Fault, FaultProxy, RedisCluster, RedisServer};
 
-/// The cases are about what happens and not how fast, and the machine may be busy with other tests.
-const PATIENT: RedisLimits = RedisLimits {
-    response: Duration::from_secs(20),
-    connect: Duration::from_secs(20),
-    grace: Duration::from_secs(20),
-    heartbeat: Duration::from_secs(1),
-    total: Duration::from_secs(30),
-};
+use self::patience::PATIENT;
 
 async fn run_all(url: &str) {
     let connect = async || RedisStore::new(RedisConnection::open_with(url, PATIENT).await.unwrap());

@@ -2,24 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod patience;
+
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use tracera_session::{
-    ConnectError, KeyRing, RedisAuthorities, RedisConnection, RedisLimits, RedisStore, RedisUrlError,
-    SessionConfig, Sessions, SignIn, UserId, store::Tag,
+    ConnectError, KeyRing, RedisAuthorities, RedisConnection, RedisStore, RedisUrlError, SessionConfig,
+    Sessions, SignIn, UserId, store::Tag,
 };
 use tracera_testkit::{Certificate, RedisCluster, RedisSentinel, RedisServer};
 
-const PATIENT: RedisLimits = RedisLimits {
-    response: Duration::from_secs(20),
-    connect: Duration::from_secs(20),
-    grace: Duration::from_secs(20),
-    heartbeat: Duration::from_secs(1),
-    total: Duration::from_secs(30),
-};
+use self::patience::PATIENT;
 
 fn user(number: u8) -> UserId {
     UserId::new(format!("user-{number}")).unwrap()
