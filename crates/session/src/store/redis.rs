@@ -140,6 +140,12 @@ impl RedisStore {
         command
     }
 
+    fn hget_epoch(&self, tag: &Tag) -> Cmd {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.key(tag)).arg(b"e");
+        command
+    }
+
     fn hgetall(&self, tag: &Tag) -> Cmd {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.key(tag));
@@ -151,7 +157,7 @@ impl RedisStore {
     }
 
     /// The same, after which the next change under the tag is told; where that could not be arranged one is told at once.
-    async fn read_watched(&self, command: &Cmd, tag: &Tag) -> Result<Value, StoreError> {
+    async fn read_watched(&self, command: impl Fn() -> Cmd, tag: &Tag) -> Result<Value, StoreError> {
         let key = self.key(tag);
         let (answer, watched) = self.connection.read_watched(command, &key).await.map_err(refused)?;
         if !watched {
@@ -200,7 +206,7 @@ impl SessionStore for RedisStore {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>> {
         Box::pin(async move {
-            let answer = self.read_watched(&self.hmget(id, names), &id.tag).await?;
+            let answer = self.read_watched(|| self.hmget(id, names), &id.tag).await?;
             stored_session(answer, names.len())
         })
     }
@@ -210,11 +216,7 @@ impl SessionStore for RedisStore {
     }
 
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
-        Box::pin(async move {
-            let mut command = redis::cmd("HGET");
-            command.arg(self.key(tag)).arg(b"e");
-            parse_epoch(bytes(self.read(|| command.clone()).await?)?.as_deref())
-        })
+        Box::pin(async move { parse_epoch(bytes(self.read(|| self.hget_epoch(tag)).await?)?.as_deref()) })
     }
 
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created> {
@@ -318,7 +320,7 @@ impl SessionStore for RedisStore {
     }
 
     fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
-        Box::pin(async move { listed(tag, self.read_watched(&self.hgetall(tag), tag).await?) })
+        Box::pin(async move { listed(tag, self.read_watched(|| self.hgetall(tag), tag).await?) })
     }
 
     fn revoke_all<'a>(

@@ -215,15 +215,19 @@ impl RedisConnection {
     }
 
     /// The same for a read of one `key`, whose next change will then be told; false where that could not be arranged.
-    pub(super) async fn read_watched(&self, command: &Cmd, key: &[u8]) -> RedisResult<(Value, bool)> {
+    pub(super) async fn read_watched(
+        &self,
+        command: impl Fn() -> Cmd,
+        key: &[u8],
+    ) -> RedisResult<(Value, bool)> {
         if !self.0.tracking.is_on() {
-            return Ok((self.read(|| command.clone()).await?, false));
+            return Ok((self.read(command).await?, false));
         }
         let reading = async {
-            match self.read_behind_caching(command, key).await {
+            match self.read_behind_caching(command(), key).await {
                 // What one write cannot deal with, such as a slot on its way to another node, a plain read can.
                 Err(error) if error.is_connection_dropped() || self.is_cluster() => {
-                    Ok((self.read(|| command.clone()).await?, false))
+                    Ok((self.read(&command).await?, false))
                 }
                 Ok(answers) => self.armed(answers),
                 Err(error) => Err(error),
@@ -245,11 +249,11 @@ impl RedisConnection {
     }
 
     /// Both in one write, so that nobody else's command comes between them.
-    async fn read_behind_caching(&self, command: &Cmd, key: &[u8]) -> RedisResult<(Value, Value)> {
+    async fn read_behind_caching(&self, command: Cmd, key: &[u8]) -> RedisResult<(Value, Value)> {
         match &self.0.link {
             Link::Cluster(cluster) => {
                 let mut both = Pipeline::with_capacity(2);
-                both.add_command(caching()).add_command(command.clone());
+                both.add_command(caching()).add_command(command);
                 let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
                 let answers = cluster.connection().route_pipeline(both, 0, 2, primary).await?;
                 let not_two = |_| (ErrorKind::UnexpectedReturnType, "not one reply per command");
@@ -258,7 +262,7 @@ impl RedisConnection {
             }
             Link::Supervised(link) => {
                 let current = link.connection(self.0.limits.grace).await?;
-                let answers = current.connection.ask_behind(caching(), command.clone()).await;
+                let answers = current.connection.ask_behind(caching(), command).await;
                 link.inspect(current.number, answers)
             }
         }
