@@ -4,6 +4,7 @@
 mod client_addr;
 mod csrf;
 mod headers;
+mod name;
 mod path;
 mod rate_limit;
 mod reply;

@@ -9,6 +9,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use super::mac::{MAC_BYTES, MacRing, random};
+use crate::name::is_name;
 
 const PURPOSE: &str = "tracera-guard visitor 1";
 const ID_BYTES: usize = 16;
@@ -73,10 +74,8 @@ impl VisitorCookie {
     /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`.
     #[must_use]
     pub fn name(self, name: &str) -> Self {
-        let rest_is_plain =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
         assert!(
-            name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(rest_is_plain),
+            name.starts_with(|first: char| first.is_ascii_lowercase()) && is_name(name),
             "the name of a cookie is made of a-z, 0-9, - and _, a letter first"
         );
         Self { name: full_name(name, self.secure), ..self }
