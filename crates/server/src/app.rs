@@ -104,6 +104,11 @@ impl App {
         self.base_url.scheme() == "https"
     }
 
+    /// What every answer carries.
+    pub fn security_headers(&self) -> SecurityHeaders {
+        SecurityHeaders::new().https(self.is_https())
+    }
+
     /// An application of these parts.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
@@ -130,7 +135,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(ClientLimit::new(app.auth_limit.clone()));
     ServiceBuilder::new()
         .layer(LogLayer::new(app.clone()))
-        .layer(SecurityHeaders::new().https(app.is_https()))
+        .layer(app.security_headers())
         .layer(around(app.clone(), failure::wanted, failure::as_page))
         .map_response(|response: http::Response<_>| response.map(Body::new))
         .layer(CatchPanicLayer::custom(limits::after_panic))

@@ -16,6 +16,7 @@ pub mod mail;
 pub mod metrics;
 pub mod operator;
 pub mod portfolio;
+mod private_dir;
 pub mod routes;
 pub mod serve;
 pub mod start;

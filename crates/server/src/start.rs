@@ -1,9 +1,9 @@
 //! From settings to a running service: connects what it depends on and puts the parts together.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::config::{Config, DatabaseTarget, Mode, SecretUrl};
 use crate::mail::{self, Mailer};
 use crate::metrics;
 use crate::portfolio::Portfolio;
+use crate::private_dir;
 use crate::routes;
 use crate::serve::{ServeLimits, serve};
 use crate::store::{self, Database};
@@ -196,7 +197,7 @@ async fn acknowledged(store: RedisStore, config: &Config) -> Result<RedisStore, 
 
 /// The file with its directory, for nobody else to read.
 fn create_private(directory: &Path, file: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    private_dir::create(directory)?;
     OpenOptions::new().create(true).append(true).mode(0o600).open(file).map(drop)
 }
 
@@ -315,8 +316,7 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     }
     stop_on_signal(stop.clone());
     app.portfolio.start();
-    let headers = SecurityHeaders::new().https(app.is_https());
-    serve(listener, app::build(&app), headers, ServeLimits::default(), stop).await;
+    serve(listener, app::build(&app), app.security_headers(), ServeLimits::default(), stop).await;
     app.portfolio.shutdown(IMPORT_DRAIN).await;
     if let Some(mailer) = mailer {
         mailer.shutdown(MAIL_DRAIN).await;

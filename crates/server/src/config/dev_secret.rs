@@ -1,12 +1,13 @@
 //! The secret of `tracera dev`, made once and kept in the data directory.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::session::fresh_secret;
+use crate::private_dir;
 
 const FILE_NAME: &str = "dev-secret";
 
@@ -30,7 +31,7 @@ fn read(path: &Path) -> io::Result<SecretString> {
 /// Writes aside and links into place, so that the file is whole when it appears and never replaces another.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
     let secret = fresh_secret().map_err(io::Error::from)?;
-    private_folder().create(data_dir)?;
+    private_dir::create(data_dir)?;
     let mut suffix = [0; 8];
     getrandom::fill(&mut suffix).map_err(io::Error::from)?;
     let aside = data_dir.join(format!("{FILE_NAME}.{:016x}", u64::from_ne_bytes(suffix)));
@@ -51,14 +52,6 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()
-}
-
-fn private_folder() -> DirBuilder {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
 }
 
 #[cfg(test)]

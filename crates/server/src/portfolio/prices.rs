@@ -5,9 +5,7 @@
 //!    feed is tried. A snapshot from a feed that is no longer configured is not compared with.
 //! 3. What is in force is also in a file, and is again after a restart.
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +19,7 @@ mod fetch;
 use super::feeds::FeedError;
 use super::price_list::{PriceList, PriceRow};
 use crate::config::{PriceFeed, PriceSettings};
+use crate::private_dir;
 use fetch::Fetcher;
 
 /// What became of a file that was to hold prices.
@@ -177,7 +176,7 @@ struct Kept<'a> {
 fn save(file: &Path, json: &[u8]) -> io::Result<()> {
     if let Some(directory) = file.parent() {
         // With Redis and PostgreSQL nothing else is kept there, so nobody else makes it.
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        private_dir::create(directory)?;
     }
     let new = file.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
     let written = std::fs::write(&new, json).and_then(|()| std::fs::rename(&new, file));

@@ -1,8 +1,8 @@
 //! Opening the pools, with a limit on every wait, and bringing the tables up to date.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::ConnectError;
 use super::error::{SQLITE_BUSY, sqlite_code};
+use crate::private_dir;
 
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
 const SQLITE_BUSY_LIMIT: Duration = Duration::from_secs(5);
@@ -162,7 +163,7 @@ fn create_private(file: &Path) -> Result<(), ConnectError> {
         move |source| ConnectError::Create { path, source }
     };
     if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed(dir))?;
+        private_dir::create(dir).map_err(failed(dir))?;
     }
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     match created {

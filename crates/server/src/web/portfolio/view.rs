@@ -28,8 +28,8 @@ pub(super) struct Change {
     pub(super) direction: &'static str,
 }
 
-/// The changes up to now, from the last value noted before each period and not long before. `total` is `None` without prices; `history` has
-/// the oldest first.
+/// The changes up to now, from the last value noted before each period and not long before. `total` is `None` without
+/// prices; `history` has the oldest first.
 pub(super) fn changes(
     total: Option<u64>,
     history: &[Snapshot],
