@@ -81,10 +81,8 @@ pub(crate) enum Asking {
     Alone,
 }
 
-/// A session counts once for each begun so many bytes: every one without preloaded data once.
+/// A session counts once for each begun so many bytes beside its entry: every one without preloaded data once.
 const UNIT: usize = 256;
-/// What an entry takes beside its snapshot's bytes.
-const OVERHEAD: usize = 112;
 
 type DigestHashing = BuildHasherDefault<DigestHasher>;
 type Lifecycle = DefaultLifecycle<CookieDigest, Entry>;
@@ -248,7 +246,7 @@ struct BySize;
 
 impl Weighter<CookieDigest, Entry> for BySize {
     fn weight(&self, _: &CookieDigest, entry: &Entry) -> u64 {
-        (OVERHEAD + entry.snapshot.size()).div_ceil(UNIT) as u64
+        entry.snapshot.allocated().div_ceil(UNIT).max(1) as u64
     }
 }
 

@@ -27,7 +27,8 @@ use crate::clock::Timestamp;
 use crate::keyring::KeyId;
 
 const VERSION: u8 = 1;
-const MAX_BYTES: usize = 64;
+/// The most an encoded record has.
+pub(crate) const MAX_BYTES: usize = 64;
 /// Bytes before method, client and address.
 const FIXED: usize = 32;
 /// Of a longer word for the method this much is kept, so that there is room for the client.

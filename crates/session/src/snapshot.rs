@@ -1,4 +1,5 @@
-//! A live session as the store gave it: one allocation, shared by the cache and all requests that use it.
+//! A live session as the store gave it: in place, as nearly all are, or in one allocation which the cache and the requests that
+//! use it share.
 //!
 //! The bytes are the lengths of record and user id (two each), the record, the user id (none: signed out), and then
 //! each preloaded value behind its length in four bytes, all ones when absent.
@@ -8,15 +9,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::record::{Epoch, Record, Undecodable, envelope};
+use crate::record::{Epoch, MAX_BYTES, Record, Undecodable, envelope};
 use crate::token::UserId;
 
 const HEAD: usize = 4;
 const ABSENT: u32 = u32::MAX;
 
+/// Room for the longest record and a user id of 36 bytes, a UUID as text, without preloaded values. Of many sessions few are in the
+/// processor's caches: one that lies in place is fetched at once, one elsewhere only after what points to it.
+const IN_PLACE: usize = HEAD + MAX_BYTES + 36;
+
 /// Immutable; what changes is replaced.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Snapshot(Arc<[u8]>);
+pub(crate) struct Snapshot(Bytes);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Bytes {
+    /// Zeros from the end of the user id on; without values.
+    InPlace([u8; IN_PLACE]),
+    Shared(Arc<[u8]>),
+}
 
 impl Snapshot {
     /// Packs what the store answered, if the record is one.
@@ -26,13 +38,14 @@ impl Snapshot {
         values: &[Option<Vec<u8>>],
     ) -> Result<Self, Undecodable> {
         Record::check(record)?;
-        let mut bytes = Self::begin(record, user.map_or(&[], UserId::as_bytes), values_len(values))?;
+        let user = user.map_or(&[][..], UserId::as_bytes);
+        let mut packed = Vec::with_capacity(values_len(values));
         for value in values {
             let len = value.as_ref().map_or(Ok(ABSENT), |value| u32::try_from(value.len()));
-            bytes.extend(len.map_err(|_| Undecodable)?.to_be_bytes());
-            bytes.extend(value.as_deref().unwrap_or_default());
+            packed.extend(len.map_err(|_| Undecodable)?.to_be_bytes());
+            packed.extend(value.as_deref().unwrap_or_default());
         }
-        Ok(Self(bytes.into()))
+        Self::pack(record, user, &packed)
     }
 
     /// A session made here; no value is known.
@@ -52,26 +65,29 @@ impl Snapshot {
     }
 
     fn join(record: &Record, user: &[u8], values: &[u8]) -> Self {
-        let begun = Self::begin(&record.encode(), user, values.len());
-        let mut bytes = begun.expect("an encoded record and a user id are short");
-        bytes.extend(values);
-        Self(bytes.into())
+        Self::pack(&record.encode(), user, values).expect("an encoded record and a user id are short")
     }
 
-    /// Everything but the values, with room for them.
-    fn begin(record: &[u8], user: &[u8], values_len: usize) -> Result<Vec<u8>, Undecodable> {
-        let mut bytes = Vec::with_capacity(HEAD + record.len() + user.len() + values_len);
-        for part in [record, user] {
-            bytes.extend(u16::try_from(part.len()).map_err(|_| Undecodable)?.to_be_bytes());
+    fn pack(record: &[u8], user: &[u8], values: &[u8]) -> Result<Self, Undecodable> {
+        let len = |part: &[u8]| u16::try_from(part.len()).map_err(|_| Undecodable).map(u16::to_be_bytes);
+        let parts = [&len(record)?[..], &len(user)?, record, user, values];
+        if !values.is_empty() || HEAD + record.len() + user.len() > IN_PLACE {
+            return Ok(Self(Bytes::Shared(parts.concat().into())));
         }
-        bytes.extend(record);
-        bytes.extend(user);
-        Ok(bytes)
+        let mut bytes = [0; IN_PLACE];
+        let mut room = &mut bytes[..];
+        for part in parts {
+            room.split_off_mut(..part.len()).expect("it was looked whether they fit").copy_from_slice(part);
+        }
+        Ok(Self(Bytes::InPlace(bytes)))
     }
 
-    /// Bytes.
-    pub(crate) fn size(&self) -> usize {
-        self.0.len()
+    /// Bytes beside those in place.
+    pub(crate) fn allocated(&self) -> usize {
+        match &self.0 {
+            Bytes::InPlace(_) => 0,
+            Bytes::Shared(bytes) => bytes.len(),
+        }
     }
 
     /// The user; `None` for a signed-out visitor.
@@ -113,10 +129,14 @@ impl Snapshot {
     }
 
     fn parts(&self) -> (&[u8], &[u8], &[u8]) {
-        let len = |at: usize| usize::from(u16::from_be_bytes([self.0[at], self.0[at + 1]]));
-        let (record, rest) = self.0[HEAD..].split_at(len(0));
+        let (bytes, has_values) = match &self.0 {
+            Bytes::InPlace(bytes) => (&bytes[..], false),
+            Bytes::Shared(bytes) => (&bytes[..], true),
+        };
+        let len = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+        let (record, rest) = bytes[HEAD..].split_at(len(0));
         let (user, values) = rest.split_at(len(2));
-        (record, user, values)
+        (record, user, if has_values { values } else { &[] })
     }
 }
 
@@ -175,8 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_in_session_takes_at_most_128_bytes() {
-        let user = UserId::new([1; 16]).unwrap();
-        assert!(Snapshot::of(Some(&user), &record()).0.len() + 16 <= 128);
+    fn a_session_without_values_lies_in_place_if_its_user_id_is_no_longer_than_a_uuid() {
+        let longest = Record { client: "x".repeat(64).into(), ..record() };
+        let of = |len| Snapshot::of(Some(&UserId::new(vec![1; len]).unwrap()), &longest);
+        assert_eq!((of(36).allocated(), of(37).allocated()), (0, IN_PLACE + 1));
+        for len in [36, 37] {
+            assert_eq!(of(len).user(), UserId::new(vec![1; len]).ok());
+            assert_eq!((of(len).record().encode(), of(len).values().next()), (longest.encode(), None));
+        }
     }
 }
