@@ -4,9 +4,9 @@
 //! The bytes are the lengths of record and user id (two each), the record, the user id (none: signed out), and then
 //! each preloaded value behind its length in four bytes, all ones when absent.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, iter};
 
 use crate::clock::Timestamp;
 use crate::record::{Epoch, MAX_BYTES, Record, Undecodable, envelope};
@@ -15,8 +15,8 @@ use crate::token::UserId;
 const HEAD: usize = 4;
 const ABSENT: u32 = u32::MAX;
 
-/// Room for the longest record and a user id of 36 bytes, a UUID as text, without preloaded values. Of many sessions few are in the
-/// processor's caches: one that lies in place is fetched at once, one elsewhere only after what points to it.
+/// Room for the longest record and a user id of 36 bytes, a UUID as text. Of many sessions few are in the processor's caches:
+/// one that lies in place is fetched at once, one elsewhere only after what points to it.
 const IN_PLACE: usize = HEAD + MAX_BYTES + 36;
 
 /// Immutable; what changes is replaced.
@@ -25,8 +25,11 @@ pub(crate) struct Snapshot(Bytes);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Bytes {
-    /// Zeros from the end of the user id on; without values.
-    InPlace([u8; IN_PLACE]),
+    /// Zeros from `len` on.
+    InPlace {
+        len: u8,
+        bytes: [u8; IN_PLACE],
+    },
     Shared(Arc<[u8]>),
 }
 
@@ -38,14 +41,13 @@ impl Snapshot {
         values: &[Option<Vec<u8>>],
     ) -> Result<Self, Undecodable> {
         Record::check(record)?;
-        let user = user.map_or(&[][..], UserId::as_bytes);
         let mut packed = Vec::with_capacity(values_len(values));
         for value in values {
             let len = value.as_ref().map_or(Ok(ABSENT), |value| u32::try_from(value.len()));
             packed.extend(len.map_err(|_| Undecodable)?.to_be_bytes());
             packed.extend(value.as_deref().unwrap_or_default());
         }
-        Self::pack(record, user, &packed)
+        Self::pack(record, user.map_or(&[], UserId::as_bytes), &packed)
     }
 
     /// A session made here; no value is known.
@@ -70,22 +72,13 @@ impl Snapshot {
 
     fn pack(record: &[u8], user: &[u8], values: &[u8]) -> Result<Self, Undecodable> {
         let len = |part: &[u8]| u16::try_from(part.len()).map_err(|_| Undecodable).map(u16::to_be_bytes);
-        let parts = [&len(record)?[..], &len(user)?, record, user, values];
-        if !values.is_empty() || HEAD + record.len() + user.len() > IN_PLACE {
-            return Ok(Self(Bytes::Shared(parts.concat().into())));
-        }
-        let mut bytes = [0; IN_PLACE];
-        let mut room = &mut bytes[..];
-        for part in parts {
-            room.split_off_mut(..part.len()).expect("it was looked whether they fit").copy_from_slice(part);
-        }
-        Ok(Self(Bytes::InPlace(bytes)))
+        Ok(Self(Bytes::of(&[&len(record)?, &len(user)?, record, user, values])))
     }
 
     /// Bytes beside those in place.
     pub(crate) fn allocated(&self) -> usize {
         match &self.0 {
-            Bytes::InPlace(_) => 0,
+            Bytes::InPlace { .. } => 0,
             Bytes::Shared(bytes) => bytes.len(),
         }
     }
@@ -119,7 +112,7 @@ impl Snapshot {
     /// The preloaded values, as far as they are known.
     pub(crate) fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let (_, _, mut rest) = self.parts();
-        std::iter::from_fn(move || {
+        iter::from_fn(move || {
             let (len, tail) = rest.split_first_chunk()?;
             let len = u32::from_be_bytes(*len);
             let (value, tail) = tail.split_at_checked(if len == ABSENT { 0 } else { len as usize })?;
@@ -129,14 +122,43 @@ impl Snapshot {
     }
 
     fn parts(&self) -> (&[u8], &[u8], &[u8]) {
-        let (bytes, has_values) = match &self.0 {
-            Bytes::InPlace(bytes) => (&bytes[..], false),
-            Bytes::Shared(bytes) => (&bytes[..], true),
-        };
+        let bytes = self.0.as_slice();
         let len = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
         let (record, rest) = bytes[HEAD..].split_at(len(0));
         let (user, values) = rest.split_at(len(2));
-        (record, user, if has_values { values } else { &[] })
+        (record, user, values)
+    }
+}
+
+impl Bytes {
+    /// These parts one after the other.
+    fn of(parts: &[&[u8]]) -> Self {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        match u8::try_from(len) {
+            Ok(short) if len <= IN_PLACE => {
+                let mut bytes = [0; IN_PLACE];
+                fill(&mut bytes, parts);
+                Self::InPlace { len: short, bytes }
+            }
+            _ => {
+                let mut bytes: Arc<[u8]> = iter::repeat_n(0, len).collect();
+                fill(Arc::get_mut(&mut bytes).expect("nobody else has it yet"), parts);
+                Self::Shared(bytes)
+            }
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::InPlace { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+fn fill(mut room: &mut [u8], parts: &[&[u8]]) {
+    for part in parts {
+        room.split_off_mut(..part.len()).expect("room for all parts").copy_from_slice(part);
     }
 }
 
@@ -188,6 +210,16 @@ mod tests {
     }
 
     #[test]
+    fn values_are_read_back_wherever_they_lie() {
+        for (len, in_place) in [(9, true), (99, false)] {
+            let values = [Some(vec![7; len]), None];
+            let snapshot = Snapshot::read(None, &record().encode(), &values).unwrap();
+            assert_eq!(snapshot.allocated() == 0, in_place);
+            assert_eq!(snapshot.values().collect::<Vec<_>>(), [Some(&vec![7; len][..]), None]);
+        }
+    }
+
+    #[test]
     fn a_visitor_has_no_user_and_a_broken_record_is_none() {
         let visitor = Snapshot::of(None, &record());
         assert!(!visitor.is_signed_in() && visitor.user().is_none() && visitor.values().next().is_none());
@@ -195,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_without_values_lies_in_place_if_its_user_id_is_no_longer_than_a_uuid() {
+    fn the_longest_record_lies_in_place_with_a_user_id_no_longer_than_a_uuid() {
         let longest = Record { client: "x".repeat(64).into(), ..record() };
         let of = |len| Snapshot::of(Some(&UserId::new(vec![1; len]).unwrap()), &longest);
         assert_eq!((of(36).allocated(), of(37).allocated()), (0, IN_PLACE + 1));
