@@ -24,11 +24,8 @@ async fn ask_for_each(
 ) -> Vec<(String, RedisResult<Value>)> {
     let mut tasks = JoinSet::new();
     for key in keys {
-        let mut connection = connection.clone();
-        tasks.spawn(async move {
-            let answer = connection.req_packed_command(&command(&["GET", &key])).await;
-            (key, answer)
-        });
+        let asking = connection.ask(command(&["GET", &key]));
+        tasks.spawn(async move { (key, asking.await) });
     }
     tasks.join_all().await
 }
@@ -101,13 +98,13 @@ async fn a_connection_that_breaks_fails_all_and_the_next_serves() {
 #[tokio::test]
 async fn who_goes_away_before_the_command_was_sent_takes_it_back() {
     let server = RedisServer::start().await;
-    let connection = RedisConnection::open(&server.url()).await.unwrap();
-    let (mut given_up, mut kept) = (connection.clone(), connection);
+    let mut connection = RedisConnection::open(&server.url()).await.unwrap();
+    drop(connection.ask(command(&["SET", "given-up", "1"])));
     {
-        let set = command(&["SET", "given-up", "1"]);
-        let mut asking = given_up.req_packed_command(&set);
+        let set = command(&["SET", "given-up-too", "1"]);
+        let mut asking = connection.req_packed_command(&set);
         assert!(asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
-    kept.req_packed_command(&command(&["SET", "kept", "1"])).await.unwrap();
+    connection.ask(command(&["SET", "kept", "1"])).await.unwrap();
     assert_eq!(server.cli(&["KEYS", "*"]).await.trim(), "kept");
 }

@@ -167,8 +167,7 @@ impl RedisStore {
     }
 
     async fn run(&self, call: Call) -> Result<Value, StoreError> {
-        let mut connection = self.connection.clone();
-        self.connection.within_limit(call.run(&mut connection)).await.map_err(refused)
+        self.connection.within_limit(call.run(&self.connection)).await.map_err(refused)
     }
 
     /// Runs what must not come undone, and waits for replicas if that is wanted.

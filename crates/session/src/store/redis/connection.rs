@@ -6,9 +6,12 @@
 //! 4. A write is never sent twice. A read is repeated once, over the next connection, when one broke under it.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use redis::aio::ConnectionLike;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
@@ -76,7 +79,7 @@ struct Kept {
 }
 
 enum Link {
-    Supervised(Supervised),
+    Supervised(Arc<Supervised>),
     Cluster(Cluster),
 }
 
@@ -145,7 +148,7 @@ impl RedisConnection {
             }
             target => {
                 let keeper = Keeper { target, limits, tracking: tracking.clone(), resp3 };
-                keeper.supervise(suspect).await.map(Link::Supervised)
+                keeper.supervise(suspect).await.map(|link| Link::Supervised(Arc::new(link)))
             }
         };
         Ok(Self(Arc::new(Kept { link: link.map_err(ConnectError::Refused)?, limits, tracking })))
@@ -163,10 +166,8 @@ impl RedisConnection {
     pub(super) async fn read(&self, command: impl Fn() -> Cmd) -> RedisResult<Value> {
         // The connection in use waits for a reply no longer than that by itself: no second timer for what every
         // request does. What is rare is boxed, so that the future of each request has no room for it.
-        if let Link::Supervised(link) = &self.0.link
-            && let Some(current) = link.in_use()
-        {
-            match send_over(link, current, command()).await {
+        if let Some((link, current)) = self.in_use() {
+            match send_over(&**link, current, command()).await {
                 Err(error) if error.is_connection_dropped() => {
                     let left = self.0.limits.total.saturating_sub(self.0.limits.response);
                     flatten(timeout(left, Box::pin(self.ask(command()))).await)
@@ -184,21 +185,32 @@ impl RedisConnection {
         }
     }
 
-    /// Runs a command.
-    async fn ask(&self, command: Cmd) -> RedisResult<Value> {
-        match &self.0.link {
-            Link::Cluster(cluster) => {
-                let sending = Box::pin(cluster_once::send(cluster, &command));
-                flatten(timeout(self.0.limits.total, sending).await)
-            }
-            Link::Supervised(link) => {
-                let current = match link.in_use() {
-                    Some(current) => current,
-                    None => Box::pin(link.connection(self.0.limits.grace)).await?,
-                };
-                send_over(link, current, command).await
-            }
+    /// Sends a command, which [`ConnectionLike`] would have to copy, and waits [`RedisLimits::total`] at most.
+    pub fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + Send + use<> {
+        // Sent before there is a future, which then has no room for the command.
+        match self.in_use() {
+            Some((link, current)) => Either::Left(send_over(link.clone(), current, command)),
+            None => Either::Right(Box::pin(self.clone().ask_when_connected(command))),
         }
+    }
+
+    async fn ask_when_connected(self, command: Cmd) -> RedisResult<Value> {
+        let asking = async {
+            match &self.0.link {
+                Link::Cluster(cluster) => cluster_once::send(cluster, &command).await,
+                Link::Supervised(link) => {
+                    let current = link.connection(self.0.limits.grace).await?;
+                    send_over(&**link, current, command).await
+                }
+            }
+        };
+        self.within_limit(asking).await
+    }
+
+    /// The one connection, if there is one at this moment.
+    fn in_use(&self) -> Option<(&Arc<Supervised>, Numbered<Arc<Courier>>)> {
+        let Link::Supervised(link) = &self.0.link else { return None };
+        Some((link, link.in_use()?))
     }
 
     /// Which connection it is, of those there have been one after the other; `None` while there is none.
@@ -269,9 +281,18 @@ impl RedisConnection {
     }
 }
 
-async fn send_over(link: &Supervised, current: Numbered<Arc<Courier>>, command: Cmd) -> RedisResult<Value> {
-    let answer = current.connection.ask(command).await;
-    link.inspect(current.number, answer)
+/// Sends at once.
+fn send_over(
+    link: impl Deref<Target = Supervised>,
+    current: Numbered<Arc<Courier>>,
+    command: Cmd,
+) -> impl Future<Output = RedisResult<Value>> {
+    let Numbered { connection, number } = current;
+    connection.ask(command).map(move |answer| {
+        // It gives up on what it was sent when nobody holds it.
+        drop(connection);
+        link.inspect(number, answer)
+    })
 }
 
 /// Whether the handshake failed because the server or the user's permissions know only RESP2.

@@ -9,6 +9,7 @@
 
 use std::io;
 
+use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,14 +27,17 @@ pub(super) struct Courier {
 }
 
 struct Errand {
-    /// Goes right before the command, with nothing in between.
-    before: Option<Cmd>,
+    /// Goes right before the command, with nothing in between. Boxed, as few have one.
+    before: Option<Box<Cmd>>,
     command: Cmd,
-    reply: oneshot::Sender<RedisResult<Answers>>,
+    reply: Reply,
 }
 
+type Reply = oneshot::Sender<RedisResult<Answers>>;
+type Replied = oneshot::Receiver<RedisResult<Answers>>;
+
 struct Answers {
-    before: Option<Value>,
+    before: Option<Box<Value>>,
     command: Value,
 }
 
@@ -57,23 +61,28 @@ impl Courier {
         self.connection.clone()
     }
 
-    /// Asks, and waits no longer than the connection waits for a reply. A caller who goes away before the command was sent
-    /// takes it back.
-    pub(super) async fn ask(&self, command: Cmd) -> RedisResult<Value> {
-        own_error(self.send(None, command).await?.command)
+    /// Asks at once, and waits no longer than the connection waits for a reply. A caller who goes away before the command was
+    /// sent takes it back.
+    pub(super) fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + use<> {
+        self.send(None, command).map(|replied| own_error(answers(replied)?.command))
     }
 
     /// The same with another command right before this one. Its answer comes first, an error among its values.
     pub(super) async fn ask_behind(&self, before: Cmd, command: Cmd) -> RedisResult<(Value, Value)> {
-        let answers = self.send(Some(before), command).await?;
-        Ok((answers.before.unwrap_or(Value::Nil), own_error(answers.command)?))
+        let answers = answers(self.send(Some(Box::new(before)), command).await)?;
+        Ok((answers.before.map_or(Value::Nil, |before| *before), own_error(answers.command)?))
     }
 
-    async fn send(&self, before: Option<Cmd>, command: Cmd) -> RedisResult<Answers> {
+    fn send(&self, before: Option<Box<Cmd>>, command: Cmd) -> Replied {
         let (reply, replied) = oneshot::channel();
-        self.errands.send(Errand { before, command, reply }).map_err(|_| not_connected())?;
-        replied.await.unwrap_or_else(|_| Err(not_connected()))
+        // What nobody takes any more is dropped, and the reply with it.
+        let _ = self.errands.send(Errand { before, command, reply });
+        replied
     }
+}
+
+fn answers(replied: Result<RedisResult<Answers>, oneshot::error::RecvError>) -> RedisResult<Answers> {
+    replied.unwrap_or_else(|_| Err(not_connected()))
 }
 
 async fn go(
@@ -91,25 +100,29 @@ async fn go(
             errands.push(errand);
         }
         errands.retain(|errand| !errand.reply.is_closed());
-        if !errands.is_empty() {
-            tokio::spawn(deliver(connection.clone(), std::mem::take(&mut errands), broken.clone()));
+        if errands.is_empty() {
+            continue;
         }
+        let mut commands = Pipeline::with_capacity(errands.len());
+        let mut waiting = Vec::with_capacity(errands.len());
+        for Errand { before, command, reply } in errands.drain(..) {
+            waiting.push((before.is_some(), reply));
+            if let Some(before) = before {
+                commands.add_command(*before);
+            }
+            commands.add_command(command);
+        }
+        tokio::spawn(deliver(connection.clone(), commands, waiting, broken.clone()));
     }
 }
 
+/// Each reply with whether another answer comes before its own.
 async fn deliver(
     mut connection: MultiplexedConnection,
-    errands: Vec<Errand>,
+    commands: Pipeline,
+    waiting: Vec<(bool, Reply)>,
     mut broken: watch::Receiver<bool>,
 ) {
-    let mut commands = Pipeline::with_capacity(errands.len());
-    let mut waiting = Vec::with_capacity(errands.len());
-    for Errand { before, command, reply } in errands {
-        waiting.push((before.is_some(), reply));
-        for command in before.into_iter().chain([command]) {
-            commands.add_command(command);
-        }
-    }
     let answers = tokio::select! {
         biased;
         answers = connection.send_packed_commands(&commands, 0, commands.len()) => answers,
@@ -118,7 +131,7 @@ async fn deliver(
     let mut answers = answers.map(Vec::into_iter);
     for (has_before, reply) in waiting {
         let own = answers.as_mut().map_err(|error| error.clone()).and_then(|answers| {
-            let before = has_before.then(|| answers.next()).flatten();
+            let before = has_before.then(|| answers.next()).flatten().map(Box::new);
             let command =
                 answers.next().ok_or((ErrorKind::UnexpectedReturnType, "not one reply per command"))?;
             Ok(Answers { before, command })

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
 use redis::{RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -52,13 +51,12 @@ impl ReplicaAck {
     /// the time: another one may lead to another primary, which has nothing of it to wait for.
     pub(super) async fn run(&self, call: Call) -> RedisResult<(Value, Result<(), NotReplicated>)> {
         let deadline = Instant::now() + self.connection.limits().total;
-        let mut connection = self.connection.clone();
-        let before = connection.number();
-        let answer = flatten(timeout_at(deadline, call.run(&mut connection)).await)?;
+        let before = self.connection.number();
+        let answer = flatten(timeout_at(deadline, call.run(&self.connection)).await)?;
         let waiting = timeout_at(deadline, self.wait()).await;
         let mut replicated =
             flatten(waiting.map(Ok)).unwrap_or_else(|late| Err(NotReplicated::NotAsked(late)));
-        if before.is_none() || connection.number() != before {
+        if before.is_none() || self.connection.number() != before {
             let replaced = io::Error::from(io::ErrorKind::ConnectionReset);
             replicated = replicated.and(Err(NotReplicated::NotAsked(replaced.into())));
         }
@@ -85,7 +83,7 @@ impl ReplicaAck {
     async fn wait_now(&self) -> Result<(), NotReplicated> {
         let mut wait = redis::cmd("WAIT");
         wait.arg(self.replicas).arg(crate::clock::millis(self.within));
-        let confirmed = match self.connection.clone().req_packed_command(&wait).await {
+        let confirmed = match self.connection.ask(wait).await {
             Ok(Value::Int(confirmed)) => confirmed,
             Ok(_) => 0,
             Err(error) => return Err(NotReplicated::NotAsked(error)),

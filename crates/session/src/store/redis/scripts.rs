@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, ToRedisArgs, Value};
+
+use super::connection::RedisConnection;
 
 /// A script with its hash.
 pub(super) struct Script {
@@ -51,8 +52,8 @@ impl Call {
     }
 
     /// Runs it. A server that does not know the script refuses without running it and is then sent the source.
-    pub(super) async fn run<C: ConnectionLike>(&self, connection: &mut C) -> RedisResult<Value> {
-        match connection.req_packed_command(&self.command).await {
+    pub(super) async fn run(&self, connection: &RedisConnection) -> RedisResult<Value> {
+        match connection.ask(self.command.clone()).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 let mut command = redis::cmd("EVAL");
                 command.arg(&self.script.source);
@@ -61,7 +62,7 @@ impl Call {
                         command.arg(arg);
                     }
                 }
-                connection.req_packed_command(&command).await
+                connection.ask(command).await
             }
             answer => answer,
         }
