@@ -12,6 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
+use ::redis::{Cmd, RedisResult, Value, aio::ConnectionLike};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::HeaderValue;
@@ -149,9 +151,22 @@ impl RateLimiter {
     #[cfg(feature = "redis")]
     pub fn redis<C>(limit: RateLimit, connection: C) -> Self
     where
-        C: ::redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+        C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        Self::new(limit, Store::Redis(redis::Log::new(limit, connection)))
+        Self::redis_with(limit, move |command| {
+            let mut connection = connection.clone();
+            async move { connection.req_packed_command(&command).await }
+        })
+    }
+
+    /// The same by `ask`, which sends a command to Redis and gives the answer. For a client that takes commands by value: what
+    /// a `ConnectionLike` is lent it has to copy.
+    #[cfg(feature = "redis")]
+    pub fn redis_with<F>(limit: RateLimit, ask: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = RedisResult<Value>> + Send + 'static,
+    {
+        Self::new(limit, Store::Redis(redis::Log::new(limit, ask)))
     }
 
     fn new(limit: RateLimit, store: Store) -> Self {

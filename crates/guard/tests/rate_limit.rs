@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client};
+use redis::{AsyncConnectionConfig, Client, Pipeline};
 use tokio::task::JoinSet;
 use tracera_guard::{Decision, RateLimit, RateLimitError, RateLimiter};
 use tracera_testkit::RedisServer;
@@ -246,6 +246,22 @@ async fn a_user_with_the_documented_rights_can_limit_and_one_with_fewer_cannot()
         let used = use_all(&RateLimiter::redis(AUTH, connection)).await;
         assert_eq!(used.is_ok(), dropped.is_none(), "without {dropped:?}: {used:?}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_commands_by_value_may_give_errors_among_its_values() {
+    let server = RedisServer::start().await;
+    let connection = connect(&server).await;
+    let limiter = RateLimiter::redis_with(AUTH, move |command| {
+        let (mut connection, mut commands) = (connection.clone(), Pipeline::new());
+        commands.add_command(command);
+        async move { Ok(connection.send_packed_commands(&commands, 0, 1).await?.remove(0)) }
+    });
+    // The first answer is that the server does not know the script.
+    use_all(&limiter).await.unwrap();
+    server.cli(&["SET", "ratelimit:auth:c", "text"]).await;
+    let error = limiter.check("c").await.unwrap_err();
+    assert!(matches!(error, RateLimitError::Unavailable(_)), "{error:?}");
 }
 
 #[tokio::test]

@@ -214,7 +214,10 @@ fn key_ring(config: &Config) -> KeyRing {
 /// [`StartError`] when mail or the clients of other services cannot be set up.
 pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, Option<Mailer>), StartError> {
     let limiter = |limit: RateLimit| match &stores.redis {
-        Some(connection) => RateLimiter::redis(limit, connection.clone()),
+        Some(connection) => {
+            let connection = connection.clone();
+            RateLimiter::redis_with(limit, move |command| connection.ask(command))
+        }
         None => RateLimiter::in_memory(limit),
     };
     let base_url = config.http.base_url.clone();

@@ -41,7 +41,8 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
     let https = base_url.starts_with("https://");
     let keys = KeyRing::new(secret)?;
     // For any number of processes: let redis = RedisConnection::open("redis://127.0.0.1").await?;
-    // then RedisStore::new(redis.clone()) here, and RateLimiter::redis(SIGN_INS, redis) below.
+    // then RedisStore::new(redis.clone()) here, and below
+    // RateLimiter::redis_with(SIGN_INS, move |command| redis.ask(command)).
     let store = EmbeddedStore::in_memory()?;
     let sessions = Sessions::new(store, keys.clone(), SessionConfig::default().secure(https));
 

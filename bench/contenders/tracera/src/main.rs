@@ -42,10 +42,11 @@ async fn app(settings: Settings) -> anyhow::Result<impl App> {
 async fn limited(settings: Settings) -> anyhow::Result<impl App> {
     let redis = RedisConnection::open(&settings.redis).await?;
     let sessions = sessions(&settings, redis.clone())?;
+    let limiter = RateLimiter::redis_with(LIMIT, move |command| redis.ask(command));
     Ok(ServiceBuilder::new()
         .map_request(with_client)
         .layer(PrefetchLayer::new(sessions.clone(), is_limited))
-        .layer(ClientLimit::new(RateLimiter::redis(LIMIT, redis)).only(is_limited))
+        .layer(ClientLimit::new(limiter).only(is_limited))
         .layer(SessionLayer::new(sessions.clone()))
         .service(routes(sessions)))
 }

@@ -1,11 +1,11 @@
 //! The log of admitted requests in Redis.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, RedisResult, Script, ServerErrorKind, Value};
+use redis::{
+    Cmd, ErrorKind, RedisResult, RedisWrite, Script, ServerErrorKind, ToRedisArgs, ToSingleRedisArg, Value,
+};
 
 use super::{RateLimit, RateLimitError, Usage};
 
@@ -13,11 +13,11 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// A key outlives its window by this much, so that Redis never forgets a request that still counts.
 const TTL_MARGIN: Duration = Duration::from_secs(1);
 
-type Run = dyn Fn(Cmd) -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> + Send + Sync;
+type Asking = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
 
 /// Runs the script over any connection; the connection's type stays in the closure.
 pub(super) struct Log {
-    run: Box<Run>,
+    ask: Box<dyn Fn(Cmd) -> Asking + Send + Sync>,
     key_prefix: String,
     /// With the limit's numbers written into it: shorter commands, and as many scripts as there are limits.
     script: String,
@@ -25,14 +25,10 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new<C>(limit: RateLimit, connection: C) -> Self
+    pub(super) fn new<F>(limit: RateLimit, ask: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
     where
-        C: ConnectionLike + Clone + Send + Sync + 'static,
+        F: Future<Output = RedisResult<Value>> + Send + 'static,
     {
-        let run = move |command: Cmd| -> Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>> {
-            let mut connection = connection.clone();
-            Box::pin(async move { connection.req_packed_command(&command).await?.extract_error() })
-        };
         let script = format!(
             "local limit, window, ttl = {}, {}, {}\n{}",
             limit.limit,
@@ -41,39 +37,38 @@ impl Log {
             include_str!("window.lua"),
         );
         let sha1 = Script::new(&script).get_hash().to_owned();
-        Self { run: Box::new(run), key_prefix: format!("ratelimit:{}:", limit.name), script, sha1 }
+        let ask = Box::new(move |command| -> Asking { Box::pin(ask(command)) });
+        Self { ask, key_prefix: format!("ratelimit:{}:", limit.name), script, sha1 }
     }
 
     /// Admits or refuses one request at `now` (microseconds), by default Redis' time.
     pub(super) async fn request(&self, key: &str, now: Option<u64>) -> Result<Usage, RateLimitError> {
-        let answer = tokio::time::timeout(TIMEOUT, self.evaluate(key, now))
-            .await
-            .map_err(|late| RateLimitError::Unavailable(late.into()))?
-            .map_err(|error| RateLimitError::Unavailable(error.into()))?;
+        let answer = within_limit(self.evaluate(key, now)).await?;
         usage(&answer).ok_or_else(|| RateLimitError::Unavailable("the script answered something else".into()))
     }
 
     pub(super) async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
         let mut command = redis::cmd("DEL");
         command.arg(self.key(key));
-        tokio::time::timeout(TIMEOUT, (self.run)(command))
-            .await
-            .map_err(|late| RateLimitError::Unavailable(late.into()))?
-            .map_err(|error| RateLimitError::Unavailable(error.into()))?;
-        Ok(())
+        within_limit(self.ask(command)).await.map(drop)
     }
 
     async fn evaluate(&self, key: &str, now: Option<u64>) -> RedisResult<Value> {
-        match (self.run)(self.command("EVALSHA", &self.sha1, key, now)).await {
+        match self.ask(self.command("EVALSHA", &self.sha1, key, now)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                (self.run)(self.command("EVAL", &self.script, key, now)).await
+                self.ask(self.command("EVAL", &self.script, key, now)).await
             }
             answer => answer,
         }
     }
 
-    fn key(&self, key: &str) -> String {
-        [&self.key_prefix, key].concat()
+    fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> {
+        let asking = (self.ask)(command);
+        async { asking.await?.extract_error() }
+    }
+
+    fn key<'a>(&'a self, key: &'a str) -> Key<'a> {
+        Key { prefix: &self.key_prefix, key }
     }
 
     fn command(&self, name: &str, script: &str, key: &str, now: Option<u64>) -> Cmd {
@@ -82,6 +77,27 @@ impl Log {
         command
     }
 }
+
+async fn within_limit(asking: impl Future<Output = RedisResult<Value>>) -> Result<Value, RateLimitError> {
+    tokio::time::timeout(TIMEOUT, asking)
+        .await
+        .map_err(|late| RateLimitError::Unavailable(late.into()))?
+        .map_err(|error| RateLimitError::Unavailable(error.into()))
+}
+
+/// A key in Redis, put together where it is needed.
+struct Key<'a> {
+    prefix: &'a str,
+    key: &'a str,
+}
+
+impl ToRedisArgs for Key<'_> {
+    fn write_redis_args<W: RedisWrite + ?Sized>(&self, out: &mut W) {
+        out.write_arg_fmt(format_args!("{}{}", self.prefix, self.key));
+    }
+}
+
+impl ToSingleRedisArg for Key<'_> {}
 
 /// What the script answered.
 fn usage(answer: &Value) -> Option<Usage> {
