@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::config::{Config, DatabaseSettings, Environment, Mode, Problem, fresh_secret, help_text, report};
-use crate::healthcheck;
+use crate::{healthcheck, start};
 
 /// Exit status when a server or a store could not be started or reached.
 pub const EXIT_COULD_NOT_START: u8 = 1;
@@ -133,10 +133,14 @@ pub fn check_config() -> ExitCode {
     let environment = Environment::load();
     let config = environment.config(Mode::Serve);
     let printed = print(&report(&environment, &config));
-    match config {
-        Ok(_) => printed,
-        // The report has named the problems.
-        Err(_) => EXIT_CONFIGURATION.into(),
+    // The report has named the problems.
+    let Ok(config) = config else { return EXIT_CONFIGURATION.into() };
+    match start::check_files(&config) {
+        Ok(()) => printed,
+        Err(error) => {
+            complain(&error.to_string());
+            EXIT_CONFIGURATION.into()
+        }
     }
 }
 

@@ -89,7 +89,7 @@ pub enum MailError {
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The file of additional root certificates cannot be read or has no certificate.
-    #[error("cannot use the certificates in {path}: {reason}")]
+    #[error("SMTP_CA_FILE: cannot use {path}: {reason}; write the path of a PEM file of certificates")]
     CaFile {
         /// The configured file.
         path: std::path::PathBuf,

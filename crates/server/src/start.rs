@@ -74,7 +74,7 @@ pub enum StartError {
     #[error("DATABASE_URL: {0}")]
     Database(#[source] store::ConnectError),
     /// The mail settings cannot be used.
-    #[error("mail: {0}")]
+    #[error(transparent)]
     Mail(#[from] mail::SetupError),
     /// The client for Steam and price feeds cannot be made.
     #[error("cannot set up TLS for Steam and price feeds: {0}")]
@@ -169,10 +169,8 @@ pub async fn open_database(target: &DatabaseTarget, data_dir: &Path) -> Result<D
 }
 
 async fn connect_redis(url: &SecretUrl, config: &Config) -> Result<RedisConnection, StartError> {
-    let connection = match &config.store.redis_ca_file {
-        Some(path) => {
-            let authorities = read_authorities(path)
-                .map_err(|source| StartError::RedisCaFile { path: path.clone(), source })?;
+    let connection = match redis_authorities(config)? {
+        Some(authorities) => {
             RedisConnection::open_trusting(url.expose(), RedisLimits::default(), &authorities).await
         }
         None => RedisConnection::open(url.expose()).await,
@@ -180,8 +178,21 @@ async fn connect_redis(url: &SecretUrl, config: &Config) -> Result<RedisConnecti
     connection.map_err(StartError::Redis)
 }
 
-fn read_authorities(path: &Path) -> Result<RedisAuthorities, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(RedisAuthorities::from_pem(&fs::read(path)?)?)
+fn redis_authorities(config: &Config) -> Result<Option<RedisAuthorities>, StartError> {
+    let Some(path) = &config.store.redis_ca_file else { return Ok(None) };
+    let unusable = |source| StartError::RedisCaFile { path: path.clone(), source };
+    let pem = fs::read(path).map_err(|error| unusable(error.into()))?;
+    RedisAuthorities::from_pem(&pem).map(Some).map_err(|error| unusable(error.into()))
+}
+
+/// Whether the files that the configuration names can be used.
+///
+/// # Errors
+/// [`StartError`] when they cannot.
+pub fn check_files(config: &Config) -> Result<(), StartError> {
+    redis_authorities(config)?;
+    Mailer::new(&config.mail)?;
+    Ok(())
 }
 
 /// The store, waiting for replicas if that is wanted.

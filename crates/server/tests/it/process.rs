@@ -376,6 +376,27 @@ async fn redis_may_have_a_certificate_of_the_named_authority_and_a_file_that_nam
 }
 
 #[tokio::test]
+async fn a_file_of_certificates_that_cannot_be_used_is_found_before_anything_is_connected_to() {
+    let certificate = Certificate::create().await;
+    let good = certificate.authority().to_str().unwrap();
+    let redis = |file| vec![("REDIS_URL", "rediss://localhost"), ("REDIS_CA_FILE", file)];
+    let smtp =
+        |file| vec![("SMTP_URL", "smtps://localhost"), ("MAIL_FROM", "a@b.example"), ("SMTP_CA_FILE", file)];
+    for (vars, named) in [
+        (redis(good), None),
+        (smtp(good), None),
+        (redis("gone.pem"), Some("REDIS_CA_FILE")),
+        (redis("/dev/null"), Some("REDIS_CA_FILE")),
+        (smtp("gone.pem"), Some("SMTP_CA_FILE")),
+        (smtp("/dev/null"), Some("SMTP_CA_FILE")),
+    ] {
+        let (status, _, err) = run(&["check-config"], &[&vars[..], &[("SESSION_SECRET", SECRET)]].concat());
+        assert_eq!(status, if named.is_some() { 2 } else { 0 }, "{vars:?}: {err}");
+        assert!(named.is_none_or(|named| err.contains(named)), "{vars:?}: {err}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_request_does_is_logged_under_the_id_in_its_answer() {
     let directory = tempfile::tempdir().unwrap();
     let dev = Running::start("dev", directory.path(), &[("LOG_FORMAT", "json")]).await;
