@@ -6,7 +6,7 @@ use crate::session::Ended;
 use crate::sessions::Sessions;
 use crate::store::StoreError;
 use crate::token::SessionId;
-use crate::watch::POLL;
+use crate::watch::{POLL, in_a_task};
 
 /// Waits for the end of one session. Owned, so it can go where the response goes; from
 /// [`Session::guard`](crate::Session::guard).
@@ -44,7 +44,9 @@ impl SessionGuard {
         let mut watch = inner.watches.watch(&self.id.tag, &inner.store);
         let mut deadline = None;
         loop {
-            let (answer, asked) = watch.ask(self.sessions.read_watched(&self.id)).await;
+            let (subject, sessions, id) = (watch.subject().clone(), self.sessions.clone(), self.id);
+            let (answer, asked) =
+                in_a_task(async move { subject.ask(sessions.read_watched(&id)).await }).await;
             let asked = match answer {
                 Ok(Ok(snapshot)) => {
                     let until = snapshot.deadline(inner.config.idle);

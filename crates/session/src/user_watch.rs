@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::sessions::{SessionInfo, Sessions};
 use crate::store::StoreError;
-use crate::watch::{Asked, POLL, Watch};
+use crate::watch::{Asked, POLL, Subject, Watch, in_a_task};
 
 /// Waits for changes among the live sessions of one user, on whatever node they are made; from
 /// [`Sessions::watch`](crate::Sessions::watch).
@@ -54,7 +54,8 @@ impl UserWatch {
             if let Some(asked) = &self.asked {
                 self.watch.outdated(asked).await;
             }
-            let Look { asked, sessions } = self.look().await;
+            let looking = look(self.sessions.clone(), self.watch.subject().clone());
+            let Look { asked, sessions } = in_a_task(looking).await;
             self.asked = Some(asked);
             if let Some(sessions) = sessions
                 && self.known.as_ref() != Some(&sessions)
@@ -64,28 +65,28 @@ impl UserWatch {
             }
         }
     }
+}
 
-    /// The look of another who watches the same user, if that is still good.
-    async fn look(&self) -> Look {
-        let mut shared = self.watch.look().lock().await;
-        match &*shared {
-            Some(look) if !self.watch.is_outdated(&look.asked) => look.clone(),
-            _ => shared.insert(self.ask().await).clone(),
-        }
+/// The look of another who watches the same user, if that is still good.
+async fn look(sessions: Sessions, subject: Subject) -> Look {
+    let mut shared = subject.look().lock().await;
+    match &*shared {
+        Some(look) if !subject.is_outdated(&look.asked) => look.clone(),
+        _ => shared.insert(ask(&sessions, &subject).await).clone(),
     }
+}
 
-    async fn ask(&self) -> Look {
-        let (answer, asked) = self.watch.ask(self.sessions.alive_watched(self.watch.tag())).await;
-        match answer {
-            Ok(alive) => {
-                let now = self.sessions.now();
-                let ends = alive.iter().map(|(_, record)| record.deadline(self.sessions.0.config.idle));
-                let asked = ends.min().map_or(asked, |first| asked.at_most(first.since(now)));
-                Look { asked, sessions: Some(SessionInfo::list(alive).into()) }
-            }
-            Err(StoreError::Corrupt(_)) => Look { asked, sessions: Some([].into()) },
-            Err(StoreError::Unavailable(_)) => Look { asked: asked.at_most(POLL), sessions: None },
+async fn ask(sessions: &Sessions, subject: &Subject) -> Look {
+    let (answer, asked) = subject.ask(sessions.alive_watched(subject.tag())).await;
+    match answer {
+        Ok(alive) => {
+            let now = sessions.now();
+            let ends = alive.iter().map(|(_, record)| record.deadline(sessions.0.config.idle));
+            let asked = ends.min().map_or(asked, |first| asked.at_most(first.since(now)));
+            Look { asked, sessions: Some(SessionInfo::list(alive).into()) }
         }
+        Err(StoreError::Corrupt(_)) => Look { asked, sessions: Some([].into()) },
+        Err(StoreError::Unavailable(_)) => Look { asked: asked.at_most(POLL), sessions: None },
     }
 }
 

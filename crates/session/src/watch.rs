@@ -4,12 +4,16 @@
 //! 2. A store tells the next change after a watched read, so every question has to be one.
 //! 3. Questions take turns. When changes were lost all who wait ask anew, and ten thousand questions at once would keep
 //!    each other, and every request, waiting until they time out.
+//! 4. Nobody's turn depends on who waits for the answer: see [`in_a_task`].
 
 use std::collections::HashMap;
+use std::future::pending;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::changes::{Changes, Listener};
@@ -47,12 +51,18 @@ struct Watched {
     look: tokio::sync::Mutex<Option<Look>>,
 }
 
-/// Somebody who waits for changes under a tag.
-pub(crate) struct Watch {
+/// A tag, and what it takes to ask about it.
+#[derive(Clone)]
+pub(crate) struct Subject {
     waiting: Arc<Waiting>,
     changes: Option<Changes>,
     tag: Tag,
     watched: Arc<Watched>,
+}
+
+/// Somebody who waits for changes under a tag.
+pub(crate) struct Watch {
+    subject: Subject,
     /// Taken when dropped.
     receiver: Option<watch::Receiver<u64>>,
     settle: Duration,
@@ -83,11 +93,11 @@ impl Watches {
         let receiver = Some(watched.version.subscribe());
         drop(tags);
         let (waiting, changes) = (self.waiting.clone(), changes.clone());
-        Watch { waiting, changes, tag: *tag, watched, receiver, settle: SETTLE }
+        Watch { subject: Subject { waiting, changes, tag: *tag, watched }, receiver, settle: SETTLE }
     }
 }
 
-impl Watch {
+impl Subject {
     pub(crate) fn tag(&self) -> &Tag {
         &self.tag
     }
@@ -97,7 +107,7 @@ impl Watch {
         &self.watched.look
     }
 
-    /// Asks when it is this question's turn.
+    /// Asks when it is this question's turn. To be called [in a task](in_a_task).
     pub(crate) async fn ask<T>(&self, question: impl Future<Output = T>) -> (T, Asked) {
         let _turn = self.waiting.turns.acquire().await.expect("the semaphore is never closed");
         let is_told = self.changes.as_ref().is_some_and(Changes::is_complete);
@@ -112,7 +122,30 @@ impl Watch {
         (asked.is_told && self.version() != asked.version) || Instant::now() >= asked.until
     }
 
-    /// Waits until it is.
+    fn version(&self) -> u64 {
+        *self.watched.version.borrow()
+    }
+}
+
+/// Does what holds a turn or a lock in a task of its own. An answer that is being sent to a reader who has stopped reading is
+/// not polled for as long as it pleases that reader, and would hold it all the time. Given up when the caller goes away.
+pub(crate) async fn in_a_task<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    match task.join_next().await.expect("one was spawned").map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The runtime is shutting down, and whoever waits with it.
+        Err(Err(_)) => pending().await,
+    }
+}
+
+impl Watch {
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Waits until the answer is out of date.
     pub(crate) async fn outdated(&mut self, asked: &Asked) {
         if !asked.is_told {
             return sleep_until(asked.until).await;
@@ -126,10 +159,6 @@ impl Watch {
             _ = changed => sleep(self.settle).await,
             () = sleep_until(asked.until) => {}
         }
-    }
-
-    fn version(&self) -> u64 {
-        *self.watched.version.borrow()
     }
 }
 
@@ -172,10 +201,11 @@ impl Listener for Waiting {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut tags = self.waiting.lock();
+        let Subject { waiting, tag, watched, .. } = &self.subject;
+        let mut tags = waiting.lock();
         self.receiver = None;
-        if self.watched.version.receiver_count() == 0 {
-            tags.remove(&self.tag);
+        if watched.version.receiver_count() == 0 {
+            tags.remove(tag);
         }
     }
 }
@@ -196,13 +226,13 @@ mod tests {
         let mut watch = Watches::default().watch(&TAG, &store);
         let (begun, mut questions) = (Instant::now(), 0);
         while begun.elapsed() < Duration::from_secs(10) {
-            let ((), asked) = watch.ask(async { changes.changed(&TAG) }).await;
+            let ((), asked) = watch.subject().ask(async { changes.changed(&TAG) }).await;
             watch.outdated(&asked).await;
             questions += 1;
         }
         assert!(questions < 20, "{questions}");
 
-        let ((), asked) = watch.ask(async {}).await;
+        let ((), asked) = watch.subject().ask(async {}).await;
         changes.changed(&TAG);
         let begun = Instant::now();
         watch.outdated(&asked).await;
@@ -215,7 +245,7 @@ mod tests {
         let untold = Watches { changes: OnceLock::from(None), ..Watches::default() };
         for (watches, pause) in [(untold, POLL), (Watches::default(), RECHECK)] {
             let mut watch = watches.watch(&TAG, &store);
-            let ((), asked) = watch.ask(async {}).await;
+            let ((), asked) = watch.subject().ask(async {}).await;
             let begun = Instant::now();
             watch.outdated(&asked).await;
             assert_eq!(begun.elapsed(), pause);
@@ -237,7 +267,7 @@ mod tests {
                     tokio::task::yield_now().await;
                     open.fetch_sub(1, Ordering::SeqCst);
                 };
-                let ((), _) = watch.ask(question).await;
+                let ((), _) = watch.subject().ask(question).await;
             });
         }
         asking.join_all().await;

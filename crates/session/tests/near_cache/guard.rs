@@ -1,5 +1,7 @@
 //! What stays open ends with its session.
 
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -56,6 +58,34 @@ async fn a_stream_ends_when_its_session_is_ended_elsewhere() {
     }
     delays.sort();
     println!("stream ended after p50 {:?}, p99 {:?}", percentile(&delays, 50), percentile(&delays, 99));
+}
+
+/// As it is while an answer waits for a reader who reads no further.
+fn polled_once<F: Future + Send + 'static>(future: F) -> Pin<Box<F>> {
+    let mut future = Box::pin(future);
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    future
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_who_stop_reading_keep_nobody_elses_stream_open() {
+    let redis = RedisServer::start().await;
+    let node = Node::connect(&redis.url()).await;
+    let (idle, other) = (node.sign_in("idle").await, node.sign_in("other").await);
+    let session = node.sessions.open(&idle).await;
+    let unread: Vec<_> = (0..200)
+        .map(|_| session.guard().unwrap())
+        .map(|guard| polled_once(async move { guard.ended().await }))
+        .collect();
+    let mut shown = node.sessions.watch(&user("idle"));
+    let _unshown = polled_once(async move { shown.next().await });
+
+    let stream = node.open_stream(&other).await;
+    let mut watch = node.sessions.watch(&user("idle"));
+    assert_eq!(timeout(LIMIT, watch.next()).await.expect("it is its turn").len(), 1);
+    node.sessions.revoke_all(&user("other")).await.unwrap();
+    assert_eq!(stream.await.unwrap().0, Ended::Absent);
+    drop(unread);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
