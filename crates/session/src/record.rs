@@ -172,11 +172,6 @@ pub(crate) fn is_forward(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }
 
-/// The id a forward leads to.
-pub(crate) fn successor(bytes: &[u8]) -> Option<[u8; 16]> {
-    envelope::forward(bytes).map(|forward| forward.to)
-}
-
 /// The envelope, read in place, and changed in place by the embedded store the way the Redis scripts do it.
 pub(crate) mod envelope {
     #[cfg(feature = "embedded")]

@@ -9,8 +9,9 @@ use http::{Extensions, HeaderValue};
 use crate::cookie;
 use crate::error::SessionError;
 use crate::guard::SessionGuard;
+use crate::record::envelope;
 use crate::sessions::{SessionInfo, Sessions, info};
-use crate::store::{Change, FieldName};
+use crate::store::{Change, FieldName, SessionStore};
 use crate::token::{SessionId, UserId};
 
 mod data;
@@ -163,9 +164,11 @@ impl Session {
     /// Notes that the store found the session of that id dead in the middle of the request. The cookie is cleared only if it
     /// is certain that the browser has no newer one.
     async fn die(&self, id: &SessionId) {
-        let why = match self.0.sessions.read(id).await {
-            Ok(Err(why)) => why,
-            Ok(Ok(_)) | Err(_) => Ended::Rotated,
+        let sessions = &self.0.sessions;
+        let why = match sessions.0.store.load(id, &[]).await {
+            Ok(Some(stored)) if envelope::forward(&stored.record).is_some() => Ended::Rotated,
+            Ok(stored) => sessions.judge(id, stored).err().unwrap_or(Ended::Rotated),
+            Err(_) => Ended::Rotated,
         };
         self.state().die(id, why);
     }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::state::{CookieChange, Current, Known};
 use super::{MAX_ROTATIONS, Session, value_error};
 use crate::error::SessionError;
-use crate::record::successor;
+use crate::record::envelope;
 use crate::store::{Change, Changed, Committed, FieldName, SessionStore, StoreError, StoredSession};
 use crate::token::SessionId;
 
@@ -55,7 +55,7 @@ impl Session {
     }
 
     /// Reads the session from the store under the id it has by now: this request was let in before its id was rotated, so
-    /// it may go on reading.
+    /// it may go on reading, as long as it may go on writing.
     pub(super) async fn read_current(
         &self,
         mut id: SessionId,
@@ -63,9 +63,12 @@ impl Session {
     ) -> Result<(SessionId, Option<StoredSession>), StoreError> {
         for _ in 0..=MAX_ROTATIONS {
             let stored = self.0.sessions.0.store.load(&id, names).await?;
-            match stored.as_ref().and_then(|stored| successor(&stored.record)) {
-                Some(field) => id.field = field,
-                None => return Ok((id, stored)),
+            let Some(forward) = stored.as_ref().and_then(|stored| envelope::forward(&stored.record)) else {
+                return Ok((id, stored));
+            };
+            id.field = forward.to;
+            if self.0.sessions.now() >= forward.until {
+                break;
             }
         }
         Ok((id, None))

@@ -65,6 +65,7 @@ cases! { $
         a_writer_in_flight_survives_a_rotation_that_ends_the_others
         a_reader_in_flight_survives_a_rotation
         a_request_in_flight_is_verified_after_a_rotation
+        a_request_in_flight_is_over_a_minute_after_a_rotation
         a_proof_under_a_new_id_is_none_for_a_request_in_flight
         a_sign_in_ends_the_session_presented_with_it
         a_sign_in_as_somebody_else_keeps_its_cookie_whatever_was_under_way

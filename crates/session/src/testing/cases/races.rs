@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::session::{Session, SignIn};
-use crate::testing::stage::{Browser, CookieEffect, Stage, new_user};
+use crate::testing::stage::{Browser, CookieEffect, HOUR, Stage, new_user};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -179,6 +179,25 @@ pub(super) async fn a_request_in_flight_is_verified_after_a_rotation(stage: Stag
     browser.send(&b, |s| async move { s.sign_out().await }).await;
     let answer = slow.release().await;
     assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+}
+
+pub(super) async fn a_request_in_flight_is_over_a_minute_after_a_rotation(stage: Stage) {
+    let [a, b] = stage.sites();
+    let mut browser = Browser::signed_in(&a, &new_user()).await;
+    browser.send(&a, |s| async move { s.set("a", &1) }).await;
+    let slow = [
+        browser.hold(&a, |s| async move { s.verify().await }).await,
+        browser.hold(&a, |s| async move { s.require_fresh(HOUR).await }).await,
+        browser.hold(&a, |s| async move { s.get::<u8>("a").await.map(drop) }).await,
+        browser.hold(&a, |s| async move { s.increment("a", 1).await.map(drop) }).await,
+    ];
+    browser.send(&b, |s| async move { s.rotate().await }).await;
+    stage.clock.advance(MINUTE);
+    for slow in slow {
+        let answer = slow.release().await;
+        assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+    }
+    assert_eq!(browser.field(&a, "a").await, 1);
 }
 
 pub(super) async fn a_proof_under_a_new_id_is_none_for_a_request_in_flight(stage: Stage) {
