@@ -65,7 +65,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> SessionFuture<S> {
-        let opening = prefetch::take(&mut request);
+        let opening = prefetch::take(&mut request, &self.sessions);
         let step = match opening.unwrap_or_else(|| self.sessions.opening(request.headers())) {
             Opening::Known(session) => {
                 request.extensions_mut().insert(session.clone());

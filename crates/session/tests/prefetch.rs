@@ -14,8 +14,8 @@ use axum::routing::{get, post};
 use http::{StatusCode, header};
 use tower::{ServiceBuilder, ServiceExt};
 use tracera_session::{
-    CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisStore, Session, SessionConfig, SessionLayer,
-    Sessions, SignIn, UserId,
+    CurrentUser, EmbeddedStore, KeyRing, NearCache, PrefetchLayer, RedisStore, Session, SessionConfig,
+    SessionLayer, Sessions, SignIn, UserId,
 };
 use tracera_testkit::{FaultProxy, Hold, RedisServer};
 
@@ -136,4 +136,29 @@ async fn nobody_waits_for_what_was_asked_ahead() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), in_use).await.expect("the near-cache comes into use");
+}
+
+#[tokio::test]
+async fn what_was_asked_ahead_is_not_taken_for_a_session_of_others() {
+    let sessions = |name: &str, secret| {
+        let config = SessionConfig::default().secure(false).cookie_name(name);
+        Sessions::new(EmbeddedStore::in_memory().unwrap(), KeyRing::new(&[secret; 32]).unwrap(), config)
+    };
+    let (site, admin) = (sessions("site", 1), sessions("admin", 2));
+    let me = async |CurrentUser(user): CurrentUser| user.as_str().unwrap().to_owned();
+    let app = Router::new()
+        .route("/admin", get(me))
+        .layer(SessionLayer::new(admin))
+        .merge(
+            Router::new()
+                .route("/me", get(me))
+                .route("/login", post(sign_in))
+                .layer(SessionLayer::new(site.clone())),
+        )
+        .layer(PrefetchLayer::new(site, |_: &Request| true));
+    let response = send(app.clone(), "POST", "/login", None).await;
+    let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
+    let cookie = Some(cookie.split(';').next().unwrap());
+    assert_eq!(send(app.clone(), "GET", "/me", cookie).await.status(), StatusCode::OK);
+    assert_eq!(send(app, "GET", "/admin", cookie).await.status(), StatusCode::UNAUTHORIZED);
 }

@@ -78,7 +78,8 @@ where
     fn call(&mut self, mut request: Request) -> S::Future {
         if (self.layer.wanted)(&request) {
             let opening = begun(self.layer.sessions.opening_ahead(request.headers()));
-            request.extensions_mut().insert(Prefetched(Arc::new(Mutex::new(Some(opening)))));
+            let ahead = Ahead { sessions: self.layer.sessions.clone(), opening: Mutex::new(Some(opening)) };
+            request.extensions_mut().insert(Prefetched(Arc::new(ahead)));
         }
         self.inner.call(request)
     }
@@ -86,12 +87,19 @@ where
 
 /// A session asked for ahead, until it is taken.
 #[derive(Clone)]
-struct Prefetched(Arc<Mutex<Option<Opening>>>);
+struct Prefetched(Arc<Ahead>);
 
-/// What was asked ahead for this request.
-pub(super) fn take(request: &mut Request) -> Option<Opening> {
-    let Prefetched(opening) = request.extensions_mut().remove()?;
-    opening.lock().unwrap_or_else(PoisonError::into_inner).take()
+struct Ahead {
+    sessions: Sessions,
+    opening: Mutex<Option<Opening>>,
+}
+
+/// What was asked ahead of these sessions for this request. An application may have others beside them.
+pub(super) fn take(request: &mut Request, sessions: &Sessions) -> Option<Opening> {
+    let Prefetched(ahead) = request.extensions().get()?;
+    let is_ours = Arc::ptr_eq(&ahead.sessions.0, &sessions.0);
+    let Prefetched(ahead) = is_ours.then(|| request.extensions_mut().remove())??;
+    ahead.opening.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Polled once, which sends the question. Nobody is woken by the answer; whoever takes the opening polls it again.
