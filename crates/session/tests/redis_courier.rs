@@ -70,6 +70,37 @@ async fn an_error_is_only_the_answer_of_who_asked_for_it() {
 }
 
 #[tokio::test]
+async fn what_would_give_replies_to_the_wrong_ones_is_not_sent() {
+    let server = RedisServer::start().await;
+    let connection = RedisConnection::open(&server.url()).await.unwrap();
+    for n in 0..9 {
+        server.cli(&["SET", &format!("key{n}"), &format!("value{n}")]).await;
+    }
+    for words in [
+        &[][..],
+        &[""],
+        &["subscribe", "a", "b"],
+        &["UNSUBSCRIBE"],
+        &["MULTI"],
+        &["Select", "1"],
+        &["RESET"],
+        &["CLIENT", "reply", "OFF"],
+        &["CLIENT", "TRACKING", "OFF"],
+        &["READONLY"],
+    ] {
+        let refused = connection.ask(command(words));
+        let answers = ask_for_each(&connection, (0..9).map(|n| format!("key{n}"))).await;
+        assert!(refused.await.is_err(), "{words:?}");
+        for (key, answer) in answers {
+            let expected = key.replace("key", "value").into_bytes();
+            assert_eq!(answer.unwrap(), Value::BulkString(expected), "{words:?} {key}");
+        }
+    }
+    let id = connection.ask(command(&["CLIENT", "ID"])).await.unwrap();
+    assert!(matches!(id, Value::Int(_)), "{id:?}");
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_fails_all_and_the_next_serves() {
     let server = RedisServer::start().await;
     let connection = RedisConnection::open(&server.url()).await.unwrap();

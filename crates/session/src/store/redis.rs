@@ -26,6 +26,7 @@ mod keeper;
 mod operator;
 mod outage;
 mod scripts;
+mod sharing;
 pub(crate) mod target;
 mod tracking;
 
@@ -376,7 +377,10 @@ fn bytes(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
 }
 
 fn stored_session(answer: Value, names: usize) -> Result<Option<StoredSession>, StoreError> {
-    let Value::Array(answer) = answer else { return Err(StoreError::Corrupt("not a list".into())) };
+    let answer = match answer {
+        Value::Array(answer) if answer.len() == 3 + names => answer,
+        _ => return Err(StoreError::Corrupt("not a list of what was asked for".into())),
+    };
     let mut answer = answer.into_iter().map(bytes);
     let mut next = || answer.next().unwrap_or(Ok(None));
     let (epoch, user, record) = (next()?, next()?, next()?);
@@ -385,7 +389,7 @@ fn stored_session(answer: Value, names: usize) -> Result<Option<StoredSession>, 
         epoch: parse_epoch(epoch.as_deref())?,
         user: parse_user(user)?,
         record,
-        values: (0..names).map(|_| next()).collect::<Result<_, _>>()?,
+        values: answer.collect::<Result<_, _>>()?,
     }))
 }
 

@@ -6,6 +6,7 @@
 //! 4. A write is never sent twice. A read is repeated once, over the next connection, when one broke under it.
 
 use std::fmt;
+use std::future::ready;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::cluster_once;
 use super::cluster_watch::{Cluster, ClusterKeeper};
 use super::courier::Courier;
 use super::keeper::{Keeper, Numbered, Supervised};
+use super::sharing::{is_for_sharing, not_for_sharing};
 use super::target::{RedisUrlError, Target};
 use super::tracking::{Tracking, caching};
 
@@ -186,11 +188,19 @@ impl RedisConnection {
     }
 
     /// Sends a command, which [`ConnectionLike`] would have to copy, and waits [`RedisLimits::total`] at most.
+    ///
+    /// All who ask share the connection and its replies: what blocks, such as `BLPOP`, or takes long, keeps everybody waiting,
+    /// and when its reply is late theirs are too.
+    ///
+    /// # Errors
+    /// Also for a command that is not answered by exactly one reply or changes the connection for all, such as `SUBSCRIBE`,
+    /// `MULTI` or `SELECT`. It is not sent.
     pub fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + Send + use<> {
         // Sent before there is a future, which then has no room for the command.
         match self.in_use() {
+            _ if !is_for_sharing(&command) => Either::Right(Either::Left(ready(Err(not_for_sharing())))),
             Some((link, current)) => Either::Left(send_over(link.clone(), current, command)),
-            None => Either::Right(Box::pin(self.clone().ask_when_connected(command))),
+            None => Either::Right(Either::Right(Box::pin(self.clone().ask_when_connected(command)))),
         }
     }
 

@@ -4,8 +4,8 @@
 //! command over, and the courier goes when all that are ready to run have run: one write and one read for all their
 //! commands, one timer and one slot in the client library's queue. With little to do it goes at once, with one.
 //!
-//! What travels together is neither a transaction nor kept in any order, and each command gets its own answer. Only a
-//! connection that breaks fails them all.
+//! What travels together is neither a transaction nor kept in any order, and each command gets its own answer: every one must
+//! have exactly one reply. Only a connection that breaks, or a reply that is late, fails them all.
 
 use std::io;
 
