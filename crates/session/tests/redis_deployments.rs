@@ -87,6 +87,10 @@ async fn acknowledged(primary: &RedisServer, own: RedisConnection, within: Durat
     Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default())
 }
 
+fn session_key(user: &UserId) -> String {
+    format!("session:{{{}}}", tracera_session::store::Tag::of_user(user))
+}
+
 async fn signed_in(sessions: &Sessions, user: &UserId) -> Session {
     let session = sessions.open(&HeaderMap::new()).await;
     session.sign_in(SignIn::new(user.clone(), "test")).await.unwrap();
@@ -217,17 +221,47 @@ async fn on_a_cluster_a_sign_out_waits_for_a_replica_of_each_primary() {
     let (first, second) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
     first.sign_out().await.unwrap();
 
-    let key = format!("session:{{{}}}", tracera_session::store::Tag::of_user(&user));
-    let primary = cluster.primary_of(&key).await.port().to_string();
-    let mut replica = None;
-    for node in cluster.nodes() {
-        let role = node.cli(&["ROLE"]).await;
-        if role.starts_with("slave") && role.lines().any(|line| line == primary) {
-            replica = Some(node);
-        }
-    }
-    replica.unwrap().freeze().await;
+    let key = session_key(&user);
+    let replica = replica_of(&cluster, cluster.primary_of(&key).await).await;
+    replica.freeze().await;
     let refused = second.sign_out().await.unwrap_err();
     assert!(matches!(&refused, SessionError::Unavailable(cause) if cause.to_string().contains("0 of 1")));
-    replica.unwrap().thaw();
+    replica.thaw();
+}
+
+async fn replica_of<'a>(cluster: &'a RedisCluster, primary: &RedisServer) -> &'a RedisServer {
+    for node in cluster.nodes() {
+        let role = node.cli(&["ROLE"]).await;
+        if role.starts_with("slave") && role.lines().any(|line| line == primary.port().to_string()) {
+            return node;
+        }
+    }
+    panic!("no replica");
+}
+
+/// While a slot is on its way, what its new primary is asked goes over a connection that no later `WAIT` does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_cluster_what_a_primary_did_that_is_taking_a_slot_over_is_not_confirmed() {
+    let cluster = RedisCluster::start().await;
+    let own = RedisConnection::open(&cluster_url(&cluster)).await.unwrap();
+    let store = RedisStore::connect(&cluster_url(&cluster)).await.unwrap();
+    let store = store.with_replica_ack(own, 1, Duration::from_millis(400));
+    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
+    let user = UserId::new("user").unwrap();
+    let session = signed_in(&sessions, &user).await;
+    let key = session_key(&user);
+    let source = cluster.primary_of(&key).await;
+    let mut primaries = Vec::new();
+    for node in cluster.nodes() {
+        if node.cli(&["ROLE"]).await.starts_with("master") {
+            primaries.push(node);
+        }
+    }
+    let target = primaries.into_iter().find(|node| node.port() != source.port()).unwrap();
+    cluster.migrate_slot_of(&key, target).await.move_keys().await;
+    let replica = replica_of(&cluster, target).await;
+    replica.freeze().await;
+    assert!(session.sign_out().await.is_err());
+    replica.thaw();
+    assert_eq!(sessions.list(&user).await.unwrap(), [], "the primary has done it");
 }

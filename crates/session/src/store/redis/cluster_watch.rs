@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
@@ -41,6 +42,16 @@ pub(super) struct Cluster {
     current: watch::Receiver<Numbered<ClusterConnection>>,
     node: Arc<ConnectionInfo>,
     limits: RedisLimits,
+    /// How many connections of their own there were to nodes that take a slot over.
+    asides: Arc<AtomicU64>,
+}
+
+/// The same as long as every primary is asked over the connection it was.
+#[derive(PartialEq, Eq)]
+pub(super) struct ClusterIdentity {
+    number: u64,
+    asides: u64,
+    ids: Ids,
 }
 
 /// Opens connections and looks after the one in use.
@@ -64,13 +75,15 @@ impl Cluster {
         self.current.borrow().connection.clone()
     }
 
-    /// Which one it is.
-    pub(super) fn number(&self) -> u64 {
-        self.current.borrow().number
+    pub(super) async fn identity(&self) -> RedisResult<ClusterIdentity> {
+        let Numbered { mut connection, number } = self.current.borrow().clone();
+        let ids = ids(&mut connection).await?;
+        Ok(ClusterIdentity { number, asides: self.asides.load(Ordering::SeqCst), ids })
     }
 
     /// A connection to one node, whether or not the library knows it.
     pub(super) async fn connect_to(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
+        self.asides.fetch_add(1, Ordering::SeqCst);
         let addr = match self.node.addr().clone() {
             ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
                 ConnectionAddr::TcpTls { host: host.into(), port, insecure, tls_params }
@@ -90,7 +103,8 @@ impl ClusterKeeper {
     pub(super) async fn supervise(self, attention: Arc<Notify>) -> RedisResult<Cluster> {
         let first = flatten(timeout(self.limits.total, self.client.get_async_connection()).await)?;
         let (sender, current) = watch::channel(Numbered { connection: first, number: 0 });
-        let cluster = Cluster { current, node: self.node.clone(), limits: self.limits };
+        let (node, limits) = (self.node.clone(), self.limits);
+        let cluster = Cluster { current, node, limits, asides: Arc::default() };
         tokio::spawn(async move { self.watch(&sender, &attention).await });
         Ok(cluster)
     }
@@ -219,6 +233,10 @@ impl View {
 /// Has all primaries track and says over which connections.
 async fn track(cluster: &mut ClusterConnection) -> RedisResult<Ids> {
     ask_primaries::<()>(cluster, tracking_on()).await?;
+    ids(cluster).await
+}
+
+async fn ids(cluster: &mut ClusterConnection) -> RedisResult<Ids> {
     let mut ask = redis::cmd("CLIENT");
     ask.arg("ID");
     ask_primaries(cluster, ask).await

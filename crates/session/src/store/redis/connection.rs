@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::authorities::RedisAuthorities;
 use super::cluster_once;
-use super::cluster_watch::{Cluster, ClusterKeeper};
+use super::cluster_watch::{Cluster, ClusterIdentity, ClusterKeeper};
 use super::courier::Courier;
 use super::keeper::{Keeper, Numbered, Supervised};
 use super::sharing::{is_for_sharing, not_for_sharing};
@@ -78,6 +78,13 @@ struct Kept {
     link: Link,
     limits: RedisLimits,
     tracking: Tracking,
+}
+
+/// Which connection it is, of those there have been one after the other.
+#[derive(PartialEq, Eq)]
+pub(super) enum Identity {
+    Single(u64),
+    Cluster(ClusterIdentity),
 }
 
 enum Link {
@@ -223,11 +230,13 @@ impl RedisConnection {
         Some((link, link.in_use()?))
     }
 
-    /// Which connection it is, of those there have been one after the other; `None` while there is none.
-    pub(super) fn number(&self) -> Option<u64> {
+    /// What stays the same as long as the servers that are asked do.
+    pub(super) async fn identity(&self) -> RedisResult<Identity> {
         match &self.0.link {
-            Link::Cluster(cluster) => Some(cluster.number()),
-            Link::Supervised(link) => link.in_use().map(|current| current.number),
+            Link::Cluster(cluster) => cluster.identity().await.map(Identity::Cluster),
+            Link::Supervised(link) => {
+                link.in_use().map(|current| Identity::Single(current.number)).ok_or_else(not_connected)
+            }
         }
     }
 

@@ -48,15 +48,17 @@ impl ReplicaAck {
     }
 
     /// Runs the call and waits for replicas. Fails only with the call. A `WAIT` counts only if the connection stayed the same all
-    /// the time: another one may lead to another primary, which has nothing of it to wait for.
+    /// the time, in a cluster to every primary: another one may lead to another primary, or know nothing of what to wait for.
     pub(super) async fn run(&self, call: Call) -> RedisResult<(Value, Result<(), NotReplicated>)> {
         let deadline = Instant::now() + self.connection.limits().total;
-        let before = self.connection.number();
+        let identity = || timeout_at(deadline, self.connection.identity());
+        let before = flatten(identity().await);
         let answer = flatten(timeout_at(deadline, call.run(&self.connection)).await)?;
         let waiting = timeout_at(deadline, self.wait()).await;
         let mut replicated =
             flatten(waiting.map(Ok)).unwrap_or_else(|late| Err(NotReplicated::NotAsked(late)));
-        if before.is_none() || self.connection.number() != before {
+        let after = flatten(identity().await);
+        if !before.is_ok_and(|before| after.is_ok_and(|after| before == after)) {
             let replaced = io::Error::from(io::ErrorKind::ConnectionReset);
             replicated = replicated.and(Err(NotReplicated::NotAsked(replaced.into())));
         }
