@@ -48,7 +48,8 @@
 //! # Rules of use
 //!
 //! 1. **Plain http needs `SessionConfig::default().secure(false)`.** By default the cookie is `Secure` and named
-//!    `__Host-session`, which browsers and curl keep over https only.
+//!    `__Host-session`, which browsers and curl keep over https only. On `localhost` many keep it all the same, so that a
+//!    forgotten `secure(false)` shows only under another name.
 //! 2. **[`SessionLayer`] goes around what uses it:** [`require_auth`] and the extractors inside, rate limits outside. With
 //!    `Router::layer` the layer added last is the outermost, with `tower::ServiceBuilder` the one listed first.
 //! 3. **Return the errors.** [`SessionError`] is a response: 401 when nobody is signed in, 503 when that is not known.

@@ -5,11 +5,23 @@
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::routing::get;
+use http::HeaderMap;
+use http::header::{COOKIE, SET_COOKIE};
 use redis::aio::ConnectionLike;
 use redis::{Cmd, RedisResult, Value};
 use tokio::task::JoinSet;
-use tracera_session::RedisConnection;
+use tower::ServiceExt;
+use tracera_session::{
+    KeyRing, NearCache, RedisConnection, RedisStore, Session, SessionConfig, SessionLayer, Sessions, SignIn,
+    UserId,
+};
 use tracera_testkit::RedisServer;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn command(words: &[&str]) -> Cmd {
     let mut command = Cmd::new();
@@ -123,7 +135,7 @@ async fn a_connection_that_breaks_fails_all_and_the_next_serves() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), all_are_answered).await.unwrap();
+    tokio::time::timeout(PATIENCE, all_are_answered).await.unwrap();
 }
 
 #[tokio::test]
@@ -138,4 +150,45 @@ async fn who_goes_away_before_the_command_was_sent_takes_it_back() {
     }
     connection.ask(command(&["SET", "kept", "1"])).await.unwrap();
     assert_eq!(server.cli(&["KEYS", "*"]).await.trim(), "kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_goes_away_nobody_is_given_the_session_of_another() {
+    let server = RedisServer::start().await;
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let config = SessionConfig::default().near_cache(NearCache::Off);
+    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), config);
+    let mut browsers = Vec::new();
+    for n in 0..50 {
+        let user = UserId::new(format!("user-{n}")).unwrap();
+        browsers.push((user.clone(), signed_in(&sessions, user).await));
+    }
+    for round in 0..40 {
+        let mut requests = JoinSet::new();
+        for (n, (user, browser)) in browsers.iter().cycle().take(200).cloned().enumerate() {
+            let sessions = sessions.clone();
+            // One in three goes away: before, while or after it is answered.
+            let patience =
+                if n % 3 == 0 { Duration::from_micros((n as u64 * 13 + round * 7) % 900) } else { PATIENCE };
+            requests.spawn(async move {
+                let opened = tokio::time::timeout(patience, sessions.open(&browser)).await;
+                opened.ok().map(|session| (user, session.user()))
+            });
+        }
+        let answers = requests.join_all().await;
+        assert!(answers.iter().flatten().count() >= 133, "those who wait are answered");
+        for (user, found) in answers.into_iter().flatten() {
+            assert_eq!(found.unwrap(), user);
+        }
+    }
+}
+
+/// Headers with the cookie of a new session.
+async fn signed_in(sessions: &Sessions, user: UserId) -> HeaderMap {
+    let app = Router::new()
+        .route("/", get(async move |session: Session| session.sign_in(SignIn::new(user, "test")).await))
+        .layer(SessionLayer::new(sessions.clone()));
+    let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    let cookie = response.headers()[SET_COOKIE].to_str().unwrap().split(';').next().unwrap();
+    HeaderMap::from_iter([(COOKIE, cookie.parse().unwrap())])
 }
