@@ -31,7 +31,7 @@ pub async fn request(
     visit: &Visit,
     now: OffsetDateTime,
 ) -> AppResult<()> {
-    if !links.may_mail(email).await? {
+    if !links.may_confirm(user, email).await? {
         return Ok(());
     }
     let token = fresh_handle();

@@ -5,7 +5,8 @@
 //! 3. Looking at a link changes nothing; redeeming it is one atomic step, undone if no session could be made.
 //! 4. An address that gets no mail costs the same work as one that does.
 //! 5. An address gets at most [`MAILS_PER_ADDRESS`] mails in [`MAIL_WINDOW`], whoever asks; a mail sent before that
-//!    stays good, and no other way in is touched. Redeeming a link clears the count.
+//!    stays good, and no other way in is touched. Redeeming a link clears the count. Mails that confirm an address for an
+//!    account are counted apart, so that nobody's account can use up another's sign-in mails.
 //! 6. An address gets at most [`CODES_PER_ADDRESS`] codes in [`CODE_WINDOW`], five guesses each; then its mails bring a
 //!    link only, which nobody can guess.
 
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tracera_guard::{RateLimit, RateLimitError, RateLimiter};
 use url::Url;
+use uuid::Uuid;
 
 use crate::app::csrf::Binding;
 use crate::auth::client::Client;
@@ -35,6 +37,8 @@ use crate::store::{Database, StoreError};
 pub const MAILS_PER_ADDRESS: u32 = 5;
 /// See [`MAILS_PER_ADDRESS`].
 pub const MAIL_WINDOW: Duration = Duration::from_mins(10);
+/// How many mails that confirm an address one user may ask for, and one address gets, in [`MAIL_WINDOW`].
+pub const CONFIRMATIONS: u32 = 5;
 /// How many codes one address gets in [`CODE_WINDOW`].
 pub const CODES_PER_ADDRESS: u32 = 10;
 /// See [`CODES_PER_ADDRESS`].
@@ -46,6 +50,7 @@ pub struct MagicLinks {
     database: Database,
     mailer: Mailer,
     per_address: RateLimiter,
+    confirmations: RateLimiter,
     codes: RateLimiter,
     key: Key,
     verify_url: Url,
@@ -66,6 +71,7 @@ impl fmt::Debug for Key {
 #[derive(Debug, Clone)]
 pub struct MailLimits {
     per_address: RateLimiter,
+    confirmations: RateLimiter,
     codes: RateLimiter,
 }
 
@@ -74,6 +80,7 @@ impl MailLimits {
     pub fn new(limiter: impl Fn(RateLimit) -> RateLimiter) -> Self {
         Self {
             per_address: limiter(RateLimit::new("mail", MAILS_PER_ADDRESS, MAIL_WINDOW)),
+            confirmations: limiter(RateLimit::new("confirmation", CONFIRMATIONS, MAIL_WINDOW)),
             codes: limiter(RateLimit::new("code", CODES_PER_ADDRESS, CODE_WINDOW)),
         }
     }
@@ -136,8 +143,8 @@ impl MagicLinks {
     ) -> Self {
         let mut verify_url = base_url.clone();
         verify_url.set_path("/api/v1/auth/magic/verify");
-        let MailLimits { per_address, codes } = limits;
-        Self { database, mailer, per_address, codes, key: Key(key), verify_url, expiry }
+        let MailLimits { per_address, confirmations, codes } = limits;
+        Self { database, mailer, per_address, confirmations, codes, key: Key(key), verify_url, expiry }
     }
 
     /// Sends a link to `email`, unless the address has had its share.
@@ -189,11 +196,24 @@ impl MagicLinks {
         Ok(())
     }
 
-    /// Counts a mail to the address; `false` when it has had its share.
+    /// Counts a mail that confirms the address for the user; `false` when either has had its share.
     ///
     /// # Errors
     /// 503 when the limit's store does not answer.
-    pub async fn may_mail(&self, email: &Email) -> AppResult<bool> {
+    pub async fn may_confirm(&self, user: Uuid, email: &Email) -> AppResult<bool> {
+        // The user first: who has had their share takes nothing from the address.
+        for key in [self.user_key(user), self.address_key(email)] {
+            if !self.confirmations.check(&key).await.map_err(unavailable)?.allowed {
+                let to = email.masked();
+                tracing::warn!(event = "mail_limited", %user, %to, "no more mails to confirm an address for now");
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Counts a sign-in mail to the address; `false` when it has had its share.
+    async fn may_mail(&self, email: &Email) -> AppResult<bool> {
         let decision = self.per_address.check(&self.address_key(email)).await.map_err(unavailable)?;
         if !decision.allowed {
             tracing::warn!(event = "mail_limited", to = %email.masked(), "the address has had its mails for now");
@@ -270,14 +290,22 @@ impl MagicLinks {
         self.keyed("visitor", binding.as_bytes())
     }
 
-    /// Forgets how many mails and codes the address has had, when its account goes.
+    /// Forgets how many mails and codes the user and their address have had, when the account goes.
     ///
     /// # Errors
     /// 503 when the limit's store does not answer.
-    pub async fn forget_address(&self, email: &Email) -> AppResult<()> {
+    pub async fn forget(&self, user: Uuid, email: Option<&Email>) -> AppResult<()> {
+        self.confirmations.forget(&self.user_key(user)).await.map_err(unavailable)?;
+        let Some(email) = email else { return Ok(()) };
         let key = self.address_key(email);
-        self.per_address.forget(&key).await.map_err(unavailable)?;
-        self.codes.forget(&key).await.map_err(unavailable)
+        for limiter in [&self.per_address, &self.confirmations, &self.codes] {
+            limiter.forget(&key).await.map_err(unavailable)?;
+        }
+        Ok(())
+    }
+
+    fn user_key(&self, user: Uuid) -> String {
+        URL_SAFE_NO_PAD.encode(self.keyed("user", user.as_bytes()))
     }
 
     fn address_key(&self, email: &Email) -> String {

@@ -100,8 +100,8 @@ pub async fn delete(
     app.portfolio.forget(person.account.id);
     app.sessions.revoke_all(&person.id).await?;
     session.sign_out().await?;
-    if let (Some(links), Some(email)) = (&app.magic_links, &person.account.email) {
-        links.forget_address(email).await?;
+    if let Some(links) = &app.magic_links {
+        links.forget(person.account.id, person.account.email.as_ref()).await?;
     }
     tracing::info!(event = "account_deleted", "an account was deleted by its user");
     Ok((clear_site_data(), Redirect::to("/login?done=deleted")).into_response())

@@ -9,6 +9,7 @@ mod harness;
 mod contract;
 mod cookies;
 mod csrf;
+mod email_change;
 mod hostile_callbacks;
 mod least_privilege;
 mod limits;
