@@ -16,7 +16,8 @@ const MIN_DISTINCT_BYTES: usize = 8;
 const MAX_PREVIOUS: usize = 8;
 const REMEDY: &str = "run `tracera secret` and set what it prints";
 
-/// What people write where a secret belongs; compared without case, `-`, `_` and spaces.
+/// What people write where a secret belongs; compared without case, `-`, `_` and spaces. They are public, so a cookie
+/// signed with one can be forged.
 const PLACEHOLDERS: [&str; 4] = ["changeme", "replaceme", "placeholder", "yoursecret"];
 
 /// Session cookies and their lifetimes.
@@ -87,7 +88,7 @@ fn read_secret(reader: &mut Reader<'_>) -> Read<SecretString> {
     Ok(secret.into())
 }
 
-/// Long enough, and not obviously a placeholder: those are public, so a cookie signed with one can be forged.
+/// Long enough, and not obviously a placeholder.
 fn check_secret(secret: &str) -> Result<(), Wrong> {
     if secret.len() < MIN_SECRET_BYTES {
         let what = format!("has {} bytes, at least {MIN_SECRET_BYTES} are needed", secret.len());
@@ -96,11 +97,15 @@ fn check_secret(secret: &str) -> Result<(), Wrong> {
     if secret.trim() != secret {
         return Err(Wrong::new("begins or ends with white space", "remove it, or quote the value properly"));
     }
-    let plain = secret.to_lowercase().replace(['-', '_', ' '], "");
-    if PLACEHOLDERS.iter().any(|placeholder| plain.contains(placeholder)) {
+    if is_placeholder(secret) {
         return Err(Wrong::new("is a placeholder", REMEDY));
     }
     Ok(())
+}
+
+fn is_placeholder(secret: &str) -> bool {
+    let plain = secret.to_lowercase().replace(['-', '_', ' '], "");
+    PLACEHOLDERS.iter().any(|placeholder| plain.contains(placeholder))
 }
 
 fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
@@ -118,6 +123,10 @@ fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
                 let what =
                     format!("has {got} bytes in secret {number}, at least {MIN_SECRET_BYTES} are needed");
                 return Err(Wrong::new(what, "write the older secrets whole, with commas between them"));
+            }
+            if is_placeholder(secret) {
+                let what = format!("has a placeholder as secret {number}");
+                return Err(Wrong::new(what, "leave it out: anybody could sign with it"));
             }
             if !seen.insert(secret) {
                 let what = format!("repeats a secret: number {number} is already in use");

@@ -60,6 +60,9 @@ const CASES: &[Case] = &[
             "0123456789abcdef0123456789abcdef,",
             "0123456789abcdef0123456789abcdef,0123456789abcdef0123456789abcdef",
             "0123456789abcdef0123456789abcdef,short",
+            "changeme-0123456789abcdef0123456789",
+            "0123456789abcdef0123456789abcdef,Please-Change-Me-0123456789abcdef",
+            "your-secret-key-minimum-32-bytes-long",
             "0123456789abcdef0123456789abcde1,0123456789abcdef0123456789abcde2,0123456789abcdef0123456789abcde3,\
              0123456789abcdef0123456789abcde4,0123456789abcdef0123456789abcde5,0123456789abcdef0123456789abcde6,\
              0123456789abcdef0123456789abcde7,0123456789abcdef0123456789abcde8,0123456789abcdef0123456789abcde9",
