@@ -27,6 +27,7 @@ mod dev_secret;
 mod environment;
 mod help;
 mod http;
+mod in_clear;
 mod log;
 mod mail;
 mod portfolio;

@@ -12,6 +12,7 @@ use url::{Host, Url, form_urlencoded};
 
 use super::Mode;
 use super::address::SecretUrl;
+use super::in_clear;
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 
@@ -99,6 +100,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
         reader.warn("REDIS_URL", text);
     }
     let DatabaseSettings { data_dir, target: database } = database;
+    warn_of_passwords_in_clear(reader, redis.as_ref(), &database);
     Ok(StoreSettings { redis, redis_ca_file, replica_ack, data_dir, database })
 }
 
@@ -108,6 +110,27 @@ pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<DatabaseSettings> {
     let (data_dir, target) = (data_dir?, target?);
     let target = target.unwrap_or_else(|| DatabaseTarget::Sqlite(data_dir.join("tracera.db")));
     Ok(DatabaseSettings { data_dir, target })
+}
+
+/// No refusal: a tunnel that protects the connection cannot be seen from here.
+fn warn_of_passwords_in_clear(reader: &mut Reader<'_>, redis: Option<&SecretUrl>, database: &DatabaseTarget) {
+    if redis.is_some_and(|url| in_clear::redis(url.expose())) {
+        let (name, text) = if reader.given("REDIS_URL").is_some() {
+            (
+                "REDIS_URL",
+                "has a password, which crosses the network unencrypted: write rediss (or valkeys) for TLS",
+            )
+        } else {
+            ("REDIS_PASSWORD", "crosses the network unencrypted: set REDIS_URL to a rediss URL for TLS")
+        };
+        reader.warn(name, text);
+    }
+    if let DatabaseTarget::Postgres(url) = database
+        && in_clear::postgres(url.expose())
+    {
+        let text = "has a password, which may cross the network unencrypted: add sslmode=verify-full for TLS";
+        reader.warn("DATABASE_URL", text);
+    }
 }
 
 fn read_ca_file(reader: &mut Reader<'_>, redis: Option<&SecretUrl>) -> Read<Option<PathBuf>> {
@@ -126,7 +149,7 @@ fn read_ca_file(reader: &mut Reader<'_>, redis: Option<&SecretUrl>) -> Read<Opti
 }
 
 /// Of a URL that was accepted.
-fn is_tls(redis: &str) -> bool {
+pub(super) fn is_tls(redis: &str) -> bool {
     redis.starts_with("rediss") || redis.starts_with("valkeys")
 }
 

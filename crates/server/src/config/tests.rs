@@ -11,6 +11,7 @@ use super::*;
 
 mod cases;
 mod documents;
+mod in_clear;
 mod secrets;
 mod values;
 
