@@ -407,6 +407,8 @@ async fn changing_the_ways_in_needs_a_recent_sign_in() {
     browser.delete("/api/v1/auth/providers/steam").await.expect_error(403, "reauthentication_required");
     let google = browser.post("/api/v1/auth/providers/google/link", &json!({})).await;
     google.expect_error(403, "reauthentication_required");
+    let email = browser.post("/api/v1/auth/email", &json!({ "email": "b@example.com" })).await;
+    email.expect_error(403, "reauthentication_required");
     // Signing in again with what is linked will do.
     assert_eq!(sign_in(&app, &doubles, &browser, ID, "b").await, "/");
     browser.delete("/api/v1/auth/providers/steam").await.expect(204);
