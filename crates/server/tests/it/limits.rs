@@ -142,6 +142,25 @@ async fn what_is_no_request_is_answered_with_the_security_headers_too() {
 }
 
 #[tokio::test]
+async fn a_request_names_one_host() {
+    let app = TestApp::start().await;
+    for (hosts, status) in [
+        ("Host: localhost\r\n", "200 OK"),
+        ("Host: localhost\r\nHost: evil.example\r\n", "400 Bad Request"),
+        ("Host: localhost\r\nHost: localhost\r\n", "400 Bad Request"),
+        ("", "400 Bad Request"),
+    ] {
+        let mut connection = TcpStream::connect(app.instances[0].addr).await.unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{hosts}{answer}");
+        assert_eq!(answer.contains("\"code\":\"bad_host\""), status.starts_with("400"), "{hosts}{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_ends_in_one_way_only() {
     let app = TestApp::start().await;
     let answer = async |headers: &str| {
