@@ -47,6 +47,21 @@ async fn mails_that_confirm_an_address_are_counted_for_it_and_for_who_asks() {
 }
 
 #[tokio::test]
+async fn the_old_address_is_told_of_the_new_one() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in("old@example.com").await;
+    wish(&browser, "new@example.com").await;
+    let link = app.notice_to("new@example.com", "Confirm your address").await.link;
+    assert_eq!(app.all_mails("old@example.com").count(), 1, "nothing has changed yet");
+    let confirm = json!({ "token": crate::harness::token_of(&link) });
+    browser.post("/api/v1/auth/email/confirm", &confirm).await.expect(200);
+    let notice = app.notice_to("old@example.com", "was changed").await;
+    assert!(notice.text.contains("n***@example.com"), "{}", notice.text);
+    assert!(!notice.text.contains("new@example.com") && !notice.html.contains("new@example.com"));
+    assert_eq!(app.all_mails("new@example.com").count(), 1, "the new one is not");
+}
+
+#[tokio::test]
 async fn what_was_counted_for_a_user_goes_with_the_account() {
     let app = TestApp::start().await;
     let browser = app.signed_in("a@example.com").await;
