@@ -23,7 +23,7 @@ async fn a_person_signs_in_stays_signed_in_and_signs_out() {
     let thief = browser.fork();
     let answer = browser.logout().await.expect(204);
     assert!(answer.set_cookie("session").unwrap().contains("Max-Age=0"));
-    assert!(answer.header("clear-site-data").contains("\"storage\""));
+    assert_eq!(answer.header("clear-site-data"), "\"cache\", \"storage\"");
     assert_eq!(browser.me().await, None);
     thief.call(Method::POST, "/api/v1/auth/logout", None).await.expect_error(401, "unauthenticated");
     let keys = app.redis().cli(&["KEYS", "session:*"]).await;
