@@ -220,6 +220,26 @@ async fn the_owner_of_the_mailbox_gets_nothing_of_who_was_there_before() {
 }
 
 #[tokio::test]
+async fn an_address_that_google_only_verified_is_proved_by_its_mailbox() {
+    let (app, doubles) = start().await;
+    for (sub, email, hd, stays) in [
+        ("1", "a@corp.example", json!(null), false),
+        ("2", "b@corp.example", json!(""), false),
+        ("3", "c@corp.example", json!("corp.example"), true),
+        ("4", "d@gmail.com", json!(null), true),
+    ] {
+        let before = app.browser();
+        let mut person = google(&app, sub, email);
+        person["hd"] = hd;
+        assert_eq!(sign_in(&doubles, &before, GOOGLE, person).await, "/");
+        let owner = app.signed_in(email).await;
+        assert_eq!(before.me().await.is_some(), stays, "{email}");
+        let providers = owner.get("/api/v1/auth/providers").await.json();
+        assert_eq!(providers["providers"][0]["linked"], stays, "{email}");
+    }
+}
+
+#[tokio::test]
 async fn the_same_person_keeps_everything_when_they_prove_their_mailbox() {
     let (app, doubles) = start().await;
     let browser = app.browser();
