@@ -3,7 +3,8 @@
 //! 1. All addresses come from the document of the configured issuer, which has to name itself exactly.
 //! 2. Code flow with PKCE S256, state and nonce; the client's secret goes into the body of the token request.
 //! 3. Discovery and keys are kept for a while. A token signed with an unknown key makes the keys be fetched once more.
-//! 4. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`); other addresses it has only verified once.
+//! 4. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`); other addresses it has only verified once, as
+//!    any other issuer has all of its own. An issuer on this machine stands in for Google, in development and tests.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -37,6 +38,8 @@ const SILENCE: Duration = LIMIT.saturating_add(Duration::from_secs(5));
 pub struct Google {
     http: Outgoing,
     issuer: String,
+    /// Whether it is Google, or in its place, and so runs the mailboxes that Google runs.
+    runs_mailboxes: bool,
     client_id: String,
     client_secret: SecretString,
     redirect_uri: String,
@@ -75,6 +78,7 @@ impl Google {
         Self {
             http,
             issuer: settings.issuer.as_str().to_owned(),
+            runs_mailboxes: settings.issuer.as_str() == GOOGLES_ISSUER || settings.issuer.is_loopback(),
             client_id: settings.client_id.clone(),
             client_secret: settings.client_secret.clone(),
             redirect_uri,
@@ -129,13 +133,28 @@ impl Google {
         let code = code_of(callback, GOOGLE)?;
         let tokens = self.exchange(&discovery, code, &transaction.verifier).await?;
         let claims = self.verify(&discovery, &tokens, &transaction.nonce, now).await?;
-        let email = email_claim(&claims);
+        let email = self.email_claim(&claims);
         Ok(Person {
             email,
             name: claims.name.as_deref().and_then(tidy_name),
             avatar_url: claims.picture.as_deref().and_then(tidy_avatar_url),
             identity: Identity { provider: GOOGLE, issuer: self.issuer.clone(), subject: claims.sub },
         })
+    }
+
+    fn email_claim(&self, claims: &Claims) -> EmailClaim {
+        let Some(email) = claims.email.as_deref().and_then(|email| Email::parse(email).ok()) else {
+            return EmailClaim::Nothing;
+        };
+        if !claims.email_is_verified() {
+            return EmailClaim::Nothing;
+        }
+        let workspace = claims.hd.as_deref().is_some_and(|domain| !domain.is_empty());
+        if self.runs_mailboxes && (workspace || email.domain() == "gmail.com") {
+            EmailClaim::Authoritative(email)
+        } else {
+            EmailClaim::Vouched(email)
+        }
     }
 
     async fn exchange(
@@ -266,21 +285,6 @@ pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, Fai
     }
 }
 
-fn email_claim(claims: &Claims) -> EmailClaim {
-    let Some(email) = claims.email.as_deref().and_then(|email| Email::parse(email).ok()) else {
-        return EmailClaim::Nothing;
-    };
-    if !claims.email_is_verified() {
-        return EmailClaim::Nothing;
-    }
-    let workspace = claims.hd.as_deref().is_some_and(|domain| !domain.is_empty());
-    if workspace || email.domain() == "gmail.com" {
-        EmailClaim::Authoritative(email)
-    } else {
-        EmailClaim::Vouched(email)
-    }
-}
-
 fn max_age(headers: &http::HeaderMap) -> u64 {
     let control =
         headers.get(http::header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -302,4 +306,40 @@ fn unavailable_because(why: &'static str) -> Failure {
 fn unavailable(error: OutgoingError) -> Failure {
     tracing::warn!(provider = "google", %error, "the provider cannot be used");
     Failure::Unavailable(GOOGLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_google_runs_mailboxes_and_not_all_it_knows() {
+        crate::tls::install_provider();
+        for (issuer, email, hd, runs_it) in [
+            (GOOGLES_ISSUER, "a@gmail.com", None, true),
+            (GOOGLES_ISSUER, "a@corp.example", Some("corp.example"), true),
+            (GOOGLES_ISSUER, "a@corp.example", None, false),
+            (GOOGLES_ISSUER, "a@corp.example", Some(""), false),
+            (GOOGLES_ISSUER, "a@gmail.com.example", None, false),
+            ("https://id.example", "a@gmail.com", None, false),
+            ("https://id.example", "a@corp.example", Some("corp.example"), false),
+            ("https://accounts.google.com.example", "a@gmail.com", None, false),
+            ("http://localhost:4010", "a@gmail.com", None, true),
+        ] {
+            let settings = GoogleSettings {
+                client_id: "id".to_owned(),
+                client_secret: "secret".into(),
+                issuer: ServiceUrl::loopback(issuer),
+            };
+            let google = Google::new(&settings, String::new(), Outgoing::new());
+            let claims = json!({ "sub": "1", "email": email, "email_verified": true, "hd": hd });
+            let claims: Claims = serde_json::from_value(claims).unwrap();
+            let parsed = Email::parse(email).unwrap();
+            let expected =
+                if runs_it { EmailClaim::Authoritative(parsed) } else { EmailClaim::Vouched(parsed) };
+            assert_eq!(google.email_claim(&claims), expected, "{issuer} {email} {hd:?}");
+        }
+    }
 }

@@ -59,6 +59,12 @@ impl ServiceUrl {
         url.origin().ascii_serialization()
     }
 
+    /// Whether it is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        let url = Url::parse(&self.0).expect("it was parsed before");
+        is_loopback(url.host_str().unwrap_or_default())
+    }
+
     /// Whether an address that another service named may be used: https, or http to this machine.
     pub fn is_acceptable(url: &str) -> bool {
         Url::parse(url).is_ok_and(|url| require_https(&url).is_ok())
