@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::MailSettings;
+use crate::metrics::{self, MailOutcome};
 
 mod delivery;
 pub mod dev;
@@ -164,8 +165,16 @@ impl Mailer {
         if shared.tasks.is_closed() {
             return Err(MailError::ShutDown);
         }
-        let place = Arc::clone(&shared.places).try_acquire_owned().map_err(|_| MailError::QueueFull)?;
+        let place = Arc::clone(&shared.places).try_acquire_owned().map_err(|_| {
+            metrics::mailed(MailOutcome::Refused);
+            MailError::QueueFull
+        })?;
         Ok(Place { mailer: self.clone(), place })
+    }
+
+    /// How many mails are neither sent nor given up.
+    pub fn waiting(&self) -> usize {
+        self.0.limits.mails.saturating_sub(self.0.places.available_permits())
     }
 
     /// Takes no more mails in and waits until those taken in are sent or given up, but no longer than

@@ -9,6 +9,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracera_guard::SecurityHeaders;
 use tracera_session::Sessions;
 
+use crate::mail::Mailer;
+
 /// Upper bounds of the request time histogram, in seconds.
 const SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -36,9 +38,60 @@ pub fn answered(route: &str, status: u16, elapsed: Duration) {
     }
 }
 
+/// What may become of a mail, or of an attempt to send it.
+#[derive(Clone, Copy, Debug)]
+pub enum MailOutcome {
+    /// The mail server or service has it.
+    Sent,
+    /// An attempt failed, and another will follow.
+    Retried,
+    /// No further attempt is made.
+    GivenUp,
+    /// Not taken in, since too many wait already.
+    Refused,
+}
+
+impl MailOutcome {
+    const ALL: [Self; 4] = [Self::Sent, Self::Retried, Self::GivenUp, Self::Refused];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Retried => "retried",
+            Self::GivenUp => "given_up",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Counts what became of a mail.
+pub fn mailed(outcome: MailOutcome) {
+    count_mails(outcome, 1);
+}
+
+fn count_mails(outcome: MailOutcome, mails: u64) {
+    metrics::counter!("tracera_mails_total", "outcome" => outcome.name()).increment(mails);
+}
+
+/// Counts a sign-in that was tried.
+pub fn tried_to_sign_in(method: &'static str, outcome: &'static str) {
+    metrics::counter!("tracera_sign_ins_total", "method" => method, "outcome" => outcome).increment(1);
+}
+
 /// The route that shows what was collected.
-pub fn routes(collected: PrometheusHandle, sessions: Sessions) -> Router {
+pub fn routes(collected: PrometheusHandle, sessions: Sessions, mailer: Option<Mailer>) -> Router {
+    if mailer.is_some() {
+        // What appears only with its first event would be 1 from nothing, which is no increase.
+        for outcome in MailOutcome::ALL {
+            count_mails(outcome, 0);
+        }
+    }
     let show = async move || {
+        if let Some(mailer) = &mailer {
+            #[expect(clippy::cast_precision_loss, reason = "a few hundred at most")]
+            let waiting = mailer.waiting() as f64;
+            metrics::gauge!("tracera_mails_waiting").set(waiting);
+        }
         let cache = sessions.cache_stats();
         for (what, count) in [
             ("hit", cache.hits),

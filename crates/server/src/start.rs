@@ -306,7 +306,7 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     if let Some((addr, collected)) = metrics {
         let listener =
             TcpListener::bind(addr).await.map_err(|source| StartError::ListenMetrics { addr, source })?;
-        let routes = metrics::routes(collected, stores.sessions.clone());
+        let routes = metrics::routes(collected, stores.sessions.clone(), mailer.clone());
         tokio::spawn(serve(listener, routes, SecurityHeaders::new(), ServeLimits::default(), stop.clone()));
     }
     for warning in config.warnings() {

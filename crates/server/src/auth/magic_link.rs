@@ -28,6 +28,7 @@ use crate::auth::client::Client;
 use crate::auth::email::Email;
 use crate::error::{AppError, AppResult};
 use crate::mail::{Mailer, SignInMail};
+use crate::metrics;
 use crate::store::magic_links::{
     self, ClaimedLink, CodeOutcome, MAX_WRONG_CODES, NewMagicLink, PendingLink, VisitorCode,
 };
@@ -250,6 +251,7 @@ impl MagicLinks {
                     CodeOutcome::Claimed(link) => Some(link),
                     CodeOutcome::Wrong { email, tries_left } if tries_left == MAX_WRONG_CODES - 1 => {
                         tracing::warn!(event = "sign_in_failed", method = "email", "a code was wrong");
+                        metrics::tried_to_sign_in("email", "failed");
                         return Err(ClaimError::FirstWrongCode(email));
                     }
                     CodeOutcome::Wrong { .. } | CodeOutcome::Nothing => None,
@@ -258,6 +260,7 @@ impl MagicLinks {
         };
         let Some(claimed) = claimed else {
             tracing::warn!(event = "sign_in_failed", method = "email", "a link or code did not work");
+            metrics::tried_to_sign_in("email", "failed");
             return Err(ClaimError::Invalid);
         };
         if let Err(error) = self.per_address.forget(&self.address_key(&claimed.email)).await {

@@ -11,6 +11,7 @@ use crate::auth::events::{Kind, Notice, Visit};
 use crate::auth::provider::Identity;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
+use crate::metrics;
 use crate::store::users::User;
 use crate::store::{StoreError, email_changes, identities, magic_links, users};
 
@@ -71,6 +72,7 @@ pub async fn sign_in(
     let client = visit.client.label();
     session.sign_in(SignIn::new(id, method).client(&client).address(visit.ip).epoch(epoch)).await?;
     tracing::info!(event = "signed_in", user = %user.id, method, "signed in");
+    metrics::tried_to_sign_in(method, "done");
     Ok(app.events.signed_in(user, method, visit, utc(app.clock.now())).await)
 }
 

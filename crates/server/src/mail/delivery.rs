@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Letter, Shared};
+use crate::metrics::{self, MailOutcome};
 
 /// Bounds on the work for mail.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +62,14 @@ impl Shared {
     pub(super) async fn deliver(&self, letter: &Letter) {
         let to = letter.to.masked();
         // A link that has ended is not worth sending.
-        match tokio::time::timeout(letter.valid_for, self.send_with_retries(letter)).await {
+        let outcome = tokio::time::timeout(letter.valid_for, self.send_with_retries(letter)).await;
+        match &outcome {
             Ok(Ok(attempt)) => tracing::info!(mail = %letter.id, to, attempt, "mail sent"),
             Ok(Err(error)) => tracing::error!(mail = %letter.id, to, %error, "mail given up"),
             Err(_) => tracing::error!(mail = %letter.id, to, error = "its link ended first", "mail given up"),
         }
+        let sent = matches!(outcome, Ok(Ok(_)));
+        metrics::mailed(if sent { MailOutcome::Sent } else { MailOutcome::GivenUp });
     }
 
     /// Returns the number of the attempt that worked.
@@ -83,6 +87,7 @@ impl Shared {
             let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
             let pause = jittered(wait).max(asked);
             tracing::warn!(mail = %letter.id, to = letter.to.masked(), attempt, ?pause, reason, "mail not sent yet");
+            metrics::mailed(MailOutcome::Retried);
             tokio::time::sleep(pause).await;
             wait *= 3;
             attempt += 1;

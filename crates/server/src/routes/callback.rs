@@ -21,6 +21,7 @@ use crate::auth::sign_in::{FRESH, WayIn, sign_in};
 use crate::auth::transaction::{Ended, LIFETIME, Purpose};
 use crate::clock::utc;
 use crate::error::AppError;
+use crate::metrics;
 use crate::routes::account::user_id;
 use crate::store::users::{self, User};
 use crate::telemetry::RequestId;
@@ -143,11 +144,13 @@ impl Arrival {
                 code,
                 "a callback fits nothing that was begun"
             );
+            metrics::tried_to_sign_in(method, "stray");
         })?;
         match &transaction.purpose {
             Purpose::SignIn => self.sign_in(&transaction, &callback).await.map(Some).inspect_err(|failure| {
                 let (method, code) = (self.provider.as_str(), failure.code());
                 tracing::warn!(event = "sign_in_failed", method, code, "nobody was signed in");
+                metrics::tried_to_sign_in(method, "failed");
             }),
             Purpose::Link { user, session_hash } => {
                 let linked = self.link(&transaction, &callback, *user, session_hash).await;

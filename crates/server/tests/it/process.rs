@@ -533,7 +533,13 @@ async fn metrics_are_served_on_their_own_socket_only() {
     let directory = tempfile::tempdir().unwrap();
     let metrics = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let addr = metrics.to_string();
-    let vars = [("SESSION_SECRET", SECRET), ("METRICS_ADDR", &*addr), ("PRICE_FEED_URL", "file:///nothing")];
+    let vars = [
+        ("SESSION_SECRET", SECRET),
+        ("METRICS_ADDR", &*addr),
+        ("PRICE_FEED_URL", "file:///nothing"),
+        ("RESEND_API_KEY", "key"),
+        ("RESEND_FROM_EMAIL", "a@example.com"),
+    ];
     let server = Running::start("serve", directory.path(), &vars).await;
     server.browser().get("/api/v1/auth/me").await.expect(200);
     server.browser().get("/metrics").await.expect(404);
@@ -541,8 +547,13 @@ async fn metrics_are_served_on_their_own_socket_only() {
     let counted = r#"tracera_http_requests_total{route="/api/v1/auth/me",status="200"} 1"#;
     assert!(shown.lines().any(|line| line == counted), "{shown}");
     assert!(shown.contains("tracera_session_cache_total"), "{shown}");
-    for gauge in ["tracera_session_cache_staleness_seconds 0", "tracera_session_cache_entries 0"] {
-        assert!(shown.lines().any(|line| line == gauge), "{shown}");
+    for expected in [
+        "tracera_session_cache_staleness_seconds 0",
+        "tracera_session_cache_entries 0",
+        "tracera_mails_waiting 0",
+        r#"tracera_mails_total{outcome="given_up"} 0"#,
+    ] {
+        assert!(shown.lines().any(|line| line == expected), "{shown}");
     }
     assert_eq!(server.stop().await, Some(0));
 }

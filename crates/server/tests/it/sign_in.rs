@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -35,6 +36,22 @@ async fn looking_at_a_link_never_uses_it() {
     assert!(!page.body.contains("alice@example.com"));
     browser.redeem(&token).await.expect(200);
     scanner.get(&path).await.expect(400);
+}
+
+#[tokio::test]
+async fn sign_ins_are_counted_by_method_and_outcome() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let counted = recorder.handle();
+    let _collecting = metrics::set_default_local_recorder(&recorder);
+    let app = TestApp::embedded().await;
+    let browser = app.signed_in("alice@example.com").await;
+    browser.redeem("nonsense").await.expect_error(400, "link_invalid");
+    browser.get("/api/v1/auth/github/callback?code=x&state=y").await.expect(303);
+    let shown = counted.render();
+    for (method, outcome) in [("email", "done"), ("email", "failed"), ("github", "stray")] {
+        let line = format!(r#"tracera_sign_ins_total{{method="{method}",outcome="{outcome}"}} 1"#);
+        assert!(shown.lines().any(|shown| shown == line), "{shown}");
+    }
 }
 
 #[tokio::test]

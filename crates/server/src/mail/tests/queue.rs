@@ -1,9 +1,11 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
+use http::StatusCode;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio::sync::Barrier;
 
@@ -42,6 +44,29 @@ async fn a_full_queue_says_so_and_has_room_again() {
         }
     };
     tokio::time::timeout(LONG, room).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_becomes_of_mails_is_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let counted = recorder.handle();
+    let _collecting = metrics::set_default_local_recorder(&recorder);
+    let answers = Arc::new(Mutex::new(vec![200, 503, 422]));
+    let answer = move || async move { StatusCode::from_u16(answers.lock().unwrap().pop().unwrap()).unwrap() };
+    let app = Router::new().route("/emails", post(answer));
+    let mailer = mailer_to(app, Limits { mails: 2, attempts_at_once: 1, ..quick() }).await;
+    let parts = Parts::of("alice@example.com");
+    mailer.send(&parts.mail()).unwrap();
+    mailer.send(&parts.mail()).unwrap();
+    assert_eq!(mailer.send(&parts.mail()), Err(MailError::QueueFull));
+    assert_eq!(mailer.waiting(), 2);
+    assert_eq!(mailer.shutdown(LONG).await, 0);
+    assert_eq!(mailer.waiting(), 0);
+    let shown = counted.render();
+    for outcome in ["sent", "retried", "given_up", "refused"] {
+        let line = format!(r#"tracera_mails_total{{outcome="{outcome}"}} 1"#);
+        assert!(shown.lines().any(|shown| shown == line), "{shown}");
+    }
 }
 
 #[tokio::test]
