@@ -1,9 +1,10 @@
 //! What is remembered between sending somebody to a provider and their return.
 //!
 //! 1. `state` is 256 random bits. The database keeps its hash, for ten minutes.
-//! 2. The first callback that brings a state spends it, whatever comes of it: one `DELETE … RETURNING`.
-//! 3. A transaction is of one browser (a cookie of its own), one provider and one purpose; linking is also of the one
-//!    session that began it. Anything else is [`Failure::Expired`], without a word on what was wrong.
+//! 2. The first callback that brings a state in the browser it was made for, known by a cookie of its own, spends it,
+//!    whatever comes of it: one `DELETE … RETURNING`. Others change nothing, neither here nor in their browser.
+//! 3. A transaction is also of one provider and one purpose; linking is of the one session that began it. Anything else is
+//!    [`Failure::Expired`], without a word on what was wrong.
 //! 4. `nonce` and the PKCE verifier never leave the server.
 
 use std::time::Duration;
@@ -12,7 +13,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -20,9 +20,9 @@ use crate::auth::cookie::{HandleCookie, fresh_handle, handle_hash};
 use crate::auth::failure::Failure;
 use crate::auth::provider::Provider;
 use crate::cookie::ServiceCookie;
-use crate::error::{AppError, AppResult};
+use crate::error::AppResult;
 use crate::store::Database;
-use crate::store::transactions::{self, Link, NewTransaction};
+use crate::store::transactions::{self, Link, NewTransaction, SpentTransaction};
 
 /// How long somebody may stay at the provider.
 pub const LIFETIME: Duration = Duration::from_mins(10);
@@ -59,6 +59,9 @@ pub struct Begun {
     /// Makes the browser recognisable.
     pub cookie: HeaderValue,
 }
+
+/// A transaction that was spent by its browser.
+pub struct Spent(SpentTransaction);
 
 /// A transaction that has just ended, by the right browser at the right provider.
 pub struct Ended {
@@ -107,23 +110,30 @@ impl Transactions {
         Ok(Begun { state, nonce, challenge, cookie: self.cookie.set(&browser) })
     }
 
-    /// Ends the transaction of this state.
+    /// Spends the transaction of this state and this browser, if there is one.
     ///
     /// # Errors
-    /// [`Failure::Expired`] unless it is this browser's, of this provider, and not yet too old or used.
-    pub async fn end(
-        &self,
-        provider: Provider,
-        state: &str,
-        headers: &HeaderMap,
-        now: OffsetDateTime,
-    ) -> Result<Ended, Failure> {
-        let spent = transactions::spend(&self.database, &handle_hash(state)).await.map_err(AppError::from)?;
-        let (Some(spent), Some(browser)) = (spent, self.cookie.read(headers)) else {
-            return Err(Failure::Expired);
-        };
-        let same_browser = bool::from(handle_hash(browser).ct_eq(&spent.browser_hash));
-        if !same_browser || spent.provider != provider || spent.expires_at <= now {
+    /// 503 when the database does not answer.
+    pub async fn spend(&self, state: &str, headers: &HeaderMap) -> AppResult<Option<Spent>> {
+        let Some(browser) = self.cookie.read(headers) else { return Ok(None) };
+        let spent = transactions::spend(&self.database, &handle_hash(state), &handle_hash(browser)).await?;
+        Ok(spent.map(Spent))
+    }
+
+    /// The `Set-Cookie` for the answer to a callback that spent a transaction.
+    pub fn clear_cookie(&self) -> HeaderValue {
+        self.cookie.clear()
+    }
+}
+
+impl Spent {
+    /// Ends it.
+    ///
+    /// # Errors
+    /// [`Failure::Expired`] unless it is of this provider and not yet too old.
+    pub fn end(self, provider: Provider, now: OffsetDateTime) -> Result<Ended, Failure> {
+        let Self(spent) = self;
+        if spent.provider != provider || spent.expires_at <= now {
             return Err(Failure::Expired);
         }
         let purpose = match spent.link {
@@ -131,10 +141,5 @@ impl Transactions {
             Some(Link { user, session_hash }) => Purpose::Link { user, session_hash },
         };
         Ok(Ended { purpose, nonce: spent.nonce, verifier: spent.verifier })
-    }
-
-    /// The `Set-Cookie` for every answer to a callback.
-    pub fn clear_cookie(&self) -> HeaderValue {
-        self.cookie.clear()
     }
 }

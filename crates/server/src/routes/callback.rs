@@ -1,5 +1,5 @@
 //! Back from a provider. Every callback spends its transaction and ends in a redirect to a page of ours, so that no code
-//! or state stays in the address bar.
+//! or state stays in the address bar. One that has none leaves the cookies of another that is under way.
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tracera_session::Session;
 use uuid::Uuid;
 
-use super::oauth::{page, set_cookie};
+use super::oauth::page;
 use crate::app::App;
 use crate::auth::accounts::{self, Entry};
 use crate::auth::callback::OauthCallback;
@@ -18,7 +18,7 @@ use crate::auth::failure::Failure;
 use crate::auth::magic_link::Asker;
 use crate::auth::provider::Provider;
 use crate::auth::sign_in::{FRESH, WayIn, sign_in};
-use crate::auth::transaction::{Ended, LIFETIME, Purpose};
+use crate::auth::transaction::{Ended, LIFETIME, Purpose, Spent};
 use crate::clock::utc;
 use crate::error::AppError;
 use crate::metrics;
@@ -90,14 +90,28 @@ async fn callback(
         Arrival { app, session, visit, headers, query: query.unwrap_or_default(), provider, linking };
     // A task of its own: a browser that hangs up leaves nothing half done.
     let arrived = RequestId::spawn(async move { arrival.finish(next).await }).await;
-    let (target, device) =
-        arrived.unwrap_or_else(|panic| (page("/login", AppError::internal(panic).into()), None));
-    let mut response = (set_cookie(clear), Redirect::to(&target)).into_response();
+    let Landing { target, device, spent } = arrived.unwrap_or_else(|panic| Landing {
+        target: page("/login", AppError::internal(panic).into()),
+        device: None,
+        spent: false,
+    });
+    let mut response = Redirect::to(&target).into_response();
     let last_used = device.as_ref().map(|_| last_used::remember(provider.as_str(), https));
-    for cookie in [device, last_used, forget].into_iter().flatten() {
+    let used_up = [Some(clear), forget].into_iter().filter(|_| spent);
+    for cookie in used_up.chain([device, last_used]).flatten() {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// How a callback is answered.
+struct Landing {
+    /// The page to go to.
+    target: String,
+    /// The cookie of a new sign-in.
+    device: Option<HeaderValue>,
+    /// Whether the browser's transaction was spent.
+    spent: bool,
 }
 
 /// Somebody has come back.
@@ -112,17 +126,23 @@ struct Arrival {
 }
 
 impl Arrival {
-    /// The page to go to, and a cookie for it.
-    async fn finish(self, next: Next) -> (String, Option<HeaderValue>) {
-        match self.proceed().await {
-            Ok(Some(device)) => (next.as_str().to_owned(), Some(device)),
+    async fn finish(self, next: Next) -> Landing {
+        let callback = OauthCallback::parse(&self.query);
+        let spent = self.spend(&callback).await;
+        let is_spent = spent.is_ok();
+        let done = match spent {
+            Ok(spent) => self.proceed(spent, &callback).await,
+            Err(failure) => Err(self.stray(failure)),
+        };
+        let target = match done {
             // The account page says it; the start page shows it.
             Ok(None) if next.is_page("/account") => {
-                (next.saying("done", &format!("{}_linked", self.provider.as_str())), None)
+                next.saying("done", &format!("{}_linked", self.provider.as_str()))
             }
-            Ok(None) => (next.as_str().to_owned(), None),
-            Err(failure) => (self.failed_at(&next, failure), None),
-        }
+            Ok(_) => next.as_str().to_owned(),
+            Err(failure) => self.failed_at(&next, failure),
+        };
+        Landing { target, device: done.ok().flatten(), spent: is_spent }
     }
 
     /// The page that says why. The sign-in page sends whoever is signed in on to the page they came from.
@@ -135,25 +155,16 @@ impl Arrival {
     }
 
     /// The cookie of a new sign-in; `None` when something was linked.
-    async fn proceed(&self) -> Result<Option<HeaderValue>, Failure> {
-        let (transaction, callback) = self.end_transaction().await.inspect_err(|failure| {
-            let (method, code) = (self.provider.as_str(), failure.code());
-            tracing::warn!(
-                event = "callback_refused",
-                method,
-                code,
-                "a callback fits nothing that was begun"
-            );
-            metrics::tried_to_sign_in(method, "stray");
-        })?;
+    async fn proceed(&self, spent: Spent, callback: &OauthCallback) -> Result<Option<HeaderValue>, Failure> {
+        let transaction = self.end(spent, callback).map_err(|failure| self.stray(failure))?;
         match &transaction.purpose {
-            Purpose::SignIn => self.sign_in(&transaction, &callback).await.map(Some).inspect_err(|failure| {
+            Purpose::SignIn => self.sign_in(&transaction, callback).await.map(Some).inspect_err(|failure| {
                 let (method, code) = (self.provider.as_str(), failure.code());
                 tracing::warn!(event = "sign_in_failed", method, code, "nobody was signed in");
                 metrics::tried_to_sign_in(method, "failed");
             }),
             Purpose::Link { user, session_hash } => {
-                let linked = self.link(&transaction, &callback, *user, session_hash).await;
+                let linked = self.link(&transaction, callback, *user, session_hash).await;
                 if let Err(failure) = linked {
                     let (method, code) = (self.provider.as_str(), failure.code());
                     tracing::warn!(event = "link_failed", %user, method, code, "nothing was linked");
@@ -164,11 +175,13 @@ impl Arrival {
         }
     }
 
-    async fn end_transaction(&self) -> Result<(Ended, OauthCallback), Failure> {
-        let callback = OauthCallback::parse(&self.query);
+    async fn spend(&self, callback: &OauthCallback) -> Result<Spent, Failure> {
         let state = callback.state.as_deref().ok_or(Failure::Expired)?;
-        let ended =
-            self.app.providers.transactions.end(self.provider, state, &self.headers, self.now()).await?;
+        self.app.providers.transactions.spend(state, &self.headers).await?.ok_or(Failure::Expired)
+    }
+
+    fn end(&self, spent: Spent, callback: &OauthCallback) -> Result<Ended, Failure> {
+        let ended = spent.end(self.provider, self.now())?;
         let is_link = matches!(ended.purpose, Purpose::Link { .. });
         if self.linking.is_some_and(|linking| linking != is_link) {
             return Err(Failure::Expired);
@@ -176,7 +189,15 @@ impl Arrival {
         if callback.repeated {
             return Err(Failure::Refused(self.provider));
         }
-        Ok((ended, callback))
+        Ok(ended)
+    }
+
+    /// Says in the log that nothing was begun that this belongs to.
+    fn stray(&self, failure: Failure) -> Failure {
+        let (method, code) = (self.provider.as_str(), failure.code());
+        tracing::warn!(event = "callback_refused", method, code, "a callback fits nothing that was begun");
+        metrics::tried_to_sign_in(method, "stray");
+        failure
     }
 
     async fn sign_in(&self, transaction: &Ended, callback: &OauthCallback) -> Result<HeaderValue, Failure> {

@@ -36,8 +36,6 @@ pub struct NewTransaction<'a> {
 
 /// A transaction that has just been removed.
 pub struct SpentTransaction {
-    /// Hash of what the browser has to hold.
-    pub browser_hash: [u8; 32],
     /// Where the browser was sent.
     pub provider: Provider,
     /// `None` to sign in.
@@ -52,7 +50,6 @@ pub struct SpentTransaction {
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    browser_hash: Vec<u8>,
     provider: Provider,
     user_id: Option<Uuid>,
     session_hash: Option<Vec<u8>>,
@@ -90,23 +87,28 @@ pub async fn begin(db: &Database, new: &NewTransaction<'_>, now: OffsetDateTime)
     .await
 }
 
-/// Removes the transaction of this state and gives it back: to one of any number of callers.
+/// Removes the transaction of this state and browser and gives it back: to one of any number of callers.
 ///
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn spend(db: &Database, state_hash: &[u8; 32]) -> Result<Option<SpentTransaction>, StoreError> {
-    let sql = "DELETE FROM auth_transactions WHERE state_hash = $1
-        RETURNING browser_hash, provider, user_id, session_hash, nonce, verifier, expires_at";
-    let row: Option<Row> =
-        on_pool!(db, pool => sqlx::query_as(sql).bind(&state_hash[..]).fetch_optional(pool).await).await?;
+pub async fn spend(
+    db: &Database,
+    state_hash: &[u8; 32],
+    browser_hash: &[u8; 32],
+) -> Result<Option<SpentTransaction>, StoreError> {
+    let sql = "DELETE FROM auth_transactions WHERE state_hash = $1 AND browser_hash = $2
+        RETURNING provider, user_id, session_hash, nonce, verifier, expires_at";
+    let row: Option<Row> = on_pool!(db, pool => {
+        sqlx::query_as(sql).bind(&state_hash[..]).bind(&browser_hash[..]).fetch_optional(pool).await
+    })
+    .await?;
     let Some(row) = row else { return Ok(None) };
     let link = match (row.user_id, row.session_hash) {
         (Some(user), Some(hash)) => Some(Link { user, session_hash: hash_of(hash)? }),
         _ => None,
     };
     Ok(Some(SpentTransaction {
-        browser_hash: hash_of(row.browser_hash)?,
         provider: row.provider,
         link,
         nonce: row.nonce,

@@ -52,6 +52,15 @@ impl Answer {
         all.into_iter().find(|line| line.starts_with(&format!("{name}="))).map(str::to_owned)
     }
 
+    /// Where a callback ends that belongs to nothing this browser began: it leaves the cookies alone.
+    #[track_caller]
+    pub(crate) fn strayed(self) -> String {
+        let answer = self.expect(303);
+        let cookies: Vec<_> = answer.headers.get_all(SET_COOKIE).iter().collect();
+        assert!(cookies.is_empty(), "{cookies:?}");
+        answer.header("location").to_owned()
+    }
+
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::browser::{Answer, Browser};
@@ -330,7 +332,7 @@ async fn odd_answers_end_the_sign_in() {
         );
         doubles.tell_the_truth();
         assert_eq!(
-            landed(browser.get(&callback).await),
+            browser.get(&callback).await.strayed(),
             "/login?error=sign_in_expired",
             "spent: {address} {reply:?}"
         );
@@ -367,23 +369,48 @@ async fn a_callback_without_a_transaction_of_its_own_asks_nobody() {
         ["", "code=x", "code=x&state=", "code=x&state=y", "state=a&state=a&code=x", "error=access_denied"]
     {
         for path in [GOOGLE, GITHUB] {
-            let target = landed(browser.get(&format!("{path}/callback?{query}")).await);
+            let target = browser.get(&format!("{path}/callback?{query}")).await.strayed();
             assert_eq!(target, "/login?error=sign_in_expired", "{path} {query}");
         }
     }
-    // Another browser's, another provider's, a repeated parameter, too late, used.
+    // Another browser's, another provider's, used, a repeated parameter, too late.
     let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
-    assert_eq!(landed(app.browser().get(&callback).await), "/login?error=sign_in_expired");
+    assert_eq!(app.browser().get(&callback).await.strayed(), "/login?error=sign_in_expired");
     let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
     let elsewhere = callback.replace("google", "github");
+    let transaction = browser.cookie("transaction").unwrap();
     assert_eq!(landed(browser.get(&elsewhere).await), "/login?error=sign_in_expired");
-    assert_eq!(landed(browser.get(&callback).await), "/login?error=sign_in_expired");
+    browser.set_cookie("transaction", &transaction);
+    assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired");
     let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
     assert_eq!(landed(browser.get(&format!("{callback}&code=y")).await), "/login?error=google_refused");
     let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
     app.advance(Duration::from_mins(10));
     assert_eq!(landed(browser.get(&callback).await), "/login?error=sign_in_expired");
     assert_eq!((doubles.calls("/token"), doubles.calls("/login/oauth/access_token")), (0, 0));
+}
+
+#[tokio::test]
+async fn a_callback_that_belongs_to_nothing_leaves_a_sign_in_under_way_alone() {
+    let (app, doubles) = start().await;
+    for (path, person) in [(GOOGLE, google(&app, "1", "a@gmail.com")), (GITHUB, github(1, "a@example.com"))] {
+        let browser = app.browser();
+        browser.set_cookie("next", &URL_SAFE_NO_PAD.encode("/account"));
+        let location = leave(&browser, path).await;
+        let state = &query(&location)["state"];
+        let callback = doubles.agree(&location, person);
+        for stray in ["code=x&state=y".to_owned(), "code=x".to_owned(), format!("state={state}&state=y")] {
+            let target = browser.get(&format!("{path}/callback?{stray}")).await.strayed();
+            assert_eq!(target, "/login?error=sign_in_expired", "{stray}");
+        }
+        // Without the cookie, and with one that was made up.
+        let other = app.browser();
+        assert_eq!(other.get(&callback).await.strayed(), "/login?error=sign_in_expired");
+        other.set_cookie("transaction", &"A".repeat(43));
+        assert_eq!(other.get(&callback).await.strayed(), "/login?error=sign_in_expired");
+        assert_eq!(landed(browser.get(&callback).await), "/account", "{path}");
+        assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired", "{path}");
+    }
 }
 
 #[tokio::test]
@@ -452,7 +479,9 @@ async fn fifty_callbacks_with_one_state_make_one_token_request() {
         let calls: Vec<_> = (0..50)
             .map(|_| {
                 let (browser, callback) = (browser.fork(), callback.clone());
-                tokio::spawn(async move { landed(browser.get(&callback).await) })
+                tokio::spawn(
+                    async move { browser.get(&callback).await.expect(303).header("location").to_owned() },
+                )
             })
             .collect();
         let mut home = 0;

@@ -200,7 +200,11 @@ async fn an_answer_that_does_not_fit_never_reaches_steam() {
         assert_eq!(target, "/login?error=steam_refused", "{name}");
         // The transaction is spent whatever came of it.
         let genuine = Assertion::new(&app, &doubles, &location, ID, "a");
-        assert_eq!(landed(browser.get(&genuine.callback()).await), "/login?error=sign_in_expired", "{name}");
+        assert_eq!(
+            browser.get(&genuine.callback()).await.strayed(),
+            "/login?error=sign_in_expired",
+            "{name}"
+        );
         assert_eq!(browser.me().await, None, "{name}");
     }
     for extra in ["&openid.ax.value.email=x", "&openid%2Eclaimed_id=x", "&openid.claimed_id%00=x", "&x=y"] {
@@ -222,13 +226,25 @@ async fn an_answer_belongs_to_the_browser_that_asked() {
     for browser in [&empty, &other] {
         let location = leave(&asked, LOGIN).await;
         let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
-        assert_eq!(landed(browser.get(&callback).await), "/login?error=sign_in_expired");
+        assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired");
         assert_eq!(browser.me().await, None);
     }
     // An earlier transaction of the same browser is of another cookie by now.
     let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
-    assert_eq!(landed(asked.get(&callback).await), "/login?error=sign_in_expired");
+    assert_eq!(asked.get(&callback).await.strayed(), "/login?error=sign_in_expired");
     assert_eq!(doubles.calls("/openid/login"), 0);
+}
+
+#[tokio::test]
+async fn of_two_tabs_the_newer_signs_in_after_the_older_failed() {
+    let (app, doubles) = start().await;
+    let browser = app.browser();
+    let (older, newer) = (leave(&browser, LOGIN).await, leave(&browser, LOGIN).await);
+    let older = Assertion::new(&app, &doubles, &older, ID, "a").callback();
+    let newer = Assertion::new(&app, &doubles, &newer, ID, "b").callback();
+    assert_eq!(browser.get(&older).await.strayed(), "/login?error=sign_in_expired");
+    assert_eq!(landed(browser.get(&newer).await), "/");
+    assert!(browser.me().await.is_some());
 }
 
 #[tokio::test]
@@ -251,7 +267,7 @@ async fn of_fifty_equal_callbacks_one_counts() {
     let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
     let calls = (0..50).map(|_| {
         let (browser, callback) = (browser.fork(), callback.clone());
-        tokio::spawn(async move { landed(browser.get(&callback).await) })
+        tokio::spawn(async move { browser.get(&callback).await.expect(303).header("location").to_owned() })
     });
     let mut in_at_home = 0;
     for call in calls.collect::<Vec<_>>() {
@@ -279,7 +295,7 @@ async fn cancelling_changes_nothing() {
         "{LOGIN}/callback?state={state}&openid.mode=cancel&openid.ns=http%3A%2F%2Fspecs.openid.net%2Fauth%2F2.0"
     );
     assert_eq!(landed(browser.get(&callback).await), "/login?error=cancelled");
-    assert_eq!(landed(browser.get(&callback).await), "/login?error=sign_in_expired");
+    assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired");
     assert_eq!(doubles.calls("/openid/login"), 0);
 }
 

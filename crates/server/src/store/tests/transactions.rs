@@ -32,9 +32,13 @@ fn transaction(state: u8, link: Option<Link>) -> NewTransaction<'static> {
 
 async fn of_many_callbacks_one_gets_the_transaction(db: Database) {
     begin(&db, &transaction(1, None), NOW).await.unwrap();
+    assert!(
+        spend(&db, &[1; 32], &[8; 32]).await.unwrap().is_none(),
+        "another browser's callback spends nothing"
+    );
     let results = at_once(50, |_| {
         let db = db.clone();
-        async move { spend(&db, &[1; 32]).await.unwrap().is_some() }
+        async move { spend(&db, &[1; 32], &[7; 32]).await.unwrap().is_some() }
     })
     .await;
     assert_eq!(results.iter().filter(|got| **got).count(), 1);
@@ -44,8 +48,8 @@ async fn a_transaction_keeps_what_it_is_for(db: Database) {
     let (user, _) = find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
     let link = Some(Link { user: user.id, session_hash: [9; 32] });
     begin(&db, &transaction(1, link), NOW).await.unwrap();
-    let spent = spend(&db, &[1; 32]).await.unwrap().unwrap();
-    assert_eq!((spent.provider, spent.link, spent.browser_hash), (Provider::Github, link, [7; 32]));
+    let spent = spend(&db, &[1; 32], &[7; 32]).await.unwrap().unwrap();
+    assert_eq!((spent.provider, spent.link), (Provider::Github, link));
     assert_eq!((&*spent.nonce, &*spent.verifier), ("nonce", "verifier"));
     assert_eq!(spent.expires_at, NOW + Duration::minutes(10));
     let nobody = Some(Link { user: Uuid::new_v4(), session_hash: [9; 32] });
@@ -55,8 +59,8 @@ async fn a_transaction_keeps_what_it_is_for(db: Database) {
 async fn what_is_over_is_removed_by_the_next(db: Database) {
     begin(&db, &transaction(1, None), NOW).await.unwrap();
     begin(&db, &transaction(2, None), NOW + Duration::minutes(10)).await.unwrap();
-    assert!(spend(&db, &[1; 32]).await.unwrap().is_none());
-    assert!(spend(&db, &[2; 32]).await.unwrap().is_some());
+    assert!(spend(&db, &[1; 32], &[7; 32]).await.unwrap().is_none());
+    assert!(spend(&db, &[2; 32], &[7; 32]).await.unwrap().is_some());
 }
 
 async fn of_many_equal_nonces_one_is_new(db: Database) {
