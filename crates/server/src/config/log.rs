@@ -53,5 +53,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<LogSettings> {
         _ => Err(Wrong::new(format!("is {}", quoted(value)), "write text or json")),
     });
     let filter = reader.read("RUST_LOG", LogFilter::parse);
+    if reader.is_set("LOG_LEVEL") && reader.given("RUST_LOG").is_none() {
+        reader.warn("RUST_LOG", "is not set, and LOG_LEVEL has no effect on this server");
+    }
     Ok(LogSettings { format: format?, filter: filter? })
 }

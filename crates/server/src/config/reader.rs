@@ -32,6 +32,11 @@ impl<'a> Reader<'a> {
         given(self.vars, name)
     }
 
+    /// Whether a variable that is not ours has a value.
+    pub(super) fn is_set(&self, foreign: &str) -> bool {
+        given(self.vars, foreign).is_some()
+    }
+
     /// The value somebody set or else the table's default, parsed.
     pub(super) fn read<T>(
         &mut self,

@@ -24,8 +24,18 @@ const OWN_FAMILIES: [&str; 11] = [
     "TRUSTED_PROX",
 ];
 
-/// What desktops and shells set all the same.
-const FOREIGN: [&str; 2] = ["SESSION_ID", "SESSION_MANAGER"];
+/// What desktops, shells and tools set all the same.
+const FOREIGN: [&str; 3] = ["RUSTUP_LOG", "SESSION_ID", "SESSION_MANAGER"];
+
+/// Beginnings that other software uses as well: there a longer last word is another name, not a misspelt one.
+const SHARED_FAMILIES: [&str; 7] =
+    ["DATABASE_", "GITHUB_", "GOOGLE_", "LOG_", "MAIL_", "REDIS_", "RUST_"];
+
+/// Names that mean one of ours and are not near it. Others use them too, so that only `.env` is held to it.
+const SYNONYMS: [(&str, &str); 1] = [("LOG_LEVEL", "RUST_LOG")];
+
+/// A word shortened to fewer letters may stand for too many.
+const LEAST_LETTERS: usize = 3;
 
 /// Names under this length are too easily near each other by chance.
 const LONG_NAME: usize = 10;
@@ -60,16 +70,31 @@ pub(super) fn is_known(name: &str) -> bool {
 
 fn is_meant_for_us(name: &str) -> bool {
     let allowed = if name.len() < LONG_NAME { 1 } else { 2 };
-    let is_family = OWN_FAMILIES.iter().any(|family| name.starts_with(family)) && !FOREIGN.contains(&name);
-    is_family || nearest(name, allowed).is_some()
+    let begins_with = |families: &[&str]| families.iter().any(|family| name.starts_with(family));
+    let is_spelt_out = spelt_out(name).is_some() && !begins_with(&SHARED_FAMILIES);
+    let is_near = begins_with(&OWN_FAMILIES) || is_spelt_out || nearest(name, allowed).is_some();
+    is_near && !FOREIGN.contains(&name)
 }
 
 fn unknown(name: &str) -> Problem {
-    let remedy = match nearest(name, SUGGESTED_EDITS) {
+    let synonym = SYNONYMS.into_iter().find(|(synonym, _)| *synonym == name).map(|(_, ours)| ours);
+    let remedy = match synonym.or_else(|| spelt_out(name)).or_else(|| nearest(name, SUGGESTED_EDITS)) {
         Some(near) => format!("did you mean {near}?"),
         None => "remove it, or see `tracera --help` for the names there are".to_owned(),
     };
     Problem::new(name, Wrong::new("is not a variable of this server", remedy))
+}
+
+/// The variable that differs in its last word alone, of which one of the two is a shorter form.
+fn spelt_out(name: &str) -> Option<&'static str> {
+    let (beginning, word) = name.rsplit_once('_')?;
+    let mut names = variables().map(|row| row.name);
+    names.find(|ours| {
+        let Some((_, last)) = ours.rsplit_once('_').filter(|(before, _)| *before == beginning) else {
+            return false;
+        };
+        word.len().min(last.len()) >= LEAST_LETTERS && (word.starts_with(last) || last.starts_with(word))
+    })
 }
 
 /// The variable fewest edits away from `name`, if any is within `allowed`.
@@ -119,6 +144,10 @@ mod tests {
             ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
             ("LISTEN_ADR", "LISTEN_ADDR"),
             ("GITHUB_CLIENT_IDS", "GITHUB_CLIENT_ID"),
+            ("LISTEN_ADDRESS", "LISTEN_ADDR"),
+            ("METRICS_ADDRESS", "METRICS_ADDR"),
+            ("DATA_DIRECTORY", "DATA_DIR"),
+            ("REQUEST_TIMEOUT_SEC", "REQUEST_TIMEOUT_SECONDS"),
         ] {
             let expected = format!("{wrong} is not a variable of this server; did you mean {right}?");
             assert_eq!(judged(wrong), Some(expected));
@@ -170,6 +199,66 @@ mod tests {
             "REDIS_SERVICE_HOST",
             "REDIS_SERVICE_PORT",
             "REDIS_PORT_6379_TCP_ADDR",
+            "REDIS_PORT_6379_TCP",
+            "REDIS_PORT_6379_TCP_PROTO",
+            "REDIS_NAME",
+            "REDIS_USER",
+            "REDIS_USERNAME",
+            "REDIS_PASS",
+            "REDIS_HOSTNAME",
+            "REDIS_DATABASE",
+            "REDIS_TLS_URL",
+            "REDIS_VERSION",
+            "DATABASE_HOST",
+            "DATABASE_NAME",
+            "DATABASE_PASSWORD",
+            "DATABASE_PORT",
+            "DATABASE_USER",
+            "DATABASE_URL_UNPOOLED",
+            "SMTP_HOST",
+            "SMTP_PORT",
+            "SMTP_USER",
+            "SMTP_PASS",
+            "SMTP_PASSWORD",
+            "SMTP_SERVER",
+            "MAIL",
+            "MAILCHECK",
+            "MAIL_HOST",
+            "MAIL_FROM_NAME",
+            "LOGNAME",
+            "LOGFILE",
+            "LOG_DIR",
+            "LOG_FILE",
+            "LOG_FORMATTER",
+            "LOG_LEVEL",
+            "LOG_PATH",
+            "HOME",
+            "HOST",
+            "HOSTNAME",
+            "PORT",
+            "DATA",
+            "DATA_PATH",
+            "BASE_DIR",
+            "BASE_PATH",
+            "LISTEN_FDS",
+            "LISTEN_FDNAMES",
+            "LISTEN_PID",
+            "LISTEN_PORT",
+            "METRICS_PORT",
+            "REQUEST_TIMEOUT",
+            "GITHUB_ACTIONS",
+            "GITHUB_API_KEY",
+            "GITHUB_REF",
+            "GITHUB_REPOSITORY",
+            "GITHUB_RUN_ID",
+            "GITHUB_WORKSPACE",
+            "GOOGLE_API_KEY",
+            "GOOGLE_CLOUD_PROJECT",
+            "INVOCATION_ID",
+            "JOURNAL_STREAM",
+            "RUSTUP_HOME",
+            "RUSTUP_LOG",
+            "RUST_LOGGER",
             "RUST_LOG_STYLE",
             "RUST_BACKTRACE",
             "STEAM_RUNTIME",
@@ -179,6 +268,13 @@ mod tests {
         ] {
             assert_eq!(judged(name), None);
         }
+    }
+
+    #[test]
+    fn what_others_call_the_filter_of_their_logs_is_refused_in_the_file_alone() {
+        let problem = in_file("LOG_LEVEL").unwrap().to_string();
+        assert_eq!(problem, "LOG_LEVEL is not a variable of this server; did you mean RUST_LOG?");
+        assert_eq!(judged("LOG_LEVEL"), None);
     }
 
     #[test]

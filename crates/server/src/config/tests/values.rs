@@ -64,6 +64,7 @@ fn what_is_probably_not_meant_is_a_warning() {
         (("METRICS_ADDR", "0.0.0.0:9100"), "METRICS_ADDR"),
         (("MAIL_FROM", "a@b.example"), "MAIL_FROM"),
         (("SMTP_CA_FILE", "ca.pem"), "SMTP_CA_FILE"),
+        (("LOG_LEVEL", "debug"), "RUST_LOG"),
         (("SESSION_SECRET", "0123456789abcdef,0123456789abcdef"), "SESSION_SECRET"),
     ] {
         assert_eq!(warned_about(&accepted(&quiet)), [""; 0]);
