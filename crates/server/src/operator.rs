@@ -1,9 +1,10 @@
 //! The operator's commands on the same stores: a user's sessions, the database.
 
+use std::error::Error;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use tracera_session::{Clock, Handle, SessionError, UserId};
+use tracera_session::{Clock, Handle, NotReplicated, SessionError, UserId};
 
 use crate::auth::client::Client;
 use crate::auth::email::{Email, EmailError};
@@ -36,6 +37,14 @@ pub enum OperatorError {
     /// The session store did not answer.
     #[error("{}", chain(.0))]
     Sessions(#[from] SessionError),
+    /// It is done, but replicas have not confirmed it.
+    #[error("{done}, but {reason}: a failover may undo it")]
+    NotReplicated {
+        /// What is done.
+        done: String,
+        /// Why that is not certain to last.
+        reason: String,
+    },
     /// There is no such user.
     #[error("there is no such user")]
     NoSuchUser,
@@ -91,17 +100,40 @@ pub async fn revoke_sessions(
             Some(email) => magic_links::cancel_outstanding(&stores.database, email).await.map(drop),
             None => Ok(()),
         };
-        revoked?;
+        let sessions = if count == 1 { "session" } else { "sessions" };
+        let done = format!("ended {count} {sessions}, any sign-in under way and any unused link");
+        let doubt = doubt(&revoked);
+        if doubt.is_none() {
+            revoked?;
+        }
         let told = tell_owner(&stores, &account, &clock).await;
         cancelled?;
-        let sessions = if count == 1 { "session" } else { "sessions" };
-        return Ok(format!("ended {count} {sessions}, any sign-in under way and any unused link\n{told}"));
+        return answer(done, &told, doubt);
     };
     let handle = Handle::parse(handle).ok_or(OperatorError::NoSuchSession)?;
-    if stores.sessions.revoke(&user, handle).await? {
-        Ok(format!("ended the session\n{}", tell_owner(&stores, &account, &clock).await))
-    } else {
-        Err(OperatorError::NoSuchSession)
+    let revoked = stores.sessions.revoke(&user, handle).await;
+    let doubt = doubt(&revoked);
+    if doubt.is_none() && !revoked? {
+        return Err(OperatorError::NoSuchSession);
+    }
+    answer("ended the session".to_owned(), &tell_owner(&stores, &account, &clock).await, doubt)
+}
+
+/// What has been done may yet come undone, for this reason.
+fn doubt<T>(outcome: &Result<T, SessionError>) -> Option<String> {
+    let mut cause: &dyn Error = outcome.as_ref().err()?;
+    loop {
+        cause = cause.source()?;
+        if let Some(doubt) = cause.downcast_ref::<NotReplicated>() {
+            return Some(doubt.to_string());
+        }
+    }
+}
+
+fn answer(done: String, told: &str, doubt: Option<String>) -> Result<String, OperatorError> {
+    match doubt {
+        Some(reason) => Err(OperatorError::NotReplicated { done, reason }),
+        None => Ok(format!("{done}\n{told}")),
     }
 }
 

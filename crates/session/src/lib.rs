@@ -118,6 +118,7 @@ pub use store::redis::{
     RedisStore,
     authorities::{InvalidAuthorities, RedisAuthorities},
     connection::{ConnectError, RedisConnection, RedisLimits},
+    operator::NotReplicated,
     target::RedisUrlError,
 };
 pub use store::{Budget, InvalidFieldName, SessionStore};

@@ -23,7 +23,7 @@ mod cluster_watch;
 pub(crate) mod connection;
 mod courier;
 mod keeper;
-mod operator;
+pub(crate) mod operator;
 mod outage;
 mod scripts;
 mod sharing;

@@ -32,12 +32,21 @@ struct Wait {
     outcome: Result<(), NotReplicated>,
 }
 
-/// The primary has done it, and more is not known.
+/// The primary has done it, and more is not known. To be found among the sources of a
+/// [`SessionError`](crate::SessionError).
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum NotReplicated {
-    #[error("done, but only {confirmed} of {demanded} replicas confirmed in time")]
-    TooFew { confirmed: i64, demanded: usize },
-    #[error("done, but it is not known whether replicas have it: {0}")]
+#[non_exhaustive]
+pub enum NotReplicated {
+    /// Fewer replicas than wanted said in time that they have it.
+    #[error("only {confirmed} of {demanded} replicas confirmed in time")]
+    TooFew {
+        /// How many did.
+        confirmed: i64,
+        /// How many were wanted.
+        demanded: usize,
+    },
+    /// No answer on what replicas have.
+    #[error("it is not known whether replicas have it: {0}")]
     NotAsked(#[source] RedisError),
 }
 
