@@ -28,6 +28,7 @@ use crate::private_dir;
 use crate::routes;
 use crate::serve::{ServeLimits, serve};
 use crate::store::{self, Database};
+use crate::tls;
 use crate::web::live::Streams;
 
 /// How long queued mails may take to leave when the server stops.
@@ -52,8 +53,15 @@ pub enum StartError {
         source: io::Error,
     },
     /// Redis cannot be reached.
-    #[error("REDIS_URL or REDIS_HOST: {0}; check that Redis runs there and that user and password are right")]
-    Redis(#[source] ConnectError),
+    #[error("{variable}: {source}; {remedy}")]
+    Redis {
+        /// The variable that says where it is.
+        variable: &'static str,
+        /// Why.
+        source: ConnectError,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// The certificates of the authorities for Redis cannot be used.
     #[error("REDIS_CA_FILE: cannot use {path}: {source}; write the path of a PEM file of certificates")]
     RedisCaFile {
@@ -175,7 +183,23 @@ async fn connect_redis(url: &SecretUrl, config: &Config) -> Result<RedisConnecti
         }
         None => RedisConnection::open(url.expose()).await,
     };
-    connection.map_err(StartError::Redis)
+    connection.map_err(|source| {
+        let remedy = if names_no_primary(url.expose()) {
+            "check that Sentinels run there and know a primary called mymaster; the path names another: \
+             redis+sentinel://host:26379/NAME"
+        } else {
+            "check that Redis runs there and that user and password are right"
+        };
+        let remedy = tls::remedy(&source.to_string()).unwrap_or(remedy);
+        StartError::Redis { variable: config.store.redis_variable, source, remedy }
+    })
+}
+
+/// Of a URL that was accepted.
+fn names_no_primary(redis: &str) -> bool {
+    let (scheme, rest) = redis.split_once("://").unwrap_or_default();
+    let path = rest.split('?').next().and_then(|rest| rest.split_once('/')).map(|(_, path)| path);
+    scheme.ends_with("+sentinel") && path.is_none_or(|path| path.is_empty() || path.starts_with('/'))
 }
 
 fn redis_authorities(config: &Config) -> Result<Option<RedisAuthorities>, StartError> {

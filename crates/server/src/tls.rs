@@ -11,3 +11,11 @@ pub fn install_provider() {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }
+
+/// What to do about a certificate of which rustls says only the name of its rule.
+pub fn remedy(reason: &str) -> Option<&'static str> {
+    reason.contains("CaUsedAsEndEntity").then_some(
+        "the server presents a certificate that is marked as an authority's: issue it one of its own, with \
+         basicConstraints=CA:FALSE",
+    )
+}

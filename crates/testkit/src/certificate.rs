@@ -17,6 +17,9 @@ keyUsage = critical, keyCertSign
 basicConstraints = critical, CA:FALSE
 extendedKeyUsage = serverAuth, clientAuth
 subjectAltName = DNS:localhost, IP:127.0.0.1
+[both]
+basicConstraints = critical, CA:TRUE
+subjectAltName = DNS:localhost, IP:127.0.0.1
 ";
 
 /// PEM files, gone when it is dropped.
@@ -31,6 +34,15 @@ pub struct Certificate {
 impl Certificate {
     /// Makes an authority and a certificate by it.
     pub async fn create() -> Self {
+        Self::create_with(true).await
+    }
+
+    /// Makes an authority whose own certificate the server presents, as many do by hand; TLS does not allow it.
+    pub async fn create_of_authority() -> Self {
+        Self::create_with(false).await
+    }
+
+    async fn create_with(own_certificate: bool) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let file = |name: &str| directory.path().join(name);
         let configuration = file("openssl.cnf");
@@ -40,9 +52,14 @@ impl Certificate {
                 .map(|name| text(&file(name)));
         let new =
             ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-        let authority = ["-config", &config, "-extensions", "authority", "-subj", "/CN=tracera-testkit"];
+        let section = if own_certificate { "authority" } else { "both" };
+        let authority = ["-config", &config, "-extensions", section, "-subj", "/CN=tracera-testkit"];
         let output = ["-keyout", &ca_key, "-out", &ca];
         run("openssl", &[new.as_slice(), &authority, &output].concat()).await;
+        if !own_certificate {
+            let (authority, key) = (file("ca.pem"), file("ca-key.pem"));
+            return Self { chain: authority.clone(), authority, key, _directory: directory };
+        }
         let server = ["-config", &config, "-extensions", "server", "-subj", "/CN=localhost"];
         let output = ["-CA", &ca, "-CAkey", &ca_key, "-keyout", &key, "-out", &certificate];
         run("openssl", &[new.as_slice(), &server, &output].concat()).await;

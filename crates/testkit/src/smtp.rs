@@ -65,12 +65,17 @@ pub struct SmtpServer {
 impl SmtpServer {
     /// Starts a server that takes mail from everybody.
     pub async fn start(mode: SmtpMode) -> Self {
-        Self::launch_anywhere(mode, None).await
+        Self::launch_anywhere(mode, None, Certificate::create().await).await
+    }
+
+    /// Starts a server that presents the certificate of its authority.
+    pub async fn start_as_authority(mode: SmtpMode) -> Self {
+        Self::launch_anywhere(mode, None, Certificate::create_of_authority().await).await
     }
 
     /// Starts a server that takes mail only after AUTH PLAIN or LOGIN with these credentials.
     pub async fn start_with_login(mode: SmtpMode, user: &str, password: &str) -> Self {
-        Self::launch_anywhere(mode, Some((user, password))).await
+        Self::launch_anywhere(mode, Some((user, password)), Certificate::create().await).await
     }
 
     /// The port on 127.0.0.1, the same after a restart.
@@ -118,9 +123,8 @@ impl SmtpServer {
         *self.process() = Some(process.unwrap_or_else(|error| panic!("the mail server {error}")));
     }
 
-    async fn launch_anywhere(mode: SmtpMode, login: Option<(&str, &str)>) -> Self {
+    async fn launch_anywhere(mode: SmtpMode, login: Option<(&str, &str)>, certificate: Certificate) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let certificate = Certificate::create().await;
         for name in ["mails", "refusals"] {
             File::create(directory.path().join(name)).expect("a temporary file can be written");
         }

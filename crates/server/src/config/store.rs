@@ -21,6 +21,8 @@ use super::reader::{Read, Reader};
 pub struct StoreSettings {
     /// Redis for sessions and rate limits. Default none: the stores embedded in this process.
     pub redis: Option<SecretUrl>,
+    /// The variable it comes from: `REDIS_URL`, or `REDIS_HOST`.
+    pub redis_variable: &'static str,
     /// A PEM file of root certificates accepted in place of the public ones. Default none.
     pub redis_ca_file: Option<PathBuf>,
     /// How many replicas of Redis must confirm the end of a session. Default 0: none is waited for.
@@ -101,7 +103,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
     }
     let DatabaseSettings { data_dir, target: database } = database;
     warn_of_passwords_in_clear(reader, redis.as_ref(), &database);
-    Ok(StoreSettings { redis, redis_ca_file, replica_ack, data_dir, database })
+    let redis_variable = if reader.given("REDIS_URL").is_some() { "REDIS_URL" } else { "REDIS_HOST" };
+    Ok(StoreSettings { redis, redis_variable, redis_ca_file, replica_ack, data_dir, database })
 }
 
 pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<DatabaseSettings> {
@@ -332,8 +335,12 @@ fn parse_sqlite_path(rest: &str) -> Result<PathBuf, Wrong> {
     let remedy = "write sqlite:// and the path of a file, such as sqlite://data/tracera.db";
     // The one parameter people write, and what happens anyway: the file is created when missing.
     let path = rest.strip_suffix("?mode=rwc").unwrap_or(rest);
+    if path.contains('?') {
+        let remedy = "leave out the ? and what follows: the file is read and written, and made when missing";
+        return Err(Wrong::new("has parameters that a file cannot have here", remedy));
+    }
     let path = percent_decode_str(path).decode_utf8().map_err(|_| Wrong::new("is no UTF-8", remedy))?;
-    if path.is_empty() || path.ends_with('/') || path.contains(":memory:") || path.contains(['?', '\0']) {
+    if path.is_empty() || path.ends_with('/') || path.contains(":memory:") || path.contains('\0') {
         return Err(Wrong::new("names no file", remedy));
     }
     Ok(Path::new(path.as_ref()).to_owned())

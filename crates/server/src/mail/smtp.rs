@@ -14,6 +14,7 @@ use super::SetupError;
 use super::delivery::SendError;
 use super::letter::Letter;
 use crate::config::{SmtpSecurity, SmtpSettings};
+use crate::tls;
 
 /// How long each address of the server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -102,10 +103,10 @@ impl From<smtp::Error> for SendError {
         if error.is_response() {
             return Self::transient("the mail server's answer was not SMTP");
         }
-        if error.is_client() {
-            Self::Permanent(error.to_string())
-        } else {
-            Self::transient(error.to_string())
+        let mut reason = error.to_string();
+        if let Some(remedy) = tls::remedy(&reason) {
+            reason = format!("{reason}; {remedy}");
         }
+        if error.is_client() { Self::Permanent(reason) } else { Self::transient(reason) }
     }
 }

@@ -376,6 +376,35 @@ async fn redis_may_have_a_certificate_of_the_named_authority_and_a_file_that_nam
 }
 
 #[tokio::test]
+async fn why_redis_cannot_be_connected_to_is_said_with_its_variable_and_remedy() {
+    let certificate = Arc::new(Certificate::create_of_authority().await);
+    let redis = RedisServer::start_with_tls(&certificate).await;
+    let (url, authority) = (redis.url(), certificate.authority().to_str().unwrap());
+    let port = free_port().to_string();
+    let nobody = format!("127.0.0.1:{port}");
+    let (sentinel, named) =
+        (format!("redis+sentinel://{nobody}?sentinel_password=p"), format!("redis+sentinel://{nobody}/name"));
+    for (vars, variable, remedy) in [
+        (
+            vec![("REDIS_URL", &*url), ("REDIS_CA_FILE", authority)],
+            "REDIS_URL: ",
+            "basicConstraints=CA:FALSE\n",
+        ),
+        (vec![("REDIS_URL", &sentinel)], "REDIS_URL: ", "redis+sentinel://host:26379/NAME\n"),
+        (vec![("REDIS_URL", &named)], "REDIS_URL: ", "user and password are right\n"),
+        (
+            vec![("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", &port)],
+            "REDIS_HOST: ",
+            "user and password are right\n",
+        ),
+    ] {
+        let (status, _, err) = run(&["serve"], &[&vars[..], &[("SESSION_SECRET", SECRET)]].concat());
+        assert_eq!((status, err.lines().count()), (1, 1), "{err}");
+        assert!(err.starts_with(&format!("tracera: {variable}")) && err.ends_with(remedy), "{err}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_certificates_that_cannot_be_used_is_found_before_anything_is_connected_to() {
     let certificate = Certificate::create().await;
     let good = certificate.authority().to_str().unwrap();

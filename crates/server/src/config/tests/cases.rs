@@ -187,6 +187,7 @@ const CASES: &[Case] = &[
             "sqlite://:memory:",
             "sqlite://data/",
             "sqlite://x.db?mode=memory",
+            "sqlite://x.db?mode=ro",
             "sqlite://%ff",
             "postgres://",
             "postgres:///db",

@@ -103,6 +103,16 @@ fn a_redis_url_is_built_from_its_parts() {
 }
 
 #[test]
+fn what_is_wrong_with_a_file_of_a_database_is_its_parameters_when_it_has_some() {
+    for (url, wrong) in
+        [("sqlite://x.db?mode=ro", "has parameters that a file"), ("sqlite://data/", "names no file")]
+    {
+        let (_, text) = refused(Mode::Serve, &[("DATABASE_URL", url)]);
+        assert!(text.starts_with(&format!("DATABASE_URL {wrong}")), "{text}");
+    }
+}
+
+#[test]
 fn the_database_follows_the_data_directory_unless_told_otherwise() {
     for (pairs, expected) in [
         (vec![("DATA_DIR", "/srv/t")], "/srv/t/tracera.db"),

@@ -161,6 +161,14 @@ async fn a_server_with_a_certificate_of_nobody_we_know_gets_no_mail() {
 }
 
 #[tokio::test]
+async fn a_server_that_presents_its_authority_is_told_to_have_a_certificate_of_its_own() {
+    let server = SmtpServer::start_as_authority(SmtpMode::ImplicitTls).await;
+    let log = Log::capture();
+    send_one(to_server(&server, SmtpSecurity::Tls), quick()).await;
+    assert!(log.text().contains("issue it one of its own, with basicConstraints=CA:FALSE"), "{}", log.text());
+}
+
+#[tokio::test]
 async fn a_mail_that_is_put_off_is_sent_later() {
     let server = SmtpServer::start(SmtpMode::Plain).await;
     server.refuse_next(2, "451 4.3.0 alice@example.com: try again later");
