@@ -60,7 +60,7 @@ impl AppError {
     }
 
     /// 403: the CSRF token or the request's origin is not right.
-    pub fn csrf_failed(message: &'static str) -> Self {
+    pub fn csrf_failed(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "csrf_failed", message)
     }
 

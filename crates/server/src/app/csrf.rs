@@ -65,9 +65,17 @@ pub fn isolate((): &(), request: &mut Request) -> Result<(), OriginRejection> {
 }
 
 /// Refuses unsafe requests from other origins.
-pub fn check_origin(app: &App, request: &mut Request) -> Result<(), OriginRejection> {
-    app.origin.check(request.method(), request.headers()).inspect_err(|rejection| {
+pub fn check_origin(app: &App, request: &mut Request) -> AppResult<()> {
+    app.origin.check(request.method(), request.headers()).map_err(|rejection| {
         tracing::warn!(event = "csrf_failed", reason = %rejection, "an unsafe request came from elsewhere");
+        let sentence = "this request did not come from our own pages";
+        match rejection {
+            // Often it is this very page, opened under another name of this server.
+            OriginRejection::OtherOrigin | OriginRejection::OtherReferer => {
+                AppError::csrf_failed(format!("{sentence}; open {} and try again", app.base_url))
+            }
+            _ => AppError::csrf_failed(sentence),
+        }
     })
 }
 

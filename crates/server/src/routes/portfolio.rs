@@ -21,6 +21,7 @@ mod view;
 use crate::app::App;
 use crate::clock::{rfc3339, utc};
 use crate::error::{AppError, AppResult};
+use crate::extract::malformed_query;
 use crate::portfolio::export::{self, Format};
 use crate::portfolio::valuation;
 use crate::routes::account::user_id;
@@ -160,8 +161,7 @@ pub async fn items_of(app: &App, user: Uuid, format: Format) -> AppResult<Body> 
 }
 
 fn parsed<T>(query: Result<Query<T>, QueryRejection>) -> AppResult<T> {
-    let refusal = "the query has a parameter that is not known here, or a value that is not; see the API's documentation";
-    query.map(|Query(query)| query).map_err(|_| AppError::bad_request("malformed_query", refusal))
+    query.map(|Query(query)| query).map_err(|rejection| malformed_query(&rejection))
 }
 
 /// Names a body by what it is made of.

@@ -117,6 +117,15 @@ async fn malformed_requests_are_refused_with_the_right_status() {
     {
         browser.post(path, &body).await.expect_error(400, "malformed_body");
     }
+    for (body, named) in [
+        (json!({}), "missing field `email`"),
+        (json!({ "email": "canary", "role": "canary" }), "unknown field `role`, expected `email`"),
+        (json!({ "email": ["canary"] }), "check its syntax"),
+        (json!({ "x".repeat(5000): "canary" }), "check its syntax"),
+    ] {
+        let answer = browser.post(path, &body).await.expect_error(400, "malformed_body");
+        assert!(answer.body.contains(named) && !answer.body.contains("canary"), "{}", answer.body);
+    }
     for email in
         ["", "a", "a@b", "a@b.example, c@d.example", "a@b.example\r\nBcc: c@d.example", "ａ@b.example"]
     {

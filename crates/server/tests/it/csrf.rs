@@ -74,6 +74,20 @@ async fn the_token_decides_for_every_method_origin_and_fetch_site() {
 }
 
 #[tokio::test]
+async fn who_opens_the_site_under_another_name_is_told_the_right_one() {
+    let app = TestApp::start().await;
+    for (header, value, told) in [
+        ("origin", "http://127.0.0.1:8080", true),
+        ("referer", "http://127.0.0.1:8080/login", true),
+        ("sec-fetch-site", "cross-site", false),
+    ] {
+        let answer = app.browser().send(Method::POST, "/login", &[(header, value)], None).await.expect(403);
+        assert_eq!(answer.body.contains("open http://localhost:8080/ and try again"), told, "{header}");
+        assert!(answer.body.contains("did not come from our own pages"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn safe_methods_need_no_token_and_change_nothing() {
     let app = TestApp::start().await;
     let browser = app.signed_in("a@example.com").await;

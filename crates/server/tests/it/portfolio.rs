@@ -253,6 +253,14 @@ async fn holdings_are_sorted_filtered_and_paged() {
         let answer = world.browser.get(&format!("/api/v1/portfolio{query}")).await;
         answer.expect_error(400, "malformed_query");
     }
+    for (query, named) in [
+        ("/portfolio?sorting=name", "unknown field `sorting`, expected one of `sort`, `order`, `q`,"),
+        ("/portfolio?q=a&q=b", "duplicate field `q`"),
+        ("/portfolio/history?days=7", "unknown field `days`, expected `limit`"),
+    ] {
+        let answer = world.browser.get(&format!("/api/v1{query}")).await;
+        assert!(answer.expect_error(400, "malformed_query").body.contains(named), "{query}");
+    }
 }
 
 #[tokio::test]
