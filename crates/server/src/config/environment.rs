@@ -33,6 +33,8 @@ pub struct Environment {
     vars: BTreeMap<String, String>,
     origins: BTreeMap<String, Origin>,
     problems: Vec<Problem>,
+    /// Variables on lines of `.env` that were refused.
+    refused: Vec<String>,
 }
 
 impl Environment {
@@ -43,7 +45,12 @@ impl Environment {
 
     /// The given process environment and the file at `dotenv`, which need not exist.
     pub fn collect(process: impl IntoIterator<Item = (OsString, OsString)>, dotenv: &Path) -> Self {
-        let mut environment = Self { vars: BTreeMap::new(), origins: BTreeMap::new(), problems: Vec::new() };
+        let mut environment = Self {
+            vars: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            problems: Vec::new(),
+            refused: Vec::new(),
+        };
         match fs::read_to_string(dotenv) {
             Ok(text) => environment.add_file(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -67,10 +74,12 @@ impl Environment {
             Ok(config) if self.problems.is_empty() => Ok(config),
             Ok(_) => Err(self.problems.clone()),
             Err(problems) => {
-                // What could not be read from its file is not missing besides.
+                // What could not be read from its file, or from its line, is not missing besides.
                 let is_new = |problem: &Problem| {
-                    let file = format!("{}_FILE", problem.subject());
-                    !self.problems.iter().any(|known| known.subject() == file)
+                    let name = problem.subject();
+                    let file = format!("{name}_FILE");
+                    let was_refused = self.refused.iter().any(|it| it == name) && self.given(name).is_none();
+                    !was_refused && !self.problems.iter().any(|known| known.subject() == file)
                 };
                 Err(self.problems.iter().cloned().chain(problems.into_iter().filter(is_new)).collect())
             }
@@ -182,10 +191,19 @@ impl Environment {
                     Some(problem) => self.problems.push(problem),
                     None => self.set(name, value, Origin::DotEnv),
                 },
-                Err(wrong) => self.problems.push(Problem::new(&subject, wrong)),
+                Err(wrong) => {
+                    self.refused.extend(named_in(line).map(ToOwned::to_owned));
+                    self.problems.push(Problem::new(&subject, wrong));
+                }
             }
         }
     }
+}
+
+/// The variable that a line is meant to set, as far as that can be told.
+fn named_in(line: &str) -> Option<&str> {
+    let name = line.split_once('=')?.0.trim();
+    Some(name.strip_prefix("export ").map_or(name, str::trim_start))
 }
 
 /// One line at a time, so that a problem has a number and one line cannot swallow the next. The message does not
@@ -264,6 +282,18 @@ mod tests {
             assert!(!problems[0].contains("canary"), "{problems:?}");
             assert!(!format!("{environment:?}").contains("canary"));
         }
+    }
+
+    #[test]
+    fn what_stands_on_a_refused_line_is_not_missing_besides() {
+        let url = "SMTP_URL=smtps://mail.example";
+        for line in ["MAIL_FROM=Name <a@b.example>", " export MAIL_FROM = \"Name <a@b.example>"] {
+            let environment = collect(&[("SESSION_SECRET", SECRET)], &format!("{url}\n{line}\n"));
+            let problems = problems(&environment);
+            assert!(problems.len() == 1 && problems[0].starts_with(".env line 2 "), "{problems:?}");
+        }
+        let quoted = format!("{url}\nMAIL_FROM=\"Name <a@b.example>\"\n");
+        assert_eq!(problems(&collect(&[("SESSION_SECRET", SECRET)], &quoted)), Vec::<String>::new());
     }
 
     #[test]

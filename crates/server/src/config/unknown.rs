@@ -28,8 +28,7 @@ const OWN_FAMILIES: [&str; 11] = [
 const FOREIGN: [&str; 3] = ["RUSTUP_LOG", "SESSION_ID", "SESSION_MANAGER"];
 
 /// Beginnings that other software uses as well: there a longer last word is another name, not a misspelt one.
-const SHARED_FAMILIES: [&str; 7] =
-    ["DATABASE_", "GITHUB_", "GOOGLE_", "LOG_", "MAIL_", "REDIS_", "RUST_"];
+const SHARED_FAMILIES: [&str; 7] = ["DATABASE_", "GITHUB_", "GOOGLE_", "LOG_", "MAIL_", "REDIS_", "RUST_"];
 
 /// Names that mean one of ours and are not near it. Others use them too, so that only `.env` is held to it.
 const SYNONYMS: [(&str, &str); 1] = [("LOG_LEVEL", "RUST_LOG")];
