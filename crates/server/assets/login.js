@@ -8,6 +8,8 @@ form?.addEventListener('submit', async (event) => {
   if (Date.now() - opened < GOOD_FOR_MS) return;
   event.preventDefault();
   const response = await fetch(location.href, { cache: 'no-store' }).catch(() => null);
+  // Whoever signed in in another tab has no more use for it.
+  if (response?.redirected) return location.replace(response.url);
   if (response?.ok) {
     const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
     form.elements.csrf_token.value = fresh.querySelector('[name="csrf_token"]').value;

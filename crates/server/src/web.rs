@@ -8,6 +8,7 @@ pub mod delete;
 pub mod email;
 pub mod failure;
 pub mod last_used;
+pub mod late;
 pub mod linked;
 pub mod live;
 pub mod mailbox;

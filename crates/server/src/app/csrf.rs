@@ -19,6 +19,7 @@ use crate::app::endpoint::{Access, Endpoint};
 use crate::app::limits::MAX_BODY_BYTES;
 use crate::error::{AppError, AppResult};
 use crate::extract::too_large;
+use crate::web::late;
 
 /// What tokens are bound to in this request: the session or, signed out, the visitor cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,14 +100,17 @@ pub fn is_form(request: &Request) -> bool {
         )
 }
 
-/// Refuses forms of pages without that token in a field named `csrf_token`. The field is looked for whatever the body
-/// claims to be.
+/// Refuses forms of pages without that token in a field named `csrf_token`, some of them with a page that helps on. The
+/// field is looked for whatever the body claims to be.
 pub async fn require_form_token(State(app): State<App>, request: Request, next: Next) -> AppResult<Response> {
     let session = session(request.extensions())?;
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| too_large())?;
-    let token = token_from_form(&body);
-    let binding = check(&app, &session, &parts.headers, token.as_deref())?;
+    let token = field(&body, "csrf_token");
+    let binding = match check(&app, &session, &parts.headers, token.as_deref()) {
+        Ok(binding) => binding,
+        Err(refusal) => return late::answer(&app, &session, &parts, &body).await?.ok_or(refusal),
+    };
     parts.extensions.insert(binding);
     Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
@@ -129,18 +133,18 @@ fn check(app: &App, session: &Session, headers: &HeaderMap, token: Option<&str>)
     }
 }
 
-/// The token of a form; `None` unless there is exactly one.
-fn token_from_form(body: &[u8]) -> Option<Cow<'_, str>> {
-    let mut tokens = form_urlencoded::parse(body).filter(|(name, _)| name == "csrf_token");
-    match (tokens.next(), tokens.next()) {
-        (Some((_, token)), None) => Some(token),
+/// The field of a form; `None` unless there is exactly one of that name.
+pub fn field<'a>(form: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
+    let mut fields = form_urlencoded::parse(form).filter(|(found, _)| found == name);
+    match (fields.next(), fields.next()) {
+        (Some((_, value)), None) => Some(value),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::token_from_form;
+    use super::field;
 
     #[test]
     fn a_form_has_exactly_one_token() {
@@ -153,7 +157,7 @@ mod tests {
             ("{\"csrf_token\":\"a\"}", None),
             ("", None),
         ] {
-            assert_eq!(token_from_form(body.as_bytes()).as_deref(), token, "{body}");
+            assert_eq!(field(body.as_bytes(), "csrf_token").as_deref(), token, "{body}");
         }
     }
 }

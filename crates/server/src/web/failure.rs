@@ -71,7 +71,8 @@ pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
     (parts, Html(html)).into_response()
 }
 
-fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
+/// Whether the header's value has that part.
+pub fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
     // Cheaper than a search for text, which prepares for long ones.
     let is_in = |value: &HeaderValue| value.as_bytes().windows(part.len()).any(|at| at == part.as_bytes());
     headers.get(name).is_some_and(is_in)

@@ -19,7 +19,7 @@ use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::routes::account::{self, clear_site_data};
 use crate::routes::magic;
-use crate::store::magic_links;
+use crate::store::magic_links::{self, PendingLink};
 use crate::web::asked::{self, Asked};
 use crate::web::last_used;
 use crate::web::next::Next;
@@ -32,9 +32,19 @@ struct LoginPage<'a> {
     email: bool,
     providers: Vec<Provider>,
     address: &'a str,
+    next: Option<&'a str>,
     last_used: Option<&'a str>,
-    notice: Option<&'a str>,
+    notice: Option<&'static str>,
     problem: Option<String>,
+}
+
+/// What the sign-in page says, and what its form holds.
+#[derive(Default)]
+pub(super) struct Greeting<'a> {
+    pub(super) address: &'a str,
+    pub(super) next: Option<Next>,
+    pub(super) notice: Option<&'static str>,
+    pub(super) problem: Option<String>,
 }
 
 /// The query of the sign-in page.
@@ -64,18 +74,36 @@ pub async fn login(
         return Ok(Redirect::to(&target).into_response());
     }
     let asked = Asked::from_headers(&headers, app.is_https());
-    let page = Page::new(&app, &session, &headers);
+    let greeting = Greeting {
+        address: asked.as_ref().map_or("", |asked| asked.email.as_str()),
+        next,
+        notice: query.done.and_then(|code| done(&code)),
+        problem: query.error.map(|code| sentence(&code).to_owned()),
+    };
+    login_page(&app, &session, &headers, StatusCode::OK, greeting)
+}
+
+pub(super) fn login_page(
+    app: &App,
+    session: &Session,
+    headers: &HeaderMap,
+    status: StatusCode,
+    greeting: Greeting<'_>,
+) -> AppResult<Response> {
+    let Greeting { address, next, notice, problem } = greeting;
+    let page = Page::new(app, session, headers);
     let login = LoginPage {
         email: app.magic_links.is_some(),
         providers: app.providers.configured().collect(),
-        address: asked.as_ref().map_or("", |asked| asked.email.as_str()),
-        last_used: last_used::read(&headers),
-        notice: query.done.and_then(|code| done(&code)),
-        problem: query.error.map(|code| sentence(&code).to_owned()),
+        address,
+        next: next.as_ref().map(Next::as_str),
+        last_used: last_used::read(headers),
+        notice,
+        problem,
         page: &page,
     };
-    let mut response = page.render(StatusCode::OK, &login)?;
-    if let Some(next) = next {
+    let mut response = page.render(status, &login)?;
+    if let Some(next) = &next {
         response.headers_mut().append(header::SET_COOKIE, next.remember(app.is_https()));
     }
     Ok(response)
@@ -105,6 +133,7 @@ pub fn sentence(code: &str) -> &'static str {
 #[derive(Deserialize)]
 pub struct AskForm {
     email: String,
+    next: Option<String>,
 }
 
 /// `POST /login`: sends a link.
@@ -120,17 +149,13 @@ pub async fn ask(
     let email = match Email::parse(&form.email) {
         Ok(email) => email,
         Err(error) => {
-            let page = Page::new(&app, &session, &headers);
-            let login = LoginPage {
-                email: true,
-                providers: app.providers.configured().collect(),
+            let greeting = Greeting {
                 address: &form.email,
-                last_used: last_used::read(&headers),
-                notice: None,
+                next: form.next.as_deref().and_then(Next::parse),
                 problem: Some(capitalised(&error.to_string())),
-                page: &page,
+                ..Greeting::default()
             };
-            return page.render(StatusCode::BAD_REQUEST, &login);
+            return login_page(&app, &session, &headers, StatusCode::BAD_REQUEST, greeting);
         }
     };
     let asked = Asked::new(email.clone(), utc(app.clock.now()));
@@ -159,20 +184,20 @@ struct CodePage<'a> {
 
 /// `GET /login/code`: where the link went, and a field for the code.
 pub async fn code(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Response> {
-    code_page(&app, &session, &headers, None)
+    code_page(&app, &session, &headers, StatusCode::OK, None)
 }
 
-fn code_page(
+pub(super) fn code_page(
     app: &App,
     session: &Session,
     headers: &HeaderMap,
+    status: StatusCode,
     problem: Option<&'static str>,
 ) -> AppResult<Response> {
     let Some(asked) = Asked::from_headers(headers, app.is_https()) else {
         return Ok(Redirect::to("/login").into_response());
     };
     let page = Page::new(app, session, headers);
-    let status = if problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let next = Next::remembered(headers, app.is_https()).unwrap_or_default();
     let code = CodePage {
         email: &asked.email,
@@ -209,7 +234,7 @@ pub async fn redeem_code(
         Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
         Err(error) if error.code() == "link_invalid" => {
             let problem = "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
-            code_page(&app, &session, &headers, Some(problem))
+            code_page(&app, &session, &headers, StatusCode::BAD_REQUEST, Some(problem))
         }
         Err(error) => Err(error),
     }
@@ -304,6 +329,7 @@ struct LinkView {
 struct ConfirmPage<'a> {
     page: &'a Page,
     link: Option<LinkView>,
+    problem: Option<&'static str>,
 }
 
 /// `GET /api/v1/auth/magic/verify?token=…`: asks; only the button's POST redeems the link.
@@ -314,20 +340,40 @@ pub async fn confirm(
     query: Result<Query<LinkQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let token = query.unwrap_or_default().0.token;
-    let pending = match &app.magic_links {
-        Some(links) => links.peek(&token, utc(app.clock.now())).await?,
-        None => None,
-    };
-    let link = pending.map(|pending| LinkView {
+    let pending = peek(&app, &token).await?;
+    confirm_page(&app, &session, &headers, pending.map(|pending| (token, pending)), None)
+}
+
+/// What is known of a link that still works.
+pub(super) async fn peek(app: &App, token: &str) -> AppResult<Option<PendingLink>> {
+    match &app.magic_links {
+        Some(links) => links.peek(token, utc(app.clock.now())).await,
+        None => Ok(None),
+    }
+}
+
+/// The page of a link that still works, or of one that does not. With a problem its form was refused.
+pub(super) fn confirm_page(
+    app: &App,
+    session: &Session,
+    headers: &HeaderMap,
+    link: Option<(String, PendingLink)>,
+    problem: Option<&'static str>,
+) -> AppResult<Response> {
+    let link = link.map(|(token, pending)| LinkView {
         token,
         email: pending.email.masked(),
         device: pending.device,
         ip: pending.ip,
         when: minute(pending.created_at),
     });
-    let page = Page::new(&app, &session, &headers);
-    let status = if link.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let mut response = page.render(status, &ConfirmPage { link, page: &page })?;
+    let page = Page::new(app, session, headers);
+    let status = match (&link, problem) {
+        (None, _) => StatusCode::BAD_REQUEST,
+        (Some(_), None) => StatusCode::OK,
+        (Some(_), Some(_)) => StatusCode::FORBIDDEN,
+    };
+    let mut response = page.render(status, &ConfirmPage { link, problem, page: &page })?;
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
     Ok(response)

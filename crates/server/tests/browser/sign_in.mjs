@@ -119,7 +119,20 @@ await scenario(async (browser) => {
   await late.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
   await late.page.waitForURL('**/login/code');
 
-  assertNoViolations(ann, phone, bob, late);
+  // Signed in in another tab meanwhile: both the form that is sent as it was and the one a script looks after lead on.
+  const tabs = await person(browser);
+  const second = await tabs.context.newPage();
+  await second.clock.install();
+  for (const tab of [tabs.page, second]) await tab.goto('/login?next=/account');
+  await signIn(await tabs.context.newPage(), 'tina@example.com');
+  await second.clock.fastForward('11:00');
+  for (const tab of [tabs.page, second]) {
+    await tab.getByLabel('E-mail address').fill('other@example.com');
+    await tab.getByRole('button', { name: 'Send me a sign-in link' }).click();
+    await tab.waitForURL(`${base}/account`);
+  }
+
+  assertNoViolations(ann, phone, bob, late, tabs);
 });
 
 // The same without scripts.

@@ -212,9 +212,7 @@ impl Browser {
 
     /// The CSRF token in the forms of a page.
     pub(crate) async fn form_token(&self, path: &str) -> String {
-        let page = self.get(path).await.expect(200).body;
-        let (_, after) = page.split_once("name=\"csrf_token\" value=\"").expect("a form on the page");
-        after.split_once('"').unwrap().0.to_owned()
+        token_in(&self.get(path).await.expect(200).body)
     }
 
     /// Posts a form as a browser without scripts does.
@@ -255,6 +253,12 @@ impl Browser {
         let answer = self.get("/api/v1/auth/me").await.expect(200);
         answer.json()["user"]["id"].as_str().map(str::to_owned)
     }
+}
+
+/// The CSRF token in the first form of this page.
+pub(crate) fn token_in(page: &str) -> String {
+    let (_, after) = page.split_once("name=\"csrf_token\" value=\"").expect("a form on the page");
+    after.split_once('"').unwrap().0.to_owned()
 }
 
 /// An open stream of server-sent events.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::browser::{Browser, EventStream};
+use crate::browser::{Browser, EventStream, token_in};
 use crate::harness::{TestApp, eventually, token_of};
 
 const AGAIN: &str = "/login?again=1&error=reauthentication_required&next=%2Faccount";
@@ -24,6 +24,57 @@ async fn forms_need_the_token_of_their_own_visitor() {
         browser.submit("/login", &[("csrf_token", &token), ("email", "a@example.com")]).await.expect(303);
     assert_eq!(answer.header("location"), "/login/code");
     app.mail_to("a@example.com").await;
+}
+
+#[tokio::test]
+async fn a_sign_in_form_that_comes_after_signing_in_in_another_tab_leads_on_and_does_nothing() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    let page = browser.get("/login?next=/account").await.expect(200).body;
+    assert!(page.contains(r#"name="next" value="/account""#), "{page}");
+    let token = token_in(&page);
+    sign_in_by_form(&app, &browser, true).await;
+    let user = browser.me().await;
+    for (next, target) in [("/account", "/account"), ("", "/"), ("//evil.example", "/")] {
+        for (path, field, value) in [
+            ("/login", "email", "b@example.com"),
+            ("/login/code", "code", "000000"),
+            ("/login/confirm", "token", "x"),
+        ] {
+            let fields = [("csrf_token", &*token), (field, value), ("next", next)];
+            let answer = browser.submit(path, &fields).await.expect(303);
+            assert_eq!(answer.header("location"), target, "{path}");
+            assert_eq!(answer.header("set-cookie"), "", "{path}");
+        }
+    }
+    assert_eq!((browser.me().await, app.mails_to("b@example.com")), (user, 0));
+}
+
+#[tokio::test]
+async fn a_sign_in_form_that_came_too_late_stands_there_again_with_what_was_typed() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    let late = [("csrf_token", "old"), ("email", "a@example.com"), ("next", "/account")];
+    let page = browser.submit("/login", &late).await.expect(403).body;
+    for part in ["open for too long", r#"value="a@example.com""#, r#"name="next" value="/account""#] {
+        assert!(page.contains(part), "{page}");
+    }
+    assert_eq!(app.mails_to("a@example.com"), 0);
+    let again = [("csrf_token", &*token_in(&page)), ("email", "a@example.com")];
+    browser.submit("/login", &again).await.expect(303);
+    let mail = app.mail_to("a@example.com").await;
+    let code = [("csrf_token", "old"), ("code", &*mail.code)];
+    let page = browser.submit("/login/code", &code).await.expect(403).body;
+    assert!(page.contains("open for too long") && page.contains("Six-digit code"), "{page}");
+    // The link keeps its place in the form, wherever that is opened.
+    let (opening, link) = (app.browser(), token_of(&mail.link));
+    let page =
+        opening.submit("/login/confirm", &[("csrf_token", "old"), ("token", &*link)]).await.expect(403).body;
+    assert!(page.contains("open for too long") && page.contains("<dt>Asked with</dt>"), "{page}");
+    assert_eq!(opening.me().await, None);
+    let again = [("csrf_token", &*token_in(&page)), ("token", &*link)];
+    assert_eq!(opening.submit("/login/confirm", &again).await.expect(303).header("location"), "/");
+    assert!(opening.me().await.is_some());
 }
 
 #[tokio::test]
