@@ -29,8 +29,8 @@ use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::serve::HttpService;
 use crate::store::Database;
-use crate::web::failure;
 use crate::web::live::Streams;
+use crate::web::{again, failure};
 
 mod body;
 pub mod csrf;
@@ -143,6 +143,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(TimeLimit::new(app.request_timeout))
         // Before the limit: what a page of another site makes a browser load does not use up its visitor's.
         .layer(gate((), csrf::isolate))
+        .layer(when(again::holds_a_link, from_fn_with_state(app.clone(), again::keep)))
         .layer(when(limits::is_limited, limited))
         .layer(gate(app.clone(), csrf::check_origin))
         .layer(when(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))

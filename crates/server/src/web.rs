@@ -2,6 +2,7 @@
 //! posted to a page route and answered with a redirect. The scripts only make them livelier.
 
 pub mod account;
+pub mod again;
 pub mod asked;
 pub mod assets;
 pub mod delete;

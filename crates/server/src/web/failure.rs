@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::app::App;
 use crate::app::endpoint::Endpoint;
+use crate::web::again::{Again, may_pass};
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -19,6 +20,8 @@ struct ErrorPage<'a> {
     text: Cow<'static, str>,
     /// Whether opening the same address again can help.
     may_pass: bool,
+    /// The form that can be sent again.
+    again: Option<Again>,
     /// Where to begin anew.
     start: &'a str,
 }
@@ -58,11 +61,11 @@ pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
     }
     let (mut parts, _) = response.into_parts();
     let (title, text) = words(parts.status, &parts.headers, wanted);
-    let may_pass = wanted == Wanted::Page
-        && (parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS);
+    let may_pass = wanted == Wanted::Page && may_pass(parts.status);
+    let again = parts.extensions.remove();
     // A form that was refused may stand on a page that was opened under another address than ours.
     let start = if parts.status == StatusCode::FORBIDDEN { app.base_url.as_str() } else { "/" };
-    let page = ErrorPage { status: parts.status.as_u16(), title, text, may_pass, start };
+    let page = ErrorPage { status: parts.status.as_u16(), title, text, may_pass, again, start };
     let Ok(html) = page.render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };

@@ -149,6 +149,31 @@ async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_confirmed_too_fast_or_while_redis_is_away_can_be_confirmed_again() {
+    let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "3")]).await;
+    let browser = app.browser();
+    ask_by_form(&app, &browser, "/login").await;
+    let (token, link) =
+        (browser.form_token("/login").await, token_of(&app.mail_to("a@example.com").await.link));
+    let confirm = async |browser: &Browser, token: &str| {
+        browser.submit("/login/confirm", &[("csrf_token", token), ("token", &*link)]).await
+    };
+    for code in ["000000", "000001"] {
+        browser.submit("/login/code", &[("csrf_token", &token), ("code", code)]).await.expect(400);
+    }
+    let page = confirm(&browser, &token).await.expect(429).body;
+    assert!(page.contains(&format!(r#"name="token" value="{link}""#)), "{page}");
+    assert_eq!((page.matches(&*link).count(), token_in(&page)), (1, token));
+    let elsewhere = browser.with_header("origin", "https://evil.example");
+    let page = confirm(&elsewhere, "x").await.expect(429).body;
+    assert!(!page.contains(&*link), "what another site sent is not offered again: {page}");
+    app.redis().kill();
+    let page =
+        confirm(&browser, &token_in(&browser.get("/login").await.expect(200).body)).await.expect(503).body;
+    assert!(page.contains(r#"action="/login/confirm""#) && page.contains(&*link), "{page}");
+}
+
+#[tokio::test]
 async fn the_pages_of_a_person_cost_nothing_of_the_limit() {
     let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "6")]).await;
     let browser = app.signed_in("a@example.com").await;
