@@ -17,7 +17,8 @@ use crate::auth::provider::Provider;
 use crate::clock::{rfc3339, utc};
 use crate::error::{AppError, AppResult};
 use crate::routes::sessions;
-use crate::store::{email_changes, events, identities};
+use crate::store::events::{self, Event};
+use crate::store::{email_changes, identities};
 use crate::web::page::{Page, Person, ago, minute};
 use crate::web::sign_in::sentence;
 use crate::web::{delete, live};
@@ -174,9 +175,17 @@ async fn providers(app: &App, user: Uuid) -> AppResult<Vec<ProviderView>> {
 }
 
 async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<Vec<EventView>> {
-    let events = events::list(&app.database, user, None, EVENTS, now).await?;
+    let mut events = events::list(&app.database, user, None, 2 * EVENTS, now).await?;
+    events.dedup_by(|older, newer| {
+        let is_one = is_one_sign_in(newer, older);
+        if is_one {
+            std::mem::swap(older, newer);
+        }
+        is_one
+    });
     Ok(events
         .into_iter()
+        .take(EVENTS as usize)
         .map(|event| EventView {
             what: happening(&event.kind, event.method.as_deref()),
             device: event.device,
@@ -186,6 +195,12 @@ async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<
             said: if now - event.at < Duration::DAY { ago(event.at, now) } else { minute(event.at) },
         })
         .collect())
+}
+
+/// Whether two events, the newer one first, are one sign-in with a new browser, which is recorded as both.
+fn is_one_sign_in(newer: &Event, older: &Event) -> bool {
+    let what = |event: &Event| (event.at, event.method.clone(), event.device.clone(), event.ip.clone());
+    newer.kind == "signed_in" && older.kind == "new_device" && what(newer) == what(older)
 }
 
 /// A security event in words.

@@ -348,6 +348,20 @@ async fn the_account_page_says_when_sessions_were_used_and_when_things_happened(
 }
 
 #[tokio::test]
+async fn a_sign_in_with_a_new_browser_is_one_line_on_the_page_and_two_events_for_programs() {
+    let app = TestApp::start().await;
+    let (_first, browser) = (app.signed_in("a@example.com").await, app.signed_in("a@example.com").await);
+    let page = browser.get("/account").await.expect(200).body;
+    let (_, events) = page.split_once(r#"<ol class="events">"#).unwrap();
+    let said = |what: &str| events.matches(&format!(">{what}: E-mail link<")).count();
+    assert_eq!((said("Signed in with a browser not seen before"), said("Signed in")), (1, 1), "{events}");
+    let list = browser.get("/api/v1/auth/events").await.expect(200).json();
+    let kinds: Vec<_> =
+        list["events"].as_array().unwrap().iter().map(|event| event["event"].clone()).collect();
+    assert_eq!(kinds, ["signed_in", "new_device", "signed_in"]);
+}
+
+#[tokio::test]
 async fn the_forms_give_an_account_another_address() {
     let app = TestApp::start().await;
     let browser = app.signed_in("a@example.com").await;
