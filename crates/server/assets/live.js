@@ -1,5 +1,5 @@
 // Keeps a page of a signed-in person true: signs it out when its session ends, renews the list of sessions when
-// others than those shown are live. Only a visible page holds a stream open, since browsers allow few per server.
+// others than those shown are live; what is open in it stays open, and the focus where it is. Only a visible page holds a stream open, since browsers allow few per server.
 let stream = null;
 
 function signedOut() {
@@ -40,9 +40,15 @@ async function renew() {
   const shown = document.querySelector('[data-sessions]');
   const renewed = fresh.querySelector('[data-sessions]');
   if (!shown || !renewed) return;
-  const hadFocus = shown.contains(document.activeElement);
+  const focused = shown.contains(document.activeElement) ? document.activeElement : null;
+  for (const { id } of shown.querySelectorAll('details[open]')) {
+    const same = renewed.querySelector(`#${CSS.escape(id)}`);
+    if (same) same.open = true;
+  }
   shown.replaceWith(renewed);
-  if (hadFocus) renewed.querySelector('[tabindex="-1"]').focus();
+  if (!focused) return;
+  const same = focused.id && document.getElementById(focused.id);
+  (same || renewed.querySelector('[tabindex="-1"]')).focus({ preventScroll: true });
 }
 
 document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));

@@ -35,6 +35,18 @@ await scenario(async (browser) => {
   await phone.page.waitForURL('**/login?done=signed_out');
   await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 1);
   await signIn(phone.page, 'dana@example.com');
+  // What is open meanwhile stays open, and the focus where it was as long as that is there.
+  await page.getByText('Sign out everywhere else (1)').click();
+  await page.getByRole('button', { name: 'Yes, sign out everywhere else' }).focus();
+  await signIn(desktop.page, 'dana@example.com');
+  await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 3);
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'others-yes');
+  await page.getByText('2 other sessions will end at once.').waitFor();
+  await page.getByText('Sign out everywhere else (2)').click();
+  await page.getByRole('button', { name: /End the session of Firefox/ }).focus();
+  await desktop.page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 2);
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'sessions-title');
   await signIn(desktop.page, 'dana@example.com');
   await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 3);
 
