@@ -17,27 +17,38 @@ const COOKIE: ServiceCookie = ServiceCookie::new("__Host-asked", 600);
 pub struct Asked {
     /// The address.
     pub email: Email,
+    /// How many wrong codes were typed here since. The browser counts, so that nobody learns from it what became of the mail.
+    pub wrong_codes: u32,
     at_secs: i64,
 }
 
 impl Asked {
     /// Asked for now.
     pub fn new(email: Email, now: OffsetDateTime) -> Self {
-        Self { email, at_secs: now.unix_timestamp() }
+        Self { email, wrong_codes: 0, at_secs: now.unix_timestamp() }
     }
 
     /// Reads the cookie of a request.
     pub fn from_headers(headers: &HeaderMap, https: bool) -> Option<Self> {
         let value = COOKIE.read(headers, https)?;
-        let (at_secs, email) = value.split_once('.')?;
+        let (at_secs, rest) = value.split_once('.')?;
+        let (wrong_codes, email) = rest.split_once('.')?;
         let email = String::from_utf8(URL_SAFE_NO_PAD.decode(email).ok()?).ok()?;
-        Some(Self { email: Email::parse(&email).ok()?, at_secs: at_secs.parse().ok()? })
+        let (at_secs, wrong_codes) = (at_secs.parse().ok()?, wrong_codes.parse().ok()?);
+        Some(Self { email: Email::parse(&email).ok()?, wrong_codes, at_secs })
     }
 
     /// The `Set-Cookie` that remembers it for ten minutes.
     pub fn cookie(&self, https: bool) -> HeaderValue {
-        let value = format!("{}.{}", self.at_secs, URL_SAFE_NO_PAD.encode(self.email.as_str()));
+        let email = URL_SAFE_NO_PAD.encode(self.email.as_str());
+        let value = format!("{}.{}.{email}", self.at_secs, self.wrong_codes);
         COOKIE.set(&value, https)
+    }
+
+    /// After one more wrong code.
+    #[must_use]
+    pub fn after_a_wrong_code(self) -> Self {
+        Self { wrong_codes: self.wrong_codes.saturating_add(1), ..self }
     }
 
     /// Whether it was asked before `at` or in the same second.
@@ -68,7 +79,7 @@ mod tests {
     #[test]
     fn what_was_asked_reads_back_and_the_wait_runs_out() {
         let now = datetime!(2026-11-23 20:00 UTC);
-        let asked = Asked::new(Email::parse("a@example.com").unwrap(), now);
+        let asked = Asked::new(Email::parse("a@example.com").unwrap(), now).after_a_wrong_code();
         for https in [true, false] {
             let line = asked.cookie(https);
             let pair = line.to_str().unwrap().split(';').next().unwrap();
@@ -93,7 +104,15 @@ mod tests {
 
     #[test]
     fn a_made_up_cookie_is_none() {
-        for value in ["asked=", "asked=1", "asked=x.YUBiLmNv", "asked=1.PHNjcmlwdD4", "asked=1.!!"] {
+        for value in [
+            "asked=",
+            "asked=1",
+            "asked=1.0",
+            "asked=x.0.YUBiLmNv",
+            "asked=1.x.YUBiLmNv",
+            "asked=1.0.PHNjcmlwdD4",
+            "asked=1.0.!!",
+        ] {
             let headers = HeaderMap::from_iter([(header::COOKIE, value.parse().unwrap())]);
             assert_eq!(Asked::from_headers(&headers, false), None, "{value}");
         }

@@ -19,7 +19,7 @@ use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::routes::account::{self, clear_site_data};
 use crate::routes::magic;
-use crate::store::magic_links::{self, PendingLink};
+use crate::store::magic_links::{self, MAX_WRONG_CODES, PendingLink};
 use crate::web::asked::{self, Asked};
 use crate::web::last_used;
 use crate::web::next::Next;
@@ -214,6 +214,10 @@ pub(super) fn code_page(
     page.render(status, &code)
 }
 
+const WRONG_CODE: &str =
+    "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
+const NO_MORE_CODES: &str = "Those were five wrong codes, so no code works any more. Open the link in the mail, or have another mail sent.";
+
 /// The form of the code page.
 #[derive(Deserialize)]
 pub struct CodeForm {
@@ -233,8 +237,17 @@ pub async fn redeem_code(
     match magic::redeem(&app, &session, visit, binding, magic::Redemption::code(form.code)).await {
         Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
         Err(error) if error.code() == "link_invalid" => {
-            let problem = "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
-            code_page(&app, &session, &headers, StatusCode::BAD_REQUEST, Some(problem))
+            let https = app.is_https();
+            let asked = Asked::from_headers(&headers, https).map(Asked::after_a_wrong_code);
+            let problem = match &asked {
+                Some(asked) if asked.wrong_codes >= MAX_WRONG_CODES => NO_MORE_CODES,
+                _ => WRONG_CODE,
+            };
+            let mut response = code_page(&app, &session, &headers, StatusCode::BAD_REQUEST, Some(problem))?;
+            if let Some(asked) = asked {
+                response.headers_mut().append(header::SET_COOKIE, asked.cookie(https));
+            }
+            Ok(response)
         }
         Err(error) => Err(error),
     }

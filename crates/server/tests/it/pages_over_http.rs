@@ -239,6 +239,25 @@ async fn redeem_by_form(app: &TestApp, browser: &Browser, page: &str, by_code: b
 }
 
 #[tokio::test]
+async fn the_fifth_wrong_code_is_said_to_be_the_last_and_the_wait_for_another_mail_goes_on() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    for again in [false, true] {
+        ask_by_form(&app, &browser, "/login").await;
+        let code = app.mail_to("a@example.com").await.code;
+        let wrong = if code == "000000" { "000001" } else { "000000" };
+        let token = browser.form_token("/login/code").await;
+        for tried in 1..=6 {
+            app.advance(Duration::from_secs(1));
+            let fields = [("csrf_token", &*token), ("code", wrong)];
+            let page = browser.submit("/login/code", &fields).await.expect(400).body;
+            assert_eq!(page.contains("no code works any more"), tried >= 5, "{again} {tried}: {page}");
+            assert!(page.contains(&format!(r#"data-wait="{}""#, 30 - tried)), "{page}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_link_that_no_longer_works_says_so_to_everybody() {
     let app = TestApp::start().await;
     for browser in [app.browser(), app.signed_in("a@example.com").await] {
