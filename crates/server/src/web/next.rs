@@ -43,10 +43,13 @@ impl Next {
         (address.len() <= MAX_CHARS).then_some(Self(address))
     }
 
-    /// The page a request asks for.
+    /// The page a request asks for; for a file the page that offers it.
     pub fn asked_for(method: &Method, uri: &Uri) -> Option<Self> {
         let address = uri.path_and_query().filter(|_| *method == Method::GET)?;
-        Self::parse(address.as_str())
+        match address.path() {
+            "/account/data.json" => Some(Self::account()),
+            _ => Self::parse(address.as_str()),
+        }
     }
 
     /// The page this browser remembers.

@@ -197,7 +197,7 @@ async fn pages_of_a_person_send_others_to_sign_in() {
         ("/account", "?next=%2Faccount"),
         ("/account?done=unlinked", "?next=%2Faccount"),
         ("/account/live", ""),
-        ("/account/data.json", ""),
+        ("/account/data.json", "?next=%2Faccount"),
         ("/email?token=x", "?next=%2Femail%3Ftoken%3Dx"),
     ] {
         let answer = browser.get(path).await.expect(303);
