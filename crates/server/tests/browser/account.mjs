@@ -1,7 +1,7 @@
 // Account security: sessions live in several browsers, taking one's data along, deleting the account.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { assertNoViolations, inspect, person, scenario, signIn } from './driver.mjs';
+import { assertNoViolations, DESKTOP, inspect, person, scenario, signIn } from './driver.mjs';
 
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 const IPHONE = 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1';
@@ -21,6 +21,18 @@ await scenario(async (browser) => {
   await page.locator('#sessions').getByText('Safari on iPhone').waitFor();
   await page.getByText('Signed in with a browser not seen before').first().waitFor();
   await inspect(page, 'account');
+
+  // On a small screen an address breaks behind a dot, and the button that was pressed stays on its side.
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.locator('#methods .address').getByText('dana@example.com').waitFor();
+  assert.equal(await page.locator('#methods .address').innerHTML(), 'dana@<wbr>example.<wbr>com');
+  const change = page.getByText('Change', { exact: true });
+  const right = async () => change.evaluate((button) => button.getBoundingClientRect().right);
+  const before = await right();
+  await change.click();
+  assert.equal(await right(), before);
+  await change.click();
+  await page.setViewportSize(DESKTOP);
 
   // Ended from here: the other page signs itself out, and the row goes.
   await desktop.page.goto('/account');
