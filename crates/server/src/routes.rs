@@ -28,6 +28,8 @@ fn impersonal() -> Vec<Row> {
         at("/healthz").get(health::live),
         at("/api/v1/health").get(health::ready),
         at("/assets/{file}").get(assets::serve),
+        at("/favicon.ico").get(assets::icon),
+        at("/robots.txt").get(assets::robots),
     ]
 }
 

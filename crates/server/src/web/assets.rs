@@ -46,6 +46,16 @@ pub async fn serve(ApiPath(file): ApiPath<String>, headers: HeaderMap) -> AppRes
     Ok(asset.respond(&headers))
 }
 
+/// `GET /favicon.ico`: the icon, for what asks for it without having read a page.
+pub async fn icon(headers: HeaderMap) -> AppResult<Response> {
+    serve(ApiPath("icon.svg".to_owned()), headers).await
+}
+
+/// `GET /robots.txt`: nothing but the start page is for search engines.
+pub async fn robots() -> &'static str {
+    "User-agent: *\nAllow: /$\nDisallow: /\n"
+}
+
 impl Asset {
     /// The file, or 304 when the browser has this version. Browsers ask again each time, so an upgrade shows at once.
     fn respond(&'static self, request: &HeaderMap) -> Response {

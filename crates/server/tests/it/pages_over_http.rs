@@ -188,6 +188,18 @@ async fn the_pages_of_a_person_cost_nothing_of_the_limit() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_without_reading_a_page_has_an_answer() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    let icon = browser.get("/favicon.ico").await.expect(200);
+    assert_eq!(icon.header("content-type"), "image/svg+xml");
+    assert_eq!(icon.body, browser.get("/assets/icon.svg").await.expect(200).body);
+    let robots = browser.get("/robots.txt").await.expect(200);
+    assert_eq!(robots.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(robots.body, "User-agent: *\nAllow: /$\nDisallow: /\n");
+}
+
+#[tokio::test]
 async fn pages_of_a_person_send_others_to_sign_in() {
     let app = TestApp::start().await;
     let browser = app.browser();
