@@ -147,6 +147,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(when(limits::is_limited, limited))
         .layer(gate(app.clone(), csrf::check_origin))
         .layer(when(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
+        .layer(around((), failure::session, failure::note_person))
         // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.
         .layer(gate((), require_auth::require_auth))
         .layer(gate(app.clone(), csrf::require_token))

@@ -7,6 +7,7 @@ use askama::Template;
 use axum::extract::Request;
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tracera_session::Session;
 
 use crate::app::App;
 use crate::app::endpoint::Endpoint;
@@ -24,6 +25,7 @@ struct ErrorPage<'a> {
     again: Option<Again>,
     /// Where to begin anew.
     start: &'a str,
+    is_signed_in: bool,
 }
 
 /// What kind of page the browser asked for, if it asked for one.
@@ -48,6 +50,31 @@ pub fn wanted(_: &App, request: &mut Request) -> Result<Wanted, Infallible> {
     Ok(if request.method() == Method::GET { Wanted::Page } else { Wanted::AnswerToForm })
 }
 
+/// That an answer goes to somebody who is signed in. In its extensions.
+#[derive(Clone, Copy)]
+struct ToPerson;
+
+/// The session of who may have to be shown an error.
+///
+/// # Errors
+/// Never.
+pub fn session((): &(), request: &mut Request) -> Result<Option<Session>, Infallible> {
+    let wants_page = has(request.headers(), header::ACCEPT, "text/html");
+    Ok(request.extensions().get().filter(|_| wants_page).cloned())
+}
+
+/// Notes beside an error whether it goes to somebody who is signed in; further out nobody knows.
+pub fn note_person((): &(), session: Option<Session>, mut response: Response) -> Response {
+    if is_failure(response.status()) && session.is_some_and(|session| session.user().is_ok()) {
+        response.extensions_mut().insert(ToPerson);
+    }
+    response
+}
+
+fn is_failure(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
 fn is_for_browsers(request: &Request) -> bool {
     let endpoint = || request.extensions().get::<Endpoint>();
     !request.uri().path().starts_with("/api/") || endpoint().is_some_and(|endpoint| endpoint.is_navigated)
@@ -55,17 +82,20 @@ fn is_for_browsers(request: &Request) -> bool {
 
 /// Turns the error that comes back into a page if a browser asked for one. Status and headers stay.
 pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
-    let failed = response.status().is_client_error() || response.status().is_server_error();
-    if !failed || wanted == Wanted::Data || has(response.headers(), header::CONTENT_TYPE, "text/html") {
+    if !is_failure(response.status())
+        || wanted == Wanted::Data
+        || has(response.headers(), header::CONTENT_TYPE, "text/html")
+    {
         return response;
     }
     let (mut parts, _) = response.into_parts();
     let (title, text) = words(parts.status, &parts.headers, wanted);
     let may_pass = wanted == Wanted::Page && may_pass(parts.status);
     let again = parts.extensions.remove();
+    let is_signed_in = parts.extensions.remove::<ToPerson>().is_some();
     // A form that was refused may stand on a page that was opened under another address than ours.
     let start = if parts.status == StatusCode::FORBIDDEN { app.base_url.as_str() } else { "/" };
-    let page = ErrorPage { status: parts.status.as_u16(), title, text, may_pass, again, start };
+    let page = ErrorPage { status: parts.status.as_u16(), title, text, may_pass, again, start, is_signed_in };
     let Ok(html) = page.render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };

@@ -129,6 +129,21 @@ async fn where_browsers_are_sent_errors_are_pages_for_them_and_json_for_programs
 }
 
 #[tokio::test]
+async fn error_pages_of_who_is_signed_in_keep_their_navigation_while_there_is_a_store_to_tell() {
+    let app = TestApp::start().await;
+    let (person, stranger) = (app.signed_in("a@example.com").await, app.browser());
+    let has_navigation = async |browser: &Browser, path: &str, status: u16| {
+        let accept = [("accept", "text/html")];
+        let page = browser.send(reqwest::Method::GET, path, &accept, None).await.expect(status).body;
+        page.contains(r#"<a href="/account">Account</a>"#)
+    };
+    assert!(has_navigation(&person, "/nothing", 404).await);
+    assert!(!has_navigation(&stranger, "/nothing", 404).await);
+    app.redis().kill();
+    assert!(!has_navigation(&person, "/account", 503).await);
+}
+
+#[tokio::test]
 async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
     let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "3")]).await;
     let browser = app.browser();
