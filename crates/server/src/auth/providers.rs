@@ -90,7 +90,7 @@ impl Providers {
         }
     }
 
-    /// Who has come back with this query, after a transaction that [`Transactions::end`] has ended.
+    /// Who has come back with this query, after a transaction that has ended.
     ///
     /// # Errors
     /// [`Failure`].
