@@ -33,7 +33,7 @@ async fn looking_at_a_link_never_uses_it() {
     let page = scanner.get(&path).await;
     assert!(page.body.contains("a***@<wbr>example.<wbr>com"), "{}", page.body);
     assert!(page.body.contains("Firefox on Linux"));
-    assert!(!page.body.contains("alice@example.com"));
+    assert!(!page.body.contains("alice"));
     browser.redeem(&token).await.expect(200);
     scanner.get(&path).await.expect(400);
 }
