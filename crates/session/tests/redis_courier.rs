@@ -42,6 +42,21 @@ async fn ask_for_each(
     tasks.join_all().await
 }
 
+/// `key0`, `key1`, … with the values `value0`, `value1`, ….
+async fn fill(server: &RedisServer, keys: usize) {
+    for n in 0..keys {
+        server.cli(&["SET", &format!("key{n}"), &format!("value{n}")]).await;
+    }
+}
+
+#[track_caller]
+fn assert_each_has_its_own(answers: Vec<(String, RedisResult<Value>)>, beside: &[&str]) {
+    for (key, answer) in answers {
+        let expected = key.replace("key", "value").into_bytes();
+        assert_eq!(answer.unwrap(), Value::BulkString(expected), "{key} beside {beside:?}");
+    }
+}
+
 async fn reads_of_sockets(server: &RedisServer) -> u64 {
     let statistics = server.cli(&["INFO", "stats"]).await;
     let reads = statistics.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
@@ -52,17 +67,12 @@ async fn reads_of_sockets(server: &RedisServer) -> u64 {
 async fn what_is_asked_at_the_same_moment_travels_together_and_each_gets_its_own_answer() {
     let server = RedisServer::start().await;
     let connection = RedisConnection::open(&server.url()).await.unwrap();
-    for n in 0..200 {
-        server.cli(&["SET", &format!("key{n}"), &format!("value{n}")]).await;
-    }
+    fill(&server, 200).await;
     let before = reads_of_sockets(&server).await;
     let answers = ask_for_each(&connection, (0..200).map(|n| format!("key{n}"))).await;
     let reads = reads_of_sockets(&server).await - before;
     assert_eq!(answers.len(), 200);
-    for (key, answer) in answers {
-        let expected = key.replace("key", "value").into_bytes();
-        assert_eq!(answer.unwrap(), Value::BulkString(expected), "{key}");
-    }
+    assert_each_has_its_own(answers, &[]);
     assert_eq!(server.command_calls("get").await, 200);
     // Four trips of 64 at most, what the heartbeat asks, and the question itself.
     assert!(reads <= 12, "{reads} reads");
@@ -85,9 +95,7 @@ async fn an_error_is_only_the_answer_of_who_asked_for_it() {
 async fn what_would_give_replies_to_the_wrong_ones_is_not_sent() {
     let server = RedisServer::start().await;
     let connection = RedisConnection::open(&server.url()).await.unwrap();
-    for n in 0..9 {
-        server.cli(&["SET", &format!("key{n}"), &format!("value{n}")]).await;
-    }
+    fill(&server, 9).await;
     for words in [
         &[][..],
         &[""],
@@ -103,10 +111,7 @@ async fn what_would_give_replies_to_the_wrong_ones_is_not_sent() {
         let refused = connection.ask(command(words));
         let answers = ask_for_each(&connection, (0..9).map(|n| format!("key{n}"))).await;
         assert!(refused.await.is_err(), "{words:?}");
-        for (key, answer) in answers {
-            let expected = key.replace("key", "value").into_bytes();
-            assert_eq!(answer.unwrap(), Value::BulkString(expected), "{words:?} {key}");
-        }
+        assert_each_has_its_own(answers, words);
     }
     let id = connection.ask(command(&["CLIENT", "ID"])).await.unwrap();
     assert!(matches!(id, Value::Int(_)), "{id:?}");

@@ -81,8 +81,8 @@ async fn a_policy_that_evicts_is_found() {
 }
 
 /// Sessions whose end and rotation one replica has to confirm, over a connection of their `own`.
-async fn acknowledged(primary: &RedisServer, own: RedisConnection, within: Duration) -> Sessions {
-    let store = RedisStore::connect(&primary.url()).await.unwrap();
+async fn acknowledged(url: &str, own: RedisConnection, within: Duration) -> Sessions {
+    let store = RedisStore::connect(url).await.unwrap();
     let store = store.with_replica_ack(own, 1, within);
     Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default())
 }
@@ -102,7 +102,7 @@ async fn a_sign_out_waits_for_replicas_and_says_when_they_are_missing() {
     let primary = RedisServer::start().await;
     let replica = primary.start_replica().await;
     let own = RedisConnection::open(&primary.url()).await.unwrap();
-    let sessions = acknowledged(&primary, own, Duration::from_millis(600)).await;
+    let sessions = acknowledged(&primary.url(), own, Duration::from_millis(600)).await;
     let user = UserId::new("user").unwrap();
     let (first, second) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
     first.rotate().await.unwrap();
@@ -130,7 +130,7 @@ async fn many_at_once_that_replicas_do_not_confirm_are_done_and_said_to_be() {
     let primary = RedisServer::start().await;
     let replica = primary.start_replica().await;
     let own = RedisConnection::open(&primary.url()).await.unwrap();
-    let sessions = acknowledged(&primary, own, Duration::from_millis(400)).await;
+    let sessions = acknowledged(&primary.url(), own, Duration::from_millis(400)).await;
     let user = UserId::new("user").unwrap();
     // Has Redis know the scripts, confirmed or not; else each takes another turn.
     let session = signed_in(&sessions, &user).await;
@@ -167,7 +167,7 @@ async fn a_redis_that_cannot_be_asked_about_replicas_fails_a_sign_out_and_no_rot
     let primary = RedisServer::start().await;
     let proxy = FaultProxy::start(primary.port()).await;
     let own = RedisConnection::open(&proxy.redis_url()).await.unwrap();
-    let sessions = acknowledged(&primary, own, Duration::from_millis(600)).await;
+    let sessions = acknowledged(&primary.url(), own, Duration::from_millis(600)).await;
     let session = signed_in(&sessions, &UserId::new("user").unwrap()).await;
     proxy.inject("WAIT", "-NOPERM this user has no permissions to run this command\r\n");
     session.rotate().await.unwrap();
@@ -186,7 +186,7 @@ async fn what_was_written_over_another_connection_is_not_confirmed() {
     let primary = RedisServer::start().await;
     let proxy = FaultProxy::start(primary.port()).await;
     let own = RedisConnection::open_with(&proxy.redis_url(), PATIENT).await.unwrap();
-    let sessions = acknowledged(&primary, own, A_MOMENT).await;
+    let sessions = acknowledged(&primary.url(), own, A_MOMENT).await;
     let user = UserId::new("user").unwrap();
     // Has Redis know the script.
     signed_in(&sessions, &user).await.sign_out().await.unwrap_err();
@@ -213,10 +213,9 @@ async fn what_was_written_over_another_connection_is_not_confirmed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_cluster_a_sign_out_waits_for_a_replica_of_each_primary() {
     let cluster = RedisCluster::start().await;
-    let own = RedisConnection::open(&cluster_url(&cluster)).await.unwrap();
-    let store = RedisStore::connect(&cluster_url(&cluster)).await.unwrap();
-    let store = store.with_replica_ack(own, 1, Duration::from_millis(600));
-    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
+    let url = cluster_url(&cluster);
+    let own = RedisConnection::open(&url).await.unwrap();
+    let sessions = acknowledged(&url, own, Duration::from_millis(600)).await;
     let user = UserId::new("user").unwrap();
     let (first, second) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
     first.sign_out().await.unwrap();
@@ -243,10 +242,9 @@ async fn replica_of<'a>(cluster: &'a RedisCluster, primary: &RedisServer) -> &'a
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_cluster_what_a_primary_did_that_is_taking_a_slot_over_is_not_confirmed() {
     let cluster = RedisCluster::start().await;
-    let own = RedisConnection::open(&cluster_url(&cluster)).await.unwrap();
-    let store = RedisStore::connect(&cluster_url(&cluster)).await.unwrap();
-    let store = store.with_replica_ack(own, 1, Duration::from_millis(400));
-    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
+    let url = cluster_url(&cluster);
+    let own = RedisConnection::open(&url).await.unwrap();
+    let sessions = acknowledged(&url, own, Duration::from_millis(400)).await;
     let user = UserId::new("user").unwrap();
     let session = signed_in(&sessions, &user).await;
     let key = session_key(&user);
