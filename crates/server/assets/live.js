@@ -1,5 +1,6 @@
 // Keeps a page of a signed-in person true: signs it out when its session ends, renews the list of sessions when
-// others than those shown are live; what is open in it stays open, and the focus where it is. Only a visible page holds a stream open, since browsers allow few per server.
+// others than those shown are live; what is open in it stays open, and the focus where it is. Only a visible page holds a
+// stream open, since browsers allow few per server.
 let stream = null;
 
 function signedOut() {

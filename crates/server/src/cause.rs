@@ -5,15 +5,20 @@ use std::error::Error;
 /// An error with everything that led to it: "error sending request" alone helps nobody.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
+    for error in causes(error).skip(1) {
         let text = error.to_string();
         if !line.ends_with(&text) {
             line = format!("{line}: {text}");
         }
-        source = error.source();
     }
     line
+}
+
+/// The error, its source, the source of that, and so on.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// The same of a request, without its address: it may hold an id or a key.

@@ -9,6 +9,7 @@ use http::StatusCode;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use crate::cause::causes;
 use crate::error::AppError;
 
 /// The longest hint that is passed on: all parameters there are, and the one that is not.
@@ -73,11 +74,7 @@ pub fn malformed_query(rejection: &QueryRejection) -> AppError {
 
 /// What the parser says of a name. What it says of a value is left out: it would repeat it.
 fn wrong_field(rejection: &(dyn Error + 'static)) -> Option<String> {
-    let mut cause = rejection;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let said = cause.to_string();
+    let said = causes(rejection).last()?.to_string();
     // In front of it stands where in the body that is.
     let said = said.split_once(": ").map_or(&*said, |(_, said)| said);
     let of_a_name = ["unknown field `", "missing field `", "duplicate field `"];

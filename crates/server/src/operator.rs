@@ -1,6 +1,5 @@
 //! The operator's commands on the same stores: a user's sessions, the database.
 
-use std::error::Error;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -9,7 +8,7 @@ use tracera_session::{Clock, Handle, NotReplicated, SessionError, UserId};
 use crate::auth::client::Client;
 use crate::auth::email::{Email, EmailError};
 use crate::auth::events::{Kind, record_of_operator};
-use crate::cause::chain;
+use crate::cause::{causes, chain};
 use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::{Config, DatabaseSettings, DatabaseTarget};
@@ -121,13 +120,8 @@ pub async fn revoke_sessions(
 
 /// What has been done may yet come undone, for this reason.
 fn doubt<T>(outcome: &Result<T, SessionError>) -> Option<String> {
-    let mut cause: &dyn Error = outcome.as_ref().err()?;
-    loop {
-        cause = cause.source()?;
-        if let Some(doubt) = cause.downcast_ref::<NotReplicated>() {
-            return Some(doubt.to_string());
-        }
-    }
+    let error = outcome.as_ref().err()?;
+    causes(error).find_map(|cause| cause.downcast_ref::<NotReplicated>()).map(ToString::to_string)
 }
 
 fn answer(done: String, told: &str, doubt: Option<String>) -> Result<String, OperatorError> {

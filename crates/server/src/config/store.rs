@@ -102,8 +102,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
         reader.warn("REDIS_URL", text);
     }
     let DatabaseSettings { data_dir, target: database } = database;
-    warn_of_passwords_in_clear(reader, redis.as_ref(), &database);
     let redis_variable = if reader.given("REDIS_URL").is_some() { "REDIS_URL" } else { "REDIS_HOST" };
+    warn_of_passwords_in_clear(reader, redis.as_ref(), redis_variable, &database);
     Ok(StoreSettings { redis, redis_variable, redis_ca_file, replica_ack, data_dir, database })
 }
 
@@ -116,9 +116,14 @@ pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<DatabaseSettings> {
 }
 
 /// No refusal: a tunnel that protects the connection cannot be seen from here.
-fn warn_of_passwords_in_clear(reader: &mut Reader<'_>, redis: Option<&SecretUrl>, database: &DatabaseTarget) {
+fn warn_of_passwords_in_clear(
+    reader: &mut Reader<'_>,
+    redis: Option<&SecretUrl>,
+    redis_variable: &str,
+    database: &DatabaseTarget,
+) {
     if redis.is_some_and(|url| in_clear::redis(url.expose())) {
-        let (name, text) = if reader.given("REDIS_URL").is_some() {
+        let (name, text) = if redis_variable == "REDIS_URL" {
             (
                 "REDIS_URL",
                 "has a password, which crosses the network unencrypted: write rediss (or valkeys) for TLS",
