@@ -2,32 +2,36 @@
 //!
 //! 1. A hit needs a complete feed of changes (see [`Changes`]), an entry no older than the maximum age, and a deadline
 //!    still ahead.
-//! 2. Each tag hashes to a version, which every change under the tag raises; an entry counts only for the [`Ticket`] it
-//!    was read under. So one step drops all sessions of a user, and an answer that a change overtook on its way is
-//!    worthless wherever it ends up. Two tags may share a version: that costs a miss now and then, nothing else.
-//! 3. A ticket is taken before the store is asked, and only while the feed is complete.
-//! 4. Own writes raise the version before they are sent and again when they are done or abandoned.
+//! 2. Sessions are filed by tag (see [`CacheKey`]), and a change under a tag takes all of its sessions out. So what lies here is
+//!    current, and a hit looks at nothing else that is written to.
+//! 3. Each tag hashes to a version, which a change raises and holds while it takes the sessions out. An answer is filed with
+//!    the version held too, and only if the [`Ticket`] from before the question has it: a change that overtook the answer made it
+//!    worthless, a later one finds it. Two tags may share a version: that costs an answer now and then, nothing else.
+//! 4. A ticket is taken only while the feed is complete. Own writes count as changes before they are sent and again when
+//!    they are done or abandoned.
 //! 5. Only live sessions are kept: what is absent, expired or unavailable is asked for again.
 //! 6. Sessions are found by the digest of their cookie: one that was opened once need not be opened again.
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use self::flight::{Flights, Joined};
+use self::key::{Shelf, ShelfHashing};
 use crate::changes::{Changes, Listener};
 use crate::clock::Timestamp;
 use crate::snapshot::Snapshot;
-use crate::token::{CookieDigest, SessionId, Tag};
+use crate::token::{SessionId, Tag};
 
 mod flight;
+mod key;
 pub(crate) mod write_through;
 
 pub(crate) use flight::Outcome;
+pub(crate) use key::CacheKey;
 
 /// What the near-cache did since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,11 +47,11 @@ pub struct CacheStats {
     pub flushes: u64,
     /// Answers not kept because a change overtook them.
     pub discarded_fills: u64,
-    /// Sessions in memory now. Those that a change made worthless count until others take their place.
+    /// Sessions in memory now.
     pub entries: u64,
 }
 
-/// The state of the world an entry was read under.
+/// The state of the world a question is asked in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ticket {
     version: u32,
@@ -58,14 +62,15 @@ struct Ticket {
 struct Entry {
     id: SessionId,
     snapshot: Snapshot,
-    ticket: Ticket,
+    /// Of its ticket: an answer may arrive while everything is being dropped.
+    flushes: u32,
     read_at: Timestamp,
 }
 
 /// A session that is not here, and a part in asking the store for it.
 pub(crate) struct Miss<'a> {
     cache: &'a SessionCache,
-    cookie: CookieDigest,
+    key: CacheKey,
     id: SessionId,
     ticket: Ticket,
     /// `None` for a request that asks by itself.
@@ -84,14 +89,16 @@ pub(crate) enum Asking {
 /// A session counts once for each begun so many bytes beside its entry: every one without preloaded data once.
 const UNIT: usize = 256;
 
-type DigestHashing = BuildHasherDefault<DigestHasher>;
-type Lifecycle = DefaultLifecycle<CookieDigest, Entry>;
+/// Many more than answers on their way at a time.
+const VERSIONS: usize = 1024;
+
+type Lifecycle = DefaultLifecycle<CacheKey, Entry>;
 
 pub(crate) struct SessionCache {
     changes: Changes,
-    entries: Cache<CookieDigest, Entry, BySize, DigestHashing, Lifecycle>,
+    entries: Cache<CacheKey, Entry, BySize, ShelfHashing, Lifecycle>,
     flights: Flights,
-    versions: Box<[AtomicU32]>,
+    versions: [Mutex<u32>; VERSIONS],
     flushes: AtomicU32,
     max_age: Duration,
     counters: Counters,
@@ -112,12 +119,12 @@ impl SessionCache {
     pub(crate) fn new(capacity: usize, max_age: Duration, changes: Changes) -> Arc<Self> {
         let capacity = capacity.max(1);
         let entries =
-            Cache::with(capacity, capacity as u64, BySize, DigestHashing::default(), Lifecycle::default());
+            Cache::with(capacity, capacity as u64, BySize, ShelfHashing::default(), Lifecycle::default());
         let cache = Arc::new(Self {
             changes,
             entries,
             flights: Flights::default(),
-            versions: (0..capacity.next_power_of_two()).map(|_| AtomicU32::new(0)).collect(),
+            versions: [const { Mutex::new(0) }; VERSIONS],
             flushes: AtomicU32::new(0),
             max_age,
             counters: Counters::default(),
@@ -130,18 +137,18 @@ impl SessionCache {
     /// The session of that cookie, if it is known and certainly current.
     pub(crate) fn get(
         &self,
-        cookie: &CookieDigest,
+        key: &CacheKey,
         now: Timestamp,
         idle: Option<Duration>,
     ) -> Option<(SessionId, Snapshot)> {
-        let hit = self.find(cookie, now, idle)?;
+        let hit = self.find(key, now, idle)?;
         self.counters.hits.fetch_add(1, Ordering::Relaxed);
         Some((hit.id, hit.snapshot))
     }
 
-    fn find(&self, cookie: &CookieDigest, now: Timestamp, idle: Option<Duration>) -> Option<Entry> {
-        self.entries.get(cookie).filter(|entry| {
-            entry.ticket == self.ticket(&entry.id.tag)
+    fn find(&self, key: &CacheKey, now: Timestamp, idle: Option<Duration>) -> Option<Entry> {
+        self.entries.get(key).filter(|entry| {
+            entry.flushes == self.flushes.load(Ordering::Acquire)
                 && entry.read_at <= now
                 && now.since(entry.read_at) < self.max_age
                 && now < entry.snapshot.deadline(idle)
@@ -150,18 +157,21 @@ impl SessionCache {
     }
 
     /// To be called before the store is asked for a session that is not here. `None` when its answer must not be kept.
-    pub(crate) fn miss(&self, cookie: CookieDigest, id: SessionId, asking: Asking) -> Option<Miss<'_>> {
+    pub(crate) fn miss(&self, key: CacheKey, id: SessionId, asking: Asking) -> Option<Miss<'_>> {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let ticket = self.ticket(&id.tag);
         self.changes.is_complete().then(|| {
             let flight = (asking == Asking::Together).then(|| self.flights.join(id.field, ticket));
-            Miss { cache: self, cookie, id, ticket, flight }
+            Miss { cache: self, key, id, ticket, flight }
         })
     }
 
-    /// Makes all entries and all answers on their way under the tag worthless.
+    /// Takes out all entries under the tag, and makes all answers on their way worthless.
     pub(crate) fn invalidate(&self, tag: &Tag) {
-        self.version(tag).fetch_add(1, Ordering::AcqRel);
+        let mut version = self.version(tag);
+        *version = version.wrapping_add(1);
+        let all = Shelf::of_tag(tag);
+        while self.entries.remove(&all).is_some() {}
     }
 
     pub(crate) fn stats(&self) -> CacheStats {
@@ -182,15 +192,17 @@ impl SessionCache {
     }
 
     fn ticket(&self, tag: &Tag) -> Ticket {
-        Ticket {
-            version: self.version(tag).load(Ordering::Acquire),
-            flushes: self.flushes.load(Ordering::Acquire),
-        }
+        self.ticket_at(*self.version(tag))
     }
 
-    fn version(&self, tag: &Tag) -> &AtomicU32 {
-        let [.., a, b, c, d] = tag.0;
-        &self.versions[u32::from_be_bytes([a, b, c, d]) as usize & (self.versions.len() - 1)]
+    fn ticket_at(&self, version: u32) -> Ticket {
+        Ticket { version, flushes: self.flushes.load(Ordering::Acquire) }
+    }
+
+    fn version(&self, tag: &Tag) -> MutexGuard<'_, u32> {
+        let [.., a, b] = tag.0;
+        let version = &self.versions[usize::from(u16::from_be_bytes([a, b])) % VERSIONS];
+        version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,7 +216,7 @@ impl Miss<'_> {
     ) -> Outcome {
         let ask = async {
             // The flight before may have landed after this request looked for its session.
-            if let Some(landed) = self.cache.find(&self.cookie, now, idle) {
+            if let Some(landed) = self.cache.find(&self.key, now, idle) {
                 return Ok(Ok(landed.snapshot));
             }
             let outcome = ask.await;
@@ -220,9 +232,10 @@ impl Miss<'_> {
     }
 
     fn keep(&self, snapshot: Snapshot, read_at: Timestamp) {
-        let Self { cache, cookie, id, ticket, .. } = self;
-        if *ticket == cache.ticket(&id.tag) {
-            cache.entries.insert(*cookie, Entry { id: *id, snapshot, ticket: *ticket, read_at });
+        let Self { cache, key, id, ticket, .. } = self;
+        let version = cache.version(&id.tag);
+        if *ticket == cache.ticket_at(*version) {
+            cache.entries.insert(*key, Entry { id: *id, snapshot, flushes: ticket.flushes, read_at });
         } else {
             cache.counters.discarded_fills.fetch_add(1, Ordering::Relaxed);
         }
@@ -244,25 +257,9 @@ impl Listener for SessionCache {
 #[derive(Clone)]
 struct BySize;
 
-impl Weighter<CookieDigest, Entry> for BySize {
-    fn weight(&self, _: &CookieDigest, entry: &Entry) -> u64 {
+impl Weighter<CacheKey, Entry> for BySize {
+    fn weight(&self, _: &CacheKey, entry: &Entry) -> u64 {
         entry.snapshot.allocated().div_ceil(UNIT).max(1) as u64
-    }
-}
-
-/// Digests are hashes already. What is kept here belongs to minted cookies, whose digests nobody can choose.
-#[derive(Default)]
-struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.as_chunks().0 {
-            self.0 ^= u64::from_ne_bytes(*chunk);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
@@ -270,7 +267,12 @@ impl Hasher for DigestHasher {
 mod tests {
     use std::cell::Cell;
     use std::pin::Pin;
+    use std::sync::atomic::AtomicBool;
     use std::task::{Context, Waker};
+    use std::thread;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
     use crate::record::{Epoch, Record};
@@ -303,8 +305,10 @@ mod tests {
         Snapshot::of(None, &record)
     }
 
-    fn digest(id: SessionId) -> CookieDigest {
-        CookieDigest::of(&format!("{:?}{:0111}", id.field, 0).as_bytes()[..111]).unwrap()
+    /// That of a cookie as it would be if the field were the secret.
+    fn key(id: SessionId) -> CacheKey {
+        let token = [&[0; 4], &id.tag.0[..], &id.field, &[0; 48]].concat();
+        CacheKey::of(URL_SAFE_NO_PAD.encode(token).as_bytes()).unwrap()
     }
 
     async fn fill(cache: &SessionCache, id: SessionId) {
@@ -312,11 +316,11 @@ mod tests {
     }
 
     fn miss(cache: &SessionCache, id: SessionId) -> Miss<'_> {
-        cache.miss(digest(id), id, Asking::Together).unwrap()
+        cache.miss(key(id), id, Asking::Together).unwrap()
     }
 
     fn knows(cache: &SessionCache, id: SessionId) -> bool {
-        cache.get(&digest(id), NOW, None).is_some_and(|(found, _)| found == id)
+        cache.get(&key(id), NOW, None).is_some_and(|(found, _)| found == id)
     }
 
     #[tokio::test]
@@ -329,6 +333,35 @@ mod tests {
         }
         changes.changed(&Tag([1; 15]));
         assert!(!knows(&cache, id(1, 1)) && !knows(&cache, id(1, 2)) && knows(&cache, id(2, 3)));
+        assert_eq!(cache.stats().entries, 1, "what is worthless takes no room");
+    }
+
+    #[test]
+    fn no_answer_is_filed_behind_a_change() {
+        let cache = cache(&Changes::complete());
+        let (id, epoch, done) = (id(1, 1), AtomicU64::new(0), AtomicBool::new(false));
+        let fill_all_the_time = || {
+            while !done.load(Ordering::Relaxed) {
+                let miss = miss(&cache, id);
+                let record =
+                    Record { epoch: Epoch::new(epoch.load(Ordering::SeqCst)), ..snapshot().record() };
+                miss.keep(Snapshot::of(None, &record), NOW);
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(fill_all_the_time);
+            scope.spawn(fill_all_the_time);
+            let met = || cache.stats().hits > 0 && cache.stats().discarded_fills > 0;
+            for now in (1..).take_while(|now| *now <= 20_000 || !met()) {
+                epoch.store(now, Ordering::SeqCst);
+                cache.invalidate(&id.tag);
+                for _ in 0..4 {
+                    let known = cache.get(&key(id), NOW, None).map(|(_, snapshot)| snapshot.epoch().get());
+                    assert!(known.is_none_or(|known| known == now), "{known:?} after {now}");
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
     }
 
     #[tokio::test]
@@ -368,7 +401,7 @@ mod tests {
     #[tokio::test]
     async fn who_asks_alone_waits_for_nobody_and_keeps_nobody_waiting() {
         let cache = cache(&Changes::complete());
-        let alone = || cache.miss(digest(id(1, 1)), id(1, 1), Asking::Alone).unwrap();
+        let alone = || cache.miss(key(id(1, 1)), id(1, 1), Asking::Alone).unwrap();
         let (first, together, second) = (alone(), miss(&cache, id(1, 1)), alone());
         let _left_unpolled = begun(first.outcome(NOW, None, std::future::pending()));
         let is_asked = Cell::new(false);
@@ -390,23 +423,23 @@ mod tests {
     #[tokio::test]
     async fn nothing_outlives_its_deadline_or_the_maximum_age() {
         let cache = SessionCache::new(10, Duration::from_secs(20), Changes::complete());
-        let cookie = digest(id(1, 1));
-        let known = |after, idle| cache.get(&cookie, NOW.plus(Duration::from_secs(after)), idle).is_some();
+        let key = key(id(1, 1));
+        let known = |after, idle| cache.get(&key, NOW.plus(Duration::from_secs(after)), idle).is_some();
         fill(&cache, id(1, 1)).await;
         assert!(known(19, None) && !known(20, None));
         assert!(known(4, Some(Duration::from_secs(5))) && !known(5, Some(Duration::from_secs(5))));
-        assert!(cache.get(&cookie, Timestamp::from_millis(0), None).is_none(), "the clock was set back");
+        assert!(cache.get(&key, Timestamp::from_millis(0), None).is_none(), "the clock was set back");
         let older = SessionCache::new(10, Duration::from_hours(1), Changes::complete());
         fill(&older, id(1, 1)).await;
-        assert!(older.get(&cookie, NOW.plus(Duration::from_secs(29)), None).is_some());
-        assert!(older.get(&cookie, NOW.plus(Duration::from_secs(30)), None).is_none());
+        assert!(older.get(&key, NOW.plus(Duration::from_secs(29)), None).is_some());
+        assert!(older.get(&key, NOW.plus(Duration::from_secs(30)), None).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_used_or_kept_while_changes_may_be_missed() {
         let changes = Changes::with_heartbeat();
         let cache = cache(&changes);
-        let misses = || cache.miss(digest(id(1, 1)), id(1, 1), Asking::Together);
+        let misses = || cache.miss(key(id(1, 1)), id(1, 1), Asking::Together);
         assert!(misses().is_none());
         changes.heartbeat().answered();
         fill(&cache, id(1, 1)).await;

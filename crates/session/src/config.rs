@@ -111,7 +111,8 @@ impl SessionConfig {
         self
     }
 
-    /// The most live sessions one user may have; a sign-in beyond ends the oldest. Default 100.
+    /// The most live sessions one user may have; a sign-in beyond ends the oldest. Default 100. Thousands make that user's
+    /// requests slow: they are kept together, and the near-cache looks through them one by one.
     #[must_use]
     pub fn max_sessions_per_user(mut self, most: usize) -> Self {
         self.max_sessions = most.max(1);

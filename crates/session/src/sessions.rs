@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::cache::write_through::WriteThrough;
-use crate::cache::{Asking, CacheStats, Outcome};
+use crate::cache::{Asking, CacheKey, CacheStats, Outcome};
 use crate::clock::Timestamp;
 use crate::config::SessionConfig;
 use crate::cookie::{self, Presented};
@@ -20,7 +20,7 @@ use crate::record::{Authentication, Epoch, Record, envelope};
 use crate::session::{Ended, Live, Session, State};
 use crate::snapshot::Snapshot;
 use crate::store::{At, Found, ListedSession, SessionStore, StoreError, StoredSession};
-use crate::token::{self, CookieDigest, CookieValue, Handle, SessionId, Tag, UserId};
+use crate::token::{self, CookieValue, Handle, SessionId, Tag, UserId};
 use crate::user_watch::UserWatch;
 use crate::watch::Watches;
 
@@ -164,12 +164,12 @@ impl Sessions {
             Presented::Nothing => State::nothing(),
             Presented::Several => State::ended(Ended::NotOurs),
             Presented::One(value) => {
-                let digest = self.0.store.cache.as_ref().and_then(|_| CookieDigest::of(value));
-                if let Some((id, snapshot)) = digest.and_then(|digest| self.cached(&digest)) {
+                let key = self.0.store.cache.as_ref().and_then(|_| CacheKey::of(value));
+                if let Some((id, snapshot)) = key.and_then(|key| self.cached(&key)) {
                     State::live(Live::presented(id, snapshot, || CookieValue::read(value), self))
                 } else if let Some(id) = token::open(&self.0.keys, value) {
                     let cookie = self.0.config.idle.and_then(|_| CookieValue::read(value));
-                    return Opening::Asked(Box::pin(self.clone().load(id, digest, cookie, asking)));
+                    return Opening::Asked(Box::pin(self.clone().load(id, key, cookie, asking)));
                 } else if token::names_unknown_secret(&self.0.keys, value) {
                     State::of_unknown_secret()
                 } else {
@@ -183,11 +183,11 @@ impl Sessions {
     async fn load(
         self,
         id: SessionId,
-        digest: Option<CookieDigest>,
+        key: Option<CacheKey>,
         cookie: Option<CookieValue>,
         asking: Asking,
     ) -> Session {
-        let state = match self.fetch(&id, digest, asking).await {
+        let state = match self.fetch(&id, key, asking).await {
             Ok(Ok(snapshot)) => State::live(Live::presented(id, snapshot, || cookie, &self)),
             Ok(Err(ended)) => State::found_ended(id, ended),
             Err(error) => match &*error {
@@ -204,14 +204,14 @@ impl Sessions {
         Session::new(self, state)
     }
 
-    fn cached(&self, digest: &CookieDigest) -> Option<(SessionId, Snapshot)> {
-        self.0.store.cache.as_ref()?.get(digest, self.now(), self.0.config.idle)
+    fn cached(&self, key: &CacheKey) -> Option<(SessionId, Snapshot)> {
+        self.0.store.cache.as_ref()?.get(key, self.now(), self.0.config.idle)
     }
 
     /// Asks the store, perhaps together with whoever else wants the same session now, and keeps the answer.
-    async fn fetch(&self, id: &SessionId, digest: Option<CookieDigest>, asking: Asking) -> Outcome {
+    async fn fetch(&self, id: &SessionId, key: Option<CacheKey>, asking: Asking) -> Outcome {
         let cache = self.0.store.cache.as_ref();
-        let Some(miss) = cache.zip(digest).and_then(|(cache, digest)| cache.miss(digest, *id, asking)) else {
+        let Some(miss) = cache.zip(key).and_then(|(cache, key)| cache.miss(key, *id, asking)) else {
             return self.read(id).await.map_err(Arc::new);
         };
         let ask = async { self.read_watched(id).await.map_err(Arc::new) };

@@ -234,18 +234,6 @@ impl NewToken {
     }
 }
 
-/// Recognises a cookie value that was opened before: its SHA-256, cut to 128 bits. Nobody can make a second value with
-/// the digest of a genuine one, so what is known under a digest needs no second opening.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct CookieDigest([u8; 16]);
-
-impl CookieDigest {
-    /// `None` when it cannot be a cookie value of this crate.
-    pub(crate) fn of(cookie: &[u8]) -> Option<Self> {
-        (cookie.len() == COOKIE_CHARS).then(|| Self(first(&Sha256::digest(cookie))))
-    }
-}
-
 /// Reads a cookie value: the session id it stands for, or `None` when no secret of the ring signed it.
 pub(crate) fn open(keys: &KeyRing, cookie: &[u8]) -> Option<SessionId> {
     let token = decode(cookie)?;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -111,11 +112,14 @@ async fn a_cached_session_takes_at_most_250_bytes_and_preloaded_data_the_room_of
         let config = SessionConfig::default().secure(false).near_cache(near_cache).preload(preload).unwrap();
         Sessions::new(store.clone(), KeyRing::new(&[7; 32]).unwrap(), config)
     };
+    let users = Arc::new(AtomicU64::new(0));
     let app = Router::new()
         .route(
             "/",
             post(|session: Session| async move {
-                let sign_in = SignIn::new(UserId::new([1; 16])?, "password").client("Firefox|Windows");
+                let user =
+                    UserId::new([users.fetch_add(1, Ordering::Relaxed); 2].map(u64::to_be_bytes).concat())?;
+                let sign_in = SignIn::new(user, "password").client("Firefox|Windows");
                 session.sign_in(sign_in.address([203, 0, 113, 9].into())).await
             }),
         )

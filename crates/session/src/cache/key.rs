@@ -1,0 +1,132 @@
+//! How the near-cache files sessions, so that one is found by its cookie and all of a user by their tag.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use quick_cache::Equivalent;
+use sha2::{Digest, Sha256};
+
+use crate::token::{COOKIE_CHARS, Tag};
+
+/// Finds one session. All under the same tag have the same hash, which needs no digest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheKey {
+    shelf: Shelf,
+    digest: CookieDigest,
+}
+
+/// Six bytes of a tag, as the eight characters which every cookie of that tag has for them: read from a cookie without decoding
+/// it. Two tags on one shelf are dropped together, which costs a miss and never happens by chance.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Shelf(u64);
+
+/// Recognises a cookie value that was opened before: its SHA-256, cut to 128 bits. Nobody can make a second value with
+/// the digest of a genuine one, so what is known under a digest needs no second opening.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CookieDigest([u8; 16]);
+
+impl CacheKey {
+    /// `None` when it cannot be a cookie value of this crate.
+    pub(crate) fn of(cookie: &[u8]) -> Option<Self> {
+        let cookie: &[u8; COOKIE_CHARS] = cookie.try_into().ok()?;
+        Some(Self { shelf: Shelf::of_cookie(cookie), digest: CookieDigest::of(cookie) })
+    }
+}
+
+impl Shelf {
+    fn of_cookie(cookie: &[u8; COOKIE_CHARS]) -> Self {
+        Self(u64::from_ne_bytes(*cookie[16..].first_chunk().expect("a cookie has 111 characters")))
+    }
+
+    pub(super) fn of_tag(tag: &Tag) -> Self {
+        let mut chars = [0; 8];
+        URL_SAFE_NO_PAD.encode_slice(&tag.0[8..14], &mut chars).expect("six bytes are eight characters");
+        Self(u64::from_ne_bytes(chars))
+    }
+}
+
+impl CookieDigest {
+    fn of(cookie: &[u8; COOKIE_CHARS]) -> Self {
+        Self(*Sha256::digest(cookie).first_chunk().expect("SHA-256 has 32 bytes"))
+    }
+}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.shelf.hash(state);
+    }
+}
+
+impl Equivalent<CacheKey> for Shelf {
+    fn equivalent(&self, key: &CacheKey) -> bool {
+        *self == key.shelf
+    }
+}
+
+pub(super) type ShelfHashing = BuildHasherDefault<ShelfHasher>;
+
+/// Tags are hashes or random already, but as characters they leave bits unused.
+#[derive(Default)]
+pub(super) struct ShelfHasher(u64);
+
+impl Hasher for ShelfHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.as_chunks().0 {
+            let mixed = (self.0 ^ u64::from_ne_bytes(*chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.0 = mixed ^ (mixed >> 32);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::hash::BuildHasher;
+
+    use super::*;
+    use crate::keyring::KeyRing;
+    use crate::token::NewToken;
+
+    fn cookie_of(tag: Tag) -> String {
+        NewToken::mint(&KeyRing::new(&[7; 32]).unwrap(), tag).cookie.0.into()
+    }
+
+    #[test]
+    fn cookies_of_a_tag_are_on_its_shelf_and_told_apart() {
+        let tag = Tag::random();
+        let [one, other, foreign] =
+            [tag, tag, Tag::random()].map(|tag| CacheKey::of(cookie_of(tag).as_bytes()).unwrap());
+        let shelf = Shelf::of_tag(&tag);
+        assert!(shelf.equivalent(&one) && shelf.equivalent(&other) && !shelf.equivalent(&foreign));
+        assert!(one != other);
+        let hash = |key: &CacheKey| ShelfHashing::default().hash_one(key);
+        assert_eq!((hash(&one), hash(&other)), (ShelfHashing::default().hash_one(shelf), hash(&one)));
+    }
+
+    #[test]
+    fn no_changed_cookie_finds_the_same_session() {
+        let cookie = cookie_of(Tag::random());
+        let key = CacheKey::of(cookie.as_bytes()).unwrap();
+        for at in 0..cookie.len() {
+            let mut changed = cookie.clone().into_bytes();
+            changed[at] ^= 1;
+            assert!(CacheKey::of(&changed).unwrap() != key, "{at}");
+        }
+        assert!(CacheKey::of(&cookie.as_bytes()[1..]).is_none());
+    }
+
+    #[test]
+    fn hashes_of_shelves_differ_at_both_ends() {
+        let hashes: Vec<_> =
+            (0..1000).map(|_| ShelfHashing::default().hash_one(Shelf::of_tag(&Tag::random()))).collect();
+        for bits in [|hash: &u64| hash % 1024, |hash: &u64| hash >> 54] {
+            let different = hashes.iter().map(bits).collect::<HashSet<_>>().len();
+            assert!(different > 500, "{different} of 1024 for 1000 shelves, 638 were expected");
+        }
+    }
+}
