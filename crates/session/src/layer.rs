@@ -119,9 +119,12 @@ where
                     Step::Handling { handling: inner.call(request), session }
                 }
                 StepProjection::Handling { handling, session } => {
-                    let Ok(response) = ready!(handling.poll(context)).map(IntoResponse::into_response);
+                    let Ok(mut response) = ready!(handling.poll(context)).map(IntoResponse::into_response);
                     match session.unwritten() {
-                        None => return Poll::Ready(Ok(with_cookie(response, session))),
+                        None => {
+                            set_cookie(&mut response, session);
+                            return Poll::Ready(Ok(response));
+                        }
                         Some(unwritten) => Step::Writing {
                             writing: Box::pin(session.clone().write_back(unwritten)),
                             session: session.clone(),
@@ -132,8 +135,9 @@ where
                 StepProjection::Writing { writing, session, response } => {
                     let written = ready!(writing.as_mut().poll(context));
                     let response = response.take().expect("a writing is waited for once");
-                    let response = written.map_or_else(IntoResponse::into_response, |()| response);
-                    return Poll::Ready(Ok(with_cookie(response, session)));
+                    let mut response = written.map_or_else(IntoResponse::into_response, |()| response);
+                    set_cookie(&mut response, session);
+                    return Poll::Ready(Ok(response));
                 }
             };
             step.set(next);
@@ -141,13 +145,12 @@ where
     }
 }
 
-fn with_cookie(mut response: Response, session: &Session) -> Response {
+fn set_cookie(response: &mut Response, session: &Session) {
     if let Some(cookie) = session.cookie_header() {
         let headers = response.headers_mut();
         headers.append(header::SET_COOKIE, cookie);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    response
 }
 
 impl<S: Sync> FromRequestParts<S> for Session {
