@@ -3,7 +3,7 @@
 //! 1. A hit needs a complete feed of changes (see [`Changes`]), an entry no older than the maximum age, and a deadline
 //!    still ahead.
 //! 2. Sessions are filed by tag (see [`CacheKey`]), and a change under a tag takes all of its sessions out. So what lies here is
-//!    current, and a hit looks at nothing else that is written to.
+//!    current, and a hit has no version to compare.
 //! 3. Each tag hashes to a version, which a change raises and holds while it takes the sessions out. An answer is filed with
 //!    the version held too, and only if the [`Ticket`] from before the question has it: a change that overtook the answer made it
 //!    worthless, a later one finds it. Two tags may share a version: that costs an answer now and then, nothing else.
