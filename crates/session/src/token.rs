@@ -65,6 +65,13 @@ impl Tag {
         URL_SAFE_NO_PAD.encode_slice(self.0, &mut text[begin..]).expect("15 bytes are 20 characters");
     }
 
+    /// Six of its bytes, as the eight characters that every cookie of this tag has for them.
+    pub(crate) fn chars_in_cookies(&self) -> [u8; 8] {
+        let mut chars = [0; 8];
+        URL_SAFE_NO_PAD.encode_slice(&self.0[8..14], &mut chars).expect("six bytes are eight characters");
+        chars
+    }
+
     /// The tag's bytes.
     pub const fn as_bytes(&self) -> &[u8; TAG_BYTES] {
         &self.0
@@ -232,6 +239,12 @@ impl NewToken {
             cookie: CookieValue(URL_SAFE_NO_PAD.encode(token).into()),
         }
     }
+}
+
+/// [`Tag::chars_in_cookies`] of a cookie's tag, without decoding the cookie: bytes 12 to 18 of the token. Nothing says that it is
+/// genuine.
+pub(crate) fn tag_chars(cookie: &[u8; COOKIE_CHARS]) -> [u8; 8] {
+    first(&cookie[16..])
 }
 
 /// Reads a cookie value: the session id it stands for, or `None` when no secret of the ring signed it.

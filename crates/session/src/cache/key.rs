@@ -2,12 +2,10 @@
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quick_cache::Equivalent;
 use sha2::{Digest, Sha256};
 
-use crate::token::{COOKIE_CHARS, Tag};
+use crate::token::{COOKIE_CHARS, Tag, tag_chars};
 
 /// Finds one session. All under the same tag have the same hash, which needs no digest.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,8 +14,8 @@ pub(crate) struct CacheKey {
     digest: CookieDigest,
 }
 
-/// Six bytes of a tag, as the eight characters which every cookie of that tag has for them: read from a cookie without decoding
-/// it. Two tags on one shelf are dropped together, which costs a miss and never happens by chance.
+/// Six bytes of a tag, see [`Tag::chars_in_cookies`]. Two tags on one shelf are dropped together, which costs a miss and never
+/// happens by chance.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Shelf(u64);
 
@@ -36,13 +34,11 @@ impl CacheKey {
 
 impl Shelf {
     fn of_cookie(cookie: &[u8; COOKIE_CHARS]) -> Self {
-        Self(u64::from_ne_bytes(*cookie[16..].first_chunk().expect("a cookie has 111 characters")))
+        Self(u64::from_ne_bytes(tag_chars(cookie)))
     }
 
     pub(super) fn of_tag(tag: &Tag) -> Self {
-        let mut chars = [0; 8];
-        URL_SAFE_NO_PAD.encode_slice(&tag.0[8..14], &mut chars).expect("six bytes are eight characters");
-        Self(u64::from_ne_bytes(chars))
+        Self(u64::from_ne_bytes(tag.chars_in_cookies()))
     }
 }
 
@@ -104,8 +100,8 @@ mod tests {
         let shelf = Shelf::of_tag(&tag);
         assert!(shelf.equivalent(&one) && shelf.equivalent(&other) && !shelf.equivalent(&foreign));
         assert!(one != other);
-        let hash = |key: &CacheKey| ShelfHashing::default().hash_one(key);
-        assert_eq!((hash(&one), hash(&other)), (ShelfHashing::default().hash_one(shelf), hash(&one)));
+        let hashing = ShelfHashing::default();
+        assert_eq!([one, other].map(|key| hashing.hash_one(key)), [hashing.hash_one(shelf); 2]);
     }
 
     #[test]
