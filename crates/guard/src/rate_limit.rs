@@ -9,6 +9,8 @@ mod redis;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+#[cfg(feature = "redis")]
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,10 @@ pub use layer::{ClientLimit, ClientLimitFuture, ClientLimitService};
 use memory::Memory;
 
 use crate::name::is_name;
+
+/// How long Redis may take for one answer.
+#[cfg(feature = "redis")]
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longer keys are replaced by their SHA-256, so that nobody's input sets how much a key costs.
 const MAX_KEY_BYTES: usize = 128;
@@ -155,12 +161,18 @@ impl RateLimiter {
     {
         Self::redis_with(limit, move |command| {
             let mut connection = connection.clone();
-            async move { connection.req_packed_command(&command).await }
+            async move {
+                let asking = connection.req_packed_command(&command);
+                tokio::time::timeout(TIMEOUT, asking)
+                    .await
+                    .unwrap_or_else(|late| Err(io::Error::from(late).into()))
+            }
         })
     }
 
-    /// The same by `ask`, which sends a command to Redis and gives the answer. For a client that takes commands by value: what
-    /// a `ConnectionLike` is lent it has to copy.
+    /// The same by `ask`, which sends a command to Redis and gives the answer. How long that may take is for `ask` to say: it has
+    /// to give up at some time. For a client that does, and takes commands by value; what a `ConnectionLike` is lent it has to
+    /// copy.
     #[cfg(feature = "redis")]
     pub fn redis_with<F>(limit: RateLimit, ask: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
     where

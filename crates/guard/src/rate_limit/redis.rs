@@ -4,12 +4,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use redis::{
-    Cmd, ErrorKind, RedisResult, RedisWrite, Script, ServerErrorKind, ToRedisArgs, ToSingleRedisArg, Value,
+    Cmd, ErrorKind, RedisError, RedisResult, RedisWrite, Script, ServerErrorKind, ToRedisArgs,
+    ToSingleRedisArg, Value,
 };
 
 use super::{RateLimit, RateLimitError, Usage};
 
-const TIMEOUT: Duration = Duration::from_secs(2);
 /// A key outlives its window by this much, so that Redis never forgets a request that still counts.
 const TTL_MARGIN: Duration = Duration::from_secs(1);
 
@@ -30,7 +30,7 @@ impl Log {
         F: Future<Output = RedisResult<Value>> + Send + 'static,
     {
         let script = format!(
-            "local limit, window, ttl = {}, {}, {}\n{}",
+            "local limit, window, ttl = {}, {}, '{}'\n{}",
             limit.limit,
             limit.window_micros(),
             (limit.window + TTL_MARGIN).as_millis(),
@@ -43,28 +43,20 @@ impl Log {
 
     /// Admits or refuses one request at `now` (microseconds), by default Redis' time.
     pub(super) async fn request(&self, key: &str, now: Option<u64>) -> Result<Usage, RateLimitError> {
-        let answer = within_limit(self.evaluate(key, now)).await?;
+        let answer = match found((self.ask)(self.command("EVALSHA", &self.sha1, key, now)).await) {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                found((self.ask)(self.command("EVAL", &self.script, key, now)).await)
+            }
+            answer => answer,
+        };
+        let answer = answer.map_err(unavailable)?;
         usage(&answer).ok_or_else(|| RateLimitError::Unavailable("the script answered something else".into()))
     }
 
     pub(super) async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
         let mut command = redis::cmd("DEL");
         command.arg(self.key(key));
-        within_limit(self.ask(command)).await.map(drop)
-    }
-
-    async fn evaluate(&self, key: &str, now: Option<u64>) -> RedisResult<Value> {
-        match self.ask(self.command("EVALSHA", &self.sha1, key, now)).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.ask(self.command("EVAL", &self.script, key, now)).await
-            }
-            answer => answer,
-        }
-    }
-
-    fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> {
-        let asking = (self.ask)(command);
-        async { asking.await?.extract_error() }
+        found((self.ask)(command).await).map(drop).map_err(unavailable)
     }
 
     fn key<'a>(&'a self, key: &'a str) -> Key<'a> {
@@ -78,11 +70,12 @@ impl Log {
     }
 }
 
-async fn within_limit(asking: impl Future<Output = RedisResult<Value>>) -> Result<Value, RateLimitError> {
-    tokio::time::timeout(TIMEOUT, asking)
-        .await
-        .map_err(|late| RateLimitError::Unavailable(late.into()))?
-        .map_err(|error| RateLimitError::Unavailable(error.into()))
+fn found(answer: RedisResult<Value>) -> RedisResult<Value> {
+    answer?.extract_error()
+}
+
+fn unavailable(error: RedisError) -> RateLimitError {
+    RateLimitError::Unavailable(error.into())
 }
 
 /// A key in Redis, put together where it is needed.
@@ -101,11 +94,12 @@ impl ToSingleRedisArg for Key<'_> {}
 
 /// What the script answered.
 fn usage(answer: &Value) -> Option<Usage> {
-    let Value::BulkString(text) = answer else { return None };
-    let mut numbers =
-        text.split(|byte| *byte == b' ').map(|digits| str::from_utf8(digits).ok()?.parse().ok());
-    let mut next = || numbers.next().flatten();
-    let (allowed, used, oldest_age): (u64, u64, u64) = (next()?, next()?, next()?);
-    let usage = Usage { allowed: allowed == 1, used: u32::try_from(used).ok()?, oldest_age };
-    numbers.next().is_none().then_some(usage)
+    let Value::BulkString(bytes) = answer else { return None };
+    let (allowed, rest) = bytes.split_first()?;
+    let (used, oldest_age) = rest.split_first_chunk()?;
+    Some(Usage {
+        allowed: *allowed == 1,
+        used: u32::from_le_bytes(*used),
+        oldest_age: u64::from_le_bytes(oldest_age.try_into().ok()?),
+    })
 }

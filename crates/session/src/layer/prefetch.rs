@@ -77,29 +77,34 @@ where
 
     fn call(&mut self, mut request: Request) -> S::Future {
         if (self.layer.wanted)(&request) {
-            let opening = begun(self.layer.sessions.opening_ahead(request.headers()));
-            let ahead = Ahead { sessions: self.layer.sessions.clone(), opening: Mutex::new(Some(opening)) };
-            request.extensions_mut().insert(Prefetched(Arc::new(ahead)));
+            let sessions = self.layer.sessions.clone();
+            let opening = begun(sessions.opening_ahead(request.headers()));
+            request.extensions_mut().insert(Prefetched(Mutex::new(Some(Ahead { sessions, opening }))));
         }
         self.inner.call(request)
     }
 }
 
-/// A session asked for ahead, until it is taken.
-#[derive(Clone)]
-struct Prefetched(Arc<Ahead>);
+/// What was asked ahead, until it is taken. The mutex is never locked: it lets an [`Opening`] lie in a request.
+struct Prefetched(Mutex<Option<Ahead>>);
 
 struct Ahead {
     sessions: Sessions,
-    opening: Mutex<Option<Opening>>,
+    opening: Opening,
+}
+
+/// One opening is for one request: a copy of it asks for itself.
+impl Clone for Prefetched {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(None))
+    }
 }
 
 /// What was asked ahead of these sessions for this request. An application may have others beside them.
 pub(super) fn take(request: &mut Request, sessions: &Sessions) -> Option<Opening> {
-    let Prefetched(ahead) = request.extensions().get()?;
-    let is_ours = Arc::ptr_eq(&ahead.sessions.0, &sessions.0);
-    let Prefetched(ahead) = is_ours.then(|| request.extensions_mut().remove())??;
-    ahead.opening.lock().unwrap_or_else(PoisonError::into_inner).take()
+    let Prefetched(ahead) = request.extensions_mut().get_mut()?;
+    let ahead = ahead.get_mut().unwrap_or_else(PoisonError::into_inner);
+    ahead.take_if(|ahead| Arc::ptr_eq(&ahead.sessions.0, &sessions.0)).map(|ahead| ahead.opening)
 }
 
 /// Polled once, which sends the question. Nobody is woken by the answer; whoever takes the opening polls it again.

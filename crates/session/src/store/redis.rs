@@ -377,10 +377,11 @@ fn bytes(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
 }
 
 fn stored_session(answer: Value, names: usize) -> Result<Option<StoredSession>, StoreError> {
-    let answer = match answer {
+    let mut answer = match answer {
         Value::Array(answer) if answer.len() == 3 + names => answer,
         _ => return Err(StoreError::Corrupt("not a list of what was asked for".into())),
     };
+    let values = answer.split_off(3);
     let mut answer = answer.into_iter().map(bytes);
     let mut next = || answer.next().unwrap_or(Ok(None));
     let (epoch, user, record) = (next()?, next()?, next()?);
@@ -389,7 +390,7 @@ fn stored_session(answer: Value, names: usize) -> Result<Option<StoredSession>, 
         epoch: parse_epoch(epoch.as_deref())?,
         user: parse_user(user)?,
         record,
-        values: answer.collect::<Result<_, _>>()?,
+        values: values.into_iter().map(bytes).collect::<Result<_, _>>()?,
     }))
 }
 

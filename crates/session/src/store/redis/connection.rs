@@ -177,10 +177,7 @@ impl RedisConnection {
         // request does. What is rare is boxed, so that the future of each request has no room for it.
         if let Some((link, current)) = self.in_use() {
             match send_over(&**link, current, command()).await {
-                Err(error) if error.is_connection_dropped() => {
-                    let left = self.0.limits.total.saturating_sub(self.0.limits.response);
-                    flatten(timeout(left, Box::pin(self.ask(command()))).await)
-                }
+                Err(error) if error.is_connection_dropped() => Box::pin(self.read_again(command())).await,
                 answer => answer,
             }
         } else {
@@ -192,6 +189,12 @@ impl RedisConnection {
             }))
             .await
         }
+    }
+
+    /// In what is left of the time after a reply did not come.
+    async fn read_again(&self, command: Cmd) -> RedisResult<Value> {
+        let left = self.0.limits.total.saturating_sub(self.0.limits.response);
+        flatten(timeout(left, self.ask(command)).await)
     }
 
     /// Sends a command, which [`ConnectionLike`] would have to copy, and waits [`RedisLimits::total`] at most.
