@@ -64,7 +64,8 @@ struct Entry {
     snapshot: Snapshot,
     /// Of its ticket: an answer may arrive while everything is being dropped.
     flushes: u32,
-    read_at: Timestamp,
+    /// Good until then: its deadline or the maximum age, whichever comes first.
+    until: Timestamp,
 }
 
 /// A session that is not here, and a part in asking the store for it.
@@ -135,23 +136,18 @@ impl SessionCache {
     }
 
     /// The session of that cookie, if it is known and certainly current.
-    pub(crate) fn get(
-        &self,
-        key: &CacheKey,
-        now: Timestamp,
-        idle: Option<Duration>,
-    ) -> Option<(SessionId, Snapshot)> {
-        let hit = self.find(key, now, idle)?;
+    pub(crate) fn get(&self, key: &CacheKey, now: Timestamp) -> Option<(SessionId, Snapshot)> {
+        let hit = self.find(key, now)?;
         self.counters.hits.fetch_add(1, Ordering::Relaxed);
         Some((hit.id, hit.snapshot))
     }
 
-    fn find(&self, key: &CacheKey, now: Timestamp, idle: Option<Duration>) -> Option<Entry> {
+    fn find(&self, key: &CacheKey, now: Timestamp) -> Option<Entry> {
         self.entries.get(key).filter(|entry| {
             entry.flushes == self.flushes.load(Ordering::Acquire)
-                && entry.read_at <= now
-                && now.since(entry.read_at) < self.max_age
-                && now < entry.snapshot.deadline(idle)
+                && now < entry.until
+                // Unless the clock was set back.
+                && entry.until <= now.plus(self.max_age)
                 && self.changes.is_complete()
         })
     }
@@ -216,12 +212,12 @@ impl Miss<'_> {
     ) -> Outcome {
         let ask = async {
             // The flight before may have landed after this request looked for its session.
-            if let Some(landed) = self.cache.find(&self.key, now, idle) {
+            if let Some(landed) = self.cache.find(&self.key, now) {
                 return Ok(Ok(landed.snapshot));
             }
             let outcome = ask.await;
             if let Ok(Ok(snapshot)) = &outcome {
-                self.keep(snapshot.clone(), now);
+                self.keep(snapshot.clone(), now, idle);
             }
             outcome
         };
@@ -231,11 +227,12 @@ impl Miss<'_> {
         }
     }
 
-    fn keep(&self, snapshot: Snapshot, read_at: Timestamp) {
+    fn keep(&self, snapshot: Snapshot, read_at: Timestamp, idle: Option<Duration>) {
         let Self { cache, key, id, ticket, .. } = self;
+        let until = snapshot.deadline(idle).min(read_at.plus(cache.max_age));
         let version = cache.version(&id.tag);
         if *ticket == cache.ticket_at(*version) {
-            cache.entries.insert(*key, Entry { id: *id, snapshot, flushes: ticket.flushes, read_at });
+            cache.entries.insert(*key, Entry { id: *id, snapshot, flushes: ticket.flushes, until });
         } else {
             cache.counters.discarded_fills.fetch_add(1, Ordering::Relaxed);
         }
@@ -320,7 +317,7 @@ mod tests {
     }
 
     fn knows(cache: &SessionCache, id: SessionId) -> bool {
-        cache.get(&key(id), NOW, None).is_some_and(|(found, _)| found == id)
+        cache.get(&key(id), NOW).is_some_and(|(found, _)| found == id)
     }
 
     #[tokio::test]
@@ -345,7 +342,7 @@ mod tests {
                 let miss = miss(&cache, id);
                 let record =
                     Record { epoch: Epoch::new(epoch.load(Ordering::SeqCst)), ..snapshot().record() };
-                miss.keep(Snapshot::of(None, &record), NOW);
+                miss.keep(Snapshot::of(None, &record), NOW, None);
             }
         };
         thread::scope(|scope| {
@@ -355,7 +352,7 @@ mod tests {
             let stale = (1..).take_while(|now| *now <= 20_000 || !met()).find_map(|now| {
                 epoch.store(now, Ordering::SeqCst);
                 cache.invalidate(&id.tag);
-                let known = || cache.get(&key(id), NOW, None).map(|(_, snapshot)| snapshot.epoch().get());
+                let known = || cache.get(&key(id), NOW).map(|(_, snapshot)| snapshot.epoch().get());
                 (0..4).find_map(|_| known().filter(|known| *known != now)).map(|known| (known, now))
             });
             done.store(true, Ordering::Relaxed);
@@ -420,18 +417,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_outlives_its_deadline_or_the_maximum_age() {
-        let cache = SessionCache::new(10, Duration::from_secs(20), Changes::complete());
-        let key = key(id(1, 1));
-        let known = |after, idle| cache.get(&key, NOW.plus(Duration::from_secs(after)), idle).is_some();
-        fill(&cache, id(1, 1)).await;
-        assert!(known(19, None) && !known(20, None));
-        assert!(known(4, Some(Duration::from_secs(5))) && !known(5, Some(Duration::from_secs(5))));
-        assert!(cache.get(&key, Timestamp::from_millis(0), None).is_none(), "the clock was set back");
-        let older = SessionCache::new(10, Duration::from_hours(1), Changes::complete());
-        fill(&older, id(1, 1)).await;
-        assert!(older.get(&key, NOW.plus(Duration::from_secs(29)), None).is_some());
-        assert!(older.get(&key, NOW.plus(Duration::from_secs(30)), None).is_none());
+    async fn nothing_outlives_its_deadlines_or_the_maximum_age() {
+        let secs = Duration::from_secs;
+        let known_seconds = async |max_age, idle| {
+            let cache = SessionCache::new(10, max_age, Changes::complete());
+            let miss = miss(&cache, id(1, 1));
+            miss.outcome(NOW, idle, async { Ok(Ok(snapshot())) }).await.unwrap().unwrap();
+            let known = |at: Timestamp| cache.get(&key(id(1, 1)), at).is_some();
+            assert!(!known(Timestamp::from_millis(0)), "the clock was set back");
+            let known: Vec<_> = (0..100).map(|after| known(NOW.plus(secs(after)))).collect();
+            assert!(known.is_sorted_by(|before, after| before >= after), "{known:?}");
+            known.iter().filter(|known| **known).count()
+        };
+        assert_eq!(known_seconds(secs(20), None).await, 20, "the maximum age");
+        assert_eq!(known_seconds(secs(20), Some(secs(5))).await, 5, "the idle timeout");
+        assert_eq!(known_seconds(secs(3600), None).await, 30, "the lifetime");
     }
 
     #[tokio::test(start_paused = true)]

@@ -205,7 +205,7 @@ impl Sessions {
     }
 
     fn cached(&self, key: &CacheKey) -> Option<(SessionId, Snapshot)> {
-        self.0.store.cache.as_ref()?.get(key, self.now(), self.0.config.idle)
+        self.0.store.cache.as_ref()?.get(key, self.now())
     }
 
     /// Asks the store, perhaps together with whoever else wants the same session now, and keeps the answer.
