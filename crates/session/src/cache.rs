@@ -6,7 +6,8 @@
 //!    current, and a hit has no version to compare.
 //! 3. Each tag hashes to a version, which a change raises and holds while it takes the sessions out. An answer is filed with
 //!    the version held too, and only if the [`Ticket`] from before the question has it: a change that overtook the answer made it
-//!    worthless, a later one finds it. Two tags may share a version: that costs an answer now and then, nothing else.
+//!    worthless, a later one finds it. Two tags may share a version: that costs an answer now and then, nothing else. What drops
+//!    everything holds each version once.
 //! 4. A ticket is taken only while the feed is complete. Own writes count as changes before they are sent and again when
 //!    they are done or abandoned.
 //! 5. Only live sessions are kept: what is absent, expired or unavailable is asked for again.
@@ -62,8 +63,6 @@ struct Ticket {
 struct Entry {
     id: SessionId,
     snapshot: Snapshot,
-    /// Of its ticket: an answer may arrive while everything is being dropped.
-    flushes: u32,
     /// Good until then: its deadline or the maximum age, whichever comes first.
     until: Timestamp,
 }
@@ -144,8 +143,7 @@ impl SessionCache {
 
     fn find(&self, key: &CacheKey, now: Timestamp) -> Option<Entry> {
         self.entries.get(key).filter(|entry| {
-            entry.flushes == self.flushes.load(Ordering::Acquire)
-                && now < entry.until
+            now < entry.until
                 // Unless the clock was set back.
                 && entry.until <= now.plus(self.max_age)
                 && self.changes.is_complete()
@@ -164,7 +162,7 @@ impl SessionCache {
 
     /// Takes out all entries under the tag, and makes all answers on their way worthless.
     pub(crate) fn invalidate(&self, tag: &Tag) {
-        let mut version = self.version(tag);
+        let mut version = lock(self.version(tag));
         *version = version.wrapping_add(1);
         let all = Shelf::of_tag(tag);
         while self.entries.remove(&all).is_some() {}
@@ -188,18 +186,21 @@ impl SessionCache {
     }
 
     fn ticket(&self, tag: &Tag) -> Ticket {
-        self.ticket_at(*self.version(tag))
+        self.ticket_at(*lock(self.version(tag)))
     }
 
     fn ticket_at(&self, version: u32) -> Ticket {
         Ticket { version, flushes: self.flushes.load(Ordering::Acquire) }
     }
 
-    fn version(&self, tag: &Tag) -> MutexGuard<'_, u32> {
+    fn version(&self, tag: &Tag) -> &Mutex<u32> {
         let [.., a, b] = tag.0;
-        let version = &self.versions[usize::from(u16::from_be_bytes([a, b])) % VERSIONS];
-        version.lock().unwrap_or_else(PoisonError::into_inner)
+        &self.versions[usize::from(u16::from_be_bytes([a, b])) % VERSIONS]
     }
+}
+
+fn lock(version: &Mutex<u32>) -> MutexGuard<'_, u32> {
+    version.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Miss<'_> {
@@ -230,9 +231,9 @@ impl Miss<'_> {
     fn keep(&self, snapshot: Snapshot, read_at: Timestamp, idle: Option<Duration>) {
         let Self { cache, key, id, ticket, .. } = self;
         let until = snapshot.deadline(idle).min(read_at.plus(cache.max_age));
-        let version = cache.version(&id.tag);
+        let version = lock(cache.version(&id.tag));
         if *ticket == cache.ticket_at(*version) {
-            cache.entries.insert(*key, Entry { id: *id, snapshot, flushes: ticket.flushes, until });
+            cache.entries.insert(*key, Entry { id: *id, snapshot, until });
         } else {
             cache.counters.discarded_fills.fetch_add(1, Ordering::Relaxed);
         }
@@ -247,6 +248,8 @@ impl Listener for SessionCache {
 
     fn lost(&self) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
+        // What was found current before is filed after this.
+        self.versions.iter().for_each(|version| drop(lock(version)));
         self.entries.clear();
     }
 }
@@ -357,6 +360,25 @@ mod tests {
             });
             done.store(true, Ordering::Relaxed);
             assert_eq!(stale, None, "known, and what it should be");
+        });
+    }
+
+    #[test]
+    fn a_loss_waits_for_what_is_being_filed() {
+        let cache = cache(&Changes::complete());
+        let id = id(1, 1);
+        thread::scope(|scope| {
+            let filing = lock(cache.version(&id.tag));
+            let losing = scope.spawn(|| cache.lost());
+            while cache.stats().flushes == 0 {
+                thread::yield_now();
+            }
+            thread::sleep(Duration::from_millis(50));
+            let until = NOW.plus(Duration::from_secs(1));
+            cache.entries.insert(key(id), Entry { id, snapshot: snapshot(), until });
+            drop(filing);
+            losing.join().unwrap();
+            assert!(!knows(&cache, id));
         });
     }
 
