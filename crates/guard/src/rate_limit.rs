@@ -9,8 +9,6 @@ mod redis;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-#[cfg(feature = "redis")]
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +25,9 @@ use memory::Memory;
 
 use crate::name::is_name;
 
-/// How long Redis may take for one answer.
+/// How long Redis may take for an answer.
 #[cfg(feature = "redis")]
-const TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Longer keys are replaced by their SHA-256, so that nobody's input sets how much a key costs.
 const MAX_KEY_BYTES: usize = 128;
@@ -140,7 +138,7 @@ impl RateLimiter {
     }
 
     /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
-    /// `ratelimit:<name>:<key>`. An answer that takes longer than 2 seconds counts as none.
+    /// `ratelimit:<name>:<key>`. Who gets no answer is told so within 2 seconds.
     ///
     /// Redis reads and writes a key's log as one string of 8 bytes per request that counts: made for limits up to a few
     /// thousand.
@@ -161,12 +159,7 @@ impl RateLimiter {
     {
         Self::redis_with(limit, move |command| {
             let mut connection = connection.clone();
-            async move {
-                let asking = connection.req_packed_command(&command);
-                tokio::time::timeout(TIMEOUT, asking)
-                    .await
-                    .unwrap_or_else(|late| Err(io::Error::from(late).into()))
-            }
+            async move { redis::within(TIMEOUT, connection.req_packed_command(&command)).await }
         })
     }
 
@@ -271,7 +264,7 @@ struct Usage {
     allowed: bool,
     /// Admitted requests within the window, this one included.
     used: u32,
-    /// Microseconds since the oldest of them.
+    /// Microseconds since the oldest of them; if the limit was lowered, since the one after which it grants one more.
     oldest_age: u64,
 }
 

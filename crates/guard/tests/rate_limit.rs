@@ -136,6 +136,21 @@ async fn the_decision_says_where_the_client_stands() {
 }
 
 #[tokio::test]
+async fn whoever_waits_as_told_is_admitted_after_the_limit_was_lowered_too() {
+    let server = RedisServer::start().await;
+    let before = RateLimiter::redis(AUTH, connect(&server).await);
+    let lowered = RateLimit::new("auth", 5, Duration::from_mins(1));
+    let after = RateLimiter::redis(lowered, connect(&server).await);
+    for second in 0..20 {
+        assert_eq!(admitted(&before, "a", 1, secs(second)).await, 1);
+    }
+    let refused = after.check_at("a", secs(20)).await.unwrap();
+    assert_eq!((refused.allowed, refused.remaining, refused.retry_after_secs()), (false, 0, 56));
+    assert!(!after.check_at("a", secs(75)).await.unwrap().allowed);
+    assert!(after.check_at("a", secs(76)).await.unwrap().allowed);
+}
+
+#[tokio::test]
 async fn a_clock_set_back_locks_nobody_out_for_longer_than_a_window() {
     let (limiters, _server) = stores(AUTH).await;
     for limiter in limiters {

@@ -142,12 +142,13 @@ impl SessionCache {
     }
 
     fn find(&self, key: &CacheKey, now: Timestamp) -> Option<Entry> {
-        self.entries.get(key).filter(|entry| {
-            now < entry.until
-                // Unless the clock was set back.
-                && entry.until <= now.plus(self.max_age)
-                && self.changes.is_complete()
-        })
+        // Asked first: what was told until then is out when the entry is looked for.
+        if !self.changes.is_complete() {
+            return None;
+        }
+        // It lies further ahead only if the clock was set back.
+        let latest = now.plus(self.max_age);
+        self.entries.get(key).filter(|entry| now < entry.until && entry.until <= latest)
     }
 
     /// To be called before the store is asked for a session that is not here. `None` when its answer must not be kept.

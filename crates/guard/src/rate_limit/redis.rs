@@ -1,5 +1,6 @@
 //! The log of admitted requests in Redis.
 
+use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use redis::{
 
 use super::{RateLimit, RateLimitError, Usage};
 
+/// For the question after Redis answered that it does not know the script.
+const SECOND_TIMEOUT: Duration = Duration::from_millis(500);
 /// A key outlives its window by this much, so that Redis never forgets a request that still counts.
 const TTL_MARGIN: Duration = Duration::from_secs(1);
 
@@ -45,7 +48,8 @@ impl Log {
     pub(super) async fn request(&self, key: &str, now: Option<u64>) -> Result<Usage, RateLimitError> {
         let answer = match found((self.ask)(self.command("EVALSHA", &self.sha1, key, now)).await) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                found((self.ask)(self.command("EVAL", &self.script, key, now)).await)
+                let asking = (self.ask)(self.command("EVAL", &self.script, key, now));
+                found(within(SECOND_TIMEOUT, asking).await)
             }
             answer => answer,
         };
@@ -68,6 +72,14 @@ impl Log {
         command.arg(name).arg(script).arg("1").arg(self.key(key)).arg(now);
         command
     }
+}
+
+/// An error when there is no answer by then.
+pub(super) async fn within(
+    limit: Duration,
+    asking: impl Future<Output = RedisResult<Value>>,
+) -> RedisResult<Value> {
+    tokio::time::timeout(limit, asking).await.unwrap_or_else(|late| Err(io::Error::from(late).into()))
 }
 
 fn found(answer: RedisResult<Value>) -> RedisResult<Value> {

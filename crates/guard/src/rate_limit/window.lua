@@ -8,7 +8,7 @@
 -- ARGV[1]  now, microseconds; absent for the server's clock
 --
 -- Returns, in 1, 4 and 8 bytes, since Redis takes longer over a text or a list: 1 if admitted else 0, how many the window holds
--- now, age of the oldest of them in microseconds.
+-- now, age in microseconds of the oldest of them or, if it grants no more, of the one after which it does.
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -39,6 +39,9 @@ if is_changed then
   log = string.sub(log, 1, past) .. string.rep(struct.pack('<I8', now), (size - past) / 8)
   oldest = math.min(oldest, now)
 end
+
+-- After which one more is granted: the oldest, unless the limit was lowered.
+if used >= limit then oldest = struct.unpack('<I8', log, size - limit * 8 + 1) end
 
 if first > 1 then log = string.sub(log, first) end
 local admitted = 0
