@@ -179,7 +179,7 @@ fn browser(headers: &HeaderMap) -> &'static str {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // From your secret store. It signs the cookies; whoever has it can make any.
+    // From your secret store. It signs the cookies, and CSRF tokens are made with it.
     let secret = std::env::var("SESSION_SECRET")
         .unwrap_or_else(|_| "for trying out only, never for other people".to_owned());
     let app = app("http://localhost:3000", secret.as_bytes())?;

@@ -27,7 +27,7 @@ pub struct SessionConfig {
 ///
 /// It takes effect only while the store tells what changes: Redis 6 or newer over RESP3 (`CLIENT TRACKING`), behind
 /// Sentinel and on a cluster too, and the embedded store. A session ended on another node is refused here as soon as
-/// that is told, typically within a millisecond, and after [`MAX_STALENESS`](crate::MAX_STALENESS) at the latest,
+/// that is told, typically within milliseconds, and after [`MAX_STALENESS`](crate::MAX_STALENESS) at the latest,
 /// whatever fails. The same holds for [preloaded](SessionConfig::preload) data. Own writes are seen at once; what is
 /// written, and [`Session::verify`](crate::Session::verify), never trusts the cache. With an idle timeout each touch is
 /// a change like any other: once per touch interval the nodes read a session in use anew.
@@ -93,14 +93,14 @@ impl SessionConfig {
         self
     }
 
-    /// Whether the cookie is `Secure` and named with the `__Host-` prefix. Default true; false only for plain http.
+    /// Whether the cookie is `Secure` and, by default, named with the `__Host-` prefix. Default true; false only for plain http.
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// The cookie's name. Default `__Host-session`, or `session` when not secure.
+    /// The cookie's name as it is, a prefix such as `__Host-` included. Default `__Host-session`, or `session` when not secure.
     ///
     /// # Panics
     /// If it is no token of RFC 6265: visible ASCII without separators such as `;`, `=` or quotes.

@@ -83,7 +83,7 @@ static SECTIONS: &[Section] = &[
         secret("SESSION_SECRET", Required, "at least 32 bytes",
             "Signs session cookies; make one with `tracera secret`."),
         secret("SESSION_SECRET_PREVIOUS", Unset, "comma-separated secrets, at most 8",
-            "Older secrets still accepted, so that changing the secret signs nobody out."),
+            "Other secrets accepted, older ones or the next, so that changing the secret signs nobody out."),
         public("SESSION_LIFETIME_HOURS", Value("72"), "hours, 1 to 8760",
             "How long a session lasts at most."),
         public("SESSION_IDLE_MINUTES", Value("0"), "minutes, 0 to 525600; 0 is off",
@@ -127,7 +127,7 @@ static SECTIONS: &[Section] = &[
     ]},
     Section { title: "Sign-in", variables: &[
         public("AUTH_RATE_LIMIT_PER_MINUTE", Value("20"), "requests per minute, 1 to 10000",
-            "Limit per client address over all of /api/v1/auth."),
+            "Limit per client address over all of /api/v1/auth and the forms of pages."),
         public("MAGIC_LINK_EXPIRY_MINUTES", Value("10"), "minutes, 1 to 10",
             "How long a sign-in link works."),
         public("GOOGLE_CLIENT_ID", Unset, "text",
