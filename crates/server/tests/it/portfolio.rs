@@ -249,7 +249,12 @@ async fn holdings_are_sorted_filtered_and_paged() {
         (&page["pages"], &page["selected"]["items"], &page["item_count"]),
         (&json!(2), &json!(5), &json!(5))
     );
-    for query in ["?sort=x", "?page=0", "?per_page=1001", "?user_id=1", "?priced=maybe", "?page=-1"] {
+    let search = |letters| format!("?q={}", "%C3%A9".repeat(letters));
+    assert_eq!(names(&search(100)).await, "");
+    let too_long = search(101);
+    for query in
+        ["?sort=x", "?page=0", "?per_page=1001", "?user_id=1", "?priced=maybe", "?page=-1", &too_long]
+    {
         let answer = world.browser.get(&format!("/api/v1/portfolio{query}")).await;
         answer.expect_error(400, "malformed_query");
     }

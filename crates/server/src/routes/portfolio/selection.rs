@@ -11,6 +11,8 @@ use crate::portfolio::valuation::Valued;
 
 const MAX_PER_PAGE: usize = 1000;
 const DEFAULT_PER_PAGE: usize = 100;
+/// Each word is looked for in each holding.
+const MAX_SEARCH: usize = 100;
 
 /// The query. Without `page` and `per_page` everything is shown.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -53,11 +55,12 @@ enum Order {
 }
 
 impl Selection {
-    /// Itself, if its page exists for some portfolio.
+    /// Itself, if its page exists for some portfolio and its search is short.
     pub(crate) fn checked(self) -> AppResult<Self> {
         let fine = self.page.is_none_or(|page| (1..=1_000_000).contains(&page))
-            && self.per_page.is_none_or(|per_page| (1..=MAX_PER_PAGE).contains(&per_page));
-        let refusal = "page counts from 1, per_page is a number from 1 to 1000";
+            && self.per_page.is_none_or(|per_page| (1..=MAX_PER_PAGE).contains(&per_page))
+            && self.q.as_ref().is_none_or(|q| q.chars().count() <= MAX_SEARCH);
+        let refusal = "page counts from 1, per_page is a number from 1 to 1000, q has 100 characters at most";
         if fine { Ok(self) } else { Err(AppError::bad_request("malformed_query", refusal)) }
     }
 
