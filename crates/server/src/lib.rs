@@ -22,6 +22,7 @@ pub mod serve;
 pub mod start;
 pub mod steam_id;
 pub mod store;
+mod task;
 pub mod telemetry;
 pub mod tls;
 pub mod web;

@@ -15,6 +15,7 @@ use crate::auth::events::{Kind, Visit};
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::store::users::{self, User};
+use crate::task::finish;
 use crate::web::page::Page;
 
 /// `GET /api/v1/auth/csrf`
@@ -79,9 +80,13 @@ pub async fn logout(
     CurrentUser(user): CurrentUser,
     visit: Visit,
 ) -> AppResult<impl IntoResponse> {
-    session.sign_out().await?;
-    tracing::info!(event = "signed_out", "signed out");
-    app.events.record(user_id(&user)?, Kind::SignedOut, None, &visit, utc(app.clock.now())).await;
+    finish(async move {
+        session.sign_out().await?;
+        tracing::info!(event = "signed_out", "signed out");
+        app.events.record(user_id(&user)?, Kind::SignedOut, None, &visit, utc(app.clock.now())).await;
+        Ok(())
+    })
+    .await?;
     Ok((StatusCode::NO_CONTENT, clear_site_data()))
 }
 

@@ -16,8 +16,8 @@ use crate::error::{AppError, AppResult};
 use crate::extract::ApiJson;
 use crate::routes::account::{UserBody, user_id};
 use crate::routes::magic::links;
-
 use crate::store::users;
+use crate::task::finish;
 
 /// The wanted address.
 #[derive(Deserialize)]
@@ -61,13 +61,16 @@ pub async fn confirm(
     visit: Visit,
     ApiJson(body): ApiJson<Confirmation>,
 ) -> AppResult<Json<Value>> {
-    let (user, now) = (user_id(&user)?, utc(app.clock.now()));
-    let before = users::find_by_id(&app.database, user).await?.ok_or_else(AppError::unauthenticated)?;
-    let email = email_change::confirm(&app.database, user, &body.token, now).await?;
-    tracing::info!(event = "email_changed", %user, "the account has another address");
-    app.events.record(user, Kind::EmailChanged, Some("email"), &visit, now).await;
-    let old = before.email.filter(|old| *old != email);
-    app.events.mail(old.as_ref(), &Notice::EmailChanged(&email), &visit, now);
-    let after = users::find_by_id(&app.database, user).await?.ok_or_else(AppError::unauthenticated)?;
-    Ok(Json(json!({ "user": UserBody::from(after) })))
+    finish(async move {
+        let (user, now) = (user_id(&user)?, utc(app.clock.now()));
+        let before = users::find_by_id(&app.database, user).await?.ok_or_else(AppError::unauthenticated)?;
+        let email = email_change::confirm(&app.database, user, &body.token, now).await?;
+        tracing::info!(event = "email_changed", %user, "the account has another address");
+        app.events.record(user, Kind::EmailChanged, Some("email"), &visit, now).await;
+        let old = before.email.filter(|old| *old != email);
+        app.events.mail(old.as_ref(), &Notice::EmailChanged(&email), &visit, now);
+        let after = users::find_by_id(&app.database, user).await?.ok_or_else(AppError::unauthenticated)?;
+        Ok(Json(json!({ "user": UserBody::from(after) })))
+    })
+    .await
 }

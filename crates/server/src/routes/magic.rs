@@ -20,6 +20,7 @@ use crate::extract::ApiJson;
 use crate::routes::account::UserBody;
 use crate::store::magic_links::ClaimedLink;
 use crate::store::users::{self, User};
+use crate::task::finish;
 use crate::telemetry::RequestId;
 
 /// The body of a request for a link.
@@ -103,8 +104,7 @@ pub async fn redeem(
 ) -> AppResult<(User, HeaderValue)> {
     let links = links(app)?.clone();
     let (app, session) = (app.clone(), session.clone());
-    // A task of its own: a client that hangs up cannot leave a link used without a session.
-    let redeeming = RequestId::spawn(async move {
+    finish(async move {
         let now = utc(app.clock.now());
         let proof = match (&with.token, &with.code) {
             (Some(token), None) => Proof::Token(token),
@@ -126,8 +126,8 @@ pub async fn redeem(
                 Err(error)
             }
         }
-    });
-    redeeming.await.map_err(AppError::internal)?
+    })
+    .await
 }
 
 /// Tells the owner of the account that somebody guessed: once for each code that was sent.

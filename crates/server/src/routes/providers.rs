@@ -17,6 +17,7 @@ use crate::extract::ApiPath;
 use crate::routes::account::user_id;
 use crate::store::identities::{self, Unlinking};
 use crate::store::users;
+use crate::task::finish;
 
 /// `GET /api/v1/auth/providers`
 pub async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> AppResult<Json<Value>> {
@@ -52,21 +53,24 @@ pub async fn unlink(
     session.require_fresh(FRESH).await?;
     let user = user_id(&user)?;
     let ways = app.providers.ways_in(app.magic_links.is_some());
-    match identities::unlink(&app.database, user, provider, ways).await? {
-        Unlinking::Unlinked => {}
-        Unlinking::NotLinked => return Err(AppError::not_found()),
-        Unlinking::LastWayIn => {
-            return Err(AppError::new(
-                StatusCode::CONFLICT,
-                "last_way_in",
-                "this is the only way into your account; add an e-mail address or link another provider first",
-            ));
+    finish(async move {
+        match identities::unlink(&app.database, user, provider, ways).await? {
+            Unlinking::Unlinked => {}
+            Unlinking::NotLinked => return Err(AppError::not_found()),
+            Unlinking::LastWayIn => {
+                return Err(AppError::new(
+                    StatusCode::CONFLICT,
+                    "last_way_in",
+                    "this is the only way into your account; add an e-mail address or link another provider first",
+                ));
+            }
         }
-    }
-    let now = utc(app.clock.now());
-    tracing::info!(event = "unlinked", %user, method = provider.as_str(), "unlinked");
-    app.events.record(user, Kind::Unlinked, Some(provider.as_str()), &visit, now).await;
-    let owner = users::find_by_id(&app.database, user).await?;
-    app.events.mail(owner.and_then(|owner| owner.email).as_ref(), &Notice::Unlinked(provider), &visit, now);
-    Ok(StatusCode::NO_CONTENT)
+        let now = utc(app.clock.now());
+        tracing::info!(event = "unlinked", %user, method = provider.as_str(), "unlinked");
+        app.events.record(user, Kind::Unlinked, Some(provider.as_str()), &visit, now).await;
+        let owner = users::find_by_id(&app.database, user).await?;
+        app.events.mail(owner.and_then(|owner| owner.email).as_ref(), &Notice::Unlinked(provider), &visit, now);
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }

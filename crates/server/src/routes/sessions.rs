@@ -18,6 +18,7 @@ use crate::error::{AppError, AppResult};
 use crate::extract::ApiPath;
 use crate::routes::account::user_id;
 use crate::store::{magic_links, users};
+use crate::task::finish;
 
 /// A session as its user sees it.
 #[derive(Serialize)]
@@ -83,14 +84,17 @@ pub async fn revoke(
     ApiPath(handle): ApiPath<String>,
 ) -> AppResult<StatusCode> {
     let handle = Handle::parse(&handle).ok_or_else(AppError::not_found)?;
-    if session.info().is_some_and(|info| info.handle == handle) {
-        session.sign_out().await?;
-    } else if !app.sessions.revoke(&user, handle).await? {
-        return Err(AppError::not_found());
-    }
-    tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
-    app.events.record(user_id(&user)?, Kind::SessionRevoked, None, &visit, utc(app.clock.now())).await;
-    Ok(StatusCode::NO_CONTENT)
+    finish(async move {
+        if session.info().is_some_and(|info| info.handle == handle) {
+            session.sign_out().await?;
+        } else if !app.sessions.revoke(&user, handle).await? {
+            return Err(AppError::not_found());
+        }
+        tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
+        app.events.record(user_id(&user)?, Kind::SessionRevoked, None, &visit, utc(app.clock.now())).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// `DELETE /api/v1/auth/sessions`: also a mailed link that is still unused, which may be in the wrong hands.
@@ -100,12 +104,16 @@ pub async fn revoke_others(
     CurrentUser(user): CurrentUser,
     visit: Visit,
 ) -> AppResult<StatusCode> {
-    session.sign_out_others().await?;
-    let account = users::find_by_id(&app.database, user_id(&user)?).await?;
-    if let Some(email) = account.and_then(|account| account.email) {
-        magic_links::cancel_outstanding(&app.database, &email).await?;
-    }
-    tracing::info!(event = "other_sessions_revoked", "all other sessions were ended by their user");
-    app.events.record(user_id(&user)?, Kind::OtherSessionsRevoked, None, &visit, utc(app.clock.now())).await;
-    Ok(StatusCode::NO_CONTENT)
+    finish(async move {
+        let user = user_id(&user)?;
+        session.sign_out_others().await?;
+        let account = users::find_by_id(&app.database, user).await?;
+        if let Some(email) = account.and_then(|account| account.email) {
+            magic_links::cancel_outstanding(&app.database, &email).await?;
+        }
+        tracing::info!(event = "other_sessions_revoked", "all other sessions were ended by their user");
+        app.events.record(user, Kind::OtherSessionsRevoked, None, &visit, utc(app.clock.now())).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }

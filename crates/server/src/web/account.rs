@@ -19,6 +19,7 @@ use crate::error::{AppError, AppResult};
 use crate::routes::sessions;
 use crate::store::events::{self, Event};
 use crate::store::{email_changes, identities};
+use crate::task::finish;
 use crate::web::page::{Page, Person, ago, minute};
 use crate::web::sign_in::sentence;
 use crate::web::{delete, live};
@@ -273,12 +274,16 @@ pub async fn revoke(
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
     let handle = Handle::parse(&form.handle).ok_or_else(AppError::malformed_form)?;
-    let ended = app.sessions.revoke(&person.id, handle).await?;
-    if ended {
-        tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
-        let now = utc(app.clock.now());
-        app.events.record(person.account.id, Kind::SessionRevoked, None, &visit, now).await;
-    }
+    let ended = finish(async move {
+        let ended = app.sessions.revoke(&person.id, handle).await?;
+        if ended {
+            tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
+            let now = utc(app.clock.now());
+            app.events.record(person.account.id, Kind::SessionRevoked, None, &visit, now).await;
+        }
+        Ok(ended)
+    })
+    .await?;
     let target = if ended { "/account?done=session_ended" } else { "/account?error=session_gone" };
     Ok(Redirect::to(target).into_response())
 }

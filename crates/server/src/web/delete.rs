@@ -20,6 +20,7 @@ use crate::routes::sessions::SessionBody;
 use crate::routes::{events, portfolio};
 use crate::store::identities::{self, LinkedIdentity};
 use crate::store::users;
+use crate::task::finish;
 use crate::web::next::Next;
 use crate::web::page::Person;
 
@@ -94,16 +95,20 @@ pub async fn delete(
     if !is_fresh(&session).await? {
         return Ok(to_sign_in_again());
     }
-    // This session is kept until the rest is gone, so that after a failure in between one can try again.
-    session.sign_out_others().await?;
-    users::delete(&app.database, person.account.id).await?;
-    app.portfolio.forget(person.account.id);
-    app.sessions.revoke_all(&person.id).await?;
-    session.sign_out().await?;
-    if let Some(links) = &app.magic_links {
-        links.forget(person.account.id, person.account.email.as_ref()).await?;
-    }
-    tracing::info!(event = "account_deleted", "an account was deleted by its user");
+    finish(async move {
+        // This session is kept until the rest is gone, so that after a failure in between one can try again.
+        session.sign_out_others().await?;
+        users::delete(&app.database, person.account.id).await?;
+        app.portfolio.forget(person.account.id);
+        app.sessions.revoke_all(&person.id).await?;
+        session.sign_out().await?;
+        if let Some(links) = &app.magic_links {
+            links.forget(person.account.id, person.account.email.as_ref()).await?;
+        }
+        tracing::info!(event = "account_deleted", "an account was deleted by its user");
+        Ok(())
+    })
+    .await?;
     Ok((clear_site_data(), Redirect::to("/login?done=deleted")).into_response())
 }
 

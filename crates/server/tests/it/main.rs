@@ -10,6 +10,7 @@ mod contract;
 mod cookies;
 mod csrf;
 mod email_change;
+mod hang_ups;
 mod hostile_callbacks;
 mod least_privilege;
 mod limits;
