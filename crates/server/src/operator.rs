@@ -93,12 +93,10 @@ pub async fn revoke_sessions(
     let user = session_user(&account);
     let Some(handle) = handle else {
         let count = stores.sessions.list(&user).await?.len();
+        // First, so that a link claimed before makes no session afterwards. Each way in that is closed is one less,
+        // whatever becomes of the other.
+        let cancelled = magic_links::cancel_all(&stores.database, account.id).await;
         let revoked = stores.sessions.revoke_all(&user).await;
-        // Whatever became of that: it may be done although Redis does not say so, and each way in that is closed is one less.
-        let cancelled = match &account.email {
-            Some(email) => magic_links::cancel_outstanding(&stores.database, email).await.map(drop),
-            None => Ok(()),
-        };
         let sessions = if count == 1 { "session" } else { "sessions" };
         let done = format!("ended {count} {sessions}, any sign-in under way and any unused link");
         let doubt = doubt(&revoked);

@@ -6,12 +6,12 @@ use http::HeaderValue;
 use tracera_session::{Session, SessionError, SignIn, UserId};
 
 use crate::app::App;
-use crate::auth::email::Email;
 use crate::auth::events::{Kind, Notice, Visit};
 use crate::auth::provider::Identity;
 use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::metrics;
+use crate::store::magic_links::ClaimedLink;
 use crate::store::users::User;
 use crate::store::{StoreError, email_changes, identities, magic_links, users};
 
@@ -21,8 +21,8 @@ pub const FRESH: Duration = Duration::from_mins(15);
 /// What somebody has shown to be theirs, and by which they come in.
 #[derive(Clone, Copy, Debug)]
 pub enum WayIn<'a> {
-    /// This mailbox.
-    Mailbox(&'a Email),
+    /// This mailbox, by a link mailed there.
+    Mailbox(&'a ClaimedLink),
     /// This account at a provider.
     Identity(&'a Identity),
 }
@@ -39,7 +39,10 @@ impl WayIn<'_> {
     /// Whether it leads to that user's account now.
     async fn leads_to(self, app: &App, user: &User) -> Result<bool, StoreError> {
         let owner = match self {
-            Self::Mailbox(email) => users::find_by_email(&app.database, email).await?.map(|user| user.id),
+            Self::Mailbox(link) if !magic_links::is_claimed(&app.database, link.id).await? => None,
+            Self::Mailbox(link) => {
+                users::find_by_email(&app.database, &link.email).await?.map(|user| user.id)
+            }
             Self::Identity(identity) => identities::owner(&app.database, identity).await?,
         };
         Ok(owner == Some(user.id))

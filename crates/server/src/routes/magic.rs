@@ -151,7 +151,7 @@ async fn enter(
     let now = utc(app.clock.now());
     let (user, _) = users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
     let user = mailbox_proved(app, session, user, visit).await?;
-    let device = sign_in(app, session, &user, WayIn::Mailbox(&claimed.email), visit).await?;
+    let device = sign_in(app, session, &user, WayIn::Mailbox(claimed), visit).await?;
     Ok((user, device))
 }
 

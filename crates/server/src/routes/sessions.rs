@@ -17,7 +17,7 @@ use crate::clock::utc;
 use crate::error::{AppError, AppResult};
 use crate::extract::ApiPath;
 use crate::routes::account::user_id;
-use crate::store::{magic_links, users};
+use crate::store::magic_links;
 use crate::task::finish;
 
 /// A session as its user sees it.
@@ -97,7 +97,7 @@ pub async fn revoke(
     .await
 }
 
-/// `DELETE /api/v1/auth/sessions`: also a mailed link that is still unused, which may be in the wrong hands.
+/// `DELETE /api/v1/auth/sessions`: also a mailed link, which may be in the wrong hands.
 pub async fn revoke_others(
     State(app): State<App>,
     session: Session,
@@ -106,11 +106,10 @@ pub async fn revoke_others(
 ) -> AppResult<StatusCode> {
     finish(async move {
         let user = user_id(&user)?;
+        // First, so that a link claimed before makes no session afterwards; the sessions end whatever becomes of it.
+        let cancelled = magic_links::cancel_all(&app.database, user).await;
         session.sign_out_others().await?;
-        let account = users::find_by_id(&app.database, user).await?;
-        if let Some(email) = account.and_then(|account| account.email) {
-            magic_links::cancel_outstanding(&app.database, &email).await?;
-        }
+        cancelled?;
         tracing::info!(event = "other_sessions_revoked", "all other sessions were ended by their user");
         app.events.record(user, Kind::OtherSessionsRevoked, None, &visit, utc(app.clock.now())).await;
         Ok(StatusCode::NO_CONTENT)

@@ -49,9 +49,8 @@ pub async fn wanted(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<Op
     on_pool!(db, pool => sqlx::query_scalar(sql).bind(user).bind(at).fetch_optional(pool).await).await
 }
 
-/// Uses a wish up: the account's address is the wanted one from here on, and unused sign-in links to the old and the new
-/// one end. `None` unless the token is of this user, unused
-/// and not too old.
+/// Uses a wish up: the account's address is the wanted one from here on, and sign-in links to the old and the new one
+/// end, also those being redeemed. `None` unless the token is of this user, unused and not too old.
 ///
 /// # Errors
 ///
@@ -64,7 +63,7 @@ pub async fn finish(
 ) -> Result<Option<Email>, StoreError> {
     let claim = "DELETE FROM email_changes WHERE user_id = $1 AND token_hash = $2 AND expires_at > $3 RETURNING email";
     let cancel = "DELETE FROM magic_links
-        WHERE used_at IS NULL AND (email = $2 OR email = (SELECT email FROM users WHERE id = $1))";
+        WHERE email = $2 OR email = (SELECT email FROM users WHERE id = $1)";
     let update = "UPDATE users SET email = $2, email_verified_at = $3, email_vouched_by = NULL WHERE id = $1";
     let at = Timestamp::from(now);
     on_pool!(db, pool => {

@@ -214,7 +214,7 @@ pub async fn claim_by_code(
 }
 
 /// Gives a claimed link back, for when the session could not be made: the user may try again.
-/// `false` if it cannot be, because a newer link was asked for meanwhile or it has expired and gone.
+/// `false` if it cannot be, because a newer link was asked for meanwhile, or it was cancelled, or it has expired and gone.
 ///
 /// # Errors
 ///
@@ -279,6 +279,28 @@ pub async fn is_used(
 pub async fn cancel_outstanding(db: &Database, email: &Email) -> Result<(), StoreError> {
     let sql = "DELETE FROM magic_links WHERE email = $1 AND used_at IS NULL";
     on_pool!(db, pool => sqlx::query(sql).bind(email).execute(pool).await.map(drop)).await
+}
+
+/// Ends every link to the user's address. One that is being redeemed ends as well: [`is_claimed`] denies it, and
+/// [`release`] does not bring it back.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn cancel_all(db: &Database, user: Uuid) -> Result<(), StoreError> {
+    let sql = "DELETE FROM magic_links WHERE email = (SELECT email FROM users WHERE id = $1)";
+    on_pool!(db, pool => sqlx::query(sql).bind(user).execute(pool).await.map(drop)).await
+}
+
+/// Whether the link is still the one that was claimed, and not cancelled since.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn is_claimed(db: &Database, id: Uuid) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) FROM magic_links WHERE id = $1 AND used_at IS NOT NULL";
+    let claimed: i64 = on_pool!(db, pool => sqlx::query_scalar(sql).bind(id).fetch_one(pool).await).await?;
+    Ok(claimed == 1)
 }
 
 /// Removes rows whose time is over, used or not; returns how many. [`create`] does it, so that

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tracera::app::App;
 use tracera::auth::email::Email;
 use tracera::auth::events::Visit;
+use tracera::auth::magic_link::Proof;
 use tracera::auth::provider::{Identity, Provider};
 use tracera::auth::sign_in::{WayIn, sign_in};
+use tracera::clock::utc;
 use tracera::error::AppResult;
+use tracera::store::magic_links::ClaimedLink;
 use tracera::store::users::User;
 use tracera::store::{identities, users};
 use tracera_session::{Session, UserId};
@@ -110,6 +113,19 @@ async fn by(way_in: WayIn<'_>, app: &App, session: &Session, visit: &Visit) -> A
     sign_in(app, session, &account(app).await.unwrap(), way_in, visit).await.map(drop)
 }
 
+async fn claimed(app: &TestApp, email: &str) -> ClaimedLink {
+    let token = app.link_token(&app.browser(), email).await;
+    let links = app.instances[0].app.magic_links.as_ref().unwrap();
+    links.claim(Proof::Token(&token), utc(app.clock.now())).await.unwrap()
+}
+
+fn by_link(link: ClaimedLink) -> MethodRouter<App> {
+    get(move |State(app): State<App>, session: Session, visit: Visit| {
+        let link = link.clone();
+        async move { by(WayIn::Mailbox(&link), &app, &session, &visit).await }
+    })
+}
+
 #[tokio::test]
 async fn what_does_not_lead_to_the_account_any_more_signs_nobody_in() {
     let app = TestApp::embedded().await;
@@ -119,18 +135,10 @@ async fn what_does_not_lead_to_the_account_any_more_signs_nobody_in() {
         let unlinked = Identity { provider: Provider::Github, issuer, subject: "1".to_owned() };
         by(WayIn::Identity(&unlinked), &app, &session, &visit).await
     };
-    let mailbox = async |State(app): State<App>, session: Session, visit: Visit| {
-        let former = Email::parse("former@example.com").unwrap();
-        by(WayIn::Mailbox(&former), &app, &session, &visit).await
-    };
-    let own = async |State(app): State<App>, session: Session, visit: Visit| {
-        let email = Email::parse("a@example.com").unwrap();
-        by(WayIn::Mailbox(&email), &app, &session, &visit).await
-    };
     let routes = Router::new()
         .route("/identity", get(identity))
-        .route("/mailbox", get(mailbox))
-        .route("/own", get(own));
+        .route("/mailbox", by_link(claimed(&app, "former@example.com").await))
+        .route("/own", by_link(claimed(&app, "a@example.com").await));
     let (addr, _stop) = listen(tracera::app::layered(&app.instances[0].app, routes)).await;
     for path in ["/identity", "/mailbox"] {
         let answer = Browser::new(addr).get(path).await.expect_error(409, "sign_in_superseded");
@@ -139,4 +147,19 @@ async fn what_does_not_lead_to_the_account_any_more_signs_nobody_in() {
     let sessions = owner.get("/api/v1/auth/sessions").await.json();
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1, "{sessions}");
     assert_eq!(Browser::new(addr).get("/own").await.status, StatusCode::OK.as_u16());
+    owner.delete("/api/v1/auth/sessions").await.expect(204);
+    Browser::new(addr).get("/own").await.expect_error(409, "sign_in_superseded");
+}
+
+#[tokio::test]
+async fn a_link_that_is_being_redeemed_ends_when_its_owner_signs_out_everywhere() {
+    let app = TestApp::embedded().await;
+    let owner = app.signed_in("a@example.com").await;
+    let thief = app.browser();
+    let token = app.link_token(&thief, "a@example.com").await;
+    let links = app.instances[0].app.magic_links.as_ref().unwrap();
+    let claimed = links.claim(Proof::Token(&token), utc(app.clock.now())).await.unwrap();
+    owner.delete("/api/v1/auth/sessions").await.expect(204);
+    links.release(&claimed).await;
+    thief.redeem(&token).await.expect_error(400, "link_invalid");
 }

@@ -7,9 +7,10 @@ use super::{NOW, at_once, email, on_both_databases};
 use crate::auth::email::Email;
 use crate::store::Database;
 use crate::store::magic_links::{
-    ClaimedLink, NewMagicLink, PendingLink, cancel_outstanding, claim_by_token, create, peek, purge_expired,
-    release,
+    ClaimedLink, NewMagicLink, PendingLink, cancel_all, cancel_outstanding, claim_by_token, create,
+    is_claimed, peek, purge_expired, release,
 };
+use crate::store::users::find_or_create_by_verified_email;
 
 on_both_databases!(
     a_link_is_claimed_once_of_a_hundred_times,
@@ -21,6 +22,7 @@ on_both_databases!(
     a_released_link_works_again,
     a_released_link_does_not_return_beside_a_newer_one,
     cancelling_ends_what_is_outstanding,
+    a_link_cancelled_while_it_is_redeemed_does_not_return,
     expired_rows_go_when_the_next_link_is_made,
 );
 
@@ -146,6 +148,22 @@ async fn cancelling_ends_what_is_outstanding(db: Database) {
     cancel_outstanding(&db, &alice).await.unwrap();
     assert_eq!(claim(&db, 1, NOW).await, None);
     assert!(claim(&db, 2, NOW).await.is_some());
+}
+
+async fn a_link_cancelled_while_it_is_redeemed_does_not_return(db: Database) {
+    let (alice, bob) = (email("alice@example.com"), email("bob@example.com"));
+    let (user, _) = find_or_create_by_verified_email(&db, &alice, NOW).await.unwrap();
+    for (address, token) in [(&alice, 1), (&bob, 2)] {
+        create(&db, &link(address, token), NOW).await.unwrap();
+    }
+    let (claimed, others) = (claim(&db, 1, NOW).await.unwrap(), claim(&db, 2, NOW).await.unwrap());
+    create(&db, &link(&alice, 3), NOW).await.unwrap();
+    assert!(is_claimed(&db, claimed.id).await.unwrap());
+    cancel_all(&db, user.id).await.unwrap();
+    assert!(!is_claimed(&db, claimed.id).await.unwrap() && is_claimed(&db, others.id).await.unwrap());
+    assert!(!release(&db, claimed.id).await.unwrap() && release(&db, others.id).await.unwrap());
+    assert_eq!((claim(&db, 1, NOW).await, claim(&db, 3, NOW).await), (None, None));
+    assert_eq!(claim(&db, 2, NOW).await, Some(others));
 }
 
 async fn expired_rows_go_when_the_next_link_is_made(db: Database) {

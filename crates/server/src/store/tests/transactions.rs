@@ -119,7 +119,9 @@ async fn an_address_is_given_once_and_to_one(db: Database) {
     for (token, address) in [(0, &old), (1, &new), (2, &others)] {
         magic_links::create(&db, &link(address, token), NOW).await.unwrap();
     }
+    let claimed = magic_links::claim_by_token(&db, &[1; 32], NOW).await.unwrap().unwrap();
     assert_eq!(email_changes::finish(&db, alice.id, &[1; 32], NOW).await.unwrap(), Some(new.clone()));
+    assert!(!magic_links::release(&db, claimed.id).await.unwrap(), "the one being redeemed ends too");
     let mut left = Vec::new();
     for token in 0..3 {
         left.extend(magic_links::claim_by_token(&db, &[token; 32], NOW).await.unwrap().map(|it| it.email));
