@@ -25,6 +25,7 @@ use crate::portfolio::import::{ImportError, Imported, State as Import};
 use crate::portfolio::steam_client::SteamError;
 use crate::routes::account::user_id;
 use crate::store::portfolio as store;
+use crate::task::finish;
 
 /// How often an import on another instance is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -47,8 +48,10 @@ pub async fn import(
             "an import takes no body, or an empty JSON object",
         ));
     }
+    let (portfolio, user) = (app.portfolio.clone(), user_id(&user)?);
     let mut watcher =
-        app.portfolio.import(user_id(&user)?).await.map_err(|error| refusal(&Arc::new(error)))?;
+        finish(async move { portfolio.import(user).await.map_err(|error| refusal(&Arc::new(error))) })
+            .await?;
     // The answer has to leave before the request's own limit.
     let patience = app.request_timeout.mul_f32(5.0 / 6.0);
     let ended = watcher.wait_for(|state| !matches!(state, Import::Running(_)));

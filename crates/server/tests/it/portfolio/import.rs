@@ -317,6 +317,22 @@ async fn a_client_that_goes_away_does_not_stop_the_import_and_others_follow_it()
     assert!(idle.body.contains("event: idle"), "{}", idle.body);
 }
 
+#[tokio::test]
+async fn a_client_that_goes_away_while_the_import_is_claimed_does_not_stop_it() {
+    let world = World::with(assets(5, 5)).await;
+    let browser = world.browser.clone();
+    let token = browser.csrf().await;
+    let lock = world.app.lock_database().await;
+    let caller = tokio::spawn(async move {
+        browser.send(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None).await
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    caller.abort();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    lock.rollback().await.unwrap();
+    eventually(|| async { (world.steam.asked().len() == 1).then_some(()) }).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whoever_signs_out_hears_no_more_of_the_import() {
     let world = World::with(vec![]).await;
