@@ -39,6 +39,11 @@ impl ItemId {
         Self(hex)
     }
 
+    /// Whether a text looks like one.
+    pub fn is_valid(text: &str) -> bool {
+        text.len() == 24 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
     /// Its 24 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0

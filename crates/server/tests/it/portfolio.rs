@@ -505,6 +505,8 @@ async fn the_same_holds_on_postgres() {
     assert_eq!(world.portfolio("").await["total_value"], 500 + 736_479);
     let page = world.browser.get("/").await.expect(200).body;
     assert!(page.contains("0.1116"), "float values are on the page: {page}");
+    assert_eq!(world.portfolio("?item_id=%00").await["holdings"], json!([]));
+    world.browser.get("/?item_id=%00").await.expect(200);
     world.import().await.expect_error(429, "import_cooldown");
     world.cool_down();
     world.steam.becomes(inventory(vec![asset(2, "A"), asset(9, "B")]));

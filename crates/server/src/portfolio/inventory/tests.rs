@@ -70,6 +70,11 @@ fn an_item_keeps_its_id_and_phases_have_their_own() {
     let id = ItemId::of("A", None);
     assert_eq!(id, ItemId::of("A", None));
     assert_eq!(id.as_str().len(), 24);
+    assert!(ItemId::is_valid(id.as_str()));
+    for other in ["", "\0", "0123456789abcdef0123456", "0123456789ABCDEF01234567", "0123456789abcdef0123456g"]
+    {
+        assert!(!ItemId::is_valid(other), "{other:?}");
+    }
     assert_ne!(id, ItemId::of("A", Some(Phase::Ruby)));
 }
 

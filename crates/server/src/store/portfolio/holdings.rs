@@ -4,6 +4,7 @@ use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::portfolio::inventory::ItemId;
 use crate::store::{Database, StoreError, on_pool};
 
 /// A portfolio without its holdings.
@@ -136,7 +137,7 @@ pub async fn items(
     .await
 }
 
-/// The assets of one holding, at most a thousand.
+/// The assets of one holding, at most a thousand; none for what is no [`ItemId`].
 ///
 /// # Errors
 ///
@@ -147,6 +148,10 @@ pub async fn items_of(
     import: Uuid,
     item: &str,
 ) -> Result<Vec<HeldItem>, StoreError> {
+    // PostgreSQL refuses a NUL where SQLite finds nothing.
+    if !ItemId::is_valid(item) {
+        return Ok(Vec::new());
+    }
     let sql = "SELECT i.asset_id, i.item_id, h.market_hash_name, h.phase, h.rarity, h.exterior, h.quality, i.amount,
             i.wear, i.pattern, i.paint_index, i.name_tag, i.tradable, i.marketable, i.locked
         FROM portfolio_items i JOIN portfolio_holdings h ON h.import_id = i.import_id AND h.item_id = i.item_id
