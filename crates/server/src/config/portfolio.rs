@@ -12,9 +12,11 @@ use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 use super::table::{Fallback, variable};
 
-/// What helps out when Skinport's feed fails.
-const USUAL_FALLBACKS: [&str; 2] =
-    ["https://csfloat.com/api/v1/listings/price-list", "https://market.csgo.com/api/v2/prices/USD.json"];
+/// What helps out when Skinport's feed fails, and the currencies it comes in.
+const USUAL_FALLBACKS: [(&str, &[&str]); 2] = [
+    ("https://csfloat.com/api/v1/listings/price-list", &["USD"]),
+    ("https://market.csgo.com/api/v2/prices/USD.json", &["USD", "EUR", "RUB"]),
+];
 
 /// Steam's addresses and key.
 #[derive(Debug)]
@@ -53,12 +55,12 @@ pub struct SteamLimits {
 /// The price feed.
 #[derive(Debug)]
 pub struct PriceSettings {
-    /// Where prices come from. Default Skinport's bulk feed.
+    /// Where prices come from. Default Skinport's bulk feed, in the currency.
     pub feed: PriceFeed,
     /// What people call it. Default Skinport or CSFloat by its host, else the host.
     pub feed_name: Option<String>,
-    /// Where else, in this order, when the feed fails. Default CSFloat and market.csgo.com behind the default feed,
-    /// none behind another.
+    /// Where else, in this order, when the feed fails. Default behind the default feed CSFloat and market.csgo.com,
+    /// those that come in the currency; none behind another.
     pub fallbacks: Vec<PriceFeed>,
     /// How often they are read anew. Default 30 minutes.
     pub refresh: Duration,
@@ -140,21 +142,6 @@ fn read_limits(reader: &mut Reader<'_>) -> Read<SteamLimits> {
 }
 
 pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
-    let feed = reader.read("PRICE_FEED_URL", parse_feed);
-    let feed_name = reader.optional("PRICE_FEED_NAME", |name| {
-        if (1..=40).contains(&name.chars().count()) && !name.contains(char::is_control) {
-            Ok(name.to_owned())
-        } else {
-            Err(Wrong::new(format!("is {}", quoted(name)), "write a name of at most 40 characters"))
-        }
-    });
-    // Whoever names a feed of their own means that one alone.
-    let usual_feed = matches!(variable("PRICE_FEED_URL").fallback,
-        Fallback::Value(usual) if reader.given("PRICE_FEED_URL").is_none_or(|url| url == usual));
-    let usual = if usual_feed { USUAL_FALLBACKS.as_slice() } else { &[] };
-    let fallbacks = reader
-        .optional("PRICE_FALLBACK_URLS", |value| value.split(',').map(str::trim).map(parse_feed).collect());
-    let refresh = reader.minutes("PRICE_REFRESH_MINUTES", 1..=1440);
     let currency = reader.read("PRICE_CURRENCY", |value| {
         if value.len() == 3 && value.bytes().all(|byte| byte.is_ascii_uppercase()) {
             Ok(value.to_owned())
@@ -162,14 +149,33 @@ pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
             Err(Wrong::new(format!("is {}", quoted(value)), "write three capital letters, such as EUR"))
         }
     });
+    // Whoever names a feed of their own means that one alone.
+    let usual_feed = matches!(variable("PRICE_FEED_URL").fallback,
+        Fallback::Value(usual) if reader.given("PRICE_FEED_URL").is_none_or(|url| url == usual));
+    let feed = reader.read("PRICE_FEED_URL", |url| match &currency {
+        Ok(currency) if usual_feed => parse_feed(&url.replace("USD", currency)),
+        _ => parse_feed(url),
+    });
+    let feed_name = reader.optional("PRICE_FEED_NAME", |name| {
+        if (1..=40).contains(&name.chars().count()) && !name.contains(char::is_control) {
+            Ok(name.to_owned())
+        } else {
+            Err(Wrong::new(format!("is {}", quoted(name)), "write a name of at most 40 characters"))
+        }
+    });
+    let fallbacks = reader
+        .optional("PRICE_FALLBACK_URLS", |value| value.split(',').map(str::trim).map(parse_feed).collect());
+    let refresh = reader.minutes("PRICE_REFRESH_MINUTES", 1..=1440);
     let max_feed_mib = reader.number::<u64>("PRICE_FEED_MAX_MIB", 1..=1024);
+    let currency = currency?;
+    let usual = USUAL_FALLBACKS.iter().filter(|(_, known)| usual_feed && known.contains(&&*currency));
+    let usual = usual.map(|(url, _)| PriceFeed::Http(SecretUrl::new(&url.replace("USD", &currency))));
     Ok(PriceSettings {
         feed: feed?,
         feed_name: feed_name?,
-        fallbacks: fallbacks?
-            .unwrap_or_else(|| usual.iter().map(|url| PriceFeed::Http(SecretUrl::new(url))).collect()),
+        fallbacks: fallbacks?.unwrap_or_else(|| usual.collect()),
         refresh: refresh?,
-        currency: currency?,
+        currency,
         max_feed_bytes: max_feed_mib? << 20,
     })
 }

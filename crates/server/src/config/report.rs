@@ -41,6 +41,10 @@ fn shown(row: &Variable, environment: &Environment, config: &Result<Config, Vec<
         return match (row.fallback, config) {
             (Fallback::Derived(_), Ok(config)) => derived(row.name, config),
             (Fallback::Derived(rule), Err(_)) => rule.to_owned(),
+            // The default is asked for in the configured currency.
+            (Fallback::Value(usual), Ok(config)) if row.name == "PRICE_FEED_URL" => {
+                usual.replace("USD", &config.prices.currency)
+            }
             (Fallback::Required, _) => "missing".to_owned(),
             (Fallback::Value(_) | Fallback::Unset, _) => {
                 environment.effective(row.name).unwrap_or("unset").to_owned()

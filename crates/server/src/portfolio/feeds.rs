@@ -3,7 +3,7 @@
 //! | shape | known by | prices |
 //! |---|---|---|
 //! | Skinport | rows with `currency` | decimal units: least, else median, else suggested (an estimate) |
-//! | CSFloat | rows with `min_price` alone | whole cents; fewer than three offers are ignored |
+//! | CSFloat | rows with `min_price` alone | whole US cents; fewer than three offers are ignored |
 //! | market.csgo.com | rows with `price` | decimal units |
 //! | plain | one object `{name: price}` | decimal units |
 //!

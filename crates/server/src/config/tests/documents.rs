@@ -70,7 +70,11 @@ fn every_variable_is_described_and_no_line_is_long() {
 fn the_report_says_values_origins_and_what_would_happen() {
     let folder = tempfile::tempdir().unwrap();
     let dotenv = folder.path().join(".env");
-    fs::write(&dotenv, "REDIS_URL=redis://:pw@redis.example/2\nSESSION_IDLE_MINUTES=30\n").unwrap();
+    fs::write(
+        &dotenv,
+        "REDIS_URL=redis://:pw@redis.example/2\nSESSION_IDLE_MINUTES=30\nPRICE_CURRENCY=EUR\n",
+    )
+    .unwrap();
     let process = [("SESSION_SECRET", SECRET), ("BASE_URL", "https://tracera.example")];
     let process = process.map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let environment = Environment::collect(process, &dotenv);
@@ -86,6 +90,8 @@ fn the_report_says_values_origins_and_what_would_happen() {
         "SESSION_LIFETIME_HOURS 72 (default)",
         "SESSION_COOKIE_SECURE true (default)",
         "DATABASE_URL sqlite://./data/tracera.db (default)",
+        "PRICE_FEED_URL https://api.skinport.com/v1/items?app_id=730&currency=EUR&tradable=0 (default)",
+        "PRICE_FALLBACK_URLS https://market.csgo.com/api/v2/prices/EUR.json (default)",
         "keep sessions in redis://***@redis.example/2",
         "e-mail off (neither SMTP_URL nor RESEND_API_KEY is set)",
         "Google off (GOOGLE_CLIENT_ID is not set)",

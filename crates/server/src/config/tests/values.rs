@@ -161,6 +161,27 @@ fn a_service_keeps_its_exact_spelling() {
 }
 
 #[test]
+fn the_usual_feeds_are_in_the_configured_currency() {
+    let usual = "https://api.skinport.com/v1/items?app_id=730&currency=USD&tradable=0";
+    for (currency, fallbacks) in [("USD", 2), ("EUR", 1), ("SEK", 0)] {
+        for given in ["", usual] {
+            let prices = accepted(&[("PRICE_CURRENCY", currency), ("PRICE_FEED_URL", given)]).prices;
+            let url = |feed: &PriceFeed| match feed {
+                PriceFeed::Http(url) => url.expose().to_owned(),
+                PriceFeed::File(path) => panic!("{path:?}"),
+            };
+            assert_eq!(url(&prices.feed), usual.replace("USD", currency));
+            assert_eq!(prices.fallbacks.len(), fallbacks, "{currency}");
+            let last = prices.fallbacks.last().map(url);
+            assert!(last.is_none_or(|url| url.ends_with(&format!("/{currency}.json"))), "{currency}");
+        }
+    }
+    let own = accepted(&[("PRICE_CURRENCY", "EUR"), ("PRICE_FEED_URL", "https://p.example/?currency=USD")]);
+    assert!(own.prices.fallbacks.is_empty());
+    assert!(matches!(own.prices.feed, PriceFeed::Http(url) if url.expose().ends_with("currency=USD")));
+}
+
+#[test]
 fn a_price_feed_is_a_file_or_an_address() {
     let feed = |url| accepted(&[("PRICE_FEED_URL", url)]).prices.feed;
     assert!(matches!(feed("file:///a%20b.json"), PriceFeed::File(path) if path == Path::new("/a b.json")));

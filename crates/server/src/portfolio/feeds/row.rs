@@ -12,6 +12,8 @@ use super::super::text::clean;
 
 /// Names longer than this are no item's.
 const MAX_NAME_CHARS: usize = 200;
+/// CSFloat knows no other.
+const CSFLOAT_CURRENCY: &str = "USD";
 /// CSFloat lists absurd prices for what one or two people offer.
 const MIN_OFFERS: u64 = 3;
 
@@ -67,6 +69,12 @@ struct RawRow<'a> {
 }
 
 impl RawRow<'_> {
+    /// The currency it names, or that of the only feed whose rows look like this.
+    fn currency(&self) -> Option<&str> {
+        let is_csfloat = self.price.is_none() && self.min_price.is_some();
+        self.currency.as_deref().or(is_csfloat.then_some(CSFLOAT_CURRENCY))
+    }
+
     fn price(&self) -> Option<Price> {
         let exact = |cents| Price { cents, estimated: false };
         if self.currency.is_some() {
@@ -90,7 +98,7 @@ impl Offer {
     /// Reads a row of an array.
     pub(super) fn from_row(row: &RawValue, currency: &str) -> Result<Self, Skipped> {
         let row: RawRow<'_> = serde_json::from_str(row.get()).map_err(|_| Skipped::Useless)?;
-        if row.currency.as_deref().is_some_and(|it| !it.eq_ignore_ascii_case(currency)) {
+        if row.currency().is_some_and(|it| !it.eq_ignore_ascii_case(currency)) {
             return Err(Skipped::OtherCurrency);
         }
         let variant = match row.version.as_deref() {

@@ -84,6 +84,11 @@ fn what_is_no_feed_says_why() {
     assert_eq!(refused(r#"{"success":false}"#), "Reported");
     assert_eq!(refused(r#"{"success":true,"currency":"USD","items":[]}"#), "Currency");
     assert_eq!(refused(r#"[{"market_hash_name":"A","currency":"USD","min_price":1}]"#), "Currency");
+    assert_eq!(refused(r#"[{"market_hash_name":"A","quantity":12,"min_price":1234}]"#), "Currency");
+    assert_eq!(
+        refused(r#"{"data":[{"market_hash_name":"A","phase_name":"Ruby","min_price":1}]}"#),
+        "Currency"
+    );
     assert!(refused("<html>").starts_with("Unreadable"));
     assert!(refused("7").starts_with("Unreadable"));
     assert!(refused(r#"{"A":1"#).starts_with("Unreadable"), "half a feed is no feed");
