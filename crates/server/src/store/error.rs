@@ -74,9 +74,12 @@ fn is_passing(reply: &dyn DatabaseError) -> bool {
         // Busy, locked, read-only, I/O error, full, cannot open.
         return matches!(sqlite_code(reply), Some(SQLITE_BUSY | 6 | 8 | 10 | 13 | 14));
     }
-    // SQLSTATE: connection lost, serialisation failure or deadlock, out of resources, lock not
-    // available, cancelled or shutting down, system error.
-    ["08", "40", "53", "55P03", "57", "58"].iter().any(|class| code.starts_with(class))
+    // SQLSTATE: connection lost, a standby's read-only transaction, transaction idle or open for too long, not let
+    // in, database gone, serialisation failure or deadlock, out of resources, lock not available, cancelled or
+    // shutting down, system error.
+    ["08", "25006", "25P03", "25P04", "28", PG_NO_DATABASE, "40", "53", "55P03", "57", "58"]
+        .iter()
+        .any(|class| code.starts_with(class))
 }
 
 /// Why the database could not be opened at start.

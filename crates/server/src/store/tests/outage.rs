@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use sqlx::{AssertSqlSafe, PgPool};
 use tracera_testkit::{Fault, FaultProxy, Postgres};
 
 use super::{NOW, email, shared_postgres};
 use crate::clock::Stopwatch;
-use crate::store::Database;
 use crate::store::users::{find_by_email, find_or_create_by_verified_email};
+use crate::store::{Database, StoreError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_server_is_said_so_and_a_restarted_one_is_found_again() {
@@ -21,6 +22,29 @@ async fn a_dead_server_is_said_so_and_a_restarted_one_is_found_again() {
     server.restart().await;
     assert_eq!(find_by_email(&db, &alice).await.unwrap(), Some(user));
     db.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_serve_for_now_is_unavailable() {
+    let server = shared_postgres().await;
+    let db = PgPool::connect(&server.create_database().await).await.unwrap();
+    for (code, is_unavailable) in [
+        ("25006", true),
+        ("25P03", true),
+        ("25P04", true),
+        ("28000", true),
+        ("28P01", true),
+        ("3D000", true),
+        ("40001", true),
+        ("57P01", true),
+        ("22021", false),
+        ("25001", false),
+        ("42501", false),
+    ] {
+        let sql = format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$");
+        let error = StoreError::from(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&db).await.unwrap_err());
+        assert_eq!(error.is_unavailable(), is_unavailable, "{code}: {error:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
