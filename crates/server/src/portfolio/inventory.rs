@@ -186,11 +186,15 @@ fn join(page: RawPage) -> Result<Page, Unreadable> {
     for entry in &page.asset_properties {
         properties.insert(&entry.assetid, entry.properties());
     }
+    let next = page.last_assetid.filter(|id| !id.is_empty());
+    if page.more_items && next.is_none() {
+        return Err(Unreadable("more items that begin nowhere"));
+    }
     let mut joined = Page {
         items: Vec::with_capacity(page.assets.len()),
         kinds: HashMap::new(),
         total: page.total,
-        next: page.more_items.then_some(page.last_assetid).flatten(),
+        next: next.filter(|_| page.more_items),
     };
     for asset in page.assets.iter().filter(|asset| asset.appid.is_none_or(|app| app == APP)) {
         let description = descriptions.get(&(&*asset.classid, asset.instance())).copied();

@@ -92,12 +92,19 @@ fn empty_and_hidden_inventories_are_pages_without_items() {
 
 #[test]
 fn the_last_page_leads_nowhere() {
-    for (name, value) in
-        [("more_items", json!(0)), ("last_assetid", Value::Null), ("more_items", json!(false))]
-    {
+    for value in [json!(0), json!(false), Value::Null] {
         let mut body = captured();
-        body[name] = value;
-        assert_eq!(page(&body).next, None, "{name}");
+        body["more_items"] = value;
+        assert_eq!(page(&body).next, None);
+    }
+}
+
+#[test]
+fn a_page_before_others_says_where_they_begin() {
+    for value in [Value::Null, json!("")] {
+        let mut body = captured();
+        body["last_assetid"] = value;
+        assert!(parse(body.to_string().as_bytes()).is_err());
     }
 }
 

@@ -160,6 +160,21 @@ async fn a_page_that_leads_to_itself_ends_the_import() {
 }
 
 #[tokio::test]
+async fn a_page_that_does_not_say_where_the_next_begins_changes_nothing() {
+    let world = World::with(vec![asset(1, "A"), asset(2, "A"), asset(3, "B")]).await;
+    world.import().await.expect(200);
+    let before = world.portfolio("").await;
+    world.cool_down();
+    world.steam.becomes(|_| {
+        let mut body = page(&[asset(1, "A")], 3, None);
+        body["more_items"] = json!(1);
+        Answer::json(200, &body)
+    });
+    world.import().await.expect_error(502, "steam_unavailable");
+    assert_eq!(world.portfolio("").await, before);
+}
+
+#[tokio::test]
 async fn an_asset_nobody_describes_counts_without_a_name() {
     let world = World::with(vec![]).await;
     world.steam.becomes(|_| {
