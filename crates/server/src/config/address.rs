@@ -43,9 +43,15 @@ impl fmt::Debug for SecretUrl {
 pub struct ServiceUrl(String);
 
 impl ServiceUrl {
-    /// Exactly as configured; an issuer is compared with this.
+    /// Exactly as configured unless [normalized](Self::normalized); an issuer is compared with this.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The one spelling of all that mean the same: host in lower case, no usual port, no slash at the end.
+    pub(super) fn normalized(&self) -> Self {
+        let url = Url::parse(&self.0).expect("it was parsed before");
+        Self(url.as_str().trim_end_matches('/').to_owned())
     }
 
     /// The address of something below it; `path` begins with a slash.

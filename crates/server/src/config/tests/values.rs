@@ -161,6 +161,23 @@ fn a_service_keeps_its_exact_spelling() {
 }
 
 #[test]
+fn all_spellings_of_github_are_one_issuer() {
+    let issuer = |url| {
+        let pairs = [
+            ("GITHUB_CLIENT_ID", "i"),
+            ("GITHUB_CLIENT_SECRET", "s"),
+            ("GITHUB_URL", url),
+            ("GITHUB_API_URL", "https://api.github.com"),
+        ];
+        accepted(&pairs).auth.github.unwrap().url.as_str().to_owned()
+    };
+    for url in ["", "https://github.com", "https://github.com/", "HTTPS://GitHub.com:443//"] {
+        assert_eq!(issuer(url), "https://github.com", "{url}");
+    }
+    assert_eq!(issuer("https://Git.example:8443/Here/"), "https://git.example:8443/Here");
+}
+
+#[test]
 fn the_usual_feeds_are_in_the_configured_currency() {
     let usual = "https://api.skinport.com/v1/items?app_id=730&currency=USD&tradable=0";
     for (currency, fallbacks) in [("USD", 2), ("EUR", 1), ("SEK", 0)] {
