@@ -24,12 +24,12 @@ use crate::app::log::LogLayer;
 use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
 use crate::auth::providers::Providers;
+use crate::event_stream::Streams;
 use crate::mail::dev::Mailbox;
 use crate::portfolio::Portfolio;
 use crate::routes;
 use crate::serve::HttpService;
 use crate::store::Database;
-use crate::web::live::Streams;
 use crate::web::{again, failure};
 
 mod body;
@@ -79,7 +79,7 @@ pub struct Parts {
     pub csrf: CsrfKeys,
     /// The cookie that tells signed-out browsers apart.
     pub visitor: VisitorCookie,
-    /// The open event streams of pages.
+    /// The open event streams.
     pub streams: Streams,
     /// The URL table as the layers know it.
     pub endpoints: Endpoints,

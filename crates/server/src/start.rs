@@ -21,6 +21,7 @@ use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::{MagicLinks, MailLimits};
 use crate::auth::providers::Providers;
 use crate::config::{Config, DatabaseTarget, Mode, SecretUrl};
+use crate::event_stream::Streams;
 use crate::mail::{self, Mailer};
 use crate::metrics;
 use crate::portfolio::Portfolio;
@@ -29,7 +30,6 @@ use crate::routes;
 use crate::serve::{ServeLimits, serve};
 use crate::store::{self, Database};
 use crate::tls;
-use crate::web::live::Streams;
 
 /// How long queued mails may take to leave when the server stops.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);

@@ -43,7 +43,7 @@ impl fmt::Debug for SecretUrl {
 pub struct ServiceUrl(String);
 
 impl ServiceUrl {
-    /// Exactly as configured unless [normalized](Self::normalized); an issuer is compared with this.
+    /// Exactly as configured, except for GitHub, whose address has one spelling; an issuer is compared with this.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -160,6 +160,7 @@ pub async fn events(
     session: Session,
     CurrentUser(user): CurrentUser,
 ) -> AppResult<Response> {
+    let place = app.streams.enter(&user)?;
     let user = user_id(&user)?;
     let from = match app.portfolio.running(user) {
         Some(mut watcher) => {
@@ -170,7 +171,10 @@ pub async fn events(
     };
     let guard = session.guard()?;
     // Whoever signs out hears no more.
-    let events = unfold(from, Source::next).take_until(async move { guard.ended().await });
+    let events = unfold(from, Source::next).take_until(async move {
+        guard.ended().await;
+        drop(place);
+    });
     Ok(event_stream(events))
 }
 

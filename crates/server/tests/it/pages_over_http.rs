@@ -571,3 +571,25 @@ async fn streams_are_told_in_the_embedded_store_too() {
     other.delete("/api/v1/auth/sessions").await.expect(204);
     told(&mut stream, "signed-out").await;
 }
+
+#[tokio::test]
+async fn a_user_has_sixteen_streams_of_all_kinds() {
+    let app = TestApp::embedded().await;
+    let (browser, other) = (app.signed_in("a@example.com").await, app.signed_in("b@example.com").await);
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        let mut stream = browser.open("/account/live").await;
+        told(&mut stream, "sessions").await;
+        open.push(stream);
+    }
+    for path in ["/account/live", "/api/v1/portfolio/import/events"] {
+        browser.get(path).await.expect_error(429, "too_many_streams");
+        other.open(path).await;
+    }
+    open.pop();
+    eventually(async || {
+        let answer = browser.get("/api/v1/portfolio/import/events").await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}

@@ -21,7 +21,7 @@ pub struct Summary {
 /// What a user holds of one name.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Holding {
-    /// See [`ItemId`](crate::portfolio::inventory::ItemId).
+    /// See [`ItemId`].
     pub item_id: String,
     /// Empty when Steam did not describe the item.
     pub market_hash_name: String,
