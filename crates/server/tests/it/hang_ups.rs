@@ -14,7 +14,7 @@ use crate::doubles::Doubles;
 use crate::harness::{TestApp, eventually, token_of};
 
 /// Long enough for requests to come to what they write, and for the service to notice that nobody waits for them.
-const A_MOMENT: Duration = Duration::from_millis(500);
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 struct Stage {
     app: TestApp,
