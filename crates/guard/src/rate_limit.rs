@@ -25,10 +25,6 @@ use memory::Memory;
 
 use crate::name::is_name;
 
-/// How long Redis may take for an answer.
-#[cfg(feature = "redis")]
-const TIMEOUT: Duration = Duration::from_millis(1500);
-
 /// Longer keys are replaced by their SHA-256, so that nobody's input sets how much a key costs.
 const MAX_KEY_BYTES: usize = 128;
 
@@ -159,7 +155,7 @@ impl RateLimiter {
     {
         Self::redis_with(limit, move |command| {
             let mut connection = connection.clone();
-            async move { redis::within(TIMEOUT, connection.req_packed_command(&command)).await }
+            async move { redis::within(redis::TIMEOUT, connection.req_packed_command(&command)).await }
         })
     }
 

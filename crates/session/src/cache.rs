@@ -163,7 +163,7 @@ impl SessionCache {
 
     /// Takes out all entries under the tag, and makes all answers on their way worthless.
     pub(crate) fn invalidate(&self, tag: &Tag) {
-        let mut version = lock(self.version(tag));
+        let mut version = self.version(tag);
         *version = version.wrapping_add(1);
         let all = Shelf::of_tag(tag);
         while self.entries.remove(&all).is_some() {}
@@ -187,16 +187,16 @@ impl SessionCache {
     }
 
     fn ticket(&self, tag: &Tag) -> Ticket {
-        self.ticket_at(*lock(self.version(tag)))
+        self.ticket_at(*self.version(tag))
     }
 
     fn ticket_at(&self, version: u32) -> Ticket {
         Ticket { version, flushes: self.flushes.load(Ordering::Acquire) }
     }
 
-    fn version(&self, tag: &Tag) -> &Mutex<u32> {
+    fn version(&self, tag: &Tag) -> MutexGuard<'_, u32> {
         let [.., a, b] = tag.0;
-        &self.versions[usize::from(u16::from_be_bytes([a, b])) % VERSIONS]
+        lock(&self.versions[usize::from(u16::from_be_bytes([a, b])) % VERSIONS])
     }
 }
 
@@ -232,7 +232,7 @@ impl Miss<'_> {
     fn keep(&self, snapshot: Snapshot, read_at: Timestamp, idle: Option<Duration>) {
         let Self { cache, key, id, ticket, .. } = self;
         let until = snapshot.deadline(idle).min(read_at.plus(cache.max_age));
-        let version = lock(cache.version(&id.tag));
+        let version = cache.version(&id.tag);
         if *ticket == cache.ticket_at(*version) {
             cache.entries.insert(*key, Entry { id: *id, snapshot, until });
         } else {
@@ -369,7 +369,7 @@ mod tests {
         let cache = cache(&Changes::complete());
         let id = id(1, 1);
         thread::scope(|scope| {
-            let filing = lock(cache.version(&id.tag));
+            let filing = cache.version(&id.tag);
             let losing = scope.spawn(|| cache.lost());
             while cache.stats().flushes == 0 {
                 thread::yield_now();

@@ -11,6 +11,8 @@ use redis::{
 
 use super::{RateLimit, RateLimitError, Usage};
 
+/// How long Redis may take for an answer.
+pub(super) const TIMEOUT: Duration = Duration::from_millis(1500);
 /// For the question after Redis answered that it does not know the script.
 const SECOND_TIMEOUT: Duration = Duration::from_millis(500);
 /// A key outlives its window by this much, so that Redis never forgets a request that still counts.

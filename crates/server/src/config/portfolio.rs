@@ -141,6 +141,11 @@ fn read_limits(reader: &mut Reader<'_>) -> Read<SteamLimits> {
     })
 }
 
+/// The address of a usual feed in that currency.
+pub(super) fn in_currency(usual: &str, currency: &str) -> String {
+    usual.replace("USD", currency)
+}
+
 pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
     let currency = reader.read("PRICE_CURRENCY", |value| {
         if value.len() == 3 && value.bytes().all(|byte| byte.is_ascii_uppercase()) {
@@ -153,7 +158,7 @@ pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
     let usual_feed = matches!(variable("PRICE_FEED_URL").fallback,
         Fallback::Value(usual) if reader.given("PRICE_FEED_URL").is_none_or(|url| url == usual));
     let feed = reader.read("PRICE_FEED_URL", |url| match &currency {
-        Ok(currency) if usual_feed => parse_feed(&url.replace("USD", currency)),
+        Ok(currency) if usual_feed => parse_feed(&in_currency(url, currency)),
         _ => parse_feed(url),
     });
     let feed_name = reader.optional("PRICE_FEED_NAME", |name| {
@@ -169,7 +174,7 @@ pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
     let max_feed_mib = reader.number::<u64>("PRICE_FEED_MAX_MIB", 1..=1024);
     let currency = currency?;
     let usual = USUAL_FALLBACKS.iter().filter(|(_, known)| usual_feed && known.contains(&&*currency));
-    let usual = usual.map(|(url, _)| PriceFeed::Http(SecretUrl::new(&url.replace("USD", &currency))));
+    let usual = usual.map(|(url, _)| PriceFeed::Http(SecretUrl::new(&in_currency(url, &currency))));
     Ok(PriceSettings {
         feed: feed?,
         feed_name: feed_name?,

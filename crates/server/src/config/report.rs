@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::address::redact_url;
+use super::portfolio::in_currency;
 use super::problem::escaped;
 use super::table::{Exposure, Fallback, Variable, sections};
 use super::{Config, Environment, MailSettings, Origin, Problem, SmtpSecurity};
@@ -43,7 +44,7 @@ fn shown(row: &Variable, environment: &Environment, config: &Result<Config, Vec<
             (Fallback::Derived(rule), Err(_)) => rule.to_owned(),
             // The default is asked for in the configured currency.
             (Fallback::Value(usual), Ok(config)) if row.name == "PRICE_FEED_URL" => {
-                usual.replace("USD", &config.prices.currency)
+                in_currency(usual, &config.prices.currency)
             }
             (Fallback::Required, _) => "missing".to_owned(),
             (Fallback::Value(_) | Fallback::Unset, _) => {
