@@ -1,4 +1,5 @@
-//! Forwarding headers, one per line of input: `F…` is a `Forwarded` line, anything else one of `X-Forwarded-For`.
+//! Forwarding headers, one per line of input: `F…` is a `Forwarded` line, anything else one of
+//! `X-Forwarded-For`.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,7 +25,11 @@ fuzz_target!(|data: &[u8]| {
             headers.append(name, line);
         }
     }
-    assert_eq!(PROXIES.client_addr(STRANGER, &headers).ip(), STRANGER, "nobody believes a stranger");
+    assert_eq!(
+        PROXIES.client_addr(STRANGER, &headers).ip(),
+        STRANGER,
+        "nobody believes a stranger"
+    );
     let client = PROXIES.client_addr(PROXY, &headers);
     assert_eq!(client.ip(), client.ip().to_canonical());
     assert!(!client.rate_key().is_empty());

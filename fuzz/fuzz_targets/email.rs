@@ -8,7 +8,10 @@ fuzz_target!(|text: &str| {
     let Ok(email) = Email::parse(text) else { return };
     let address = email.as_str();
     assert!(address.len() <= 254 && address.is_ascii());
-    assert!(!address.bytes().any(|byte| byte.is_ascii_control() || b" ,;:<>\"()\\".contains(&byte)), "{address}");
+    assert!(
+        !address.bytes().any(|byte| byte.is_ascii_control() || b" ,;:<>\"()\\".contains(&byte)),
+        "{address}"
+    );
     assert_eq!(address.matches('@').count(), 1);
     assert_eq!(Email::parse(address).as_ref(), Ok(&email));
     assert!(!email.masked().is_empty());

@@ -1,5 +1,5 @@
-//! The cookies of a request, one `Cookie` line per line of input. Whatever they say, nobody is signed in: the fuzzer has
-//! no secret.
+//! The cookies of a request, one `Cookie` line per line of input. Whatever they say, nobody is
+//! signed in: the fuzzer has no secret.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -9,7 +9,8 @@ use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 use tracera_session::{EmbeddedStore, KeyRing, SessionConfig, SessionError, Sessions};
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
 static SESSIONS: LazyLock<Sessions> = LazyLock::new(|| {
     let store = EmbeddedStore::in_memory().expect("memory");
     let keys = KeyRing::new(&[7; 32]).expect("a secret of 32 bytes");

@@ -15,7 +15,8 @@ const TOP: f64 = 64.0;
 /// Draws one bar per contender; the thin line spans the rounds.
 #[expect(clippy::cast_precision_loss, reason = "a handful of bars")]
 pub(crate) fn draw(rows: &[Row]) -> String {
-    let spreads: Vec<_> = rows.iter().map(|row| (row, row.spread(|sample| sample.server_cpu))).collect();
+    let spreads: Vec<_> =
+        rows.iter().map(|row| (row, row.spread(|sample| sample.server_cpu))).collect();
     let longest = spreads.iter().map(|(_, spread)| spread.max).fold(1.0, f64::max);
     let scale = (WIDTH - LEFT - RIGHT) / longest;
     let height = TOP + STEP * rows.len() as f64 + 16.0;

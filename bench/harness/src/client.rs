@@ -83,7 +83,8 @@ pub(crate) async fn send(
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    let answer = timeout(PATIENCE, exchange).await.with_context(|| format!("no answer to {path}"))??;
+    let answer =
+        timeout(PATIENCE, exchange).await.with_context(|| format!("no answer to {path}"))??;
     let head = parse(&answer).and_then(|head| head.context("it is cut off"));
     Ok(head.with_context(|| format!("the answer to {path}"))?.answer(&answer))
 }
@@ -109,7 +110,9 @@ impl Connection {
         cookies: &Cookies,
     ) -> anyhow::Result<Answer> {
         let request = request(self.address, method, path, cookies, "");
-        timeout(PATIENCE, self.exchange(&request)).await.with_context(|| format!("no answer to {path}"))?
+        timeout(PATIENCE, self.exchange(&request))
+            .await
+            .with_context(|| format!("no answer to {path}"))?
     }
 
     async fn exchange(&mut self, request: &str) -> anyhow::Result<Answer> {
@@ -118,7 +121,8 @@ impl Connection {
         loop {
             ensure!(self.stream.read_buf(&mut seen).await? > 0, "the server closed the connection");
             if let Some(head) = parse(&seen)?
-                && seen.len() >= head.length + head.body_length.context("an answer without a length")?
+                && seen.len()
+                    >= head.length + head.body_length.context("an answer without a length")?
             {
                 return Ok(head.answer(&seen));
             }
@@ -128,7 +132,9 @@ impl Connection {
 
 fn request(address: SocketAddr, method: &str, path: &str, cookies: &Cookies, more: &str) -> String {
     let cookies = cookies.header();
-    format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{cookies}content-length: 0\r\n{more}\r\n")
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\n{cookies}content-length: 0\r\n{more}\r\n"
+    )
 }
 
 struct Head {
@@ -178,7 +184,8 @@ mod tests {
     use super::*;
 
     fn answer(cookies: &str) -> Answer {
-        let text = format!("HTTP/1.1 200 OK\r\n{cookies}content-length: 14\r\n\r\n{{\"user\":\"ann\"}}");
+        let text =
+            format!("HTTP/1.1 200 OK\r\n{cookies}content-length: 14\r\n\r\n{{\"user\":\"ann\"}}");
         parse(text.as_bytes()).unwrap().unwrap().answer(text.as_bytes())
     }
 

@@ -1,4 +1,5 @@
-//! Where the scale runs keep their sessions: one Redis, or a cluster of three primaries on this machine.
+//! Where the scale runs keep their sessions: one Redis, or a cluster of three primaries on this
+//! machine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

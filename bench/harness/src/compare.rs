@@ -1,5 +1,5 @@
-//! The comparison: in each round every contender is measured once, in a rotating order, so that what else the machine
-//! does falls on all of them alike.
+//! The comparison: in each round every contender is measured once, in a rotating order, so that
+//! what else the machine does falls on all of them alike.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -56,8 +56,10 @@ impl Row {
 
     /// The ratio of each round's value to the other's in the same round.
     pub(crate) fn ratio(&self, other: &Self, value: impl Fn(&Sample) -> f64) -> Spread {
-        Spread::of(self.samples.iter().zip(&other.samples).map(|(own, other)| value(own) / value(other)))
-            .expect("there is at least one round")
+        Spread::of(
+            self.samples.iter().zip(&other.samples).map(|(own, other)| value(own) / value(other)),
+        )
+        .expect("there is at least one round")
     }
 }
 
@@ -76,8 +78,8 @@ pub(crate) struct Measured {
     pub(crate) failures: Vec<String>,
 }
 
-/// Measures a scenario. A peer that answers wrongly, or not, is left out of it; a floor or this repository's own
-/// contender that does so fails the run.
+/// Measures a scenario. A peer that answers wrongly, or not, is left out of it; a floor or this
+/// repository's own contender that does so fails the run.
 pub(crate) fn run(
     scenario: Scenario,
     contenders: &[Contender],
@@ -144,7 +146,10 @@ pub(crate) fn create_sessions(running: &Running, count: u64, cookies: &Path) -> 
     }
     .run()?;
     let created = std::fs::read_to_string(cookies)?.lines().count();
-    anyhow::ensure!(created as u64 == count, "only {created} of {count} sessions were created in time");
+    anyhow::ensure!(
+        created as u64 == count,
+        "only {created} of {count} sessions were created in time"
+    );
     Ok(())
 }
 
@@ -164,7 +169,12 @@ impl Entry {
         Ok(entry)
     }
 
-    fn order(&mut self, scenario: Scenario, seconds: f64, requests: Option<u64>) -> anyhow::Result<Load> {
+    fn order(
+        &mut self,
+        scenario: Scenario,
+        seconds: f64,
+        requests: Option<u64>,
+    ) -> anyhow::Result<Load> {
         let mode = scenario.mode(self.running.contender.kind);
         let cookies = (mode != "login").then_some(&*self.cookies);
         let order = Order {
@@ -180,7 +190,12 @@ impl Entry {
         Ok(load)
     }
 
-    fn measure(&mut self, scenario: Scenario, seconds: f64, redis: &mut Redis) -> anyhow::Result<()> {
+    fn measure(
+        &mut self,
+        scenario: Scenario,
+        seconds: f64,
+        redis: &mut Redis,
+    ) -> anyhow::Result<()> {
         let commands = redis.commands()?;
         let (server, store) = (self.running.process.cpu()?, redis.process.cpu()?);
         let load = self.order(scenario, seconds, None)?;
@@ -191,7 +206,8 @@ impl Entry {
             *self.commands.entry(name).or_default() += count - before;
         }
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
-        let per_request = |time: std::time::Duration| time.as_secs_f64() * 1e6 / load.requests as f64;
+        let per_request =
+            |time: std::time::Duration| time.as_secs_f64() * 1e6 / load.requests as f64;
         self.samples.push(Sample {
             server_cpu: per_request(server),
             redis_cpu: per_request(store),

@@ -9,8 +9,8 @@ use anyhow::Context;
 use crate::process::Process;
 use crate::service;
 
-/// Worker threads of each server. With two on two cores, how the runtime happens to spread connections over them doubles
-/// the processor time of some rounds.
+/// Worker threads of each server. With two on two cores, how the runtime happens to spread
+/// connections over them doubles the processor time of some rounds.
 pub(crate) const WORKERS: &str = "1";
 
 /// A server under test.
@@ -56,8 +56,10 @@ pub(crate) const NEAR_CACHE: &str = "tracera, near-cache";
 pub(crate) const NO_CACHE: &str = "tracera, no cache";
 pub(crate) const TOWER_SESSIONS: &str = "tower-sessions";
 
-/// The service as it runs for users. Its sessions are signed in by the other mode, which has a mailbox.
-pub(crate) const SERVE: Contender = contender("tracera serve", Program::Service, "serve", Kind::Service);
+/// The service as it runs for users. Its sessions are signed in by the other mode, which has a
+/// mailbox.
+pub(crate) const SERVE: Contender =
+    contender("tracera serve", Program::Service, "serve", Kind::Service);
 
 pub(crate) const SERVICE: &str = "tracera dev, session only";
 pub(crate) const PORTFOLIO: &str = "tracera dev, portfolio";
@@ -69,14 +71,29 @@ pub(crate) const ALL: [Contender; 11] = [
     contender(NO_CACHE, Program::Binary("contender-tracera"), "no-cache", Kind::Ours),
     contender(TOWER_SESSIONS, Program::Binary("contender-tower-sessions"), "", Kind::Peer),
     contender("actix-session", Program::Binary("contender-actix-session"), "", Kind::Peer),
-    contender("axum_session, own memory", Program::Binary("contender-axum-session"), "memory", Kind::Peer),
-    contender("axum_session, no memory", Program::Binary("contender-axum-session"), "no-memory", Kind::Peer),
+    contender(
+        "axum_session, own memory",
+        Program::Binary("contender-axum-session"),
+        "memory",
+        Kind::Peer,
+    ),
+    contender(
+        "axum_session, no memory",
+        Program::Binary("contender-axum-session"),
+        "no-memory",
+        Kind::Peer,
+    ),
     contender("express-session", Program::Node("express-session.js"), "", Kind::Peer),
     contender(SERVICE, Program::Service, "dev", Kind::Service),
     contender(PORTFOLIO, Program::Service, "dev", Kind::Portfolio),
 ];
 
-const fn contender(name: &'static str, program: Program, variant: &'static str, kind: Kind) -> Contender {
+const fn contender(
+    name: &'static str,
+    program: Program,
+    variant: &'static str,
+    kind: Kind,
+) -> Contender {
     Contender { name, program, variant, kind }
 }
 
@@ -102,7 +119,12 @@ impl Contender {
     }
 
     /// Starts it as the argument of another command.
-    pub(crate) fn start_under(self, wrapper: &[&str], redis: &str, setup: Setup) -> anyhow::Result<Running> {
+    pub(crate) fn start_under(
+        self,
+        wrapper: &[&str],
+        redis: &str,
+        setup: Setup,
+    ) -> anyhow::Result<Running> {
         let flag = |on| if on { "1" } else { "0" };
         let env = [
             ("BENCH_REDIS", redis),
@@ -116,13 +138,16 @@ impl Contender {
         let (program, script) = match self.program {
             Program::Service => return service::start(self, wrapper, redis, setup.sliding),
             Program::Binary(name) => (sibling(name)?, None),
-            Program::Node(name) => (PathBuf::from("node"), Some(bench_dir().join("node").join(name))),
+            Program::Node(name) => {
+                (PathBuf::from("node"), Some(bench_dir().join("node").join(name)))
+            }
         };
         let mut command = wrapper.to_vec();
         for path in [Some(&program), script.as_ref()].into_iter().flatten() {
             command.push(path.to_str().context("a path that is no text")?);
         }
-        let mut process = Process::spawn(command[0], &command[1..], &env, Stdio::piped(), Stdio::inherit())?;
+        let mut process =
+            Process::spawn(command[0], &command[1..], &env, Stdio::piped(), Stdio::inherit())?;
         let address = process.wait_until_listening().with_context(|| self.name)?;
         Ok(Running { contender: self, process, address })
     }

@@ -1,7 +1,10 @@
-//! What the project wants to reach. Printed, never a reason to fail: the numbers depend on the machine and its load.
+//! What the project wants to reach. Printed, never a reason to fail: the numbers depend on the
+//! machine and its load.
 
 use crate::compare::{Row, Sample};
-use crate::contender::{FLOOR_A, FLOOR_B, NEAR_CACHE, NO_CACHE, PORTFOLIO, SERVE, SERVICE, TOWER_SESSIONS};
+use crate::contender::{
+    FLOOR_A, FLOOR_B, NEAR_CACHE, NO_CACHE, PORTFOLIO, SERVE, SERVICE, TOWER_SESSIONS,
+};
 use crate::scenario::Scenario;
 use crate::start::Start;
 
@@ -102,11 +105,13 @@ pub(crate) fn of_rows(scenario: Scenario, rows: &[Row]) -> Vec<Goal> {
         })
         .collect();
     if scenario == Scenario::Read {
-        // The near-cache asks again for each session once a minute; several servers' heartbeats count as well.
+        // The near-cache asks again for each session once a minute; several servers' heartbeats
+        // count as well.
         for (name, commands, spare) in [(NEAR_CACHE, 0, 0.02), (NO_CACHE, 1, 0.01)] {
             if let Some(row) = find(name) {
                 let got = row.commands.values().sum();
-                let wanted = format!("authenticated read: Redis commands of {name} per request, {commands}");
+                let wanted =
+                    format!("authenticated read: Redis commands of {name} per request, {commands}");
                 goals.push(Goal { wanted, got, reached: got <= f64::from(commands) + spare });
             }
         }

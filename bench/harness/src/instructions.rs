@@ -1,6 +1,6 @@
-//! Instructions per request, counted by callgrind: the same on a busy machine as on a quiet one. They leave out what the
-//! kernel does, which processor time contains. Valgrind knows no SHA instructions, so SHA-256 runs in software there,
-//! several times as long; it is counted apart.
+//! Instructions per request, counted by callgrind: the same on a busy machine as on a quiet one.
+//! They leave out what the kernel does, which processor time contains. Valgrind knows no SHA
+//! instructions, so SHA-256 runs in software there, several times as long; it is counted apart.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,13 +47,15 @@ pub(crate) fn run(
     for (number, contender) in contenders.iter().enumerate() {
         eprintln!("  {} · {}", scenario.title(), contender.name);
         let cookies = scratch.join(format!("cookies-{number}"));
-        let count = count(scenario, *contender, requests, &redis.url(number + 1), &cookies, directory);
+        let count =
+            count(scenario, *contender, requests, &redis.url(number + 1), &cookies, directory);
         counts.push(count.with_context(|| contender.name)?);
     }
     Ok(counts)
 }
 
-/// Runs `requests` and then twice as many. The difference is what as many requests take, without opening connections.
+/// Runs `requests` and then twice as many. The difference is what as many requests take, without
+/// opening connections.
 fn count(
     scenario: Scenario,
     contender: Contender,
@@ -62,11 +64,12 @@ fn count(
     cookies: &Path,
     directory: &Path,
 ) -> anyhow::Result<Count> {
-    let stem =
-        format!("{}-{}", scenario.title(), contender.name).replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let stem = format!("{}-{}", scenario.title(), contender.name)
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let profile = directory.join(format!("{}.callgrind", stem.to_lowercase()));
     let out = format!("--callgrind-out-file={}", profile.display());
-    let wrapper = ["valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", "--fair-sched=yes", &out];
+    let wrapper =
+        ["valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", "--fair-sched=yes", &out];
     let running = contender.start_under(&wrapper, redis, scenario.setup())?;
     create_sessions(&running, SESSIONS, cookies)?;
     let mode = scenario.mode(contender.kind);
@@ -82,7 +85,10 @@ fn count(
         };
         let answered = order.run()?.requests;
         first_user += answered;
-        ensure!(answered == requests, "only {answered} of {requests} requests were answered in time");
+        ensure!(
+            answered == requests,
+            "only {answered} of {requests} requests were answered in time"
+        );
         Ok(())
     };
     let pid = running.process.pid().to_string();
@@ -96,7 +102,8 @@ fn count(
     };
     let (once, twice) = (counted(requests)?, counted(requests * 2)?);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 instructions")]
-    let per_request = |part: fn(&Profile) -> u64| (part(&twice) - part(&once)) as f64 / requests as f64;
+    let per_request =
+        |part: fn(&Profile) -> u64| (part(&twice) - part(&once)) as f64 / requests as f64;
     Ok(Count {
         contender,
         per_request: per_request(|profile| profile.all - profile.hashing),
@@ -138,11 +145,13 @@ pub(crate) fn table(scenario: Scenario, requests: u64, counts: &[Count]) -> Stri
          | | instructions per request | × floor A | × floor B | SHA-256 |\n|---|--:|--:|--:|--:|\n",
         scenario.title().to_lowercase()
     );
-    let floor =
-        |name| counts.iter().find(|count| count.contender.name == name).map(|count| count.per_request);
+    let floor = |name| {
+        counts.iter().find(|count| count.contender.name == name).map(|count| count.per_request)
+    };
     for Count { contender, per_request, hashing, .. } in counts {
-        let ratio =
-            |name| floor(name).map_or_else(String::new, |floor| format!("{:.2}", per_request / floor));
+        let ratio = |name| {
+            floor(name).map_or_else(String::new, |floor| format!("{:.2}", per_request / floor))
+        };
         let (a, b) = (ratio(FLOOR_A), ratio(FLOOR_B));
         writeln!(text, "| {} | **{per_request:.0}** | {a} | {b} | {hashing:.0} |", contender.name)
             .expect("writing to memory does not fail");

@@ -37,7 +37,8 @@ use crate::redis::Redis;
 use crate::scenario::Scenario;
 use crate::scratch::Scratch;
 
-/// Measures session libraries side by side, each as a server of its own, on one Redis, and writes bench/RESULTS.md.
+/// Measures session libraries side by side, each as a server of its own, on one Redis, and writes
+/// bench/RESULTS.md.
 ///
 /// Takes about a quarter of an hour.
 #[derive(Parser)]
@@ -49,7 +50,8 @@ struct Options {
     /// How often each contender is measured [default: 7 for reads and 5 for the rest, quick: 3].
     #[arg(long)]
     rounds: Option<usize>,
-    /// How many seconds each measurement takes [default: 2 for reads and 1.5 for the rest, quick: 1].
+    /// How many seconds each measurement takes [default: 2 for reads and 1.5 for the rest, quick:
+    /// 1].
     #[arg(long)]
     seconds: Option<f64>,
     /// Only contenders whose name contains one of these; writes no file.
@@ -121,7 +123,11 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let contenders: Vec<Contender> =
         contender::ALL.into_iter().filter(|contender| options.wants(contender)).collect();
-    anyhow::ensure!(!contenders.is_empty(), "no contender's name contains {}", options.only.join(" or "));
+    anyhow::ensure!(
+        !contenders.is_empty(),
+        "no contender's name contains {}",
+        options.only.join(" or ")
+    );
     let scratch = Scratch::new()?;
     let mut redis = Redis::start()?;
     let report = Report::new(&options)?;
@@ -141,15 +147,19 @@ fn main() -> anyhow::Result<()> {
             let present: Vec<_> =
                 contenders.into_iter().filter(|contender| scenario.includes(contender)).collect();
             let profiles = contender::bench_dir().join("target/instructions");
-            let counts = instructions::run(scenario, &present, requests, &mut redis, &scratch.0, &profiles)?;
+            let counts =
+                instructions::run(scenario, &present, requests, &mut redis, &scratch.0, &profiles)?;
             let part = format!("instructions-{}", name(scenario));
             report.add(&part, &instructions::table(scenario, requests, &counts), &[])?;
             println!("Where they are:\n{}", instructions::profiles(&counts));
             Ok(())
         }
         Some(Run::Latency { sessions, cluster }) => {
-            let (part, place) =
-                if cluster { ("latency-cluster", "a cluster of three") } else { ("latency", "one Redis") };
+            let (part, place) = if cluster {
+                ("latency-cluster", "a cluster of three")
+            } else {
+                ("latency", "one Redis")
+            };
             let mut stores = if cluster { Stores::cluster(&scratch.0)? } else { Stores::one()? };
             let scale = scale::run(&sessions, &mut stores)?;
             report.add(part, &scale::table(&scale, place), &scale::goals(&scale))
@@ -164,7 +174,11 @@ fn main() -> anyhow::Result<()> {
         }
         Some(Run::Revocation { trials }) => {
             let revocation = revocation::run(trials, &mut redis, &scratch.0)?;
-            report.add("revocation", &revocation::table(&revocation), &revocation::goals(&revocation))?;
+            report.add(
+                "revocation",
+                &revocation::table(&revocation),
+                &revocation::goals(&revocation),
+            )?;
             revocation.verdict()
         }
         Some(Run::Soak { minutes }) => {

@@ -17,8 +17,8 @@ pub(crate) struct Memory {
     server: f64,
 }
 
-/// Creates `sessions` sessions of as many users with each contender in turn. The peers that do not get through it are
-/// the second part, each with the reason.
+/// Creates `sessions` sessions of as many users with each contender in turn. The peers that do not
+/// get through it are the second part, each with the reason.
 pub(crate) fn run(
     contenders: &[Contender],
     sessions: u64,
@@ -56,7 +56,8 @@ fn measure(
     redis.flush()?;
     let (store, server) = (redis.memory()?, running.process.memory()?);
     create_sessions(&running, sessions, cookies)?;
-    let per_session = |after: u64, before: u64| after.saturating_sub(before) as f64 / sessions as f64;
+    let per_session =
+        |after: u64, before: u64| after.saturating_sub(before) as f64 / sessions as f64;
     Ok(Memory {
         contender,
         sessions,
@@ -74,8 +75,12 @@ pub(crate) fn table(measured: &[Memory]) -> String {
          | | Redis, bytes per session | server, bytes per session |\n|---|--:|--:|\n"
     );
     for memory in measured {
-        writeln!(text, "| {} | **{:.0}** | {:.0} |", memory.contender.name, memory.redis, memory.server)
-            .expect("writing to memory does not fail");
+        writeln!(
+            text,
+            "| {} | **{:.0}** | {:.0} |",
+            memory.contender.name, memory.redis, memory.server
+        )
+        .expect("writing to memory does not fail");
     }
     text
 }

@@ -52,8 +52,9 @@ impl Process {
             // Nobody listens any more when it took too long.
             let _ = sender.send(read.map(|_| line));
         });
-        let line =
-            receiver.recv_timeout(START).with_context(|| format!("{} does not start", self.name))??;
+        let line = receiver
+            .recv_timeout(START)
+            .with_context(|| format!("{} does not start", self.name))??;
         match line.trim().strip_prefix("listening on ") {
             Some(address) => Ok(address.parse()?),
             None => bail!("{} said {line:?} in place of where it listens", self.name),
@@ -87,7 +88,8 @@ impl Process {
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024)
     }

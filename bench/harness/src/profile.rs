@@ -16,8 +16,9 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// Reads the [format](https://valgrind.org/docs/manual/cl-format.html) as far as it is needed: `fn=` begins a
-    /// function's lines of position and cost, and the line after `calls=` is the cost of another one.
+    /// Reads the [format](https://valgrind.org/docs/manual/cl-format.html) as far as it is needed:
+    /// `fn=` begins a function's lines of position and cost, and the line after `calls=` is the
+    /// cost of another one.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let mut hashes = HashMap::new();
         let (mut all, mut hashing, mut in_hash) = (0, 0, false);

@@ -1,4 +1,5 @@
-//! What becomes of a session when two requests overlap: S is held between load and commit, W runs meanwhile, S goes on.
+//! What becomes of a session when two requests overlap: S is held between load and commit, W runs
+//! meanwhile, S goes on.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -59,9 +60,12 @@ pub(crate) struct Row {
     outcomes: [Vec<(Circumstances, Outcome)>; 4],
 }
 
-/// Runs every race with each contender that has sessions. The peers that do not get through it are the second part, each
-/// with the reason.
-pub(crate) fn run(contenders: &[Contender], redis: &mut Redis) -> anyhow::Result<(Vec<Row>, Vec<String>)> {
+/// Runs every race with each contender that has sessions. The peers that do not get through it are
+/// the second part, each with the reason.
+pub(crate) fn run(
+    contenders: &[Contender],
+    redis: &mut Redis,
+) -> anyhow::Result<(Vec<Row>, Vec<String>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for (number, contender) in contenders.iter().enumerate() {
@@ -88,8 +92,10 @@ async fn row(contender: Contender, redis: &str) -> anyhow::Result<Row> {
             let circumstances = Circumstances { sliding, two_processes };
             let w = if two_processes { there } else { here };
             for (race, outcomes) in RACES.into_iter().zip(&mut row.outcomes) {
-                let outcome =
-                    race.run(here, w).await.with_context(|| format!("{race:?}, {circumstances:?}"))?;
+                let outcome = race
+                    .run(here, w)
+                    .await
+                    .with_context(|| format!("{race:?}, {circumstances:?}"))?;
                 outcomes.push((circumstances, outcome));
             }
         }
@@ -141,7 +147,11 @@ struct Held {
 }
 
 impl Held {
-    async fn at_barrier(address: SocketAddr, writes: bool, cookies: Cookies) -> anyhow::Result<Self> {
+    async fn at_barrier(
+        address: SocketAddr,
+        writes: bool,
+        cookies: Cookies,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let path = format!("/hold?port={}&write={writes}", listener.local_addr()?.port());
         let mut answer = tokio::spawn(async move { send(address, "POST", &path, &cookies).await });
@@ -151,7 +161,10 @@ impl Held {
                 early = &mut answer => bail!("{} before the barrier", early??.status),
             }
         });
-        Ok(Self { barrier: reached.await.context("the request never got to the barrier")??, answer })
+        Ok(Self {
+            barrier: reached.await.context("the request never got to the barrier")??,
+            answer,
+        })
     }
 
     async fn release(self) -> anyhow::Result<Answer> {

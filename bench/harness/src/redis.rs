@@ -30,7 +30,8 @@ impl Redis {
     /// Starts it on `port` with more options.
     pub(crate) fn start_with(port: u16, options: &[&str]) -> anyhow::Result<Self> {
         let port_text = port.to_string();
-        let args = ["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let args =
+            ["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let more = ["--databases", DATABASES, "--loglevel", "warning", "--dir", "/tmp"];
         let process = Process::spawn(
             "redis-server",
@@ -47,7 +48,9 @@ impl Redis {
                     connection.set_read_timeout(Some(PATIENCE))?;
                     break connection;
                 }
-                Err(error) if Instant::now() > deadline => return Err(error).context("redis does not start"),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error).context("redis does not start");
+                }
                 Err(_) => std::thread::sleep(Duration::from_millis(10)),
             }
         };
@@ -79,8 +82,10 @@ impl Redis {
     /// Bytes the server has allocated.
     pub(crate) fn memory(&mut self) -> anyhow::Result<u64> {
         let info = self.info("memory")?;
-        let used =
-            info.lines().find_map(|line| line.strip_prefix("used_memory:")).context("no used_memory")?;
+        let used = info
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"))
+            .context("no used_memory")?;
         Ok(used.trim().parse()?)
     }
 

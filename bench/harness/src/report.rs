@@ -1,4 +1,5 @@
-//! The results as Markdown, each part between marks of its own in one file, so that it can be replaced alone.
+//! The results as Markdown, each part between marks of its own in one file, so that it can be
+//! replaced alone.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -28,7 +29,9 @@ pub(crate) fn replace_part(path: &Path, name: &str, text: &str) -> anyhow::Resul
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
     let part = format!("{begin}\n{}\n\n{end}", text.trim());
     let new = match (old.find(&begin), old.find(&end)) {
-        (Some(from), Some(to)) if from < to => format!("{}{part}{}", &old[..from], &old[to + end.len()..]),
+        (Some(from), Some(to)) if from < to => {
+            format!("{}{part}{}", &old[..from], &old[to + end.len()..])
+        }
         _ => format!("{}\n\n{part}", old.trim_end()),
     };
     std::fs::write(path, new).with_context(|| path.display().to_string())
@@ -95,8 +98,12 @@ pub(crate) fn starts(starts: &[Start]) -> String {
     for start in starts {
         let Spread { median, min, max } = start.millis;
         let mib = start.memory.median / f64::from(1 << 20);
-        writeln!(text, "| {} | **{median:.0}** ({min:.0}–{max:.0}) | {mib:.1} |", start.contender.name)
-            .expect("writing to memory does not fail");
+        writeln!(
+            text,
+            "| {} | **{median:.0}** ({min:.0}–{max:.0}) | {mib:.1} |",
+            start.contender.name
+        )
+        .expect("writing to memory does not fail");
     }
     text
 }

@@ -1,4 +1,5 @@
-//! How soon one server refuses what another one ended, while both answer as many requests as they can.
+//! How soon one server refuses what another one ended, while both answer as many requests as they
+//! can.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -44,7 +45,8 @@ const ENDS: [End; 5] = [End::Revoked, End::LoggedOut, End::Rotated, End::Replace
 /// What was measured.
 pub(crate) struct Revocation {
     rows: Vec<Row>,
-    /// Requests per second of the server where sessions were ended, and of the one that had to refuse them.
+    /// Requests per second of the server where sessions were ended, and of the one that had to
+    /// refuse them.
     throughput: [f64; 2],
 }
 
@@ -93,7 +95,8 @@ pub(crate) fn run(trials: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Res
     let contender =
         ALL.into_iter().find(|contender| contender.name == NEAR_CACHE).expect("it is in the list");
     let url = redis.url(1);
-    let servers = [contender.start(&url, Setup::default())?, contender.start(&url, Setup::default())?];
+    let servers =
+        [contender.start(&url, Setup::default())?, contender.start(&url, Setup::default())?];
     let cookies = scratch.join("cookies-revocation");
     create_sessions(&servers[0], SESSIONS, &cookies)?;
     let over = AtomicBool::new(false);
@@ -143,7 +146,11 @@ async fn wait_until_busy(servers: &[Running; 2], over: &AtomicBool) -> anyhow::R
     Ok(())
 }
 
-async fn measure(trials: u64, servers: &[Running; 2], over: &AtomicBool) -> anyhow::Result<Vec<Row>> {
+async fn measure(
+    trials: u64,
+    servers: &[Running; 2],
+    over: &AtomicBool,
+) -> anyhow::Result<Vec<Row>> {
     wait_until_busy(servers, over).await?;
     let mut here = Connection::open(servers[0].address).await?;
     let mut there = Connection::open(servers[1].address).await?;
@@ -167,7 +174,12 @@ async fn measure(trials: u64, servers: &[Running; 2], over: &AtomicBool) -> anyh
 
 impl Row {
     /// One trial, with a user of its own who is signed in twice.
-    async fn run(&mut self, user: &str, here: &mut Connection, there: &mut Connection) -> anyhow::Result<()> {
+    async fn run(
+        &mut self,
+        user: &str,
+        here: &mut Connection,
+        there: &mut Connection,
+    ) -> anyhow::Result<()> {
         let (mut ending, mut other) = (Cookies::default(), Cookies::default());
         for browser in [&mut ending, &mut other] {
             sign_in(here, user, browser).await?;
@@ -205,7 +217,11 @@ impl Row {
         self.expect_live(there, &other).await
     }
 
-    async fn expect_live(&mut self, there: &mut Connection, cookies: &Cookies) -> anyhow::Result<()> {
+    async fn expect_live(
+        &mut self,
+        there: &mut Connection,
+        cookies: &Cookies,
+    ) -> anyhow::Result<()> {
         self.wrong.live_refused += u64::from(!is_accepted(there, cookies).await?);
         Ok(())
     }
@@ -282,10 +298,12 @@ pub(crate) fn table(revocation: &Revocation) -> String {
          |---|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for Row { end, from_answer, from_asking, .. } in &revocation.rows {
-        write!(text, "| {} | {}", end.title(), from_answer.len()).expect("writing to memory does not fail");
+        write!(text, "| {} | {}", end.title(), from_answer.len())
+            .expect("writing to memory does not fail");
         for times in [from_answer, from_asking] {
             for quantile in [0.5, 0.99, 1.0] {
-                write!(text, " | {:.2}", millis(times, quantile)).expect("writing to memory does not fail");
+                write!(text, " | {:.2}", millis(times, quantile))
+                    .expect("writing to memory does not fail");
             }
         }
         text.push_str(" |\n");
@@ -306,8 +324,10 @@ pub(crate) fn goals(revocation: &Revocation) -> Vec<Goal> {
     rows.flat_map(|row| {
         WANTED.map(|most| {
             let got = millis(&row.from_answer, 0.99);
-            let wanted =
-                format!("{}: p99 until the other server refuses in ms, under {most:.0}", row.end.title());
+            let wanted = format!(
+                "{}: p99 until the other server refuses in ms, under {most:.0}",
+                row.end.title()
+            );
             Goal { wanted, got, reached: got < most }
         })
     })

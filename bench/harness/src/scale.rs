@@ -1,4 +1,5 @@
-//! Load, list and revoke with few and with many sessions: runs the program that does it and shows what it prints.
+//! Load, list and revoke with few and with many sessions: runs the program that does it and shows
+//! what it prints.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -93,8 +94,10 @@ pub(crate) fn goals(scale: &Scale) -> Vec<Goal> {
     }
     if let [few, .., many] = &*scale.memory {
         let got = many.1 / few.1;
-        let wanted =
-            format!("Redis memory per session with {} sessions at most 1.10 × that with {}", many.0, few.0);
+        let wanted = format!(
+            "Redis memory per session with {} sessions at most 1.10 × that with {}",
+            many.0, few.0
+        );
         goals.push(Goal { wanted, got, reached: got <= 1.1 });
     }
     goals

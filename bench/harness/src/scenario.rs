@@ -24,8 +24,15 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Read, Self::SignIn, Self::Write, Self::Mixed, Self::Sliding, Self::Limited, Self::Service];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Read,
+        Self::SignIn,
+        Self::Write,
+        Self::Mixed,
+        Self::Sliding,
+        Self::Limited,
+        Self::Service,
+    ];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -43,7 +50,9 @@ impl Scenario {
     pub(crate) fn includes(self, contender: &Contender) -> bool {
         match contender.kind {
             Kind::Get | Kind::Ours => true,
-            Kind::Constant => matches!(self, Self::Read | Self::Sliding | Self::Limited | Self::Service),
+            Kind::Constant => {
+                matches!(self, Self::Read | Self::Sliding | Self::Limited | Self::Service)
+            }
             Kind::Peer => !matches!(self, Self::Limited | Self::Service),
             Kind::Service | Kind::Portfolio => self == Self::Service,
         }
@@ -53,7 +62,8 @@ impl Scenario {
         Setup { sliding: self == Self::Sliding, limited: self == Self::Limited, ..Setup::default() }
     }
 
-    /// The load's mode. The floors have neither limits nor expiry, they are what the others are held against.
+    /// The load's mode. The floors have neither limits nor expiry, they are what the others are
+    /// held against.
     pub(crate) fn mode(self, kind: Kind) -> &'static str {
         match (self, kind) {
             (_, Kind::Constant) => "constant",

@@ -1,4 +1,5 @@
-//! Starts the service itself, `tracera dev` or `tracera serve`, with Redis and an embedded database.
+//! Starts the service itself, `tracera dev` or `tracera serve`, with Redis and an embedded
+//! database.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,9 @@ use crate::scratch;
 
 const SECRET: &str = "a secret for measuring, not for use";
 
-/// Starts it as the argument of `wrapper` and waits until it accepts connections. What belongs to one Redis database
-/// shares a directory, so that it finds its users again. The log is written, to nowhere; prices come from a file.
+/// Starts it as the argument of `wrapper` and waits until it accepts connections. What belongs to
+/// one Redis database shares a directory, so that it finds its users again. The log is written, to
+/// nowhere; prices come from a file.
 pub(crate) fn start(
     contender: Contender,
     wrapper: &[&str],
@@ -26,7 +28,10 @@ pub(crate) fn start(
     let data = scratch::directory().join(format!("service-{name}"));
     std::fs::create_dir_all(&data)?;
     let prices = data.join("prices.json");
-    std::fs::write(&prices, r#"[{"market_hash_name":"AK-47 | Redline (Field-Tested)","min_price":12.5}]"#)?;
+    std::fs::write(
+        &prices,
+        r#"[{"market_hash_name":"AK-47 | Redline (Field-Tested)","min_price":12.5}]"#,
+    )?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let (listen, origin) = (address.to_string(), format!("http://{address}"));
     let feed = format!("file://{}", text(&prices)?);
@@ -44,7 +49,8 @@ pub(crate) fn start(
     ];
     let mut command = wrapper.to_vec();
     command.extend([text(&program)?, contender.variant()]);
-    let mut process = Process::spawn(command[0], &command[1..], &env, Stdio::null(), Stdio::null())?;
+    let mut process =
+        Process::spawn(command[0], &command[1..], &env, Stdio::null(), Stdio::null())?;
     process.wait_until_connectable(address)?;
     Ok(Running { contender, process, address })
 }

@@ -1,4 +1,5 @@
-//! A long run of the mixed load against this repository's near-cache: memory and processor time must stay flat.
+//! A long run of the mixed load against this repository's near-cache: memory and processor time
+//! must stay flat.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -80,7 +81,8 @@ pub(crate) fn table(stretches: &[Stretch]) -> String {
     text
 }
 
-/// How much more memory the last half minute may show than the second: the first fills caches and buffers.
+/// How much more memory the last half minute may show than the second: the first fills caches and
+/// buffers.
 const FLAT: f64 = 1.05;
 
 /// That memory does not grow; nothing of runs too short to tell.

@@ -1,4 +1,5 @@
-//! Cold start: from starting the process to the first authenticated answer, and the memory it then takes.
+//! Cold start: from starting the process to the first authenticated answer, and the memory it then
+//! takes.
 
 use std::path::Path;
 use std::time::Instant;
@@ -33,7 +34,8 @@ pub(crate) fn contenders(chosen: &[Contender]) -> Vec<Contender> {
     all
 }
 
-/// Starts each contender `times` times. It listens only when it is connected to Redis, as each of them does.
+/// Starts each contender `times` times. It listens only when it is connected to Redis, as each of
+/// them does.
 pub(crate) fn run(
     contenders: &[Contender],
     times: usize,
@@ -70,7 +72,11 @@ pub(crate) fn run(
             memory.push(running.process.memory()? as f64);
         }
         let spread = |values| Spread::of(values).context("at least one start");
-        starts.push(Start { contender: *contender, millis: spread(millis)?, memory: spread(memory)? });
+        starts.push(Start {
+            contender: *contender,
+            millis: spread(millis)?,
+            memory: spread(memory)?,
+        });
     }
     Ok(starts)
 }

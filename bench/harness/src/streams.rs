@@ -1,5 +1,5 @@
-//! Many open event streams on the whole service: what they take while nothing happens, and how soon they end with their
-//! session.
+//! Many open event streams on the whole service: what they take while nothing happens, and how soon
+//! they end with their session.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -33,7 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What was measured.
 pub(crate) struct Streams {
     open: usize,
-    /// Resident bytes of the server: after its start, with all sessions signed in, with all streams open.
+    /// Resident bytes of the server: after its start, with all sessions signed in, with all streams
+    /// open.
     memory: [u64; 3],
     /// Share of a processor, of the server and of Redis, while nothing happens.
     idle_cpu: [f64; 2],
@@ -46,14 +47,16 @@ pub(crate) struct Streams {
 /// Signs `open` users in and opens a stream of each.
 pub(crate) fn run(open: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Result<Streams> {
     redis.flush()?;
-    let contender = ALL.into_iter().find(|contender| contender.name == SERVICE).expect("it is in the list");
+    let contender =
+        ALL.into_iter().find(|contender| contender.name == SERVICE).expect("it is in the list");
     let running = contender.start(&redis.url(1), Setup::default())?;
     let fresh = running.process.memory()?;
     let cookies = scratch.join("cookies-streams");
     eprintln!("  streams · signing {open} users in");
     create_sessions(&running, open, &cookies)?;
     let text = std::fs::read_to_string(&cookies)?;
-    let cookies = text.lines().filter_map(|line| line.split_once('\t')).map(|(_, cookie)| cookie.to_owned());
+    let cookies =
+        text.lines().filter_map(|line| line.split_once('\t')).map(|(_, cookie)| cookie.to_owned());
     let signed_in = running.process.memory()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(measure(&running, redis, cookies.collect(), [fresh, signed_in]))
@@ -75,8 +78,9 @@ async fn measure(
         }
         let (address, ended) = (running.address, ended.clone());
         opening.spawn(async move {
-            let stream =
-                timeout(PATIENCE, open_stream(address, &cookie)).await.context("no stream in time")??;
+            let stream = timeout(PATIENCE, open_stream(address, &cookie))
+                .await
+                .context("no stream in time")??;
             tokio::spawn(async move {
                 // That nobody wants to know any more is the end of the measurement.
                 let _ = ended.send((number, follow(stream).await, Instant::now()));
@@ -91,7 +95,8 @@ async fn measure(
     let begun = Instant::now();
     let before = [running.process.cpu()?, redis.process.cpu()?];
     tokio::time::sleep(IDLE).await;
-    let (after, seconds) = ([running.process.cpu()?, redis.process.cpu()?], begun.elapsed().as_secs_f64());
+    let (after, seconds) =
+        ([running.process.cpu()?, redis.process.cpu()?], begun.elapsed().as_secs_f64());
     let share = |which: usize| after[which].saturating_sub(before[which]).as_secs_f64() / seconds;
     let memory = [fresh, signed_in, running.process.memory()?];
     let idle_cpu = [share(0), share(1)];
@@ -111,11 +116,13 @@ async fn measure(
             )
         };
         let answer = ask(&mut control, &request("GET", "/api/v1/auth/csrf", "")).await?;
-        let token = answer.split("\"csrf_token\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        let token =
+            answer.split("\"csrf_token\":\"").nth(1).and_then(|rest| rest.split('"').next());
         let logout = request("POST", "/api/v1/auth/logout", token.context("no CSRF token")?);
         let asked = Instant::now();
         ask(&mut control, &logout).await?;
-        let (whose, how, at) = timeout(PATIENCE, endings.recv()).await?.expect("there are more streams");
+        let (whose, how, at) =
+            timeout(PATIENCE, endings.recv()).await?.expect("there are more streams");
         how?;
         ensure!(whose == number, "another stream ended than the one whose session was signed out");
         record(&mut one, at.saturating_duration_since(asked));
@@ -166,13 +173,16 @@ async fn ask(connection: &mut TcpStream, request: &str) -> anyhow::Result<String
     connection.write_all(request.as_bytes()).await?;
     let mut seen = Vec::new();
     loop {
-        let read = timeout(PATIENCE, connection.read_buf(&mut seen)).await.context("no answer in time")??;
+        let read = timeout(PATIENCE, connection.read_buf(&mut seen))
+            .await
+            .context("no answer in time")??;
         let text = String::from_utf8_lossy(&seen);
         ensure!(read > 0, "no answer: {text}");
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         ensure!(head.starts_with("HTTP/1.1 2"), "refused: {text}");
-        let length =
-            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let length = head
+            .lines()
+            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
         if body.len() >= length.unwrap_or(0) {
             return Ok(text.into_owned());
         }
@@ -193,7 +203,8 @@ pub(crate) fn table(streams: &Streams) -> String {
     let [fresh, signed_in, open] = streams.memory.map(|bytes| bytes as f64 / 1e6);
     let each = (open - signed_in) * 1e6 / streams.open as f64;
     let [server, redis] = streams.idle_cpu.map(|share| share * 100.0);
-    let millis = |times: &Histogram<u64>, quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+    let millis =
+        |times: &Histogram<u64>, quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
     let mut text = format!(
         "## Open event streams\n\n{} streams of as many sessions and users on one `tracera` with one worker thread. \
          One sign-out after the other, then Redis is emptied, which ends every session at once.\n\n| | |\n|---|--:|\n",
@@ -206,9 +217,18 @@ pub(crate) fn table(streams: &Streams) -> String {
         ("bytes per stream", format!("{each:.0}")),
         ("server CPU while nothing happens, % of one", format!("{server:.1}")),
         ("Redis CPU while nothing happens, % of one", format!("{redis:.1}")),
-        ("sign-out to its stream's last event, p50, ms", format!("{:.1}", millis(&streams.one, 0.5))),
-        ("sign-out to its stream's last event, p99, ms", format!("{:.1}", millis(&streams.one, 0.99))),
-        ("all sessions end: half of the streams told, ms", format!("{:.0}", millis(&streams.all, 0.5))),
+        (
+            "sign-out to its stream's last event, p50, ms",
+            format!("{:.1}", millis(&streams.one, 0.5)),
+        ),
+        (
+            "sign-out to its stream's last event, p99, ms",
+            format!("{:.1}", millis(&streams.one, 0.99)),
+        ),
+        (
+            "all sessions end: half of the streams told, ms",
+            format!("{:.0}", millis(&streams.all, 0.5)),
+        ),
         ("all sessions end: last stream told, ms", format!("{:.0}", millis(&streams.all, 1.0))),
     ] {
         writeln!(text, "| {what} | {value} |").expect("writing to memory does not fail");

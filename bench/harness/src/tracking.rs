@@ -1,5 +1,5 @@
-//! What Redis remembers of who has read which session: memory per session and server, and what happens when its table is
-//! too small.
+//! What Redis remembers of who has read which session: memory per session and server, and what
+//! happens when its table is too small.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -58,7 +58,14 @@ pub(crate) fn run(sessions: u64, redis: &mut Redis, scratch: &Path) -> anyhow::R
     for _ in 0..3 {
         turn(last, sessions, &cookies)?;
     }
-    steps.push(step("room for half of them".to_owned(), last, sessions, untracked, redis, &cookies)?);
+    steps.push(step(
+        "room for half of them".to_owned(),
+        last,
+        sessions,
+        untracked,
+        redis,
+        &cookies,
+    )?);
     redis.ask("CONFIG SET tracking-table-max-keys 1000000")?;
     Ok(steps)
 }

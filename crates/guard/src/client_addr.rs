@@ -15,17 +15,19 @@ use ipnet::{IpNet, Ipv4Net};
 
 use hops::Walk;
 
-/// The proxies whose forwarding headers are believed. Parsed from addresses and CIDR ranges separated by commas.
-/// Default: nobody.
+/// The proxies whose forwarding headers are believed. Parsed from addresses and CIDR ranges
+/// separated by commas. Default: nobody.
 ///
-/// 1. The client is the TCP peer, whatever the headers say, unless the peer is in [`TrustedProxies`]. By default nobody
-///    is trusted.
-/// 2. Behind a trusted peer, the hops of all `X-Forwarded-For` lines (or of all RFC 7239 `Forwarded` lines), joined in
-///    order, are walked from right to left past trusted proxies. The first untrusted hop is the client.
-/// 3. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk: the client is the
-///    closest address known so far. So does the 33rd hop.
-/// 4. When both kinds of header are present and do not name the same client, neither is believed: the client is the
-///    peer. (A proxy that maintains one of them usually passes the other one through as the sender wrote it.)
+/// 1. The client is the TCP peer, whatever the headers say, unless the peer is in
+///    [`TrustedProxies`]. By default nobody is trusted.
+/// 2. Behind a trusted peer, the hops of all `X-Forwarded-For` lines (or of all RFC 7239
+///    `Forwarded` lines), joined in order, are walked from right to left past trusted proxies. The
+///    first untrusted hop is the client.
+/// 3. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk:
+///    the client is the closest address known so far. So does the 33rd hop.
+/// 4. When both kinds of header are present and do not name the same client, neither is believed:
+///    the client is the peer. (A proxy that maintains one of them usually passes the other one
+///    through as the sender wrote it.)
 /// 5. An IPv4-mapped IPv6 address is the IPv4 address, everywhere. Ports are ignored.
 ///
 /// ```
@@ -64,7 +66,8 @@ impl TrustedProxies {
         self.0.iter().any(|range| range.contains(&addr))
     }
 
-    /// True if every IPv4 or every IPv6 address is trusted, so that any client can claim to be any other.
+    /// True if every IPv4 or every IPv6 address is trusted, so that any client can claim to be any
+    /// other.
     pub fn trusts_everybody(&self) -> bool {
         self.0.iter().any(|range| range.prefix_len() == 0)
     }
@@ -135,7 +138,9 @@ fn canonical_range(range: IpNet) -> IpNet {
     let IpNet::V6(v6) = range else { return range };
     let mapped = v6.network().to_ipv4_mapped();
     match (mapped, v6.prefix_len().checked_sub(96)) {
-        (Some(network), Some(prefix_len)) => Ipv4Net::new(network, prefix_len).map_or(range, IpNet::V4),
+        (Some(network), Some(prefix_len)) => {
+            Ipv4Net::new(network, prefix_len).map_or(range, IpNet::V4)
+        }
         _ => range,
     }
 }
@@ -150,7 +155,8 @@ impl ClientAddr {
         self.0
     }
 
-    /// The address as `Display` writes it, for IPv4 at a tenth of the cost: limits and logs need it for each request.
+    /// The address as `Display` writes it, for IPv4 at a tenth of the cost: limits and logs need it
+    /// for each request.
     pub fn text(self) -> String {
         let IpAddr::V4(v4) = self.0 else { return self.0.to_string() };
         let mut text = String::with_capacity("255.255.255.255".len());
@@ -163,8 +169,8 @@ impl ClientAddr {
         text
     }
 
-    /// What to count this client under: an IPv4 address as it is, an IPv6 address as its /64, because a single
-    /// customer commonly owns a whole /64.
+    /// What to count this client under: an IPv4 address as it is, an IPv6 address as its /64,
+    /// because a single customer commonly owns a whole /64.
     pub fn rate_key(self) -> String {
         match self.0 {
             IpAddr::V4(_) => self.text(),
@@ -190,16 +196,22 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
     }
 }
 
-/// The application is put together wrongly: the handler or guard needs [`resolve_client_addr`] above it, and that needs
-/// the server to pass on `ConnectInfo<SocketAddr>`. Answers 500.
+/// The application is put together wrongly: the handler or guard needs [`resolve_client_addr`]
+/// above it, and that needs the server to pass on `ConnectInfo<SocketAddr>`. Answers 500.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the client address is not known: resolve_client_addr or ConnectInfo<SocketAddr> is missing")]
+#[error(
+    "the client address is not known: resolve_client_addr or ConnectInfo<SocketAddr> is missing"
+)]
 pub struct ClientAddrMissing;
 
 impl IntoResponse for ClientAddrMissing {
     fn into_response(self) -> Response {
         tracing::error!("{self}");
-        crate::reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
+        crate::reply::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something went wrong on our side",
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! Cross-site request forgery: where a request comes from, and whether it knows the token. [`CsrfKeys`] has the rules.
+//! Cross-site request forgery: where a request comes from, and whether it knows the token.
+//! [`CsrfKeys`] has the rules.
 
 mod mac;
 mod origin;
@@ -35,7 +36,10 @@ pub fn token_from_headers(headers: &HeaderMap) -> Option<&str> {
 /// A header that must stand alone was sent twice.
 struct Repeated;
 
-fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Repeated> {
+fn only_line<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, Repeated> {
     let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
         (line, None) => Ok(line),

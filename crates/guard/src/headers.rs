@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderValue, Request};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const DATA_POLICY: &str =
+    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'; object-src 'none'";
@@ -30,7 +31,8 @@ const HSTS: &str = "max-age=31536000; includeSubDomains";
 const ALWAYS: [(HeaderName, &str); 3] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
-    // Long retired by browsers; scanners and product rules still ask for it, and it does no harm beside a CSP.
+    // Long retired by browsers; scanners and product rules still ask for it, and it does no harm
+    // beside a CSP.
     (X_XSS_PROTECTION, "1; mode=block"),
 ];
 
@@ -45,14 +47,18 @@ const DEFAULTS: [(HeaderName, &str); 5] = [
 
 /// Which security headers every response carries; a tower [`Layer`].
 ///
-/// 1. They are put on whatever comes back from below: handlers, fallbacks, other layers, redirects, errors. Make this
-///    the outermost layer and put panic catching below it; then nothing leaves without them.
-/// 2. `Content-Security-Policy`, `Referrer-Policy`, `Permissions-Policy`, `Cross-Origin-Opener-Policy`,
-///    `Cross-Origin-Resource-Policy` and `Cache-Control` are defaults: a handler that set its own keeps it.
-///    `X-Content-Type-Options`, `X-Frame-Options`, `X-XSS-Protection` and `Strict-Transport-Security` are fixed and
-///    overwrite what a handler set. No header is ever doubled by this layer.
-/// 3. A `text/html` response gets the page policy, everything else a policy that forbids everything.
-/// 4. `Strict-Transport-Security` is sent only when the public URL is https ([`SecurityHeaders::https`]).
+/// 1. They are put on whatever comes back from below: handlers, fallbacks, other layers, redirects,
+///    errors. Make this the outermost layer and put panic catching below it; then nothing leaves
+///    without them.
+/// 2. `Content-Security-Policy`, `Referrer-Policy`, `Permissions-Policy`,
+///    `Cross-Origin-Opener-Policy`, `Cross-Origin-Resource-Policy` and `Cache-Control` are
+///    defaults: a handler that set its own keeps it. `X-Content-Type-Options`, `X-Frame-Options`,
+///    `X-XSS-Protection` and `Strict-Transport-Security` are fixed and overwrite what a handler
+///    set. No header is ever doubled by this layer.
+/// 3. A `text/html` response gets the page policy, everything else a policy that forbids
+///    everything.
+/// 4. `Strict-Transport-Security` is sent only when the public URL is https
+///    ([`SecurityHeaders::https`]).
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -82,16 +88,18 @@ impl SecurityHeaders {
         Self::prepare(false, HeaderValue::from_static(PAGE_POLICY))
     }
 
-    /// Whether the public URL is https, which turns on
-    /// `Strict-Transport-Security: max-age=31536000; includeSubDomains`. Default: no. Browsers that saw it refuse plain http
-    /// to this host and to every host below it for a year, and do not forget sooner because it is no longer sent.
+    /// Whether the public URL is https, which turns on `Strict-Transport-Security:
+    /// max-age=31536000; includeSubDomains`. Default: no. Browsers that saw it refuse plain http to
+    /// this host and to every host below it for a year, and do not forget sooner because it is no
+    /// longer sent.
     #[must_use]
     pub fn https(self, https: bool) -> Self {
         Self::prepare(https, self.page_policy)
     }
 
-    /// The `Content-Security-Policy` of `text/html` responses. Default: scripts, styles, images, fonts and connections of
-    /// the own origin only (and `data:` images), no inline code, no frames, no plugins.
+    /// The `Content-Security-Policy` of `text/html` responses. Default: scripts, styles, images,
+    /// fonts and connections of the own origin only (and `data:` images), no inline code, no
+    /// frames, no plugins.
     #[must_use]
     pub fn page_policy(self, policy: HeaderValue) -> Self {
         Self::prepare(self.https, policy)
@@ -142,7 +150,8 @@ fn is_fixed(name: &HeaderName) -> bool {
 /// # Panics
 /// If `origin` is no origin: visible ASCII without `;` and `,`, such as `https://images.example`.
 pub fn page_policy_with_images_of(origin: &str) -> HeaderValue {
-    let is_origin = origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
+    let is_origin =
+        origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
     assert!(is_origin && !origin.is_empty(), "one origin, such as https://images.example");
     let policy = PAGE_POLICY.replace("img-src 'self'", &format!("img-src 'self' {origin}"));
     HeaderValue::try_from(policy).expect("the policy and an origin are visible ASCII")

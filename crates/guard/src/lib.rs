@@ -13,9 +13,9 @@ pub use client_addr::{
     ClientAddr, ClientAddrMissing, TrustedProxies, TrustedProxiesError, resolve_client_addr,
 };
 pub use csrf::{
-    CSRF_HEADER, CsrfCheck, CsrfKeys, CsrfRejection, OriginPolicy, OriginPolicyError, OriginRejection,
-    VisitorCookie, VisitorId, check_csrf_token, check_origin, is_safe_method, isolate_resources,
-    issue_csrf_token, refuse_cross_site_loads, token_from_headers,
+    CSRF_HEADER, CsrfCheck, CsrfKeys, CsrfRejection, OriginPolicy, OriginPolicyError,
+    OriginRejection, VisitorCookie, VisitorId, check_csrf_token, check_origin, is_safe_method,
+    isolate_resources, issue_csrf_token, refuse_cross_site_loads, token_from_headers,
 };
 pub use headers::{
     SecurityHeaders, SecurityHeadersFuture, SecurityHeadersService, page_policy_with_images_of,

@@ -1,13 +1,15 @@
 //! Whether a request path lies under a prefix, in any spelling.
 //!
-//! For guards that apply to a part of the URL space. A path that *anything* behind the guard might read as lying under
-//! the prefix counts as under it; a path that merely looks like it may be guarded too, which costs nothing.
+//! For guards that apply to a part of the URL space. A path that *anything* behind the guard might
+//! read as lying under the prefix counts as under it; a path that merely looks like it may be
+//! guarded too, which costs nothing.
 
 /// How often a path may be percent-encoded over itself before it counts as an evasion.
 const MAX_DECODINGS: usize = 4;
 
-/// True if `path` lies under `prefix` or is `prefix` itself, in any spelling: other case, percent-encoding (also
-/// repeated), doubled or trailing slashes, backslashes, `;parameters`, `.` and `..` segments.
+/// True if `path` lies under `prefix` or is `prefix` itself, in any spelling: other case,
+/// percent-encoding (also repeated), doubled or trailing slashes, backslashes, `;parameters`, `.`
+/// and `..` segments.
 ///
 /// ```
 /// use tracera_guard::path_is_under;
@@ -81,7 +83,8 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|segment| !matches!(*segment, b"" | b"."))
 }
 
-/// The path in lower case with all percent-encoding undone and control bytes dropped; `None` if it is encoded too often.
+/// The path in lower case with all percent-encoding undone and control bytes dropped; `None` if it
+/// is encoded too often.
 fn decode(path: &str) -> Option<Vec<u8>> {
     let mut path = path.as_bytes().to_ascii_lowercase();
     for _ in 0..MAX_DECODINGS {

@@ -37,11 +37,13 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// `limit` requests within any span of `window`. The name tells limits apart in Redis and in the response headers.
+    /// `limit` requests within any span of `window`. The name tells limits apart in Redis and in
+    /// the response headers.
     ///
     /// # Panics
-    /// If the name is empty or has anything but lower-case letters, digits, `-` and `_`; if the limit is zero; if the
-    /// window is under a millisecond or over a year. In a `const` this is an error of the compiler.
+    /// If the name is empty or has anything but lower-case letters, digits, `-` and `_`; if the
+    /// limit is zero; if the window is under a millisecond or over a year. In a `const` this is an
+    /// error of the compiler.
     pub const fn new(name: &'static str, limit: u32, window: Duration) -> Self {
         assert!(is_name(name), "a limit's name is made of a-z, 0-9, - and _");
         assert!(limit > 0, "a limit of zero would refuse everything");
@@ -66,23 +68,29 @@ fn micros(duration: Duration) -> u64 {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RateLimitError {
-    /// The store did not answer, or not in time. Nothing is known about the key; treat it as refused.
+    /// The store did not answer, or not in time. Nothing is known about the key; treat it as
+    /// refused.
     #[error("the rate limit store is unavailable")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// An exact sliding-window rate limit, in memory or shared through Redis. Cheap to clone; clones share the store.
+/// An exact sliding-window rate limit, in memory or shared through Redis. Cheap to clone; clones
+/// share the store.
 ///
-/// 1. Per key, the times of the admitted requests are kept. A request is admitted if fewer than `limit` admitted ones
-///    are at most `window` old. The interval is closed: with 20 per 60 s, no 60 seconds ever admit 21, wherever they
-///    begin. (A fixed window admits up to 40 across its edge, a token bucket up to 39.)
+/// 1. Per key, the times of the admitted requests are kept. A request is admitted if fewer than
+///    `limit` admitted ones are at most `window` old. The interval is closed: with 20 per 60 s, no
+///    60 seconds ever admit 21, wherever they begin. (A fixed window admits up to 40 across its
+///    edge, a token bucket up to 39.)
 /// 2. A refused request leaves no trace; knocking does not extend the wait.
 /// 3. Whoever waits `Retry-After` seconds and comes alone is admitted.
-/// 4. When the store does not answer, nothing is admitted: [`RateLimitError::Unavailable`], answered with 503.
-/// 5. In Redis, one script on one key decides, so any number of instances share the limit; its clock is Redis' own, and
-///    every key carries a time to live. If the clock is set back, requests from the "future" count as made just now.
+/// 4. When the store does not answer, nothing is admitted: [`RateLimitError::Unavailable`],
+///    answered with 503.
+/// 5. In Redis, one script on one key decides, so any number of instances share the limit; its
+///    clock is Redis' own, and every key carries a time to live. If the clock is set back, requests
+///    from the "future" count as made just now.
 ///
-/// [`ClientLimit`] is the ready layer per client address. Where a limit depends on something else, ask
+/// [`ClientLimit`] is the ready layer per client address. Where a limit depends on something else,
+/// ask
 /// [`RateLimiter::admit`]:
 ///
 /// ```
@@ -119,11 +127,12 @@ enum Store {
 impl RateLimiter {
     /// A limit kept in this process, for at most 100 000 keys at once.
     ///
-    /// A key costs about 100 bytes and 8 per admitted request. Expired keys are cleared away in passing. Once the
-    /// table is full of live keys, a new key takes the place of one with few admitted requests (the fewest, and then
-    /// the longest quiet, of the 16 next in turn). So a flood of addresses locks nobody out, and it cannot reset a key
-    /// that is at its limit unless it brings practically every other key to its limit first; addresses that push each
-    /// other out gain nothing, because each of them had its own allowance anyway.
+    /// A key costs about 100 bytes and 8 per admitted request. Expired keys are cleared away in
+    /// passing. Once the table is full of live keys, a new key takes the place of one with few
+    /// admitted requests (the fewest, and then the longest quiet, of the 16 next in turn). So a
+    /// flood of addresses locks nobody out, and it cannot reset a key that is at its limit unless
+    /// it brings practically every other key to its limit first; addresses that push each other out
+    /// gain nothing, because each of them had its own allowance anyway.
     pub fn in_memory(limit: RateLimit) -> Self {
         Self::in_memory_bounded(limit, 100_000)
     }
@@ -136,8 +145,8 @@ impl RateLimiter {
     /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
     /// `ratelimit:<name>:<key>`. Who gets no answer is told so within 2 seconds.
     ///
-    /// Redis reads and writes a key's log as one string of 8 bytes per request that counts: made for limits up to a few
-    /// thousand.
+    /// Redis reads and writes a key's log as one string of 8 bytes per request that counts: made
+    /// for limits up to a few thousand.
     ///
     /// A Redis user needs these rights, and those for what the connection sends by itself:
     ///
@@ -146,8 +155,8 @@ impl RateLimiter {
     ///     +time +get +set
     /// ```
     ///
-    /// The user of a `RedisStore` of `tracera-session` that shares its connection lacks `~ratelimit:*` and
-    /// `+time +get +set`.
+    /// The user of a `RedisStore` of `tracera-session` that shares its connection lacks
+    /// `~ratelimit:*` and `+time +get +set`.
     #[cfg(feature = "redis")]
     pub fn redis<C>(limit: RateLimit, connection: C) -> Self
     where
@@ -159,9 +168,9 @@ impl RateLimiter {
         })
     }
 
-    /// The same by `ask`, which sends a command to Redis and gives the answer. How long that may take is for `ask` to say: it has
-    /// to give up at some time. For a client that does, and takes commands by value; what a `ConnectionLike` is lent it has to
-    /// copy.
+    /// The same by `ask`, which sends a command to Redis and gives the answer. How long that may
+    /// take is for `ask` to say: it has to give up at some time. For a client that does, and takes
+    /// commands by value; what a `ConnectionLike` is lent it has to copy.
     #[cfg(feature = "redis")]
     pub fn redis_with<F>(limit: RateLimit, ask: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
     where
@@ -189,8 +198,8 @@ impl RateLimiter {
         self.decide(key, None).await
     }
 
-    /// [`RateLimiter::check`] at a time of the caller's, given as the distance from any fixed origin. For tests and
-    /// simulations: do not mix it with `check` under one key.
+    /// [`RateLimiter::check`] at a time of the caller's, given as the distance from any fixed
+    /// origin. For tests and simulations: do not mix it with `check` under one key.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -198,7 +207,8 @@ impl RateLimiter {
         self.decide(key, Some(micros(now))).await
     }
 
-    /// Forgets what was admitted under `key`, as after a proof that its owner is behind the requests.
+    /// Forgets what was admitted under `key`, as after a proof that its owner is behind the
+    /// requests.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -260,7 +270,8 @@ struct Usage {
     allowed: bool,
     /// Admitted requests within the window, this one included.
     used: u32,
-    /// Microseconds since the oldest of them; if the limit was lowered, since the one after which it grants one more.
+    /// Microseconds since the oldest of them; if the limit was lowered, since the one after which
+    /// it grants one more.
     oldest_age: u64,
 }
 

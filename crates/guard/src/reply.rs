@@ -4,11 +4,13 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
-/// `{"error": message, "code": code}` with `status`, never cached. JSON is UTF-8 and has no charset parameter.
+/// `{"error": message, "code": code}` with `status`, never cached. JSON is UTF-8 and has no charset
+/// parameter.
 ///
 /// Both strings are constants of this crate and hold nothing that JSON would have to escape.
 pub(crate) fn error(status: StatusCode, code: &'static str, message: &'static str) -> Response {
-    let mut response = Response::new(Body::from(format!(r#"{{"error":"{message}","code":"{code}"}}"#)));
+    let mut response =
+        Response::new(Body::from(format!(r#"{{"error":"{message}","code":"{code}"}}"#)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -16,14 +16,16 @@ use tower::{Layer, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracera_guard::{SecurityHeaders, page_policy_with_images_of};
 
-const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const DATA_POLICY: &str =
+    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'; object-src 'none'";
 
 fn routes() -> Router {
-    let refusing =
-        middleware::from_fn(async |_: Request<Body>, _: middleware::Next| StatusCode::TOO_MANY_REQUESTS);
+    let refusing = middleware::from_fn(async |_: Request<Body>, _: middleware::Next| {
+        StatusCode::TOO_MANY_REQUESTS
+    });
     Router::new()
         .route("/", get(async || "data").head(async || "data"))
         .route("/page", get(async || Html("<p>page</p>")))
@@ -62,8 +64,11 @@ async fn own_headers() -> Response {
 }
 
 async fn ask(config: SecurityHeaders, method: Method, path: &str) -> (StatusCode, HeaderMap) {
-    let request =
-        Request::builder().method(method).uri(path).body(Body::from("more than eight bytes")).unwrap();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::from("more than eight bytes"))
+        .unwrap();
     let response = config.layer(routes()).oneshot(request).await.unwrap();
     (response.status(), response.headers().clone())
 }
@@ -168,10 +173,12 @@ async fn the_content_policy_follows_the_content_type() {
 #[test]
 fn a_page_with_pictures_of_elsewhere_differs_by_that_origin_alone() {
     let policy = page_policy_with_images_of("https://images.example:8443");
-    let expected =
-        PAGE_POLICY.replace("img-src 'self' data:", "img-src 'self' https://images.example:8443 data:");
+    let expected = PAGE_POLICY
+        .replace("img-src 'self' data:", "img-src 'self' https://images.example:8443 data:");
     assert_eq!(policy, expected);
-    for wrong in ["", "https://a.example; script-src *", "https://a.example,x", "https://a.example\n", "ä"] {
+    for wrong in
+        ["", "https://a.example; script-src *", "https://a.example,x", "https://a.example\n", "ä"]
+    {
         assert!(std::panic::catch_unwind(|| page_policy_with_images_of(wrong)).is_err(), "{wrong}");
     }
 }

@@ -46,7 +46,8 @@ async fn admitted(limiter: &RateLimiter, key: &str, n: u32, now: Duration) -> u3
 async fn no_span_of_a_minute_admits_more_where_a_fixed_window_would() {
     let (limiters, _server) = stores(AUTH).await;
     for limiter in limiters {
-        // A window that begins at each full minute would admit 20 just before its edge and 20 just after.
+        // A window that begins at each full minute would admit 20 just before its edge and 20 just
+        // after.
         assert_eq!(admitted(&limiter, "a", 25, secs(59)).await, 20, "{limiter:?}");
         assert_eq!(admitted(&limiter, "a", 25, secs(61)).await, 0, "{limiter:?}");
         assert_eq!(admitted(&limiter, "a", 25, secs(119)).await, 0, "{limiter:?}");
@@ -164,8 +165,10 @@ async fn a_clock_set_back_locks_nobody_out_for_longer_than_a_window() {
 #[tokio::test]
 async fn five_hundred_at_once_over_two_connections_admit_exactly_twenty() {
     let server = RedisServer::start().await;
-    let instances =
-        [RateLimiter::redis(AUTH, connect(&server).await), RateLimiter::redis(AUTH, connect(&server).await)];
+    let instances = [
+        RateLimiter::redis(AUTH, connect(&server).await),
+        RateLimiter::redis(AUTH, connect(&server).await),
+    ];
     let mut checks = JoinSet::new();
     for n in 0..500 {
         let instance = instances[n % 2].clone();
@@ -205,8 +208,12 @@ async fn every_key_in_redis_expires_and_none_is_longer_than_its_bound() {
         assert!(key.len() <= 150, "{} bytes", key.len());
         let ttl: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
         assert!((50_000..=61_000).contains(&ttl), "{key}: {ttl}");
-        let packed: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
-        let times = packed.chunks(8).map(|at| u64::from_le_bytes(at.try_into().unwrap())).collect::<Vec<_>>();
+        let packed: Vec<u8> =
+            redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
+        let times = packed
+            .chunks(8)
+            .map(|at| u64::from_le_bytes(at.try_into().unwrap()))
+            .collect::<Vec<_>>();
         assert_eq!(times.len(), 20);
         assert!(times.is_sorted());
     }
@@ -229,7 +236,8 @@ async fn a_flushed_script_cache_is_filled_again_without_a_lost_check() {
 /// The rights that the documentation of [`RateLimiter::redis`] gives.
 fn documented_acl() -> Vec<&'static str> {
     let source = include_str!("../src/rate_limit.rs");
-    let (_, from_line) = source.split_once("ACL SETUSER limits on >password ").expect("it is documented");
+    let (_, from_line) =
+        source.split_once("ACL SETUSER limits on >password ").expect("it is documented");
     let (line, _) = from_line.split_once("```").expect("in a block");
     line.split_whitespace().filter(|word| *word != "///").collect()
 }
@@ -257,7 +265,8 @@ async fn a_user_with_the_documented_rights_can_limit_and_one_with_fewer_cannot()
         server.cli(&acl).await;
         server.cli(&["FLUSHALL"]).await;
         server.cli(&["SCRIPT", "FLUSH"]).await;
-        let connection = Client::open(&*url).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let connection =
+            Client::open(&*url).unwrap().get_multiplexed_async_connection().await.unwrap();
         let used = use_all(&RateLimiter::redis(AUTH, connection)).await;
         assert_eq!(used.is_ok(), dropped.is_none(), "without {dropped:?}: {used:?}");
     }
@@ -343,15 +352,18 @@ fn forward() -> BoxedStrategy<i64> {
 
 /// Runs schedules of (key, step of the clock) through both stores and the definition.
 fn compare(schedule: impl Strategy<Value = Vec<(&'static str, i64)>>) {
-    const LIMIT: RateLimit = RateLimit::new("model", Naive::LIMIT, Duration::from_micros(Naive::WINDOW));
+    const LIMIT: RateLimit =
+        RateLimit::new("model", Naive::LIMIT, Duration::from_micros(Naive::WINDOW));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(RedisServer::start());
     let connection = runtime.block_on(connect(&server));
-    let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
     let run = runner.run(&schedule, |schedule| {
         runtime.block_on(async {
             redis::cmd("FLUSHALL").query_async::<()>(&mut connection.clone()).await.unwrap();
-            let limiters = [RateLimiter::in_memory(LIMIT), RateLimiter::redis(LIMIT, connection.clone())];
+            let limiters =
+                [RateLimiter::in_memory(LIMIT), RateLimiter::redis(LIMIT, connection.clone())];
             let (mut naive, mut now) = (Naive::default(), 1_800_000_000_000_000u64);
             for (key, step) in &schedule {
                 now = now.saturating_add_signed(*step);
@@ -387,8 +399,10 @@ fn both_stores_decide_as_the_definition_says_when_the_clock_is_set_back() {
 #[test]
 fn whoever_obeys_retry_after_exactly_is_admitted() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let steps =
-        proptest::collection::vec(prop_oneof![0..3_000_000u64, Just(3_000_000), 0..200_000_000u64], 1..80);
+    let steps = proptest::collection::vec(
+        prop_oneof![0..3_000_000u64, Just(3_000_000), 0..200_000_000u64],
+        1..80,
+    );
     proptest!(|(steps in steps)| {
         runtime.block_on(async {
             let limiter = RateLimiter::in_memory(AUTH);

@@ -1,5 +1,5 @@
-//! Imports a 50,000-asset inventory from a Steam in another process, then answers `GET /api/v1/portfolio` for it, and
-//! prints what that takes.
+//! Imports a 50,000-asset inventory from a Steam in another process, then answers `GET
+//! /api/v1/portfolio` for it, and prints what that takes.
 //!
 //! `cargo run --release -p tracera --example portfolio_scale`
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement for people")]
@@ -85,7 +85,8 @@ async fn read(app: &App, user: uuid::Uuid, query: &str) {
         let uri = format!("/api/v1/portfolio{query}").parse().unwrap();
         let selection = Query::<Selection>::try_from_uri(&uri);
         let id = UserId::new(user.as_bytes()).unwrap();
-        let response = show(State(app.clone()), CurrentUser(id), HeaderMap::new(), selection).await.unwrap();
+        let response =
+            show(State(app.clone()), CurrentUser(id), HeaderMap::new(), selection).await.unwrap();
         bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().len();
     }
     let (wall, cpu) = (watch.elapsed() / READS, spent_since(spent) / READS);
@@ -114,8 +115,10 @@ async fn app(directory: &std::path::Path, steam: &str) -> App {
 async fn somebody(app: &App) -> uuid::Uuid {
     let now = utc(app.clock.now());
     let email = Email::parse("alice@example.com").unwrap();
-    let (user, _) = users::find_or_create_by_verified_email(&app.database, &email, now).await.unwrap();
-    let (issuer, subject) = ("https://steamcommunity.com".to_owned(), "76561198000000001".to_owned());
+    let (user, _) =
+        users::find_or_create_by_verified_email(&app.database, &email, now).await.unwrap();
+    let (issuer, subject) =
+        ("https://steamcommunity.com".to_owned(), "76561198000000001".to_owned());
     let identity = Identity { provider: Provider::Steam, issuer, subject };
     identities::link(&app.database, user.id, &identity, now).await.unwrap();
     user.id
@@ -149,8 +152,10 @@ async fn serve_steam(names: u64) {
             .map(|id| json!({"assetid":id.to_string(),"asset_properties":[{"propertyid":2,"float_value":"0.111641205847263336"},{"propertyid":1,"int_value":"116"}]}))
             .collect();
         let last = (from + count).min(ASSETS);
-        axum::Json(json!({"assets":assets,"descriptions":descriptions,"asset_properties":properties,
-            "more_items":u8::from(last < ASSETS),"last_assetid":last.to_string(),"total_inventory_count":ASSETS,"success":1}))
+        axum::Json(
+            json!({"assets":assets,"descriptions":descriptions,"asset_properties":properties,
+            "more_items":u8::from(last < ASSETS),"last_assetid":last.to_string(),"total_inventory_count":ASSETS,"success":1}),
+        )
     };
     let router = axum::Router::new().route("/inventory/{owner}/730/2", axum::routing::get(page));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

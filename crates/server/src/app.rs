@@ -1,4 +1,5 @@
-//! The application: what handlers share, and the one list of layers every request passes, in this order.
+//! The application: what handlers share, and the one list of layers every request passes, in this
+//! order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracera_guard::{
-    ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie,
-    VisitorId,
+    ClientLimit, CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies,
+    VisitorCookie, VisitorId,
 };
 use tracera_session::{Clock, PrefetchLayer, SessionLayer, Sessions};
 use url::Url;
@@ -141,7 +142,8 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(CatchPanicLayer::custom(limits::after_panic))
         .layer(around((), limits::check_framing, limits::close_after_chunks))
         .layer(TimeLimit::new(app.request_timeout))
-        // Before the limit: what a page of another site makes a browser load does not use up its visitor's.
+        // Before the limit: what a page of another site makes a browser load does not use up its
+        // visitor's.
         .layer(gate((), csrf::isolate))
         .layer(when(again::holds_a_link, from_fn_with_state(app.clone(), again::keep)))
         .layer(when(limits::is_limited, limited))

@@ -1,8 +1,8 @@
 //! The command line.
 //!
 //! 1. What it reads stands in [`crate::config`]; no option repeats a variable.
-//! 2. A configuration that is refused ends with status 2 and one line per problem on stderr; a server that cannot start
-//!    ends with status 1.
+//! 2. A configuration that is refused ends with status 2 and one line per problem on stderr; a
+//!    server that cannot start ends with status 1.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -13,7 +13,9 @@ use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-use crate::config::{Config, DatabaseSettings, Environment, Mode, Problem, fresh_secret, help_text, report};
+use crate::config::{
+    Config, DatabaseSettings, Environment, Mode, Problem, fresh_secret, help_text, report,
+};
 use crate::{healthcheck, start};
 
 /// Exit status when a server or a store could not be started or reached.
@@ -230,11 +232,9 @@ mod tests {
             assert!(help.lines().any(|line| line.trim() == row.name), "{}", row.name);
             assert!(words.contains(row.unit), "{}: {}", row.name, row.unit);
         }
-        assert!(
-            words.contains(
-                "SESSION_LIFETIME_HOURS How long a session lasts at most. Default: 72. Value: hours"
-            )
-        );
+        assert!(words.contains(
+            "SESSION_LIFETIME_HOURS How long a session lasts at most. Default: 72. Value: hours"
+        ));
     }
 
     #[test]
@@ -249,7 +249,10 @@ mod tests {
         };
         let handle = Some("h".to_owned());
         assert_eq!(parse(&id.to_string()), Some((UserSelector::Id(id), handle.clone())));
-        assert_eq!(parse("a@b.example"), Some((UserSelector::Email("a@b.example".to_owned()), handle)));
+        assert_eq!(
+            parse("a@b.example"),
+            Some((UserSelector::Email("a@b.example".to_owned()), handle))
+        );
         assert_eq!(parse("somebody"), None);
         assert!(Cli::try_parse_from(["tracera", "sessions", "list"]).is_err());
     }

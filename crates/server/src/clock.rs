@@ -1,4 +1,5 @@
-//! The wall clock as a value, so that tests can move it. It shows the same time as the sessions' clock.
+//! The wall clock as a value, so that tests can move it. It shows the same time as the sessions'
+//! clock.
 
 use std::time::{Duration, SystemTime};
 

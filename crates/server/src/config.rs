@@ -1,7 +1,7 @@
 //! The configuration: environment variables in, settings out, one struct per concern.
 //!
-//! 1. Every variable stands in one table ([`sections`]); `--help`, `.env.sample` and the check for unknown names are
-//!    made from it.
+//! 1. Every variable stands in one table ([`sections`]); `--help`, `.env.sample` and the check for
+//!    unknown names are made from it.
 //! 2. Reading is pure: [`Config::from_vars`] takes a map and reports every [`Problem`] at once.
 //! 3. An empty value is an unset one.
 //! 4. Secrets are kept in redacting types; no problem, warning or `Debug` output repeats one.
@@ -100,8 +100,9 @@ pub struct Config {
 impl Config {
     /// Reads the settings out of `vars`, in which foreign variables may stand as well.
     ///
-    /// A foreign name is refused when it begins with a family only Tracera uses, is within two edits (one edit for names
-    /// under ten characters) of a variable in the table, or writes out its last word. Every other foreign name is ignored.
+    /// A foreign name is refused when it begins with a family only Tracera uses, is within two
+    /// edits (one edit for names under ten characters) of a variable in the table, or writes out
+    /// its last word. Every other foreign name is ignored.
     ///
     /// # Errors
     /// Every problem there is, in the order of the table's concerns.
@@ -110,7 +111,9 @@ impl Config {
         let config = Self::read(&mut reader);
         reader.problems.extend(unknown::in_environment(vars));
         match config {
-            Ok(config) if reader.problems.is_empty() => Ok(Self { warnings: reader.warnings, ..config }),
+            Ok(config) if reader.problems.is_empty() => {
+                Ok(Self { warnings: reader.warnings, ..config })
+            }
             _ => Err(reader.problems),
         }
     }

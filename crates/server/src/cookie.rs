@@ -1,4 +1,5 @@
-//! The service's cookies beside the session's. One proves nothing by itself: whoever makes one up sees their own words.
+//! The service's cookies beside the session's. One proves nothing by itself: whoever makes one up
+//! sees their own words.
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -32,7 +33,8 @@ impl ServiceCookie {
         self.values(headers, https).next()
     }
 
-    /// The `Set-Cookie` that makes the browser keep `value`, which is visible ASCII without semicolons.
+    /// The `Set-Cookie` that makes the browser keep `value`, which is visible ASCII without
+    /// semicolons.
     ///
     /// # Panics
     /// If it is not.
@@ -47,7 +49,9 @@ impl ServiceCookie {
 
     fn line(self, value: &str, max_age_secs: u32, https: bool) -> HeaderValue {
         let (name, secure) = (self.name(https), if https { "; Secure" } else { "" });
-        let line = format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}");
+        let line = format!(
+            "{name}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}"
+        );
         HeaderValue::try_from(line).expect("callers write base64url or names")
     }
 }
@@ -65,9 +69,14 @@ mod tests {
             "__Host-asked=x; HttpOnly; SameSite=Lax; Path=/; Max-Age=600; Secure"
         );
         assert_eq!(COOKIE.forget(false), "asked=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
-        let headers =
-            HeaderMap::from_iter([(header::COOKIE, "unasked=1; asked=2; __Host-asked=3".parse().unwrap())]);
-        assert_eq!((COOKIE.read(&headers, false), COOKIE.read(&headers, true)), (Some("2"), Some("3")));
+        let headers = HeaderMap::from_iter([(
+            header::COOKIE,
+            "unasked=1; asked=2; __Host-asked=3".parse().unwrap(),
+        )]);
+        assert_eq!(
+            (COOKIE.read(&headers, false), COOKIE.read(&headers, true)),
+            (Some("2"), Some("3"))
+        );
         assert_eq!(COOKIE.read(&HeaderMap::new(), true), None);
     }
 }

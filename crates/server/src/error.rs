@@ -13,7 +13,8 @@ use tracera_session::SessionError;
 use crate::cause::chain;
 use crate::store::StoreError;
 
-/// An answer that is not a success. The cause, if any, goes to the log once and never to the client.
+/// An answer that is not a success. The cause, if any, goes to the log once and never to the
+/// client.
 #[derive(Debug)]
 pub struct AppError {
     status: StatusCode,
@@ -37,7 +38,11 @@ pub type AppResult<T> = Result<T, AppError>;
 
 impl AppError {
     /// Any status with a code and a sentence.
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self { status, code, message: message.into(), retry_after: None, cause: None }
     }
 
@@ -86,7 +91,11 @@ impl AppError {
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             cause: Some(cause.into()),
-            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
+            ..Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "something went wrong on our side",
+            )
         }
     }
 

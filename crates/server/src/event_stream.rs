@@ -18,9 +18,10 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The answer that sends these events as they come.
 pub(crate) fn event_stream(events: impl Stream<Item = Event> + Send + 'static) -> Response {
-    let events = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
-    // `Sse` by itself would say `no-cache`, with which a browser may keep what it got, and nginx would collect events until
-    // its buffer is full.
+    let events =
+        Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+    // `Sse` by itself would say `no-cache`, with which a browser may keep what it got, and nginx
+    // would collect events until its buffer is full.
     ([("cache-control", "no-store"), ("x-accel-buffering", "no")], events).into_response()
 }
 

@@ -38,7 +38,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiPath
     type Rejection = AppError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AppError> {
-        let Path(value) = Path::from_request_parts(parts, state).await.map_err(|_| AppError::not_found())?;
+        let Path(value) =
+            Path::from_request_parts(parts, state).await.map_err(|_| AppError::not_found())?;
         Ok(Self(value))
     }
 }
@@ -79,7 +80,8 @@ fn wrong_field(rejection: &(dyn Error + 'static)) -> Option<String> {
     let said = said.split_once(": ").map_or(&*said, |(_, said)| said);
     let of_a_name = ["unknown field `", "missing field `", "duplicate field `"];
     let is_short = said.len() <= MAX_HINT_BYTES;
-    (is_short && of_a_name.iter().any(|beginning| said.starts_with(beginning))).then(|| said.to_owned())
+    (is_short && of_a_name.iter().any(|beginning| said.starts_with(beginning)))
+        .then(|| said.to_owned())
 }
 
 /// 413: the body is larger than anything the service reads.

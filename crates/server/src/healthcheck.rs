@@ -1,5 +1,5 @@
-//! `tracera healthcheck`: asks the server that runs with the same environment whether it is well. For containers, which
-//! have no curl.
+//! `tracera healthcheck`: asks the server that runs with the same environment whether it is well.
+//! For containers, which have no curl.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longer than the server takes to say that a store is away, shorter than Docker's patience of 30 s.
+/// Longer than the server takes to say that a store is away, shorter than Docker's patience of 30
+/// s.
 const LIMIT: Duration = Duration::from_secs(5);
 const PATH: &str = "/api/v1/health";
 const MAX_BYTES: u64 = 16 * 1024;
@@ -37,7 +38,8 @@ pub async fn ask(listen_addr: SocketAddr) -> Result<String, NotHealthy> {
         return Err(NotHealthy::NoPort);
     }
     let addr = reachable(listen_addr);
-    let answer = timeout(LIMIT, fetch(addr)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let answer =
+        timeout(LIMIT, fetch(addr)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let answer = answer.map_err(|error| NotHealthy::Silent(addr, error))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
@@ -94,7 +96,10 @@ mod tests {
         let well = saying(Some("HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\"}\n")).await;
         assert_eq!(ask(well).await.unwrap(), "{\"status\":\"ok\"}");
         for (answer, says) in [
-            ("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"redis\":\"down\"}", "says: {\"redis\":\"down\"}"),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"redis\":\"down\"}",
+                "says: {\"redis\":\"down\"}",
+            ),
             ("SSH-2.0-OpenSSH\r\nx\r\n", "says: SSH-2.0-OpenSSH"),
             ("", "says: "),
         ] {
@@ -111,9 +116,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_listens_everywhere_is_asked_by_loopback() {
-        for (listens, asked) in
-            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")]
-        {
+        for (listens, asked) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+        ] {
             assert_eq!(reachable(listens.parse().unwrap()).to_string(), asked);
         }
         let no_port = ask("127.0.0.1:0".parse().unwrap()).await;

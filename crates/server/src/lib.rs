@@ -1,5 +1,6 @@
-//! The Tracera server: signs Counter-Strike 2 skin traders in, keeps them signed in, shows what their inventory is
-//! worth. The binary is a thin shell around this library; tests use the same pieces.
+//! The Tracera server: signs Counter-Strike 2 skin traders in, keeps them signed in, shows what
+//! their inventory is worth. The binary is a thin shell around this library; tests use the same
+//! pieces.
 
 pub mod app;
 pub mod auth;

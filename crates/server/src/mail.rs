@@ -1,9 +1,9 @@
 //! Sending mail, off the path of the request.
 //!
-//! 1. [`Mailer::send`] only takes the mail in, at once or not at all: [`MailError::QueueFull`] is for
-//!    the caller to pass on, never a lost promise.
-//! 2. What may pass (no connection, "try again later", no answer) is tried again with growing waits,
-//!    within the life of the link. What will not pass is given up and logged.
+//! 1. [`Mailer::send`] only takes the mail in, at once or not at all: [`MailError::QueueFull`] is
+//!    for the caller to pass on, never a lost promise.
+//! 2. What may pass (no connection, "try again later", no answer) is tried again with growing
+//!    waits, within the life of the link. What will not pass is given up and logged.
 //! 3. Every attempt has a limit, and so have the attempts at one time and the mails at one time.
 //! 4. A log line has the masked address and the reason, never the link, the code, the subject,
 //!    a credential, or text that a mail server sent.
@@ -90,7 +90,9 @@ pub enum MailError {
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The file of additional root certificates cannot be read or has no certificate.
-    #[error("SMTP_CA_FILE: cannot use {path}: {reason}; write the path of a PEM file of certificates")]
+    #[error(
+        "SMTP_CA_FILE: cannot use {path}: {reason}; write the path of a PEM file of certificates"
+    )]
     CaFile {
         /// The configured file.
         path: std::path::PathBuf,
@@ -111,7 +113,9 @@ impl Mailer {
     pub fn new(settings: &MailSettings) -> Result<Option<Self>, SetupError> {
         let transport = match settings {
             MailSettings::Smtp(smtp) => Transport::Smtp(smtp::SmtpTransport::new(smtp)?),
-            MailSettings::Resend(resend) => Transport::Resend(resend::ResendTransport::new(resend)?),
+            MailSettings::Resend(resend) => {
+                Transport::Resend(resend::ResendTransport::new(resend)?)
+            }
             MailSettings::Terminal => Transport::Terminal(dev::Mailbox::default()),
             MailSettings::None => return Ok(None),
         };
@@ -155,7 +159,8 @@ impl Mailer {
         self.reserve().map(|place| place.take_in(Letter::notice(mail)))
     }
 
-    /// A place for one mail, for a caller that has something to prepare and must know before that it will be sent.
+    /// A place for one mail, for a caller that has something to prepare and must know before that
+    /// it will be sent.
     ///
     /// # Errors
     ///
@@ -177,8 +182,8 @@ impl Mailer {
         self.0.limits.mails.saturating_sub(self.0.places.available_permits())
     }
 
-    /// Takes no more mails in and waits until those taken in are sent or given up, but no longer than
-    /// `limit`. Returns how many were neither.
+    /// Takes no more mails in and waits until those taken in are sent or given up, but no longer
+    /// than `limit`. Returns how many were neither.
     pub async fn shutdown(&self, limit: Duration) -> usize {
         let shared = &self.0;
         shared.tasks.close();

@@ -16,7 +16,8 @@ async fn main() -> ExitCode {
         Command::Dev => serve(Mode::Dev).await,
         Command::Serve => serve(Mode::Serve).await,
         Command::Migrate => {
-            cli::operate(cli::load_database(), async |database| operator::migrate(&database).await).await
+            cli::operate(cli::load_database(), async |database| operator::migrate(&database).await)
+                .await
         }
         Command::Sessions(command) => {
             cli::operate(cli::load_config(Mode::Serve), async |config| match command {
@@ -30,8 +31,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The command line. `TRACERA_COMMIT`, set when building, becomes a part of the version; only this file is compiled anew
-/// when it changes.
+/// The command line. `TRACERA_COMMIT`, set when building, becomes a part of the version; only this
+/// file is compiled anew when it changes.
 fn parse() -> Cli {
     let mut command = Cli::command();
     if let Some(commit) = option_env!("TRACERA_COMMIT") {

@@ -34,7 +34,8 @@ pub fn answered(route: &str, status: u16, elapsed: Duration) {
     if COLLECTING.load(Ordering::Relaxed) {
         let labels = [("route", route.to_owned()), ("status", status.to_string())];
         metrics::counter!("tracera_http_requests_total", &labels).increment(1);
-        metrics::histogram!("tracera_http_request_seconds", "route" => route.to_owned()).record(elapsed);
+        metrics::histogram!("tracera_http_request_seconds", "route" => route.to_owned())
+            .record(elapsed);
     }
 }
 
@@ -75,7 +76,8 @@ fn count_mails(outcome: MailOutcome, mails: u64) {
 
 /// Counts a sign-in that was tried.
 pub fn tried_to_sign_in(method: &'static str, outcome: &'static str) {
-    metrics::counter!("tracera_sign_ins_total", "method" => method, "outcome" => outcome).increment(1);
+    metrics::counter!("tracera_sign_ins_total", "method" => method, "outcome" => outcome)
+        .increment(1);
 }
 
 /// The route that shows what was collected.

@@ -66,7 +66,8 @@ pub async fn list_sessions(config: &Config, user: &UserSelector) -> Result<Strin
     if sessions.is_empty() {
         return Ok("the user has no live session\n".to_owned());
     }
-    let mut lines = format!("{:<14}{:<22}{:<10}{:<28}FROM\n", "HANDLE", "SIGNED IN", "BY", "CLIENT");
+    let mut lines =
+        format!("{:<14}{:<22}{:<10}{:<28}FROM\n", "HANDLE", "SIGNED IN", "BY", "CLIENT");
     for session in sessions {
         let method = session.authentication.map_or_else(String::new, |proof| proof.method.into());
         let client = Client::from_label(&session.client).phrase();
@@ -93,8 +94,8 @@ pub async fn revoke_sessions(
     let user = session_user(&account);
     let Some(handle) = handle else {
         let count = stores.sessions.list(&user).await?.len();
-        // First, so that a link claimed before makes no session afterwards. Each way in that is closed is one less,
-        // whatever becomes of the other.
+        // First, so that a link claimed before makes no session afterwards. Each way in that is
+        // closed is one less, whatever becomes of the other.
         let cancelled = magic_links::cancel_all(&stores.database, account.id).await;
         let revoked = stores.sessions.revoke_all(&user).await;
         let sessions = if count == 1 { "session" } else { "sessions" };
@@ -147,7 +148,8 @@ pub async fn migrate(settings: &DatabaseSettings) -> Result<String, OperatorErro
     Ok("the database is up to date\n".to_owned())
 }
 
-/// The server's stores. None is made: a new one would have nobody's sessions in it, and all would seem well.
+/// The server's stores. None is made: a new one would have nobody's sessions in it, and all would
+/// seem well.
 async fn existing_stores(config: &Config, clock: &Clock) -> Result<Stores, OperatorError> {
     let store = &config.store;
     let database = match &store.database {
@@ -164,7 +166,9 @@ async fn existing_stores(config: &Config, clock: &Clock) -> Result<Stores, Opera
 async fn find(stores: &Stores, selector: &UserSelector) -> Result<User, OperatorError> {
     let user = match selector {
         UserSelector::Id(id) => users::find_by_id(&stores.database, *id).await?,
-        UserSelector::Email(email) => users::find_by_email(&stores.database, &Email::parse(email)?).await?,
+        UserSelector::Email(email) => {
+            users::find_by_email(&stores.database, &Email::parse(email)?).await?
+        }
     };
     user.ok_or(OperatorError::NoSuchUser)
 }

@@ -1,8 +1,10 @@
-//! A user's portfolio: the public Counter-Strike 2 inventory of their Steam account, and what it is worth.
+//! A user's portfolio: the public Counter-Strike 2 inventory of their Steam account, and what it is
+//! worth.
 //!
 //! 1. Only the linked Steam account is read, through one polite queue per process ([`queue`]).
 //! 2. An import is all or nothing, one at a time for each user over all instances ([`import`]).
-//! 3. Prices come from a feed in the background ([`prices`]); valuing is whole-cent arithmetic ([`valuation`]).
+//! 3. Prices come from a feed in the background ([`prices`]); valuing is whole-cent arithmetic
+//!    ([`valuation`]).
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -92,7 +94,11 @@ impl Portfolio {
         Ok(Self(Arc::new(Inner {
             database,
             steam: SteamClient::new(community_url.clone(), *steam_limits)?,
-            queue: SteamQueue::new(steam_limits.spacing, steam_limits.first_pause, steam_limits.patience),
+            queue: SteamQueue::new(
+                steam_limits.spacing,
+                steam_limits.first_pause,
+                steam_limits.patience,
+            ),
             prices: Prices::new(prices, data_dir, clock.clone())?,
             held: HeldCache::new(),
             pictures: Pictures::new(image_url.clone()),
@@ -142,7 +148,8 @@ impl Portfolio {
         if inner.stop.is_cancelled() {
             return Err(ImportError::Stopping);
         }
-        let steam = store::linked_steam_id(&inner.database, user).await?.ok_or(ImportError::NotLinked)?;
+        let steam =
+            store::linked_steam_id(&inner.database, user).await?.ok_or(ImportError::NotLinked)?;
         let now = utc(inner.clock.now());
         let id = match store::claim(&inner.database, user, now).await? {
             Claim::Granted(id) => id,
@@ -182,7 +189,9 @@ impl Portfolio {
             self.0.held.clear();
             let pause = match self.0.prices.refresh().await {
                 Ok(()) => self.0.refresh,
-                Err(error) => self.0.refresh.min(prices::RETRY).max(error.retry_after().unwrap_or_default()),
+                Err(error) => {
+                    self.0.refresh.min(prices::RETRY).max(error.retry_after().unwrap_or_default())
+                }
             };
             if let Err(error) = self.take_daily_snapshots().await {
                 tracing::warn!(%error, "today's values were not noted; they will be later");

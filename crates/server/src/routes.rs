@@ -1,4 +1,5 @@
-//! The URL table. A path is private unless it stands among the public ones; private ones need a signed-in user.
+//! The URL table. A path is private unless it stands among the public ones; private ones need a
+//! signed-in user.
 
 use axum::Router;
 

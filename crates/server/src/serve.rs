@@ -28,13 +28,15 @@ mod headed;
 pub struct ServeLimits {
     /// Open connections; further ones wait to be accepted. Default 20,000.
     pub connections: usize,
-    /// From the first byte of a request to the end of its headers, and between requests. Default 15 s.
+    /// From the first byte of a request to the end of its headers, and between requests. Default 15
+    /// s.
     pub header_read: Duration,
     /// All headers of one request in bytes. Default 32 KiB.
     pub header_bytes: usize,
     /// Header lines of one request. Default 100.
     pub header_lines: usize,
-    /// How long requests in flight may take to finish when the server is asked to stop. Default 10 s.
+    /// How long requests in flight may take to finish when the server is asked to stop. Default 10
+    /// s.
     pub drain: Duration,
 }
 
@@ -57,12 +59,15 @@ pub trait HttpService:
 }
 
 impl<S> HttpService for S where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
 {
 }
 
-/// Serves until `stop` is cancelled, then lets requests in flight finish. The `headers` are those `app` puts on its
-/// answers; what is no request gets them too.
+/// Serves until `stop` is cancelled, then lets requests in flight finish. The `headers` are those
+/// `app` puts on its answers; what is no request gets them too.
 pub async fn serve(
     listener: TcpListener,
     app: impl HttpService,

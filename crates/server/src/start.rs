@@ -10,10 +10,12 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracera_guard::{CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders, VisitorCookie};
+use tracera_guard::{
+    CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders, VisitorCookie,
+};
 use tracera_session::{
-    Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisAuthorities, RedisConnection,
-    RedisLimits, RedisStore, SessionConfig, Sessions,
+    Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisAuthorities,
+    RedisConnection, RedisLimits, RedisStore, SessionConfig, Sessions,
 };
 
 use crate::app::{self, App, Parts};
@@ -34,7 +36,8 @@ use crate::tls;
 /// How long queued mails may take to leave when the server stops.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
 
-/// How long replicas may take to confirm: less than a third of what an operation may take, as the store asks.
+/// How long replicas may take to confirm: less than a third of what an operation may take, as the
+/// store asks.
 const REPLICA_ACK_WITHIN: Duration = Duration::from_millis(450);
 
 /// How long imports may take to end when the server stops.
@@ -63,7 +66,9 @@ pub enum StartError {
         remedy: &'static str,
     },
     /// The certificates of the authorities for Redis cannot be used.
-    #[error("REDIS_CA_FILE: cannot use {path}: {source}; write the path of a PEM file of certificates")]
+    #[error(
+        "REDIS_CA_FILE: cannot use {path}: {source}; write the path of a PEM file of certificates"
+    )]
     RedisCaFile {
         /// The configured file.
         path: PathBuf,
@@ -91,7 +96,9 @@ pub enum StartError {
     #[error("METRICS_ADDR: {0}")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
     /// The metrics' socket cannot be bound.
-    #[error("METRICS_ADDR: cannot listen on {addr}: {source}; stop what uses it, or choose another port")]
+    #[error(
+        "METRICS_ADDR: cannot listen on {addr}: {source}; stop what uses it, or choose another port"
+    )]
     ListenMetrics {
         /// The address.
         addr: SocketAddr,
@@ -99,7 +106,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// The socket cannot be bound.
-    #[error("LISTEN_ADDR: cannot listen on {addr}: {source}; stop what uses it, or choose another port")]
+    #[error(
+        "LISTEN_ADDR: cannot listen on {addr}: {source}; stop what uses it, or choose another port"
+    )]
     Listen {
         /// The address.
         addr: SocketAddr,
@@ -164,7 +173,10 @@ pub(crate) fn embedded_sessions(data_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`StartError`] naming the variable that says where it is.
-pub async fn open_database(target: &DatabaseTarget, data_dir: &Path) -> Result<Database, StartError> {
+pub async fn open_database(
+    target: &DatabaseTarget,
+    data_dir: &Path,
+) -> Result<Database, StartError> {
     Database::connect(target).await.map_err(|error| match error {
         store::ConnectError::Create { path, source } if path.starts_with(data_dir) => {
             StartError::DataDir { path, source }
@@ -199,7 +211,8 @@ async fn connect_redis(url: &SecretUrl, config: &Config) -> Result<RedisConnecti
 fn names_no_primary(redis: &str) -> bool {
     let (scheme, rest) = redis.split_once("://").unwrap_or_default();
     let path = rest.split('?').next().and_then(|rest| rest.split_once('/')).map(|(_, path)| path);
-    scheme.ends_with("+sentinel") && path.is_none_or(|path| path.is_empty() || path.starts_with('/'))
+    scheme.ends_with("+sentinel")
+        && path.is_none_or(|path| path.is_empty() || path.starts_with('/'))
 }
 
 fn redis_authorities(config: &Config) -> Result<Option<RedisAuthorities>, StartError> {
@@ -239,15 +252,21 @@ fn create_private(directory: &Path, file: &Path) -> io::Result<()> {
 /// The secrets that sign cookies, the newest first.
 fn key_ring(config: &Config) -> KeyRing {
     let secret = config.session.secret.expose_secret().as_bytes();
-    let previous = config.session.previous_secrets.iter().map(|secret| secret.expose_secret().as_bytes());
-    KeyRing::with_previous(secret, previous).expect("the configuration has checked length and repetition")
+    let previous =
+        config.session.previous_secrets.iter().map(|secret| secret.expose_secret().as_bytes());
+    KeyRing::with_previous(secret, previous)
+        .expect("the configuration has checked length and repetition")
 }
 
 /// Puts the application together.
 ///
 /// # Errors
 /// [`StartError`] when mail or the clients of other services cannot be set up.
-pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, Option<Mailer>), StartError> {
+pub fn assemble(
+    config: &Config,
+    stores: &Stores,
+    clock: Clock,
+) -> Result<(App, Option<Mailer>), StartError> {
     let limiter = |limit: RateLimit| match &stores.redis {
         Some(connection) => {
             let connection = connection.clone();
@@ -281,7 +300,8 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
     .map_err(StartError::Portfolio)?;
     let (csrf_key, previous_csrf_keys) = stores.keys.derive("csrf");
     let (visitor_key, previous_visitor_keys) = stores.keys.derive("visitor");
-    let auth_limit = RateLimit::new("auth", config.auth.rate_limit_per_minute, Duration::from_mins(1));
+    let auth_limit =
+        RateLimit::new("auth", config.auth.rate_limit_per_minute, Duration::from_mins(1));
     let app = App::new(Parts {
         request_timeout: config.http.request_timeout,
         database: stores.database.clone(),
@@ -299,9 +319,14 @@ pub fn assemble(config: &Config, stores: &Stores, clock: Clock) -> Result<(App, 
         portfolio,
         proxies: config.http.trusted_proxies.clone(),
         auth_limit: limiter(auth_limit),
-        origin: OriginPolicy::new(base_url.as_str()).expect("the configuration has checked the base URL"),
+        origin: OriginPolicy::new(base_url.as_str())
+            .expect("the configuration has checked the base URL"),
         csrf: CsrfKeys::new(csrf_key, previous_csrf_keys),
-        visitor: VisitorCookie::new(visitor_key, previous_visitor_keys, config.session.cookie_secure),
+        visitor: VisitorCookie::new(
+            visitor_key,
+            previous_visitor_keys,
+            config.session.cookie_secure,
+        ),
         streams: Streams::default(),
         endpoints: routes::endpoints(),
         stopping: CancellationToken::new(),
@@ -320,18 +345,27 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
         tracing::warn!(%error, "cannot raise the limit on open files");
     }
     let clock = Clock::system();
-    let metrics = config.metrics_addr.map(|addr| metrics::install().map(|collected| (addr, collected)));
+    let metrics =
+        config.metrics_addr.map(|addr| metrics::install().map(|collected| (addr, collected)));
     let metrics = metrics.transpose().map_err(StartError::Metrics)?;
     let stores = open_stores(config, &clock).await?;
     let (app, mailer) = assemble(config, &stores, clock)?;
     let addr = config.http.listen_addr;
-    let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    let listener =
+        TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
     let stop = app.stopping.clone();
     if let Some((addr, collected)) = metrics {
-        let listener =
-            TcpListener::bind(addr).await.map_err(|source| StartError::ListenMetrics { addr, source })?;
+        let listener = TcpListener::bind(addr)
+            .await
+            .map_err(|source| StartError::ListenMetrics { addr, source })?;
         let routes = metrics::routes(collected, stores.sessions.clone(), mailer.clone());
-        tokio::spawn(serve(listener, routes, SecurityHeaders::new(), ServeLimits::default(), stop.clone()));
+        tokio::spawn(serve(
+            listener,
+            routes,
+            SecurityHeaders::new(),
+            ServeLimits::default(),
+            stop.clone(),
+        ));
     }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
@@ -343,8 +377,10 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     tracing::info!(%bound, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
     if mode == Mode::Dev {
         let store = &config.store;
-        let sessions =
-            store.redis.as_ref().map_or_else(|| store.data_dir.display().to_string(), ToString::to_string);
+        let sessions = store
+            .redis
+            .as_ref()
+            .map_or_else(|| store.data_dir.display().to_string(), ToString::to_string);
         println!(
             "\n  Tracera is ready: {url}\n  Mails appear here and at {url}dev/mailbox\n  \
              Sessions are kept in {sessions}, everything else in {database}\n",

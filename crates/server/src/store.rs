@@ -88,7 +88,8 @@ impl Database {
         }
     }
 
-    /// Opens a `SQLite` file. If it is missing it is created, like its directory, for the owner alone.
+    /// Opens a `SQLite` file. If it is missing it is created, like its directory, for the owner
+    /// alone.
     ///
     /// # Errors
     ///

@@ -3,7 +3,8 @@
 use crate::error::{AppError, AppResult};
 use crate::telemetry::RequestId;
 
-/// Does this to its end in a task of its own: the future of a handler is dropped when the client hangs up.
+/// Does this to its end in a task of its own: the future of a handler is dropped when the client
+/// hangs up.
 ///
 /// # Errors
 /// As the work; 500 when it panics.

@@ -1,7 +1,8 @@
 //! The log: one line per event on stderr, in UTC.
 //!
-//! An event is one line whatever a client put in it: every control character and line separator is written as `\uXXXX`,
-//! in text as in JSON. The lines carry no colours, so that an escape character in them could only come from a client.
+//! An event is one line whatever a client put in it: every control character and line separator is
+//! written as `\uXXXX`, in text as in JSON. The lines carry no colours, so that an escape character
+//! in them could only come from a client.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -47,7 +48,11 @@ pub fn init(settings: &LogSettings) -> Result<Spool, InitError> {
     Ok(spool)
 }
 
-fn subscriber<W>(settings: &LogSettings, format: LogFormat, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(
+    settings: &LogSettings,
+    format: LogFormat,
+    writer: W,
+) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -107,7 +112,8 @@ mod tests {
 
     fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
         let vars = [("SESSION_SECRET", "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"), ("RUST_LOG", filter)];
-        let vars: BTreeMap<_, _> = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let vars: BTreeMap<_, _> =
+            vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let settings = Config::from_vars(&vars, Mode::Serve).unwrap().log;
         let written = Written::default();
         let writer = written.clone();
@@ -149,7 +155,8 @@ mod tests {
             let _entered = id.enter();
             tracing::info!(count = 3, below = -1, share = 0.5, never = f64::NAN, is = true);
         };
-        let entry: serde_json::Value = serde_json::from_str(&logged(LogFormat::Json, "info", log)).unwrap();
+        let entry: serde_json::Value =
+            serde_json::from_str(&logged(LogFormat::Json, "info", log)).unwrap();
         for (name, value) in
             [("count", "3"), ("below", "-1"), ("share", "0.5"), ("never", "null"), ("is", "true")]
         {

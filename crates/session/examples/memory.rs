@@ -1,4 +1,5 @@
-//! How much memory of Redis a signed-in session takes, and whether listing and revoking slow down as they become many.
+//! How much memory of Redis a signed-in session takes, and whether listing and revoking slow down
+//! as they become many.
 //!
 //! `cargo run --release -p tracera-session --example memory -- 1000000`
 
@@ -32,7 +33,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     for sessions in [1_000, count] {
         for (per_user, epoch) in [(1, false), (2, false), (1, true), (2, true)] {
-            let Measured { bytes_per_session, list, revoke } = measure(sessions, per_user, epoch).await?;
+            let Measured { bytes_per_session, list, revoke } =
+                measure(sessions, per_user, epoch).await?;
             println!(
                 "{sessions:>10} {per_user:>9} {:>6} {bytes_per_session:>14.1} {list:>10.1?} {revoke:>10.1?}",
                 if epoch { "raised" } else { "never" }
@@ -43,7 +45,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Signs so many sessions in; with `epoch` each user has signed out everywhere before.
-pub async fn measure(count: u32, per_user: u32, epoch: bool) -> Result<Measured, Box<dyn std::error::Error>> {
+pub async fn measure(
+    count: u32,
+    per_user: u32,
+    epoch: bool,
+) -> Result<Measured, Box<dyn std::error::Error>> {
     let redis = RedisServer::start().await;
     let store = RedisStore::connect(&redis.url()).await?;
     let config = SessionConfig::default().near_cache(NearCache::Off);
@@ -82,7 +88,12 @@ pub async fn measure(count: u32, per_user: u32, epoch: bool) -> Result<Measured,
     Ok(Measured { bytes_per_session, list: median(list), revoke: median(revoke) })
 }
 
-async fn sign_in(sessions: &Sessions, number: u32, times: u32, epoch: bool) -> Result<(), SessionError> {
+async fn sign_in(
+    sessions: &Sessions,
+    number: u32,
+    times: u32,
+    epoch: bool,
+) -> Result<(), SessionError> {
     let user = user(number)?;
     if epoch {
         sessions.revoke_all(&user).await?;
@@ -105,7 +116,8 @@ fn user(number: u32) -> Result<UserId, SessionError> {
 
 async fn used_memory(redis: &RedisServer) -> Result<u64, Box<dyn std::error::Error>> {
     let info = redis.cli(&["INFO", "memory"]).await;
-    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).ok_or("no used_memory")?;
+    let used =
+        info.lines().find_map(|line| line.strip_prefix("used_memory:")).ok_or("no used_memory")?;
     Ok(used.trim().parse()?)
 }
 

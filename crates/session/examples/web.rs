@@ -1,5 +1,6 @@
-//! A whole application on `tracera-session` and `tracera-guard`: signing in and out, the list of one's sessions, ending
-//! one or all others, CSRF tokens, a rate limit, security headers. Copy it and put your users where `password_of` is.
+//! A whole application on `tracera-session` and `tracera-guard`: signing in and out, the list of
+//! one's sessions, ending one or all others, CSRF tokens, a rate limit, security headers. Copy it
+//! and put your users where `password_of` is.
 //!
 //! ```text
 //! cargo run -p tracera-session --example web
@@ -24,9 +25,9 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tower::ServiceBuilder;
 use tracera_guard::{
-    ClientAddr, ClientLimit, CsrfCheck, CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders,
-    TrustedProxies, VisitorCookie, check_csrf_token, check_origin, isolate_resources, issue_csrf_token,
-    path_is_under, resolve_client_addr,
+    ClientAddr, ClientLimit, CsrfCheck, CsrfKeys, OriginPolicy, RateLimit, RateLimiter,
+    SecurityHeaders, TrustedProxies, VisitorCookie, check_csrf_token, check_origin,
+    isolate_resources, issue_csrf_token, path_is_under, resolve_client_addr,
 };
 use tracera_session::{
     CurrentUser, EmbeddedStore, Handle, KeyRing, Session, SessionConfig, SessionError, SessionInfo,
@@ -85,8 +86,9 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
     Ok(private.merge(public).layer(layers).with_state(sessions))
 }
 
-/// What CSRF tokens are bound to: the session of who is signed in. A visitor's tokens stay bound to the visitor's cookie,
-/// since what the visitor stores first begins a session in the middle of a page.
+/// What CSRF tokens are bound to: the session of who is signed in. A visitor's tokens stay bound to
+/// the visitor's cookie, since what the visitor stores first begins a session in the middle of a
+/// page.
 fn session_of(request: &Extensions) -> Result<Option<[u8; 16]>, SessionError> {
     let session = Session::of(request)?;
     match session.user() {
@@ -120,7 +122,9 @@ async fn sign_in(
         return Ok((StatusCode::FORBIDDEN, "wrong name or password").into_response());
     }
     let user = UserId::new(&given.name)?;
-    session.sign_in(SignIn::new(user, "password").address(client.ip()).client(browser(&headers))).await?;
+    session
+        .sign_in(SignIn::new(user, "password").address(client.ip()).client(browser(&headers)))
+        .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -1,17 +1,19 @@
 //! The near-cache: live sessions as last read, so that a hot request asks the store nothing.
 //!
-//! 1. A hit needs a complete feed of changes (see [`Changes`]), an entry no older than the maximum age, and a deadline
-//!    still ahead.
-//! 2. Sessions are filed by tag (see [`CacheKey`]), and a change under a tag takes all of its sessions out. So what lies here is
-//!    current, and a hit has no version to compare.
-//! 3. Each tag hashes to a version, which a change raises and holds while it takes the sessions out. An answer is filed with
-//!    the version held too, and only if the [`Ticket`] from before the question has it: a change that overtook the answer made it
-//!    worthless, a later one finds it. Two tags may share a version: that costs an answer now and then, nothing else. What drops
+//! 1. A hit needs a complete feed of changes (see [`Changes`]), an entry no older than the maximum
+//!    age, and a deadline still ahead.
+//! 2. Sessions are filed by tag (see [`CacheKey`]), and a change under a tag takes all of its
+//!    sessions out. So what lies here is current, and a hit has no version to compare.
+//! 3. Each tag hashes to a version, which a change raises and holds while it takes the sessions
+//!    out. An answer is filed with the version held too, and only if the [`Ticket`] from before the
+//!    question has it: a change that overtook the answer made it worthless, a later one finds it.
+//!    Two tags may share a version: that costs an answer now and then, nothing else. What drops
 //!    everything holds each version once.
-//! 4. A ticket is taken only while the feed is complete. Own writes count as changes before they are sent and again when
-//!    they are done or abandoned.
+//! 4. A ticket is taken only while the feed is complete. Own writes count as changes before they
+//!    are sent and again when they are done or abandoned.
 //! 5. Only live sessions are kept: what is absent, expired or unavailable is asked for again.
-//! 6. Sessions are found by the digest of their cookie: one that was opened once need not be opened again.
+//! 6. Sessions are found by the digest of their cookie: one that was opened once need not be opened
+//!    again.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -81,12 +83,13 @@ pub(crate) struct Miss<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asking {
     Together,
-    /// For an answer nobody waits for yet: who asks for others must be polled until it has one, and who follows may be the
-    /// next to ask.
+    /// For an answer nobody waits for yet: who asks for others must be polled until it has one, and
+    /// who follows may be the next to ask.
     Alone,
 }
 
-/// A session counts once for each begun so many bytes beside its entry: every one without preloaded data once.
+/// A session counts once for each begun so many bytes beside its entry: every one without preloaded
+/// data once.
 const UNIT: usize = 256;
 
 /// Many more than answers on their way at a time.
@@ -118,8 +121,13 @@ impl SessionCache {
     /// An empty cache that learns from `changes` what to drop.
     pub(crate) fn new(capacity: usize, max_age: Duration, changes: Changes) -> Arc<Self> {
         let capacity = capacity.max(1);
-        let entries =
-            Cache::with(capacity, capacity as u64, BySize, ShelfHashing::default(), Lifecycle::default());
+        let entries = Cache::with(
+            capacity,
+            capacity as u64,
+            BySize,
+            ShelfHashing::default(),
+            Lifecycle::default(),
+        );
         let cache = Arc::new(Self {
             changes,
             entries,
@@ -151,7 +159,8 @@ impl SessionCache {
         self.entries.get(key).filter(|entry| now < entry.until && entry.until <= latest)
     }
 
-    /// To be called before the store is asked for a session that is not here. `None` when its answer must not be kept.
+    /// To be called before the store is asked for a session that is not here. `None` when its
+    /// answer must not be kept.
     pub(crate) fn miss(&self, key: CacheKey, id: SessionId, asking: Asking) -> Option<Miss<'_>> {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let ticket = self.ticket(&id.tag);
@@ -205,7 +214,8 @@ fn lock(version: &Mutex<u32>) -> MutexGuard<'_, u32> {
 }
 
 impl Miss<'_> {
-    /// What the store says, by `ask` if nobody is asking already. Kept, unless something happens before it is here.
+    /// What the store says, by `ask` if nobody is asking already. Kept, unless something happens
+    /// before it is here.
     pub(crate) async fn outcome(
         &self,
         now: Timestamp,
@@ -344,8 +354,10 @@ mod tests {
         let fill_all_the_time = || {
             while !done.load(Ordering::Relaxed) {
                 let miss = miss(&cache, id);
-                let record =
-                    Record { epoch: Epoch::new(epoch.load(Ordering::SeqCst)), ..snapshot().record() };
+                let record = Record {
+                    epoch: Epoch::new(epoch.load(Ordering::SeqCst)),
+                    ..snapshot().record()
+                };
                 miss.keep(Snapshot::of(None, &record), NOW, None);
             }
         };

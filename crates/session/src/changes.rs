@@ -1,11 +1,13 @@
 //! What a store tells about changes in it, so that copies of what was read may be kept.
 //!
-//! 1. A copy may be used only while the feed is complete: every change made until [`MAX_STALENESS`] ago has been told.
-//! 2. Over a connection, completeness is a lease. An answered [`Heartbeat`] proves that everything from before its
-//!    question has arrived, and extends the lease from the moment of the question. A process that was held up, or a
-//!    connection that fell silent, lets it run out without anybody having to notice.
-//! 3. When changes may have been missed the feed says [`lost`](Changes::lost): all copies go, and so do answers still
-//!    on their way.
+//! 1. A copy may be used only while the feed is complete: every change made until [`MAX_STALENESS`]
+//!    ago has been told.
+//! 2. Over a connection, completeness is a lease. An answered [`Heartbeat`] proves that everything
+//!    from before its question has arrived, and extends the lease from the moment of the question.
+//!    A process that was held up, or a connection that fell silent, lets it run out without anybody
+//!    having to notice.
+//! 3. When changes may have been missed the feed says [`lost`](Changes::lost): all copies go, and
+//!    so do answers still on their way.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +22,8 @@ use crate::token::Tag;
 /// The longest time a copy is used after it was last known to be current.
 pub const MAX_STALENESS: Duration = Duration::from_secs(2);
 
-/// A feed of changes from a store to whoever keeps copies. Cheap to clone; clones are the same feed.
+/// A feed of changes from a store to whoever keeps copies. Cheap to clone; clones are the same
+/// feed.
 #[derive(Clone)]
 pub struct Changes(Arc<Feed>);
 
@@ -30,7 +33,8 @@ struct Feed {
     complete_until: AtomicU64,
     /// When the last answered heartbeat was begun, in milliseconds after `start`.
     proved_at: AtomicU64,
-    /// Held while listeners are told of a loss, so that no heartbeat extends the lease before all copies are gone.
+    /// Held while listeners are told of a loss, so that no heartbeat extends the lease before all
+    /// copies are gone.
     telling: Mutex<Telling>,
 }
 
@@ -56,8 +60,8 @@ pub struct Heartbeat {
 }
 
 impl Changes {
-    /// A feed that is complete for good: for a store that makes all changes itself and tells each before the write
-    /// returns.
+    /// A feed that is complete for good: for a store that makes all changes itself and tells each
+    /// before the write returns.
     pub fn complete() -> Self {
         Self::until(u64::MAX)
     }
@@ -81,7 +85,8 @@ impl Changes {
         }
     }
 
-    /// Changes may have been missed. With heartbeats the feed is not complete until one begun after this is answered.
+    /// Changes may have been missed. With heartbeats the feed is not complete until one begun after
+    /// this is answered.
     pub fn lost(&self) {
         let mut telling = self.telling();
         telling.losses += 1;
@@ -94,7 +99,8 @@ impl Changes {
         }
     }
 
-    /// To be called right before the store is asked something on the connection that carries the changes, in order.
+    /// To be called right before the store is asked something on the connection that carries the
+    /// changes, in order.
     pub fn heartbeat(&self) -> Heartbeat {
         Heartbeat { changes: self.clone(), asked: Instant::now(), losses: self.telling().losses }
     }
@@ -104,7 +110,8 @@ impl Changes {
         until == u64::MAX || self.since_start(Instant::now()) < until
     }
 
-    /// How long ago every change of before was last known to have been told; since the feed began if it never was.
+    /// How long ago every change of before was last known to have been told; since the feed began
+    /// if it never was.
     pub(crate) fn staleness(&self) -> Duration {
         if self.0.complete_until.load(Ordering::Acquire) == u64::MAX {
             return Duration::ZERO;

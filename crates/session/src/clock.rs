@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-/// A point in time in milliseconds since the Unix epoch, which is what it is in JSON too. [`SystemTime`] and by it the
-/// types of date libraries can be made of it.
+/// A point in time in milliseconds since the Unix epoch, which is what it is in JSON too.
+/// [`SystemTime`] and by it the types of date libraries can be made of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
@@ -73,7 +73,9 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Some(manual) => Timestamp(manual.load(Ordering::SeqCst)),
-            None => Timestamp(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())),
+            None => {
+                Timestamp(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
+            }
         }
     }
 

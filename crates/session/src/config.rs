@@ -8,7 +8,8 @@ use crate::store::{Budget, FieldName, InvalidFieldName};
 
 /// Lifetime, cookie and budgets. The defaults are safe; override with the methods.
 ///
-/// The cookie is always `HttpOnly; SameSite=Lax; Path=/`, for its own host alone, with the `Max-Age` that the session has left.
+/// The cookie is always `HttpOnly; SameSite=Lax; Path=/`, for its own host alone, with the
+/// `Max-Age` that the session has left.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
     pub(crate) lifetime: Duration,
@@ -23,24 +24,29 @@ pub struct SessionConfig {
     pub(crate) clock: Clock,
 }
 
-/// Whether live sessions are kept in memory between requests, so that most requests ask the store nothing.
+/// Whether live sessions are kept in memory between requests, so that most requests ask the store
+/// nothing.
 ///
-/// It takes effect only while the store tells what changes: Redis 6 or newer over RESP3 (`CLIENT TRACKING`), behind
-/// Sentinel and on a cluster too, and the embedded store. A session ended on another node is refused here as soon as
-/// that is told, typically within milliseconds, and after [`MAX_STALENESS`](crate::MAX_STALENESS) at the latest,
-/// whatever fails. The same holds for [preloaded](SessionConfig::preload) data. Own writes are seen at once; what is
-/// written, and [`Session::verify`](crate::Session::verify), never trusts the cache. With an idle timeout each touch is
-/// a change like any other: once per touch interval the nodes read a session in use anew.
+/// It takes effect only while the store tells what changes: Redis 6 or newer over RESP3 (`CLIENT
+/// TRACKING`), behind Sentinel and on a cluster too, and the embedded store. A session ended on
+/// another node is refused here as soon as that is told, typically within milliseconds, and after
+/// [`MAX_STALENESS`](crate::MAX_STALENESS) at the latest, whatever fails. The same holds for
+/// [preloaded](SessionConfig::preload) data. Own writes are seen at once; what is written, and
+/// [`Session::verify`](crate::Session::verify), never trusts the cache. With an idle timeout each
+/// touch is a change like any other: once per touch interval the nodes read a session in use anew.
 ///
-/// Every connection to a cluster's primaries must answer; while one does not, all sessions are asked for.
+/// Every connection to a cluster's primaries must answer; while one does not, all sessions are
+/// asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NearCache {
     /// Kept.
     On {
-        /// The most sessions kept, at about 200 bytes each. One with [preloaded](SessionConfig::preload) data counts
-        /// once for every 256 bytes, so all together take about 256 bytes times this at most. Default 100,000.
+        /// The most sessions kept, at about 200 bytes each. One with
+        /// [preloaded](SessionConfig::preload) data counts once for every 256 bytes, so all
+        /// together take about 256 bytes times this at most. Default 100,000.
         capacity: usize,
-        /// How long one is used before the store is asked again even though no change was told. Default 60 s.
+        /// How long one is used before the store is asked again even though no change was told.
+        /// Default 60 s.
         max_age: Duration,
     },
     /// Every request asks the store.
@@ -71,36 +77,40 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
-    /// How long a session lives after sign-in, whatever happens. Default 72 hours. Whole seconds, at least one.
+    /// How long a session lives after sign-in, whatever happens. Default 72 hours. Whole seconds,
+    /// at least one.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Duration::from_secs(lifetime.as_secs().clamp(1, u64::from(u32::MAX)));
         self
     }
 
-    /// How long a session lives without a request. Default: no such limit. The earlier deadline wins. At least a second.
+    /// How long a session lives without a request. Default: no such limit. The earlier deadline
+    /// wins. At least a second.
     #[must_use]
     pub fn idle_timeout(mut self, idle: Option<Duration>) -> Self {
         self.idle = idle.map(|idle| idle.max(Duration::from_secs(1)));
         self
     }
 
-    /// With an idle timeout: how often at most a session's "last seen" is written. Default 60 s, and never more than a
-    /// tenth of the idle timeout.
+    /// With an idle timeout: how often at most a session's "last seen" is written. Default 60 s,
+    /// and never more than a tenth of the idle timeout.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;
         self
     }
 
-    /// Whether the cookie is `Secure` and, by default, named with the `__Host-` prefix. Default true; false only for plain http.
+    /// Whether the cookie is `Secure` and, by default, named with the `__Host-` prefix. Default
+    /// true; false only for plain http.
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// The cookie's name as it is, a prefix such as `__Host-` included. Default `__Host-session`, or `session` when not secure.
+    /// The cookie's name as it is, a prefix such as `__Host-` included. Default `__Host-session`,
+    /// or `session` when not secure.
     ///
     /// # Panics
     /// If it is no token of RFC 6265: visible ASCII without separators such as `;`, `=` or quotes.
@@ -111,8 +121,9 @@ impl SessionConfig {
         self
     }
 
-    /// The most live sessions one user may have; a sign-in beyond ends the oldest. Default 100. Thousands make that user's
-    /// requests slow: they are kept together, and the near-cache looks through them one by one.
+    /// The most live sessions one user may have; a sign-in beyond ends the oldest. Default 100.
+    /// Thousands make that user's requests slow: they are kept together, and the near-cache looks
+    /// through them one by one.
     #[must_use]
     pub fn max_sessions_per_user(mut self, most: usize) -> Self {
         self.max_sessions = most.max(1);
@@ -150,7 +161,11 @@ impl SessionConfig {
     }
 
     pub(crate) fn effective_cookie_name(&self) -> &str {
-        self.cookie_name.as_deref().unwrap_or(if self.secure { "__Host-session" } else { "session" })
+        self.cookie_name.as_deref().unwrap_or(if self.secure {
+            "__Host-session"
+        } else {
+            "session"
+        })
     }
 
     /// How old "last seen" must be before it is written again.

@@ -15,7 +15,8 @@ pub(crate) enum Presented<'a> {
     Several,
 }
 
-/// Finds the cookie by its exact name. Names are not decoded or folded; quotes are part of the value.
+/// Finds the cookie by its exact name. Names are not decoded or folded; quotes are part of the
+/// value.
 pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Presented<'a> {
     let mut found = Presented::Nothing;
     for line in headers.get_all(header::COOKIE) {
@@ -49,15 +50,19 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 /// Whether browsers keep a cookie of that name only if it is secure.
 pub(crate) fn demands_secure(name: &str) -> bool {
-    let begins =
-        |prefix: &str| name.get(..prefix.len()).is_some_and(|part| part.eq_ignore_ascii_case(prefix));
+    let begins = |prefix: &str| {
+        name.get(..prefix.len()).is_some_and(|part| part.eq_ignore_ascii_case(prefix))
+    };
     begins("__Host-") || begins("__Secure-")
 }
 
 /// `Set-Cookie` with the token, for the time the session has left.
 pub(crate) fn set(name: &str, value: &CookieValue, left: Duration, secure: bool) -> HeaderValue {
     let max_age = left.as_secs() + u64::from(left.subsec_millis() >= 500);
-    header_value(&format!("{name}={}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age}", value.0), secure)
+    header_value(
+        &format!("{name}={}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age}", value.0),
+        secure,
+    )
 }
 
 /// `Set-Cookie` that removes the cookie.
@@ -79,7 +84,10 @@ mod tests {
     use super::*;
 
     fn headers(lines: &[&str]) -> HeaderMap {
-        lines.iter().map(|line| (header::COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap())).collect()
+        lines
+            .iter()
+            .map(|line| (header::COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap()))
+            .collect()
     }
 
     #[test]
@@ -90,9 +98,13 @@ mod tests {
         for name in ["", "a;b", "a=b", "my session", "a\nb", "\"a\"", "ü", "a,b"] {
             assert!(!is_name(name), "{name:?}");
         }
-        for (name, demands) in
-            [("__Host-a", true), ("__secure-a", true), ("__Hosta", false), ("session", false), ("__ü", false)]
-        {
+        for (name, demands) in [
+            ("__Host-a", true),
+            ("__secure-a", true),
+            ("__Hosta", false),
+            ("session", false),
+            ("__ü", false),
+        ] {
             assert_eq!(demands_secure(name), demands, "{name}");
         }
     }

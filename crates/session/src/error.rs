@@ -9,12 +9,13 @@ use http::{HeaderValue, StatusCode, header};
 use crate::store::{InvalidFieldName, StoreError};
 use crate::token::InvalidUserId;
 
-/// Why a session operation failed. As a response it is JSON `{"error", "code"}` with the status named here.
+/// Why a session operation failed. As a response it is JSON `{"error", "code"}` with the status
+/// named here.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// 503 with `Retry-After`: the store could not be asked, or did not say what became of a write, which may have been done.
-    /// Says nothing about whether there is a session.
+    /// 503 with `Retry-After`: the store could not be asked, or did not say what became of a write,
+    /// which may have been done. Says nothing about whether there is a session.
     #[error("the session store is unavailable, please try again shortly")]
     Unavailable(#[source] Arc<StoreError>),
     /// 401: there is no live session: none presented, expired, signed out or revoked.
@@ -23,14 +24,15 @@ pub enum SessionError {
     /// 403: the session is alive but the user proved who they are too long ago for this action.
     #[error("please confirm that it is you and try again")]
     NotFresh,
-    /// 409: while this sign-in or confirmation was under way, the user signed out everywhere or another request
-    /// renewed the session.
+    /// 409: while this sign-in or confirmation was under way, the user signed out everywhere or
+    /// another request renewed the session.
     #[error("this sign-in was overtaken by another request, please sign in again")]
     Superseded,
     /// 413: the session would hold more than its budget.
     #[error("the session cannot hold more data")]
     OverBudget,
-    /// 500: a value cannot be written as or read from JSON, or is no number where one is incremented.
+    /// 500: a value cannot be written as or read from JSON, or is no number where one is
+    /// incremented.
     #[error("a session value does not have the expected form")]
     Value(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// 500: the application used a field name that cannot be one.

@@ -1,4 +1,5 @@
-//! Follows a session beyond its request, for what stays open: event streams, web sockets, long downloads.
+//! Follows a session beyond its request, for what stays open: event streams, web sockets, long
+//! downloads.
 
 use std::fmt;
 
@@ -35,10 +36,11 @@ impl SessionGuard {
         Self { sessions, id }
     }
 
-    /// Resolves when the session is signed out or revoked, on whatever node, when its id is rotated, or when it expires.
+    /// Resolves when the session is signed out or revoked, on whatever node, when its id is
+    /// rotated, or when it expires.
     ///
-    /// Within 100 ms where the store tells what changes, else within about a second. While the store cannot be asked the
-    /// session counts as alive; the outage itself ends no stream.
+    /// Within 100 ms where the store tells what changes, else within about a second. While the
+    /// store cannot be asked the session counts as alive; the outage itself ends no stream.
     pub async fn ended(&self) -> Ended {
         let inner = &self.sessions.0;
         let mut watch = inner.watches.watch(&self.id.tag, &inner.store);
@@ -53,7 +55,9 @@ impl SessionGuard {
                     deadline = Some(until);
                     asked.at_most(until.since(self.sessions.now()))
                 }
-                Ok(Err(Ended::Absent)) if deadline.is_some_and(|until| self.sessions.now() >= until) => {
+                Ok(Err(Ended::Absent))
+                    if deadline.is_some_and(|until| self.sessions.now() >= until) =>
+                {
                     return Ended::Expired;
                 }
                 Ok(Err(why)) => return why,

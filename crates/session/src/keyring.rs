@@ -1,9 +1,10 @@
 //! The keys behind cookies and session ids.
 //!
-//! 1. The current secret signs; every secret of the ring still verifies. Changing secrets this way signs nobody out. Several
-//!    instances take two steps: the new secret is added to the previous ones of all, then made the current one.
-//! 2. Each use has a key of its own, derived with HKDF-SHA-256 (RFC 5869): the cookie's MAC, the id hash, the public
-//!    key id, and whatever the application asks for with [`KeyRing::derive`].
+//! 1. The current secret signs; every secret of the ring still verifies. Changing secrets this way
+//!    signs nobody out. Several instances take two steps: the new secret is added to the previous
+//!    ones of all, then made the current one.
+//! 2. Each use has a key of its own, derived with HKDF-SHA-256 (RFC 5869): the cookie's MAC, the id
+//!    hash, the public key id, and whatever the application asks for with [`KeyRing::derive`].
 //! 3. A secret that leaves the ring ends exactly the sessions whose cookies it signed.
 
 use std::fmt;
@@ -20,7 +21,8 @@ pub const MIN_SECRET_BYTES: usize = 32;
 
 const SALT: &[u8] = b"tracera-session/1";
 
-/// Names the secret that signed a cookie. Public; derived from the secret, so all instances agree on it.
+/// Names the secret that signed a cookie. Public; derived from the secret, so all instances agree
+/// on it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct KeyId(pub(crate) [u8; 4]);
 
@@ -59,11 +61,12 @@ impl KeyRing {
         Self::with_previous(secret, std::iter::empty::<&[u8]>())
     }
 
-    /// A ring that signs with `secret` and still accepts what the `previous` ones signed. A secret that other instances are
-    /// about to sign with belongs among them too.
+    /// A ring that signs with `secret` and still accepts what the `previous` ones signed. A secret
+    /// that other instances are about to sign with belongs among them too.
     ///
     /// # Errors
-    /// [`KeyError::TooShort`] when any secret is under 32 bytes, [`KeyError::Duplicate`] when one stands there twice.
+    /// [`KeyError::TooShort`] when any secret is under 32 bytes, [`KeyError::Duplicate`] when one
+    /// stands there twice.
     pub fn with_previous<S: AsRef<[u8]>>(
         secret: &[u8],
         previous: impl IntoIterator<Item = S>,
@@ -79,8 +82,8 @@ impl KeyRing {
         Ok(Self(ring.into()))
     }
 
-    /// Keys of 32 bytes for a use of the application's own, such as `csrf`: of the current secret, and of each previous
-    /// one.
+    /// Keys of 32 bytes for a use of the application's own, such as `csrf`: of the current secret,
+    /// and of each previous one.
     pub fn derive(&self, purpose: &str) -> ([u8; 32], Vec<[u8; 32]>) {
         let info = [b"application/", purpose.as_bytes()].concat();
         let key = |keys: &Keys| expand(&keys.root, &info);
@@ -129,7 +132,8 @@ impl fmt::Debug for KeyRing {
 
 fn expand<const N: usize>(root: &Hkdf<Sha256>, info: &[u8]) -> [u8; N] {
     let mut key = [0; N];
-    root.expand(info, &mut key).expect("HKDF-SHA-256 yields up to 8160 bytes and these are at most 32");
+    root.expand(info, &mut key)
+        .expect("HKDF-SHA-256 yields up to 8160 bytes and these are at most 32");
     key
 }
 

@@ -21,10 +21,12 @@ mod prefetch;
 
 pub use prefetch::{PrefetchLayer, PrefetchService};
 
-/// Opens the session of each request before the handlers and writes back what they changed after them.
+/// Opens the session of each request before the handlers and writes back what they changed after
+/// them.
 ///
-/// A response stays what it is when the session was ended meanwhile; its cookie is cleared. It is replaced by
-/// [`SessionError`]'s when changes could not be written; what became of the cookie goes out with either.
+/// A response stays what it is when the session was ended meanwhile; its cookie is cleared. It is
+/// replaced by [`SessionError`]'s when changes could not be written; what became of the cookie goes
+/// out with either.
 #[derive(Debug, Clone)]
 pub struct SessionLayer {
     sessions: Sessions,
@@ -93,7 +95,8 @@ pin_project! {
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 pin_project! {
-    /// A request whose session is known at once begins with `Handling`, one that writes nothing ends there.
+    /// A request whose session is known at once begins with `Handling`, one that writes nothing
+    /// ends there.
     #[project = StepProjection]
     enum Step<S: Service<Request>> {
         Opening { opening: BoxFuture<Session>, waiting: Option<(Request, S)> },
@@ -114,12 +117,14 @@ where
             let next = match step.as_mut().project() {
                 StepProjection::Opening { opening, waiting } => {
                     let session = ready!(opening.as_mut().poll(context));
-                    let (mut request, mut inner) = waiting.take().expect("an opening is waited for once");
+                    let (mut request, mut inner) =
+                        waiting.take().expect("an opening is waited for once");
                     request.extensions_mut().insert(session.clone());
                     Step::Handling { handling: inner.call(request), session }
                 }
                 StepProjection::Handling { handling, session } => {
-                    let Ok(mut response) = ready!(handling.poll(context)).map(IntoResponse::into_response);
+                    let Ok(mut response) =
+                        ready!(handling.poll(context)).map(IntoResponse::into_response);
                     match session.unwritten() {
                         None => {
                             set_cookie(&mut response, session);
@@ -135,7 +140,8 @@ where
                 StepProjection::Writing { writing, session, response } => {
                     let written = ready!(writing.as_mut().poll(context));
                     let response = response.take().expect("a writing is waited for once");
-                    let mut response = written.map_or_else(IntoResponse::into_response, |()| response);
+                    let mut response =
+                        written.map_or_else(IntoResponse::into_response, |()| response);
                     set_cookie(&mut response, session);
                     return Poll::Ready(Ok(response));
                 }
@@ -162,8 +168,8 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// The signed-in user. As an extractor it rejects with 401 when nobody is signed in and with 503 when that is not known;
-/// as `Option<CurrentUser>` only with 503.
+/// The signed-in user. As an extractor it rejects with 401 when nobody is signed in and with 503
+/// when that is not known; as `Option<CurrentUser>` only with 503.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentUser(pub UserId);
 
@@ -179,7 +185,10 @@ impl<S: Sync> FromRequestParts<S> for CurrentUser {
 impl<S: Sync> OptionalFromRequestParts<S> for CurrentUser {
     type Rejection = SessionError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, SessionError> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<Option<Self>, SessionError> {
         match <Self as FromRequestParts<S>>::from_request_parts(parts, state).await {
             Ok(user) => Ok(Some(user)),
             Err(SessionError::Unauthenticated) => Ok(None),
@@ -188,12 +197,16 @@ impl<S: Sync> OptionalFromRequestParts<S> for CurrentUser {
     }
 }
 
-/// Middleware that lets only signed-in users through: `axum::middleware::from_fn(require_auth)` inside a
-/// [`SessionLayer`].
+/// Middleware that lets only signed-in users through: `axum::middleware::from_fn(require_auth)`
+/// inside a [`SessionLayer`].
 ///
 /// # Errors
 /// [`SessionError::Unauthenticated`] (401) or [`SessionError::Unavailable`] (503).
-pub async fn require_auth(_: CurrentUser, request: Request, next: Next) -> Result<Response, SessionError> {
+pub async fn require_auth(
+    _: CurrentUser,
+    request: Request,
+    next: Next,
+) -> Result<Response, SessionError> {
     Ok(next.run(request).await)
 }
 
@@ -209,14 +222,18 @@ mod tests {
     #[tokio::test]
     async fn what_answers_below_may_have_a_body_of_its_own() {
         let store = EmbeddedStore::in_memory().unwrap();
-        let sessions = Sessions::new(store, KeyRing::new(&[1; 32]).unwrap(), SessionConfig::default());
+        let sessions =
+            Sessions::new(store, KeyRing::new(&[1; 32]).unwrap(), SessionConfig::default());
         let app = ServiceBuilder::new()
             .layer(SessionLayer::new(sessions))
             .map_response(|response: Response| response.map(|_| "a body of its own".to_owned()))
             .service(axum::Router::new());
         let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
-        assert_eq!(axum::body::to_bytes(response.into_body(), 99).await.unwrap(), "a body of its own");
+        assert_eq!(
+            axum::body::to_bytes(response.into_body(), 99).await.unwrap(),
+            "a body of its own"
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Server-side sessions for axum and tower, in Redis or embedded.
 //!
-//! A session ends when it is ended: a request in flight cannot bring it back, two requests that write do not undo each
-//! other, and a store that cannot be reached is never mistaken for "signed out". The store holds nothing that could be
-//! presented as a cookie.
+//! A session ends when it is ended: a request in flight cannot bring it back, two requests that
+//! write do not undo each other, and a store that cannot be reached is never mistaken for "signed
+//! out". The store holds nothing that could be presented as a cookie.
 //!
 //! ```
 //! use axum::{Router, routing::{get, post}};
@@ -32,32 +32,38 @@
 //!
 //! # Concepts
 //!
-//! * [`Session`]: the session of one request; an extractor. It is a set of named fields, and a write carries only the
-//!   fields that changed. [`CurrentUser`] is the user signed in, [`require_auth`] lets nobody else through.
+//! * [`Session`]: the session of one request; an extractor. It is a set of named fields, and a
+//!   write carries only the fields that changed. [`CurrentUser`] is the user signed in,
+//!   [`require_auth`] lets nobody else through.
 //! * [`Sessions`]: all sessions of the application: list, revoke one, revoke all of a user.
-//! * [`RedisStore`] for any number of processes, [`EmbeddedStore`] for one: where they live. [`store`] is for those who
-//!   write a [`SessionStore`] of their own.
-//! * [`NearCache`]: live sessions are kept in memory, and dropped when the store tells that they changed. A hot request
-//!   asks the store nothing; [`Session::verify`] asks it all the same.
-//! * [`PrefetchLayer`]: asks for sessions ahead of other layers that ask the same Redis, to share their round trip.
-//! * [`SessionGuard`]: follows a session beyond its request, so that what stays open ends with it. [`UserWatch`] follows all
-//!   sessions of a user.
-//! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify. It makes keys for other uses too, such
-//!   as those of CSRF tokens.
+//! * [`RedisStore`] for any number of processes, [`EmbeddedStore`] for one: where they live.
+//!   [`store`] is for those who write a [`SessionStore`] of their own.
+//! * [`NearCache`]: live sessions are kept in memory, and dropped when the store tells that they
+//!   changed. A hot request asks the store nothing; [`Session::verify`] asks it all the same.
+//! * [`PrefetchLayer`]: asks for sessions ahead of other layers that ask the same Redis, to share
+//!   their round trip.
+//! * [`SessionGuard`]: follows a session beyond its request, so that what stays open ends with it.
+//!   [`UserWatch`] follows all sessions of a user.
+//! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify. It makes keys
+//!   for other uses too, such as those of CSRF tokens.
 //!
 //! # Rules of use
 //!
-//! 1. **Plain http needs `SessionConfig::default().secure(false)`.** By default the cookie is `Secure` and named
-//!    `__Host-session`, which browsers and curl keep over https only. On `localhost` many keep it all the same, so that a
-//!    forgotten `secure(false)` shows only under another name.
-//! 2. **[`SessionLayer`] goes around what uses it:** [`require_auth`] and the extractors inside, rate limits outside. With
-//!    `Router::layer` the layer added last is the outermost, with `tower::ServiceBuilder` the one listed first.
-//! 3. **Return the errors.** [`SessionError`] is a response: 401 when nobody is signed in, 503 when that is not known.
-//!    Whoever turns an error into "signed out" signs people out with each hiccup of the store.
-//! 4. **Sign in where the proof is made,** with [`Session::sign_in`]. The browser's former session ends, with the data it
-//!    held; for more rights in the same session call [`Session::rotate`].
-//! 5. **A cookie is not enough against forged requests:** take CSRF tokens as well, bound to [`Session::binding`] of who is
-//!    signed in. `tracera-guard` makes and checks them, also for who is not.
+//! 1. **Plain http needs `SessionConfig::default().secure(false)`.** By default the cookie is
+//!    `Secure` and named `__Host-session`, which browsers and curl keep over https only. On
+//!    `localhost` many keep it all the same, so that a forgotten `secure(false)` shows only under
+//!    another name.
+//! 2. **[`SessionLayer`] goes around what uses it:** [`require_auth`] and the extractors inside,
+//!    rate limits outside. With `Router::layer` the layer added last is the outermost, with
+//!    `tower::ServiceBuilder` the one listed first.
+//! 3. **Return the errors.** [`SessionError`] is a response: 401 when nobody is signed in, 503 when
+//!    that is not known. Whoever turns an error into "signed out" signs people out with each hiccup
+//!    of the store.
+//! 4. **Sign in where the proof is made,** with [`Session::sign_in`]. The browser's former session
+//!    ends, with the data it held; for more rights in the same session call [`Session::rotate`].
+//! 5. **A cookie is not enough against forged requests:** take CSRF tokens as well, bound to
+//!    [`Session::binding`] of who is signed in. `tracera-guard` makes and checks them, also for who
+//!    is not.
 //!
 //! # Features
 //!
@@ -106,7 +112,8 @@ pub use error::SessionError;
 pub use guard::SessionGuard;
 pub use keyring::{KeyError, KeyRing, MIN_SECRET_BYTES};
 pub use layer::{
-    CurrentUser, PrefetchLayer, PrefetchService, SessionFuture, SessionLayer, SessionService, require_auth,
+    CurrentUser, PrefetchLayer, PrefetchService, SessionFuture, SessionLayer, SessionService,
+    require_auth,
 };
 pub use record::{Authentication, Epoch};
 pub use session::{Ended, Session, SignIn};

@@ -1,6 +1,8 @@
-//! What the store keeps about one session, in at most 64 bytes so that Redis keeps the user's hash compact.
+//! What the store keeps about one session, in at most 64 bytes so that Redis keeps the user's hash
+//! compact.
 //!
-//! Big-endian. The first 24 bytes are the envelope: frozen for all versions, because the store's scripts read them.
+//! Big-endian. The first 24 bytes are the envelope: frozen for all versions, because the store's
+//! scripts read them.
 //!
 //! | at | bytes | meaning |
 //! |---|---|---|
@@ -15,8 +17,9 @@
 //! | 28 | 4 | when the user last proved who they are, seconds after creation; all ones: never |
 //! | 32 | … | method, client, address, each behind its length in one byte |
 //!
-//! Version rule for rolling upgrades: what follows the known tail is ignored, so a newer node may append; an unknown
-//! version reads as "undecodable", which is no session for this request and leaves record and cookie alone.
+//! Version rule for rolling upgrades: what follows the known tail is ignored, so a newer node may
+//! append; an unknown version reads as "undecodable", which is no session for this request and
+//! leaves record and cookie alone.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -82,7 +85,8 @@ pub(crate) struct Record {
 pub(crate) struct Undecodable;
 
 impl Record {
-    /// When the session ends: the absolute deadline or, with an idle timeout, the earlier of the two.
+    /// When the session ends: the absolute deadline or, with an idle timeout, the earlier of the
+    /// two.
     pub(crate) fn deadline(&self, idle: Option<Duration>) -> Timestamp {
         let absolute = self.created.plus(self.lifetime);
         idle.map_or(absolute, |idle| absolute.min(self.last_seen.plus(idle)))
@@ -172,7 +176,8 @@ pub(crate) fn is_forward(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }
 
-/// The envelope, read in place, and changed in place by the embedded store the way the Redis scripts do it.
+/// The envelope, read in place, and changed in place by the embedded store the way the Redis
+/// scripts do it.
 pub(crate) mod envelope {
     #[cfg(feature = "embedded")]
     pub(crate) use super::writing::*;
@@ -266,7 +271,11 @@ struct Tail<'a> {
 
 impl<'a> Tail<'a> {
     fn read(mut bytes: Reader<'a>) -> Result<Self, Undecodable> {
-        Ok(Self { method: bytes.text()?, client: bytes.text()?, address: decode_address(bytes.bytes()?)? })
+        Ok(Self {
+            method: bytes.text()?,
+            client: bytes.text()?,
+            address: decode_address(bytes.bytes()?)?,
+        })
     }
 }
 
@@ -300,7 +309,8 @@ fn whole_secs(duration: Duration) -> u32 {
 }
 
 fn push(bytes: &mut Vec<u8>, part: &[u8]) {
-    bytes.push(u8::try_from(part.len()).expect("all parts of a record are shorter than the record"));
+    bytes
+        .push(u8::try_from(part.len()).expect("all parts of a record are shorter than the record"));
     bytes.extend(part);
 }
 

@@ -22,20 +22,23 @@ pub use sign_in::SignIn;
 use state::{CookieChange, Current};
 pub(crate) use state::{Live, State};
 
-/// How many rotations of one session within [`FORWARD`](crate::store::FORWARD) a request in flight keeps up with.
+/// How many rotations of one session within [`FORWARD`](crate::store::FORWARD) a request in flight
+/// keeps up with.
 const MAX_ROTATIONS: usize = 16;
 
 /// The session of one request. An extractor; clones are the same session.
 ///
-/// [`set`](Self::set) and [`remove`](Self::remove) are kept until the response is ready and then written together, only
-/// these fields, in one atomic step. The other operations are written when called.
+/// [`set`](Self::set) and [`remove`](Self::remove) are kept until the response is ready and then
+/// written together, only these fields, in one atomic step. The other operations are written when
+/// called.
 #[derive(Clone)]
 pub struct Session(Arc<Shared>);
 
 struct Shared {
     sessions: Sessions,
     state: Mutex<State>,
-    /// Held while the request's session begins, changes its id or ends: handlers may do several things at once.
+    /// Held while the request's session begins, changes its id or ends: handlers may do several
+    /// things at once.
     identity: tokio::sync::Mutex<()>,
 }
 
@@ -49,24 +52,26 @@ pub(crate) struct Unwritten {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
-    /// The cookie is forged, damaged, signed with a secret that is not in the ring, or there are several. The store was not
-    /// asked.
+    /// The cookie is forged, damaged, signed with a secret that is not in the ring, or there are
+    /// several. The store was not asked.
     NotOurs,
     /// The store knows no such session: signed out, revoked, or expired some time ago.
     Absent,
-    /// The id was rotated, or its browser signed in anew, a moment ago: it has a newer cookie. What this request stores comes
-    /// to nothing.
+    /// The id was rotated, or its browser signed in anew, a moment ago: it has a newer cookie. What
+    /// this request stores comes to nothing.
     Rotated,
     /// A deadline has passed.
     Expired,
     /// The user signed out everywhere.
     Revoked,
-    /// The record cannot be read by this version. It is left as it is, and what this request stores comes to nothing.
+    /// The record cannot be read by this version. It is left as it is, and what this request stores
+    /// comes to nothing.
     Undecodable,
 }
 
 impl Ended {
-    /// Whether the browser may hold another request's newer cookie, or one that another version of the application reads.
+    /// Whether the browser may hold another request's newer cookie, or one that another version of
+    /// the application reads.
     fn keeps_cookie(self) -> bool {
         matches!(self, Self::Rotated | Self::Undecodable)
     }
@@ -74,17 +79,23 @@ impl Ended {
 
 impl Session {
     pub(crate) fn new(sessions: Sessions, state: State) -> Self {
-        Self(Arc::new(Shared { sessions, state: Mutex::new(state), identity: tokio::sync::Mutex::default() }))
+        Self(Arc::new(Shared {
+            sessions,
+            state: Mutex::new(state),
+            identity: tokio::sync::Mutex::default(),
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session [`SessionLayer`](crate::SessionLayer) has put into a request, for code that has no extractors.
+    /// The session [`SessionLayer`](crate::SessionLayer) has put into a request, for code that has
+    /// no extractors.
     ///
     /// # Errors
-    /// [`SessionError::Unavailable`] when the store could not be asked for it, [`SessionError::NoLayer`].
+    /// [`SessionError::Unavailable`] when the store could not be asked for it,
+    /// [`SessionError::NoLayer`].
     pub fn of(request: &Extensions) -> Result<Self, SessionError> {
         let session = request.get::<Self>().ok_or(SessionError::NoLayer)?;
         session.available()?;
@@ -94,7 +105,8 @@ impl Session {
     /// The user who is signed in.
     ///
     /// # Errors
-    /// [`SessionError::Unauthenticated`] when nobody is, [`SessionError::Unavailable`] when that is not known.
+    /// [`SessionError::Unauthenticated`] when nobody is, [`SessionError::Unavailable`] when that is
+    /// not known.
     pub fn user(&self) -> Result<UserId, SessionError> {
         self.state().as_live()?.snapshot.user().ok_or(SessionError::Unauthenticated)
     }
@@ -110,7 +122,8 @@ impl Session {
         }
     }
 
-    /// Why the presented session is none; `None` when it lives, none was presented, or it is not known.
+    /// Why the presented session is none; `None` when it lives, none was presented, or it is not
+    /// known.
     pub fn ended(&self) -> Option<Ended> {
         match self.state().current {
             Current::Ended(why) => Some(why),
@@ -124,16 +137,18 @@ impl Session {
         self.state().as_live().ok().map(|live| info(&live.id, live.snapshot.record()))
     }
 
-    /// Bytes that belong to this session alone, to bind CSRF tokens to. They change with every new id, and visitors have none
-    /// until they store something: bind the tokens of who is not signed in to something else.
+    /// Bytes that belong to this session alone, to bind CSRF tokens to. They change with every new
+    /// id, and visitors have none until they store something: bind the tokens of who is not signed
+    /// in to something else.
     pub fn binding(&self) -> Option<[u8; 16]> {
         self.state().as_live().ok().map(|live| live.id.field)
     }
 
-    /// Asks the store itself, past the near-cache, whether the session still lives. For what cannot be undone: a request
-    /// let in by the near-cache may be up to [`MAX_STALENESS`](crate::MAX_STALENESS) behind a sign-out elsewhere. The
-    /// operations that write to the session need no call before them, since they act only on one that lives. A session that
-    /// another request gave a new id meanwhile lives.
+    /// Asks the store itself, past the near-cache, whether the session still lives. For what cannot
+    /// be undone: a request let in by the near-cache may be up to
+    /// [`MAX_STALENESS`](crate::MAX_STALENESS) behind a sign-out elsewhere. The operations that
+    /// write to the session need no call before them, since they act only on one that lives. A
+    /// session that another request gave a new id meanwhile lives.
     ///
     /// # Errors
     /// [`SessionError::Unauthenticated`] when it does not, [`SessionError::Unavailable`].
@@ -144,7 +159,8 @@ impl Session {
         let outcome = sessions.judge(&current, stored);
         let mut state = self.state();
         match (&mut state.current, outcome) {
-            // Another part of the same request changed the id meanwhile, which it did with the store's consent.
+            // Another part of the same request changed the id meanwhile, which it did with the
+            // store's consent.
             (Current::Live(live), _) if live.id != id => Ok(()),
             (Current::Live(live), Ok(snapshot)) => {
                 // What came with a new id, such as a fresh proof, is not this request's.
@@ -161,8 +177,8 @@ impl Session {
         }
     }
 
-    /// Notes that the store found the session of that id dead in the middle of the request. The cookie is cleared only if it
-    /// is certain that the browser has no newer one.
+    /// Notes that the store found the session of that id dead in the middle of the request. The
+    /// cookie is cleared only if it is certain that the browser has no newer one.
     async fn die(&self, id: &SessionId) {
         let sessions = &self.0.sessions;
         let why = match sessions.0.store.load(id, &[]).await {
@@ -176,8 +192,8 @@ impl Session {
     /// Something to wait with for the end of this session, also after the response has begun.
     ///
     /// # Errors
-    /// [`SessionError::Unauthenticated`] when there is no live session, [`SessionError::Unavailable`] when that is not
-    /// known.
+    /// [`SessionError::Unauthenticated`] when there is no live session,
+    /// [`SessionError::Unavailable`] when that is not known.
     pub fn guard(&self) -> Result<SessionGuard, SessionError> {
         let id = self.state().as_live()?.id;
         Ok(SessionGuard::new(self.0.sessions.clone(), id))
@@ -186,7 +202,8 @@ impl Session {
     /// Demands that the user proved who they are at most `within` ago, as the store itself has it.
     ///
     /// # Errors
-    /// [`SessionError::NotFresh`] when it was longer ago, else as [`Session::user`] and [`Session::verify`].
+    /// [`SessionError::NotFresh`] when it was longer ago, else as [`Session::user`] and
+    /// [`Session::verify`].
     pub async fn require_fresh(&self, within: Duration) -> Result<(), SessionError> {
         self.user()?;
         self.verify().await?;
@@ -222,7 +239,10 @@ impl Session {
         let state = self.state();
         match (&state.cookie, &state.current) {
             (None, _) => None,
-            (Some(CookieChange::Set), Current::Live(Live { snapshot, cookie: Some(cookie), .. })) => {
+            (
+                Some(CookieChange::Set),
+                Current::Live(Live { snapshot, cookie: Some(cookie), .. }),
+            ) => {
                 let left = snapshot.deadline(config.idle).since(self.0.sessions.now());
                 Some(cookie::set(name, cookie, left, config.secure))
             }
@@ -239,7 +259,9 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.state().current {
             Current::Nothing => f.write_str("Session(none)"),
-            Current::Live(live) => write!(f, "Session({}, {:?})", live.id.handle(), live.snapshot.user()),
+            Current::Live(live) => {
+                write!(f, "Session({}, {:?})", live.id.handle(), live.snapshot.user())
+            }
             Current::Ended(why) => write!(f, "Session({why:?})"),
             Current::Lost => f.write_str("Session(lost)"),
             Current::Unavailable(_) => f.write_str("Session(unavailable)"),

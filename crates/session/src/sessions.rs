@@ -1,4 +1,5 @@
-//! Everything that is done to sessions from outside a request: opening one from a cookie, listing, revoking.
+//! Everything that is done to sessions from outside a request: opening one from a cookie, listing,
+//! revoking.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -43,8 +44,8 @@ pub(crate) enum Opening {
     Asked(Pin<Box<dyn Future<Output = Session> + Send>>),
 }
 
-/// One of a user's sessions as shown to that user. As JSON an object of these fields, times in milliseconds since the
-/// Unix epoch.
+/// One of a user's sessions as shown to that user. As JSON an object of these fields, times in
+/// milliseconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SessionInfo {
@@ -54,7 +55,8 @@ pub struct SessionInfo {
     pub created: Timestamp,
     /// When it ends at the latest.
     pub expires: Timestamp,
-    /// When it was last written as used: at sign-in, and with an idle timeout at most a touch interval ago.
+    /// When it was last written as used: at sign-in, and with an idle timeout at most a touch
+    /// interval ago.
     pub last_seen: Timestamp,
     /// When and how the user last proved who they are.
     pub authentication: Option<Authentication>,
@@ -68,16 +70,20 @@ impl Sessions {
     /// Sessions in `store`, their cookies signed with `keys`.
     ///
     /// # Panics
-    /// If the cookie is not secure and its name demands it, by `__Host-` or `__Secure-`: no browser would keep it.
+    /// If the cookie is not secure and its name demands it, by `__Host-` or `__Secure-`: no browser
+    /// would keep it.
     pub fn new(store: impl SessionStore, keys: KeyRing, config: SessionConfig) -> Self {
         let name = config.effective_cookie_name();
-        assert!(config.secure || !cookie::demands_secure(name), "a cookie named {name} has to be secure");
+        assert!(
+            config.secure || !cookie::demands_secure(name),
+            "a cookie named {name} has to be secure"
+        );
         let store = WriteThrough::new(Box::new(store), config.near_cache);
         Self(Arc::new(Inner { store, keys, config, watches: Watches::default() }))
     }
 
-    /// The epoch of a user, to be handed to [`SignIn::epoch`](crate::SignIn::epoch): take it where the sign-in begins,
-    /// and a sign-out everywhere between there and its end wins.
+    /// The epoch of a user, to be handed to [`SignIn::epoch`](crate::SignIn::epoch): take it where
+    /// the sign-in begins, and a sign-out everywhere between there and its end wins.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`].
@@ -105,7 +111,9 @@ impl Sessions {
     /// [`SessionError::Unavailable`].
     pub async fn revoke(&self, user: &UserId, handle: Handle) -> Result<bool, SessionError> {
         let alive = self.alive(user).await?;
-        let Some((id, _)) = alive.iter().find(|(id, _)| id.handle() == handle) else { return Ok(false) };
+        let Some((id, _)) = alive.iter().find(|(id, _)| id.handle() == handle) else {
+            return Ok(false);
+        };
         Ok(self.0.store.destroy(id, self.at()).await? == Found::Alive)
     }
 
@@ -132,16 +140,18 @@ impl Sessions {
         self.0.store.cache.as_ref().map(|cache| cache.stats()).unwrap_or_default()
     }
 
-    /// How far what the near-cache knows may lie behind the store: since when it is not certain that every change was told.
-    /// Up to a heartbeat when all is well, beyond [`MAX_STALENESS`](crate::MAX_STALENESS) the near-cache is not used. `None`
-    /// when there is none.
+    /// How far what the near-cache knows may lie behind the store: since when it is not certain
+    /// that every change was told. Up to a heartbeat when all is well, beyond
+    /// [`MAX_STALENESS`](crate::MAX_STALENESS) the near-cache is not used. `None` when there is
+    /// none.
     pub fn cache_staleness(&self) -> Option<Duration> {
         self.0.store.cache.as_ref().map(|cache| cache.staleness())
     }
 
-    /// The session a request presents. Never fails: what went wrong is kept in it and told to whoever asks for it. It is for
-    /// reading where there is no [`SessionLayer`](crate::SessionLayer): what is set is written only by
-    /// [`Session::commit`], and the cookie of a sign-in goes nowhere.
+    /// The session a request presents. Never fails: what went wrong is kept in it and told to
+    /// whoever asks for it. It is for reading where there is no
+    /// [`SessionLayer`](crate::SessionLayer): what is set is written only by [`Session::commit`],
+    /// and the cookie of a sign-in goes nowhere.
     pub async fn open(&self, headers: &HeaderMap) -> Session {
         match self.opening(headers) {
             Opening::Known(session) => session,
@@ -196,7 +206,10 @@ impl Sessions {
                     State::ended(Ended::Undecodable)
                 }
                 StoreError::Unavailable(_) => {
-                    tracing::warn!(error = &*error as &dyn std::error::Error, "cannot load a session");
+                    tracing::warn!(
+                        error = &*error as &dyn std::error::Error,
+                        "cannot load a session"
+                    );
                     State::unavailable(error)
                 }
             },
@@ -208,10 +221,12 @@ impl Sessions {
         self.0.store.cache.as_ref()?.get(key, self.now())
     }
 
-    /// Asks the store, perhaps together with whoever else wants the same session now, and keeps the answer.
+    /// Asks the store, perhaps together with whoever else wants the same session now, and keeps the
+    /// answer.
     async fn fetch(&self, id: &SessionId, key: Option<CacheKey>, asking: Asking) -> Outcome {
         let cache = self.0.store.cache.as_ref();
-        let Some(miss) = cache.zip(key).and_then(|(cache, key)| cache.miss(key, *id, asking)) else {
+        let Some(miss) = cache.zip(key).and_then(|(cache, key)| cache.miss(key, *id, asking))
+        else {
             return self.read(id).await.map_err(Arc::new);
         };
         let ask = async { self.read_watched(id).await.map_err(Arc::new) };
@@ -226,18 +241,26 @@ impl Sessions {
     }
 
     /// The same; the next change will be told, if the store can.
-    pub(crate) async fn read_watched(&self, id: &SessionId) -> Result<Result<Snapshot, Ended>, StoreError> {
+    pub(crate) async fn read_watched(
+        &self,
+        id: &SessionId,
+    ) -> Result<Result<Snapshot, Ended>, StoreError> {
         let stored = self.0.store.load_watched(id, &self.0.config.preload).await?;
         Ok(self.judge(id, stored))
     }
 
     /// The decision: alive, or why not.
-    pub(crate) fn judge(&self, id: &SessionId, stored: Option<StoredSession>) -> Result<Snapshot, Ended> {
+    pub(crate) fn judge(
+        &self,
+        id: &SessionId,
+        stored: Option<StoredSession>,
+    ) -> Result<Snapshot, Ended> {
         let stored = stored.ok_or(Ended::Absent)?;
         if let Some(forward) = envelope::forward(&stored.record) {
             return Err(if self.now() < forward.until { Ended::Rotated } else { Ended::Absent });
         }
-        let Ok(snapshot) = Snapshot::read(stored.user.as_ref(), &stored.record, &stored.values) else {
+        let Ok(snapshot) = Snapshot::read(stored.user.as_ref(), &stored.record, &stored.values)
+        else {
             tracing::warn!(session = %id.handle(), "a session record of an unknown version");
             return Err(Ended::Undecodable);
         };
@@ -255,7 +278,10 @@ impl Sessions {
     }
 
     /// The live sessions under a tag; the next change will be told, if the store can.
-    pub(crate) async fn alive_watched(&self, tag: &Tag) -> Result<Vec<(SessionId, Record)>, StoreError> {
+    pub(crate) async fn alive_watched(
+        &self,
+        tag: &Tag,
+    ) -> Result<Vec<(SessionId, Record)>, StoreError> {
         Ok(self.living(self.0.store.list_watched(tag).await?))
     }
 

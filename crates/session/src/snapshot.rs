@@ -1,8 +1,9 @@
-//! A live session as the store gave it: in place, as nearly all are, or in one allocation which the cache and the requests that
-//! use it share.
+//! A live session as the store gave it: in place, as nearly all are, or in one allocation which the
+//! cache and the requests that use it share.
 //!
-//! The bytes are the lengths of record and user id (two each), the record, the user id (none: signed out), and then
-//! each preloaded value behind its length in four bytes, all ones when absent.
+//! The bytes are the lengths of record and user id (two each), the record, the user id (none:
+//! signed out), and then each preloaded value behind its length in four bytes, all ones when
+//! absent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use crate::token::UserId;
 const HEAD: usize = 4;
 const ABSENT: u32 = u32::MAX;
 
-/// Room for the longest record and a user id of 36 bytes, a UUID as text. Of many sessions few are in the processor's caches:
-/// one that lies in place is fetched at once, one elsewhere only after what points to it.
+/// Room for the longest record and a user id of 36 bytes, a UUID as text. Of many sessions few are
+/// in the processor's caches: one that lies in place is fetched at once, one elsewhere only after
+/// what points to it.
 const IN_PLACE: usize = HEAD + MAX_BYTES + 36;
 
 /// Immutable; what changes is replaced.
@@ -67,11 +69,13 @@ impl Snapshot {
     }
 
     fn join(record: &Record, user: &[u8], values: &[u8]) -> Self {
-        Self::pack(&record.encode(), user, values).expect("an encoded record and a user id are short")
+        Self::pack(&record.encode(), user, values)
+            .expect("an encoded record and a user id are short")
     }
 
     fn pack(record: &[u8], user: &[u8], values: &[u8]) -> Result<Self, Undecodable> {
-        let len = |part: &[u8]| u16::try_from(part.len()).map_err(|_| Undecodable).map(u16::to_be_bytes);
+        let len =
+            |part: &[u8]| u16::try_from(part.len()).map_err(|_| Undecodable).map(u16::to_be_bytes);
         Ok(Self(Bytes::of(&[&len(record)?, &len(user)?, record, user, values])))
     }
 
@@ -115,7 +119,8 @@ impl Snapshot {
         iter::from_fn(move || {
             let (len, tail) = rest.split_first_chunk()?;
             let len = u32::from_be_bytes(*len);
-            let (value, tail) = tail.split_at_checked(if len == ABSENT { 0 } else { len as usize })?;
+            let (value, tail) =
+                tail.split_at_checked(if len == ABSENT { 0 } else { len as usize })?;
             rest = tail;
             Some((len != ABSENT).then_some(value))
         })
@@ -222,7 +227,11 @@ mod tests {
     #[test]
     fn a_visitor_has_no_user_and_a_broken_record_is_none() {
         let visitor = Snapshot::of(None, &record());
-        assert!(!visitor.is_signed_in() && visitor.user().is_none() && visitor.values().next().is_none());
+        assert!(
+            !visitor.is_signed_in()
+                && visitor.user().is_none()
+                && visitor.values().next().is_none()
+        );
         assert!(Snapshot::read(None, &record().encode()[1..], &[]).is_err());
     }
 
@@ -233,7 +242,10 @@ mod tests {
         assert_eq!((of(36).allocated(), of(37).allocated()), (0, IN_PLACE + 1));
         for len in [36, 37] {
             assert_eq!(of(len).user(), UserId::new(vec![1; len]).ok());
-            assert_eq!((of(len).record().encode(), of(len).values().next()), (longest.encode(), None));
+            assert_eq!(
+                (of(len).record().encode(), of(len).values().next()),
+                (longest.encode(), None)
+            );
         }
     }
 }

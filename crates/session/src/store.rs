@@ -1,7 +1,8 @@
 //! What a store of sessions does, and the contract it keeps: for those who write one.
 //!
-//! [`SessionStore`] is the trait; the rest are the words it speaks in. Run `tracera_session::conformance!` of the feature
-//! `testing` on an implementation. Applications need none of this.
+//! [`SessionStore`] is the trait; the rest are the words it speaks in. Run
+//! `tracera_session::conformance!` of the feature `testing` on an implementation. Applications need
+//! none of this.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -98,7 +99,8 @@ pub enum Created {
     Created,
     /// The user signed out everywhere meanwhile; nothing was created.
     Superseded,
-    /// The tag belongs to another user; nothing was created. Only a collision of SHA-256 halves does this.
+    /// The tag belongs to another user; nothing was created. Only a collision of SHA-256 halves
+    /// does this.
     Collision,
 }
 
@@ -159,7 +161,8 @@ pub enum Committed {
     Gone,
     /// The changes would exceed the budget; nothing was changed.
     OverBudget,
-    /// `Increment` of something that is not a whole number, or beyond ±(2^53 - 1); nothing was changed.
+    /// `Increment` of something that is not a whole number, or beyond ±(2^53 - 1); nothing was
+    /// changed.
     NotANumber,
 }
 
@@ -177,8 +180,8 @@ pub struct Rotation {
 pub enum Rotated {
     /// The session has the new id.
     Rotated,
-    /// Another request had given it a new id before; nothing was changed. Two new ids would leave the browser with the
-    /// dead one of them whenever the answers arrive in the other order.
+    /// Another request had given it a new id before; nothing was changed. Two new ids would leave
+    /// the browser with the dead one of them whenever the answers arrive in the other order.
     Before,
     /// The session is dead; nothing was changed.
     Gone,
@@ -195,17 +198,20 @@ pub enum Found {
 
 /// Keeps sessions.
 ///
-/// All sessions of one user live under one [`Tag`], so a store can make every operation atomic by locking or scripting
-/// one key. The contract, for every implementation:
+/// All sessions of one user live under one [`Tag`], so a store can make every operation atomic by
+/// locking or scripting one key. The contract, for every implementation:
 ///
-/// 1. Each method is one atomic step. A caller that goes away in the middle leaves either all of it or nothing.
-/// 2. `commit`, `rotate` and `revoke_all` with a kept session act only on a record that still lives: present, of the
-///    current epoch, before its deadline. Otherwise they change nothing and say `Gone`.
-/// 3. A rotated or replaced id forwards writes to its successor for [`FORWARD`]; loads do not follow. An abandoned id leads
-///    nowhere for as long.
+/// 1. Each method is one atomic step. A caller that goes away in the middle leaves either all of it
+///    or nothing.
+/// 2. `commit`, `rotate` and `revoke_all` with a kept session act only on a record that still
+///    lives: present, of the current epoch, before its deadline. Otherwise they change nothing and
+///    say `Gone`.
+/// 3. A rotated or replaced id forwards writes to its successor for [`FORWARD`]; loads do not
+///    follow. An abandoned id leads nowhere for as long.
 /// 4. An error means the outcome is unknown or nothing was done; it never means "no session".
 /// 5. Every method returns within a bound the store states.
-/// 6. What is dead needs no sweeper: it goes with the last deadline under its tag, or at the user's next sign-in.
+/// 6. What is dead needs no sweeper: it goes with the last deadline under its tag, or at the user's
+///    next sign-in.
 ///
 /// Records are opaque but for their first 24 bytes, which a store reads and changes, big-endian:
 ///
@@ -219,20 +225,22 @@ pub enum Found {
 /// | 21 | 1 | how many data fields the session has |
 /// | 22 | 2 | how many bytes they hold, names and values |
 ///
-/// A forward is loaded as 23 bytes: 0, until when it leads on (6 bytes, milliseconds), to which field (16; zeros for
-/// nowhere).
+/// A forward is loaded as 23 bytes: 0, until when it leads on (6 bytes, milliseconds), to which
+/// field (16; zeros for nowhere).
 ///
 /// The suite in `testing` checks all of this.
 pub trait SessionStore: Send + Sync + 'static {
-    /// Reads a record, its user's epoch and the data fields `names` in one round trip. Does not judge, does not write.
+    /// Reads a record, its user's epoch and the data fields `names` in one round trip. Does not
+    /// judge, does not write.
     fn load<'a>(
         &'a self,
         id: &'a SessionId,
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>>;
 
-    /// The same, after which [`SessionStore::changes`] tells the next change under the tag. Default: `load`, for a store
-    /// that tells all changes or none. A store that could not see to it tells a change or a loss itself, at once.
+    /// The same, after which [`SessionStore::changes`] tells the next change under the tag.
+    /// Default: `load`, for a store that tells all changes or none. A store that could not see to
+    /// it tells a change or a loss itself, at once.
     fn load_watched<'a>(
         &'a self,
         id: &'a SessionId,
@@ -241,9 +249,9 @@ pub trait SessionStore: Send + Sync + 'static {
         self.load(id, names)
     }
 
-    /// The feed of changes made by any process under the tags read with `load_watched` or `list_watched`. Default `None`:
-    /// the store cannot tell, so nothing is cached, and whoever waits asks every second. Asked for only when it is going to
-    /// be used.
+    /// The feed of changes made by any process under the tags read with `load_watched` or
+    /// `list_watched`. Default `None`: the store cannot tell, so nothing is cached, and whoever
+    /// waits asks every second. Asked for only when it is going to be used.
     fn changes(&self) -> Option<Changes> {
         None
     }
@@ -251,11 +259,13 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The user's epoch.
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch>;
 
-    /// Creates a session if the epoch is still the one given, and trims what is dead or too many under its tag.
+    /// Creates a session if the epoch is still the one given, and trims what is dead or too many
+    /// under its tag.
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created>;
 
-    /// Applies `changes` to a live session, all or none. With `touch`, "last seen" moves to now if it lies at least so
-    /// long back, which makes it one write per interval however many requests ask for it at once.
+    /// Applies `changes` to a live session, all or none. With `touch`, "last seen" moves to now if
+    /// it lies at least so long back, which makes it one write per interval however many requests
+    /// ask for it at once.
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
@@ -266,27 +276,36 @@ pub trait SessionStore: Send + Sync + 'static {
     ) -> StoreFuture<'a, Committed>;
 
     /// Moves a live session with its data to a new id.
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated>;
+    fn rotate<'a>(
+        &'a self,
+        id: &'a SessionId,
+        rotation: &'a Rotation,
+        at: At,
+    ) -> StoreFuture<'a, Rotated>;
 
-    /// Removes a session with its data, or its successor if it was rotated. `Gone` when there was no record.
+    /// Removes a session with its data, or its successor if it was rotated. `Gone` when there was
+    /// no record.
     fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
 
-    /// The same for a session whose browser signs in as somebody else, under another tag. In the record's place stays a
-    /// forward that leads nowhere, and the id's own forwards stay too: requests under way with the old cookie are told by
-    /// it that the browser has a newer one. It counts as no session, and goes by itself after [`FORWARD`].
+    /// The same for a session whose browser signs in as somebody else, under another tag. In the
+    /// record's place stays a forward that leads nowhere, and the id's own forwards stay too:
+    /// requests under way with the old cookie are told by it that the browser has a newer one. It
+    /// counts as no session, and goes by itself after [`FORWARD`].
     fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
 
     /// All records under a tag, dead ones too but no forwards, with the user's epoch.
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)>;
 
-    /// The same, after which [`SessionStore::changes`] tells the next change under the tag, as after `load_watched`.
+    /// The same, after which [`SessionStore::changes`] tells the next change under the tag, as
+    /// after `load_watched`.
     fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.list(tag)
     }
 
-    /// Raises the epoch and ends all sessions under the tag but `keep`. The raised epoch is remembered for at least
-    /// `remember`, so that no session of before can come back. With a `keep` that is dead nothing is changed; one that
-    /// was rotated means its successor, and writes under its earlier ids still reach it.
+    /// Raises the epoch and ends all sessions under the tag but `keep`. The raised epoch is
+    /// remembered for at least `remember`, so that no session of before can come back. With a
+    /// `keep` that is dead nothing is changed; one that was rotated means its successor, and writes
+    /// under its earlier ids still reach it.
     fn revoke_all<'a>(
         &'a self,
         tag: &'a Tag,

@@ -13,10 +13,12 @@
 //! tracera_session::conformance!(storage);
 //! ```
 //!
-//! 1. Each case gets storage of its own from the factory, or shares it with others: it only touches users it has made up.
-//! 2. Two instances of the application run on the storage, each with a handle of its own. They share a clock that the
-//!    case moves; nothing waits for time to pass.
-//! 3. A race is no matter of luck: the slow request is held between load and commit until the others are done.
+//! 1. Each case gets storage of its own from the factory, or shares it with others: it only touches
+//!    users it has made up.
+//! 2. Two instances of the application run on the storage, each with a handle of its own. They
+//!    share a clock that the case moves; nothing waits for time to pass.
+//! 3. A race is no matter of luck: the slow request is held between load and commit until the
+//!    others are done.
 //! 4. A case that hangs fails after a minute.
 
 use std::any::Any;
@@ -87,7 +89,8 @@ impl fmt::Debug for Case {
 /// Runs the case of that name in a runtime of its own. For [`conformance!`](crate::conformance).
 #[doc(hidden)]
 pub fn run_in_runtime<F: Future<Output = Instances>>(name: &str, factory: impl FnOnce() -> F) {
-    let case = ALL.iter().find(|case| case.name == name).expect("the macro lists the cases there are");
+    let case =
+        ALL.iter().find(|case| case.name == name).expect("the macro lists the cases there are");
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -26,7 +26,8 @@ const TOKEN_BYTES: usize = 83;
 /// Characters of a cookie value, always.
 pub(crate) const COOKIE_CHARS: usize = 111;
 const SIGNED: usize = 51;
-/// Bytes of a tag: 20 characters, with which the key in Redis stays within an allocation of 32 bytes.
+/// Bytes of a tag: 20 characters, with which the key in Redis stays within an allocation of 32
+/// bytes.
 pub(crate) const TAG_BYTES: usize = 15;
 
 /// Names the hash all sessions of one user live in. Public, and says nothing about the user.
@@ -34,10 +35,13 @@ pub(crate) const TAG_BYTES: usize = 15;
 pub struct Tag(pub(crate) [u8; TAG_BYTES]);
 
 impl Tag {
-    /// The tag of a user: the same under every secret, so a change of secrets splits nobody's sessions.
+    /// The tag of a user: the same under every secret, so a change of secrets splits nobody's
+    /// sessions.
     pub fn of_user(user: &UserId) -> Self {
-        let digest =
-            Sha256::new().chain_update(b"tracera-session/1 tag").chain_update(user.as_bytes()).finalize();
+        let digest = Sha256::new()
+            .chain_update(b"tracera-session/1 tag")
+            .chain_update(user.as_bytes())
+            .finalize();
         Self(first(&digest))
     }
 
@@ -62,13 +66,17 @@ impl Tag {
     pub(crate) fn write_to(&self, text: &mut Vec<u8>) {
         let begin = text.len();
         text.resize(begin + Self::CHARS, 0);
-        URL_SAFE_NO_PAD.encode_slice(self.0, &mut text[begin..]).expect("15 bytes are 20 characters");
+        URL_SAFE_NO_PAD
+            .encode_slice(self.0, &mut text[begin..])
+            .expect("15 bytes are 20 characters");
     }
 
     /// Six of its bytes, as the eight characters that every cookie of this tag has for them.
     pub(crate) fn chars_in_cookies(&self) -> [u8; 8] {
         let mut chars = [0; 8];
-        URL_SAFE_NO_PAD.encode_slice(&self.0[8..14], &mut chars).expect("six bytes are eight characters");
+        URL_SAFE_NO_PAD
+            .encode_slice(&self.0[8..14], &mut chars)
+            .expect("six bytes are eight characters");
         chars
     }
 
@@ -148,19 +156,22 @@ pub struct SessionId {
 }
 
 impl SessionId {
-    /// The public name of the session, for listing and revoking. One way: the id cannot be found from it.
+    /// The public name of the session, for listing and revoking. One way: the id cannot be found
+    /// from it.
     pub fn handle(&self) -> Handle {
         Handle::of_field(&self.field)
     }
 }
 
-/// The public name of one of a user's sessions: 12 characters of base64url, in JSON and in paths too.
+/// The public name of one of a user's sessions: 12 characters of base64url, in JSON and in paths
+/// too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Handle([u8; 9]);
 
 impl Handle {
     pub(crate) fn of_field(field: &[u8; 16]) -> Self {
-        let digest = Sha256::new().chain_update(b"tracera-session/1 handle").chain_update(field).finalize();
+        let digest =
+            Sha256::new().chain_update(b"tracera-session/1 handle").chain_update(field).finalize();
         Self(first(&digest))
     }
 
@@ -241,13 +252,14 @@ impl NewToken {
     }
 }
 
-/// [`Tag::chars_in_cookies`] of a cookie's tag, without decoding the cookie: bytes 12 to 18 of the token. Nothing says that it is
-/// genuine.
+/// [`Tag::chars_in_cookies`] of a cookie's tag, without decoding the cookie: bytes 12 to 18 of the
+/// token. Nothing says that it is genuine.
 pub(crate) fn tag_chars(cookie: &[u8; COOKIE_CHARS]) -> [u8; 8] {
     first(&cookie[16..])
 }
 
-/// Reads a cookie value: the session id it stands for, or `None` when no secret of the ring signed it.
+/// Reads a cookie value: the session id it stands for, or `None` when no secret of the ring signed
+/// it.
 pub(crate) fn open(keys: &KeyRing, cookie: &[u8]) -> Option<SessionId> {
     let token = decode(cookie)?;
     let keys = keys.find(KeyId(first(&token)))?;

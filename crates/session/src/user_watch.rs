@@ -1,4 +1,5 @@
-//! Follows the sessions of one user: for a page that shows them, or that must go when its own is over.
+//! Follows the sessions of one user: for a page that shows them, or that must go when its own is
+//! over.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use crate::watch::{Asked, POLL, Subject, Watch, in_a_task};
 /// Waits for changes among the live sessions of one user, on whatever node they are made; from
 /// [`Sessions::watch`](crate::Sessions::watch).
 ///
-/// Within 100 ms where the store tells what changes, else within about a second. All who watch the same user share one
-/// question to the store per change, and where the store tells, one per minute while nothing happens.
+/// Within 100 ms where the store tells what changes, else within about a second. All who watch the
+/// same user share one question to the store per change, and where the store tells, one per minute
+/// while nothing happens.
 ///
 /// ```
 /// # use tracera_session::{Sessions, UserId};
@@ -44,11 +46,11 @@ impl UserWatch {
         Self { sessions, watch, asked: None, known: None }
     }
 
-    /// The user's live sessions, the most recently seen first: at once when asked for the first time, from then on as
-    /// soon as they differ from those returned before.
+    /// The user's live sessions, the most recently seen first: at once when asked for the first
+    /// time, from then on as soon as they differ from those returned before.
     ///
-    /// While the store cannot be asked nothing is known to have changed. Sessions that cannot be read are none. Dropping
-    /// the future loses nothing.
+    /// While the store cannot be asked nothing is known to have changed. Sessions that cannot be
+    /// read are none. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Vec<SessionInfo> {
         loop {
             if let Some(asked) = &self.asked {

@@ -1,9 +1,11 @@
-//! Waiting for changes under a tag. Where the store tells them one waits to be told, else one asks again and again.
+//! Waiting for changes under a tag. Where the store tells them one waits to be told, else one asks
+//! again and again.
 //!
-//! 1. What was answered is good until something changes after the question, and for a while at most ([`Asked`]).
+//! 1. What was answered is good until something changes after the question, and for a while at most
+//!    ([`Asked`]).
 //! 2. A store tells the next change after a watched read, so every question has to be one.
-//! 3. Questions take turns. When changes were lost all who wait ask anew, and ten thousand questions at once would keep
-//!    each other, and every request, waiting until they time out.
+//! 3. Questions take turns. When changes were lost all who wait ask anew, and ten thousand
+//!    questions at once would keep each other, and every request, waiting until they time out.
 //! 4. Nobody's turn depends on who waits for the answer: see [`in_a_task`].
 
 use std::collections::HashMap;
@@ -93,7 +95,11 @@ impl Watches {
         let receiver = Some(watched.version.subscribe());
         drop(tags);
         let (waiting, changes) = (self.waiting.clone(), changes.clone());
-        Watch { subject: Subject { waiting, changes, tag: *tag, watched }, receiver, settle: SETTLE }
+        Watch {
+            subject: Subject { waiting, changes, tag: *tag, watched },
+            receiver,
+            settle: SETTLE,
+        }
     }
 }
 
@@ -127,9 +133,12 @@ impl Subject {
     }
 }
 
-/// Does what holds a turn or a lock in a task of its own. An answer that is being sent to a reader who has stopped reading is
-/// not polled for as long as it pleases that reader, and would hold it all the time. Given up when the caller goes away.
-pub(crate) async fn in_a_task<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+/// Does what holds a turn or a lock in a task of its own. An answer that is being sent to a reader
+/// who has stopped reading is not polled for as long as it pleases that reader, and would hold it
+/// all the time. Given up when the caller goes away.
+pub(crate) async fn in_a_task<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
     let mut task = JoinSet::new();
     task.spawn(work);
     match task.join_next().await.expect("one was spawned").map_err(JoinError::try_into_panic) {
@@ -150,11 +159,12 @@ impl Watch {
         if !asked.is_told {
             return sleep_until(asked.until).await;
         }
-        // A change under every question is perhaps the store's way to say that it will not tell the next one, or a user who
-        // writes all the time. Neither is to be asked at full speed.
+        // A change under every question is perhaps the store's way to say that it will not tell the
+        // next one, or a user who writes all the time. Neither is to be asked at full speed.
         self.settle = if asked.is_overtaken { (self.settle * 2).min(POLL) } else { SETTLE };
         let receiver = self.receiver.as_mut().expect("taken only when dropped");
-        let changed = async { receiver.wait_for(|version| *version != asked.version).await.map(drop) };
+        let changed =
+            async { receiver.wait_for(|version| *version != asked.version).await.map(drop) };
         tokio::select! {
             _ = changed => sleep(self.settle).await,
             () = sleep_until(asked.until) => {}

@@ -1,4 +1,5 @@
-//! What Redis holds: nothing that opens a session, nothing that outlives it, and a plain read per request.
+//! What Redis holds: nothing that opens a session, nothing that outlives it, and a plain read per
+//! request.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Request, header};
 use tower::ServiceExt;
 use tracera_session::{
-    Clock, KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionLayer, Sessions, SignIn, UserId,
+    Clock, KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionLayer, Sessions, SignIn,
+    UserId,
 };
 use tracera_testkit::RedisServer;
 
@@ -53,7 +55,8 @@ async fn a_dump_of_redis_holds_nothing_of_the_cookie() {
 async fn a_key_goes_with_its_last_session() {
     let lifetime = Duration::from_hours(2);
     let clock = Clock::manual(Clock::system().now());
-    let (redis, sessions) = start(SessionConfig::default().lifetime(lifetime).clock(clock.clone())).await;
+    let (redis, sessions) =
+        start(SessionConfig::default().lifetime(lifetime).clock(clock.clone())).await;
     let user = UserId::new("user").unwrap();
     sign_in(&sessions, &user).await;
     let key = redis.cli(&["KEYS", "*"]).await;
@@ -93,7 +96,11 @@ async fn what_a_change_of_users_leaves_goes_after_a_minute() {
     clock.advance(Duration::from_secs(20));
     sessions.open(&headers(&other)).await.sign_out().await.unwrap();
     assert!((30_000..=40_000).contains(&left().await), "{}", left().await);
-    assert_eq!(redis.cli(&["HLEN", &key]).await, "2", "the user and what stays in the session's place");
+    assert_eq!(
+        redis.cli(&["HLEN", &key]).await,
+        "2",
+        "the user and what stays in the session's place"
+    );
 
     let cookie = sign_in(&sessions, &former).await;
     assert!(left().await > 60_000);

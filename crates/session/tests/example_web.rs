@@ -30,7 +30,8 @@ impl Browser {
     }
 
     async fn ask(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-        let cookies: Vec<_> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies: Vec<_> =
+            self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nUser-Agent: Firefox/150\r\n\
              Cookie: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
@@ -74,9 +75,13 @@ impl Browser {
     }
 
     async fn handles(&mut self) -> Vec<(String, bool)> {
-        let listed: serde_json::Value = serde_json::from_str(&self.get("/sessions").await.body).unwrap();
+        let listed: serde_json::Value =
+            serde_json::from_str(&self.get("/sessions").await.body).unwrap();
         let one = |session: &serde_json::Value| {
-            assert_eq!((&session["client"], &session["address"]), (&"Firefox".into(), &"127.0.0.1".into()));
+            assert_eq!(
+                (&session["client"], &session["address"]),
+                (&"Firefox".into(), &"127.0.0.1".into())
+            );
             (session["handle"].as_str().unwrap().to_owned(), session["current"].as_bool().unwrap())
         };
         listed.as_array().unwrap().iter().map(one).collect()
@@ -88,7 +93,9 @@ async fn serve() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await.unwrap();
+        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+            .await
+            .unwrap();
     });
     address
 }
@@ -128,7 +135,11 @@ async fn the_example_refuses_what_a_stranger_can_send() {
     assert_eq!(browser.ask("POST", "/auth/sign-in", &elsewhere, ADA).await.status, 403);
     assert_eq!(browser.act("POST", "/auth/sign-in", ADA).await, 204);
     let of_before = format!("X-CSRF-Token: {of_visitor}\r\n");
-    assert_eq!(browser.ask("POST", "/auth/sign-out", &of_before, "").await.status, 403, "a visitor's token");
+    assert_eq!(
+        browser.ask("POST", "/auth/sign-out", &of_before, "").await.status,
+        403,
+        "a visitor's token"
+    );
     assert_eq!(Browser::at(server).ask("POST", "/auth/sign-out", &of_before, "").await.status, 401);
 
     let mut refused = browser.get("/auth/nothing").await;
@@ -137,7 +148,9 @@ async fn the_example_refuses_what_a_stranger_can_send() {
         refused = browser.get("/auth/nothing").await;
     }
     assert_eq!(refused.status, 429);
-    assert!(refused.head.contains("retry-after: ") && refused.head.contains("x-frame-options: deny"));
+    assert!(
+        refused.head.contains("retry-after: ") && refused.head.contains("x-frame-options: deny")
+    );
     assert_eq!(browser.get("/me").await.status, 200, "the rest is not limited");
 }
 
@@ -150,6 +163,10 @@ async fn a_visitor_who_begins_to_store_something_keeps_the_token() {
     assert_eq!(visitor.jar.len(), cookies + 1, "the visit has a session");
     assert_eq!(visitor.ask("PUT", "/theme", &token, r#""light""#).await.status, 204);
     assert_eq!(visitor.ask("POST", "/auth/sign-in", &token, ADA).await.status, 204);
-    assert_eq!(visitor.ask("PUT", "/theme", &token, r#""dark""#).await.status, 403, "signed in since");
+    assert_eq!(
+        visitor.ask("PUT", "/theme", &token, r#""dark""#).await.status,
+        403,
+        "signed in since"
+    );
     assert_eq!(visitor.act("PUT", "/theme", r#""dark""#).await, 204);
 }

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use tracera_session::store::Tag;
 use tracera_session::{
-    KeyRing, RedisLimits, RedisStore, SessionConfig, SessionError, SessionLayer, Sessions, SignIn, UserId,
+    KeyRing, RedisLimits, RedisStore, SessionConfig, SessionError, SessionLayer, Sessions, SignIn,
+    UserId,
 };
 use tracera_testkit::{RedisCluster, RedisSentinel};
 
@@ -54,11 +55,11 @@ async fn start(sessions: &Sessions) -> Vec<Counter> {
 /// Signs in through the layer, which is where cookies are made.
 async fn sign_in(sessions: &Sessions, user: &UserId) -> HeaderValue {
     let sign_in = SignIn::new(user.clone(), "test");
-    let route =
-        axum::routing::any(
-            move |session: tracera_session::Session| async move { session.sign_in(sign_in).await },
-        );
-    let app: axum::Router = axum::Router::new().route("/", route).layer(SessionLayer::new(sessions.clone()));
+    let route = axum::routing::any(move |session: tracera_session::Session| async move {
+        session.sign_in(sign_in).await
+    });
+    let app: axum::Router =
+        axum::Router::new().route("/", route).layer(SessionLayer::new(sessions.clone()));
     let response = app.oneshot(http::Request::new(axum::body::Body::empty())).await.unwrap();
     let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
     cookie.split_once(';').unwrap().0.parse().unwrap()
@@ -90,7 +91,11 @@ async fn count(sessions: Sessions, cookie: HeaderValue, stop: Arc<AtomicBool>) -
 }
 
 /// Counts under load while `disturb` runs, and checks what it says above.
-async fn nothing_is_lost_while(sessions: &Sessions, counters: &[Counter], disturb: impl AsyncFnOnce()) {
+async fn nothing_is_lost_while(
+    sessions: &Sessions,
+    counters: &[Counter],
+    disturb: impl AsyncFnOnce(),
+) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut running = JoinSet::new();
     for (n, counter) in counters.iter().enumerate() {
@@ -106,7 +111,9 @@ async fn nothing_is_lost_while(sessions: &Sessions, counters: &[Counter], distur
             let session = sessions.open(&headers).await;
             match session.increment("probe", 1).await {
                 Ok(_) => break,
-                Err(SessionError::Unavailable(_)) => assert!(Instant::now() < deadline, "no recovery"),
+                Err(SessionError::Unavailable(_)) => {
+                    assert!(Instant::now() < deadline, "no recovery")
+                }
                 Err(other) => panic!("{:?} lost its session: {other:?}", counter.user),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -115,7 +122,8 @@ async fn nothing_is_lost_while(sessions: &Sessions, counters: &[Counter], distur
     stop.store(true, Ordering::SeqCst);
     let mut failed = 0;
     for (n, tally) in running.join_all().await {
-        let headers: HeaderMap = [(header::COOKIE, counters[n].cookie.clone())].into_iter().collect();
+        let headers: HeaderMap =
+            [(header::COOKIE, counters[n].cookie.clone())].into_iter().collect();
         let session = sessions.open(&headers).await;
         assert_eq!(session.user().unwrap(), counters[n].user);
         let counted = session.get::<i64>("n").await.unwrap().unwrap();
@@ -151,14 +159,16 @@ async fn a_cluster_that_loses_a_primary_loses_no_session_and_counts_nothing_twic
     .await;
 }
 
-/// The same for a reply that is late: the command waits in the frozen primary's socket and runs when it is thawed.
+/// The same for a reply that is late: the command waits in the frozen primary's socket and runs
+/// when it is thawed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_increment_whose_reply_from_a_cluster_is_late_runs_at_most_once() {
     let cluster = RedisCluster::start().await;
     let store = RedisStore::connect(&cluster_url(&cluster)).await.unwrap();
     let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
     let user = UserId::new("user").unwrap();
-    let headers: HeaderMap = [(header::COOKIE, sign_in(&sessions, &user).await)].into_iter().collect();
+    let headers: HeaderMap =
+        [(header::COOKIE, sign_in(&sessions, &user).await)].into_iter().collect();
     let session = sessions.open(&headers).await;
     let key = format!("session:{{{}}}", Tag::of_user(&user));
     let primary = cluster.primary_of(&key).await;

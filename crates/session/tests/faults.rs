@@ -1,5 +1,5 @@
-//! Redis fails in every way it can, during every operation: the answer is the documented one within its time, nothing
-//! is written that was not asked for, and everything works again by itself.
+//! Redis fails in every way it can, during every operation: the answer is the documented one within
+//! its time, nothing is written that was not asked for, and everything works again by itself.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -91,7 +91,8 @@ impl Stage {
             let handler = handler.lock().unwrap().take().unwrap();
             handler(session)
         });
-        let app: Router = Router::new().route("/", route).layer(SessionLayer::new(self.sessions.clone()));
+        let app: Router =
+            Router::new().route("/", route).layer(SessionLayer::new(self.sessions.clone()));
         let mut request = Request::new(Body::empty());
         request.headers_mut().insert(header::COOKIE, cookie.clone());
         let before = Instant::now();
@@ -105,8 +106,10 @@ impl Stage {
 
     async fn sign_in(&self, user: &UserId) -> HeaderValue {
         let sign_in = SignIn::new(user.clone(), "test");
-        let answer = self
-            .request(&HeaderValue::from_static("none=1"), |s| async move { s.sign_in(sign_in).await })
+        let answer =
+            self.request(&HeaderValue::from_static("none=1"), |s| async move {
+                s.sign_in(sign_in).await
+            })
             .await;
         assert_eq!(answer.status, StatusCode::OK);
         let cookie = answer.cookie.unwrap();
@@ -114,8 +117,14 @@ impl Stage {
         pair.parse().unwrap()
     }
 
-    /// Runs an operation with the trouble beginning right before it and the session, if it needs one, loaded.
-    async fn operate(&self, operation: Operation, trouble: Trouble, cookie: &HeaderValue) -> Answer {
+    /// Runs an operation with the trouble beginning right before it and the session, if it needs
+    /// one, loaded.
+    async fn operate(
+        &self,
+        operation: Operation,
+        trouble: Trouble,
+        cookie: &HeaderValue,
+    ) -> Answer {
         if operation == Load {
             trouble.begin(&self.proxy, "HMGET").await;
             return self.request(cookie, |s| async move { s.user().map(drop) }).await;
@@ -143,7 +152,8 @@ impl Stage {
     async fn works_again(&self, cookie: &HeaderValue) {
         let deadline = Instant::now() + RECOVERY;
         loop {
-            let answer = self.request(cookie, |s| async move { s.increment("n", 1).await.map(drop) }).await;
+            let answer =
+                self.request(cookie, |s| async move { s.increment("n", 1).await.map(drop) }).await;
             assert!(answer.took < LIMIT);
             if answer.status != StatusCode::SERVICE_UNAVAILABLE {
                 assert_eq!(answer.status, StatusCode::OK);
@@ -164,8 +174,9 @@ impl Trouble {
     }
 }
 
-/// Every write under one kind of trouble: 503 in time, the cookie untouched, and with it the session. A load answers
-/// `load`. `reaches` says that Redis may have done what was asked before the answer was lost.
+/// Every write under one kind of trouble: 503 in time, the cookie untouched, and with it the
+/// session. A load answers `load`. `reaches` says that Redis may have done what was asked before
+/// the answer was lost.
 async fn each_operation(trouble: Trouble, load: StatusCode, reaches: bool) {
     for operation in ALL {
         let stage = Stage::new().await;
@@ -236,7 +247,10 @@ async fn a_new_cookie_goes_out_though_the_changes_cannot_be_written() {
     let answer = stage
         .request(&HeaderValue::from_static("none=1"), |s| async move {
             s.sign_in(sign_in).await?;
-            proxy.inject_once("EVALSHA", "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+            proxy.inject_once(
+                "EVALSHA",
+                "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+            );
             s.set("field", &1)
         })
         .await;
@@ -252,7 +266,11 @@ async fn a_slow_redis_is_only_slow() {
     let cookie = stage.sign_in(&UserId::new("user").unwrap()).await;
     for operation in [Load, Commit, Touch, RevokeAll] {
         let slow = Trouble::Connection(Fault::Delay(Duration::from_millis(100)));
-        assert_eq!(stage.operate(operation, slow, &cookie).await.status, StatusCode::OK, "{operation:?}");
+        assert_eq!(
+            stage.operate(operation, slow, &cookie).await.status,
+            StatusCode::OK,
+            "{operation:?}"
+        );
     }
 }
 
@@ -289,11 +307,16 @@ async fn a_redis_that_forgot_the_scripts_is_sent_them_again() {
         let cookie = stage.sign_in(&user).await;
         stage.redis.cli(&["SCRIPT", "FLUSH"]).await;
         let nothing = Trouble::Connection(Fault::None);
-        assert_eq!(stage.operate(operation, nothing, &cookie).await.status, StatusCode::OK, "{operation:?}");
+        assert_eq!(
+            stage.operate(operation, nothing, &cookie).await.status,
+            StatusCode::OK,
+            "{operation:?}"
+        );
     }
 }
 
-/// Changes every session's record with a Lua expression over `value`, and says how everything looks then.
+/// Changes every session's record with a Lua expression over `value`, and says how everything looks
+/// then.
 async fn rewrite_records(stage: &Stage, expression: &str) -> Vec<u8> {
     let script = format!(
         "for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -323,8 +346,13 @@ async fn a_record_that_cannot_be_decoded_is_no_session_and_stays_as_it_is() {
         for operation in [Load, Touch, Rotate, RevokeAll] {
             let nothing = Trouble::Connection(Fault::None);
             let answer = stage.operate(operation, nothing, &cookie).await;
-            let expected = if operation == Touch { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
-            assert_eq!((answer.status, answer.cookie), (expected, None), "{operation:?} {expression}");
+            let expected =
+                if operation == Touch { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(
+                (answer.status, answer.cookie),
+                (expected, None),
+                "{operation:?} {expression}"
+            );
             assert_eq!(stage.redis.dump_all().await, before, "{operation:?} {expression}");
         }
     }

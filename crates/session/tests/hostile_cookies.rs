@@ -1,5 +1,5 @@
-//! Whatever stands in a `Cookie` header: no panic, no session, no call to the store. The kept examples in
-//! `corpus/cookies.txt` run first; a line is one header, `\x..` one byte.
+//! Whatever stands in a `Cookie` header: no panic, no session, no call to the store. The kept
+//! examples in `corpus/cookies.txt` run first; a line is one header, `\x..` one byte.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,8 +17,8 @@ use tracera_session::store::{
     SessionId, StoreFuture, StoredSession, Tag,
 };
 use tracera_session::{
-    Budget, EmbeddedStore, Epoch, KeyRing, Session, SessionConfig, SessionLayer, SessionStore, Sessions,
-    SignIn, UserId,
+    Budget, EmbeddedStore, Epoch, KeyRing, Session, SessionConfig, SessionLayer, SessionStore,
+    Sessions, SignIn, UserId,
 };
 
 const CORPUS: &str = include_str!("corpus/cookies.txt");
@@ -132,7 +132,12 @@ impl SessionStore for Watched {
         self.0.commit(id, changes, touch, budget, at)
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
+    fn rotate<'a>(
+        &'a self,
+        id: &'a SessionId,
+        rotation: &'a Rotation,
+        at: At,
+    ) -> StoreFuture<'a, Rotated> {
         self.0.rotate(id, rotation, at)
     }
 

@@ -1,4 +1,5 @@
-//! What a cached session costs in memory. In a process of its own, since the process is what is measured.
+//! What a cached session costs in memory. In a process of its own, since the process is what is
+//! measured.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
@@ -12,12 +13,12 @@ use axum::routing::post;
 use http::{HeaderMap, HeaderValue, Request, header};
 use tower::ServiceExt;
 use tracera_session::store::{
-    At, Change, Changes, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
-    SessionId, StoreError, StoreFuture, StoredSession, Tag,
+    At, Change, Changes, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
+    Rotation, SessionId, StoreError, StoreFuture, StoredSession, Tag,
 };
 use tracera_session::{
-    Budget, Epoch, KeyRing, NearCache, Session, SessionConfig, SessionLayer, SessionStore, Sessions, SignIn,
-    UserId,
+    Budget, Epoch, KeyRing, NearCache, Session, SessionConfig, SessionLayer, SessionStore,
+    Sessions, SignIn, UserId,
 };
 
 const SESSIONS: usize = 100_000;
@@ -25,7 +26,8 @@ const MOST_BYTES: usize = 250;
 /// Of what is preloaded with a session.
 const VALUE_BYTES: usize = 4000;
 
-/// Knows one session, under every id, and one value for every field. It takes no memory that would be counted.
+/// Knows one session, under every id, and one value for every field. It takes no memory that would
+/// be counted.
 #[derive(Clone, Default)]
 struct OneForAll(Arc<Mutex<Option<StoredSession>>>);
 
@@ -109,7 +111,8 @@ fn refuse<'a, T: 'a>() -> StoreFuture<'a, T> {
 async fn a_cached_session_takes_at_most_250_bytes_and_preloaded_data_the_room_of_more_sessions() {
     let store = OneForAll::default();
     let sessions = |near_cache, preload: &[&str]| {
-        let config = SessionConfig::default().secure(false).near_cache(near_cache).preload(preload).unwrap();
+        let config =
+            SessionConfig::default().secure(false).near_cache(near_cache).preload(preload).unwrap();
         Sessions::new(store.clone(), KeyRing::new(&[7; 32]).unwrap(), config)
     };
     let users = Arc::new(AtomicU64::new(0));
@@ -117,8 +120,9 @@ async fn a_cached_session_takes_at_most_250_bytes_and_preloaded_data_the_room_of
         .route(
             "/",
             post(|session: Session| async move {
-                let user =
-                    UserId::new([users.fetch_add(1, Ordering::Relaxed); 2].map(u64::to_be_bytes).concat())?;
+                let user = UserId::new(
+                    [users.fetch_add(1, Ordering::Relaxed); 2].map(u64::to_be_bytes).concat(),
+                )?;
                 let sign_in = SignIn::new(user, "password").client("Firefox|Windows");
                 session.sign_in(sign_in.address([203, 0, 113, 9].into())).await
             }),
@@ -126,7 +130,8 @@ async fn a_cached_session_takes_at_most_250_bytes_and_preloaded_data_the_room_of
         .layer(SessionLayer::new(sessions(NearCache::Off, &[])));
     let mut cookies = Vec::with_capacity(SESSIONS);
     for _ in 0..SESSIONS {
-        let answer = app.clone().oneshot(Request::post("/").body(Body::empty()).unwrap()).await.unwrap();
+        let answer =
+            app.clone().oneshot(Request::post("/").body(Body::empty()).unwrap()).await.unwrap();
         let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
         cookies.push(cookie.split(';').next().unwrap().to_owned());
     }
@@ -148,7 +153,10 @@ async fn a_cached_session_takes_at_most_250_bytes_and_preloaded_data_the_room_of
 
     let capacity = SESSIONS / 5;
     let (all, cached) = fill(capacity, &["field"]).await;
-    println!("{all} bytes for {} sessions where {capacity} have room", cached.cache_stats().entries);
+    println!(
+        "{all} bytes for {} sessions where {capacity} have room",
+        cached.cache_stats().entries
+    );
     assert!(all <= 2 * capacity * MOST_BYTES, "{all}");
 }
 

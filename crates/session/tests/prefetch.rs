@@ -14,12 +14,13 @@ use axum::routing::{get, post};
 use http::{StatusCode, header};
 use tower::{ServiceBuilder, ServiceExt};
 use tracera_session::{
-    CurrentUser, EmbeddedStore, KeyRing, NearCache, PrefetchLayer, RedisStore, Session, SessionConfig,
-    SessionLayer, Sessions, SignIn, UserId,
+    CurrentUser, EmbeddedStore, KeyRing, NearCache, PrefetchLayer, RedisStore, Session,
+    SessionConfig, SessionLayer, Sessions, SignIn, UserId,
 };
 use tracera_testkit::{FaultProxy, Hold, RedisServer};
 
-/// What stands between the two layers: waits until Redis has been asked for the session, then answers or goes on.
+/// What stands between the two layers: waits until Redis has been asked for the session, then
+/// answers or goes on.
 #[derive(Clone)]
 struct Between {
     asked: Arc<Mutex<Option<Hold>>>,
@@ -30,7 +31,9 @@ impl Between {
     async fn pass(self, request: Request, next: Next) -> Response {
         let asked = self.asked.lock().unwrap().take();
         if let Some(mut asked) = asked {
-            tokio::time::timeout(Duration::from_secs(20), asked.reached()).await.expect("asked ahead");
+            tokio::time::timeout(Duration::from_secs(20), asked.reached())
+                .await
+                .expect("asked ahead");
             asked.release();
         }
         if self.lets_through {
@@ -60,7 +63,8 @@ async fn sign_in(session: Session) {
 
 async fn send(app: Router, method: &str, path: &str, cookie: Option<&str>) -> Response {
     let request = Request::builder().method(method).uri(path);
-    let request = cookie.into_iter().fold(request, |request, cookie| request.header(header::COOKIE, cookie));
+    let request =
+        cookie.into_iter().fold(request, |request, cookie| request.header(header::COOKIE, cookie));
     app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
 }
 
@@ -71,21 +75,30 @@ async fn the_question_is_on_its_way_before_the_layers_between_have_asked_theirs(
     let store = RedisStore::connect(&proxy.redis_url()).await.unwrap();
     let config = SessionConfig::default().secure(false).near_cache(NearCache::Off);
     let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), config);
-    let between = |asked, lets_through| Between { asked: Arc::new(Mutex::new(asked)), lets_through };
+    let between =
+        |asked, lets_through| Between { asked: Arc::new(Mutex::new(asked)), lets_through };
 
     let response = send(app(&sessions, between(None, true)), "POST", "/login", None).await;
-    let cookie =
-        response.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let cookie = response.headers()[header::SET_COOKIE]
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
 
     let asked = proxy.hold_next("HMGET");
-    let response = send(app(&sessions, between(Some(asked), true)), "GET", "/me", Some(&cookie)).await;
+    let response =
+        send(app(&sessions, between(Some(asked), true)), "GET", "/me", Some(&cookie)).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(redis.command_calls("hmget").await, 1, "asked ahead, and not again");
 
     let asked = proxy.hold_next("HMGET");
-    let response = send(app(&sessions, between(Some(asked), false)), "GET", "/me", Some(&cookie)).await;
+    let response =
+        send(app(&sessions, between(Some(asked), false)), "GET", "/me", Some(&cookie)).await;
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-    // The request was answered without it, so the question may still be on its way from the proxy to Redis.
+    // The request was answered without it, so the question may still be on its way from the proxy
+    // to Redis.
     let arrived = async { while redis.command_calls("hmget").await < 2 {} };
     tokio::time::timeout(Duration::from_secs(20), arrived).await.expect("asked ahead, and in vain");
 
@@ -97,13 +110,19 @@ async fn the_question_is_on_its_way_before_the_layers_between_have_asked_theirs(
     assert_eq!(redis.command_calls("hmget").await, 2, "a forged cookie asks nothing");
 
     let response = send(app(&sessions, between(None, true)), "POST", "/login", Some(&cookie)).await;
-    assert_eq!(response.status(), StatusCode::OK, "the layer inside asks where nothing was asked ahead");
+    assert_eq!(
+        response.status(),
+        StatusCode::OK,
+        "the layer inside asks where nothing was asked ahead"
+    );
 }
 
 /// Waits for the session of its own request, as a layer may that asks for it by itself.
 async fn look(sessions: Sessions, request: Request, next: Next) -> Response {
     let looking = sessions.open(request.headers());
-    tokio::time::timeout(Duration::from_secs(20), looking).await.expect("it waits for what was asked ahead");
+    tokio::time::timeout(Duration::from_secs(20), looking)
+        .await
+        .expect("it waits for what was asked ahead");
     next.run(request).await
 }
 
@@ -131,18 +150,27 @@ async fn nobody_waits_for_what_was_asked_ahead() {
             let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
             let cookie = cookie.split(';').next().unwrap();
             for path in ["/", "/me"] {
-                assert_eq!(send(app.clone(), "GET", path, Some(cookie)).await.status(), StatusCode::OK);
+                assert_eq!(
+                    send(app.clone(), "GET", path, Some(cookie)).await.status(),
+                    StatusCode::OK
+                );
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), in_use).await.expect("the near-cache comes into use");
+    tokio::time::timeout(Duration::from_secs(30), in_use)
+        .await
+        .expect("the near-cache comes into use");
 }
 
 #[tokio::test]
 async fn what_was_asked_ahead_is_not_taken_for_a_session_of_others() {
     let sessions = |name: &str, secret| {
         let config = SessionConfig::default().secure(false).cookie_name(name);
-        Sessions::new(EmbeddedStore::in_memory().unwrap(), KeyRing::new(&[secret; 32]).unwrap(), config)
+        Sessions::new(
+            EmbeddedStore::in_memory().unwrap(),
+            KeyRing::new(&[secret; 32]).unwrap(),
+            config,
+        )
     };
     let (site, admin) = (sessions("site", 1), sessions("admin", 2));
     let me = async |CurrentUser(user): CurrentUser| user.as_str().unwrap().to_owned();

@@ -16,8 +16,8 @@ use redis::{Cmd, RedisResult, Value};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 use tracera_session::{
-    KeyRing, NearCache, RedisConnection, RedisStore, Session, SessionConfig, SessionLayer, Sessions, SignIn,
-    UserId,
+    KeyRing, NearCache, RedisConnection, RedisStore, Session, SessionConfig, SessionLayer,
+    Sessions, SignIn, UserId,
 };
 use tracera_testkit::RedisServer;
 
@@ -86,7 +86,9 @@ async fn an_error_is_only_the_answer_of_who_asked_for_it() {
     for (key, answer) in ask_for_each(&connection, (0..9).map(|n| format!("key{n}"))).await {
         match answer {
             Ok(value) => assert!(key != "key3" && value == Value::Nil, "{key}: {value:?}"),
-            Err(error) => assert!(key == "key3" && error.code() == Some("WRONGTYPE"), "{key}: {error}"),
+            Err(error) => {
+                assert!(key == "key3" && error.code() == Some("WRONGTYPE"), "{key}: {error}")
+            }
         }
     }
 }
@@ -173,8 +175,11 @@ async fn whoever_goes_away_nobody_is_given_the_session_of_another() {
         for (n, (user, browser)) in browsers.iter().cycle().take(200).cloned().enumerate() {
             let sessions = sessions.clone();
             // One in three goes away: before, while or after it is answered.
-            let patience =
-                if n % 3 == 0 { Duration::from_micros((n as u64 * 13 + round * 7) % 900) } else { PATIENCE };
+            let patience = if n % 3 == 0 {
+                Duration::from_micros((n as u64 * 13 + round * 7) % 900)
+            } else {
+                PATIENCE
+            };
             requests.spawn(async move {
                 let opened = tokio::time::timeout(patience, sessions.open(&browser)).await;
                 opened.ok().map(|session| (user, session.user()))
@@ -191,7 +196,10 @@ async fn whoever_goes_away_nobody_is_given_the_session_of_another() {
 /// Headers with the cookie of a new session.
 async fn signed_in(sessions: &Sessions, user: UserId) -> HeaderMap {
     let app = Router::new()
-        .route("/", get(async move |session: Session| session.sign_in(SignIn::new(user, "test")).await))
+        .route(
+            "/",
+            get(async move |session: Session| session.sign_in(SignIn::new(user, "test")).await),
+        )
         .layer(SessionLayer::new(sessions.clone()));
     let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
     let cookie = response.headers()[SET_COOKIE].to_str().unwrap().split(';').next().unwrap();

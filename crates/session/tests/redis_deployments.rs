@@ -1,4 +1,5 @@
-//! The conformance suite on a cluster and as a user with no right more than documented, and what an operator chooses.
+//! The conformance suite on a cluster and as a user with no right more than documented, and what an
+//! operator chooses.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,8 +11,8 @@ use http::HeaderMap;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracera_session::{
-    KeyRing, RedisConnection, RedisStore, Session, SessionConfig, SessionError, Sessions, SignIn, UserId,
-    testing,
+    KeyRing, RedisConnection, RedisStore, Session, SessionConfig, SessionError, Sessions, SignIn,
+    UserId, testing,
 };
 use tracera_testkit::{Fault, FaultProxy, RedisCluster, RedisServer};
 
@@ -45,7 +46,8 @@ fn cluster_url(cluster: &RedisCluster) -> String {
 /// The line that the documentation of [`RedisStore`] gives.
 fn documented_acl() -> Vec<String> {
     let source = include_str!("../src/store/redis.rs");
-    let (_, from_line) = source.split_once("ACL SETUSER tracera on >password ").expect("it is documented");
+    let (_, from_line) =
+        source.split_once("ACL SETUSER tracera on >password ").expect("it is documented");
     let (line, _) = from_line.split_once("```").expect("in a block");
     line.split_whitespace().filter(|word| *word != "///").map(str::to_owned).collect()
 }
@@ -107,7 +109,9 @@ async fn a_sign_out_waits_for_replicas_and_says_when_they_are_missing() {
     let (first, second) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
     first.rotate().await.unwrap();
     first.sign_out().await.unwrap();
-    assert!(replica.cli(&["HLEN", &replica.cli(&["KEYS", "*"]).await]).await.parse::<u8>().unwrap() < 4);
+    assert!(
+        replica.cli(&["HLEN", &replica.cli(&["KEYS", "*"]).await]).await.parse::<u8>().unwrap() < 4
+    );
 
     replica.freeze().await;
     second.rotate().await.unwrap();
@@ -124,7 +128,8 @@ async fn a_sign_out_waits_for_replicas_and_says_when_they_are_missing() {
     }
 }
 
-/// The replica takes no part, so each waits as long as it may, and Redis lets only one wait at a time.
+/// The replica takes no part, so each waits as long as it may, and Redis lets only one wait at a
+/// time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_at_once_that_replicas_do_not_confirm_are_done_and_said_to_be() {
     let primary = RedisServer::start().await;
@@ -191,7 +196,8 @@ async fn what_was_written_over_another_connection_is_not_confirmed() {
     // Has Redis know the script.
     signed_in(&sessions, &user).await.sign_out().await.unwrap_err();
     let (one, other) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
-    // Both sign-outs are sent before the first is answered; then one waits, and the other for its turn.
+    // Both sign-outs are sent before the first is answered; then one waits, and the other for its
+    // turn.
     let mut first = proxy.hold_next("EVALSHA");
     let one = tokio::spawn(async move { one.sign_out().await });
     first.reached().await;
@@ -224,21 +230,25 @@ async fn on_a_cluster_a_sign_out_waits_for_a_replica_of_each_primary() {
     let replica = replica_of(&cluster, cluster.primary_of(&key).await).await;
     replica.freeze().await;
     let refused = second.sign_out().await.unwrap_err();
-    assert!(matches!(&refused, SessionError::Unavailable(cause) if cause.to_string().contains("0 of 1")));
+    assert!(
+        matches!(&refused, SessionError::Unavailable(cause) if cause.to_string().contains("0 of 1"))
+    );
     replica.thaw();
 }
 
 async fn replica_of<'a>(cluster: &'a RedisCluster, primary: &RedisServer) -> &'a RedisServer {
     for node in cluster.nodes() {
         let role = node.cli(&["ROLE"]).await;
-        if role.starts_with("slave") && role.lines().any(|line| line == primary.port().to_string()) {
+        if role.starts_with("slave") && role.lines().any(|line| line == primary.port().to_string())
+        {
             return node;
         }
     }
     panic!("no replica");
 }
 
-/// While a slot is on its way, what its new primary is asked goes over a connection that no later `WAIT` does.
+/// While a slot is on its way, what its new primary is asked goes over a connection that no later
+/// `WAIT` does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_cluster_what_a_primary_did_that_is_taking_a_slot_over_is_not_confirmed() {
     let cluster = RedisCluster::start().await;

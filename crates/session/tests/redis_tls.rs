@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use tracera_session::{
-    ConnectError, KeyRing, RedisAuthorities, RedisConnection, RedisStore, RedisUrlError, SessionConfig,
-    Sessions, SignIn, UserId, store::Tag,
+    ConnectError, KeyRing, RedisAuthorities, RedisConnection, RedisStore, RedisUrlError,
+    SessionConfig, Sessions, SignIn, UserId, store::Tag,
 };
 use tracera_testkit::{Certificate, RedisCluster, RedisSentinel, RedisServer};
 
@@ -25,8 +25,13 @@ fn authorities(certificate: &Certificate) -> RedisAuthorities {
 }
 
 async fn sessions(url: &str, certificate: &Certificate) -> Sessions {
-    let connection = RedisConnection::open_trusting(url, PATIENT, &authorities(certificate)).await.unwrap();
-    Sessions::new(RedisStore::new(connection), KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default())
+    let connection =
+        RedisConnection::open_trusting(url, PATIENT, &authorities(certificate)).await.unwrap();
+    Sessions::new(
+        RedisStore::new(connection),
+        KeyRing::new(&[7; 32]).unwrap(),
+        SessionConfig::default(),
+    )
 }
 
 async fn sign_in(sessions: &Sessions, user: &UserId) {

@@ -25,13 +25,24 @@ async fn sentinels_are_asked_with_their_own_credentials_after_a_failover_too() {
     let primary = redis.primary().await;
     for sentinel in redis.sentinels() {
         sentinel
-            .cli(&["ACL", "SETUSER", "tracera", "on", ">secret", "-@all", "+role", "+sentinel|masters"])
+            .cli(&[
+                "ACL",
+                "SETUSER",
+                "tracera",
+                "on",
+                ">secret",
+                "-@all",
+                "+role",
+                "+sentinel|masters",
+            ])
             .await;
         // What requirepass does.
         sentinel.cli(&["ACL", "SETUSER", "default", "resetpass", ">p@ss/w?rd&+"]).await;
     }
     let url = |parameters| format!("{}{parameters}", redis.url());
-    for wrong in ["", "?sentinel_password=secret", "?sentinel_username=other&sentinel_password=secret"] {
+    for wrong in
+        ["", "?sentinel_password=secret", "?sentinel_username=other&sentinel_password=secret"]
+    {
         assert!(RedisStore::connect(&url(wrong)).await.is_err(), "{wrong}");
     }
     let by_password = sessions(&url("?sentinel_password=p@ss/w?rd%26%2B")).await;

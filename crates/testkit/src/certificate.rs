@@ -37,7 +37,8 @@ impl Certificate {
         Self::create_with(true).await
     }
 
-    /// Makes an authority whose own certificate the server presents, as many do by hand; TLS does not allow it.
+    /// Makes an authority whose own certificate the server presents, as many do by hand; TLS does
+    /// not allow it.
     pub async fn create_of_authority() -> Self {
         Self::create_with(false).await
     }
@@ -50,10 +51,20 @@ impl Certificate {
         let [config, ca, ca_key, certificate, key] =
             ["openssl.cnf", "ca.pem", "ca-key.pem", "certificate.pem", "key.pem"]
                 .map(|name| text(&file(name)));
-        let new =
-            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+        let new = [
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ];
         let section = if own_certificate { "authority" } else { "both" };
-        let authority = ["-config", &config, "-extensions", section, "-subj", "/CN=tracera-testkit"];
+        let authority =
+            ["-config", &config, "-extensions", section, "-subj", "/CN=tracera-testkit"];
         let output = ["-keyout", &ca_key, "-out", &ca];
         run("openssl", &[new.as_slice(), &authority, &output].concat()).await;
         if !own_certificate {

@@ -24,12 +24,13 @@ pub enum Fault {
     None,
     /// Existing connections are reset and the port is closed.
     Refuse,
-    /// Connections are accepted and stay open; all they send is swallowed and nothing is answered. They are reset
-    /// when another fault is set.
+    /// Connections are accepted and stay open; all they send is swallowed and nothing is answered.
+    /// They are reset when another fault is set.
     BlackHole,
     /// Whatever the server sends arrives this much later.
     Delay(Duration),
-    /// Of the next reply at most so many bytes pass, then its connection is reset; everything after that passes.
+    /// Of the next reply at most so many bytes pass, then its connection is reset; everything after
+    /// that passes.
     CutReply(usize),
 }
 
@@ -101,8 +102,8 @@ impl FaultProxy {
         }
     }
 
-    /// Answers every further Redis request with `command` with `reply`, raw RESP such as `"-LOADING wait\r\n"`. The
-    /// server does not see these requests; the order of replies is kept.
+    /// Answers every further Redis request with `command` with `reply`, raw RESP such as `"-LOADING
+    /// wait\r\n"`. The server does not see these requests; the order of replies is kept.
     pub fn inject(&self, command: &str, reply: &str) {
         self.answer(command, reply, false);
     }
@@ -112,8 +113,8 @@ impl FaultProxy {
         self.answer(command, reply, true);
     }
 
-    /// Holds back the next Redis request with `command`, and what follows it on the same connection, until the
-    /// returned [`Hold`] releases it.
+    /// Holds back the next Redis request with `command`, and what follows it on the same
+    /// connection, until the returned [`Hold`] releases it.
     pub fn hold_next(&self, command: &str) -> Hold {
         let (reached, at_reached) = oneshot::channel();
         let (at_release, release) = oneshot::channel();
@@ -164,7 +165,8 @@ impl Shared {
         self.rules.lock().expect("nothing panics while it holds the lock")
     }
 
-    /// What to do with a request: the first rule for its command, used up if it is meant for one request.
+    /// What to do with a request: the first rule for its command, used up if it is meant for one
+    /// request.
     fn action_for(&self, command: &str) -> Option<Action> {
         let mut rules = self.rules();
         let index = rules.iter().position(|rule| rule.command == command)?;

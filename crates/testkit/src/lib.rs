@@ -2,11 +2,13 @@
 //!
 //! Rules every part keeps:
 //!
-//! 1. Nothing has to run beforehand: each server is a child of the test, on a free port of 127.0.0.1, in a private
-//!    temporary directory.
-//! 2. A `start` returns when the server said itself that it is ready; a port lost to somebody else is replaced.
+//! 1. Nothing has to run beforehand: each server is a child of the test, on a free port of
+//!    127.0.0.1, in a private temporary directory.
+//! 2. A `start` returns when the server said itself that it is ready; a port lost to somebody else
+//!    is replaced.
 //! 3. Dropping a server kills it, and so does the death of the test process.
-//! 4. Every wait has a limit. Failures panic, with what the server printed, since only tests call this crate.
+//! 4. Every wait has a limit. Failures panic, with what the server printed, since only tests call
+//!    this crate.
 //!
 //! ```no_run
 //! # async fn example() {

@@ -10,8 +10,8 @@ use crate::redis::ATTEMPTS;
 
 const SCRIPT: &str = include_str!("op.mjs");
 
-/// The provider, killed when dropped. It agrees to every request; `login_hint` says as whom, and their address is
-/// `{login_hint}@example.test`, verified unless it begins with `unverified`.
+/// The provider, killed when dropped. It agrees to every request; `login_hint` says as whom, and
+/// their address is `{login_hint}@example.test`, verified unless it begins with `unverified`.
 #[derive(Debug)]
 pub struct OidcProvider {
     issuer: String,
@@ -30,7 +30,8 @@ impl OidcProvider {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         // Node looks for packages above the file that names them.
         let modules = tool("node/node_modules/oidc-provider/package.json");
-        let modules = Path::new(&modules).ancestors().nth(2).expect("the package lies in node_modules");
+        let modules =
+            Path::new(&modules).ancestors().nth(2).expect("the package lies in node_modules");
         let link = directory.path().join("node_modules");
         std::os::unix::fs::symlink(modules, link).expect("a temporary directory takes a link");
         let script = directory.path().join("op.mjs");

@@ -8,8 +8,8 @@ use crate::redis::ATTEMPTS;
 
 const SCRIPT: &str = include_str!("steam_op.py");
 
-/// The provider, killed when dropped. Who is signed in there stands in the address: `__steamid=…` added to a request
-/// signs in as that one, `__deny=1` says no; without either a page asks.
+/// The provider, killed when dropped. Who is signed in there stands in the address: `__steamid=…`
+/// added to a request signs in as that one, `__deny=1` says no; without either a page asks.
 #[derive(Debug)]
 pub struct OpenIdProvider {
     base: String,
@@ -28,7 +28,8 @@ impl OpenIdProvider {
         for _ in 0..ATTEMPTS {
             let port = free_port();
             let args = [script.clone(), format!("--port={port}")];
-            let mut process = Process::spawn(&tool("venv/bin/python"), &args, &directory.path().join("log"));
+            let mut process =
+                Process::spawn(&tool("venv/bin/python"), &args, &directory.path().join("log"));
             match process.ready("listening").await {
                 Ok(()) => {
                     let base = format!("http://127.0.0.1:{port}");

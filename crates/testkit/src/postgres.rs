@@ -24,7 +24,8 @@ const OPTIONS: &[&str] = &[
     "listen_addresses=127.0.0.1",
 ];
 
-/// A database cluster of its own, reached as the user `postgres` without a password, ended when dropped.
+/// A database cluster of its own, reached as the user `postgres` without a password, ended when
+/// dropped.
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
@@ -53,12 +54,14 @@ impl Postgres {
         panic!("postgres {failure}");
     }
 
-    /// The URL of the database that is always there: `postgres://postgres@127.0.0.1:{port}/postgres`
+    /// The URL of the database that is always there:
+    /// `postgres://postgres@127.0.0.1:{port}/postgres`
     pub fn url(&self) -> String {
         self.url_of("postgres")
     }
 
-    /// The URL of the same database by way of a socket file: `postgres:///postgres?host={directory}&…`
+    /// The URL of the same database by way of a socket file:
+    /// `postgres:///postgres?host={directory}&…`
     pub fn socket_url(&self) -> String {
         let directory = self.directory.path().display();
         format!("postgres:///postgres?host={directory}&port={}&user=postgres", self.port)
@@ -101,10 +104,12 @@ async fn initialise(directory: &TempDir) {
     let data = data(directory);
     let mut command = rights();
     if !command.is_empty() {
-        run("chown", &["postgres:", directory.path().to_str().expect("temporary paths are UTF-8")]).await;
+        run("chown", &["postgres:", directory.path().to_str().expect("temporary paths are UTF-8")])
+            .await;
     }
     let initdb = program("initdb");
-    let options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync"];
+    let options =
+        ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync"];
     command.extend(["--", &initdb, "-D", &data]);
     command.extend(options);
     run("setpriv", &command).await;
@@ -112,7 +117,10 @@ async fn initialise(directory: &TempDir) {
 
 async fn launch(port: u16, directory: &TempDir) -> Result<Process, String> {
     let mut args = vec!["-D".to_owned(), data(directory), "-p".to_owned(), port.to_string()];
-    args.extend(["-c".to_owned(), format!("unix_socket_directories={}", directory.path().display())]);
+    args.extend([
+        "-c".to_owned(),
+        format!("unix_socket_directories={}", directory.path().display()),
+    ]);
     args.extend(OPTIONS.iter().flat_map(|option| ["-c".to_owned(), (*option).to_owned()]));
     let log = directory.path().join("log");
     let mut process = Process::spawn_as(&rights(), Ending::Quit, &program("postgres"), &args, &log);
@@ -129,12 +137,17 @@ fn rights() -> Vec<&'static str> {
     if user == 0 { AS_POSTGRES.to_vec() } else { Vec::new() }
 }
 
-/// A program of the newest server installed by Debian, whose directory is not on the PATH; elsewhere just its name.
+/// A program of the newest server installed by Debian, whose directory is not on the PATH;
+/// elsewhere just its name.
 fn program(name: &str) -> String {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let files = versions.map(|version| version.path().join("bin").join(name)).filter(|file| file.is_file());
+    let files =
+        versions.map(|version| version.path().join("bin").join(name)).filter(|file| file.is_file());
     let newest = files.max_by_key(|file: &PathBuf| version_of(file));
-    newest.map_or_else(|| name.to_owned(), |file| file.to_str().expect("Debian's paths are UTF-8").to_owned())
+    newest.map_or_else(
+        || name.to_owned(),
+        |file| file.to_str().expect("Debian's paths are UTF-8").to_owned(),
+    )
 }
 
 /// 15 of `/usr/lib/postgresql/15/bin/initdb`.

@@ -49,7 +49,12 @@ impl Process {
         let out = File::create(log).expect("the log's directory exists");
         let err = out.try_clone().expect("a file handle can be duplicated");
         let mut command = Command::new(find("setpriv"));
-        command.args(["--pdeathsig", ending.signal()]).args(rights).arg("--").arg(find(program)).args(args);
+        command
+            .args(["--pdeathsig", ending.signal()])
+            .args(rights)
+            .arg("--")
+            .arg(find(program))
+            .args(args);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         Self { child: spawn(command), log: log.to_owned(), ending }
     }
@@ -87,7 +92,8 @@ impl Process {
         signal("STOP", self.id());
         let stat = format!("/proc/{}/stat", self.id());
         let stopped = poll(START_LIMIT, || {
-            let stat = std::fs::read_to_string(&stat).expect("a stopped process keeps its /proc entry");
+            let stat =
+                std::fs::read_to_string(&stat).expect("a stopped process keeps its /proc entry");
             stat.contains(") T ").then_some(())
         });
         stopped.await.expect("SIGSTOP cannot be ignored");
@@ -173,10 +179,13 @@ pub(crate) fn find(program: &str) -> PathBuf {
     std::env::split_paths(&path)
         .map(|directory| directory.join(program))
         .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("{program} is not installed; ./script/test installs what the tests need"))
+        .unwrap_or_else(|| {
+            panic!("{program} is not installed; ./script/test installs what the tests need")
+        })
 }
 
-/// A program that `./script/test` has put into the workspace's `.tools`; `TRACERA_TOOLS` names another directory.
+/// A program that `./script/test` has put into the workspace's `.tools`; `TRACERA_TOOLS` names
+/// another directory.
 pub(crate) fn tool(path: &str) -> String {
     let workspace_tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools");
     let tools = std::env::var_os("TRACERA_TOOLS").map_or(workspace_tools, PathBuf::from);
@@ -188,11 +197,15 @@ pub(crate) fn tool(path: &str) -> String {
 
 fn signal(name: &str, process: u32) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status();
-    assert!(status.is_ok_and(|status| status.success()), "SIG{name} could not be sent to {process}");
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "SIG{name} could not be sent to {process}"
+    );
 }
 
-/// Starts a child from a thread that never ends: the kernel counts the end of the *thread* that started a child as
-/// its parent's death, and a test's thread may end before those that share the child.
+/// Starts a child from a thread that never ends: the kernel counts the end of the *thread* that
+/// started a child as its parent's death, and a test's thread may end before those that share the
+/// child.
 fn spawn(command: Command) -> Child {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static SPAWNER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {

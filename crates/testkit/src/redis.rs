@@ -86,10 +86,12 @@ impl RedisServer {
         panic!("redis-server {options:?} {failure}");
     }
 
-    /// Starts a replica of this server. When this returns it has copied everything and is told what is written.
+    /// Starts a replica of this server. When this returns it has copied everything and is told what
+    /// is written.
     pub async fn start_replica(&self) -> Self {
-        // Both may be the primary one day. Over a socket it would wait five seconds for more replicas before it lets one
-        // copy, and tell one that is online nothing until that reports, which it may do a second later.
+        // Both may be the primary one day. Over a socket it would wait five seconds for more
+        // replicas before it lets one copy, and tell one that is online nothing until that reports,
+        // which it may do a second later.
         let by_file = [("repl-diskless-sync", "no"), ("rdb-del-sync-files", "yes")];
         for (option, value) in by_file {
             self.cli(&["CONFIG", "SET", option, value]).await;
@@ -121,7 +123,8 @@ impl RedisServer {
     /// Kills the server and starts it again on the same port, without its data.
     pub async fn restart(&self) {
         self.kill();
-        let process = launch(self.port, &self.options, &self.directory, self.sign, self.tls.as_ref()).await;
+        let process =
+            launch(self.port, &self.options, &self.directory, self.sign, self.tls.as_ref()).await;
         *self.process() = Some(process.unwrap_or_else(|error| panic!("redis-server {error}")));
     }
 
@@ -130,7 +133,8 @@ impl RedisServer {
         self.process().take();
     }
 
-    /// Suspends the server: connections stay open, new ones are accepted by the kernel, nothing is answered.
+    /// Suspends the server: connections stay open, new ones are accepted by the kernel, nothing is
+    /// answered.
     pub async fn freeze(&self) {
         let process = self.process().take().expect("the server runs");
         process.freeze().await;
@@ -142,8 +146,8 @@ impl RedisServer {
         self.process().as_ref().expect("the server runs").thaw();
     }
 
-    /// Runs one command through `redis-cli` and gives back what it prints, without the last line break. Panics when
-    /// the server answers with an error.
+    /// Runs one command through `redis-cli` and gives back what it prints, without the last line
+    /// break. Panics when the server answers with an error.
     pub async fn cli(&self, command: &[&str]) -> String {
         let printed = String::from_utf8_lossy(&self.cli_bytes(command).await).into_owned();
         printed.strip_suffix('\n').unwrap_or(&printed).to_owned()
@@ -158,7 +162,8 @@ impl RedisServer {
     pub async fn command_calls(&self, command: &str) -> u64 {
         let prefix = format!("cmdstat_{command}:calls=");
         let statistics = self.cli(&["INFO", "commandstats"]).await;
-        let calls = statistics.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
+        let calls =
+            statistics.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
         calls.map_or(0, |calls| calls.parse().expect("INFO counts in whole numbers"))
     }
 
@@ -170,8 +175,8 @@ impl RedisServer {
         count.map_or(0, |count| count.trim().parse().expect("INFO counts in whole numbers"))
     }
 
-    /// Waits until every replica of this primary, of which there must be one, has what the primary has now; replication
-    /// is asynchronous.
+    /// Waits until every replica of this primary, of which there must be one, has what the primary
+    /// has now; replication is asynchronous.
     pub async fn wait_for_replicas(&self) {
         let number = |text: &str, name: &str| {
             let (_, rest) = text.split_once(name)?;
@@ -183,7 +188,9 @@ impl RedisServer {
             let info = self.cli(&["INFO", "replication"]).await;
             let replicas: Vec<_> = info.lines().filter(|line| line.starts_with("slave")).collect();
             !replicas.is_empty()
-                && replicas.iter().all(|line| number(line, "offset=").is_some_and(|offset| offset >= written))
+                && replicas
+                    .iter()
+                    .all(|line| number(line, "offset=").is_some_and(|offset| offset >= written))
         })
         .await;
     }
@@ -227,9 +234,20 @@ async fn launch(
 }
 
 fn server_options(certificate: &Certificate, port: String) -> Vec<String> {
-    let [chain, key, authority] = [&*certificate.chain, &certificate.key, certificate.authority()].map(text);
-    let on = ["--tls-replication", "yes", "--tls-cluster", "yes", "--tls-auth-clients", "no", "--port", "0"];
-    let files = [("--tls-cert-file", chain), ("--tls-key-file", key), ("--tls-ca-cert-file", authority)];
+    let [chain, key, authority] =
+        [&*certificate.chain, &certificate.key, certificate.authority()].map(text);
+    let on = [
+        "--tls-replication",
+        "yes",
+        "--tls-cluster",
+        "yes",
+        "--tls-auth-clients",
+        "no",
+        "--port",
+        "0",
+    ];
+    let files =
+        [("--tls-cert-file", chain), ("--tls-key-file", key), ("--tls-ca-cert-file", authority)];
     let values = files.into_iter().chain([("--tls-port", port)]);
     on.map(ToOwned::to_owned)
         .into_iter()

@@ -44,7 +44,8 @@ impl RedisCluster {
         for _ in 0..6 {
             nodes.push(RedisServer::start_until(OPTIONS, READY, tls).await);
         }
-        let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        let addresses: Vec<String> =
+            nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
         let mut create = vec!["--cluster", "create", "--cluster-yes", "--cluster-replicas", "1"];
         let options = tls.map(|certificate| cli_options(certificate));
         create.extend(options.iter().flatten().chain(&addresses).map(String::as_str));
@@ -80,7 +81,8 @@ impl RedisCluster {
     /// The node that answers for a key at the moment.
     pub async fn primary_of(&self, key: &str) -> &RedisServer {
         let living = self.living().next().expect("a node is left");
-        let slot = living.cli(&["CLUSTER", "KEYSLOT", key]).await.parse().expect("a slot is a number");
+        let slot =
+            living.cli(&["CLUSTER", "KEYSLOT", key]).await.parse().expect("a slot is a number");
         let port = primary_of_slot(&living.cli(&["CLUSTER", "NODES"]).await, slot);
         let port = port.unwrap_or_else(|| panic!("nobody serves slot {slot}"));
         self.nodes.iter().find(|node| node.port() == port).expect("all nodes are ours")
@@ -91,14 +93,16 @@ impl RedisCluster {
         self.primary_of(key).await.kill();
     }
 
-    /// Waits until a living node has taken over the key and all living nodes find the cluster in order.
+    /// Waits until a living node has taken over the key and all living nodes find the cluster in
+    /// order.
     pub async fn wait_for_failover_of(&self, key: &str) {
         wait_until("a replica takes over", async || self.primary_of(key).await.is_running()).await;
         self.wait_until_ok().await;
     }
 
-    /// Has a replica take a key over from its primary, which is cut off from all other nodes as if its cluster bus were
-    /// unplugged: it still talks to clients, but finds the cluster down. Lasts a minute. Returns the new primary.
+    /// Has a replica take a key over from its primary, which is cut off from all other nodes as if
+    /// its cluster bus were unplugged: it still talks to clients, but finds the cluster down. Lasts
+    /// a minute. Returns the new primary.
     pub async fn cut_off_primary_of(&self, key: &str) -> &RedisServer {
         let old = self.primary_of(key).await;
         let id = old.cli(&["CLUSTER", "MYID"]).await;
@@ -113,8 +117,9 @@ impl RedisCluster {
         new.cli(&["CLUSTER", "FAILOVER", "TAKEOVER"]).await;
         let slot = old.cli(&["CLUSTER", "KEYSLOT", key]).await.parse().expect("a slot is a number");
         for node in self.nodes.iter().filter(|node| node.port() != old.port()) {
-            let follows =
-                async || primary_of_slot(&node.cli(&["CLUSTER", "NODES"]).await, slot) == Some(new.port());
+            let follows = async || {
+                primary_of_slot(&node.cli(&["CLUSTER", "NODES"]).await, slot) == Some(new.port())
+            };
             wait_until("the others follow the replica", follows).await;
         }
         let is_down = async || old.cli(&["CLUSTER", "INFO"]).await.contains("cluster_state:fail");
@@ -132,7 +137,8 @@ impl RedisCluster {
     async fn wait_until_whole(&self) {
         self.wait_until_ok().await;
         for node in &self.nodes {
-            let replicas = async || node.cli(&["CLUSTER", "NODES"]).await.matches("slave ").count() == 3;
+            let replicas =
+                async || node.cli(&["CLUSTER", "NODES"]).await.matches("slave ").count() == 3;
             wait_until("every node knows every replica", replicas).await;
             let synchronised = async || {
                 let info = node.cli(&["INFO", "replication"]).await;
@@ -153,7 +159,8 @@ fn primary_of_slot(nodes: &str, slot: u16) -> Option<u16> {
     nodes.lines().find_map(|line| {
         let words: Vec<&str> = line.split(' ').collect();
         let is_primary = words[2].split(',').any(|flag| flag == "master");
-        let serves = words[8..].iter().any(|range| slots(range).is_some_and(|slots| slots.contains(&slot)));
+        let serves =
+            words[8..].iter().any(|range| slots(range).is_some_and(|slots| slots.contains(&slot)));
         let port = words[1].split(['@', ':']).nth(1)?.parse().ok()?;
         (is_primary && serves).then_some(port)
     })

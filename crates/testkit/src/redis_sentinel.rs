@@ -8,7 +8,8 @@ use crate::process::wait_until;
 use crate::redis::scheme;
 use crate::{Certificate, RedisServer};
 
-/// How often, in milliseconds, sentinels ask servers and tell each other what they know; the defaults are seconds.
+/// How often, in milliseconds, sentinels ask servers and tell each other what they know; the
+/// defaults are seconds.
 const QUICK: &[&str] =
     &["SENTINEL", "DEBUG", "info-period", "200", "ask-period", "100", "publish-period", "200"];
 
@@ -54,7 +55,8 @@ impl RedisSentinel {
             std::fs::write(&file, configuration).expect("a temporary file can be written");
             let file = file.to_str().expect("temporary paths are UTF-8");
             let sentinel =
-                RedisServer::start_until(&[file, "--sentinel"], "+monitor master tracera", tls).await;
+                RedisServer::start_until(&[file, "--sentinel"], "+monitor master tracera", tls)
+                    .await;
             sentinel.cli(QUICK).await;
             sentinels.push(sentinel);
         }
@@ -68,7 +70,8 @@ impl RedisSentinel {
         Self { servers, sentinels, tls: tls.is_some(), _directory: directory }
     }
 
-    /// `redis+sentinel://127.0.0.1:{port},127.0.0.1:{port},127.0.0.1:{port}/tracera`, or `rediss+sentinel` with TLS.
+    /// `redis+sentinel://127.0.0.1:{port},127.0.0.1:{port},127.0.0.1:{port}/tracera`, or
+    /// `rediss+sentinel` with TLS.
     pub fn url(&self) -> String {
         let addresses: Vec<String> =
             self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.port())).collect();
@@ -82,8 +85,11 @@ impl RedisSentinel {
 
     /// The server the sentinels hold to be the primary.
     pub async fn primary(&self) -> &RedisServer {
-        let sentinel =
-            self.sentinels.iter().find(|sentinel| sentinel.is_running()).expect("a sentinel is left");
+        let sentinel = self
+            .sentinels
+            .iter()
+            .find(|sentinel| sentinel.is_running())
+            .expect("a sentinel is left");
         let address = sentinel.cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "tracera"]).await;
         let port = address.lines().last().and_then(|port| port.parse().ok());
         let port: u16 = port.unwrap_or_else(|| panic!("not an address: {address:?}"));
@@ -99,7 +105,8 @@ impl RedisSentinel {
     pub async fn wait_for_failover(&self) {
         wait_until("the sentinels name a living primary", async || {
             let primary = self.primary().await;
-            primary.is_running() && primary.cli(&["INFO", "replication"]).await.contains("role:master")
+            primary.is_running()
+                && primary.cli(&["INFO", "replication"]).await.contains("role:master")
         })
         .await;
     }

@@ -1,4 +1,5 @@
-//! Moving a slot of a cluster from one primary to another, step by step, as `redis-cli --cluster reshard` does it.
+//! Moving a slot of a cluster from one primary to another, step by step, as `redis-cli --cluster
+//! reshard` does it.
 
 use crate::RedisServer;
 use crate::redis_cluster::RedisCluster;
@@ -6,8 +7,8 @@ use crate::redis_cluster::RedisCluster;
 /// How many keys are asked for at once.
 const PAGE: &str = "100";
 
-/// A slot on its way. Until [`finish`](Self::finish), the old primary answers for the keys it still has and sends all
-/// others on with ASK; from then on it sends everything on with MOVED.
+/// A slot on its way. Until [`finish`](Self::finish), the old primary answers for the keys it still
+/// has and sends all others on with ASK; from then on it sends everything on with MOVED.
 #[derive(Debug)]
 pub struct SlotMigration<'a> {
     slot: String,
@@ -20,7 +21,11 @@ pub struct SlotMigration<'a> {
 
 impl RedisCluster {
     /// Begins to move the slot of a key to `target`, a primary that does not have it.
-    pub async fn migrate_slot_of<'a>(&'a self, key: &str, target: &'a RedisServer) -> SlotMigration<'a> {
+    pub async fn migrate_slot_of<'a>(
+        &'a self,
+        key: &str,
+        target: &'a RedisServer,
+    ) -> SlotMigration<'a> {
         let source = self.primary_of(key).await;
         assert_ne!(source.port(), target.port(), "the slot is there already");
         let slot = source.cli(&["CLUSTER", "KEYSLOT", key]).await;

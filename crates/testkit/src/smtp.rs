@@ -83,18 +83,21 @@ impl SmtpServer {
         self.port
     }
 
-    /// The certificate authority a client has to trust, as a PEM file; the server's certificate is for `localhost`
-    /// and 127.0.0.1.
+    /// The certificate authority a client has to trust, as a PEM file; the server's certificate is
+    /// for `localhost` and 127.0.0.1.
     pub fn ca_file(&self) -> &Path {
         self.certificate.authority()
     }
 
     /// All messages accepted so far, in order.
     pub fn messages(&self) -> Vec<ReceivedMail> {
-        let mails = std::fs::read_to_string(self.file("mails")).expect("the file is made at the start");
+        let mails =
+            std::fs::read_to_string(self.file("mails")).expect("the file is made at the start");
         // The last line may still be on its way.
         let complete = mails.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        complete.map(|line| serde_json::from_str(line).expect("the sink writes this form")).collect()
+        complete
+            .map(|line| serde_json::from_str(line).expect("the sink writes this form"))
+            .collect()
     }
 
     /// Waits up to ten seconds for a message `wanted` says yes to.
@@ -103,9 +106,11 @@ impl SmtpServer {
         found.unwrap_or_else(|| panic!("no such mail came; these did: {:#?}", self.messages()))
     }
 
-    /// Answers the content of the next `count` messages with `reply`, e.g. `"451 4.3.0 try again later"`.
+    /// Answers the content of the next `count` messages with `reply`, e.g. `"451 4.3.0 try again
+    /// later"`.
     pub fn refuse_next(&self, count: usize, reply: &str) {
-        let mut refusals = OpenOptions::new().append(true).open(self.file("refusals")).expect("it was made");
+        let mut refusals =
+            OpenOptions::new().append(true).open(self.file("refusals")).expect("it was made");
         let lines = format!("{reply}\n").repeat(count);
         refusals.write_all(lines.as_bytes()).expect("a temporary file can be written");
     }
@@ -115,7 +120,8 @@ impl SmtpServer {
         self.process().take();
     }
 
-    /// Kills the server and starts it again on the same port; accepted messages are kept, refusals forgotten.
+    /// Kills the server and starts it again on the same port; accepted messages are kept, refusals
+    /// forgotten.
     pub async fn restart(&self) {
         self.kill();
         File::create(self.file("refusals")).expect("a temporary file can be written");
@@ -123,19 +129,30 @@ impl SmtpServer {
         *self.process() = Some(process.unwrap_or_else(|error| panic!("the mail server {error}")));
     }
 
-    async fn launch_anywhere(mode: SmtpMode, login: Option<(&str, &str)>, certificate: Certificate) -> Self {
+    async fn launch_anywhere(
+        mode: SmtpMode,
+        login: Option<(&str, &str)>,
+        certificate: Certificate,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         for name in ["mails", "refusals"] {
             File::create(directory.path().join(name)).expect("a temporary file can be written");
         }
-        std::fs::write(directory.path().join("sink.py"), SINK).expect("a temporary file can be written");
+        std::fs::write(directory.path().join("sink.py"), SINK)
+            .expect("a temporary file can be written");
         let args = arguments(mode, login, &certificate, directory.path());
         let mut failure = String::new();
         for _ in 0..ATTEMPTS {
             let port = free_port();
             match launch(port, &args, directory.path()).await {
                 Ok(process) => {
-                    return Self { port, args, certificate, directory, process: Mutex::new(Some(process)) };
+                    return Self {
+                        port,
+                        args,
+                        certificate,
+                        directory,
+                        process: Mutex::new(Some(process)),
+                    };
                 }
                 Err(error) => failure = error,
             }

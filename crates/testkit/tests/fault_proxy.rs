@@ -21,7 +21,8 @@ async fn connect(proxy: &FaultProxy) -> TcpStream {
 }
 
 fn request(words: &[&str]) -> String {
-    let bulks: Vec<String> = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    let bulks: Vec<String> =
+        words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
     format!("*{}\r\n{}", words.len(), bulks.concat())
 }
 
@@ -37,7 +38,8 @@ async fn expect(connection: &mut TcpStream, expected: &str) {
 }
 
 async fn expect_reset(connection: &mut TcpStream) {
-    let read = tokio::time::timeout(LIMIT, connection.read_u8()).await.expect("the reset comes in time");
+    let read =
+        tokio::time::timeout(LIMIT, connection.read_u8()).await.expect("the reset comes in time");
     assert_eq!(read.expect_err("no byte comes").kind(), ErrorKind::ConnectionReset);
 }
 
@@ -123,10 +125,10 @@ async fn injected_replies_keep_their_place_in_a_pipeline() {
     proxy.inject_once("incr", "-OOM command not allowed\r\n");
     proxy.inject("GET", "-LOADING Redis is loading\r\n");
     let mut connection = connect(&proxy).await;
-    let pipeline = ["INCR", "INCR", "GET", "INCR", "GET"].map(|command| request(&[command, "counter"]));
+    let pipeline =
+        ["INCR", "INCR", "GET", "INCR", "GET"].map(|command| request(&[command, "counter"]));
     connection.write_all(pipeline.concat().as_bytes()).await.unwrap();
-    let replies =
-        "-OOM command not allowed\r\n:1\r\n-LOADING Redis is loading\r\n:2\r\n-LOADING Redis is loading\r\n";
+    let replies = "-OOM command not allowed\r\n:1\r\n-LOADING Redis is loading\r\n:2\r\n-LOADING Redis is loading\r\n";
     expect(&mut connection, replies).await;
     proxy.clear_rules();
     send(&mut connection, &["GET", "counter"]).await;

@@ -28,12 +28,16 @@ async fn servers_die_with_a_killed_test_process() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
-    let port = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("port ")?.parse::<u16>().ok());
+    let port = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("port ")?.parse::<u16>().ok());
     let port = port.expect("the victim starts its server");
     TcpStream::connect(("127.0.0.1", port)).await.unwrap();
 
     victim.kill().unwrap();
     victim.wait().unwrap();
     let gone = async { while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {} };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the server ends with its parent");
+    tokio::time::timeout(Duration::from_secs(10), gone)
+        .await
+        .expect("the server ends with its parent");
 }

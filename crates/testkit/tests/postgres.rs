@@ -5,7 +5,8 @@ use tokio::process::Command;
 use tracera_testkit::Postgres;
 
 async fn query(url: &str, sql: &str) -> String {
-    let output = Command::new("psql").args(["-XAt", url, "-c", sql]).output().await.expect("psql runs");
+    let output =
+        Command::new("psql").args(["-XAt", url, "-c", sql]).output().await.expect("psql runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("psql prints UTF-8").trim_end().to_owned()
 }

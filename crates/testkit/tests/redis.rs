@@ -26,7 +26,8 @@ async fn a_frozen_server_is_silent_until_thawed() {
     let mut connection = TcpStream::connect(("127.0.0.1", redis.port())).await.unwrap();
     connection.write_all(b"PING\r\n").await.unwrap();
     let mut reply = [0; 7];
-    let early = tokio::time::timeout(Duration::from_millis(50), connection.read_exact(&mut reply)).await;
+    let early =
+        tokio::time::timeout(Duration::from_millis(50), connection.read_exact(&mut reply)).await;
     assert!(early.is_err(), "{reply:?}");
     redis.thaw();
     connection.read_exact(&mut reply).await.unwrap();
@@ -61,7 +62,8 @@ async fn an_error_reply_fails_the_test() {
     RedisServer::start().await.cli(&["NONSENSE"]).await;
 }
 
-/// Sets `key` to `value` and waits for so many replicas, on one connection since WAIT counts that one's writes.
+/// Sets `key` to `value` and waits for so many replicas, on one connection since WAIT counts that
+/// one's writes.
 async fn set_on_replicas(primary: &RedisServer, replicas: usize) {
     let mut connection =
         TcpStream::connect(("127.0.0.1", primary.port())).await.expect("the primary accepts");
@@ -111,7 +113,8 @@ async fn a_cluster_moves_a_slot_with_its_keys() {
 
 /// The first line of the answer to a command.
 async fn ask(server: &RedisServer, command: &str) -> String {
-    let mut connection = TcpStream::connect(("127.0.0.1", server.port())).await.expect("the server accepts");
+    let mut connection =
+        TcpStream::connect(("127.0.0.1", server.port())).await.expect("the server accepts");
     connection.write_all(format!("{command}\r\n").as_bytes()).await.expect("the server reads");
     let mut line = String::new();
     tokio::io::BufReader::new(connection).read_line(&mut line).await.expect("the server answers");
@@ -121,7 +124,9 @@ async fn ask(server: &RedisServer, command: &str) -> String {
 #[tokio::test]
 async fn sentinels_replace_a_dead_primary() {
     let group = RedisSentinel::start().await;
-    assert!(group.url().starts_with("redis+sentinel://127.0.0.1:") && group.url().ends_with("/tracera"));
+    assert!(
+        group.url().starts_with("redis+sentinel://127.0.0.1:") && group.url().ends_with("/tracera")
+    );
     let old = group.primary().await;
     set_on_replicas(old, 2).await;
     group.kill_primary().await;

@@ -41,7 +41,10 @@ async fn a_mail_is_kept_with_its_envelope_and_decoded() {
         (mail.subject.as_str(), mail.text.trim(), mail.html.trim()),
         ("Grüße", "Text äöü", "<p>HTML</p>")
     );
-    assert!(!mail.tls && mail.login.is_none() && mail.raw.contains("multipart/alternative"), "{mail:?}");
+    assert!(
+        !mail.tls && mail.login.is_none() && mail.raw.contains("multipart/alternative"),
+        "{mail:?}"
+    );
     let stripped = send(&server, SmtpMode::Plain, "smtp.starttls(context=tls)").await;
     assert_refused(&stripped, "STARTTLS extension not supported");
 }

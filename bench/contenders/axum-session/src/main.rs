@@ -1,5 +1,6 @@
-//! `axum_session` with its Redis pool. It keeps sessions in the memory of the process and, as it comes, does not learn
-//! what other processes change or end; the variant `no-memory` turns that off.
+//! `axum_session` with its Redis pool. It keeps sessions in the memory of the process and, as it
+//! comes, does not learn what other processes change or end; the variant `no-memory` turns that
+//! off.
 
 use anyhow::bail;
 use axum::extract::Query;
@@ -21,8 +22,10 @@ fn main() -> anyhow::Result<()> {
 async fn app(settings: Settings) -> anyhow::Result<impl App> {
     let pool = SingleRedisPool::from(redis::Client::open(settings.redis)?);
     let lifetime = LIFETIME.try_into()?;
-    let mut config =
-        SessionConfig::default().with_secure(false).with_lifetime(lifetime).with_mode(SessionMode::OptIn);
+    let mut config = SessionConfig::default()
+        .with_secure(false)
+        .with_lifetime(lifetime)
+        .with_mode(SessionMode::OptIn);
     match settings.variant.as_str() {
         "memory" => {}
         "no-memory" => config = config.with_memory_lifetime(std::time::Duration::ZERO.try_into()?),

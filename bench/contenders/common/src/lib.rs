@@ -1,13 +1,14 @@
 //! What all axum contenders share, so that only their session layer differs.
 //!
-//! A contender is a process that listens on a free loopback port, prints `listening on ADDRESS` and answers
+//! A contender is a process that listens on a free loopback port, prints `listening on ADDRESS` and
+//! answers
 //!
 //! * `POST /login?user=ID`: begins a session of that user and sets its cookie,
 //! * `GET /me`: `{"user":"ID"}` for whoever is signed in, else 401,
 //! * `POST /write?value=N`: the same answer, after writing one field of the session,
 //! * `POST /logout`: ends the session,
-//! * `POST /hold?port=P&write=B`: as `/me`, but with the session loaded it waits at the [`barrier`] on that port, and
-//!   then writes another field if it is told to,
+//! * `POST /hold?port=P&write=B`: as `/me`, but with the session loaded it waits at the [`barrier`]
+//!   on that port, and then writes another field if it is told to,
 //! * `GET /fields`: the user and both fields.
 
 use std::convert::Infallible;
@@ -25,7 +26,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 use tower::make::Shared;
 
-/// Of every contender: sessions last this long after sign-in, or after the last request where they slide.
+/// Of every contender: sessions last this long after sign-in, or after the last request where they
+/// slide.
 pub const LIFETIME: Duration = Duration::from_hours(24);
 
 /// What the harness asks of a contender, from the environment.
@@ -33,11 +35,14 @@ pub const LIFETIME: Duration = Duration::from_hours(24);
 pub struct Settings {
     /// `BENCH_REDIS`: the URL with the contender's own database number.
     pub redis: String,
-    /// `BENCH_SLIDING=1`: sessions end some time after the last request rather than after the sign-in.
+    /// `BENCH_SLIDING=1`: sessions end some time after the last request rather than after the
+    /// sign-in.
     pub sliding: bool,
-    /// `BENCH_EAGER=1`: a session that slides is written with every request, also where the library would wait a while.
+    /// `BENCH_EAGER=1`: a session that slides is written with every request, also where the library
+    /// would wait a while.
     pub eager: bool,
-    /// `BENCH_LIMITED=1`: requests for `/me` count against a limit per client, if the contender has one.
+    /// `BENCH_LIMITED=1`: requests for `/me` count against a limit per client, if the contender has
+    /// one.
     pub limited: bool,
     /// `BENCH_VARIANT`: which of its configurations a contender runs, if it has several.
     pub variant: String,
@@ -91,9 +96,11 @@ pub struct Fields {
     pub other: Option<u64>,
 }
 
-/// Tells the harness that a request got here, by connecting, and waits until the harness closes the connection.
+/// Tells the harness that a request got here, by connecting, and waits until the harness closes the
+/// connection.
 pub async fn barrier(port: u16) {
-    let released = async { TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?.read(&mut [0]).await };
+    let released =
+        async { TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?.read(&mut [0]).await };
     if let Err(error) = released.await {
         eprintln!("barrier: {error}");
     }
@@ -120,14 +127,18 @@ pub trait App:
 }
 
 impl<S> App for S where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
 {
 }
 
-/// Runs the application `build` makes, on `BENCH_WORKERS` worker threads, until the process is killed.
+/// Runs the application `build` makes, on `BENCH_WORKERS` worker threads, until the process is
+/// killed.
 ///
-/// Layers go around the router rather than into it with `Router::layer`, which boxes them for each request: that would be
-/// measured with them.
+/// Layers go around the router rather than into it with `Router::layer`, which boxes them for each
+/// request: that would be measured with them.
 pub fn serve<F, S: App>(build: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<S>>,
@@ -136,13 +147,19 @@ where
 }
 
 /// [`serve`] where the settings decide what to build.
-pub fn serve_with<F, S: App>(settings: Settings, build: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
+pub fn serve_with<F, S: App>(
+    settings: Settings,
+    build: impl FnOnce(Settings) -> F,
+) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<S>>,
 {
     let workers = std::env::var("BENCH_WORKERS").context("BENCH_WORKERS is not set")?.parse()?;
-    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?.block_on(
-        async {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()?
+        .block_on(async {
             let app = build(settings).await?;
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             println!("listening on {}", listener.local_addr()?);
@@ -153,6 +170,5 @@ where
             });
             axum::serve(listener, Shared::new(app)).await?;
             Ok(())
-        },
-    )
+        })
 }

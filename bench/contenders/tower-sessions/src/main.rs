@@ -28,7 +28,8 @@ async fn app(settings: Settings) -> anyhow::Result<impl App> {
     } else {
         Expiry::AtDateTime(OffsetDateTime::now_utc() + lifetime)
     };
-    // Without `always_save` an inactivity timeout counts from the last change, not from the last request.
+    // Without `always_save` an inactivity timeout counts from the last change, not from the last
+    // request.
     let layer = SessionManagerLayer::new(RedisStore::new(pool))
         .with_secure(false)
         .with_expiry(expiry)

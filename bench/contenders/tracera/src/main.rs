@@ -17,8 +17,8 @@ use contender::{App, Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier
 use tower::{Layer, ServiceBuilder};
 use tracera_guard::{ClientAddr, ClientLimit, RateLimit, RateLimiter};
 use tracera_session::{
-    CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisConnection, RedisStore, Session, SessionConfig,
-    SessionError, SessionLayer, Sessions, SignIn, UserId,
+    CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisConnection, RedisStore, Session,
+    SessionConfig, SessionError, SessionLayer, Sessions, SignIn, UserId,
 };
 
 /// Per client. Nobody gets there: what it costs to ask is the point.
@@ -143,9 +143,16 @@ async fn hold(
     me(CurrentUser(user)).await
 }
 
-async fn fields(session: Session, CurrentUser(user): CurrentUser) -> Result<Json<Fields>, SessionError> {
+async fn fields(
+    session: Session,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<Fields>, SessionError> {
     let user = user.as_str().ok_or(SessionError::Unauthenticated)?.to_owned();
-    Ok(Json(Fields { user, value: session.get("value").await?, other: session.get("other").await? }))
+    Ok(Json(Fields {
+        user,
+        value: session.get("value").await?,
+        other: session.get("other").await?,
+    }))
 }
 
 /// Sign-ins come before, as fast as they can.
@@ -153,8 +160,8 @@ fn is_limited(request: &Request) -> bool {
     request.uri().path() == "/me"
 }
 
-/// All requests of the load come from one address, so that an address of its own is made for each session, of the end
-/// of its cookie.
+/// All requests of the load come from one address, so that an address of its own is made for each
+/// session, of the end of its cookie.
 fn with_client(mut request: Request) -> Request {
     let cookie = request.headers().get(header::COOKIE).map_or(&[][..], |cookie| cookie.as_bytes());
     let end = cookie.last_chunk::<8>().copied().unwrap_or_default();

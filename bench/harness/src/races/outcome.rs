@@ -26,15 +26,21 @@ pub(super) struct Outcome {
 }
 
 impl Seen {
-    /// Asks the processes of S and of W, with the cookies from before the race and those a browser has after it.
+    /// Asks the processes of S and of W, with the cookies from before the race and those a browser
+    /// has after it.
     pub(super) async fn of(
         race: Race,
         [s, w]: [SocketAddr; 2],
         before: &Cookies,
         after: &Cookies,
     ) -> anyhow::Result<Self> {
-        let mut seen =
-            Self { signed_in: true, value: [false; 2], other: [false; 2], before: [false; 2], after: false };
+        let mut seen = Self {
+            signed_in: true,
+            value: [false; 2],
+            other: [false; 2],
+            before: [false; 2],
+            after: false,
+        };
         for (process, address) in [s, w].into_iter().enumerate() {
             if race.meanwhile == Meanwhile::Logout {
                 seen.before[process] = signed_in(&fields(address, before).await?)?;
@@ -52,7 +58,9 @@ impl Seen {
     pub(super) fn is_right(&self, race: Race) -> bool {
         match race.meanwhile {
             Meanwhile::Write => {
-                self.signed_in && self.value == [true; 2] && (self.other == [true; 2] || !race.writes)
+                self.signed_in
+                    && self.value == [true; 2]
+                    && (self.other == [true; 2] || !race.writes)
             }
             Meanwhile::Logout => self.before == [false; 2] && !self.after,
         }
@@ -64,9 +72,13 @@ impl Seen {
             Meanwhile::Write => match (race.writes, self.value, self.other) {
                 (true, [true, true], [true, true]) => "both kept",
                 (true, [false, false], [false, false]) => "both lost",
-                (false, value, _) | (true, value, [true, true]) => return format!("`a` {}", fate(value)),
+                (false, value, _) | (true, value, [true, true]) => {
+                    return format!("`a` {}", fate(value));
+                }
                 (true, [true, true], other) => return format!("S's field {}", fate(other)),
-                (true, value, other) => return format!("`a` {}, S's field {}", fate(value), fate(other)),
+                (true, value, other) => {
+                    return format!("`a` {}, S's field {}", fate(value), fate(other));
+                }
             },
             Meanwhile::Logout => match (self.before, self.after) {
                 ([true, true], _) => "alive again",

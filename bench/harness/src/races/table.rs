@@ -33,7 +33,8 @@ fn cell(outcomes: &[(Circumstances, Outcome)]) -> String {
     let processes = |circumstances: Circumstances| {
         if circumstances.two_processes { "two processes" } else { "one process" }
     };
-    let expiry = |circumstances: Circumstances| if circumstances.sliding { "sliding" } else { "fixed" };
+    let expiry =
+        |circumstances: Circumstances| if circumstances.sliding { "sliding" } else { "fixed" };
     let both = |circumstances| format!("{}, {}", expiry(circumstances), processes(circumstances));
     grouped(outcomes, |_| String::new())
         .or_else(|| grouped(outcomes, |circumstances| expiry(circumstances).to_owned()))
@@ -43,7 +44,10 @@ fn cell(outcomes: &[(Circumstances, Outcome)]) -> String {
 }
 
 /// One part per label; `None` when the label does not tell the outcomes apart.
-fn grouped(outcomes: &[(Circumstances, Outcome)], label: impl Fn(Circumstances) -> String) -> Option<String> {
+fn grouped(
+    outcomes: &[(Circumstances, Outcome)],
+    label: impl Fn(Circumstances) -> String,
+) -> Option<String> {
     let mut groups: Vec<(String, &Outcome)> = Vec::new();
     for (circumstances, outcome) in outcomes {
         let label = label(*circumstances);
@@ -54,7 +58,8 @@ fn grouped(outcomes: &[(Circumstances, Outcome)], label: impl Fn(Circumstances) 
         }
     }
     let parts = groups.into_iter().map(|(label, outcome)| {
-        let text = if outcome.right { outcome.text.clone() } else { format!("**{}**", outcome.text) };
+        let text =
+            if outcome.right { outcome.text.clone() } else { format!("**{}**", outcome.text) };
         if label.is_empty() { text } else { format!("{label}: {text}") }
     });
     Some(parts.collect::<Vec<_>>().join("<br>"))

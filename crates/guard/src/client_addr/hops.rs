@@ -1,7 +1,8 @@
 //! The hops a forwarding header names, from the closest one outwards.
 //!
-//! Read from the right end, because that end was written by the proxies next to us; whatever a stranger wrote further
-//! left (an open quote, bytes that are no text, a thousand addresses) cannot change how it is read.
+//! Read from the right end, because that end was written by the proxies next to us; whatever a
+//! stranger wrote further left (an open quote, bytes that are no text, a thousand addresses) cannot
+//! change how it is read.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -32,7 +33,11 @@ impl<'a> Walk<'a> {
         Self::over(headers, &FORWARDED, forwarded_for)
     }
 
-    fn over(headers: &'a HeaderMap, name: &HeaderName, parse: fn(&[u8]) -> Option<IpAddr>) -> Option<Self> {
+    fn over(
+        headers: &'a HeaderMap,
+        name: &HeaderName,
+        parse: fn(&[u8]) -> Option<IpAddr>,
+    ) -> Option<Self> {
         let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         (!lines.is_empty()).then_some(Self { lines, left: MAX_HOPS, parse })
     }
@@ -50,8 +55,9 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// What stands left and right of the last `separator` outside quotes; `None` for an element that is too long or
-/// contains a backslash, which no proxy writes and which would make quotes ambiguous from the right.
+/// What stands left and right of the last `separator` outside quotes; `None` for an element that is
+/// too long or contains a backslash, which no proxy writes and which would make quotes ambiguous
+/// from the right.
 fn split_last(text: &[u8], separator: u8) -> Option<(Option<&[u8]>, &[u8])> {
     let mut quoted = false;
     for (at, byte) in text.iter().enumerate().rev() {
@@ -61,7 +67,9 @@ fn split_last(text: &[u8], separator: u8) -> Option<(Option<&[u8]>, &[u8])> {
         match *byte {
             b'"' => quoted = !quoted,
             b'\\' => return None,
-            byte if byte == separator && !quoted => return Some((Some(&text[..at]), &text[at + 1..])),
+            byte if byte == separator && !quoted => {
+                return Some((Some(&text[..at]), &text[at + 1..]));
+            }
             _ => {}
         }
     }

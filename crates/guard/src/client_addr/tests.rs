@@ -236,7 +236,8 @@ fn lists_of_proxies_parse_or_name_the_bad_item() {
 
 #[test]
 fn addresses_are_written_as_everywhere() {
-    for address in ["0.0.0.0", "127.0.0.1", "203.0.113.9", "255.255.255.255", "::1", "2001:db8::7"] {
+    for address in ["0.0.0.0", "127.0.0.1", "203.0.113.9", "255.255.255.255", "::1", "2001:db8::7"]
+    {
         assert_eq!(ClientAddr::from(ip(address)).text(), address);
     }
 }
@@ -258,7 +259,8 @@ fn app() -> Router {
 }
 
 async fn answer(app: Router) -> (StatusCode, String) {
-    let request = Request::get("/").header("x-forwarded-for", "203.0.113.9").body(Body::empty()).unwrap();
+    let request =
+        Request::get("/").header("x-forwarded-for", "203.0.113.9").body(Body::empty()).unwrap();
     let response = app.oneshot(request).await.unwrap();
     let status = response.status();
     let body = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();

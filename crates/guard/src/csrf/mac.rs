@@ -19,15 +19,18 @@ impl MacRing {
         Self(keys.map(|key| keyed(&key)).collect())
     }
 
-    /// The MAC over `message` under the current key. `purpose` keeps apart what different uses sign.
+    /// The MAC over `message` under the current key. `purpose` keeps apart what different uses
+    /// sign.
     pub(super) fn sign(&self, purpose: &str, message: &[u8]) -> [u8; MAC_BYTES] {
         mac(&self.0[0], purpose, message)
     }
 
     /// Whether any key of the ring made `claimed`. Takes the same time whatever differs.
     pub(super) fn verify(&self, purpose: &str, message: &[u8], claimed: &[u8; MAC_BYTES]) -> bool {
-        let matches =
-            self.0.iter().fold(0, |any, key| any | mac(key, purpose, message).ct_eq(claimed).unwrap_u8());
+        let matches = self
+            .0
+            .iter()
+            .fold(0, |any, key| any | mac(key, purpose, message).ct_eq(claimed).unwrap_u8());
         matches == 1
     }
 }

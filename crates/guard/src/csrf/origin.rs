@@ -36,7 +36,8 @@ pub struct OriginPolicy {
 #[derive(Clone, Debug)]
 struct Known {
     origin: Origin,
-    /// How the origin may be written in a header: without its port if that is the default, and with it.
+    /// How the origin may be written in a header: without its port if that is the default, and with
+    /// it.
     spellings: [String; 2],
 }
 
@@ -45,7 +46,8 @@ struct Known {
 #[error("`{0}` is not an absolute http or https URL")]
 pub struct OriginPolicyError(String);
 
-/// A request came from somewhere else, or says so in an ambiguous way. As a response: 403, JSON `csrf_failed`.
+/// A request came from somewhere else, or says so in an ambiguous way. As a response: 403, JSON
+/// `csrf_failed`.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OriginRejection {
@@ -70,7 +72,8 @@ impl From<Repeated> for OriginRejection {
 }
 
 impl OriginPolicy {
-    /// Pages of the origin of `base_url` may send unsafe requests; path and query of the URL do not matter.
+    /// Pages of the origin of `base_url` may send unsafe requests; path and query of the URL do not
+    /// matter.
     ///
     /// # Errors
     /// [`OriginPolicyError`] if it is not an absolute http or https URL.
@@ -78,8 +81,8 @@ impl OriginPolicy {
         Ok(Self { origins: Arc::new(vec![Known::parse(base_url)?]) })
     }
 
-    /// Pages of the origin of `url` may do the same: for an application with more than one address, or a sibling whose
-    /// pages you trust like your own.
+    /// Pages of the origin of `url` may do the same: for an application with more than one address,
+    /// or a sibling whose pages you trust like your own.
     ///
     /// # Errors
     /// [`OriginPolicyError`] if it is not an absolute http or https URL.
@@ -88,15 +91,16 @@ impl OriginPolicy {
         Ok(self)
     }
 
-    /// Whether the request may go on to the token check. Safe methods may, except to open a WebSocket
-    /// (`Upgrade: websocket`): a page of a sibling origin can do that with the cookies of yours, and read what comes. For
-    /// that and for the other methods:
+    /// Whether the request may go on to the token check. Safe methods may, except to open a
+    /// WebSocket (`Upgrade: websocket`): a page of a sibling origin can do that with the cookies of
+    /// yours, and read what comes. For that and for the other methods:
     ///
-    /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused, unless `Origin` is one of [`OriginPolicy::also`];
-    ///    values no standard knows count as absent.
+    /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused, unless `Origin` is one of
+    ///    [`OriginPolicy::also`]; values no standard knows count as absent.
     /// 2. `Origin`, if present, must be a configured origin; `null` is not. A form on a page with
     ///    `Referrer-Policy: no-referrer` sends `null`, so send forms from such pages by script.
-    /// 3. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must lie in one.
+    /// 3. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must lie in
+    ///    one.
     /// 4. A repeated header is refused.
     ///
     /// # Errors
@@ -142,14 +146,18 @@ impl Known {
 
     /// Compared as text: browsers write an origin in one way, and anything else is not from one.
     fn is(&self, origin: &HeaderValue) -> bool {
-        self.spellings.iter().any(|spelling| origin.as_bytes().eq_ignore_ascii_case(spelling.as_bytes()))
+        self.spellings
+            .iter()
+            .any(|spelling| origin.as_bytes().eq_ignore_ascii_case(spelling.as_bytes()))
     }
 }
 
 /// Over HTTP/1.1; over HTTP/2 and later it is the method CONNECT.
 fn opens_web_socket(headers: &HeaderMap) -> bool {
-    let mut protocols =
-        headers.get_all(UPGRADE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut protocols = headers
+        .get_all(UPGRADE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     protocols.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
@@ -163,8 +171,8 @@ impl IntoResponse for OriginRejection {
     }
 }
 
-/// Middleware that refuses unsafe requests and WebSocket handshakes from other origins ([`OriginPolicy::check`]); use it
-/// with [`axum::middleware::from_fn_with_state`].
+/// Middleware that refuses unsafe requests and WebSocket handshakes from other origins
+/// ([`OriginPolicy::check`]); use it with [`axum::middleware::from_fn_with_state`].
 ///
 /// # Errors
 /// [`OriginRejection`], answered with 403.
@@ -180,13 +188,18 @@ pub async fn check_origin(
     Ok(next.run(request).await)
 }
 
-/// Resource isolation: whether a request another site caused may be answered at all. It may if it is a GET that
-/// navigates a whole tab here (a link); scripts, images, frames and fetches of other sites may not. Requests without
-/// `Sec-Fetch-Site`, or with neither `Sec-Fetch-Mode` nor `Sec-Fetch-Dest`, come from no current browser and pass.
+/// Resource isolation: whether a request another site caused may be answered at all. It may if it
+/// is a GET that navigates a whole tab here (a link); scripts, images, frames and fetches of other
+/// sites may not. Requests without `Sec-Fetch-Site`, or with neither `Sec-Fetch-Mode` nor
+/// `Sec-Fetch-Dest`, come from no current browser and pass.
 ///
 /// # Errors
-/// [`OriginRejection::OtherSite`], or [`OriginRejection::Repeated`] when one of these headers is repeated.
-pub fn refuse_cross_site_loads(method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
+/// [`OriginRejection::OtherSite`], or [`OriginRejection::Repeated`] when one of these headers is
+/// repeated.
+pub fn refuse_cross_site_loads(
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<(), OriginRejection> {
     let site = only_line(headers, &SEC_FETCH_SITE)?;
     let (mode, dest) = (only_line(headers, &SEC_FETCH_MODE)?, only_line(headers, &SEC_FETCH_DEST)?);
     let is_a_browsers = mode.is_some() || dest.is_some();

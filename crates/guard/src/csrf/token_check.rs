@@ -1,4 +1,5 @@
-//! The token check ready made: what tokens are bound to, where they are handed out, where they are checked.
+//! The token check ready made: what tokens are bound to, where they are handed out, where they are
+//! checked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +13,14 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{CsrfKeys, VisitorCookie, VisitorId, is_safe_method, token_from_headers};
 
-/// Hands out CSRF tokens ([`issue_csrf_token`]) and checks them ([`check_csrf_token`]). A token is bound to the session
-/// or, signed out, to the [`VisitorCookie`]; after signing in or out a client fetches a new one.
+/// Hands out CSRF tokens ([`issue_csrf_token`]) and checks them ([`check_csrf_token`]). A token is
+/// bound to the session or, signed out, to the [`VisitorCookie`]; after signing in or out a client
+/// fetches a new one.
 ///
-/// The session is whatever your session layer leaves in a request, of signed-in browsers alone: a visitor's session begins
-/// with the first thing stored, and a token bound to it would no longer be the one the page holds. [`CsrfKeys`] has the
-/// rules of the whole protection. With `tracera-session`:
+/// The session is whatever your session layer leaves in a request, of signed-in browsers alone: a
+/// visitor's session begins with the first thing stored, and a token bound to it would no longer be
+/// the one the page holds. [`CsrfKeys`] has the rules of the whole protection. With
+/// `tracera-session`:
 ///
 /// ```text
 /// |request| Session::of(request).and_then(|session| match session.user() {
@@ -51,8 +54,9 @@ use super::{CsrfKeys, VisitorCookie, VisitorId, is_safe_method, token_from_heade
 ///     .layer(from_fn_with_state(OriginPolicy::new("https://example.org").unwrap(), check_origin));
 /// ```
 ///
-/// An HTML form cannot send a header. Its page takes a token from [`CsrfCheck::issue`] and its handler, outside of
-/// [`check_csrf_token`] but below [`check_origin`](crate::check_origin), asks [`CsrfCheck::verify`] before anything else:
+/// An HTML form cannot send a header. Its page takes a token from [`CsrfCheck::issue`] and its
+/// handler, outside of [`check_csrf_token`] but below [`check_origin`](crate::check_origin), asks
+/// [`CsrfCheck::verify`] before anything else:
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -95,10 +99,12 @@ type SessionOf = dyn Fn(&Extensions) -> Result<Option<Vec<u8>>, Box<Response>> +
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CsrfRejection {
-    /// The token is missing, or was issued to somebody else. As a response: 403, JSON `csrf_failed`.
+    /// The token is missing, or was issued to somebody else. As a response: 403, JSON
+    /// `csrf_failed`.
     #[error("the request has no valid csrf token")]
     Token,
-    /// Which session the request belongs to is not known. As a response: the error of the application's `session_of`.
+    /// Which session the request belongs to is not known. As a response: the error of the
+    /// application's `session_of`.
     #[error("the session of the request is not known")]
     SessionUnknown(Box<Response>),
 }
@@ -117,8 +123,9 @@ impl IntoResponse for CsrfRejection {
 }
 
 impl CsrfCheck {
-    /// `session_of` tells the bytes that belong to a request's signed-in session alone and change with its id; `None` for
-    /// who is signed out, also with a session, and an error (the answer then) when that is not known.
+    /// `session_of` tells the bytes that belong to a request's signed-in session alone and change
+    /// with its id; `None` for who is signed out, also with a session, and an error (the answer
+    /// then) when that is not known.
     pub fn new<B: AsRef<[u8]>, E: IntoResponse>(
         keys: CsrfKeys,
         visitors: VisitorCookie,
@@ -131,8 +138,8 @@ impl CsrfCheck {
         Self { keys, visitors, session: Arc::new(session) }
     }
 
-    /// A fresh token for the session or visitor of a request, and the `Set-Cookie` that has to go with it to a signed-out
-    /// browser.
+    /// A fresh token for the session or visitor of a request, and the `Set-Cookie` that has to go
+    /// with it to a signed-out browser.
     ///
     /// # Errors
     /// [`CsrfRejection::SessionUnknown`].
@@ -151,7 +158,8 @@ impl CsrfCheck {
         Ok((self.keys.issue(&bound_to(b'v', visitor.as_bytes())), Some(cookie)))
     }
 
-    /// Whether `token`, wherever it was found in a request, was issued for the request's session or visitor.
+    /// Whether `token`, wherever it was found in a request, was issued for the request's session or
+    /// visitor.
     ///
     /// # Errors
     /// [`CsrfRejection`] says why not.
@@ -193,8 +201,8 @@ impl fmt::Debug for CsrfCheck {
     }
 }
 
-/// A handler that answers a fresh token, `{"csrf_token": "…"}`, and gives a signed-out browser its visitor cookie:
-/// `get(issue_csrf_token).with_state(csrf)`, inside the session layer.
+/// A handler that answers a fresh token, `{"csrf_token": "…"}`, and gives a signed-out browser its
+/// visitor cookie: `get(issue_csrf_token).with_state(csrf)`, inside the session layer.
 ///
 /// # Errors
 /// [`CsrfRejection::SessionUnknown`].
@@ -214,16 +222,17 @@ pub async fn issue_csrf_token(
 }
 
 /// Middleware that refuses unsafe requests without a token of their own session or visitor in
-/// [`CSRF_HEADER`](crate::CSRF_HEADER). Use it with [`axum::middleware::from_fn_with_state`], inside the session layer,
-/// and below [`check_origin`](crate::check_origin). Where a dead session is to be 401 whatever the token, put RequireAuth
-/// outside of it.
+/// [`CSRF_HEADER`](crate::CSRF_HEADER). Use it with [`axum::middleware::from_fn_with_state`],
+/// inside the session layer, and below [`check_origin`](crate::check_origin). Where a dead session
+/// is to be 401 whatever the token, put RequireAuth outside of it.
 ///
-/// Only [`check_origin`](crate::check_origin) guards a WebSocket: a page opens it with GET or, over HTTP/2, with CONNECT,
-/// and can add a header to neither. So CONNECT passes here like the safe methods.
+/// Only [`check_origin`](crate::check_origin) guards a WebSocket: a page opens it with GET or, over
+/// HTTP/2, with CONNECT, and can add a header to neither. So CONNECT passes here like the safe
+/// methods.
 ///
 /// # Errors
-/// [`CsrfRejection`], answered with 403 or as the application's `session_of` says. To answer otherwise, call
-/// [`CsrfCheck::verify`] in a middleware of your own.
+/// [`CsrfRejection`], answered with 403 or as the application's `session_of` says. To answer
+/// otherwise, call [`CsrfCheck::verify`] in a middleware of your own.
 pub async fn check_csrf_token(
     State(csrf): State<CsrfCheck>,
     request: Request,
@@ -257,8 +266,11 @@ mod tests {
 
     fn app(session: Session) -> Router {
         let session_of = |request: &Extensions| *request.get::<Session>().unwrap();
-        let csrf =
-            CsrfCheck::new(CsrfKeys::new([7; 32], []), VisitorCookie::new([8; 32], [], true), session_of);
+        let csrf = CsrfCheck::new(
+            CsrfKeys::new([7; 32], []),
+            VisitorCookie::new([8; 32], [], true),
+            session_of,
+        );
         Router::new()
             .route("/csrf", get(issue_csrf_token).with_state(csrf.clone()))
             .route("/act", post(async || "done").get(async || "seen").connect(async || "open"))
@@ -267,8 +279,11 @@ mod tests {
     }
 
     async fn send(app: &Router, method: &str, path: &str, token: &str, cookie: &str) -> Response {
-        let request =
-            Request::builder().method(method).uri(path).header("x-csrf-token", token).header(COOKIE, cookie);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("x-csrf-token", token)
+            .header(COOKIE, cookie);
         app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
@@ -298,20 +313,28 @@ mod tests {
             assert_eq!(send(app, "POST", "/act", token, cookie).await.status(), status);
         }
         assert_eq!(send(&ada, "GET", "/act", "", "").await.status(), 200);
-        assert_eq!(send(&ada, "CONNECT", "/act", "", "").await.status(), 200, "a web socket over HTTP/2");
+        assert_eq!(
+            send(&ada, "CONNECT", "/act", "", "").await.status(),
+            200,
+            "a web socket over HTTP/2"
+        );
     }
 
     #[test]
     fn a_token_in_a_form_is_checked_like_one_in_the_header() {
         let session_of = |request: &Extensions| *request.get::<Session>().unwrap();
-        let csrf =
-            CsrfCheck::new(CsrfKeys::new([7; 32], []), VisitorCookie::new([8; 32], [], true), session_of);
+        let csrf = CsrfCheck::new(
+            CsrfKeys::new([7; 32], []),
+            VisitorCookie::new([8; 32], [], true),
+            session_of,
+        );
         let request = |session: Session| {
             let mut extensions = Extensions::new();
             extensions.insert(session);
             extensions
         };
-        let (ada, eve, nobody) = (request(Ok(Some("ada"))), request(Ok(Some("eve"))), request(Ok(None)));
+        let (ada, eve, nobody) =
+            (request(Ok(Some("ada"))), request(Ok(Some("eve"))), request(Ok(None)));
         let no_cookie = HeaderMap::new();
 
         let (token, cookie) = csrf.issue(&ada, &no_cookie).unwrap();

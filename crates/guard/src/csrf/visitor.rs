@@ -1,4 +1,5 @@
-//! A cookie that tells signed-out browsers apart, so that their CSRF tokens can be bound to something.
+//! A cookie that tells signed-out browsers apart, so that their CSRF tokens can be bound to
+//! something.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,12 +18,14 @@ const ID_BYTES: usize = 16;
 const VALUE_CHARS: usize = 64;
 const MAX_AGE_SECS: u32 = 600;
 
-/// Issues and reads the visitor cookie: a random 128-bit id with its MAC. Nothing is stored on the server.
+/// Issues and reads the visitor cookie: a random 128-bit id with its MAC. Nothing is stored on the
+/// server.
 ///
-/// The cookie is named `__Host-visitor` when secure, else `visitor` ([`VisitorCookie::name`] changes that); it is
-/// `HttpOnly`, `SameSite=Lax`, `Path=/` and lives 600 seconds in the browser. The MAC does not age: the id grants nothing,
-/// it only separates visitors. What it prevents is that a neighbour (a sub-domain, a person at the wire of a plain-http
-/// page) makes up an id and plants it; an id that was issued to the neighbour could still be planted where the `__Host-`
+/// The cookie is named `__Host-visitor` when secure, else `visitor` ([`VisitorCookie::name`]
+/// changes that); it is `HttpOnly`, `SameSite=Lax`, `Path=/` and lives 600 seconds in the browser.
+/// The MAC does not age: the id grants nothing, it only separates visitors. What it prevents is
+/// that a neighbour (a sub-domain, a person at the wire of a plain-http page) makes up an id and
+/// plants it; an id that was issued to the neighbour could still be planted where the `__Host-`
 /// prefix is not in force.
 ///
 /// ```
@@ -62,13 +65,18 @@ impl fmt::Debug for VisitorId {
 }
 
 impl VisitorCookie {
-    /// Signs with `current` and still reads what a `previous` key signed. `secure` when the public URL is https.
-    pub fn new(current: [u8; 32], previous: impl IntoIterator<Item = [u8; 32]>, secure: bool) -> Self {
+    /// Signs with `current` and still reads what a `previous` key signed. `secure` when the public
+    /// URL is https.
+    pub fn new(
+        current: [u8; 32],
+        previous: impl IntoIterator<Item = [u8; 32]>,
+        secure: bool,
+    ) -> Self {
         Self { keys: MacRing::new(current, previous), secure, name: full_name("visitor", secure) }
     }
 
-    /// Another name than `visitor`; the prefix `__Host-` stays. Each application of a host needs a name of its own, since
-    /// browsers keep the cookies of all its ports and paths together.
+    /// Another name than `visitor`; the prefix `__Host-` stays. Each application of a host needs a
+    /// name of its own, since browsers keep the cookies of all its ports and paths together.
     ///
     /// # Panics
     /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`.
@@ -81,8 +89,8 @@ impl VisitorCookie {
         Self { name: full_name(name, self.secure), ..self }
     }
 
-    /// The visitor whose cookie the request carries; `None` unless there is exactly one cookie of exactly this name and
-    /// it was issued here. Names are neither decoded nor folded.
+    /// The visitor whose cookie the request carries; `None` unless there is exactly one cookie of
+    /// exactly this name and it was issued here. Names are neither decoded nor folded.
     pub fn parse(&self, headers: &HeaderMap) -> Option<VisitorId> {
         let mut values = headers
             .get_all(COOKIE)
@@ -109,7 +117,8 @@ impl VisitorCookie {
         (id, set_cookie)
     }
 
-    /// The `Set-Cookie` that gives a known visitor another 600 seconds, signed with the current key.
+    /// The `Set-Cookie` that gives a known visitor another 600 seconds, signed with the current
+    /// key.
     pub fn renew(&self, id: &VisitorId) -> HeaderValue {
         let mac = self.keys.sign(PURPOSE, &id.0);
         let value = BASE64_URL_SAFE_NO_PAD.encode([&id.0[..], &mac].concat());
@@ -124,8 +133,9 @@ impl VisitorCookie {
     fn set_cookie(&self, value: &str, max_age_secs: u32) -> HeaderValue {
         let name = &self.name;
         let secure = if self.secure { "; Secure" } else { "" };
-        let cookie =
-            format!("{name}={value}; Max-Age={max_age_secs}; Path=/; HttpOnly; SameSite=Lax{secure}");
+        let cookie = format!(
+            "{name}={value}; Max-Age={max_age_secs}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        );
         HeaderValue::try_from(cookie).expect("names, base64url and numbers are visible ASCII")
     }
 
@@ -196,7 +206,10 @@ mod tests {
         assert!(pair.starts_with("visitor="));
         assert_eq!(attributes, "Max-Age=600; Path=/; HttpOnly; SameSite=Lax");
 
-        assert_eq!(secure().clear(), "__Host-visitor=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure");
+        assert_eq!(
+            secure().clear(),
+            "__Host-visitor=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure"
+        );
     }
 
     #[test]
@@ -213,7 +226,8 @@ mod tests {
 
         let (_, plain) = VisitorCookie::new(NEW, [], false).name("shop").issue();
         assert!(plain.to_str().unwrap().starts_with("shop="));
-        for wrong in ["", "_visitor", "__host-visitor", "Visitor", "2nd", "a b", "a=b", "a;b", "ä"] {
+        for wrong in ["", "_visitor", "__host-visitor", "Visitor", "2nd", "a b", "a=b", "a;b", "ä"]
+        {
             assert!(std::panic::catch_unwind(|| secure().name(wrong)).is_err(), "{wrong:?}");
         }
     }

@@ -20,7 +20,8 @@ pub struct Decision {
     pub limit: u32,
     /// Requests still granted right now, after this one.
     pub remaining: u32,
-    /// Until the oldest counted request is exactly one window old; right after that one more is granted.
+    /// Until the oldest counted request is exactly one window old; right after that one more is
+    /// granted.
     pub reset_after: Duration,
     name: &'static str,
     policy: HeaderValue,
@@ -39,17 +40,18 @@ impl Decision {
         }
     }
 
-    /// Whole seconds after which a request is granted for certain: 0 while some are left, else more than
-    /// [`Decision::reset_after`], because a request exactly one window old still counts.
+    /// Whole seconds after which a request is granted for certain: 0 while some are left, else more
+    /// than [`Decision::reset_after`], because a request exactly one window old still counts.
     pub fn retry_after_secs(&self) -> u64 {
         if self.remaining > 0 { 0 } else { self.reset_after.as_secs() + 1 }
     }
 
-    /// Sets `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers, and `Retry-After` if the
-    /// request was refused.
+    /// Sets `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers, and
+    /// `Retry-After` if the request was refused.
     pub fn apply_headers(&self, headers: &mut HeaderMap) {
         let Self { name, remaining, .. } = self;
-        // `"name";r=1;t=60`, without `format!`, whose cost shows: this is done for each limited request.
+        // `"name";r=1;t=60`, without `format!`, whose cost shows: this is done for each limited
+        // request.
         let (mut left, mut secs) = (itoa::Buffer::new(), itoa::Buffer::new());
         let (left, secs) = (left.format(*remaining), secs.format(ceil_secs(self.reset_after)));
         let state = ["\"", name, "\";r=", left, ";t=", secs].concat();
@@ -75,8 +77,8 @@ fn ceil_secs(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// A request that was not admitted. As a response: JSON `{"error", "code"}` with `Retry-After`, 429 `rate_limited` or
-/// 503 `unavailable`. Match on it to answer otherwise.
+/// A request that was not admitted. As a response: JSON `{"error", "code"}` with `Retry-After`, 429
+/// `rate_limited` or 503 `unavailable`. Match on it to answer otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RateLimitRejection {

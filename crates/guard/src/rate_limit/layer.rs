@@ -12,8 +12,8 @@ use tower::{Layer, Service};
 use super::{Decision, RateLimitRejection, RateLimiter};
 use crate::client_addr::{ClientAddr, ClientAddrMissing};
 
-/// A layer that lets a request pass only within the limit of its client, and tells the client where it stands. It goes
-/// below [`resolve_client_addr`](crate::resolve_client_addr).
+/// A layer that lets a request pass only within the limit of its client, and tells the client where
+/// it stands. It goes below [`resolve_client_addr`](crate::resolve_client_addr).
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,8 +41,8 @@ impl ClientLimit {
 }
 
 impl<F> ClientLimit<F> {
-    /// Counts only the requests for which `counts` says so. Look at paths with [`path_is_under`](crate::path_is_under),
-    /// which knows all spellings of one.
+    /// Counts only the requests for which `counts` says so. Look at paths with
+    /// [`path_is_under`](crate::path_is_under), which knows all spellings of one.
     #[must_use]
     pub fn only<G: Fn(&Request) -> bool>(self, counts: G) -> ClientLimit<G> {
         ClientLimit { limiter: self.limiter, counts }

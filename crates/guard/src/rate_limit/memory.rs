@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::{RateLimit, Usage, micros};
 
-/// How many entries a new key looks at to clear away expired ones, or to find the one whose place it takes.
+/// How many entries a new key looks at to clear away expired ones, or to find the one whose place
+/// it takes.
 const SWEEP: usize = 16;
 
 pub(super) struct Memory {
@@ -40,7 +41,8 @@ impl Memory {
         Self { limit, max_keys, origin: clock(), table: Mutex::default() }
     }
 
-    /// Admits or refuses one request at `now` (microseconds), by default the time since this store was made.
+    /// Admits or refuses one request at `now` (microseconds), by default the time since this store
+    /// was made.
     pub(super) fn request(&self, key: &str, now: Option<u64>) -> Usage {
         let mut table = self.table();
         // Read under the lock, so that the times of one key ascend.
@@ -67,7 +69,8 @@ impl Memory {
 }
 
 impl Table {
-    /// Makes room by the rules of [`super::RateLimiter::in_memory`] and adds an empty entry; returns its place.
+    /// Makes room by the rules of [`super::RateLimiter::in_memory`] and adds an empty entry;
+    /// returns its place.
     fn insert(&mut self, key: &str, oldest_counted: u64, max_keys: usize) -> usize {
         self.clear_expired(oldest_counted);
         if self.entries.len() >= max_keys {

@@ -24,7 +24,8 @@ type Asking = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
 pub(super) struct Log {
     ask: Box<dyn Fn(Cmd) -> Asking + Send + Sync>,
     key_prefix: String,
-    /// With the limit's numbers written into it: shorter commands, and as many scripts as there are limits.
+    /// With the limit's numbers written into it: shorter commands, and as many scripts as there are
+    /// limits.
     script: String,
     sha1: String,
 }
@@ -47,7 +48,11 @@ impl Log {
     }
 
     /// Admits or refuses one request at `now` (microseconds), by default Redis' time.
-    pub(super) async fn request(&self, key: &str, now: Option<u64>) -> Result<Usage, RateLimitError> {
+    pub(super) async fn request(
+        &self,
+        key: &str,
+        now: Option<u64>,
+    ) -> Result<Usage, RateLimitError> {
         let answer = match found((self.ask)(self.command("EVALSHA", &self.sha1, key, now)).await) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 let asking = (self.ask)(self.command("EVAL", &self.script, key, now));
@@ -56,7 +61,8 @@ impl Log {
             answer => answer,
         };
         let answer = answer.map_err(unavailable)?;
-        usage(&answer).ok_or_else(|| RateLimitError::Unavailable("the script answered something else".into()))
+        usage(&answer)
+            .ok_or_else(|| RateLimitError::Unavailable("the script answered something else".into()))
     }
 
     pub(super) async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
@@ -81,7 +87,9 @@ pub(super) async fn within(
     limit: Duration,
     asking: impl Future<Output = RedisResult<Value>>,
 ) -> RedisResult<Value> {
-    tokio::time::timeout(limit, asking).await.unwrap_or_else(|late| Err(io::Error::from(late).into()))
+    tokio::time::timeout(limit, asking)
+        .await
+        .unwrap_or_else(|late| Err(io::Error::from(late).into()))
 }
 
 fn found(answer: RedisResult<Value>) -> RedisResult<Value> {

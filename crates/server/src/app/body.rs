@@ -1,4 +1,5 @@
-//! Whose fault it is when a request takes too long: a client's that does not send its body, or ours.
+//! Whose fault it is when a request takes too long: a client's that does not send its body, or
+//! ours.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -43,7 +43,8 @@ impl Binding {
 
     /// The binding of this request's session or visitor.
     pub fn find(app: &App, session: &Session, headers: &HeaderMap) -> Option<Self> {
-        Self::of_session(session).or_else(|| app.visitor.parse(headers).as_ref().map(Self::of_visitor))
+        Self::of_session(session)
+            .or_else(|| app.visitor.parse(headers).as_ref().map(Self::of_visitor))
     }
 }
 
@@ -80,12 +81,14 @@ pub fn check_origin(app: &App, request: &mut Request) -> AppResult<()> {
     })
 }
 
-/// Refuses unsafe requests without the token of their own session in `X-CSRF-Token`, except forms of pages.
+/// Refuses unsafe requests without the token of their own session in `X-CSRF-Token`, except forms
+/// of pages.
 pub fn require_token(app: &App, request: &mut Request) -> AppResult<()> {
     let is_taken = Endpoint::of(request).is_some();
     if is_taken && !is_safe_method(request.method()) && !is_form(request) {
         let session = session(request.extensions())?;
-        let binding = check(app, &session, request.headers(), token_from_headers(request.headers()))?;
+        let binding =
+            check(app, &session, request.headers(), token_from_headers(request.headers()))?;
         request.extensions_mut().insert(binding);
     }
     Ok(())
@@ -100,9 +103,13 @@ pub fn is_form(request: &Request) -> bool {
         )
 }
 
-/// Refuses forms of pages without that token in a field named `csrf_token`, some of them with a page that helps on. The
-/// field is looked for whatever the body claims to be.
-pub async fn require_form_token(State(app): State<App>, request: Request, next: Next) -> AppResult<Response> {
+/// Refuses forms of pages without that token in a field named `csrf_token`, some of them with a
+/// page that helps on. The field is looked for whatever the body claims to be.
+pub async fn require_form_token(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> AppResult<Response> {
     let session = session(request.extensions())?;
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| too_large())?;
@@ -121,7 +128,12 @@ fn session(extensions: &Extensions) -> AppResult<Session> {
     Ok(session)
 }
 
-fn check(app: &App, session: &Session, headers: &HeaderMap, token: Option<&str>) -> AppResult<Binding> {
+fn check(
+    app: &App,
+    session: &Session,
+    headers: &HeaderMap,
+    token: Option<&str>,
+) -> AppResult<Binding> {
     match (Binding::find(app, session, headers), token) {
         (Some(binding), Some(token)) if app.csrf.verify(binding.as_bytes(), token) => Ok(binding),
         _ => {

@@ -1,4 +1,5 @@
-//! The URL table as the layers know it: for each path who may pass, which methods it takes, and its pattern for the log.
+//! The URL table as the layers know it: for each path who may pass, which methods it takes, and its
+//! pattern for the log.
 
 use axum::extract::Request;
 use axum::handler::Handler;
@@ -18,7 +19,8 @@ pub enum Access {
     PublicPage,
     /// Who is signed in, with the CSRF token in a header. Anybody else gets 401.
     Private,
-    /// Who is signed in, with the CSRF token in a field of the form. Anybody else is sent to the sign-in page.
+    /// Who is signed in, with the CSRF token in a field of the form. Anybody else is sent to the
+    /// sign-in page.
     PrivatePage,
 }
 
@@ -54,7 +56,8 @@ impl Methods {
 }
 
 impl Endpoint {
-    /// The one this request goes to, if it takes its method. What it does not take is answered 405 whatever else.
+    /// The one this request goes to, if it takes its method. What it does not take is answered 405
+    /// whatever else.
     pub fn of(request: &Request) -> Option<Self> {
         let endpoint = *request.extensions().get::<Self>()?;
         endpoint.takes(request.method()).then_some(endpoint)

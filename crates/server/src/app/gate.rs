@@ -1,7 +1,7 @@
 //! Middleware that costs a request no allocation: each is a plain service around the next one.
 //!
-//! `axum::middleware::from_fn` needs a boxed future and a boxed copy of what lies below for each request. It is for those
-//! that have to wait, behind [`when`] for the requests that need it.
+//! `axum::middleware::from_fn` needs a boxed future and a boxed copy of what lies below for each
+//! request. It is for those that have to wait, behind [`when`] for the requests that need it.
 //!
 //! * [`gate`] looks at the request, and may answer it.
 //! * [`around`] looks at the request and then at its answer.
@@ -101,7 +101,8 @@ where
     }
 }
 
-/// Looks at every request with `before`, which notes something or answers it, and then at the answer with `after`.
+/// Looks at every request with `before`, which notes something or answers it, and then at the
+/// answer with `after`.
 pub fn around<T, N, E>(
     state: T,
     before: fn(&T, &mut Request) -> Result<N, E>,
@@ -196,7 +197,8 @@ where
     }
 }
 
-/// Puts `layer` before the requests for which `wanted` says so; others go straight to what lies below.
+/// Puts `layer` before the requests for which `wanted` says so; others go straight to what lies
+/// below.
 pub fn when<L>(wanted: fn(&Request) -> bool, layer: L) -> When<L> {
     When { wanted, layer }
 }

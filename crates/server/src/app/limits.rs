@@ -24,8 +24,8 @@ use crate::extract::too_large;
 /// The largest body any route reads.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// Refuses requests of which not everybody would read the same, and bodies that say they are too large. Notes whether
-/// the body is chunked.
+/// Refuses requests of which not everybody would read the same, and bodies that say they are too
+/// large. Notes whether the body is chunked.
 ///
 /// # Errors
 /// The refusal.
@@ -36,7 +36,10 @@ pub fn check_framing((): &(), request: &mut Request) -> Result<IsChunked, Refusa
         return Err(AppError::bad_request("bad_host", "a request names one host").into());
     }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
+    if announced
+        .and_then(|text| text.parse::<usize>().ok())
+        .is_some_and(|bytes| bytes > MAX_BODY_BYTES)
+    {
         return Err(too_large().into());
     }
     let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
@@ -54,9 +57,13 @@ pub fn check_framing((): &(), request: &mut Request) -> Result<IsChunked, Refusa
 #[derive(Clone, Copy, Debug)]
 pub struct IsChunked(bool);
 
-/// Closes the connection after a chunked body: should a proxy have found another end of it, what follows it is no
-/// request of its client's.
-pub fn close_after_chunks((): &(), IsChunked(is_chunked): IsChunked, response: Response) -> Response {
+/// Closes the connection after a chunked body: should a proxy have found another end of it, what
+/// follows it is no request of its client's.
+pub fn close_after_chunks(
+    (): &(),
+    IsChunked(is_chunked): IsChunked,
+    response: Response,
+) -> Response {
     if is_chunked { closing(response) } else { response }
 }
 
@@ -65,10 +72,12 @@ fn closing(mut response: Response) -> Response {
     response
 }
 
-/// Whether a body is chunked and not encoded. A length beside that has been taken out by the HTTP library.
+/// Whether a body is chunked and not encoded. A length beside that has been taken out by the HTTP
+/// library.
 fn is_only_chunked(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let is_chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let is_chunked =
+        |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
     encodings.next().is_some_and(is_chunked) && encodings.next().is_none()
 }
 
@@ -118,7 +127,12 @@ where
             let (body, awaited) = watched(body);
             (Request::from_parts(parts, body), Some(awaited))
         };
-        InTimeFuture { answering: self.inner.call(request), awaited, limit: self.limit, passing: None }
+        InTimeFuture {
+            answering: self.inner.call(request),
+            awaited,
+            limit: self.limit,
+            passing: None,
+        }
     }
 }
 
@@ -160,8 +174,8 @@ where
     }
 }
 
-/// Whether a request goes to the authentication endpoints, or is a form of a page, which does the same. Looking at a
-/// page is free.
+/// Whether a request goes to the authentication endpoints, or is a form of a page, which does the
+/// same. Looking at a page is free.
 pub fn is_limited(request: &Request) -> bool {
     let endpoint = request.extensions().get::<Endpoint>();
     let is_under = |prefix| match endpoint {

@@ -1,5 +1,5 @@
-//! One log line and one id per request. The line names the path's pattern, never the path or query as sent: those can
-//! hold tokens.
+//! One log line and one id per request. The line names the path's pattern, never the path or query
+//! as sent: those can hold tokens.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,8 +21,8 @@ use crate::telemetry::{InRequest, RequestId};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Outermost: gives the request an id, notes on it who its client is and which endpoint it goes to, logs how it was
-/// answered, and returns the id in `X-Request-Id`.
+/// Outermost: gives the request an id, notes on it who its client is and which endpoint it goes to,
+/// logs how it was answered, and returns the id in `X-Request-Id`.
 #[derive(Clone, Debug)]
 pub struct LogLayer(App);
 
@@ -64,7 +64,8 @@ where
         let watch = Stopwatch::start();
         let id = RequestId::next();
         let peer = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>();
-        let client = peer.map(|ConnectInfo(peer)| self.app.proxies.client_addr(peer.ip(), request.headers()));
+        let client = peer
+            .map(|ConnectInfo(peer)| self.app.proxies.client_addr(peer.ip(), request.headers()));
         let endpoint = self.app.endpoints.find(request.uri().path());
         let line = Line {
             watch,
@@ -100,7 +101,9 @@ where
         let this = self.project();
         let Ok(mut response) = ready!(this.answering.poll(context));
         this.line.write(response.status().as_u16());
-        let id = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(this.line.id.as_str().as_bytes()));
+        let id = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(
+            this.line.id.as_str().as_bytes(),
+        ));
         response.headers_mut().insert(REQUEST_ID, id.expect("digits are visible"));
         Poll::Ready(Ok(response))
     }

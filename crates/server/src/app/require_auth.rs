@@ -11,14 +11,15 @@ use crate::app::gate::Refusal;
 use crate::error::{AppError, AppResult};
 use crate::web::page::to_sign_in;
 
-/// Whether a request goes to something that may ask who is signed in. Others do not cost the session store a look.
+/// Whether a request goes to something that may ask who is signed in. Others do not cost the
+/// session store a look.
 pub fn is_personal(request: &Request) -> bool {
     let endpoint = request.extensions().get::<Endpoint>();
     endpoint.is_none_or(|endpoint| endpoint.access != Access::Impersonal)
 }
 
-/// Lets only signed-in users through to private paths, whatever the method. To private pages too, but from there
-/// anybody else is sent to the sign-in page.
+/// Lets only signed-in users through to private paths, whatever the method. To private pages too,
+/// but from there anybody else is sent to the sign-in page.
 pub fn require_auth((): &(), request: &mut Request) -> Result<(), Refusal> {
     let Some(endpoint) = request.extensions().get::<Endpoint>() else { return Ok(()) };
     match endpoint.access {
@@ -38,9 +39,14 @@ fn signed_in(request: &Request) -> AppResult<()> {
     Ok(session.user().map(drop)?)
 }
 
-/// What matches no route: 401 for another spelling of a private path when nobody is signed in, else 404.
+/// What matches no route: 401 for another spelling of a private path when nobody is signed in, else
+/// 404.
 pub async fn no_such_route(State(app): State<App>, session: Session, uri: Uri) -> AppError {
-    if is_closed(&app, &session, &uri) { AppError::unauthenticated() } else { AppError::not_found() }
+    if is_closed(&app, &session, &uri) {
+        AppError::unauthenticated()
+    } else {
+        AppError::not_found()
+    }
 }
 
 /// A method the path does not take. Private paths have said 401 before, if nobody is signed in.
@@ -57,8 +63,8 @@ fn is_closed(app: &App, session: &Session, uri: &Uri) -> bool {
     meant.is_some_and(|endpoint| endpoint.access == Access::Private) && session.user().is_err()
 }
 
-/// The path a careless proxy or router might take this for: decoded, lower case, single slashes, no dot segments, no
-/// parameters, no slash at the end.
+/// The path a careless proxy or router might take this for: decoded, lower case, single slashes, no
+/// dot segments, no parameters, no slash at the end.
 pub fn plain_spelling(path: &str) -> String {
     let mut decoded = path.to_owned();
     for _ in 0..3 {

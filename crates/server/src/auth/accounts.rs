@@ -1,9 +1,10 @@
 //! Which account an identity opens. The rules, a row each in DECISIONS.md:
 //!
 //! 1. A linked identity opens its account, whatever the provider says about addresses.
-//! 2. An address alone opens nothing. If it has an account already, its owner signs in the way they did before, or by the
-//!    link that is mailed there, and links the new identity then.
-//! 3. A new person brings a verified address; with Steam, which has none, they get an account without one.
+//! 2. An address alone opens nothing. If it has an account already, its owner signs in the way they
+//!    did before, or by the link that is mailed there, and links the new identity then.
+//! 3. A new person brings a verified address; with Steam, which has none, they get an account
+//!    without one.
 //! 4. An identity is never moved from one account to another.
 
 use time::OffsetDateTime;
@@ -22,7 +23,8 @@ use crate::store::{Database, StoreError};
 pub enum Decision {
     /// They are in.
     SignIn(Uuid),
-    /// They get a new account with this address and, unless it runs the mailbox, the provider that vouches for it.
+    /// They get a new account with this address and, unless it runs the mailbox, the provider that
+    /// vouches for it.
     Create(Option<(Email, Option<Provider>)>),
     /// The address has an account; who owns that has to be shown first.
     AskForProof(Email),
@@ -30,8 +32,8 @@ pub enum Decision {
     RefuseUnverified,
 }
 
-/// The rules for signing in. `owner` is whose account the identity opens, `account_of_address` whose account has the
-/// claimed address.
+/// The rules for signing in. `owner` is whose account the identity opens, `account_of_address`
+/// whose account has the claimed address.
 pub fn decide(
     provider: Provider,
     email: &EmailClaim,
@@ -66,8 +68,13 @@ pub enum Entry {
 ///
 /// # Errors
 /// [`Failure::EmailUnverified`], [`Failure::Service`].
-pub async fn enter(database: &Database, person: &Person, now: OffsetDateTime) -> Result<Entry, Failure> {
-    // Somebody else may take the identity or the address between reading and writing; then the second look shows it.
+pub async fn enter(
+    database: &Database,
+    person: &Person,
+    now: OffsetDateTime,
+) -> Result<Entry, Failure> {
+    // Somebody else may take the identity or the address between reading and writing; then the
+    // second look shows it.
     for _ in 0..2 {
         let owner = stored(identities::owner(database, &person.identity).await)?;
         let holder = match &person.email {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use url::form_urlencoded;
 
-/// What a provider sends back. Parameters it adds of its own are ignored; these four may each come once.
+/// What a provider sends back. Parameters it adds of its own are ignored; these four may each come
+/// once.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OauthCallback {
     /// Ours, unchanged; `None` also when it came twice.
@@ -54,7 +55,8 @@ mod tests {
 
     #[test]
     fn a_repeated_parameter_is_noticed_and_an_unknown_one_ignored() {
-        let callback = OauthCallback::parse("code=a%2Bb&state=s&scope=openid&scope=email&authuser=0&hd=x");
+        let callback =
+            OauthCallback::parse("code=a%2Bb&state=s&scope=openid&scope=email&authuser=0&hd=x");
         assert_eq!(callback.code.as_deref(), Some("a+b"));
         assert_eq!((callback.state.as_deref(), callback.repeated), (Some("s"), false));
         for query in ["code=a&code=b", "iss=a&iss=b", "error=a&error=a", "code=a&%63ode=b"] {

@@ -15,13 +15,18 @@ pub struct Client {
 impl Client {
     /// Reads the `User-Agent` header; what it does not tell is absent.
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let agent = headers
+            .get(header::USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let agent = &agent[..agent.floor_char_boundary(512)];
         let Some(parsed) = Parser::new().parse(agent) else {
             return Self { browser: tool(agent), device: None };
         };
         Self {
-            browser: named(parsed.name).filter(|name| name != "HTTP Library").or_else(|| tool(agent)),
+            browser: named(parsed.name)
+                .filter(|name| name != "HTTP Library")
+                .or_else(|| tool(agent)),
             device: named(parsed.os).map(device),
         }
     }
@@ -83,7 +88,11 @@ mod tests {
     #[test]
     fn common_clients_are_named() {
         for (agent, browser, device) in [
-            ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox", "Linux"),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+                "Firefox",
+                "Linux",
+            ),
             (
                 "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36",
                 "Chrome",
@@ -111,7 +120,10 @@ mod tests {
     fn a_label_reads_back() {
         let client = Client { browser: Some("Firefox".into()), device: Some("Linux".into()) };
         assert_eq!(Client::from_label(&client.label()), client);
-        assert_eq!(Client::from_label("Firef"), Client { browser: Some("Firef".into()), device: None });
+        assert_eq!(
+            Client::from_label("Firef"),
+            Client { browser: Some("Firef".into()), device: None }
+        );
         assert_eq!(Client::from_label("|"), Client::default());
         assert_eq!(client.phrase(), "Firefox on Linux");
     }

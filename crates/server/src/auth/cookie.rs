@@ -23,7 +23,8 @@ impl HandleCookie {
         Self { cookie, secure }
     }
 
-    /// The handle the browser sent; `None` unless exactly one cookie has exactly this name and holds one.
+    /// The handle the browser sent; `None` unless exactly one cookie has exactly this name and
+    /// holds one.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         let mut values = self.cookie.values(headers, self.secure);
         let (value, None) = (values.next()?, values.next()) else { return None };
@@ -63,7 +64,8 @@ mod tests {
 
     use super::*;
 
-    const COOKIE: HandleCookie = HandleCookie::new(ServiceCookie::new("__Host-transaction", 600), true);
+    const COOKIE: HandleCookie =
+        HandleCookie::new(ServiceCookie::new("__Host-transaction", 600), true);
 
     fn cookies(lines: &[&str]) -> HeaderMap {
         lines.iter().map(|line| (header::COOKIE, line.parse().unwrap())).collect()

@@ -36,7 +36,8 @@ const MAX_LABEL_LEN: usize = 63;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Email(String);
 
-/// Why a text is not an address this service writes to. The message is a sentence part for a person.
+/// Why a text is not an address this service writes to. The message is a sentence part for a
+/// person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmailError {
     /// Nothing but white space.
@@ -52,7 +53,9 @@ pub enum EmailError {
     #[error("the e-mail address needs exactly one @")]
     AtSign,
     /// The part before the `@` is not a dot-atom.
-    #[error("the part before the @ may only have letters, digits, single dots and !#$%&'*+-/=?^_`{{|}}~")]
+    #[error(
+        "the part before the @ may only have letters, digits, single dots and !#$%&'*+-/=?^_`{{|}}~"
+    )]
     LocalPart,
     /// The part after the `@` is not a host name of two or more labels.
     #[error("the part after the @ must be a domain name such as example.com")]
@@ -129,7 +132,9 @@ impl fmt::Debug for Email {
 fn is_dot_atom(local: &str) -> bool {
     local.split('.').all(|atom| {
         !atom.is_empty()
-            && atom.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+            && atom
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
     })
 }
 

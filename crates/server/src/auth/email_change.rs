@@ -1,5 +1,5 @@
-//! Giving an account an address, or another one: nothing changes until the link mailed there has been opened by
-//! somebody who is signed in to that account.
+//! Giving an account an address, or another one: nothing changes until the link mailed there has
+//! been opened by somebody who is signed in to that account.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use crate::store::{Database, StoreError, email_changes};
 /// How long the link works.
 const LIFETIME: Duration = Duration::from_mins(10);
 
-/// Mails a link to the wanted address. Whether another account has it is told to nobody but its owner.
+/// Mails a link to the wanted address. Whether another account has it is told to nobody but its
+/// owner.
 ///
 /// # Errors
 /// 503 when the database or the mail queue cannot take it.
@@ -56,7 +57,12 @@ pub async fn request(
 ///
 /// # Errors
 /// 400 `link_invalid` unless the link is this user's, unused and not too old; 409 `email_taken`.
-pub async fn confirm(database: &Database, user: Uuid, token: &str, now: OffsetDateTime) -> AppResult<Email> {
+pub async fn confirm(
+    database: &Database,
+    user: Uuid,
+    token: &str,
+    now: OffsetDateTime,
+) -> AppResult<Email> {
     match email_changes::finish(database, user, &handle_hash(token), now).await {
         Ok(Some(email)) => Ok(email),
         Ok(None) => Err(AppError::bad_request(

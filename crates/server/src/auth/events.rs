@@ -1,7 +1,7 @@
 //! What the owner of an account is told: a log to read, and mail about what matters most.
 //!
-//! Neither holds anything that could be presented as a proof. A log entry or a mail that cannot be kept or sent is an
-//! error in the service's own log; it does not undo what the person has done.
+//! Neither holds anything that could be presented as a proof. A log entry or a mail that cannot be
+//! kept or sent is an error in the service's own log; it does not undo what the person has done.
 
 use std::net::IpAddr;
 
@@ -90,7 +90,11 @@ impl FromRequestParts<App> for Visit {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
         let address = ClientAddr::from_request_parts(parts, app).await;
         let ip = address.map_err(|_| AppError::internal("no client address on this route"))?.ip();
-        Ok(Self { client: Client::from_headers(&parts.headers), ip, headers: parts.headers.clone() })
+        Ok(Self {
+            client: Client::from_headers(&parts.headers),
+            ip,
+            headers: parts.headers.clone(),
+        })
     }
 }
 
@@ -107,7 +111,8 @@ impl SecurityEvents {
     /// `secure` when the public address is https. Mails lead to the page at `account_url`.
     pub fn new(database: Database, mailer: Option<Mailer>, secure: bool, account_url: Url) -> Self {
         let kept_secs = u32::try_from(KEPT.whole_seconds()).expect("90 days are 7,776,000 seconds");
-        let device_cookie = HandleCookie::new(ServiceCookie::new("__Host-device", kept_secs), secure);
+        let device_cookie =
+            HandleCookie::new(ServiceCookie::new("__Host-device", kept_secs), secure);
         Self { database, mailer, device_cookie, account_url }
     }
 
@@ -133,15 +138,21 @@ impl SecurityEvents {
         now: OffsetDateTime,
     ) {
         let device = visit.client.phrase();
-        let event =
-            NewEvent { user, kind: kind.as_str(), method, device: &device, device_hash, ip: Some(visit.ip) };
+        let event = NewEvent {
+            user,
+            kind: kind.as_str(),
+            method,
+            device: &device,
+            device_hash,
+            ip: Some(visit.ip),
+        };
         if let Err(error) = events::record(&self.database, &event, now).await {
             tracing::error!(%error, %user, kind = kind.as_str(), "a security event could not be kept");
         }
     }
 
-    /// A sign-in: recorded, and mailed to the owner if the browser is a new one. Returns the cookie by which the browser
-    /// will be known next time.
+    /// A sign-in: recorded, and mailed to the owner if the browser is a new one. Returns the cookie
+    /// by which the browser will be known next time.
     pub async fn signed_in(
         &self,
         user: &User,
@@ -154,20 +165,29 @@ impl SecurityEvents {
         let hash = handle_hash(&device);
         match events::known_devices(&self.database, user.id, known.map(|_| &hash)).await {
             Ok((_, true)) => {}
-            // The first device of an account is no news to its owner. An older one was not used for as long as events are kept.
+            // The first device of an account is no news to its owner. An older one was not used for
+            // as long as events are kept.
             Ok((false, _)) if now - user.created_at < KEPT => {}
             Ok(_) => {
                 self.record(user.id, Kind::NewDevice, Some(method), visit, now).await;
                 self.mail(user.email.as_ref(), &Notice::NewDevice, visit, now);
             }
-            Err(error) => tracing::error!(%error, user = %user.id, "a device could not be looked up"),
+            Err(error) => {
+                tracing::error!(%error, user = %user.id, "a device could not be looked up")
+            }
         }
         self.add(user.id, Kind::SignedIn, Some(method), visit, Some(hash), now).await;
         self.device_cookie.set(&device)
     }
 
     /// Writes to the owner, if there is an address and a way to.
-    pub fn mail(&self, to: Option<&Email>, notice: &Notice<'_>, visit: &Visit, now: OffsetDateTime) {
+    pub fn mail(
+        &self,
+        to: Option<&Email>,
+        notice: &Notice<'_>,
+        visit: &Visit,
+        now: OffsetDateTime,
+    ) {
         let (Some(to), Some(mailer)) = (to, &self.mailer) else { return };
         let device = visit.client.phrase();
         let (subject, text) = notice.words();

@@ -1,5 +1,5 @@
-//! Why a sign-in or a link by a provider came to nothing: a code in the address of the page it ends on, and there a
-//! sentence.
+//! Why a sign-in or a link by a provider came to nothing: a code in the address of the page it ends
+//! on, and there a sentence.
 
 use http::StatusCode;
 
@@ -70,7 +70,9 @@ impl Failure {
     pub fn sentence(code: &str) -> Option<&'static str> {
         Some(match code {
             "cancelled" => "You cancelled. Nothing has changed.",
-            "sign_in_expired" => "That took too long or began in another browser. Please try again.",
+            "sign_in_expired" => {
+                "That took too long or began in another browser. Please try again."
+            }
             "google_refused" => "Google did not confirm who you are. Please try again.",
             "github_refused" => "GitHub did not confirm who you are. Please try again.",
             "steam_refused" => "Steam did not confirm who you are. Please try again.",
@@ -89,7 +91,9 @@ impl Failure {
             "identity_taken" => {
                 "That account opens another Tracera account. Sign in with it and unlink it there, or delete that account if it has no other way in; then link it here."
             }
-            "already_linked" => "Another account of that provider is linked already. Unlink it first.",
+            "already_linked" => {
+                "Another account of that provider is linked already. Unlink it first."
+            }
             "session_changed" => "You signed out or in again meanwhile. Please try again.",
             "unavailable" => "The service is briefly unavailable. Please try again.",
             _ => return None,

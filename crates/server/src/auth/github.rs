@@ -2,7 +2,8 @@
 //!
 //! 1. GitHub reports errors with status 200; an answer without a token is one.
 //! 2. The person is the numeric id. Logins are renamed and taken by others, names are free text.
-//! 3. The address is the one that `/user/emails` lists as primary and verified; the profile's is never looked at.
+//! 3. The address is the one that `/user/emails` lists as primary and verified; the profile's is
+//!    never looked at.
 //! 4. It may say in `iss` who answers, and then it has to be itself.
 //! 5. The token is forgotten after the sign-in.
 
@@ -85,8 +86,16 @@ impl Github {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn identify(&self, callback: &OauthCallback, transaction: &Ended) -> Result<Person, Failure> {
-        if callback.iss.as_ref().is_some_and(|issuer| *issuer != self.settings.url.endpoint(ISSUER_PATH)) {
+    pub async fn identify(
+        &self,
+        callback: &OauthCallback,
+        transaction: &Ended,
+    ) -> Result<Person, Failure> {
+        if callback
+            .iss
+            .as_ref()
+            .is_some_and(|issuer| *issuer != self.settings.url.endpoint(ISSUER_PATH))
+        {
             tracing::warn!(provider = "github", "another issuer answered");
             return Err(Failure::Refused(GITHUB));
         }
@@ -108,7 +117,11 @@ impl Github {
         })
     }
 
-    async fn exchange(&self, code: &str, verifier: &str) -> Result<(SecretString, String), Failure> {
+    async fn exchange(
+        &self,
+        code: &str,
+        verifier: &str,
+    ) -> Result<(SecretString, String), Failure> {
         let form = [
             ("client_id", &*self.settings.client_id),
             ("client_secret", self.settings.client_secret.expose_secret()),
@@ -177,7 +190,11 @@ fn has_next_page(answer: &Answer) -> bool {
 }
 
 fn unavailable_status(answer: &Answer) -> Failure {
-    tracing::warn!(provider = "github", status = answer.status.as_u16(), "the provider cannot be used");
+    tracing::warn!(
+        provider = "github",
+        status = answer.status.as_u16(),
+        "the provider cannot be used"
+    );
     Failure::Unavailable(GITHUB)
 }
 

@@ -1,10 +1,14 @@
 //! Google, or another OpenID Connect issuer, found by discovery.
 //!
-//! 1. All addresses come from the document of the configured issuer, which has to name itself exactly.
-//! 2. Code flow with PKCE S256, state and nonce; the client's secret goes into the body of the token request.
-//! 3. Discovery and keys are kept for a while. A token signed with an unknown key makes the keys be fetched once more.
-//! 4. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`); other addresses it has only verified once, as
-//!    any other issuer has all of its own. An issuer on this machine stands in for Google, in development and tests.
+//! 1. All addresses come from the document of the configured issuer, which has to name itself
+//!    exactly.
+//! 2. Code flow with PKCE S256, state and nonce; the client's secret goes into the body of the
+//!    token request.
+//! 3. Discovery and keys are kept for a while. A token signed with an unknown key makes the keys be
+//!    fetched once more.
+//! 4. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`); other addresses it
+//!    has only verified once, as any other issuer has all of its own. An issuer on this machine
+//!    stands in for Google, in development and tests.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -30,7 +34,8 @@ const GOOGLES_ISSUER: &str = "https://accounts.google.com";
 const DISCOVERY_LIFETIME: Duration = Duration::from_hours(1);
 /// How long keys are used at least and at most, whatever the issuer's `Cache-Control` says.
 const KEYS_LIFETIME: std::ops::RangeInclusive<u64> = 60..=86_400;
-/// How long an issuer that does not answer is not asked again: from when it was asked, so longer than [`LIMIT`].
+/// How long an issuer that does not answer is not asked again: from when it was asked, so longer
+/// than [`LIMIT`].
 const SILENCE: Duration = LIMIT.saturating_add(Duration::from_secs(5));
 
 /// Signing in by OpenID Connect.
@@ -78,7 +83,8 @@ impl Google {
         Self {
             http,
             issuer: settings.issuer.as_str().to_owned(),
-            runs_mailboxes: settings.issuer.as_str() == GOOGLES_ISSUER || settings.issuer.is_loopback(),
+            runs_mailboxes: settings.issuer.as_str() == GOOGLES_ISSUER
+                || settings.issuer.is_loopback(),
             client_id: settings.client_id.clone(),
             client_secret: settings.client_secret.clone(),
             redirect_uri,
@@ -94,8 +100,8 @@ impl Google {
     /// [`Failure::Unavailable`] when discovery does not work.
     pub async fn authorize_url(&self, begun: &Begun, now: OffsetDateTime) -> Result<Url, Failure> {
         let discovery = self.discover(now).await?;
-        let mut url =
-            Url::parse(&discovery.authorization_endpoint).map_err(|_| Failure::Unavailable(GOOGLE))?;
+        let mut url = Url::parse(&discovery.authorization_endpoint)
+            .map_err(|_| Failure::Unavailable(GOOGLE))?;
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.client_id)
@@ -124,7 +130,9 @@ impl Google {
     ) -> Result<Person, Failure> {
         let discovery = self.discover(now).await?;
         match &callback.iss {
-            Some(issuer) if *issuer != discovery.issuer => return Err(refused("another issuer answered")),
+            Some(issuer) if *issuer != discovery.issuer => {
+                return Err(refused("another issuer answered"));
+            }
             None if discovery.authorization_response_iss_parameter_supported => {
                 return Err(refused("the answer names no issuer"));
             }
@@ -138,7 +146,11 @@ impl Google {
             email,
             name: claims.name.as_deref().and_then(tidy_name),
             avatar_url: claims.picture.as_deref().and_then(tidy_avatar_url),
-            identity: Identity { provider: GOOGLE, issuer: self.issuer.clone(), subject: claims.sub },
+            identity: Identity {
+                provider: GOOGLE,
+                issuer: self.issuer.clone(),
+                subject: claims.sub,
+            },
         })
     }
 
@@ -171,8 +183,9 @@ impl Google {
             ("client_secret", self.client_secret.expose_secret()),
             ("code_verifier", verifier),
         ];
-        let answer =
-            send(self.http.post(&discovery.token_endpoint).form(&form)).await.map_err(unavailable)?;
+        let answer = send(self.http.post(&discovery.token_endpoint).form(&form))
+            .await
+            .map_err(unavailable)?;
         if answer.status.is_client_error() && answer.status != http::StatusCode::TOO_MANY_REQUESTS {
             return Err(refused("the code was not accepted"));
         }
@@ -226,7 +239,8 @@ impl Google {
         now: OffsetDateTime,
     ) -> Result<KeySet, Failure> {
         let answer = self.fetch(&discovery.jwks_uri, now).await?;
-        let Some(Ok(value)) = answer.status.is_success().then(|| KeySet::parse(&answer.body)) else {
+        let Some(Ok(value)) = answer.status.is_success().then(|| KeySet::parse(&answer.body))
+        else {
             return Err(unavailable_because("its keys cannot be read"));
         };
         let until = now + Duration::from_secs(max_age(&answer.headers));
@@ -234,7 +248,8 @@ impl Google {
         Ok(value)
     }
 
-    /// Those who waited while an issuer did not answer fail with who asked it, rather than ask one after the other.
+    /// Those who waited while an issuer did not answer fail with who asked it, rather than ask one
+    /// after the other.
     async fn fetch(&self, url: &str, now: OffsetDateTime) -> Result<Answer, Failure> {
         if now.unix_timestamp() < self.silent_until.load(Ordering::Relaxed) {
             return Err(Failure::Unavailable(GOOGLE));
@@ -263,7 +278,9 @@ impl Google {
         }
         let endpoints = [&value.authorization_endpoint, &value.token_endpoint, &value.jwks_uri];
         if !endpoints.iter().all(|url| ServiceUrl::is_acceptable(url)) {
-            return Err(unavailable_because("its discovery document names an address that is not https"));
+            return Err(unavailable_because(
+                "its discovery document names an address that is not https",
+            ));
         }
         *discovery = Some(Kept { value: value.clone(), until: now + DISCOVERY_LIFETIME });
         Ok(value)
@@ -286,9 +303,12 @@ pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, Fai
 }
 
 fn max_age(headers: &http::HeaderMap) -> u64 {
-    let control =
-        headers.get(http::header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let seconds = control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
+    let control = headers
+        .get(http::header::CACHE_CONTROL)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let seconds =
+        control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
     seconds.unwrap_or(3600).clamp(*KEYS_LIFETIME.start(), *KEYS_LIFETIME.end())
 }
 
@@ -337,8 +357,11 @@ mod tests {
             let claims = json!({ "sub": "1", "email": email, "email_verified": true, "hd": hd });
             let claims: Claims = serde_json::from_value(claims).unwrap();
             let parsed = Email::parse(email).unwrap();
-            let expected =
-                if runs_it { EmailClaim::Authoritative(parsed) } else { EmailClaim::Vouched(parsed) };
+            let expected = if runs_it {
+                EmailClaim::Authoritative(parsed)
+            } else {
+                EmailClaim::Vouched(parsed)
+            };
             assert_eq!(google.email_claim(&claims), expected, "{issuer} {email} {hd:?}");
         }
     }

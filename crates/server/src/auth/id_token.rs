@@ -1,7 +1,9 @@
-//! ID tokens: signed statements of an issuer about who has just signed in (OpenID Connect Core 1.0, 3.1.3.7).
+//! ID tokens: signed statements of an issuer about who has just signed in (OpenID Connect Core 1.0,
+//! 3.1.3.7).
 //!
-//! 1. The algorithm is `RS256` or `ES256`, with a key of that kind from the issuer's own key set. `none`, the HMACs and
-//!    every key or address that a token brings along are ignored or refused: an attacker's choice is no choice.
+//! 1. The algorithm is `RS256` or `ES256`, with a key of that kind from the issuer's own key set.
+//!    `none`, the HMACs and every key or address that a token brings along are ignored or refused:
+//!    an attacker's choice is no choice.
 //! 2. The signature is checked before anything the token says is read.
 //! 3. Issuer, audience, authorised party, times and nonce all have to fit. Time is an argument.
 
@@ -151,7 +153,8 @@ impl KeySet {
     /// When it is no JSON of that form. Single keys that cannot be used are left out.
     pub fn parse(json: &[u8]) -> Result<Self, IdTokenError> {
         let jwks: Jwks = serde_json::from_slice(json).map_err(|_| IdTokenError::Malformed)?;
-        let keys = jwks.keys.into_iter().filter_map(|key| Key::parse(serde_json::from_value(key).ok()?));
+        let keys =
+            jwks.keys.into_iter().filter_map(|key| Key::parse(serde_json::from_value(key).ok()?));
         Ok(Self(keys.collect()))
     }
 
@@ -183,7 +186,9 @@ impl Key {
             }
             _ => return None,
         };
-        jwk.alg.is_none_or(|alg| alg == material.algorithm()).then_some(Self { id: jwk.kid, material })
+        jwk.alg
+            .is_none_or(|alg| alg == material.algorithm())
+            .then_some(Self { id: jwk.kid, material })
     }
 }
 
@@ -197,9 +202,11 @@ impl Material {
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), IdTokenError> {
         match self {
-            Self::Rs256 { n, e } => {
-                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
-            }
+            Self::Rs256 { n, e } => RsaPublicKeyComponents { n, e }.verify(
+                &RSA_PKCS1_2048_8192_SHA256,
+                message,
+                signature,
+            ),
             Self::Es256(point) => {
                 UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
             }
@@ -237,11 +244,14 @@ pub fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Result<Cla
 
 impl Envelope {
     fn check(&self, expected: &Expected<'_>) -> Result<(), IdTokenError> {
-        let require = |holds: bool, claim| if holds { Ok(()) } else { Err(IdTokenError::Claim(claim)) };
+        let require =
+            |holds: bool, claim| if holds { Ok(()) } else { Err(IdTokenError::Claim(claim)) };
         require(expected.issuers.contains(&&*self.iss), "iss")?;
         let (ours, alone) = match &self.aud {
             Audience::One(audience) => (audience == expected.client_id, true),
-            Audience::Several(all) => (all.iter().any(|one| one == expected.client_id), all.len() == 1),
+            Audience::Several(all) => {
+                (all.iter().any(|one| one == expected.client_id), all.len() == 1)
+            }
         };
         require(ours, "aud")?;
         match &self.azp {
@@ -254,7 +264,10 @@ impl Envelope {
         require(self.iat < now + skew, "iat")?;
         require(self.nbf.is_none_or(|from| from < now + skew), "nbf")?;
         let nonce = self.nonce.as_deref().unwrap_or_default();
-        require(!nonce.is_empty() && bool::from(nonce.as_bytes().ct_eq(expected.nonce.as_bytes())), "nonce")?;
+        require(
+            !nonce.is_empty() && bool::from(nonce.as_bytes().ct_eq(expected.nonce.as_bytes())),
+            "nonce",
+        )?;
         // Left half of the hash that goes with RS256 and ES256 alike.
         let half = || URL_SAFE_NO_PAD.encode(&Sha256::digest(expected.access_token)[..16]);
         require(self.at_hash.as_ref().is_none_or(|hash| *hash == half()), "at_hash")

@@ -1,14 +1,17 @@
-//! Sign-in by e-mail: a link that works once, anywhere, and a six-digit code that works in the browser that asked.
+//! Sign-in by e-mail: a link that works once, anywhere, and a six-digit code that works in the
+//! browser that asked.
 //!
 //! 1. Asking answers the same, and does the same work, whether or not the address is known.
 //! 2. The newest link of an address is the one that works. The database knows hashes only.
-//! 3. Looking at a link changes nothing; redeeming it is one atomic step, undone if no session could be made.
+//! 3. Looking at a link changes nothing; redeeming it is one atomic step, undone if no session
+//!    could be made.
 //! 4. An address that gets no mail costs the same work as one that does.
-//! 5. An address gets at most [`MAILS_PER_ADDRESS`] mails in [`MAIL_WINDOW`], whoever asks; a mail sent before that
-//!    stays good, and no other way in is touched. Redeeming a link clears the count. Mails that confirm an address for an
-//!    account are counted apart, so that nobody's account can use up another's sign-in mails.
-//! 6. An address gets at most [`CODES_PER_ADDRESS`] codes in [`CODE_WINDOW`], five guesses each; then its mails bring a
-//!    link only, which nobody can guess.
+//! 5. An address gets at most [`MAILS_PER_ADDRESS`] mails in [`MAIL_WINDOW`], whoever asks; a mail
+//!    sent before that stays good, and no other way in is touched. Redeeming a link clears the
+//!    count. Mails that confirm an address for an account are counted apart, so that nobody's
+//!    account can use up another's sign-in mails.
+//! 6. An address gets at most [`CODES_PER_ADDRESS`] codes in [`CODE_WINDOW`], five guesses each;
+//!    then its mails bring a link only, which nobody can guess.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -38,7 +41,8 @@ use crate::store::{Database, StoreError};
 pub const MAILS_PER_ADDRESS: u32 = 5;
 /// See [`MAILS_PER_ADDRESS`].
 pub const MAIL_WINDOW: Duration = Duration::from_mins(10);
-/// How many mails that confirm an address one user may ask for, and one address gets, in [`MAIL_WINDOW`].
+/// How many mails that confirm an address one user may ask for, and one address gets, in
+/// [`MAIL_WINDOW`].
 pub const CONFIRMATIONS: u32 = 5;
 /// How many codes one address gets in [`CODE_WINDOW`].
 pub const CODES_PER_ADDRESS: u32 = 10;
@@ -145,17 +149,32 @@ impl MagicLinks {
         let mut verify_url = base_url.clone();
         verify_url.set_path("/api/v1/auth/magic/verify");
         let MailLimits { per_address, confirmations, codes } = limits;
-        Self { database, mailer, per_address, confirmations, codes, key: Key(key), verify_url, expiry }
+        Self {
+            database,
+            mailer,
+            per_address,
+            confirmations,
+            codes,
+            key: Key(key),
+            verify_url,
+            expiry,
+        }
     }
 
     /// Sends a link to `email`, unless the address has had its share.
     ///
     /// # Errors
     /// 503 when the database, the limit's store or the mail queue cannot take it.
-    pub async fn request(&self, email: Email, asker: &Asker<'_>, now: OffsetDateTime) -> AppResult<()> {
+    pub async fn request(
+        &self,
+        email: Email,
+        asker: &Asker<'_>,
+        now: OffsetDateTime,
+    ) -> AppResult<()> {
         let place = self.mailer.reserve().map_err(AppError::unavailable)?;
         let may_mail = self.may_mail(&email).await?;
-        // What an address gets that has had its share is made for nobody, so that the answer takes as long.
+        // What an address gets that has had its share is made for nobody, so that the answer takes
+        // as long.
         let email = if may_mail { email } else { nobody() };
         let token = fresh_token();
         let code = match asker.binding {
@@ -167,7 +186,10 @@ impl MagicLinks {
             email: &email,
             token_hash: token_hash(&token),
             // Nobody's would void the one this visitor has.
-            code: code.as_ref().filter(|_| may_mail).map(|(code, binding)| self.visitor_code(code, binding)),
+            code: code
+                .as_ref()
+                .filter(|_| may_mail)
+                .map(|(code, binding)| self.visitor_code(code, binding)),
             expires_at: now + self.expiry,
             device: &device,
             ip: asker.ip,
@@ -215,7 +237,8 @@ impl MagicLinks {
 
     /// Counts a sign-in mail to the address; `false` when it has had its share.
     async fn may_mail(&self, email: &Email) -> AppResult<bool> {
-        let decision = self.per_address.check(&self.address_key(email)).await.map_err(unavailable)?;
+        let decision =
+            self.per_address.check(&self.address_key(email)).await.map_err(unavailable)?;
         if !decision.allowed {
             tracing::warn!(event = "mail_limited", to = %email.masked(), "the address has had its mails for now");
         }
@@ -239,7 +262,11 @@ impl MagicLinks {
     ///
     /// # Errors
     /// [`ClaimError`]; as an answer the same for wrong, used, superseded and expired.
-    pub async fn claim(&self, proof: Proof<'_>, now: OffsetDateTime) -> Result<ClaimedLink, ClaimError> {
+    pub async fn claim(
+        &self,
+        proof: Proof<'_>,
+        now: OffsetDateTime,
+    ) -> Result<ClaimedLink, ClaimError> {
         let claimed = match proof {
             Proof::Token(token) => {
                 magic_links::claim_by_token(&self.database, &token_hash(token), now).await?
@@ -249,8 +276,14 @@ impl MagicLinks {
                 let code = self.visitor_code(&code, binding);
                 match magic_links::claim_by_code(&self.database, &code, now).await? {
                     CodeOutcome::Claimed(link) => Some(link),
-                    CodeOutcome::Wrong { email, tries_left } if tries_left == MAX_WRONG_CODES - 1 => {
-                        tracing::warn!(event = "sign_in_failed", method = "email", "a code was wrong");
+                    CodeOutcome::Wrong { email, tries_left }
+                        if tries_left == MAX_WRONG_CODES - 1 =>
+                    {
+                        tracing::warn!(
+                            event = "sign_in_failed",
+                            method = "email",
+                            "a code was wrong"
+                        );
                         metrics::tried_to_sign_in("email", "failed");
                         return Err(ClaimError::FirstWrongCode(email));
                     }
@@ -259,7 +292,11 @@ impl MagicLinks {
             }
         };
         let Some(claimed) = claimed else {
-            tracing::warn!(event = "sign_in_failed", method = "email", "a link or code did not work");
+            tracing::warn!(
+                event = "sign_in_failed",
+                method = "email",
+                "a link or code did not work"
+            );
             metrics::tried_to_sign_in("email", "failed");
             return Err(ClaimError::Invalid);
         };
@@ -276,7 +313,8 @@ impl MagicLinks {
         }
     }
 
-    /// Whether the address gets a code with its link. What a guesser used up is not given back by a sign-in.
+    /// Whether the address gets a code with its link. What a guesser used up is not given back by a
+    /// sign-in.
     async fn may_have_code(&self, email: &Email) -> AppResult<bool> {
         Ok(self.codes.check(&self.address_key(email)).await.map_err(unavailable)?.allowed)
     }

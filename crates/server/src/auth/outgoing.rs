@@ -1,5 +1,5 @@
-//! Requests to providers, with a limit on everything: ten seconds, no redirects, a small answer, certificates checked.
-//! An error never holds the URL.
+//! Requests to providers, with a limit on everything: ten seconds, no redirects, a small answer,
+//! certificates checked. An error never holds the URL.
 
 use std::time::Duration;
 
@@ -136,7 +136,10 @@ mod tests {
         let stranger = SmtpServer::start(SmtpMode::ImplicitTls).await;
         let url = format!("https://localhost:{}/token", stranger.port());
         let error = send(Outgoing::new().post(&url).body("code=canary")).await.unwrap_err();
-        assert!(matches!(&error, OutgoingError::Connect(text) if text.contains("certificate")), "{error}");
+        assert!(
+            matches!(&error, OutgoingError::Connect(text) if text.contains("certificate")),
+            "{error}"
+        );
         assert!(!error.to_string().contains("localhost"), "{error}");
     }
 }

@@ -65,7 +65,8 @@ impl fmt::Display for Provider {
     }
 }
 
-/// Who somebody is at a provider: never an e-mail address, a login or a name, all of which can change hands.
+/// Who somebody is at a provider: never an e-mail address, a login or a name, all of which can
+/// change hands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The kind of provider.
@@ -123,7 +124,8 @@ mod tests {
         assert_eq!(tidy_name(" \u{7} "), None);
         assert_eq!(tidy_name(&"x".repeat(500)).unwrap().len(), MAX_NAME_CHARS);
         assert!(tidy_avatar_url("https://avatars.example/a.jpg").is_some());
-        for url in ["http://avatars.example/a.jpg", "javascript:alert(1)", "data:image/png,x", "x"] {
+        for url in ["http://avatars.example/a.jpg", "javascript:alert(1)", "data:image/png,x", "x"]
+        {
             assert_eq!(tidy_avatar_url(url), None, "{url}");
         }
         assert_eq!(tidy_avatar_url(&format!("https://a.example/{}", "x".repeat(500))), None);

@@ -84,7 +84,8 @@ impl Providers {
             (Provider::Github, _, Some(github)) => github.authorize_url(begun),
             (Provider::Steam, ..) => {
                 let linking = matches!(purpose, Purpose::Link { .. });
-                self.steam.authorize_url(&callback_url(&self.base_url, provider, linking), &begun.state)
+                self.steam
+                    .authorize_url(&callback_url(&self.base_url, provider, linking), &begun.state)
             }
             (provider, ..) => Err(Failure::Unavailable(provider)),
         }
@@ -103,7 +104,9 @@ impl Providers {
         now: OffsetDateTime,
     ) -> Result<Person, Failure> {
         match (provider, &self.google, &self.github) {
-            (Provider::Google, Some(google), _) => google.identify(callback, transaction, now).await,
+            (Provider::Google, Some(google), _) => {
+                google.identify(callback, transaction, now).await
+            }
             (Provider::Github, _, Some(github)) => github.identify(callback, transaction).await,
             (Provider::Steam, ..) => {
                 let linking = matches!(transaction.purpose, Purpose::Link { .. });

@@ -49,11 +49,12 @@ impl WayIn<'_> {
     }
 }
 
-/// Signs the user in, and ends a sign-in link of theirs that was not used. Returns the cookie to set beside the session's.
+/// Signs the user in, and ends a sign-in link of theirs that was not used. Returns the cookie to
+/// set beside the session's.
 ///
 /// # Errors
-/// 409 `sign_in_superseded` when the user signed out everywhere or lost this way in meanwhile; 503 when the session cannot
-/// be made. Then nobody is signed in.
+/// 409 `sign_in_superseded` when the user signed out everywhere or lost this way in meanwhile; 503
+/// when the session cannot be made. Then nobody is signed in.
 pub async fn sign_in(
     app: &App,
     session: &Session,
@@ -61,15 +62,17 @@ pub async fn sign_in(
     way_in: WayIn<'_>,
     visit: &Visit,
 ) -> AppResult<HeaderValue> {
-    let (id, method) = (UserId::new(user.id.as_bytes()).map_err(AppError::internal)?, way_in.method());
+    let (id, method) =
+        (UserId::new(user.id.as_bytes()).map_err(AppError::internal)?, way_in.method());
     let epoch = app.sessions.epoch(&id).await?;
-    // Looked at once more with the epoch known. Who takes a way in away and then ends all sessions does so either before
-    // this look, or after the epoch was read.
+    // Looked at once more with the epoch known. Who takes a way in away and then ends all sessions
+    // does so either before this look, or after the epoch was read.
     if !way_in.leads_to(app, user).await? {
         return Err(SessionError::Superseded.into());
     }
     if let Some(email) = &user.email {
-        // Who is in needs no link any more; one that lies about in a mailbox shall not be another way in.
+        // Who is in needs no link any more; one that lies about in a mailbox shall not be another
+        // way in.
         magic_links::cancel_outstanding(&app.database, email).await?;
     }
     let client = visit.client.label();
@@ -79,12 +82,18 @@ pub async fn sign_in(
     Ok(app.events.signed_in(user, method, visit, utc(app.clock.now())).await)
 }
 
-/// The user's mailbox has just been shown to be theirs. If so far only a provider had vouched for the address, somebody
-/// else may have made the account: everything they may have left in it goes, and their sessions end.
+/// The user's mailbox has just been shown to be theirs. If so far only a provider had vouched for
+/// the address, somebody else may have made the account: everything they may have left in it goes,
+/// and their sessions end.
 ///
 /// # Errors
 /// 503 when a store does not answer; calling it again then completes it.
-pub async fn mailbox_proved(app: &App, session: &Session, user: User, visit: &Visit) -> AppResult<User> {
+pub async fn mailbox_proved(
+    app: &App,
+    session: &Session,
+    user: User,
+    visit: &Visit,
+) -> AppResult<User> {
     let now = utc(app.clock.now());
     if let Some(email) = &user.email {
         email_changes::void_for(&app.database, email).await?;
@@ -95,8 +104,8 @@ pub async fn mailbox_proved(app: &App, session: &Session, user: User, visit: &Vi
     let id = UserId::new(user.id.as_bytes()).map_err(AppError::internal)?;
     let same_person = session.user().is_ok_and(|present| present == id);
     if !same_person {
-        // Before, for a session could add to what is removed, and after, for what is removed could make a session; both
-        // before the mark goes, so that a failure is made up for.
+        // Before, for a session could add to what is removed, and after, for what is removed could
+        // make a session; both before the mark goes, so that a failure is made up for.
         app.sessions.revoke_all(&id).await?;
         identities::strip_account(&app.database, user.id).await?;
         app.sessions.revoke_all(&id).await?;

@@ -1,9 +1,10 @@
 //! Steam, by OpenID 2.0 as a relying party without discovery and without associations.
 //!
 //! 1. The endpoint is the configured one. Nothing in a callback is ever used as an address.
-//! 2. What comes back is read strictly ([`assertion`]), forwarded as it was read, and believed only if Steam confirms
-//!    it, once, by `check_authentication`.
-//! 3. A `response_nonce` is reserved before the check: of any number of equal callbacks one is looked at.
+//! 2. What comes back is read strictly ([`assertion`]), forwarded as it was read, and believed only
+//!    if Steam confirms it, once, by `check_authentication`.
+//! 3. A `response_nonce` is reserved before the check: of any number of equal callbacks one is
+//!    looked at.
 //! 4. No answer, or none in Steam's language, is "unavailable"; only `is_valid:false` is a no.
 
 use std::time::Duration;
@@ -63,7 +64,12 @@ struct Player {
 
 impl Steam {
     /// With these addresses; `base_url` is what Steam shows to people as the site they sign in to.
-    pub fn new(settings: &SteamSettings, base_url: &Url, database: Database, http: Outgoing) -> Self {
+    pub fn new(
+        settings: &SteamSettings,
+        base_url: &Url,
+        database: Database,
+        http: Outgoing,
+    ) -> Self {
         let endpoint = settings.openid_url.as_str().to_owned();
         let url = Url::parse(&endpoint).expect("the configuration has checked the address");
         Self {
@@ -118,8 +124,13 @@ impl Steam {
             }
         })?;
         let nonce_hash = handle_hash(assertion.nonce());
-        let reserved =
-            transactions::reserve_steam_nonce(&self.database, &nonce_hash, now + NONCE_LIFETIME, now).await;
+        let reserved = transactions::reserve_steam_nonce(
+            &self.database,
+            &nonce_hash,
+            now + NONCE_LIFETIME,
+            now,
+        )
+        .await;
         if !reserved.map_err(AppError::from)? {
             tracing::warn!(provider = "steam", "an assertion was replayed");
             return Err(Failure::Refused(STEAM));
@@ -128,7 +139,11 @@ impl Steam {
         let id = assertion.steam_id();
         let player = self.summary(id).await;
         Ok(Person {
-            identity: Identity { provider: STEAM, issuer: self.origin.clone(), subject: id.digits() },
+            identity: Identity {
+                provider: STEAM,
+                issuer: self.origin.clone(),
+                subject: id.digits(),
+            },
             email: EmailClaim::Nothing,
             name: player.as_ref().and_then(|player| tidy_name(&player.personaname)),
             avatar_url: player.and_then(|player| tidy_avatar_url(&player.avatarfull?)),

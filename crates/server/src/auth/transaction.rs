@@ -1,10 +1,11 @@
 //! What is remembered between sending somebody to a provider and their return.
 //!
 //! 1. `state` is 256 random bits. The database keeps its hash, for ten minutes.
-//! 2. The first callback that brings a state in the browser it was made for, known by a cookie of its own, spends it,
-//!    whatever comes of it: one `DELETE … RETURNING`. Others change nothing, neither here nor in their browser.
-//! 3. A transaction is also of one provider and one purpose; linking is of the one session that began it. Anything else is
-//!    [`Failure::Expired`], without a word on what was wrong.
+//! 2. The first callback that brings a state in the browser it was made for, known by a cookie of
+//!    its own, spends it, whatever comes of it: one `DELETE … RETURNING`. Others change nothing,
+//!    neither here nor in their browser.
+//! 3. A transaction is also of one provider and one purpose; linking is of the one session that
+//!    began it. Anything else is [`Failure::Expired`], without a word on what was wrong.
 //! 4. `nonce` and the PKCE verifier never leave the server.
 
 use std::time::Duration;
@@ -94,7 +95,9 @@ impl Transactions {
         let [state, browser, nonce, verifier] = std::array::from_fn(|_| fresh_handle());
         let link = match purpose {
             Purpose::SignIn => None,
-            Purpose::Link { user, session_hash } => Some(Link { user: *user, session_hash: *session_hash }),
+            Purpose::Link { user, session_hash } => {
+                Some(Link { user: *user, session_hash: *session_hash })
+            }
         };
         let transaction = NewTransaction {
             state_hash: handle_hash(&state),
@@ -116,7 +119,8 @@ impl Transactions {
     /// 503 when the database does not answer.
     pub async fn spend(&self, state: &str, headers: &HeaderMap) -> AppResult<Option<Spent>> {
         let Some(browser) = self.cookie.read(headers) else { return Ok(None) };
-        let spent = transactions::spend(&self.database, &handle_hash(state), &handle_hash(browser)).await?;
+        let spent =
+            transactions::spend(&self.database, &handle_hash(state), &handle_hash(browser)).await?;
         Ok(spent.map(Spent))
     }
 

@@ -38,17 +38,20 @@ impl fmt::Debug for SecretUrl {
     }
 }
 
-/// A service of somebody else: https, or http to loopback, without credentials, parameters and fragment.
+/// A service of somebody else: https, or http to loopback, without credentials, parameters and
+/// fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceUrl(String);
 
 impl ServiceUrl {
-    /// Exactly as configured, except for GitHub, whose address has one spelling; an issuer is compared with this.
+    /// Exactly as configured, except for GitHub, whose address has one spelling; an issuer is
+    /// compared with this.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The one spelling of all that mean the same: host in lower case, no usual port, no slash at the end.
+    /// The one spelling of all that mean the same: host in lower case, no usual port, no slash at
+    /// the end.
     pub(super) fn normalized(&self) -> Self {
         let url = Url::parse(&self.0).expect("it was parsed before");
         Self(url.as_str().trim_end_matches('/').to_owned())

@@ -86,5 +86,10 @@ fn read_github(reader: &mut Reader<'_>) -> Read<Option<GithubSettings>> {
         );
         return Err(reader.refuse("GITHUB_API_URL", wrong));
     }
-    Ok(Some(GithubSettings { client_id: id.to_owned(), client_secret: secret.into(), url, api_url }))
+    Ok(Some(GithubSettings {
+        client_id: id.to_owned(),
+        client_secret: secret.into(),
+        url,
+        api_url,
+    }))
 }

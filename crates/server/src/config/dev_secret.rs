@@ -11,7 +11,8 @@ use crate::private_dir;
 
 const FILE_NAME: &str = "dev-secret";
 
-/// The secret in `data_dir`, which is created with it when missing. Processes that start together agree on one.
+/// The secret in `data_dir`, which is created with it when missing. Processes that start together
+/// agree on one.
 pub(super) fn load_or_create(data_dir: &Path) -> io::Result<SecretString> {
     let path = data_dir.join(FILE_NAME);
     match fs::read_to_string(&path) {
@@ -28,14 +29,16 @@ fn read(path: &Path) -> io::Result<SecretString> {
     Ok(fs::read_to_string(path)?.trim_end().into())
 }
 
-/// Writes aside and links into place, so that the file is whole when it appears and never replaces another.
+/// Writes aside and links into place, so that the file is whole when it appears and never replaces
+/// another.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
     let secret = fresh_secret().map_err(io::Error::from)?;
     private_dir::create(data_dir)?;
     let mut suffix = [0; 8];
     getrandom::fill(&mut suffix).map_err(io::Error::from)?;
     let aside = data_dir.join(format!("{FILE_NAME}.{:016x}", u64::from_ne_bytes(suffix)));
-    let linked = write_private(&aside, secret.expose_secret()).and_then(|()| fs::hard_link(&aside, path));
+    let linked =
+        write_private(&aside, secret.expose_secret()).and_then(|()| fs::hard_link(&aside, path));
     fs::remove_file(&aside)?;
     match linked {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -79,7 +82,8 @@ mod tests {
             starting.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(secrets.len(), 1);
-        let left: Vec<_> = fs::read_dir(&data_dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(&data_dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, [FILE_NAME]);
         #[cfg(unix)]
         {

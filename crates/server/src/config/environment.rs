@@ -1,6 +1,8 @@
-//! Where variables come from: the process environment, a `.env` file, and files with one secret each.
+//! Where variables come from: the process environment, a `.env` file, and files with one secret
+//! each.
 //!
-//! The process environment wins, also with an empty value, which makes a variable unset. Nothing is written back to it.
+//! The process environment wins, also with an empty value, which makes a variable unset. Nothing is
+//! written back to it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -55,8 +57,10 @@ impl Environment {
             Ok(text) => environment.add_file(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                let wrong =
-                    Wrong::new(format!("cannot be read ({error})"), "make it readable UTF-8, or remove it");
+                let wrong = Wrong::new(
+                    format!("cannot be read ({error})"),
+                    "make it readable UTF-8, or remove it",
+                );
                 environment.problems.push(Problem::new(".env", wrong));
             }
         }
@@ -78,15 +82,22 @@ impl Environment {
                 let is_new = |problem: &Problem| {
                     let name = problem.subject();
                     let file = format!("{name}_FILE");
-                    let was_refused = self.refused.iter().any(|it| it == name) && self.given(name).is_none();
+                    let was_refused =
+                        self.refused.iter().any(|it| it == name) && self.given(name).is_none();
                     !was_refused && !self.problems.iter().any(|known| known.subject() == file)
                 };
-                Err(self.problems.iter().cloned().chain(problems.into_iter().filter(is_new)).collect())
+                Err(self
+                    .problems
+                    .iter()
+                    .cloned()
+                    .chain(problems.into_iter().filter(is_new))
+                    .collect())
             }
         }
     }
 
-    /// The settings of the database alone; only problems of its variables and of names that are none count.
+    /// The settings of the database alone; only problems of its variables and of names that are
+    /// none count.
     ///
     /// # Errors
     /// Every such problem.
@@ -106,7 +117,8 @@ impl Environment {
         }
     }
 
-    /// Sets `SESSION_SECRET` to the development secret in `DATA_DIR`, unless it is set; makes one at the first time.
+    /// Sets `SESSION_SECRET` to the development secret in `DATA_DIR`, unless it is set; makes one
+    /// at the first time.
     ///
     /// # Errors
     /// When the file can neither be read nor be made.
@@ -167,7 +179,9 @@ impl Environment {
         for (row, file) in secret_file::candidates() {
             let Some(path) = self.given(&file) else { continue };
             let read = match self.given(row.name) {
-                Some(_) => Err(Wrong::new(format!("is set beside {}", row.name), "keep one of the two")),
+                Some(_) => {
+                    Err(Wrong::new(format!("is set beside {}", row.name), "keep one of the two"))
+                }
                 None => secret_file::read(path),
             };
             match read {
@@ -206,8 +220,8 @@ fn named_in(line: &str) -> Option<&str> {
     Some(name.strip_prefix("export ").map_or(name, str::trim_start))
 }
 
-/// One line at a time, so that a problem has a number and one line cannot swallow the next. The message does not
-/// repeat the line, which may hold a secret.
+/// One line at a time, so that a problem has a number and one line cannot swallow the next. The
+/// message does not repeat the line, which may hold a secret.
 fn parse_line(line: &str) -> Result<Option<(String, String)>, Wrong> {
     let value = line.split_once('=').map_or("", |(_, value)| value.trim());
     let literal = value.len() > 1 && value.starts_with('\'') && value.ends_with('\'');
@@ -217,10 +231,9 @@ fn parse_line(line: &str) -> Result<Option<(String, String)>, Wrong> {
     }
     // Without the line feed the parser refuses white space at the end.
     let line = format!("{line}\n");
-    dotenvy::from_read_iter(line.as_bytes())
-        .next()
-        .transpose()
-        .map_err(|_| Wrong::new("is malformed", "write NAME=value, or NAME='value' with white space in it"))
+    dotenvy::from_read_iter(line.as_bytes()).next().transpose().map_err(|_| {
+        Wrong::new("is malformed", "write NAME=value, or NAME='value' with white space in it")
+    })
 }
 
 impl fmt::Debug for Environment {
@@ -239,7 +252,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dotenv = folder.path().join(".env");
         fs::write(&dotenv, file).unwrap();
-        let process = process.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let process =
+            process.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         Environment::collect(process, &dotenv)
     }
 
@@ -275,7 +289,8 @@ mod tests {
             "RESEND_API_KEY=\"canary$HOME\"",
             "SESSION_SECRET=canary",
         ] {
-            let environment = collect(&[], &format!("SESSION_SECRET='{SECRET}'\n{line}\nLOG_FORMAT=json\n"));
+            let environment =
+                collect(&[], &format!("SESSION_SECRET='{SECRET}'\n{line}\nLOG_FORMAT=json\n"));
             let problems = problems(&environment);
             assert_eq!(problems.len(), 1, "{line}: {problems:?}");
             assert!(problems[0].starts_with(".env line 2 "), "{problems:?}");
@@ -293,7 +308,10 @@ mod tests {
             assert!(problems.len() == 1 && problems[0].starts_with(".env line 2 "), "{problems:?}");
         }
         let quoted = format!("{url}\nMAIL_FROM=\"Name <a@b.example>\"\n");
-        assert_eq!(problems(&collect(&[("SESSION_SECRET", SECRET)], &quoted)), Vec::<String>::new());
+        assert_eq!(
+            problems(&collect(&[("SESSION_SECRET", SECRET)], &quoted)),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -316,7 +334,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let process = || [(OsString::from("SESSION_SECRET"), OsString::from(SECRET))];
         let unreadable = Environment::collect(process(), folder.path());
-        assert!(problems(&unreadable)[0].starts_with(".env cannot be read"), "{:?}", problems(&unreadable));
+        assert!(
+            problems(&unreadable)[0].starts_with(".env cannot be read"),
+            "{:?}",
+            problems(&unreadable)
+        );
         let missing = Environment::collect(process(), &folder.path().join(".env"));
         assert_eq!(problems(&missing), Vec::<String>::new());
     }
@@ -331,7 +353,8 @@ mod tests {
         };
         let secret = file("secret", &format!("{SECRET}\r\n"));
         let redis = file("redis", "redis://:canary@redis.example/2");
-        let process = [("SESSION_SECRET_FILE", &*secret), ("REDIS_URL_FILE", &redis), ("REDIS_URL", "")];
+        let process =
+            [("SESSION_SECRET_FILE", &*secret), ("REDIS_URL_FILE", &redis), ("REDIS_URL", "")];
         let environment = collect(&process, "");
         assert_eq!(problems(&environment), Vec::<String>::new());
         assert_eq!(environment.config(Mode::Serve).unwrap().session.secret.expose_secret(), SECRET);
@@ -352,7 +375,10 @@ mod tests {
         let (empty, latin) = (file("empty", b"\n"), file("latin", b"canary\xff"));
         let large = file("large", "x".repeat(65 * 1024).as_bytes());
         for (path, complaint) in [
-            ("/nonexistent/canary", "SESSION_SECRET_FILE names a file that cannot be read (No such file"),
+            (
+                "/nonexistent/canary",
+                "SESSION_SECRET_FILE names a file that cannot be read (No such file",
+            ),
             (&*empty, "SESSION_SECRET_FILE names an empty file; put the value"),
             (
                 &*latin,
@@ -371,7 +397,10 @@ mod tests {
             ["SESSION_SECRET_FILE is set beside SESSION_SECRET; keep one of the two"]
         );
         let public = collect(&[("SESSION_SECRET", SECRET)], "BASE_URL_FILE=x\n");
-        assert!(problems(&public)[0].starts_with("BASE_URL_FILE is not a variable"), "no secret, no file");
+        assert!(
+            problems(&public)[0].starts_with("BASE_URL_FILE is not a variable"),
+            "no secret, no file"
+        );
     }
 
     #[cfg(unix)]

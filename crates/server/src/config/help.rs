@@ -59,7 +59,8 @@ fn describe(row: &Variable) -> String {
     }
 }
 
-/// Appends `text` in lines of at most 80 characters, so that a terminal does not break them without indent.
+/// Appends `text` in lines of at most 80 characters, so that a terminal does not break them without
+/// indent.
 fn wrap(out: &mut String, indent: &str, text: &str) {
     let mut line = indent.to_owned();
     for word in text.split(' ') {

@@ -15,7 +15,8 @@ use super::reader::{Read, Reader};
 /// Listening, the public address and proxies.
 #[derive(Debug)]
 pub struct HttpSettings {
-    /// Public origin; its path is `/`. Default `http://localhost:8080`; in dev mode the port is the one listened on.
+    /// Public origin; its path is `/`. Default `http://localhost:8080`; in dev mode the port is the
+    /// one listened on.
     pub base_url: Url,
     /// Socket to bind. Default `127.0.0.1:8080`.
     pub listen_addr: SocketAddr,
@@ -77,7 +78,11 @@ fn read_listen_addr(reader: &mut Reader<'_>) -> Read<SocketAddr> {
     Ok(addr)
 }
 
-fn require_loopback_in_dev(reader: &mut Reader<'_>, name: &'static str, addr: SocketAddr) -> Read<()> {
+fn require_loopback_in_dev(
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    addr: SocketAddr,
+) -> Read<()> {
     if reader.mode == Mode::Serve || addr.ip().is_loopback() {
         return Ok(());
     }
@@ -96,7 +101,8 @@ fn read_base_url(reader: &mut Reader<'_>, listen_addr: Option<&SocketAddr>) -> R
         && let Some(listen_addr) = listen_addr
     {
         if listen_addr.port() == 0 {
-            let wrong = Wrong::new("has port 0, so that the address to open is unknown", "choose a port");
+            let wrong =
+                Wrong::new("has port 0, so that the address to open is unknown", "choose a port");
             return Err(reader.refuse("LISTEN_ADDR", wrong));
         }
         let url = format!("http://localhost:{}", listen_addr.port());
@@ -104,9 +110,12 @@ fn read_base_url(reader: &mut Reader<'_>, listen_addr: Option<&SocketAddr>) -> R
     }
     let url = reader.read("BASE_URL", parse_base_url)?;
     if reader.mode == Mode::Dev && !url.host_str().is_some_and(is_loopback) {
-        let what =
-            format!("is {url}, but `tracera dev` is for this machine only: whoever opens it reads all mail");
-        return Err(reader.refuse("BASE_URL", Wrong::new(what, "leave it out, or run `tracera serve`")));
+        let what = format!(
+            "is {url}, but `tracera dev` is for this machine only: whoever opens it reads all mail"
+        );
+        return Err(
+            reader.refuse("BASE_URL", Wrong::new(what, "leave it out, or run `tracera serve`"))
+        );
     }
     Ok(url)
 }
@@ -119,9 +128,15 @@ fn parse_base_url(value: &str) -> Result<Url, Wrong> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Wrong::new("is neither http nor https", "write an http or https URL"));
     }
-    let plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    if url.port() == Some(0) || matches!(url.host(), Some(url::Host::Domain(host)) if !plain(host)) {
-        return Err(Wrong::new("names a host or port no browser can open", "write the one public origin"));
+    let plain = |host: &str| {
+        host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    if url.port() == Some(0) || matches!(url.host(), Some(url::Host::Domain(host)) if !plain(host))
+    {
+        return Err(Wrong::new(
+            "names a host or port no browser can open",
+            "write the one public origin",
+        ));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Wrong::new("holds credentials", "write scheme, host and port only"));
@@ -144,8 +159,10 @@ fn parse_network(entry: &str) -> Result<IpNet, Wrong> {
     if entry.is_empty() {
         return Err(Wrong::new("has an empty entry", "remove the comma too many"));
     }
-    let network =
-        entry.parse::<IpNet>().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+    let network = entry
+        .parse::<IpNet>()
+        .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| {
             let remedy = "write networks such as 10.0.0.0/8, separated by commas";
             Wrong::new(format!("lists {}", quoted(entry)), remedy)
         })?;
@@ -168,8 +185,10 @@ fn warn(reader: &mut Reader<'_>, http: &HttpSettings) {
     }
     let port = http.listen_addr.port();
     if reader.given("BASE_URL").is_none() && http.base_url.port() != Some(port) {
-        let text =
-            format!("is not set: links will point to {} while port {port} is listened on", http.base_url);
+        let text = format!(
+            "is not set: links will point to {} while port {port} is listened on",
+            http.base_url
+        );
         reader.warn("BASE_URL", text);
     }
 }

@@ -22,14 +22,20 @@ pub(super) fn redis(url: &str) -> bool {
         && hosts.split(',').any(|host| is_foreign(without_port(host)))
 }
 
-/// The same for `PostgreSQL`. Where TLS is only preferred, whoever is in between can say that there is none.
+/// The same for `PostgreSQL`. Where TLS is only preferred, whoever is in between can say that there
+/// is none.
 pub(super) fn postgres(url: &str) -> bool {
-    let (Ok(parsed), Ok(options)) = (Url::parse(url), url.parse::<PgConnectOptions>()) else { return false };
+    let (Ok(parsed), Ok(options)) = (Url::parse(url), url.parse::<PgConnectOptions>()) else {
+        return false;
+    };
     let has_password =
         parsed.password().is_some() || parsed.query_pairs().any(|(name, _)| name == "password");
     let may_do_without_tls =
         matches!(options.get_ssl_mode(), PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer);
-    has_password && may_do_without_tls && options.get_socket().is_none() && is_foreign(options.get_host())
+    has_password
+        && may_do_without_tls
+        && options.get_socket().is_none()
+        && is_foreign(options.get_host())
 }
 
 fn without_port(host: &str) -> &str {
@@ -39,8 +45,8 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Whether a host, as it stands in a URL, may be outside of one's own networks. A name without a dot means something
-/// in one of them only.
+/// Whether a host, as it stands in a URL, may be outside of one's own networks. A name without a
+/// dot means something in one of them only.
 fn is_foreign(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let is_private = match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {

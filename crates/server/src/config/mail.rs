@@ -12,7 +12,8 @@ use super::address::{ServiceUrl, is_loopback, not_a_url};
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 
-/// How mail leaves. Default [`MailSettings::None`], in dev mode [`MailSettings::Terminal`] whatever is set.
+/// How mail leaves. Default [`MailSettings::None`], in dev mode [`MailSettings::Terminal`] whatever
+/// is set.
 #[derive(Debug)]
 pub enum MailSettings {
     /// By SMTP.
@@ -93,7 +94,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<MailSettings> {
         (Some(smtp), None) => Ok(MailSettings::Smtp(smtp)),
         (None, Some(resend)) => Ok(MailSettings::Resend(resend)),
         (None, None) => {
-            reader.warn("SMTP_URL", "is not set, nor is RESEND_API_KEY: nobody can sign in by e-mail");
+            reader.warn(
+                "SMTP_URL",
+                "is not set, nor is RESEND_API_KEY: nobody can sign in by e-mail",
+            );
             Ok(MailSettings::None)
         }
     }
@@ -113,12 +117,15 @@ fn read_smtp(reader: &mut Reader<'_>) -> Read<Option<SmtpSettings>> {
         return Ok(None);
     };
     let Some(from) = from else {
-        let wrong =
-            Wrong::new("is missing while SMTP_URL is set", "set the sender, such as Name <a@b.example>");
+        let wrong = Wrong::new(
+            "is missing while SMTP_URL is set",
+            "set the sender, such as Name <a@b.example>",
+        );
         return Err(reader.refuse("MAIL_FROM", wrong));
     };
     if ca_file.is_some() && security == SmtpSecurity::Plain {
-        let wrong = Wrong::new("is set for a connection without TLS", "use smtps:// or ?tls=required");
+        let wrong =
+            Wrong::new("is set for a connection without TLS", "use smtps:// or ?tls=required");
         return Err(reader.refuse("SMTP_CA_FILE", wrong));
     }
     Ok(Some(SmtpSettings { host, port, security, credentials, ca_file, from }))
@@ -129,7 +136,11 @@ fn read_resend(reader: &mut Reader<'_>) -> Read<Option<ResendSettings>> {
     let from = reader.optional("RESEND_FROM_EMAIL", parse_mailbox);
     let api_url = reader.read("RESEND_API_URL", ServiceUrl::parse);
     let (pair, from, api_url) = (pair?, from?, api_url?);
-    Ok(pair.zip(from).map(|((api_key, _), from)| ResendSettings { api_key: api_key.into(), api_url, from }))
+    Ok(pair.zip(from).map(|((api_key, _), from)| ResendSettings {
+        api_key: api_key.into(),
+        api_url,
+        from,
+    }))
 }
 
 struct Server {
@@ -142,8 +153,10 @@ struct Server {
 fn parse_smtp_url(value: &str) -> Result<Server, Wrong> {
     const FORMS: &str = "write smtps://user:password@host, or smtp://…?tls=required for STARTTLS";
     let url = Url::parse(value).map_err(not_a_url)?;
-    let host =
-        url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| Wrong::new("has no host", FORMS))?;
+    let host = url
+        .host_str()
+        .filter(|host| !host.is_empty())
+        .ok_or_else(|| Wrong::new("has no host", FORMS))?;
     if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
         return Err(Wrong::new("holds more than host, port and credentials", FORMS));
     }
@@ -152,7 +165,9 @@ fn parse_smtp_url(value: &str) -> Result<Server, Wrong> {
         ("smtp", Some("tls=required")) => SmtpSecurity::StartTls,
         ("smtp", None) if is_loopback(host) => SmtpSecurity::Plain,
         ("smtp", None) => return Err(Wrong::new("would send mail unencrypted", FORMS)),
-        ("smtp" | "smtps", Some(_)) => return Err(Wrong::new("has a parameter we do not know", FORMS)),
+        ("smtp" | "smtps", Some(_)) => {
+            return Err(Wrong::new("has a parameter we do not know", FORMS));
+        }
         _ => return Err(Wrong::new("is neither smtps nor smtp", FORMS)),
     };
     let default_port = match security {
@@ -164,14 +179,20 @@ fn parse_smtp_url(value: &str) -> Result<Server, Wrong> {
         return Err(Wrong::new("has port 0", FORMS));
     }
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok(Server { host, port: url.port().unwrap_or(default_port), security, credentials: credentials(&url)? })
+    Ok(Server {
+        host,
+        port: url.port().unwrap_or(default_port),
+        security,
+        credentials: credentials(&url)?,
+    })
 }
 
 fn credentials(url: &Url) -> Result<Option<SmtpCredentials>, Wrong> {
     let decoded = |part: &str| {
         let text = percent_decode_str(part).decode_utf8();
-        let text = text
-            .map_err(|_| Wrong::new("has credentials that are no UTF-8", "percent-encode them as UTF-8"))?;
+        let text = text.map_err(|_| {
+            Wrong::new("has credentials that are no UTF-8", "percent-encode them as UTF-8")
+        })?;
         Ok(SecretString::from(text.as_ref()))
     };
     match (url.username(), url.password()) {
@@ -186,7 +207,9 @@ fn credentials(url: &Url) -> Result<Option<SmtpCredentials>, Wrong> {
 }
 
 fn parse_mailbox(value: &str) -> Result<Mailbox, Wrong> {
-    let wrong = || Wrong::new(format!("is {}", quoted(value)), "write a mailbox, such as Name <a@b.example>");
+    let wrong = || {
+        Wrong::new(format!("is {}", quoted(value)), "write a mailbox, such as Name <a@b.example>")
+    };
     if value.contains(char::is_control) {
         return Err(wrong());
     }

@@ -27,7 +27,8 @@ pub struct SteamSettings {
     pub community_url: ServiceUrl,
     /// The Web API. Default `https://api.steampowered.com`.
     pub api_url: ServiceUrl,
-    /// Where browsers find the pictures of items. Default `https://community.fastly.steamstatic.com/economy/image`.
+    /// Where browsers find the pictures of items. Default
+    /// `https://community.fastly.steamstatic.com/economy/image`.
     pub image_url: ServiceUrl,
     /// Key of the Web API, for names and avatars. Default none.
     pub api_key: Option<SecretString>,
@@ -44,7 +45,8 @@ pub struct SteamLimits {
     pub spacing: Duration,
     /// One request from beginning to end. Default 15 s.
     pub request_timeout: Duration,
-    /// The pause after the first refusal for too many requests; it doubles with each further one. Default 60 s.
+    /// The pause after the first refusal for too many requests; it doubles with each further one.
+    /// Default 60 s.
     pub first_pause: Duration,
     /// The longest pause an import waits for. Default 30 s.
     pub patience: Duration,
@@ -59,8 +61,8 @@ pub struct PriceSettings {
     pub feed: PriceFeed,
     /// What people call it. Default Skinport or CSFloat by its host, else the host.
     pub feed_name: Option<String>,
-    /// Where else, in this order, when the feed fails. Default behind the default feed CSFloat and market.csgo.com,
-    /// those that come in the currency; none behind another.
+    /// Where else, in this order, when the feed fails. Default behind the default feed CSFloat and
+    /// market.csgo.com, those that come in the currency; none behind another.
     pub fallbacks: Vec<PriceFeed>,
     /// How often they are read anew. Default 30 minutes.
     pub refresh: Duration,
@@ -110,7 +112,10 @@ pub(super) fn read_steam(reader: &mut Reader<'_>) -> Read<SteamSettings> {
         if key.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(SecretString::from(key))
         } else {
-            Err(Wrong::new("holds characters no key has", "copy the key again, without white space"))
+            Err(Wrong::new(
+                "holds characters no key has",
+                "copy the key again, without white space",
+            ))
         }
     });
     let limits = read_limits(reader);
@@ -151,7 +156,10 @@ pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
         if value.len() == 3 && value.bytes().all(|byte| byte.is_ascii_uppercase()) {
             Ok(value.to_owned())
         } else {
-            Err(Wrong::new(format!("is {}", quoted(value)), "write three capital letters, such as EUR"))
+            Err(Wrong::new(
+                format!("is {}", quoted(value)),
+                "write three capital letters, such as EUR",
+            ))
         }
     });
     // Whoever names a feed of their own means that one alone.
@@ -168,12 +176,14 @@ pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
             Err(Wrong::new(format!("is {}", quoted(name)), "write a name of at most 40 characters"))
         }
     });
-    let fallbacks = reader
-        .optional("PRICE_FALLBACK_URLS", |value| value.split(',').map(str::trim).map(parse_feed).collect());
+    let fallbacks = reader.optional("PRICE_FALLBACK_URLS", |value| {
+        value.split(',').map(str::trim).map(parse_feed).collect()
+    });
     let refresh = reader.minutes("PRICE_REFRESH_MINUTES", 1..=1440);
     let max_feed_mib = reader.number::<u64>("PRICE_FEED_MAX_MIB", 1..=1024);
     let currency = currency?;
-    let usual = USUAL_FALLBACKS.iter().filter(|(_, known)| usual_feed && known.contains(&&*currency));
+    let usual =
+        USUAL_FALLBACKS.iter().filter(|(_, known)| usual_feed && known.contains(&&*currency));
     let usual = usual.map(|(url, _)| PriceFeed::Http(SecretUrl::new(&in_currency(url, &currency))));
     Ok(PriceSettings {
         feed: feed?,

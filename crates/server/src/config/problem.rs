@@ -29,7 +29,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is wrong with a value, as the rest of a sentence that begins with the variable's name, and what to do about it.
+/// What is wrong with a value, as the rest of a sentence that begins with the variable's name, and
+/// what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
     what: String,

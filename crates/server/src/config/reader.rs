@@ -78,11 +78,19 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn minutes(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Read<Duration> {
+    pub(super) fn minutes(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Read<Duration> {
         Ok(Duration::from_secs(self.number::<u64>(name, range)? * 60))
     }
 
-    pub(super) fn hours(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Read<Duration> {
+    pub(super) fn hours(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Read<Duration> {
         Ok(Duration::from_secs(self.number::<u64>(name, range)? * 3600))
     }
 

@@ -8,7 +8,8 @@ use super::problem::escaped;
 use super::table::{Exposure, Fallback, Variable, sections};
 use super::{Config, Environment, MailSettings, Origin, Problem, SmtpSecurity};
 
-/// Every variable with its value and origin, then what the server would do, or why it would not start. Shows no secret.
+/// Every variable with its value and origin, then what the server would do, or why it would not
+/// start. Shows no secret.
 pub fn report(environment: &Environment, config: &Result<Config, Vec<Problem>>) -> String {
     let mut text = String::from("What `tracera serve` would do here; nothing was connected to.\n");
     for section in sections() {
@@ -37,7 +38,11 @@ pub fn report(environment: &Environment, config: &Result<Config, Vec<Problem>>) 
     text
 }
 
-fn shown(row: &Variable, environment: &Environment, config: &Result<Config, Vec<Problem>>) -> String {
+fn shown(
+    row: &Variable,
+    environment: &Environment,
+    config: &Result<Config, Vec<Problem>>,
+) -> String {
     let Some(value) = environment.given(row.name) else {
         return match (row.fallback, config) {
             (Fallback::Derived(_), Ok(config)) => derived(row.name, config),
@@ -52,7 +57,8 @@ fn shown(row: &Variable, environment: &Environment, config: &Result<Config, Vec<
             }
         };
     };
-    let refused = config.as_ref().is_err_and(|problems| problems.iter().any(|it| it.subject() == row.name));
+    let refused =
+        config.as_ref().is_err_and(|problems| problems.iter().any(|it| it.subject() == row.name));
     match row.exposure {
         Exposure::Public if !refused => escaped(value),
         Exposure::Url if !refused => redact_url(value),
@@ -126,7 +132,9 @@ fn sign_in_methods(config: &Config) -> [(&'static str, String); 4] {
         None => "off (GOOGLE_CLIENT_ID is not set)".to_owned(),
     };
     let github = match &config.auth.github {
-        Some(github) => format!("on (client {}, at {})", escaped(&github.client_id), github.url.as_str()),
+        Some(github) => {
+            format!("on (client {}, at {})", escaped(&github.client_id), github.url.as_str())
+        }
         None => "off (GITHUB_CLIENT_ID is not set)".to_owned(),
     };
     let steam = format!("on (needs no key; {})", config.steam.openid_url.as_str());

@@ -1,7 +1,8 @@
-//! Secrets from files, as Docker and systemd hand them over: `NAME_FILE` is the path of a file with the value of `NAME`.
+//! Secrets from files, as Docker and systemd hand them over: `NAME_FILE` is the path of a file with
+//! the value of `NAME`.
 //!
-//! Any variable whose value is not shown in whole can be given that way. The path is not repeated in a message: somebody
-//! may have put the secret itself there.
+//! Any variable whose value is not shown in whole can be given that way. The path is not repeated
+//! in a message: somebody may have put the secret itself there.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,7 +15,9 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// Each variable that can be read from a file, with the variable that names the file.
 pub(super) fn candidates() -> impl Iterator<Item = (&'static Variable, String)> {
-    variables().filter(|row| row.exposure != Exposure::Public).map(|row| (row, format!("{}_FILE", row.name)))
+    variables()
+        .filter(|row| row.exposure != Exposure::Public)
+        .map(|row| (row, format!("{}_FILE", row.name)))
 }
 
 /// What the file holds, without the line feed an editor leaves at its end.
@@ -24,7 +27,9 @@ pub(super) fn read(path: &str) -> Result<String, Wrong> {
         Wrong::new(what, "write the path of a file with the value in UTF-8 that this user may read")
     };
     let mut value = String::new();
-    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut value)).map_err(cannot)?;
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut value))
+        .map_err(cannot)?;
     if value.len() as u64 > MAX_BYTES {
         return Err(Wrong::new(
             "names a file of more than 64 KiB",

@@ -16,8 +16,8 @@ const MIN_DISTINCT_BYTES: usize = 8;
 const MAX_PREVIOUS: usize = 8;
 const REMEDY: &str = "run `tracera secret` and set what it prints";
 
-/// What people write where a secret belongs; compared without case, `-`, `_` and spaces. They are public, so a cookie
-/// signed with one can be forged.
+/// What people write where a secret belongs; compared without case, `-`, `_` and spaces. They are
+/// public, so a cookie signed with one can be forged.
 const PLACEHOLDERS: [&str; 4] = ["changeme", "replaceme", "placeholder", "yoursecret"];
 
 /// Session cookies and their lifetimes.
@@ -95,7 +95,10 @@ fn check_secret(secret: &str) -> Result<(), Wrong> {
         return Err(Wrong::new(what, REMEDY));
     }
     if secret.trim() != secret {
-        return Err(Wrong::new("begins or ends with white space", "remove it, or quote the value properly"));
+        return Err(Wrong::new(
+            "begins or ends with white space",
+            "remove it, or quote the value properly",
+        ));
     }
     if is_placeholder(secret) {
         return Err(Wrong::new("is a placeholder", REMEDY));
@@ -120,9 +123,13 @@ fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
             }
             if secret.len() < MIN_SECRET_BYTES {
                 let got = secret.len();
-                let what =
-                    format!("has {got} bytes in secret {number}, at least {MIN_SECRET_BYTES} are needed");
-                return Err(Wrong::new(what, "write the older secrets whole, with commas between them"));
+                let what = format!(
+                    "has {got} bytes in secret {number}, at least {MIN_SECRET_BYTES} are needed"
+                );
+                return Err(Wrong::new(
+                    what,
+                    "write the older secrets whole, with commas between them",
+                ));
             }
             if is_placeholder(secret) {
                 let what = format!("has a placeholder as secret {number}");
@@ -130,7 +137,10 @@ fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
             }
             if !seen.insert(secret) {
                 let what = format!("repeats a secret: number {number} is already in use");
-                return Err(Wrong::new(what, "list each older secret once, without the current one"));
+                return Err(Wrong::new(
+                    what,
+                    "list each older secret once, without the current one",
+                ));
             }
             secrets.push(SecretString::from(secret));
         }

@@ -98,11 +98,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
         return Err(reader.refuse("SESSION_REPLICA_ACK", wrong));
     }
     if redis.is_none() && reader.mode == Mode::Serve {
-        let text = "is not set: sessions and rate limits live in this process, which must be the only one";
+        let text =
+            "is not set: sessions and rate limits live in this process, which must be the only one";
         reader.warn("REDIS_URL", text);
     }
     let DatabaseSettings { data_dir, target: database } = database;
-    let redis_variable = if reader.given("REDIS_URL").is_some() { "REDIS_URL" } else { "REDIS_HOST" };
+    let redis_variable =
+        if reader.given("REDIS_URL").is_some() { "REDIS_URL" } else { "REDIS_HOST" };
     warn_of_passwords_in_clear(reader, redis.as_ref(), redis_variable, &database);
     Ok(StoreSettings { redis, redis_variable, redis_ca_file, replica_ack, data_dir, database })
 }
@@ -129,7 +131,10 @@ fn warn_of_passwords_in_clear(
                 "has a password, which crosses the network unencrypted: write rediss (or valkeys) for TLS",
             )
         } else {
-            ("REDIS_PASSWORD", "crosses the network unencrypted: set REDIS_URL to a rediss URL for TLS")
+            (
+                "REDIS_PASSWORD",
+                "crosses the network unencrypted: set REDIS_URL to a rediss URL for TLS",
+            )
         };
         reader.warn(name, text);
     }
@@ -145,7 +150,8 @@ fn read_ca_file(reader: &mut Reader<'_>, redis: Option<&SecretUrl>) -> Read<Opti
     let file = reader.given("REDIS_CA_FILE");
     match redis {
         Some(url) if file.is_some() && !is_tls(url.expose()) => {
-            let wrong = Wrong::new("is set for a connection without TLS", "write rediss in REDIS_URL");
+            let wrong =
+                Wrong::new("is set for a connection without TLS", "write rediss in REDIS_URL");
             Err(reader.refuse("REDIS_CA_FILE", wrong))
         }
         None if file.is_some() => {
@@ -211,15 +217,15 @@ fn parse_host(value: &str) -> Result<String, Wrong> {
         return Ok(format!("[{address}]"));
     }
     let remedy = "write a host name or an IP address, without scheme and port";
-    let host = Host::parse(value).map_err(|_| Wrong::new(format!("is {}", quoted(value)), remedy))?;
+    let host =
+        Host::parse(value).map_err(|_| Wrong::new(format!("is {}", quoted(value)), remedy))?;
     Ok(host.to_string())
 }
 
 /// `redis[s]://`, `redis[s]+sentinel://` or `redis[s]+cluster://`, or the same with `valkey`.
 fn parse_redis_url(value: &str) -> Result<SecretUrl, Wrong> {
     let scheme = || {
-        let remedy =
-            "write a redis, rediss, redis+sentinel or redis+cluster URL (or valkey in place of redis)";
+        let remedy = "write a redis, rediss, redis+sentinel or redis+cluster URL (or valkey in place of redis)";
         Wrong::new("has no scheme of Redis", remedy)
     };
     let (written, rest) = value.split_once("://").ok_or_else(scheme)?;
@@ -249,7 +255,9 @@ fn parse_redis_url(value: &str) -> Result<SecretUrl, Wrong> {
         "" => path,
         "sentinel" => path.split_once('/').map_or("", |(_, database)| database),
         "cluster" if path.is_empty() || path == "0" => "",
-        "cluster" => return Err(Wrong::new("names a database", "leave it out: a cluster has only 0")),
+        "cluster" => {
+            return Err(Wrong::new("names a database", "leave it out: a cluster has only 0"));
+        }
         _ => return Err(scheme()),
     };
     if kind.is_empty() && hosts.contains(',') {
@@ -261,8 +269,7 @@ fn parse_redis_url(value: &str) -> Result<SecretUrl, Wrong> {
         let named = !host.is_empty() && !host.starts_with(':');
         let url = format!("{plain}://{credentials}{host}/{database}");
         let Some(server) = url.into_connection_info().ok().filter(|_| named) else {
-            let remedy =
-                "check host, port, database, and that special characters in the password are percent-encoded";
+            let remedy = "check host, port, database, and that special characters in the password are percent-encoded";
             return Err(Wrong::new("is malformed", remedy));
         };
         if !REDIS_DATABASES.contains(&server.redis_settings().db()) {
@@ -278,8 +285,10 @@ fn check_sentinel_parameters(parameters: &str) -> Result<(), Wrong> {
     for (name, value) in form_urlencoded::parse(parameters.as_bytes()) {
         if !SENTINEL_PARAMETERS.contains(&&*name) {
             // Not named: it may be the rest of a password with an & in it.
-            let remedy =
-                format!("percent-encode the values; known are {}", SENTINEL_PARAMETERS.join(" and "));
+            let remedy = format!(
+                "percent-encode the values; known are {}",
+                SENTINEL_PARAMETERS.join(" and ")
+            );
             return Err(Wrong::new("has a parameter that is not known", remedy));
         }
         if !value.is_empty() {
@@ -287,35 +296,42 @@ fn check_sentinel_parameters(parameters: &str) -> Result<(), Wrong> {
         }
     }
     if given == ["sentinel_username"] {
-        return Err(Wrong::new("has a user for Sentinels and no password", "add sentinel_password"));
+        return Err(Wrong::new(
+            "has a user for Sentinels and no password",
+            "add sentinel_password",
+        ));
     }
     Ok(())
 }
 
 fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
     if let Some(rest) = value.strip_prefix("sqlite:") {
-        return parse_sqlite_path(rest.strip_prefix("//").unwrap_or(rest)).map(DatabaseTarget::Sqlite);
+        return parse_sqlite_path(rest.strip_prefix("//").unwrap_or(rest))
+            .map(DatabaseTarget::Sqlite);
     }
     if !value.starts_with("postgres://") && !value.starts_with("postgresql://") {
-        return Err(Wrong::new("is for no database we know", "write sqlite://path or a postgres:// URL"));
+        return Err(Wrong::new(
+            "is for no database we know",
+            "write sqlite://path or a postgres:// URL",
+        ));
     }
-    let remedy =
-        "write postgres://user:password@host/database, special characters in the password percent-encoded";
+    let remedy = "write postgres://user:password@host/database, special characters in the password percent-encoded";
     match Url::parse(value) {
         Ok(url) if url.host_str().is_none_or(str::is_empty) && !names_socket(&url) => {
-            let remedy =
-                "write postgres://user:password@host/database, or ?host=/run/postgresql for a local socket";
+            let remedy = "write postgres://user:password@host/database, or ?host=/run/postgresql for a local socket";
             Err(Wrong::new("has no host", remedy))
         }
         Ok(url) if url.path().len() < 2 => Err(Wrong::new("names no database", remedy)),
         Ok(url) => match url.query_pairs().find(|(name, _)| !is_parameter(name)) {
             Some((name, _)) => {
                 let remedy = format!("leave it out; known are {}", PG_PARAMETERS.join(", "));
-                Err(Wrong::new(format!("has a parameter {}, which is not known", quoted(&name)), remedy))
+                Err(Wrong::new(
+                    format!("has a parameter {}, which is not known", quoted(&name)),
+                    remedy,
+                ))
             }
             None if value.parse::<PgConnectOptions>().is_err() => {
-                let remedy =
-                    "check them; sslmode is disable, allow, prefer, require, verify-ca or verify-full";
+                let remedy = "check them; sslmode is disable, allow, prefer, require, verify-ca or verify-full";
                 Err(Wrong::new("has parameters that cannot be read", remedy))
             }
             None => Ok(DatabaseTarget::Postgres(SecretUrl::new(value))),
@@ -324,7 +340,8 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
     }
 }
 
-/// The library writes parameters it does not know to the log, with their values, and goes on without them.
+/// The library writes parameters it does not know to the log, with their values, and goes on
+/// without them.
 fn is_parameter(name: &str) -> bool {
     PG_PARAMETERS.contains(&name)
         || PG_ALIASES.contains(&name)
@@ -341,10 +358,12 @@ fn parse_sqlite_path(rest: &str) -> Result<PathBuf, Wrong> {
     // The one parameter people write, and what happens anyway: the file is created when missing.
     let path = rest.strip_suffix("?mode=rwc").unwrap_or(rest);
     if path.contains('?') {
-        let remedy = "leave out the ? and what follows: the file is read and written, and made when missing";
+        let remedy =
+            "leave out the ? and what follows: the file is read and written, and made when missing";
         return Err(Wrong::new("has parameters that a file cannot have here", remedy));
     }
-    let path = percent_decode_str(path).decode_utf8().map_err(|_| Wrong::new("is no UTF-8", remedy))?;
+    let path =
+        percent_decode_str(path).decode_utf8().map_err(|_| Wrong::new("is no UTF-8", remedy))?;
     if path.is_empty() || path.ends_with('/') || path.contains(":memory:") || path.contains('\0') {
         return Err(Wrong::new("names no file", remedy));
     }

@@ -62,18 +62,35 @@ pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
 
 /// The row of a variable known to be in the table.
 pub(super) fn variable(name: &str) -> &'static Variable {
-    variables().find(|row| row.name == name).expect("every variable that is read stands in the table")
+    variables()
+        .find(|row| row.name == name)
+        .expect("every variable that is read stands in the table")
 }
 
-const fn public(name: &'static str, fallback: Fallback, unit: &'static str, help: &'static str) -> Variable {
+const fn public(
+    name: &'static str,
+    fallback: Fallback,
+    unit: &'static str,
+    help: &'static str,
+) -> Variable {
     Variable { name, exposure: Exposure::Public, fallback, unit, help }
 }
 
-const fn url(name: &'static str, fallback: Fallback, unit: &'static str, help: &'static str) -> Variable {
+const fn url(
+    name: &'static str,
+    fallback: Fallback,
+    unit: &'static str,
+    help: &'static str,
+) -> Variable {
     Variable { name, exposure: Exposure::Url, fallback, unit, help }
 }
 
-const fn secret(name: &'static str, fallback: Fallback, unit: &'static str, help: &'static str) -> Variable {
+const fn secret(
+    name: &'static str,
+    fallback: Fallback,
+    unit: &'static str,
+    help: &'static str,
+) -> Variable {
     Variable { name, exposure: Exposure::Secret, fallback, unit, help }
 }
 

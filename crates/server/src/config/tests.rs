@@ -135,7 +135,8 @@ fn dev_listens_on_loopback_only_and_knows_its_address() {
     let moved = dev(&[("LISTEN_ADDR", "[::1]:9000")]).unwrap();
     assert_eq!(moved.http.base_url.as_str(), "http://localhost:9000/");
     assert!(warned_about(&moved).is_empty());
-    let named = dev(&[("LISTEN_ADDR", "127.0.0.1:9000"), ("BASE_URL", "https://dev.localhost")]).unwrap();
+    let named =
+        dev(&[("LISTEN_ADDR", "127.0.0.1:9000"), ("BASE_URL", "https://dev.localhost")]).unwrap();
     assert_eq!(named.http.base_url.as_str(), "https://dev.localhost/");
     for (name, value) in [
         ("LISTEN_ADDR", "0.0.0.0:8080"),

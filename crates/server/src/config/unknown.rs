@@ -1,7 +1,8 @@
 //! Names that are not in the table but were probably meant to be.
 //!
-//! An environment holds hundreds of foreign variables, some of which begin like ours: `GITHUB_…` in CI, `STEAM_…` on a
-//! desktop, `REDIS_…` in Kubernetes. A name is therefore judged only when nobody else would use it.
+//! An environment holds hundreds of foreign variables, some of which begin like ours: `GITHUB_…` in
+//! CI, `STEAM_…` on a desktop, `REDIS_…` in Kubernetes. A name is therefore judged only when nobody
+//! else would use it.
 
 use std::collections::BTreeMap;
 
@@ -27,10 +28,13 @@ const OWN_FAMILIES: [&str; 11] = [
 /// What desktops, shells and tools set all the same.
 const FOREIGN: [&str; 3] = ["RUSTUP_LOG", "SESSION_ID", "SESSION_MANAGER"];
 
-/// Beginnings that other software uses as well: there a longer last word is another name, not a misspelt one.
-const SHARED_FAMILIES: [&str; 7] = ["DATABASE_", "GITHUB_", "GOOGLE_", "LOG_", "MAIL_", "REDIS_", "RUST_"];
+/// Beginnings that other software uses as well: there a longer last word is another name, not a
+/// misspelt one.
+const SHARED_FAMILIES: [&str; 7] =
+    ["DATABASE_", "GITHUB_", "GOOGLE_", "LOG_", "MAIL_", "REDIS_", "RUST_"];
 
-/// Names that mean one of ours and are not near it. Others use them too, so that only `.env` is held to it.
+/// Names that mean one of ours and are not near it. Others use them too, so that only `.env` is
+/// held to it.
 const SYNONYMS: [(&str, &str); 1] = [("LOG_LEVEL", "RUST_LOG")];
 
 /// A word shortened to fewer letters may stand for too many.
@@ -44,7 +48,8 @@ const SUGGESTED_EDITS: usize = 3;
 
 /// Problems of the foreign names among `vars`.
 pub(super) fn in_environment(vars: &BTreeMap<String, String>) -> impl Iterator<Item = Problem> {
-    let set = vars.iter().filter(|(name, value)| !value.is_empty() && !is_service_link(name, value));
+    let set =
+        vars.iter().filter(|(name, value)| !value.is_empty() && !is_service_link(name, value));
     set.map(|(name, _)| name)
         .filter(|name| !is_known(name) && is_meant_for_us(name))
         .map(|name| unknown(name))
@@ -64,7 +69,8 @@ pub(super) fn in_file(name: &str) -> Option<Problem> {
 }
 
 pub(super) fn is_known(name: &str) -> bool {
-    variables().any(|row| row.name == name) || secret_file::candidates().any(|(_, file)| file == name)
+    variables().any(|row| row.name == name)
+        || secret_file::candidates().any(|(_, file)| file == name)
 }
 
 fn is_meant_for_us(name: &str) -> bool {
@@ -77,10 +83,11 @@ fn is_meant_for_us(name: &str) -> bool {
 
 fn unknown(name: &str) -> Problem {
     let synonym = SYNONYMS.into_iter().find(|(synonym, _)| *synonym == name).map(|(_, ours)| ours);
-    let remedy = match synonym.or_else(|| spelt_out(name)).or_else(|| nearest(name, SUGGESTED_EDITS)) {
-        Some(near) => format!("did you mean {near}?"),
-        None => "remove it, or see `tracera --help` for the names there are".to_owned(),
-    };
+    let remedy =
+        match synonym.or_else(|| spelt_out(name)).or_else(|| nearest(name, SUGGESTED_EDITS)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "remove it, or see `tracera --help` for the names there are".to_owned(),
+        };
     Problem::new(name, Wrong::new("is not a variable of this server", remedy))
 }
 
@@ -89,10 +96,12 @@ fn spelt_out(name: &str) -> Option<&'static str> {
     let (beginning, word) = name.rsplit_once('_')?;
     let mut names = variables().map(|row| row.name);
     names.find(|ours| {
-        let Some((_, last)) = ours.rsplit_once('_').filter(|(before, _)| *before == beginning) else {
+        let Some((_, last)) = ours.rsplit_once('_').filter(|(before, _)| *before == beginning)
+        else {
             return false;
         };
-        word.len().min(last.len()) >= LEAST_LETTERS && (word.starts_with(last) || last.starts_with(word))
+        word.len().min(last.len()) >= LEAST_LETTERS
+            && (word.starts_with(last) || last.starts_with(word))
     })
 }
 
@@ -148,7 +157,8 @@ mod tests {
             ("DATA_DIRECTORY", "DATA_DIR"),
             ("REQUEST_TIMEOUT_SEC", "REQUEST_TIMEOUT_SECONDS"),
         ] {
-            let expected = format!("{wrong} is not a variable of this server; did you mean {right}?");
+            let expected =
+                format!("{wrong} is not a variable of this server; did you mean {right}?");
             assert_eq!(judged(wrong), Some(expected));
         }
     }
@@ -278,9 +288,13 @@ mod tests {
 
     #[test]
     fn the_distance_counts_insertions_deletions_replacements_and_swaps() {
-        for (a, b, distance) in
-            [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3), ("ab", "ba", 1), ("abc", "cba", 2)]
-        {
+        for (a, b, distance) in [
+            ("", "", 0),
+            ("", "ab", 2),
+            ("kitten", "sitting", 3),
+            ("ab", "ba", 1),
+            ("abc", "cba", 2),
+        ] {
             assert_eq!(edits(a.as_bytes(), b.as_bytes()), distance, "{a} {b}");
             assert_eq!(edits(b.as_bytes(), a.as_bytes()), distance, "{b} {a}");
         }

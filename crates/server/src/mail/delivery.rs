@@ -66,7 +66,9 @@ impl Shared {
         match &outcome {
             Ok(Ok(attempt)) => tracing::info!(mail = %letter.id, to, attempt, "mail sent"),
             Ok(Err(error)) => tracing::error!(mail = %letter.id, to, %error, "mail given up"),
-            Err(_) => tracing::error!(mail = %letter.id, to, error = "its link ended first", "mail given up"),
+            Err(_) => {
+                tracing::error!(mail = %letter.id, to, error = "its link ended first", "mail given up")
+            }
         }
         let sent = matches!(outcome, Ok(Ok(_)));
         metrics::mailed(if sent { MailOutcome::Sent } else { MailOutcome::GivenUp });
@@ -79,7 +81,9 @@ impl Shared {
         loop {
             let (reason, retry_after) = match self.attempt(letter).await {
                 Ok(()) => return Ok(attempt),
-                Err(SendError::Transient { reason, retry_after }) if attempt < self.limits.attempts => {
+                Err(SendError::Transient { reason, retry_after })
+                    if attempt < self.limits.attempts =>
+                {
                     (reason, retry_after)
                 }
                 Err(error) => return Err(error),

@@ -45,10 +45,14 @@ impl Mailbox {
 
     pub(super) fn deliver(&self, letter: &Letter) {
         // A terminal that is gone is no reason to fail: the mailbox has it too.
-        let code =
-            if letter.code.is_empty() { String::new() } else { format!("    code  {}\n", letter.code) };
+        let code = if letter.code.is_empty() {
+            String::new()
+        } else {
+            format!("    code  {}\n", letter.code)
+        };
         let (to, subject, link) = (&letter.to, &letter.subject, &letter.link);
-        let _ = writeln!(std::io::stdout(), "\n  Mail to {to}: {subject}\n    link  {link}\n{code}");
+        let _ =
+            writeln!(std::io::stdout(), "\n  Mail to {to}: {subject}\n    link  {link}\n{code}");
         let mut mails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         mails.truncate(CAPACITY - 1);
         mails.push_front(DevMail {

@@ -35,8 +35,8 @@ pub struct SignInMail<'a> {
     pub valid_for: Duration,
     /// When they were asked for; the date of the mail.
     pub requested_at: OffsetDateTime,
-    /// What asked: "Firefox on Linux". Comes from the client; signs that could make a link, markup or
-    /// a new line are dropped.
+    /// What asked: "Firefox on Linux". Comes from the client; signs that could make a link, markup
+    /// or a new line are dropped.
     pub device: &'a str,
     /// From where it was asked.
     pub ip: IpAddr,
@@ -116,7 +116,10 @@ impl Letter {
 
     /// The mail as SMTP carries it: text first, then HTML.
     pub(super) fn to_mime(&self, from: &Mailbox) -> Result<Message, lettre::error::Error> {
-        let to = Mailbox::new(None, self.to.as_str().parse().map_err(|_| lettre::error::Error::MissingTo)?);
+        let to = Mailbox::new(
+            None,
+            self.to.as_str().parse().map_err(|_| lettre::error::Error::MissingTo)?,
+        );
         let builder = Message::builder()
             .from(from.clone())
             .to(to)
@@ -136,7 +139,9 @@ impl Letter {
 /// A time as a mail says it: `1 May 2026, 12:00 UTC`.
 pub(super) fn at_minute(at: OffsetDateTime) -> String {
     at.to_offset(UtcOffset::UTC)
-        .format(format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC"))
+        .format(format_description!(
+            "[day padding:none] [month repr:long] [year], [hour]:[minute] UTC"
+        ))
         .expect("every time has a day, a month, a year, an hour and a minute")
 }
 
@@ -153,7 +158,11 @@ pub(super) fn plain_words(text: &str) -> String {
     let is_digit = |at: Option<&char>| at.is_some_and(char::is_ascii_digit);
     let kept = chars.iter().enumerate().map(|(at, &c)| match c {
         '-' | '_' | '(' | ')' => c,
-        '.' if is_digit(at.checked_sub(1).and_then(|at| chars.get(at))) && is_digit(chars.get(at + 1)) => c,
+        '.' if is_digit(at.checked_sub(1).and_then(|at| chars.get(at)))
+            && is_digit(chars.get(at + 1)) =>
+        {
+            c
+        }
         c if c.is_ascii_alphanumeric() => c,
         _ => ' ',
     });

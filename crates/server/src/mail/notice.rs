@@ -57,7 +57,8 @@ struct Content<'a> {
 
 impl Letter {
     pub(super) fn notice(notice: &NoticeMail<'_>) -> Self {
-        let content = Content { notice, at: at_minute(notice.at), device: plain_words(notice.device) };
+        let content =
+            Content { notice, at: at_minute(notice.at), device: plain_words(notice.device) };
         Self {
             id: Uuid::new_v4(),
             to: notice.to.clone(),

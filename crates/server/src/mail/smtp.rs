@@ -43,7 +43,8 @@ impl SmtpTransport {
             SmtpSecurity::Plain => Security::Plain,
         };
         let credentials = settings.credentials.as_ref().map(|credentials| {
-            let (user, password) = (credentials.user.expose_secret(), credentials.password.expose_secret());
+            let (user, password) =
+                (credentials.user.expose_secret(), credentials.password.expose_secret());
             Credentials::new(user.to_owned(), password.to_owned())
         });
         let (host, port, from) = (settings.host.clone(), settings.port, settings.from.clone());
@@ -51,7 +52,8 @@ impl SmtpTransport {
     }
 
     pub(super) async fn send(&self, letter: &Letter) -> Result<(), SendError> {
-        let message = letter.to_mime(&self.from).map_err(|error| SendError::Permanent(error.to_string()))?;
+        let message =
+            letter.to_mime(&self.from).map_err(|error| SendError::Permanent(error.to_string()))?;
         let mut connection = self.connect().await?;
         connection.send(message.envelope(), &message.formatted()).await?;
         // The mail is accepted; a server that does not say goodbye does not change that.
@@ -67,7 +69,8 @@ impl SmtpTransport {
             Security::StartTls(_) | Security::Plain => None,
         };
         let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_LIMIT), &hello, tls, None).await?;
+            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_LIMIT), &hello, tls, None)
+                .await?;
         if let Security::StartTls(tls) = &self.security {
             // An error if the server does not offer it: nothing else has been said to it by then.
             connection.starttls(tls.clone(), &hello).await?;
@@ -87,7 +90,8 @@ fn tls_parameters(settings: &SmtpSettings) -> Result<TlsParameters, SetupError> 
         if !pem.windows(10).any(|text| text == b"-----BEGIN") {
             return Err(unusable("it is not a PEM file".to_owned()));
         }
-        let certificates = Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
+        let certificates =
+            Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
         tls = tls.add_root_certificate(certificates);
     }
     tls.build().map_err(|error| SetupError::Client(error.to_string()))
@@ -98,7 +102,11 @@ impl From<smtp::Error> for SendError {
         if let Some(code) = error.status() {
             // The text that comes with the code may repeat the address.
             let reason = format!("the mail server answered {code}");
-            return if error.is_permanent() { Self::Permanent(reason) } else { Self::transient(reason) };
+            return if error.is_permanent() {
+                Self::Permanent(reason)
+            } else {
+                Self::transient(reason)
+            };
         }
         if error.is_response() {
             return Self::transient("the mail server's answer was not SMTP");

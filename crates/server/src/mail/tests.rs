@@ -56,8 +56,11 @@ fn sender() -> lettre::message::Mailbox {
 
 /// Resend at another address.
 fn resend_at(url: &str) -> Transport {
-    let settings =
-        ResendSettings { api_key: "canary-key".into(), api_url: ServiceUrl::loopback(url), from: sender() };
+    let settings = ResendSettings {
+        api_key: "canary-key".into(),
+        api_url: ServiceUrl::loopback(url),
+        from: sender(),
+    };
     Transport::Resend(ResendTransport::new(&settings).unwrap())
 }
 

@@ -90,8 +90,8 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Every asset of an import of the user. An import that is replaced meanwhile ends the download with an error, so
-/// that nobody takes a part for the whole.
+/// Every asset of an import of the user. An import that is replaced meanwhile ends the download
+/// with an error, so that nobody takes a part for the whole.
 pub fn rows(
     portfolio: Portfolio,
     user: Uuid,

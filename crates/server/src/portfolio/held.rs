@@ -1,11 +1,13 @@
-//! What users hold, as last read: reading the rows of a large inventory costs more than all else that an answer takes.
+//! What users hold, as last read: reading the rows of a large inventory costs more than all else
+//! that an answer takes.
 //!
-//! 1. The holdings of an import never change. What is kept counts only while its import is the one in force, and that
-//!    is asked of the database each time: an import on another instance is seen at once.
-//! 2. It is kept under the user and given to nobody else. The user's next import takes its place; deleting the account
-//!    removes it.
-//! 3. It is bounded by what it occupies. It is emptied whenever prices are read, so that accounts deleted on another
-//!    instance do not stay.
+//! 1. The holdings of an import never change. What is kept counts only while its import is the one
+//!    in force, and that is asked of the database each time: an import on another instance is seen
+//!    at once.
+//! 2. It is kept under the user and given to nobody else. The user's next import takes its place;
+//!    deleting the account removes it.
+//! 3. It is bounded by what it occupies. It is emptied whenever prices are read, so that accounts
+//!    deleted on another instance do not stay.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use uuid::Uuid;
 use crate::store::portfolio::holdings::{self, Holding, Summary};
 use crate::store::{Database, StoreError};
 
-/// What everything that is kept may occupy: one of the largest inventories, or thousands of usual ones.
+/// What everything that is kept may occupy: one of the largest inventories, or thousands of usual
+/// ones.
 const CAPACITY_BYTES: u64 = 64 << 20;
 /// How many users that is, for sizing tables.
 const EXPECTED_USERS: usize = 1_000;
@@ -79,8 +82,11 @@ impl HeldCache {
         let held = rows_of(db, user, summary).await?;
         if let Some(Held { summary, holdings }) = &held {
             let bytes = holdings.iter().map(bytes).sum::<usize>() + size_of::<Kept>();
-            let kept =
-                Kept { import: summary.import_id, holdings: Arc::clone(holdings), bytes: bytes as u64 };
+            let kept = Kept {
+                import: summary.import_id,
+                holdings: Arc::clone(holdings),
+                bytes: bytes as u64,
+            };
             self.0.insert(user, kept);
         }
         Ok(held)
@@ -112,7 +118,11 @@ pub(super) async fn read(db: &Database, user: Uuid) -> Result<Option<Held>, Stor
     }
 }
 
-async fn rows_of(db: &Database, user: Uuid, mut summary: Summary) -> Result<Option<Held>, StoreError> {
+async fn rows_of(
+    db: &Database,
+    user: Uuid,
+    mut summary: Summary,
+) -> Result<Option<Held>, StoreError> {
     let mut rows = holdings::list(db, user, summary.import_id).await?;
     if rows.is_empty() {
         // Nothing is held, or another import came into force between the two queries.
@@ -128,9 +138,19 @@ async fn rows_of(db: &Database, user: Uuid, mut summary: Summary) -> Result<Opti
 /// What a holding occupies, without what the allocator adds.
 fn bytes(holding: &Holding) -> usize {
     let Holding {
-        item_id, market_hash_name, phase, kind, rarity, rarity_color, exterior, quality, icon, ..
+        item_id,
+        market_hash_name,
+        phase,
+        kind,
+        rarity,
+        rarity_color,
+        exterior,
+        quality,
+        icon,
+        ..
     } = holding;
-    let texts = [item_id, market_hash_name, phase, kind, rarity, rarity_color, exterior, quality, icon];
+    let texts =
+        [item_id, market_hash_name, phase, kind, rarity, rarity_color, exterior, quality, icon];
     size_of::<Holding>() + texts.map(String::capacity).iter().sum::<usize>()
 }
 

@@ -19,8 +19,8 @@ pub(super) enum Occasion {
     Day,
 }
 
-/// Values a user's portfolio and notes it; what is too old of the history goes. Does nothing before the first import,
-/// and without prices: nothing is known of the value then.
+/// Values a user's portfolio and notes it; what is too old of the history goes. Does nothing before
+/// the first import, and without prices: nothing is known of the value then.
 pub(super) async fn take(
     inner: &Inner,
     user: Uuid,
@@ -44,7 +44,8 @@ pub(super) async fn take(
     snapshots::thin(&inner.database, user, now).await.map(drop)
 }
 
-/// Notes the value of every portfolio that has none of the day of `now` yet. Any number of instances may do it at once.
+/// Notes the value of every portfolio that has none of the day of `now` yet. Any number of
+/// instances may do it at once.
 pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64, StoreError> {
     // Else it would be the turn of the same users again and again.
     if inner.prices.current().is_none() {

@@ -104,7 +104,8 @@ pub(super) struct Import {
 }
 
 impl Import {
-    /// Imports, within its time and while the lease lasts; tells the watchers and cleans up after a failure.
+    /// Imports, within its time and while the lease lasts; tells the watchers and cleans up after a
+    /// failure.
     pub(super) async fn run(self) {
         let inner = &self.inner;
         let read = async {
@@ -115,7 +116,8 @@ impl Import {
             }
         };
         let limit = inner.limits.import_duration;
-        let result = tokio::time::timeout(limit, read).await.unwrap_or(Err(ImportError::TookTooLong));
+        let result =
+            tokio::time::timeout(limit, read).await.unwrap_or(Err(ImportError::TookTooLong));
         let outcome = match &result {
             Ok(imported) => {
                 tracing::info!(
@@ -154,7 +156,9 @@ impl Import {
             progress.items_total = page.total.or(progress.items_total);
             progress.items_found = store::stage(&inner.database, self.user, self.id, &page).await?;
             progress.items_matched += self.matched(&page);
-            if progress.items_found > u64::from(inner.limits.max_items) || progress.pages >= MAX_PAGES {
+            if progress.items_found > u64::from(inner.limits.max_items)
+                || progress.pages >= MAX_PAGES
+            {
                 return Err(ImportError::TooLarge);
             }
             self.tell(progress);
@@ -174,7 +178,9 @@ impl Import {
         let inner = &self.inner;
         let now = utc(inner.clock.now());
         let cooldown = inner.limits.import_cooldown;
-        if !store::publish(&inner.database, self.user, self.id, progress.items_total, now, cooldown).await? {
+        if !store::publish(&inner.database, self.user, self.id, progress.items_total, now, cooldown)
+            .await?
+        {
             return Err(ImportError::LeaseLost);
         }
         // The import stands; without this only a point of its history is missing.
@@ -245,7 +251,9 @@ impl Import {
         let Some(snapshot) = self.inner.prices.current() else { return 0 };
         let priced = |item: &&super::inventory::Item| {
             let kind = page.kinds.get(&item.item_id);
-            kind.is_some_and(|kind| snapshot.list.find(&kind.market_hash_name, kind.phase).is_some())
+            kind.is_some_and(|kind| {
+                snapshot.list.find(&kind.market_hash_name, kind.phase).is_some()
+            })
         };
         page.items.iter().filter(priced).count() as u64
     }

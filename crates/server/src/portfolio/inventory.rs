@@ -1,8 +1,10 @@
 //! A page of a Steam inventory: parsed, bounded, assets joined with their descriptions.
 //!
-//! 1. A description belongs to an asset by class and instance; each page carries those its own assets need.
+//! 1. A description belongs to an asset by class and instance; each page carries those its own
+//!    assets need.
 //! 2. An asset without a description still counts, its name unknown.
-//! 3. Unknown fields are ignored. A number that makes no sense makes the page unreadable, never a wrong item.
+//! 3. Unknown fields are ignored. A number that makes no sense makes the page unreadable, never a
+//!    wrong item.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -215,7 +217,8 @@ fn item(
     let asset_id = asset_id.ok_or(Unreadable("an asset id is no number"))?;
     let amount = asset.amount.parse().ok().filter(|amount| (1..=MAX_AMOUNT).contains(amount));
     let amount = amount.ok_or(Unreadable("an amount makes no sense"))?;
-    let property = |id: u32| properties.iter().find(|property| property.id == id).and_then(RawProperty::text);
+    let property =
+        |id: u32| properties.iter().find(|property| property.id == id).and_then(RawProperty::text);
     let paint_index = property(7).and_then(|text| text.parse().ok());
     let kind = kind(description, paint_index);
     let item = Item {
@@ -225,7 +228,9 @@ fn item(
         wear: property(2).filter(|text| is_decimal(text)),
         pattern: property(1).and_then(|text| text.parse().ok()),
         paint_index,
-        name_tag: property(5).map(|text| clean(&text, MAX_LABEL_CHARS)).filter(|text| !text.is_empty()),
+        name_tag: property(5)
+            .map(|text| clean(&text, MAX_LABEL_CHARS))
+            .filter(|text| !text.is_empty()),
         tradable: description.is_some_and(|it| it.tradable),
         marketable: description.is_some_and(|it| it.marketable),
         locked: description.is_some_and(RawDescription::is_locked),
@@ -234,12 +239,16 @@ fn item(
 }
 
 fn kind(description: Option<&RawDescription>, paint_index: Option<u32>) -> Kind {
-    let tag = |category| description.and_then(|it| it.tags.iter().find(|tag| tag.category == category));
-    let label = |category| tag(category).map_or_else(String::new, |tag| clean(&tag.name, MAX_LABEL_CHARS));
+    let tag =
+        |category| description.and_then(|it| it.tags.iter().find(|tag| tag.category == category));
+    let label =
+        |category| tag(category).map_or_else(String::new, |tag| clean(&tag.name, MAX_LABEL_CHARS));
     let market_hash_name =
         description.map_or_else(String::new, |it| clean(&it.market_hash_name, MAX_NAME_CHARS));
     Kind {
-        phase: paint_index.and_then(Phase::of_paint_index).filter(|_| market_hash_name.contains("Doppler")),
+        phase: paint_index
+            .and_then(Phase::of_paint_index)
+            .filter(|_| market_hash_name.contains("Doppler")),
         market_hash_name,
         label: description.map_or_else(String::new, |it| clean(&it.kind, MAX_LABEL_CHARS)),
         rarity: label("Rarity"),

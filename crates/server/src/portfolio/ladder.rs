@@ -1,6 +1,7 @@
 //! The orders in which the game's players name rarities and exteriors.
 
-/// From the commonest to the rarest; names on a line are as rare: of skins, of other items, of agents.
+/// From the commonest to the rarest; names on a line are as rare: of skins, of other items, of
+/// agents.
 const RARITIES: [&[&str]; 7] = [
     &["Base Grade", "Consumer Grade", "Stock"],
     &["Industrial Grade"],
@@ -11,7 +12,8 @@ const RARITIES: [&[&str]; 7] = [
     &["Contraband"],
 ];
 
-const EXTERIORS: [&str; 5] = ["Factory New", "Minimal Wear", "Field-Tested", "Well-Worn", "Battle-Scarred"];
+const EXTERIORS: [&str; 5] =
+    ["Factory New", "Minimal Wear", "Field-Tested", "Well-Worn", "Battle-Scarred"];
 
 /// How rare that is, from 1; 0 for a name that is not known.
 pub fn rarity(name: &str) -> usize {

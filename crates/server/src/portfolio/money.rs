@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// The dearest thing that is believed: ten million, in cents. Together with the bounds on amounts it keeps every sum
-/// far inside 64 bits.
+/// The dearest thing that is believed: ten million, in cents. Together with the bounds on amounts
+/// it keeps every sum far inside 64 bits.
 const MAX_CENTS: u64 = 1_000_000_000;
 
 /// A price in hundredths of its currency, at most ten million units.
@@ -22,8 +22,8 @@ impl Cents {
         self.0
     }
 
-    /// A decimal number of units, such as `7364.79` or `1.2e3`; what is beyond a cent is rounded, a half up.
-    /// `None` for a negative, an absurdly large, or no number.
+    /// A decimal number of units, such as `7364.79` or `1.2e3`; what is beyond a cent is rounded, a
+    /// half up. `None` for a negative, an absurdly large, or no number.
     pub fn parse_units(text: &str) -> Option<Self> {
         parse_scaled(text, 2)
     }

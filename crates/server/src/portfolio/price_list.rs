@@ -33,8 +33,8 @@ struct Entry {
 }
 
 impl PriceList {
-    /// The price of an item of that name and phase. Without an own price it is that of the name, or else the
-    /// cheapest of the name, as an estimate.
+    /// The price of an item of that name and phase. Without an own price it is that of the name, or
+    /// else the cheapest of the name, as an estimate.
     pub fn find(&self, name: &str, phase: Option<Phase>) -> Option<Price> {
         let entry = self.entries.get(name)?;
         let of_phase = phase.and_then(|phase| entry.phases.iter().find(|(it, _)| *it == phase));
@@ -99,10 +99,16 @@ impl PriceList {
     pub fn rows(&self) -> impl Iterator<Item = PriceRow<'_>> {
         self.entries.iter().flat_map(|(name, entry)| {
             let row = |phase: Option<&'static str>, price: Price| {
-                PriceRow(Cow::Borrowed(&**name), phase.map(Into::into), price.cents.get(), price.estimated)
+                PriceRow(
+                    Cow::Borrowed(&**name),
+                    phase.map(Into::into),
+                    price.cents.get(),
+                    price.estimated,
+                )
             };
             let cheapest = entry.cheapest.filter(|_| entry.phases.is_empty());
-            let phases = entry.phases.iter().map(move |(phase, price)| row(Some(phase.as_str()), *price));
+            let phases =
+                entry.phases.iter().map(move |(phase, price)| row(Some(phase.as_str()), *price));
             let plain = entry.plain.map(|price| row(None, price));
             plain.into_iter().chain(phases).chain(cheapest.map(|price| row(Some(OTHER), price)))
         })

@@ -1,8 +1,9 @@
 //! The prices in force: read in the background, swapped in whole, kept over a restart.
 //!
 //! 1. Readers never wait: they hold the snapshot they took.
-//! 2. A feed that fails, is empty, or has less than half the prices of the snapshot in force changes nothing; the next
-//!    feed is tried. A snapshot from a feed that is no longer configured is not compared with.
+//! 2. A feed that fails, is empty, or has less than half the prices of the snapshot in force
+//!    changes nothing; the next feed is tried. A snapshot from a feed that is no longer configured
+//!    is not compared with.
 //! 3. What is in force is also in a file, and is again after a restart.
 
 use std::io;
@@ -61,7 +62,11 @@ impl Prices {
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(settings: &PriceSettings, data_dir: &Path, clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: &PriceSettings,
+        data_dir: &Path,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
         let source = |feed: &PriceFeed| Source { name: name_of(feed), feed: feed.clone() };
         let mut first = source(&settings.feed);
         first.name = settings.feed_name.clone().unwrap_or(first.name);
@@ -93,7 +98,8 @@ impl Prices {
         &self.currency
     }
 
-    /// Reads the first feed that can be used. Returns how long feeds want to be left alone, if one said so.
+    /// Reads the first feed that can be used. Returns how long feeds want to be left alone, if one
+    /// said so.
     ///
     /// # Errors
     /// The last feed's error when none could be used; the prices in force stay.
@@ -104,14 +110,16 @@ impl Prices {
                 Ok(snapshot) => {
                     let prices = snapshot.list.len();
                     tracing::info!(source = source.name, prices, "prices read");
-                    metrics::counter!("tracera_price_refreshes_total", "outcome" => "ok").increment(1);
+                    metrics::counter!("tracera_price_refreshes_total", "outcome" => "ok")
+                        .increment(1);
                     self.keep(&snapshot).await;
                     self.swap(snapshot);
                     return Ok(());
                 }
                 Err(error) => {
                     tracing::warn!(source = source.name, %error, "a price feed was not used");
-                    metrics::counter!("tracera_price_refreshes_total", "outcome" => "failed").increment(1);
+                    metrics::counter!("tracera_price_refreshes_total", "outcome" => "failed")
+                        .increment(1);
                     last = error;
                 }
             }
@@ -134,7 +142,8 @@ impl Prices {
 
     /// The prices in force, if they are from a feed that is still configured.
     fn comparable(&self) -> Option<Arc<Snapshot>> {
-        self.current().filter(|current| self.sources.iter().any(|source| source.name == current.source))
+        self.current()
+            .filter(|current| self.sources.iter().any(|source| source.name == current.source))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]

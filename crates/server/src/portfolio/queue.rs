@@ -1,4 +1,5 @@
-//! One polite queue to Steam per process: one request at a time, with room between them, silent while Steam says so.
+//! One polite queue to Steam per process: one request at a time, with room between them, silent
+//! while Steam says so.
 
 use std::time::Duration;
 
@@ -36,8 +37,8 @@ pub struct Turn<'a> {
 }
 
 impl SteamQueue {
-    /// Turns at least `spacing` apart; after a refusal a pause that begins at `first_pause` and doubles; nobody waits
-    /// for a pause longer than `patience`.
+    /// Turns at least `spacing` apart; after a refusal a pause that begins at `first_pause` and
+    /// doubles; nobody waits for a pause longer than `patience`.
     pub fn new(spacing: Duration, first_pause: Duration, patience: Duration) -> Self {
         Self { gate: Mutex::default(), spacing, first_pause, patience }
     }
@@ -48,7 +49,8 @@ impl SteamQueue {
     /// [`Paused`] at once, when the pause is longer than the queue's patience.
     pub async fn turn(&self, on_wait: impl FnOnce(Duration)) -> Result<Turn<'_>, Paused> {
         let gate = self.gate.lock().await;
-        let wait = gate.open_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let wait =
+            gate.open_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
         if wait > self.patience.max(self.spacing) {
             return Err(Paused(wait));
         }
@@ -62,7 +64,9 @@ impl SteamQueue {
     /// Whether Steam has refused because of its limit, and the pause since is not over.
     pub fn is_limited(&self) -> bool {
         // While somebody has a turn there is no pause.
-        self.gate.try_lock().is_ok_and(|gate| gate.refusals > 0 && gate.open_at > Some(Instant::now()))
+        self.gate
+            .try_lock()
+            .is_ok_and(|gate| gate.refusals > 0 && gate.open_at > Some(Instant::now()))
     }
 }
 

@@ -59,11 +59,15 @@ pub enum SteamError {
 impl SteamError {
     /// Whether asking again soon may help.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::GameAway(_) | Self::Unavailable(_) | Self::TimedOut | Self::Unreadable(_))
+        matches!(
+            self,
+            Self::GameAway(_) | Self::Unavailable(_) | Self::TimedOut | Self::Unreadable(_)
+        )
     }
 }
 
-/// How many items to ask for at once: what is configured, then what has always worked, then whatever Steam likes.
+/// How many items to ask for at once: what is configured, then what has always worked, then
+/// whatever Steam likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(Option<u32>);
 
@@ -170,10 +174,12 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> SteamError {
         404 | 301..=308 => SteamError::NoProfile,
         429 => SteamError::Throttled(retry_after(headers)),
         500 => match serde_json::from_slice::<serde_json::Value>(body) {
-            Ok(value) if value.is_object() => match eresult(value["error"].as_str().unwrap_or_default()) {
-                Some(number) => SteamError::GameAway(number),
-                None => SteamError::NoInventory,
-            },
+            Ok(value) if value.is_object() => {
+                match eresult(value["error"].as_str().unwrap_or_default()) {
+                    Some(number) => SteamError::GameAway(number),
+                    None => SteamError::NoInventory,
+                }
+            }
             _ => SteamError::Unavailable("status 500".into()),
         },
         other => SteamError::Unavailable(format!("status {other}")),
@@ -181,7 +187,8 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> SteamError {
 }
 
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.starts_with("text/html") && !body.trim_ascii().eq(b"null")
         || body.trim_ascii_start().starts_with(b"<")
 }
@@ -198,7 +205,11 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn network(error: reqwest::Error) -> SteamError {
-    if error.is_timeout() { SteamError::TimedOut } else { SteamError::Unavailable(cause::of_request(error)) }
+    if error.is_timeout() {
+        SteamError::TimedOut
+    } else {
+        SteamError::Unavailable(cause::of_request(error))
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Text of other services: shortened, and without characters that change how their surroundings are shown.
+//! Text of other services: shortened, and without characters that change how their surroundings are
+//! shown.
 
 /// `text` without control and direction characters, at most `max_chars` long.
 ///

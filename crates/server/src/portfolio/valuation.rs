@@ -2,7 +2,8 @@
 //!
 //! 1. Every total is the sum of the values it is made of; a value is price times quantity.
 //! 2. An item without a price has no value and is counted apart, never taken for worthless.
-//! 3. Sums stay far inside 64 bits: prices, amounts and the number of assets are bounded where they are read.
+//! 3. Sums stay far inside 64 bits: prices, amounts and the number of assets are bounded where they
+//!    are read.
 
 use super::phase::Phase;
 use super::price_list::{Price, PriceList};
@@ -46,7 +47,8 @@ pub struct Totals {
 
 /// Puts prices on holdings.
 pub fn value<'a>(holdings: &'a [Holding], prices: Option<&PriceList>) -> Vec<Valued<'a>> {
-    let price = |holding: &Holding| prices?.find(&holding.market_hash_name, Phase::parse(&holding.phase));
+    let price =
+        |holding: &Holding| prices?.find(&holding.market_hash_name, Phase::parse(&holding.phase));
     holdings.iter().map(|holding| Valued { price: price(holding), holding }).collect()
 }
 
@@ -105,7 +107,10 @@ mod tests {
         assert_eq!(total(&valued), expected);
         assert_eq!(valued[1].value(), None);
         let without = value(&held[..1], None);
-        assert_eq!(total(&without), Totals { items: 3, unpriced: 3, locked: 1, ..Totals::default() });
+        assert_eq!(
+            total(&without),
+            Totals { items: 3, unpriced: 3, locked: 1, ..Totals::default() }
+        );
     }
 
     proptest! {

@@ -19,7 +19,11 @@ use crate::task::finish;
 use crate::web::page::Page;
 
 /// `GET /api/v1/auth/csrf`
-pub async fn csrf(State(app): State<App>, session: Session, headers: HeaderMap) -> impl IntoResponse {
+pub async fn csrf(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+) -> impl IntoResponse {
     let (token, cookie) = Page::new(&app, &session, &headers).into_token();
     (cookie, Json(json!({ "csrf_token": token })))
 }
@@ -83,7 +87,9 @@ pub async fn logout(
     finish(async move {
         session.sign_out().await?;
         tracing::info!(event = "signed_out", "signed out");
-        app.events.record(user_id(&user)?, Kind::SignedOut, None, &visit, utc(app.clock.now())).await;
+        app.events
+            .record(user_id(&user)?, Kind::SignedOut, None, &visit, utc(app.clock.now()))
+            .await;
         Ok(())
     })
     .await?;
@@ -92,5 +98,8 @@ pub async fn logout(
 
 /// The header by which a browser forgets what it kept of a person who signs out.
 pub fn clear_site_data() -> [(HeaderName, HeaderValue); 1] {
-    [(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\", \"storage\""))]
+    [(
+        HeaderName::from_static("clear-site-data"),
+        HeaderValue::from_static("\"cache\", \"storage\""),
+    )]
 }

@@ -1,5 +1,6 @@
-//! Back from a provider. Every callback spends its transaction and ends in a redirect to a page of ours, so that no code
-//! or state stays in the address bar. One that has none leaves the cookies of another that is under way.
+//! Back from a provider. Every callback spends its transaction and ends in a redirect to a page of
+//! ours, so that no code or state stays in the address bar. One that has none leaves the cookies of
+//! another that is under way.
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -86,8 +87,15 @@ async fn callback(
     let https = app.is_https();
     let next = Next::remembered(&headers, https).unwrap_or_default();
     let forget = Next::forget(&headers, https);
-    let arrival =
-        Arrival { app, session, visit, headers, query: query.unwrap_or_default(), provider, linking };
+    let arrival = Arrival {
+        app,
+        session,
+        visit,
+        headers,
+        query: query.unwrap_or_default(),
+        provider,
+        linking,
+    };
     // A task of its own: a browser that hangs up leaves nothing half done.
     let arrived = RequestId::spawn(async move { arrival.finish(next).await }).await;
     let Landing { target, device, spent } = arrived.unwrap_or_else(|panic| Landing {
@@ -145,7 +153,8 @@ impl Arrival {
         Landing { target, device: done.ok().flatten(), spent: is_spent }
     }
 
-    /// The page that says why. The sign-in page sends whoever is signed in on to the page they came from.
+    /// The page that says why. The sign-in page sends whoever is signed in on to the page they came
+    /// from.
     fn failed_at(&self, next: &Next, failure: Failure) -> String {
         match (self.linking, self.session.user()) {
             (Some(true), _) => next.saying("error", failure.code()),
@@ -155,14 +164,20 @@ impl Arrival {
     }
 
     /// The cookie of a new sign-in; `None` when something was linked.
-    async fn proceed(&self, spent: Spent, callback: &OauthCallback) -> Result<Option<HeaderValue>, Failure> {
+    async fn proceed(
+        &self,
+        spent: Spent,
+        callback: &OauthCallback,
+    ) -> Result<Option<HeaderValue>, Failure> {
         let transaction = self.end(spent, callback).map_err(|failure| self.stray(failure))?;
         match &transaction.purpose {
-            Purpose::SignIn => self.sign_in(&transaction, callback).await.map(Some).inspect_err(|failure| {
-                let (method, code) = (self.provider.as_str(), failure.code());
-                tracing::warn!(event = "sign_in_failed", method, code, "nobody was signed in");
-                metrics::tried_to_sign_in(method, "failed");
-            }),
+            Purpose::SignIn => {
+                self.sign_in(&transaction, callback).await.map(Some).inspect_err(|failure| {
+                    let (method, code) = (self.provider.as_str(), failure.code());
+                    tracing::warn!(event = "sign_in_failed", method, code, "nobody was signed in");
+                    metrics::tried_to_sign_in(method, "failed");
+                })
+            }
             Purpose::Link { user, session_hash } => {
                 let linked = self.link(&transaction, callback, *user, session_hash).await;
                 if let Err(failure) = linked {
@@ -195,19 +210,35 @@ impl Arrival {
     /// Says in the log that nothing was begun that this belongs to.
     fn stray(&self, failure: Failure) -> Failure {
         let (method, code) = (self.provider.as_str(), failure.code());
-        tracing::warn!(event = "callback_refused", method, code, "a callback fits nothing that was begun");
+        tracing::warn!(
+            event = "callback_refused",
+            method,
+            code,
+            "a callback fits nothing that was begun"
+        );
         metrics::tried_to_sign_in(method, "stray");
         failure
     }
 
-    async fn sign_in(&self, transaction: &Ended, callback: &OauthCallback) -> Result<HeaderValue, Failure> {
+    async fn sign_in(
+        &self,
+        transaction: &Ended,
+        callback: &OauthCallback,
+    ) -> Result<HeaderValue, Failure> {
         let app = &self.app;
-        let person =
-            app.providers.identify(self.provider, transaction, callback, &self.query, self.now()).await?;
+        let person = app
+            .providers
+            .identify(self.provider, transaction, callback, &self.query, self.now())
+            .await?;
         match accounts::enter(&app.database, &person, self.now()).await? {
-            Entry::Open(user) => {
-                Ok(sign_in(app, &self.session, &user, WayIn::Identity(&person.identity), &self.visit).await?)
-            }
+            Entry::Open(user) => Ok(sign_in(
+                app,
+                &self.session,
+                &user,
+                WayIn::Identity(&person.identity),
+                &self.visit,
+            )
+            .await?),
             Entry::ProofNeeded(owner) => {
                 self.record(owner.id, Kind::SignInFailed).await;
                 Err(self.ask_for_proof(owner).await?)
@@ -217,7 +248,8 @@ impl Arrival {
 
     /// Mails the owner of the address a link to sign in, unless somebody is signed in already.
     async fn ask_for_proof(&self, owner: User) -> Result<Failure, Failure> {
-        let (Some(links), Some(email), Err(_)) = (&self.app.magic_links, owner.email, self.session.user())
+        let (Some(links), Some(email), Err(_)) =
+            (&self.app.magic_links, owner.email, self.session.user())
         else {
             return Ok(Failure::AccountExists);
         };
@@ -236,8 +268,10 @@ impl Arrival {
     ) -> Result<(), Failure> {
         let app = &self.app;
         self.require_session(user, session_hash).await?;
-        let person =
-            app.providers.identify(self.provider, transaction, callback, &self.query, self.now()).await?;
+        let person = app
+            .providers
+            .identify(self.provider, transaction, callback, &self.query, self.now())
+            .await?;
         // Again, for the provider may have taken its time.
         self.require_session(user, session_hash).await?;
         if accounts::link(&app.database, user, &person, self.now()).await? {
@@ -250,7 +284,12 @@ impl Arrival {
             self.record(user, Kind::Linked).await;
             let owner = users::find_by_id(&app.database, user).await.map_err(AppError::from)?;
             let email = owner.and_then(|owner| owner.email);
-            app.events.mail(email.as_ref(), &Notice::Linked(self.provider), &self.visit, self.now());
+            app.events.mail(
+                email.as_ref(),
+                &Notice::Linked(self.provider),
+                &self.visit,
+                self.now(),
+            );
         }
         Ok(())
     }
@@ -266,7 +305,10 @@ impl Arrival {
     }
 
     async fn record(&self, user: Uuid, kind: Kind) {
-        self.app.events.record(user, kind, Some(self.provider.as_str()), &self.visit, self.now()).await;
+        self.app
+            .events
+            .record(user, kind, Some(self.provider.as_str()), &self.visit, self.now())
+            .await;
     }
 
     fn now(&self) -> OffsetDateTime {

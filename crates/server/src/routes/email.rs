@@ -1,4 +1,5 @@
-//! The address of an account: asking for one, confirming it. The pages for it are in [`crate::web::email`].
+//! The address of an account: asking for one, confirming it. The pages for it are in
+//! [`crate::web::email`].
 
 use axum::Json;
 use axum::extract::State;
@@ -42,8 +43,11 @@ pub async fn request(
     let mut page = app.base_url.clone();
     page.set_path("/email");
     let now = utc(app.clock.now());
-    email_change::request(&app.database, links, user_id(&user)?, &email, &page, &visit, now).await?;
-    Ok(Json(json!({ "message": "a mail with a link is on its way; nothing changes before it is opened" })))
+    email_change::request(&app.database, links, user_id(&user)?, &email, &page, &visit, now)
+        .await?;
+    Ok(Json(
+        json!({ "message": "a mail with a link is on its way; nothing changes before it is opened" }),
+    ))
 }
 
 /// The token of the mailed link.
@@ -63,13 +67,15 @@ pub async fn confirm(
 ) -> AppResult<Json<Value>> {
     finish(async move {
         let (user, now) = (user_id(&user)?, utc(app.clock.now()));
-        let before = users::find_by_id(&app.database, user).await?.ok_or_else(AppError::unauthenticated)?;
+        let before =
+            users::find_by_id(&app.database, user).await?.ok_or_else(AppError::unauthenticated)?;
         let email = email_change::confirm(&app.database, user, &body.token, now).await?;
         tracing::info!(event = "email_changed", %user, "the account has another address");
         app.events.record(user, Kind::EmailChanged, Some("email"), &visit, now).await;
         let old = before.email.filter(|old| *old != email);
         app.events.mail(old.as_ref(), &Notice::EmailChanged(&email), &visit, now);
-        let after = users::find_by_id(&app.database, user).await?.ok_or_else(AppError::unauthenticated)?;
+        let after =
+            users::find_by_id(&app.database, user).await?.ok_or_else(AppError::unauthenticated)?;
         Ok(Json(json!({ "user": UserBody::from(after) })))
     })
     .await

@@ -40,14 +40,16 @@ pub struct EventBody {
     at: OffsetDateTime,
 }
 
-/// `GET /api/v1/auth/events?before=<id>&limit=<1 to 200>`: newest first. `next` is the `before` of the following page.
+/// `GET /api/v1/auth/events?before=<id>&limit=<1 to 200>`: newest first. `next` is the `before` of
+/// the following page.
 pub async fn list(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> AppResult<Json<Value>> {
-    let malformed =
-        || AppError::bad_request("malformed_query", "before is an id, limit a number from 1 to 200");
+    let malformed = || {
+        AppError::bad_request("malformed_query", "before is an id, limit a number from 1 to 200")
+    };
     let Query(query) = query.map_err(|_| malformed())?;
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {

@@ -35,8 +35,8 @@ const LOOK: Duration = Duration::from_secs(1);
 #[serde(deny_unknown_fields)]
 struct NoBody {}
 
-/// `POST /api/v1/portfolio/import`: 200 with the result, or 202 when it takes longer than a request may; the import
-/// goes on either way, also without its caller.
+/// `POST /api/v1/portfolio/import`: 200 with the result, or 202 when it takes longer than a request
+/// may; the import goes on either way, also without its caller.
 pub async fn import(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
@@ -50,8 +50,10 @@ pub async fn import(
     }
     let (portfolio, user) = (app.portfolio.clone(), user_id(&user)?);
     let mut watcher =
-        finish(async move { portfolio.import(user).await.map_err(|error| refusal(&Arc::new(error))) })
-            .await?;
+        finish(
+            async move { portfolio.import(user).await.map_err(|error| refusal(&Arc::new(error))) },
+        )
+        .await?;
     // The answer has to leave before the request's own limit.
     let patience = app.request_timeout.mul_f32(5.0 / 6.0);
     let ended = watcher.wait_for(|state| !matches!(state, Import::Running(_)));
@@ -77,7 +79,10 @@ fn result(imported: &Imported) -> Value {
     let items = if imported.assets == 1 { "item" } else { "items" };
     let message = match hidden {
         0 => format!("imported {} {items}", imported.assets),
-        _ => format!("imported {} {items}; Steam hides {hidden} more from others for now", imported.assets),
+        _ => format!(
+            "imported {} {items}; Steam hides {hidden} more from others for now",
+            imported.assets
+        ),
     };
     json!({
         "message": message,
@@ -91,10 +96,13 @@ fn result(imported: &Imported) -> Value {
 
 /// What a person is told about an import that brought nothing.
 fn refusal(error: &Arc<ImportError>) -> AppError {
-    let steam = |sentence: String| AppError::new(StatusCode::BAD_GATEWAY, "steam_unavailable", sentence);
+    let steam =
+        |sentence: String| AppError::new(StatusCode::BAD_GATEWAY, "steam_unavailable", sentence);
     let kept = "your earlier holdings are unchanged";
     match &**error {
-        ImportError::NotLinked => AppError::bad_request("steam_not_linked", "link your Steam account first"),
+        ImportError::NotLinked => {
+            AppError::bad_request("steam_not_linked", "link your Steam account first")
+        }
         ImportError::Running => AppError::new(
             StatusCode::CONFLICT,
             "import_running",
@@ -127,20 +135,25 @@ fn refusal(error: &Arc<ImportError>) -> AppError {
             SteamError::NoInventory => steam(format!(
                 "Steam has no Counter-Strike 2 inventory for this account, or not at the moment; {kept}"
             )),
-            SteamError::TimedOut => steam(format!("Steam did not answer in time for page {page}; {kept}")),
-            SteamError::TooLarge => {
-                steam(format!("Steam's answer for page {page} is larger than any inventory page; {kept}"))
+            SteamError::TimedOut => {
+                steam(format!("Steam did not answer in time for page {page}; {kept}"))
             }
+            SteamError::TooLarge => steam(format!(
+                "Steam's answer for page {page} is larger than any inventory page; {kept}"
+            )),
             SteamError::Unreadable(_) => {
                 steam(format!("Steam's answer for page {page} is not an inventory; {kept}"))
             }
-            SteamError::CountRefused => steam(format!("Steam refused the request for page {page}; {kept}")),
+            SteamError::CountRefused => {
+                steam(format!("Steam refused the request for page {page}; {kept}"))
+            }
             SteamError::Unavailable(_) | SteamError::Throttled(_) => {
                 steam(format!("Steam is not available at page {page}; {kept}"))
             }
         },
         ImportError::Paused { page, pause } => {
-            steam(format!("Steam wants fewer requests for now (at page {page}); {kept}")).retry_after(*pause)
+            steam(format!("Steam wants fewer requests for now (at page {page}); {kept}"))
+                .retry_after(*pause)
         }
         ImportError::TooLarge => AppError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -149,12 +162,15 @@ fn refusal(error: &Arc<ImportError>) -> AppError {
         ),
         ImportError::TookTooLong => steam(format!("reading your inventory took too long; {kept}")),
         ImportError::Stopping | ImportError::LeaseLost => AppError::unavailable(error.to_string()),
-        ImportError::Store(error) if error.is_unavailable() => AppError::unavailable(error.to_string()),
+        ImportError::Store(error) if error.is_unavailable() => {
+            AppError::unavailable(error.to_string())
+        }
         ImportError::Store(error) => AppError::internal(error.to_string()),
     }
 }
 
-/// `GET /api/v1/portfolio/import/events`: `progress` until `done` or `failed`; `idle` when none is running.
+/// `GET /api/v1/portfolio/import/events`: `progress` until `done` or `failed`; `idle` when none is
+/// running.
 pub async fn events(
     State(app): State<App>,
     session: Session,
@@ -201,9 +217,13 @@ impl Source {
                 watcher.changed().await.ok()?;
                 let state = watcher.borrow_and_update().clone();
                 Some(match state {
-                    Import::Running(progress) => (event("progress", &json!(progress)), Self::Here(watcher)),
+                    Import::Running(progress) => {
+                        (event("progress", &json!(progress)), Self::Here(watcher))
+                    }
                     Import::Done(imported) => (event("done", &result(&imported)), Self::Ended),
-                    Import::Failed(error) => (event("failed", &refusal(&error).body()), Self::Ended),
+                    Import::Failed(error) => {
+                        (event("failed", &refusal(&error).body()), Self::Ended)
+                    }
                 })
             }
             Self::Elsewhere { app, user, mut last } => loop {
@@ -214,8 +234,8 @@ impl Source {
                 };
                 match progress {
                     Some(text) if last.as_ref() != Some(&text) => {
-                        let data =
-                            serde_json::from_str(&text).unwrap_or_else(|_| json!({ "stage": "waiting" }));
+                        let data = serde_json::from_str(&text)
+                            .unwrap_or_else(|_| json!({ "stage": "waiting" }));
                         return Some((
                             event("progress", &data),
                             Self::Elsewhere { app, user, last: Some(text) },
@@ -235,6 +255,7 @@ impl Source {
 }
 
 fn event(name: &str, data: &impl Serialize) -> Event {
-    let json = serde_json::to_string(data).expect("these bodies have nothing but texts and numbers");
+    let json =
+        serde_json::to_string(data).expect("these bodies have nothing but texts and numbers");
     Event::default().event(name).data(json)
 }

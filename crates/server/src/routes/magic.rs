@@ -1,4 +1,5 @@
-//! Sign-in by e-mail: asking for a link, redeeming it. The pages for it are in [`crate::web::sign_in`].
+//! Sign-in by e-mail: asking for a link, redeeming it. The pages for it are in
+//! [`crate::web::sign_in`].
 
 use axum::Json;
 use axum::extract::State;
@@ -42,10 +43,13 @@ pub async fn request(
     let email = Email::parse(&body.email)
         .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
     send_link(&app, email, &visit, &binding).await?;
-    let cookie = session.binding().is_none().then(|| [(header::SET_COOKIE, app.visitor(&headers).1)]);
+    let cookie =
+        session.binding().is_none().then(|| [(header::SET_COOKIE, app.visitor(&headers).1)]);
     Ok((
         cookie,
-        Json(json!({ "message": "if the address can sign in here, a mail with a link is on its way" })),
+        Json(
+            json!({ "message": "if the address can sign in here, a mail with a link is on its way" }),
+        ),
     ))
 }
 
@@ -58,7 +62,8 @@ pub async fn send_link(app: &App, email: Email, visit: &Visit, binding: &Binding
     links(app)?.request(email, &asker, utc(app.clock.now())).await
 }
 
-/// The body of a redemption: the token of a link, or the code of a mail in the browser that asked for it.
+/// The body of a redemption: the token of a link, or the code of a mail in the browser that asked
+/// for it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redemption {
@@ -93,8 +98,8 @@ pub async fn verify(
 /// Uses a link up and signs its owner in. Returns them and the cookie to set beside the session's.
 ///
 /// # Errors
-/// 400 `link_invalid` when it does not work, `malformed_body` when it is neither a token nor a code; 503 when something
-/// it needs does not answer, and then the link works again.
+/// 400 `link_invalid` when it does not work, `malformed_body` when it is neither a token nor a
+/// code; 503 when something it needs does not answer, and then the link works again.
 pub async fn redeem(
     app: &App,
     session: &Session,
@@ -109,11 +114,17 @@ pub async fn redeem(
         let proof = match (&with.token, &with.code) {
             (Some(token), None) => Proof::Token(token),
             (None, Some(code)) => Proof::Code(code, &binding),
-            _ => return Err(AppError::bad_request("malformed_body", "send either a token or a code")),
+            _ => {
+                return Err(AppError::bad_request(
+                    "malformed_body",
+                    "send either a token or a code",
+                ));
+            }
         };
         let claimed = match links.claim(proof, now).await {
             Err(ClaimError::FirstWrongCode(email)) => {
-                // Not waited for, so that the answer takes the same time whether there is an account.
+                // Not waited for, so that the answer takes the same time whether there is an
+                // account.
                 RequestId::spawn(note_wrong_code(app, email.clone(), visit));
                 return Err(ClaimError::FirstWrongCode(email).into());
             }
@@ -149,7 +160,8 @@ async fn enter(
     visit: &Visit,
 ) -> AppResult<(User, HeaderValue)> {
     let now = utc(app.clock.now());
-    let (user, _) = users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
+    let (user, _) =
+        users::find_or_create_by_verified_email(&app.database, &claimed.email, now).await?;
     let user = mailbox_proved(app, session, user, visit).await?;
     let device = sign_in(app, session, &user, WayIn::Mailbox(claimed), visit).await?;
     Ok((user, device))

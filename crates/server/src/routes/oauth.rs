@@ -42,8 +42,13 @@ async fn start(app: &App, provider: Provider) -> AppResult<Response> {
 
 /// `GET /api/v1/auth/steam`: links Steam to the account that is signed in.
 ///
-/// A navigation and so without a CSRF token: other sites may not cause it, and it ends in a question by Steam.
-pub async fn steam_link(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Response> {
+/// A navigation and so without a CSRF token: other sites may not cause it, and it ends in a
+/// question by Steam.
+pub async fn steam_link(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+) -> AppResult<Response> {
     if !is_own_navigation(&headers) {
         return Err(AppError::csrf_failed("linking begins on a page of this site"));
     }
@@ -67,8 +72,13 @@ pub async fn link(
 /// Where to send the browser to link the provider, and the cookie it needs there and back.
 ///
 /// # Errors
-/// 404 for a provider there is not; 403 when one signed in too long ago; 502 when the provider cannot be used.
-pub async fn begin_link(app: &App, session: &Session, provider: &str) -> AppResult<(String, HeaderValue)> {
+/// 404 for a provider there is not; 403 when one signed in too long ago; 502 when the provider
+/// cannot be used.
+pub async fn begin_link(
+    app: &App,
+    session: &Session,
+    provider: &str,
+) -> AppResult<(String, HeaderValue)> {
     let provider = Provider::parse(provider).ok_or_else(AppError::not_found)?;
     let purpose = link_purpose(session).await?;
     leave(app, provider, &purpose).await?.map_err(|failure| {
@@ -104,7 +114,8 @@ async fn link_purpose(session: &Session) -> AppResult<Purpose> {
     Ok(Purpose::Link { user, session_hash: handle_hash(binding) })
 }
 
-/// Whether a page of ours or the person themselves has caused this request, as far as the browser tells.
+/// Whether a page of ours or the person themselves has caused this request, as far as the browser
+/// tells.
 fn is_own_navigation(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     match (sites.next(), sites.next()) {

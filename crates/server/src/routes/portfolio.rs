@@ -82,7 +82,11 @@ pub async fn show(
         locked_items: totals.locked,
         reported_items: reported,
         holding_count,
-        selected: view::Selected { holdings: valued.len(), items: selected.items, value: selected.value },
+        selected: view::Selected {
+            holdings: valued.len(),
+            items: selected.items,
+            value: selected.value,
+        },
         page,
         pages,
         holdings: selection.on_page(&valued).iter().map(|it| view.holding(it)).collect(),
@@ -126,12 +130,18 @@ pub async fn values_of(app: &App, user: Uuid, limit: u32) -> AppResult<Value> {
 }
 
 /// `GET /api/v1/portfolio/export.csv`
-pub async fn export_csv(State(app): State<App>, CurrentUser(user): CurrentUser) -> AppResult<Response> {
+pub async fn export_csv(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> AppResult<Response> {
     download(&app, user_id(&user)?, Format::Csv).await
 }
 
 /// `GET /api/v1/portfolio/export.json`
-pub async fn export_json(State(app): State<App>, CurrentUser(user): CurrentUser) -> AppResult<Response> {
+pub async fn export_json(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> AppResult<Response> {
     download(&app, user_id(&user)?, Format::Json).await
 }
 
@@ -155,7 +165,9 @@ async fn download(app: &App, user: Uuid, format: Format) -> AppResult<Response> 
 pub async fn items_of(app: &App, user: Uuid, format: Format) -> AppResult<Body> {
     let summary = holdings::summary(&app.database, user).await?;
     Ok(match summary {
-        Some(held) => Body::from_stream(export::rows(app.portfolio.clone(), user, held.import_id, format)),
+        Some(held) => {
+            Body::from_stream(export::rows(app.portfolio.clone(), user, held.import_id, format))
+        }
         None => Body::from(export::empty(format)),
     })
 }

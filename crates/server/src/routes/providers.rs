@@ -20,7 +20,10 @@ use crate::store::users;
 use crate::task::finish;
 
 /// `GET /api/v1/auth/providers`
-pub async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> AppResult<Json<Value>> {
+pub async fn list(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> AppResult<Json<Value>> {
     Ok(Json(json!({ "providers": of_user(&app, user_id(&user)?).await? })))
 }
 
@@ -29,7 +32,8 @@ async fn of_user(app: &App, user: Uuid) -> AppResult<Vec<Value>> {
     let linked = identities::of_user(&app.database, user).await?;
     let providers = Provider::ALL.into_iter().map(|provider| {
         let identity = linked.iter().find(|identity| identity.provider == provider);
-        let subject = identity.filter(|_| provider == Provider::Steam).map(|identity| &identity.subject);
+        let subject =
+            identity.filter(|_| provider == Provider::Steam).map(|identity| &identity.subject);
         json!({
             "provider": provider.as_str(),
             "configured": app.providers.is_configured(provider),

@@ -70,8 +70,13 @@ pub async fn list(
     CurrentUser(user): CurrentUser,
 ) -> AppResult<Json<Value>> {
     let current = session.info().map(|info| info.handle);
-    let sessions: Vec<_> =
-        app.sessions.list(&user).await?.into_iter().map(|info| SessionBody::new(info, current)).collect();
+    let sessions: Vec<_> = app
+        .sessions
+        .list(&user)
+        .await?
+        .into_iter()
+        .map(|info| SessionBody::new(info, current))
+        .collect();
     Ok(Json(json!({ "sessions": sessions })))
 }
 
@@ -91,7 +96,9 @@ pub async fn revoke(
             return Err(AppError::not_found());
         }
         tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
-        app.events.record(user_id(&user)?, Kind::SessionRevoked, None, &visit, utc(app.clock.now())).await;
+        app.events
+            .record(user_id(&user)?, Kind::SessionRevoked, None, &visit, utc(app.clock.now()))
+            .await;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -106,12 +113,18 @@ pub async fn revoke_others(
 ) -> AppResult<StatusCode> {
     finish(async move {
         let user = user_id(&user)?;
-        // First, so that a link claimed before makes no session afterwards; the sessions end whatever becomes of it.
+        // First, so that a link claimed before makes no session afterwards; the sessions end
+        // whatever becomes of it.
         let cancelled = magic_links::cancel_all(&app.database, user).await;
         session.sign_out_others().await?;
         cancelled?;
-        tracing::info!(event = "other_sessions_revoked", "all other sessions were ended by their user");
-        app.events.record(user, Kind::OtherSessionsRevoked, None, &visit, utc(app.clock.now())).await;
+        tracing::info!(
+            event = "other_sessions_revoked",
+            "all other sessions were ended by their user"
+        );
+        app.events
+            .record(user, Kind::OtherSessionsRevoked, None, &visit, utc(app.clock.now()))
+            .await;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

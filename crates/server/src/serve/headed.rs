@@ -1,5 +1,5 @@
-//! What the HTTP library answers by itself, to what is no request it can read: an empty 400 or 431. It asks nobody
-//! about these answers, so the security headers are put into them on their way out.
+//! What the HTTP library answers by itself, to what is no request it can read: an empty 400 or 431.
+//! It asks nobody about these answers, so the security headers are put into them on their way out.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -19,8 +19,9 @@ const MARK: &[u8] = b"\r\nx-content-type-options: ";
 pub(super) fn lines(headers: &SecurityHeaders) -> Arc<[u8]> {
     let mut map = HeaderMap::new();
     headers.apply(&mut map);
-    let lines =
-        map.iter().map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    let lines = map
+        .iter()
+        .map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     lines.flatten().collect()
 }
 
@@ -131,7 +132,9 @@ mod tests {
             b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let answer = String::from_utf8(with_headers(own, &lines).unwrap()).unwrap();
         assert!(answer.starts_with("HTTP/1.1 431 ") && answer.ends_with("\r\n\r\n"), "{answer}");
-        for header in ["x-frame-options: DENY", "x-xss-protection: 1; mode=block", "connection: close"] {
+        for header in
+            ["x-frame-options: DENY", "x-xss-protection: 1; mode=block", "connection: close"]
+        {
             assert_eq!(answer.matches(&format!("\r\n{header}\r\n")).count(), 1, "{answer}");
         }
         assert_eq!(with_headers(answer.as_bytes(), &lines), None, "it has them now");

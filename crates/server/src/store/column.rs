@@ -1,9 +1,9 @@
 //! How values stand in columns.
 //!
 //! `SQLite` has no type for times: they are RFC 3339 text there and compared as text. That order is
-//! the order of time only if all texts have one form, so every time is written in UTC and cut
-//! to whole seconds (with a fraction, `…:00Z` sorts after `…:00.5Z`). `PostgreSQL` gets the same values.
-//! Cutting can end a link's life up to a second early, never late.
+//! the order of time only if all texts have one form, so every time is written in UTC and cut to
+//! whole seconds (with a fraction, `…:00Z` sorts after `…:00.5Z`). `PostgreSQL` gets the same
+//! values. Cutting can end a link's life up to a second early, never late.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -59,5 +59,7 @@ where
 /// A hash as it is read back; the tables check its length.
 pub(super) fn hash_of(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {
     let length = bytes.len();
-    bytes.try_into().map_err(|_| sqlx::Error::Decode(format!("a hash of {length} bytes").into()).into())
+    bytes
+        .try_into()
+        .map_err(|_| sqlx::Error::Decode(format!("a hash of {length} bytes").into()).into())
 }

@@ -96,9 +96,12 @@ pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     }
 }
 
-/// Whether another process has the file. `SQLite` waits for it by itself, but not where the file is turned to WAL.
+/// Whether another process has the file. `SQLite` waits for it by itself, but not where the file is
+/// turned to WAL.
 fn is_locked(error: &ConnectError) -> bool {
-    let ConnectError::File { source: sqlx::Error::Database(reply), .. } = error else { return false };
+    let ConnectError::File { source: sqlx::Error::Database(reply), .. } = error else {
+        return false;
+    };
     sqlite_code(reply.as_ref()) == Some(SQLITE_BUSY)
 }
 
@@ -116,7 +119,8 @@ pub(super) async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqliteP
     let mut connection = options.connect().await.map_err(unusable)?;
     // The write lock is taken first, so that of two processes one migrates and the other waits.
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(unusable)?;
-    // A file that may only be read gives no write lock and says nothing of it; this is refused there.
+    // A file that may only be read gives no write lock and says nothing of it; this is refused
+    // there.
     tx.execute("PRAGMA user_version = 0").await.map_err(unusable)?;
     migrate(migrator(|m| m.sqlite), &mut *tx).await?;
     tx.commit().await.map_err(unusable)?;
@@ -125,7 +129,8 @@ pub(super) async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqliteP
     let pool = SqlitePoolOptions::new()
         .max_connections(SQLITE_CONNECTIONS)
         .acquire_timeout(ACQUIRE_LIMIT)
-        // A file does not go away as a server does; the test would be a second way to the thread that reads it.
+        // A file does not go away as a server does; the test would be a second way to the thread
+        // that reads it.
         .test_before_acquire(false);
     pool.connect_with(options.clone()).await.map_err(unusable)
 }
@@ -156,7 +161,8 @@ pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
     pool.connect_with(options).await.map_err(ConnectError::unreachable)
 }
 
-/// Makes the file and its directory for the owner alone. `SQLite` gives its side files the same mode.
+/// Makes the file and its directory for the owner alone. `SQLite` gives its side files the same
+/// mode.
 fn create_private(file: &Path) -> Result<(), ConnectError> {
     let failed = |path: &Path| {
         let path = path.to_owned();

@@ -7,7 +7,8 @@ use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
 use crate::auth::email::Email;
 
-/// Remembers the address an account wants, in place of an earlier wish. Removes wishes whose time is over.
+/// Remembers the address an account wants, in place of an earlier wish. Removes wishes whose time
+/// is over.
 ///
 /// # Errors
 ///
@@ -43,18 +44,25 @@ pub async fn begin(
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn wanted(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<Option<Email>, StoreError> {
+pub async fn wanted(
+    db: &Database,
+    user: Uuid,
+    now: OffsetDateTime,
+) -> Result<Option<Email>, StoreError> {
     let sql = "SELECT email FROM email_changes WHERE user_id = $1 AND expires_at > $2";
     let at = Timestamp::from(now);
-    on_pool!(db, pool => sqlx::query_scalar(sql).bind(user).bind(at).fetch_optional(pool).await).await
+    on_pool!(db, pool => sqlx::query_scalar(sql).bind(user).bind(at).fetch_optional(pool).await)
+        .await
 }
 
-/// Uses a wish up: the account's address is the wanted one from here on, and sign-in links to the old and the new one
-/// end, also those being redeemed. `None` unless the token is of this user, unused and not too old.
+/// Uses a wish up: the account's address is the wanted one from here on, and sign-in links to the
+/// old and the new one end, also those being redeemed. `None` unless the token is of this user,
+/// unused and not too old.
 ///
 /// # Errors
 ///
-/// [`StoreError::Conflict`] when another account has the address, else as for every store operation.
+/// [`StoreError::Conflict`] when another account has the address, else as for every store
+/// operation.
 pub async fn finish(
     db: &Database,
     user: Uuid,

@@ -10,7 +10,8 @@ use sqlx::migrate::MigrateError;
 /// Why an operation on the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database is away, overloaded or too slow. Nothing is wrong with the request; later it may work.
+    /// The database is away, overloaded or too slow. Nothing is wrong with the request; later it
+    /// may work.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
     /// The rows that are there rule the change out, for example by a unique address.
@@ -41,9 +42,8 @@ impl From<sqlx::Error> for StoreError {
 
         match &error {
             // A connection that dies in mid-answer shows as `Protocol`.
-            Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed | Protocol(_) | BeginFailed => {
-                Self::Unavailable(error)
-            }
+            Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed | Protocol(_)
+            | BeginFailed => Self::Unavailable(error),
             Database(reply) if is_passing(reply.as_ref()) => Self::Unavailable(error),
             Database(reply) if is_constraint(reply.as_ref()) => Self::Conflict(error),
             _ => Self::Unexpected(error),
@@ -74,9 +74,9 @@ fn is_passing(reply: &dyn DatabaseError) -> bool {
         // Busy, locked, read-only, I/O error, full, cannot open.
         return matches!(sqlite_code(reply), Some(SQLITE_BUSY | 6 | 8 | 10 | 13 | 14));
     }
-    // SQLSTATE: connection lost, a standby's read-only transaction, transaction idle or open for too long, not let
-    // in, database gone, serialisation failure or deadlock, out of resources, lock not available, cancelled or
-    // shutting down, system error.
+    // SQLSTATE: connection lost, a standby's read-only transaction, transaction idle or open for
+    // too long, not let in, database gone, serialisation failure or deadlock, out of resources,
+    // lock not available, cancelled or shutting down, system error.
     ["08", "25006", "25P03", "25P04", "28", PG_NO_DATABASE, "40", "53", "55P03", "57", "58"]
         .iter()
         .any(|class| code.starts_with(class))
@@ -97,7 +97,9 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The `SQLite` file cannot be opened or written.
-    #[error("cannot use {path}: {source}; check its owner and mode, and that it is an SQLite database")]
+    #[error(
+        "cannot use {path}: {source}; check its owner and mode, and that it is an SQLite database"
+    )]
     File {
         /// The file.
         path: PathBuf,
@@ -110,7 +112,8 @@ pub enum ConnectError {
     /// The server has no such database.
     #[error("{}; create it, or correct its name in the URL", said(.0))]
     NoDatabase(#[source] sqlx::Error),
-    /// The tables are from a newer version of this program, which brought them up to this migration.
+    /// The tables are from a newer version of this program, which brought them up to this
+    /// migration.
     #[error(
         "the tables are from a newer tracera (migration {0}); start that version, or restore a backup from before it"
     )]
@@ -139,7 +142,9 @@ fn said(error: &sqlx::Error) -> String {
 fn migration_said(error: &MigrateError) -> String {
     match error {
         MigrateError::Execute(error) => said(error),
-        MigrateError::ExecuteMigration(error, version) => format!("migration {version}: {}", said(error)),
+        MigrateError::ExecuteMigration(error, version) => {
+            format!("migration {version}: {}", said(error))
+        }
         error => error.to_string(),
     }
 }

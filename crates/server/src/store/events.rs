@@ -1,4 +1,5 @@
-//! What happened to an account's security, for its owner to read: rows are added and, after 90 days, removed.
+//! What happened to an account's security, for its owner to read: rows are added and, after 90
+//! days, removed.
 
 use std::net::IpAddr;
 
@@ -50,7 +51,11 @@ pub struct Event {
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn record(db: &Database, new: &NewEvent<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
+pub async fn record(
+    db: &Database,
+    new: &NewEvent<'_>,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let purge = "DELETE FROM security_events WHERE at <= $1";
     let insert = "INSERT INTO security_events (user_id, kind, method, device, device_hash, ip, at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";

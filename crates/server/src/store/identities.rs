@@ -2,8 +2,8 @@
 //!
 //! 1. An identity has one owner: the primary key sees to it. It is never moved.
 //! 2. An account has at most one identity of each provider.
-//! 3. The last way in cannot be removed. Removals of one account run one after the other: each first takes the lock
-//!    on the account's row.
+//! 3. The last way in cannot be removed. Removals of one account run one after the other: each
+//!    first takes the lock on the account's row.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -152,7 +152,8 @@ pub async fn create_account(
 ///
 /// # Errors
 ///
-/// [`StoreError`] as for every store operation; [`StoreError::Conflict`] when there is no such account.
+/// [`StoreError`] as for every store operation; [`StoreError::Conflict`] when there is no such
+/// account.
 pub async fn link(
     db: &Database,
     user: Uuid,
@@ -212,7 +213,8 @@ pub async fn unlink(
     provider: Provider,
     ways: WaysIn,
 ) -> Result<Unlinking, StoreError> {
-    // Changes nothing but takes the lock, on both databases: the next removal of this account sees what this one did.
+    // Changes nothing but takes the lock, on both databases: the next removal of this account sees
+    // what this one did.
     let lock = "UPDATE users SET id = id WHERE id = $1";
     let delete = "DELETE FROM identities WHERE user_id = $1 AND provider = $2 AND (
             EXISTS (SELECT 1 FROM users WHERE id = $1 AND email IS NOT NULL AND $3)
@@ -248,12 +250,14 @@ pub async fn unlink(
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn of_user(db: &Database, user: Uuid) -> Result<Vec<LinkedIdentity>, StoreError> {
-    let sql = "SELECT provider, subject, linked_at FROM identities WHERE user_id = $1 ORDER BY provider";
+    let sql =
+        "SELECT provider, subject, linked_at FROM identities WHERE user_id = $1 ORDER BY provider";
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).fetch_all(pool).await).await
 }
 
-/// Takes everything from the account that somebody may have left in it who never proved the address: identities, name,
-/// picture, a pending change of the address, what was imported, the log. An import under way comes to nothing.
+/// Takes everything from the account that somebody may have left in it who never proved the
+/// address: identities, name, picture, a pending change of the address, what was imported, the log.
+/// An import under way comes to nothing.
 ///
 /// # Errors
 ///

@@ -108,7 +108,11 @@ pub enum CodeOutcome {
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn create(db: &Database, link: &NewMagicLink<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
+pub async fn create(
+    db: &Database,
+    link: &NewMagicLink<'_>,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     purge_expired(db, now).await?;
 
     let forget_code = "UPDATE magic_links SET visitor_hash = NULL, code_hash = NULL
@@ -182,7 +186,8 @@ pub async fn claim_by_code(
         claimed: bool,
     }
 
-    // The outer conditions repeat the inner ones: PostgreSQL checks only them again on a row it waited for.
+    // The outer conditions repeat the inner ones: PostgreSQL checks only them again on a row it
+    // waited for.
     let sql = "UPDATE magic_links SET
             used_at = CASE WHEN code_hash = $2 THEN $3 END,
             wrong_codes = wrong_codes + CASE WHEN code_hash = $2 THEN 0 ELSE 1 END
@@ -214,7 +219,8 @@ pub async fn claim_by_code(
 }
 
 /// Gives a claimed link back, for when the session could not be made: the user may try again.
-/// `false` if it cannot be, because a newer link was asked for meanwhile, or it was cancelled, or it has expired and gone.
+/// `false` if it cannot be, because a newer link was asked for meanwhile, or it was cancelled, or
+/// it has expired and gone.
 ///
 /// # Errors
 ///
@@ -250,7 +256,8 @@ pub async fn peek(
     .await
 }
 
-/// Whether the newest link this visitor asked for, of those not yet expired, was used. Changes nothing.
+/// Whether the newest link this visitor asked for, of those not yet expired, was used. Changes
+/// nothing.
 ///
 /// # Errors
 ///
@@ -271,7 +278,8 @@ pub async fn is_used(
     Ok(used.unwrap_or(false))
 }
 
-/// Ends the unused link of this address, if there is one: after a sign-in none shall be lying about.
+/// Ends the unused link of this address, if there is one: after a sign-in none shall be lying
+/// about.
 ///
 /// # Errors
 ///
@@ -281,8 +289,8 @@ pub async fn cancel_outstanding(db: &Database, email: &Email) -> Result<(), Stor
     on_pool!(db, pool => sqlx::query(sql).bind(email).execute(pool).await.map(drop)).await
 }
 
-/// Ends every link to the user's address. One that is being redeemed ends as well: [`is_claimed`] denies it, and
-/// [`release`] does not bring it back.
+/// Ends every link to the user's address. One that is being redeemed ends as well: [`is_claimed`]
+/// denies it, and [`release`] does not bring it back.
 ///
 /// # Errors
 ///
@@ -299,7 +307,8 @@ pub async fn cancel_all(db: &Database, user: Uuid) -> Result<(), StoreError> {
 /// [`StoreError`] as for every store operation.
 pub async fn is_claimed(db: &Database, id: Uuid) -> Result<bool, StoreError> {
     let sql = "SELECT count(*) FROM magic_links WHERE id = $1 AND used_at IS NOT NULL";
-    let claimed: i64 = on_pool!(db, pool => sqlx::query_scalar(sql).bind(id).fetch_one(pool).await).await?;
+    let claimed: i64 =
+        on_pool!(db, pool => sqlx::query_scalar(sql).bind(id).fetch_one(pool).await).await?;
     Ok(claimed == 1)
 }
 

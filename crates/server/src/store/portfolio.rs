@@ -1,10 +1,12 @@
 //! Imported inventories: what users hold, the import that is running, what it was worth.
 //!
-//! 1. An import writes its rows under its own id, where nobody reads them, page by page. One transaction at its end
-//!    makes that id the portfolio's and removes the rows of all others; until then the earlier holdings stand. An
-//!    import that dies leaves rows which the next one removes.
-//! 2. A user's import holds a lease in the portfolio's row, claimed by one statement and renewed while it lives, so
-//!    that there is one at a time over all instances and a dead one frees the way by itself.
+//! 1. An import writes its rows under its own id, where nobody reads them, page by page. One
+//!    transaction at its end makes that id the portfolio's and removes the rows of all others;
+//!    until then the earlier holdings stand. An import that dies leaves rows which the next one
+//!    removes.
+//! 2. A user's import holds a lease in the portfolio's row, claimed by one statement and renewed
+//!    while it lives, so that there is one at a time over all instances and a dead one frees the
+//!    way by itself.
 
 use std::time::Duration;
 
@@ -79,7 +81,8 @@ pub async fn claim(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<Cla
     Ok(next.map_or(Claim::Running, Claim::CoolingDown))
 }
 
-/// Prolongs a lease and notes how far the import is. `false` if the lease is somebody else's by now.
+/// Prolongs a lease and notes how far the import is. `false` if the lease is somebody else's by
+/// now.
 ///
 /// # Errors
 ///
@@ -100,15 +103,22 @@ pub async fn renew(
     .await
 }
 
-/// How far the user's import is, as [`renew`] was told; `None` when none is running, an empty text when it has only begun.
+/// How far the user's import is, as [`renew`] was told; `None` when none is running, an empty text
+/// when it has only begun.
 ///
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn progress(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT COALESCE(progress, '') FROM portfolios WHERE user_id = $1 AND lease_until > $2";
+pub async fn progress(
+    db: &Database,
+    user: Uuid,
+    now: OffsetDateTime,
+) -> Result<Option<String>, StoreError> {
+    let sql =
+        "SELECT COALESCE(progress, '') FROM portfolios WHERE user_id = $1 AND lease_until > $2";
     let now = Timestamp::from(now);
-    on_pool!(db, pool => sqlx::query_scalar(sql).bind(user).bind(now).fetch_optional(pool).await).await
+    on_pool!(db, pool => sqlx::query_scalar(sql).bind(user).bind(now).fetch_optional(pool).await)
+        .await
 }
 
 /// When the user may import again; `None` before the first import.
@@ -116,7 +126,10 @@ pub async fn progress(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn next_import_at(db: &Database, user: Uuid) -> Result<Option<OffsetDateTime>, StoreError> {
+pub async fn next_import_at(
+    db: &Database,
+    user: Uuid,
+) -> Result<Option<OffsetDateTime>, StoreError> {
     let sql = "SELECT next_import_at FROM portfolios WHERE user_id = $1";
     let next: Option<Option<OffsetDateTime>> = on_pool!(db, pool => {
         sqlx::query_scalar(sql).bind(user).fetch_optional(pool).await
@@ -125,13 +138,18 @@ pub async fn next_import_at(db: &Database, user: Uuid) -> Result<Option<OffsetDa
     Ok(next.flatten())
 }
 
-/// Writes a page where nobody reads it yet. An asset that is there already is not written again. Returns how many
-/// assets the import has now.
+/// Writes a page where nobody reads it yet. An asset that is there already is not written again.
+/// Returns how many assets the import has now.
 ///
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn stage(db: &Database, user: Uuid, import: Uuid, page: &Page) -> Result<u64, StoreError> {
+pub async fn stage(
+    db: &Database,
+    user: Uuid,
+    import: Uuid,
+    page: &Page,
+) -> Result<u64, StoreError> {
     let kinds: Vec<_> = page.kinds.iter().collect();
     let count = "SELECT COUNT(*) FROM portfolio_items WHERE import_id = $1";
     let total: i64 = on_pool!(db, pool => {
@@ -190,15 +208,16 @@ pub async fn stage(db: &Database, user: Uuid, import: Uuid, page: &Page) -> Resu
 /// `INSERT … VALUES ($1, …), ($n, …) ON CONFLICT DO NOTHING`
 fn insert_rows(insert: &str, columns: usize, rows: usize) -> String {
     let row = |row: usize| {
-        let cells: Vec<_> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
+        let cells: Vec<_> =
+            (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
         format!("({})", cells.join(", "))
     };
     let rows: Vec<_> = (0..rows).map(row).collect();
     format!("{insert} VALUES {} ON CONFLICT DO NOTHING", rows.join(", "))
 }
 
-/// Makes what was staged the user's portfolio, all of it or nothing, ends the lease and starts the cooldown. `false`,
-/// and nothing changed, if the lease is somebody else's by now.
+/// Makes what was staged the user's portfolio, all of it or nothing, ends the lease and starts the
+/// cooldown. `false`, and nothing changed, if the lease is somebody else's by now.
 ///
 /// # Errors
 ///
@@ -255,7 +274,8 @@ const REMOVE_OTHERS: [&str; 2] = [
     "DELETE FROM portfolio_holdings WHERE user_id = $1 AND import_id <> $2",
 ];
 
-/// Ends a lease without a result and removes what was staged. The earlier holdings stay; there is no cooldown.
+/// Ends a lease without a result and removes what was staged. The earlier holdings stay; there is
+/// no cooldown.
 ///
 /// # Errors
 ///

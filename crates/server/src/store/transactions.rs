@@ -63,7 +63,11 @@ struct Row {
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn begin(db: &Database, new: &NewTransaction<'_>, now: OffsetDateTime) -> Result<(), StoreError> {
+pub async fn begin(
+    db: &Database,
+    new: &NewTransaction<'_>,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let purge = "DELETE FROM auth_transactions WHERE expires_at <= $1";
     let insert = "INSERT INTO auth_transactions
             (state_hash, browser_hash, provider, user_id, session_hash, nonce, verifier, expires_at)
@@ -87,7 +91,8 @@ pub async fn begin(db: &Database, new: &NewTransaction<'_>, now: OffsetDateTime)
     .await
 }
 
-/// Removes the transaction of this state and browser and gives it back: to one of any number of callers.
+/// Removes the transaction of this state and browser and gives it back: to one of any number of
+/// callers.
 ///
 /// # Errors
 ///
@@ -117,7 +122,8 @@ pub async fn spend(
     }))
 }
 
-/// Reserves a nonce; `false` if it has been before. Of any number of callers one gets it. Kept until `expires_at`.
+/// Reserves a nonce; `false` if it has been before. Of any number of callers one gets it. Kept
+/// until `expires_at`.
 ///
 /// # Errors
 ///
@@ -129,7 +135,8 @@ pub async fn reserve_steam_nonce(
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
     let purge = "DELETE FROM steam_nonces WHERE expires_at <= $1";
-    let insert = "INSERT INTO steam_nonces (nonce_hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    let insert =
+        "INSERT INTO steam_nonces (nonce_hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     on_pool!(db, pool => {
         sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
         let done = sqlx::query(insert).bind(&nonce_hash[..]).bind(Timestamp::from(expires_at)).execute(pool);

@@ -45,7 +45,8 @@ pub struct User {
     pub created_at: OffsetDateTime,
     /// When the address was first proved; set exactly if there is an address.
     pub email_verified_at: Option<OffsetDateTime>,
-    /// Who vouched for the address while its mailbox has not been shown to be theirs; `None` once it has.
+    /// Who vouched for the address while its mailbox has not been shown to be theirs; `None` once
+    /// it has.
     pub email_vouched_by: Option<Provider>,
 }
 
@@ -69,8 +70,8 @@ pub async fn find_by_email(db: &Database, email: &Email) -> Result<Option<User>,
     on_pool!(db, pool => sqlx::query_as(sql).bind(email).fetch_optional(pool).await).await
 }
 
-/// The user of this address, made now if there is none; the flag says whether it was. The caller has
-/// just seen proof that the address is theirs. Any number of callers at once get one user.
+/// The user of this address, made now if there is none; the flag says whether it was. The caller
+/// has just seen proof that the address is theirs. Any number of callers at once get one user.
 ///
 /// # Errors
 ///
@@ -82,7 +83,8 @@ pub async fn find_or_create_by_verified_email(
 ) -> Result<(User, bool), StoreError> {
     let id = Uuid::new_v4();
     let now = Timestamp::from(now);
-    let insert = "INSERT INTO users (id, email, created_at, email_verified_at) VALUES ($1, $2, $3, $3)
+    let insert =
+        "INSERT INTO users (id, email, created_at, email_verified_at) VALUES ($1, $2, $3, $3)
         ON CONFLICT (email) DO NOTHING";
     // The insert waits for one in flight of the same address, so the row is there to be read.
     let select = "SELECT * FROM users WHERE email = $1";
@@ -95,8 +97,8 @@ pub async fn find_or_create_by_verified_email(
     Ok((user, created))
 }
 
-/// Removes the user and everything that belongs to them; `false` if there was no such user. Their sessions live
-/// elsewhere and are the caller's to end.
+/// Removes the user and everything that belongs to them; `false` if there was no such user. Their
+/// sessions live elsewhere and are the caller's to end.
 ///
 /// # Errors
 ///
@@ -121,7 +123,11 @@ pub async fn delete(db: &Database, id: Uuid) -> Result<bool, StoreError> {
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn confirm_mailbox(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<(), StoreError> {
+pub async fn confirm_mailbox(
+    db: &Database,
+    user: Uuid,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let sql = "UPDATE users SET email_vouched_by = NULL, email_verified_at = $2
         WHERE id = $1 AND email_vouched_by IS NOT NULL";
     on_pool!(db, pool => {

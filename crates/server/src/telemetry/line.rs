@@ -38,7 +38,8 @@ where
     }
 }
 
-/// A JSON object whose strings hold no control character and no line separator, escaped or not part of them.
+/// A JSON object whose strings hold no control character and no line separator, escaped or not part
+/// of them.
 pub(super) struct Json;
 
 thread_local! {

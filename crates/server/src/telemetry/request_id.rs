@@ -50,13 +50,14 @@ impl Drop for Entered {
     }
 }
 
-/// 16 hexadecimal digits. No two requests of a process have the same, and hardly two of several processes.
+/// 16 hexadecimal digits. No two requests of a process have the same, and hardly two of several
+/// processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId([u8; 16]);
 
 impl RequestId {
-    /// The next one. It is for finding lines that belong together, no secret, so it asks the system for randomness once
-    /// and counts from there.
+    /// The next one. It is for finding lines that belong together, no secret, so it asks the system
+    /// for randomness once and counts from there.
     pub fn next() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         static START: OnceLock<u64> = OnceLock::new();
@@ -82,7 +83,8 @@ impl RequestId {
         CURRENT.get()
     }
 
-    /// Like [`tokio::spawn`], for a task that belongs to the request being answered: what it logs carries the id as well.
+    /// Like [`tokio::spawn`], for a task that belongs to the request being answered: what it logs
+    /// carries the id as well.
     pub fn spawn<T: Send + 'static>(
         task: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
@@ -93,7 +95,8 @@ impl RequestId {
     }
 }
 
-/// The finalizer of `SplitMix64`: different numbers stay different, and neighbours look nothing alike.
+/// The finalizer of `SplitMix64`: different numbers stay different, and neighbours look nothing
+/// alike.
 fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,8 +1,10 @@
-//! Log lines on their way out: whoever logs puts them into memory, a thread of their own writes them.
+//! Log lines on their way out: whoever logs puts them into memory, a thread of their own writes
+//! them.
 //!
 //! 1. No request waits for whoever reads the log, and a thousand lines are one write.
 //! 2. A line is written within about [`GATHER`], if the reader takes it.
-//! 3. At most [`MAX_BYTES`] wait. What does not fit is dropped whole and counted, and the count is logged.
+//! 3. At most [`MAX_BYTES`] wait. What does not fit is dropped whole and counted, and the count is
+//!    logged.
 //! 4. Dropping the [`Spool`] writes what is left, for at most [`PATIENCE`].
 
 use std::io::{self, Write};
@@ -58,7 +60,9 @@ impl Spool {
     ) -> io::Result<(Self, Lines)> {
         let shared = Arc::new(Shared::default());
         let writer = shared.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_to(output, on_drops))?;
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writer.write_to(output, on_drops))?;
         Ok((Self(shared.clone()), Lines(shared)))
     }
 }
@@ -96,11 +100,14 @@ impl Shared {
         }
     }
 
-    /// Waits for lines and takes them; none when the end has come. Returns how many were dropped meanwhile.
+    /// Waits for lines and takes them; none when the end has come. Returns how many were dropped
+    /// meanwhile.
     fn gather(&self, batch: &mut Vec<u8>) -> u64 {
         let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_closed;
-        let waiting = self.arrived.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
-        let gathered = self.arrived.wait_timeout_while(waiting, GATHER, |waiting| !waiting.is_closed);
+        let waiting =
+            self.arrived.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let gathered =
+            self.arrived.wait_timeout_while(waiting, GATHER, |waiting| !waiting.is_closed);
         let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         mem::swap(&mut waiting.lines, batch);
         mem::take(&mut waiting.dropped)

@@ -34,7 +34,8 @@ fn push(line: &mut String, since_epoch: Duration) {
 }
 
 fn to_the_second(secs: u64) -> [u8; TO_THE_SECOND] {
-    let at = i64::try_from(secs).ok().and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok());
+    let at =
+        i64::try_from(secs).ok().and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok());
     let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, (hour, minute, second)) = (at.date(), at.to_hms());
     let mut text = String::with_capacity(TO_THE_SECOND);

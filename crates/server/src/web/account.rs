@@ -45,7 +45,9 @@ impl SessionView {
             is_phone: ["iPhone", "iPad", "Android"].contains(&device),
             client: client.phrase(),
             address: info.address.map_or_else(|| "unknown".to_owned(), sessions::shown_address),
-            method: info.authentication.map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
+            method: info
+                .authentication
+                .map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
             created: minute(utc(info.created)),
             last_seen: (ago(last_seen, now), minute(last_seen)),
             current: current == Some(info.handle),
@@ -193,14 +195,20 @@ async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<
             ip: event.ip,
             at: rfc3339(event.at),
             when: minute(event.at),
-            said: if now - event.at < Duration::DAY { ago(event.at, now) } else { minute(event.at) },
+            said: if now - event.at < Duration::DAY {
+                ago(event.at, now)
+            } else {
+                minute(event.at)
+            },
         })
         .collect())
 }
 
-/// Whether two events, the newer one first, are one sign-in with a new browser, which is recorded as both.
+/// Whether two events, the newer one first, are one sign-in with a new browser, which is recorded
+/// as both.
 fn is_one_sign_in(newer: &Event, older: &Event) -> bool {
-    let what = |event: &Event| (event.at, event.method.clone(), event.device.clone(), event.ip.clone());
+    let what =
+        |event: &Event| (event.at, event.method.clone(), event.device.clone(), event.ip.clone());
     newer.kind == "signed_in" && older.kind == "new_device" && what(newer) == what(older)
 }
 

@@ -1,5 +1,6 @@
-//! Forms with a mailed link in them, which by then stands nowhere else in the browser: turned away for now, their error page
-//! can send them again. The link stays in the form, out of addresses and logs.
+//! Forms with a mailed link in them, which by then stands nowhere else in the browser: turned away
+//! for now, their error page can send them again. The link stays in the form, out of addresses and
+//! logs.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -19,7 +20,8 @@ use crate::extract::too_large;
 pub struct Again {
     /// Where to.
     pub action: &'static str,
-    /// The CSRF token it was sent with: where a client is over its limit nobody has looked whose session this is.
+    /// The CSRF token it was sent with: where a client is over its limit nobody has looked whose
+    /// session this is.
     pub csrf_token: String,
     /// The token of the link.
     pub token: String,
@@ -35,13 +37,16 @@ fn action(request: &Request) -> Option<&'static str> {
     ["/login/confirm", "/email"].into_iter().find(|form| *form == pattern)
 }
 
-/// Keeps the form beside an answer that another try may change. What another site sent is not offered again.
+/// Keeps the form beside an answer that another try may change. What another site sent is not
+/// offered again.
 ///
 /// # Errors
 /// 413.
 pub async fn keep(State(app): State<App>, request: Request, next: Next) -> AppResult<Response> {
     let is_ours = app.origin.check(request.method(), request.headers()).is_ok();
-    let Some(action) = action(&request).filter(|_| is_ours) else { return Ok(next.run(request).await) };
+    let Some(action) = action(&request).filter(|_| is_ours) else {
+        return Ok(next.run(request).await);
+    };
     let (parts, body) = request.into_parts();
     let form = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| too_large())?;
     let mut response = next.run(Request::from_parts(parts, Body::from(form.clone()))).await;

@@ -17,7 +17,8 @@ const COOKIE: ServiceCookie = ServiceCookie::new("__Host-asked", 600);
 pub struct Asked {
     /// The address.
     pub email: Email,
-    /// How many wrong codes were typed here since. The browser counts, so that nobody learns from it what became of the mail.
+    /// How many wrong codes were typed here since. The browser counts, so that nobody learns from
+    /// it what became of the mail.
     pub wrong_codes: u32,
     at_secs: i64,
 }
@@ -83,7 +84,8 @@ mod tests {
         for https in [true, false] {
             let line = asked.cookie(https);
             let pair = line.to_str().unwrap().split(';').next().unwrap();
-            let headers = HeaderMap::from_iter([(header::COOKIE, format!("x=1; {pair}").parse().unwrap())]);
+            let headers =
+                HeaderMap::from_iter([(header::COOKIE, format!("x=1; {pair}").parse().unwrap())]);
             assert_eq!(Asked::from_headers(&headers, https), Some(asked.clone()));
             assert_eq!(Asked::from_headers(&headers, !https), None);
         }

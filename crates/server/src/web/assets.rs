@@ -37,7 +37,12 @@ static ASSETS: LazyLock<[Asset; 8]> = LazyLock::new(|| {
 fn asset(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> Asset {
     let digest = Sha256::digest(bytes);
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..12]));
-    Asset { name, media_type, bytes, etag: HeaderValue::try_from(etag).expect("base64url in quotes") }
+    Asset {
+        name,
+        media_type,
+        bytes,
+        etag: HeaderValue::try_from(etag).expect("base64url in quotes"),
+    }
 }
 
 /// `GET /assets/{file}`
@@ -57,7 +62,8 @@ pub async fn robots() -> &'static str {
 }
 
 impl Asset {
-    /// The file, or 304 when the browser has this version. Browsers ask again each time, so an upgrade shows at once.
+    /// The file, or 304 when the browser has this version. Browsers ask again each time, so an
+    /// upgrade shows at once.
     fn respond(&'static self, request: &HeaderMap) -> Response {
         let caching = [
             (header::ETAG, self.etag.clone()),

@@ -36,7 +36,8 @@ pub async fn data(State(app): State<App>, session: Session, person: Person) -> A
     }
     let current = session.info().map(|info| info.handle);
     let sessions = app.sessions.list(&person.id).await?;
-    let sessions: Vec<_> = sessions.into_iter().map(|info| SessionBody::new(info, current)).collect();
+    let sessions: Vec<_> =
+        sessions.into_iter().map(|info| SessionBody::new(info, current)).collect();
     let file = [(
         header::CONTENT_DISPOSITION,
         HeaderValue::from_static("attachment; filename=\"tracera-data.json\""),
@@ -96,7 +97,8 @@ pub async fn delete(
         return Ok(to_sign_in_again());
     }
     finish(async move {
-        // This session is kept until the rest is gone, so that after a failure in between one can try again.
+        // This session is kept until the rest is gone, so that after a failure in between one can
+        // try again.
         session.sign_out_others().await?;
         users::delete(&app.database, person.account.id).await?;
         app.portfolio.forget(person.account.id);

@@ -77,7 +77,8 @@ fn is_failure(status: StatusCode) -> bool {
 
 fn is_for_browsers(request: &Request) -> bool {
     let endpoint = || request.extensions().get::<Endpoint>();
-    !request.uri().path().starts_with("/api/") || endpoint().is_some_and(|endpoint| endpoint.is_navigated)
+    !request.uri().path().starts_with("/api/")
+        || endpoint().is_some_and(|endpoint| endpoint.is_navigated)
 }
 
 /// Turns the error that comes back into a page if a browser asked for one. Status and headers stay.
@@ -95,7 +96,15 @@ pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
     let is_signed_in = parts.extensions.remove::<ToPerson>().is_some();
     // A form that was refused may stand on a page that was opened under another address than ours.
     let start = if parts.status == StatusCode::FORBIDDEN { app.base_url.as_str() } else { "/" };
-    let page = ErrorPage { status: parts.status.as_u16(), title, text, may_pass, again, start, is_signed_in };
+    let page = ErrorPage {
+        status: parts.status.as_u16(),
+        title,
+        text,
+        may_pass,
+        again,
+        start,
+        is_signed_in,
+    };
     let Ok(html) = page.render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -107,11 +116,16 @@ pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
 /// Whether the header's value has that part.
 pub fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
     // Cheaper than a search for text, which prepares for long ones.
-    let is_in = |value: &HeaderValue| value.as_bytes().windows(part.len()).any(|at| at == part.as_bytes());
+    let is_in =
+        |value: &HeaderValue| value.as_bytes().windows(part.len()).any(|at| at == part.as_bytes());
     headers.get(name).is_some_and(is_in)
 }
 
-fn words(status: StatusCode, headers: &HeaderMap, wanted: Wanted) -> (&'static str, Cow<'static, str>) {
+fn words(
+    status: StatusCode,
+    headers: &HeaderMap,
+    wanted: Wanted,
+) -> (&'static str, Cow<'static, str>) {
     let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     match status {
         StatusCode::UNAUTHORIZED => (

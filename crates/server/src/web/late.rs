@@ -1,5 +1,6 @@
-//! Sign-in forms that came too late: their CSRF token is no longer good, often because the person signed in in another tab
-//! meanwhile. Nothing is done. The answer leads on, or is the same form once more with what was typed.
+//! Sign-in forms that came too late: their CSRF token is no longer good, often because the person
+//! signed in in another tab meanwhile. Nothing is done. The answer leads on, or is the same form
+//! once more with what was typed.
 
 use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
@@ -15,13 +16,20 @@ use crate::web::failure;
 use crate::web::next::Next;
 use crate::web::sign_in::{self, Greeting, code_page, confirm_page, login_page};
 
-const TOO_LATE: &str = "This page was open for too long, and nothing has happened yet. Please try once more.";
+const TOO_LATE: &str =
+    "This page was open for too long, and nothing has happened yet. Please try once more.";
 
-/// The answer to a form of a page; `None` for those of which there is nothing better to say than that they are refused.
+/// The answer to a form of a page; `None` for those of which there is nothing better to say than
+/// that they are refused.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn answer(app: &App, session: &Session, parts: &Parts, form: &[u8]) -> AppResult<Option<Response>> {
+pub async fn answer(
+    app: &App,
+    session: &Session,
+    parts: &Parts,
+    form: &[u8],
+) -> AppResult<Option<Response>> {
     let headers = &parts.headers;
     if !failure::has(headers, header::ACCEPT, "text/html") {
         return Ok(None);

@@ -33,8 +33,8 @@ struct LeavingPage {
     url: String,
 }
 
-/// `POST /account/providers/link`: on to the provider, by way of a page that goes there by itself. A redirect would not
-/// do: `form-action` governs where a form may end up.
+/// `POST /account/providers/link`: on to the provider, by way of a page that goes there by itself.
+/// A redirect would not do: `form-action` governs where a form may end up.
 pub async fn link(
     State(app): State<App>,
     session: Session,

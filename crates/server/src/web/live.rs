@@ -1,4 +1,5 @@
-//! Live pages: server-sent events that say when the session behind a page ends, or the list of sessions changes.
+//! Live pages: server-sent events that say when the session behind a page ends, or the list of
+//! sessions changes.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -12,13 +13,24 @@ use crate::error::AppResult;
 use crate::event_stream::{Place, event_stream};
 use crate::web::page::Person;
 
-/// `GET /account/live`: `sessions` when a session came or went, `signed-out` when this one ended, and then no more.
-pub async fn stream(State(app): State<App>, session: Session, person: Person) -> AppResult<Response> {
+/// `GET /account/live`: `sessions` when a session came or went, `signed-out` when this one ended,
+/// and then no more.
+pub async fn stream(
+    State(app): State<App>,
+    session: Session,
+    person: Person,
+) -> AppResult<Response> {
     let place = app.streams.enter(&person.id)?;
     let own = session.info().ok_or(SessionError::Unauthenticated)?.handle;
     let sessions = app.sessions.watch(&person.id);
-    let feed =
-        Feed { sessions, own, stopping: app.stopping.clone(), known: None, over: false, _place: place };
+    let feed = Feed {
+        sessions,
+        own,
+        stopping: app.stopping.clone(),
+        known: None,
+        over: false,
+        _place: place,
+    };
     Ok(event_stream(stream::unfold(feed, Feed::next)))
 }
 
@@ -55,7 +67,8 @@ impl Feed {
     }
 }
 
-/// The names of sessions, in an order of their own: what a page compares to see whether it still shows the right ones.
+/// The names of sessions, in an order of their own: what a page compares to see whether it still
+/// shows the right ones.
 pub fn names(sessions: &[SessionInfo]) -> String {
     let mut names: Vec<_> = sessions.iter().map(|session| session.handle.to_string()).collect();
     names.sort_unstable();

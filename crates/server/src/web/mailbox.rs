@@ -54,12 +54,16 @@ pub async fn mailbox(State(app): State<App>, headers: HeaderMap) -> AppResult<Re
 
 /// A proxy or tunnel may write a local host, and stand between this machine and everybody.
 fn is_forwarded(headers: &HeaderMap) -> bool {
-    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host"].iter().any(|name| headers.contains_key(*name))
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
 }
 
-/// A name that leads elsewhere now may lead here in a moment, with a page of its own in the browser.
+/// A name that leads elsewhere now may lead here in a moment, with a page of its own in the
+/// browser.
 fn is_this_machine(headers: &HeaderMap) -> bool {
-    let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let authority =
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
     authority.is_some_and(|authority| {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -75,7 +79,8 @@ mod tests {
     #[test]
     fn the_mailbox_opens_on_this_machine_only() {
         let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-            let pair = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+            let pair =
+                |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
             pairs.iter().copied().map(pair).collect()
         };
         for host in ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080"] {
@@ -90,7 +95,9 @@ mod tests {
                 assert!(is_forwarded(&headers(&[("host", host), (name, value)])), "{name}");
             }
         }
-        for host in ["tracera.example", "localhost.example.com", "192.0.2.1:8080", "127.0.0.1.example", ""] {
+        for host in
+            ["tracera.example", "localhost.example.com", "192.0.2.1:8080", "127.0.0.1.example", ""]
+        {
             assert!(!is_this_machine(&headers(&[("host", host)])), "{host}");
         }
         assert!(!is_this_machine(&HeaderMap::new()));

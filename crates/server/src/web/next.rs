@@ -27,7 +27,8 @@ impl Next {
         Self("/account".to_owned())
     }
 
-    /// The page of this address, which has neither scheme nor host; `None` if it is none of the pages.
+    /// The page of this address, which has neither scheme nor host; `None` if it is none of the
+    /// pages.
     pub fn parse(address: &str) -> Option<Self> {
         if address.len() > MAX_CHARS {
             return None;
@@ -35,8 +36,8 @@ impl Next {
         let (path, query) = address.split_once('?').unwrap_or((address, ""));
         let page = PAGES.into_iter().find(|page| *page == path)?;
         // What a page had to say about the last step is not said again.
-        let pairs =
-            form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "done" && name != "error");
+        let pairs = form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, _)| name != "done" && name != "error");
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let address = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
         // Written anew it may be three times as long.
@@ -78,7 +79,8 @@ impl Next {
         self.append_to("/login?")
     }
 
-    /// The sign-in page for somebody who is signed in and has to prove again who they are, and then leads on to it.
+    /// The sign-in page for somebody who is signed in and has to prove again who they are, and then
+    /// leads on to it.
     pub fn by_way_of_signing_in_again(&self) -> String {
         self.append_to("/login?again=1&error=reauthentication_required&")
     }
@@ -88,8 +90,8 @@ impl Next {
         self.append_to(&format!("/login?error={code}&"))
     }
 
-    /// Its address with what it is to say, an `error` or something `done`. A page that says nothing leaves it to the
-    /// start page.
+    /// Its address with what it is to say, an `error` or something `done`. A page that says nothing
+    /// leaves it to the start page.
     pub fn saying(&self, kind: &str, code: &str) -> String {
         let address = if self.is_page("/email") { HOME } else { &self.0 };
         let separator = if address.contains('?') { '&' } else { '?' };
@@ -197,7 +199,8 @@ mod tests {
         }
         let evil = URL_SAFE_NO_PAD.encode("//evil.example");
         for value in ["", "%", "_w", &evil] {
-            let headers = HeaderMap::from_iter([(header::COOKIE, format!("next={value}").parse().unwrap())]);
+            let headers =
+                HeaderMap::from_iter([(header::COOKIE, format!("next={value}").parse().unwrap())]);
             assert_eq!(Next::remembered(&headers, false), None, "{value}");
         }
         assert_eq!(Next::forget(&HeaderMap::new(), false), None);

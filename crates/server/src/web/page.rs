@@ -51,7 +51,8 @@ impl Page {
     }
 }
 
-/// The person who is signed in, for the pages of their own. Anybody else is sent to the sign-in page.
+/// The person who is signed in, for the pages of their own. Anybody else is sent to the sign-in
+/// page.
 pub struct Person {
     /// Their account.
     pub account: User,
@@ -71,7 +72,8 @@ impl FromRequestParts<App> for Person {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
-        let session = Session::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        let session =
+            Session::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
         let found = find(app, &session).await.map_err(IntoResponse::into_response)?;
         found.ok_or_else(|| to_sign_in(&parts.method, &parts.uri))
     }
@@ -92,11 +94,12 @@ async fn find(app: &App, session: &Session) -> AppResult<Option<Person>> {
 
 /// The answer to somebody who has to sign in first.
 pub fn to_sign_in(method: &Method, uri: &Uri) -> Response {
-    Redirect::to(&Next::asked_for(method, uri).unwrap_or_default().by_way_of_sign_in()).into_response()
+    Redirect::to(&Next::asked_for(method, uri).unwrap_or_default().by_way_of_sign_in())
+        .into_response()
 }
 
-/// The answer to a form of the account page that was refused: back there, or first to sign in again. Failures of the
-/// service stay what they are.
+/// The answer to a form of the account page that was refused: back there, or first to sign in
+/// again. Failures of the service stay what they are.
 ///
 /// # Errors
 /// What is nobody's fault but ours.

@@ -1,4 +1,5 @@
-//! The portfolio: what it is worth, how that changed, what is in it, and the way there for somebody new.
+//! The portfolio: what it is worth, how that changed, what is in it, and the way there for somebody
+//! new.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -109,7 +110,8 @@ impl PageQuery {
         self.get(name) == value
     }
 
-    /// The address with one selector changed, at the items; from the first page unless it is the page that changes.
+    /// The address with one selector changed, at the items; from the first page unless it is the
+    /// page that changes.
     fn with(&self, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(key, _)| {
             SELECTORS.contains(&key.as_str()) && *key != name && *key != "page" && *key != "item_id"
@@ -122,11 +124,13 @@ impl PageQuery {
         query.finish() + AT_ITEMS
     }
 
-    /// The address that sorts by a column: the other way round if it does so already. What comes `first` without being
-    /// asked for is not asked for, so that another choice of order is not turned round by it.
+    /// The address that sorts by a column: the other way round if it does so already. What comes
+    /// `first` without being asked for is not asked for, so that another choice of order is not
+    /// turned round by it.
     fn sorted(&self, column: &str, first: &str) -> String {
         let other = if first == "asc" { "desc" } else { "asc" };
-        let order = if self.is_sorted_by(column) && self.order(first) == first { other } else { "" };
+        let order =
+            if self.is_sorted_by(column) && self.order(first) == first { other } else { "" };
         let mut sorted = Self(self.0.clone());
         sorted.0.insert("sort".to_owned(), column.to_owned());
         sorted.with("order", order)
@@ -199,8 +203,14 @@ pub async fn portfolio(
     Ok(response)
 }
 
-async fn held(app: &App, user: Uuid, query: PageQuery, now: OffsetDateTime) -> AppResult<Option<Held>> {
-    let Some(portfolio::held::Held { summary, holdings: rows }) = app.portfolio.held(user).await? else {
+async fn held(
+    app: &App,
+    user: Uuid,
+    query: PageQuery,
+    now: OffsetDateTime,
+) -> AppResult<Option<Held>> {
+    let Some(portfolio::held::Held { summary, holdings: rows }) = app.portfolio.held(user).await?
+    else {
         return Ok(None);
     };
     let prices = app.portfolio.prices().current();
@@ -291,11 +301,15 @@ fn sentence(code: &str, is_limited: bool) -> &'static str {
             "Steam knows no profile for the linked account. Unlink it on the account page and link it anew."
         }
         "import_running" => "An import of yours is running already.",
-        "import_cooldown" => "You imported a moment ago. Please wait a little before the next import.",
+        "import_cooldown" => {
+            "You imported a moment ago. Please wait a little before the next import."
+        }
         "inventory_too_large" => {
             "Your inventory is larger than this server imports. What you had before is unchanged."
         }
-        "steam_unavailable" if is_limited => "Steam is limiting requests; try again in a few minutes.",
+        "steam_unavailable" if is_limited => {
+            "Steam is limiting requests; try again in a few minutes."
+        }
         "steam_unavailable" => {
             "Steam does not give us what we ask for just now. Nothing here has changed; please try again later."
         }
@@ -310,7 +324,10 @@ mod tests {
     #[test]
     fn addresses_keep_what_is_selected_and_drop_what_is_empty() {
         let query = PageQuery::parse("q=ak+47&rarity=&sort=price&order=desc&page=3&error=x&page=3");
-        assert_eq!(query.with("priced", "false"), "/?order=desc&q=ak+47&sort=price&priced=false#items-title");
+        assert_eq!(
+            query.with("priced", "false"),
+            "/?order=desc&q=ak+47&sort=price&priced=false#items-title"
+        );
         assert_eq!(query.with("q", ""), "/?order=desc&sort=price#items-title");
         assert_eq!(query.with("page", "2"), "/?order=desc&q=ak+47&sort=price&page=2#items-title");
         assert_eq!(query.sorted("price", "desc"), "/?q=ak+47&sort=price&order=asc#items-title");
@@ -318,7 +335,10 @@ mod tests {
         assert_eq!(query.sort_state("price", "desc"), "descending");
         assert_eq!(query.sort_state("name", "asc"), "none");
         assert_eq!(PageQuery::parse("").sort_state("value", "desc"), "descending");
-        assert_eq!(PageQuery::parse("").sorted("value", "desc"), "/?sort=value&order=asc#items-title");
+        assert_eq!(
+            PageQuery::parse("").sorted("value", "desc"),
+            "/?sort=value&order=asc#items-title"
+        );
         assert_eq!(PageQuery::parse("").with("q", "<&>"), "/?q=%3C%26%3E#items-title");
     }
 }

@@ -1,4 +1,5 @@
-//! Signing in and out: ask for a link, type the code, confirm the link. Each step is a page and a form.
+//! Signing in and out: ask for a link, type the code, confirm the link. Each step is a page and a
+//! form.
 
 use askama::Template;
 use axum::Json;
@@ -70,7 +71,8 @@ pub async fn login(
     if session.user().is_ok() && query.again.is_none() {
         let code = query.error.filter(|code| Failure::sentence(code).is_some());
         let next = next.unwrap_or_default();
-        let target = code.map_or_else(|| next.as_str().to_owned(), |code| next.saying("error", &code));
+        let target =
+            code.map_or_else(|| next.as_str().to_owned(), |code| next.saying("error", &code));
         return Ok(Redirect::to(&target).into_response());
     }
     let asked = Asked::from_headers(&headers, app.is_https());
@@ -183,7 +185,11 @@ struct CodePage<'a> {
 }
 
 /// `GET /login/code`: where the link went, and a field for the code.
-pub async fn code(State(app): State<App>, session: Session, headers: HeaderMap) -> AppResult<Response> {
+pub async fn code(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+) -> AppResult<Response> {
     code_page(&app, &session, &headers, StatusCode::OK, None)
 }
 
@@ -214,8 +220,7 @@ pub(super) fn code_page(
     page.render(status, &code)
 }
 
-const WRONG_CODE: &str =
-    "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
+const WRONG_CODE: &str = "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
 const NO_MORE_CODES: &str = "Those were five wrong codes, so no code works any more. Open the link in the mail, or have another mail sent.";
 
 /// The form of the code page.
@@ -243,7 +248,8 @@ pub async fn redeem_code(
                 Some(asked) if asked.wrong_codes >= MAX_WRONG_CODES => NO_MORE_CODES,
                 _ => WRONG_CODE,
             };
-            let mut response = code_page(&app, &session, &headers, StatusCode::BAD_REQUEST, Some(problem))?;
+            let mut response =
+                code_page(&app, &session, &headers, StatusCode::BAD_REQUEST, Some(problem))?;
             if let Some(asked) = asked {
                 response.headers_mut().append(header::SET_COOKIE, asked.cookie(https));
             }
@@ -269,10 +275,12 @@ pub async fn redeem_link(
     form: Result<Form<ConfirmForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match magic::redeem(&app, &session, visit, binding, magic::Redemption::token(form.token)).await {
+    match magic::redeem(&app, &session, visit, binding, magic::Redemption::token(form.token)).await
+    {
         Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
         Err(error) if error.code() == "link_invalid" => {
-            // Whoever is signed in is sent on from the sign-in page unless they are to sign in again.
+            // Whoever is signed in is sent on from the sign-in page unless they are to sign in
+            // again.
             let again = if session.user().is_ok() { "again=1&" } else { "" };
             Ok(Redirect::to(&format!("/login?{again}error=link_invalid")).into_response())
         }
@@ -289,9 +297,13 @@ fn signed_in(app: &App, headers: &HeaderMap, device: HeaderValue) -> Response {
     (AppendHeaders(cookies), Redirect::to(next.as_str())).into_response()
 }
 
-/// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells only that; it signs
-/// nobody in.
-pub async fn status(State(app): State<App>, session: Session, request: Request) -> AppResult<Json<Status>> {
+/// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells
+/// only that; it signs nobody in.
+pub async fn status(
+    State(app): State<App>,
+    session: Session,
+    request: Request,
+) -> AppResult<Json<Status>> {
     if is_signed_in(&session, Asked::from_headers(request.headers(), app.is_https()).as_ref()) {
         return Ok(Json(Status { status: "signed_in" }));
     }
@@ -299,7 +311,8 @@ pub async fn status(State(app): State<App>, session: Session, request: Request) 
         (Some(links), Some(binding)) => {
             let visitor = links.visitor_hash(&binding);
             // Boxed: whoever is signed in need not make room for it.
-            let asking = Box::pin(magic_links::is_used(&app.database, &visitor, utc(app.clock.now())));
+            let asking =
+                Box::pin(magic_links::is_used(&app.database, &visitor, utc(app.clock.now())));
             if asking.await? { "confirmed_elsewhere" } else { "waiting" }
         }
         _ => "waiting",
@@ -307,7 +320,8 @@ pub async fn status(State(app): State<App>, session: Session, request: Request) 
     Ok(Json(Status { status }))
 }
 
-/// Whether somebody is signed in. Who has asked for a link since then is about to prove again who they are.
+/// Whether somebody is signed in. Who has asked for a link since then is about to prove again who
+/// they are.
 fn is_signed_in(session: &Session, asked: Option<&Asked>) -> bool {
     let Some(asked) = asked else { return session.user().is_ok() };
     let proof = session.info().and_then(|info| info.authentication);
@@ -365,7 +379,8 @@ pub(super) async fn peek(app: &App, token: &str) -> AppResult<Option<PendingLink
     }
 }
 
-/// The page of a link that still works, or of one that does not. With a problem its form was refused.
+/// The page of a link that still works, or of one that does not. With a problem its form was
+/// refused.
 pub(super) fn confirm_page(
     app: &App,
     session: &Session,

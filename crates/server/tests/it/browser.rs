@@ -35,7 +35,8 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.body))
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.body))
     }
 
     pub(crate) fn code(&self) -> String {
@@ -52,7 +53,8 @@ impl Answer {
         all.into_iter().find(|line| line.starts_with(&format!("{name}="))).map(str::to_owned)
     }
 
-    /// Where a callback ends that belongs to nothing this browser began: it leaves the cookies alone.
+    /// Where a callback ends that belongs to nothing this browser began: it leaves the cookies
+    /// alone.
     #[track_caller]
     pub(crate) fn strayed(self) -> String {
         let answer = self.expect(303);
@@ -82,7 +84,12 @@ impl Browser {
             .user_agent("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
             .build()
             .unwrap();
-        Self { base: format!("http://{addr}"), http, jar: Arc::default(), headers: HeaderMap::new() }
+        Self {
+            base: format!("http://{addr}"),
+            http,
+            jar: Arc::default(),
+            headers: HeaderMap::new(),
+        }
     }
 
     /// The same cookies against another instance.
@@ -177,13 +184,19 @@ impl Browser {
             let found: Vec<_> = answer.headers.get_all(name).iter().collect();
             assert_eq!(found, [value], "{name} on {path}");
         }
-        for name in
-            ["content-security-policy", "permissions-policy", "cross-origin-opener-policy", "cache-control"]
-        {
+        for name in [
+            "content-security-policy",
+            "permissions-policy",
+            "cross-origin-opener-policy",
+            "cache-control",
+        ] {
             assert_eq!(answer.headers.get_all(name).iter().count(), 1, "{name} on {path}");
         }
         for value in self.jar.lock().unwrap().values() {
-            assert!(value.len() < 20 || !answer.body.contains(value), "a cookie in the body of {path}");
+            assert!(
+                value.len() < 20 || !answer.body.contains(value),
+                "a cookie in the body of {path}"
+            );
         }
     }
 
@@ -217,7 +230,8 @@ impl Browser {
 
     /// Posts a form as a browser without scripts does.
     pub(crate) async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let body =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let request = self
             .http
             .post(format!("{}{path}", self.base))
@@ -229,7 +243,8 @@ impl Browser {
 
     /// Opens a stream of server-sent events.
     pub(crate) async fn open(&self, path: &str) -> EventStream {
-        let response = self.with_cookies(self.http.get(format!("{}{path}", self.base))).send().await.unwrap();
+        let response =
+            self.with_cookies(self.http.get(format!("{}{path}", self.base))).send().await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["x-accel-buffering"], "no", "nginx would hold events back");
         EventStream { response, rest: String::new() }

@@ -1,4 +1,5 @@
-//! Runs the scripts in `tests/browser` against a server of the test's: real pages in the system's Chromium.
+//! Runs the scripts in `tests/browser` against a server of the test's: real pages in the system's
+//! Chromium.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -36,7 +37,8 @@ pub(crate) async fn run_with(name: &str, app: &TestApp, vars: &[(&str, &str)]) {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(LIMIT, running).await.expect("the script takes too long").unwrap();
+    let output =
+        tokio::time::timeout(LIMIT, running).await.expect("the script takes too long").unwrap();
     assert!(
         output.status.success(),
         "{name}: {}\n{}{}",

@@ -26,7 +26,10 @@ async fn over_http_the_cookie_is_plain_and_over_https_it_is_secure() {
     assert_eq!(answer.header("strict-transport-security"), "max-age=31536000; includeSubDomains");
     let answer = sign_in_answer(&app).await;
     let cookie = answer.set_cookie("__Host-session").unwrap();
-    assert!(cookie.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=259200; Secure"), "{cookie}");
+    assert!(
+        cookie.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=259200; Secure"),
+        "{cookie}"
+    );
     assert!(!cookie.to_lowercase().contains("domain"));
 }
 
@@ -73,7 +76,9 @@ async fn what_is_no_cookie_of_ours_costs_redis_nothing() {
     let browser = app.signed_in("a@example.com").await;
     let good = browser.cookie("session").unwrap();
     let foreign = {
-        let other = TestApp::start_with(&[("SESSION_SECRET", "another secret of thirty-two bytes!!")]).await;
+        let other =
+            TestApp::start_with(&[("SESSION_SECRET", "another secret of thirty-two bytes!!")])
+                .await;
         other.signed_in("a@example.com").await.cookie("session").unwrap()
     };
     let short = good[..good.len() - 1].to_owned();
@@ -94,7 +99,8 @@ async fn what_is_no_cookie_of_ours_costs_redis_nothing() {
     for cookie in cookies {
         let visitor = app.browser();
         let header = format!("session={cookie}");
-        let answer = visitor.send(reqwest::Method::GET, "/", &[("cookie", &header)], None).await.expect(303);
+        let answer =
+            visitor.send(reqwest::Method::GET, "/", &[("cookie", &header)], None).await.expect(303);
         assert_eq!(answer.header("location"), "/login", "{cookie}");
     }
     assert_eq!(app.redis().command_calls("hmget").await, before);
@@ -126,5 +132,9 @@ async fn changing_the_secret_signs_nobody_out_until_the_old_one_is_dropped() {
     let newer = newer.at(third);
     assert!(newer.me().await.is_some());
     let listed = newer.get("/api/v1/auth/sessions").await.expect(200).json();
-    assert_eq!(listed["sessions"].as_array().map(Vec::len), Some(1), "a retired session is not listed");
+    assert_eq!(
+        listed["sessions"].as_array().map(Vec::len),
+        Some(1),
+        "a retired session is not listed"
+    );
 }

@@ -54,10 +54,12 @@ async fn the_token_decides_for_every_method_origin_and_fetch_site() {
                             .collect();
                     let answer = browser.send(method.clone(), PATH, &headers, None).await;
                     let passes = token_passes && origin_passes && site_passes;
-                    // Passing means reaching the route: there is no such session, or no such method.
+                    // Passing means reaching the route: there is no such session, or no such
+                    // method.
                     let expected = match (passes, &method) {
                         (true, &Method::DELETE) => (404, "not_found"),
-                        // A method the route does not take is refused before its token is looked at.
+                        // A method the route does not take is refused before its token is looked
+                        // at.
                         (_, &Method::DELETE) => (403, "csrf_failed"),
                         _ if origin_passes && site_passes => (405, "method_not_allowed"),
                         _ => (403, "csrf_failed"),
@@ -81,8 +83,13 @@ async fn who_opens_the_site_under_another_name_is_told_the_right_one() {
         ("referer", "http://127.0.0.1:8080/login", true),
         ("sec-fetch-site", "cross-site", false),
     ] {
-        let answer = app.browser().send(Method::POST, "/login", &[(header, value)], None).await.expect(403);
-        assert_eq!(answer.body.contains("open http://localhost:8080/ and try again"), told, "{header}");
+        let answer =
+            app.browser().send(Method::POST, "/login", &[(header, value)], None).await.expect(403);
+        assert_eq!(
+            answer.body.contains("open http://localhost:8080/ and try again"),
+            told,
+            "{header}"
+        );
         assert!(answer.body.contains("did not come from our own pages"), "{}", answer.body);
     }
 }
@@ -92,8 +99,10 @@ async fn safe_methods_need_no_token_and_change_nothing() {
     let app = TestApp::start().await;
     let browser = app.signed_in("a@example.com").await;
     let before = app.redis().cli(&["--raw", "DUMP", &session_key(&app).await]).await;
-    for path in ["/", "/login", "/api/v1/auth/me", "/api/v1/auth/sessions", "/api/v1/auth/methods"] {
-        let answer = browser.send(Method::GET, path, &[("sec-fetch-site", "cross-site")], None).await;
+    for path in ["/", "/login", "/api/v1/auth/me", "/api/v1/auth/sessions", "/api/v1/auth/methods"]
+    {
+        let answer =
+            browser.send(Method::GET, path, &[("sec-fetch-site", "cross-site")], None).await;
         assert!(answer.status.is_success() || answer.status.is_redirection(), "{path}");
     }
     let after = app.redis().cli(&["--raw", "DUMP", &session_key(&app).await]).await;
@@ -105,7 +114,8 @@ async fn other_sites_may_link_here_but_load_nothing_and_use_up_nobodys_limit() {
     let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "20")]).await;
     let browser = app.browser();
     let load = async |mode: &'static str, dest: &'static str| {
-        let headers = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
+        let headers =
+            [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
         browser.send(Method::GET, "/api/v1/auth/methods", &headers, None).await
     };
     for _ in 0..10 {

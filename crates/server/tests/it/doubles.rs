@@ -39,7 +39,9 @@ pub(crate) enum Reply {
 impl Reply {
     async fn respond(self) -> Response {
         match self {
-            Self::Says(status, body) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
+            Self::Says(status, body) => {
+                (StatusCode::from_u16(status).unwrap(), body).into_response()
+            }
             Self::Redirects(to) => (StatusCode::FOUND, [(header::LOCATION, to)]).into_response(),
             Self::Floods => vec![b' '; 10_000_000].into_response(),
             Self::Hangs => {
@@ -88,11 +90,14 @@ impl Doubles {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let random = SystemRandom::new();
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         let key =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
+                .unwrap();
         let script = Arc::<Mutex<Script>>::default();
-        let shared = Shared { base: format!("http://{addr}"), script: script.clone(), key: Arc::new(key) };
+        let shared =
+            Shared { base: format!("http://{addr}"), script: script.clone(), key: Arc::new(key) };
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/jwks", get(jwks))
@@ -104,7 +109,13 @@ impl Doubles {
             .route("/ISteamUser/GetPlayerSummaries/v2/", get(summaries))
             .with_state(shared);
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, router, SecurityHeaders::new(), ServeLimits::default(), stop.clone()));
+        tokio::spawn(serve(
+            listener,
+            router,
+            SecurityHeaders::new(),
+            ServeLimits::default(),
+            stop.clone(),
+        ));
         Self { addr, script, _stop: stop.drop_guard() }
     }
 
@@ -155,7 +166,8 @@ impl Doubles {
         self.script.lock().unwrap().kid += 1;
     }
 
-    /// What the provider does when the person agrees: a code for `person` and the request in `location`.
+    /// What the provider does when the person agrees: a code for `person` and the request in
+    /// `location`.
     pub(crate) fn agree(&self, location: &str, person: Value) -> String {
         let request = query(location);
         assert_eq!(request["response_type_or_code"], "code");
@@ -207,7 +219,8 @@ async fn jwks(State(shared): State<Shared>) -> Response {
     let point = shared.key.public_key().as_ref();
     let [x, y] = [&point[1..33], &point[33..]].map(|half| URL_SAFE_NO_PAD.encode(half));
     let kid = shared.script.lock().unwrap().kid.to_string();
-    Json(json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": kid, "x": x, "y": y }] })).into_response()
+    Json(json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": kid, "x": x, "y": y }] }))
+        .into_response()
 }
 
 /// A code is good once, for who began, with the right verifier; `Err` otherwise.
@@ -229,7 +242,8 @@ async fn token(State(shared): State<Shared>, RawForm(body): RawForm) -> Response
         return reply.respond().await;
     }
     let Ok((person, request)) = redeem(&shared, &form) else {
-        return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))).into_response();
+        return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" })))
+            .into_response();
     };
     let now = person["now"].as_i64().unwrap();
     let mut claims = json!({
@@ -248,7 +262,11 @@ async fn token(State(shared): State<Shared>, RawForm(body): RawForm) -> Response
 }
 
 /// GitHub's way: status 200 whatever happens, and a form unless JSON is asked for.
-async fn github_token(State(shared): State<Shared>, headers: HeaderMap, RawForm(body): RawForm) -> Response {
+async fn github_token(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    RawForm(body): RawForm,
+) -> Response {
     let (form, reply) = note(&shared, "/login/oauth/access_token", &body);
     let gate = shared.script.lock().unwrap().github_token_gate.clone();
     if let Some(gate) = gate {
@@ -270,14 +288,18 @@ async fn github_token(State(shared): State<Shared>, headers: HeaderMap, RawForm(
     if headers.get(header::ACCEPT).is_some_and(|accept| accept == "application/json") {
         return Json(answer).into_response();
     }
-    let pairs = answer.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap()));
+    let pairs =
+        answer.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap()));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish().into_response()
 }
 
 /// Who a token was given to; GitHub refuses those who do not name themselves.
 fn github_person(headers: &HeaderMap) -> Result<Value, StatusCode> {
     headers.get(header::USER_AGENT).ok_or(StatusCode::FORBIDDEN)?;
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let token = bearer.strip_prefix("Bearer gho_").ok_or(StatusCode::UNAUTHORIZED)?;
     let person = URL_SAFE_NO_PAD.decode(token).map_err(|_| StatusCode::UNAUTHORIZED)?;
     serde_json::from_slice(&person).map_err(|_| StatusCode::UNAUTHORIZED)
@@ -316,7 +338,8 @@ async fn github_emails(
     let page: usize = query.get("page").map_or(1, |page| page.parse().unwrap());
     let emails: Vec<_> = all.iter().skip(2 * (page - 1)).take(2).collect();
     let more = all.len() > 2 * page;
-    let link = more.then(|| [(header::LINK, format!("<{}/x?page={}>; rel=\"next\"", shared.base, page + 1))]);
+    let link = more
+        .then(|| [(header::LINK, format!("<{}/x?page={}>; rel=\"next\"", shared.base, page + 1))]);
     (link, Json(json!(emails))).into_response()
 }
 

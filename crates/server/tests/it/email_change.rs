@@ -12,7 +12,8 @@ async fn wish(browser: &Browser, email: &str) {
 /// Asks for the address and waits for the mail, the `n`th there.
 async fn wish_and_wait(app: &TestApp, browser: &Browser, email: &str, n: usize) {
     wish(browser, email).await;
-    crate::harness::eventually(|| async { (app.all_mails(email).count() == n).then_some(()) }).await;
+    crate::harness::eventually(|| async { (app.all_mails(email).count() == n).then_some(()) })
+        .await;
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use crate::browser::Browser;
 use crate::doubles::Doubles;
 use crate::harness::{TestApp, eventually, token_of};
 
-/// Long enough for requests to come to what they write, and for the service to notice that nobody waits for them.
+/// Long enough for requests to come to what they write, and for the service to notice that nobody
+/// waits for them.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
 struct Stage {
@@ -34,7 +35,8 @@ impl Stage {
     async fn user(&self, email: &str, github: u32) -> Browser {
         self.app.signed_in(email).await;
         let browser = self.app.signed_in(email).await;
-        let begun = browser.post("/api/v1/auth/providers/github/link", &json!({})).await.expect(200).json();
+        let begun =
+            browser.post("/api/v1/auth/providers/github/link", &json!({})).await.expect(200).json();
         let emails = json!([{ "email": "x@example.com", "primary": true, "verified": true }]);
         let person = json!({ "id": github, "emails": emails });
         let callback = self.doubles.agree(begun["redirect_to"].as_str().unwrap(), person);
@@ -42,7 +44,14 @@ impl Stage {
         browser
     }
 
-    fn send(&mut self, browser: &Browser, token: String, method: Method, path: &str, body: Option<Value>) {
+    fn send(
+        &mut self,
+        browser: &Browser,
+        token: String,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) {
         let (browser, path) = (browser.clone(), path.to_owned());
         self.requests.spawn(async move {
             browser.send(method, &path, &[("x-csrf-token", &token)], body.as_ref()).await;
@@ -94,7 +103,8 @@ async fn the_owner_learns_of_a_change_although_nobody_waits_for_its_answer() {
 #[tokio::test]
 async fn the_end_of_sessions_is_recorded_although_nobody_waits_for_its_answer() {
     let mut stage = Stage::new().await;
-    let (api, page) = (stage.user("api@example.com", 1).await, stage.user("page@example.com", 2).await);
+    let (api, page) =
+        (stage.user("api@example.com", 1).await, stage.user("page@example.com", 2).await);
     let (others, leaver) =
         (stage.user("others@example.com", 3).await, stage.user("leaver@example.com", 4).await);
     let other_session = async |browser: &Browser| {
@@ -142,5 +152,8 @@ async fn an_account_is_deleted_to_the_end_although_nobody_waits_for_it() {
     eventually(|| async { browser.me().await.is_none().then_some(()) }).await;
     let app = &stage.app.instances[0].app;
     let email = Email::parse("a@example.com").unwrap();
-    assert_eq!(users::find_by_email(&app.database, &email).await.unwrap().map(|user| user.id), None);
+    assert_eq!(
+        users::find_by_email(&app.database, &email).await.unwrap().map(|user| user.id),
+        None
+    );
 }

@@ -110,14 +110,18 @@ impl TestApp {
             ("AUTH_RATE_LIMIT_PER_MINUTE", "10000"),
             ("BASE_URL", "http://localhost:8080"),
         ];
-        let vars = defaults.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let vars = defaults
+            .iter()
+            .chain(vars)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let vars = vars.collect();
         Self { redis, clock, instances: Vec::new(), directory, vars, mode: Mode::Dev }
     }
 
     /// Changes variables for instances added from now on.
     pub(crate) fn set(&mut self, vars: &[(&str, &str)]) {
-        self.vars.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.vars
+            .extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     }
 
     /// One more instance over the same stores.
@@ -141,7 +145,8 @@ impl TestApp {
 
     /// Nothing is written to the database until the transaction ends.
     pub(crate) async fn lock_database(&self) -> Transaction<'static, Sqlite> {
-        let options = SqliteConnectOptions::new().filename(self.directory.path().join("tracera.db"));
+        let options =
+            SqliteConnectOptions::new().filename(self.directory.path().join("tracera.db"));
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
         pool.begin_with("BEGIN IMMEDIATE").await.unwrap()
     }
@@ -166,11 +171,13 @@ impl TestApp {
 
     /// The first mail to that address with that in its subject; waits for it.
     pub(crate) async fn notice_to(&self, email: &str, subject: &str) -> DevMail {
-        eventually(|| async { self.all_mails(email).find(|mail| mail.subject.contains(subject)) }).await
+        eventually(|| async { self.all_mails(email).find(|mail| mail.subject.contains(subject)) })
+            .await
     }
 
     pub(crate) fn all_mails(&self, email: &str) -> impl Iterator<Item = DevMail> {
-        let mailboxes = self.instances.iter().map(|instance| instance.app.mailbox.as_ref().unwrap());
+        let mailboxes =
+            self.instances.iter().map(|instance| instance.app.mailbox.as_ref().unwrap());
         // Within an instance the newest is first, and stays so among mails of one time.
         let mails = mailboxes.flat_map(tracera::mail::dev::Mailbox::messages);
         mails.filter(move |mail| mail.to.as_str() == email)
@@ -242,5 +249,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl F
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), asking).await.expect("no answer within ten seconds")
+    tokio::time::timeout(Duration::from_secs(10), asking)
+        .await
+        .expect("no answer within ten seconds")
 }

@@ -1,6 +1,7 @@
-//! Whatever stands in the query of a callback from Steam: no panic, and nothing is read in it that Steam, asked to
-//! confirm it, could read differently. The kept examples in `corpus/steam_callbacks.txt` run first; a line is one query,
-//! `GENUINE` stands for what Steam sends.
+//! Whatever stands in the query of a callback from Steam: no panic, and nothing is read in it that
+//! Steam, asked to confirm it, could read differently. The kept examples in
+//! `corpus/steam_callbacks.txt` run first; a line is one query, `GENUINE` stands for what Steam
+//! sends.
 
 use proptest::prelude::*;
 use time::macros::datetime;
@@ -42,7 +43,8 @@ fn parse(query: &str) -> Result<Assertion, AssertionError> {
     Assertion::parse(query, &expected)
 }
 
-/// Reads a query; what is accepted has to be what a plain reader of forms finds in it, all of it and each once.
+/// Reads a query; what is accepted has to be what a plain reader of forms finds in it, all of it
+/// and each once.
 fn accepted(query: &str) -> bool {
     let callback = OauthCallback::parse(query);
     let Ok(assertion) = parse(query) else { return false };
@@ -53,7 +55,9 @@ fn accepted(query: &str) -> bool {
     for (name, value) in &mut read {
         match &**name {
             "openid.mode" => "check_authentication".clone_into(value),
-            "openid.claimed_id" => assert!(value.ends_with(&assertion.steam_id().digits()), "{query}"),
+            "openid.claimed_id" => {
+                assert!(value.ends_with(&assertion.steam_id().digits()), "{query}")
+            }
             _ => {}
         }
     }

@@ -14,7 +14,8 @@ pub(crate) fn documented_rule() -> Vec<String> {
 }
 
 fn guide() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md")).unwrap()
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md"))
+        .unwrap()
 }
 
 async fn give_rights(redis: &RedisServer, rule: &[String]) {
@@ -27,7 +28,11 @@ async fn the_documented_redis_user_is_enough_for_everything_and_for_nothing_else
     let redis = RedisServer::start().await;
     give_rights(&redis, &documented_rule()).await;
     let url = format!("redis://tracera:password@127.0.0.1:{}", redis.port());
-    let vars = [("REDIS_URL", &*url), ("SESSION_IDLE_MINUTES", "30"), ("AUTH_RATE_LIMIT_PER_MINUTE", "20")];
+    let vars = [
+        ("REDIS_URL", &*url),
+        ("SESSION_IDLE_MINUTES", "30"),
+        ("AUTH_RATE_LIMIT_PER_MINUTE", "20"),
+    ];
     let app = TestApp::on(redis, &vars).await;
 
     let first = app.signed_in("a@example.com").await;
@@ -47,7 +52,8 @@ async fn the_documented_redis_user_is_enough_for_everything_and_for_nothing_else
     let denied = app.redis().cli(&["ACL", "LOG"]).await;
     assert_eq!(denied.trim(), "", "the server asked for more than it may");
     for forbidden in ["KEYS *", "FLUSHALL", "CONFIG GET *", "GET other", "SCAN 0"] {
-        let command: Vec<_> = ["ACL", "DRYRUN", "tracera"].into_iter().chain(forbidden.split(' ')).collect();
+        let command: Vec<_> =
+            ["ACL", "DRYRUN", "tracera"].into_iter().chain(forbidden.split(' ')).collect();
         let answer = app.redis().cli(&command).await;
         assert!(answer.contains("has no permissions"), "{forbidden}: {answer}");
     }
@@ -63,7 +69,8 @@ async fn on_a_cluster_the_documented_rights_are_enough_with_those_for_a_cluster(
     for node in cluster.nodes() {
         give_rights(node, &rule).await;
     }
-    let hosts: Vec<_> = cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+    let hosts: Vec<_> =
+        cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
     let url = format!("redis+cluster://tracera:password@{}", hosts.join(","));
     let app = TestApp::embedded_with(&[("REDIS_URL", &url)]).await;
 

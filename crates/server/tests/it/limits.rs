@@ -68,8 +68,11 @@ async fn forwarding_headers_count_only_from_a_trusted_proxy() {
     let app = TestApp::start_with(&[LIMIT]).await;
     for n in 0..30 {
         let address = format!("198.51.100.{n}");
-        let headers =
-            [("x-forwarded-for", &*address), ("x-real-ip", &*address), ("cf-connecting-ip", &*address)];
+        let headers = [
+            ("x-forwarded-for", &*address),
+            ("x-real-ip", &*address),
+            ("cf-connecting-ip", &*address),
+        ];
         let answer = app.browser().send(Method::GET, "/api/v1/auth/me", &headers, None).await;
         assert_eq!(answer.status == 429, n >= 20, "{n}");
     }
@@ -93,8 +96,10 @@ async fn forwarding_headers_count_only_from_a_trusted_proxy() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let app = TestApp::start().await;
-    let answer =
-        app.browser().send(Method::POST, "/login", &[], Some(&serde_json::json!("x".repeat(100_000)))).await;
+    let answer = app
+        .browser()
+        .send(Method::POST, "/login", &[], Some(&serde_json::json!("x".repeat(100_000))))
+        .await;
     answer.expect_error(413, "body_too_large");
 }
 
@@ -136,7 +141,11 @@ async fn what_is_no_request_is_answered_with_the_security_headers_too() {
             "x-xss-protection: 1; mode=block",
             "strict-transport-security: max-age=31536000; includeSubDomains",
         ] {
-            assert_eq!(answer.matches(&format!("\r\n{header}\r\n")).count(), 1, "{header}: {answer}");
+            assert_eq!(
+                answer.matches(&format!("\r\n{header}\r\n")).count(),
+                1,
+                "{header}: {answer}"
+            );
         }
     }
 }
@@ -156,7 +165,11 @@ async fn a_request_names_one_host() {
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{hosts}{answer}");
-        assert_eq!(answer.contains("\"code\":\"bad_host\""), status.starts_with("400"), "{hosts}{answer}");
+        assert_eq!(
+            answer.contains("\"code\":\"bad_host\""),
+            status.starts_with("400"),
+            "{hosts}{answer}"
+        );
     }
 }
 
@@ -186,8 +199,14 @@ async fn a_body_ends_in_one_way_only() {
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
     ] {
         let answer = answer(headers).await;
-        assert!(answer.starts_with("HTTP/1.1 403 "), "read, and refused for want of a token: {answer}");
-        assert!(answer.contains("\r\nconnection: close\r\n"), "nothing after it is a request: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 403 "),
+            "read, and refused for want of a token: {answer}"
+        );
+        assert!(
+            answer.contains("\r\nconnection: close\r\n"),
+            "nothing after it is a request: {answer}"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! `docs/openapi.json` is what the server does: its paths and methods are those of the URL table, and answers fit it.
+//! `docs/openapi.json` is what the server does: its paths and methods are those of the URL table,
+//! and answers fit it.
 
 use std::collections::BTreeSet;
 
@@ -53,7 +54,8 @@ fn fits(document: &Value, method: &Method, path: &str, answer: &Answer) {
 async fn the_openapi_document_has_the_paths_and_methods_of_the_url_table() {
     let document = document();
     let described = document["paths"].as_object().unwrap();
-    let served: BTreeSet<_> = ROUTES.split('"').filter(|text| text.starts_with("/api/v1/")).collect();
+    let served: BTreeSet<_> =
+        ROUTES.split('"').filter(|text| text.starts_with("/api/v1/")).collect();
     assert_eq!(described.keys().map(String::as_str).collect::<BTreeSet<_>>(), served);
 
     let app = TestApp::start_with(&[MANY]).await;
@@ -62,9 +64,15 @@ async fn the_openapi_document_has_the_paths_and_methods_of_the_url_table() {
         // No route takes it, so the answer says what the route does take.
         let answer = browser.call(Method::PATCH, &path.replace(['{', '}'], ""), None).await;
         let allowed = answer.expect_error(405, "method_not_allowed");
-        let allowed: BTreeSet<_> = allowed.header("allow").split(',').filter(|it| *it != "HEAD").collect();
-        let described: Vec<_> = operations.as_object().unwrap().keys().map(|it| it.to_uppercase()).collect();
-        assert_eq!(described.iter().map(String::as_str).collect::<BTreeSet<_>>(), allowed, "{path}");
+        let allowed: BTreeSet<_> =
+            allowed.header("allow").split(',').filter(|it| *it != "HEAD").collect();
+        let described: Vec<_> =
+            operations.as_object().unwrap().keys().map(|it| it.to_uppercase()).collect();
+        assert_eq!(
+            described.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+            allowed,
+            "{path}"
+        );
     }
 }
 
@@ -79,10 +87,17 @@ fn every_status_the_description_in_words_names_is_in_the_openapi_document() {
         let (method, paths) = endpoint.split_once(' ').unwrap();
         let paths: Vec<_> = paths.split('`').skip(1).step_by(2).collect();
         let (beginning, _) = paths[0].rsplit_once('/').unwrap();
-        let statuses = answers.split(|letter: char| !letter.is_ascii_digit()).filter(|it| it.len() == 3);
-        for (path, status) in paths.iter().flat_map(|path| statuses.clone().map(move |it| (path, it))) {
+        let statuses =
+            answers.split(|letter: char| !letter.is_ascii_digit()).filter(|it| it.len() == 3);
+        for (path, status) in
+            paths.iter().flat_map(|path| statuses.clone().map(move |it| (path, it)))
+        {
             let (path, _) = path.split_once('?').unwrap_or((path, ""));
-            let path = if path.starts_with("/api/") { path.to_owned() } else { format!("{beginning}{path}") };
+            let path = if path.starts_with("/api/") {
+                path.to_owned()
+            } else {
+                format!("{beginning}{path}")
+            };
             let response = described(&document, &path, &method.to_lowercase(), status);
             assert!(response["description"].is_string(), "{method} {path}: {status}");
             named += 1;
@@ -122,7 +137,8 @@ async fn answers_fit_the_openapi_document() {
     }
     let held = alice.get("/api/v1/portfolio").await.json();
     let item = held["holdings"][0]["item_id"].as_str().unwrap();
-    check(alice, &document, get.clone(), "/api/v1/portfolio", &format!("?item_id={item}"), None).await;
+    check(alice, &document, get.clone(), "/api/v1/portfolio", &format!("?item_id={item}"), None)
+        .await;
 
     for (method, path, query, body) in [
         (&get, "/api/v1/auth/magic/verify", "?token=wrong", None),
@@ -142,7 +158,8 @@ async fn answers_fit_the_openapi_document() {
     ] {
         check(&stranger, &document, method.clone(), path, query, body.clone()).await;
         check(&steam_less, &document, method.clone(), path, query, body.clone()).await;
-        let answer = alice.send(method.clone(), &format!("{path}{query}"), &[], body.as_ref()).await;
+        let answer =
+            alice.send(method.clone(), &format!("{path}{query}"), &[], body.as_ref()).await;
         fits(&document, method, path, &answer);
     }
     for (path, there) in [
@@ -162,7 +179,9 @@ fn the_checker_of_schemas_sees_what_does_not_fit() {
     let strict = json!({ "type": "object", "properties": { "a": { "type": "integer", "minimum": 1 } },
         "required": ["a"], "additionalProperties": false });
     assert!(fits(strict.clone(), json!({ "a": 1 })));
-    for wrong in [json!({}), json!({ "a": 0 }), json!({ "a": "1" }), json!({ "a": 1, "b": 1 }), json!([])] {
+    for wrong in
+        [json!({}), json!({ "a": 0 }), json!({ "a": "1" }), json!({ "a": 1, "b": 1 }), json!([])]
+    {
         assert!(!fits(strict.clone(), wrong.clone()), "{wrong}");
     }
     assert!(fits(json!({ "type": ["string", "null"], "enum": ["x", null] }), Value::Null));

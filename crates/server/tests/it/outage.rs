@@ -38,7 +38,10 @@ impl Load {
                         503 => {
                             assert_eq!(answer.code(), "unavailable");
                             assert!(!answer.header("retry-after").is_empty());
-                            assert!(answer.set_cookie("session").is_none(), "an outage signs nobody out");
+                            assert!(
+                                answer.set_cookie("session").is_none(),
+                                "an outage signs nobody out"
+                            );
                             refused.fetch_add(1, Ordering::SeqCst);
                         }
                         other => panic!("{other}: {}", answer.body),
@@ -64,7 +67,10 @@ impl Load {
 }
 
 async fn recovered(browser: &Browser) {
-    eventually(|| async { (browser.get("/api/v1/auth/sessions").await.status == 200).then_some(()) }).await;
+    eventually(|| async {
+        (browser.get("/api/v1/auth/sessions").await.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -90,7 +96,8 @@ async fn a_killed_redis_is_503_and_a_new_one_is_found_without_a_restart() {
     load.stop().await;
     app.redis().restart().await;
     let visitor = app.browser();
-    eventually(|| async { (visitor.get("/api/v1/auth/me").await.status == 200).then_some(()) }).await;
+    eventually(|| async { (visitor.get("/api/v1/auth/me").await.status == 200).then_some(()) })
+        .await;
     assert_eq!(browser.me().await, None, "this Redis kept nothing over its restart");
     app.sign_in(&browser, "a@example.com").await;
     assert!(browser.me().await.is_some());
@@ -125,7 +132,8 @@ async fn without_redis_nothing_that_needs_it_is_answered_otherwise() {
 
     app.redis().restart().await;
     let visitor = app.browser();
-    eventually(|| async { (visitor.get("/api/v1/auth/me").await.status == 200).then_some(()) }).await;
+    eventually(|| async { (visitor.get("/api/v1/auth/me").await.status == 200).then_some(()) })
+        .await;
     visitor.redeem(&link).await.expect(200);
 }
 
@@ -163,6 +171,7 @@ async fn the_whole_way_works_on_postgresql_and_its_outage_is_503() {
     assert_eq!(health.json()["database"], "down");
     browser.get("/api/v1/auth/sessions").await.expect(200);
     postgres.restart().await;
-    eventually(|| async { (browser.get("/api/v1/auth/me").await.status == 200).then_some(()) }).await;
+    eventually(|| async { (browser.get("/api/v1/auth/me").await.status == 200).then_some(()) })
+        .await;
     assert_eq!(browser.me().await, id);
 }

@@ -46,14 +46,19 @@ impl Stage {
         let vars: Vec<_> = vars.iter().map(|(name, value)| (&**name, &**value)).collect();
         let app = TestApp::embedded_with(&vars).await;
         let owner = app.signed_in("a@example.com").await;
-        let user = UserId::new(account(&app.instances[0].app).await.unwrap().id.as_bytes()).unwrap();
+        let user =
+            UserId::new(account(&app.instances[0].app).await.unwrap().id.as_bytes()).unwrap();
         Self { app, doubles, owner, user }
     }
 
     /// Begins to link GitHub. Returns the address to come back to.
     async fn begin_link(&self) -> String {
-        let begun =
-            self.owner.post("/api/v1/auth/providers/github/link", &json!({})).await.expect(200).json();
+        let begun = self
+            .owner
+            .post("/api/v1/auth/providers/github/link", &json!({}))
+            .await
+            .expect(200)
+            .json();
         self.doubles.agree(begun["redirect_to"].as_str().unwrap(), octocat())
     }
 
@@ -63,7 +68,8 @@ impl Stage {
         }
     }
 
-    /// Comes back, and when the answer of GitHub is there and the next thing is to be written, signs out everywhere.
+    /// Comes back, and when the answer of GitHub is there and the next thing is to be written,
+    /// signs out everywhere.
     async fn overtake(&self, browser: &Browser, callback: &str) -> String {
         let before = self.doubles.calls("/login/oauth/access_token");
         let answers = self.doubles.hold_github_token();

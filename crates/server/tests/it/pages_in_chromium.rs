@@ -45,8 +45,10 @@ async fn sessions_end_everywhere_and_the_account_leaves_nothing() {
     let user = users::find_by_email(&app.instances[0].app.database, &email).await.unwrap();
     assert_eq!(user, None);
     let keys = app.redis().cli(&["--raw", "KEYS", "*"]).await;
-    let left: Vec<_> = keys.split_whitespace().filter(|key| !key.starts_with("ratelimit:auth:")).collect();
-    // So that a sign-in which began before cannot end after: when all sessions ended, under a random id nobody has now.
+    let left: Vec<_> =
+        keys.split_whitespace().filter(|key| !key.starts_with("ratelimit:auth:")).collect();
+    // So that a sign-in which began before cannot end after: when all sessions ended, under a
+    // random id nobody has now.
     let [ended] = left[..] else { panic!("{left:?}") };
     let fields = app.redis().cli(&["--raw", "HKEYS", ended]).await;
     assert_eq!(fields.split_whitespace().collect::<BTreeSet<_>>(), BTreeSet::from(["e", "u"]));
@@ -83,8 +85,9 @@ async fn in_a_market(script: &str) {
     let full = inventory(assets());
     // What was traded in the last days counts and is not shown.
     let hidden = json!({ "total_inventory_count": 7, "success": 1, "rwgrsn": -2 });
-    let many =
-        inventory((1..=130).map(|id| asset(id, &format!("AK-47 | Number {id:03} (Well-Worn)"))).collect());
+    let many = inventory(
+        (1..=130).map(|id| asset(id, &format!("AK-47 | Number {id:03} (Well-Worn)"))).collect(),
+    );
     let wealth = inventory(wealth());
     let steam = {
         let (private, bare, huge, gone, rich) =
@@ -120,7 +123,8 @@ async fn in_a_market(script: &str) {
     ] {
         linked(&app, email, steam_id).await;
     }
-    let alice = linked(&app, "alice@example.com", &public).await.me().await.unwrap().parse().unwrap();
+    let alice =
+        linked(&app, "alice@example.com", &public).await.me().await.unwrap().parse().unwrap();
     let rita = app.signed_in("rita@example.com").await.me().await.unwrap().parse().unwrap();
     for days in [1, 7, 30] {
         let snapshot = Snapshot {

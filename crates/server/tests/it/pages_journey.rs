@@ -1,5 +1,5 @@
-//! A trader's whole way in a real browser, with a mail server, an OpenID provider, a Steam, a price feed and a host of
-//! pictures on the other side.
+//! A trader's whole way in a real browser, with a mail server, an OpenID provider, a Steam, a price
+//! feed and a host of pictures on the other side.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -84,7 +84,8 @@ async fn a_new_trader_goes_the_whole_way_and_leaves_nothing() {
     let provider = OpenIdProvider::start().await;
     let pages = Arc::new(Semaphore::new(0));
     let (gate, answers) = (Arc::clone(&pages), inventory(assets()));
-    let steam = Steam::start(move |asked| Answer::Held(Arc::clone(&gate), Box::new(answers(asked)))).await;
+    let steam =
+        Steam::start(move |asked| Answer::Held(Arc::clone(&gate), Box::new(answers(asked)))).await;
     let feed = Feed::skinport(&prices()).await;
     let images = Images::start().await;
     let app = TestApp::in_earnest(&[

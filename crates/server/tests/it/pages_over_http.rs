@@ -14,14 +14,19 @@ async fn forms_need_the_token_of_their_own_visitor() {
     let token = browser.form_token("/login").await;
     let other = app.browser().form_token("/login").await;
     for bad in ["", "nonsense", &other] {
-        browser.submit("/login", &[("csrf_token", bad), ("email", "a@example.com")]).await.expect(403);
+        browser
+            .submit("/login", &[("csrf_token", bad), ("email", "a@example.com")])
+            .await
+            .expect(403);
     }
     browser.submit("/login", &[("email", "a@example.com")]).await.expect(403);
     let twice = [("csrf_token", &*token), ("csrf_token", &*token), ("email", "a@example.com")];
     browser.submit("/login", &twice).await.expect(403);
     assert_eq!(app.mails_to("a@example.com"), 0);
-    let answer =
-        browser.submit("/login", &[("csrf_token", &token), ("email", "a@example.com")]).await.expect(303);
+    let answer = browser
+        .submit("/login", &[("csrf_token", &token), ("email", "a@example.com")])
+        .await
+        .expect(303);
     assert_eq!(answer.header("location"), "/login/code");
     app.mail_to("a@example.com").await;
 }
@@ -56,7 +61,8 @@ async fn a_sign_in_form_that_came_too_late_stands_there_again_with_what_was_type
     let browser = app.browser();
     let late = [("csrf_token", "old"), ("email", "a@example.com"), ("next", "/account")];
     let page = browser.submit("/login", &late).await.expect(403).body;
-    for part in ["open for too long", r#"value="a@example.com""#, r#"name="next" value="/account""#] {
+    for part in ["open for too long", r#"value="a@example.com""#, r#"name="next" value="/account""#]
+    {
         assert!(page.contains(part), "{page}");
     }
     assert_eq!(app.mails_to("a@example.com"), 0);
@@ -68,8 +74,11 @@ async fn a_sign_in_form_that_came_too_late_stands_there_again_with_what_was_type
     assert!(page.contains("open for too long") && page.contains("Six-digit code"), "{page}");
     // The link keeps its place in the form, wherever that is opened.
     let (opening, link) = (app.browser(), token_of(&mail.link));
-    let page =
-        opening.submit("/login/confirm", &[("csrf_token", "old"), ("token", &*link)]).await.expect(403).body;
+    let page = opening
+        .submit("/login/confirm", &[("csrf_token", "old"), ("token", &*link)])
+        .await
+        .expect(403)
+        .body;
     assert!(page.contains("open for too long") && page.contains("<dt>Asked with</dt>"), "{page}");
     assert_eq!(opening.me().await, None);
     let again = [("csrf_token", &*token_in(&page)), ("token", &*link)];
@@ -81,9 +90,14 @@ async fn a_sign_in_form_that_came_too_late_stands_there_again_with_what_was_type
 async fn a_form_of_another_address_is_told_what_may_be_wrong() {
     let app = TestApp::start().await;
     let headers = [("origin", "http://127.0.0.1:8080"), ("accept", "text/html")];
-    let answer = app.browser().send(reqwest::Method::POST, "/login", &headers, None).await.expect(403);
+    let answer =
+        app.browser().send(reqwest::Method::POST, "/login", &headers, None).await.expect(403);
     assert!(answer.body.contains("another address than its own"), "{}", answer.body);
-    assert!(answer.body.contains(r#"href="http://localhost:8080/">Go to the start page"#), "{}", answer.body);
+    assert!(
+        answer.body.contains(r#"href="http://localhost:8080/">Go to the start page"#),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]
@@ -97,7 +111,11 @@ async fn where_browsers_are_sent_errors_are_pages_for_them_and_json_for_programs
         assert!(page.body.contains(title), "{path}: {}", page.body);
         let data = browser.get(path).await.expect_error(status, code);
         for header in ["www-authenticate", "content-security-policy"] {
-            assert_eq!(page.header(header).is_empty(), data.header(header).is_empty(), "{header} on {path}");
+            assert_eq!(
+                page.header(header).is_empty(),
+                data.header(header).is_empty(),
+                "{header} on {path}"
+            );
         }
     };
     let (link, linked) = ("/api/v1/auth/steam", "/api/v1/auth/steam/callback");
@@ -134,7 +152,8 @@ async fn error_pages_of_who_is_signed_in_keep_their_navigation_while_there_is_a_
     let (person, stranger) = (app.signed_in("a@example.com").await, app.browser());
     let has_navigation = async |browser: &Browser, path: &str, status: u16| {
         let accept = [("accept", "text/html")];
-        let page = browser.send(reqwest::Method::GET, path, &accept, None).await.expect(status).body;
+        let page =
+            browser.send(reqwest::Method::GET, path, &accept, None).await.expect(status).body;
         page.contains(r#"<a href="/account">Account</a>"#)
     };
     assert!(has_navigation(&person, "/nothing", 404).await);
@@ -154,10 +173,15 @@ async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
     }
     let token = browser.form_token("/login").await;
     for _ in 0..3 {
-        browser.submit("/login/code", &[("csrf_token", &token), ("code", "000000")]).await.expect(303);
+        browser
+            .submit("/login/code", &[("csrf_token", &token), ("code", "000000")])
+            .await
+            .expect(303);
     }
-    let limited =
-        browser.submit("/login/code", &[("csrf_token", &token), ("code", "000000")]).await.expect(429);
+    let limited = browser
+        .submit("/login/code", &[("csrf_token", &token), ("code", "000000")])
+        .await
+        .expect(429);
     assert!(limited.body.contains("Please wait"), "{}", limited.body);
     browser.get("/api/v1/auth/me").await.expect_error(429, "rate_limited");
     browser.get("/login").await.expect(200);
@@ -183,8 +207,10 @@ async fn a_link_that_is_confirmed_too_fast_or_while_redis_is_away_can_be_confirm
     let page = confirm(&elsewhere, "x").await.expect(429).body;
     assert!(!page.contains(&*link), "what another site sent is not offered again: {page}");
     app.redis().kill();
-    let page =
-        confirm(&browser, &token_in(&browser.get("/login").await.expect(200).body)).await.expect(503).body;
+    let page = confirm(&browser, &token_in(&browser.get("/login").await.expect(200).body))
+        .await
+        .expect(503)
+        .body;
     assert!(page.contains(r#"action="/login/confirm""#) && page.contains(&*link), "{page}");
 }
 
@@ -230,7 +256,9 @@ async fn pages_of_a_person_send_others_to_sign_in() {
         let answer = browser.get(path).await.expect(303);
         assert_eq!(answer.header("location"), format!("/login{next}"), "{path}");
     }
-    for path in ["/logout", "/import", "/email", "/account/delete", "/account/sessions/revoke-others"] {
+    for path in
+        ["/logout", "/import", "/email", "/account/delete", "/account/sessions/revoke-others"]
+    {
         let answer = browser.submit(path, &[]).await.expect(303);
         assert_eq!(answer.header("location"), "/login", "{path}");
     }
@@ -255,7 +283,8 @@ async fn ask_by_form(app: &TestApp, browser: &Browser, page: &str) -> String {
 /// Redeems what was mailed last, with the token of this page's forms; where that leads.
 async fn redeem_by_form(app: &TestApp, browser: &Browser, page: &str, by_code: bool) -> String {
     let token = browser.form_token(page).await;
-    let mail = app.all_mails("a@example.com").find(|mail| mail.link.contains("/magic/verify")).unwrap();
+    let mail =
+        app.all_mails("a@example.com").find(|mail| mail.link.contains("/magic/verify")).unwrap();
     let (path, field, value) = if by_code {
         ("/login/code", "code", mail.code.clone())
     } else {
@@ -278,7 +307,11 @@ async fn the_fifth_wrong_code_is_said_to_be_the_last_and_the_wait_for_another_ma
             app.advance(Duration::from_secs(1));
             let fields = [("csrf_token", &*token), ("code", wrong)];
             let page = browser.submit("/login/code", &fields).await.expect(400).body;
-            assert_eq!(page.contains("no code works any more"), tried >= 5, "{again} {tried}: {page}");
+            assert_eq!(
+                page.contains("no code works any more"),
+                tried >= 5,
+                "{again} {tried}: {page}"
+            );
             assert!(page.contains(&format!(r#"data-wait="{}""#, 30 - tried)), "{page}");
         }
     }
@@ -290,8 +323,10 @@ async fn a_link_that_no_longer_works_says_so_to_everybody() {
     for browser in [app.browser(), app.signed_in("a@example.com").await] {
         let token = browser.form_token("/login?again=1").await;
         let used = "x".repeat(43);
-        let answer =
-            browser.submit("/login/confirm", &[("csrf_token", &token), ("token", &used)]).await.expect(303);
+        let answer = browser
+            .submit("/login/confirm", &[("csrf_token", &token), ("token", &used)])
+            .await
+            .expect(303);
         let page = browser.get(answer.header("location")).await.expect(200).body;
         assert!(page.contains("That link or code no longer works."), "{page}");
     }
@@ -302,11 +337,15 @@ async fn signing_in_leads_on_to_the_page_that_was_asked_for() {
     let app = TestApp::start().await;
     for by_code in [true, false] {
         let browser = app.browser();
-        let to_sign_in = browser.get("/?q=ak&sort=name").await.expect(303).header("location").to_owned();
+        let to_sign_in =
+            browser.get("/?q=ak&sort=name").await.expect(303).header("location").to_owned();
         browser.get(&to_sign_in).await.expect(200);
         assert_eq!(sign_in_by_form(&app, &browser, by_code).await, "/?q=ak&sort=name");
         assert_eq!(browser.cookie("next"), None, "it is used up");
-        assert_eq!(browser.get(&to_sign_in).await.expect(303).header("location"), "/?q=ak&sort=name");
+        assert_eq!(
+            browser.get(&to_sign_in).await.expect(303).header("location"),
+            "/?q=ak&sort=name"
+        );
         assert_eq!(sign_in_by_form(&app, &app.browser(), by_code).await, "/");
     }
 }
@@ -350,13 +389,20 @@ async fn deleting_an_account_demands_its_phrase_and_a_recent_sign_in() {
     let token = browser.form_token("/account").await;
     let delete = |phrase: &'static str| {
         let (browser, token) = (browser.clone(), token.clone());
-        async move { browser.submit("/account/delete", &[("csrf_token", &token), ("confirmation", phrase)]).await }
+        async move {
+            browser
+                .submit("/account/delete", &[("csrf_token", &token), ("confirmation", phrase)])
+                .await
+        }
     };
     let answer = delete("delete").await.expect(303);
     assert_eq!(answer.header("location"), "/account?error=wrong_phrase#delete");
     let page = browser.get("/account?error=wrong_phrase").await.expect(200).body;
     let (_, card) = page.split_once("id=\"delete\"").unwrap();
-    assert!(card.contains("<details class=\"ask\" open>") && card.contains("Nothing was deleted"), "{page}");
+    assert!(
+        card.contains("<details class=\"ask\" open>") && card.contains("Nothing was deleted"),
+        "{page}"
+    );
     assert_eq!(page.matches("Nothing was deleted").count(), 1);
     app.advance(Duration::from_mins(16));
     for answer in [delete("delete my account").await, browser.get("/account/data.json").await] {
@@ -377,9 +423,13 @@ async fn deleting_an_account_demands_its_phrase_and_a_recent_sign_in() {
 #[tokio::test]
 async fn the_account_page_says_when_sessions_were_used_and_when_things_happened() {
     let app = TestApp::start().await;
-    let (_fresh, browser) = (app.signed_in("a@example.com").await, app.signed_in("a@example.com").await);
+    let (_fresh, browser) =
+        (app.signed_in("a@example.com").await, app.signed_in("a@example.com").await);
     let page = browser.get("/account").await.expect(200).body;
-    assert!(page.contains("<dt>Last active</dt><dd title=\"2030-03-17 17:46 UTC\">just now</dd>"), "{page}");
+    assert!(
+        page.contains("<dt>Last active</dt><dd title=\"2030-03-17 17:46 UTC\">just now</dd>"),
+        "{page}"
+    );
     assert!(!page.contains("not recorded"));
     let event = |said: &str| {
         let at = "datetime=\"2030-03-17T17:46:40Z\" title=\"2030-03-17 17:46 UTC\"";
@@ -396,11 +446,16 @@ async fn the_account_page_says_when_sessions_were_used_and_when_things_happened(
 #[tokio::test]
 async fn a_sign_in_with_a_new_browser_is_one_line_on_the_page_and_two_events_for_programs() {
     let app = TestApp::start().await;
-    let (_first, browser) = (app.signed_in("a@example.com").await, app.signed_in("a@example.com").await);
+    let (_first, browser) =
+        (app.signed_in("a@example.com").await, app.signed_in("a@example.com").await);
     let page = browser.get("/account").await.expect(200).body;
     let (_, events) = page.split_once(r#"<ol class="events">"#).unwrap();
     let said = |what: &str| events.matches(&format!(">{what}: E-mail link<")).count();
-    assert_eq!((said("Signed in with a browser not seen before"), said("Signed in")), (1, 1), "{events}");
+    assert_eq!(
+        (said("Signed in with a browser not seen before"), said("Signed in")),
+        (1, 1),
+        "{events}"
+    );
     let list = browser.get("/api/v1/auth/events").await.expect(200).json();
     let kinds: Vec<_> =
         list["events"].as_array().unwrap().iter().map(|event| event["event"].clone()).collect();
@@ -413,7 +468,8 @@ async fn the_forms_give_an_account_another_address() {
     let browser = app.signed_in("a@example.com").await;
     let token = browser.form_token("/account").await;
     let ask = async |email: &str| {
-        let answer = browser.submit("/account/email", &[("csrf_token", &token), ("email", email)]).await;
+        let answer =
+            browser.submit("/account/email", &[("csrf_token", &token), ("email", email)]).await;
         answer.expect(303).header("location").to_owned()
     };
     assert_eq!(ask("nonsense").await, "/account?error=invalid_email");
@@ -423,7 +479,8 @@ async fn the_forms_give_an_account_another_address() {
         let (_, notice) = page.split_once("role=\"status\">").unwrap();
         notice.split_once("</p>").unwrap().0.to_owned()
     };
-    let expected = "A mail with a link is on its way to b@example.com. Nothing changes before you open it.";
+    let expected =
+        "A mail with a link is on its way to b@example.com. Nothing changes before you open it.";
     assert_eq!(notice().await, expected);
     let link = token_of(&app.notice_to("b@example.com", "Confirm").await.link);
     let page = format!("/email?token={link}");
@@ -431,7 +488,11 @@ async fn the_forms_give_an_account_another_address() {
     let fields = [("csrf_token", &*token), ("token", &*link)];
     let answer = browser.submit("/email", &fields).await.expect(303);
     assert_eq!(answer.header("location"), "/account?done=email_changed");
-    assert_eq!(notice().await, expected.replace(" to b@example.com", ""), "nothing is wanted any more");
+    assert_eq!(
+        notice().await,
+        expected.replace(" to b@example.com", ""),
+        "nothing is wanted any more"
+    );
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], "b@example.com");
     let answer = browser.submit("/email", &fields).await.expect(303);
     assert_eq!(answer.header("location"), "/account?error=link_invalid");
@@ -440,12 +501,14 @@ async fn the_forms_give_an_account_another_address() {
 #[tokio::test]
 async fn an_address_that_another_account_has_is_refused_with_a_reason() {
     let app = TestApp::start().await;
-    let (browser, _owner) = (app.signed_in("a@example.com").await, app.signed_in("b@example.com").await);
+    let (browser, _owner) =
+        (app.signed_in("a@example.com").await, app.signed_in("b@example.com").await);
     let token = browser.form_token("/account").await;
     let wish = [("csrf_token", &*token), ("email", "b@example.com")];
     browser.submit("/account/email", &wish).await.expect(303);
     let link = token_of(&app.notice_to("b@example.com", "Confirm").await.link);
-    let answer = browser.submit("/email", &[("csrf_token", &*token), ("token", &*link)]).await.expect(303);
+    let answer =
+        browser.submit("/email", &[("csrf_token", &*token), ("token", &*link)]).await.expect(303);
     let page = browser.get(answer.header("location")).await.expect(200).body;
     assert!(page.contains("Another account has this address."), "{page}");
 }
@@ -471,7 +534,8 @@ async fn the_status_tells_only_the_browser_that_asked() {
     let (asking, other, opening) = (app.browser(), app.browser(), app.browser());
     other.get("/login").await;
     let token = app.link_token(&asking, "a@example.com").await;
-    let status = async |browser: &Browser| browser.get("/login/status").await.json()["status"].clone();
+    let status =
+        async |browser: &Browser| browser.get("/login/status").await.json()["status"].clone();
     assert_eq!(status(&asking).await, "waiting");
     opening.redeem(&token).await.expect(200);
     assert_eq!(status(&asking).await, "confirmed_elsewhere");
@@ -485,11 +549,13 @@ async fn the_status_tells_only_the_browser_that_asked() {
 #[tokio::test]
 async fn whoever_proves_again_who_they_are_is_waited_for_until_they_have() {
     let app = TestApp::start().await;
-    let status = async |browser: &Browser| browser.get("/login/status").await.json()["status"].clone();
+    let status =
+        async |browser: &Browser| browser.get("/login/status").await.json()["status"].clone();
     for by_code in [true, false] {
         let browser = app.signed_in("a@example.com").await;
         app.advance(Duration::from_mins(16));
-        let to_sign_in = browser.get("/account/data.json").await.expect(303).header("location").to_owned();
+        let to_sign_in =
+            browser.get("/account/data.json").await.expect(303).header("location").to_owned();
         assert_eq!(status(&browser).await, "signed_in", "nothing is asked for yet");
         assert_eq!(ask_by_form(&app, &browser, &to_sign_in).await, "/login/code");
         assert_eq!(status(&browser).await, "waiting");
@@ -504,7 +570,8 @@ async fn whoever_proves_again_who_they_are_is_waited_for_until_they_have() {
 #[tokio::test]
 async fn a_proof_given_elsewhere_or_to_the_api_is_noticed_by_the_page_that_waits() {
     let app = TestApp::start().await;
-    let status = async |browser: &Browser| browser.get("/login/status").await.json()["status"].clone();
+    let status =
+        async |browser: &Browser| browser.get("/login/status").await.json()["status"].clone();
     let (browser, opening) = (app.signed_in("a@example.com").await, app.browser());
     opening.get("/login").await;
     for (redeeming, told) in [(&opening, "confirmed_elsewhere"), (&browser, "signed_in")] {
@@ -551,7 +618,10 @@ async fn a_stream_tells_of_sessions_on_another_instance_and_of_the_end_of_its_ow
     for _ in 0..3 {
         let other = sign_in_elsewhere().await;
         let both = told(&mut stream, "sessions").await;
-        assert!(both.len() > alone.len() && both.contains(alone.trim_start_matches("data: ")), "{both}");
+        assert!(
+            both.len() > alone.len() && both.contains(alone.trim_start_matches("data: ")),
+            "{both}"
+        );
         other.logout().await.expect(204);
         assert_eq!(told(&mut stream, "sessions").await, alone);
     }
@@ -565,7 +635,8 @@ async fn a_stream_tells_of_sessions_on_another_instance_and_of_the_end_of_its_ow
 #[tokio::test]
 async fn streams_are_told_in_the_embedded_store_too() {
     let app = TestApp::embedded().await;
-    let (browser, other) = (app.signed_in("a@example.com").await, app.signed_in("a@example.com").await);
+    let (browser, other) =
+        (app.signed_in("a@example.com").await, app.signed_in("a@example.com").await);
     let mut stream = browser.open("/account/live").await;
     told(&mut stream, "sessions").await;
     other.delete("/api/v1/auth/sessions").await.expect(204);
@@ -575,7 +646,8 @@ async fn streams_are_told_in_the_embedded_store_too() {
 #[tokio::test]
 async fn a_user_has_sixteen_streams_of_all_kinds() {
     let app = TestApp::embedded().await;
-    let (browser, other) = (app.signed_in("a@example.com").await, app.signed_in("b@example.com").await);
+    let (browser, other) =
+        (app.signed_in("a@example.com").await, app.signed_in("b@example.com").await);
     let mut open = Vec::new();
     for _ in 0..16 {
         let mut stream = browser.open("/account/live").await;

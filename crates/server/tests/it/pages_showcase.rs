@@ -6,8 +6,16 @@ use crate::portfolio::upstream::feed::row;
 use crate::portfolio::upstream::steam::{Asset, Look, asset};
 
 /// Name, type, rarity, color, exterior, icon, float, price.
-type Item =
-    (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str, f64);
+type Item = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    f64,
+);
 
 #[rustfmt::skip]
 const ITEMS: [Item; 9] = [
@@ -27,7 +35,9 @@ const COUNTS: [u64; 9] = [1, 1, 1, 2, 1, 1, 24, 1, 1];
 
 pub(crate) fn assets() -> Vec<Asset> {
     let mut assets = Vec::new();
-    for ((name, kind, rarity, color, exterior, icon, float, _), count) in ITEMS.into_iter().zip(COUNTS) {
+    for ((name, kind, rarity, color, exterior, icon, float, _), count) in
+        ITEMS.into_iter().zip(COUNTS)
+    {
         for copy in 0..count {
             let id = assets.len() as u64 + 1;
             let look = Look { kind, rarity, color, exterior, icon };
@@ -36,13 +46,21 @@ pub(crate) fn assets() -> Vec<Asset> {
             let float = if second { "0.312345" } else { float };
             let name_tag = second.then(|| "first drop".to_owned());
             let paint_index = name.contains("Doppler").then_some(415);
-            assets.push(Asset { look, float, name_tag, paint_index, locked: second, ..asset(id, name) });
+            assets.push(Asset {
+                look,
+                float,
+                name_tag,
+                paint_index,
+                locked: second,
+                ..asset(id, name)
+            });
         }
     }
     assets
 }
 
-/// Names as long as they come, many of each, dear; the knives' phase is unknown and their price an estimate.
+/// Names as long as they come, many of each, dear; the knives' phase is unknown and their price an
+/// estimate.
 const WEALTH: [(&str, u64, f64); 5] = [
     ("★ Karambit | Doppler (Factory New)", 24, 0.0),
     ("★ StatTrak™ Specialist Gloves | Emerald Web (Minimal Wear)", 2, 23_456.78),
@@ -60,6 +78,9 @@ pub(crate) fn wealth() -> Vec<Asset> {
 pub(crate) fn prices() -> Vec<Value> {
     let priced = ITEMS.into_iter().filter(|item| item.7 > 0.0);
     let few = priced.map(|item| row(item.0, item.0.contains("Doppler").then_some("Ruby"), item.7));
-    let more = WEALTH.into_iter().filter(|item| item.2 > 0.0).map(|(name, _, price)| row(name, None, price));
+    let more = WEALTH
+        .into_iter()
+        .filter(|item| item.2 > 0.0)
+        .map(|(name, _, price)| row(name, None, price));
     few.chain(more).collect()
 }

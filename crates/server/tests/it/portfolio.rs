@@ -98,7 +98,9 @@ pub(crate) async fn linked(app: &TestApp, email: &str, steam_id: &str) -> Browse
 fn quantities(portfolio: &Value) -> Vec<(String, u64)> {
     let holdings = portfolio["holdings"].as_array().unwrap().iter();
     let mut all: Vec<_> = holdings
-        .map(|it| (it["market_hash_name"].as_str().unwrap().to_owned(), it["quantity"].as_u64().unwrap()))
+        .map(|it| {
+            (it["market_hash_name"].as_str().unwrap().to_owned(), it["quantity"].as_u64().unwrap())
+        })
         .collect();
     all.sort();
     all
@@ -135,22 +137,40 @@ async fn an_inventory_is_imported_and_valued() {
     assert_eq!((&portfolio["locked_items"], &portfolio["holding_count"]), (&json!(1), &json!(3)));
     let holdings = portfolio["holdings"].as_array().unwrap();
     assert_eq!(holdings[0]["phase"], "Ruby");
-    assert_eq!((&holdings[1]["market_hash_name"], &holdings[1]["quantity"]), (&json!("A"), &json!(2)));
-    assert_eq!((&holdings[1]["current_price"], &holdings[1]["total_value"]), (&json!(251), &json!(502)));
-    assert_eq!((&holdings[1]["locked_quantity"], &holdings[1]["rarity"]), (&json!(1), &json!("Covert")));
+    assert_eq!(
+        (&holdings[1]["market_hash_name"], &holdings[1]["quantity"]),
+        (&json!("A"), &json!(2))
+    );
+    assert_eq!(
+        (&holdings[1]["current_price"], &holdings[1]["total_value"]),
+        (&json!(251), &json!(502))
+    );
+    assert_eq!(
+        (&holdings[1]["locked_quantity"], &holdings[1]["rarity"]),
+        (&json!(1), &json!("Covert"))
+    );
     assert_eq!(
         (&holdings[1]["price_source"], &holdings[1]["priced_at"]),
         (&json!("127.0.0.1"), &json!("2030-03-17T17:46:40Z"))
     );
-    assert_eq!((&holdings[2]["current_price"], &holdings[2]["total_value"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&holdings[2]["current_price"], &holdings[2]["total_value"]),
+        (&Value::Null, &Value::Null)
+    );
     let sum: u64 = holdings.iter().filter_map(|it| it["total_value"].as_u64()).sum();
     assert_eq!(portfolio["total_value"], sum, "totals add up");
 
     let id = holdings[1]["item_id"].as_str().unwrap();
     let one = world.portfolio(&format!("?item_id={id}")).await;
     let items = one["holdings"][0]["items"].as_array().unwrap();
-    assert_eq!((items.len(), &items[1]["name_tag"], &items[1]["locked"]), (2, &json!("mine"), &json!(true)));
-    assert_eq!((&items[0]["float"], &items[0]["pattern"]), (&json!("0.111641205847263336"), &json!(116)));
+    assert_eq!(
+        (items.len(), &items[1]["name_tag"], &items[1]["locked"]),
+        (2, &json!("mine"), &json!(true))
+    );
+    assert_eq!(
+        (&items[0]["float"], &items[0]["pattern"]),
+        (&json!("0.111641205847263336"), &json!(116))
+    );
 
     let history = world.browser.get("/api/v1/portfolio/history").await.expect(200).json();
     assert_eq!(history["history"][0]["total_value"], portfolio["total_value"]);
@@ -199,7 +219,8 @@ async fn the_page_compares_only_what_was_priced_in_its_currency() {
     world.portfolios().prices().refresh().await.unwrap();
     note(0, 250, "USD", "Skinport").await;
     let priced = page().await;
-    // For the last week it is the value of eight days ago that counts; nothing is known of a day and of a month ago.
+    // For the last week it is the value of eight days ago that counts; nothing is known of a day
+    // and of a month ago.
     assert_eq!(priced.matches("+$0.50 <span class=\"percent\">+25.0 %").count(), 1, "{priced}");
     assert_eq!(priced.matches("not known yet").count(), 2, "{priced}");
     assert_eq!(priced.matches("<circle").count(), 2, "{priced}");
@@ -221,9 +242,14 @@ async fn whoever_has_unlinked_steam_is_offered_to_link_it_and_no_import() {
 
 #[tokio::test]
 async fn holdings_are_sorted_filtered_and_paged() {
-    let world =
-        World::with(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1"), asset(4, "b"), asset(5, "b")])
-            .await;
+    let world = World::with(vec![
+        asset(1, "A"),
+        asset(2, "A"),
+        asset(3, "Item 1"),
+        asset(4, "b"),
+        asset(5, "b"),
+    ])
+    .await;
     world.import().await.expect(200);
     let names = async |query: &str| {
         let shown = world.portfolio(query).await;
@@ -252,14 +278,23 @@ async fn holdings_are_sorted_filtered_and_paged() {
     let search = |letters| format!("?q={}", "%C3%A9".repeat(letters));
     assert_eq!(names(&search(100)).await, "");
     let too_long = search(101);
-    for query in
-        ["?sort=x", "?page=0", "?per_page=1001", "?user_id=1", "?priced=maybe", "?page=-1", &too_long]
-    {
+    for query in [
+        "?sort=x",
+        "?page=0",
+        "?per_page=1001",
+        "?user_id=1",
+        "?priced=maybe",
+        "?page=-1",
+        &too_long,
+    ] {
         let answer = world.browser.get(&format!("/api/v1/portfolio{query}")).await;
         answer.expect_error(400, "malformed_query");
     }
     for (query, named) in [
-        ("/portfolio?sorting=name", "unknown field `sorting`, expected one of `sort`, `order`, `q`,"),
+        (
+            "/portfolio?sorting=name",
+            "unknown field `sorting`, expected one of `sort`, `order`, `q`,",
+        ),
         ("/portfolio?q=a&q=b", "duplicate field `q`"),
         ("/portfolio/history?days=7", "unknown field `days`, expected `limit`"),
     ] {
@@ -286,8 +321,12 @@ async fn rarities_are_sorted_as_the_game_ranks_them() {
         [("?sort=rarity", ["B", "D", "A", "C"]), ("?sort=rarity&order=asc", ["C", "A", "D", "B"])]
     {
         let shown = world.portfolio(query).await;
-        let shown: Vec<_> =
-            shown["holdings"].as_array().unwrap().iter().map(|it| &it["market_hash_name"]).collect();
+        let shown: Vec<_> = shown["holdings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| &it["market_hash_name"])
+            .collect();
         assert_eq!(shown, names, "{query}");
     }
 }
@@ -312,8 +351,9 @@ async fn the_form_shows_one_kind_alone() {
     ] {
         let page = world.browser.get(&format!("/?only={only}&sort=name")).await.expect(200).body;
         let rows = page.split("<span class=\"what\">").skip(1);
-        let shown: Vec<_> =
-            rows.map(|row| row.split_once("\">").unwrap().1.split_once("</a>").unwrap().0).collect();
+        let shown: Vec<_> = rows
+            .map(|row| row.split_once("\">").unwrap().1.split_once("</a>").unwrap().0)
+            .collect();
         assert_eq!(shown, names, "{only}");
         let is_chosen = page.contains(&format!("<option value=\"{only}\" selected>"));
         assert_eq!(is_chosen, only != "nonsense");
@@ -332,7 +372,9 @@ async fn the_page_beyond_the_last_is_the_last() {
         assert_eq!(page.matches("<th scope=\"row\">").count(), 1);
         assert!(page.contains("page=2#items-title"), "{page}");
     }
-    assert!(world.browser.get("/?q=none&page=9").await.expect(200).body.contains("Nothing matches."));
+    assert!(
+        world.browser.get("/?q=none&page=9").await.expect(200).body.contains("Nothing matches.")
+    );
 }
 
 #[tokio::test]
@@ -340,13 +382,19 @@ async fn what_is_not_known_without_prices_is_not_shown_as_nothing() {
     let world = World::unpriced(vec![asset(1, "A"), asset(2, "B")], &[]).await;
     world.import().await.expect(200);
     let page = world.browser.get("/").await.expect(200).body;
-    assert!(page.contains("Not known yet") && page.contains("There are no prices at the moment"), "{page}");
+    assert!(
+        page.contains("Not known yet") && page.contains("There are no prices at the moment"),
+        "{page}"
+    );
     for wrong in ["$0", "together", "no price</a>"] {
         assert!(!page.contains(wrong), "{wrong}: {page}");
     }
     world.portfolios().prices().refresh().await.unwrap();
     let page = world.browser.get("/").await.expect(200).body;
-    assert!(page.contains("<p class=\"total\">$2.50</p>") && page.contains("together $2.50"), "{page}");
+    assert!(
+        page.contains("<p class=\"total\">$2.50</p>") && page.contains("together $2.50"),
+        "{page}"
+    );
     for sentence in
         ["1 item has no price</a> there and counts as $0.", "low floats and rare patterns are not"]
     {
@@ -405,14 +453,23 @@ async fn nobody_sees_or_imports_for_another() {
     let alices = world.portfolio("").await["holdings"][0]["item_id"].as_str().unwrap().to_owned();
     let answer = bob.get(&format!("/api/v1/portfolio?item_id={alices}")).await.expect(200);
     assert_eq!(answer.json()["holdings"], json!([]));
-    assert_eq!(bob.get("/api/v1/portfolio/export.json").await.expect(200).json()["items"], json!([]));
+    assert_eq!(
+        bob.get("/api/v1/portfolio/export.json").await.expect(200).json()["items"],
+        json!([])
+    );
     assert_eq!(bob.get("/api/v1/portfolio/history").await.expect(200).json()["history"], json!([]));
 
     world.steam.becomes(inventory(vec![asset(1, "A")]));
-    bob.call(Method::POST, "/api/v1/portfolio/import", None).await.expect_error(400, "steam_not_linked");
+    bob.call(Method::POST, "/api/v1/portfolio/import", None)
+        .await
+        .expect_error(400, "steam_not_linked");
     let forged = json!({ "steam_id": STEAM_ID });
     world.cool_down();
-    world.browser.post("/api/v1/portfolio/import", &forged).await.expect_error(400, "malformed_body");
+    world
+        .browser
+        .post("/api/v1/portfolio/import", &forged)
+        .await
+        .expect_error(400, "malformed_body");
     assert!(world.steam.asked().is_empty());
     world.browser.post("/api/v1/portfolio/import", &json!({})).await.expect(200);
 }
@@ -424,17 +481,22 @@ async fn a_day_is_noted_once_whatever_the_instances_do() {
     world.app.add_instance().await;
     let [first, second] = &world.app.instances[..] else { panic!() };
     second.app.portfolio.prices().refresh().await.unwrap();
-    let (a, b) =
-        tokio::join!(first.app.portfolio.take_daily_snapshots(), second.app.portfolio.take_daily_snapshots());
+    let (a, b) = tokio::join!(
+        first.app.portfolio.take_daily_snapshots(),
+        second.app.portfolio.take_daily_snapshots()
+    );
     assert!(a.unwrap() + b.unwrap() >= 1);
     assert_eq!(first.app.portfolio.take_daily_snapshots().await.unwrap(), 0);
     world.app.advance(Duration::from_hours(24));
     assert_eq!(second.app.portfolio.take_daily_snapshots().await.unwrap(), 1);
     let history = world.browser.get("/api/v1/portfolio/history").await.expect(200).json();
-    let days: Vec<_> = history["history"].as_array().unwrap().iter().map(|it| it["day"].clone()).collect();
+    let days: Vec<_> =
+        history["history"].as_array().unwrap().iter().map(|it| it["day"].clone()).collect();
     assert_eq!(days.iter().filter(|day| day.is_null()).count(), 1);
     assert!(
-        days.contains(&json!("2030-03-17")) && days.contains(&json!("2030-03-18")) && days.len() == 3,
+        days.contains(&json!("2030-03-17"))
+            && days.contains(&json!("2030-03-18"))
+            && days.len() == 3,
         "{days:?}"
     );
 }
@@ -457,7 +519,8 @@ async fn a_day_that_ends_while_it_is_noted_is_noted_to_its_end() {
     for email in ["alice@example.com", "bob@example.com"] {
         let browser = world.app.signed_in(email).await;
         let history = browser.get("/api/v1/portfolio/history").await.expect(200).json();
-        let days: Vec<_> = history["history"].as_array().unwrap().iter().map(|it| &it["day"]).collect();
+        let days: Vec<_> =
+            history["history"].as_array().unwrap().iter().map(|it| &it["day"]).collect();
         assert!(days.contains(&&json!("2030-03-17")) && days.len() == 2, "{days:?}");
     }
 }
@@ -472,7 +535,8 @@ async fn after_ninety_days_only_the_value_of_each_day_is_left() {
     assert_eq!(portfolio.take_daily_snapshots().await.unwrap(), 1);
     let browser = world.app.signed_in("alice@example.com").await;
     let history = browser.get("/api/v1/portfolio/history").await.expect(200).json();
-    let days: Vec<_> = history["history"].as_array().unwrap().iter().map(|it| it["day"].clone()).collect();
+    let days: Vec<_> =
+        history["history"].as_array().unwrap().iter().map(|it| it["day"].clone()).collect();
     assert_eq!(days, [json!("2030-03-17"), json!("2030-06-15")]);
 }
 
@@ -481,8 +545,10 @@ async fn without_redis_nothing_is_imported_and_nobody_is_signed_out() {
     let world = World::with(vec![asset(1, "A")]).await;
     let token = world.browser.csrf().await;
     world.app.redis().kill();
-    let answer =
-        world.browser.send(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None).await;
+    let answer = world
+        .browser
+        .send(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None)
+        .await;
     assert!(!answer.header("retry-after").is_empty());
     assert_eq!(answer.status, 503, "{}", answer.body);
     assert!(world.steam.asked().is_empty());
@@ -499,8 +565,11 @@ async fn health_is_about_the_stores_and_not_about_prices() {
 async fn the_same_holds_on_postgres() {
     let server = Postgres::start().await;
     let url = server.create_database().await;
-    let world =
-        World::build(vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1")], &[("DATABASE_URL", &url)]).await;
+    let world = World::build(
+        vec![asset(1, "A"), asset(2, "A"), asset(3, "Item 1")],
+        &[("DATABASE_URL", &url)],
+    )
+    .await;
     world.import().await.expect(200);
     assert_eq!(world.portfolio("").await["total_value"], 500 + 736_479);
     let page = world.browser.get("/").await.expect(200).body;

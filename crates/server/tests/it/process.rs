@@ -44,7 +44,8 @@ fn serve_without_a_good_secret_is_one_clear_line_and_status_2() {
 
 #[test]
 fn serve_lists_every_problem_at_once() {
-    let vars = [("SESSION_LIFETIME_HOURS", "soon"), ("BASE_URL", "ftp://x"), ("LISTEN_ADDR", "here")];
+    let vars =
+        [("SESSION_LIFETIME_HOURS", "soon"), ("BASE_URL", "ftp://x"), ("LISTEN_ADDR", "here")];
     let (status, _, err) = run(&["serve"], &vars);
     assert_eq!(status, 2);
     assert_eq!(err.lines().count(), 4, "{err}");
@@ -90,7 +91,8 @@ async fn serve_on_a_postgres_that_lets_nobody_in_says_in_one_line_what_to_do() {
              check that it runs there, and host, user, password and name",
         ),
     ] {
-        let (status, _, err) = run(&["serve"], &[("SESSION_SECRET", SECRET), ("DATABASE_URL", &*url)]);
+        let (status, _, err) =
+            run(&["serve"], &[("SESSION_SECRET", SECRET), ("DATABASE_URL", &*url)]);
         assert_eq!((status, &*err), (1, &*format!("tracera: DATABASE_URL: {told}\n")));
     }
 }
@@ -111,12 +113,16 @@ async fn serve_on_a_postgres_that_knows_the_tables_says_only_what_stopped_it() {
 
 #[test]
 fn serve_without_a_place_to_write_names_the_variable_of_that_place() {
-    for (variable, value) in [("DATA_DIR", "/proc/nothing"), ("DATABASE_URL", "sqlite:///proc/nothing/file")]
+    for (variable, value) in
+        [("DATA_DIR", "/proc/nothing"), ("DATABASE_URL", "sqlite:///proc/nothing/file")]
     {
         let (status, _, err) = run(&["serve"], &[("SESSION_SECRET", SECRET), (variable, value)]);
         assert_eq!(status, 1, "{err}");
         assert_eq!(err.lines().count(), 1, "{err}");
-        assert!(err.starts_with(&format!("tracera: {variable}: cannot create /proc/nothing")), "{err}");
+        assert!(
+            err.starts_with(&format!("tracera: {variable}: cannot create /proc/nothing")),
+            "{err}"
+        );
     }
 }
 
@@ -202,7 +208,8 @@ impl Running {
             .unwrap();
         let log = std::sync::Arc::<std::sync::Mutex<String>>::default();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let collect = |mut lines: tokio::io::Lines<_>, log: std::sync::Arc<std::sync::Mutex<String>>| async move {
+        let collect = |mut lines: tokio::io::Lines<_>,
+                       log: std::sync::Arc<std::sync::Mutex<String>>| async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 let mut log = log.lock().unwrap();
                 log.push_str(&line);
@@ -210,17 +217,21 @@ impl Running {
             }
         };
         tokio::spawn(collect(
-            BufReader::new(Box::new(stderr) as Box<dyn tokio::io::AsyncRead + Send + Unpin>).lines(),
+            BufReader::new(Box::new(stderr) as Box<dyn tokio::io::AsyncRead + Send + Unpin>)
+                .lines(),
             log.clone(),
         ));
         tokio::spawn(collect(
-            BufReader::new(Box::new(stdout) as Box<dyn tokio::io::AsyncRead + Send + Unpin>).lines(),
+            BufReader::new(Box::new(stdout) as Box<dyn tokio::io::AsyncRead + Send + Unpin>)
+                .lines(),
             log.clone(),
         ));
         let running = Self { child, base, log };
         let browser = running.browser();
-        eventually(|| async { browser.try_send(reqwest::Method::GET, "/healthz", &[], None).await.ok() })
-            .await;
+        eventually(|| async {
+            browser.try_send(reqwest::Method::GET, "/healthz", &[], None).await.ok()
+        })
+        .await;
         running
     }
 
@@ -246,8 +257,12 @@ async fn healthcheck_asks_the_server_that_runs_with_the_same_environment() {
     let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("secret");
     std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
-    let served =
-        Running::start("serve", directory.path(), &[("SESSION_SECRET_FILE", secret.to_str().unwrap())]).await;
+    let served = Running::start(
+        "serve",
+        directory.path(),
+        &[("SESSION_SECRET_FILE", secret.to_str().unwrap())],
+    )
+    .await;
     let listen = served.base.to_string();
     let ask = || {
         let listen = listen.clone();
@@ -357,7 +372,8 @@ async fn a_redis_that_drops_sessions_when_memory_is_short_is_named_at_start() {
 }
 
 #[tokio::test]
-async fn redis_may_have_a_certificate_of_the_named_authority_and_a_file_that_names_none_is_refused() {
+async fn redis_may_have_a_certificate_of_the_named_authority_and_a_file_that_names_none_is_refused()
+{
     let certificate = Arc::new(Certificate::create().await);
     let redis = RedisServer::start_with_tls(&certificate).await;
     let (url, authority) = (redis.url(), certificate.authority().to_str().unwrap());
@@ -368,7 +384,9 @@ async fn redis_may_have_a_certificate_of_the_named_authority_and_a_file_that_nam
     assert_eq!(server.browser().get("/api/v1/health").await.expect(200).json()["redis"], "up");
     assert_eq!(server.stop().await, Some(0));
 
-    for (file, named) in [("", "REDIS_URL"), ("gone.pem", "REDIS_CA_FILE"), ("/dev/null", "REDIS_CA_FILE")] {
+    for (file, named) in
+        [("", "REDIS_URL"), ("gone.pem", "REDIS_CA_FILE"), ("/dev/null", "REDIS_CA_FILE")]
+    {
         let (status, _, err) = run(&["serve"], &vars(file));
         assert_eq!((status, err.lines().count()), (1, 1), "{err}");
         assert!(err.contains(named), "{err}");
@@ -382,8 +400,10 @@ async fn why_redis_cannot_be_connected_to_is_said_with_its_variable_and_remedy()
     let (url, authority) = (redis.url(), certificate.authority().to_str().unwrap());
     let port = free_port().to_string();
     let nobody = format!("127.0.0.1:{port}");
-    let (sentinel, named) =
-        (format!("redis+sentinel://{nobody}?sentinel_password=p"), format!("redis+sentinel://{nobody}/name"));
+    let (sentinel, named) = (
+        format!("redis+sentinel://{nobody}?sentinel_password=p"),
+        format!("redis+sentinel://{nobody}/name"),
+    );
     for (vars, variable, remedy) in [
         (
             vec![("REDIS_URL", &*url), ("REDIS_CA_FILE", authority)],
@@ -398,7 +418,8 @@ async fn why_redis_cannot_be_connected_to_is_said_with_its_variable_and_remedy()
             "user and password are right\n",
         ),
     ] {
-        let (status, _, err) = run(&["serve"], &[&vars[..], &[("SESSION_SECRET", SECRET)]].concat());
+        let (status, _, err) =
+            run(&["serve"], &[&vars[..], &[("SESSION_SECRET", SECRET)]].concat());
         assert_eq!((status, err.lines().count()), (1, 1), "{err}");
         assert!(err.starts_with(&format!("tracera: {variable}")) && err.ends_with(remedy), "{err}");
     }
@@ -409,8 +430,13 @@ async fn a_file_of_certificates_that_cannot_be_used_is_found_before_anything_is_
     let certificate = Certificate::create().await;
     let good = certificate.authority().to_str().unwrap();
     let redis = |file| vec![("REDIS_URL", "rediss://localhost"), ("REDIS_CA_FILE", file)];
-    let smtp =
-        |file| vec![("SMTP_URL", "smtps://localhost"), ("MAIL_FROM", "a@b.example"), ("SMTP_CA_FILE", file)];
+    let smtp = |file| {
+        vec![
+            ("SMTP_URL", "smtps://localhost"),
+            ("MAIL_FROM", "a@b.example"),
+            ("SMTP_CA_FILE", file),
+        ]
+    };
     for (vars, named) in [
         (redis(good), None),
         (smtp(good), None),
@@ -419,7 +445,8 @@ async fn a_file_of_certificates_that_cannot_be_used_is_found_before_anything_is_
         (smtp("gone.pem"), Some("SMTP_CA_FILE")),
         (smtp("/dev/null"), Some("SMTP_CA_FILE")),
     ] {
-        let (status, _, err) = run(&["check-config"], &[&vars[..], &[("SESSION_SECRET", SECRET)]].concat());
+        let (status, _, err) =
+            run(&["check-config"], &[&vars[..], &[("SESSION_SECRET", SECRET)]].concat());
         assert_eq!(status, if named.is_some() { 2 } else { 0 }, "{vars:?}: {err}");
         assert!(named.is_none_or(|named| err.contains(named)), "{vars:?}: {err}");
     }
@@ -499,8 +526,12 @@ async fn the_operator_lists_and_ends_sessions() {
     browser.redeem(&token_of(link)).await.expect(200);
     let told = browser.get("/api/v1/auth/events").await.expect(200).json();
     let events = told["events"].as_array().unwrap();
-    let event = events.iter().find(|event| event["event"] == "revoked_by_operator").expect("it is told");
-    assert_eq!((&event["ip"], &event["device"]), (&json!(null), &json!("the operator's command line")));
+    let event =
+        events.iter().find(|event| event["event"] == "revoked_by_operator").expect("it is told");
+    assert_eq!(
+        (&event["ip"], &event["device"]),
+        (&json!(null), &json!("the operator's command line"))
+    );
     let (status, _, err) = run(&["migrate"], &vars);
     assert_eq!(status, 0, "{err}");
 
@@ -526,11 +557,19 @@ fn the_operator_is_not_told_that_all_is_well_in_a_store_made_just_now() {
     let vars = [("SESSION_SECRET", SECRET), ("DATA_DIR", data.to_str().unwrap())];
     let list = ["sessions", "list", "--user", "a@example.com"];
     let (status, _, err) = run(&list, &vars);
-    assert_eq!((status, err.contains("there is no") && err.contains("tracera.db")), (1, true), "{err}");
+    assert_eq!(
+        (status, err.contains("there is no") && err.contains("tracera.db")),
+        (1, true),
+        "{err}"
+    );
     assert!(!data.exists(), "nothing was made");
     assert_eq!(run(&["migrate"], &vars).0, 0);
     let (status, _, err) = run(&list, &vars);
-    assert_eq!((status, err.contains("sessions.redb") && err.contains("REDIS_URL")), (1, true), "{err}");
+    assert_eq!(
+        (status, err.contains("sessions.redb") && err.contains("REDIS_URL")),
+        (1, true),
+        "{err}"
+    );
     assert!(!data.join("sessions.redb").exists());
 }
 
@@ -550,12 +589,19 @@ fn migrate_asks_only_for_what_it_uses() {
     for (name, value, complaint) in [
         ("DATABASE_URL", "mysql://u:canary@h/d", "DATABASE_URL is for no database we know"),
         ("DATABASE_URL_FILE", "/nonexistent", "DATABASE_URL_FILE names a file that cannot be read"),
-        ("DATABASE_URI", "postgres://u:canary@h/d", "DATABASE_URI is not a variable of this server; did you"),
+        (
+            "DATABASE_URI",
+            "postgres://u:canary@h/d",
+            "DATABASE_URI is not a variable of this server; did you",
+        ),
         ("DATA_DIR", "file://data", "DATA_DIR is \"file://data\""),
     ] {
         let (status, _, err) = run(&["migrate"], &[(name, value)]);
         assert_eq!((status, err.lines().count()), (2, 1), "{err}");
-        assert!(err.starts_with(&format!("tracera: {complaint}")) && !err.contains("canary"), "{err}");
+        assert!(
+            err.starts_with(&format!("tracera: {complaint}")) && !err.contains("canary"),
+            "{err}"
+        );
     }
 }
 
@@ -574,7 +620,8 @@ async fn metrics_are_served_on_their_own_socket_only() {
     let server = Running::start("serve", directory.path(), &vars).await;
     server.browser().get("/api/v1/auth/me").await.expect(200);
     server.browser().get("/metrics").await.expect(404);
-    let shown = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
+    let shown =
+        reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
     let counted = r#"tracera_http_requests_total{route="/api/v1/auth/me",status="200"} 1"#;
     assert!(shown.lines().any(|line| line == counted), "{shown}");
     assert!(shown.contains("tracera_session_cache_total"), "{shown}");

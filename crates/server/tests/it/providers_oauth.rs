@@ -54,8 +54,10 @@ async fn sign_in(doubles: &Doubles, browser: &Browser, path: &str, person: Value
 
 /// Links a provider to whoever is signed in.
 async fn link(doubles: &Doubles, browser: &Browser, provider: &str, person: Value) -> String {
-    let begun =
-        browser.post(&format!("/api/v1/auth/providers/{provider}/link"), &json!({})).await.expect(200);
+    let begun = browser
+        .post(&format!("/api/v1/auth/providers/{provider}/link"), &json!({}))
+        .await
+        .expect(200);
     let location = begun.json()["redirect_to"].as_str().unwrap().to_owned();
     landed(browser.get(&doubles.agree(&location, person)).await)
 }
@@ -76,7 +78,10 @@ async fn the_request_is_the_least_there_is() {
         assert!(one[fresh].len() == 43 && one[fresh] != two[fresh], "{fresh}");
     }
     let github = query(&leave(&app.browser(), GITHUB).await);
-    assert_eq!((&*github["scope"], &*github["code_challenge_method"]), ("read:user user:email", "S256"));
+    assert_eq!(
+        (&*github["scope"], &*github["code_challenge_method"]),
+        ("read:user user:email", "S256")
+    );
     assert_eq!(github["redirect_uri"], "http://localhost:8080/api/v1/auth/github/callback");
 }
 
@@ -120,10 +125,16 @@ async fn an_address_that_has_an_account_opens_nothing() {
             "{person}"
         );
         assert_eq!(browser.me().await, None);
-        crate::harness::eventually(|| async { (app.mails_to("a@gmail.com") > before).then_some(()) }).await;
+        crate::harness::eventually(|| async {
+            (app.mails_to("a@gmail.com") > before).then_some(())
+        })
+        .await;
         assert_eq!(app.mail_to("a@gmail.com").await.code, "", "a code would work in no browser");
         // Signed in as the owner it is still not linked by the way; as somebody else neither.
-        assert_eq!(sign_in(&doubles, &owner, path, person.clone()).await, "/login?error=account_exists");
+        assert_eq!(
+            sign_in(&doubles, &owner, path, person.clone()).await,
+            "/login?error=account_exists"
+        );
         let other = app.signed_in("other@example.com").await;
         assert_eq!(sign_in(&doubles, &other, path, person).await, "/login?error=account_exists");
         assert_eq!(email(&other).await, "other@example.com");
@@ -137,8 +148,12 @@ async fn an_address_that_has_an_account_opens_nothing() {
     assert_eq!(sign_in(&doubles, &now_in, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
     assert_eq!(now_in.me().await, owner.me().await);
     let events = owner.get("/api/v1/auth/events").await.json();
-    let kinds: Vec<_> =
-        events["events"].as_array().unwrap().iter().map(|it| it["event"].as_str().unwrap()).collect();
+    let kinds: Vec<_> = events["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["event"].as_str().unwrap())
+        .collect();
     assert!(kinds.contains(&"sign_in_failed") && kinds.contains(&"linked"), "{kinds:?}");
 }
 
@@ -181,10 +196,10 @@ async fn an_address_that_is_not_verified_counts_for_nothing() {
 #[tokio::test]
 async fn the_primary_address_is_found_on_a_later_page() {
     let (app, doubles) = start().await;
-    let other =
-        |name: &str| json!({ "email": format!("{name}@example.com"), "primary": false, "verified": true });
+    let other = |name: &str| json!({ "email": format!("{name}@example.com"), "primary": false, "verified": true });
     let primary = json!({ "email": "main@example.com", "primary": true, "verified": true });
-    let person = json!({ "id": 1, "emails": [other("a"), other("b"), other("c"), other("d"), primary] });
+    let person =
+        json!({ "id": 1, "emails": [other("a"), other("b"), other("c"), other("d"), primary] });
     let browser = app.browser();
     assert_eq!(sign_in(&doubles, &browser, GITHUB, person).await, "/");
     assert_eq!(email(&browser).await, "main@example.com");
@@ -196,9 +211,15 @@ async fn the_owner_of_the_mailbox_gets_nothing_of_who_was_there_before() {
     let (app, doubles) = start().await;
     let attacker = app.browser();
     assert_eq!(sign_in(&doubles, &attacker, GITHUB, github(1, "victim@corp.example")).await, "/");
-    assert_eq!(link(&doubles, &attacker, "google", google(&app, "9", "mallory@gmail.com")).await, "/");
+    assert_eq!(
+        link(&doubles, &attacker, "google", google(&app, "9", "mallory@gmail.com")).await,
+        "/"
+    );
     let account = attacker.me().await;
-    attacker.post("/api/v1/auth/email", &json!({ "email": "mallory@example.com" })).await.expect(200);
+    attacker
+        .post("/api/v1/auth/email", &json!({ "email": "mallory@example.com" }))
+        .await
+        .expect(200);
     let change = app.notice_to("mallory@example.com", "Confirm your address").await.link;
 
     let victim = app.signed_in("victim@corp.example").await;
@@ -206,7 +227,10 @@ async fn the_owner_of_the_mailbox_gets_nothing_of_who_was_there_before() {
     assert_eq!(victim.get("/api/v1/auth/me").await.json()["user"]["name"], json!(null));
     attacker.get("/api/v1/auth/sessions").await.expect_error(401, "unauthenticated");
     let providers = victim.get("/api/v1/auth/providers").await.json();
-    assert!(providers["providers"].as_array().unwrap().iter().all(|it| it["linked"] == false), "{providers}");
+    assert!(
+        providers["providers"].as_array().unwrap().iter().all(|it| it["linked"] == false),
+        "{providers}"
+    );
     let change = json!({ "token": crate::harness::token_of(&change) });
     victim.post("/api/v1/auth/email/confirm", &change).await.expect_error(400, "link_invalid");
     assert_eq!(
@@ -284,7 +308,10 @@ async fn a_new_key_is_fetched_once_and_an_unknown_one_is_refused() {
     }
     assert_eq!(doubles.calls("/.well-known/openid-configuration"), 1);
     doubles.rotate_key();
-    assert_eq!(sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "c", "c@gmail.com")).await, "/");
+    assert_eq!(
+        sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "c", "c@gmail.com")).await,
+        "/"
+    );
     assert_eq!(doubles.calls("/jwks"), 2);
     doubles.instead("/jwks", Reply::Says(200, json!({ "keys": [] }).to_string()));
     doubles.rotate_key();
@@ -314,15 +341,23 @@ async fn odd_answers_end_the_sign_in() {
         (GITHUB, "/login/oauth/access_token", says(200, "access_token=x"), "github_unavailable"),
         (GITHUB, "/login/oauth/access_token", says(502, ""), "github_unavailable"),
         (GITHUB, "/login/oauth/access_token", Reply::Floods, "github_unavailable"),
-        (GITHUB, "/login/oauth/access_token", Reply::Redirects(doubles.base()), "github_unavailable"),
+        (
+            GITHUB,
+            "/login/oauth/access_token",
+            Reply::Redirects(doubles.base()),
+            "github_unavailable",
+        ),
         (GITHUB, "/api/user", says(401, r#"{"message":"Bad credentials"}"#), "github_refused"),
         (GITHUB, "/api/user", says(200, r#"{"id":"583231","login":"x"}"#), "github_unavailable"),
         (GITHUB, "/api/user/emails", says(500, ""), "github_unavailable"),
     ] {
         doubles.instead(address, reply.clone());
         let browser = app.browser();
-        let person =
-            if path == GOOGLE { google(&app, "1", "a@gmail.com") } else { github(1, "a@example.com") };
+        let person = if path == GOOGLE {
+            google(&app, "1", "a@gmail.com")
+        } else {
+            github(1, "a@example.com")
+        };
         let location = leave(&browser, path).await;
         let callback = doubles.agree(&location, person);
         assert_eq!(
@@ -365,9 +400,14 @@ async fn a_provider_that_cannot_be_discovered_is_said_at_the_start() {
 async fn a_callback_without_a_transaction_of_its_own_asks_nobody() {
     let (app, doubles) = start().await;
     let browser = app.browser();
-    for query in
-        ["", "code=x", "code=x&state=", "code=x&state=y", "state=a&state=a&code=x", "error=access_denied"]
-    {
+    for query in [
+        "",
+        "code=x",
+        "code=x&state=",
+        "code=x&state=y",
+        "state=a&state=a&code=x",
+        "error=access_denied",
+    ] {
         for path in [GOOGLE, GITHUB] {
             let target = browser.get(&format!("{path}/callback?{query}")).await.strayed();
             assert_eq!(target, "/login?error=sign_in_expired", "{path} {query}");
@@ -383,7 +423,10 @@ async fn a_callback_without_a_transaction_of_its_own_asks_nobody() {
     browser.set_cookie("transaction", &transaction);
     assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired");
     let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
-    assert_eq!(landed(browser.get(&format!("{callback}&code=y")).await), "/login?error=google_refused");
+    assert_eq!(
+        landed(browser.get(&format!("{callback}&code=y")).await),
+        "/login?error=google_refused"
+    );
     let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
     app.advance(Duration::from_mins(10));
     assert_eq!(landed(browser.get(&callback).await), "/login?error=sign_in_expired");
@@ -393,13 +436,17 @@ async fn a_callback_without_a_transaction_of_its_own_asks_nobody() {
 #[tokio::test]
 async fn a_callback_that_belongs_to_nothing_leaves_a_sign_in_under_way_alone() {
     let (app, doubles) = start().await;
-    for (path, person) in [(GOOGLE, google(&app, "1", "a@gmail.com")), (GITHUB, github(1, "a@example.com"))] {
+    for (path, person) in
+        [(GOOGLE, google(&app, "1", "a@gmail.com")), (GITHUB, github(1, "a@example.com"))]
+    {
         let browser = app.browser();
         browser.set_cookie("next", &URL_SAFE_NO_PAD.encode("/account"));
         let location = leave(&browser, path).await;
         let state = &query(&location)["state"];
         let callback = doubles.agree(&location, person);
-        for stray in ["code=x&state=y".to_owned(), "code=x".to_owned(), format!("state={state}&state=y")] {
+        for stray in
+            ["code=x&state=y".to_owned(), "code=x".to_owned(), format!("state={state}&state=y")]
+        {
             let target = browser.get(&format!("{path}/callback?{stray}")).await.strayed();
             assert_eq!(target, "/login?error=sign_in_expired", "{stray}");
         }
@@ -409,7 +456,11 @@ async fn a_callback_that_belongs_to_nothing_leaves_a_sign_in_under_way_alone() {
         other.set_cookie("transaction", &"A".repeat(43));
         assert_eq!(other.get(&callback).await.strayed(), "/login?error=sign_in_expired");
         assert_eq!(landed(browser.get(&callback).await), "/account", "{path}");
-        assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired", "{path}");
+        assert_eq!(
+            browser.get(&callback).await.strayed(),
+            "/login?error=sign_in_expired",
+            "{path}"
+        );
     }
 }
 
@@ -463,8 +514,8 @@ async fn a_stripped_challenge_fails_at_the_provider() {
     let browser = app.browser();
     let location = leave(&browser, GOOGLE).await;
     let challenge = query(&location)["code_challenge"].clone();
-    let callback =
-        doubles.agree(&location.replace(&challenge, &"A".repeat(43)), google(&app, "1", "a@gmail.com"));
+    let callback = doubles
+        .agree(&location.replace(&challenge, &"A".repeat(43)), google(&app, "1", "a@gmail.com"));
     assert_eq!(landed(browser.get(&callback).await), "/login?error=google_refused");
 }
 
@@ -473,15 +524,18 @@ async fn fifty_callbacks_with_one_state_make_one_token_request() {
     let (app, doubles) = start().await;
     for (path, address) in [(GOOGLE, "/token"), (GITHUB, "/login/oauth/access_token")] {
         let browser = app.browser();
-        let person =
-            if path == GOOGLE { google(&app, "1", "a@gmail.com") } else { github(1, "b@example.com") };
+        let person = if path == GOOGLE {
+            google(&app, "1", "a@gmail.com")
+        } else {
+            github(1, "b@example.com")
+        };
         let callback = doubles.agree(&leave(&browser, path).await, person);
         let calls: Vec<_> = (0..50)
             .map(|_| {
                 let (browser, callback) = (browser.fork(), callback.clone());
-                tokio::spawn(
-                    async move { browser.get(&callback).await.expect(303).header("location").to_owned() },
-                )
+                tokio::spawn(async move {
+                    browser.get(&callback).await.expect(303).header("location").to_owned()
+                })
             })
             .collect();
         let mut home = 0;
@@ -497,10 +551,18 @@ async fn linking_takes_what_is_free_and_nothing_else() {
     let (app, doubles) = start().await;
     let browser = app.signed_in("a@example.com").await;
     let bare = app.browser();
-    bare.post("/api/v1/auth/providers/google/link", &json!({})).await.expect_error(401, "unauthenticated");
+    bare.post("/api/v1/auth/providers/google/link", &json!({}))
+        .await
+        .expect_error(401, "unauthenticated");
     let path = "/api/v1/auth/providers/google/link";
-    browser.send(reqwest::Method::POST, path, &[], Some(&json!({}))).await.expect_error(403, "csrf_failed");
-    browser.post("/api/v1/auth/providers/myspace/link", &json!({})).await.expect_error(404, "not_found");
+    browser
+        .send(reqwest::Method::POST, path, &[], Some(&json!({})))
+        .await
+        .expect_error(403, "csrf_failed");
+    browser
+        .post("/api/v1/auth/providers/myspace/link", &json!({}))
+        .await
+        .expect_error(404, "not_found");
 
     // Whose address the identity has does not matter here.
     app.signed_in("b@gmail.com").await;
@@ -525,8 +587,10 @@ async fn linking_takes_what_is_free_and_nothing_else() {
 async fn linking_ends_with_the_session_that_began_it() {
     let (app, doubles) = start().await;
     let browser = app.signed_in("a@example.com").await;
-    let begun = browser.post("/api/v1/auth/providers/github/link", &json!({})).await.expect(200).json();
-    let callback = doubles.agree(begun["redirect_to"].as_str().unwrap(), github(1, "x@example.com"));
+    let begun =
+        browser.post("/api/v1/auth/providers/github/link", &json!({})).await.expect(200).json();
+    let callback =
+        doubles.agree(begun["redirect_to"].as_str().unwrap(), github(1, "x@example.com"));
     let transaction = browser.cookie("transaction").unwrap();
     browser.logout().await.expect(204);
     browser.set_cookie("transaction", &transaction);
@@ -545,7 +609,10 @@ async fn a_sign_in_in_any_way_ends_a_mailed_link() {
     let owner = app.signed_in("a@example.com").await;
     assert_eq!(link(&doubles, &owner, "google", google(&app, "1", "a@gmail.com")).await, "/");
     let mailed = app.link_token(&app.browser(), "a@example.com").await;
-    assert_eq!(sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(
+        sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "1", "a@gmail.com")).await,
+        "/"
+    );
     app.browser().redeem(&mailed).await.expect_error(400, "link_invalid");
 }
 
@@ -557,7 +624,11 @@ async fn the_log_and_the_mails_tell_what_happened() {
     let second = app.browser();
     assert_eq!(sign_in(&doubles, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
     let notice = app.notice_to("a@example.com", "New sign-in").await;
-    assert!(notice.text.contains("Firefox on Linux") && notice.text.contains("127.0.0.1"), "{}", notice.text);
+    assert!(
+        notice.text.contains("Firefox on Linux") && notice.text.contains("127.0.0.1"),
+        "{}",
+        notice.text
+    );
     assert_eq!(notice.link, "http://localhost:8080/account");
     // Known by now.
     assert_eq!(sign_in(&doubles, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
@@ -566,21 +637,38 @@ async fn the_log_and_the_mails_tell_what_happened() {
     let told = browser.get("/api/v1/auth/events").await.expect(200).json();
     let events = told["events"].as_array().unwrap();
     let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    let expected =
-        ["other_sessions_revoked", "unlinked", "signed_in", "signed_in", "new_device", "linked", "signed_in"];
+    let expected = [
+        "other_sessions_revoked",
+        "unlinked",
+        "signed_in",
+        "signed_in",
+        "new_device",
+        "linked",
+        "signed_in",
+    ];
     assert_eq!(kinds, expected);
     assert_eq!((&events[2]["method"], &events[6]["method"]), (&json!("google"), &json!("email")));
-    assert_eq!((&events[0]["device"], &events[0]["ip"]), (&json!("Firefox on Linux"), &json!("127.0.0.1")));
+    assert_eq!(
+        (&events[0]["device"], &events[0]["ip"]),
+        (&json!("Firefox on Linux"), &json!("127.0.0.1"))
+    );
     let page = browser.get("/api/v1/auth/events?limit=3").await.expect(200).json();
-    let rest = browser.get(&format!("/api/v1/auth/events?limit=200&before={}", page["next"])).await.json();
+    let rest =
+        browser.get(&format!("/api/v1/auth/events?limit=200&before={}", page["next"])).await.json();
     assert_eq!(page["events"].as_array().unwrap()[..], events[..3]);
     assert_eq!(rest["events"].as_array().unwrap()[..], events[3..]);
     assert_eq!(rest["next"], Value::Null);
     for query in ["limit=0", "limit=201", "before=x", "after=1"] {
-        browser.get(&format!("/api/v1/auth/events?{query}")).await.expect_error(400, "malformed_query");
+        browser
+            .get(&format!("/api/v1/auth/events?{query}"))
+            .await
+            .expect_error(400, "malformed_query");
     }
     let other = app.signed_in("b@example.com").await;
-    assert_eq!(other.get("/api/v1/auth/events").await.json()["events"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        other.get("/api/v1/auth/events").await.json()["events"].as_array().unwrap().len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -592,7 +680,10 @@ async fn a_browser_is_news_after_ninety_quiet_days() {
     app.signed_in("b@example.com").await;
     app.signed_in("a@example.com").await;
     app.notice_to("a@example.com", "New sign-in").await;
-    assert_eq!(app.all_mails("b@example.com").filter(|mail| mail.subject.contains("New sign-in")).count(), 0);
+    assert_eq!(
+        app.all_mails("b@example.com").filter(|mail| mail.subject.contains("New sign-in")).count(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -607,7 +698,11 @@ async fn a_provider_without_its_variables_is_off() {
         .await
         .expect_error(404, "method_not_configured");
     let providers = browser.get("/api/v1/auth/providers").await.json();
-    let configured: Vec<_> =
-        providers["providers"].as_array().unwrap().iter().map(|it| it["configured"].clone()).collect();
+    let configured: Vec<_> = providers["providers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["configured"].clone())
+        .collect();
     assert_eq!(configured, [false, false, true]);
 }

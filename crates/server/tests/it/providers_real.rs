@@ -1,5 +1,5 @@
-//! Signing in with real implementations of the protocols on the other side: `oidc-provider` as Google, `python3-openid`
-//! as Steam.
+//! Signing in with real implementations of the protocols on the other side: `oidc-provider` as
+//! Google, `python3-openid` as Steam.
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -21,10 +21,16 @@ async fn back_from(location: &str) -> String {
         let sent: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let answer = http.get(url.clone()).header("cookie", sent.join("; ")).send().await.unwrap();
         for cookie in answer.headers().get_all("set-cookie") {
-            let (name, value) = cookie.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
+            let (name, value) =
+                cookie.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
             cookies.insert(name.to_owned(), value.to_owned());
         }
-        assert!(answer.status().is_redirection(), "{}: {}", answer.status(), answer.text().await.unwrap());
+        assert!(
+            answer.status().is_redirection(),
+            "{}: {}",
+            answer.status(),
+            answer.text().await.unwrap()
+        );
         url = url.join(answer.headers()["location"].to_str().unwrap()).unwrap();
         if let Some(path) = url.as_str().strip_prefix(OURS) {
             return path.to_owned();
@@ -44,7 +50,11 @@ async fn with_google() -> (TestApp, OidcProvider) {
     (app, provider)
 }
 
-async fn google(browser: &Browser, person: &str, change: impl Fn(String) -> String) -> (String, String) {
+async fn google(
+    browser: &Browser,
+    person: &str,
+    change: impl Fn(String) -> String,
+) -> (String, String) {
     let start = browser.get("/api/v1/auth/google").await.expect(303);
     let location = change(format!("{}&login_hint={person}", start.header("location")));
     let callback = back_from(&location).await;
@@ -85,9 +95,12 @@ async fn a_real_provider_notices_what_is_stripped_on_the_way() {
         let strip = |location: String| {
             let mut url = Url::parse(&location).unwrap();
             let kept: Vec<_> = url.query_pairs().into_owned().collect();
-            let kept = kept.into_iter().filter(|(name, _)| !format!("{name}=").starts_with(stripped));
+            let kept =
+                kept.into_iter().filter(|(name, _)| !format!("{name}=").starts_with(stripped));
             let kept: Vec<_> = kept
-                .filter(|(name, _)| stripped != "code_challenge=" || name != "code_challenge_method")
+                .filter(|(name, _)| {
+                    stripped != "code_challenge=" || name != "code_challenge_method"
+                })
                 .collect();
             url.query_pairs_mut().clear().extend_pairs(kept);
             url.into()
@@ -117,7 +130,10 @@ async fn a_real_openid_provider_signs_people_in_and_is_linked() {
     let callback = steam_callback(&browser, "/api/v1/auth/steam/login", alice).await;
     assert_eq!(browser.get(&callback).await.expect(303).header("location"), "/");
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], json!(null));
-    assert_eq!(browser.get(&callback).await.expect(303).header("location"), "/login?error=sign_in_expired");
+    assert_eq!(
+        browser.get(&callback).await.expect(303).header("location"),
+        "/login?error=sign_in_expired"
+    );
 
     let other = app.signed_in("bob@example.test").await;
     let callback = steam_callback(&other, "/api/v1/auth/steam", alice).await;
@@ -138,7 +154,12 @@ async fn a_real_openid_provider_denies_what_it_did_not_sign() {
     for (who, from, to, code) in [
         ("__steamid=76561197960435530", "76561197960435530", "76561197960435531", "steam_refused"),
         ("__steamid=76561197960435530", "openid.sig=", "openid.sig=x", "steam_refused"),
-        ("__steamid=76561197960435530", "openid.assoc_handle=", "openid.assoc_handle=x", "steam_refused"),
+        (
+            "__steamid=76561197960435530",
+            "openid.assoc_handle=",
+            "openid.assoc_handle=x",
+            "steam_refused",
+        ),
         ("__deny=1", "openid.mode=cancel", "openid.mode=cancel", "cancelled"),
     ] {
         let callback = steam_callback(&browser, "/api/v1/auth/steam/login", who).await;

@@ -39,7 +39,10 @@ impl Assertion {
         let request = query(location);
         assert_eq!(request["openid.mode"], "checkid_setup");
         assert_eq!(request["openid.ns"], "http://specs.openid.net/auth/2.0");
-        assert_eq!(request["openid.claimed_id"], "http://specs.openid.net/auth/2.0/identifier_select");
+        assert_eq!(
+            request["openid.claimed_id"],
+            "http://specs.openid.net/auth/2.0/identifier_select"
+        );
         assert_eq!(request["openid.identity"], request["openid.claimed_id"]);
         assert_eq!(request["openid.realm"], "http://localhost:8080");
         let return_to = request["openid.return_to"].clone();
@@ -60,7 +63,8 @@ impl Assertion {
             ("openid.assoc_handle", "1234567890".to_owned()),
             (
                 "openid.signed",
-                "signed,op_endpoint,claimed_id,identity,return_to,response_nonce,assoc_handle".to_owned(),
+                "signed,op_endpoint,claimed_id,identity,return_to,response_nonce,assoc_handle"
+                    .to_owned(),
             ),
             ("openid.sig", "W0u5DRbtHE1GG0ZKXjerUZDUGmc=".to_owned()),
         ];
@@ -74,7 +78,8 @@ impl Assertion {
     }
 
     fn callback(&self) -> String {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.parameters).finish();
+        let query =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.parameters).finish();
         format!("{}?{query}", self.path)
     }
 }
@@ -95,7 +100,13 @@ fn landed(answer: Answer) -> String {
     answer.header("location").to_owned()
 }
 
-async fn sign_in(app: &TestApp, doubles: &Doubles, browser: &Browser, id: &str, nonce: &str) -> String {
+async fn sign_in(
+    app: &TestApp,
+    doubles: &Doubles,
+    browser: &Browser,
+    id: &str,
+    nonce: &str,
+) -> String {
     let location = leave(browser, LOGIN).await;
     let assertion = Assertion::new(app, doubles, &location, id, nonce);
     landed(browser.get(&assertion.callback()).await)
@@ -134,7 +145,10 @@ async fn steam_leads_on_to_the_page_that_was_asked_for() {
 #[tokio::test]
 async fn a_name_is_not_worth_failing_for() {
     let (app, doubles) = start_with(&[("STEAM_API_KEY", "canary-key")]).await;
-    doubles.instead("/ISteamUser/GetPlayerSummaries/v2/", Reply::Says(403, "<h1>Forbidden</h1>".to_owned()));
+    doubles.instead(
+        "/ISteamUser/GetPlayerSummaries/v2/",
+        Reply::Says(403, "<h1>Forbidden</h1>".to_owned()),
+    );
     let browser = app.browser();
     assert_eq!(sign_in(&app, &doubles, &browser, ID, "a").await, "/");
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["name"], json!(null));
@@ -190,7 +204,10 @@ async fn an_answer_that_does_not_fit_never_reaches_steam() {
         ("openid.identity", format!("{}/openid/id/{OTHER_ID}", doubles.base())),
         ("openid.return_to", format!("{}/api/v1/auth/steam/login/callback?state=x", evil.base())),
         ("openid.response_nonce", "2026-01-01T00:00:00Zx".to_owned()),
-        ("openid.signed", "signed,op_endpoint,claimed_id,identity,return_to,assoc_handle".to_owned()),
+        (
+            "openid.signed",
+            "signed,op_endpoint,claimed_id,identity,return_to,assoc_handle".to_owned(),
+        ),
         ("openid.assoc_handle", "a\u{0}b".to_owned()),
     ] {
         let browser = app.browser();
@@ -207,7 +224,9 @@ async fn an_answer_that_does_not_fit_never_reaches_steam() {
         );
         assert_eq!(browser.me().await, None, "{name}");
     }
-    for extra in ["&openid.ax.value.email=x", "&openid%2Eclaimed_id=x", "&openid.claimed_id%00=x", "&x=y"] {
+    for extra in
+        ["&openid.ax.value.email=x", "&openid%2Eclaimed_id=x", "&openid.claimed_id%00=x", "&x=y"]
+    {
         let browser = app.browser();
         let location = leave(&browser, LOGIN).await;
         let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
@@ -267,7 +286,9 @@ async fn of_fifty_equal_callbacks_one_counts() {
     let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
     let calls = (0..50).map(|_| {
         let (browser, callback) = (browser.fork(), callback.clone());
-        tokio::spawn(async move { browser.get(&callback).await.expect(303).header("location").to_owned() })
+        tokio::spawn(async move {
+            browser.get(&callback).await.expect(303).header("location").to_owned()
+        })
     });
     let mut in_at_home = 0;
     for call in calls.collect::<Vec<_>>() {
@@ -313,7 +334,10 @@ async fn linking_gives_the_account_another_way_in() {
         (&steam["provider"], &steam["linked"], &steam["configured"]),
         (&json!("steam"), &json!(true), &json!(true))
     );
-    assert_eq!((&steam["linked_at"], &steam["steam_id"]), (&json!("2030-03-17T17:46:40Z"), &json!(ID)));
+    assert_eq!(
+        (&steam["linked_at"], &steam["steam_id"]),
+        (&json!("2030-03-17T17:46:40Z"), &json!(ID))
+    );
     app.notice_to("a@example.com", "Steam was linked").await;
     let other = app.browser();
     assert_eq!(sign_in(&app, &doubles, &other, ID, "b").await, "/");
@@ -406,7 +430,9 @@ async fn signing_in_and_linking_are_not_confused() {
 async fn another_site_cannot_begin_linking() {
     let (app, _doubles) = start().await;
     let browser = app.signed_in("a@example.com").await;
-    for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 303), ("none", 303)] {
+    for (site, status) in
+        [("cross-site", 403), ("same-site", 403), ("same-origin", 303), ("none", 303)]
+    {
         browser.with_header("sec-fetch-site", site).get(LINK).await.expect(status);
     }
 }
@@ -420,7 +446,10 @@ async fn changing_the_ways_in_needs_a_recent_sign_in() {
     assert_eq!(landed(browser.get(&callback).await), "/");
     app.advance(Duration::from_secs(15 * 60 + 1));
     browser.get(LINK).await.expect_error(403, "reauthentication_required");
-    browser.delete("/api/v1/auth/providers/steam").await.expect_error(403, "reauthentication_required");
+    browser
+        .delete("/api/v1/auth/providers/steam")
+        .await
+        .expect_error(403, "reauthentication_required");
     let google = browser.post("/api/v1/auth/providers/google/link", &json!({})).await;
     google.expect_error(403, "reauthentication_required");
     let email = browser.post("/api/v1/auth/email", &json!({ "email": "b@example.com" })).await;
@@ -490,7 +519,10 @@ async fn an_account_without_an_address_gets_one_by_a_confirmed_link() {
     );
     let confirm = json!({ "token": token });
     // Opened by somebody else it does nothing: neither signed out nor as another account.
-    app.browser().post("/api/v1/auth/email/confirm", &confirm).await.expect_error(401, "unauthenticated");
+    app.browser()
+        .post("/api/v1/auth/email/confirm", &confirm)
+        .await
+        .expect_error(401, "unauthenticated");
     let other = app.signed_in("b@example.com").await;
     other.post("/api/v1/auth/email/confirm", &confirm).await.expect_error(400, "link_invalid");
     let user = browser.post("/api/v1/auth/email/confirm", &confirm).await.expect(200).json();
@@ -512,7 +544,10 @@ async fn who_wanted_an_address_first_gets_nothing_when_its_owner_comes() {
     let (app, doubles) = start().await;
     let attacker = app.browser();
     assert_eq!(sign_in(&app, &doubles, &attacker, ID, "a").await, "/");
-    attacker.post("/api/v1/auth/email", &json!({ "email": "victim@example.com" })).await.expect(200);
+    attacker
+        .post("/api/v1/auth/email", &json!({ "email": "victim@example.com" }))
+        .await
+        .expect(200);
     let link = app.notice_to("victim@example.com", "Confirm your address").await.link;
     let victim = app.signed_in("victim@example.com").await;
     assert_ne!(victim.me().await, attacker.me().await);

@@ -45,7 +45,11 @@ async fn a_sign_out_is_confirmed_only_when_a_replica_has_it() {
         (third.delete("/api/v1/auth/sessions").await.status.as_u16() == 204).then_some(())
     })
     .await;
-    assert_eq!(app.redis().cli(&["ACL", "LOG"]).await.trim(), "", "the server asked for more than it may");
+    assert_eq!(
+        app.redis().cli(&["ACL", "LOG"]).await.trim(),
+        "",
+        "the server asked for more than it may"
+    );
 }
 
 #[tokio::test]

@@ -18,8 +18,10 @@ async fn looking_at_a_link_never_uses_it() {
     let scanner = app.browser();
     for _ in 0..5 {
         for method in [Method::HEAD, Method::GET] {
-            let headers =
-                [("sec-purpose", "prefetch"), ("user-agent", "Mozilla/5.0 (compatible; LinkScanner)")];
+            let headers = [
+                ("sec-purpose", "prefetch"),
+                ("user-agent", "Mozilla/5.0 (compatible; LinkScanner)"),
+            ];
             let page = scanner.send(method, &path, &headers, None).await.expect(200);
             assert!(page.set_cookie("session").is_none());
             assert_eq!(page.header("referrer-policy"), "strict-origin-when-cross-origin");
@@ -72,7 +74,12 @@ async fn a_hundred_redemptions_over_two_instances_make_one_session() {
     assert!(lost.iter().all(|answer| answer.set_cookie("session").is_none()));
     let fields = app
         .redis()
-        .cli(&["--raw", "EVAL", "return redis.call('HLEN', redis.call('KEYS', 'session:*')[1])", "0"])
+        .cli(&[
+            "--raw",
+            "EVAL",
+            "return redis.call('HLEN', redis.call('KEYS', 'session:*')[1])",
+            "0",
+        ])
         .await;
     assert_eq!(fields.trim(), "2", "the user and one session");
 }
@@ -133,8 +140,12 @@ async fn the_owner_reads_of_wrong_codes_once_per_mail() {
             let guess = guesser.post("/api/v1/auth/magic/verify", &json!({ "code": wrong })).await;
             guess.expect_error(400, "link_invalid");
         }
-        let events = eventually(|| async { Some(failures().await).filter(|all| all.len() == mails) }).await;
-        assert_eq!((&events[0]["method"], &events[0]["ip"]), (&json!("email"), &json!("127.0.0.1")));
+        let events =
+            eventually(|| async { Some(failures().await).filter(|all| all.len() == mails) }).await;
+        assert_eq!(
+            (&events[0]["method"], &events[0]["ip"]),
+            (&json!("email"), &json!("127.0.0.1"))
+        );
     }
     // Nobody has this address: nothing to write, the same answer.
     let guesser = app.browser();
@@ -151,8 +162,9 @@ async fn known_and_unknown_addresses_get_the_same_answer() {
     let known = app.browser().request_link("known@example.com").await;
     let unknown = app.browser().request_link("unknown@example.com").await;
     assert_eq!((known.status, &known.body), (unknown.status, &unknown.body));
-    let names =
-        |answer: &crate::browser::Answer| answer.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
+    let names = |answer: &crate::browser::Answer| {
+        answer.headers.keys().map(ToString::to_string).collect::<Vec<_>>()
+    };
     assert_eq!(names(&known), names(&unknown));
 }
 
@@ -193,7 +205,11 @@ async fn an_address_that_gets_no_mail_costs_the_same_work() {
     }
     // Nor does it take from what was sent before.
     let second = app.add_instance().await;
-    browser.at(second).post("/api/v1/auth/magic/verify", &json!({ "code": code })).await.expect(200);
+    browser
+        .at(second)
+        .post("/api/v1/auth/magic/verify", &json!({ "code": code }))
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -248,5 +264,8 @@ async fn links_are_built_from_the_base_url_whatever_the_request_says() {
         .with_header("forwarded", "host=evil.example");
     app.link_token(&browser, "a@example.com").await;
     let link = app.mail_to("a@example.com").await.link;
-    assert!(link.starts_with("https://tracera.localhost/api/v1/auth/magic/verify?token="), "{link}");
+    assert!(
+        link.starts_with("https://tracera.localhost/api/v1/auth/magic/verify?token="),
+        "{link}"
+    );
 }

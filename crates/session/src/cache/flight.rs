@@ -32,11 +32,13 @@ pub(super) struct Joined<'a> {
 }
 
 impl Flights {
-    /// Joins the flight under way, unless a change came since it began: its answer may be from before. One that has landed is
-    /// not under way, though some of those on it may not have noticed.
+    /// Joins the flight under way, unless a change came since it began: its answer may be from
+    /// before. One that has landed is not under way, though some of those on it may not have
+    /// noticed.
     pub(super) fn join(&self, field: Field, ticket: Ticket) -> Joined<'_> {
         let mut flights = self.lock();
-        let is_open = |flight: &Arc<Flight>| flight.ticket == ticket && !flight.outcome.initialized();
+        let is_open =
+            |flight: &Arc<Flight>| flight.ticket == ticket && !flight.outcome.initialized();
         let under_way = flights.get(&field).and_then(Weak::upgrade).filter(is_open);
         let flight = under_way.unwrap_or_else(|| {
             let flight = Arc::new(Flight { ticket, outcome: OnceCell::new() });
@@ -52,7 +54,8 @@ impl Flights {
 }
 
 impl Joined<'_> {
-    /// The outcome, from `ask` if nobody is asking already. When the one who asks goes away another takes over.
+    /// The outcome, from `ask` if nobody is asking already. When the one who asks goes away another
+    /// takes over.
     pub(super) async fn outcome(&self, ask: impl Future<Output = Outcome>) -> Outcome {
         let flight = self.flight.as_ref().expect("taken only when dropped");
         flight.outcome.get_or_init(|| ask).await.clone()

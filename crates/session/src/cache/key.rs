@@ -1,4 +1,5 @@
-//! How the near-cache files sessions, so that one is found by its cookie and all of a user by their tag.
+//! How the near-cache files sessions, so that one is found by its cookie and all of a user by their
+//! tag.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
@@ -14,13 +15,14 @@ pub(crate) struct CacheKey {
     digest: CookieDigest,
 }
 
-/// Six bytes of a tag, see [`Tag::chars_in_cookies`]. Two tags on one shelf are dropped together, which costs a miss and never
-/// happens by chance.
+/// Six bytes of a tag, see [`Tag::chars_in_cookies`]. Two tags on one shelf are dropped together,
+/// which costs a miss and never happens by chance.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Shelf(u64);
 
-/// Recognises a cookie value that was opened before: its SHA-256, cut to 128 bits. Nobody can make a second value with
-/// the digest of a genuine one, so what is known under a digest needs no second opening.
+/// Recognises a cookie value that was opened before: its SHA-256, cut to 128 bits. Nobody can make
+/// a second value with the digest of a genuine one, so what is known under a digest needs no second
+/// opening.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CookieDigest([u8; 16]);
 
@@ -118,8 +120,9 @@ mod tests {
 
     #[test]
     fn hashes_of_shelves_differ_at_both_ends() {
-        let hashes: Vec<_> =
-            (0..1000).map(|_| ShelfHashing::default().hash_one(Shelf::of_tag(&Tag::random()))).collect();
+        let hashes: Vec<_> = (0..1000)
+            .map(|_| ShelfHashing::default().hash_one(Shelf::of_tag(&Tag::random())))
+            .collect();
         for bits in [|hash: &u64| hash % 1024, |hash: &u64| hash >> 54] {
             let different = hashes.iter().map(bits).collect::<HashSet<_>>().len();
             assert!(different > 500, "{different} of 1024 for 1000 shelves, 638 were expected");

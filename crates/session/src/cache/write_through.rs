@@ -8,8 +8,8 @@ use crate::changes::Changes;
 use crate::config::NearCache;
 use crate::record::Epoch;
 use crate::store::{
-    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
-    SessionStore, StoreFuture, StoredSession,
+    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
+    Rotation, SessionStore, StoreFuture, StoredSession,
 };
 use crate::token::{SessionId, Tag};
 
@@ -104,7 +104,12 @@ impl SessionStore for WriteThrough {
         })
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
+    fn rotate<'a>(
+        &'a self,
+        id: &'a SessionId,
+        rotation: &'a Rotation,
+        at: At,
+    ) -> StoreFuture<'a, Rotated> {
         let writing = self.writing(&id.tag);
         Box::pin(async move {
             let _writing = writing;

@@ -8,13 +8,14 @@ use tower::{Layer, Service};
 
 use crate::sessions::{Opening, Sessions};
 
-/// Sends the question for a request's session on its way, and lets the layers inside go on without waiting for the
-/// answer. The [`SessionLayer`](crate::SessionLayer) further inside takes it.
+/// Sends the question for a request's session on its way, and lets the layers inside go on without
+/// waiting for the answer. The [`SessionLayer`](crate::SessionLayer) further inside takes it.
 ///
-/// For routes where something between the two asks the same Redis, as a rate limit does: both questions then travel in
-/// one write and both answers in one read. A request that is refused in between has asked in vain, if its cookie was
-/// genuine; others ask nothing. Each asks for itself: other requests that want the same session at that moment need not wait
-/// until what stands between is done.
+/// For routes where something between the two asks the same Redis, as a rate limit does: both
+/// questions then travel in one write and both answers in one read. A request that is refused in
+/// between has asked in vain, if its cookie was genuine; others ask nothing. Each asks for itself:
+/// other requests that want the same session at that moment need not wait until what stands between
+/// is done.
 ///
 /// ```
 /// use axum::{Router, extract::Request, routing::post};
@@ -79,13 +80,16 @@ where
         if (self.layer.wanted)(&request) {
             let sessions = self.layer.sessions.clone();
             let opening = begun(sessions.opening_ahead(request.headers()));
-            request.extensions_mut().insert(Prefetched(Mutex::new(Some(Ahead { sessions, opening }))));
+            request
+                .extensions_mut()
+                .insert(Prefetched(Mutex::new(Some(Ahead { sessions, opening }))));
         }
         self.inner.call(request)
     }
 }
 
-/// What was asked ahead, until it is taken. The mutex is never locked: it lets an [`Opening`] lie in a request.
+/// What was asked ahead, until it is taken. The mutex is never locked: it lets an [`Opening`] lie
+/// in a request.
 struct Prefetched(Mutex<Option<Ahead>>);
 
 struct Ahead {
@@ -100,20 +104,24 @@ impl Clone for Prefetched {
     }
 }
 
-/// What was asked ahead of these sessions for this request. An application may have others beside them.
+/// What was asked ahead of these sessions for this request. An application may have others beside
+/// them.
 pub(super) fn take(request: &mut Request, sessions: &Sessions) -> Option<Opening> {
     let Prefetched(ahead) = request.extensions_mut().get_mut()?;
     let ahead = ahead.get_mut().unwrap_or_else(PoisonError::into_inner);
     ahead.take_if(|ahead| Arc::ptr_eq(&ahead.sessions.0, &sessions.0)).map(|ahead| ahead.opening)
 }
 
-/// Polled once, which sends the question. Nobody is woken by the answer; whoever takes the opening polls it again.
+/// Polled once, which sends the question. Nobody is woken by the answer; whoever takes the opening
+/// polls it again.
 fn begun(opening: Opening) -> Opening {
     match opening {
-        Opening::Asked(mut session) => match session.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(session) => Opening::Known(session),
-            Poll::Pending => Opening::Asked(session),
-        },
+        Opening::Asked(mut session) => {
+            match session.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(session) => Opening::Known(session),
+                Poll::Pending => Opening::Asked(session),
+            }
+        }
         known @ Opening::Known(_) => known,
     }
 }

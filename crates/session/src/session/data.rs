@@ -7,15 +7,18 @@ use super::state::{CookieChange, Current, Known};
 use super::{MAX_ROTATIONS, Session, value_error};
 use crate::error::SessionError;
 use crate::record::envelope;
-use crate::store::{Change, Changed, Committed, FieldName, SessionStore, StoreError, StoredSession};
+use crate::store::{
+    Change, Changed, Committed, FieldName, SessionStore, StoreError, StoredSession,
+};
 use crate::token::SessionId;
 
 impl Session {
-    /// Reads a data field: what this request set, what was preloaded, or else from the store in one round trip.
+    /// Reads a data field: what this request set, what was preloaded, or else from the store in one
+    /// round trip.
     ///
     /// # Errors
-    /// [`SessionError::Unavailable`]; [`SessionError::Unauthenticated`] when the session died meanwhile;
-    /// [`SessionError::Value`] when the stored value is no `T`.
+    /// [`SessionError::Unavailable`]; [`SessionError::Unauthenticated`] when the session died
+    /// meanwhile; [`SessionError::Value`] when the stored value is no `T`.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         let name = FieldName::new(name)?;
         let bytes = match self.known(&name)? {
@@ -54,8 +57,8 @@ impl Session {
         Ok(value)
     }
 
-    /// Reads the session from the store under the id it has by now: this request was let in before its id was rotated, so
-    /// it may go on reading, as long as it may go on writing.
+    /// Reads the session from the store under the id it has by now: this request was let in before
+    /// its id was rotated, so it may go on reading, as long as it may go on writing.
     pub(super) async fn read_current(
         &self,
         mut id: SessionId,
@@ -63,7 +66,9 @@ impl Session {
     ) -> Result<(SessionId, Option<StoredSession>), StoreError> {
         for _ in 0..=MAX_ROTATIONS {
             let stored = self.0.sessions.0.store.load(&id, names).await?;
-            let Some(forward) = stored.as_ref().and_then(|stored| envelope::forward(&stored.record)) else {
+            let Some(forward) =
+                stored.as_ref().and_then(|stored| envelope::forward(&stored.record))
+            else {
                 return Ok((id, stored));
             };
             id.field = forward.to;
@@ -74,8 +79,9 @@ impl Session {
         Ok((id, None))
     }
 
-    /// Sets a data field when the response is ready. Without a session one is begun for the visitor. A task that goes on after
-    /// the response calls [`commit`](Self::commit); without a session that is of no use, since no cookie goes out any more.
+    /// Sets a data field when the response is ready. Without a session one is begun for the
+    /// visitor. A task that goes on after the response calls [`commit`](Self::commit); without a
+    /// session that is of no use, since no cookie goes out any more.
     ///
     /// # Errors
     /// [`SessionError::Value`] when `value` cannot be written as JSON, [`SessionError::FieldName`].
@@ -103,7 +109,8 @@ impl Session {
     /// Adds to a whole number, absent counting as 0, and returns the sum. Atomic over all requests.
     ///
     /// # Errors
-    /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±(2^53 - 1), else as [`Session::commit`].
+    /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±(2^53 -
+    /// 1), else as [`Session::commit`].
     pub async fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
         match self.apply(name, Change::Increment(by)).await? {
             Changed::Number(sum) => Ok(sum),
@@ -124,7 +131,8 @@ impl Session {
         Ok(self.apply(name, Change::SetIfAbsent(value)).await? == Changed::WasAbsent(true))
     }
 
-    /// Reads and removes a data field: of many requests only one gets it. Visitors without a session have none to take from.
+    /// Reads and removes a data field: of many requests only one gets it. Visitors without a
+    /// session have none to take from.
     ///
     /// # Errors
     /// As [`Session::get`] and [`Session::commit`].
@@ -147,8 +155,8 @@ impl Session {
             && state.changes.iter().all(|(changed, _)| changed != name)
     }
 
-    /// Writes what is buffered and then one atomic change, in one step. What is buffered stays so until it is written:
-    /// a handler may give up on the change, or its client may go.
+    /// Writes what is buffered and then one atomic change, in one step. What is buffered stays so
+    /// until it is written: a handler may give up on the change, or its client may go.
     async fn apply(&self, name: &str, change: Change) -> Result<Changed, SessionError> {
         let name = FieldName::new(name)?;
         if let Current::Live(live) = &mut self.state().current {
@@ -160,12 +168,13 @@ impl Session {
         answers.pop().ok_or(SessionError::Unauthenticated)
     }
 
-    /// Writes what [`set`](Self::set) and [`remove`](Self::remove) have kept, now rather than with the response.
+    /// Writes what [`set`](Self::set) and [`remove`](Self::remove) have kept, now rather than with
+    /// the response.
     ///
     /// # Errors
-    /// [`SessionError::Unauthenticated`] when the session died meanwhile, [`SessionError::OverBudget`] when it would
-    /// hold too much: none of the changes was made. [`SessionError::Unavailable`]: all of them were made or none, and it is
-    /// not known which.
+    /// [`SessionError::Unauthenticated`] when the session died meanwhile,
+    /// [`SessionError::OverBudget`] when it would hold too much: none of the changes was made.
+    /// [`SessionError::Unavailable`]: all of them were made or none, and it is not known which.
     pub async fn commit(&self) -> Result<(), SessionError> {
         let changes = self.state().changes.clone();
         if !changes.is_empty() {
@@ -199,7 +208,11 @@ impl Session {
             None => self.begin_visit().await?,
         };
         let touch_after = inner.config.touch_after().filter(|_| touch);
-        match inner.store.commit(&id, &changes, touch_after, inner.config.budget, sessions.at()).await? {
+        match inner
+            .store
+            .commit(&id, &changes, touch_after, inner.config.budget, sessions.at())
+            .await?
+        {
             Committed::Done { answers, forwarded } => {
                 self.remember(changes, touch && !forwarded);
                 Ok(answers)

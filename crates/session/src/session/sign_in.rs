@@ -21,12 +21,14 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// `user` proved who they are by `method`, a short word of the application's such as `email`, kept to 16 bytes.
+    /// `user` proved who they are by `method`, a short word of the application's such as `email`,
+    /// kept to 16 bytes.
     pub fn new(user: UserId, method: &str) -> Self {
         Self { user, method: method.into(), client: "".into(), address: None, epoch: None }
     }
 
-    /// The client in a few words, such as `Firefox|Linux`. Shortened to what fits a record of 64 bytes.
+    /// The client in a few words, such as `Firefox|Linux`. Shortened to what fits a record of 64
+    /// bytes.
     #[must_use]
     pub fn client(mut self, client: &str) -> Self {
         self.client = client.into();
@@ -40,7 +42,8 @@ impl SignIn {
         self
     }
 
-    /// The user's epoch where the sign-in began, from [`Sessions::epoch`](crate::Sessions::epoch). Default: read when signing in.
+    /// The user's epoch where the sign-in began, from [`Sessions::epoch`](crate::Sessions::epoch).
+    /// Default: read when signing in.
     #[must_use]
     pub fn epoch(mut self, epoch: Epoch) -> Self {
         self.epoch = Some(epoch);
@@ -49,7 +52,8 @@ impl SignIn {
 }
 
 impl Session {
-    /// A session for a signed-out visitor who stores something, or the one that was begun at the same moment.
+    /// A session for a signed-out visitor who stores something, or the one that was begun at the
+    /// same moment.
     pub(super) async fn begin_visit(&self) -> Result<SessionId, SessionError> {
         let _alone = self.0.identity.lock().await;
         if let Some(id) = self.present()? {
@@ -60,11 +64,12 @@ impl Session {
         self.create(token, None, record, None).await
     }
 
-    /// Signs the user in: a new id, and the id presented before, if any, is dead. Data set earlier in this request goes
-    /// into the new session; data of the old session does not.
+    /// Signs the user in: a new id, and the id presented before, if any, is dead. Data set earlier
+    /// in this request goes into the new session; data of the old session does not.
     ///
     /// # Errors
-    /// [`SessionError::Superseded`] when the user signed out everywhere meanwhile, [`SessionError::Unavailable`].
+    /// [`SessionError::Superseded`] when the user signed out everywhere meanwhile,
+    /// [`SessionError::Unavailable`].
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<(), SessionError> {
         let _alone = self.0.identity.lock().await;
         self.available()?;
@@ -79,7 +84,8 @@ impl Session {
             Some(id) if id.tag == tag => Some(id.field),
             Some(id) => {
                 if sessions.0.store.abandon(&id, sessions.at()).await? == Found::Alive {
-                    // Whatever becomes of the sign-in: what this request stores is for the new session or for none.
+                    // Whatever becomes of the sign-in: what this request stores is for the new
+                    // session or for none.
                     let mut state = self.state();
                     (state.current, state.cookie) = (Current::Lost, Some(CookieChange::Clear));
                 }
@@ -165,14 +171,17 @@ impl Session {
     /// Ends all other sessions of the signed-in user, also those being created at this moment.
     ///
     /// # Errors
-    /// As [`Session::user`]; [`SessionError::Unauthenticated`] also when this session died meanwhile, and then no other
-    /// was ended.
+    /// As [`Session::user`]; [`SessionError::Unauthenticated`] also when this session died
+    /// meanwhile, and then no other was ended.
     pub async fn sign_out_others(&self) -> Result<(), SessionError> {
         self.user()?;
         let id = self.state().as_live()?.id;
         let sessions = &self.0.sessions;
-        let done =
-            sessions.0.store.revoke_all(&id.tag, Some(&id.field), sessions.lifetime(), sessions.at()).await?;
+        let done = sessions
+            .0
+            .store
+            .revoke_all(&id.tag, Some(&id.field), sessions.lifetime(), sessions.at())
+            .await?;
         if done == Found::Gone {
             self.die(&id).await;
             return Err(SessionError::Unauthenticated);
@@ -180,8 +189,8 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the session a new id, as a change of rights demands. Deadline and data stay. Without effect when another
-    /// request has just done so.
+    /// Gives the session a new id, as a change of rights demands. Deadline and data stay. Without
+    /// effect when another request has just done so.
     ///
     /// # Errors
     /// As [`Session::user`].
@@ -192,7 +201,8 @@ impl Session {
     /// The user proved again who they are: recorded with the session, which gets a new id.
     ///
     /// # Errors
-    /// As [`Session::user`]; [`SessionError::Superseded`] when another request has given the session a new id meanwhile.
+    /// As [`Session::user`]; [`SessionError::Superseded`] when another request has given the
+    /// session a new id meanwhile.
     pub async fn confirm(&self, method: &str) -> Result<(), SessionError> {
         let at = self.0.sessions.now();
         self.rotate_with(Some(Authentication { at, method: method.into() })).await

@@ -13,15 +13,16 @@ pub(crate) struct State {
     pub(super) current: Current,
     pub(super) changes: Vec<(FieldName, Change)>,
     pub(super) cookie: Option<CookieChange>,
-    /// The id presented, if it was one rotated a moment ago: good for nothing but ending its successor.
+    /// The id presented, if it was one rotated a moment ago: good for nothing but ending its
+    /// successor.
     rotated: Option<SessionId>,
 }
 
 pub(super) enum Current {
     Nothing,
     Live(Live),
-    /// Dead on arrival. What the visitor stores from here on begins a new, anonymous session, unless its cookie would
-    /// take the place of one to be kept.
+    /// Dead on arrival. What the visitor stores from here on begins a new, anonymous session,
+    /// unless its cookie would take the place of one to be kept.
     Ended(Ended),
     /// Died under this request, which therefore writes nothing more.
     Lost,
@@ -66,7 +67,13 @@ impl Live {
     }
 
     pub(super) fn minted(token: NewToken, snapshot: Snapshot) -> Self {
-        Self { id: token.id, snapshot, values: Vec::new(), cookie: Some(token.cookie), touch_is_due: false }
+        Self {
+            id: token.id,
+            snapshot,
+            values: Vec::new(),
+            cookie: Some(token.cookie),
+            touch_is_due: false,
+        }
     }
 
     /// What is known of a data field.
@@ -110,7 +117,8 @@ impl State {
         Self::new(Current::Ended(why), (!why.keeps_cookie()).then_some(CookieChange::Clear))
     }
 
-    /// The cookie is left to the instances that know its secret, unless this request stores something.
+    /// The cookie is left to the instances that know its secret, unless this request stores
+    /// something.
     pub(crate) fn of_unknown_secret() -> Self {
         Self::new(Current::Ended(Ended::NotOurs), None)
     }
@@ -133,11 +141,14 @@ impl State {
         match &self.current {
             Current::Live(live) => Ok(live),
             Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
-            Current::Nothing | Current::Ended(_) | Current::Lost => Err(SessionError::Unauthenticated),
+            Current::Nothing | Current::Ended(_) | Current::Lost => {
+                Err(SessionError::Unauthenticated)
+            }
         }
     }
 
-    /// The session of that id was found dead in the middle of the request. One that has taken its place lives on.
+    /// The session of that id was found dead in the middle of the request. One that has taken its
+    /// place lives on.
     pub(super) fn die(&mut self, id: &SessionId, why: Ended) {
         if let Current::Live(live) = &self.current
             && live.id == *id

@@ -1,4 +1,5 @@
-//! Sessions in one local file or in memory, for a single process. ACID by redb; the same steps as the Redis scripts.
+//! Sessions in one local file or in memory, for a single process. ACID by redb; the same steps as
+//! the Redis scripts.
 
 use std::fmt;
 use std::path::Path;
@@ -6,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redb::backends::InMemoryBackend;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+};
 
 use self::hash::UserHash;
 use self::heal::Healing;
 use super::{
-    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
-    SessionStore, StoreError, StoreFuture, StoredSession,
+    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
+    Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
 use crate::changes::Changes;
 use crate::clock::Timestamp;
@@ -45,12 +48,13 @@ pub enum OpenError {
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sessions in one file or in memory. Cheap to clone. Reads never wait for writes; a write to a file returns when it is
-/// on disk, as fast as the disk is.
+/// Sessions in one file or in memory. Cheap to clone. Reads never wait for writes; a write to a
+/// file returns when it is on disk, as fast as the disk is.
 ///
-/// When a write to a file fails, because the disk is full for instance, all are [`StoreError::Unavailable`] until one succeeds.
-/// That is tried once a second at most, by whoever writes and by [`ping`](SessionStore::ping), which fails meanwhile. Reads go on
-/// as far as the file can be read.
+/// When a write to a file fails, because the disk is full for instance, all are
+/// [`StoreError::Unavailable`] until one succeeds. That is tried once a second at most, by whoever
+/// writes and by [`ping`](SessionStore::ping), which fails meanwhile. Reads go on as far as the
+/// file can be read.
 #[derive(Clone)]
 pub struct EmbeddedStore {
     file: Arc<Healing>,
@@ -106,7 +110,8 @@ impl EmbeddedStore {
         Ok(self.file.read(read).await?.unwrap_or_default())
     }
 
-    /// Runs `act` on the user's hash in one transaction, which is finished even if the caller goes away.
+    /// Runs `act` on the user's hash in one transaction, which is finished even if the caller goes
+    /// away.
     async fn write<T: Send + 'static>(
         &self,
         tag: Tag,
@@ -126,13 +131,17 @@ impl EmbeddedStore {
                         .map(|entry| entry.map(|(key, _)| (key.value().0, *key.value().1)))
                         .collect::<Result<Vec<_>, _>>()?;
                     // Not the caller's own: the epoch it has just read there must still be there.
-                    for (at, dead_tag) in dead.into_iter().filter(|(_, dead_tag)| *dead_tag != tag.0) {
+                    for (at, dead_tag) in
+                        dead.into_iter().filter(|(_, dead_tag)| *dead_tag != tag.0)
+                    {
                         expiry.remove((at, &dead_tag))?;
                         hashes.remove(&dead_tag)?;
                     }
                 }
-                let before =
-                    hashes.get(&tag.0)?.map(|bytes| UserHash::decode(bytes.value())).unwrap_or_default();
+                let before = hashes
+                    .get(&tag.0)?
+                    .map(|bytes| UserHash::decode(bytes.value()))
+                    .unwrap_or_default();
                 let mut hash = before.clone();
                 let outcome = act(&mut hash);
                 if hash != before {
@@ -151,7 +160,9 @@ impl EmbeddedStore {
             committed?;
             Ok(outcome)
         };
-        tokio::task::spawn_blocking(move || file.write(work)).await.map_err(StoreError::unavailable)?
+        tokio::task::spawn_blocking(move || file.write(work))
+            .await
+            .map_err(StoreError::unavailable)?
     }
 
     async fn try_to_write(&self) -> Result<(), StoreError> {
@@ -161,7 +172,9 @@ impl EmbeddedStore {
             transaction.open_table(TRIAL)?.insert((), ())?;
             Ok(transaction.commit()?)
         };
-        tokio::task::spawn_blocking(move || file.write(work)).await.map_err(StoreError::unavailable)?
+        tokio::task::spawn_blocking(move || file.write(work))
+            .await
+            .map_err(StoreError::unavailable)?
     }
 }
 
@@ -182,7 +195,10 @@ impl SessionStore for EmbeddedStore {
                     .transpose()
                     .map_err(|error| StoreError::Corrupt(error.to_string().into()))?,
                 record: record.clone(),
-                values: names.iter().map(|name| hash.fields.get(&name.under(&id.field)).cloned()).collect(),
+                values: names
+                    .iter()
+                    .map(|name| hash.fields.get(&name.under(&id.field)).cloned())
+                    .collect(),
             }))
         })
     }
@@ -216,10 +232,17 @@ impl SessionStore for EmbeddedStore {
         at: At,
     ) -> StoreFuture<'a, Committed> {
         let (field, changes) = (id.field, changes.to_vec());
-        Box::pin(self.write(id.tag, None, move |hash| hash.commit(field, &changes, touch, budget, at)))
+        Box::pin(
+            self.write(id.tag, None, move |hash| hash.commit(field, &changes, touch, budget, at)),
+        )
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
+    fn rotate<'a>(
+        &'a self,
+        id: &'a SessionId,
+        rotation: &'a Rotation,
+        at: At,
+    ) -> StoreFuture<'a, Rotated> {
         let (field, to, record) = (id.field, rotation.to, rotation.record.clone());
         Box::pin(self.write(id.tag, None, move |hash| hash.rotate(field, to, record, at)))
     }
@@ -263,9 +286,9 @@ impl SessionStore for EmbeddedStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        Box::pin(
-            async move { if self.file.takes_writes().await { Ok(()) } else { self.try_to_write().await } },
-        )
+        Box::pin(async move {
+            if self.file.takes_writes().await { Ok(()) } else { self.try_to_write().await }
+        })
     }
 }
 

@@ -9,8 +9,8 @@ use self::connection::{ConnectError, RedisConnection};
 use self::operator::{NotReplicated, ReplicaAck};
 use self::scripts::{COMMIT, CREATE, Call, DESTROY, REVOKE_ALL, ROTATE, Script};
 use super::{
-    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, ListedSession, NewSession,
-    Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
+    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, ListedSession,
+    NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
 use crate::changes::Changes;
 use crate::clock::millis;
@@ -32,8 +32,8 @@ mod tracking;
 
 /// Sessions in Redis 6 or newer, Valkey, a Sentinel-led primary or a cluster.
 ///
-/// Answers within [`RedisLimits::total`](crate::RedisLimits::total). A Redis user needs no more than this, where `session` is the
-/// prefix:
+/// Answers within [`RedisLimits::total`](crate::RedisLimits::total). A Redis user needs no more
+/// than this, where `session` is the prefix:
 ///
 /// ```text
 /// ACL SETUSER tracera on >password resetkeys resetchannels ~session:* -@all +hello +auth +client +ping +role
@@ -41,11 +41,13 @@ mod tracking;
 /// ```
 ///
 /// A rate limit over the same connection needs more; the documentation of
-/// [`RateLimiter::redis`](https://docs.rs/tracera-guard/latest/tracera_guard/struct.RateLimiter.html#method.redis) says what.
+/// [`RateLimiter::redis`](https://docs.rs/tracera-guard/latest/tracera_guard/struct.RateLimiter.html#method.redis)
+/// says what.
 ///
-/// Two limits of Redis remain. Replication is asynchronous: what a primary acknowledged right before it died can be
-/// lost, unless [`with_replica_ack`](Self::with_replica_ack) waits for replicas. And a `maxmemory-policy` that evicts
-/// drops sessions when memory is short; see [`evicting_policy`](Self::evicting_policy).
+/// Two limits of Redis remain. Replication is asynchronous: what a primary acknowledged right
+/// before it died can be lost, unless [`with_replica_ack`](Self::with_replica_ack) waits for
+/// replicas. And a `maxmemory-policy` that evicts drops sessions when memory is short; see
+/// [`evicting_policy`](Self::evicting_policy).
 #[derive(Clone)]
 pub struct RedisStore {
     connection: RedisConnection,
@@ -54,7 +56,8 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Connects to the `url`; see [`RedisConnection::open`] for its forms. Logs a warning if the server evicts.
+    /// Connects to the `url`; see [`RedisConnection::open`] for its forms. Logs a warning if the
+    /// server evicts.
     ///
     /// # Errors
     /// [`ConnectError`] when the URL is not understood or the server does not answer.
@@ -76,18 +79,19 @@ impl RedisStore {
         self
     }
 
-    /// Has sign-out, revocation and rotation wait until so many `replicas` have them, at most `within`. Default: they do
-    /// not wait.
+    /// Has sign-out, revocation and rotation wait until so many `replicas` have them, at most
+    /// `within`. Default: they do not wait.
     ///
-    /// They go over a `connection` that nothing else should use: what is sent over it meanwhile waits too. One of them may
-    /// have to wait for the replicas of two others before, so `within` has to be shorter than
-    /// [`RedisLimits::response`](crate::RedisLimits::response) and than a third of
-    /// [`RedisLimits::total`](crate::RedisLimits::total).
+    /// They go over a `connection` that nothing else should use: what is sent over it meanwhile
+    /// waits too. One of them may have to wait for the replicas of two others before, so `within`
+    /// has to be shorter than [`RedisLimits::response`](crate::RedisLimits::response) and than a
+    /// third of [`RedisLimits::total`](crate::RedisLimits::total).
     ///
-    /// When too few replicas confirm, or Redis cannot be asked whether they do, a sign-out or revocation is reported as
-    /// [`StoreError::Unavailable`] though the primary has done it. Ending all sessions of a user may be repeated and then
-    /// waits again; repeated for one session, it finds that gone and waits no more. A rotation is only logged: the browser
-    /// would be left with the id that is gone.
+    /// When too few replicas confirm, or Redis cannot be asked whether they do, a sign-out or
+    /// revocation is reported as [`StoreError::Unavailable`] though the primary has done it. Ending
+    /// all sessions of a user may be repeated and then waits again; repeated for one session, it
+    /// finds that gone and waits no more. A rotation is only logged: the browser would be left with
+    /// the id that is gone.
     #[must_use]
     pub fn with_replica_ack(
         mut self,
@@ -99,7 +103,8 @@ impl RedisStore {
         self
     }
 
-    /// The `maxmemory-policy` by which the server would drop sessions; `None` when it drops none, as it should.
+    /// The `maxmemory-policy` by which the server would drop sessions; `None` when it drops none,
+    /// as it should.
     ///
     /// # Errors
     /// [`StoreError`] when the server cannot be asked.
@@ -157,10 +162,16 @@ impl RedisStore {
         self.connection.read(command).await.map_err(refused)
     }
 
-    /// The same, after which the next change under the tag is told; where that could not be arranged one is told at once.
-    async fn read_watched(&self, command: impl Fn() -> Cmd, tag: &Tag) -> Result<Value, StoreError> {
+    /// The same, after which the next change under the tag is told; where that could not be
+    /// arranged one is told at once.
+    async fn read_watched(
+        &self,
+        command: impl Fn() -> Cmd,
+        tag: &Tag,
+    ) -> Result<Value, StoreError> {
         let key = self.key(tag);
-        let (answer, watched) = self.connection.read_watched(command, &key).await.map_err(refused)?;
+        let (answer, watched) =
+            self.connection.read_watched(command, &key).await.map_err(refused)?;
         if !watched {
             self.connection.tracking().changed(&key);
         }
@@ -172,7 +183,10 @@ impl RedisStore {
     }
 
     /// Runs what must not come undone, and waits for replicas if that is wanted.
-    async fn run_durably(&self, call: Call) -> Result<(Value, Result<(), NotReplicated>), StoreError> {
+    async fn run_durably(
+        &self,
+        call: Call,
+    ) -> Result<(Value, Result<(), NotReplicated>), StoreError> {
         let Some(ack) = &self.replica_ack else { return Ok((self.run(call).await?, Ok(()))) };
         ack.run(call).await.map_err(refused)
     }
@@ -216,7 +230,9 @@ impl SessionStore for RedisStore {
     }
 
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
-        Box::pin(async move { parse_epoch(bytes(self.read(|| self.hget_epoch(tag)).await?)?.as_deref()) })
+        Box::pin(async move {
+            parse_epoch(bytes(self.read(|| self.hget_epoch(tag)).await?)?.as_deref())
+        })
     }
 
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created> {
@@ -270,7 +286,9 @@ impl SessionStore for RedisStore {
                 [Value::Int(0)] => Ok(Committed::Gone),
                 [Value::Int(-1)] => Ok(Committed::OverBudget),
                 [Value::Int(-2)] => Ok(Committed::NotANumber),
-                [Value::Int(1), Value::Int(forwarded), answers @ ..] if answers.len() == changes.len() => {
+                [Value::Int(1), Value::Int(forwarded), answers @ ..]
+                    if answers.len() == changes.len() =>
+                {
                     Ok(Committed::Done {
                         answers: changes
                             .iter()
@@ -285,7 +303,12 @@ impl SessionStore for RedisStore {
         })
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
+    fn rotate<'a>(
+        &'a self,
+        id: &'a SessionId,
+        rotation: &'a Rotation,
+        at: At,
+    ) -> StoreFuture<'a, Rotated> {
         let call = self
             .call(&ROTATE, &id.tag, at)
             .arg(&id.field)
@@ -330,7 +353,10 @@ impl SessionStore for RedisStore {
         remember: Duration,
         at: At,
     ) -> StoreFuture<'a, Found> {
-        let call = self.call(&REVOKE_ALL, tag, at).arg(keep.map_or(&b""[..], |id| id)).arg(millis(remember));
+        let call = self
+            .call(&REVOKE_ALL, tag, at)
+            .arg(keep.map_or(&b""[..], |id| id))
+            .arg(millis(remember));
         Box::pin(self.found(call))
     }
 
@@ -347,7 +373,8 @@ impl fmt::Debug for RedisStore {
 
 /// A wrong type under the key is somebody's data, not ours; everything else is the server's state.
 fn refused(error: RedisError) -> StoreError {
-    if error.code() == Some("WRONGTYPE") || error.detail().is_some_and(|detail| detail.contains("WRONGTYPE"))
+    if error.code() == Some("WRONGTYPE")
+        || error.detail().is_some_and(|detail| detail.contains("WRONGTYPE"))
     {
         StoreError::Corrupt("the key holds another type".into())
     } else if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoPerm) {
@@ -421,7 +448,10 @@ fn parse_epoch(bytes: Option<&[u8]>) -> Result<Epoch, StoreError> {
 }
 
 fn parse_user(bytes: Option<Vec<u8>>) -> Result<Option<UserId>, StoreError> {
-    bytes.map(UserId::new).transpose().map_err(|error| StoreError::Corrupt(error.to_string().into()))
+    bytes
+        .map(UserId::new)
+        .transpose()
+        .map_err(|error| StoreError::Corrupt(error.to_string().into()))
 }
 
 fn changed(change: &Change, answer: Value) -> Result<Changed, StoreError> {

@@ -22,8 +22,8 @@ macro_rules! cases {
             run: |instances: Instances| Box::pin($module::$case(Stage::new(instances))),
         },)*)*];
 
-        /// Expands to one test per case of the suite. The argument is an `async fn() -> Instances` that gives each case
-        /// two handles on one storage; see [`testing`](crate::testing).
+        /// Expands to one test per case of the suite. The argument is an `async fn() -> Instances`
+        /// that gives each case two handles on one storage; see [`testing`](crate::testing).
         #[macro_export]
         macro_rules! conformance {
             ($dollar factory:path) => {

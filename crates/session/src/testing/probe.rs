@@ -1,5 +1,5 @@
-//! A store that counts what is asked of it, and lets go of the thread before and after each step, so that a request can
-//! be dropped between any two.
+//! A store that counts what is asked of it, and lets go of the thread before and after each step,
+//! so that a request can be dropped between any two.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,8 @@ use tokio::task::yield_now;
 
 use crate::record::Epoch;
 use crate::store::{
-    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
-    SessionStore, StoreFuture, StoredSession,
+    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
+    Rotation, SessionStore, StoreFuture, StoredSession,
 };
 use crate::token::{SessionId, Tag};
 
@@ -79,7 +79,12 @@ impl SessionStore for Probe {
         spaced(self.writing().commit(id, changes, touch, budget, at))
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
+    fn rotate<'a>(
+        &'a self,
+        id: &'a SessionId,
+        rotation: &'a Rotation,
+        at: At,
+    ) -> StoreFuture<'a, Rotated> {
         spaced(self.writing().rotate(id, rotation, at))
     }
 

@@ -42,8 +42,10 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(instances: Instances) -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
-        // What another instance did must be seen at once here; the bound of the near-cache is shown elsewhere.
-        let config = SessionConfig::default().clock(clock.clone()).secure(false).near_cache(NearCache::Off);
+        // What another instance did must be seen at once here; the bound of the near-cache is shown
+        // elsewhere.
+        let config =
+            SessionConfig::default().clock(clock.clone()).secure(false).near_cache(NearCache::Off);
         Self { clock, config, stores: instances.stores.map(Probe::new), _kept: instances.kept }
     }
 
@@ -59,7 +61,8 @@ impl Stage {
 
     /// The two instances with other secrets.
     pub(super) fn sites_with(&self, keys: &KeyRing) -> [Site; 2] {
-        let site = |store: &Probe| Site(Sessions::new(store.clone(), keys.clone(), self.config.clone()));
+        let site =
+            |store: &Probe| Site(Sessions::new(store.clone(), keys.clone(), self.config.clone()));
         [site(&self.stores[0]), site(&self.stores[1])]
     }
 
@@ -146,7 +149,8 @@ impl Browser {
         }
     }
 
-    /// Sends a request that has reached its handler, with its session loaded, but goes no further yet.
+    /// Sends a request that has reached its handler, with its session loaded, but goes no further
+    /// yet.
     pub(super) async fn hold<F, R, T>(&self, site: &Site, handler: F) -> Held
     where
         F: FnOnce(Session) -> R + Send + 'static,
@@ -167,7 +171,8 @@ impl Browser {
 
     /// Whether the browser is signed in, according to one instance.
     pub(super) async fn is_signed_in(&self, site: &Site) -> bool {
-        let answer = site.request(self.cookie.as_deref(), |s| async move { s.user().map(drop) }).await;
+        let answer =
+            site.request(self.cookie.as_deref(), |s| async move { s.user().map(drop) }).await;
         match answer.status {
             StatusCode::OK => true,
             StatusCode::UNAUTHORIZED => false,
@@ -199,7 +204,8 @@ impl Site {
         let app = Router::new().route("/", route).layer(SessionLayer::new(self.0.clone()));
         let mut request = Request::new(Body::empty());
         if let Some(cookie) = cookie {
-            let cookie = format!("session={cookie}").try_into().expect("a cookie this suite was given");
+            let cookie =
+                format!("session={cookie}").try_into().expect("a cookie this suite was given");
             request.headers_mut().insert(header::COOKIE, cookie);
         }
         let response = app.oneshot(request).await.expect("infallible");

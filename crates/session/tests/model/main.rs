@@ -1,4 +1,5 @@
-//! Random sequences of operations over several handles and users, compared with a plain reference model.
+//! Random sequences of operations over several handles and users, compared with a plain reference
+//! model.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -54,9 +55,12 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn step() -> impl Strategy<Value = Step> {
     let (user, session) = (0..USERS, any::<u8>().prop_map(usize::from));
-    let changes = prop::collection::vec((prop::sample::select(&["a", "b", "c", "dd"][..]), change()), 0..4);
-    let touch = prop::option::of(prop::sample::select(&[0, 1, 60][..]).prop_map(Duration::from_secs));
-    let advance = prop::sample::select(&[1, 999, 1_000, 30_000, 60_000, 600_000, 1_800_000, 3_600_000][..]);
+    let changes =
+        prop::collection::vec((prop::sample::select(&["a", "b", "c", "dd"][..]), change()), 0..4);
+    let touch =
+        prop::option::of(prop::sample::select(&[0, 1, 60][..]).prop_map(Duration::from_secs));
+    let advance =
+        prop::sample::select(&[1, 999, 1_000, 30_000, 60_000, 600_000, 1_800_000, 3_600_000][..]);
     prop_oneof![
         4 => (user.clone(), prop::option::of(session.clone()), prop::bool::weighted(0.1), 1..5_usize)
             .prop_map(|(user, replaces, outdated, most)| Step::Create { user, replaces, outdated, most }),
@@ -89,7 +93,12 @@ impl<'a> Run<'a> {
             (user, tag, Model::default())
         };
         let now = Timestamp::from_millis(1_800_000_000_000);
-        Self { handles, users: (0..USERS).map(user).collect(), ids: Vec::new(), at: At { now, idle } }
+        Self {
+            handles,
+            users: (0..USERS).map(user).collect(),
+            ids: Vec::new(),
+            at: At { now, idle },
+        }
     }
 
     /// An id that was once handed out, and whose it is.
@@ -126,7 +135,8 @@ impl<'a> Run<'a> {
                 };
                 let expected = model.create(field, epoch, replaces, most, LIFETIME, at);
                 assert_eq!(store.create(&new, at).await.unwrap(), expected);
-                // Which of two sessions is the older is only defined when they are not of the same instant.
+                // Which of two sessions is the older is only defined when they are not of the same
+                // instant.
                 self.at.now = self.at.now.plus(Duration::from_millis(1));
             }
             Step::Commit { session, changes, touch } => {
@@ -171,7 +181,10 @@ impl<'a> Run<'a> {
                 let keep = keep.map(|(_, field)| field);
                 let (_, tag, model) = &mut self.users[user];
                 let expected = model.revoke_all(keep, LIFETIME, at);
-                assert_eq!(store.revoke_all(tag, keep.as_ref(), LIFETIME, at).await.unwrap(), expected);
+                assert_eq!(
+                    store.revoke_all(tag, keep.as_ref(), LIFETIME, at).await.unwrap(),
+                    expected
+                );
             }
             Step::Advance(by) => self.at.now = self.at.now.plus(by),
         }
@@ -188,14 +201,17 @@ impl<'a> Run<'a> {
             assert_eq!(epoch.get(), model.epoch());
             let mut alive: Vec<_> = listed
                 .into_iter()
-                .filter(|session| reference::judge(&session.record, epoch.get(), at) == Verdict::Alive)
+                .filter(|session| {
+                    reference::judge(&session.record, epoch.get(), at) == Verdict::Alive
+                })
                 .map(|session| (session.id.field, session.record))
                 .collect();
             alive.sort();
             assert_eq!(alive, model.alive(at));
             for (_, field) in self.ids.iter().filter(|(of, _)| *of == user) {
                 let names = ["a", "b", "c", "dd"].map(|name| FieldName::new(name).unwrap());
-                let stored = store.load(&SessionId { tag: *tag, field: *field }, &names).await.unwrap();
+                let stored =
+                    store.load(&SessionId { tag: *tag, field: *field }, &names).await.unwrap();
                 let seen = stored
                     .filter(|stored| {
                         reference::judge(&stored.record, stored.epoch.get(), at) == Verdict::Alive
@@ -230,7 +246,8 @@ fn check(cases: u32, handles: [&dyn SessionStore; 2], runtime: &tokio::runtime::
 
 fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
+    RUNTIME
+        .get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
 }
 
 #[test]

@@ -11,7 +11,8 @@ pub(crate) type Field = [u8; 16];
 /// How long a rotated id leads on.
 const FORWARD_MILLIS: u64 = 60_000;
 
-/// What follows the envelope in the records of this test: a key id, "never proved", no method, client or address.
+/// What follows the envelope in the records of this test: a key id, "never proved", no method,
+/// client or address.
 const TAIL: [u8; 11] = [1, 2, 3, 4, 255, 255, 255, 255, 0, 0, 0];
 
 #[derive(Debug, Clone)]
@@ -43,7 +44,14 @@ pub(crate) fn record(created: u64, lifetime: Duration, epoch: u64) -> Vec<u8> {
     encode(created, lifetime.as_secs(), 0, epoch, 0, 0)
 }
 
-fn encode(created: u64, lifetime: u64, last_seen: u64, epoch: u64, fields: usize, bytes: usize) -> Vec<u8> {
+fn encode(
+    created: u64,
+    lifetime: u64,
+    last_seen: u64,
+    epoch: u64,
+    fields: usize,
+    bytes: usize,
+) -> Vec<u8> {
     let mut record = vec![1];
     record.extend(&created.to_be_bytes()[2..]);
     record.extend(&lifetime.to_be_bytes()[4..]);
@@ -60,8 +68,9 @@ pub(crate) fn judge(record: &[u8], epoch: u64, at: At) -> Verdict {
     if record.len() != 35 || record[0] != 1 {
         return Verdict::Dead;
     }
-    let number =
-        |from: usize, to: usize| record[from..to].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    let number = |from: usize, to: usize| {
+        record[from..to].iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
+    };
     let session = Session {
         created: number(1, 7),
         lifetime_secs: number(7, 11),
@@ -101,7 +110,8 @@ impl Session {
                 (Some(old.unwrap_or_else(|| value.clone())), Changed::WasAbsent(absent))
             }
             Change::Increment(by) => {
-                let old = old.map_or(Some(0), |old| String::from_utf8(old).ok()?.parse::<i128>().ok())?;
+                let old =
+                    old.map_or(Some(0), |old| String::from_utf8(old).ok()?.parse::<i128>().ok())?;
                 let sum = old + i128::from(*by);
                 if [old, i128::from(*by), sum].iter().any(|number| number.abs() >= 1 << 53) {
                     return None;
@@ -137,8 +147,14 @@ impl Model {
     }
 
     /// The data of a live session under that very id.
-    pub(crate) fn values(&self, field: &Field, names: &[&str], at: At) -> Option<Vec<Option<Vec<u8>>>> {
-        let session = self.sessions.get(field).filter(|session| session.is_alive(self.epoch, at))?;
+    pub(crate) fn values(
+        &self,
+        field: &Field,
+        names: &[&str],
+        at: At,
+    ) -> Option<Vec<Option<Vec<u8>>>> {
+        let session =
+            self.sessions.get(field).filter(|session| session.is_alive(self.epoch, at))?;
         Some(names.iter().map(|name| session.data.get(*name).cloned()).collect())
     }
 
@@ -166,7 +182,13 @@ impl Model {
             self.sessions.remove(&oldest);
         }
         let lifetime_secs = lifetime.as_secs();
-        let new = Session { created: now, lifetime_secs, last_seen_secs: 0, epoch, data: BTreeMap::new() };
+        let new = Session {
+            created: now,
+            lifetime_secs,
+            last_seen_secs: 0,
+            epoch,
+            data: BTreeMap::new(),
+        };
         self.sessions.insert(field, new);
         Created::Created
     }
@@ -267,6 +289,9 @@ impl Model {
 
     fn live(&self, field: Field, at: At) -> Option<Field> {
         let current = self.current(field, at);
-        self.sessions.get(&current).filter(|session| session.is_alive(self.epoch, at)).map(|_| current)
+        self.sessions
+            .get(&current)
+            .filter(|session| session.is_alive(self.epoch, at))
+            .map(|_| current)
     }
 }

@@ -9,7 +9,8 @@ use tracera_testkit::{Fault, FaultProxy, RedisServer};
 
 use crate::support::{Node, user};
 
-/// An instance behind a proxy, one beside it, and a browser both know, whose session is hot at the first.
+/// An instance behind a proxy, one beside it, and a browser both know, whose session is hot at the
+/// first.
 struct Scene {
     redis: RedisServer,
     proxy: FaultProxy,
@@ -29,7 +30,8 @@ impl Scene {
         Self { redis, proxy, here, there, browser }
     }
 
-    /// How long after its end the session was last accepted here. Watched until well past the bound.
+    /// How long after its end the session was last accepted here. Watched until well past the
+    /// bound.
     async fn last_accepted_after_the_end(&self) -> Duration {
         self.there.sessions.revoke_all(&user("ann")).await.unwrap();
         let ended = Instant::now();

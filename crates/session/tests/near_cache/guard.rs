@@ -32,7 +32,8 @@ async fn a_stream_ends_when_its_session_is_ended_elsewhere() {
         let name = format!("user-{trial}");
         let browser = there.sign_in(&name).await;
         let other = there.sign_in(&name).await;
-        let (stream, untouched) = (here.open_stream(&browser).await, here.open_stream(&other).await);
+        let (stream, untouched) =
+            (here.open_stream(&browser).await, here.open_stream(&other).await);
         here.warm(&browser).await;
         let begun = Instant::now();
         let expected = match trial % 3 {
@@ -57,7 +58,11 @@ async fn a_stream_ends_when_its_session_is_ended_elsewhere() {
         untouched.await.unwrap();
     }
     delays.sort();
-    println!("stream ended after p50 {:?}, p99 {:?}", percentile(&delays, 50), percentile(&delays, 99));
+    println!(
+        "stream ended after p50 {:?}, p99 {:?}",
+        percentile(&delays, 50),
+        percentile(&delays, 99)
+    );
 }
 
 /// As it is while an answer waits for a reader who reads no further.
@@ -92,7 +97,8 @@ async fn readers_who_stop_reading_keep_nobody_elses_stream_open() {
 async fn a_stream_survives_an_outage_and_then_learns_of_the_end() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.port()).await;
-    let (here, there) = (Node::connect(&proxy.redis_url()).await, Node::connect(&redis.url()).await);
+    let (here, there) =
+        (Node::connect(&proxy.redis_url()).await, Node::connect(&redis.url()).await);
     let browser = there.sign_in("ann").await;
     let stream = here.open_stream(&browser).await;
     here.warm(&browser).await;
@@ -107,7 +113,9 @@ async fn a_stream_survives_an_outage_and_then_learns_of_the_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_news_from_the_store_a_stream_asks() {
     let redis = RedisServer::start().await;
-    redis.cli(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-client|tracking"]).await;
+    redis
+        .cli(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-client|tracking"])
+        .await;
     let url = format!("redis://app:secret@127.0.0.1:{}", redis.port());
     let (here, there) = (Node::connect(&url).await, Node::connect(&url).await);
     let browser = there.sign_in("ann").await;

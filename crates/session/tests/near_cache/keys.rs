@@ -8,7 +8,8 @@ use crate::support::{Node, user};
 const OLDEST: &[u8] = b"the oldest secret, long enough for a ring";
 const CURRENT: &[u8] = b"the current secret, long enough for a ring";
 
-/// The ring is fixed for the life of an instance, so a secret retires with the last instance that still has it.
+/// The ring is fixed for the life of an instance, so a secret retires with the last instance that
+/// still has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retired_secret_opens_nothing_however_hot_its_sessions_are() {
     let redis = RedisServer::start().await;

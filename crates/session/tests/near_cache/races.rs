@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::{Barrier, Mutex, Notify};
 use tracera_session::store::{
-    At, Change, Changes, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
-    SessionId, StoreFuture, StoredSession, Tag,
+    At, Change, Changes, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
+    Rotation, SessionId, StoreFuture, StoredSession, Tag,
 };
 use tracera_session::{Budget, Epoch, NearCache, RedisStore, SessionError, SessionStore};
 use tracera_testkit::RedisServer;
@@ -90,7 +90,12 @@ impl SessionStore for Held {
         self.store.commit(id, changes, touch, budget, at)
     }
 
-    fn rotate<'a>(&'a self, id: &'a SessionId, rotation: &'a Rotation, at: At) -> StoreFuture<'a, Rotated> {
+    fn rotate<'a>(
+        &'a self,
+        id: &'a SessionId,
+        rotation: &'a Rotation,
+        at: At,
+    ) -> StoreFuture<'a, Rotated> {
         self.store.rotate(id, rotation, at)
     }
 
@@ -132,7 +137,8 @@ async fn no_race_leaves_an_ended_session_in_the_cache() {
     let gates = Arc::new(Gates::default());
     let store = RedisStore::connect(&redis.url()).await.unwrap();
     let store = Held { store, gates: gates.clone(), changes: None };
-    let (here, there) = (Node::over(store, NearCache::default()), Node::connect(&redis.url()).await);
+    let (here, there) =
+        (Node::over(store, NearCache::default()), Node::connect(&redis.url()).await);
     here.warm(&there.sign_in("first").await).await;
 
     let mut races = tokio::task::JoinSet::new();

@@ -1,4 +1,5 @@
-//! A cluster gives slots of live sessions to another primary while users sign in, write and are signed out.
+//! A cluster gives slots of live sessions to another primary while users sign in, write and are
+//! signed out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -61,12 +62,18 @@ async fn slots_move_under_load(near_cache: NearCache) {
         migration.move_keys().await;
     }
     load.goes_on(users.len()).await;
-    assert!(source.error_replies("ASK").await > 0, "nobody was sent on while the slots were under way");
+    assert!(
+        source.error_replies("ASK").await > 0,
+        "nobody was sent on while the slots were under way"
+    );
     for migration in migrations {
         migration.finish().await;
     }
     load.goes_on(users.len()).await;
-    assert!(source.error_replies("MOVED").await > 0, "nobody was sent on after the slots had moved");
+    assert!(
+        source.error_replies("MOVED").await > 0,
+        "nobody was sent on after the slots had moved"
+    );
 
     load.stop.store(true, Ordering::SeqCst);
     while let Some(ended) = running.join_next().await {
@@ -177,12 +184,14 @@ async fn timely<T>(what: &str, operation: impl Future<Output = T>) -> T {
     answer.unwrap_or_else(|_| panic!("a {what} took longer than {BOUND:?}"))
 }
 
-/// The old primary still has the key, and takes no new one: what a script deletes in between cannot be put back.
+/// The old primary still has the key, and takes no new one: what a script deletes in between cannot
+/// be put back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_moves_a_slot_loses_nothing_that_its_old_primary_still_has() {
     let cluster = RedisCluster::start().await;
     let (source, target, users) = stage(&cluster).await;
-    let node = Node::over(RedisStore::connect(&cluster_url(&cluster)).await.unwrap(), NearCache::Off);
+    let node =
+        Node::over(RedisStore::connect(&cluster_url(&cluster)).await.unwrap(), NearCache::Off);
     let sessions = &node.sessions;
     let name = &users[0];
     let (visitor, visitors_key) = visitor_on(source, &node).await;

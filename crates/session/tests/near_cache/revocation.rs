@@ -136,7 +136,9 @@ async fn an_emptied_database_is_noticed() {
 async fn a_server_that_refuses_to_track_is_asked_each_time() {
     let redis = RedisServer::start().await;
     for denied in ["-client|tracking", "-client|caching"] {
-        redis.cli(&["ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "&*", "+@all", denied]).await;
+        redis
+            .cli(&["ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "&*", "+@all", denied])
+            .await;
         let url = format!("redis://app:secret@127.0.0.1:{}", redis.port());
         let node = Node::connect(&url).await;
         let browser = node.sign_in("ann").await;

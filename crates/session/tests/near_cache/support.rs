@@ -10,8 +10,8 @@ use http::{HeaderMap, Request, header};
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tracera_session::{
-    Clock, EmbeddedStore, KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionError, SessionLayer,
-    SessionStore, Sessions, SignIn, Timestamp, UserId,
+    Clock, EmbeddedStore, KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionError,
+    SessionLayer, SessionStore, Sessions, SignIn, Timestamp, UserId,
 };
 use tracera_testkit::RedisCluster;
 
@@ -135,7 +135,8 @@ pub(crate) fn user(name: &str) -> UserId {
 }
 
 pub(crate) fn cluster_url(cluster: &RedisCluster) -> String {
-    let hosts: Vec<_> = cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+    let hosts: Vec<_> =
+        cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
     format!("redis+cluster://{}", hosts.join(","))
 }
 

@@ -98,7 +98,8 @@ async fn on_a_cluster_a_primary_that_fell_silent_is_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_sentinel_the_cache_follows_the_primary() {
     let sentinel = RedisSentinel::start().await;
-    let (here, there) = (Node::connect(&sentinel.url()).await, Node::connect(&sentinel.url()).await);
+    let (here, there) =
+        (Node::connect(&sentinel.url()).await, Node::connect(&sentinel.url()).await);
     let browser = there.sign_in("ann").await;
     here.warm(&browser).await;
     sentinel.primary().await.wait_for_replicas().await;

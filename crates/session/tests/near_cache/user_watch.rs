@@ -1,4 +1,5 @@
-//! Who watches a user's sessions learns of every change, from whatever instance it comes, and asks for nothing else.
+//! Who watches a user's sessions learns of every change, from whatever instance it comes, and asks
+//! for nothing else.
 
 use std::time::Duration;
 
@@ -131,7 +132,9 @@ async fn while_nothing_happens_nothing_is_asked() {
 async fn without_news_from_the_store_a_watch_asks_about_once_a_second() {
     let redis = RedisServer::start().await;
     for denied in ["-client|tracking", "-client|caching"] {
-        redis.cli(&["ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "&*", "+@all", denied]).await;
+        redis
+            .cli(&["ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "&*", "+@all", denied])
+            .await;
         let url = format!("redis://app:secret@127.0.0.1:{}", redis.port());
         let (here, there) = (Node::connect(&url).await, Node::connect(&url).await);
         let mut watches: Vec<_> = (0..20).map(|_| here.sessions.watch(&user("ann"))).collect();
@@ -156,7 +159,8 @@ async fn without_news_from_the_store_a_watch_asks_about_once_a_second() {
 async fn an_outage_changes_nothing_and_afterwards_all_is_seen() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::start(redis.port()).await;
-    let (here, there) = (Node::connect(&proxy.redis_url()).await, Node::connect(&redis.url()).await);
+    let (here, there) =
+        (Node::connect(&proxy.redis_url()).await, Node::connect(&redis.url()).await);
     let browser = there.sign_in("ann").await;
     here.warm(&browser).await;
     let mut watch = here.sessions.watch(&user("ann"));

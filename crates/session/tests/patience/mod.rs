@@ -1,4 +1,5 @@
-//! Limits for tests that are about what happens and not how fast: the machine may be busy with others.
+//! Limits for tests that are about what happens and not how fast: the machine may be busy with
+//! others.
 
 use std::time::Duration;
 

@@ -115,8 +115,8 @@ async fn replies(
     client.shutdown().await
 }
 
-/// Takes from the buffer what may go to the client, with injected replies in place of their echoes. While an echo is
-/// awaited everything is kept back, since it may arrive in pieces.
+/// Takes from the buffer what may go to the client, with injected replies in place of their echoes.
+/// While an echo is awaited everything is kept back, since it may arrive in pieces.
 fn substitute(buffer: &mut Vec<u8>, injected: &mut VecDeque<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
     let mut ready = Vec::new();
     while let Some((mark, reply)) = injected.front() {

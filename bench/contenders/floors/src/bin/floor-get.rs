@@ -1,5 +1,5 @@
-//! Floor B: the least a server-side session can cost when each request asks Redis: one raw `GET` by the cookie's value
-//! over one multiplexed connection, nothing checked.
+//! Floor B: the least a server-side session can cost when each request asks Redis: one raw `GET` by
+//! the cookie's value over one multiplexed connection, nothing checked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,7 +40,10 @@ async fn login(
     Ok(([(header::SET_COOKIE, format!("session={token}; HttpOnly; Path=/"))], Me::json(login.user)))
 }
 
-async fn me(State(mut redis): State<MultiplexedConnection>, headers: HeaderMap) -> Answer<Json<Me>> {
+async fn me(
+    State(mut redis): State<MultiplexedConnection>,
+    headers: HeaderMap,
+) -> Answer<Json<Me>> {
     let token = token(&headers).ok_or(StatusCode::UNAUTHORIZED)?;
     user(&mut redis, token).await
 }

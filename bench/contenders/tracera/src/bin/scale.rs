@@ -1,5 +1,5 @@
-//! `scale REDIS_URL SESSIONS`: fills Redis with that many sessions, three per user, and measures single operations on
-//! users spread over all of them. Prints a line of JSON per operation.
+//! `scale REDIS_URL SESSIONS`: fills Redis with that many sessions, three per user, and measures
+//! single operations on users spread over all of them. Prints a line of JSON per operation.
 
 use std::time::Instant;
 
@@ -14,8 +14,8 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 use tracera_session::{
-    KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionError, SessionLayer, Sessions, SignIn,
-    UserId,
+    KeyRing, NearCache, RedisStore, Session, SessionConfig, SessionError, SessionLayer, Sessions,
+    SignIn, UserId,
 };
 
 const PER_USER: u64 = 3;
@@ -35,9 +35,12 @@ async fn main() -> anyhow::Result<()> {
     let step = users / PROBES;
     let cookies = fill(&sessions, users, step).await?;
     let report = |operation: &str, times: &Histogram<u64>| {
-        let (p50, p99) = (times.value_at_quantile(0.5) / 1000, times.value_at_quantile(0.99) / 1000);
+        let (p50, p99) =
+            (times.value_at_quantile(0.5) / 1000, times.value_at_quantile(0.99) / 1000);
         let total = users * PER_USER;
-        println!(r#"{{"sessions":{total},"operation":"{operation}","p50_micros":{p50},"p99_micros":{p99}}}"#);
+        println!(
+            r#"{{"sessions":{total},"operation":"{operation}","p50_micros":{p50},"p99_micros":{p99}}}"#
+        );
     };
     let probes = || (0..users).step_by(usize::try_from(step).unwrap_or(1)).take(2000);
 

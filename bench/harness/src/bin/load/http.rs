@@ -1,4 +1,5 @@
-//! As much HTTP/1.1 as a load needs, so that it takes little of the processors it shares with what it measures.
+//! As much HTTP/1.1 as a load needs, so that it takes little of the processors it shares with what
+//! it measures.
 
 use std::net::SocketAddr;
 
@@ -73,7 +74,11 @@ fn parse_head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))
         .context("an answer without a length")?;
     let body_length = std::str::from_utf8(body_length.value)?.parse()?;
-    Ok(Some(Head { status: response.code.context("an answer without a status")?, length, body_length }))
+    Ok(Some(Head {
+        status: response.code.context("an answer without a status")?,
+        length,
+        body_length,
+    }))
 }
 
 fn cookies(head: &[u8]) -> anyhow::Result<Vec<&str>> {

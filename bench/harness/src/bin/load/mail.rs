@@ -1,4 +1,5 @@
-//! Signs somebody in at the whole service as a browser does: asks for a mail, reads it, sends the code.
+//! Signs somebody in at the whole service as a browser does: asks for a mail, reads it, sends the
+//! code.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -21,18 +22,22 @@ pub(crate) async fn sign_in(
     number: u64,
 ) -> anyhow::Result<(String, String)> {
     let email = format!("user-{number:07}@bench.example");
-    let mut browser = Browser { connection, address, number, cookie: String::new(), token: String::new() };
+    let mut browser =
+        Browser { connection, address, number, cookie: String::new(), token: String::new() };
     let csrf = browser.send("GET", "/api/v1/auth/csrf", "").await?;
     browser.token = csrf["csrf_token"].as_str().context("no CSRF token")?.to_owned();
-    browser.send("POST", "/api/v1/auth/magic/request", &json!({ "email": email }).to_string()).await?;
+    browser
+        .send("POST", "/api/v1/auth/magic/request", &json!({ "email": email }).to_string())
+        .await?;
     let code = loop {
         match browser.code(&email).await? {
             Some(code) => break code,
             None => tokio::time::sleep(LOOK).await,
         }
     };
-    let answer =
-        browser.send("POST", "/api/v1/auth/magic/verify", &json!({ "code": code }).to_string()).await?;
+    let answer = browser
+        .send("POST", "/api/v1/auth/magic/verify", &json!({ "code": code }).to_string())
+        .await?;
     let user = answer["user"]["id"].as_str().context("no user")?.to_owned();
     ensure!(browser.cookie.starts_with("session="), "no session cookie");
     Ok((user, browser.cookie))
@@ -68,7 +73,9 @@ impl Browser<'_> {
         let answer = self.connection.exchange().await?;
         ensure!(answer.status == 200, "the mailbox was answered with {}", answer.status);
         let page = std::str::from_utf8(answer.body)?;
-        let Some((_, mail)) = page.split_once(&format!("<strong>{email}</strong>")) else { return Ok(None) };
+        let Some((_, mail)) = page.split_once(&format!("<strong>{email}</strong>")) else {
+            return Ok(None);
+        };
         let (_, code) = mail.split_once("data-code=\"").context("a mail without a code")?;
         Ok(code.split('"').next().map(str::to_owned))
     }
@@ -76,7 +83,8 @@ impl Browser<'_> {
     /// Every user comes from an address of their own.
     fn write(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<()> {
         let Self { address, cookie, token, number, .. } = self;
-        let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(*number).unwrap_or(0));
+        let client =
+            std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(*number).unwrap_or(0));
         let out = self.connection.outgoing();
         write!(
             out,

@@ -1,5 +1,6 @@
-//! The load: a fixed number of keep-alive connections, each sending its next request when the last one is answered,
-//! going round the users of a file of cookies. Every answer is compared with what that user must get.
+//! The load: a fixed number of keep-alive connections, each sending its next request when the last
+//! one is answered, going round the users of a file of cookies. Every answer is compared with what
+//! that user must get.
 
 mod http;
 mod mail;
@@ -22,8 +23,9 @@ use crate::requests::{Mode, Requests};
 /// An answer that takes longer is an error.
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_NANOS: u64 = 20_000_000_000;
-/// Before the load waits for answers it sleeps this long, so that it is not woken by them: over loopback it is the server's
-/// `send` that wakes who waits, and only a server that is slower than the load would pay for that.
+/// Before the load waits for answers it sleeps this long, so that it is not woken by them: over
+/// loopback it is the server's `send` that wakes who waits, and only a server that is slower than
+/// the load would pay for that.
 const NAP: Duration = Duration::from_micros(20);
 
 /// Sends requests to one contender and prints one line of JSON.
@@ -64,10 +66,15 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let requests =
         Requests::new(options.mode, options.cookies.clone(), options.first_user, options.requests)?;
-    let tally =
-        Tally { requests, latencies: Histogram::new_with_max(MAX_NANOS, 3)?, errors: 0, first_error: None };
+    let tally = Tally {
+        requests,
+        latencies: Histogram::new_with_max(MAX_NANOS, 3)?,
+        errors: 0,
+        first_error: None,
+    };
     let nap = || std::thread::sleep(NAP);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(nap).build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(nap).build()?;
     LocalSet::new().block_on(&runtime, run(&options, Rc::new(RefCell::new(tally))))
 }
 
@@ -82,9 +89,12 @@ async fn run(options: &Options, tally: Rc<RefCell<Tally>>) -> anyhow::Result<()>
     let tasks: Vec<_> = connections
         .into_iter()
         .map(|connection| match options.mode {
-            Mode::Mail => {
-                tokio::task::spawn_local(sign_in(connection, options.address, deadline, tally.clone()))
-            }
+            Mode::Mail => tokio::task::spawn_local(sign_in(
+                connection,
+                options.address,
+                deadline,
+                tally.clone(),
+            )),
             _ => tokio::task::spawn_local(drive(connection, deadline, tally.clone())),
         })
         .collect();
@@ -127,7 +137,9 @@ async fn drive(mut connection: Connection, deadline: Instant, tally: Rc<RefCell<
             Err(_) => Err("no answer in time".to_owned()),
         };
         match judged {
-            Ok(()) => tally.latencies.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+            Ok(()) => tally
+                .latencies
+                .saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
             Err(error) => {
                 tally.errors += 1;
                 tally.first_error.get_or_insert(error);
@@ -155,9 +167,9 @@ async fn sign_in(
         match signed_in.unwrap_or_else(|_| Err(anyhow::anyhow!("no sign-in in time"))) {
             Ok((user, cookie)) => {
                 tally.requests.keep(user, cookie);
-                tally
-                    .latencies
-                    .saturating_record(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                tally.latencies.saturating_record(
+                    u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX),
+                );
             }
             Err(error) => {
                 tally.errors += 1;

@@ -75,7 +75,15 @@ impl Requests {
             anyhow::ensure!(!sessions.is_empty(), "no cookies in {}", path.display());
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
-        Ok(Self { mode, file, sessions, first_user, first_value: u64::try_from(now)?, sent: 0, limit })
+        Ok(Self {
+            mode,
+            file,
+            sessions,
+            first_user,
+            first_value: u64::try_from(now)?,
+            sent: 0,
+            limit,
+        })
     }
 
     /// The number of the next user to sign in by mail; `None` when there is none left.
@@ -110,12 +118,19 @@ impl Requests {
                 let value = self.first_value + number;
                 // One in twenty, and in the next turn through the sessions another one.
                 let turn = number / self.sessions.len() as u64;
-                let writes = mode == Mode::Write || (mode == Mode::Mixed && (number + turn) % 20 == 19);
+                let writes =
+                    mode == Mode::Write || (mode == Mode::Mixed && (number + turn) % 20 == 19);
                 let user = if mode == Mode::Constant { CONSTANT_USER } else { user };
                 match mode {
-                    _ if writes => write_request(out, "POST", format_args!("/write?value={value}"), cookie),
-                    Mode::Status => write_request(out, "GET", format_args!("/login/status"), cookie),
-                    Mode::Portfolio => write_request(out, "GET", format_args!("/api/v1/portfolio"), cookie),
+                    _ if writes => {
+                        write_request(out, "POST", format_args!("/write?value={value}"), cookie)
+                    }
+                    Mode::Status => {
+                        write_request(out, "GET", format_args!("/login/status"), cookie)
+                    }
+                    Mode::Portfolio => {
+                        write_request(out, "GET", format_args!("/api/v1/portfolio"), cookie)
+                    }
                     _ => write_request(out, "GET", format_args!("/me"), cookie),
                 }
                 .map(|()| user.to_owned())
@@ -167,7 +182,10 @@ fn write_request(
     target: std::fmt::Arguments<'_>,
     cookie: &str,
 ) -> std::io::Result<()> {
-    write!(out, "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: */*\r\n")?;
+    write!(
+        out,
+        "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: */*\r\n"
+    )?;
     if !cookie.is_empty() {
         write!(out, "Cookie: {cookie}\r\n")?;
     }

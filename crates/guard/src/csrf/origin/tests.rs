@@ -214,7 +214,9 @@ fn repeated_headers_are_refused() {
 
 #[test]
 fn a_base_url_without_an_origin_is_refused() {
-    for bad in ["", "example.org", "/", "ftp://example.org", "data:,x", "file:///", "https://", "null"] {
+    for bad in
+        ["", "example.org", "/", "ftp://example.org", "data:,x", "file:///", "https://", "null"]
+    {
         let error = OriginPolicy::new(bad).unwrap_err();
         assert_eq!(error, OriginPolicyError(bad.to_owned()));
     }
@@ -241,7 +243,11 @@ fn another_site_may_link_here_but_load_nothing() {
         (Method::GET, "none", "navigate", "document", true),
         (Method::GET, "unheard-of", "no-cors", "script", true),
     ] {
-        let sent = headers(&[("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)]);
+        let sent = headers(&[
+            ("sec-fetch-site", site),
+            ("sec-fetch-mode", mode),
+            ("sec-fetch-dest", dest),
+        ]);
         let decided = refuse_cross_site_loads(&method, &sent);
         assert_eq!(decided.is_ok(), allowed, "{method} {site} {mode} {dest}");
     }
@@ -258,8 +264,9 @@ async fn the_middlewares_answer_403_in_json_before_the_handler() {
     let origin_only = Router::new()
         .route("/", any(async || "reached"))
         .layer(middleware::from_fn_with_state(policy, check_origin));
-    let isolated =
-        Router::new().route("/", any(async || "reached")).layer(middleware::from_fn(isolate_resources));
+    let isolated = Router::new()
+        .route("/", any(async || "reached"))
+        .layer(middleware::from_fn(isolate_resources));
 
     for (app, method, status) in [
         (&origin_only, Method::POST, StatusCode::FORBIDDEN),

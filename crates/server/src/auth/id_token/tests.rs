@@ -126,9 +126,15 @@ fn every_claim_has_to_fit() {
 #[test]
 fn only_true_is_verified() {
     let issuer = Issuer::new();
-    for value in
-        [json!(false), json!("true"), json!("false"), json!("true "), json!(1), json!([true]), Value::Null]
-    {
+    for value in [
+        json!(false),
+        json!("true"),
+        json!("false"),
+        json!("true "),
+        json!(1),
+        json!([true]),
+        Value::Null,
+    ] {
         let mut claims = claims();
         claims["email_verified"] = value.clone();
         let told = verify(&issuer.sign(&header(), &claims), &issuer.keys(), &expected()).unwrap();
@@ -154,8 +160,10 @@ fn the_token_does_not_choose_its_algorithm() {
     }
     // Signed with the public key as if it were a shared secret.
     let message = message(&json!({ "alg": "HS256", "kid": "k1" }), &claims());
-    let tag =
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, issuer.key.public_key().as_ref()), message.as_bytes());
+    let tag = hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, issuer.key.public_key().as_ref()),
+        message.as_bytes(),
+    );
     let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag));
     assert_eq!(verify(&token, &issuer.keys(), &expected()), Err(IdTokenError::Algorithm));
     // The key is of another kind than the header says.
@@ -201,9 +209,15 @@ fn a_key_is_found_by_its_name_or_by_being_alone() {
     let both = keys(&[one.jwk("k1"), two.jwk("k2")]);
     let unnamed = json!({ "alg": "ES256" });
     assert!(verify(&one.sign(&header(), &claims()), &both, &expected()).is_ok());
-    assert_eq!(verify(&two.sign(&header(), &claims()), &both, &expected()), Err(IdTokenError::Signature));
+    assert_eq!(
+        verify(&two.sign(&header(), &claims()), &both, &expected()),
+        Err(IdTokenError::Signature)
+    );
     assert!(verify(&one.sign(&unnamed, &claims()), &one.keys(), &expected()).is_ok());
-    assert_eq!(verify(&one.sign(&unnamed, &claims()), &both, &expected()), Err(IdTokenError::UnknownKey));
+    assert_eq!(
+        verify(&one.sign(&unnamed, &claims()), &both, &expected()),
+        Err(IdTokenError::UnknownKey)
+    );
     let unknown = one.sign(&json!({ "alg": "ES256", "kid": "k3" }), &claims());
     assert_eq!(verify(&unknown, &both, &expected()), Err(IdTokenError::UnknownKey));
 }
@@ -221,7 +235,11 @@ fn keys_for_something_else_are_left_out() {
     ] {
         let mut jwk = issuer.jwk("k1");
         jwk[field] = value;
-        assert_eq!(verify(&token, &keys(&[jwk]), &expected()), Err(IdTokenError::UnknownKey), "{field}");
+        assert_eq!(
+            verify(&token, &keys(&[jwk]), &expected()),
+            Err(IdTokenError::UnknownKey),
+            "{field}"
+        );
     }
     assert!(KeySet::parse(b"<html>").is_err());
 }

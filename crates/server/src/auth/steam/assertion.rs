@@ -1,9 +1,11 @@
-//! What Steam sends back with the browser, read so strictly that Steam and we cannot understand two different things.
+//! What Steam sends back with the browser, read so strictly that Steam and we cannot understand two
+//! different things.
 //!
-//! 1. There are exactly the ten `openid.*` parameters of Steam, each once, its name written plainly, and our `state`
-//!    once. Nothing else, whatever its name.
+//! 1. There are exactly the ten `openid.*` parameters of Steam, each once, its name written
+//!    plainly, and our `state` once. Nothing else, whatever its name.
 //! 2. Every value is printable ASCII.
-//! 3. Everything we read is signed, is what we expect, and is what will be sent to Steam for confirmation.
+//! 3. Everything we read is signed, is what we expect, and is what will be sent to Steam for
+//!    confirmation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,7 +40,8 @@ const MAX_NONCE_CHARS: usize = 255;
 const OLDEST_NONCE: Duration = Duration::minutes(5);
 const NEWEST_NONCE: Duration = Duration::minutes(2);
 
-/// An answer that is well-formed and meant for us; Steam has still to confirm it. `Debug` shows nothing of it.
+/// An answer that is well-formed and meant for us; Steam has still to confirm it. `Debug` shows
+/// nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Assertion {
     parameters: BTreeMap<&'static str, String>,
@@ -164,7 +167,8 @@ fn read(query: &str) -> Result<BTreeMap<&'static str, String>, AssertionError> {
             return Err(AssertionError::Parameters);
         };
         let value = value.replace('+', " ");
-        let value = percent_decode_str(&value).decode_utf8().map_err(|_| AssertionError::Parameters)?;
+        let value =
+            percent_decode_str(&value).decode_utf8().map_err(|_| AssertionError::Parameters)?;
         let printable = value.bytes().all(|b| (b' '..=b'~').contains(&b));
         if !printable || parameters.insert(*known, value.into_owned()).is_some() {
             return Err(AssertionError::Parameters);

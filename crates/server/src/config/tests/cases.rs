@@ -29,7 +29,8 @@ const NUMBERS: [(&str, u64, u64); 20] = [
     ("STEAM_PAGE_MAX_MIB", 1, 1024),
 ];
 
-const NO_NUMBERS: [&str; 9] = ["x", "-1", "+5", "1.5", "5 ", " 5", "0x5", "1e1", "99999999999999999999"];
+const NO_NUMBERS: [&str; 9] =
+    ["x", "-1", "+5", "1.5", "5 ", " 5", "0x5", "1e1", "99999999999999999999"];
 
 /// Everything that is no number.
 const CASES: &[Case] = &[
@@ -99,7 +100,16 @@ const CASES: &[Case] = &[
     (
         &["LISTEN_ADDR", "METRICS_ADDR"],
         &["127.0.0.1:8081", "0.0.0.0:80", "[::1]:65535"],
-        &["x", "8080", ":8080", "127.0.0.1", "localhost:8080", "127.0.0.1:65536", "::1:80", "127.0.0.1:80 "],
+        &[
+            "x",
+            "8080",
+            ":8080",
+            "127.0.0.1",
+            "localhost:8080",
+            "127.0.0.1:65536",
+            "::1:80",
+            "127.0.0.1:80 ",
+        ],
     ),
     (
         &["TRUSTED_PROXIES"],
@@ -255,8 +265,18 @@ const CASES: &[Case] = &[
     (&["PRICE_CURRENCY"], &["EUR", "USD"], &["eur", "EURO", "E R", "€"]),
     (
         &["PRICE_FEED_URL"],
-        &["https://prices.example/items?app_id=730", "http://localhost:9/items", "file:///var/prices.json"],
-        &["x", "http://prices.example", "ftp://prices.example", "file://host/prices.json", "file:///"],
+        &[
+            "https://prices.example/items?app_id=730",
+            "http://localhost:9/items",
+            "file:///var/prices.json",
+        ],
+        &[
+            "x",
+            "http://prices.example",
+            "ftp://prices.example",
+            "file://host/prices.json",
+            "file:///",
+        ],
     ),
     (&["LOG_FORMAT"], &["text", "json", "JSON"], &["x", "pretty", "json "]),
     (
@@ -324,7 +344,9 @@ fn company(name: &str) -> &'static [(&'static str, &'static str)] {
         "GITHUB_CLIENT_ID" => &[("GITHUB_CLIENT_SECRET", "s")],
         "GITHUB_CLIENT_SECRET" => &[("GITHUB_CLIENT_ID", "i")],
         "SMTP_URL" => &[("MAIL_FROM", "a@b.example")],
-        "MAIL_FROM" | "SMTP_CA_FILE" => &[("SMTP_URL", "smtps://mail.example"), ("MAIL_FROM", "a@b.example")],
+        "MAIL_FROM" | "SMTP_CA_FILE" => {
+            &[("SMTP_URL", "smtps://mail.example"), ("MAIL_FROM", "a@b.example")]
+        }
         "RESEND_API_KEY" => &[("RESEND_FROM_EMAIL", "a@b.example")],
         "RESEND_FROM_EMAIL" => &[("RESEND_API_KEY", "k")],
         _ => &[],

@@ -11,7 +11,11 @@ fn the_sample_is_made_from_the_table() {
         fs::write(&path, env_sample()).unwrap();
     }
     let sample = fs::read_to_string(&path).unwrap();
-    assert_eq!(sample, env_sample(), "run this test with UPDATE_ENV_SAMPLE=1 to write .env.sample anew");
+    assert_eq!(
+        sample,
+        env_sample(),
+        "run this test with UPDATE_ENV_SAMPLE=1 to write .env.sample anew"
+    );
 }
 
 #[test]
@@ -49,7 +53,10 @@ fn the_sample_with_every_line_in_force_is_read_like_the_defaults() {
     let secret = (OsString::from("SESSION_SECRET"), OsString::from(SECRET));
     let environment = Environment::collect([secret], &dotenv);
     let config = environment.config(Mode::Serve).unwrap();
-    assert_eq!(format!("{config:?}"), format!("{:?}", accepted(&[("BASE_URL", "http://localhost:8080")])));
+    assert_eq!(
+        format!("{config:?}"),
+        format!("{:?}", accepted(&[("BASE_URL", "http://localhost:8080")]))
+    );
 }
 
 #[test]

@@ -41,7 +41,8 @@ fn a_password_that_would_cross_a_foreign_network_in_clear_text_is_a_warning() {
         ("redis", "pw", false),
         ("::1", "pw", false),
     ] {
-        let warnings = warned_about(&accepted(&[("REDIS_HOST", host), ("REDIS_PASSWORD", password)]));
+        let warnings =
+            warned_about(&accepted(&[("REDIS_HOST", host), ("REDIS_PASSWORD", password)]));
         assert_eq!(warnings.contains(&"REDIS_PASSWORD"), warned, "{host} {password}");
     }
     for (url, warned) in [

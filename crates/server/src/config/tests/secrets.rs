@@ -29,7 +29,10 @@ fn accepted_secrets_are_shown_neither_by_debug_nor_by_the_report() {
     for more in [
         vec![],
         vec![("REDIS_URL", ""), ("REDIS_HOST", "redis.example"), ("REDIS_PASSWORD", "canary")],
-        vec![("REDIS_URL", "redis+sentinel://h/t?sentinel_username=canary&sentinel_password=canary")],
+        vec![(
+            "REDIS_URL",
+            "redis+sentinel://h/t?sentinel_username=canary&sentinel_password=canary",
+        )],
         vec![("SMTP_URL", ""), ("RESEND_API_KEY", "canary"), ("RESEND_FROM_EMAIL", "a@b.example")],
         vec![("GITHUB_CLIENT_ID", "id"), ("GITHUB_CLIENT_SECRET", "canary")],
     ] {

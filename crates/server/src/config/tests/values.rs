@@ -47,7 +47,11 @@ fn the_cookie_is_secure_when_the_public_address_is() {
     ] {
         let config = accepted(&[("BASE_URL", base_url), ("SESSION_COOKIE_SECURE", given)]);
         assert_eq!(config.session.cookie_secure, secure, "{base_url} {given}");
-        assert_eq!(warned_about(&config).contains(&"SESSION_COOKIE_SECURE"), warned, "{base_url} {given}");
+        assert_eq!(
+            warned_about(&config).contains(&"SESSION_COOKIE_SECURE"),
+            warned,
+            "{base_url} {given}"
+        );
     }
 }
 
@@ -56,7 +60,8 @@ fn what_is_probably_not_meant_is_a_warning() {
     assert_eq!(warned_about(&accepted(&[])), ["REDIS_URL", "SMTP_URL"]);
     let without_redis = accepted(&[("REDIS_CA_FILE", "ca.pem")]);
     assert_eq!(warned_about(&without_redis), ["REDIS_CA_FILE", "REDIS_URL", "SMTP_URL"]);
-    let quiet = [("REDIS_HOST", "h"), ("RESEND_API_KEY", "k"), ("RESEND_FROM_EMAIL", "a@b.example")];
+    let quiet =
+        [("REDIS_HOST", "h"), ("RESEND_API_KEY", "k"), ("RESEND_FROM_EMAIL", "a@b.example")];
     for (pair, warned) in [
         (("BASE_URL", "http://tracera.example"), "BASE_URL"),
         (("LISTEN_ADDR", "127.0.0.1:9000"), "BASE_URL"),
@@ -84,17 +89,27 @@ fn authorities_are_for_every_form_of_a_redis_url_with_tls() {
 fn a_redis_url_is_built_from_its_parts() {
     for (pairs, url) in [
         (vec![("REDIS_HOST", "cache.example")], "redis://cache.example:6379/0"),
-        (vec![("REDIS_HOST", "::1"), ("REDIS_PORT", "6380"), ("REDIS_DB", "3")], "redis://[::1]:6380/3"),
-        (vec![("REDIS_HOST", "h"), ("REDIS_PASSWORD", "p@:/ä")], "redis://:p%40%3A%2F%C3%A4@h:6379/0"),
+        (
+            vec![("REDIS_HOST", "::1"), ("REDIS_PORT", "6380"), ("REDIS_DB", "3")],
+            "redis://[::1]:6380/3",
+        ),
+        (
+            vec![("REDIS_HOST", "h"), ("REDIS_PASSWORD", "p@:/ä")],
+            "redis://:p%40%3A%2F%C3%A4@h:6379/0",
+        ),
     ] {
         assert_eq!(accepted(&pairs).store.redis.unwrap().expose(), url);
     }
-    let (_, text) = refused(Mode::Serve, &[("REDIS_HOST", "redis"), ("REDIS_PORT", "tcp://10.0.0.1:6379")]);
+    let (_, text) =
+        refused(Mode::Serve, &[("REDIS_HOST", "redis"), ("REDIS_PORT", "tcp://10.0.0.1:6379")]);
     assert!(text.contains("enableServiceLinks"), "{text}");
     let url = ("REDIS_URL", "redis+cluster://u:p@a:1,b:2");
-    for unused in
-        [("REDIS_HOST", "h"), ("REDIS_PASSWORD", "p"), ("REDIS_DB", "1"), ("REDIS_PORT", "tcp://10.0.0.1:1")]
-    {
+    for unused in [
+        ("REDIS_HOST", "h"),
+        ("REDIS_PASSWORD", "p"),
+        ("REDIS_DB", "1"),
+        ("REDIS_PORT", "tcp://10.0.0.1:1"),
+    ] {
         let both = accepted(&[url, unused]);
         assert!(warned_about(&both).contains(&unused.0), "{unused:?}");
         assert_eq!(both.store.redis.unwrap().expose(), url.1);
@@ -104,9 +119,10 @@ fn a_redis_url_is_built_from_its_parts() {
 
 #[test]
 fn what_is_wrong_with_a_file_of_a_database_is_its_parameters_when_it_has_some() {
-    for (url, wrong) in
-        [("sqlite://x.db?mode=ro", "has parameters that a file"), ("sqlite://data/", "names no file")]
-    {
+    for (url, wrong) in [
+        ("sqlite://x.db?mode=ro", "has parameters that a file"),
+        ("sqlite://data/", "names no file"),
+    ] {
         let (_, text) = refused(Mode::Serve, &[("DATABASE_URL", url)]);
         assert!(text.starts_with(&format!("DATABASE_URL {wrong}")), "{text}");
     }
@@ -129,13 +145,20 @@ fn the_database_follows_the_data_directory_unless_told_otherwise() {
 #[test]
 fn a_mail_server_is_understood_with_credentials_and_protection() {
     for (url, host, port, security, user) in [
-        ("smtps://u%40x:p%3A@mail.example", "mail.example", 465, SmtpSecurity::Tls, Some(("u@x", "p:"))),
+        (
+            "smtps://u%40x:p%3A@mail.example",
+            "mail.example",
+            465,
+            SmtpSecurity::Tls,
+            Some(("u@x", "p:")),
+        ),
         ("smtp://mail.example?tls=required", "mail.example", 587, SmtpSecurity::StartTls, None),
         ("smtp://localhost?tls=required", "localhost", 587, SmtpSecurity::StartTls, None),
         ("smtp://[::1]", "::1", 25, SmtpSecurity::Plain, None),
         ("smtp://u:p@localhost:1025", "localhost", 1025, SmtpSecurity::Plain, Some(("u", "p"))),
     ] {
-        let MailSettings::Smtp(smtp) = accepted(&[("SMTP_URL", url), ("MAIL_FROM", "T <a@b.example>")]).mail
+        let MailSettings::Smtp(smtp) =
+            accepted(&[("SMTP_URL", url), ("MAIL_FROM", "T <a@b.example>")]).mail
         else {
             panic!("{url} is a mail server");
         };
@@ -182,7 +205,8 @@ fn the_usual_feeds_are_in_the_configured_currency() {
     let usual = "https://api.skinport.com/v1/items?app_id=730&currency=USD&tradable=0";
     for (currency, fallbacks) in [("USD", 2), ("EUR", 1), ("SEK", 0)] {
         for given in ["", usual] {
-            let prices = accepted(&[("PRICE_CURRENCY", currency), ("PRICE_FEED_URL", given)]).prices;
+            let prices =
+                accepted(&[("PRICE_CURRENCY", currency), ("PRICE_FEED_URL", given)]).prices;
             let url = |feed: &PriceFeed| match feed {
                 PriceFeed::Http(url) => url.expose().to_owned(),
                 PriceFeed::File(path) => panic!("{path:?}"),
@@ -190,18 +214,28 @@ fn the_usual_feeds_are_in_the_configured_currency() {
             assert_eq!(url(&prices.feed), usual.replace("USD", currency));
             assert_eq!(prices.fallbacks.len(), fallbacks, "{currency}");
             let last = prices.fallbacks.last().map(url);
-            assert!(last.is_none_or(|url| url.ends_with(&format!("/{currency}.json"))), "{currency}");
+            assert!(
+                last.is_none_or(|url| url.ends_with(&format!("/{currency}.json"))),
+                "{currency}"
+            );
         }
     }
-    let own = accepted(&[("PRICE_CURRENCY", "EUR"), ("PRICE_FEED_URL", "https://p.example/?currency=USD")]);
+    let own = accepted(&[
+        ("PRICE_CURRENCY", "EUR"),
+        ("PRICE_FEED_URL", "https://p.example/?currency=USD"),
+    ]);
     assert!(own.prices.fallbacks.is_empty());
-    assert!(matches!(own.prices.feed, PriceFeed::Http(url) if url.expose().ends_with("currency=USD")));
+    assert!(
+        matches!(own.prices.feed, PriceFeed::Http(url) if url.expose().ends_with("currency=USD"))
+    );
 }
 
 #[test]
 fn a_price_feed_is_a_file_or_an_address() {
     let feed = |url| accepted(&[("PRICE_FEED_URL", url)]).prices.feed;
-    assert!(matches!(feed("file:///a%20b.json"), PriceFeed::File(path) if path == Path::new("/a b.json")));
+    assert!(
+        matches!(feed("file:///a%20b.json"), PriceFeed::File(path) if path == Path::new("/a b.json"))
+    );
     assert!(
         matches!(feed("https://p.example/x?y=1"), PriceFeed::Http(url) if url.expose() == "https://p.example/x?y=1")
     );

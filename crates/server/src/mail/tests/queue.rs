@@ -52,7 +52,9 @@ async fn what_becomes_of_mails_is_counted() {
     let counted = recorder.handle();
     let _collecting = metrics::set_default_local_recorder(&recorder);
     let answers = Arc::new(Mutex::new(vec![200, 503, 422]));
-    let answer = move || async move { StatusCode::from_u16(answers.lock().unwrap().pop().unwrap()).unwrap() };
+    let answer = move || async move {
+        StatusCode::from_u16(answers.lock().unwrap().pop().unwrap()).unwrap()
+    };
     let app = Router::new().route("/emails", post(answer));
     let mailer = mailer_to(app, Limits { mails: 2, attempts_at_once: 1, ..quick() }).await;
     let parts = Parts::of("alice@example.com");
@@ -120,7 +122,10 @@ async fn on_the_terminal_the_last_fifty_mails_can_be_read() {
     assert_eq!(mails[49].to.as_str(), "user5@example.com");
     assert!(mails[0].link.contains(TOKEN) && mails[0].text.contains(CODE));
     let debug = format!("{mailbox:?} {mailer:?} {:?}", Parts::of("alice@example.com").mail());
-    assert!(!debug.contains(TOKEN) && !debug.contains(CODE) && !debug.contains("alice@"), "{debug}");
+    assert!(
+        !debug.contains(TOKEN) && !debug.contains(CODE) && !debug.contains("alice@"),
+        "{debug}"
+    );
 }
 
 #[test]

@@ -50,7 +50,8 @@ async fn answer(
         requests.len() - 1
     };
     let (status, extra) = replies.get(at).copied().unwrap_or((StatusCode::OK, None));
-    let headers = extra.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    let headers =
+        extra.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
     (status, headers.collect(), r#"{"message":"alice@example.com canary"}"#.to_owned())
 }
 
@@ -75,12 +76,17 @@ async fn a_mail_is_handed_over_whole() {
 
 #[tokio::test]
 async fn a_mail_that_is_put_off_is_sent_later_and_counts_once() {
-    for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::CONFLICT] {
+    for status in
+        [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::CONFLICT]
+    {
         let double = Double::start(&[(status, Some(("retry-after", "0")))]).await;
         let log = Log::capture();
         send_one(resend_at(&double.url), quick()).await;
-        let keys: Vec<_> =
-            double.requests().iter().map(|(_, headers, _)| headers["idempotency-key"].clone()).collect();
+        let keys: Vec<_> = double
+            .requests()
+            .iter()
+            .map(|(_, headers, _)| headers["idempotency-key"].clone())
+            .collect();
         assert!(keys.len() == 2 && keys[0] == keys[1], "{status}: {keys:?}");
         assert!(log.text().contains(&format!("the mail service answered {}", status.as_u16())));
     }
@@ -88,7 +94,8 @@ async fn a_mail_that_is_put_off_is_sent_later_and_counts_once() {
 
 #[tokio::test]
 async fn a_wish_to_wait_is_heard_within_the_life_of_the_link() {
-    let double = Double::start(&[(StatusCode::TOO_MANY_REQUESTS, Some(("retry-after", "86400")))]).await;
+    let double =
+        Double::start(&[(StatusCode::TOO_MANY_REQUESTS, Some(("retry-after", "86400")))]).await;
     let log = Log::capture();
     let mailer = Mailer::with_limits(resend_at(&double.url), quick());
     let parts = Parts::of("alice@example.com");
@@ -104,7 +111,9 @@ async fn a_wish_to_wait_is_heard_within_the_life_of_the_link() {
 
 #[tokio::test]
 async fn a_mail_that_is_refused_is_not_tried_again() {
-    for status in [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::UNAUTHORIZED, StatusCode::BAD_REQUEST] {
+    for status in
+        [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::UNAUTHORIZED, StatusCode::BAD_REQUEST]
+    {
         let double = Double::start(&[(status, None)]).await;
         let log = Log::capture();
         send_one(resend_at(&double.url), quick()).await;
@@ -117,7 +126,9 @@ async fn a_mail_that_is_refused_is_not_tried_again() {
 async fn a_redirect_does_not_get_the_key() {
     let elsewhere = Double::start(&[]).await;
     let target: &'static str = format!("{}/emails", elsewhere.url).leak();
-    for status in [StatusCode::FOUND, StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT] {
+    for status in
+        [StatusCode::FOUND, StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT]
+    {
         let double = Double::start(&[(status, Some(("location", target)))]).await;
         send_one(resend_at(&double.url), quick()).await;
         assert_eq!(double.requests().len(), 1, "{status}");
@@ -136,6 +147,15 @@ async fn a_service_that_is_silent_or_away_is_left_in_time_and_its_address_not_lo
 
     let log = Log::capture();
     let limits = Limits { attempt: Duration::from_secs(5), ..limits };
-    send_one(resend_at(&format!("http://127.0.0.1:{}/canary", tracera_testkit::free_port())), limits).await;
-    assert_eq!(log.text().matches("tcp connect error: Connection refused").count(), 3, "{}", log.text());
+    send_one(
+        resend_at(&format!("http://127.0.0.1:{}/canary", tracera_testkit::free_port())),
+        limits,
+    )
+    .await;
+    assert_eq!(
+        log.text().matches("tcp connect error: Connection refused").count(),
+        3,
+        "{}",
+        log.text()
+    );
 }

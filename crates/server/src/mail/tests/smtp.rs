@@ -59,14 +59,22 @@ async fn a_mail_arrives_whole_at_its_one_recipient() {
     assert_eq!(header(&mail, "Auto-Submitted"), ["auto-generated"]);
     assert_eq!(header(&mail, "X-Auto-Response-Suppress"), ["All"]);
     let id = header(&mail, "Message-ID");
-    assert!(id.len() == 1 && id[0].starts_with('<') && id[0].ends_with("@tracera.example>"), "{id:?}");
+    assert!(
+        id.len() == 1 && id[0].starts_with('<') && id[0].ends_with("@tracera.example>"),
+        "{id:?}"
+    );
 
     let link = "https://tracera.example/api/v1/auth/magic/verify?token=canary-token&x=1";
     assert!(header(&mail, "Content-Type")[0].starts_with("multipart/alternative"));
     assert!(mail.raw.find("text/plain").unwrap() < mail.raw.find("text/html").unwrap());
     let lines: Vec<&str> = mail.text.lines().collect();
-    for line in [link, CODE, "with Firefox on Linux", "from 192.0.2.7", "Asked for on 1 May 2026, 12:34 UTC"]
-    {
+    for line in [
+        link,
+        CODE,
+        "with Firefox on Linux",
+        "from 192.0.2.7",
+        "Asked for on 1 May 2026, 12:34 UTC",
+    ] {
         assert!(lines.contains(&line), "no line {line:?} in {}", mail.text);
     }
     assert!(mail.text.contains("work once, within 10 minutes"));
@@ -105,7 +113,8 @@ async fn what_the_client_says_of_itself_adds_no_header_markup_or_link() {
 async fn tls_from_the_first_byte_carries_mail_and_password() {
     let server = SmtpServer::start_with_login(SmtpMode::ImplicitTls, "user", "canary").await;
     let log = Log::capture();
-    let credentials = SmtpCredentials { user: "user".into(), password: SecretString::from("canary") };
+    let credentials =
+        SmtpCredentials { user: "user".into(), password: SecretString::from("canary") };
     let settings = SmtpSettings {
         credentials: Some(credentials),
         ..settings(server.port(), SmtpSecurity::Tls, Some(server.ca_file()))
@@ -121,7 +130,8 @@ async fn tls_from_the_first_byte_carries_mail_and_password() {
 async fn a_refused_password_is_given_up_and_not_logged() {
     let server = SmtpServer::start_with_login(SmtpMode::ImplicitTls, "user", "other").await;
     let log = Log::capture();
-    let credentials = SmtpCredentials { user: "user".into(), password: SecretString::from("canary") };
+    let credentials =
+        SmtpCredentials { user: "user".into(), password: SecretString::from("canary") };
     let settings = SmtpSettings {
         credentials: Some(credentials),
         ..settings(server.port(), SmtpSecurity::Tls, Some(server.ca_file()))
@@ -144,19 +154,28 @@ async fn without_starttls_on_offer_nothing_is_said_in_the_clear() {
     let log = Log::capture();
     send_one(to_server(&server, SmtpSecurity::StartTls), quick()).await;
     assert_eq!(server.messages(), []);
-    assert!(log.text().contains("mail given up") && log.text().contains("STARTTLS"), "{}", log.text());
+    assert!(
+        log.text().contains("mail given up") && log.text().contains("STARTTLS"),
+        "{}",
+        log.text()
+    );
 }
 
 #[tokio::test]
 async fn a_server_with_a_certificate_of_nobody_we_know_gets_no_mail() {
-    for (mode, security) in
-        [(SmtpMode::ImplicitTls, SmtpSecurity::Tls), (SmtpMode::StartTlsRequired, SmtpSecurity::StartTls)]
-    {
+    for (mode, security) in [
+        (SmtpMode::ImplicitTls, SmtpSecurity::Tls),
+        (SmtpMode::StartTlsRequired, SmtpSecurity::StartTls),
+    ] {
         let server = SmtpServer::start(mode).await;
         let log = Log::capture();
         send_one(transport(&settings(server.port(), security, None)), quick()).await;
         assert_eq!(server.messages(), []);
-        assert!(log.text().contains("mail given up") && log.text().contains("certificate"), "{}", log.text());
+        assert!(
+            log.text().contains("mail given up") && log.text().contains("certificate"),
+            "{}",
+            log.text()
+        );
     }
 }
 
@@ -165,7 +184,11 @@ async fn a_server_that_presents_its_authority_is_told_to_have_a_certificate_of_i
     let server = SmtpServer::start_as_authority(SmtpMode::ImplicitTls).await;
     let log = Log::capture();
     send_one(to_server(&server, SmtpSecurity::Tls), quick()).await;
-    assert!(log.text().contains("issue it one of its own, with basicConstraints=CA:FALSE"), "{}", log.text());
+    assert!(
+        log.text().contains("issue it one of its own, with basicConstraints=CA:FALSE"),
+        "{}",
+        log.text()
+    );
 }
 
 #[tokio::test]
@@ -177,7 +200,10 @@ async fn a_mail_that_is_put_off_is_sent_later() {
     only_mail(&server).await;
     let log = log.text();
     assert_eq!(log.matches("mail not sent yet").count(), 2, "{log}");
-    assert!(log.contains("a***@example.com") && log.contains("the mail server answered 451"), "{log}");
+    assert!(
+        log.contains("a***@example.com") && log.contains("the mail server answered 451"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -231,7 +257,9 @@ async fn something_that_is_not_smtp_is_not_quoted() {
         loop {
             let (mut stream, _) = other.accept().await.unwrap();
             let (_, mut writer) = stream.split();
-            tokio::io::AsyncWriteExt::write_all(&mut writer, b"canary alice@example.com\r\n").await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut writer, b"canary alice@example.com\r\n")
+                .await
+                .unwrap();
         }
     });
     let log = Log::capture();

@@ -29,7 +29,9 @@ impl<'c> Found<'c> {
     fn take<E: Error>(&mut self, offer: Result<Offer, Skipped>) -> Result<(), E> {
         self.rows += 1;
         match offer {
-            _ if self.rows > MAX_ROWS => return Err(self.fail(FeedError::Io("too many rows".into()))),
+            _ if self.rows > MAX_ROWS => {
+                return Err(self.fail(FeedError::Io("too many rows".into())));
+            }
             Err(Skipped::OtherCurrency) => return Err(self.fail(FeedError::Currency)),
             Err(Skipped::Useless) => self.skipped += 1,
             Ok(Offer { name, variant, price }) => match variant {

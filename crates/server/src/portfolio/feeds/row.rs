@@ -81,7 +81,9 @@ impl RawRow<'_> {
             let asked = number(self.min_price, Cents::parse_units);
             let asked = asked.or_else(|| number(self.median_price, Cents::parse_units));
             let suggested = || number(self.suggested_price, Cents::parse_units);
-            return asked.map(exact).or_else(|| suggested().map(|cents| Price { cents, estimated: true }));
+            return asked
+                .map(exact)
+                .or_else(|| suggested().map(|cents| Price { cents, estimated: true }));
         }
         if self.price.is_some() {
             return number(self.price, Cents::parse_units).map(exact);

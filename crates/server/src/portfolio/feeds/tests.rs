@@ -36,7 +36,8 @@ fn phases_have_prices_of_their_own_and_the_plain_name_the_least() {
             r#"{{"market_hash_name":"★ Karambit | Doppler","version":{version},"currency":"USD","min_price":{price}}}"#
         )
     };
-    let phases = [row("\"Ruby\"", 9000), row("\"Phase 2\"", 1500), row("\"Phase 1\"", 1200)].join(",");
+    let phases =
+        [row("\"Ruby\"", 9000), row("\"Phase 2\"", 1500), row("\"Phase 1\"", 1200)].join(",");
     let (variants, _) = list(&format!("[{phases}]"));
     let name = "★ Karambit | Doppler";
     assert_eq!(cents(&variants, name, Some(Phase::Ruby)), Some((900_000, false)));

@@ -30,13 +30,19 @@ impl Users {
 
     /// The user holds `count` different items from here on.
     async fn import(&self, user: Uuid, count: usize) {
-        let Claim::Granted(import) = claim(&self.db, user, NOW).await.unwrap() else { panic!("not granted") };
+        let Claim::Granted(import) = claim(&self.db, user, NOW).await.unwrap() else {
+            panic!("not granted")
+        };
         let ids = || (1..=count).map(|id| id.to_string());
-        let assets: Vec<_> = ids().map(|id| json!({"assetid": id, "classid": id, "amount": "1"})).collect();
-        let described: Vec<_> =
-            ids().map(|id| json!({"classid": id, "market_hash_name": format!("Item {id}")})).collect();
+        let assets: Vec<_> =
+            ids().map(|id| json!({"assetid": id, "classid": id, "amount": "1"})).collect();
+        let described: Vec<_> = ids()
+            .map(|id| json!({"classid": id, "market_hash_name": format!("Item {id}")}))
+            .collect();
         let page = json!({"assets": assets, "descriptions": described, "success": 1}).to_string();
-        let Reply::Page(page) = inventory::parse(page.as_bytes()).unwrap() else { panic!("no page") };
+        let Reply::Page(page) = inventory::parse(page.as_bytes()).unwrap() else {
+            panic!("no page")
+        };
         stage(&self.db, user, import, &page).await.unwrap();
         assert!(publish(&self.db, user, import, None, NOW, Duration::ZERO).await.unwrap());
     }
@@ -74,7 +80,10 @@ async fn nothing_is_kept_of_a_deleted_account() {
     cache.get(&users.db, alice).await.unwrap().unwrap();
 
     users::delete(&users.db, alice).await.unwrap();
-    assert!(cache.get(&users.db, alice).await.unwrap().is_none(), "the account is gone for every instance");
+    assert!(
+        cache.get(&users.db, alice).await.unwrap().is_none(),
+        "the account is gone for every instance"
+    );
     cache.remove(alice);
     assert_eq!((cache.0.len(), cache.0.weight()), (0, 0));
 

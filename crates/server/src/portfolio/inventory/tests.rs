@@ -44,7 +44,10 @@ fn captured() -> Value {
 #[test]
 fn assets_are_joined_with_what_describes_them() {
     let page = page(&captured());
-    assert_eq!((page.items.len(), page.total, page.next.as_deref()), (3, Some(325), Some("46153215276")));
+    assert_eq!(
+        (page.items.len(), page.total, page.next.as_deref()),
+        (3, Some(325), Some("46153215276"))
+    );
     let [mp7, karambit, unknown] = &page.items[..] else { panic!() };
     let kind = &page.kinds[&mp7.item_id];
     assert_eq!(kind.market_hash_name, "StatTrak™ MP7 | Short Ochre (Minimal Wear)");
@@ -71,8 +74,13 @@ fn an_item_keeps_its_id_and_phases_have_their_own() {
     assert_eq!(id, ItemId::of("A", None));
     assert_eq!(id.as_str().len(), 24);
     assert!(ItemId::is_valid(id.as_str()));
-    for other in ["", "\0", "0123456789abcdef0123456", "0123456789ABCDEF01234567", "0123456789abcdef0123456g"]
-    {
+    for other in [
+        "",
+        "\0",
+        "0123456789abcdef0123456",
+        "0123456789ABCDEF01234567",
+        "0123456789abcdef0123456g",
+    ] {
         assert!(!ItemId::is_valid(other), "{other:?}");
     }
     assert_ne!(id, ItemId::of("A", Some(Phase::Ruby)));

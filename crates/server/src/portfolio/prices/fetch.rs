@@ -63,7 +63,8 @@ impl Fetcher {
         }
     }
 
-    /// CSFloat lists the prices of Doppler phases apart. Without them the prices of the names have to do.
+    /// CSFloat lists the prices of Doppler phases apart. Without them the prices of the names have
+    /// to do.
     async fn add_phases(&self, list: &mut PriceList, url: &str, currency: &str) {
         match self.read_http(&format!("{url}/doppler"), currency).await {
             Ok((phases, _)) => list.merge(phases),
@@ -71,10 +72,15 @@ impl Fetcher {
         }
     }
 
-    async fn read_file(&self, path: &Path, currency: &str) -> Result<(PriceList, usize), FeedError> {
+    async fn read_file(
+        &self,
+        path: &Path,
+        currency: &str,
+    ) -> Result<(PriceList, usize), FeedError> {
         let (path, currency, max_bytes) = (path.to_owned(), currency.to_owned(), self.max_bytes);
         parse(move || {
-            let file = std::fs::File::open(path).map_err(|error| FeedError::Io(error.kind().to_string()))?;
+            let file = std::fs::File::open(path)
+                .map_err(|error| FeedError::Io(error.kind().to_string()))?;
             feeds::read(io::BufReader::new(Bounded { inner: file, left: max_bytes }), &currency)
         })
         .await
@@ -82,7 +88,8 @@ impl Fetcher {
 
     async fn read_http(&self, url: &str, currency: &str) -> Result<(PriceList, usize), FeedError> {
         let request = self.http.get(url).header(http::header::ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(|error| FeedError::Io(cause::of_request(error)))?;
+        let mut response =
+            request.send().await.map_err(|error| FeedError::Io(cause::of_request(error)))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::TOO_MANY_REQUESTS => {

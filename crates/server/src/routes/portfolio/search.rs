@@ -1,8 +1,9 @@
 //! What somebody types to find holdings, as traders type it: `ak redline`, `phase 2`, `fiveseven`.
 //!
-//! 1. Every word has to be there, whatever its case and its order: in the name, the phase, the type, the rarity or the
-//!    exterior.
-//! 2. Whatever is neither letter nor digit parts words, and a word may span such parts from where one begins: `ak47`.
+//! 1. Every word has to be there, whatever its case and its order: in the name, the phase, the
+//!    type, the rarity or the exterior.
+//! 2. Whatever is neither letter nor digit parts words, and a word may span such parts from where
+//!    one begins: `ak47`.
 //! 3. Without a letter or a digit it is a part of the name as it stands: `★`.
 
 use crate::store::portfolio::holdings::Holding;
@@ -65,7 +66,13 @@ fn spans(haystack: &str, word: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn holding(market_hash_name: &str, phase: &str, kind: &str, rarity: &str, exterior: &str) -> Holding {
+    fn holding(
+        market_hash_name: &str,
+        phase: &str,
+        kind: &str,
+        rarity: &str,
+        exterior: &str,
+    ) -> Holding {
         Holding {
             item_id: String::new(),
             market_hash_name: market_hash_name.to_owned(),
@@ -86,11 +93,41 @@ mod tests {
     #[test]
     fn holdings_are_found_as_traders_type() {
         let all = [
-            holding("★ Karambit | Doppler (Factory New)", "Ruby", "★ Covert Knife", "Covert", "Factory New"),
-            holding("★ StatTrak™ M9 Bayonet | Doppler (Factory New)", "Phase 2", "", "Covert", "Factory New"),
-            holding("AK-47 | Redline (Field-Tested)", "", "Classified Rifle", "Classified", "Field-Tested"),
-            holding("Five-SeveN | Case Hardened (Well-Worn)", "", "Restricted Pistol", "", "Well-Worn"),
-            holding("Nova | Koi (Factory New)", "", "Restricted Shotgun", "Restricted", "Factory New"),
+            holding(
+                "★ Karambit | Doppler (Factory New)",
+                "Ruby",
+                "★ Covert Knife",
+                "Covert",
+                "Factory New",
+            ),
+            holding(
+                "★ StatTrak™ M9 Bayonet | Doppler (Factory New)",
+                "Phase 2",
+                "",
+                "Covert",
+                "Factory New",
+            ),
+            holding(
+                "AK-47 | Redline (Field-Tested)",
+                "",
+                "Classified Rifle",
+                "Classified",
+                "Field-Tested",
+            ),
+            holding(
+                "Five-SeveN | Case Hardened (Well-Worn)",
+                "",
+                "Restricted Pistol",
+                "",
+                "Well-Worn",
+            ),
+            holding(
+                "Nova | Koi (Factory New)",
+                "",
+                "Restricted Shotgun",
+                "Restricted",
+                "Factory New",
+            ),
             holding("M4A4 | 龍王 (Dragon King)", "", "", "", ""),
         ];
         let found = |text: &str| {

@@ -60,16 +60,18 @@ impl Selection {
         let fine = self.page.is_none_or(|page| (1..=1_000_000).contains(&page))
             && self.per_page.is_none_or(|per_page| (1..=MAX_PER_PAGE).contains(&per_page))
             && self.q.as_ref().is_none_or(|q| q.chars().count() <= MAX_SEARCH);
-        let refusal = "page counts from 1, per_page is a number from 1 to 1000, q has 100 characters at most";
+        let refusal =
+            "page counts from 1, per_page is a number from 1 to 1000, q has 100 characters at most";
         if fine { Ok(self) } else { Err(AppError::bad_request("malformed_query", refusal)) }
     }
 
-    /// Keeps what is selected and puts it in order: the most valuable first unless told otherwise. Names begin at A,
-    /// all else with the most.
+    /// Keeps what is selected and puts it in order: the most valuable first unless told otherwise.
+    /// Names begin at A, all else with the most.
     pub(crate) fn apply(&self, holdings: &mut Vec<Valued<'_>>) {
         let mut search = self.q.as_deref().map(Search::new);
         holdings.retain(|valued| {
-            self.matches(valued) && search.as_mut().is_none_or(|search| search.finds(valued.holding))
+            self.matches(valued)
+                && search.as_mut().is_none_or(|search| search.finds(valued.holding))
         });
         let sort = self.sort.unwrap_or(Sort::Value);
         let ascending = self.order.map_or(matches!(sort, Sort::Name), |order| order == Order::Asc);
@@ -77,7 +79,8 @@ impl Selection {
             let ordering = compare(sort, a, b);
             let ordering = if ascending { ordering } else { ordering.reverse() };
             // What has no price comes last either way, and equals in the order of their names.
-            let unpriced = |it: &Valued<'_>| matches!(sort, Sort::Value | Sort::Price) && it.price.is_none();
+            let unpriced =
+                |it: &Valued<'_>| matches!(sort, Sort::Value | Sort::Price) && it.price.is_none();
             unpriced(a).cmp(&unpriced(b)).then(ordering).then_with(|| tie(a).cmp(&tie(b)))
         });
     }
@@ -87,7 +90,8 @@ impl Selection {
         let is = |wanted: &Option<String>, value: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(value))
         };
-        let some = |wanted: Option<bool>, count: i64| wanted.is_none_or(|wanted| wanted == (count > 0));
+        let some =
+            |wanted: Option<bool>, count: i64| wanted.is_none_or(|wanted| wanted == (count > 0));
         is(&self.rarity, &holding.rarity)
             && is(&self.exterior, &holding.exterior)
             && is(&self.quality, &holding.quality)

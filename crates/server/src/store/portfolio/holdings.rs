@@ -159,7 +159,8 @@ pub async fn items_of(
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(import).bind(item).fetch_all(pool).await).await
 }
 
-/// The float values of holdings, as Steam writes them, with the holding's id; at most five thousand.
+/// The float values of holdings, as Steam writes them, with the holding's id; at most five
+/// thousand.
 ///
 /// # Errors
 ///

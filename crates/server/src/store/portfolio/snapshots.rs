@@ -31,7 +31,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether it says what the portfolio was worth in that currency. What was noted without prices says nothing.
+    /// Whether it says what the portfolio was worth in that currency. What was noted without prices
+    /// says nothing.
     pub fn is_worth_in(&self, currency: &str) -> bool {
         self.currency == currency && !self.price_source.is_empty()
     }
@@ -64,7 +65,8 @@ pub async fn add(db: &Database, user: Uuid, snapshot: &Snapshot) -> Result<(), S
     .await
 }
 
-/// Removes what is too old of a user's history, see [`IMPORTS_KEPT`] and [`DAYS_KEPT`]; returns how many.
+/// Removes what is too old of a user's history, see [`IMPORTS_KEPT`] and [`DAYS_KEPT`]; returns how
+/// many.
 ///
 /// # Errors
 ///

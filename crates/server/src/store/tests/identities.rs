@@ -6,8 +6,8 @@ use super::{NOW, at_once, email, on_both_databases};
 use crate::auth::provider::{Identity, Provider};
 use crate::store::events::{self, NewEvent};
 use crate::store::identities::{
-    Creation, Linking, NewAccount, Unlinking, WaysIn, create_account, link, of_user, owner, strip_account,
-    take_back, unlink,
+    Creation, Linking, NewAccount, Unlinking, WaysIn, create_account, link, of_user, owner,
+    strip_account, take_back, unlink,
 };
 use crate::store::portfolio::snapshots::{self, Snapshot};
 use crate::store::portfolio::{Claim, claim, holdings, publish, stage};
@@ -53,7 +53,10 @@ async fn an_account_and_its_identity_are_made_together(db: Database) {
     let Creation::Created(user) = create_account(&db, &new, NOW).await.unwrap() else {
         panic!("not created")
     };
-    assert_eq!((user.email.as_ref(), user.email_vouched_by), (Some(&alice), Some(Provider::Github)));
+    assert_eq!(
+        (user.email.as_ref(), user.email_vouched_by),
+        (Some(&alice), Some(Provider::Github))
+    );
     assert_eq!((user.name.as_deref(), user.email_verified_at), (Some("Alice"), Some(NOW)));
     assert_eq!(owner(&db, &github).await.unwrap(), Some(user.id));
 
@@ -64,14 +67,18 @@ async fn an_account_and_its_identity_are_made_together(db: Database) {
     assert_eq!(owner(&db, &other).await.unwrap(), None);
     // The identity is taken: the account is not kept either.
     let bob = email("b@example.com");
-    let again = NewAccount { identity: &github, email: Some((&bob, None)), name: None, avatar_url: None };
+    let again =
+        NewAccount { identity: &github, email: Some((&bob, None)), name: None, avatar_url: None };
     assert_eq!(create_account(&db, &again, NOW).await.unwrap(), Creation::Taken);
     let (_, created) = find_or_create_by_verified_email(&db, &bob, NOW).await.unwrap();
     assert!(created);
 
     confirm_mailbox(&db, user.id, NOW + Duration::days(1)).await.unwrap();
     let user = find_by_id(&db, user.id).await.unwrap().unwrap();
-    assert_eq!((user.email_vouched_by, user.email_verified_at), (None, Some(NOW + Duration::days(1))));
+    assert_eq!(
+        (user.email_vouched_by, user.email_verified_at),
+        (None, Some(NOW + Duration::days(1)))
+    );
 }
 
 async fn many_first_sign_ins_at_once_make_one_account(db: Database) {
@@ -90,7 +97,8 @@ async fn many_first_sign_ins_at_once_make_one_account(db: Database) {
 
 async fn an_identity_is_never_moved(db: Database) {
     let steam = identity(Provider::Steam, "1");
-    let (one, two) = (account(&db, &steam).await, account(&db, &identity(Provider::Github, "2")).await);
+    let (one, two) =
+        (account(&db, &steam).await, account(&db, &identity(Provider::Github, "2")).await);
     assert_eq!(link(&db, two.id, &steam, NOW).await.unwrap(), Linking::Taken);
     assert_eq!(link(&db, one.id, &steam, NOW).await.unwrap(), Linking::AlreadyTheirs);
     assert_eq!(owner(&db, &steam).await.unwrap(), Some(one.id));
@@ -114,11 +122,21 @@ async fn of_many_accounts_one_gets_an_identity(db: Database) {
 
 async fn an_account_has_one_identity_of_a_provider(db: Database) {
     let user = account(&db, &identity(Provider::Steam, "1")).await;
-    assert_eq!(link(&db, user.id, &identity(Provider::Steam, "2"), NOW).await.unwrap(), Linking::HasAnother);
+    assert_eq!(
+        link(&db, user.id, &identity(Provider::Steam, "2"), NOW).await.unwrap(),
+        Linking::HasAnother
+    );
     assert_eq!(owner(&db, &identity(Provider::Steam, "2")).await.unwrap(), None);
-    assert_eq!(link(&db, user.id, &identity(Provider::Github, "2"), NOW).await.unwrap(), Linking::Linked);
-    let linked: Vec<_> =
-        of_user(&db, user.id).await.unwrap().into_iter().map(|it| (it.provider, it.linked_at)).collect();
+    assert_eq!(
+        link(&db, user.id, &identity(Provider::Github, "2"), NOW).await.unwrap(),
+        Linking::Linked
+    );
+    let linked: Vec<_> = of_user(&db, user.id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|it| (it.provider, it.linked_at))
+        .collect();
     assert_eq!(linked, [(Provider::Github, NOW), (Provider::Steam, NOW)]);
 }
 
@@ -130,14 +148,18 @@ async fn what_is_taken_back_is_that_identity_of_that_account(db: Database) {
     take_back(&db, other, &github).await.unwrap();
     assert_eq!(owner(&db, &github).await.unwrap(), Some(one));
     take_back(&db, one, &github).await.unwrap();
-    assert_eq!((owner(&db, &github).await.unwrap(), owner(&db, &steam).await.unwrap()), (None, Some(one)));
+    assert_eq!(
+        (owner(&db, &github).await.unwrap(), owner(&db, &steam).await.unwrap()),
+        (None, Some(one))
+    );
 }
 
 async fn another_issuer_is_another_identity(db: Database) {
     let here = identity(Provider::Github, "1");
     let there = Identity { issuer: "https://github.corp.example".to_owned(), ..here.clone() };
     let google = Identity { provider: Provider::Google, ..here.clone() };
-    let users = [account(&db, &here).await, account(&db, &there).await, account(&db, &google).await];
+    let users =
+        [account(&db, &here).await, account(&db, &there).await, account(&db, &google).await];
     for (identity, user) in [here, there, google].iter().zip(&users) {
         assert_eq!(owner(&db, identity).await.unwrap(), Some(user.id));
     }
@@ -156,11 +178,13 @@ async fn only_ways_that_are_on_offer_count(db: Database) {
     assert_eq!(unlink(Provider::Steam, ALL_WAYS).await, Unlinking::Unlinked);
     assert_eq!(unlink(Provider::Github, ALL_WAYS).await, Unlinking::LastWayIn);
 
-    let (owner, _) = find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
+    let (owner, _) =
+        find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
     link(&db, owner.id, &identity(Provider::Google, "3"), NOW).await.unwrap();
     let without_mail = WaysIn { email: false, ..ALL_WAYS };
-    let unlink =
-        async |ways| super::super::identities::unlink(&db, owner.id, Provider::Google, ways).await.unwrap();
+    let unlink = async |ways| {
+        super::super::identities::unlink(&db, owner.id, Provider::Google, ways).await.unwrap()
+    };
     assert_eq!(unlink(without_mail).await, Unlinking::LastWayIn);
     assert_eq!(unlink(ALL_WAYS).await, Unlinking::Unlinked);
 }
@@ -214,8 +238,14 @@ async fn a_stripped_account_keeps_nothing_but_its_address(db: Database) {
     };
     link(&db, user.id, &identity(Provider::Steam, "1"), NOW).await.unwrap();
     let import = import(&db, user.id).await;
-    let signed_in =
-        NewEvent { user: user.id, kind: "signed_in", method: None, device: "", device_hash: None, ip: None };
+    let signed_in = NewEvent {
+        user: user.id,
+        kind: "signed_in",
+        method: None,
+        device: "",
+        device_hash: None,
+        ip: None,
+    };
     events::record(&db, &signed_in, NOW).await.unwrap();
     let running = claim(&db, user.id, NOW + Duration::hours(1)).await.unwrap();
     let Claim::Granted(running) = running else { panic!("{running:?}") };

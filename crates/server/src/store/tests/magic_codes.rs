@@ -59,8 +59,14 @@ async fn a_right_code_is_claimed_once_of_a_hundred_times(db: Database) {
         async move { try_code(&db, 7, RIGHT).await }
     })
     .await;
-    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, CodeOutcome::Claimed(_))).count(), 1);
-    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, CodeOutcome::Nothing)).count(), 99);
+    assert_eq!(
+        outcomes.iter().filter(|outcome| matches!(outcome, CodeOutcome::Claimed(_))).count(),
+        1
+    );
+    assert_eq!(
+        outcomes.iter().filter(|outcome| matches!(outcome, CodeOutcome::Nothing)).count(),
+        99
+    );
 }
 
 async fn five_wrong_codes_void_the_code_but_not_the_link(db: Database) {
@@ -104,7 +110,10 @@ async fn a_code_works_for_its_visitor_and_its_time_only(db: Database) {
         panic!("the code is right");
     };
     assert_eq!(claimed.email, email("alice@example.com"));
-    assert!(claim_by_token(&db, &[2; 32], NOW).await.unwrap().is_some(), "the other one is untouched");
+    assert!(
+        claim_by_token(&db, &[2; 32], NOW).await.unwrap().is_some(),
+        "the other one is untouched"
+    );
 }
 
 async fn a_link_without_a_code_has_none(db: Database) {

@@ -160,7 +160,9 @@ async fn a_link_cancelled_while_it_is_redeemed_does_not_return(db: Database) {
     create(&db, &link(&alice, 3), NOW).await.unwrap();
     assert!(is_claimed(&db, claimed.id).await.unwrap());
     cancel_all(&db, user.id).await.unwrap();
-    assert!(!is_claimed(&db, claimed.id).await.unwrap() && is_claimed(&db, others.id).await.unwrap());
+    assert!(
+        !is_claimed(&db, claimed.id).await.unwrap() && is_claimed(&db, others.id).await.unwrap()
+    );
     assert!(!release(&db, claimed.id).await.unwrap() && release(&db, others.id).await.unwrap());
     assert_eq!((claim(&db, 1, NOW).await, claim(&db, 3, NOW).await), (None, None));
     assert_eq!(claim(&db, 2, NOW).await, Some(others));
@@ -175,7 +177,9 @@ async fn expired_rows_go_when_the_next_link_is_made(db: Database) {
     assert_eq!(purge_expired(&db, NOW + LIFE - Duration::seconds(1)).await.unwrap(), 0);
 
     let later = NOW + LIFE;
-    create(&db, &NewMagicLink { expires_at: later + LIFE, ..link(&carol, 3) }, later).await.unwrap();
+    create(&db, &NewMagicLink { expires_at: later + LIFE, ..link(&carol, 3) }, later)
+        .await
+        .unwrap();
     assert_eq!(purge_expired(&db, later).await.unwrap(), 0, "nothing is left to remove");
     assert_eq!(purge_expired(&db, later + LIFE).await.unwrap(), 1, "only the new one was there");
 }

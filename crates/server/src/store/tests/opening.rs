@@ -28,8 +28,10 @@ async fn a_missing_file_is_made_for_the_owner_alone() {
     find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
 
     assert_eq!(mode(file.parent().unwrap()), 0o700);
-    let files: Vec<_> =
-        std::fs::read_dir(file.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<_> = std::fs::read_dir(file.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert!(files.contains(&file) && files.len() > 1, "the file and its log: {files:?}");
     assert!(files.iter().all(|file| mode(file) == 0o600));
 }
@@ -39,7 +41,8 @@ async fn a_file_opened_again_has_what_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("test.db");
     let first = Database::sqlite(&file).await.unwrap();
-    let (user, _) = find_or_create_by_verified_email(&first, &email("a@example.com"), NOW).await.unwrap();
+    let (user, _) =
+        find_or_create_by_verified_email(&first, &email("a@example.com"), NOW).await.unwrap();
     first.close().await;
     let second = Database::sqlite(&file).await.unwrap();
     assert_eq!(find_by_email(&second, &email("a@example.com")).await.unwrap(), Some(user));
@@ -80,7 +83,8 @@ async fn tables_of_a_newer_program_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("test.db");
     let db = Database::sqlite(&file).await.unwrap();
-    let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    let sql =
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
         VALUES (999, 'newer', TRUE, X'00', 0)";
     on_pool!(&db, pool => sqlx::query(sql).execute(pool).await.map(drop)).await.unwrap();
     let error = Database::sqlite(&file).await.unwrap_err();
@@ -94,10 +98,16 @@ async fn what_cannot_be_opened_is_said_without_the_password() {
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert!(matches!(Database::sqlite(&blocked).await, Err(ConnectError::Create { .. })));
     for unusable in [dir.path().to_owned(), dir.path().join("no.db")] {
-        std::fs::write(dir.path().join("no.db"), "this is no database, and long enough to say so".repeat(9))
-            .unwrap();
+        std::fs::write(
+            dir.path().join("no.db"),
+            "this is no database, and long enough to say so".repeat(9),
+        )
+        .unwrap();
         let error = Database::sqlite(&unusable).await.unwrap_err();
-        assert!(matches!(&error, ConnectError::File { path, .. } if *path == unusable), "{error:?}");
+        assert!(
+            matches!(&error, ConnectError::File { path, .. } if *path == unusable),
+            "{error:?}"
+        );
     }
 
     let port = tracera_testkit::free_port();
@@ -118,7 +128,10 @@ async fn a_file_that_may_only_be_read_is_refused_at_once() {
     let file = dir.path().join("test.db");
     Database::sqlite(&file).await.unwrap().close().await;
     let error = open_sqlite(sqlite_options(&file).read_only(true)).await.unwrap_err();
-    assert!(matches!(error, ConnectError::File { .. }) && error.to_string().contains("readonly"), "{error}");
+    assert!(
+        matches!(error, ConnectError::File { .. }) && error.to_string().contains("readonly"),
+        "{error}"
+    );
 }
 
 /// Every column as `table.column null|not null`, and every index, of our own tables.

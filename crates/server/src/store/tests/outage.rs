@@ -42,7 +42,8 @@ async fn a_server_that_cannot_serve_for_now_is_unavailable() {
         ("42501", false),
     ] {
         let sql = format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$");
-        let error = StoreError::from(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&db).await.unwrap_err());
+        let error =
+            StoreError::from(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&db).await.unwrap_err());
         assert_eq!(error.is_unavailable(), is_unavailable, "{code}: {error:?}");
     }
 }

@@ -38,8 +38,9 @@ async fn granted(db: &Database, user: Uuid, now: OffsetDateTime) -> Uuid {
 }
 
 pub(super) fn page(ids: std::ops::Range<u64>) -> Page {
-    let assets: Vec<_> =
-        ids.map(|id| serde_json::json!({"assetid": id.to_string(), "classid": "7", "amount": "2"})).collect();
+    let assets: Vec<_> = ids
+        .map(|id| serde_json::json!({"assetid": id.to_string(), "classid": "7", "amount": "2"}))
+        .collect();
     let body = serde_json::json!({"assets": assets, "success": 1,
         "descriptions": [{"classid": "7", "market_hash_name": "A", "tradable": 1, "marketable": 0, "market_marketable_restriction": 7}]});
     match inventory::parse(body.to_string().as_bytes()).unwrap() {
@@ -80,20 +81,32 @@ async fn what_is_staged_is_seen_only_when_it_is_published(db: Database) {
     let user = user(&db).await;
     let import = granted(&db, user, NOW).await;
     assert_eq!(stage(&db, user, import, &page(0..450)).await.unwrap(), 450);
-    assert_eq!(stage(&db, user, import, &page(400..500)).await.unwrap(), 500, "an asset counts once");
+    assert_eq!(
+        stage(&db, user, import, &page(400..500)).await.unwrap(),
+        500,
+        "an asset counts once"
+    );
     assert_eq!(summary(&db, user).await.unwrap(), None);
 
     assert!(publish(&db, user, import, Some(501), NOW, LEASE).await.unwrap());
     let shown = summary(&db, user).await.unwrap().unwrap();
-    assert_eq!((shown.import_id, shown.imported_at, shown.reported_items), (import, NOW, Some(501)));
+    assert_eq!(
+        (shown.import_id, shown.imported_at, shown.reported_items),
+        (import, NOW, Some(501))
+    );
     let held = list(&db, user, import).await.unwrap();
-    let sums: Vec<_> = held.iter().map(|it| (it.quantity, it.locked, it.tradable, it.marketable)).collect();
+    let sums: Vec<_> =
+        held.iter().map(|it| (it.quantity, it.locked, it.tradable, it.marketable)).collect();
     assert_eq!(sums, [(1000, 1000, 1000, 0)]);
 
     let next = granted(&db, user, NOW + LEASE).await;
     stage(&db, user, next, &page(7..8)).await.unwrap();
     assert!(publish(&db, user, next, None, NOW + LEASE, LEASE).await.unwrap());
-    assert_eq!(list(&db, user, import).await.unwrap(), [], "the rows of the former import are gone");
+    assert_eq!(
+        list(&db, user, import).await.unwrap(),
+        [],
+        "the rows of the former import are gone"
+    );
     assert_eq!(items(&db, user, import, -1, 10).await.unwrap(), []);
     assert_eq!(items(&db, user, next, -1, 10).await.unwrap().len(), 1);
     assert_eq!(list(&db, Uuid::new_v4(), next).await.unwrap(), [], "nor are they anybody else's");
@@ -129,9 +142,14 @@ async fn an_abandoned_import_leaves_nothing_and_no_cooldown(db: Database) {
 async fn a_cooldown_is_kept_to_the_second(db: Database) {
     let user = user(&db).await;
     let import = granted(&db, user, NOW).await;
-    assert!(publish(&db, user, import, None, NOW, std::time::Duration::from_mins(10)).await.unwrap());
+    assert!(
+        publish(&db, user, import, None, NOW, std::time::Duration::from_mins(10)).await.unwrap()
+    );
     let until = NOW + Duration::minutes(10);
-    assert_eq!(claim(&db, user, until - Duration::seconds(1)).await.unwrap(), Claim::CoolingDown(until));
+    assert_eq!(
+        claim(&db, user, until - Duration::seconds(1)).await.unwrap(),
+        Claim::CoolingDown(until)
+    );
     granted(&db, user, until).await;
 }
 
@@ -170,5 +188,9 @@ async fn old_history_is_one_value_a_day_and_ends_after_five_years(db: Database) 
         history.sort_by_key(|it| it.day.is_some());
         assert_eq!(history.iter().collect::<Vec<_>>(), left, "after {passed}");
     }
-    assert_eq!(snapshots::newest(&db, other, 10).await.unwrap().len(), 2, "another's history is theirs");
+    assert_eq!(
+        snapshots::newest(&db, other, 10).await.unwrap().len(),
+        2,
+        "another's history is theirs"
+    );
 }

@@ -45,7 +45,8 @@ async fn of_many_callbacks_one_gets_the_transaction(db: Database) {
 }
 
 async fn a_transaction_keeps_what_it_is_for(db: Database) {
-    let (user, _) = find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
+    let (user, _) =
+        find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
     let link = Some(Link { user: user.id, session_hash: [9; 32] });
     begin(&db, &transaction(1, link), NOW).await.unwrap();
     let spent = spend(&db, &[1; 32], &[7; 32]).await.unwrap().unwrap();
@@ -71,13 +72,17 @@ async fn of_many_equal_nonces_one_is_new(db: Database) {
     })
     .await;
     assert_eq!(results.iter().filter(|new| **new).count(), 1);
-    assert!(!reserve_steam_nonce(&db, &[1; 32], until, until - Duration::seconds(1)).await.unwrap());
+    assert!(
+        !reserve_steam_nonce(&db, &[1; 32], until, until - Duration::seconds(1)).await.unwrap()
+    );
     assert!(reserve_steam_nonce(&db, &[1; 32], until, until).await.unwrap());
 }
 
 async fn events_are_paged_and_end_after_ninety_days(db: Database) {
-    let (alice, _) = find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
-    let (bob, _) = find_or_create_by_verified_email(&db, &email("b@example.com"), NOW).await.unwrap();
+    let (alice, _) =
+        find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
+    let (bob, _) =
+        find_or_create_by_verified_email(&db, &email("b@example.com"), NOW).await.unwrap();
     let device_hash = Some([1; 32]);
     let event = |user, kind| NewEvent {
         user,
@@ -102,29 +107,51 @@ async fn events_are_paged_and_end_after_ninety_days(db: Database) {
     assert_eq!(rest.iter().map(|event| &*event.kind).collect::<Vec<_>>(), ["signed_in"]);
 
     let later = NOW + KEPT;
-    assert_eq!(events::list(&db, alice.id, None, 10, later).await.unwrap(), [], "too old to be shown");
+    assert_eq!(
+        events::list(&db, alice.id, None, 10, later).await.unwrap(),
+        [],
+        "too old to be shown"
+    );
     events::record(&db, &event(bob.id, "signed_out"), later).await.unwrap();
-    assert_eq!(events::list(&db, alice.id, None, 10, NOW).await.unwrap(), [], "removed by the next one");
+    assert_eq!(
+        events::list(&db, alice.id, None, 10, NOW).await.unwrap(),
+        [],
+        "removed by the next one"
+    );
 }
 
 async fn an_address_is_given_once_and_to_one(db: Database) {
-    let (alice, _) = find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
-    let (bob, _) = find_or_create_by_verified_email(&db, &email("b@example.com"), NOW).await.unwrap();
+    let (alice, _) =
+        find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
+    let (bob, _) =
+        find_or_create_by_verified_email(&db, &email("b@example.com"), NOW).await.unwrap();
     let until = NOW + Duration::minutes(10);
     let (new, taken) = (email("new@example.com"), email("b@example.com"));
     email_changes::begin(&db, alice.id, &new, &[1; 32], until, NOW).await.unwrap();
     assert_eq!(email_changes::finish(&db, bob.id, &[1; 32], NOW).await.unwrap(), None, "not his");
-    assert_eq!(email_changes::finish(&db, alice.id, &[1; 32], until).await.unwrap(), None, "too late");
+    assert_eq!(
+        email_changes::finish(&db, alice.id, &[1; 32], until).await.unwrap(),
+        None,
+        "too late"
+    );
     let (old, others) = (email("a@example.com"), email("c@example.com"));
     for (token, address) in [(0, &old), (1, &new), (2, &others)] {
         magic_links::create(&db, &link(address, token), NOW).await.unwrap();
     }
     let claimed = magic_links::claim_by_token(&db, &[1; 32], NOW).await.unwrap().unwrap();
-    assert_eq!(email_changes::finish(&db, alice.id, &[1; 32], NOW).await.unwrap(), Some(new.clone()));
-    assert!(!magic_links::release(&db, claimed.id).await.unwrap(), "the one being redeemed ends too");
+    assert_eq!(
+        email_changes::finish(&db, alice.id, &[1; 32], NOW).await.unwrap(),
+        Some(new.clone())
+    );
+    assert!(
+        !magic_links::release(&db, claimed.id).await.unwrap(),
+        "the one being redeemed ends too"
+    );
     let mut left = Vec::new();
     for token in 0..3 {
-        left.extend(magic_links::claim_by_token(&db, &[token; 32], NOW).await.unwrap().map(|it| it.email));
+        left.extend(
+            magic_links::claim_by_token(&db, &[token; 32], NOW).await.unwrap().map(|it| it.email),
+        );
     }
     assert_eq!(left, [others], "links to the old and the new address end");
     assert_eq!(email_changes::finish(&db, alice.id, &[1; 32], NOW).await.unwrap(), None, "used");
@@ -134,12 +161,16 @@ async fn an_address_is_given_once_and_to_one(db: Database) {
         email_changes::finish(&db, alice.id, &[2; 32], NOW).await,
         Err(StoreError::Conflict(_))
     ));
-    email_changes::begin(&db, alice.id, &email("x@example.com"), &[3; 32], until, NOW).await.unwrap();
+    email_changes::begin(&db, alice.id, &email("x@example.com"), &[3; 32], until, NOW)
+        .await
+        .unwrap();
     email_changes::void_for(&db, &email("x@example.com")).await.unwrap();
     assert_eq!(email_changes::finish(&db, alice.id, &[3; 32], NOW).await.unwrap(), None, "void");
 
     email_changes::begin(&db, alice.id, &new, &[4; 32], until, NOW).await.unwrap();
-    email_changes::begin(&db, bob.id, &new, &[5; 32], until + Duration::hours(1), until).await.unwrap();
+    email_changes::begin(&db, bob.id, &new, &[5; 32], until + Duration::hours(1), until)
+        .await
+        .unwrap();
     let removed = email_changes::finish(&db, alice.id, &[4; 32], NOW).await.unwrap();
     assert_eq!(removed, None, "what is over is removed by the next");
 }

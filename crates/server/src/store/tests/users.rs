@@ -27,7 +27,8 @@ async fn a_proved_address_makes_a_user_once(db: Database) {
     assert_eq!((user.created_at, user.email_verified_at), (NOW, Some(NOW)));
 
     let later = NOW + Duration::days(1);
-    let again = find_or_create_by_verified_email(&db, &email("ALICE@example.com"), later).await.unwrap();
+    let again =
+        find_or_create_by_verified_email(&db, &email("ALICE@example.com"), later).await.unwrap();
     assert_eq!(again, (user.clone(), false));
     assert_eq!(find_by_id(&db, user.id).await.unwrap().as_ref(), Some(&user));
     assert_eq!(find_by_email(&db, &alice).await.unwrap(), Some(user));
@@ -35,16 +36,20 @@ async fn a_proved_address_makes_a_user_once(db: Database) {
 
 async fn times_are_kept_in_utc_to_the_second(db: Database) {
     let now = datetime!(2026-05-01 23:59:59.999_999 -01:30);
-    let (user, _) = find_or_create_by_verified_email(&db, &email("a@example.com"), now).await.unwrap();
+    let (user, _) =
+        find_or_create_by_verified_email(&db, &email("a@example.com"), now).await.unwrap();
     assert_eq!(user.created_at, datetime!(2026-05-02 01:29:59 UTC));
 }
 
 async fn many_sign_ins_at_once_make_one_user(db: Database) {
-    let results = at_once(50, |_| {
-        let db = db.clone();
-        async move { find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap() }
-    })
-    .await;
+    let results =
+        at_once(50, |_| {
+            let db = db.clone();
+            async move {
+                find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap()
+            }
+        })
+        .await;
     assert_eq!(results.iter().filter(|(_, created)| *created).count(), 1);
     assert!(results.iter().all(|(user, _)| user == &results[0].0));
 }
@@ -59,7 +64,8 @@ async fn an_address_without_proof_is_refused(db: Database) {
 }
 
 async fn a_second_user_of_an_address_is_a_conflict(db: Database) {
-    let (user, _) = find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
+    let (user, _) =
+        find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
     let sql = "INSERT INTO users (id, email, created_at, email_verified_at)
         SELECT $1, email, created_at, email_verified_at FROM users WHERE id = $2";
     let insert = on_pool!(&db, pool => {
@@ -69,7 +75,8 @@ async fn a_second_user_of_an_address_is_a_conflict(db: Database) {
 }
 
 async fn a_bad_address_in_a_row_is_not_believed(db: Database) {
-    let (user, _) = find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
+    let (user, _) =
+        find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
     let sql = "UPDATE users SET email = 'a@example.com,b@example.com'";
     on_pool!(&db, pool => sqlx::query(sql).execute(pool).await.map(drop)).await.unwrap();
     assert!(matches!(find_by_id(&db, user.id).await, Err(StoreError::Unexpected(_))));

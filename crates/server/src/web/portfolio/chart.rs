@@ -50,7 +50,11 @@ impl Chart {
                 x: (snapshot.taken_at.unix_timestamp() - begin) * WIDTH / span,
                 y: match high - low {
                     0 => HEIGHT / 2,
-                    range => HEIGHT - MARGIN - (snapshot.total_cents - low) * (HEIGHT - 2 * MARGIN) / range,
+                    range => {
+                        HEIGHT
+                            - MARGIN
+                            - (snapshot.total_cents - low) * (HEIGHT - 2 * MARGIN) / range
+                    }
                 },
                 when: minute(snapshot.taken_at),
                 value: amount(snapshot.total_cents, currency),
@@ -116,7 +120,11 @@ mod tests {
         let chart = Chart::of(&history, "USD").unwrap();
         assert_eq!(chart.line, "M0 184L200 16L800 100");
         assert_eq!(chart.area, "M0 184L200 16L800 100L800 200L0 200Z");
-        assert!(chart.summary.contains("lowest $1.00, highest $3.00, last $2.00"), "{}", chart.summary);
+        assert!(
+            chart.summary.contains("lowest $1.00, highest $3.00, last $2.00"),
+            "{}",
+            chart.summary
+        );
     }
 
     #[test]

@@ -15,7 +15,10 @@ const DRAWINGS: [(&str, &str); 14] = [
     ("Patch", STICKER),
     ("Container", "M3 8l2-3h14l2 3v11H3zM3 8h18M10 12h4v3h-4z"),
     ("Agent", "M12 3a4 4 0 0 1 0 8 4 4 0 0 1 0-8zM4 21c0-5 3.5-7 8-7s8 2 8 7z"),
-    ("Music Kit", "M9 18V5l11-2v13M9 18a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM20 16a3 3 0 1 1-6 0 3 3 0 0 1 6 0z"),
+    (
+        "Music Kit",
+        "M9 18V5l11-2v13M9 18a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM20 16a3 3 0 1 1-6 0 3 3 0 0 1 6 0z",
+    ),
     ("Charm", "M12 3v5M9 3h6M12 8a6 6 0 0 1 0 12 6 6 0 0 1 0-12z"),
     ("Graffiti", "M7 9h8v12H7zM9 9V5h4v4M17 5h1M20 3h1M20 7h1"),
 ];

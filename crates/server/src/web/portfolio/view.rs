@@ -15,7 +15,8 @@ use crate::store::portfolio::snapshots::Snapshot;
 const PERIODS: [(&str, Duration); 3] =
     [("24 hours", Duration::DAY), ("7 days", Duration::days(7)), ("30 days", Duration::days(30))];
 
-/// How much older than its period the value may be that a change is against: values are noted once a day.
+/// How much older than its period the value may be that a change is against: values are noted once
+/// a day.
 const TOLERANCE: Duration = Duration::hours(36);
 
 /// How the value changed over a period.
@@ -28,8 +29,8 @@ pub(super) struct Change {
     pub(super) direction: &'static str,
 }
 
-/// The changes up to now, from the last value noted before each period and not long before. `total` is `None` without
-/// prices; `history` has the oldest first.
+/// The changes up to now, from the last value noted before each period and not long before. `total`
+/// is `None` without prices; `history` has the oldest first.
 pub(super) fn changes(
     total: Option<u64>,
     history: &[Snapshot],
@@ -91,7 +92,8 @@ pub(super) struct Shown<'a> {
 /// `0.1116` of one value, `0.0712 – 0.1116` of several.
 fn wear_range(wears: &[String]) -> String {
     let values = wears.iter().filter_map(|wear| wear.parse::<f64>().ok());
-    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), wear| (low.min(wear), high.max(wear)));
+    let (low, high) =
+        values.fold((f64::MAX, f64::MIN), |(low, high), wear| (low.min(wear), high.max(wear)));
     match (format!("{low:.4}"), format!("{high:.4}")) {
         _ if low > high => String::new(),
         (low, high) if low == high => low,
@@ -131,7 +133,10 @@ impl HoldingView {
         Self {
             picture: shown.pictures.address(&holding.icon),
             glyph: glyph::of(&holding.kind),
-            wear: shown.wears.get(&*holding.item_id).map_or_else(String::new, |wears| wear_range(wears)),
+            wear: shown
+                .wears
+                .get(&*holding.item_id)
+                .map_or_else(String::new, |wears| wear_range(wears)),
             item_id: holding.item_id.clone(),
             name: match &*holding.market_hash_name {
                 "" => "An item Steam does not describe".to_owned(),
@@ -159,7 +164,8 @@ fn is_hex(color: &str) -> bool {
 /// The page of Steam's market for a name.
 pub(super) fn market_page(market_hash_name: &str) -> Option<String> {
     let name = utf8_percent_encode(market_hash_name, NON_ALPHANUMERIC);
-    (!market_hash_name.is_empty()).then(|| format!("https://steamcommunity.com/market/listings/730/{name}"))
+    (!market_hash_name.is_empty())
+        .then(|| format!("https://steamcommunity.com/market/listings/730/{name}"))
 }
 
 /// A single asset of the holding that is looked at, or all that have nothing of their own.
@@ -174,12 +180,13 @@ pub(super) struct ItemView {
 }
 
 impl ItemView {
-    /// The assets one by one; those without float, pattern and name in a line together, and so is what is left of the
-    /// `quantity`, for very many are not read.
+    /// The assets one by one; those without float, pattern and name in a line together, and so is
+    /// what is left of the `quantity`, for very many are not read.
     pub(super) fn each(items: &[HeldItem], quantity: u64) -> Vec<Self> {
         let (plain, own): (Vec<_>, Vec<_>) = items.iter().partition(|item| is_plain(item));
         let plain = [false, true].map(|is_locked| {
-            let amounts = plain.iter().filter(|item| item.locked == is_locked).map(|item| item.amount);
+            let amounts =
+                plain.iter().filter(|item| item.locked == is_locked).map(|item| item.amount);
             Self::several(amounts.sum(), "without float", is_locked)
         });
         let read: i64 = items.iter().map(|item| item.amount).sum();
@@ -271,12 +278,16 @@ mod tests {
         ] {
             assert_eq!(money(cents, currency), text);
         }
-        assert_eq!((whole_money(0, "USD"), whole_money(1_000, "CHF")), ("$0".into(), "1,000 CHF".into()));
+        assert_eq!(
+            (whole_money(0, "USD"), whole_money(1_000, "CHF")),
+            ("$0".into(), "1,000 CHF".into())
+        );
     }
 
     #[test]
     fn float_values_are_short_and_several_are_a_range() {
-        let range = |wears: &[&str]| wear_range(&wears.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let range =
+            |wears: &[&str]| wear_range(&wears.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(range(&["0.111641205847263336"]), "0.1116");
         assert_eq!(range(&["0.5", "0.07123", "5e-05"]), "0.0001 – 0.5000");
         assert_eq!(range(&["0.5", "0.50001"]), "0.5000");
@@ -298,23 +309,24 @@ mod tests {
 
     #[test]
     fn what_has_nothing_of_its_own_is_one_line() {
-        let item = |wear: Option<&str>, pattern, name_tag: Option<&str>, amount, locked: bool| HeldItem {
-            asset_id: 1,
-            item_id: String::new(),
-            market_hash_name: String::new(),
-            phase: String::new(),
-            rarity: String::new(),
-            exterior: String::new(),
-            quality: String::new(),
-            amount,
-            wear: wear.map(ToOwned::to_owned),
-            pattern,
-            paint_index: None,
-            name_tag: name_tag.map(ToOwned::to_owned),
-            tradable: !locked,
-            marketable: !locked,
-            locked,
-        };
+        let item =
+            |wear: Option<&str>, pattern, name_tag: Option<&str>, amount, locked: bool| HeldItem {
+                asset_id: 1,
+                item_id: String::new(),
+                market_hash_name: String::new(),
+                phase: String::new(),
+                rarity: String::new(),
+                exterior: String::new(),
+                quality: String::new(),
+                amount,
+                wear: wear.map(ToOwned::to_owned),
+                pattern,
+                paint_index: None,
+                name_tag: name_tag.map(ToOwned::to_owned),
+                tradable: !locked,
+                marketable: !locked,
+                locked,
+            };
         let items = [
             item(None, None, None, 1, false),
             item(Some("0.25"), Some(661), Some("blue"), 1, false),
@@ -324,8 +336,10 @@ mod tests {
             item(Some("0.5"), None, None, 2, true),
         ];
         let each = ItemView::each(&items, 30);
-        let lines: Vec<_> =
-            each.iter().map(|it| (&*it.what, it.pattern.as_deref(), it.is_locked, it.times)).collect();
+        let lines: Vec<_> = each
+            .iter()
+            .map(|it| (&*it.what, it.pattern.as_deref(), it.is_locked, it.times))
+            .collect();
         assert_eq!(
             lines,
             [
@@ -342,12 +356,14 @@ mod tests {
 
     #[test]
     fn choices_stand_in_the_order_of_the_game() {
-        let exteriors = ["Well-Worn", "", "Battle-Scarred", "Factory New", "Well-Worn", "Field-Tested"];
+        let exteriors =
+            ["Well-Worn", "", "Battle-Scarred", "Factory New", "Well-Worn", "Field-Tested"];
         assert_eq!(
             distinct(exteriors.into_iter(), ladder::wear),
             ["Factory New", "Field-Tested", "Well-Worn", "Battle-Scarred"]
         );
-        let rarities = ["Covert", "Restricted", "Base Grade", "Contraband", "Exotic", "Classified", "New"];
+        let rarities =
+            ["Covert", "Restricted", "Base Grade", "Contraband", "Exotic", "Classified", "New"];
         assert_eq!(
             distinct(rarities.into_iter(), ladder::rarity),
             ["New", "Base Grade", "Restricted", "Classified", "Exotic", "Covert", "Contraband"]
@@ -393,7 +409,10 @@ mod tests {
             (day.amount.as_deref(), day.percent.as_deref(), day.direction),
             (Some("+$20.00"), Some("+25.0 %"), "up")
         );
-        assert_eq!((week.amount.as_deref(), week.percent.as_deref()), (Some("−$100.00"), Some("−50.0 %")));
+        assert_eq!(
+            (week.amount.as_deref(), week.percent.as_deref()),
+            (Some("−$100.00"), Some("−50.0 %"))
+        );
         assert_eq!((month.amount.as_deref(), month.percent.as_deref()), (None, None));
         let later = changes(Some(10_000), &history, now + Duration::minutes(1), "USD");
         assert_eq!(later[1].amount, None, "that was longer ago than a week and a half day");

@@ -3,25 +3,37 @@
 use serde_json::Value;
 
 /// What of `value` does not fit `schema`, if anything.
-pub(super) fn complaint(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
+pub(super) fn complaint(
+    document: &Value,
+    schema: &Value,
+    value: &Value,
+    at: &str,
+) -> Option<String> {
     let rules = schema.as_object().unwrap_or_else(|| panic!("no schema for {at}"));
     rules.iter().find_map(|(keyword, rule)| {
         let fine = match keyword.as_str() {
             "$ref" => {
-                let there = document.pointer(&rule.as_str()?[1..]).unwrap_or_else(|| panic!("{rule}"));
+                let there =
+                    document.pointer(&rule.as_str()?[1..]).unwrap_or_else(|| panic!("{rule}"));
                 return complaint(document, there, value, at);
             }
             "oneOf" => {
-                let fitting =
-                    rule.as_array()?.iter().filter(|one| complaint(document, one, value, at).is_none());
+                let fitting = rule
+                    .as_array()?
+                    .iter()
+                    .filter(|one| complaint(document, one, value, at).is_none());
                 fitting.count() == 1
             }
             "type" => types(rule).any(|name| is(name, value)),
             "enum" => rule.as_array()?.contains(value),
             "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
             "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
-            "minLength" => value.as_str().is_none_or(|text| text.len() as u64 >= rule.as_u64().unwrap()),
-            "maxLength" => value.as_str().is_none_or(|text| text.len() as u64 <= rule.as_u64().unwrap()),
+            "minLength" => {
+                value.as_str().is_none_or(|text| text.len() as u64 >= rule.as_u64().unwrap())
+            }
+            "maxLength" => {
+                value.as_str().is_none_or(|text| text.len() as u64 <= rule.as_u64().unwrap())
+            }
             "required" => names(rule).all(|name| !value.is_object() || value.get(name).is_some()),
             "additionalProperties" => value.as_object().is_none_or(|fields| {
                 fields.keys().all(|name| schema["properties"].get(name).is_some() || *rule == true)

@@ -46,7 +46,13 @@ async fn every_trouble_of_steam_has_its_outcome_and_the_earlier_holdings_stay() 
         ),
         (json(400, "null"), 502, "steam_unavailable", "refused", 3),
         (json(500, AWAY), 502, "steam_unavailable", "EResult 20", 2),
-        (json(500, r#"{"error":"failed with EResult 55 (55)"}"#), 502, "steam_unavailable", "EResult 55", 2),
+        (
+            json(500, r#"{"error":"failed with EResult 55 (55)"}"#),
+            502,
+            "steam_unavailable",
+            "EResult 55",
+            2,
+        ),
         (json(500, r#"{"success":false}"#), 502, "steam_unavailable", "no Counter-Strike", 1),
         (html(502, "<h1>Sorry!</h1>"), 502, "steam_unavailable", "not available", 2),
         (html(503, "<h1>Sorry!</h1>"), 502, "steam_unavailable", "not available", 2),
@@ -62,7 +68,11 @@ async fn every_trouble_of_steam_has_its_outcome_and_the_earlier_holdings_stay() 
         world.steam.becomes(move |_| answer.clone());
         let refused = world.import().await.expect_error(status, code);
         assert!(refused.body.contains(word), "{word}: {}", refused.body);
-        assert!(!refused.body.contains(STEAM_ID) && !refused.body.contains("127.0.0.1"), "{}", refused.body);
+        assert!(
+            !refused.body.contains(STEAM_ID) && !refused.body.contains("127.0.0.1"),
+            "{}",
+            refused.body
+        );
         assert_eq!(world.steam.asked().len(), requests, "{}", refused.body);
         assert_eq!(world.portfolio("").await, before);
     }
@@ -194,7 +204,9 @@ async fn a_failure_at_page_seven_changes_nothing_and_says_where() {
     world.import().await.expect(200);
     let before = world.portfolio("").await;
     let all = inventory(assets(100, 5));
-    world.steam.becomes(move |asked| if asked.number >= 7 { Answer::text(500, AWAY) } else { all(asked) });
+    world
+        .steam
+        .becomes(move |asked| if asked.number >= 7 { Answer::text(500, AWAY) } else { all(asked) });
     world.cool_down();
     world.import().await.expect_error(502, "steam_unavailable");
     assert_eq!(world.portfolio("").await, before);
@@ -212,7 +224,11 @@ async fn a_repeated_import_changes_nothing() {
     world.import().await.expect(200);
     let second = world.portfolio("?sort=name").await;
     let parts = |portfolio: &Value| {
-        (quantities(portfolio), portfolio["total_value"].clone(), portfolio["holdings"][0]["item_id"].clone())
+        (
+            quantities(portfolio),
+            portfolio["total_value"].clone(),
+            portfolio["holdings"][0]["item_id"].clone(),
+        )
     };
     assert_eq!(parts(&first), parts(&second));
 }
@@ -220,7 +236,8 @@ async fn a_repeated_import_changes_nothing() {
 #[tokio::test]
 async fn an_inventory_beyond_the_limit_is_refused() {
     let world =
-        World::build(assets(30, 3), &[("PORTFOLIO_MAX_ITEMS", "20"), ("STEAM_PAGE_SIZE", "10")]).await;
+        World::build(assets(30, 3), &[("PORTFOLIO_MAX_ITEMS", "20"), ("STEAM_PAGE_SIZE", "10")])
+            .await;
     world.import().await.expect_error(422, "inventory_too_large");
     assert_eq!(world.steam.asked().len(), 3);
 }
@@ -241,7 +258,9 @@ async fn twenty_imports_at_once_over_two_instances_are_one() {
     let attempts: Vec<_> = (0..20)
         .map(|at| {
             let browser = if at % 2 == 0 { world.browser.clone() } else { world.browser.at(other) };
-            tokio::spawn(async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await })
+            tokio::spawn(async move {
+                browser.call(Method::POST, "/api/v1/portfolio/import", None).await
+            })
         })
         .collect();
     eventually(|| async { (!world.steam.asked().is_empty()).then_some(()) }).await;
@@ -277,7 +296,9 @@ async fn the_page_offers_no_import_that_would_be_refused() {
     let gate = held(&world, assets(5, 5));
     let browser = world.browser.clone();
     let caller =
-        tokio::spawn(async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await });
+        tokio::spawn(
+            async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await },
+        );
     eventually(|| async { (world.steam.asked().len() == 1).then_some(()) }).await;
     assert_eq!(button().await, (true, "Importing…".to_owned()));
     gate.add_permits(1);
@@ -296,14 +317,17 @@ async fn a_client_that_goes_away_does_not_stop_the_import_and_others_follow_it()
     let gate = held(&world, assets(30, 3));
     let browser = world.browser.clone();
     let caller =
-        tokio::spawn(async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await });
+        tokio::spawn(
+            async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await },
+        );
     eventually(|| async { (world.steam.asked().len() == 1).then_some(()) }).await;
     gate.add_permits(1);
     eventually(|| async { (world.steam.asked().len() == 2).then_some(()) }).await;
     caller.abort();
     let (here, elsewhere) = (world.browser.clone(), world.browser.at(other));
     let here = tokio::spawn(async move { here.get("/api/v1/portfolio/import/events").await });
-    let elsewhere = tokio::spawn(async move { elsewhere.get("/api/v1/portfolio/import/events").await });
+    let elsewhere =
+        tokio::spawn(async move { elsewhere.get("/api/v1/portfolio/import/events").await });
     // Both streams stand before the import goes on.
     eventually(|| async { (!here.is_finished() && !elsewhere.is_finished()).then_some(()) }).await;
     gate.add_permits(10);
@@ -339,7 +363,9 @@ async fn a_client_that_goes_away_while_the_import_is_claimed_does_not_stop_it() 
     let token = browser.csrf().await;
     let lock = world.app.lock_database().await;
     let caller = tokio::spawn(async move {
-        browser.send(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None).await
+        browser
+            .send(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None)
+            .await
     });
     tokio::time::sleep(Duration::from_millis(500)).await;
     caller.abort();
@@ -354,10 +380,13 @@ async fn whoever_signs_out_hears_no_more_of_the_import() {
     let gate = held(&world, assets(5, 5));
     let browser = world.browser.clone();
     let caller =
-        tokio::spawn(async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await });
+        tokio::spawn(
+            async move { browser.call(Method::POST, "/api/v1/portfolio/import", None).await },
+        );
     eventually(|| async { (world.steam.asked().len() == 1).then_some(()) }).await;
     let follower = world.browser.fork();
-    let following = tokio::spawn(async move { follower.get("/api/v1/portfolio/import/events").await });
+    let following =
+        tokio::spawn(async move { follower.get("/api/v1/portfolio/import/events").await });
     world.browser.logout().await.expect(204);
     // Signed out before or after the stream began: either way it is not kept open.
     let heard = following.await.unwrap();
@@ -369,7 +398,8 @@ async fn whoever_signs_out_hears_no_more_of_the_import() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_import_longer_than_a_request_is_202_and_goes_on() {
     let world =
-        World::build(vec![], &[("REQUEST_TIMEOUT_SECONDS", "1"), ("STEAM_TIMEOUT_SECONDS", "30")]).await;
+        World::build(vec![], &[("REQUEST_TIMEOUT_SECONDS", "1"), ("STEAM_TIMEOUT_SECONDS", "30")])
+            .await;
     let gate = held(&world, assets(5, 5));
     let answer = world.import().await.expect(202).json();
     assert_eq!(answer["progress"]["stage"], "reading");

@@ -26,7 +26,8 @@ async fn a_kill_in_the_middle_leaves_the_earlier_holdings_on_postgres() {
 }
 
 async fn kill_in_the_middle(database: &str) {
-    // This process shares stores and secret with the one that is killed, and its clock is years ahead of that one's.
+    // This process shares stores and secret with the one that is killed, and its clock is years
+    // ahead of that one's.
     let world = World::build(vec![asset(1, "A")], &[("DATABASE_URL", database)]).await;
     let (mut victim, addr, directory) = start(&world, database).await;
     let at_victim = world.browser.at(addr);
@@ -40,7 +41,9 @@ async fn kill_in_the_middle(database: &str) {
     let client = at_victim.clone();
     let token = client.csrf().await;
     let importing = tokio::spawn(async move {
-        client.try_send(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None).await
+        client
+            .try_send(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None)
+            .await
     });
     eventually(|| async { (world.steam.asked().len() == 2).then_some(()) }).await;
     victim.kill().await.unwrap();
@@ -56,7 +59,8 @@ async fn kill_in_the_middle(database: &str) {
     assert_eq!(quantities(&world.portfolio("").await), before);
     let export = world.browser.get("/api/v1/portfolio/export.json").await.expect(200).json();
     assert_eq!(export["items"].as_array().unwrap().len(), 1);
-    // By this process' clock the lease has run out; what the dead import wrote goes with the next one.
+    // By this process' clock the lease has run out; what the dead import wrote goes with the next
+    // one.
     world.steam.becomes(inventory(assets(12, 2)));
     world.import().await.expect(200);
     assert_eq!(world.portfolio("").await["item_count"], 12);

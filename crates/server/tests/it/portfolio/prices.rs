@@ -23,8 +23,11 @@ fn prices(feeds: &[&str], directory: &std::path::Path, more: &[(&str, &str)]) ->
         ("PRICE_FALLBACK_URLS", &fallbacks),
         ("PRICE_FEED_MAX_MIB", "4"),
     ];
-    let vars =
-        own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let vars = own
+        .iter()
+        .chain(more)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     let settings = Config::from_vars(&vars, Mode::Serve).unwrap().prices;
     assert!(matches!(settings.feed, PriceFeed::Http(_) | PriceFeed::File(_)));
     Prices::new(&settings, directory, Clock::system()).unwrap()
@@ -108,7 +111,11 @@ async fn prices_survive_a_restart_but_not_a_change_of_currency() {
     );
     assert_eq!(count(&prices(&[&feed.url], directory.path(), &[("PRICE_CURRENCY", "EUR")])), 0);
     std::fs::write(directory.path().join("prices.json"), "{\"source\":").unwrap();
-    assert_eq!(count(&prices(&[&feed.url], directory.path(), &[])), 0, "a broken file is as good as none");
+    assert_eq!(
+        count(&prices(&[&feed.url], directory.path(), &[])),
+        0,
+        "a broken file is as good as none"
+    );
 }
 
 #[tokio::test]
@@ -144,7 +151,8 @@ async fn readers_keep_what_they_hold_while_prices_are_swapped() {
     let held = prices.current().unwrap();
     feed.becomes(Feed::brotli(&json!([row("A", None, 2.0)])));
     prices.refresh().await.unwrap();
-    let cents =
-        |snapshot: &tracera::portfolio::prices::Snapshot| snapshot.list.find("A", None).unwrap().cents.get();
+    let cents = |snapshot: &tracera::portfolio::prices::Snapshot| {
+        snapshot.list.find("A", None).unwrap().cents.get()
+    };
     assert_eq!((cents(&held), cents(&prices.current().unwrap())), (100, 200));
 }

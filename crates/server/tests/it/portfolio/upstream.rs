@@ -68,22 +68,29 @@ impl Answer {
 
     fn into_response(self) -> Response {
         let response = |status, kind: &str| {
-            Response::builder().status(StatusCode::from_u16(status).unwrap()).header("content-type", kind)
+            Response::builder()
+                .status(StatusCode::from_u16(status).unwrap())
+                .header("content-type", kind)
         };
         match self {
-            Self::Plain(status, kind, body) => response(status, kind).body(Body::from(body)).unwrap(),
-            Self::With(status, name, value, body) => {
-                response(status, "application/json").header(name, value).body(Body::from(body)).unwrap()
+            Self::Plain(status, kind, body) => {
+                response(status, kind).body(Body::from(body)).unwrap()
             }
+            Self::With(status, name, value, body) => response(status, "application/json")
+                .header(name, value)
+                .body(Body::from(body))
+                .unwrap(),
             Self::Held(_, answer) => answer.into_response(),
             Self::Hang => {
-                let silence = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+                let silence =
+                    futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
                 response(200, "application/json").body(Body::from_stream(silence)).unwrap()
             }
             Self::Endless => {
                 let piece = bytes::Bytes::from(vec![b' '; 1 << 16]);
-                let pieces =
-                    futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
+                let pieces = futures_util::stream::repeat_with(move || {
+                    Ok::<_, std::io::Error>(piece.clone())
+                });
                 response(200, "application/json").body(Body::from_stream(pieces)).unwrap()
             }
         }

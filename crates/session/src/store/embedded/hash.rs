@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::{At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, Rotated};
+use super::super::{
+    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, Rotated,
+};
 use crate::clock::Timestamp;
 use crate::record::envelope::{self, is_record};
 use crate::record::{Epoch, Forward, NOWHERE};
@@ -92,7 +94,8 @@ impl UserHash {
         if grown && (used.0 > usize::from(budget.fields) || used.1 > usize::from(budget.bytes)) {
             return Committed::OverBudget;
         }
-        let saturated = (u8::try_from(used.0).unwrap_or(u8::MAX), u16::try_from(used.1).unwrap_or(u16::MAX));
+        let saturated =
+            (u8::try_from(used.0).unwrap_or(u8::MAX), u16::try_from(used.1).unwrap_or(u16::MAX));
         envelope::set_usage(record, saturated);
         if let Some(after) = touch {
             envelope::touch(record, at.now, after);
@@ -131,17 +134,22 @@ impl UserHash {
         self.drop_session(&current);
         self.fields.retain(|field, value| {
             field.len() != 16
-                || envelope::forward(value)
-                    .is_none_or(|forward| at.now < forward.until && (leaves_forward || forward.to != current))
+                || envelope::forward(value).is_none_or(|forward| {
+                    at.now < forward.until && (leaves_forward || forward.to != current)
+                })
         });
         if leaves_forward {
             self.leave_forward(current, NOWHERE, at);
             self.keep_until(at.now.plus(FORWARD));
         }
-        let ids = || self.fields.iter().filter(|(field, _)| field.len() == 16).map(|(_, value)| value);
-        if !self.fields.contains_key(&b"e"[..]) && ids().all(|value| envelope::forward(value).is_some()) {
-            let nowhere =
-                ids().filter_map(|value| envelope::forward(value)).filter(|left| left.to == NOWHERE);
+        let ids =
+            || self.fields.iter().filter(|(field, _)| field.len() == 16).map(|(_, value)| value);
+        if !self.fields.contains_key(&b"e"[..])
+            && ids().all(|value| envelope::forward(value).is_some())
+        {
+            let nowhere = ids()
+                .filter_map(|value| envelope::forward(value))
+                .filter(|left| left.to == NOWHERE);
             match nowhere.map(|left| left.until).max() {
                 Some(last) => self.expires = last,
                 None => self.fields.clear(),
@@ -210,7 +218,9 @@ impl UserHash {
                 Some(forward) if at.now < forward.until => {}
                 Some(_) => drop(self.fields.remove(&id[..])),
                 None if !is_record(bytes) => drop(self.fields.remove(&id[..])),
-                None if at.now >= envelope::deadline(bytes, at.idle) || envelope::epoch(bytes) != epoch => {
+                None if at.now >= envelope::deadline(bytes, at.idle)
+                    || envelope::epoch(bytes) != epoch =>
+                {
                     self.drop_session(&id);
                 }
                 None => alive.push((envelope::created(bytes), id)),
@@ -264,7 +274,9 @@ impl UserHash {
             .range(id.to_vec()..)
             .take_while(|(field, _)| field.starts_with(id))
             .filter(|(field, _)| field.len() > 16)
-            .fold((0, 0), |(n, size), (field, value)| (n + 1, size + field.len() - 16 + value.len()))
+            .fold((0, 0), |(n, size), (field, value)| {
+                (n + 1, size + field.len() - 16 + value.len())
+            })
     }
 
     fn keep_until(&mut self, at: Timestamp) {
@@ -274,7 +286,9 @@ impl UserHash {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.expires.as_millis().to_be_bytes().to_vec();
         for part in self.fields.iter().flat_map(|(field, value)| [field, value]) {
-            bytes.extend(u32::try_from(part.len()).expect("budgets keep values small").to_be_bytes());
+            bytes.extend(
+                u32::try_from(part.len()).expect("budgets keep values small").to_be_bytes(),
+            );
             bytes.extend(part);
         }
         bytes

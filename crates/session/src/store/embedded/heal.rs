@@ -1,8 +1,11 @@
-//! The database, opened anew when a write failed: since an I/O error such as a full disk redb refuses every write until then.
+//! The database, opened anew when a write failed: since an I/O error such as a full disk redb
+//! refuses every write until then.
 //!
 //! 1. A failed write has the file opened anew at once, so that reads go on where they can.
-//! 2. Writes are then refused for [`PAUSE`]. After that they are tried one at a time, until one succeeds.
-//! 3. The file is not created anew: one that is gone may come back with its disk, and an empty one would sign everybody out.
+//! 2. Writes are then refused for [`PAUSE`]. After that they are tried one at a time, until one
+//!    succeeds.
+//! 3. The file is not created anew: one that is gone may come back with its disk, and an empty one
+//!    would sign everybody out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +40,8 @@ struct Refusal {
 }
 
 impl Healing {
-    /// `changes` is told of a loss when a write failed: what it wrote may count after all once the file was opened anew.
+    /// `changes` is told of a loss when a write failed: what it wrote may count after all once the
+    /// file was opened anew.
     pub(super) fn new(
         database: Database,
         changes: Changes,
@@ -103,8 +107,9 @@ impl Healing {
             Some(database) => Ok(database),
             None => (self.reopen)(),
         };
-        let outcome =
-            database.map_err(redb::Error::from).and_then(|database| act(state.database.insert(database)));
+        let outcome = database
+            .map_err(redb::Error::from)
+            .and_then(|database| act(state.database.insert(database)));
         match outcome {
             Ok(done) => {
                 if state.refusal.take().is_some() {

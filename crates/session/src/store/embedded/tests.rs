@@ -58,7 +58,9 @@ impl Disk {
     fn check(&self, end: u64) -> io::Result<()> {
         match *self.0.state.lock().unwrap() {
             Health::Broken => Err(io::Error::other("broken")),
-            Health::Full if end > self.0.unwritten.load(SeqCst) => Err(io::ErrorKind::StorageFull.into()),
+            Health::Full if end > self.0.unwritten.load(SeqCst) => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
             _ => Ok(()),
         }
     }
@@ -160,8 +162,9 @@ async fn a_broken_disk_is_tried_once_per_pause_and_found_mended_by_a_ping_alone(
         let mut trying = JoinSet::new();
         for number in 2..20 {
             let store = store.clone();
-            trying
-                .spawn(async move { sign_in(&store, number).await.is_err() && store.ping().await.is_err() });
+            trying.spawn(async move {
+                sign_in(&store, number).await.is_err() && store.ping().await.is_err()
+            });
         }
         assert_eq!(trying.join_all().await, [true; 18]);
         assert_eq!(disk.0.opened.load(SeqCst), opened);

@@ -32,7 +32,8 @@ impl RedisAuthorities {
     pub fn from_pem(pem: &[u8]) -> Result<Self, InvalidAuthorities> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| InvalidAuthorities::Unreadable(error.into()))?;
+            let certificate =
+                certificate.map_err(|error| InvalidAuthorities::Unreadable(error.into()))?;
             roots.add(certificate).map_err(|error| InvalidAuthorities::Unreadable(error.into()))?;
         }
         if roots.is_empty() { Err(InvalidAuthorities::Empty) } else { Ok(Self(pem.into())) }

@@ -1,8 +1,8 @@
 //! Commands to a cluster, each executed at most once.
 //!
-//! The client library would send a command again whenever its connection broke or a reply was late, though the first
-//! may have been executed: an increment could count twice. So its retries are off, and what a node has certainly
-//! refused without executing is sent again here.
+//! The client library would send a command again whenever its connection broke or a reply was late,
+//! though the first may have been executed: an increment could count twice. So its retries are off,
+//! and what a node has certainly refused without executing is sent again here.
 
 use std::time::Duration;
 
@@ -49,9 +49,9 @@ fn was_refused(error: ErrorKind) -> bool {
     )
 }
 
-/// To the node that is taking the slot over, on a connection of its own: a new primary is in no map of slots yet, and the
-/// library, sent to a node it does not know, gives up all its connections. Both in one write, since the permission is for
-/// the next command only.
+/// To the node that is taking the slot over, on a connection of its own: a new primary is in no map
+/// of slots yet, and the library, sent to a node it does not know, gives up all its connections.
+/// Both in one write, since the permission is for the next command only.
 async fn ask(cluster: &Cluster, command: &Cmd, host: &str, port: &str) -> RedisResult<Value> {
     let unusable = |_| (ErrorKind::UnexpectedReturnType, "ASK without a usable address");
     let mut connection = cluster.connect_to(host, port.parse().map_err(unusable)?).await?;

@@ -1,13 +1,14 @@
 //! The connection to a cluster, whose sockets the client library makes and replaces by itself.
 //!
-//! 1. At every heartbeat all primaries are asked whether they find the cluster in order. One that is cut off from its
-//!    peers goes on talking to us, and another may have taken its place: it says that the cluster is down.
-//! 2. The library asks for the map of slots only when a node says that a key has moved. One that is cut off or silent
-//!    says nothing of the kind, so after two rounds in vain another connection is opened, and put to use when its
-//!    primaries are all there and find the cluster in order.
-//! 3. The ids the servers gave our connections tell them apart: as long as each primary answers under the id it had, no
-//!    connection was replaced and none of their changes can have been missed. Any difference, a refusal or a silence
-//!    counts as a loss.
+//! 1. At every heartbeat all primaries are asked whether they find the cluster in order. One that
+//!    is cut off from its peers goes on talking to us, and another may have taken its place: it
+//!    says that the cluster is down.
+//! 2. The library asks for the map of slots only when a node says that a key has moved. One that is
+//!    cut off or silent says nothing of the kind, so after two rounds in vain another connection is
+//!    opened, and put to use when its primaries are all there and find the cluster in order.
+//! 3. The ids the servers gave our connections tell them apart: as long as each primary answers
+//!    under the id it had, no connection was replaced and none of their changes can have been
+//!    missed. Any difference, a refusal or a silence counts as a loss.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,7 +83,11 @@ impl Cluster {
     }
 
     /// A connection to one node, whether or not the library knows it.
-    pub(super) async fn connect_to(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
+    pub(super) async fn connect_to(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> RedisResult<MultiplexedConnection> {
         self.asides.fetch_add(1, Ordering::SeqCst);
         let addr = match self.node.addr().clone() {
             ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
@@ -99,7 +104,8 @@ impl Cluster {
 }
 
 impl ClusterKeeper {
-    /// Connects, and from then on looks after the connection and its tracking, until nobody holds what this returns.
+    /// Connects, and from then on looks after the connection and its tracking, until nobody holds
+    /// what this returns.
     pub(super) async fn supervise(self, attention: Arc<Notify>) -> RedisResult<Cluster> {
         let first = flatten(timeout(self.limits.total, self.client.get_async_connection()).await)?;
         let (sender, current) = watch::channel(Numbered { connection: first, number: 0 });
@@ -164,8 +170,8 @@ impl ClusterKeeper {
         }
     }
 
-    /// Has all primaries find the cluster in order and, if anybody wants to know what changes, track. Says over which
-    /// connections they track.
+    /// Has all primaries find the cluster in order and, if anybody wants to know what changes,
+    /// track. Says over which connections they track.
     async fn round(&self, cluster: &mut ClusterConnection) -> RedisResult<Ids> {
         if views(cluster).await?.iter().any(|view| !view.in_order) {
             let down = ErrorKind::Server(ServerErrorKind::ClusterDown);
@@ -188,7 +194,8 @@ impl ClusterKeeper {
     }
 }
 
-/// Whether the error says that a primary is not there, rather than that it will not do what it is asked.
+/// Whether the error says that a primary is not there, rather than that it will not do what it is
+/// asked.
 fn is_loss(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()

@@ -1,9 +1,13 @@
 //! One connection for everybody, whatever stands behind it.
 //!
-//! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`] at the latest.
-//! 2. It repairs itself: [`Keeper`] looks after it, in a cluster the client library and [`ClusterKeeper`] do.
-//! 3. While there is no connection, requests wait [`RedisLimits::grace`] for a new one and then fail; nothing queues up.
-//! 4. A write is never sent twice. A read is repeated once, over the next connection, when one broke under it.
+//! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`]
+//!    at the latest.
+//! 2. It repairs itself: [`Keeper`] looks after it, in a cluster the client library and
+//!    [`ClusterKeeper`] do.
+//! 3. While there is no connection, requests wait [`RedisLimits::grace`] for a new one and then
+//!    fail; nothing queues up.
+//! 4. A write is never sent twice. A read is repeated once, over the next connection, when one
+//!    broke under it.
 
 use std::fmt;
 use std::future::ready;
@@ -15,7 +19,9 @@ use futures_util::FutureExt;
 use futures_util::future::Either;
 use redis::aio::ConnectionLike;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
+use redis::{
+    Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value,
+};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -37,8 +43,8 @@ pub struct RedisLimits {
     pub connect: Duration,
     /// For a connection to come back before a request fails. Default 250 ms.
     pub grace: Duration,
-    /// Between two looks at the connection. Default 500 ms. Much longer than that, and the near-cache pauses in between:
-    /// see [`MAX_STALENESS`](crate::MAX_STALENESS).
+    /// Between two looks at the connection. Default 500 ms. Much longer than that, and the
+    /// near-cache pauses in between: see [`MAX_STALENESS`](crate::MAX_STALENESS).
     pub heartbeat: Duration,
     /// For one operation with everything. Default 1500 ms.
     pub total: Duration,
@@ -68,7 +74,8 @@ pub enum ConnectError {
     Refused(#[source] RedisError),
 }
 
-/// A connection to Redis, a Sentinel-led primary or a cluster. Cheap to clone; all clones share one socket per server.
+/// A connection to Redis, a Sentinel-led primary or a cluster. Cheap to clone; all clones share one
+/// socket per server.
 ///
 /// It is a [`ConnectionLike`], so anything that speaks to Redis can share it.
 #[derive(Clone)]
@@ -95,12 +102,13 @@ enum Link {
 impl RedisConnection {
     /// Connects and keeps connected.
     ///
-    /// `redis://[user:password@]host[:port][/database]`, `rediss://…` with TLS and a certificate of a public authority,
-    /// `redis+sentinel://[user:password@]host:port,…/service[/database]`,
+    /// `redis://[user:password@]host[:port][/database]`, `rediss://…` with TLS and a certificate of
+    /// a public authority, `redis+sentinel://[user:password@]host:port,…/service[/database]`,
     /// `redis+cluster://[user:password@]host:port,…`; `valkey` in place of `redis` is the same.
     ///
-    /// Sentinels are given credentials of their own: `…/service?sentinel_username=…&sentinel_password=…`, percent-encoded, the
-    /// user only if they have users.
+    /// Sentinels are given credentials of their own:
+    /// `…/service?sentinel_username=…&sentinel_password=…`, percent-encoded, the user only if they
+    /// have users.
     ///
     /// # Errors
     /// [`ConnectError`] when the URL is not understood or the first connection fails.
@@ -116,8 +124,8 @@ impl RedisConnection {
         Self::open_either(url, limits, None).await
     }
 
-    /// The same over TLS with servers, and Sentinels, whose certificates are of these `authorities`; the public ones count for
-    /// nothing then.
+    /// The same over TLS with servers, and Sentinels, whose certificates are of these
+    /// `authorities`; the public ones count for nothing then.
     ///
     /// # Errors
     /// As [`RedisConnection::open`], and when the URL is one without TLS.
@@ -173,11 +181,14 @@ impl RedisConnection {
 
     /// Runs a read, once more if the connection broke under it. Bounded by [`RedisLimits::total`].
     pub(super) async fn read(&self, command: impl Fn() -> Cmd) -> RedisResult<Value> {
-        // The connection in use waits for a reply no longer than that by itself: no second timer for what every
-        // request does. What is rare is boxed, so that the future of each request has no room for it.
+        // The connection in use waits for a reply no longer than that by itself: no second timer
+        // for what every request does. What is rare is boxed, so that the future of each request
+        // has no room for it.
         if let Some((link, current)) = self.in_use() {
             match send_over(&**link, current, command()).await {
-                Err(error) if error.is_connection_dropped() => Box::pin(self.read_again(command())).await,
+                Err(error) if error.is_connection_dropped() => {
+                    Box::pin(self.read_again(command())).await
+                }
                 answer => answer,
             }
         } else {
@@ -197,20 +208,25 @@ impl RedisConnection {
         flatten(timeout(left, self.ask(command)).await)
     }
 
-    /// Sends a command, which [`ConnectionLike`] would have to copy, and waits [`RedisLimits::total`] at most.
+    /// Sends a command, which [`ConnectionLike`] would have to copy, and waits
+    /// [`RedisLimits::total`] at most.
     ///
-    /// All who ask share the connection and its replies: what blocks, such as `BLPOP`, or takes long, keeps everybody waiting,
-    /// and when its reply is late theirs are too.
+    /// All who ask share the connection and its replies: what blocks, such as `BLPOP`, or takes
+    /// long, keeps everybody waiting, and when its reply is late theirs are too.
     ///
     /// # Errors
-    /// Also for a command that is not answered by exactly one reply or changes the connection for all, such as `SUBSCRIBE`,
-    /// `MULTI` or `SELECT`. It is not sent.
+    /// Also for a command that is not answered by exactly one reply or changes the connection for
+    /// all, such as `SUBSCRIBE`, `MULTI` or `SELECT`. It is not sent.
     pub fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + Send + use<> {
         // Sent before there is a future, which then has no room for the command.
         match self.in_use() {
-            _ if !is_for_sharing(&command) => Either::Right(Either::Left(ready(Err(not_for_sharing())))),
+            _ if !is_for_sharing(&command) => {
+                Either::Right(Either::Left(ready(Err(not_for_sharing()))))
+            }
             Some((link, current)) => Either::Left(send_over(link.clone(), current, command)),
-            None => Either::Right(Either::Right(Box::pin(self.clone().ask_when_connected(command)))),
+            None => {
+                Either::Right(Either::Right(Box::pin(self.clone().ask_when_connected(command))))
+            }
         }
     }
 
@@ -237,18 +253,23 @@ impl RedisConnection {
     pub(super) async fn identity(&self) -> RedisResult<Identity> {
         match &self.0.link {
             Link::Cluster(cluster) => cluster.identity().await.map(Identity::Cluster),
-            Link::Supervised(link) => {
-                link.in_use().map(|current| Identity::Single(current.number)).ok_or_else(not_connected)
-            }
+            Link::Supervised(link) => link
+                .in_use()
+                .map(|current| Identity::Single(current.number))
+                .ok_or_else(not_connected),
         }
     }
 
     /// Gives up on `work` after [`RedisLimits::total`].
-    pub(super) async fn within_limit<T>(&self, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    pub(super) async fn within_limit<T>(
+        &self,
+        work: impl Future<Output = RedisResult<T>>,
+    ) -> RedisResult<T> {
         flatten(timeout(self.0.limits.total, work).await)
     }
 
-    /// The same for a read of one `key`, whose next change will then be told; false where that could not be arranged.
+    /// The same for a read of one `key`, whose next change will then be told; false where that
+    /// could not be arranged.
     pub(super) async fn read_watched(
         &self,
         command: impl Fn() -> Cmd,
@@ -259,7 +280,8 @@ impl RedisConnection {
         }
         let reading = async {
             match self.read_behind_caching(command(), key).await {
-                // What one write cannot deal with, such as a slot on its way to another node, a plain read can.
+                // What one write cannot deal with, such as a slot on its way to another node, a
+                // plain read can.
                 Err(error) if error.is_connection_dropped() || self.is_cluster() => {
                     Ok((self.read(&command).await?, false))
                 }
@@ -288,7 +310,8 @@ impl RedisConnection {
             Link::Cluster(cluster) => {
                 let mut both = Pipeline::with_capacity(2);
                 both.add_command(caching()).add_command(command);
-                let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                let primary =
+                    SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
                 let answers = cluster.connection().route_pipeline(both, 0, 2, primary).await?;
                 let not_two = |_| (ErrorKind::UnexpectedReturnType, "not one reply per command");
                 let [armed, value] = <[Value; 2]>::try_from(answers).map_err(not_two)?;
@@ -319,7 +342,10 @@ fn send_over(
 
 /// Whether the handshake failed because the server or the user's permissions know only RESP2.
 fn knows_no_resp3(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::NoPerm))
+    matches!(
+        error.kind(),
+        ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::NoPerm)
+    )
 }
 
 impl ConnectionLike for RedisConnection {
@@ -360,7 +386,9 @@ impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.link {
             Link::Cluster(_) => f.write_str("RedisConnection(cluster)"),
-            Link::Supervised(link) if link.is_connected() => f.write_str("RedisConnection(connected)"),
+            Link::Supervised(link) if link.is_connected() => {
+                f.write_str("RedisConnection(connected)")
+            }
             Link::Supervised(_) => f.write_str("RedisConnection(reconnecting)"),
         }
     }
@@ -370,8 +398,11 @@ pub(super) fn not_connected() -> RedisError {
     std::io::Error::new(std::io::ErrorKind::NotConnected, "not connected to redis").into()
 }
 
-pub(super) fn flatten<T>(answer: Result<RedisResult<T>, tokio::time::error::Elapsed>) -> RedisResult<T> {
+pub(super) fn flatten<T>(
+    answer: Result<RedisResult<T>, tokio::time::error::Elapsed>,
+) -> RedisResult<T> {
     answer.unwrap_or_else(|_| {
-        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "redis did not answer in time").into())
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "redis did not answer in time")
+            .into())
     })
 }

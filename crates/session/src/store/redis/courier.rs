@@ -1,11 +1,13 @@
 //! Takes what several requests ask at the same moment to Redis together.
 //!
-//! A write to a socket costs more than most commands do, here and in Redis, which is woken by each. So whoever asks hands the
-//! command over, and the courier goes when all that are ready to run have run: one write and one read for all their
-//! commands, one timer and one slot in the client library's queue. With little to do it goes at once, with one.
+//! A write to a socket costs more than most commands do, here and in Redis, which is woken by each.
+//! So whoever asks hands the command over, and the courier goes when all that are ready to run have
+//! run: one write and one read for all their commands, one timer and one slot in the client
+//! library's queue. With little to do it goes at once, with one.
 //!
-//! What travels together is neither a transaction nor kept in any order, and each command gets its own answer: every one must
-//! have exactly one reply. Only a connection that breaks, or a reply that is late, fails them all.
+//! What travels together is neither a transaction nor kept in any order, and each command gets its
+//! own answer: every one must have exactly one reply. Only a connection that breaks, or a reply
+//! that is late, fails them all.
 
 use std::io;
 
@@ -50,8 +52,8 @@ impl Courier {
         Self { connection, errands, is_broken }
     }
 
-    /// Answers whoever waits, or comes later, that the connection broke. What is handed to the client library at that very
-    /// moment it would keep until the limit for a reply.
+    /// Answers whoever waits, or comes later, that the connection broke. What is handed to the
+    /// client library at that very moment it would keep until the limit for a reply.
     pub(super) fn give_up(&self) {
         self.is_broken.send_replace(true);
     }
@@ -61,14 +63,19 @@ impl Courier {
         self.connection.clone()
     }
 
-    /// Asks at once, and waits no longer than the connection waits for a reply. A caller who goes away before the command was
-    /// sent takes it back.
+    /// Asks at once, and waits no longer than the connection waits for a reply. A caller who goes
+    /// away before the command was sent takes it back.
     pub(super) fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + use<> {
         self.send(None, command).map(|replied| own_error(answers(replied)?.command))
     }
 
-    /// The same with another command right before this one. Its answer comes first, an error among its values.
-    pub(super) async fn ask_behind(&self, before: Cmd, command: Cmd) -> RedisResult<(Value, Value)> {
+    /// The same with another command right before this one. Its answer comes first, an error among
+    /// its values.
+    pub(super) async fn ask_behind(
+        &self,
+        before: Cmd,
+        command: Cmd,
+    ) -> RedisResult<(Value, Value)> {
         let answers = answers(self.send(Some(Box::new(before)), command).await)?;
         Ok((answers.before.map_or(Value::Nil, |before| *before), own_error(answers.command)?))
     }
@@ -81,7 +88,9 @@ impl Courier {
     }
 }
 
-fn answers(replied: Result<RedisResult<Answers>, oneshot::error::RecvError>) -> RedisResult<Answers> {
+fn answers(
+    replied: Result<RedisResult<Answers>, oneshot::error::RecvError>,
+) -> RedisResult<Answers> {
     replied.unwrap_or_else(|_| Err(not_connected()))
 }
 
@@ -132,8 +141,9 @@ async fn deliver(
     for (has_before, reply) in waiting {
         let own = answers.as_mut().map_err(|error| error.clone()).and_then(|answers| {
             let before = has_before.then(|| answers.next()).flatten().map(Box::new);
-            let command =
-                answers.next().ok_or((ErrorKind::UnexpectedReturnType, "not one reply per command"))?;
+            let command = answers
+                .next()
+                .ok_or((ErrorKind::UnexpectedReturnType, "not one reply per command"))?;
             Ok(Answers { before, command })
         });
         // Nobody may be waiting any more.

@@ -1,12 +1,13 @@
 //! One multiplexed connection that is looked after.
 //!
-//! 1. It is asked something at every heartbeat and replaced when it is closed, silent or has become a replica's. A
-//!    broken socket alone would go unnoticed: the client library finds out only when it writes, a silent partition
-//!    never.
-//! 2. It is put to use only after the server has been asked to tell what changes, if anybody wants to know.
+//! 1. It is asked something at every heartbeat and replaced when it is closed, silent or has become
+//!    a replica's. A broken socket alone would go unnoticed: the client library finds out only when
+//!    it writes, a silent partition never.
+//! 2. It is put to use only after the server has been asked to tell what changes, if anybody wants
+//!    to know.
 //! 3. What was read over the one before is given up before the next is made.
-//! 4. Once it broke under a request it is in use no longer: whoever comes, to repeat that request or with another, waits
-//!    for the next.
+//! 4. Once it broke under a request it is in use no longer: whoever comes, to repeat that request
+//!    or with another, waits for the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,8 @@ pub(super) struct Numbered<C> {
     pub(super) number: u64,
 }
 
-/// A new attempt may take longer than an operation: nobody waits for it, and Sentinels have to be asked first.
+/// A new attempt may take longer than an operation: nobody waits for it, and Sentinels have to be
+/// asked first.
 pub(super) const RECONNECT_PATIENCE: u32 = 4;
 
 /// Makes connections and looks after the one in use.
@@ -122,7 +124,9 @@ impl Keeper {
         }
         let connecting = async {
             match &mut self.target {
-                Target::Single(client) => client.get_multiplexed_async_connection_with_config(&config).await,
+                Target::Single(client) => {
+                    client.get_multiplexed_async_connection_with_config(&config).await
+                }
                 Target::Sentinel(client) => client.get_async_connection_with_config(&config).await,
                 Target::Cluster(..) => Err(not_connected()),
             }
@@ -130,7 +134,8 @@ impl Keeper {
         flatten(timeout(within, connecting).await)
     }
 
-    /// Whether the connection is good for use, and why not. The answer is the heartbeat for what is tracked over it.
+    /// Whether the connection is good for use, and why not. The answer is the heartbeat for what is
+    /// tracked over it.
     async fn check(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         self.tracking.enable(&mut connection).await;
         let heartbeat = self.tracking.heartbeat();
@@ -159,7 +164,8 @@ impl Supervised {
         }
     }
 
-    /// Has the keeper look at the connection of that number when the answer over it casts doubt on it.
+    /// Has the keeper look at the connection of that number when the answer over it casts doubt on
+    /// it.
     pub(super) fn inspect<T>(&self, number: u64, answer: RedisResult<T>) -> RedisResult<T> {
         if let Err(error) = &answer {
             if error.is_connection_dropped() {
@@ -199,14 +205,18 @@ fn is_suspicious(error: &RedisError) -> bool {
         || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
-/// `ROLE` rather than `PING`: a primary that was demoted answers pings happily. A user without the right to ask is
-/// taken at the connection's word.
-async fn is_writable_primary(mut connection: MultiplexedConnection, limits: RedisLimits) -> RedisResult<()> {
+/// `ROLE` rather than `PING`: a primary that was demoted answers pings happily. A user without the
+/// right to ask is taken at the connection's word.
+async fn is_writable_primary(
+    mut connection: MultiplexedConnection,
+    limits: RedisLimits,
+) -> RedisResult<()> {
     let role = redis::cmd("ROLE");
     match flatten(timeout(limits.response, connection.req_packed_command(&role)).await) {
         Ok(Value::Array(role)) => match role.first() {
             Some(Value::BulkString(name)) if name != b"master" => {
-                Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "the server is a replica").into())
+                Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "the server is a replica")
+                    .into())
             }
             _ => Ok(()),
         },

@@ -14,8 +14,9 @@ use super::scripts::Call;
 
 /// Has what must not come undone wait for replicas.
 ///
-/// While Redis waits for replicas it answers nothing else on that connection. So one `WAIT` is under way at a time, and
-/// those who come meanwhile share the next: nothing on the connection stands behind more than one.
+/// While Redis waits for replicas it answers nothing else on that connection. So one `WAIT` is
+/// under way at a time, and those who come meanwhile share the next: nothing on the connection
+/// stands behind more than one.
 #[derive(Clone)]
 pub(super) struct ReplicaAck {
     connection: RedisConnection,
@@ -56,8 +57,9 @@ impl ReplicaAck {
         Self { connection, replicas, within, asked: Arc::default(), last }
     }
 
-    /// Runs the call and waits for replicas. Fails only with the call. A `WAIT` counts only if the connection stayed the same all
-    /// the time, in a cluster to every primary: another one may lead to another primary, or know nothing of what to wait for.
+    /// Runs the call and waits for replicas. Fails only with the call. A `WAIT` counts only if the
+    /// connection stayed the same all the time, in a cluster to every primary: another one may lead
+    /// to another primary, or know nothing of what to wait for.
     pub(super) async fn run(&self, call: Call) -> RedisResult<(Value, Result<(), NotReplicated>)> {
         let deadline = Instant::now() + self.connection.limits().total;
         let identity = || timeout_at(deadline, self.connection.identity());
@@ -82,13 +84,16 @@ impl ReplicaAck {
             return last.outcome.clone();
         }
         let ack = self.clone();
-        // In a task of its own: if this caller goes away, the next must not send a second one behind it.
+        // In a task of its own: if this caller goes away, the next must not send a second one
+        // behind it.
         let waiting = tokio::spawn(async move {
             last.asked = ack.asked.load(Ordering::SeqCst);
             last.outcome = ack.wait_now().await;
             last.outcome.clone()
         });
-        waiting.await.unwrap_or_else(|gone| Err(NotReplicated::NotAsked(io::Error::other(gone).into())))
+        waiting
+            .await
+            .unwrap_or_else(|gone| Err(NotReplicated::NotAsked(io::Error::other(gone).into())))
     }
 
     async fn wait_now(&self) -> Result<(), NotReplicated> {
@@ -104,8 +109,8 @@ impl ReplicaAck {
     }
 }
 
-/// The policy by which the server would drop keys when memory is short; `None` when it drops none. From `INFO memory`,
-/// of a cluster the first node's that drops some.
+/// The policy by which the server would drop keys when memory is short; `None` when it drops none.
+/// From `INFO memory`, of a cluster the first node's that drops some.
 pub(super) async fn evicting_policy(connection: &RedisConnection) -> RedisResult<Option<Box<str>>> {
     let mut info = redis::cmd("INFO");
     info.arg("memory");

@@ -1,4 +1,5 @@
-//! Says in the log why Redis cannot be reached: each reason at once, and again every minute while it lasts.
+//! Says in the log why Redis cannot be reached: each reason at once, and again every minute while
+//! it lasts.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -47,8 +48,9 @@ mod tests {
     fn a_reason_is_said_at_once_and_again_after_a_minute_of_it() {
         let mut outage = Outage::default();
         let start = Instant::now();
-        let mut said =
-            |reason: &str, seconds| outage.is_news(reason.to_owned(), start + Duration::from_secs(seconds));
+        let mut said = |reason: &str, seconds| {
+            outage.is_news(reason.to_owned(), start + Duration::from_secs(seconds))
+        };
         assert!(said("refused", 0));
         assert!(!said("refused", 1));
         assert!(said("wrong password", 2));

@@ -51,7 +51,8 @@ impl Call {
         self
     }
 
-    /// Runs it. A server that does not know the script refuses without running it and is then sent the source.
+    /// Runs it. A server that does not know the script refuses without running it and is then sent
+    /// the source.
     pub(super) async fn run(&self, connection: &RedisConnection) -> RedisResult<Value> {
         match connection.ask(self.command.clone()).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {

@@ -2,7 +2,8 @@
 
 use redis::{Arg, Cmd, ErrorKind, RedisError};
 
-/// Commands after which replies would go to the wrong ones, or that change the connection for all who share it.
+/// Commands after which replies would go to the wrong ones, or that change the connection for all
+/// who share it.
 const NOT_FOR_SHARING: [&str; 20] = [
     "AUTH",
     "DISCARD",
@@ -35,10 +36,12 @@ pub(super) fn is_for_sharing(command: &Cmd) -> bool {
         Some(Arg::Simple(word)) => word,
         _ => b"",
     };
-    let is_among =
-        |word: &[u8], names: &[&str]| names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
+    let is_among = |word: &[u8], names: &[&str]| {
+        names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+    };
     let name = word(0);
-    let is_clients = name.eq_ignore_ascii_case(b"CLIENT") && is_among(word(1), &CLIENT_NOT_FOR_SHARING);
+    let is_clients =
+        name.eq_ignore_ascii_case(b"CLIENT") && is_among(word(1), &CLIENT_NOT_FOR_SHARING);
     !(name.is_empty() || is_among(name, &NOT_FOR_SHARING) || is_clients)
 }
 

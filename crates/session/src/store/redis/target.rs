@@ -5,8 +5,8 @@ use std::sync::Arc;
 use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates,
-    TlsMode, parse_redis_url,
+    Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisResult,
+    TlsCertificates, TlsMode, parse_redis_url,
 };
 use rustls::crypto::CryptoProvider;
 
@@ -19,7 +19,9 @@ use super::tracking::Tracking;
 #[non_exhaustive]
 pub enum RedisUrlError {
     /// The scheme is none of those listed.
-    #[error("the scheme is not redis://, rediss://, redis+sentinel:// or redis+cluster:// (or valkey…)")]
+    #[error(
+        "the scheme is not redis://, rediss://, redis+sentinel:// or redis+cluster:// (or valkey…)"
+    )]
     Scheme,
     /// Host, port, credentials or database are malformed.
     #[error("host, port, credentials or database are malformed: {0}")]
@@ -38,7 +40,8 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// With `tracking` everything speaks RESP3, and a cluster's connections give it what they are told.
+    /// With `tracking` everything speaks RESP3, and a cluster's connections give it what they are
+    /// told.
     pub(super) fn parse(
         url: &str,
         limits: RedisLimits,
@@ -63,7 +66,8 @@ impl Target {
         }
         let plain = if tls { "rediss" } else { "redis" };
         let certificates = authorities.map(RedisAuthorities::certificates);
-        let protocol = if tracking.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
+        let protocol =
+            if tracking.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
         let built = match kind {
             "sentinel" => sentinel(plain, rest, certificates, protocol),
             "cluster" => cluster(plain, rest, limits, certificates, tracking),
@@ -73,7 +77,8 @@ impl Target {
     }
 }
 
-/// Without a provider of cryptography for the process rustls panics: ring is it unless the application has chosen one.
+/// Without a provider of cryptography for the process rustls panics: ring is it unless the
+/// application has chosen one.
 fn have_tls_provider() {
     if CryptoProvider::get_default().is_none() {
         // It fails only if another thread has just chosen one, which does as well.
@@ -88,7 +93,8 @@ fn single(
 ) -> RedisResult<Target> {
     let info = url.into_connection_info()?;
     let settings = info.redis_settings().clone().set_protocol(protocol);
-    client(info.set_redis_settings(settings), certificates).map(|client| Target::Single(Box::new(client)))
+    client(info.set_redis_settings(settings), certificates)
+        .map(|client| Target::Single(Box::new(client)))
 }
 
 fn client(info: ConnectionInfo, certificates: Option<TlsCertificates>) -> RedisResult<Client> {
@@ -98,8 +104,8 @@ fn client(info: ConnectionInfo, certificates: Option<TlsCertificates>) -> RedisR
     }
 }
 
-/// `[user:password@]host:port,…[/service[/database]][?sentinel_username=…&sentinel_password=…]`; the credentials in front
-/// are the data servers'.
+/// `[user:password@]host:port,…[/service[/database]][?sentinel_username=…&sentinel_password=…]`;
+/// the credentials in front are the data servers'.
 fn sentinel(
     plain: &str,
     rest: &str,
@@ -130,7 +136,11 @@ fn sentinel(
         builder = match &*name {
             "sentinel_username" => builder.set_client_to_sentinel_username(value),
             "sentinel_password" => builder.set_client_to_sentinel_password(value),
-            _ => return Err((ErrorKind::InvalidClientConfig, "a parameter that is not known").into()),
+            _ => {
+                return Err(
+                    (ErrorKind::InvalidClientConfig, "a parameter that is not known").into()
+                );
+            }
         };
     }
     if plain == "rediss" {
@@ -225,7 +235,9 @@ mod tests {
     #[test]
     fn a_refused_url_is_not_repeated() {
         let error =
-            Target::parse("redis://user:canary@host:port", RedisLimits::default(), None, None).err().unwrap();
+            Target::parse("redis://user:canary@host:port", RedisLimits::default(), None, None)
+                .err()
+                .unwrap();
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
 }

@@ -1,13 +1,16 @@
 //! Changes as Redis tells them: `CLIENT TRACKING` over RESP3, opt-in, on the connections that read.
 //!
-//! 1. Opt-in means that only a read right behind `CLIENT CACHING YES` is remembered by the server, once; what others do
-//!    on the shared connection costs nothing. It is also the proof that this very connection tracks: on one that does
-//!    not, the server refuses the command, and the answer is not kept.
-//! 2. Pushes are handled where they are read from the socket, before any later reply reaches its caller. A reply to a
-//!    heartbeat therefore proves that all changes of before have been told. In a cluster they pass through a queue of the
-//!    client library, which is emptied in each turn of its task after that turn's replies. So a heartbeat there is several
-//!    questions, each asked when the one before was answered: the last answer comes in a later turn than the first. A copy
-//!    needs no such proof: whenever its change is told it goes, and if that is before it is kept it is not kept.
+//! 1. Opt-in means that only a read right behind `CLIENT CACHING YES` is remembered by the server,
+//!    once; what others do on the shared connection costs nothing. It is also the proof that this
+//!    very connection tracks: on one that does not, the server refuses the command, and the answer
+//!    is not kept.
+//! 2. Pushes are handled where they are read from the socket, before any later reply reaches its
+//!    caller. A reply to a heartbeat therefore proves that all changes of before have been told. In
+//!    a cluster they pass through a queue of the client library, which is emptied in each turn of
+//!    its task after that turn's replies. So a heartbeat there is several questions, each asked
+//!    when the one before was answered: the last answer comes in a later turn than the first. A
+//!    copy needs no such proof: whenever its change is told it goes, and if that is before it is
+//!    kept it is not kept.
 //! 3. With a connection goes everything that was read over it.
 //! 4. A server that refuses is asked again only on a new connection.
 
@@ -21,7 +24,8 @@ use tokio::sync::Notify;
 use crate::changes::{Changes, Heartbeat};
 use crate::token::Tag;
 
-/// What is tracked over one [`RedisConnection`](super::connection::RedisConnection), through all its reconnections.
+/// What is tracked over one [`RedisConnection`](super::connection::RedisConnection), through all
+/// its reconnections.
 #[derive(Clone)]
 pub(super) struct Tracking(Arc<Shared>);
 
@@ -48,7 +52,8 @@ enum State {
 }
 
 impl Tracking {
-    /// Nothing is tracked until somebody asks for a feed. `attention` calls whoever looks after the connection.
+    /// Nothing is tracked until somebody asks for a feed. `attention` calls whoever looks after the
+    /// connection.
     pub(super) fn new(resp3: bool, attention: Arc<Notify>) -> Self {
         Self(Arc::new(Shared {
             resp3,
@@ -79,8 +84,11 @@ impl Tracking {
         *self.state() == State::On
     }
 
-    /// Takes what a connection pushes, and its end. To be given to every connection when it is made.
-    pub(super) fn receiver(&self) -> impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static {
+    /// Takes what a connection pushes, and its end. To be given to every connection when it is
+    /// made.
+    pub(super) fn receiver(
+        &self,
+    ) -> impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static {
         let tracking = self.clone();
         move |push| {
             tracking.pushed(&push);
@@ -97,7 +105,8 @@ impl Tracking {
                     }
                 }
             }
-            // Of no key in particular: the database was emptied. The connection itself is as good as before.
+            // Of no key in particular: the database was emptied. The connection itself is as good
+            // as before.
             (PushKind::Invalidate | PushKind::Disconnection, _) => self.missed(),
             _ => {}
         }
@@ -121,7 +130,8 @@ impl Tracking {
         self.0.attention.notify_one();
     }
 
-    /// The connection is being replaced. Reads are not armed from here on, and nothing read so far is kept.
+    /// The connection is being replaced. Reads are not armed from here on, and nothing read so far
+    /// is kept.
     pub(super) fn disconnected(&self) {
         *self.state() = State::Untried;
         for feed in self.feeds().iter() {
@@ -157,7 +167,8 @@ impl Tracking {
         }
     }
 
-    /// The server would not remember a read: this connection does not track after all, or the user may not ask for it.
+    /// The server would not remember a read: this connection does not track after all, or the user
+    /// may not ask for it.
     pub(super) fn not_armed(&self, error: &RedisError) {
         if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
             self.disconnected();

@@ -26,7 +26,10 @@ pub(super) async fn a_session_holds_what_its_budget_allows_and_no_more(stage: St
     assert_eq!(set("d", 0).await, Committed::OverBudget, "three fields are three however short");
     for change in [Change::SetIfAbsent(vec![]), Change::Increment(1)] {
         let changes = [(name("d"), change)];
-        assert_eq!(store.commit(&id, &changes, None, budget, at).await.unwrap(), Committed::OverBudget);
+        assert_eq!(
+            store.commit(&id, &changes, None, budget, at).await.unwrap(),
+            Committed::OverBudget
+        );
     }
 
     let [site, _] = stage.sites();
@@ -82,7 +85,10 @@ pub(super) async fn what_is_removed_is_free_again(stage: Stage) {
     let outcome = store.commit(&id, &shrink, None, small, stage.at()).await.unwrap();
     assert!(matches!(outcome, Committed::Done { .. }));
     let grow = [(name("a"), Change::Set(vec![b'x'; 101]))];
-    assert_eq!(store.commit(&id, &grow, None, small, stage.at()).await.unwrap(), Committed::OverBudget);
+    assert_eq!(
+        store.commit(&id, &grow, None, small, stage.at()).await.unwrap(),
+        Committed::OverBudget
+    );
 }
 
 pub(super) async fn a_session_beyond_the_most_ends_the_oldest(stage: Stage) {

@@ -34,7 +34,8 @@ pub(super) async fn a_cancelled_sign_out_is_done_or_not_done(stage: Stage) {
         let before = browser.clone();
         let sign_out = browser.send(&a, |s| async move { s.sign_out().await });
         let answer = until_it_has_waited(waits, sign_out).await;
-        // What was sent to the store may arrive after the client has gone; a second sign-out settles it.
+        // What was sent to the store may arrive after the client has gone; a second sign-out
+        // settles it.
         let seen = before.is_signed_in(&b).await;
         let listed = b.listed(&user).await;
         assert!(usize::from(seen) >= listed, "dead and listed");
@@ -84,5 +85,8 @@ pub(super) async fn a_cancelled_operation_loses_no_buffered_write(stage: Stage) 
         })
         .await;
     assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!((browser.field(&b, "kept").await, browser.field(&b, "failed").await), (1.into(), 2.into()));
+    assert_eq!(
+        (browser.field(&b, "kept").await, browser.field(&b, "failed").await),
+        (1.into(), 2.into())
+    );
 }

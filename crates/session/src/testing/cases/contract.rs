@@ -6,8 +6,8 @@ use crate::clock::Timestamp;
 use crate::keyring::{KeyId, KeyRing};
 use crate::record::{Epoch, Record, envelope};
 use crate::store::{
-    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, NewSession, Rotated,
-    Rotation, SessionStore,
+    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, NewSession,
+    Rotated, Rotation, SessionStore,
 };
 use crate::testing::stage::{HOUR, SECRET, Stage, new_user};
 use crate::token::{NewToken, SessionId, Tag, UserId};
@@ -55,7 +55,13 @@ pub(super) async fn commit(
     store.commit(id, changes, None, Budget::default(), at).await.unwrap()
 }
 
-pub(super) async fn set(store: &dyn SessionStore, id: &SessionId, field: &str, value: &str, at: At) -> bool {
+pub(super) async fn set(
+    store: &dyn SessionStore,
+    id: &SessionId,
+    field: &str,
+    value: &str,
+    at: At,
+) -> bool {
     let changes = [(name(field), Change::Set(value.into()))];
     matches!(commit(store, id, &changes, at).await, Committed::Done { .. })
 }
@@ -122,8 +128,14 @@ pub(super) async fn a_tag_belongs_to_one_user(stage: Stage) {
     for owner in [Some(&other), None] {
         let id = SessionId { field: new_field(), ..first };
         let epoch = Epoch::default();
-        let new =
-            NewSession { id, user: owner, record: record.clone(), epoch, replaces: None, max_sessions: 1 };
+        let new = NewSession {
+            id,
+            user: owner,
+            record: record.clone(),
+            epoch,
+            replaces: None,
+            max_sessions: 1,
+        };
         assert_eq!(b.create(&new, stage.at()).await.unwrap(), Created::Collision);
         assert_eq!(a.load(&id, &[]).await.unwrap(), None);
     }
@@ -160,7 +172,10 @@ pub(super) async fn each_change_gives_its_answer(stage: Stage) {
     for (field, value) in [("a", None), ("b", None), ("n", Some(b"-2".to_vec()))] {
         assert_eq!(get(b, &id, field).await, value, "{field}");
     }
-    assert_eq!(load(a, &id).await.map(|record| (record.data_fields, record.data_bytes)), Some((1, 3)));
+    assert_eq!(
+        load(a, &id).await.map(|record| (record.data_fields, record.data_bytes)),
+        Some((1, 3))
+    );
 }
 
 pub(super) async fn a_commit_is_all_or_nothing(stage: Stage) {
@@ -223,7 +238,8 @@ pub(super) async fn rotation_keeps_deadline_data_and_usage(stage: Stage) {
     assert!(set(a, &old, "cart", "[1,2]", stage.at()).await);
     stage.clock.advance(Duration::from_mins(5));
     // What the caller knows of the record is out of date, apart from what it came to change.
-    let outdated = Record { client: "New".into(), ..record(stage.clock.now(), HOUR * 9, Epoch::new(7)) };
+    let outdated =
+        Record { client: "New".into(), ..record(stage.clock.now(), HOUR * 9, Epoch::new(7)) };
     let (to, rotation) = rotation(&outdated);
     assert_eq!(b.rotate(&old, &rotation, stage.at()).await.unwrap(), Rotated::Rotated);
 
@@ -299,7 +315,8 @@ pub(super) async fn nothing_acts_on_what_was_destroyed(stage: Stage) {
 
     assert_eq!(b.destroy(&id, stage.at()).await.unwrap(), Found::Gone);
     assert!(!set(b, &id, "a", "2", stage.at()).await);
-    let touch = b.commit(&id, &[], Some(Duration::ZERO), Budget::default(), stage.at()).await.unwrap();
+    let touch =
+        b.commit(&id, &[], Some(Duration::ZERO), Budget::default(), stage.at()).await.unwrap();
     assert_eq!(touch, Committed::Gone);
     let (_, rotation) = rotation(&record(stage.clock.now(), HOUR, Epoch::default()));
     assert_eq!(b.rotate(&id, &rotation, stage.at()).await.unwrap(), Rotated::Gone);

@@ -10,7 +10,12 @@ use crate::store::Budget;
 use crate::testing::stage::{Browser, Site, Stage, new_user};
 
 /// Sends `count` requests at once over both instances and gives back what they answer.
-async fn crowd<F, R, T>(sites: &[Site; 2], browser: &Browser, count: usize, handler: F) -> Vec<Value>
+async fn crowd<F, R, T>(
+    sites: &[Site; 2],
+    browser: &Browser,
+    count: usize,
+    handler: F,
+) -> Vec<Value>
 where
     F: Fn(Session, usize) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Result<T, SessionError>> + Send + 'static,
@@ -18,7 +23,8 @@ where
 {
     let mut running = JoinSet::new();
     for n in 0..count {
-        let (site, cookie, handler) = (sites[n % 2].clone(), browser.cookie.clone(), handler.clone());
+        let (site, cookie, handler) =
+            (sites[n % 2].clone(), browser.cookie.clone(), handler.clone());
         running.spawn(async move {
             let answer = site.request(cookie.as_deref(), move |s| handler(s, n)).await;
             assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -54,7 +60,8 @@ pub(super) async fn of_a_hundred_takers_one_takes(stage: Stage) {
     let sites = stage.sites();
     let mut browser = Browser::signed_in(&sites[0], &new_user()).await;
     browser.send(&sites[0], |s| async move { s.set("once", &"token") }).await;
-    let taken = crowd(&sites, &browser, 100, |s, _| async move { s.take::<String>("once").await }).await;
+    let taken =
+        crowd(&sites, &browser, 100, |s, _| async move { s.take::<String>("once").await }).await;
     assert_eq!(taken.iter().filter(|taken| **taken == "token").count(), 1);
     assert_eq!(taken.iter().filter(|taken| taken.is_null()).count(), 99);
 }
@@ -70,7 +77,9 @@ pub(super) async fn of_a_hundred_setters_one_sets(stage: Stage) {
     assert_eq!(winners, [browser.field(&sites[1], "first").await]);
 }
 
-pub(super) async fn two_hundred_sign_ins_and_sign_outs_leave_index_and_sessions_equal(stage: Stage) {
+pub(super) async fn two_hundred_sign_ins_and_sign_outs_leave_index_and_sessions_equal(
+    stage: Stage,
+) {
     let stage = stage.configure(|config| config.max_sessions_per_user(1000));
     let sites = stage.sites();
     let user = new_user();

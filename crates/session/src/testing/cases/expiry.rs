@@ -74,12 +74,16 @@ pub(super) async fn an_expired_session_is_dead_for_every_write(stage: Stage) {
     set(a, &dead, "a", "1", at_first).await;
     stage.clock.advance(HOUR);
     assert!(!set(b, &dead, "a", "2", stage.at()).await);
-    let touch = b.commit(&dead, &[], Some(Duration::ZERO), Budget::default(), stage.at()).await.unwrap();
+    let touch =
+        b.commit(&dead, &[], Some(Duration::ZERO), Budget::default(), stage.at()).await.unwrap();
     assert_eq!(touch, Committed::Gone);
     let record = a.load(&dead, &[]).await.unwrap().map(|stored| stored.record).unwrap_or_default();
     let rotation = Rotation { to: new_field(), record };
     assert_eq!(b.rotate(&dead, &rotation, stage.at()).await.unwrap(), Rotated::Gone);
-    assert_eq!(b.revoke_all(&dead.tag, Some(&dead.field), HOUR, stage.at()).await.unwrap(), Found::Gone);
+    assert_eq!(
+        b.revoke_all(&dead.tag, Some(&dead.field), HOUR, stage.at()).await.unwrap(),
+        Found::Gone
+    );
 }
 
 pub(super) async fn the_dead_are_cleared_away_at_the_next_sign_in(stage: Stage) {
@@ -110,7 +114,8 @@ pub(super) async fn a_browser_that_missed_its_new_cookie_is_a_visitor_after_a_mi
     stage.clock.advance(ALMOST_A_MINUTE);
     assert_eq!(browser.send(&b, set).await.cookie, CookieEffect::Untouched);
     stage.clock.advance(MILLI);
-    let asked = browser.clone().send(&b, |s| async move { Ok(s.ended() == Some(Ended::Absent)) }).await;
+    let asked =
+        browser.clone().send(&b, |s| async move { Ok(s.ended() == Some(Ended::Absent)) }).await;
     assert_eq!((asked.body, asked.cookie), (true.into(), CookieEffect::Cleared));
     assert!(matches!(browser.send(&b, set).await.cookie, CookieEffect::Set(_)));
     assert_eq!(browser.field(&a, "cart").await, 1);
@@ -124,10 +129,15 @@ pub(super) async fn reading_writes_nothing(stage: Stage) {
     for n in 0..10 {
         stage.clock.advance(HOUR);
         let site = if n % 2 == 0 { &a } else { &b };
-        let answer = site.request(browser.cookie.as_deref(), |s| async move { s.user().map(drop) }).await;
+        let answer =
+            site.request(browser.cookie.as_deref(), |s| async move { s.user().map(drop) }).await;
         assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
     }
-    assert_eq!((stage.reads() - reads, stage.writes() - writes), (10, 0), "one read each and no write");
+    assert_eq!(
+        (stage.reads() - reads, stage.writes() - writes),
+        (10, 0),
+        "one read each and no write"
+    );
 }
 
 pub(super) async fn a_touch_is_written_once_per_interval_over_all_instances(stage: Stage) {
@@ -185,7 +195,11 @@ pub(super) async fn fresh_authentication_ages_and_is_renewed(stage: Stage) {
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     assert_eq!(refused.body["code"], "reauthentication_required");
     browser.send(&a, |s| async move { s.rotate().await }).await;
-    assert_eq!(browser.send(&b, dangerous).await.status, StatusCode::FORBIDDEN, "a new id proves nothing");
+    assert_eq!(
+        browser.send(&b, dangerous).await.status,
+        StatusCode::FORBIDDEN,
+        "a new id proves nothing"
+    );
     browser.send(&a, |s| async move { s.confirm("google").await }).await;
     assert_eq!(browser.send(&b, dangerous).await.status, StatusCode::OK);
     let proof = b.0.list(&user).await.unwrap()[0].authentication.clone().unwrap();

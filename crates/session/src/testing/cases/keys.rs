@@ -24,7 +24,9 @@ pub(super) async fn changing_the_secret_twice_under_load_signs_nobody_out(stage:
         // Requests that load before the change and write after it.
         let mut held = Vec::new();
         for browser in &browsers {
-            held.push(Browser::hold(browser, &a, |s| async move { s.increment("n", 1).await }).await);
+            held.push(
+                Browser::hold(browser, &a, |s| async move { s.increment("n", 1).await }).await,
+            );
         }
         for _ in 0..5 {
             browsers.push(Browser::signed_in(&b, &new_user()).await);
@@ -55,7 +57,10 @@ pub(super) async fn old_and_new_instances_accept_each_other_while_the_secret_cha
         for browser in &browsers {
             assert!(browser.is_signed_in(&old).await && browser.is_signed_in(&new).await);
         }
-        assert_eq!((old.listed(&user).await, new.listed(&user).await), (browsers.len(), browsers.len()));
+        assert_eq!(
+            (old.listed(&user).await, new.listed(&user).await),
+            (browsers.len(), browsers.len())
+        );
     }
 }
 
@@ -114,10 +119,14 @@ async fn written_by_another_version(
 
 pub(super) async fn a_record_of_an_unknown_version_is_left_alone(stage: Stage) {
     let [a, b] = stage.sites();
-    let (mut browser, bytes, token) = written_by_another_version(&stage, |bytes| bytes[0] = 200).await;
+    let (mut browser, bytes, token) =
+        written_by_another_version(&stage, |bytes| bytes[0] = 200).await;
     for site in [&a, &b] {
         let answer = browser.send(site, |s| async move { s.user().map(drop) }).await;
-        assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+        assert_eq!(
+            (answer.status, answer.cookie),
+            (StatusCode::UNAUTHORIZED, CookieEffect::Untouched)
+        );
         let answer = browser.send(site, |s| async move { s.set("a", &1) }).await;
         assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
     }

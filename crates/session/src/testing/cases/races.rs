@@ -65,7 +65,9 @@ pub(super) async fn logout_beats_a_reader_in_flight(stage: Stage) {
     }
 }
 
-pub(super) async fn a_writer_in_flight_survives_a_rotation_and_leaves_the_new_cookie_alone(stage: Stage) {
+pub(super) async fn a_writer_in_flight_survives_a_rotation_and_leaves_the_new_cookie_alone(
+    stage: Stage,
+) {
     let [a, b] = stage.sites();
     let mut browser = Browser::signed_in(&a, &new_user()).await;
     let before = browser.clone();
@@ -75,7 +77,8 @@ pub(super) async fn a_writer_in_flight_survives_a_rotation_and_leaves_the_new_co
     let answer = slow.release().await;
     assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
     assert_eq!(browser.field(&a, "slow").await, 1);
-    // Whoever still has the old cookie is not signed in, and does not take the new one from the browser either.
+    // Whoever still has the old cookie is not signed in, and does not take the new one from the
+    // browser either.
     let old = a.request(before.cookie.as_deref(), |s| async move { Ok(s.user().is_ok()) }).await;
     assert_eq!((old.body, old.cookie), (false.into(), CookieEffect::Untouched));
 }
@@ -93,7 +96,10 @@ pub(super) async fn a_late_request_with_a_former_cookie_leaves_the_new_one_alone
         let set = late.send(&b, |s| async move { s.set("late", &1) }).await;
         assert_eq!((set.status, set.cookie), (StatusCode::OK, CookieEffect::Untouched));
         let increment = late.send(&b, |s| async move { s.increment("late", 1).await }).await;
-        assert_eq!((increment.status, increment.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+        assert_eq!(
+            (increment.status, increment.cookie),
+            (StatusCode::UNAUTHORIZED, CookieEffect::Untouched)
+        );
     }
     assert_eq!(stage.writes(), writes);
     assert_eq!(browser.field(&a, "late").await, serde_json::Value::Null);
@@ -107,10 +113,9 @@ pub(super) async fn two_rotations_in_flight_leave_the_browser_a_live_session(sta
         let slow = browser.hold(&a, |s| async move { s.rotate().await }).await;
         let quick = browser
             .clone()
-            .send(
-                &b,
-                move |s| async move { if confirms { s.confirm("again").await } else { s.rotate().await } },
-            )
+            .send(&b, move |s| async move {
+                if confirms { s.confirm("again").await } else { s.rotate().await }
+            })
             .await;
         let slow = slow.release().await;
         assert_eq!((quick.status, slow.status), (StatusCode::OK, StatusCode::OK));
@@ -195,7 +200,10 @@ pub(super) async fn a_request_in_flight_is_over_a_minute_after_a_rotation(stage:
     stage.clock.advance(MINUTE);
     for slow in slow {
         let answer = slow.release().await;
-        assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+        assert_eq!(
+            (answer.status, answer.cookie),
+            (StatusCode::UNAUTHORIZED, CookieEffect::Untouched)
+        );
     }
     assert_eq!(browser.field(&a, "a").await, 1);
 }
@@ -227,11 +235,14 @@ pub(super) async fn a_sign_in_ends_the_session_presented_with_it(stage: Stage) {
     assert_eq!(a.listed(&user).await, 1);
 }
 
-pub(super) async fn a_sign_in_as_somebody_else_keeps_its_cookie_whatever_was_under_way(stage: Stage) {
+pub(super) async fn a_sign_in_as_somebody_else_keeps_its_cookie_whatever_was_under_way(
+    stage: Stage,
+) {
     let [a, b] = stage.sites();
     let (first, second) = (new_user(), new_user());
     for is_visitor in [true, false] {
-        let mut browser = if is_visitor { Browser::default() } else { Browser::signed_in(&a, &first).await };
+        let mut browser =
+            if is_visitor { Browser::default() } else { Browser::signed_in(&a, &first).await };
         browser.send(&a, |s| async move { s.set("a", &1) }).await;
         let oldest = browser.clone();
         browser.send(&a, |s| async move { s.rotate().await }).await;
@@ -251,7 +262,10 @@ pub(super) async fn a_sign_in_as_somebody_else_keeps_its_cookie_whatever_was_und
         let writes = stage.writes();
         for mut late in [oldest, before.clone()] {
             let read = late.send(&a, |s| async move { s.user().map(drop) }).await;
-            assert_eq!((read.status, read.cookie), (StatusCode::UNAUTHORIZED, CookieEffect::Untouched));
+            assert_eq!(
+                (read.status, read.cookie),
+                (StatusCode::UNAUTHORIZED, CookieEffect::Untouched)
+            );
             let write = late.send(&a, |s| async move { s.set("late", &1) }).await;
             assert_eq!((write.status, write.cookie), (StatusCode::OK, CookieEffect::Untouched));
         }

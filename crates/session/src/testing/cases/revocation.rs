@@ -35,7 +35,10 @@ pub(super) async fn signing_out_the_others_keeps_this_one(stage: Stage) {
     let other = Browser::signed_in(&b, &user).await;
     this.send(&a, |s| async move { s.set("a", &1) }).await;
     let parallel = this.hold(&a, |s| async move { s.set("b", &2) }).await;
-    assert_eq!(this.send(&b, |s| async move { s.sign_out_others().await }).await.status, StatusCode::OK);
+    assert_eq!(
+        this.send(&b, |s| async move { s.sign_out_others().await }).await.status,
+        StatusCode::OK
+    );
     assert_eq!(parallel.release().await.cookie, CookieEffect::Untouched);
     assert!(!other.is_signed_in(&a).await);
     assert_eq!((this.field(&a, "a").await, this.field(&b, "b").await), (1.into(), 2.into()));
@@ -82,7 +85,9 @@ pub(super) async fn a_refused_sign_in_clears_the_cookie_of_the_session_it_ended(
     assert!(matches!(stored.cookie, CookieEffect::Set(_)), "{stored:?}");
 }
 
-pub(super) async fn a_record_from_before_a_sign_out_everywhere_is_dead_wherever_it_comes_from(stage: Stage) {
+pub(super) async fn a_record_from_before_a_sign_out_everywhere_is_dead_wherever_it_comes_from(
+    stage: Stage,
+) {
     let [a, b] = stage.sites();
     let [store, _] = stage.stores();
     let user = new_user();
@@ -102,8 +107,9 @@ pub(super) async fn a_record_from_before_a_sign_out_everywhere_is_dead_wherever_
     assert!(store.load(&token.id, &[]).await.unwrap().is_some(), "it is there");
 
     for site in [&a, &b] {
-        let answer =
-            site.request(Some(&token.cookie.0), |s| async move { Ok(s.ended() == Some(Ended::Revoked)) });
+        let answer = site.request(Some(&token.cookie.0), |s| async move {
+            Ok(s.ended() == Some(Ended::Revoked))
+        });
         let answer = answer.await;
         assert_eq!((answer.body, answer.cookie), (true.into(), CookieEffect::Cleared));
         assert_eq!(site.listed(&user).await, 0);
@@ -129,10 +135,12 @@ pub(super) async fn fifty_sign_ins_racing_a_sign_out_everywhere_leave_none_of_be
                 None
             });
         }
-        let (site, sign_in) = (if n % 2 == 0 { &a } else { &b }.clone(), SignIn::new(user.clone(), "test"));
+        let (site, sign_in) =
+            (if n % 2 == 0 { &a } else { &b }.clone(), SignIn::new(user.clone(), "test"));
         running.spawn(async move {
             let sign_in = sign_in.epoch(before);
-            let answer = Browser::default().send(&site, |s| async move { s.sign_in(sign_in).await }).await;
+            let answer =
+                Browser::default().send(&site, |s| async move { s.sign_in(sign_in).await }).await;
             Some(answer.status)
         });
     }
@@ -167,7 +175,10 @@ pub(super) async fn one_session_is_revoked_by_its_handle_and_only_by_its_user(st
     let (user, other) = (new_user(), new_user());
     let mut one = Browser::signed_in(&a, &user).await;
     let two = Browser::signed_in(&a, &user).await;
-    let handle = one.send(&a, |s| async move { Ok(s.info().map(|info| info.handle.to_string())) }).await.body;
+    let handle = one
+        .send(&a, |s| async move { Ok(s.info().map(|info| info.handle.to_string())) })
+        .await
+        .body;
     let handle = Handle::parse(handle.as_str().unwrap()).unwrap();
     assert!(!b.0.revoke(&other, handle).await.unwrap());
     assert!(one.is_signed_in(&a).await);

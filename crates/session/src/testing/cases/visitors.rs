@@ -33,7 +33,8 @@ pub(super) async fn a_forged_cookie_costs_no_call(stage: Stage) {
     let changed = format!("{}{last}", &genuine[..genuine.len() - 1]);
     let reads = stage.reads();
     // Another instance may know the secret of the foreign one.
-    let cleared = [&genuine[..100], &changed, "x", "\"\""].map(|cookie| (cookie, CookieEffect::Cleared));
+    let cleared =
+        [&genuine[..100], &changed, "x", "\"\""].map(|cookie| (cookie, CookieEffect::Cleared));
     for (cookie, effect) in cleared.into_iter().chain([(&*foreign, CookieEffect::Untouched)]) {
         let answer = a.request(Some(cookie), |s| async move { s.user().map(drop) }).await;
         assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, effect));
@@ -59,7 +60,10 @@ pub(super) async fn a_visitor_who_stores_something_gets_a_session(stage: Stage) 
     visitor.sign_in(&b, &user).await;
     assert!(visitor.is_signed_in(&a).await);
     assert_eq!(before.field(&a, "cart").await, serde_json::Value::Null);
-    assert_eq!(before.clone().send(&a, |s| async move { s.set("x", &1) }).await.status, StatusCode::OK);
+    assert_eq!(
+        before.clone().send(&a, |s| async move { s.set("x", &1) }).await.status,
+        StatusCode::OK
+    );
     assert_eq!(a.listed(&user).await, 1);
 }
 
@@ -96,7 +100,8 @@ pub(super) async fn a_sign_in_beside_other_operations_of_its_request_is_what_rem
                             _ => s.verify().await,
                         };
                     };
-                    let ((), signed_in) = tokio::join!(beside, s.sign_in(SignIn::new(user, "test")));
+                    let ((), signed_in) =
+                        tokio::join!(beside, s.sign_in(SignIn::new(user, "test")));
                     signed_in
                 })
                 .await;
@@ -104,7 +109,11 @@ pub(super) async fn a_sign_in_beside_other_operations_of_its_request_is_what_rem
             let is_second = second.clone();
             let user = browser.send(&b, |s| async move { Ok(s.user()? == is_second) }).await;
             assert_eq!(user.body, true, "operation {operation}, presented: {presented}");
-            assert_eq!((b.listed(&first).await, b.listed(&second).await), (0, 1), "operation {operation}");
+            assert_eq!(
+                (b.listed(&first).await, b.listed(&second).await),
+                (0, 1),
+                "operation {operation}"
+            );
             browser.send(&a, |s| async move { s.sign_out().await }).await;
         }
     }

@@ -29,7 +29,10 @@ fn genuine() -> Vec<(String, String)> {
         ("openid.return_to", RETURN_TO),
         ("openid.response_nonce", "2026-05-01T11:59:58ZezdPkwX/lqSJVEfBwgG4UJZGwGo="),
         ("openid.assoc_handle", "1234567890"),
-        ("openid.signed", "signed,op_endpoint,claimed_id,identity,return_to,response_nonce,assoc_handle"),
+        (
+            "openid.signed",
+            "signed,op_endpoint,claimed_id,identity,return_to,response_nonce,assoc_handle",
+        ),
         ("openid.sig", "W0u5DRbtHE1GG0ZKXjerUZDUGmc="),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -56,7 +59,8 @@ fn a_genuine_answer_is_read_and_forwarded_as_it_came() {
     let assertion = parse(&query(&genuine())).unwrap();
     assert_eq!(assertion.steam_id().digits(), ID);
     let mut sent: Vec<_> = genuine().into_iter().filter(|(name, _)| name != "state").collect();
-    sent.iter_mut().find(|(name, _)| name == "openid.mode").unwrap().1 = "check_authentication".to_owned();
+    sent.iter_mut().find(|(name, _)| name == "openid.mode").unwrap().1 =
+        "check_authentication".to_owned();
     let form = assertion.check_authentication_form();
     let forwarded: Vec<_> =
         form.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -72,7 +76,10 @@ fn every_value_has_to_be_the_one_expected() {
         ("openid.op_endpoint", "https://steamcommunity.com/openid/login/"),
         ("openid.return_to", "https://evil.example/api/v1/auth/steam/login/callback?state=abc"),
         ("openid.return_to", "http://tracera.example/api/v1/auth/steam/login/callback?state=abc"),
-        ("openid.return_to", "https://tracera.example:8443/api/v1/auth/steam/login/callback?state=abc"),
+        (
+            "openid.return_to",
+            "https://tracera.example:8443/api/v1/auth/steam/login/callback?state=abc",
+        ),
         ("openid.return_to", "https://tracera.example/api/v1/auth/steam/callback?state=abc"),
         ("openid.return_to", "https://tracera.example/api/v1/auth/steam/login/callback?state=abd"),
         ("openid.return_to", "https://tracera.example/api/v1/auth/steam/login/callback"),
@@ -80,7 +87,11 @@ fn every_value_has_to_be_the_one_expected() {
         ("openid.signed", ""),
         ("openid.signed", "signed"),
     ] {
-        assert_eq!(parse(&with(name, value)), Err(AssertionError::Mismatch(named(name))), "{name} {value}");
+        assert_eq!(
+            parse(&with(name, value)),
+            Err(AssertionError::Mismatch(named(name))),
+            "{name} {value}"
+        );
     }
 }
 
@@ -198,14 +209,17 @@ fn values_are_printable_ascii() {
         assert_eq!(parse(&query), Err(AssertionError::Parameters), "{value}");
     }
     // Digits, but not ours.
-    let arabic = with("openid.claimed_id", "https://steamcommunity.com/openid/id/٧٦٥٦١١٩٧٩٦٠٤٣٥٥٣٠");
+    let arabic =
+        with("openid.claimed_id", "https://steamcommunity.com/openid/id/٧٦٥٦١١٩٧٩٦٠٤٣٥٥٣٠");
     assert_eq!(parse(&arabic), Err(AssertionError::Parameters));
 }
 
 #[test]
 fn other_modes_assert_nothing() {
-    let ns =
-        format!("state=abc&openid.ns={}", form_urlencoded::byte_serialize(NS.as_bytes()).collect::<String>());
+    let ns = format!(
+        "state=abc&openid.ns={}",
+        form_urlencoded::byte_serialize(NS.as_bytes()).collect::<String>()
+    );
     for (mode, why) in [
         ("cancel", AssertionError::Cancelled),
         ("error&openid.error=x", AssertionError::Mode),

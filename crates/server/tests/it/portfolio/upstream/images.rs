@@ -1,4 +1,5 @@
-//! The host of item pictures: drawings of its own, named `{shape}-{color}`; there is none for anything else.
+//! The host of item pictures: drawings of its own, named `{shape}-{color}`; there is none for
+//! anything else.
 
 use std::sync::{Arc, Mutex};
 
@@ -22,8 +23,9 @@ pub(crate) struct Images {
 impl Images {
     pub(crate) async fn start() -> Self {
         let asked = Requests::default();
-        let router =
-            Router::new().route("/economy/image/{icon}/{size}", get(draw)).with_state(Arc::clone(&asked));
+        let router = Router::new()
+            .route("/economy/image/{icon}/{size}", get(draw))
+            .with_state(Arc::clone(&asked));
         Self { url: format!("{}/economy/image", serve(router).await), asked }
     }
 
@@ -40,7 +42,9 @@ async fn draw(
 ) -> Response {
     assert_eq!(size, "96fx96f");
     asked.lock().unwrap().push((icon.clone(), headers));
-    let Some((shape, color)) = icon.split_once('-') else { return StatusCode::NOT_FOUND.into_response() };
+    let Some((shape, color)) = icon.split_once('-') else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let path = match shape {
         "rifle" => "M4 44h42l6-7h34v10H70l-4 8h-9l-5 15h-9l3-16H26l-5 9H6z",
         "sniper" => "M2 46h30l4-4h20v-6h-6v-5h22v5h-6v6h28v6H66l-4 7h-9l-4 11h-8l2-12H22l-5 8H4z",

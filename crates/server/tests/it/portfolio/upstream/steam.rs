@@ -39,9 +39,11 @@ struct Shared {
 
 impl Steam {
     pub(crate) async fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
-        let shared = Arc::new(Shared { script: Mutex::new(Arc::new(script)), asked: Mutex::default() });
-        let router =
-            Router::new().route("/inventory/{owner}/730/2", get(answer)).with_state(Arc::clone(&shared));
+        let shared =
+            Arc::new(Shared { script: Mutex::new(Arc::new(script)), asked: Mutex::default() });
+        let router = Router::new()
+            .route("/inventory/{owner}/730/2", get(answer))
+            .with_state(Arc::clone(&shared));
         Self { url: serve(router).await, shared }
     }
 
@@ -69,7 +71,9 @@ async fn answer(
             owner,
             count: number("count").map(|count| u32::try_from(count).unwrap()),
             start: number("start_assetid"),
-            referer: headers.get("referer").map_or_else(String::new, |it| it.to_str().unwrap().to_owned()),
+            referer: headers
+                .get("referer")
+                .map_or_else(String::new, |it| it.to_str().unwrap().to_owned()),
             number: all.len() + 1,
         };
         all.push(asked.clone());
@@ -129,8 +133,10 @@ pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
     let mut listed = Vec::new();
     for asset in assets {
         let (class, instance) = (hash(&asset.name), if asset.locked { "1" } else { "0" });
-        listed.push(json!({"appid":730,"contextid":"2","assetid":asset.id.to_string(),"classid":class,
-            "instanceid":instance,"amount":"1"}));
+        listed.push(
+            json!({"appid":730,"contextid":"2","assetid":asset.id.to_string(),"classid":class,
+            "instanceid":instance,"amount":"1"}),
+        );
         let free = u8::from(!asset.locked);
         described.entry((class.clone(), instance)).or_insert_with(|| {
             let Look { kind, rarity, color, exterior, icon } = asset.look;
@@ -151,7 +157,9 @@ pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
             own.push(json!({"propertyid":2,"float_value":asset.float,"name":"Wear Rating"}));
             own.push(json!({"propertyid":1,"int_value":"116","name":"Pattern Template"}));
         }
-        own.extend(asset.paint_index.map(|index| json!({"propertyid":7,"int_value":index.to_string()})));
+        own.extend(
+            asset.paint_index.map(|index| json!({"propertyid":7,"int_value":index.to_string()})),
+        );
         own.extend(asset.name_tag.as_ref().map(|tag| json!({"propertyid":5,"string_value":tag})));
         if !own.is_empty() {
             properties.push(
@@ -170,7 +178,9 @@ pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
 
 /// Steam's ids of names: any that differ will do.
 fn hash(name: &str) -> String {
-    name.bytes().fold(7_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte))).to_string()
+    name.bytes()
+        .fold(7_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)))
+        .to_string()
 }
 
 /// An inventory in pages of what is asked for; without a count, of 75.
@@ -179,7 +189,8 @@ pub(crate) fn inventory(assets: Vec<Asset>) -> impl Fn(&Asked) -> Answer + Send 
         if assets.is_empty() {
             return Answer::json(200, &json!({"total_inventory_count":0,"success":1,"rwgrsn":-2}));
         }
-        let from = asked.start.map_or(0, |start| assets.iter().position(|it| it.id == start).unwrap() + 1);
+        let from =
+            asked.start.map_or(0, |start| assets.iter().position(|it| it.id == start).unwrap() + 1);
         let rest = &assets[from..];
         let here = &rest[..rest.len().min(asked.count.unwrap_or(75) as usize)];
         let next = (here.len() < rest.len()).then(|| here.last().unwrap().id);
