@@ -13,10 +13,12 @@ use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
+pub mod healthcheck;
+
 use crate::config::{
     Config, DatabaseSettings, Environment, Mode, Problem, fresh_secret, help_text, report,
 };
-use crate::{healthcheck, start};
+use crate::start;
 
 /// Exit status when a server or a store could not be started or reached.
 pub const EXIT_COULD_NOT_START: u8 = 1;

@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::MailSettings;
-use crate::metrics::{self, MailOutcome};
+use crate::telemetry::metrics::{self, MailOutcome};
 
 mod delivery;
 pub mod dev;
-mod letter;
+mod message;
 mod notice;
 mod resend;
 mod smtp;
@@ -30,8 +30,8 @@ mod smtp;
 mod tests;
 
 use delivery::{Limits, SendError};
-use letter::Letter;
-pub use letter::SignInMail;
+use message::Message;
+pub use message::SignInMail;
 pub use notice::NoticeMail;
 
 /// Takes mails in and sends them in the background. Cheap to clone; needs a tokio runtime.
@@ -63,7 +63,7 @@ enum Transport {
 }
 
 impl Transport {
-    async fn send(&self, letter: &Letter) -> Result<(), SendError> {
+    async fn send(&self, letter: &Message) -> Result<(), SendError> {
         match self {
             Self::Smtp(smtp) => smtp.send(letter).await,
             Self::Resend(resend) => resend.send(letter).await,
@@ -156,7 +156,7 @@ impl Mailer {
     ///
     /// [`MailError`]: then it will not be sent.
     pub fn notify(&self, mail: &NoticeMail<'_>) -> Result<(), MailError> {
-        self.reserve().map(|place| place.take_in(Letter::notice(mail)))
+        self.reserve().map(|place| place.take_in(Message::notice(mail)))
     }
 
     /// A place for one mail, for a caller that has something to prepare and must know before that
@@ -200,15 +200,15 @@ impl Mailer {
 impl Place {
     /// Takes the mail in; it is sent after this has returned.
     pub fn send(self, mail: &SignInMail<'_>) {
-        self.take_in(Letter::compose(mail));
+        self.take_in(Message::compose(mail));
     }
 
     /// The same work for a mail that is not to be sent.
     pub fn discard(self, mail: &SignInMail<'_>) {
-        drop(Letter::compose(mail));
+        drop(Message::compose(mail));
     }
 
-    fn take_in(self, letter: Letter) {
+    fn take_in(self, letter: Message) {
         let Self { mailer, place } = self;
         let shared = Arc::clone(&mailer.0);
         mailer.0.tasks.spawn(async move {

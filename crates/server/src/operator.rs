@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use tracera_session::{Clock, Handle, NotReplicated, SessionError, UserId};
 
 use crate::auth::client::Client;
-use crate::auth::email::{Email, EmailError};
 use crate::auth::events::{Kind, record_of_operator};
-use crate::cause::{causes, chain};
 use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::{Config, DatabaseSettings, DatabaseTarget};
+use crate::domain::email::{Email, EmailError};
+use crate::error_chain::{causes, chain};
+use crate::pages::page::minute;
 use crate::start::{StartError, Stores, embedded_sessions, open_database, open_stores};
 use crate::store::users::User;
 use crate::store::{StoreError, magic_links, users};
-use crate::web::page::minute;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]

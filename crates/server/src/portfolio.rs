@@ -19,18 +19,17 @@ use uuid::Uuid;
 
 pub mod export;
 pub mod feeds;
-pub mod held;
 mod history;
+pub mod holdings_cache;
 pub mod import;
 pub mod inventory;
-pub mod ladder;
 pub mod money;
-pub mod phase;
 pub mod pictures;
 pub mod price_list;
 pub mod prices;
 pub mod progress;
 pub mod queue;
+pub mod ranking;
 pub mod steam_client;
 pub mod text;
 pub mod valuation;
@@ -39,7 +38,7 @@ use crate::clock::utc;
 use crate::config::{PortfolioSettings, PriceSettings, SteamSettings};
 use crate::store::portfolio::{self as store, Claim};
 use crate::store::{Database, StoreError};
-use held::{Held, HeldCache};
+use holdings_cache::{Held, HoldingsCache};
 use import::{Import, ImportError, State};
 use pictures::Pictures;
 use prices::Prices;
@@ -58,7 +57,7 @@ struct Inner {
     steam: SteamClient,
     queue: SteamQueue,
     prices: Prices,
-    held: HeldCache,
+    held: HoldingsCache,
     pictures: Pictures,
     limits: PortfolioSettings,
     refresh: Duration,
@@ -100,7 +99,7 @@ impl Portfolio {
                 steam_limits.patience,
             ),
             prices: Prices::new(prices, data_dir, clock.clone())?,
-            held: HeldCache::new(),
+            held: HoldingsCache::new(),
             pictures: Pictures::new(image_url.clone()),
             limits,
             refresh: prices.refresh,

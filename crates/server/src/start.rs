@@ -18,19 +18,19 @@ use tracera_session::{
     RedisConnection, RedisLimits, RedisStore, SessionConfig, Sessions,
 };
 
-use crate::app::{self, App, Parts};
 use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::{MagicLinks, MailLimits};
 use crate::auth::providers::Providers;
 use crate::config::{Config, DatabaseTarget, Mode, SecretUrl};
-use crate::event_stream::Streams;
+use crate::http::event_stream::Streams;
+use crate::http::serve::{ServeLimits, serve};
+use crate::http::{App, Parts};
 use crate::mail::{self, Mailer};
-use crate::metrics;
 use crate::portfolio::Portfolio;
 use crate::private_dir;
-use crate::routes;
-use crate::serve::{ServeLimits, serve};
+use crate::router;
 use crate::store::{self, Database};
+use crate::telemetry::metrics;
 use crate::tls;
 
 /// How long queued mails may take to leave when the server stops.
@@ -328,7 +328,7 @@ pub fn assemble(
             config.session.cookie_secure,
         ),
         streams: Streams::default(),
-        endpoints: routes::endpoints(),
+        endpoints: router::endpoints(),
         stopping: CancellationToken::new(),
         base_url,
         clock,
@@ -390,7 +390,8 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     }
     stop_on_signal(stop.clone());
     app.portfolio.start();
-    serve(listener, app::build(&app), app.security_headers(), ServeLimits::default(), stop).await;
+    serve(listener, router::build(&app), app.security_headers(), ServeLimits::default(), stop)
+        .await;
     app.portfolio.shutdown(IMPORT_DRAIN).await;
     if let Some(mailer) = mailer {
         mailer.shutdown(MAIL_DRAIN).await;

@@ -10,7 +10,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use tracera::auth::email::Email;
+//! use tracera::domain::email::Email;
 //! use tracera::store::{Database, users};
 //!
 //! let db = Database::sqlite("data/tracera.db".as_ref()).await?;

@@ -15,13 +15,14 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{LogFormat, LogSettings};
 
-mod line;
+mod format;
+pub mod metrics;
 mod request_id;
-mod spool;
 mod timestamp;
+mod writer;
 
 pub use request_id::{InRequest, RequestId};
-pub use spool::Spool;
+pub use writer::Spool;
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -34,18 +35,18 @@ pub enum InitError {
     Thread(#[from] io::Error),
 }
 
-/// Sends the events of this process to stderr, for as long as the spool lives.
+/// Sends the events of this process to stderr, for as long as the writer lives.
 ///
 /// # Errors
 /// [`InitError`].
 pub fn init(settings: &LogSettings) -> Result<Spool, InitError> {
     let fitting = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     let format = settings.format.unwrap_or(fitting);
-    let (spool, lines) = Spool::start(io::stderr(), |dropped| {
+    let (writer, lines) = Spool::start(io::stderr(), |dropped| {
         tracing::warn!(dropped, "log lines were dropped, whoever reads them is too slow");
     })?;
     tracing::subscriber::set_global_default(subscriber(settings, format, lines))?;
-    Ok(spool)
+    Ok(writer)
 }
 
 fn subscriber<W>(
@@ -58,8 +59,10 @@ where
 {
     let layer = fmt::layer().with_ansi(false);
     let layer = match format {
-        LogFormat::Text => layer.event_format(line::Text).with_writer(MakeOneLine(writer)).boxed(),
-        LogFormat::Json => layer.event_format(line::Json).with_writer(writer).boxed(),
+        LogFormat::Text => {
+            layer.event_format(format::Text).with_writer(MakeOneLine(writer)).boxed()
+        }
+        LogFormat::Json => layer.event_format(format::Json).with_writer(writer).boxed(),
     };
     Registry::default().with(layer).with(settings.filter.to_env_filter())
 }

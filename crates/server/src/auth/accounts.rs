@@ -10,10 +10,10 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::auth::email::Email;
-use crate::auth::failure::Failure;
-use crate::auth::provider::{EmailClaim, Person, Provider};
-use crate::error::AppError;
+use crate::auth::provider_error::ProviderError;
+use crate::domain::email::Email;
+use crate::domain::provider::{EmailClaim, Person, Provider};
+use crate::http::error::AppError;
 use crate::store::identities::{self, Creation, Linking, NewAccount};
 use crate::store::users::{self, User};
 use crate::store::{Database, StoreError};
@@ -67,12 +67,12 @@ pub enum Entry {
 /// Finds or makes the account of a person who signs in.
 ///
 /// # Errors
-/// [`Failure::EmailUnverified`], [`Failure::Service`].
+/// [`ProviderError::EmailUnverified`], [`ProviderError::Service`].
 pub async fn enter(
     database: &Database,
     person: &Person,
     now: OffsetDateTime,
-) -> Result<Entry, Failure> {
+) -> Result<Entry, ProviderError> {
     // Somebody else may take the identity or the address between reading and writing; then the
     // second look shows it.
     for _ in 0..2 {
@@ -95,7 +95,7 @@ pub async fn enter(
                     return Ok(Entry::ProofNeeded(user));
                 }
             }
-            Decision::RefuseUnverified => return Err(Failure::EmailUnverified),
+            Decision::RefuseUnverified => return Err(ProviderError::EmailUnverified),
             Decision::Create(email) => {
                 let account = NewAccount {
                     identity: &person.identity,
@@ -111,36 +111,40 @@ pub async fn enter(
             }
         }
     }
-    Err(Failure::Service)
+    Err(ProviderError::Service)
 }
 
 /// Gives the account another way in; `true` if it is new to it.
 ///
 /// # Errors
-/// [`Failure::IdentityTaken`], [`Failure::AlreadyLinked`], [`Failure::Service`].
+/// [`ProviderError::IdentityTaken`], [`ProviderError::AlreadyLinked`], [`ProviderError::Service`].
 pub async fn link(
     database: &Database,
     user: Uuid,
     person: &Person,
     now: OffsetDateTime,
-) -> Result<bool, Failure> {
+) -> Result<bool, ProviderError> {
     match stored(identities::link(database, user, &person.identity, now).await)? {
         Linking::Linked => Ok(true),
         Linking::AlreadyTheirs => Ok(false),
-        Linking::Taken => Err(Failure::IdentityTaken),
-        Linking::HasAnother => Err(Failure::AlreadyLinked),
+        Linking::Taken => Err(ProviderError::IdentityTaken),
+        Linking::HasAnother => Err(ProviderError::AlreadyLinked),
     }
 }
 
 /// Undoes [`link`].
 ///
 /// # Errors
-/// [`Failure::Service`].
-pub async fn take_back(database: &Database, user: Uuid, person: &Person) -> Result<(), Failure> {
-    stored(identities::take_back(database, user, &person.identity).await)
+/// [`ProviderError::Service`].
+pub async fn undo_link(
+    database: &Database,
+    user: Uuid,
+    person: &Person,
+) -> Result<(), ProviderError> {
+    stored(identities::undo_link(database, user, &person.identity).await)
 }
 
-fn stored<T>(result: Result<T, StoreError>) -> Result<T, Failure> {
+fn stored<T>(result: Result<T, StoreError>) -> Result<T, ProviderError> {
     result.map_err(|error| AppError::from(error).into())
 }
 

@@ -8,10 +8,10 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::auth::cookie::{fresh_handle, handle_hash};
-use crate::auth::email::Email;
-use crate::auth::events::Visit;
+use crate::auth::events::ClientInfo;
 use crate::auth::magic_link::MagicLinks;
-use crate::error::{AppError, AppResult};
+use crate::domain::email::Email;
+use crate::http::error::{AppError, AppResult};
 use crate::mail::NoticeMail;
 use crate::store::{Database, StoreError, email_changes};
 
@@ -29,7 +29,7 @@ pub async fn request(
     user: Uuid,
     email: &Email,
     page: &Url,
-    visit: &Visit,
+    visit: &ClientInfo,
     now: OffsetDateTime,
 ) -> AppResult<()> {
     if !links.may_confirm(user, email).await? {

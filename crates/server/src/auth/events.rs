@@ -13,13 +13,13 @@ use tracera_guard::ClientAddr;
 use url::Url;
 use uuid::Uuid;
 
-use crate::app::App;
 use crate::auth::client::Client;
 use crate::auth::cookie::{HandleCookie, fresh_handle, handle_hash};
-use crate::auth::email::Email;
-use crate::auth::provider::Provider;
 use crate::cookie::ServiceCookie;
-use crate::error::AppError;
+use crate::domain::email::Email;
+use crate::domain::provider::Provider;
+use crate::http::App;
+use crate::http::error::AppError;
 use crate::mail::{Mailer, NoticeMail};
 use crate::store::events::{self, KEPT, NewEvent};
 use crate::store::users::User;
@@ -76,7 +76,7 @@ impl Kind {
 
 /// Who is at the other end of a request.
 #[derive(Clone, Debug)]
-pub struct Visit {
+pub struct ClientInfo {
     /// The browser.
     pub client: Client,
     /// Its address.
@@ -84,7 +84,7 @@ pub struct Visit {
     headers: HeaderMap,
 }
 
-impl FromRequestParts<App> for Visit {
+impl FromRequestParts<App> for ClientInfo {
     type Rejection = AppError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
@@ -122,7 +122,7 @@ impl SecurityEvents {
         user: Uuid,
         kind: Kind,
         method: Option<&str>,
-        visit: &Visit,
+        visit: &ClientInfo,
         now: OffsetDateTime,
     ) {
         self.add(user, kind, method, visit, None, now).await;
@@ -133,7 +133,7 @@ impl SecurityEvents {
         user: Uuid,
         kind: Kind,
         method: Option<&str>,
-        visit: &Visit,
+        visit: &ClientInfo,
         device_hash: Option<[u8; 32]>,
         now: OffsetDateTime,
     ) {
@@ -157,7 +157,7 @@ impl SecurityEvents {
         &self,
         user: &User,
         method: &str,
-        visit: &Visit,
+        visit: &ClientInfo,
         now: OffsetDateTime,
     ) -> HeaderValue {
         let known = self.device_cookie.read(&visit.headers);
@@ -173,7 +173,7 @@ impl SecurityEvents {
                 self.mail(user.email.as_ref(), &Notice::NewDevice, visit, now);
             }
             Err(error) => {
-                tracing::error!(%error, user = %user.id, "a device could not be looked up")
+                tracing::error!(%error, user = %user.id, "a device could not be looked up");
             }
         }
         self.add(user.id, Kind::SignedIn, Some(method), visit, Some(hash), now).await;
@@ -185,7 +185,7 @@ impl SecurityEvents {
         &self,
         to: Option<&Email>,
         notice: &Notice<'_>,
-        visit: &Visit,
+        visit: &ClientInfo,
         now: OffsetDateTime,
     ) {
         let (Some(to), Some(mailer)) = (to, &self.mailer) else { return };

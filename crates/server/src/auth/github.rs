@@ -13,13 +13,13 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::auth::callback::OauthCallback;
-use crate::auth::email::Email;
-use crate::auth::failure::Failure;
 use crate::auth::google::code_of;
 use crate::auth::outgoing::{Answer, Outgoing, OutgoingError, send};
-use crate::auth::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
+use crate::auth::provider_error::ProviderError;
 use crate::auth::transaction::{Begun, Ended};
 use crate::config::GithubSettings;
+use crate::domain::email::Email;
+use crate::domain::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
 
 const GITHUB: Provider = Provider::Github;
 /// What GitHub names itself by in `iss` (RFC 9207), after its address.
@@ -68,9 +68,9 @@ impl Github {
     ///
     /// # Errors
     /// None that a checked configuration could cause.
-    pub fn authorize_url(&self, begun: &Begun) -> Result<Url, Failure> {
+    pub fn authorize_url(&self, begun: &Begun) -> Result<Url, ProviderError> {
         let url = self.settings.url.endpoint("/login/oauth/authorize");
-        let mut url = Url::parse(&url).map_err(|_| Failure::Unavailable(GITHUB))?;
+        let mut url = Url::parse(&url).map_err(|_| ProviderError::Unavailable(GITHUB))?;
         url.query_pairs_mut()
             .append_pair("client_id", &self.settings.client_id)
             .append_pair("redirect_uri", &self.redirect_uri)
@@ -85,19 +85,19 @@ impl Github {
     /// Who has come back.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`ProviderError`].
     pub async fn identify(
         &self,
         callback: &OauthCallback,
         transaction: &Ended,
-    ) -> Result<Person, Failure> {
+    ) -> Result<Person, ProviderError> {
         if callback
             .iss
             .as_ref()
             .is_some_and(|issuer| *issuer != self.settings.url.endpoint(ISSUER_PATH))
         {
             tracing::warn!(provider = "github", "another issuer answered");
-            return Err(Failure::Refused(GITHUB));
+            return Err(ProviderError::Refused(GITHUB));
         }
         let code = code_of(callback, GITHUB)?;
         let (token, scopes) = self.exchange(code, &transaction.verifier).await?;
@@ -121,7 +121,7 @@ impl Github {
         &self,
         code: &str,
         verifier: &str,
-    ) -> Result<(SecretString, String), Failure> {
+    ) -> Result<(SecretString, String), ProviderError> {
         let form = [
             ("client_id", &*self.settings.client_id),
             ("client_secret", self.settings.client_secret.expose_secret()),
@@ -142,17 +142,17 @@ impl Github {
             }
             _ => {
                 tracing::warn!(provider = "github", "no token for the code");
-                Err(Failure::Refused(GITHUB))
+                Err(ProviderError::Refused(GITHUB))
             }
         }
     }
 
-    async fn email(&self, token: &SecretString) -> Result<EmailClaim, Failure> {
+    async fn email(&self, token: &SecretString) -> Result<EmailClaim, ProviderError> {
         for page in 1..=MAX_EMAIL_PAGES {
             let path = format!("/user/emails?per_page=100&page={page}");
             let answer = match self.read(&path, token).await {
                 // The app may not see addresses, although the scope said so.
-                Err(Failure::Refused(_)) => return Ok(EmailClaim::Nothing),
+                Err(ProviderError::Refused(_)) => return Ok(EmailClaim::Nothing),
                 answer => answer?,
             };
             let addresses: Vec<Address> = answer.json().map_err(unavailable)?;
@@ -167,7 +167,7 @@ impl Github {
         Ok(EmailClaim::Nothing)
     }
 
-    async fn read(&self, path: &str, token: &SecretString) -> Result<Answer, Failure> {
+    async fn read(&self, path: &str, token: &SecretString) -> Result<Answer, ProviderError> {
         let request = self
             .http
             .get(&self.settings.api_url.endpoint(path))
@@ -178,7 +178,7 @@ impl Github {
         let limited = answer.headers.get("x-ratelimit-remaining").is_some_and(|left| left == "0");
         match answer.status.as_u16() {
             200 => Ok(answer),
-            401 | 403 | 404 if !limited => Err(Failure::Refused(GITHUB)),
+            401 | 403 | 404 if !limited => Err(ProviderError::Refused(GITHUB)),
             _ => Err(unavailable_status(&answer)),
         }
     }
@@ -189,17 +189,17 @@ fn has_next_page(answer: &Answer) -> bool {
     links.is_some_and(|links| links.contains("rel=\"next\""))
 }
 
-fn unavailable_status(answer: &Answer) -> Failure {
+fn unavailable_status(answer: &Answer) -> ProviderError {
     tracing::warn!(
         provider = "github",
         status = answer.status.as_u16(),
         "the provider cannot be used"
     );
-    Failure::Unavailable(GITHUB)
+    ProviderError::Unavailable(GITHUB)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unavailable(error: OutgoingError) -> Failure {
+fn unavailable(error: OutgoingError) -> ProviderError {
     tracing::warn!(provider = "github", %error, "the provider cannot be used");
-    Failure::Unavailable(GITHUB)
+    ProviderError::Unavailable(GITHUB)
 }

@@ -20,13 +20,13 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use crate::auth::callback::OauthCallback;
-use crate::auth::email::Email;
-use crate::auth::failure::Failure;
 use crate::auth::id_token::{self, Claims, Expected, IdTokenError, KeySet};
 use crate::auth::outgoing::{Answer, LIMIT, Outgoing, OutgoingError, send};
-use crate::auth::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
+use crate::auth::provider_error::ProviderError;
 use crate::auth::transaction::{Begun, Ended};
 use crate::config::{GoogleSettings, ServiceUrl};
+use crate::domain::email::Email;
+use crate::domain::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
 
 const GOOGLE: Provider = Provider::Google;
 const GOOGLES_ISSUER: &str = "https://accounts.google.com";
@@ -97,11 +97,15 @@ impl Google {
     /// Where the browser goes.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] when discovery does not work.
-    pub async fn authorize_url(&self, begun: &Begun, now: OffsetDateTime) -> Result<Url, Failure> {
+    /// [`ProviderError::Unavailable`] when discovery does not work.
+    pub async fn authorize_url(
+        &self,
+        begun: &Begun,
+        now: OffsetDateTime,
+    ) -> Result<Url, ProviderError> {
         let discovery = self.discover(now).await?;
         let mut url = Url::parse(&discovery.authorization_endpoint)
-            .map_err(|_| Failure::Unavailable(GOOGLE))?;
+            .map_err(|_| ProviderError::Unavailable(GOOGLE))?;
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.client_id)
@@ -121,13 +125,13 @@ impl Google {
     /// Who has come back.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`ProviderError`].
     pub async fn identify(
         &self,
         callback: &OauthCallback,
         transaction: &Ended,
         now: OffsetDateTime,
-    ) -> Result<Person, Failure> {
+    ) -> Result<Person, ProviderError> {
         let discovery = self.discover(now).await?;
         match &callback.iss {
             Some(issuer) if *issuer != discovery.issuer => {
@@ -174,7 +178,7 @@ impl Google {
         discovery: &Discovery,
         code: &str,
         verifier: &str,
-    ) -> Result<TokenAnswer, Failure> {
+    ) -> Result<TokenAnswer, ProviderError> {
         let form = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -191,7 +195,7 @@ impl Google {
         }
         if !answer.status.is_success() {
             tracing::warn!(provider = "google", status = answer.status.as_u16(), "no token");
-            return Err(Failure::Unavailable(GOOGLE));
+            return Err(ProviderError::Unavailable(GOOGLE));
         }
         answer.json().map_err(|_| refused("the token answer has no tokens"))
     }
@@ -202,7 +206,7 @@ impl Google {
         tokens: &TokenAnswer,
         nonce: &str,
         now: OffsetDateTime,
-    ) -> Result<Claims, Failure> {
+    ) -> Result<Claims, ProviderError> {
         let mut issuers = vec![&*self.issuer];
         if self.issuer == GOOGLES_ISSUER {
             // Google's own spelling from before the standard.
@@ -228,7 +232,7 @@ impl Google {
         }
         verdict.map_err(|error| {
             tracing::warn!(provider = "google", %error, "an ID token was refused");
-            Failure::Refused(GOOGLE)
+            ProviderError::Refused(GOOGLE)
         })
     }
 
@@ -237,7 +241,7 @@ impl Google {
         discovery: &Discovery,
         keys: &mut Option<Kept<KeySet>>,
         now: OffsetDateTime,
-    ) -> Result<KeySet, Failure> {
+    ) -> Result<KeySet, ProviderError> {
         let answer = self.fetch(&discovery.jwks_uri, now).await?;
         let Some(Ok(value)) = answer.status.is_success().then(|| KeySet::parse(&answer.body))
         else {
@@ -250,9 +254,9 @@ impl Google {
 
     /// Those who waited while an issuer did not answer fail with who asked it, rather than ask one
     /// after the other.
-    async fn fetch(&self, url: &str, now: OffsetDateTime) -> Result<Answer, Failure> {
+    async fn fetch(&self, url: &str, now: OffsetDateTime) -> Result<Answer, ProviderError> {
         if now.unix_timestamp() < self.silent_until.load(Ordering::Relaxed) {
-            return Err(Failure::Unavailable(GOOGLE));
+            return Err(ProviderError::Unavailable(GOOGLE));
         }
         send(self.http.get(url)).await.map_err(|error| {
             if matches!(error, OutgoingError::TimedOut(_)) {
@@ -262,7 +266,7 @@ impl Google {
         })
     }
 
-    async fn discover(&self, now: OffsetDateTime) -> Result<Discovery, Failure> {
+    async fn discover(&self, now: OffsetDateTime) -> Result<Discovery, ProviderError> {
         let mut discovery = self.discovery.lock().await;
         if let Some(kept) = discovery.as_ref().filter(|kept| now < kept.until) {
             return Ok(kept.value.clone());
@@ -290,14 +294,14 @@ impl Google {
 /// The code of a callback, or what its error means.
 ///
 /// # Errors
-/// [`Failure::Cancelled`] or [`Failure::Refused`].
-pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, Failure> {
+/// [`ProviderError::Cancelled`] or [`ProviderError::Refused`].
+pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, ProviderError> {
     match (callback.error.as_deref(), callback.code.as_deref()) {
-        (Some("access_denied"), _) => Err(Failure::Cancelled),
+        (Some("access_denied"), _) => Err(ProviderError::Cancelled),
         (None, Some(code)) if !code.is_empty() => Ok(code),
         _ => {
             tracing::warn!(provider = provider.as_str(), "the provider reports an error");
-            Err(Failure::Refused(provider))
+            Err(ProviderError::Refused(provider))
         }
     }
 }
@@ -312,20 +316,20 @@ fn max_age(headers: &http::HeaderMap) -> u64 {
     seconds.unwrap_or(3600).clamp(*KEYS_LIFETIME.start(), *KEYS_LIFETIME.end())
 }
 
-fn refused(why: &'static str) -> Failure {
+fn refused(why: &'static str) -> ProviderError {
     tracing::warn!(provider = "google", why, "a sign-in was refused");
-    Failure::Refused(GOOGLE)
+    ProviderError::Refused(GOOGLE)
 }
 
-fn unavailable_because(why: &'static str) -> Failure {
+fn unavailable_because(why: &'static str) -> ProviderError {
     tracing::warn!(provider = "google", why, "the provider cannot be used");
-    Failure::Unavailable(GOOGLE)
+    ProviderError::Unavailable(GOOGLE)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unavailable(error: OutgoingError) -> Failure {
+fn unavailable(error: OutgoingError) -> ProviderError {
     tracing::warn!(provider = "google", %error, "the provider cannot be used");
-    Failure::Unavailable(GOOGLE)
+    ProviderError::Unavailable(GOOGLE)
 }
 
 #[cfg(test)]

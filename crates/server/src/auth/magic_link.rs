@@ -26,16 +26,16 @@ use tracera_guard::{RateLimit, RateLimitError, RateLimiter};
 use url::Url;
 use uuid::Uuid;
 
-use crate::app::csrf::Binding;
 use crate::auth::client::Client;
-use crate::auth::email::Email;
-use crate::error::{AppError, AppResult};
+use crate::domain::email::Email;
+use crate::http::csrf::Binding;
+use crate::http::error::{AppError, AppResult};
 use crate::mail::{Mailer, SignInMail};
-use crate::metrics;
 use crate::store::magic_links::{
     self, ClaimedLink, CodeOutcome, MAX_WRONG_CODES, NewMagicLink, PendingLink, VisitorCode,
 };
 use crate::store::{Database, StoreError};
+use crate::telemetry::metrics;
 
 /// How many mails one address gets in [`MAIL_WINDOW`] without signing in.
 pub const MAILS_PER_ADDRESS: u32 = 5;
@@ -93,7 +93,7 @@ impl MailLimits {
 
 /// Who asks for a link, for the mail and the confirm page.
 #[derive(Debug)]
-pub struct Asker<'a> {
+pub struct Requester<'a> {
     /// What the code will be bound to; without it the mail brings a link only.
     pub binding: Option<&'a Binding>,
     /// The browser.
@@ -168,7 +168,7 @@ impl MagicLinks {
     pub async fn request(
         &self,
         email: Email,
-        asker: &Asker<'_>,
+        requester: &Requester<'_>,
         now: OffsetDateTime,
     ) -> AppResult<()> {
         let place = self.mailer.reserve().map_err(AppError::unavailable)?;
@@ -177,11 +177,11 @@ impl MagicLinks {
         // as long.
         let email = if may_mail { email } else { nobody() };
         let token = fresh_token();
-        let code = match asker.binding {
+        let code = match requester.binding {
             Some(binding) if self.may_have_code(&email).await? => Some((fresh_code(), binding)),
             _ => None,
         };
-        let device = asker.client.phrase();
+        let device = requester.client.phrase();
         let link = NewMagicLink {
             email: &email,
             token_hash: token_hash(&token),
@@ -192,7 +192,7 @@ impl MagicLinks {
                 .map(|(code, binding)| self.visitor_code(code, binding)),
             expires_at: now + self.expiry,
             device: &device,
-            ip: asker.ip,
+            ip: requester.ip,
         };
         magic_links::create(&self.database, &link, now).await?;
         let mut url = self.verify_url.clone();
@@ -204,10 +204,10 @@ impl MagicLinks {
             valid_for: self.expiry,
             requested_at: now,
             device: &device,
-            ip: asker.ip,
+            ip: requester.ip,
         };
         if may_mail {
-            if asker.binding.is_some() && code.is_none() {
+            if requester.binding.is_some() && code.is_none() {
                 let to = mail.to.masked();
                 tracing::warn!(event = "code_limited", %to, "the address has had its codes for today");
             }

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use reqwest::redirect::Policy;
 use serde::de::DeserializeOwned;
 
-use crate::{cause, tls};
+use crate::{error_chain, tls};
 
 /// From the first packet to the last byte of the answer.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -120,7 +120,7 @@ impl From<reqwest::Error> for OutgoingError {
             error if error.is_connect() => Self::Connect,
             _ => Self::Broken,
         };
-        kind(cause::of_request(error))
+        kind(error_chain::of_request(error))
     }
 }
 

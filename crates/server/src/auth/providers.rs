@@ -4,14 +4,14 @@ use time::OffsetDateTime;
 use url::Url;
 
 use crate::auth::callback::OauthCallback;
-use crate::auth::failure::Failure;
 use crate::auth::github::Github;
 use crate::auth::google::Google;
 use crate::auth::outgoing::Outgoing;
-use crate::auth::provider::{Person, Provider};
+use crate::auth::provider_error::ProviderError;
 use crate::auth::steam::Steam;
 use crate::auth::transaction::{Begun, Ended, Purpose, Transactions};
 use crate::config::Config;
+use crate::domain::provider::{Person, Provider};
 use crate::store::Database;
 use crate::store::identities::WaysIn;
 
@@ -71,14 +71,14 @@ impl Providers {
     /// Where the browser goes.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] when the provider is not configured or cannot be reached.
+    /// [`ProviderError::Unavailable`] when the provider is not configured or cannot be reached.
     pub async fn authorize_url(
         &self,
         provider: Provider,
         purpose: &Purpose,
         begun: &Begun,
         now: OffsetDateTime,
-    ) -> Result<Url, Failure> {
+    ) -> Result<Url, ProviderError> {
         match (provider, &self.google, &self.github) {
             (Provider::Google, Some(google), _) => google.authorize_url(begun, now).await,
             (Provider::Github, _, Some(github)) => github.authorize_url(begun),
@@ -87,14 +87,14 @@ impl Providers {
                 self.steam
                     .authorize_url(&callback_url(&self.base_url, provider, linking), &begun.state)
             }
-            (provider, ..) => Err(Failure::Unavailable(provider)),
+            (provider, ..) => Err(ProviderError::Unavailable(provider)),
         }
     }
 
     /// Who has come back with this query, after a transaction that has ended.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`ProviderError`].
     pub async fn identify(
         &self,
         provider: Provider,
@@ -102,7 +102,7 @@ impl Providers {
         callback: &OauthCallback,
         query: &str,
         now: OffsetDateTime,
-    ) -> Result<Person, Failure> {
+    ) -> Result<Person, ProviderError> {
         match (provider, &self.google, &self.github) {
             (Provider::Google, Some(google), _) => {
                 google.identify(callback, transaction, now).await
@@ -114,7 +114,7 @@ impl Providers {
                 let state = callback.state.as_deref().unwrap_or_default();
                 self.steam.identify(query, &address, state, now).await
             }
-            (provider, ..) => Err(Failure::Unavailable(provider)),
+            (provider, ..) => Err(ProviderError::Unavailable(provider)),
         }
     }
 }

@@ -5,31 +5,31 @@ use std::time::Duration;
 use http::HeaderValue;
 use tracera_session::{Session, SessionError, SignIn, UserId};
 
-use crate::app::App;
-use crate::auth::events::{Kind, Notice, Visit};
-use crate::auth::provider::Identity;
+use crate::auth::events::{ClientInfo, Kind, Notice};
 use crate::clock::utc;
-use crate::error::{AppError, AppResult};
-use crate::metrics;
+use crate::domain::provider::Identity;
+use crate::http::App;
+use crate::http::error::{AppError, AppResult};
 use crate::store::magic_links::ClaimedLink;
 use crate::store::users::User;
 use crate::store::{StoreError, email_changes, identities, magic_links, users};
+use crate::telemetry::metrics;
 
 /// How recently one must have signed in to change the ways into an account.
-pub const FRESH: Duration = Duration::from_mins(15);
+pub const REAUTH_WINDOW: Duration = Duration::from_mins(15);
 
 /// What somebody has shown to be theirs, and by which they come in.
 #[derive(Clone, Copy, Debug)]
-pub enum WayIn<'a> {
+pub enum SignInMethod<'a> {
     /// This mailbox, by a link mailed there.
     Mailbox(&'a ClaimedLink),
     /// This account at a provider.
     Identity(&'a Identity),
 }
 
-impl WayIn<'_> {
+impl SignInMethod<'_> {
     /// Its name in sessions, logs and events.
-    fn method(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Mailbox(_) => "email",
             Self::Identity(identity) => identity.provider.as_str(),
@@ -59,15 +59,14 @@ pub async fn sign_in(
     app: &App,
     session: &Session,
     user: &User,
-    way_in: WayIn<'_>,
-    visit: &Visit,
+    by: SignInMethod<'_>,
+    visit: &ClientInfo,
 ) -> AppResult<HeaderValue> {
-    let (id, method) =
-        (UserId::new(user.id.as_bytes()).map_err(AppError::internal)?, way_in.method());
+    let (id, method) = (UserId::new(user.id.as_bytes()).map_err(AppError::internal)?, by.name());
     let epoch = app.sessions.epoch(&id).await?;
     // Looked at once more with the epoch known. Who takes a way in away and then ends all sessions
     // does so either before this look, or after the epoch was read.
-    if !way_in.leads_to(app, user).await? {
+    if !by.leads_to(app, user).await? {
         return Err(SessionError::Superseded.into());
     }
     if let Some(email) = &user.email {
@@ -88,11 +87,11 @@ pub async fn sign_in(
 ///
 /// # Errors
 /// 503 when a store does not answer; calling it again then completes it.
-pub async fn mailbox_proved(
+pub async fn on_mailbox_verified(
     app: &App,
     session: &Session,
     user: User,
-    visit: &Visit,
+    visit: &ClientInfo,
 ) -> AppResult<User> {
     let now = utc(app.clock.now());
     if let Some(email) = &user.email {

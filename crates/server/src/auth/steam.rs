@@ -16,12 +16,12 @@ use time::OffsetDateTime;
 use url::Url;
 
 use crate::auth::cookie::handle_hash;
-use crate::auth::failure::Failure;
 use crate::auth::outgoing::{Answer, Outgoing, OutgoingError, send};
-use crate::auth::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
+use crate::auth::provider_error::ProviderError;
 use crate::config::SteamSettings;
-use crate::error::AppError;
-use crate::steam_id::SteamId64;
+use crate::domain::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
+use crate::domain::steam_id::SteamId64;
+use crate::http::error::AppError;
 use crate::store::{Database, transactions};
 
 pub mod assertion;
@@ -87,8 +87,8 @@ impl Steam {
     ///
     /// # Errors
     /// None that a checked configuration could cause.
-    pub fn authorize_url(&self, callback: &Url, state: &str) -> Result<Url, Failure> {
-        let mut url = Url::parse(&self.endpoint).map_err(|_| Failure::Unavailable(STEAM))?;
+    pub fn authorize_url(&self, callback: &Url, state: &str) -> Result<Url, ProviderError> {
+        let mut url = Url::parse(&self.endpoint).map_err(|_| ProviderError::Unavailable(STEAM))?;
         url.query_pairs_mut()
             .append_pair("openid.ns", assertion::NS)
             .append_pair("openid.mode", "checkid_setup")
@@ -102,14 +102,14 @@ impl Steam {
     /// Who has come back to `callback` with this query; its state has been spent.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`ProviderError`].
     pub async fn identify(
         &self,
         query: &str,
         callback: &Url,
         state: &str,
         now: OffsetDateTime,
-    ) -> Result<Person, Failure> {
+    ) -> Result<Person, ProviderError> {
         let expected = assertion::Expected {
             endpoint: &self.endpoint,
             identifier_prefix: &format!("{}/openid/id/", self.origin),
@@ -117,10 +117,10 @@ impl Steam {
             now,
         };
         let assertion = Assertion::parse(query, &expected).map_err(|error| match error {
-            AssertionError::Cancelled => Failure::Cancelled,
+            AssertionError::Cancelled => ProviderError::Cancelled,
             error => {
                 tracing::warn!(provider = "steam", %error, "an assertion was refused");
-                Failure::Refused(STEAM)
+                ProviderError::Refused(STEAM)
             }
         })?;
         let nonce_hash = handle_hash(assertion.nonce());
@@ -133,7 +133,7 @@ impl Steam {
         .await;
         if !reserved.map_err(AppError::from)? {
             tracing::warn!(provider = "steam", "an assertion was replayed");
-            return Err(Failure::Refused(STEAM));
+            return Err(ProviderError::Refused(STEAM));
         }
         self.check_authentication(&assertion).await?;
         let id = assertion.steam_id();
@@ -150,7 +150,7 @@ impl Steam {
         })
     }
 
-    async fn check_authentication(&self, assertion: &Assertion) -> Result<(), Failure> {
+    async fn check_authentication(&self, assertion: &Assertion) -> Result<(), ProviderError> {
         let form = assertion.check_authentication_form();
         let request = || {
             // Steam has refused requests without them.
@@ -167,13 +167,13 @@ impl Steam {
         };
         let answer = answer.map_err(|error| {
             tracing::warn!(provider = "steam", %error, "the provider cannot be used");
-            Failure::Unavailable(STEAM)
+            ProviderError::Unavailable(STEAM)
         })?;
         match is_valid(&answer) {
             Some(true) => Ok(()),
             Some(false) => {
                 tracing::warn!(provider = "steam", "Steam does not confirm the assertion");
-                Err(Failure::Refused(STEAM))
+                Err(ProviderError::Refused(STEAM))
             }
             None => {
                 tracing::warn!(
@@ -181,7 +181,7 @@ impl Steam {
                     status = answer.status.as_u16(),
                     "an answer in no known form"
                 );
-                Err(Failure::Unavailable(STEAM))
+                Err(ProviderError::Unavailable(STEAM))
             }
         }
     }

@@ -5,7 +5,7 @@
 //!    its own, spends it, whatever comes of it: one `DELETE … RETURNING`. Others change nothing,
 //!    neither here nor in their browser.
 //! 3. A transaction is also of one provider and one purpose; linking is of the one session that
-//!    began it. Anything else is [`Failure::Expired`], without a word on what was wrong.
+//!    began it. Anything else is [`ProviderError::Expired`], without a word on what was wrong.
 //! 4. `nonce` and the PKCE verifier never leave the server.
 
 use std::time::Duration;
@@ -18,10 +18,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::auth::cookie::{HandleCookie, fresh_handle, handle_hash};
-use crate::auth::failure::Failure;
-use crate::auth::provider::Provider;
+use crate::auth::provider_error::ProviderError;
 use crate::cookie::ServiceCookie;
-use crate::error::AppResult;
+use crate::domain::provider::Provider;
+use crate::http::error::AppResult;
 use crate::store::Database;
 use crate::store::transactions::{self, Link, NewTransaction, SpentTransaction};
 
@@ -134,11 +134,11 @@ impl Spent {
     /// Ends it.
     ///
     /// # Errors
-    /// [`Failure::Expired`] unless it is of this provider and not yet too old.
-    pub fn end(self, provider: Provider, now: OffsetDateTime) -> Result<Ended, Failure> {
+    /// [`ProviderError::Expired`] unless it is of this provider and not yet too old.
+    pub fn end(self, provider: Provider, now: OffsetDateTime) -> Result<Ended, ProviderError> {
         let Self(spent) = self;
         if spent.provider != provider || spent.expires_at <= now {
-            return Err(Failure::Expired);
+            return Err(ProviderError::Expired);
         }
         let purpose = match spent.link {
             None => Purpose::SignIn,

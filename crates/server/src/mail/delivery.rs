@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Letter, Shared};
-use crate::metrics::{self, MailOutcome};
+use super::{Message, Shared};
+use crate::telemetry::metrics::{self, MailOutcome};
 
 /// Bounds on the work for mail.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ impl SendError {
 
 impl Shared {
     /// Sends the letter or gives it up, and says in the log which.
-    pub(super) async fn deliver(&self, letter: &Letter) {
+    pub(super) async fn deliver(&self, letter: &Message) {
         let to = letter.to.masked();
         // A link that has ended is not worth sending.
         let outcome = tokio::time::timeout(letter.valid_for, self.send_with_retries(letter)).await;
@@ -67,7 +67,7 @@ impl Shared {
             Ok(Ok(attempt)) => tracing::info!(mail = %letter.id, to, attempt, "mail sent"),
             Ok(Err(error)) => tracing::error!(mail = %letter.id, to, %error, "mail given up"),
             Err(_) => {
-                tracing::error!(mail = %letter.id, to, error = "its link ended first", "mail given up")
+                tracing::error!(mail = %letter.id, to, error = "its link ended first", "mail given up");
             }
         }
         let sent = matches!(outcome, Ok(Ok(_)));
@@ -75,7 +75,7 @@ impl Shared {
     }
 
     /// Returns the number of the attempt that worked.
-    async fn send_with_retries(&self, letter: &Letter) -> Result<u32, SendError> {
+    async fn send_with_retries(&self, letter: &Message) -> Result<u32, SendError> {
         let mut wait = self.limits.first_wait;
         let mut attempt = 1;
         loop {
@@ -98,7 +98,7 @@ impl Shared {
         }
     }
 
-    async fn attempt(&self, letter: &Letter) -> Result<(), SendError> {
+    async fn attempt(&self, letter: &Message) -> Result<(), SendError> {
         let _permit = self.attempts.acquire().await.expect("this semaphore is never closed");
         tokio::time::timeout(self.limits.attempt, self.transport.send(letter))
             .await

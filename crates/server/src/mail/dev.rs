@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use time::OffsetDateTime;
 
-use super::letter::Letter;
-use crate::auth::email::Email;
+use super::message::Message;
+use crate::domain::email::Email;
 
 /// How many mails are kept.
 const CAPACITY: usize = 50;
@@ -43,7 +43,7 @@ impl Mailbox {
         mails.iter().cloned().collect()
     }
 
-    pub(super) fn deliver(&self, letter: &Letter) {
+    pub(super) fn deliver(&self, letter: &Message) {
         // A terminal that is gone is no reason to fail: the mailbox has it too.
         let code = if letter.code.is_empty() {
             String::new()

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use url::Url;
 use uuid::Uuid;
 
-use super::letter::{Letter, at_minute, plain_words};
-use crate::auth::email::Email;
+use super::message::{Message, at_minute, plain_words};
+use crate::domain::email::Email;
 
 /// How long it is tried to send a notice.
 const VALID_FOR: Duration = Duration::from_hours(1);
@@ -55,7 +55,7 @@ struct Content<'a> {
     device: String,
 }
 
-impl Letter {
+impl Message {
     pub(super) fn notice(notice: &NoticeMail<'_>) -> Self {
         let content =
             Content { notice, at: at_minute(notice.at), device: plain_words(notice.device) };

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::SetupError;
 use super::delivery::SendError;
-use super::letter::{AUTOMATIC, Letter};
+use super::message::{AUTOMATIC, Message};
 use crate::config::ResendSettings;
-use crate::{cause, tls};
+use crate::{error_chain, tls};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -31,7 +31,7 @@ impl ResendTransport {
             .redirect(Policy::none())
             .connect_timeout(CONNECT_LIMIT)
             .build()
-            .map_err(|error| SetupError::Client(cause::of_request(error)))?;
+            .map_err(|error| SetupError::Client(error_chain::of_request(error)))?;
         Ok(Self {
             client,
             url: settings.api_url.endpoint("/emails"),
@@ -40,7 +40,7 @@ impl ResendTransport {
         })
     }
 
-    pub(super) async fn send(&self, letter: &Letter) -> Result<(), SendError> {
+    pub(super) async fn send(&self, letter: &Message) -> Result<(), SendError> {
         let headers: serde_json::Map<_, _> =
             AUTOMATIC.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         let body = json!({
@@ -60,7 +60,7 @@ impl ResendTransport {
             .json(&body)
             .send()
             .await
-            .map_err(|error| SendError::transient(cause::of_request(error)))?;
+            .map_err(|error| SendError::transient(error_chain::of_request(error)))?;
         verdict(&response)
     }
 }

@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 
 use super::SetupError;
 use super::delivery::SendError;
-use super::letter::Letter;
+use super::message::Message;
 use crate::config::{SmtpSecurity, SmtpSettings};
 use crate::tls;
 
@@ -51,7 +51,7 @@ impl SmtpTransport {
         Ok(Self { host, port, security, credentials, from })
     }
 
-    pub(super) async fn send(&self, letter: &Letter) -> Result<(), SendError> {
+    pub(super) async fn send(&self, letter: &Message) -> Result<(), SendError> {
         let message =
             letter.to_mime(&self.from).map_err(|error| SendError::Permanent(error.to_string()))?;
         let mut connection = self.connect().await?;

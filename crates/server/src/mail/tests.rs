@@ -12,8 +12,8 @@ use url::Url;
 use super::delivery::Limits;
 use super::resend::ResendTransport;
 use super::{Mailer, SignInMail, Transport};
-use crate::auth::email::Email;
 use crate::config::{ResendSettings, ServiceUrl};
+use crate::domain::email::Email;
 
 mod queue;
 mod resend;

@@ -13,9 +13,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Portfolio;
-use super::phase::Phase;
 use super::prices::Snapshot;
 use crate::clock::utc;
+use crate::domain::phase::Phase;
 use crate::store::StoreError;
 use crate::store::portfolio::holdings::{self, HeldItem};
 

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Inner, held, valuation};
+use super::{Inner, holdings_cache, valuation};
 use crate::store::StoreError;
 use crate::store::portfolio::snapshots::{self, Snapshot};
 
@@ -28,7 +28,7 @@ pub(super) async fn take(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let Some(prices) = inner.prices.current() else { return Ok(()) };
-    let Some(held) = held::read(&inner.database, user).await? else { return Ok(()) };
+    let Some(held) = holdings_cache::read(&inner.database, user).await? else { return Ok(()) };
     let valued = valuation::value(&held.holdings, Some(&prices.list));
     let totals = valuation::total(&valued);
     let snapshot = Snapshot {

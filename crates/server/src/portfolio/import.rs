@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::inventory::Page;
 use super::progress::{Progress, Stage};
 use super::queue::Paused;
 use super::steam_client::{PageSize, SteamError};
 use super::{Inner, history};
 use crate::clock::utc;
-use crate::steam_id::SteamId64;
+use crate::domain::item::{Item, Page};
+use crate::domain::steam_id::SteamId64;
 use crate::store::StoreError;
 use crate::store::portfolio as store;
 
@@ -249,7 +249,7 @@ impl Import {
     /// How many of a page's assets have a price.
     fn matched(&self, page: &Page) -> u64 {
         let Some(snapshot) = self.inner.prices.current() else { return 0 };
-        let priced = |item: &&super::inventory::Item| {
+        let priced = |item: &&Item| {
             let kind = page.kinds.get(&item.item_id);
             kind.is_some_and(|kind| {
                 snapshot.list.find(&kind.market_hash_name, kind.phase).is_some()

@@ -7,14 +7,12 @@
 //!    wrong item.
 
 use std::collections::HashMap;
-use std::fmt::Write;
-
-use sha2::{Digest, Sha256};
 
 mod wire;
 
-use super::phase::Phase;
 use super::text::clean;
+use crate::domain::item::{Item, ItemId, Kind, Page, Quality};
+use crate::domain::phase::Phase;
 use wire::{RawAsset, RawDescription, RawPage, RawProperty};
 
 /// Counter-Strike 2.
@@ -23,131 +21,6 @@ const APP: u32 = 730;
 const MAX_AMOUNT: u32 = 10_000;
 const MAX_NAME_CHARS: usize = 200;
 const MAX_LABEL_CHARS: usize = 80;
-
-/// Names what has one name and one price. The same for everybody, and at every import.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ItemId(String);
-
-impl ItemId {
-    /// The id of a market name and phase.
-    pub fn of(market_hash_name: &str, phase: Option<Phase>) -> Self {
-        let phase = phase.map_or("", Phase::as_str);
-        let hash = Sha256::digest([market_hash_name.as_bytes(), b"\0", phase.as_bytes()].concat());
-        let mut hex = String::with_capacity(24);
-        for byte in &hash[..12] {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        Self(hex)
-    }
-
-    /// Whether a text looks like one.
-    pub fn is_valid(text: &str) -> bool {
-        text.len() == 24 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    }
-
-    /// Its 24 hexadecimal digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// What items of one name have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
-    /// Its name in price lists; empty when Steam did not describe it.
-    pub market_hash_name: String,
-    /// The variant of a Doppler finish, which has a price of its own.
-    pub phase: Option<Phase>,
-    /// Such as `Consumer Grade SMG`.
-    pub label: String,
-    /// Such as `Covert`.
-    pub rarity: String,
-    /// Six hexadecimal digits, or empty.
-    pub rarity_color: String,
-    /// Such as `Field-Tested`, or empty.
-    pub exterior: String,
-    /// Ordinary, StatTrak, Souvenir.
-    pub quality: Quality,
-    /// The last part of its picture's address at Steam, or empty.
-    pub icon: String,
-}
-
-/// The category Steam calls quality.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quality {
-    /// None of the others.
-    Normal,
-    /// Counts kills.
-    StatTrak,
-    /// From a tournament.
-    Souvenir,
-    /// A knife or gloves.
-    Unusual,
-    /// A knife that counts kills.
-    UnusualStatTrak,
-}
-
-impl Quality {
-    /// The name in the database and in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::StatTrak => "stattrak",
-            Self::Souvenir => "souvenir",
-            Self::Unusual => "unusual",
-            Self::UnusualStatTrak => "unusual_stattrak",
-        }
-    }
-
-    fn from_internal_name(name: &str) -> Self {
-        match name {
-            "strange" => Self::StatTrak,
-            "tournament" => Self::Souvenir,
-            "unusual" => Self::Unusual,
-            "unusual_strange" => Self::UnusualStatTrak,
-            _ => Self::Normal,
-        }
-    }
-}
-
-/// One asset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// Unique at any one time; a trade changes it.
-    pub asset_id: i64,
-    /// What it is.
-    pub item_id: ItemId,
-    /// How many it stands for; one today.
-    pub amount: u32,
-    /// The float value as Steam writes it.
-    pub wear: Option<String>,
-    /// The pattern template (paint seed).
-    pub pattern: Option<u32>,
-    /// The finish catalogue number (paint index).
-    pub paint_index: Option<u32>,
-    /// What the owner named it.
-    pub name_tag: Option<String>,
-    /// Whether it can be traded now.
-    pub tradable: bool,
-    /// Whether it can be sold on Steam's market now.
-    pub marketable: bool,
-    /// Whether it cannot be traded or sold for now, but later.
-    pub locked: bool,
-}
-
-/// One page.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// The assets.
-    pub items: Vec<Item>,
-    /// What they are.
-    pub kinds: HashMap<ItemId, Kind>,
-    /// How many assets Steam says the whole inventory has; more than outsiders can see.
-    pub total: Option<u32>,
-    /// Where the next page begins; `None` on the last.
-    pub next: Option<String>,
-}
 
 /// What a successful answer of Steam says.
 #[derive(Debug)]

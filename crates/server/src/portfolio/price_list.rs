@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::money::Cents;
-use super::phase::Phase;
+use crate::domain::phase::Phase;
 
 /// What one item costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +146,7 @@ fn cheaper(known: Option<Price>, price: Price) -> Price {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::portfolio::inventory::ItemId;
+    use crate::domain::item::ItemId;
     use crate::portfolio::text::clean;
 
     fn price(cents: u64) -> Price {

@@ -9,11 +9,12 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 use reqwest::redirect::Policy;
 
-use super::inventory::{self, Page, Reply};
+use super::inventory::{self, Reply};
 use crate::config::ServiceUrl;
 use crate::config::SteamLimits;
-use crate::steam_id::SteamId64;
-use crate::{cause, tls};
+use crate::domain::item::Page;
+use crate::domain::steam_id::SteamId64;
+use crate::{error_chain, tls};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("tracera/", env!("CARGO_PKG_VERSION"));
@@ -208,7 +209,7 @@ fn network(error: reqwest::Error) -> SteamError {
     if error.is_timeout() {
         SteamError::TimedOut
     } else {
-        SteamError::Unavailable(cause::of_request(error))
+        SteamError::Unavailable(error_chain::of_request(error))
     }
 }
 

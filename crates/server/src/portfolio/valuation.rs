@@ -5,8 +5,8 @@
 //! 3. Sums stay far inside 64 bits: prices, amounts and the number of assets are bounded where they
 //!    are read.
 
-use super::phase::Phase;
 use super::price_list::{Price, PriceList};
+use crate::domain::phase::Phase;
 use crate::store::portfolio::holdings::Holding;
 
 /// A holding with its price.
@@ -75,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::portfolio::inventory::ItemId;
+    use crate::domain::item::ItemId;
     use crate::portfolio::money::Cents;
 
     fn holding(name: &str, quantity: i64) -> Holding {

@@ -11,7 +11,7 @@ use sqlx::{Decode, Encode, Type};
 use time::{OffsetDateTime, UtcOffset};
 
 use super::StoreError;
-use crate::auth::email::Email;
+use crate::domain::email::Email;
 
 /// A time as it is stored: UTC, whole seconds. The only way a time gets into a query.
 #[derive(Clone, Copy, Debug, sqlx::Type)]

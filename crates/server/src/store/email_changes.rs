@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
-use crate::auth::email::Email;
+use crate::domain::email::Email;
 
 /// Remembers the address an account wants, in place of an earlier wish. Removes wishes whose time
 /// is over.

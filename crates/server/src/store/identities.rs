@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::column::Timestamp;
 use super::users::User;
 use super::{Database, StoreError, on_pool};
-use crate::auth::email::Email;
-use crate::auth::provider::{Identity, Provider};
+use crate::domain::email::Email;
+use crate::domain::provider::{Identity, Provider};
 
 /// An account to be made for an identity.
 pub struct NewAccount<'a> {
@@ -187,7 +187,7 @@ pub async fn link(
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn take_back(db: &Database, user: Uuid, identity: &Identity) -> Result<(), StoreError> {
+pub async fn undo_link(db: &Database, user: Uuid, identity: &Identity) -> Result<(), StoreError> {
     let sql = "DELETE FROM identities WHERE user_id = $1 AND provider = $2 AND issuer = $3 AND subject = $4";
     on_pool!(db, pool => {
         sqlx::query(sql)

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
-use crate::auth::email::Email;
+use crate::domain::email::Email;
 
 /// How many wrong codes void a code.
 pub const MAX_WRONG_CODES: u32 = 5;

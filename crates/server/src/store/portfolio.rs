@@ -16,9 +16,9 @@ use uuid::Uuid;
 
 use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
-use crate::portfolio::inventory::Page;
-use crate::portfolio::phase::Phase;
-use crate::steam_id::SteamId64;
+use crate::domain::item::Page;
+use crate::domain::phase::Phase;
+use crate::domain::steam_id::SteamId64;
 
 pub mod holdings;
 pub mod snapshots;

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tracera_testkit::Postgres;
 
 use super::Database;
-use crate::auth::email::Email;
+use crate::domain::email::Email;
 
 mod identities;
 mod magic_codes;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::column::{Timestamp, hash_of};
 use super::{Database, StoreError, on_pool};
-use crate::auth::provider::Provider;
+use crate::domain::provider::Provider;
 
 /// The account a transaction links to, and the session it began in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

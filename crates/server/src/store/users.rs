@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
-use crate::auth::email::Email;
-use crate::auth::provider::Provider;
+use crate::domain::email::Email;
+use crate::domain::provider::Provider;
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]

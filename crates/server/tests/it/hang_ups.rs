@@ -5,12 +5,12 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tracera::auth::email::Email;
 use tracera::clock::utc;
+use tracera::domain::email::Email;
 use tracera::store::{events, users};
 
 use crate::browser::Browser;
-use crate::doubles::Doubles;
+use crate::fake_providers::FakeProviders;
 use crate::harness::{TestApp, eventually, token_of};
 
 /// Long enough for requests to come to what they write, and for the service to notice that nobody
@@ -19,16 +19,16 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 
 struct Stage {
     app: TestApp,
-    doubles: Doubles,
+    fake_providers: FakeProviders,
     requests: JoinSet<()>,
 }
 
 impl Stage {
     async fn new() -> Self {
-        let doubles = Doubles::start().await;
-        let vars = doubles.vars();
+        let fake_providers = FakeProviders::start().await;
+        let vars = fake_providers.vars();
         let vars: Vec<_> = vars.iter().map(|(name, value)| (&**name, &**value)).collect();
-        Self { app: TestApp::embedded_with(&vars).await, doubles, requests: JoinSet::new() }
+        Self { app: TestApp::embedded_with(&vars).await, fake_providers, requests: JoinSet::new() }
     }
 
     /// Signed in with a second session and GitHub linked.
@@ -39,7 +39,7 @@ impl Stage {
             browser.post("/api/v1/auth/providers/github/link", &json!({})).await.expect(200).json();
         let emails = json!([{ "email": "x@example.com", "primary": true, "verified": true }]);
         let person = json!({ "id": github, "emails": emails });
-        let callback = self.doubles.agree(begun["redirect_to"].as_str().unwrap(), person);
+        let callback = self.fake_providers.agree(begun["redirect_to"].as_str().unwrap(), person);
         assert_eq!(browser.get(&callback).await.header("location"), "/");
         browser
     }

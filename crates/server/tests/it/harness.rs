@@ -9,11 +9,12 @@ use sqlx::{Sqlite, Transaction};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracera::app::{self, App};
 use tracera::clock::Timestamp;
 use tracera::config::{Config, Mode};
+use tracera::http::App;
+use tracera::http::serve::{HttpService, ServeLimits, serve};
 use tracera::mail::dev::DevMail;
-use tracera::serve::{HttpService, ServeLimits, serve};
+use tracera::router;
 use tracera::start::{assemble, open_stores};
 use tracera_guard::SecurityHeaders;
 use tracera_session::Clock;
@@ -77,7 +78,7 @@ impl TestApp {
     }
 
     /// The same as it serves the public: on the system's clock, with mail that leaves.
-    pub(crate) async fn in_earnest(vars: &[(&str, &str)]) -> Self {
+    pub(crate) async fn like_production(vars: &[(&str, &str)]) -> Self {
         Self::at_its_address(Clock::system(), Mode::Serve, vars).await
     }
 
@@ -134,7 +135,7 @@ impl TestApp {
         let stores = open_stores(&config, &self.clock).await.unwrap();
         let (app, _) = assemble(&config, &stores, self.clock.clone()).unwrap();
         let headers = SecurityHeaders::new().https(app.is_https());
-        let (addr, stop) = listen_on(listener, app::build(&app), headers, app.stopping.clone());
+        let (addr, stop) = listen_on(listener, router::build(&app), headers, app.stopping.clone());
         self.instances.push(Instance { addr, app, _stop: stop });
         addr
     }

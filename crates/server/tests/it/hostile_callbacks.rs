@@ -56,7 +56,7 @@ fn accepted(query: &str) -> bool {
         match &**name {
             "openid.mode" => "check_authentication".clone_into(value),
             "openid.claimed_id" => {
-                assert!(value.ends_with(&assertion.steam_id().digits()), "{query}")
+                assert!(value.ends_with(&assertion.steam_id().digits()), "{query}");
             }
             _ => {}
         }

@@ -216,7 +216,7 @@ async fn a_handler_that_panics_or_hangs_ends_only_its_own_request() {
     let routes = Router::new()
         .route("/panic", get(async || -> &'static str { panic!("canary in the panic") }))
         .route("/hang", get(async || std::future::pending::<&'static str>().await));
-    let (addr, _stop) = listen(tracera::app::layered(&app.instances[0].app, routes)).await;
+    let (addr, _stop) = listen(tracera::router::layered(&app.instances[0].app, routes)).await;
     let browser = Browser::new(addr);
     let answer = browser.get("/panic").await.expect_error(500, "internal");
     assert!(!answer.body.contains("canary"));

@@ -3,7 +3,7 @@
 
 mod browser;
 mod chromium;
-mod doubles;
+mod fake_providers;
 mod harness;
 
 mod contract;

@@ -14,7 +14,7 @@ use schema::complaint;
 
 mod schema;
 
-const ROUTES: &str = include_str!("../../src/routes.rs");
+const ROUTES: &str = include_str!("../../src/router.rs");
 const IN_WORDS: &str = include_str!("../../../../docs/api.md");
 const MANY: (&str, &str) = ("AUTH_RATE_LIMIT_PER_MINUTE", "10000");
 

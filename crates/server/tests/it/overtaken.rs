@@ -7,21 +7,21 @@ use axum::extract::State;
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
 use serde_json::{Value, json};
-use tracera::app::App;
-use tracera::auth::email::Email;
-use tracera::auth::events::Visit;
+use tracera::auth::events::ClientInfo;
 use tracera::auth::magic_link::Proof;
-use tracera::auth::provider::{Identity, Provider};
-use tracera::auth::sign_in::{WayIn, sign_in};
+use tracera::auth::sign_in::{SignInMethod, sign_in};
 use tracera::clock::utc;
-use tracera::error::AppResult;
+use tracera::domain::email::Email;
+use tracera::domain::provider::{Identity, Provider};
+use tracera::http::App;
+use tracera::http::error::AppResult;
 use tracera::store::magic_links::ClaimedLink;
 use tracera::store::users::User;
 use tracera::store::{identities, users};
 use tracera_session::{Session, UserId};
 
 use crate::browser::Browser;
-use crate::doubles::Doubles;
+use crate::fake_providers::FakeProviders;
 use crate::harness::{TestApp, listen};
 
 /// Long enough for a request to come from GitHub's last answer to the lock it waits for.
@@ -29,7 +29,7 @@ const A_MOMENT: Duration = Duration::from_millis(500);
 
 struct Stage {
     app: TestApp,
-    doubles: Doubles,
+    fake_providers: FakeProviders,
     /// Signed in as a@example.com.
     owner: Browser,
     user: UserId,
@@ -41,14 +41,14 @@ fn octocat() -> Value {
 
 impl Stage {
     async fn new() -> Self {
-        let doubles = Doubles::start().await;
-        let vars = doubles.vars();
+        let fake_providers = FakeProviders::start().await;
+        let vars = fake_providers.vars();
         let vars: Vec<_> = vars.iter().map(|(name, value)| (&**name, &**value)).collect();
         let app = TestApp::embedded_with(&vars).await;
         let owner = app.signed_in("a@example.com").await;
         let user =
             UserId::new(account(&app.instances[0].app).await.unwrap().id.as_bytes()).unwrap();
-        Self { app, doubles, owner, user }
+        Self { app, fake_providers, owner, user }
     }
 
     /// Begins to link GitHub. Returns the address to come back to.
@@ -59,11 +59,11 @@ impl Stage {
             .await
             .expect(200)
             .json();
-        self.doubles.agree(begun["redirect_to"].as_str().unwrap(), octocat())
+        self.fake_providers.agree(begun["redirect_to"].as_str().unwrap(), octocat())
     }
 
     async fn github_is_asked(&self, path: &str, before: usize) {
-        while self.doubles.calls(path) == before {
+        while self.fake_providers.calls(path) == before {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -71,12 +71,12 @@ impl Stage {
     /// Comes back, and when the answer of GitHub is there and the next thing is to be written,
     /// signs out everywhere.
     async fn overtake(&self, browser: &Browser, callback: &str) -> String {
-        let before = self.doubles.calls("/login/oauth/access_token");
-        let answers = self.doubles.hold_github_token();
+        let before = self.fake_providers.calls("/login/oauth/access_token");
+        let answers = self.fake_providers.hold_github_token();
         let sign_out_everywhere = async {
             self.github_is_asked("/login/oauth/access_token", before).await;
             let lock = self.app.lock_database().await;
-            let before = self.doubles.calls("/api/user/emails");
+            let before = self.fake_providers.calls("/api/user/emails");
             answers.add_permits(1);
             self.github_is_asked("/api/user/emails", before).await;
             tokio::time::sleep(A_MOMENT).await;
@@ -109,14 +109,19 @@ async fn signing_out_everywhere_ends_a_sign_in_under_way() {
     assert_eq!(stage.owner.get(&callback).await.header("location"), "/");
     let browser = stage.app.browser();
     let begun = browser.get("/api/v1/auth/github").await.expect(303);
-    let callback = stage.doubles.agree(begun.header("location"), octocat());
+    let callback = stage.fake_providers.agree(begun.header("location"), octocat());
     assert_eq!(stage.overtake(&browser, &callback).await, "/login?error=session_changed");
     assert_eq!(browser.me().await, None);
 }
 
 /// Signs into the account of a@example.com by something that opened it a moment ago.
-async fn by(way_in: WayIn<'_>, app: &App, session: &Session, visit: &Visit) -> AppResult<()> {
-    sign_in(app, session, &account(app).await.unwrap(), way_in, visit).await.map(drop)
+async fn by(
+    method: SignInMethod<'_>,
+    app: &App,
+    session: &Session,
+    visit: &ClientInfo,
+) -> AppResult<()> {
+    sign_in(app, session, &account(app).await.unwrap(), method, visit).await.map(drop)
 }
 
 async fn claimed(app: &TestApp, email: &str) -> ClaimedLink {
@@ -126,9 +131,9 @@ async fn claimed(app: &TestApp, email: &str) -> ClaimedLink {
 }
 
 fn by_link(link: ClaimedLink) -> MethodRouter<App> {
-    get(move |State(app): State<App>, session: Session, visit: Visit| {
+    get(move |State(app): State<App>, session: Session, visit: ClientInfo| {
         let link = link.clone();
-        async move { by(WayIn::Mailbox(&link), &app, &session, &visit).await }
+        async move { by(SignInMethod::Mailbox(&link), &app, &session, &visit).await }
     })
 }
 
@@ -136,16 +141,16 @@ fn by_link(link: ClaimedLink) -> MethodRouter<App> {
 async fn what_does_not_lead_to_the_account_any_more_signs_nobody_in() {
     let app = TestApp::embedded().await;
     let owner = app.signed_in("a@example.com").await;
-    let identity = async |State(app): State<App>, session: Session, visit: Visit| {
+    let identity = async |State(app): State<App>, session: Session, visit: ClientInfo| {
         let issuer = "https://github.com".to_owned();
         let unlinked = Identity { provider: Provider::Github, issuer, subject: "1".to_owned() };
-        by(WayIn::Identity(&unlinked), &app, &session, &visit).await
+        by(SignInMethod::Identity(&unlinked), &app, &session, &visit).await
     };
     let routes = Router::new()
         .route("/identity", get(identity))
         .route("/mailbox", by_link(claimed(&app, "former@example.com").await))
         .route("/own", by_link(claimed(&app, "a@example.com").await));
-    let (addr, _stop) = listen(tracera::app::layered(&app.instances[0].app, routes)).await;
+    let (addr, _stop) = listen(tracera::router::layered(&app.instances[0].app, routes)).await;
     for path in ["/identity", "/mailbox"] {
         let answer = Browser::new(addr).get(path).await.expect_error(409, "sign_in_superseded");
         assert_eq!(answer.set_cookie("session"), None, "{path}");

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::routing::post;
 use serde_json::json;
 use time::Duration;
-use tracera::auth::email::Email;
 use tracera::clock::utc;
+use tracera::domain::email::Email;
 use tracera::store::portfolio::snapshots::{self, Snapshot};
 use tracera::store::users;
 

@@ -9,9 +9,9 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use http::StatusCode;
 use tokio::sync::Semaphore;
-use tracera::app::App;
-use tracera::auth::email::Email;
 use tracera::clock::utc;
+use tracera::domain::email::Email;
+use tracera::http::App;
 use tracera::store::portfolio::{self, holdings, snapshots};
 use tracera::store::{events, identities, users};
 use tracera_testkit::{OpenIdProvider, SmtpMode, SmtpServer};
@@ -88,7 +88,7 @@ async fn a_new_trader_goes_the_whole_way_and_leaves_nothing() {
         Steam::start(move |asked| Answer::Held(Arc::clone(&gate), Box::new(answers(asked)))).await;
     let feed = Feed::skinport(&prices()).await;
     let images = Images::start().await;
-    let app = TestApp::in_earnest(&[
+    let app = TestApp::like_production(&[
         ("SMTP_URL", &format!("smtp://127.0.0.1:{}", mails.port())),
         ("MAIL_FROM", "Tracera <no-reply@example.com>"),
         ("STEAM_OPENID_URL", &provider.endpoint()),

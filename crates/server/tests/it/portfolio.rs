@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tracera::auth::provider::{Identity, Provider};
 use tracera::clock::utc;
+use tracera::domain::provider::{Identity, Provider};
 use tracera::portfolio::Portfolio;
 use tracera::store::identities;
 use tracera::store::portfolio::snapshots::{self, Snapshot};

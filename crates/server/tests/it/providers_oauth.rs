@@ -7,17 +7,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::browser::{Answer, Browser};
-use crate::doubles::{Doubles, Reply, query};
+use crate::fake_providers::{FakeProviders, Reply, query};
 use crate::harness::TestApp;
 
 const GOOGLE: &str = "/api/v1/auth/google";
 const GITHUB: &str = "/api/v1/auth/github";
 
-async fn start() -> (TestApp, Doubles) {
-    let doubles = Doubles::start().await;
-    let vars = doubles.vars();
+async fn start() -> (TestApp, FakeProviders) {
+    let fake_providers = FakeProviders::start().await;
+    let vars = fake_providers.vars();
     let vars: Vec<_> = vars.iter().map(|(name, value)| (&**name, &**value)).collect();
-    (TestApp::embedded_with(&vars).await, doubles)
+    (TestApp::embedded_with(&vars).await, fake_providers)
 }
 
 fn now(app: &TestApp) -> u64 {
@@ -47,19 +47,29 @@ fn landed(answer: Answer) -> String {
     target
 }
 
-async fn sign_in(doubles: &Doubles, browser: &Browser, path: &str, person: Value) -> String {
+async fn sign_in(
+    fake_providers: &FakeProviders,
+    browser: &Browser,
+    path: &str,
+    person: Value,
+) -> String {
     let location = leave(browser, path).await;
-    landed(browser.get(&doubles.agree(&location, person)).await)
+    landed(browser.get(&fake_providers.agree(&location, person)).await)
 }
 
 /// Links a provider to whoever is signed in.
-async fn link(doubles: &Doubles, browser: &Browser, provider: &str, person: Value) -> String {
+async fn link(
+    fake_providers: &FakeProviders,
+    browser: &Browser,
+    provider: &str,
+    person: Value,
+) -> String {
     let begun = browser
         .post(&format!("/api/v1/auth/providers/{provider}/link"), &json!({}))
         .await
         .expect(200);
     let location = begun.json()["redirect_to"].as_str().unwrap().to_owned();
-    landed(browser.get(&doubles.agree(&location, person)).await)
+    landed(browser.get(&fake_providers.agree(&location, person)).await)
 }
 
 async fn email(browser: &Browser) -> Value {
@@ -68,9 +78,9 @@ async fn email(browser: &Browser) -> Value {
 
 #[tokio::test]
 async fn the_request_is_the_least_there_is() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let (one, two) = (leave(&app.browser(), GOOGLE).await, leave(&app.browser(), GOOGLE).await);
-    assert!(one.starts_with(&format!("{}/authorize?", doubles.base())), "{one}");
+    assert!(one.starts_with(&format!("{}/authorize?", fake_providers.base())), "{one}");
     let (one, two) = (query(&one), query(&two));
     assert_eq!((&*one["scope"], &*one["response_type"]), ("openid email", "code"));
     assert_eq!(one["redirect_uri"], "http://localhost:8080/api/v1/auth/google/callback");
@@ -87,16 +97,22 @@ async fn the_request_is_the_least_there_is() {
 
 #[tokio::test]
 async fn a_new_person_gets_an_account_and_finds_it_again() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let (first, again) = (app.browser(), app.browser());
-    assert_eq!(sign_in(&doubles, &first, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(
+        sign_in(&fake_providers, &first, GOOGLE, google(&app, "1", "a@gmail.com")).await,
+        "/"
+    );
     assert_eq!(email(&first).await, "a@gmail.com");
     // The provider's address may change; it moves nothing.
-    assert_eq!(sign_in(&doubles, &again, GOOGLE, google(&app, "1", "b@gmail.com")).await, "/");
+    assert_eq!(
+        sign_in(&fake_providers, &again, GOOGLE, google(&app, "1", "b@gmail.com")).await,
+        "/"
+    );
     assert_eq!((again.me().await, email(&again).await), (first.me().await, json!("a@gmail.com")));
     // The same number elsewhere is somebody else.
     let other = app.browser();
-    assert_eq!(sign_in(&doubles, &other, GITHUB, github(1, "c@example.com")).await, "/");
+    assert_eq!(sign_in(&fake_providers, &other, GITHUB, github(1, "c@example.com")).await, "/");
     assert_ne!(other.me().await, first.me().await);
     let methods = other.get("/api/v1/auth/methods").await.json();
     let methods: Vec<_> =
@@ -106,7 +122,7 @@ async fn a_new_person_gets_an_account_and_finds_it_again() {
 
 #[tokio::test]
 async fn an_address_that_has_an_account_opens_nothing() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let owner = app.signed_in("a@gmail.com").await;
     let hosted = |mut person: Value| {
         person["hd"] = json!("gmail.com");
@@ -120,7 +136,7 @@ async fn an_address_that_has_an_account_opens_nothing() {
         let before = app.mails_to("a@gmail.com");
         let browser = app.browser();
         assert_eq!(
-            sign_in(&doubles, &browser, path, person.clone()).await,
+            sign_in(&fake_providers, &browser, path, person.clone()).await,
             "/login?error=proof_mailed",
             "{person}"
         );
@@ -132,20 +148,29 @@ async fn an_address_that_has_an_account_opens_nothing() {
         assert_eq!(app.mail_to("a@gmail.com").await.code, "", "a code would work in no browser");
         // Signed in as the owner it is still not linked by the way; as somebody else neither.
         assert_eq!(
-            sign_in(&doubles, &owner, path, person.clone()).await,
+            sign_in(&fake_providers, &owner, path, person.clone()).await,
             "/login?error=account_exists"
         );
         let other = app.signed_in("other@example.com").await;
-        assert_eq!(sign_in(&doubles, &other, path, person).await, "/login?error=account_exists");
+        assert_eq!(
+            sign_in(&fake_providers, &other, path, person).await,
+            "/login?error=account_exists"
+        );
         assert_eq!(email(&other).await, "other@example.com");
     }
     // The mailed link is the proof; then linking is one step.
     let browser = app.browser();
     let token = crate::harness::token_of(&app.mail_to("a@gmail.com").await.link);
     browser.redeem(&token).await.expect(200);
-    assert_eq!(link(&doubles, &browser, "google", google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(
+        link(&fake_providers, &browser, "google", google(&app, "1", "a@gmail.com")).await,
+        "/"
+    );
     let now_in = app.browser();
-    assert_eq!(sign_in(&doubles, &now_in, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(
+        sign_in(&fake_providers, &now_in, GOOGLE, google(&app, "1", "a@gmail.com")).await,
+        "/"
+    );
     assert_eq!(now_in.me().await, owner.me().await);
     let events = owner.get("/api/v1/auth/events").await.json();
     let kinds: Vec<_> = events["events"]
@@ -159,7 +184,7 @@ async fn an_address_that_has_an_account_opens_nothing() {
 
 #[tokio::test]
 async fn an_address_that_is_not_verified_counts_for_nothing() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let unverified = |value: Value| {
         let mut person = google(&app, "1", "a@gmail.com");
         person["email_verified"] = value;
@@ -182,37 +207,40 @@ async fn an_address_that_is_not_verified_counts_for_nothing() {
     ] {
         let browser = app.browser();
         assert_eq!(
-            sign_in(&doubles, &browser, path, person.clone()).await,
+            sign_in(&fake_providers, &browser, path, person.clone()).await,
             "/login?error=email_unverified",
             "{person}"
         );
         assert_eq!(browser.me().await, None);
     }
-    doubles.instead("/api/user/emails", Reply::Says(404, "{}".to_owned()));
-    let target = sign_in(&doubles, &app.browser(), GITHUB, github(1, "a@example.com")).await;
+    fake_providers.instead("/api/user/emails", Reply::Says(404, "{}".to_owned()));
+    let target = sign_in(&fake_providers, &app.browser(), GITHUB, github(1, "a@example.com")).await;
     assert_eq!(target, "/login?error=email_unverified");
 }
 
 #[tokio::test]
 async fn the_primary_address_is_found_on_a_later_page() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let other = |name: &str| json!({ "email": format!("{name}@example.com"), "primary": false, "verified": true });
     let primary = json!({ "email": "main@example.com", "primary": true, "verified": true });
     let person =
         json!({ "id": 1, "emails": [other("a"), other("b"), other("c"), other("d"), primary] });
     let browser = app.browser();
-    assert_eq!(sign_in(&doubles, &browser, GITHUB, person).await, "/");
+    assert_eq!(sign_in(&fake_providers, &browser, GITHUB, person).await, "/");
     assert_eq!(email(&browser).await, "main@example.com");
 }
 
 /// Somebody signs in with an address that is theirs no more; its owner comes later.
 #[tokio::test]
 async fn the_owner_of_the_mailbox_gets_nothing_of_who_was_there_before() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let attacker = app.browser();
-    assert_eq!(sign_in(&doubles, &attacker, GITHUB, github(1, "victim@corp.example")).await, "/");
     assert_eq!(
-        link(&doubles, &attacker, "google", google(&app, "9", "mallory@gmail.com")).await,
+        sign_in(&fake_providers, &attacker, GITHUB, github(1, "victim@corp.example")).await,
+        "/"
+    );
+    assert_eq!(
+        link(&fake_providers, &attacker, "google", google(&app, "9", "mallory@gmail.com")).await,
         "/"
     );
     let account = attacker.me().await;
@@ -234,12 +262,15 @@ async fn the_owner_of_the_mailbox_gets_nothing_of_who_was_there_before() {
     let change = json!({ "token": crate::harness::token_of(&change) });
     victim.post("/api/v1/auth/email/confirm", &change).await.expect_error(400, "link_invalid");
     assert_eq!(
-        sign_in(&doubles, &app.browser(), GITHUB, github(1, "victim@corp.example")).await,
+        sign_in(&fake_providers, &app.browser(), GITHUB, github(1, "victim@corp.example")).await,
         "/login?error=proof_mailed"
     );
     app.notice_to("victim@corp.example", "was cleaned").await;
     // From here on the mailbox is proved, and the next link changes nothing.
-    assert_eq!(link(&doubles, &victim, "github", github(2, "victim@corp.example")).await, "/");
+    assert_eq!(
+        link(&fake_providers, &victim, "github", github(2, "victim@corp.example")).await,
+        "/"
+    );
     app.signed_in("victim@corp.example").await;
     let providers = victim.get("/api/v1/auth/providers").await.json();
     assert_eq!(providers["providers"][1]["linked"], true);
@@ -247,7 +278,7 @@ async fn the_owner_of_the_mailbox_gets_nothing_of_who_was_there_before() {
 
 #[tokio::test]
 async fn an_address_that_google_only_verified_is_proved_by_its_mailbox() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     for (sub, email, hd, stays) in [
         ("1", "a@corp.example", json!(null), false),
         ("2", "b@corp.example", json!(""), false),
@@ -257,7 +288,7 @@ async fn an_address_that_google_only_verified_is_proved_by_its_mailbox() {
         let before = app.browser();
         let mut person = google(&app, sub, email);
         person["hd"] = hd;
-        assert_eq!(sign_in(&doubles, &before, GOOGLE, person).await, "/");
+        assert_eq!(sign_in(&fake_providers, &before, GOOGLE, person).await, "/");
         let owner = app.signed_in(email).await;
         assert_eq!(before.me().await.is_some(), stays, "{email}");
         let providers = owner.get("/api/v1/auth/providers").await.json();
@@ -267,9 +298,9 @@ async fn an_address_that_google_only_verified_is_proved_by_its_mailbox() {
 
 #[tokio::test]
 async fn the_same_person_keeps_everything_when_they_prove_their_mailbox() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.browser();
-    assert_eq!(sign_in(&doubles, &browser, GITHUB, github(1, "a@example.com")).await, "/");
+    assert_eq!(sign_in(&fake_providers, &browser, GITHUB, github(1, "a@example.com")).await, "/");
     app.sign_in(&browser, "a@example.com").await;
     let providers = browser.get("/api/v1/auth/providers").await.json();
     assert_eq!(providers["providers"][1]["linked"], true);
@@ -277,7 +308,7 @@ async fn the_same_person_keeps_everything_when_they_prove_their_mailbox() {
 
 #[tokio::test]
 async fn what_a_token_says_has_to_fit() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     for (claim, value) in [
         ("iss", json!("https://evil.example")),
         ("aud", json!("another-client")),
@@ -291,7 +322,7 @@ async fn what_a_token_says_has_to_fit() {
         person[claim] = value.clone();
         let browser = app.browser();
         assert_eq!(
-            sign_in(&doubles, &browser, GOOGLE, person).await,
+            sign_in(&fake_providers, &browser, GOOGLE, person).await,
             "/login?error=google_refused",
             "{claim} {value}"
         );
@@ -301,27 +332,31 @@ async fn what_a_token_says_has_to_fit() {
 
 #[tokio::test]
 async fn a_new_key_is_fetched_once_and_an_unknown_one_is_refused() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     for (name, fetched) in [("a@gmail.com", 1), ("b@gmail.com", 1)] {
-        assert_eq!(sign_in(&doubles, &app.browser(), GOOGLE, google(&app, name, name)).await, "/");
-        assert_eq!(doubles.calls("/jwks"), fetched);
+        assert_eq!(
+            sign_in(&fake_providers, &app.browser(), GOOGLE, google(&app, name, name)).await,
+            "/"
+        );
+        assert_eq!(fake_providers.calls("/jwks"), fetched);
     }
-    assert_eq!(doubles.calls("/.well-known/openid-configuration"), 1);
-    doubles.rotate_key();
+    assert_eq!(fake_providers.calls("/.well-known/openid-configuration"), 1);
+    fake_providers.rotate_key();
     assert_eq!(
-        sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "c", "c@gmail.com")).await,
+        sign_in(&fake_providers, &app.browser(), GOOGLE, google(&app, "c", "c@gmail.com")).await,
         "/"
     );
-    assert_eq!(doubles.calls("/jwks"), 2);
-    doubles.instead("/jwks", Reply::Says(200, json!({ "keys": [] }).to_string()));
-    doubles.rotate_key();
-    let target = sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "d", "d@gmail.com")).await;
-    assert_eq!((&*target, doubles.calls("/jwks")), ("/login?error=google_refused", 3));
+    assert_eq!(fake_providers.calls("/jwks"), 2);
+    fake_providers.instead("/jwks", Reply::Says(200, json!({ "keys": [] }).to_string()));
+    fake_providers.rotate_key();
+    let target =
+        sign_in(&fake_providers, &app.browser(), GOOGLE, google(&app, "d", "d@gmail.com")).await;
+    assert_eq!((&*target, fake_providers.calls("/jwks")), ("/login?error=google_refused", 3));
 }
 
 #[tokio::test]
 async fn odd_answers_end_the_sign_in() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let says = |status: u16, body: &str| Reply::Says(status, body.to_owned());
     let error = r#"{"error":"incorrect_client_credentials","error_description":"<script>"}"#;
     let unsigned = r#"{"access_token":"x","id_token":"eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0."}"#;
@@ -335,7 +370,7 @@ async fn odd_answers_end_the_sign_in() {
         (GOOGLE, "/token", says(429, ""), "google_unavailable"),
         (GOOGLE, "/token", says(500, ""), "google_unavailable"),
         (GOOGLE, "/token", Reply::Floods, "google_unavailable"),
-        (GOOGLE, "/token", Reply::Redirects(doubles.base()), "google_unavailable"),
+        (GOOGLE, "/token", Reply::Redirects(fake_providers.base()), "google_unavailable"),
         (GITHUB, "/login/oauth/access_token", says(200, error), "github_refused"),
         (GITHUB, "/login/oauth/access_token", says(200, "{}"), "github_refused"),
         (GITHUB, "/login/oauth/access_token", says(200, "access_token=x"), "github_unavailable"),
@@ -344,14 +379,14 @@ async fn odd_answers_end_the_sign_in() {
         (
             GITHUB,
             "/login/oauth/access_token",
-            Reply::Redirects(doubles.base()),
+            Reply::Redirects(fake_providers.base()),
             "github_unavailable",
         ),
         (GITHUB, "/api/user", says(401, r#"{"message":"Bad credentials"}"#), "github_refused"),
         (GITHUB, "/api/user", says(200, r#"{"id":"583231","login":"x"}"#), "github_unavailable"),
         (GITHUB, "/api/user/emails", says(500, ""), "github_unavailable"),
     ] {
-        doubles.instead(address, reply.clone());
+        fake_providers.instead(address, reply.clone());
         let browser = app.browser();
         let person = if path == GOOGLE {
             google(&app, "1", "a@gmail.com")
@@ -359,13 +394,13 @@ async fn odd_answers_end_the_sign_in() {
             github(1, "a@example.com")
         };
         let location = leave(&browser, path).await;
-        let callback = doubles.agree(&location, person);
+        let callback = fake_providers.agree(&location, person);
         assert_eq!(
             landed(browser.get(&callback).await),
             format!("/login?error={code}"),
             "{address} {reply:?}"
         );
-        doubles.tell_the_truth();
+        fake_providers.tell_the_truth();
         assert_eq!(
             browser.get(&callback).await.strayed(),
             "/login?error=sign_in_expired",
@@ -377,28 +412,28 @@ async fn odd_answers_end_the_sign_in() {
 
 #[tokio::test]
 async fn a_provider_that_cannot_be_discovered_is_said_at_the_start() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let evil = json!({ "issuer": "https://evil.example", "authorization_endpoint": "https://evil.example/a",
         "token_endpoint": "https://evil.example/t", "jwks_uri": "https://evil.example/k" });
     let mut plain = evil.clone();
-    plain["issuer"] = json!(doubles.base());
+    plain["issuer"] = json!(fake_providers.base());
     plain["token_endpoint"] = json!("http://evil.example/t");
     for reply in [
         Reply::Says(500, String::new()),
         Reply::Says(200, evil.to_string()),
         Reply::Says(200, plain.to_string()),
     ] {
-        doubles.instead("/.well-known/openid-configuration", reply.clone());
+        fake_providers.instead("/.well-known/openid-configuration", reply.clone());
         let answer = app.browser().get(GOOGLE).await.expect(303);
         assert_eq!(answer.header("location"), "/login?error=google_unavailable", "{reply:?}");
     }
-    doubles.tell_the_truth();
+    fake_providers.tell_the_truth();
     leave(&app.browser(), GOOGLE).await;
 }
 
 #[tokio::test]
 async fn a_callback_without_a_transaction_of_its_own_asks_nobody() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.browser();
     for query in [
         "",
@@ -414,28 +449,35 @@ async fn a_callback_without_a_transaction_of_its_own_asks_nobody() {
         }
     }
     // Another browser's, another provider's, used, a repeated parameter, too late.
-    let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
+    let callback =
+        fake_providers.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
     assert_eq!(app.browser().get(&callback).await.strayed(), "/login?error=sign_in_expired");
-    let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
+    let callback =
+        fake_providers.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
     let elsewhere = callback.replace("google", "github");
     let transaction = browser.cookie("transaction").unwrap();
     assert_eq!(landed(browser.get(&elsewhere).await), "/login?error=sign_in_expired");
     browser.set_cookie("transaction", &transaction);
     assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired");
-    let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
+    let callback =
+        fake_providers.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
     assert_eq!(
         landed(browser.get(&format!("{callback}&code=y")).await),
         "/login?error=google_refused"
     );
-    let callback = doubles.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
+    let callback =
+        fake_providers.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
     app.advance(Duration::from_mins(10));
     assert_eq!(landed(browser.get(&callback).await), "/login?error=sign_in_expired");
-    assert_eq!((doubles.calls("/token"), doubles.calls("/login/oauth/access_token")), (0, 0));
+    assert_eq!(
+        (fake_providers.calls("/token"), fake_providers.calls("/login/oauth/access_token")),
+        (0, 0)
+    );
 }
 
 #[tokio::test]
 async fn a_callback_that_belongs_to_nothing_leaves_a_sign_in_under_way_alone() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     for (path, person) in
         [(GOOGLE, google(&app, "1", "a@gmail.com")), (GITHUB, github(1, "a@example.com"))]
     {
@@ -443,7 +485,7 @@ async fn a_callback_that_belongs_to_nothing_leaves_a_sign_in_under_way_alone() {
         browser.set_cookie("next", &URL_SAFE_NO_PAD.encode("/account"));
         let location = leave(&browser, path).await;
         let state = &query(&location)["state"];
-        let callback = doubles.agree(&location, person);
+        let callback = fake_providers.agree(&location, person);
         for stray in
             ["code=x&state=y".to_owned(), "code=x".to_owned(), format!("state={state}&state=y")]
         {
@@ -466,7 +508,7 @@ async fn a_callback_that_belongs_to_nothing_leaves_a_sign_in_under_way_alone() {
 
 #[tokio::test]
 async fn what_the_provider_reports_is_told_apart() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     for (path, report, code) in [
         (GOOGLE, "error=access_denied", "cancelled"),
         (GITHUB, "error=access_denied&error_description=%3Cscript%3E", "cancelled"),
@@ -482,46 +524,49 @@ async fn what_the_provider_reports_is_told_apart() {
         let target = landed(browser.get(&format!("{path}/callback?{report}&state={state}")).await);
         assert_eq!(target, format!("/login?error={code}"), "{report}");
     }
-    assert_eq!((doubles.calls("/token"), doubles.calls("/login/oauth/access_token")), (0, 0));
+    assert_eq!(
+        (fake_providers.calls("/token"), fake_providers.calls("/login/oauth/access_token")),
+        (0, 0)
+    );
 }
 
 #[tokio::test]
 async fn github_may_name_itself() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.browser();
-    let callback = doubles.agree(&leave(&browser, GITHUB).await, github(1, "a@example.com"));
-    let issuer = format!("{}/login/oauth", doubles.base());
+    let callback = fake_providers.agree(&leave(&browser, GITHUB).await, github(1, "a@example.com"));
+    let issuer = format!("{}/login/oauth", fake_providers.base());
     assert_eq!(landed(browser.get(&format!("{callback}&iss={issuer}")).await), "/");
 }
 
 #[tokio::test]
 async fn those_who_wait_for_a_silent_issuer_wait_together() {
-    let (app, doubles) = start().await;
-    doubles.instead("/.well-known/openid-configuration", Reply::Hangs);
+    let (app, fake_providers) = start().await;
+    fake_providers.instead("/.well-known/openid-configuration", Reply::Hangs);
     let begin = async || app.browser().get(GOOGLE).await.expect(303).header("location").to_owned();
     let together = async { tokio::join!(begin(), begin(), begin()) };
     let (one, two, three) = tokio::time::timeout(Duration::from_secs(15), together).await.unwrap();
     assert!([one, two, three].iter().all(|location| location == "/login?error=google_unavailable"));
-    assert_eq!(doubles.calls("/.well-known/openid-configuration"), 1);
-    doubles.tell_the_truth();
+    assert_eq!(fake_providers.calls("/.well-known/openid-configuration"), 1);
+    fake_providers.tell_the_truth();
     app.advance(Duration::from_secs(15));
     leave(&app.browser(), GOOGLE).await;
 }
 
 #[tokio::test]
 async fn a_stripped_challenge_fails_at_the_provider() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.browser();
     let location = leave(&browser, GOOGLE).await;
     let challenge = query(&location)["code_challenge"].clone();
-    let callback = doubles
+    let callback = fake_providers
         .agree(&location.replace(&challenge, &"A".repeat(43)), google(&app, "1", "a@gmail.com"));
     assert_eq!(landed(browser.get(&callback).await), "/login?error=google_refused");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_callbacks_with_one_state_make_one_token_request() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     for (path, address) in [(GOOGLE, "/token"), (GITHUB, "/login/oauth/access_token")] {
         let browser = app.browser();
         let person = if path == GOOGLE {
@@ -529,7 +574,7 @@ async fn fifty_callbacks_with_one_state_make_one_token_request() {
         } else {
             github(1, "b@example.com")
         };
-        let callback = doubles.agree(&leave(&browser, path).await, person);
+        let callback = fake_providers.agree(&leave(&browser, path).await, person);
         let calls: Vec<_> = (0..50)
             .map(|_| {
                 let (browser, callback) = (browser.fork(), callback.clone());
@@ -542,13 +587,13 @@ async fn fifty_callbacks_with_one_state_make_one_token_request() {
         for call in calls {
             home += usize::from(call.await.unwrap() == "/");
         }
-        assert_eq!((home, doubles.calls(address)), (1, 1), "{path}");
+        assert_eq!((home, fake_providers.calls(address)), (1, 1), "{path}");
     }
 }
 
 #[tokio::test]
 async fn linking_takes_what_is_free_and_nothing_else() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.signed_in("a@example.com").await;
     let bare = app.browser();
     bare.post("/api/v1/auth/providers/google/link", &json!({}))
@@ -566,38 +611,47 @@ async fn linking_takes_what_is_free_and_nothing_else() {
 
     // Whose address the identity has does not matter here.
     app.signed_in("b@gmail.com").await;
-    assert_eq!(link(&doubles, &browser, "google", google(&app, "1", "b@gmail.com")).await, "/");
-    assert_eq!(link(&doubles, &browser, "google", google(&app, "1", "b@gmail.com")).await, "/");
     assert_eq!(
-        link(&doubles, &browser, "google", google(&app, "2", "c@gmail.com")).await,
+        link(&fake_providers, &browser, "google", google(&app, "1", "b@gmail.com")).await,
+        "/"
+    );
+    assert_eq!(
+        link(&fake_providers, &browser, "google", google(&app, "1", "b@gmail.com")).await,
+        "/"
+    );
+    assert_eq!(
+        link(&fake_providers, &browser, "google", google(&app, "2", "c@gmail.com")).await,
         "/login?error=already_linked"
     );
     let other = app.signed_in("d@example.com").await;
     assert_eq!(
-        link(&doubles, &other, "google", google(&app, "1", "d@example.com")).await,
+        link(&fake_providers, &other, "google", google(&app, "1", "d@example.com")).await,
         "/login?error=identity_taken"
     );
     assert_eq!(email(&browser).await, "a@example.com");
     let signed_in = app.browser();
-    assert_eq!(sign_in(&doubles, &signed_in, GOOGLE, google(&app, "1", "b@gmail.com")).await, "/");
+    assert_eq!(
+        sign_in(&fake_providers, &signed_in, GOOGLE, google(&app, "1", "b@gmail.com")).await,
+        "/"
+    );
     assert_eq!(signed_in.me().await, browser.me().await);
 }
 
 #[tokio::test]
 async fn linking_ends_with_the_session_that_began_it() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.signed_in("a@example.com").await;
     let begun =
         browser.post("/api/v1/auth/providers/github/link", &json!({})).await.expect(200).json();
     let callback =
-        doubles.agree(begun["redirect_to"].as_str().unwrap(), github(1, "x@example.com"));
+        fake_providers.agree(begun["redirect_to"].as_str().unwrap(), github(1, "x@example.com"));
     let transaction = browser.cookie("transaction").unwrap();
     browser.logout().await.expect(204);
     browser.set_cookie("transaction", &transaction);
     assert_eq!(landed(browser.get(&callback).await), "/login?error=session_changed");
     let stranger = app.browser();
     assert_eq!(
-        sign_in(&doubles, &stranger, GITHUB, github(1, "x@example.com")).await,
+        sign_in(&fake_providers, &stranger, GITHUB, github(1, "x@example.com")).await,
         "/",
         "linked to nobody"
     );
@@ -605,12 +659,15 @@ async fn linking_ends_with_the_session_that_began_it() {
 
 #[tokio::test]
 async fn a_sign_in_in_any_way_ends_a_mailed_link() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let owner = app.signed_in("a@example.com").await;
-    assert_eq!(link(&doubles, &owner, "google", google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(
+        link(&fake_providers, &owner, "google", google(&app, "1", "a@gmail.com")).await,
+        "/"
+    );
     let mailed = app.link_token(&app.browser(), "a@example.com").await;
     assert_eq!(
-        sign_in(&doubles, &app.browser(), GOOGLE, google(&app, "1", "a@gmail.com")).await,
+        sign_in(&fake_providers, &app.browser(), GOOGLE, google(&app, "1", "a@gmail.com")).await,
         "/"
     );
     app.browser().redeem(&mailed).await.expect_error(400, "link_invalid");
@@ -618,11 +675,17 @@ async fn a_sign_in_in_any_way_ends_a_mailed_link() {
 
 #[tokio::test]
 async fn the_log_and_the_mails_tell_what_happened() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.signed_in("a@example.com").await;
-    assert_eq!(link(&doubles, &browser, "google", google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(
+        link(&fake_providers, &browser, "google", google(&app, "1", "a@gmail.com")).await,
+        "/"
+    );
     let second = app.browser();
-    assert_eq!(sign_in(&doubles, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(
+        sign_in(&fake_providers, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await,
+        "/"
+    );
     let notice = app.notice_to("a@example.com", "New sign-in").await;
     assert!(
         notice.text.contains("Firefox on Linux") && notice.text.contains("127.0.0.1"),
@@ -631,7 +694,10 @@ async fn the_log_and_the_mails_tell_what_happened() {
     );
     assert_eq!(notice.link, "http://localhost:8080/account");
     // Known by now.
-    assert_eq!(sign_in(&doubles, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await, "/");
+    assert_eq!(
+        sign_in(&fake_providers, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await,
+        "/"
+    );
     browser.delete("/api/v1/auth/providers/google").await.expect(204);
     browser.delete("/api/v1/auth/sessions").await.expect(204);
     let told = browser.get("/api/v1/auth/events").await.expect(200).json();

@@ -8,7 +8,7 @@ use time::macros::format_description;
 use url::form_urlencoded;
 
 use crate::browser::{Answer, Browser};
-use crate::doubles::{Doubles, Reply, query};
+use crate::fake_providers::{FakeProviders, Reply, query};
 use crate::harness::TestApp;
 
 const LOGIN: &str = "/api/v1/auth/steam/login";
@@ -16,16 +16,16 @@ const LINK: &str = "/api/v1/auth/steam";
 const ID: &str = "76561197960435530";
 const OTHER_ID: &str = "76561197960435531";
 
-async fn start() -> (TestApp, Doubles) {
+async fn start() -> (TestApp, FakeProviders) {
     start_with(&[]).await
 }
 
-async fn start_with(more: &[(&str, &str)]) -> (TestApp, Doubles) {
-    let doubles = Doubles::start().await;
-    let vars = doubles.vars();
+async fn start_with(more: &[(&str, &str)]) -> (TestApp, FakeProviders) {
+    let fake_providers = FakeProviders::start().await;
+    let vars = fake_providers.vars();
     let vars: Vec<_> =
         vars.iter().map(|(name, value)| (&**name, &**value)).chain(more.iter().copied()).collect();
-    (TestApp::embedded_with(&vars).await, doubles)
+    (TestApp::embedded_with(&vars).await, fake_providers)
 }
 
 /// What Steam sends back for a redirect, as the parameters of a callback.
@@ -35,7 +35,13 @@ struct Assertion {
 }
 
 impl Assertion {
-    fn new(app: &TestApp, doubles: &Doubles, location: &str, id: &str, nonce: &str) -> Self {
+    fn new(
+        app: &TestApp,
+        fake_providers: &FakeProviders,
+        location: &str,
+        id: &str,
+        nonce: &str,
+    ) -> Self {
         let request = query(location);
         assert_eq!(request["openid.mode"], "checkid_setup");
         assert_eq!(request["openid.ns"], "http://specs.openid.net/auth/2.0");
@@ -50,12 +56,12 @@ impl Assertion {
         let path = address.strip_prefix("http://localhost:8080").unwrap().to_owned();
         let now = OffsetDateTime::from(std::time::SystemTime::from(app.clock.now()));
         let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-        let id = format!("{}/openid/id/{id}", doubles.base());
+        let id = format!("{}/openid/id/{id}", fake_providers.base());
         let parameters = vec![
             ("state", state.to_owned()),
             ("openid.ns", "http://specs.openid.net/auth/2.0".to_owned()),
             ("openid.mode", "id_res".to_owned()),
-            ("openid.op_endpoint", format!("{}/openid/login", doubles.base())),
+            ("openid.op_endpoint", format!("{}/openid/login", fake_providers.base())),
             ("openid.claimed_id", id.clone()),
             ("openid.identity", id),
             ("openid.return_to", return_to.clone()),
@@ -102,61 +108,61 @@ fn landed(answer: Answer) -> String {
 
 async fn sign_in(
     app: &TestApp,
-    doubles: &Doubles,
+    fake_providers: &FakeProviders,
     browser: &Browser,
     id: &str,
     nonce: &str,
 ) -> String {
     let location = leave(browser, LOGIN).await;
-    let assertion = Assertion::new(app, doubles, &location, id, nonce);
+    let assertion = Assertion::new(app, fake_providers, &location, id, nonce);
     landed(browser.get(&assertion.callback()).await)
 }
 
 #[tokio::test]
 async fn steam_makes_an_account_without_an_address_and_finds_it_again() {
-    let (app, doubles) = start_with(&[("STEAM_API_KEY", "canary-key")]).await;
+    let (app, fake_providers) = start_with(&[("STEAM_API_KEY", "canary-key")]).await;
     let browser = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &browser, ID, "a").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &browser, ID, "a").await, "/");
     let me = browser.get("/api/v1/auth/me").await.json();
     assert_eq!((&me["user"]["email"], &me["user"]["name"]), (&json!(null), &json!("Robin <b>")));
     assert_eq!(me["user"]["avatar_url"], "https://avatars.example/r.jpg");
     let again = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &again, ID, "b").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &again, ID, "b").await, "/");
     assert_eq!(again.me().await, browser.me().await);
     let other = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &other, OTHER_ID, "c").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &other, OTHER_ID, "c").await, "/");
     assert_ne!(other.me().await, browser.me().await);
-    assert_eq!(doubles.calls("/openid/login"), 3, "one check for each callback");
+    assert_eq!(fake_providers.calls("/openid/login"), 3, "one check for each callback");
     let sessions = browser.get("/api/v1/auth/sessions").await.json();
     assert_eq!(sessions["sessions"][0]["method"], "steam");
 }
 
 #[tokio::test]
 async fn steam_leads_on_to_the_page_that_was_asked_for() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.browser();
     let to_sign_in = browser.get("/account").await.expect(303).header("location").to_owned();
     browser.get(&to_sign_in).await.expect(200);
-    assert_eq!(sign_in(&app, &doubles, &browser, ID, "a").await, "/account");
+    assert_eq!(sign_in(&app, &fake_providers, &browser, ID, "a").await, "/account");
     assert_eq!(browser.cookie("next"), None, "it is used up");
-    assert_eq!(sign_in(&app, &doubles, &browser, ID, "b").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &browser, ID, "b").await, "/");
 }
 
 #[tokio::test]
 async fn a_name_is_not_worth_failing_for() {
-    let (app, doubles) = start_with(&[("STEAM_API_KEY", "canary-key")]).await;
-    doubles.instead(
+    let (app, fake_providers) = start_with(&[("STEAM_API_KEY", "canary-key")]).await;
+    fake_providers.instead(
         "/ISteamUser/GetPlayerSummaries/v2/",
         Reply::Says(403, "<h1>Forbidden</h1>".to_owned()),
     );
     let browser = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &browser, ID, "a").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &browser, ID, "a").await, "/");
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["name"], json!(null));
 }
 
 #[tokio::test]
 async fn only_an_exact_yes_signs_in() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let says = |body: &str| Reply::Says(200, body.to_owned());
     for (reply, code) in [
         (says("ns:x\nis_valid:false\n"), "steam_refused"),
@@ -167,16 +173,16 @@ async fn only_an_exact_yes_signs_in() {
         (says("<html>is_valid:true</html>"), "steam_unavailable"),
         (Reply::Says(500, "is_valid:true\n".to_owned()), "steam_unavailable"),
         (Reply::Says(403, "<h1>Access Denied</h1>".to_owned()), "steam_unavailable"),
-        (Reply::Redirects(format!("{}/yes", doubles.base())), "steam_unavailable"),
+        (Reply::Redirects(format!("{}/yes", fake_providers.base())), "steam_unavailable"),
         (Reply::Floods, "steam_unavailable"),
     ] {
-        doubles.instead("/openid/login", reply.clone());
+        fake_providers.instead("/openid/login", reply.clone());
         let browser = app.browser();
-        let calls = doubles.calls("/openid/login");
-        let target = sign_in(&app, &doubles, &browser, ID, &format!("{calls}")).await;
+        let calls = fake_providers.calls("/openid/login");
+        let target = sign_in(&app, &fake_providers, &browser, ID, &format!("{calls}")).await;
         assert_eq!(target, format!("/login?error={code}"), "{reply:?}");
         assert_eq!(browser.me().await, None, "{reply:?}");
-        assert_eq!(doubles.calls("/openid/login"), calls + 1, "{reply:?}: asked once");
+        assert_eq!(fake_providers.calls("/openid/login"), calls + 1, "{reply:?}: asked once");
         let page = browser.get(&target).await.expect(200);
         assert!(page.body.contains("Please try again"), "{}", page.body);
     }
@@ -184,24 +190,24 @@ async fn only_an_exact_yes_signs_in() {
 
 #[tokio::test]
 async fn steam_has_ten_seconds() {
-    let (app, doubles) = start().await;
-    doubles.instead("/openid/login", Reply::Hangs);
+    let (app, fake_providers) = start().await;
+    fake_providers.instead("/openid/login", Reply::Hangs);
     let browser = app.browser();
-    let signing_in = sign_in(&app, &doubles, &browser, ID, "a");
+    let signing_in = sign_in(&app, &fake_providers, &browser, ID, "a");
     let target = tokio::time::timeout(Duration::from_secs(15), signing_in).await.unwrap();
     assert_eq!(target, "/login?error=steam_unavailable");
 }
 
 #[tokio::test]
 async fn an_answer_that_does_not_fit_never_reaches_steam() {
-    let (app, doubles) = start().await;
-    let evil = Doubles::start().await;
+    let (app, fake_providers) = start().await;
+    let evil = FakeProviders::start().await;
     for (name, value) in [
         ("openid.ns", "http://openid.net/signon/1.1".to_owned()),
         ("openid.mode", "setup_needed".to_owned()),
         ("openid.op_endpoint", format!("{}/openid/login", evil.base())),
         ("openid.claimed_id", format!("{}/openid/id/{ID}", evil.base())),
-        ("openid.identity", format!("{}/openid/id/{OTHER_ID}", doubles.base())),
+        ("openid.identity", format!("{}/openid/id/{OTHER_ID}", fake_providers.base())),
         ("openid.return_to", format!("{}/api/v1/auth/steam/login/callback?state=x", evil.base())),
         ("openid.response_nonce", "2026-01-01T00:00:00Zx".to_owned()),
         (
@@ -212,11 +218,11 @@ async fn an_answer_that_does_not_fit_never_reaches_steam() {
     ] {
         let browser = app.browser();
         let location = leave(&browser, LOGIN).await;
-        let assertion = Assertion::new(&app, &doubles, &location, ID, "a").set(name, &value);
+        let assertion = Assertion::new(&app, &fake_providers, &location, ID, "a").set(name, &value);
         let target = landed(browser.get(&assertion.callback()).await);
         assert_eq!(target, "/login?error=steam_refused", "{name}");
         // The transaction is spent whatever came of it.
-        let genuine = Assertion::new(&app, &doubles, &location, ID, "a");
+        let genuine = Assertion::new(&app, &fake_providers, &location, ID, "a");
         assert_eq!(
             browser.get(&genuine.callback()).await.strayed(),
             "/login?error=sign_in_expired",
@@ -229,38 +235,38 @@ async fn an_answer_that_does_not_fit_never_reaches_steam() {
     {
         let browser = app.browser();
         let location = leave(&browser, LOGIN).await;
-        let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
+        let callback = Assertion::new(&app, &fake_providers, &location, ID, "a").callback();
         let target = landed(browser.get(&format!("{callback}{extra}")).await);
         assert_eq!(target, "/login?error=steam_refused", "{extra}");
     }
-    assert_eq!((doubles.calls("/openid/login"), evil.calls("/openid/login")), (0, 0));
+    assert_eq!((fake_providers.calls("/openid/login"), evil.calls("/openid/login")), (0, 0));
 }
 
 #[tokio::test]
 async fn an_answer_belongs_to_the_browser_that_asked() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let (asked, empty, other) = (app.browser(), app.browser(), app.browser());
     let location = leave(&asked, LOGIN).await;
     leave(&other, LOGIN).await;
     for browser in [&empty, &other] {
         let location = leave(&asked, LOGIN).await;
-        let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
+        let callback = Assertion::new(&app, &fake_providers, &location, ID, "a").callback();
         assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired");
         assert_eq!(browser.me().await, None);
     }
     // An earlier transaction of the same browser is of another cookie by now.
-    let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
+    let callback = Assertion::new(&app, &fake_providers, &location, ID, "a").callback();
     assert_eq!(asked.get(&callback).await.strayed(), "/login?error=sign_in_expired");
-    assert_eq!(doubles.calls("/openid/login"), 0);
+    assert_eq!(fake_providers.calls("/openid/login"), 0);
 }
 
 #[tokio::test]
 async fn of_two_tabs_the_newer_signs_in_after_the_older_failed() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.browser();
     let (older, newer) = (leave(&browser, LOGIN).await, leave(&browser, LOGIN).await);
-    let older = Assertion::new(&app, &doubles, &older, ID, "a").callback();
-    let newer = Assertion::new(&app, &doubles, &newer, ID, "b").callback();
+    let older = Assertion::new(&app, &fake_providers, &older, ID, "a").callback();
+    let newer = Assertion::new(&app, &fake_providers, &newer, ID, "b").callback();
     assert_eq!(browser.get(&older).await.strayed(), "/login?error=sign_in_expired");
     assert_eq!(landed(browser.get(&newer).await), "/");
     assert!(browser.me().await.is_some());
@@ -268,22 +274,22 @@ async fn of_two_tabs_the_newer_signs_in_after_the_older_failed() {
 
 #[tokio::test]
 async fn a_transaction_ends_after_ten_minutes() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     for (minutes, target) in [(9, "/"), (10, "/login?error=sign_in_expired")] {
         let browser = app.browser();
         let location = leave(&browser, LOGIN).await;
         app.advance(Duration::from_mins(minutes));
-        let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
+        let callback = Assertion::new(&app, &fake_providers, &location, ID, "a").callback();
         assert_eq!(landed(browser.get(&callback).await), target, "{minutes}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_fifty_equal_callbacks_one_counts() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.browser();
     let location = leave(&browser, LOGIN).await;
-    let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
+    let callback = Assertion::new(&app, &fake_providers, &location, ID, "a").callback();
     let calls = (0..50).map(|_| {
         let (browser, callback) = (browser.fork(), callback.clone());
         tokio::spawn(async move {
@@ -294,21 +300,24 @@ async fn of_fifty_equal_callbacks_one_counts() {
     for call in calls.collect::<Vec<_>>() {
         in_at_home += usize::from(call.await.unwrap() == "/");
     }
-    assert_eq!((in_at_home, doubles.calls("/openid/login")), (1, 1));
+    assert_eq!((in_at_home, fake_providers.calls("/openid/login")), (1, 1));
 }
 
 #[tokio::test]
 async fn a_nonce_counts_once_even_if_steam_says_yes_twice() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let (first, second) = (app.browser(), app.browser());
-    assert_eq!(sign_in(&app, &doubles, &first, ID, "a").await, "/");
-    assert_eq!(sign_in(&app, &doubles, &second, ID, "a").await, "/login?error=steam_refused");
-    assert_eq!(doubles.calls("/openid/login"), 1);
+    assert_eq!(sign_in(&app, &fake_providers, &first, ID, "a").await, "/");
+    assert_eq!(
+        sign_in(&app, &fake_providers, &second, ID, "a").await,
+        "/login?error=steam_refused"
+    );
+    assert_eq!(fake_providers.calls("/openid/login"), 1);
 }
 
 #[tokio::test]
 async fn cancelling_changes_nothing() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.browser();
     let location = leave(&browser, LOGIN).await;
     let state = query(&query(&location)["openid.return_to"])["state"].clone();
@@ -317,15 +326,15 @@ async fn cancelling_changes_nothing() {
     );
     assert_eq!(landed(browser.get(&callback).await), "/login?error=cancelled");
     assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired");
-    assert_eq!(doubles.calls("/openid/login"), 0);
+    assert_eq!(fake_providers.calls("/openid/login"), 0);
 }
 
 #[tokio::test]
 async fn linking_gives_the_account_another_way_in() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.signed_in("a@example.com").await;
     let location = leave(&browser, LINK).await;
-    let assertion = Assertion::new(&app, &doubles, &location, ID, "a");
+    let assertion = Assertion::new(&app, &fake_providers, &location, ID, "a");
     assert_eq!(assertion.path, "/api/v1/auth/steam/callback");
     assert_eq!(landed(browser.get(&assertion.callback()).await), "/");
     let providers = browser.get("/api/v1/auth/providers").await.json();
@@ -340,27 +349,27 @@ async fn linking_gives_the_account_another_way_in() {
     );
     app.notice_to("a@example.com", "Steam was linked").await;
     let other = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &other, ID, "b").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &other, ID, "b").await, "/");
     assert_eq!(other.me().await, browser.me().await);
 
     browser.delete("/api/v1/auth/providers/steam").await.expect(204);
     browser.delete("/api/v1/auth/providers/steam").await.expect_error(404, "not_found");
     app.notice_to("a@example.com", "Steam was unlinked").await;
     let stranger = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &stranger, ID, "c").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &stranger, ID, "c").await, "/");
     assert_ne!(stranger.me().await, browser.me().await);
     stranger.delete("/api/v1/auth/providers/steam").await.expect_error(409, "last_way_in");
 }
 
 #[tokio::test]
 async fn linking_is_for_who_began_it_while_they_are_signed_in() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     app.browser().get(LINK).await.expect_error(401, "unauthenticated");
     // As somebody else, and as the same user in another session.
     for other in ["b@example.com", "a@example.com"] {
         let browser = app.signed_in("a@example.com").await;
         let location = leave(&browser, LINK).await;
-        let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
+        let callback = Assertion::new(&app, &fake_providers, &location, ID, "a").callback();
         let transaction = browser.cookie("transaction").unwrap();
         browser.logout().await.expect(204);
         browser.get(&callback).await.expect_error(401, "unauthenticated");
@@ -368,9 +377,9 @@ async fn linking_is_for_who_began_it_while_they_are_signed_in() {
         app.sign_in(&browser, other).await;
         assert_eq!(landed(browser.get(&callback).await), "/?error=session_changed", "{other}");
     }
-    assert_eq!(doubles.calls("/openid/login"), 0);
+    assert_eq!(fake_providers.calls("/openid/login"), 0);
     let stranger = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &stranger, ID, "b").await, "/", "linked to nobody");
+    assert_eq!(sign_in(&app, &fake_providers, &stranger, ID, "b").await, "/", "linked to nobody");
 }
 
 /// Begins to link on the account page; the address of the provider.
@@ -384,15 +393,15 @@ async fn leave_account_page(browser: &Browser, provider: &str) -> String {
 
 #[tokio::test]
 async fn a_link_begun_on_the_account_page_ends_there() {
-    let (app, doubles) = start().await;
-    assert_eq!(sign_in(&app, &doubles, &app.browser(), ID, "a").await, "/");
+    let (app, fake_providers) = start().await;
+    assert_eq!(sign_in(&app, &fake_providers, &app.browser(), ID, "a").await, "/");
     let browser = app.signed_in("a@example.com").await;
     for (id, target, sentence) in [
         (ID, "/account?error=identity_taken", "opens another Tracera account"),
         (OTHER_ID, "/account?done=steam_linked", "Steam is linked."),
     ] {
         let location = leave_account_page(&browser, "steam").await;
-        let callback = Assertion::new(&app, &doubles, &location, id, id).callback();
+        let callback = Assertion::new(&app, &fake_providers, &location, id, id).callback();
         assert_eq!(landed(browser.get(&callback).await), target);
         let page = browser.get(target).await.expect(200).body;
         assert!(page.contains(sentence), "{page}");
@@ -413,17 +422,17 @@ async fn a_link_begun_on_the_account_page_ends_there() {
 
 #[tokio::test]
 async fn signing_in_and_linking_are_not_confused() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.signed_in("a@example.com").await;
     let location = leave(&browser, LINK).await;
-    let mut assertion = Assertion::new(&app, &doubles, &location, ID, "a");
+    let mut assertion = Assertion::new(&app, &fake_providers, &location, ID, "a");
     assertion.path = "/api/v1/auth/steam/login/callback".to_owned();
     assert_eq!(landed(browser.get(&assertion.callback()).await), "/login?error=sign_in_expired");
     let location = leave(&browser, LOGIN).await;
-    let mut assertion = Assertion::new(&app, &doubles, &location, ID, "a");
+    let mut assertion = Assertion::new(&app, &fake_providers, &location, ID, "a");
     assertion.path = "/api/v1/auth/steam/callback".to_owned();
     assert_eq!(landed(browser.get(&assertion.callback()).await), "/?error=sign_in_expired");
-    assert_eq!(doubles.calls("/openid/login"), 0);
+    assert_eq!(fake_providers.calls("/openid/login"), 0);
 }
 
 #[tokio::test]
@@ -439,10 +448,10 @@ async fn another_site_cannot_begin_linking() {
 
 #[tokio::test]
 async fn changing_the_ways_in_needs_a_recent_sign_in() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.signed_in("a@example.com").await;
     let location = leave(&browser, LINK).await;
-    let callback = Assertion::new(&app, &doubles, &location, ID, "a").callback();
+    let callback = Assertion::new(&app, &fake_providers, &location, ID, "a").callback();
     assert_eq!(landed(browser.get(&callback).await), "/");
     app.advance(Duration::from_secs(15 * 60 + 1));
     browser.get(LINK).await.expect_error(403, "reauthentication_required");
@@ -455,18 +464,18 @@ async fn changing_the_ways_in_needs_a_recent_sign_in() {
     let email = browser.post("/api/v1/auth/email", &json!({ "email": "b@example.com" })).await;
     email.expect_error(403, "reauthentication_required");
     // Signing in again with what is linked will do.
-    assert_eq!(sign_in(&app, &doubles, &browser, ID, "b").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &browser, ID, "b").await, "/");
     browser.delete("/api/v1/auth/providers/steam").await.expect(204);
 }
 
 #[tokio::test]
 async fn an_identity_that_is_owned_stays_where_it_is() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let owner = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &owner, ID, "a").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &owner, ID, "a").await, "/");
     let browser = app.signed_in("a@example.com").await;
     let location = leave(&browser, LINK).await;
-    let callback = Assertion::new(&app, &doubles, &location, ID, "b").callback();
+    let callback = Assertion::new(&app, &fake_providers, &location, ID, "b").callback();
     assert_eq!(landed(browser.get(&callback).await), "/?error=identity_taken");
     let page = browser.get("/?error=identity_taken").await.expect(200);
     assert!(page.body.contains("opens another Tracera account"), "{}", page.body);
@@ -476,13 +485,14 @@ async fn an_identity_that_is_owned_stays_where_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_users_linking_one_steam_account_fifty_times_one_owns_it() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let users = [app.signed_in("a@example.com").await, app.signed_in("b@example.com").await];
     let mut callbacks = Vec::new();
     for at in 0..50 {
         let browser = users[at % 2].fork();
         let location = leave(&browser, LINK).await;
-        let callback = Assertion::new(&app, &doubles, &location, ID, &at.to_string()).callback();
+        let callback =
+            Assertion::new(&app, &fake_providers, &location, ID, &at.to_string()).callback();
         callbacks.push((at % 2, browser, callback));
     }
     let calls: Vec<_> = callbacks
@@ -503,9 +513,9 @@ async fn of_two_users_linking_one_steam_account_fifty_times_one_owns_it() {
 
 #[tokio::test]
 async fn an_account_without_an_address_gets_one_by_a_confirmed_link() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let browser = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &browser, ID, "a").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &browser, ID, "a").await, "/");
     browser.post("/api/v1/auth/email", &json!({ "email": "a@example.com" })).await.expect(200);
     let link = app.notice_to("a@example.com", "Confirm your address").await.link;
     let token = crate::harness::token_of(&link);
@@ -541,9 +551,9 @@ async fn an_account_without_an_address_gets_one_by_a_confirmed_link() {
 
 #[tokio::test]
 async fn who_wanted_an_address_first_gets_nothing_when_its_owner_comes() {
-    let (app, doubles) = start().await;
+    let (app, fake_providers) = start().await;
     let attacker = app.browser();
-    assert_eq!(sign_in(&app, &doubles, &attacker, ID, "a").await, "/");
+    assert_eq!(sign_in(&app, &fake_providers, &attacker, ID, "a").await, "/");
     attacker
         .post("/api/v1/auth/email", &json!({ "email": "victim@example.com" }))
         .await

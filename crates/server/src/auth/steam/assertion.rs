@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
-use crate::steam_id::SteamId64;
+use crate::domain::steam_id::SteamId64;
 
 /// The namespace of OpenID 2.0.
 pub const NS: &str = "http://specs.openid.net/auth/2.0";

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::money::Cents;
-use super::super::phase::Phase;
 use super::super::price_list::Price;
 use super::super::text::clean;
+use crate::domain::phase::Phase;
 
 /// Names longer than this are no item's.
 const MAX_NAME_CHARS: usize = 200;

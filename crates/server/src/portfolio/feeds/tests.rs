@@ -1,5 +1,5 @@
 use super::*;
-use crate::portfolio::phase::Phase;
+use crate::domain::phase::Phase;
 use crate::portfolio::price_list::Price;
 
 fn list(json: &str) -> (PriceList, usize) {

@@ -13,7 +13,7 @@ use crate::config::{PriceFeed, PriceSettings};
 use crate::portfolio::feeds::{self, FeedError};
 use crate::portfolio::price_list::PriceList;
 use crate::portfolio::steam_client::retry_after;
-use crate::{cause, tls};
+use crate::{error_chain, tls};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// A feed from beginning to end.
@@ -89,7 +89,7 @@ impl Fetcher {
     async fn read_http(&self, url: &str, currency: &str) -> Result<(PriceList, usize), FeedError> {
         let request = self.http.get(url).header(http::header::ACCEPT, "application/json");
         let mut response =
-            request.send().await.map_err(|error| FeedError::Io(cause::of_request(error)))?;
+            request.send().await.map_err(|error| FeedError::Io(error_chain::of_request(error)))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::TOO_MANY_REQUESTS => {
@@ -108,7 +108,7 @@ impl Fetcher {
                 let piece = match response.chunk().await {
                     Ok(None) => break,
                     Ok(Some(piece)) => Ok(piece),
-                    Err(error) => Err(io::Error::other(cause::of_request(error))),
+                    Err(error) => Err(io::Error::other(error_chain::of_request(error))),
                 };
                 let failed = piece.is_err();
                 // The parser stops listening when it has seen enough.

@@ -4,7 +4,7 @@ use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::portfolio::inventory::ItemId;
+use crate::domain::item::ItemId;
 use crate::store::{Database, StoreError, on_pool};
 
 /// A portfolio without its holdings.
@@ -25,7 +25,7 @@ pub struct Holding {
     pub item_id: String,
     /// Empty when Steam did not describe the item.
     pub market_hash_name: String,
-    /// A [`Phase`](crate::portfolio::phase::Phase) or empty.
+    /// A [`Phase`](crate::domain::phase::Phase) or empty.
     pub phase: String,
     /// Such as `Consumer Grade SMG`.
     pub kind: String,
@@ -35,7 +35,7 @@ pub struct Holding {
     pub rarity_color: String,
     /// Such as `Field-Tested`, or empty.
     pub exterior: String,
-    /// A [`Quality`](crate::portfolio::inventory::Quality).
+    /// A [`Quality`](crate::domain::item::Quality).
     pub quality: String,
     /// The last part of the picture's address at Steam, or empty.
     pub icon: String,

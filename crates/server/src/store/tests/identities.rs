@@ -3,11 +3,11 @@ use uuid::Uuid;
 
 use super::portfolio::page;
 use super::{NOW, at_once, email, on_both_databases};
-use crate::auth::provider::{Identity, Provider};
+use crate::domain::provider::{Identity, Provider};
 use crate::store::events::{self, NewEvent};
 use crate::store::identities::{
     Creation, Linking, NewAccount, Unlinking, WaysIn, create_account, link, of_user, owner,
-    strip_account, take_back, unlink,
+    strip_account, undo_link, unlink,
 };
 use crate::store::portfolio::snapshots::{self, Snapshot};
 use crate::store::portfolio::{Claim, claim, holdings, publish, stage};
@@ -145,9 +145,9 @@ async fn what_is_taken_back_is_that_identity_of_that_account(db: Database) {
     let (one, other) =
         (account(&db, &steam).await.id, account(&db, &identity(Provider::Steam, "2")).await.id);
     link(&db, one, &github, NOW).await.unwrap();
-    take_back(&db, other, &github).await.unwrap();
+    undo_link(&db, other, &github).await.unwrap();
     assert_eq!(owner(&db, &github).await.unwrap(), Some(one));
-    take_back(&db, one, &github).await.unwrap();
+    undo_link(&db, one, &github).await.unwrap();
     assert_eq!(
         (owner(&db, &github).await.unwrap(), owner(&db, &steam).await.unwrap()),
         (None, Some(one))

@@ -2,7 +2,7 @@ use time::Duration;
 
 use super::magic_links::link;
 use super::{NOW, at_once, email, on_both_databases};
-use crate::auth::email::Email;
+use crate::domain::email::Email;
 use crate::store::Database;
 use crate::store::magic_links::{
     CodeOutcome, NewMagicLink, VisitorCode, claim_by_code, claim_by_token, create, release,

@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{NOW, at_once, email, on_both_databases};
-use crate::auth::email::Email;
+use crate::domain::email::Email;
 use crate::store::Database;
 use crate::store::magic_links::{
     ClaimedLink, NewMagicLink, PendingLink, cancel_all, cancel_outstanding, claim_by_token, create,

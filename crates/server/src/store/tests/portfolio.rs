@@ -2,7 +2,8 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{NOW, at_once, email, on_both_databases};
-use crate::portfolio::inventory::{self, Page, Reply};
+use crate::domain::item::Page;
+use crate::portfolio::inventory::{self, Reply};
 use crate::store::Database;
 use crate::store::portfolio::holdings::{items, list, summary};
 use crate::store::portfolio::snapshots::{self, DAYS_KEPT, IMPORTS_KEPT, Snapshot};

@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use super::magic_links::link;
 use super::{NOW, at_once, email, on_both_databases};
-use crate::auth::provider::Provider;
+use crate::domain::provider::Provider;
 use crate::store::events::{self, KEPT, NewEvent};
 use crate::store::transactions::{Link, NewTransaction, begin, reserve_steam_nonce, spend};
 use crate::store::users::find_or_create_by_verified_email;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tracera::config::{Config, Mode, PriceFeed};
+use tracera::domain::phase::Phase;
 use tracera::portfolio::feeds::FeedError;
-use tracera::portfolio::phase::Phase;
 use tracera::portfolio::prices::Prices;
 use tracera_session::Clock;
 

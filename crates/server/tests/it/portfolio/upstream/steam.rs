@@ -14,7 +14,7 @@ use super::{Answer, serve};
 
 /// One request as Steam saw it.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct PendingAddress {
     pub(crate) owner: String,
     pub(crate) count: Option<u32>,
     pub(crate) start: Option<u64>,
@@ -23,7 +23,7 @@ pub(crate) struct Asked {
     pub(crate) number: usize,
 }
 
-type Script = Arc<dyn Fn(&Asked) -> Answer + Send + Sync>;
+type Script = Arc<dyn Fn(&PendingAddress) -> Answer + Send + Sync>;
 
 /// A Steam that answers as told.
 #[derive(Clone)]
@@ -34,11 +34,13 @@ pub(crate) struct Steam {
 
 struct Shared {
     script: Mutex<Script>,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<PendingAddress>>,
 }
 
 impl Steam {
-    pub(crate) async fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        script: impl Fn(&PendingAddress) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let shared =
             Arc::new(Shared { script: Mutex::new(Arc::new(script)), asked: Mutex::default() });
         let router = Router::new()
@@ -48,12 +50,15 @@ impl Steam {
     }
 
     /// From now on it answers so, and has not been asked.
-    pub(crate) fn becomes(&self, script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) {
+    pub(crate) fn becomes(
+        &self,
+        script: impl Fn(&PendingAddress) -> Answer + Send + Sync + 'static,
+    ) {
         *self.shared.script.lock().unwrap() = Arc::new(script);
         self.shared.asked.lock().unwrap().clear();
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<PendingAddress> {
         self.shared.asked.lock().unwrap().clone()
     }
 }
@@ -67,7 +72,7 @@ async fn answer(
     let number = |name: &str| query.get(name).map(|text| text.parse::<u64>().unwrap());
     let (asked, script) = {
         let mut all = shared.asked.lock().unwrap();
-        let asked = Asked {
+        let asked = PendingAddress {
             owner,
             count: number("count").map(|count| u32::try_from(count).unwrap()),
             start: number("start_assetid"),
@@ -184,7 +189,9 @@ fn hash(name: &str) -> String {
 }
 
 /// An inventory in pages of what is asked for; without a count, of 75.
-pub(crate) fn inventory(assets: Vec<Asset>) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
+pub(crate) fn inventory(
+    assets: Vec<Asset>,
+) -> impl Fn(&PendingAddress) -> Answer + Send + Sync + 'static {
     move |asked| {
         if assets.is_empty() {
             return Answer::json(200, &json!({"total_inventory_count":0,"success":1,"rwgrsn":-2}));

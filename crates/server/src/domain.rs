@@ -1,0 +1,7 @@
+//! What everything else talks about: values that are checked once and depend on nothing.
+
+pub mod email;
+pub mod item;
+pub mod phase;
+pub mod provider;
+pub mod steam_id;

@@ -1,0 +1,276 @@
+//! E-mail addresses that are safe to write to.
+//!
+//! A sign-in link is worth as much as the account, so it may go to exactly one mailbox and to
+//! no other than the one the account knows. [`Email::parse`] therefore takes far less than
+//! RFC 5322 allows:
+//!
+//! 1. one plain `local@domain`: no display name, list, comment, quoted local part or IP literal;
+//! 2. ASCII only. There is no SMTPUTF8 here; write an internationalised domain in its `xn--`
+//!    form. Characters that only look like ASCII are refused, never folded;
+//! 3. the canonical form is the whole address in lower case. It is what is stored, compared and
+//!    written to; the typed spelling is forgotten.
+//!
+//! ```
+//! use tracera::domain::email::Email;
+//!
+//! let email = Email::parse(" Alice@Example.COM ")?;
+//! assert_eq!(email.as_str(), "alice@example.com");
+//! assert_eq!(email.masked(), "a***@example.com");
+//! assert!(Email::parse("alice@example.com,eve@example.net").is_err());
+//! # Ok::<(), tracera::domain::email::EmailError>(())
+//! ```
+
+use std::fmt;
+
+/// Longest local part, in bytes (RFC 5321, 4.5.3.1.1).
+const MAX_LOCAL_LEN: usize = 64;
+/// Longest address, in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
+const MAX_LEN: usize = 254;
+/// Longest domain label, in bytes (RFC 1035, 2.3.4).
+const MAX_LABEL_LEN: usize = 63;
+
+/// One e-mail address in canonical form: ASCII, lower case, `dot-atom@host.name`.
+///
+/// `Debug` prints the masked form, so that an address inside a larger structure does not
+/// reach a log in full; `Display` is the address itself.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Email(String);
+
+/// Why a text is not an address this service writes to. The message is a sentence part for a
+/// person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EmailError {
+    /// Nothing but white space.
+    #[error("the e-mail address is empty")]
+    Empty,
+    /// More than 254 bytes, or more than 64 before the `@`.
+    #[error("the e-mail address is too long")]
+    TooLong,
+    /// A character outside ASCII.
+    #[error("the e-mail address may only have ASCII characters; write the domain in its xn-- form")]
+    NotAscii,
+    /// No `@`, or more than one.
+    #[error("the e-mail address needs exactly one @")]
+    AtSign,
+    /// The part before the `@` is not a dot-atom.
+    #[error(
+        "the part before the @ may only have letters, digits, single dots and !#$%&'*+-/=?^_`{{|}}~"
+    )]
+    LocalPart,
+    /// The part after the `@` is not a host name of two or more labels.
+    #[error("the part after the @ must be a domain name such as example.com")]
+    Domain,
+}
+
+impl Email {
+    /// Parses one address. ASCII white space around it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`EmailError`] says which rule the text breaks.
+    pub fn parse(text: &str) -> Result<Self, EmailError> {
+        let text = text.trim_matches([' ', '\t', '\r', '\n']);
+        if text.is_empty() {
+            return Err(EmailError::Empty);
+        }
+        if !text.is_ascii() {
+            return Err(EmailError::NotAscii);
+        }
+        if text.len() > MAX_LEN {
+            return Err(EmailError::TooLong);
+        }
+        let (local, domain) = text.split_once('@').ok_or(EmailError::AtSign)?;
+        if domain.contains('@') {
+            return Err(EmailError::AtSign);
+        }
+        if local.len() > MAX_LOCAL_LEN {
+            return Err(EmailError::TooLong);
+        }
+        if !is_dot_atom(local) {
+            return Err(EmailError::LocalPart);
+        }
+        if !is_domain_name(domain) {
+            return Err(EmailError::Domain);
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// The canonical address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part after the `@`.
+    pub fn domain(&self) -> &str {
+        self.parts().1
+    }
+
+    /// The address as it may stand in a log or on a page that anyone can open: `a***@example.com`.
+    pub fn masked(&self) -> String {
+        let (local, domain) = self.parts();
+        format!("{}***@{domain}", &local[..1])
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once('@').expect("a parsed address has one @")
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Email({})", self.masked())
+    }
+}
+
+/// RFC 5322 `dot-atom-text`: atoms joined by single dots.
+fn is_dot_atom(local: &str) -> bool {
+    local.split('.').all(|atom| {
+        !atom.is_empty()
+            && atom
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+    })
+}
+
+/// Two or more letter-digit-hyphen labels; the last one is not a number, so no IPv4 address passes.
+fn is_domain_name(domain: &str) -> bool {
+    let Some((_, last)) = domain.rsplit_once('.') else {
+        return false;
+    };
+    domain.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=MAX_LABEL_LEN).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn accepts_plain_addresses_and_lowers_them() {
+        for (typed, canonical) in [
+            ("alice@example.com", "alice@example.com"),
+            (" Alice.B@Example.CO.uk\r\n", "alice.b@example.co.uk"),
+            ("a+tag@example.com", "a+tag@example.com"),
+            ("o'hara!#$%&*/=?^_`{|}~-@example.com", "o'hara!#$%&*/=?^_`{|}~-@example.com"),
+            ("x@xn--bcher-kva.example", "x@xn--bcher-kva.example"),
+            ("1@1.2.example", "1@1.2.example"),
+        ] {
+            assert_eq!(Email::parse(typed).unwrap().as_str(), canonical, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_everything_that_could_reach_another_mailbox() {
+        use EmailError::{AtSign, Domain, Empty, LocalPart, NotAscii};
+        for (typed, why) in [
+            ("", Empty),
+            (" \t\r\n", Empty),
+            ("alice", AtSign),
+            ("@", LocalPart),
+            ("@example.com", LocalPart),
+            ("alice@", Domain),
+            ("a@b@example.com", AtSign),
+            ("a@example.com,b@example.com", AtSign),
+            ("a,b@example.com", LocalPart),
+            ("a@example.com;b", Domain),
+            ("a@example.com b", Domain),
+            ("a b@example.com", LocalPart),
+            ("Alice <a@example.com>", LocalPart),
+            ("<a@example.com>", LocalPart),
+            ("a@example.com>", Domain),
+            ("\"a\"@example.com", LocalPart),
+            ("\"e@attacker.example\"@victim.example", AtSign),
+            ("a(comment)@example.com", LocalPart),
+            ("a@(comment)example.com", Domain),
+            ("a\r\nBcc: b@example.com", LocalPart),
+            ("a\r\n@example.com", LocalPart),
+            ("a@example.com\r\nRCPT TO", Domain),
+            ("a@example.com\0", Domain),
+            ("a\0@example.com", LocalPart),
+            ("a@example.com\u{b}", Domain),
+            ("a\u{ff20}example.com", NotAscii),
+            ("a@ex\u{e4}mple.com", NotAscii),
+            ("a@g\u{131}thub.example", NotAscii),
+            ("\u{212a}ate@example.com", NotAscii),
+            ("a@example\u{3002}com", NotAscii),
+            ("a@example.com\u{200b}", NotAscii),
+            ("\u{a0}a@example.com", NotAscii),
+            (".a@example.com", LocalPart),
+            ("a.@example.com", LocalPart),
+            ("a..b@example.com", LocalPart),
+            ("a\\@example.com", LocalPart),
+            ("a:b@example.com", LocalPart),
+            ("a@localhost", Domain),
+            ("a@example.com.", Domain),
+            ("a@.example.com", Domain),
+            ("a@example..com", Domain),
+            ("a@-example.com", Domain),
+            ("a@example-.com", Domain),
+            ("a@exa_mple.com", Domain),
+            ("a@127.0.0.1", Domain),
+            ("a@[127.0.0.1]", Domain),
+            ("a@[IPv6:::1]", Domain),
+            ("a@example.com:25", Domain),
+            ("a@example.com/x", Domain),
+            ("a%b@example.com@c", AtSign),
+        ] {
+            assert_eq!(Email::parse(typed), Err(why), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn keeps_the_length_limits_of_smtp() {
+        let local = "l".repeat(64);
+        assert!(Email::parse(&format!("{local}@example.com")).is_ok());
+        assert_eq!(Email::parse(&format!("{local}l@example.com")), Err(EmailError::TooLong));
+
+        let label = "d".repeat(63);
+        assert!(Email::parse(&format!("a@{label}.com")).is_ok());
+        assert_eq!(Email::parse(&format!("a@{label}d.com")), Err(EmailError::Domain));
+
+        let fits = format!("{local}@{}.{label}.{}", "d".repeat(63), "e".repeat(61));
+        assert_eq!(fits.len(), 254);
+        assert!(Email::parse(&fits).is_ok());
+        assert_eq!(Email::parse(&format!("{fits}e")), Err(EmailError::TooLong));
+    }
+
+    #[test]
+    fn debug_prints_the_masked_form() {
+        let email = Email::parse("alice@example.com").unwrap();
+        assert_eq!(format!("{email:?}"), "Email(a***@example.com)");
+        assert_eq!(email.to_string(), "alice@example.com");
+        assert_eq!(email.domain(), "example.com");
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_is_canonical_and_one_address(text in "\\PC{0,80}") {
+            if let Ok(email) = Email::parse(&text) {
+                prop_assert_eq!(Email::parse(email.as_str()), Ok(email.clone()));
+                prop_assert_eq!(email.as_str().matches('@').count(), 1);
+                prop_assert!(!email.as_str().contains([' ', ',', ';', '<', '>', '"', '(', '\r', '\n']));
+            }
+        }
+
+        #[test]
+        fn spelling_does_not_matter(local in "[a-z0-9+_-]{1,20}", domain in "[a-z0-9]{1,20}\\.[a-z]{2,6}") {
+            let lower = format!("{local}@{domain}");
+            prop_assert_eq!(Email::parse(&lower.to_ascii_uppercase()), Email::parse(&lower));
+            prop_assert_eq!(Email::parse(&lower).unwrap().to_string(), lower);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What both faces share: the application, the layers' parts, extractors, errors as answers.
+
+mod app;
+mod body;
+pub mod csrf;
+pub mod endpoint;
+pub mod error;
+pub mod event_stream;
+pub mod extract;
+pub mod gate;
+pub mod limits;
+pub mod log;
+pub mod require_auth;
+pub mod serve;
+
+pub use app::{App, Parts};

@@ -1,0 +1,104 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use tokio_util::sync::CancellationToken;
+use tracera_guard::{
+    CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
+};
+use tracera_session::{Clock, Sessions};
+use url::Url;
+
+use crate::auth::events::SecurityEvents;
+use crate::auth::magic_link::MagicLinks;
+use crate::auth::providers::Providers;
+use crate::http::endpoint::Endpoints;
+use crate::http::event_stream::Streams;
+use crate::mail::dev::Mailbox;
+use crate::portfolio::Portfolio;
+use crate::store::Database;
+
+/// What all handlers share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+#[derive(Debug)]
+pub struct Parts {
+    /// The public origin, source of every absolute link.
+    pub base_url: Url,
+    /// The longest a request may take.
+    pub request_timeout: Duration,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Users and magic links.
+    pub database: Database,
+    /// Whether sessions and limits live in Redis rather than in this process.
+    pub redis: bool,
+    /// Everybody's sessions.
+    pub sessions: Sessions,
+    /// Sign-in by e-mail; `None` when no mail can be sent.
+    pub magic_links: Option<MagicLinks>,
+    /// Google, GitHub and Steam.
+    pub providers: Providers,
+    /// What the owners of accounts are told.
+    pub events: SecurityEvents,
+    /// The mails of `dev`, readable at `/dev/mailbox`.
+    pub mailbox: Option<Mailbox>,
+    /// Imports and prices.
+    pub portfolio: Portfolio,
+    /// Whose forwarding headers are believed.
+    pub proxies: TrustedProxies,
+    /// How often one client may call the authentication endpoints.
+    pub auth_limit: RateLimiter,
+    /// Where unsafe requests may come from.
+    pub origin: OriginPolicy,
+    /// Issues and checks CSRF tokens.
+    pub csrf: CsrfKeys,
+    /// The cookie that tells signed-out browsers apart.
+    pub visitor: VisitorCookie,
+    /// The open event streams.
+    pub streams: Streams,
+    /// The URL table as the layers know it.
+    pub endpoints: Endpoints,
+    /// Cancelled when the service is asked to stop.
+    pub stopping: CancellationToken,
+}
+
+impl App {
+    /// The visitor cookie for another ten minutes: the known one, or a new one.
+    pub fn visitor(&self, headers: &HeaderMap) -> (VisitorId, HeaderValue) {
+        match self.visitor.parse(headers) {
+            Some(visitor) => {
+                let cookie = self.visitor.renew(&visitor);
+                (visitor, cookie)
+            }
+            None => self.visitor.issue(),
+        }
+    }
+
+    /// Whether the public origin is https.
+    pub fn is_https(&self) -> bool {
+        self.base_url.scheme() == "https"
+    }
+
+    /// What every answer carries.
+    pub fn security_headers(&self) -> SecurityHeaders {
+        SecurityHeaders::new().https(self.is_https())
+    }
+
+    /// An application of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

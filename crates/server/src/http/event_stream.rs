@@ -1,0 +1,94 @@
+//! Answers that go on: server-sent events.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt};
+use http::StatusCode;
+use tracera_session::UserId;
+
+use crate::http::error::{AppError, AppResult};
+
+/// How often an idle stream sends a comment, so that nobody between takes it for dead.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The answer that sends these events as they come.
+pub(crate) fn event_stream(events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    let events =
+        Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+    // `Sse` by itself would say `no-cache`, with which a browser may keep what it got, and nginx
+    // would collect events until its buffer is full.
+    ([("cache-control", "no-store"), ("x-accel-buffering", "no")], events).into_response()
+}
+
+/// How many streams one user may have open on one instance, over all tabs.
+const MAX_PER_USER: usize = 16;
+
+/// The open streams, counted by user. Cheap to clone; clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Streams(Arc<Mutex<HashMap<UserId, usize>>>);
+
+/// A place among the streams of a user, free again when dropped.
+pub(crate) struct Place {
+    streams: Streams,
+    user: UserId,
+}
+
+impl Streams {
+    /// A place for one more.
+    ///
+    /// # Errors
+    /// 429 when the user has as many as one may have.
+    pub(crate) fn enter(&self, user: &UserId) -> AppResult<Place> {
+        let mut open = self.lock();
+        let count = open.entry(user.clone()).or_default();
+        if *count >= MAX_PER_USER {
+            return Err(AppError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_streams",
+                "too many pages of yours are open; please close some",
+            )
+            .retry_after(HEARTBEAT));
+        }
+        *count += 1;
+        Ok(Place { streams: self.clone(), user: user.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.streams.lock();
+        if let Some(count) = open.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.user);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_so_many_streams_and_no_more_until_one_ends() {
+        let streams = Streams::default();
+        let (user, other) = (UserId::new("a").unwrap(), UserId::new("b").unwrap());
+        let mut open: Vec<_> = (0..MAX_PER_USER).map(|_| streams.enter(&user).unwrap()).collect();
+        assert!(streams.enter(&user).is_err());
+        assert!(streams.enter(&other).is_ok());
+        open.pop();
+        assert!(streams.enter(&user).is_ok());
+        open.clear();
+        assert!(streams.lock().is_empty(), "who has no stream costs no memory");
+    }
+}

@@ -1,0 +1,90 @@
+//! Request bodies, parsed strictly and refused in the service's own words.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use http::StatusCode;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::error_chain::causes;
+use crate::http::error::AppError;
+
+/// The longest hint that is passed on: all parameters there are, and the one that is not.
+const MAX_HINT_BYTES: usize = 400;
+
+/// A JSON body. The types it is used with refuse unknown fields.
+#[derive(Debug)]
+pub struct ApiJson<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
+    type Rejection = AppError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, AppError> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(refusal(&rejection)),
+        }
+    }
+}
+
+/// A part of the path. What cannot be read is an address that does not exist.
+#[derive(Debug)]
+pub struct ApiPath<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiPath<T> {
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AppError> {
+        let Path(value) =
+            Path::from_request_parts(parts, state).await.map_err(|_| AppError::not_found())?;
+        Ok(Self(value))
+    }
+}
+
+fn refusal(rejection: &JsonRejection) -> AppError {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => AppError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "send the body as JSON with Content-Type: application/json",
+        ),
+        _ => {
+            let sentence = "the body is not the JSON expected here";
+            let hint = wrong_field(rejection).map_or_else(
+                || format!("{sentence}: check its syntax, its fields and their types"),
+                |field| format!("{sentence}: {field}"),
+            );
+            AppError::bad_request("malformed_body", hint)
+        }
+    }
+}
+
+/// 400: the query has a parameter or a value that is not known.
+pub fn malformed_query(rejection: &QueryRejection) -> AppError {
+    let sentence = "the query has a parameter that is not known here, or a value that is not";
+    let hint = wrong_field(rejection).map_or_else(
+        || format!("{sentence}; see the API's documentation"),
+        |field| format!("the query is not the one expected here: {field}"),
+    );
+    AppError::bad_request("malformed_query", hint)
+}
+
+/// What the parser says of a name. What it says of a value is left out: it would repeat it.
+fn wrong_field(rejection: &(dyn Error + 'static)) -> Option<String> {
+    let said = causes(rejection).last()?.to_string();
+    // In front of it stands where in the body that is.
+    let said = said.split_once(": ").map_or(&*said, |(_, said)| said);
+    let of_a_name = ["unknown field `", "missing field `", "duplicate field `"];
+    let is_short = said.len() <= MAX_HINT_BYTES;
+    (is_short && of_a_name.iter().any(|beginning| said.starts_with(beginning)))
+        .then(|| said.to_owned())
+}
+
+/// 413: the body is larger than anything the service reads.
+pub fn too_large() -> AppError {
+    AppError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large")
+}

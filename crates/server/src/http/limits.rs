@@ -1,0 +1,197 @@
+//! Bounds on every request: time, size and framing of the body, and that a panic ends only itself.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::HttpBody;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+use tower::{Layer, Service};
+use tracera_guard::{is_safe_method, path_is_under};
+
+use crate::http::body::{Awaited, watched};
+use crate::http::endpoint::Endpoint;
+use crate::http::error::AppError;
+use crate::http::extract::too_large;
+use crate::http::gate::Refusal;
+
+/// The largest body any route reads.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// Refuses requests of which not everybody would read the same, and bodies that say they are too
+/// large. Notes whether the body is chunked.
+///
+/// # Errors
+/// The refusal.
+pub fn check_framing((): &(), request: &mut Request) -> Result<IsChunked, Refusal> {
+    let headers = request.headers();
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Err(AppError::bad_request("bad_host", "a request names one host").into());
+    }
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if announced
+        .and_then(|text| text.parse::<usize>().ok())
+        .is_some_and(|bytes| bytes > MAX_BODY_BYTES)
+    {
+        return Err(too_large().into());
+    }
+    let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    if is_chunked && !is_only_chunked(headers) {
+        let sentence = "Transfer-Encoding can be chunked and nothing else";
+        return Err(closing(AppError::bad_request("bad_framing", sentence).into_response()).into());
+    }
+    if !request.body().is_end_stream() {
+        DefaultBodyLimit::max(MAX_BODY_BYTES).apply(request);
+    }
+    Ok(IsChunked(is_chunked))
+}
+
+/// Whether the length of a request's body is known only when it has come.
+#[derive(Clone, Copy, Debug)]
+pub struct IsChunked(bool);
+
+/// Closes the connection after a chunked body: should a proxy have found another end of it, what
+/// follows it is no request of its client's.
+pub fn close_after_chunks(
+    (): &(),
+    IsChunked(is_chunked): IsChunked,
+    response: Response,
+) -> Response {
+    if is_chunked { closing(response) } else { response }
+}
+
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Whether a body is chunked and not encoded. A length beside that has been taken out by the HTTP
+/// library.
+fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked =
+        |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    encodings.next().is_some_and(is_chunked) && encodings.next().is_none()
+}
+
+/// Ends a request that takes too long, with 408 if that is because its body does not come.
+#[derive(Clone, Debug)]
+pub struct TimeLimit(Duration);
+
+impl TimeLimit {
+    /// The longest a request may take.
+    pub fn new(limit: Duration) -> Self {
+        Self(limit)
+    }
+}
+
+impl<S> Layer<S> for TimeLimit {
+    type Service = InTime<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        InTime { limit: self.0, inner }
+    }
+}
+
+/// The service [`TimeLimit`] makes.
+#[derive(Clone, Debug)]
+pub struct InTime<S> {
+    limit: Duration,
+    inner: S,
+}
+
+impl<S> Service<Request> for InTime<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = InTimeFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (request, awaited) = if request.body().is_end_stream() {
+            (request, None)
+        } else {
+            let (parts, body) = request.into_parts();
+            let (body, awaited) = watched(body);
+            (Request::from_parts(parts, body), Some(awaited))
+        };
+        InTimeFuture {
+            answering: self.inner.call(request),
+            awaited,
+            limit: self.limit,
+            passing: None,
+        }
+    }
+}
+
+pin_project! {
+    /// The answer of an [`InTime`].
+    pub struct InTimeFuture<F> {
+        #[pin]
+        answering: F,
+        awaited: Option<Awaited>,
+        limit: Duration,
+        // The time, once there is something to wait for.
+        passing: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F> Future for InTimeFuture<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(answer) = this.answering.poll(context) {
+            return Poll::Ready(answer);
+        }
+        let passing = this.passing.get_or_insert_with(|| Box::pin(sleep(*this.limit)));
+        ready!(passing.as_mut().poll(context));
+        Poll::Ready(Ok(if this.awaited.as_ref().is_some_and(Awaited::is_now) {
+            let sentence = "the body took too long to arrive";
+            let error = AppError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", sentence);
+            // What is still to come is not the next request.
+            closing(error.into_response())
+        } else {
+            let sentence = "this took too long, please try again";
+            let error = AppError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", sentence);
+            error.retry_after(*this.limit).into_response()
+        }))
+    }
+}
+
+/// Whether a request goes to the authentication endpoints, or is a form of a page, which does the
+/// same. Looking at a page is free.
+pub fn is_limited(request: &Request) -> bool {
+    let endpoint = request.extensions().get::<Endpoint>();
+    let is_under = |prefix| match endpoint {
+        Some(endpoint) => endpoint.pattern.starts_with(prefix),
+        None => path_is_under(request.uri().path(), prefix),
+    };
+    is_under("/api/v1/auth/") || !is_safe_method(request.method()) && !is_under("/api/")
+}
+
+/// The answer when a handler panicked.
+#[expect(clippy::needless_pass_by_value, reason = "the signature the panic layer asks for")]
+pub fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    AppError::internal(format!("a handler panicked: {message}")).into_response()
+}

@@ -1,0 +1,132 @@
+//! One log line and one id per request. The line names the path's pattern, never the path or query
+//! as sent: those can hold tokens.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+use tracera_guard::ClientAddr;
+
+use crate::clock::Stopwatch;
+use crate::http::App;
+use crate::telemetry::metrics;
+use crate::telemetry::{InRequest, RequestId};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Outermost: gives the request an id, notes on it who its client is and which endpoint it goes to,
+/// logs how it was answered, and returns the id in `X-Request-Id`.
+#[derive(Clone, Debug)]
+pub struct LogLayer(App);
+
+impl LogLayer {
+    /// For the endpoints and trusted proxies of this application.
+    pub fn new(app: App) -> Self {
+        Self(app)
+    }
+}
+
+impl<S> Layer<S> for LogLayer {
+    type Service = LogService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LogService { app: self.0.clone(), inner }
+    }
+}
+
+/// The service [`LogLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct LogService<S> {
+    app: App,
+    inner: S,
+}
+
+impl<S> Service<Request> for LogService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = LogFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let watch = Stopwatch::start();
+        let id = RequestId::next();
+        let peer = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>();
+        let client = peer
+            .map(|ConnectInfo(peer)| self.app.proxies.client_addr(peer.ip(), request.headers()));
+        let endpoint = self.app.endpoints.find(request.uri().path());
+        let line = Line {
+            watch,
+            id,
+            method: request.method().clone(),
+            client,
+            route: endpoint.map_or("unmatched", |endpoint| endpoint.pattern),
+        };
+        let noted = request.extensions_mut();
+        client.map(|client| noted.insert(client));
+        endpoint.map(|endpoint| noted.insert(endpoint));
+        let _entered = id.enter();
+        LogFuture { answering: InRequest::new(id, self.inner.call(request)), line }
+    }
+}
+
+pin_project! {
+    /// The answer of a [`LogService`].
+    pub struct LogFuture<F> {
+        #[pin]
+        answering: InRequest<F>,
+        line: Line,
+    }
+}
+
+impl<F> Future for LogFuture<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.answering.poll(context));
+        this.line.write(response.status().as_u16());
+        let id = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(
+            this.line.id.as_str().as_bytes(),
+        ));
+        response.headers_mut().insert(REQUEST_ID, id.expect("digits are visible"));
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// What the line says of the request.
+struct Line {
+    watch: Stopwatch,
+    id: RequestId,
+    method: Method,
+    client: Option<ClientAddr>,
+    route: &'static str,
+}
+
+impl Line {
+    fn write(&self, status: u16) {
+        let Self { watch, id, method, client, route } = self;
+        let elapsed = watch.elapsed();
+        let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        metrics::answered(route, status, elapsed);
+        let client = client.map(ClientAddr::text);
+        let (method, client) = (method.as_str(), client.as_deref());
+        let _entered = id.enter();
+        tracing::info!(method, route, status, micros, client, "answered");
+    }
+}

@@ -1,0 +1,20 @@
+//! The pages a person sees. They are rendered here and work without scripts: reading is a GET,
+//! doing is a form that is posted to a page route and answered with a redirect. The scripts only
+//! make them livelier.
+
+pub mod account;
+pub mod assets;
+pub mod delete;
+pub mod email;
+pub mod error_page;
+pub mod expired_form;
+pub mod last_method;
+pub mod linked;
+pub mod live;
+pub mod mailbox;
+pub mod page;
+pub mod pending_address;
+pub mod portfolio;
+pub mod resubmit;
+pub mod return_target;
+pub mod sign_in;

@@ -1,0 +1,308 @@
+//! Account security: where one is signed in, ending sessions, one's data.
+
+use askama::Template;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
+use tracera_session::{CurrentUser, Handle, Session, SessionInfo};
+use uuid::Uuid;
+
+use crate::api::sessions;
+use crate::auth::client::Client;
+use crate::auth::events::{ClientInfo, Kind};
+use crate::clock::{rfc3339, utc};
+use crate::domain::provider::Provider;
+use crate::http::App;
+use crate::http::error::{AppError, AppResult};
+use crate::pages::page::{Page, Person, ago, minute};
+use crate::pages::sign_in::sentence;
+use crate::pages::{delete, live};
+use crate::store::events::{self, Event};
+use crate::store::{email_changes, identities};
+use crate::task::run_to_completion;
+
+struct SessionView {
+    handle: String,
+    client: String,
+    is_phone: bool,
+    address: String,
+    method: String,
+    created: String,
+    /// When it was last used, as said and as read from a clock.
+    last_seen: (String, String),
+    current: bool,
+}
+
+impl SessionView {
+    fn new(info: SessionInfo, current: Option<Handle>, now: OffsetDateTime) -> Self {
+        let client = Client::from_label(&info.client);
+        let device = client.device.as_deref().unwrap_or_default();
+        let last_seen = utc(info.last_seen);
+        Self {
+            is_phone: ["iPhone", "iPad", "Android"].contains(&device),
+            client: client.phrase(),
+            address: info.address.map_or_else(|| "unknown".to_owned(), sessions::shown_address),
+            method: info
+                .authentication
+                .map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
+            created: minute(utc(info.created)),
+            last_seen: (ago(last_seen, now), minute(last_seen)),
+            current: current == Some(info.handle),
+            handle: info.handle.to_string(),
+        }
+    }
+}
+
+/// A method of signing in as people write it.
+fn way(method: &str) -> String {
+    match method {
+        "email" => "E-mail link",
+        "google" => "Google",
+        "github" => "GitHub",
+        "steam" => "Steam",
+        other => other,
+    }
+    .to_owned()
+}
+
+struct ProviderView {
+    name: &'static str,
+    label: &'static str,
+    /// Since when; `None` when it is not linked.
+    linked: Option<String>,
+    detail: Option<String>,
+    configured: bool,
+}
+
+struct EventView {
+    what: String,
+    device: String,
+    ip: String,
+    /// For machines.
+    at: String,
+    /// As read from a clock, for what is not said as a length of time.
+    when: String,
+    said: String,
+}
+
+/// How many security events the page shows.
+const EVENTS: u32 = 20;
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage<'a> {
+    page: &'a Page,
+    name: String,
+    email: Option<String>,
+    member_since: String,
+    sessions: Vec<SessionView>,
+    names: String,
+    providers: Vec<ProviderView>,
+    events: Vec<EventView>,
+    can_mail: bool,
+    others: usize,
+    phrase: &'static str,
+    is_wrong_phrase: bool,
+    notice: Option<String>,
+    problem: Option<&'static str>,
+}
+
+/// The query of the account page.
+#[derive(Deserialize, Default)]
+pub struct AccountQuery {
+    done: Option<String>,
+    error: Option<String>,
+}
+
+/// `GET /account`
+pub async fn account(
+    State(app): State<App>,
+    session: Session,
+    person: Person,
+    headers: HeaderMap,
+    query: Result<Query<AccountQuery>, QueryRejection>,
+) -> AppResult<Response> {
+    let Query(query) = query.unwrap_or_default();
+    let now = utc(app.clock.now());
+    let current = session.info().map(|info| info.handle);
+    let sessions = app.sessions.list(&person.id).await?;
+    let names = live::names(&sessions);
+    let mut sessions: Vec<_> =
+        sessions.into_iter().map(|info| SessionView::new(info, current, now)).collect();
+    sessions.sort_by_key(|session| !session.current);
+    let page = Page::new(&app, &session, &headers);
+    let notice = match query.done.as_deref() {
+        Some("email_sent") => Some(email_sent(&app, person.account.id, now).await?),
+        Some(code) => done(code).map(ToOwned::to_owned),
+        None => None,
+    };
+    let is_wrong_phrase = query.error.as_deref() == Some(delete::WRONG_PHRASE);
+    let account = AccountPage {
+        name: person.label(),
+        email: person.account.email.as_ref().map(ToString::to_string),
+        member_since: person.account.created_at.date().to_string(),
+        others: sessions.iter().filter(|session| !session.current).count(),
+        sessions,
+        names,
+        providers: providers(&app, person.account.id).await?,
+        events: recent_events(&app, person.account.id, now).await?,
+        can_mail: app.magic_links.is_some(),
+        phrase: delete::PHRASE,
+        notice,
+        is_wrong_phrase,
+        problem: query.error.filter(|_| !is_wrong_phrase).map(|code| problem(&code)),
+        page: &page,
+    };
+    page.render(StatusCode::OK, &account)
+}
+
+async fn providers(app: &App, user: Uuid) -> AppResult<Vec<ProviderView>> {
+    let linked = identities::of_user(&app.database, user).await?;
+    let view = |provider: Provider| {
+        let identity = linked.iter().find(|identity| identity.provider == provider);
+        ProviderView {
+            name: provider.as_str(),
+            label: provider.label(),
+            linked: identity.map(|identity| minute(identity.linked_at)),
+            detail: identity
+                .filter(|_| provider == Provider::Steam)
+                .map(|identity| format!("SteamID {}", identity.subject)),
+            configured: app.providers.is_configured(provider),
+        }
+    };
+    let views = Provider::ALL.into_iter().map(view);
+    Ok(views.filter(|view| view.configured || view.linked.is_some()).collect())
+}
+
+async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<Vec<EventView>> {
+    let mut events = events::list(&app.database, user, None, 2 * EVENTS, now).await?;
+    events.dedup_by(|older, newer| {
+        let is_one = is_one_sign_in(newer, older);
+        if is_one {
+            std::mem::swap(older, newer);
+        }
+        is_one
+    });
+    Ok(events
+        .into_iter()
+        .take(EVENTS as usize)
+        .map(|event| EventView {
+            what: happening(&event.kind, event.method.as_deref()),
+            device: event.device,
+            ip: event.ip,
+            at: rfc3339(event.at),
+            when: minute(event.at),
+            said: if now - event.at < Duration::DAY {
+                ago(event.at, now)
+            } else {
+                minute(event.at)
+            },
+        })
+        .collect())
+}
+
+/// Whether two events, the newer one first, are one sign-in with a new browser, which is recorded
+/// as both.
+fn is_one_sign_in(newer: &Event, older: &Event) -> bool {
+    let what =
+        |event: &Event| (event.at, event.method.clone(), event.device.clone(), event.ip.clone());
+    newer.kind == "signed_in" && older.kind == "new_device" && what(newer) == what(older)
+}
+
+/// A security event in words.
+fn happening(kind: &str, method: Option<&str>) -> String {
+    let what = match kind {
+        "signed_in" => "Signed in",
+        "new_device" => "Signed in with a browser not seen before",
+        "sign_in_failed" => "Sign-in refused",
+        "signed_out" => "Signed out",
+        "linked" => "Sign-in method linked",
+        "link_failed" => "Linking a sign-in method failed",
+        "unlinked" => "Sign-in method unlinked",
+        "session_revoked" => "Session ended",
+        "other_sessions_revoked" => "Signed out everywhere else",
+        "revoked_by_operator" => "Sessions ended by the operator of this server",
+        "email_changed" => "E-mail address changed",
+        "reclaimed" => "Account reclaimed by the owner of its mailbox",
+        other => other,
+    };
+    match method.filter(|_| kind != "email_changed" && kind != "reclaimed") {
+        Some(method) => format!("{what}: {}", way(method)),
+        None => what.to_owned(),
+    }
+}
+
+/// The notice after an address was asked for, with the address if it is still wanted.
+async fn email_sent(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<String> {
+    let wanted = email_changes::wanted(&app.database, user, now).await?;
+    let to = wanted.map_or_else(String::new, |email| format!(" to {email}"));
+    Ok(format!("A mail with a link is on its way{to}. Nothing changes before you open it."))
+}
+
+fn done(code: &str) -> Option<&'static str> {
+    match code {
+        "session_ended" => Some("The session is over. Whoever used it is signed out."),
+        "google_linked" => Some("Google is linked."),
+        "github_linked" => Some("GitHub is linked."),
+        "steam_linked" => Some("Steam is linked."),
+        "unlinked" => Some("It is no longer linked to your account."),
+        "email_changed" => Some("Your address is confirmed."),
+        "others_ended" => Some("You are signed out everywhere else."),
+        _ => None,
+    }
+}
+
+fn problem(code: &str) -> &'static str {
+    match code {
+        "session_gone" => "That session had ended already.",
+        "last_way_in" => {
+            "That is the only way into your account. Add an e-mail address or link another method first."
+        }
+        "email_taken" => "Another account has this address. Sign in to that one instead.",
+        "invalid_email" => "That is not an e-mail address we can write to.",
+        code => sentence(code),
+    }
+}
+
+/// The form beside a session.
+#[derive(Deserialize)]
+pub struct RevokeForm {
+    handle: String,
+}
+
+/// `POST /account/sessions/revoke`
+pub async fn revoke(
+    State(app): State<App>,
+    person: Person,
+    visit: ClientInfo,
+    form: Result<Form<RevokeForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let handle = Handle::parse(&form.handle).ok_or_else(AppError::malformed_form)?;
+    let ended = run_to_completion(async move {
+        let ended = app.sessions.revoke(&person.id, handle).await?;
+        if ended {
+            tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
+            let now = utc(app.clock.now());
+            app.events.record(person.account.id, Kind::SessionRevoked, None, &visit, now).await;
+        }
+        Ok(ended)
+    })
+    .await?;
+    let target = if ended { "/account?done=session_ended" } else { "/account?error=session_gone" };
+    Ok(Redirect::to(target).into_response())
+}
+
+/// `POST /account/sessions/revoke-others`
+pub async fn revoke_others(
+    app: State<App>,
+    session: Session,
+    person: Person,
+    visit: ClientInfo,
+) -> AppResult<Response> {
+    sessions::revoke_others(app, session, CurrentUser(person.id), visit).await?;
+    Ok(Redirect::to("/account?done=others_ended").into_response())
+}

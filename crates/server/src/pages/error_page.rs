@@ -1,0 +1,168 @@
+//! Errors as pages, for people. Programs get the JSON that handlers and layers answer with.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+
+use askama::Template;
+use axum::extract::Request;
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tracera_session::Session;
+
+use crate::http::App;
+use crate::http::endpoint::Endpoint;
+use crate::pages::resubmit::{Resubmit, may_pass};
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    status: u16,
+    title: &'static str,
+    text: Cow<'static, str>,
+    /// Whether opening the same address again can help.
+    may_pass: bool,
+    /// The form that can be sent again.
+    again: Option<Resubmit>,
+    /// Where to begin anew.
+    start: &'a str,
+    is_signed_in: bool,
+}
+
+/// What kind of page the browser asked for, if it asked for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// None: this is for a program.
+    Data,
+    /// One whose address can be opened again.
+    Page,
+    /// The answer to a form.
+    AnswerToForm,
+}
+
+/// Browsers name HTML when they open an address, and only then.
+///
+/// # Errors
+/// Never.
+pub fn wanted(_: &App, request: &mut Request) -> Result<Wanted, Infallible> {
+    if !is_for_browsers(request) || !has(request.headers(), header::ACCEPT, "text/html") {
+        return Ok(Wanted::Data);
+    }
+    Ok(if request.method() == Method::GET { Wanted::Page } else { Wanted::AnswerToForm })
+}
+
+/// That an answer goes to somebody who is signed in. In its extensions.
+#[derive(Clone, Copy)]
+struct ToPerson;
+
+/// The session of who may have to be shown an error.
+///
+/// # Errors
+/// Never.
+pub fn session((): &(), request: &mut Request) -> Result<Option<Session>, Infallible> {
+    let wants_page = has(request.headers(), header::ACCEPT, "text/html");
+    Ok(request.extensions().get().filter(|_| wants_page).cloned())
+}
+
+/// Notes beside an error whether it goes to somebody who is signed in; further out nobody knows.
+pub fn note_person((): &(), session: Option<Session>, mut response: Response) -> Response {
+    if is_failure(response.status()) && session.is_some_and(|session| session.user().is_ok()) {
+        response.extensions_mut().insert(ToPerson);
+    }
+    response
+}
+
+fn is_failure(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+fn is_for_browsers(request: &Request) -> bool {
+    let endpoint = || request.extensions().get::<Endpoint>();
+    !request.uri().path().starts_with("/api/")
+        || endpoint().is_some_and(|endpoint| endpoint.is_navigated)
+}
+
+/// Turns the error that comes back into a page if a browser asked for one. Status and headers stay.
+pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
+    if !is_failure(response.status())
+        || wanted == Wanted::Data
+        || has(response.headers(), header::CONTENT_TYPE, "text/html")
+    {
+        return response;
+    }
+    let (mut parts, _) = response.into_parts();
+    let (title, text) = words(parts.status, &parts.headers, wanted);
+    let may_pass = wanted == Wanted::Page && may_pass(parts.status);
+    let again = parts.extensions.remove();
+    let is_signed_in = parts.extensions.remove::<ToPerson>().is_some();
+    // A form that was refused may stand on a page that was opened under another address than ours.
+    let start = if parts.status == StatusCode::FORBIDDEN { app.base_url.as_str() } else { "/" };
+    let page = ErrorPage {
+        status: parts.status.as_u16(),
+        title,
+        text,
+        may_pass,
+        again,
+        start,
+        is_signed_in,
+    };
+    let Ok(html) = page.render() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    parts.headers.remove(header::CONTENT_TYPE);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    (parts, Html(html)).into_response()
+}
+
+/// Whether the header's value has that part.
+pub fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
+    // Cheaper than a search for text, which prepares for long ones.
+    let is_in =
+        |value: &HeaderValue| value.as_bytes().windows(part.len()).any(|at| at == part.as_bytes());
+    headers.get(name).is_some_and(is_in)
+}
+
+fn words(
+    status: StatusCode,
+    headers: &HeaderMap,
+    wanted: Wanted,
+) -> (&'static str, Cow<'static, str>) {
+    let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    match status {
+        StatusCode::UNAUTHORIZED => (
+            "Please sign in first",
+            "Either you have not signed in here yet, or you are signed out by now.".into(),
+        ),
+        StatusCode::FORBIDDEN if wanted == Wanted::Page => (
+            "Please begin on a page of ours",
+            "This address is good only from there, and only soon after you signed in. Nothing was changed.".into(),
+        ),
+        StatusCode::FORBIDDEN => (
+            "This page was open for too long",
+            "For your safety its form is no longer good. Nothing was changed. Start again from a fresh page. That leads \
+             to the right address as well, in case your browser has opened the site under another address than its \
+             own, such as 127.0.0.1 in place of localhost."
+                .into(),
+        ),
+        StatusCode::NOT_FOUND => ("There is nothing here", "The address may be mistyped or out of date.".into()),
+        StatusCode::TOO_MANY_REQUESTS => (
+            "That was a bit fast",
+            match retry_after {
+                Some(secs) => format!("Please wait {secs} seconds, then try again.").into(),
+                None => "Please wait a little, then try again.".into(),
+            },
+        ),
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "Back in a moment",
+            "Something this service depends on does not answer. That signs nobody out; please try again shortly."
+                .into(),
+        ),
+        status if status.is_server_error() => (
+            "That is our fault",
+            "Something went wrong on our side. It has been written down; please try again.".into(),
+        ),
+        _ => (
+            "That did not work",
+            "The page and the server did not understand each other. Please open the page again.".into(),
+        ),
+    }
+}

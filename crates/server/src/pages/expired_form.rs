@@ -1,0 +1,66 @@
+//! Sign-in forms that came too late: their CSRF token is no longer good, often because the person
+//! signed in in another tab meanwhile. Nothing is done. The answer leads on, or is the same form
+//! once more with what was typed.
+
+use axum::response::{IntoResponse, Redirect, Response};
+use http::request::Parts;
+use http::{StatusCode, header};
+use tracera_session::Session;
+
+use crate::http::App;
+use crate::http::csrf::field;
+use crate::http::endpoint::Endpoint;
+use crate::http::error::AppResult;
+use crate::pages::error_page;
+use crate::pages::pending_address::PendingAddress;
+use crate::pages::return_target::ReturnTarget;
+use crate::pages::sign_in::{self, Greeting, code_page, confirm_page, login_page};
+
+const TOO_LATE: &str =
+    "This page was open for too long, and nothing has happened yet. Please try once more.";
+
+/// The answer to a form of a page; `None` for those of which there is nothing better to say than
+/// that they are refused.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn answer(
+    app: &App,
+    session: &Session,
+    parts: &Parts,
+    form: &[u8],
+) -> AppResult<Option<Response>> {
+    let headers = &parts.headers;
+    if !error_page::has(headers, header::ACCEPT, "text/html") {
+        return Ok(None);
+    }
+    let pattern = parts.extensions.get::<Endpoint>().map(|endpoint| endpoint.pattern);
+    let next = field(form, "next").as_deref().and_then(ReturnTarget::parse);
+    let next = next.or_else(|| ReturnTarget::remembered(headers, app.is_https()));
+    let is_signed_in = session.user().is_ok();
+    let on = || Ok(Some(Redirect::to(next.clone().unwrap_or_default().as_str()).into_response()));
+    let answer = match pattern {
+        Some("/login" | "/login/code") if is_signed_in => return on(),
+        Some("/login/code") if PendingAddress::from_headers(headers, app.is_https()).is_some() => {
+            code_page(app, session, headers, StatusCode::FORBIDDEN, Some(TOO_LATE))
+        }
+        Some("/login" | "/login/code") => {
+            let address = field(form, "email").unwrap_or_default();
+            let problem = Some(TOO_LATE.to_owned());
+            let greeting = Greeting { address: &address, next, problem, ..Greeting::default() };
+            login_page(app, session, headers, StatusCode::FORBIDDEN, greeting)
+        }
+        Some("/login/confirm") => {
+            let token = field(form, "token").unwrap_or_default().into_owned();
+            match sign_in::peek(app, &token).await? {
+                None if is_signed_in => return on(),
+                pending => {
+                    let link = pending.map(|pending| (token, pending));
+                    confirm_page(app, session, headers, link, Some(TOO_LATE))
+                }
+            }
+        }
+        _ => return Ok(None),
+    };
+    answer.map(Some)
+}

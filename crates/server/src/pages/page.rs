@@ -1,0 +1,155 @@
+//! What pages have in common.
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use time::OffsetDateTime;
+use tracera_session::{Session, UserId};
+
+use crate::api::account::user_id;
+use crate::http::App;
+use crate::http::csrf::Binding;
+use crate::http::error::{AppError, AppResult};
+use crate::pages::return_target::ReturnTarget;
+use crate::store::users::{self, User};
+
+/// A CSRF token for the forms of a page, and the cookie it is bound to when nobody is signed in.
+pub struct Page {
+    /// The token.
+    pub csrf_token: String,
+    cookie: Option<HeaderValue>,
+}
+
+impl Page {
+    /// For this request's session or visitor.
+    pub fn new(app: &App, session: &Session, headers: &HeaderMap) -> Self {
+        let (binding, cookie) = match Binding::of_session(session) {
+            Some(binding) => (binding, None),
+            None => {
+                let (visitor, cookie) = app.visitor(headers);
+                (Binding::of_visitor(&visitor), Some(cookie))
+            }
+        };
+        Self { csrf_token: app.csrf.issue(binding.as_bytes()), cookie }
+    }
+
+    /// The token, and the cookie to set with it.
+    pub fn into_token(self) -> (String, Option<[(HeaderName, HeaderValue); 1]>) {
+        (self.csrf_token, self.cookie.map(|cookie| [(header::SET_COOKIE, cookie)]))
+    }
+
+    /// Renders a template with the page's cookie.
+    ///
+    /// # Errors
+    /// 500 when the template cannot be rendered.
+    pub fn render(&self, status: StatusCode, template: &impl Template) -> AppResult<Response> {
+        let html = template.render().map_err(AppError::internal)?;
+        let cookie = self.cookie.clone().map(|cookie| [(header::SET_COOKIE, cookie)]);
+        Ok((status, cookie, Html(html)).into_response())
+    }
+}
+
+/// The person who is signed in, for the pages of their own. Anybody else is sent to the sign-in
+/// page.
+pub struct Person {
+    /// Their account.
+    pub account: User,
+    /// Its id as sessions know it.
+    pub id: UserId,
+}
+
+impl Person {
+    /// What to call them: their name, else their address.
+    pub fn label(&self) -> String {
+        let email = self.account.email.as_ref().map(ToString::to_string);
+        self.account.name.clone().or(email).unwrap_or_else(|| "Your account".to_owned())
+    }
+}
+
+impl FromRequestParts<App> for Person {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let session =
+            Session::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        let found = find(app, &session).await.map_err(IntoResponse::into_response)?;
+        found.ok_or_else(|| to_sign_in(&parts.method, &parts.uri))
+    }
+}
+
+async fn find(app: &App, session: &Session) -> AppResult<Option<Person>> {
+    session.available()?;
+    let Ok(id) = session.user() else { return Ok(None) };
+    match users::find_by_id(&app.database, user_id(&id)?).await? {
+        Some(account) => Ok(Some(Person { account, id })),
+        None => {
+            // The account was deleted while this session was being made.
+            session.sign_out().await?;
+            Ok(None)
+        }
+    }
+}
+
+/// The answer to somebody who has to sign in first.
+pub fn to_sign_in(method: &Method, uri: &Uri) -> Response {
+    Redirect::to(&ReturnTarget::asked_for(method, uri).unwrap_or_default().by_way_of_sign_in())
+        .into_response()
+}
+
+/// The answer to a form of the account page that was refused: back there, or first to sign in
+/// again. Failures of the service stay what they are.
+///
+/// # Errors
+/// What is nobody's fault but ours.
+pub fn after_refusal(error: AppError) -> AppResult<Response> {
+    let target = match error.code() {
+        "reauthentication_required" => ReturnTarget::account().by_way_of_signing_in_again(),
+        code if error.status().is_client_error() || error.status() == StatusCode::BAD_GATEWAY => {
+            format!("/account?error={code}")
+        }
+        _ => return Err(error),
+    };
+    Ok(Redirect::to(&target).into_response())
+}
+
+/// A time as a person reads it: `2026-11-23 20:04 UTC`.
+pub fn minute(at: OffsetDateTime) -> String {
+    let (date, hour, minute) = (at.date(), at.hour(), at.minute());
+    format!("{date} {hour:02}:{minute:02} UTC")
+}
+
+/// A length of time since then as a person says it: `just now`, `5 minutes ago`, `3 days ago`.
+pub fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
+    let secs = (now - at).whole_seconds();
+    let (count, unit) = match secs {
+        ..60 => return "just now".to_owned(),
+        60..3600 => (secs / 60, "minute"),
+        3600..86_400 => (secs / 3600, "hour"),
+        _ => (secs / 86_400, "day"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn times_read_as_people_say_them() {
+        let now = datetime!(2026-11-23 20:04:59 UTC);
+        assert_eq!(minute(now), "2026-11-23 20:04 UTC");
+        for (at, text) in [
+            (datetime!(2026-11-23 20:05:30 UTC), "just now"),
+            (datetime!(2026-11-23 20:04:00 UTC), "just now"),
+            (datetime!(2026-11-23 20:03:59 UTC), "1 minute ago"),
+            (datetime!(2026-11-23 18:04:59 UTC), "2 hours ago"),
+            (datetime!(2026-11-20 20:04:59 UTC), "3 days ago"),
+        ] {
+            assert_eq!(ago(at, now), text);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The page somebody wanted before they had to sign in.
+//!
+//! 1. It is one of a closed list, with its query. Anything else counts as nothing asked for.
+//! 2. The query is read and written anew: nothing goes into a header as it came.
+//! 3. The browser remembers it for ten minutes, and whichever way one signs in uses it up.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use url::form_urlencoded;
+
+use crate::cookie::ServiceCookie;
+
+/// The pages of a person.
+const PAGES: [&str; 3] = [HOME, "/account", "/email"];
+const HOME: &str = "/";
+const MAX_CHARS: usize = 1000;
+const COOKIE: ServiceCookie = ServiceCookie::new("__Host-next", 600);
+
+/// A page of ours to go on to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnTarget(String);
+
+impl ReturnTarget {
+    /// The account page.
+    pub fn account() -> Self {
+        Self("/account".to_owned())
+    }
+
+    /// The page of this address, which has neither scheme nor host; `None` if it is none of the
+    /// pages.
+    pub fn parse(address: &str) -> Option<Self> {
+        if address.len() > MAX_CHARS {
+            return None;
+        }
+        let (path, query) = address.split_once('?').unwrap_or((address, ""));
+        let page = PAGES.into_iter().find(|page| *page == path)?;
+        // What a page had to say about the last step is not said again.
+        let pairs = form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, _)| name != "done" && name != "error");
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let address = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
+        // Written anew it may be three times as long.
+        (address.len() <= MAX_CHARS).then_some(Self(address))
+    }
+
+    /// The page a request asks for; for a file the page that offers it.
+    pub fn asked_for(method: &Method, uri: &Uri) -> Option<Self> {
+        let address = uri.path_and_query().filter(|_| *method == Method::GET)?;
+        match address.path() {
+            "/account/data.json" => Some(Self::account()),
+            _ => Self::parse(address.as_str()),
+        }
+    }
+
+    /// The page this browser remembers.
+    pub fn remembered(headers: &HeaderMap, https: bool) -> Option<Self> {
+        let address = URL_SAFE_NO_PAD.decode(COOKIE.read(headers, https)?).ok()?;
+        Self::parse(std::str::from_utf8(&address).ok()?)
+    }
+
+    /// The `Set-Cookie` that makes the browser remember it.
+    pub fn remember(&self, https: bool) -> HeaderValue {
+        COOKIE.set(&URL_SAFE_NO_PAD.encode(&self.0), https)
+    }
+
+    /// The `Set-Cookie` that makes the browser forget what it remembers, if it does.
+    pub fn forget(headers: &HeaderMap, https: bool) -> Option<HeaderValue> {
+        COOKIE.read(headers, https).map(|_| COOKIE.forget(https))
+    }
+
+    /// Its address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The sign-in page that leads on to it.
+    pub fn by_way_of_sign_in(&self) -> String {
+        self.append_to("/login?")
+    }
+
+    /// The sign-in page for somebody who is signed in and has to prove again who they are, and then
+    /// leads on to it.
+    pub fn by_way_of_signing_in_again(&self) -> String {
+        self.append_to("/login?again=1&error=reauthentication_required&")
+    }
+
+    /// The same for somebody whose sign-in or link came to nothing, for this reason.
+    pub fn by_way_of_failure(&self, code: &str) -> String {
+        self.append_to(&format!("/login?error={code}&"))
+    }
+
+    /// Its address with what it is to say, an `error` or something `done`. A page that says nothing
+    /// leaves it to the start page.
+    pub fn saying(&self, kind: &str, code: &str) -> String {
+        let address = if self.is_page("/email") { HOME } else { &self.0 };
+        let separator = if address.contains('?') { '&' } else { '?' };
+        format!("{address}{separator}{kind}={code}")
+    }
+
+    /// Whether it is this page, whatever its query.
+    pub fn is_page(&self, path: &str) -> bool {
+        self.0.split('?').next() == Some(path)
+    }
+
+    fn append_to(&self, address: &str) -> String {
+        if self.0 == HOME {
+            return address.trim_end_matches(['?', '&']).to_owned();
+        }
+        form_urlencoded::Serializer::for_suffix(address.to_owned(), address.len())
+            .append_pair("next", &self.0)
+            .finish()
+    }
+}
+
+impl Default for ReturnTarget {
+    /// The start page.
+    fn default() -> Self {
+        Self(HOME.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pages_of_ours_are_kept_with_their_query() {
+        for (address, kept) in [
+            ("/", "/"),
+            ("/account", "/account"),
+            ("/?q=ak+47&sort=name", "/?q=ak+47&sort=name"),
+            ("/email?token=abc", "/email?token=abc"),
+            ("/?q=\r\nSet-Cookie: x=1", "/?q=%0D%0ASet-Cookie%3A+x%3D1"),
+            ("/?q=<script>#x", "/?q=%3Cscript%3E%23x"),
+            ("/account?done=unlinked", "/account"),
+            ("/?error=x&q=a", "/?q=a"),
+        ] {
+            assert_eq!(ReturnTarget::parse(address).unwrap().as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn everything_else_is_nothing() {
+        for hostile in [
+            "",
+            "account",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "/\t/evil.example",
+            "https://evil.example",
+            "https:evil.example",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "%2f%2fevil.example",
+            "/%2f/evil.example",
+            "/account/../api",
+            "/account/",
+            "/account#x",
+            "/Account",
+            "/account\r\nSet-Cookie: a=b",
+            "/account\0",
+            " /account",
+            "/account;x",
+            "/api/v1/auth/me",
+            "/api/v1/auth/steam/login",
+            "/login",
+            "/logout",
+            "/dev/mailbox",
+            "/account/data.json",
+            "/.evil.example",
+            "/@evil.example",
+            "http://localhost:8080/account",
+        ] {
+            assert_eq!(ReturnTarget::parse(hostile), None, "{hostile:?}");
+        }
+        assert_eq!(ReturnTarget::parse(&format!("/?q={}", "x".repeat(MAX_CHARS))), None);
+        assert_eq!(
+            ReturnTarget::parse(&format!("/?q={}", "<".repeat(MAX_CHARS / 2))),
+            None,
+            "longer once written anew"
+        );
+    }
+
+    #[test]
+    fn a_browser_remembers_it() {
+        let next = ReturnTarget::parse("/?q=a%3Bb").unwrap();
+        for https in [true, false] {
+            let line = next.remember(https);
+            let pair = line.to_str().unwrap().split(';').next().unwrap();
+            let headers = HeaderMap::from_iter([(header::COOKIE, pair.parse().unwrap())]);
+            assert_eq!(ReturnTarget::remembered(&headers, https), Some(next.clone()));
+            assert!(ReturnTarget::forget(&headers, https).is_some());
+        }
+        let evil = URL_SAFE_NO_PAD.encode("//evil.example");
+        for value in ["", "%", "_w", &evil] {
+            let headers =
+                HeaderMap::from_iter([(header::COOKIE, format!("next={value}").parse().unwrap())]);
+            assert_eq!(ReturnTarget::remembered(&headers, false), None, "{value}");
+        }
+        assert_eq!(ReturnTarget::forget(&HeaderMap::new(), false), None);
+    }
+
+    #[test]
+    fn the_sign_in_page_is_told_where_it_leads() {
+        assert_eq!(ReturnTarget::default().by_way_of_sign_in(), "/login");
+        assert_eq!(ReturnTarget::account().by_way_of_sign_in(), "/login?next=%2Faccount");
+        let again = ReturnTarget::account().by_way_of_signing_in_again();
+        assert_eq!(again, "/login?again=1&error=reauthentication_required&next=%2Faccount");
+        assert_eq!(
+            ReturnTarget::account().by_way_of_failure("x"),
+            "/login?error=x&next=%2Faccount"
+        );
+        assert_eq!(ReturnTarget::default().by_way_of_failure("x"), "/login?error=x");
+    }
+
+    #[test]
+    fn pages_are_told_what_to_say() {
+        for (page, saying) in [
+            ("/", "/?error=x"),
+            ("/?q=ak", "/?q=ak&error=x"),
+            ("/account", "/account?error=x"),
+            ("/email?token=abc", "/?error=x"),
+        ] {
+            assert_eq!(ReturnTarget::parse(page).unwrap().saying("error", "x"), saying);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_leads_elsewhere(address in "[/?].{0,40}|\\PC{0,40}") {
+            if let Some(next) = ReturnTarget::parse(&address) {
+                let ours = url::Url::parse("https://tracera.example/").unwrap();
+                let target = ours.join(next.as_str()).unwrap();
+                prop_assert_eq!(target.origin(), ours.origin());
+                prop_assert!(PAGES.contains(&target.path()));
+                prop_assert!(HeaderValue::from_str(next.as_str()).is_ok());
+                prop_assert_eq!(ReturnTarget::parse(next.as_str()), Some(next));
+            }
+        }
+    }
+}

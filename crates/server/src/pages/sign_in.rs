@@ -1,0 +1,440 @@
+//! Signing in and out: ask for a link, type the code, confirm the link. Each step is a page and a
+//! form.
+
+use askama::Template;
+use axum::Json;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, Query, Request, State};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use tracera_session::{CurrentUser, Session};
+
+use crate::api::account::{self, clear_site_data};
+use crate::api::magic;
+use crate::auth::events::ClientInfo;
+use crate::auth::provider_error::ProviderError;
+use crate::clock::utc;
+use crate::domain::email::Email;
+use crate::domain::provider::Provider;
+use crate::http::App;
+use crate::http::csrf::Binding;
+use crate::http::error::{AppError, AppResult};
+use crate::pages::last_method;
+use crate::pages::page::{Page, minute};
+use crate::pages::pending_address::{self, PendingAddress};
+use crate::pages::return_target::ReturnTarget;
+use crate::store::magic_links::{self, MAX_WRONG_CODES, PendingLink};
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    page: &'a Page,
+    email: bool,
+    providers: Vec<Provider>,
+    address: &'a str,
+    next: Option<&'a str>,
+    last_used: Option<&'a str>,
+    notice: Option<&'static str>,
+    problem: Option<String>,
+}
+
+/// What the sign-in page says, and what its form holds.
+#[derive(Default)]
+pub(super) struct Greeting<'a> {
+    pub(super) address: &'a str,
+    pub(super) next: Option<ReturnTarget>,
+    pub(super) notice: Option<&'static str>,
+    pub(super) problem: Option<String>,
+}
+
+/// The query of the sign-in page.
+#[derive(Deserialize, Default)]
+pub struct LoginQuery {
+    error: Option<String>,
+    /// Shows the page to somebody who is signed in, to prove again who they are.
+    again: Option<String>,
+    done: Option<String>,
+    /// The page to go on to afterwards.
+    next: Option<String>,
+}
+
+/// `GET /login?error=<code>&next=<page>`
+pub async fn login(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+    query: Result<Query<LoginQuery>, QueryRejection>,
+) -> AppResult<Response> {
+    let Query(query) = query.unwrap_or_default();
+    let next = query.next.as_deref().and_then(ReturnTarget::parse);
+    if session.user().is_ok() && query.again.is_none() {
+        let code = query.error.filter(|code| ProviderError::sentence(code).is_some());
+        let next = next.unwrap_or_default();
+        let target =
+            code.map_or_else(|| next.as_str().to_owned(), |code| next.saying("error", &code));
+        return Ok(Redirect::to(&target).into_response());
+    }
+    let asked = PendingAddress::from_headers(&headers, app.is_https());
+    let greeting = Greeting {
+        address: asked.as_ref().map_or("", |asked| asked.email.as_str()),
+        next,
+        notice: query.done.and_then(|code| done(&code)),
+        problem: query.error.map(|code| sentence(&code).to_owned()),
+    };
+    login_page(&app, &session, &headers, StatusCode::OK, greeting)
+}
+
+pub(super) fn login_page(
+    app: &App,
+    session: &Session,
+    headers: &HeaderMap,
+    status: StatusCode,
+    greeting: Greeting<'_>,
+) -> AppResult<Response> {
+    let Greeting { address, next, notice, problem } = greeting;
+    let page = Page::new(app, session, headers);
+    let login = LoginPage {
+        email: app.magic_links.is_some(),
+        providers: app.providers.configured().collect(),
+        address,
+        next: next.as_ref().map(ReturnTarget::as_str),
+        last_used: last_method::read(headers),
+        notice,
+        problem,
+        page: &page,
+    };
+    let mut response = page.render(status, &login)?;
+    if let Some(next) = &next {
+        response.headers_mut().append(header::SET_COOKIE, next.remember(app.is_https()));
+    }
+    Ok(response)
+}
+
+fn done(code: &str) -> Option<&'static str> {
+    match code {
+        "signed_out" => Some("You are signed out."),
+        "deleted" => Some("Your account and everything in it is deleted."),
+        _ => None,
+    }
+}
+
+/// What a page says of an error code in its address.
+pub fn sentence(code: &str) -> &'static str {
+    match code {
+        "link_invalid" => "That link or code no longer works. Ask for a new one below.",
+        "signed_out" => "You have been signed out on this device. Sign in again to go on.",
+        "reauthentication_required" => {
+            "Please confirm that it is you: sign in again, then repeat what you were doing."
+        }
+        code => ProviderError::sentence(code).unwrap_or("That did not work. Please try again."),
+    }
+}
+
+/// The form of the sign-in page.
+#[derive(Deserialize)]
+pub struct AskForm {
+    email: String,
+    next: Option<String>,
+}
+
+/// `POST /login`: sends a link.
+pub async fn ask(
+    State(app): State<App>,
+    session: Session,
+    visit: ClientInfo,
+    binding: Binding,
+    headers: HeaderMap,
+    form: Result<Form<AskForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let email = match Email::parse(&form.email) {
+        Ok(email) => email,
+        Err(error) => {
+            let greeting = Greeting {
+                address: &form.email,
+                next: form.next.as_deref().and_then(ReturnTarget::parse),
+                problem: Some(capitalised(&error.to_string())),
+                ..Greeting::default()
+            };
+            return login_page(&app, &session, &headers, StatusCode::BAD_REQUEST, greeting);
+        }
+    };
+    let asked = PendingAddress::new(email.clone(), utc(app.clock.now()));
+    magic::send_link(&app, email, &visit, &binding).await?;
+    let mut response = Redirect::to("/login/code").into_response();
+    response.headers_mut().append(header::SET_COOKIE, asked.cookie(app.is_https()));
+    if session.binding().is_none() {
+        response.headers_mut().append(header::SET_COOKIE, app.visitor(&headers).1);
+    }
+    Ok(response)
+}
+
+#[derive(Template)]
+#[template(path = "code.html")]
+struct CodePage<'a> {
+    page: &'a Page,
+    email: &'a Email,
+    wait_secs: i64,
+    /// The page to go on to once the link was opened in another tab.
+    next: ReturnTarget,
+    /// The page to ask for another link on.
+    ask_again: String,
+    mailbox: bool,
+    problem: Option<&'static str>,
+}
+
+/// `GET /login/code`: where the link went, and a field for the code.
+pub async fn code(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+) -> AppResult<Response> {
+    code_page(&app, &session, &headers, StatusCode::OK, None)
+}
+
+pub(super) fn code_page(
+    app: &App,
+    session: &Session,
+    headers: &HeaderMap,
+    status: StatusCode,
+    problem: Option<&'static str>,
+) -> AppResult<Response> {
+    let Some(asked) = PendingAddress::from_headers(headers, app.is_https()) else {
+        return Ok(Redirect::to("/login").into_response());
+    };
+    let page = Page::new(app, session, headers);
+    let next = ReturnTarget::remembered(headers, app.is_https()).unwrap_or_default();
+    let code = CodePage {
+        email: &asked.email,
+        wait_secs: asked.wait_secs(utc(app.clock.now())),
+        ask_again: match session.user() {
+            Ok(_) => next.by_way_of_signing_in_again(),
+            Err(_) => next.by_way_of_sign_in(),
+        },
+        next,
+        mailbox: app.mailbox.is_some(),
+        problem,
+        page: &page,
+    };
+    page.render(status, &code)
+}
+
+const WRONG_CODE: &str = "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
+const NO_MORE_CODES: &str = "Those were five wrong codes, so no code works any more. Open the link in the mail, or have another mail sent.";
+
+/// The form of the code page.
+#[derive(Deserialize)]
+pub struct CodeForm {
+    code: String,
+}
+
+/// `POST /login/code`: signs in.
+pub async fn redeem_code(
+    State(app): State<App>,
+    session: Session,
+    visit: ClientInfo,
+    binding: Binding,
+    headers: HeaderMap,
+    form: Result<Form<CodeForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    match magic::redeem(&app, &session, visit, binding, magic::Redemption::code(form.code)).await {
+        Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
+        Err(error) if error.code() == "link_invalid" => {
+            let https = app.is_https();
+            let asked = PendingAddress::from_headers(&headers, https)
+                .map(PendingAddress::after_a_wrong_code);
+            let problem = match &asked {
+                Some(asked) if asked.wrong_codes >= MAX_WRONG_CODES => NO_MORE_CODES,
+                _ => WRONG_CODE,
+            };
+            let mut response =
+                code_page(&app, &session, &headers, StatusCode::BAD_REQUEST, Some(problem))?;
+            if let Some(asked) = asked {
+                response.headers_mut().append(header::SET_COOKIE, asked.cookie(https));
+            }
+            Ok(response)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The form of the confirm page.
+#[derive(Deserialize)]
+pub struct ConfirmForm {
+    token: String,
+}
+
+/// `POST /login/confirm`: signs in.
+pub async fn redeem_link(
+    State(app): State<App>,
+    session: Session,
+    visit: ClientInfo,
+    binding: Binding,
+    headers: HeaderMap,
+    form: Result<Form<ConfirmForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    match magic::redeem(&app, &session, visit, binding, magic::Redemption::token(form.token)).await
+    {
+        Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
+        Err(error) if error.code() == "link_invalid" => {
+            // Whoever is signed in is sent on from the sign-in page unless they are to sign in
+            // again.
+            let again = if session.user().is_ok() { "again=1&" } else { "" };
+            Ok(Redirect::to(&format!("/login?{again}error=link_invalid")).into_response())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn signed_in(app: &App, headers: &HeaderMap, device: HeaderValue) -> Response {
+    let https = app.is_https();
+    let own = [device, pending_address::forget(https), last_method::remember("email", https)];
+    let cookies = own.into_iter().chain(ReturnTarget::forget(headers, https));
+    let cookies: Vec<_> = cookies.map(|cookie| (header::SET_COOKIE, cookie)).collect();
+    let next = ReturnTarget::remembered(headers, https).unwrap_or_default();
+    (AppendHeaders(cookies), Redirect::to(next.as_str())).into_response()
+}
+
+/// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells
+/// only that; it signs nobody in.
+pub async fn status(
+    State(app): State<App>,
+    session: Session,
+    request: Request,
+) -> AppResult<Json<Status>> {
+    if is_signed_in(
+        &session,
+        PendingAddress::from_headers(request.headers(), app.is_https()).as_ref(),
+    ) {
+        return Ok(Json(Status { status: "signed_in" }));
+    }
+    let status = match (&app.magic_links, Binding::find(&app, &session, request.headers())) {
+        (Some(links), Some(binding)) => {
+            let visitor = links.visitor_hash(&binding);
+            // Boxed: whoever is signed in need not make room for it.
+            let asking =
+                Box::pin(magic_links::is_used(&app.database, &visitor, utc(app.clock.now())));
+            if asking.await? { "confirmed_elsewhere" } else { "waiting" }
+        }
+        _ => "waiting",
+    };
+    Ok(Json(Status { status }))
+}
+
+/// Whether somebody is signed in. Who has asked for a link since then is about to prove again who
+/// they are.
+fn is_signed_in(session: &Session, asked: Option<&PendingAddress>) -> bool {
+    let Some(asked) = asked else { return session.user().is_ok() };
+    let proof = session.info().and_then(|info| info.authentication);
+    proof.is_some_and(|proof| asked.is_not_after(utc(proof.at)))
+}
+
+/// How far a sign-in is.
+#[derive(Serialize)]
+pub struct Status {
+    /// `waiting`, `confirmed_elsewhere` or `signed_in`.
+    status: &'static str,
+}
+
+/// The query of a mailed link.
+#[derive(Deserialize, Default)]
+pub struct LinkQuery {
+    /// Its token; empty if there is none.
+    #[serde(default)]
+    pub token: String,
+}
+
+struct LinkView {
+    token: String,
+    email: String,
+    device: String,
+    ip: String,
+    when: String,
+}
+
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage<'a> {
+    page: &'a Page,
+    link: Option<LinkView>,
+    problem: Option<&'static str>,
+}
+
+/// `GET /api/v1/auth/magic/verify?token=…`: asks; only the button's POST redeems the link.
+pub async fn confirm(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+    query: Result<Query<LinkQuery>, QueryRejection>,
+) -> AppResult<Response> {
+    let token = query.unwrap_or_default().0.token;
+    let pending = peek(&app, &token).await?;
+    confirm_page(&app, &session, &headers, pending.map(|pending| (token, pending)), None)
+}
+
+/// What is known of a link that still works.
+pub(super) async fn peek(app: &App, token: &str) -> AppResult<Option<PendingLink>> {
+    match &app.magic_links {
+        Some(links) => links.peek(token, utc(app.clock.now())).await,
+        None => Ok(None),
+    }
+}
+
+/// The page of a link that still works, or of one that does not. With a problem its form was
+/// refused.
+pub(super) fn confirm_page(
+    app: &App,
+    session: &Session,
+    headers: &HeaderMap,
+    link: Option<(String, PendingLink)>,
+    problem: Option<&'static str>,
+) -> AppResult<Response> {
+    let link = link.map(|(token, pending)| LinkView {
+        token,
+        email: pending.email.masked(),
+        device: pending.device,
+        ip: pending.ip,
+        when: minute(pending.created_at),
+    });
+    let page = Page::new(app, session, headers);
+    let status = match (&link, problem) {
+        (None, _) => StatusCode::BAD_REQUEST,
+        (Some(_), None) => StatusCode::OK,
+        (Some(_), Some(_)) => StatusCode::FORBIDDEN,
+    };
+    let mut response = page.render(status, &ConfirmPage { link, problem, page: &page })?;
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
+    Ok(response)
+}
+
+/// `POST /logout`
+pub async fn logout(
+    app: State<App>,
+    session: Session,
+    user: CurrentUser,
+    visit: ClientInfo,
+) -> AppResult<Response> {
+    account::logout(app, session, user, visit).await?;
+    Ok((clear_site_data(), Redirect::to("/login?done=signed_out")).into_response())
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(letters).chain(['.']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_becomes_a_sentence() {
+        assert_eq!(capitalised("the e-mail address is empty"), "The e-mail address is empty.");
+        assert_eq!(capitalised(""), ".");
+    }
+}

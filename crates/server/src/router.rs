@@ -1,0 +1,163 @@
+//! The URL table, and the one list of layers every request passes, in this order.
+//!
+//! A path is private unless it stands among the public ones; private ones need a signed-in user.
+
+use axum::Router;
+use axum::body::Body;
+use axum::middleware::from_fn_with_state;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracera_guard::ClientLimit;
+use tracera_session::{PrefetchLayer, SessionLayer};
+
+use crate::api::{
+    account, callback, email, events, health, imports, magic, oauth, portfolio, providers, sessions,
+};
+use crate::http::App;
+use crate::http::endpoint::{Access, Endpoints, Row, at};
+use crate::http::gate::{around, gate, when};
+use crate::http::limits::TimeLimit;
+use crate::http::log::LogLayer;
+use crate::http::serve::HttpService;
+use crate::http::{csrf, limits, require_auth};
+use crate::pages::{
+    account as account_page, assets, delete, email as email_page, error_page, linked, live,
+    mailbox, portfolio as portfolio_page, resubmit, sign_in,
+};
+
+/// Reachable by everybody, and the same for everybody.
+fn no_session() -> Vec<Row> {
+    vec![
+        at("/healthz").get(health::live),
+        at("/api/v1/health").get(health::ready),
+        at("/assets/{file}").get(assets::serve),
+        at("/favicon.ico").get(assets::icon),
+        at("/robots.txt").get(assets::robots),
+    ]
+}
+
+/// Reachable by everybody.
+fn public() -> Vec<Row> {
+    vec![
+        at("/api/v1/auth/csrf").get(account::csrf),
+        at("/api/v1/auth/methods").get(account::methods),
+        at("/api/v1/auth/me").get(account::me),
+        at("/api/v1/auth/magic/request").post(magic::request),
+        at("/api/v1/auth/magic/verify").get(sign_in::confirm).post(magic::verify).navigated(),
+        at("/api/v1/auth/google").get(oauth::google).navigated(),
+        at("/api/v1/auth/google/callback").get(callback::google).navigated(),
+        at("/api/v1/auth/github").get(oauth::github).navigated(),
+        at("/api/v1/auth/github/callback").get(callback::github).navigated(),
+        at("/api/v1/auth/steam/login").get(oauth::steam_login).navigated(),
+        at("/api/v1/auth/steam/login/callback").get(callback::steam_login).navigated(),
+    ]
+}
+
+/// Pages everybody may open.
+fn public_pages() -> Vec<Row> {
+    vec![
+        at("/login").get(sign_in::login).post(sign_in::ask),
+        at("/login/code").get(sign_in::code).post(sign_in::redeem_code),
+        at("/login/confirm").post(sign_in::redeem_link),
+        at("/login/status").get(sign_in::status),
+        at("/dev/mailbox").get(mailbox::mailbox),
+    ]
+}
+
+/// Pages of somebody who is signed in.
+fn private_pages() -> Vec<Row> {
+    vec![
+        at("/").get(portfolio_page::portfolio),
+        at("/import").post(portfolio_page::import),
+        at("/email").get(email_page::page).post(email_page::confirm),
+        at("/account").get(account_page::account),
+        at("/account/live").get(live::stream),
+        at("/account/data.json").get(delete::data),
+        at("/account/email").post(email_page::request),
+        at("/account/providers/link").post(linked::link),
+        at("/account/providers/unlink").post(linked::unlink),
+        at("/account/delete").post(delete::delete),
+        at("/account/sessions/revoke").post(account_page::revoke),
+        at("/account/sessions/revoke-others").post(account_page::revoke_others),
+        at("/logout").post(sign_in::logout),
+    ]
+}
+
+/// Reachable by signed-in users.
+fn private() -> Vec<Row> {
+    vec![
+        at("/api/v1/auth/logout").post(account::logout),
+        at("/api/v1/auth/email").post(email::request),
+        at("/api/v1/auth/email/confirm").post(email::confirm),
+        at("/api/v1/auth/events").get(events::list),
+        at("/api/v1/auth/providers").get(providers::list),
+        at("/api/v1/auth/providers/{provider}").delete(providers::unlink),
+        at("/api/v1/auth/providers/{provider}/link").post(oauth::link),
+        at("/api/v1/auth/sessions").get(sessions::list).delete(sessions::revoke_others),
+        at("/api/v1/auth/sessions/{handle}").delete(sessions::revoke),
+        at("/api/v1/portfolio").get(portfolio::show),
+        at("/api/v1/portfolio/import").post(imports::import),
+        at("/api/v1/portfolio/import/events").get(imports::events),
+        at("/api/v1/portfolio/history").get(portfolio::history),
+        at("/api/v1/portfolio/export.csv").get(portfolio::export_csv).navigated(),
+        at("/api/v1/portfolio/export.json").get(portfolio::export_json).navigated(),
+        at("/api/v1/auth/steam").get(oauth::steam_link).navigated(),
+        at("/api/v1/auth/steam/callback").get(callback::steam_link).navigated(),
+    ]
+}
+
+fn rows() -> impl Iterator<Item = (Access, Row)> {
+    let under = |access| move |row| (access, row);
+    (private().into_iter().map(under(Access::Private)))
+        .chain(private_pages().into_iter().map(under(Access::PrivatePage)))
+        .chain(public().into_iter().map(under(Access::Public)))
+        .chain(public_pages().into_iter().map(under(Access::PublicPage)))
+        .chain(no_session().into_iter().map(under(Access::NoSession)))
+}
+
+/// What the layers know of the table.
+pub fn endpoints() -> Endpoints {
+    rows().map(|(access, row)| row.endpoint(access)).collect()
+}
+
+/// What answers at each path, and what is in no row.
+pub fn table() -> Router<App> {
+    let answers = rows().map(|(_, row)| row.into_route());
+    answers
+        .fold(Router::new(), |table, (path, handlers)| table.route(path, handlers))
+        .fallback(require_auth::no_such_route)
+        .method_not_allowed_fallback(require_auth::no_such_method)
+}
+
+/// The whole service: the URL table inside its layers.
+pub fn build(app: &App) -> impl HttpService {
+    layered(app, table())
+}
+
+/// These routes inside the layers every request passes. The first layer listed is the outermost.
+pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
+    let limited = ServiceBuilder::new()
+        .layer(PrefetchLayer::new(app.sessions.clone(), |_| true))
+        .layer(ClientLimit::new(app.auth_limit.clone()));
+    ServiceBuilder::new()
+        .layer(LogLayer::new(app.clone()))
+        .layer(app.security_headers())
+        .layer(around(app.clone(), error_page::wanted, error_page::as_page))
+        .map_response(|response: axum::http::Response<_>| response.map(Body::new))
+        .layer(CatchPanicLayer::custom(limits::after_panic))
+        .layer(around((), limits::check_framing, limits::close_after_chunks))
+        .layer(TimeLimit::new(app.request_timeout))
+        // Before the limit: what a page of another site makes a browser load does not use up its
+        // visitor's.
+        .layer(gate((), csrf::isolate))
+        .layer(when(resubmit::holds_a_link, from_fn_with_state(app.clone(), resubmit::keep)))
+        .layer(when(limits::is_limited, limited))
+        .layer(gate(app.clone(), csrf::check_origin))
+        .layer(when(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
+        .layer(around((), error_page::session, error_page::note_person))
+        // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.
+        .layer(gate((), require_auth::require_auth))
+        .layer(gate(app.clone(), csrf::require_token))
+        .layer(when(csrf::is_form, from_fn_with_state(app.clone(), csrf::require_form_token)))
+        .service(routes.with_state(app.clone()))
+}
