@@ -98,7 +98,7 @@ await scenario(async (browser) => {
   // Pictures come from the one host, and where there is none stands a drawing.
   await page.locator('tbody tr').last().scrollIntoViewIfNeeded();
   await page.waitForFunction(() => [...document.querySelectorAll('.picture img')].every((img) => img.naturalWidth > 0));
-  const drawn = await page.locator('tbody tr', { has: page.locator('.picture:not(:has(img)) .glyph:visible') }).all();
+  const drawn = await page.locator('tbody tr', { has: page.locator('.picture:not(:has(img)) .icon:visible') }).all();
   const names = await Promise.all(drawn.map((row) => row.locator('th a').textContent()));
   assert.deepEqual(names.sort(), ['Souvenir Charm | Austin 2025', 'Sticker | Crown (Foil)']);
   await inspect(page, 'journey-7-portfolio');
