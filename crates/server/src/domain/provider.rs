@@ -11,8 +11,7 @@ const MAX_NAME_CHARS: usize = 80;
 const MAX_AVATAR_CHARS: usize = 500;
 
 /// Somebody else who knows people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Provider {
     /// Google, or another OpenID Connect issuer.
     Google,

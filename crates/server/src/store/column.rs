@@ -7,15 +7,15 @@
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::{Decode, Encode, Type};
+use sqlx::{Encode, Type};
 use time::{OffsetDateTime, UtcOffset};
 
 use super::StoreError;
 use crate::domain::email::Email;
+use crate::domain::provider::Provider;
 
 /// A time as it is stored: UTC, whole seconds. The only way a time gets into a query.
-#[derive(Clone, Copy, Debug, sqlx::Type)]
-#[sqlx(transparent)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Timestamp(OffsetDateTime);
 
 impl From<OffsetDateTime> for Timestamp {
@@ -24,37 +24,91 @@ impl From<OffsetDateTime> for Timestamp {
     }
 }
 
-/// Addresses are text, parsed again when read: a row from elsewhere cannot smuggle a bad one in.
-impl<DB: sqlx::Database> Type<DB> for Email
+impl<DB: sqlx::Database> Type<DB> for Timestamp
 where
-    str: Type<DB>,
+    OffsetDateTime: Type<DB>,
 {
     fn type_info() -> DB::TypeInfo {
-        <str as Type<DB>>::type_info()
+        OffsetDateTime::type_info()
     }
 
     fn compatible(ty: &DB::TypeInfo) -> bool {
-        <str as Type<DB>>::compatible(ty)
+        OffsetDateTime::compatible(ty)
     }
 }
 
-impl<'q, DB: sqlx::Database> Encode<'q, DB> for Email
+impl<'q, DB: sqlx::Database> Encode<'q, DB> for Timestamp
 where
-    String: Encode<'q, DB>,
+    OffsetDateTime: Encode<'q, DB>,
 {
     fn encode_by_ref(&self, buf: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        Encode::<DB>::encode(self.as_str().to_owned(), buf)
+        self.0.encode_by_ref(buf)
     }
 }
 
-impl<'r, DB: sqlx::Database> Decode<'r, DB> for Email
-where
-    &'r str: Decode<'r, DB>,
-{
-    fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
-        Ok(Self::parse(<&str as Decode<DB>>::decode(value)?)?)
-    }
+/// What is text in a column and a checked value in the program, parsed again when it is read: a
+/// row from elsewhere cannot smuggle a bad value in. `$parse` gives a `Result` or an `Option`.
+macro_rules! text_column {
+    ($name:ty, $parse:expr) => {
+        impl<DB: sqlx::Database> sqlx::Type<DB> for $name
+        where
+            str: sqlx::Type<DB>,
+        {
+            fn type_info() -> DB::TypeInfo {
+                <str as sqlx::Type<DB>>::type_info()
+            }
+
+            fn compatible(ty: &DB::TypeInfo) -> bool {
+                <str as sqlx::Type<DB>>::compatible(ty)
+            }
+        }
+
+        impl<'q, DB: sqlx::Database> sqlx::Encode<'q, DB> for $name
+        where
+            String: sqlx::Encode<'q, DB>,
+        {
+            fn encode_by_ref(
+                &self,
+                buf: &mut DB::ArgumentBuffer,
+            ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
+                sqlx::Encode::<DB>::encode(self.as_str().to_owned(), buf)
+            }
+        }
+
+        impl<'r, DB: sqlx::Database> sqlx::Decode<'r, DB> for $name
+        where
+            &'r str: sqlx::Decode<'r, DB>,
+        {
+            fn decode(value: DB::ValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+                let text = <&str as sqlx::Decode<DB>>::decode(value)?;
+                $parse(text).ok_or_else(|| concat!("no ", stringify!($name)).into())
+            }
+        }
+    };
 }
+
+/// Reads a struct from columns named as its fields, on both databases.
+///
+/// The derive macro of sqlx does the same, but makes the build compile both drivers and `SQLite`
+/// a second time.
+macro_rules! from_row {
+    ($name:ident { $($field:ident),+ $(,)? }) => {
+        $crate::store::column::from_row!(@ sqlx::sqlite::SqliteRow, $name { $($field),+ });
+        $crate::store::column::from_row!(@ sqlx::postgres::PgRow, $name { $($field),+ });
+    };
+    (@ $row:ty, $name:ident { $($field:ident),+ }) => {
+        impl sqlx::FromRow<'_, $row> for $name {
+            fn from_row(row: &$row) -> Result<Self, sqlx::Error> {
+                Ok(Self { $($field: sqlx::Row::try_get(row, stringify!($field))?),+ })
+            }
+        }
+    };
+}
+
+pub(super) use {from_row, text_column};
+
+text_column!(Email, |text| Email::parse(text).ok());
+text_column!(Provider, Provider::parse);
 
 /// A hash as it is read back; the tables check its length.
 pub(super) fn hash_of(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {

@@ -27,48 +27,33 @@ const PG_MIGRATION_LIMIT: &str = "60s";
 const SQLITE_CONNECTIONS: u32 = 4;
 const PG_CONNECTIONS: u32 = 16;
 
-/// One migration in both dialects.
-struct Dialects {
-    version: i64,
-    description: &'static str,
-    sqlite: &'static str,
-    postgres: &'static str,
+/// The migrations of one dialect: `NNNN_words.sql`, in order. What has shipped is never edited.
+///
+/// `sqlx::migrate!` would make the list itself, but its crate compiles both drivers a second time.
+macro_rules! migrations {
+    ($dialect:literal) => {
+        migrator(&migrations!(
+            $dialect,
+            "0001_users_and_magic_links",
+            "0002_identities_and_events",
+            "0010_portfolio",
+            "0020_links_of_visitor",
+        ))
+    };
+    ($dialect:literal, $($name:literal,)+) => {
+        [$((
+            $name,
+            include_str!(concat!("../../migrations/", $dialect, "/", $name, ".sql")),
+        )),+]
+    };
 }
 
-/// In order. What has shipped is never edited.
-const MIGRATIONS: &[Dialects] = &[
-    Dialects {
-        version: 1,
-        description: "users and magic links",
-        sqlite: include_str!("../../migrations/sqlite/0001_users_and_magic_links.sql"),
-        postgres: include_str!("../../migrations/postgres/0001_users_and_magic_links.sql"),
-    },
-    Dialects {
-        version: 2,
-        description: "identities and events",
-        sqlite: include_str!("../../migrations/sqlite/0002_identities_and_events.sql"),
-        postgres: include_str!("../../migrations/postgres/0002_identities_and_events.sql"),
-    },
-    Dialects {
-        version: 10,
-        description: "portfolio",
-        sqlite: include_str!("../../migrations/sqlite/0010_portfolio.sql"),
-        postgres: include_str!("../../migrations/postgres/0010_portfolio.sql"),
-    },
-    Dialects {
-        version: 20,
-        description: "links of a visitor",
-        sqlite: include_str!("../../migrations/sqlite/0020_links_of_visitor.sql"),
-        postgres: include_str!("../../migrations/postgres/0020_links_of_visitor.sql"),
-    },
-];
-
-fn migrator(sql: fn(&Dialects) -> &'static str) -> Migrator {
-    let migrations = MIGRATIONS.iter().map(|migration| {
-        let (description, sql) = (migration.description, sql(migration));
+fn migrator(files: &[(&'static str, &'static str)]) -> Migrator {
+    let migrations = files.iter().map(|(name, sql)| {
+        let (version, description) = name.split_once('_').expect("a number, then words");
         Migration::new(
-            migration.version,
-            description.into(),
+            version.parse().expect("four digits"),
+            description.replace('_', " ").into(),
             MigrationType::Simple,
             sql.into_sql_str(),
             false,
@@ -122,7 +107,7 @@ pub(super) async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqliteP
     // A file that may only be read gives no write lock and says nothing of it; this is refused
     // there.
     tx.execute("PRAGMA user_version = 0").await.map_err(unusable)?;
-    migrate(migrator(|m| m.sqlite), &mut *tx).await?;
+    migrate(migrations!("sqlite"), &mut *tx).await?;
     tx.commit().await.map_err(unusable)?;
     connection.close().await.map_err(unusable)?;
 
@@ -150,7 +135,7 @@ pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         .map_err(ConnectError::unreachable)?;
     // Takes an advisory lock, so that of several instances one migrates and the others wait.
-    migrate(migrator(|m| m.postgres), &mut connection).await?;
+    migrate(migrations!("postgres"), &mut connection).await?;
     connection.close().await.map_err(ConnectError::unreachable)?;
 
     let options = options.options([
@@ -175,5 +160,31 @@ fn create_private(file: &Path) -> Result<(), ConnectError> {
     match created {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         created => created.map(drop).map_err(failed(file)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The versions of the files in a dialect's folder.
+    fn files(dialect: &str) -> Vec<i64> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect);
+        let mut versions: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap()[..4].parse().unwrap())
+            .collect();
+        versions.sort_unstable();
+        versions
+    }
+
+    #[test]
+    fn every_migration_is_listed_in_order_for_both_databases() {
+        for (dialect, migrator) in
+            [("sqlite", migrations!("sqlite")), ("postgres", migrations!("postgres"))]
+        {
+            let listed: Vec<_> = migrator.iter().map(|migration| migration.version).collect();
+            assert_eq!(listed, files(dialect), "{dialect}");
+        }
     }
 }

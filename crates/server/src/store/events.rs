@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::column::Timestamp;
+use super::column::{Timestamp, from_row};
 use super::{Database, StoreError, on_pool};
 
 /// How long an event is kept.
@@ -30,7 +30,7 @@ pub struct NewEvent<'a> {
 }
 
 /// An event as its owner reads it.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Later events have greater ids.
     pub id: i64,
@@ -45,6 +45,8 @@ pub struct Event {
     /// When.
     pub at: OffsetDateTime,
 }
+
+from_row!(Event { id, kind, method, device, ip, at });
 
 /// Adds an event, and removes those that are too old.
 ///

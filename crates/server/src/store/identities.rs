@@ -8,7 +8,7 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::column::Timestamp;
+use super::column::{Timestamp, from_row};
 use super::users::User;
 use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
@@ -71,7 +71,7 @@ pub struct WaysIn {
 }
 
 /// An identity of an account.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedIdentity {
     /// Where.
     pub provider: Provider,
@@ -80,6 +80,8 @@ pub struct LinkedIdentity {
     /// Since when.
     pub linked_at: OffsetDateTime,
 }
+
+from_row!(LinkedIdentity { provider, subject, linked_at });
 
 const INSERT: &str = "INSERT INTO identities (provider, issuer, subject, user_id, linked_at)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::column::Timestamp;
+use super::column::{Timestamp, from_row};
 use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
 
@@ -63,7 +63,7 @@ impl fmt::Debug for VisitorCode {
 }
 
 /// A link that has just been used up.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimedLink {
     /// For [`release`], should the sign-in fail after this.
     pub id: Uuid,
@@ -71,8 +71,10 @@ pub struct ClaimedLink {
     pub email: Email,
 }
 
+from_row!(ClaimedLink { id, email });
+
 /// What a confirm page shows of a link that still works.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingLink {
     /// Who it is for.
     pub email: Email,
@@ -85,6 +87,8 @@ pub struct PendingLink {
     /// When it ends, to the second.
     pub expires_at: OffsetDateTime,
 }
+
+from_row!(PendingLink { email, device, ip, created_at, expires_at });
 
 /// What came of a typed code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,13 +182,14 @@ pub async fn claim_by_code(
     code: &VisitorCode,
     now: OffsetDateTime,
 ) -> Result<CodeOutcome, StoreError> {
-    #[derive(sqlx::FromRow)]
     struct Tried {
-        #[sqlx(flatten)]
-        link: ClaimedLink,
+        id: Uuid,
+        email: Email,
         wrong_codes: i32,
         claimed: bool,
     }
+
+    from_row!(Tried { id, email, wrong_codes, claimed });
 
     // The outer conditions repeat the inner ones: PostgreSQL checks only them again on a row it
     // waited for.
@@ -210,10 +215,12 @@ pub async fn claim_by_code(
 
     Ok(match tried {
         None => CodeOutcome::Nothing,
-        Some(Tried { link, claimed: true, .. }) => CodeOutcome::Claimed(link),
-        Some(Tried { link, wrong_codes, .. }) => {
+        Some(Tried { id, email, claimed: true, .. }) => {
+            CodeOutcome::Claimed(ClaimedLink { id, email })
+        }
+        Some(Tried { email, wrong_codes, .. }) => {
             let tries_left = MAX_WRONG_CODES.saturating_sub(wrong_codes.cast_unsigned());
-            CodeOutcome::Wrong { email: link.email, tries_left }
+            CodeOutcome::Wrong { email, tries_left }
         }
     })
 }

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::column::{Timestamp, hash_of};
+use super::column::{Timestamp, from_row, hash_of};
 use super::{Database, StoreError, on_pool};
 use crate::domain::provider::Provider;
 
@@ -48,7 +48,6 @@ pub struct SpentTransaction {
     pub expires_at: OffsetDateTime,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     provider: Provider,
     user_id: Option<Uuid>,
@@ -57,6 +56,8 @@ struct Row {
     verifier: String,
     expires_at: OffsetDateTime,
 }
+
+from_row!(Row { provider, user_id, session_hash, nonce, verifier, expires_at });
 
 /// Remembers a transaction, and forgets those whose time is over.
 ///

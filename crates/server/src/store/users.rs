@@ -3,14 +3,13 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::column::Timestamp;
+use super::column::{Timestamp, from_row, text_column};
 use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
 use crate::domain::provider::Provider;
 
 /// What a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Sees their own things only. The default.
     User,
@@ -26,10 +25,16 @@ impl Role {
             Self::Admin => "admin",
         }
     }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::User, Self::Admin].into_iter().find(|role| role.as_str() == name)
+    }
 }
 
+text_column!(Role, Role::parse);
+
 /// One account.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// Random, never reused.
     pub id: Uuid,
@@ -49,6 +54,17 @@ pub struct User {
     /// it has.
     pub email_vouched_by: Option<Provider>,
 }
+
+from_row!(User {
+    id,
+    email,
+    name,
+    avatar_url,
+    role,
+    created_at,
+    email_verified_at,
+    email_vouched_by
+});
 
 /// The user with this id.
 ///

@@ -5,10 +5,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::item::ItemId;
+use crate::store::column::from_row;
 use crate::store::{Database, StoreError, on_pool};
 
 /// A portfolio without its holdings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The import in force.
     pub import_id: Uuid,
@@ -18,8 +19,10 @@ pub struct Summary {
     pub reported_items: Option<i64>,
 }
 
+from_row!(Summary { import_id, imported_at, reported_items });
+
 /// What a user holds of one name.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// See [`ItemId`].
     pub item_id: String,
@@ -49,6 +52,22 @@ pub struct Holding {
     pub marketable: i64,
 }
 
+from_row!(Holding {
+    item_id,
+    market_hash_name,
+    phase,
+    kind,
+    rarity,
+    rarity_color,
+    exterior,
+    quality,
+    icon,
+    quantity,
+    locked,
+    tradable,
+    marketable
+});
+
 impl Holding {
     /// Whether it counts kills.
     pub fn is_stattrak(&self) -> bool {
@@ -57,7 +76,7 @@ impl Holding {
 }
 
 /// One asset with what it is.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldItem {
     /// Steam's id of the asset.
     pub asset_id: i64,
@@ -90,6 +109,24 @@ pub struct HeldItem {
     /// Whether it cannot be traded or sold for now, but later.
     pub locked: bool,
 }
+
+from_row!(HeldItem {
+    asset_id,
+    item_id,
+    market_hash_name,
+    phase,
+    rarity,
+    exterior,
+    quality,
+    amount,
+    wear,
+    pattern,
+    paint_index,
+    name_tag,
+    tradable,
+    marketable,
+    locked
+});
 
 /// The user's portfolio; `None` before the first import.
 ///

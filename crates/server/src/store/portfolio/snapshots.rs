@@ -4,6 +4,7 @@ use time::{Date, Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::store::column::Timestamp;
+use crate::store::column::from_row;
 use crate::store::{Database, StoreError, on_pool};
 
 /// How long values of imports are kept; after that there is one value a day.
@@ -12,7 +13,7 @@ pub const IMPORTS_KEPT: Duration = Duration::days(90);
 pub const DAYS_KEPT: Duration = Duration::days(5 * 365);
 
 /// What a portfolio was worth at one time.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// When it was valued.
     pub taken_at: OffsetDateTime,
@@ -29,6 +30,8 @@ pub struct Snapshot {
     /// Where the prices came from; empty without any.
     pub price_source: String,
 }
+
+from_row!(Snapshot { taken_at, day, total_cents, currency, items, unpriced_items, price_source });
 
 impl Snapshot {
     /// Whether it says what the portfolio was worth in that currency. What was noted without prices
