@@ -19,6 +19,5 @@ mod private_dir;
 pub mod router;
 pub mod start;
 pub mod store;
-mod task;
 pub mod telemetry;
 pub mod tls;

@@ -18,6 +18,7 @@ use crate::config::{LogFormat, LogSettings};
 mod format;
 pub mod metrics;
 mod request_id;
+pub mod task;
 mod timestamp;
 mod writer;
 

@@ -16,7 +16,7 @@ use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::page::Page;
 use crate::store::users::{self, User};
-use crate::task::run_to_completion;
+use crate::telemetry::task::run_to_completion;
 
 /// `GET /api/v1/auth/csrf`
 pub async fn csrf(
@@ -90,7 +90,7 @@ pub async fn logout(
         app.events
             .record(user_id(&user)?, Kind::SignedOut, None, &visit, utc(app.clock.now()))
             .await;
-        Ok(())
+        Ok::<_, AppError>(())
     })
     .await?;
     Ok((StatusCode::NO_CONTENT, clear_site_data()))

@@ -18,7 +18,7 @@ use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::http::extract::ApiJson;
 use crate::store::users;
-use crate::task::run_to_completion;
+use crate::telemetry::task::run_to_completion;
 
 /// The wanted address.
 #[derive(Deserialize)]

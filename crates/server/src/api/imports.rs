@@ -25,7 +25,7 @@ use crate::http::event_stream::event_stream;
 use crate::portfolio::import::{ImportError, Imported, State as Import};
 use crate::portfolio::steam_client::SteamError;
 use crate::store::portfolio as store;
-use crate::task::run_to_completion;
+use crate::telemetry::task::run_to_completion;
 
 /// How often an import on another instance is looked at.
 const LOOK: Duration = Duration::from_secs(1);

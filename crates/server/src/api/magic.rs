@@ -21,8 +21,8 @@ use crate::http::error::{AppError, AppResult};
 use crate::http::extract::ApiJson;
 use crate::store::magic_links::ClaimedLink;
 use crate::store::users::{self, User};
-use crate::task::run_to_completion;
 use crate::telemetry::RequestId;
+use crate::telemetry::task::run_to_completion;
 
 /// The body of a request for a link.
 #[derive(Deserialize)]

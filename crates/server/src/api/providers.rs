@@ -17,7 +17,7 @@ use crate::http::error::{AppError, AppResult};
 use crate::http::extract::ApiPath;
 use crate::store::identities::{self, Unlinking};
 use crate::store::users;
-use crate::task::run_to_completion;
+use crate::telemetry::task::run_to_completion;
 
 /// `GET /api/v1/auth/providers`
 pub async fn list(

@@ -18,7 +18,7 @@ use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::http::extract::ApiPath;
 use crate::store::magic_links;
-use crate::task::run_to_completion;
+use crate::telemetry::task::run_to_completion;
 
 /// A session as its user sees it.
 #[derive(Serialize)]

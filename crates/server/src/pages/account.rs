@@ -22,7 +22,7 @@ use crate::pages::sign_in::sentence;
 use crate::pages::{delete, live};
 use crate::store::events::{self, Event};
 use crate::store::{email_changes, identities};
-use crate::task::run_to_completion;
+use crate::telemetry::task::run_to_completion;
 
 struct SessionView {
     handle: String,
@@ -289,7 +289,7 @@ pub async fn revoke(
             let now = utc(app.clock.now());
             app.events.record(person.account.id, Kind::SessionRevoked, None, &visit, now).await;
         }
-        Ok(ended)
+        Ok::<_, AppError>(ended)
     })
     .await?;
     let target = if ended { "/account?done=session_ended" } else { "/account?error=session_gone" };

@@ -22,7 +22,7 @@ use crate::pages::return_target::ReturnTarget;
 use crate::portfolio::export::Format;
 use crate::store::identities::{self, LinkedIdentity};
 use crate::store::users;
-use crate::task::run_to_completion;
+use crate::telemetry::task::run_to_completion;
 
 /// What has to be typed to delete an account, whatever the case.
 pub const PHRASE: &str = "delete my account";
@@ -108,7 +108,7 @@ pub async fn delete(
             links.forget(person.account.id, person.account.email.as_ref()).await?;
         }
         tracing::info!(event = "account_deleted", "an account was deleted by its user");
-        Ok(())
+        Ok::<_, AppError>(())
     })
     .await?;
     Ok((clear_site_data(), Redirect::to("/login?done=deleted")).into_response())
