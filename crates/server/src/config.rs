@@ -123,7 +123,7 @@ impl Config {
         let http = http::read(reader);
         let session = session::read(reader, http.as_ref().ok());
         let store = store::read(reader);
-        let mail = mail::read(reader);
+        let mail = mail::read(reader, http.as_ref().ok());
         let auth = auth::read(reader);
         let steam = portfolio::read_steam(reader);
         let prices = portfolio::read_prices(reader);

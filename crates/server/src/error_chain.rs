@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::tls;
+
 /// An error with everything that led to it: "error sending request" alone helps nobody.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
@@ -21,7 +23,8 @@ pub(crate) fn causes<'a>(
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The same of a request, without its address: it may hold an id or a key.
+/// The same of a request, without its address, which may hold an id or a key, and with what to do
+/// about a certificate.
 pub(crate) fn of_request(error: reqwest::Error) -> String {
-    chain(&error.without_url())
+    tls::with_remedy(chain(&error.without_url()), "SSL_CERT_FILE")
 }

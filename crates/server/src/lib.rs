@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod auth;
+mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod cookie;
 pub mod domain;
 mod error_chain;
 pub mod http;
+mod http_client;
 pub mod mail;
 pub mod operator;
 pub mod pages;

@@ -3,8 +3,9 @@
 //! 1. [`Mailer::send`] only takes the mail in, at once or not at all: [`MailError::QueueFull`] is
 //!    for the caller to pass on, never a lost promise.
 //! 2. What may pass (no connection, "try again later", no answer) is tried again with growing
-//!    waits, within the life of the link. What will not pass is given up and logged.
-//! 3. Every attempt has a limit, and so have the attempts at one time and the mails at one time.
+//!    waits until the link ends. What will not pass is given up and logged.
+//! 3. Every step of an attempt has a limit, and so have the attempts at one time and the mails at
+//!    one time.
 //! 4. A log line has the masked address and the reason, never the link, the code, the subject,
 //!    a credential, or text that a mail server sent.
 //! 5. Without TLS a mail goes to loopback only, whatever a server offers or leaves out.
@@ -13,15 +14,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::MailSettings;
+use crate::domain::email::Email;
 use crate::telemetry::metrics::{self, MailOutcome};
 
 mod delivery;
 pub mod dev;
+mod kept;
 mod message;
 mod notice;
 mod resend;
@@ -63,14 +67,40 @@ enum Transport {
 }
 
 impl Transport {
-    async fn send(&self, letter: &Message) -> Result<(), SendError> {
+    fn new(settings: &MailSettings, limits: &Limits) -> Result<Option<Self>, SetupError> {
+        Ok(Some(match settings {
+            MailSettings::Smtp(smtp) => Self::Smtp(smtp::SmtpTransport::new(smtp)?),
+            MailSettings::Resend(resend) => {
+                Self::Resend(resend::ResendTransport::new(resend, limits)?)
+            }
+            MailSettings::Terminal => Self::Terminal(dev::Mailbox::default()),
+            MailSettings::None => return Ok(None),
+        }))
+    }
+
+    /// Returns what the server said when it took the mail.
+    async fn send(&self, letter: &Message, limits: &Limits) -> Result<String, SendError> {
         match self {
-            Self::Smtp(smtp) => smtp.send(letter).await,
-            Self::Resend(resend) => resend.send(letter).await,
+            Self::Smtp(smtp) => smtp.send(letter, limits).await,
+            Self::Resend(resend) => resend.send(letter, limits).await,
             Self::Terminal(mailbox) => {
                 mailbox.deliver(letter);
-                Ok(())
+                Ok("printed above".to_owned())
             }
+        }
+    }
+
+    async fn check(&self, limits: &Limits) -> Result<(), SendError> {
+        match self {
+            Self::Smtp(smtp) => smtp.check(limits).await,
+            Self::Resend(resend) => resend.check(limits).await,
+            Self::Terminal(_) => Ok(()),
+        }
+    }
+
+    async fn close(&self) {
+        if let Self::Smtp(smtp) = self {
+            smtp.close().await;
         }
     }
 }
@@ -84,6 +114,21 @@ pub enum MailError {
     /// The process is ending.
     #[error("mail is shut down")]
     ShutDown,
+}
+
+/// Why a mail server did not take a mail, in its own words where there are any. For the operator's
+/// terminal: the words may repeat an address.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(String);
+
+impl From<SendError> for Refusal {
+    fn from(error: SendError) -> Self {
+        Self(match error.words {
+            Some(words) => format!("the mail server answered: {words}"),
+            None => error.reason,
+        })
+    }
 }
 
 /// Why mail cannot be set up.
@@ -111,15 +156,9 @@ impl Mailer {
     ///
     /// [`SetupError`] if a certificate file is not usable. Servers are not contacted.
     pub fn new(settings: &MailSettings) -> Result<Option<Self>, SetupError> {
-        let transport = match settings {
-            MailSettings::Smtp(smtp) => Transport::Smtp(smtp::SmtpTransport::new(smtp)?),
-            MailSettings::Resend(resend) => {
-                Transport::Resend(resend::ResendTransport::new(resend)?)
-            }
-            MailSettings::Terminal => Transport::Terminal(dev::Mailbox::default()),
-            MailSettings::None => return Ok(None),
-        };
-        Ok(Some(Self::with_limits(transport, Limits::default())))
+        let limits = Limits::default();
+        let transport = Transport::new(settings, &limits)?;
+        Ok(transport.map(|transport| Self::with_limits(transport, limits)))
     }
 
     fn with_limits(transport: Transport, limits: Limits) -> Self {
@@ -187,13 +226,33 @@ impl Mailer {
     pub async fn shutdown(&self, limit: Duration) -> usize {
         let shared = &self.0;
         shared.tasks.close();
-        if tokio::time::timeout(limit, shared.tasks.wait()).await.is_ok() {
-            return 0;
-        }
+        let done = tokio::time::timeout(limit, shared.tasks.wait()).await.is_ok();
         let lost = shared.tasks.len();
-        tracing::warn!(lost, "mails were not sent before the shutdown");
-        shared.stop.cancel();
-        lost
+        if !done {
+            tracing::warn!(lost, "mails were not sent before the shutdown");
+            shared.stop.cancel();
+        }
+        shared.transport.close().await;
+        if done { 0 } else { lost }
+    }
+
+    /// Sends one mail that says nothing but that it came, and waits for it. Returns what the mail
+    /// server said.
+    ///
+    /// # Errors
+    /// [`Refusal`]; it is not tried again.
+    pub async fn send_test(&self, to: &Email, at: OffsetDateTime) -> Result<String, Refusal> {
+        let sent = self.0.attempt(&Message::test(to, at)).await.map_err(Refusal::from);
+        self.0.transport.close().await;
+        sent
+    }
+
+    /// Connects to the mail server and signs in, or has the mail service look at the key.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn check(&self) -> Result<(), Refusal> {
+        Ok(self.0.transport.check(&self.0.limits).await?)
     }
 }
 

@@ -34,6 +34,7 @@ pub mod steam_client;
 pub mod text;
 pub mod valuation;
 
+use crate::backoff;
 use crate::clock::utc;
 use crate::config::{PortfolioSettings, PriceSettings, SteamSettings};
 use crate::store::portfolio::{self as store, Claim};
@@ -195,7 +196,7 @@ impl Portfolio {
             if let Err(error) = self.take_daily_snapshots().await {
                 tracing::warn!(%error, "today's values were not noted; they will be later");
             }
-            tokio::time::sleep(queue::jittered(pause)).await;
+            tokio::time::sleep(backoff::jittered(pause)).await;
         }
     }
 

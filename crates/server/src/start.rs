@@ -63,7 +63,7 @@ pub enum StartError {
         /// Why.
         source: ConnectError,
         /// What to do about it.
-        remedy: &'static str,
+        remedy: String,
     },
     /// The certificates of the authorities for Redis cannot be used.
     #[error(
@@ -196,13 +196,14 @@ async fn connect_redis(url: &SecretUrl, config: &Config) -> Result<RedisConnecti
         None => RedisConnection::open(url.expose()).await,
     };
     connection.map_err(|source| {
-        let remedy = if names_no_primary(url.expose()) {
+        let usual = if names_no_primary(url.expose()) {
             "check that Sentinels run there and know a primary called mymaster; the path names another: \
              redis+sentinel://host:26379/NAME"
         } else {
             "check that Redis runs there and that user and password are right"
         };
-        let remedy = tls::remedy(&source.to_string()).unwrap_or(remedy);
+        let remedy = tls::remedy(&source.to_string(), "REDIS_CA_FILE")
+            .unwrap_or_else(|| usual.to_owned());
         StartError::Redis { variable: config.store.redis_variable, source, remedy }
     })
 }

@@ -12,10 +12,31 @@ pub fn install_provider() {
     });
 }
 
-/// What to do about a certificate of which rustls says only the name of its rule.
-pub fn remedy(reason: &str) -> Option<&'static str> {
-    reason.contains("CaUsedAsEndEntity").then_some(
-        "the server presents a certificate that is marked as an authority's: issue it one of its own, with \
-         basicConstraints=CA:FALSE",
-    )
+/// What to do about a failure of TLS of which rustls says only the name of its rule. The
+/// `variable` names the file of authorities for such servers.
+pub fn remedy(reason: &str, variable: &str) -> Option<String> {
+    if reason.contains("CaUsedAsEndEntity") {
+        Some(
+            "the server presents a certificate that is marked as an authority's: issue it one of \
+             its own, with basicConstraints=CA:FALSE"
+                .to_owned(),
+        )
+    } else if reason.contains("UnknownIssuer") {
+        Some(format!(
+            "set {variable} to a PEM file with the certificate of the authority that issued the \
+             server's"
+        ))
+    } else if reason.contains("InvalidContentType") {
+        Some("what answers there does not speak TLS: check scheme and port".to_owned())
+    } else {
+        None
+    }
+}
+
+/// The reason, and what to do about it if that is known.
+pub(crate) fn with_remedy(reason: String, variable: &str) -> String {
+    match remedy(&reason, variable) {
+        Some(remedy) => format!("{reason}; {remedy}"),
+        None => reason,
+    }
 }

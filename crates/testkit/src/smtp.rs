@@ -37,6 +37,10 @@ pub struct ReceivedMail {
     pub mail_from: String,
     /// The envelope's recipients.
     pub rcpt_tos: Vec<String>,
+    /// What the client called itself.
+    pub hello: String,
+    /// The client's end of the connection it came over.
+    pub client_port: u16,
     /// Whether the connection was encrypted.
     pub tls: bool,
     /// The user who had signed in.
@@ -113,6 +117,11 @@ impl SmtpServer {
             OpenOptions::new().append(true).open(self.file("refusals")).expect("it was made");
         let lines = format!("{reply}\n").repeat(count);
         refusals.write_all(lines.as_bytes()).expect("a temporary file can be written");
+    }
+
+    /// Takes this long to accept the content of the next message.
+    pub fn accept_slowly(&self, time: Duration) {
+        self.refuse_next(1, &format!("wait {}", time.as_secs_f64()));
     }
 
     /// Kills the server; connections are reset and new ones refused.

@@ -21,11 +21,16 @@ class Sink:
         refusals = self.refusals.read_text().splitlines()
         if self.refused < len(refusals):
             self.refused += 1
-            return refusals[self.refused - 1]
+            refusal = refusals[self.refused - 1]
+            if not refusal.startswith("wait "):
+                return refusal
+            await asyncio.sleep(float(refusal.removeprefix("wait ")))
         message = email.message_from_bytes(envelope.original_content, policy=email.policy.default)
         mail = {
             "mail_from": envelope.mail_from,
             "rcpt_tos": envelope.rcpt_tos,
+            "hello": session.host_name,
+            "client_port": session.peer[1],
             "tls": server.transport.get_extra_info("sslcontext") is not None,
             "login": session.auth_data,
             "subject": message["subject"] or "",

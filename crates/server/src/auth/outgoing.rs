@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use reqwest::redirect::Policy;
 use serde::de::DeserializeOwned;
 
-use crate::{error_chain, tls};
+use crate::{error_chain, http_client};
 
 /// From the first packet to the last byte of the answer.
 pub const LIMIT: Duration = Duration::from_secs(10);
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
@@ -57,15 +55,7 @@ impl Outgoing {
     /// # Panics
     /// If TLS cannot be initialised, which is a defect of the build.
     pub fn new() -> Self {
-        tls::install_provider();
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .timeout(LIMIT)
-            .connect_timeout(CONNECT_LIMIT)
-            .user_agent(concat!("Tracera/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .expect("these settings make a client");
-        Self(client)
+        Self(http_client::builder(LIMIT).build().expect("these settings make a client"))
     }
 
     /// Begins a GET.

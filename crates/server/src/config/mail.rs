@@ -1,14 +1,18 @@
 //! How mail leaves.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use lettre::Address;
 use lettre::message::Mailbox;
+use lettre::transport::smtp::extension::ClientId;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
-use url::Url;
+use url::{Host, Url};
 
 use super::Mode;
 use super::address::{ServiceUrl, is_loopback, not_a_url};
+use super::http::HttpSettings;
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 
@@ -39,6 +43,9 @@ pub struct SmtpSettings {
     pub credentials: Option<SmtpCredentials>,
     /// A PEM file of root certificates accepted besides the public ones. Default none.
     pub ca_file: Option<PathBuf>,
+    /// Who the server says it is. Default: the host of the public address, else the domain of the
+    /// sender, else an address literal.
+    pub hello: ClientId,
     /// The sender.
     pub from: Mailbox,
 }
@@ -74,8 +81,8 @@ pub struct ResendSettings {
     pub from: Mailbox,
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Read<MailSettings> {
-    let smtp = read_smtp(reader);
+pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<MailSettings> {
+    let smtp = read_smtp(reader, http);
     let resend = read_resend(reader);
     let (smtp, resend) = (smtp?, resend?);
     if reader.mode == Mode::Dev {
@@ -103,13 +110,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<MailSettings> {
     }
 }
 
-fn read_smtp(reader: &mut Reader<'_>) -> Read<Option<SmtpSettings>> {
+fn read_smtp(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<Option<SmtpSettings>> {
     let server = reader.optional("SMTP_URL", parse_smtp_url);
     let from = reader.optional("MAIL_FROM", parse_mailbox);
     let ca_file = reader.given("SMTP_CA_FILE").map(PathBuf::from);
-    let (server, from) = (server?, from?);
+    let hello = reader.optional("SMTP_HELLO_NAME", parse_hello);
+    let (server, from, hello) = (server?, from?, hello?);
     let Some(Server { host, port, security, credentials }) = server else {
-        for name in ["MAIL_FROM", "SMTP_CA_FILE"] {
+        for name in ["MAIL_FROM", "SMTP_CA_FILE", "SMTP_HELLO_NAME"] {
             if reader.given(name).is_some() {
                 reader.warn(name, "has no effect without SMTP_URL");
             }
@@ -128,7 +136,62 @@ fn read_smtp(reader: &mut Reader<'_>) -> Read<Option<SmtpSettings>> {
             Wrong::new("is set for a connection without TLS", "use smtps:// or ?tls=required");
         return Err(reader.refuse("SMTP_CA_FILE", wrong));
     }
-    Ok(Some(SmtpSettings { host, port, security, credentials, ca_file, from }))
+    warn_of_port(reader, security, port);
+    let hello = hello.unwrap_or_else(|| usual_hello(http, &from));
+    Ok(Some(SmtpSettings { host, port, security, credentials, ca_file, hello, from }))
+}
+
+/// The two ports are taken for each other, and then nobody says anything until time is up.
+fn warn_of_port(reader: &mut Reader<'_>, security: SmtpSecurity, port: u16) {
+    let text = match (security, port) {
+        (SmtpSecurity::Tls, 587 | 25) => {
+            "is smtps:// on a port for STARTTLS: write smtp://…?tls=required, or port 465"
+        }
+        (SmtpSecurity::StartTls, 465) => {
+            "is STARTTLS on a port for TLS from the first byte: write smtps://, or port 587"
+        }
+        _ => return,
+    };
+    reader.warn("SMTP_URL", text);
+}
+
+fn usual_hello(http: Option<&HttpSettings>, from: &Mailbox) -> ClientId {
+    let own = http.and_then(|http| http.base_url.domain());
+    let names = own.into_iter().chain([from.email.domain()]);
+    let public = |name: &&str| name.contains('.') && !name.starts_with('[') && !is_loopback(name);
+    // The address literal that means nothing to others, as clients without a name say it.
+    names
+        .filter(public)
+        .map(|name| ClientId::Domain(name.to_owned()))
+        .next()
+        .unwrap_or(ClientId::Ipv4(Ipv4Addr::LOCALHOST))
+}
+
+/// A host name, in its ASCII form, or an address in brackets (RFC 5321, 4.1.1.1).
+fn parse_hello(value: &str) -> Result<ClientId, Wrong> {
+    let wrong = || {
+        let remedy = "write a host name such as mail.b.example, or an address such as [192.0.2.1]";
+        Wrong::new(format!("is {}", quoted(value)), remedy)
+    };
+    match value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(literal) => match literal.strip_prefix("IPv6:").unwrap_or(literal).parse() {
+            Ok(IpAddr::V4(address)) => Ok(ClientId::Ipv4(address)),
+            Ok(IpAddr::V6(address)) => Ok(ClientId::Ipv6(address)),
+            Err(_) => Err(wrong()),
+        },
+        None => ascii_domain(value).map(ClientId::Domain).ok_or_else(wrong),
+    }
+}
+
+/// A domain name as mail servers know it: letters, digits and hyphens (RFC 5891, 4.4).
+fn ascii_domain(name: &str) -> Option<String> {
+    if name.contains('%') {
+        return None;
+    }
+    let Ok(Host::Domain(domain)) = Host::parse(name) else { return None };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let label = |label: &str| !label.is_empty() && label.bytes().all(plain);
+    domain.split('.').all(label).then_some(domain)
 }
 
 fn read_resend(reader: &mut Reader<'_>) -> Read<Option<ResendSettings>> {
@@ -213,5 +276,16 @@ fn parse_mailbox(value: &str) -> Result<Mailbox, Wrong> {
     if value.contains(char::is_control) {
         return Err(wrong());
     }
-    value.parse().map_err(|_| wrong())
+    let mailbox: Mailbox = value.parse().map_err(|_| wrong())?;
+    let (user, domain) = (mailbox.email.user(), mailbox.email.domain());
+    if !user.is_ascii() {
+        let what = "has letters before the @ that many mail servers refuse";
+        return Err(Wrong::new(what, "use a sender of ASCII letters"));
+    }
+    if domain.is_ascii() {
+        return Ok(mailbox);
+    }
+    let domain = ascii_domain(domain).ok_or_else(wrong)?;
+    let email = Address::new(user, domain).map_err(|_| wrong())?;
+    Ok(Mailbox::new(mailbox.name, email))
 }

@@ -77,6 +77,10 @@ fn derived(name: &str, config: &Config) -> String {
         "PRICE_FALLBACK_URLS" => {
             config.prices.fallbacks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
+        "SMTP_HELLO_NAME" => match &config.mail {
+            MailSettings::Smtp(smtp) => smtp.hello.to_string(),
+            _ => "unset".to_owned(),
+        },
         "LOG_FORMAT" => "text on a terminal, else json".to_owned(),
         other => unreachable!("{other} has no derived default"),
     }

@@ -167,6 +167,8 @@ static SECTIONS: &[Section] = &[
             "Mail server for sign-in links, with percent-encoded credentials."),
         public("SMTP_CA_FILE", Unset, "PEM file",
             "Root certificates the mail server may use besides the public ones."),
+        public("SMTP_HELLO_NAME", Derived("host of BASE_URL, else domain of MAIL_FROM"), "host name or [address]",
+            "What the mail server is told about who connects (EHLO)."),
         public("MAIL_FROM", Unset, "mailbox: Name <a@b.example>",
             "Sender of mail by SMTP, quoted in .env: MAIL_FROM=\"Name <a@b.example>\"."),
         secret("RESEND_API_KEY", Unset, "text",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Message, Shared};
+use crate::backoff::Backoff;
 use crate::telemetry::metrics::{self, MailOutcome};
 
 /// Bounds on the work for mail.
@@ -12,23 +13,27 @@ pub(super) struct Limits {
     pub(super) mails: usize,
     /// Attempts going on at the same time.
     pub(super) attempts_at_once: usize,
-    /// Length of one attempt.
-    pub(super) attempt: Duration,
-    /// Attempts for one mail.
-    pub(super) attempts: u32,
-    /// Wait after the first attempt; each later one is three times as long.
-    pub(super) first_wait: Duration,
+    /// How long a server may take for each step before it has the content of a mail.
+    pub(super) step: Duration,
+    /// How long it may then take to accept it: scanners read the whole mail first, and a mail that
+    /// is given up meanwhile may arrive twice.
+    pub(super) acceptance: Duration,
+    /// The waits between attempts. A mail is tried as long as its link works.
+    pub(super) waits: Backoff,
 }
 
 impl Default for Limits {
-    /// The five attempts are over within three minutes, whatever goes wrong with each.
     fn default() -> Self {
         Self {
             mails: 256,
             attempts_at_once: 4,
-            attempt: Duration::from_secs(15),
-            attempts: 5,
-            first_wait: Duration::from_secs(2),
+            step: Duration::from_secs(30),
+            acceptance: Duration::from_mins(5),
+            waits: Backoff {
+                first: Duration::from_secs(2),
+                factor: 3,
+                longest: Duration::from_mins(1),
+            },
         }
     }
 }
@@ -36,24 +41,33 @@ impl Default for Limits {
 /// Longest wait that a server can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// Why an attempt failed. The reasons are ours or the system's: fit for a log.
+/// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
-    /// Another attempt may work.
-    #[error("{reason}")]
-    Transient {
-        reason: String,
-        /// How long the server wants to be left alone.
-        retry_after: Option<Duration>,
-    },
-    /// No other attempt will.
-    #[error("{0}")]
-    Permanent(String),
+#[error("{reason}")]
+pub(super) struct SendError {
+    /// Ours or the system's words: fit for a log.
+    pub(super) reason: String,
+    /// What the server said itself. It may repeat the address and is for the operator's terminal.
+    pub(super) words: Option<String>,
+    /// Whether another attempt may work.
+    pub(super) may_pass: bool,
+    /// How long the server wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl SendError {
+    /// Another attempt may work.
     pub(super) fn transient(reason: impl Into<String>) -> Self {
-        Self::Transient { reason: reason.into(), retry_after: None }
+        Self { reason: reason.into(), words: None, may_pass: true, retry_after: None }
+    }
+
+    /// No other attempt will.
+    pub(super) fn permanent(reason: impl Into<String>) -> Self {
+        Self { may_pass: false, ..Self::transient(reason) }
+    }
+
+    pub(super) fn timed_out() -> Self {
+        Self::transient("no answer in time")
     }
 }
 
@@ -76,39 +90,39 @@ impl Shared {
 
     /// Returns the number of the attempt that worked.
     async fn send_with_retries(&self, letter: &Message) -> Result<u32, SendError> {
-        let mut wait = self.limits.first_wait;
         let mut attempt = 1;
         loop {
-            let (reason, retry_after) = match self.attempt(letter).await {
-                Ok(()) => return Ok(attempt),
-                Err(SendError::Transient { reason, retry_after })
-                    if attempt < self.limits.attempts =>
-                {
-                    (reason, retry_after)
-                }
+            let error = match self.attempt(letter).await {
+                Ok(_) => return Ok(attempt),
+                Err(error) if error.may_pass => error,
                 Err(error) => return Err(error),
             };
-            let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
-            let pause = jittered(wait).max(asked);
-            tracing::warn!(mail = %letter.id, to = letter.to.masked(), attempt, ?pause, reason, "mail not sent yet");
+            let asked = error.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+            let pause = self.limits.waits.after(attempt).max(asked);
+            tracing::warn!(
+                mail = %letter.id, to = letter.to.masked(), attempt, ?pause, reason = error.reason,
+                "mail not sent yet"
+            );
             metrics::mailed(MailOutcome::Retried);
             tokio::time::sleep(pause).await;
-            wait *= 3;
             attempt += 1;
         }
     }
 
-    async fn attempt(&self, letter: &Message) -> Result<(), SendError> {
+    /// Returns what the server said when it took the mail.
+    pub(super) async fn attempt(&self, letter: &Message) -> Result<String, SendError> {
         let _permit = self.attempts.acquire().await.expect("this semaphore is never closed");
-        tokio::time::timeout(self.limits.attempt, self.transport.send(letter))
-            .await
-            .unwrap_or_else(|_| Err(SendError::transient("no answer in time")))
+        self.transport.send(letter, &self.limits).await
     }
 }
 
-/// Between half of `wait` and all of it, so that mails that failed together do not return together.
-fn jittered(wait: Duration) -> Duration {
-    // Without randomness, which the system never lacks here, the whole wait is as good.
-    let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
-    wait.mul_f64(f64::midpoint(share, 1.0))
+/// Waits for the step, no longer than `limit`.
+pub(super) async fn within<T, E: Into<SendError>>(
+    limit: Duration,
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, SendError> {
+    match tokio::time::timeout(limit, step).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_) => Err(SendError::timed_out()),
+    }
 }

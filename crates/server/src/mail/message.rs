@@ -113,6 +113,22 @@ impl Message {
         }
     }
 
+    /// What `tracera send-test-mail` sends.
+    pub(super) fn test(to: &Email, at: OffsetDateTime) -> Self {
+        let text = "This is what `tracera send-test-mail` sends. Mail from Tracera arrives here.";
+        Self {
+            id: Uuid::new_v4(),
+            to: to.clone(),
+            subject: "Test mail from Tracera".to_owned(),
+            text: format!("{text}\n"),
+            html: format!("<!doctype html><title>Tracera</title><p>{text}</p>\n"),
+            link: String::new(),
+            code: String::new(),
+            requested_at: at,
+            valid_for: Duration::from_hours(1),
+        }
+    }
+
     /// The mail as SMTP carries it: text first, then HTML.
     pub(super) fn to_mime(&self, from: &Mailbox) -> Result<lettre::Message, lettre::error::Error> {
         let to = Mailbox::new(

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 use lettre::message::Mailbox;
-use reqwest::redirect::Policy;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::SetupError;
-use super::delivery::SendError;
+use super::delivery::{Limits, SendError, within};
 use super::message::{AUTOMATIC, Message};
 use crate::config::ResendSettings;
-use crate::{error_chain, tls};
+use crate::{error_chain, http_client};
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How much of an answer is read.
+const MAX_ANSWER_BYTES: usize = 16 * 1024;
+/// How long the name of an error may be.
+const MAX_NAME_BYTES: usize = 64;
 
 pub(super) struct ResendTransport {
     client: reqwest::Client,
@@ -24,12 +27,8 @@ pub(super) struct ResendTransport {
 }
 
 impl ResendTransport {
-    pub(super) fn new(settings: &ResendSettings) -> Result<Self, SetupError> {
-        tls::install_provider();
-        let client = reqwest::Client::builder()
-            // The key is for the configured host alone.
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_LIMIT)
+    pub(super) fn new(settings: &ResendSettings, limits: &Limits) -> Result<Self, SetupError> {
+        let client = http_client::builder(limits.step)
             .build()
             .map_err(|error| SetupError::Client(error_chain::of_request(error)))?;
         Ok(Self {
@@ -40,7 +39,12 @@ impl ResendTransport {
         })
     }
 
-    pub(super) async fn send(&self, letter: &Message) -> Result<(), SendError> {
+    /// Returns what the service said when it took the mail.
+    pub(super) async fn send(
+        &self,
+        letter: &Message,
+        limits: &Limits,
+    ) -> Result<String, SendError> {
         let headers: serde_json::Map<_, _> =
             AUTOMATIC.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         let body = json!({
@@ -51,40 +55,95 @@ impl ResendTransport {
             "html": letter.html,
             "headers": headers,
         });
-        let response = self
-            .client
-            .post(&self.url)
-            .bearer_auth(self.api_key.expose_secret())
-            // A retry of a mail that was accepted after all is not a second mail.
-            .header("Idempotency-Key", letter.id.to_string())
-            .json(&body)
-            .send()
-            .await
-            .map_err(|error| SendError::transient(error_chain::of_request(error)))?;
-        verdict(&response)
+        // A retry of a mail that was accepted after all is not a second mail.
+        let key = letter.id.to_string();
+        let answer = within(limits.step, self.post(&body, Some(&key))).await?;
+        if answer.status.is_success() { Ok(answer.words()) } else { Err(answer.into()) }
+    }
+
+    /// Whether the key is accepted; sends nothing.
+    pub(super) async fn check(&self, limits: &Limits) -> Result<(), SendError> {
+        // A mail without anything in it is refused, but only after the key was looked at.
+        let answer = within(limits.step, self.post(&json!({}), None)).await?;
+        match answer.status {
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => Ok(()),
+            status if status.is_success() => Ok(()),
+            _ => Err(answer.into()),
+        }
+    }
+
+    async fn post(
+        &self,
+        body: &serde_json::Value,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answer, SendError> {
+        let mut request =
+            self.client.post(&self.url).bearer_auth(self.api_key.expose_secret()).json(body);
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let failed = |error| SendError::transient(error_chain::of_request(error));
+        let mut response = request.send().await.map_err(failed)?;
+        let seconds = response.headers().get(header::RETRY_AFTER);
+        let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut body = Vec::new();
+        // The status is the answer; the rest is only there to be told.
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_ANSWER_BYTES {
+                break;
+            }
+        }
+        Ok(Answer {
+            status: response.status(),
+            retry_after: seconds.map(Duration::from_secs),
+            body: String::from_utf8_lossy(&body).into_owned(),
+        })
     }
 }
 
-fn verdict(response: &reqwest::Response) -> Result<(), SendError> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(());
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    /// It may repeat the address.
+    body: String,
+}
+
+/// The part of an error that is the service's own: a name such as `validation_error`.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+impl Answer {
+    fn words(&self) -> String {
+        format!("{} {}", self.status.as_u16(), self.body.trim())
     }
-    // The body is left unread: it may repeat the address.
-    let reason = format!("the mail service answered {}", status.as_u16());
-    let may_pass = status.is_server_error()
-        || matches!(
-            status,
-            // A conflict is an earlier attempt that the service is still working on.
-            StatusCode::REQUEST_TIMEOUT
-                | StatusCode::CONFLICT
-                | StatusCode::TOO_EARLY
-                | StatusCode::TOO_MANY_REQUESTS
-        );
-    if !may_pass {
-        return Err(SendError::Permanent(reason));
+
+    fn error_name(&self) -> Option<String> {
+        let Named { name } = serde_json::from_str(&self.body).ok()?;
+        let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        (plain && (1..=MAX_NAME_BYTES).contains(&name.len())).then_some(name)
     }
-    let retry_after = response.headers().get(header::RETRY_AFTER);
-    let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-    Err(SendError::Transient { reason, retry_after: seconds.map(Duration::from_secs) })
+}
+
+impl From<Answer> for SendError {
+    fn from(answer: Answer) -> Self {
+        let status = answer.status.as_u16();
+        let reason = match answer.error_name() {
+            Some(name) => format!("the mail service answered {status} ({name})"),
+            None => format!("the mail service answered {status}"),
+        };
+        let may_pass = answer.status.is_server_error()
+            || matches!(
+                answer.status,
+                // A conflict is an earlier attempt that the service is still working on.
+                StatusCode::REQUEST_TIMEOUT
+                    | StatusCode::CONFLICT
+                    | StatusCode::TOO_EARLY
+                    | StatusCode::TOO_MANY_REQUESTS
+            );
+        let words = Some(answer.words());
+        Self { reason, words, may_pass, retry_after: answer.retry_after }
+    }
 }

@@ -1,5 +1,5 @@
-//! By SMTP. Each mail has a connection of its own: sign-in mails are few, and a connection that
-//! was given up in the middle of a mail must not be found again by the next one.
+//! By SMTP. A connection on which a mail went well is kept for the next one; one on which anything
+//! went wrong, or that was given up in the middle, is not.
 
 use std::time::Duration;
 
@@ -7,26 +7,31 @@ use lettre::message::Mailbox;
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::response::Response;
 use secrecy::ExposeSecret;
 
 use super::SetupError;
-use super::delivery::SendError;
+use super::delivery::{Limits, SendError, within};
+use super::kept::{Connection, Kept};
 use super::message::Message;
 use crate::config::{SmtpSecurity, SmtpSettings};
 use crate::tls;
 
 /// How long each address of the server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long the server may take to say goodbye to a mail that it has accepted.
-const QUIT_LIMIT: Duration = Duration::from_secs(1);
+/// The port of TLS from the first byte (RFC 8314, 3.3).
+const TLS_PORT: u16 = 465;
 
 pub(super) struct SmtpTransport {
     host: String,
     port: u16,
     security: Security,
     credentials: Option<Credentials>,
+    hello: ClientId,
     from: Mailbox,
+    kept: Kept,
 }
 
 enum Security {
@@ -47,39 +52,113 @@ impl SmtpTransport {
                 (credentials.user.expose_secret(), credentials.password.expose_secret());
             Credentials::new(user.to_owned(), password.to_owned())
         });
-        let (host, port, from) = (settings.host.clone(), settings.port, settings.from.clone());
-        Ok(Self { host, port, security, credentials, from })
+        Ok(Self {
+            host: settings.host.clone(),
+            port: settings.port,
+            security,
+            credentials,
+            hello: settings.hello.clone(),
+            from: settings.from.clone(),
+            kept: Kept::default(),
+        })
     }
 
-    pub(super) async fn send(&self, letter: &Message) -> Result<(), SendError> {
+    /// Returns what the server said when it took the mail.
+    pub(super) async fn send(
+        &self,
+        letter: &Message,
+        limits: &Limits,
+    ) -> Result<String, SendError> {
         let message =
-            letter.to_mime(&self.from).map_err(|error| SendError::Permanent(error.to_string()))?;
-        let mut connection = self.connect().await?;
-        connection.send(message.envelope(), &message.formatted()).await?;
-        // The mail is accepted; a server that does not say goodbye does not change that.
-        let _ = tokio::time::timeout(QUIT_LIMIT, connection.quit()).await;
+            letter.to_mime(&self.from).map_err(|error| SendError::permanent(error.to_string()))?;
+        let mut connection = match self.kept.take(limits.step).await {
+            Some(connection) => connection,
+            None => Connection::new(self.connect(limits).await?),
+        };
+        match hand_over(&mut connection.smtp, &message, limits).await {
+            Ok(answer) => {
+                self.kept.keep(connection);
+                Ok(words(&answer))
+            }
+            Err(error) => {
+                connection.quit().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Connects and signs in, and sends nothing.
+    pub(super) async fn check(&self, limits: &Limits) -> Result<(), SendError> {
+        Connection::new(self.connect(limits).await?).quit().await;
         Ok(())
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, smtp::Error> {
-        let hello = ClientId::default();
+    /// Ends the connections that are kept.
+    pub(super) async fn close(&self) {
+        self.kept.close().await;
+    }
+
+    async fn connect(&self, limits: &Limits) -> Result<AsyncSmtpConnection, SendError> {
         let server = (self.host.as_str(), self.port);
         let tls = match &self.security {
             Security::Tls(tls) => Some(tls.clone()),
             Security::StartTls(_) | Security::Plain => None,
         };
+        let connecting = async {
+            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_LIMIT), &self.hello, tls, None)
+                .await
+                .map_err(|error| self.explained(error.into()))
+        };
         let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_LIMIT), &hello, tls, None)
-                .await?;
+            within(limits.step, connecting).await.map_err(|error| self.with_port_hint(error))?;
         if let Security::StartTls(tls) = &self.security {
             // An error if the server does not offer it: nothing else has been said to it by then.
-            connection.starttls(tls.clone(), &hello).await?;
+            let upgrade = async {
+                let upgraded = connection.starttls(tls.clone(), &self.hello).await;
+                upgraded.map_err(|error| self.explained(error.into()))
+            };
+            within(limits.step, upgrade).await?;
         }
         if let Some(credentials) = &self.credentials {
-            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+            within(limits.step, connection.auth(DEFAULT_MECHANISMS, credentials)).await?;
         }
         Ok(connection)
     }
+
+    /// With what to do about it, if TLS is what failed.
+    fn explained(&self, error: SendError) -> SendError {
+        SendError { reason: tls::with_remedy(error.reason, "SMTP_CA_FILE"), ..error }
+    }
+
+    /// A server that waits for TLS says nothing to a client that waits for a greeting.
+    fn with_port_hint(&self, error: SendError) -> SendError {
+        if self.port == TLS_PORT && !matches!(self.security, Security::Tls(_)) {
+            let reason = format!("{}; port {TLS_PORT} is for smtps://", error.reason);
+            return SendError { reason, ..error };
+        }
+        error
+    }
+}
+
+async fn hand_over(
+    connection: &mut AsyncSmtpConnection,
+    message: &lettre::Message,
+    limits: &Limits,
+) -> Result<Response, SendError> {
+    let (envelope, content) = (message.envelope(), message.formatted());
+    let mail = Mail::new(envelope.from().cloned(), Vec::new());
+    within(limits.step, connection.command(mail)).await?;
+    for to in envelope.to() {
+        within(limits.step, connection.command(Rcpt::new(to.clone(), Vec::new()))).await?;
+    }
+    within(limits.step, connection.command(Data)).await?;
+    within(limits.acceptance, connection.message(&content)).await
+}
+
+/// The reply as it came, on one line.
+fn words(answer: &Response) -> String {
+    let lines: Vec<&str> = answer.message().collect();
+    format!("{} {}", answer.code(), lines.join(" "))
 }
 
 fn tls_parameters(settings: &SmtpSettings) -> Result<TlsParameters, SetupError> {
@@ -102,19 +181,14 @@ impl From<smtp::Error> for SendError {
         if let Some(code) = error.status() {
             // The text that comes with the code may repeat the address.
             let reason = format!("the mail server answered {code}");
-            return if error.is_permanent() {
-                Self::Permanent(reason)
-            } else {
-                Self::transient(reason)
-            };
+            let text = std::error::Error::source(&error).map(ToString::to_string);
+            let words = Some(format!("{code} {}", text.unwrap_or_default()));
+            return Self { words, may_pass: !error.is_permanent(), ..Self::transient(reason) };
         }
         if error.is_response() {
             return Self::transient("the mail server's answer was not SMTP");
         }
-        let mut reason = error.to_string();
-        if let Some(remedy) = tls::remedy(&reason) {
-            reason = format!("{reason}; {remedy}");
-        }
-        if error.is_client() { Self::Permanent(reason) } else { Self::transient(reason) }
+        let reason = error.to_string();
+        if error.is_client() { Self::permanent(reason) } else { Self::transient(reason) }
     }
 }

@@ -12,6 +12,7 @@ use url::Url;
 use super::delivery::Limits;
 use super::resend::ResendTransport;
 use super::{Mailer, SignInMail, Transport};
+use crate::backoff::Backoff;
 use crate::config::{ResendSettings, ServiceUrl};
 use crate::domain::email::Email;
 
@@ -61,18 +62,25 @@ fn resend_at(url: &str) -> Transport {
         api_url: ServiceUrl::loopback(url),
         from: sender(),
     };
-    Transport::Resend(ResendTransport::new(&settings).unwrap())
+    Transport::Resend(ResendTransport::new(&settings, &quick()).unwrap())
 }
 
 /// The usual limits with short waits.
 fn quick() -> Limits {
-    Limits { first_wait: Duration::from_millis(10), ..Limits::default() }
+    let wait = Duration::from_millis(10);
+    Limits { waits: Backoff { first: wait, factor: 1, longest: wait }, ..Limits::default() }
 }
 
 /// Sends one mail and waits until it is sent or given up.
 async fn send_one(transport: Transport, limits: Limits) {
+    send_one_within(transport, limits, Duration::from_mins(10)).await;
+}
+
+/// The same for a link that ends so soon.
+async fn send_one_within(transport: Transport, limits: Limits, valid_for: Duration) {
     let mailer = Mailer::with_limits(transport, limits);
-    mailer.send(&Parts::of("alice@example.com").mail()).unwrap();
+    let parts = Parts::of("alice@example.com");
+    mailer.send(&SignInMail { valid_for, ..parts.mail() }).unwrap();
     assert_eq!(mailer.shutdown(LONG).await, 0, "every mail is done with");
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
+
 /// The longest pause, whatever Steam asks for or however often it refused.
 const MAX_PAUSE: Duration = Duration::from_hours(1);
 
@@ -78,9 +80,9 @@ impl Turn<'_> {
 
     /// Steam refused because of its limit. Returns the pause that follows.
     pub fn refused(mut self, retry_after: Option<Duration>) -> Duration {
-        let doubled = self.queue.first_pause.saturating_mul(1 << self.gate.refusals.min(16));
         self.gate.refusals += 1;
-        let pause = retry_after.unwrap_or_else(|| jittered(doubled.min(MAX_PAUSE)));
+        let backoff = Backoff { first: self.queue.first_pause, factor: 2, longest: MAX_PAUSE };
+        let pause = retry_after.unwrap_or_else(|| backoff.after(self.gate.refusals));
         let pause = pause.clamp(self.queue.spacing.min(MAX_PAUSE), MAX_PAUSE);
         self.gate.open_at = Some(Instant::now() + pause);
         pause
@@ -92,13 +94,6 @@ impl Drop for Turn<'_> {
         let spaced = Instant::now() + self.queue.spacing;
         self.gate.open_at = Some(self.gate.open_at.map_or(spaced, |at| at.max(spaced)));
     }
-}
-
-/// Between `wait` and a quarter more, so that processes refused together do not return together.
-pub(super) fn jittered(wait: Duration) -> Duration {
-    // Without randomness, which the system never lacks here, the plain wait does.
-    let share = getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX));
-    wait.mul_f64(1.0 + share / 4.0)
 }
 
 #[cfg(test)]

@@ -7,17 +7,13 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
-use reqwest::redirect::Policy;
 
 use super::inventory::{self, Reply};
 use crate::config::ServiceUrl;
 use crate::config::SteamLimits;
 use crate::domain::item::Page;
 use crate::domain::steam_id::SteamId64;
-use crate::{error_chain, tls};
-
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-const USER_AGENT: &str = concat!("tracera/", env!("CARGO_PKG_VERSION"));
+use crate::{error_chain, http_client};
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
@@ -98,13 +94,7 @@ impl SteamClient {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(base: ServiceUrl, limits: SteamLimits) -> Result<Self, reqwest::Error> {
-        tls::install_provider();
-        let http = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(limits.request_timeout)
-            .user_agent(USER_AGENT)
-            .build()?;
+        let http = http_client::builder(limits.request_timeout).build()?;
         Ok(Self { http, base, limits })
     }
 

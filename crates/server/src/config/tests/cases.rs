@@ -213,6 +213,11 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        &["SMTP_HELLO_NAME"],
+        &["mail.b.example", "büro.example", "[192.0.2.1]", "[IPv6:2001:db8::1]"],
+        &["a b", "mail_server.example", "mail.example:25", "[mail.example]", "a%2eb", "192.0.2.1"],
+    ),
+    (
         &["SMTP_URL"],
         &[
             "smtps://u:p@mail.example",
@@ -344,7 +349,7 @@ fn company(name: &str) -> &'static [(&'static str, &'static str)] {
         "GITHUB_CLIENT_ID" => &[("GITHUB_CLIENT_SECRET", "s")],
         "GITHUB_CLIENT_SECRET" => &[("GITHUB_CLIENT_ID", "i")],
         "SMTP_URL" => &[("MAIL_FROM", "a@b.example")],
-        "MAIL_FROM" | "SMTP_CA_FILE" => {
+        "MAIL_FROM" | "SMTP_CA_FILE" | "SMTP_HELLO_NAME" => {
             &[("SMTP_URL", "smtps://mail.example"), ("MAIL_FROM", "a@b.example")]
         }
         "RESEND_API_KEY" => &[("RESEND_FROM_EMAIL", "a@b.example")],

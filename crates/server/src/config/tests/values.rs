@@ -240,3 +240,57 @@ fn a_price_feed_is_a_file_or_an_address() {
         matches!(feed("https://p.example/x?y=1"), PriceFeed::Http(url) if url.expose() == "https://p.example/x?y=1")
     );
 }
+
+#[test]
+fn a_sender_of_an_international_domain_is_written_as_mail_servers_know_it() {
+    let smtp = ("SMTP_URL", "smtps://mail.example");
+    for (from, written) in [
+        ("a@bücher.example", "a@xn--bcher-kva.example"),
+        ("Tracera <a@bücher.example>", "Tracera <a@xn--bcher-kva.example>"),
+        ("Bücher <a@b.example>", "\"Bücher\" <a@b.example>"),
+    ] {
+        match accepted(&[smtp, ("MAIL_FROM", from)]).mail {
+            MailSettings::Smtp(smtp) => {
+                assert_eq!(smtp.from, written.parse().unwrap(), "{from}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let (_, text) = refused(Mode::Serve, &[smtp, ("MAIL_FROM", "bücher@b.example")]);
+    assert!(text.starts_with("MAIL_FROM has letters before the @"), "{text}");
+}
+
+#[test]
+fn the_mail_server_is_told_a_name_it_can_believe() {
+    let smtp = ("SMTP_URL", "smtps://mail.example");
+    for (base_url, from, given, told) in [
+        ("https://tracera.example", "a@b.example", "", "tracera.example"),
+        ("http://localhost:8080", "a@b.example", "", "b.example"),
+        ("https://192.0.2.1", "a@bücher.example", "", "xn--bcher-kva.example"),
+        ("https://tracera", "a@localhost", "", "[127.0.0.1]"),
+        ("https://tracera.example", "a@b.example", "mail.c.example", "mail.c.example"),
+        ("https://tracera.example", "a@b.example", "[192.0.2.7]", "[192.0.2.7]"),
+        ("https://tracera.example", "a@b.example", "[IPv6:2001:db8::7]", "[IPv6:2001:db8::7]"),
+    ] {
+        let vars = [smtp, ("BASE_URL", base_url), ("MAIL_FROM", from), ("SMTP_HELLO_NAME", given)];
+        match accepted(&vars).mail {
+            MailSettings::Smtp(smtp) => assert_eq!(smtp.hello.to_string(), told, "{vars:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_port_for_the_other_kind_of_tls_is_a_warning() {
+    for (url, warned) in [
+        ("smtps://mail.example", false),
+        ("smtps://mail.example:2465", false),
+        ("smtps://mail.example:587", true),
+        ("smtps://mail.example:25", true),
+        ("smtp://mail.example?tls=required", false),
+        ("smtp://mail.example:465?tls=required", true),
+    ] {
+        let config = accepted(&[("SMTP_URL", url), ("MAIL_FROM", "a@b.example")]);
+        assert_eq!(warned_about(&config).contains(&"SMTP_URL"), warned, "{url}");
+    }
+}

@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
-use reqwest::redirect::Policy;
 use tokio::sync::mpsc;
 
 use crate::config::{PriceFeed, PriceSettings};
 use crate::portfolio::feeds::{self, FeedError};
 use crate::portfolio::price_list::PriceList;
 use crate::portfolio::steam_client::retry_after;
-use crate::{error_chain, tls};
+use crate::{error_chain, http_client};
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// A feed from beginning to end.
 const TOTAL_LIMIT: Duration = Duration::from_mins(2);
 /// Between two pieces of it.
@@ -35,14 +33,7 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(settings: &PriceSettings) -> Result<Self, reqwest::Error> {
-        tls::install_provider();
-        let http = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_LIMIT)
-            .read_timeout(READ_LIMIT)
-            .timeout(TOTAL_LIMIT)
-            .user_agent(concat!("tracera/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let http = http_client::builder(TOTAL_LIMIT).read_timeout(READ_LIMIT).build()?;
         Ok(Self { http, max_bytes: settings.max_feed_bytes })
     }
 

@@ -1,0 +1,48 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+/// Waits that grow with each failure in a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    /// After the first failure.
+    pub(crate) first: Duration,
+    /// How many times longer each later one is.
+    pub(crate) factor: u32,
+    /// The longest, before its random part.
+    pub(crate) longest: Duration,
+}
+
+impl Backoff {
+    /// The wait after so many failures in a row, counted from one.
+    pub(crate) fn after(&self, failures: u32) -> Duration {
+        let times = self.factor.saturating_pow(failures.saturating_sub(1));
+        jittered(self.first.saturating_mul(times).min(self.longest))
+    }
+}
+
+/// Between `wait` and a quarter more, so that what failed together does not return together.
+pub(crate) fn jittered(wait: Duration) -> Duration {
+    // Without randomness, which the system never lacks here, the plain wait does.
+    let share = getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX));
+    wait.mul_f64(1.0 + share / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_longest_and_differ() {
+        let backoff =
+            Backoff { first: Duration::from_secs(2), factor: 3, longest: Duration::from_mins(1) };
+        for (failures, wait) in [(0, 2), (1, 2), (2, 6), (3, 18), (4, 54), (5, 60), (u32::MAX, 60)]
+        {
+            let wait = Duration::from_secs(wait);
+            let range = wait..=wait + wait / 4;
+            let waits: Vec<_> = (0..8).map(|_| backoff.after(failures)).collect();
+            assert!(waits.iter().all(|wait| range.contains(wait)), "{failures}: {waits:?}");
+            assert!(waits.iter().any(|wait| *wait != waits[0]), "{failures}: {waits:?}");
+        }
+    }
+}
