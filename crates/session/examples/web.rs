@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::{Extensions, HeaderMap, StatusCode, header::USER_AGENT};
+use axum::http::{HeaderMap, StatusCode, header::USER_AGENT};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
@@ -30,8 +30,8 @@ use tracera_guard::{
     isolate_resources, issue_csrf_token, path_is_under, resolve_client_addr,
 };
 use tracera_session::{
-    CurrentUser, EmbeddedStore, Handle, KeyRing, Session, SessionConfig, SessionError, SessionInfo,
-    SessionLayer, Sessions, SignIn, UserId, require_auth,
+    CurrentUser, EmbeddedStore, Handle, KeyRing, RequireAuth, Session, SessionConfig, SessionError,
+    SessionInfo, SessionLayer, Sessions, SignIn, UserId,
 };
 
 const SIGN_INS: RateLimit = RateLimit::new("auth", 20, Duration::from_secs(60));
@@ -52,7 +52,7 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
     let csrf = CsrfCheck::new(
         CsrfKeys::new(csrf_key, previous_csrf_keys),
         VisitorCookie::new(visitor_key, previous_visitor_keys, https),
-        session_of,
+        Session::csrf_binding,
     );
 
     // Who is not signed in is 401, whatever the token; so RequireAuth comes first.
@@ -63,7 +63,7 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
         .route("/auth/sign-out", post(sign_out))
         .route_layer(
             ServiceBuilder::new()
-                .layer(from_fn(require_auth))
+                .layer(RequireAuth::new())
                 .layer(from_fn_with_state(csrf.clone(), check_csrf_token)),
         );
     let public = Router::new()
@@ -84,18 +84,6 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
         .layer(from_fn_with_state(OriginPolicy::new(base_url)?, check_origin))
         .layer(SessionLayer::new(sessions.clone()));
     Ok(private.merge(public).layer(layers).with_state(sessions))
-}
-
-/// What CSRF tokens are bound to: the session of who is signed in. A visitor's tokens stay bound to
-/// the visitor's cookie, since what the visitor stores first begins a session in the middle of a
-/// page.
-fn session_of(request: &Extensions) -> Result<Option<[u8; 16]>, SessionError> {
-    let session = Session::of(request)?;
-    match session.user() {
-        Ok(_) => Ok(session.binding()),
-        Err(SessionError::Unauthenticated) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! The near-cache: live sessions as last read, so that a hot request asks the store nothing.
 //!
-//! 1. A hit needs a complete feed of changes (see [`Changes`]), an entry no older than the maximum
+//! 1. A hit needs a complete feed of changes (see [`Invalidations`]), an entry no older than the maximum
 //!    age, and a deadline still ahead.
 //! 2. Sessions are filed by tag (see [`CacheKey`]), and a change under a tag takes all of its
 //!    sessions out. So what lies here is current, and a hit has no version to compare.
@@ -22,19 +22,19 @@ use std::time::Duration;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-use self::flight::{Flights, Joined};
-use self::key::{Shelf, ShelfHashing};
-use crate::changes::{Changes, Listener};
+use self::key::{BucketHashing, TagBucket};
+use self::single_flight::{Joined, SingleFlight, Ticket};
 use crate::clock::Timestamp;
+use crate::invalidations::{Invalidations, Listener};
 use crate::snapshot::Snapshot;
 use crate::token::{SessionId, Tag};
 
-mod flight;
+pub(crate) mod invalidating_store;
 mod key;
-pub(crate) mod write_through;
+mod single_flight;
 
-pub(crate) use flight::Outcome;
 pub(crate) use key::CacheKey;
+pub(crate) use single_flight::Outcome;
 
 /// What the near-cache did since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,7 +44,7 @@ pub struct CacheStats {
     pub hits: u64,
     /// Requests with a genuine cookie that had to ask the store, or to wait for one that asked.
     pub misses: u64,
-    /// Changes that the store told, own ones included.
+    /// Invalidations that the store told, own ones included.
     pub invalidations: u64,
     /// How often everything was dropped because changes may have been missed.
     pub flushes: u64,
@@ -52,13 +52,6 @@ pub struct CacheStats {
     pub discarded_fills: u64,
     /// Sessions in memory now.
     pub entries: u64,
-}
-
-/// The state of the world a question is asked in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ticket {
-    version: u32,
-    flushes: u32,
 }
 
 #[derive(Clone)]
@@ -76,16 +69,17 @@ pub(crate) struct Miss<'a> {
     id: SessionId,
     ticket: Ticket,
     /// `None` for a request that asks by itself.
-    flight: Option<Joined<'a>>,
+    joined: Option<Joined<'a>>,
 }
 
 /// Whether a request asks the store together with others that want the same session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asking {
-    Together,
-    /// For an answer nobody waits for yet: who asks for others must be polled until it has one, and
-    /// who follows may be the next to ask.
-    Alone,
+pub(crate) enum Fetch {
+    /// One question for all.
+    Shared,
+    /// A question of its own, for an answer that nobody waits for yet: a shared one must be polled
+    /// until it is answered.
+    Own,
 }
 
 /// A session counts once for each begun so many bytes beside its entry: every one without preloaded
@@ -98,9 +92,9 @@ const VERSIONS: usize = 1024;
 type Lifecycle = DefaultLifecycle<CacheKey, Entry>;
 
 pub(crate) struct SessionCache {
-    changes: Changes,
-    entries: Cache<CacheKey, Entry, BySize, ShelfHashing, Lifecycle>,
-    flights: Flights,
+    changes: Invalidations,
+    entries: Cache<CacheKey, Entry, BySize, BucketHashing, Lifecycle>,
+    single_flight: SingleFlight,
     versions: [Mutex<u32>; VERSIONS],
     flushes: AtomicU32,
     max_age: Duration,
@@ -119,19 +113,19 @@ struct Counters {
 
 impl SessionCache {
     /// An empty cache that learns from `changes` what to drop.
-    pub(crate) fn new(capacity: usize, max_age: Duration, changes: Changes) -> Arc<Self> {
+    pub(crate) fn new(capacity: usize, max_age: Duration, changes: Invalidations) -> Arc<Self> {
         let capacity = capacity.max(1);
         let entries = Cache::with(
             capacity,
             capacity as u64,
             BySize,
-            ShelfHashing::default(),
+            BucketHashing::default(),
             Lifecycle::default(),
         );
         let cache = Arc::new(Self {
             changes,
             entries,
-            flights: Flights::default(),
+            single_flight: SingleFlight::default(),
             versions: [const { Mutex::new(0) }; VERSIONS],
             flushes: AtomicU32::new(0),
             max_age,
@@ -161,12 +155,13 @@ impl SessionCache {
 
     /// To be called before the store is asked for a session that is not here. `None` when its
     /// answer must not be kept.
-    pub(crate) fn miss(&self, key: CacheKey, id: SessionId, asking: Asking) -> Option<Miss<'_>> {
+    pub(crate) fn miss(&self, key: CacheKey, id: SessionId, fetch: Fetch) -> Option<Miss<'_>> {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let ticket = self.ticket(&id.tag);
         self.changes.is_complete().then(|| {
-            let flight = (asking == Asking::Together).then(|| self.flights.join(id.field, ticket));
-            Miss { cache: self, key, id, ticket, flight }
+            let joined =
+                (fetch == Fetch::Shared).then(|| self.single_flight.join(id.field, ticket));
+            Miss { cache: self, key, id, ticket, joined }
         })
     }
 
@@ -174,7 +169,7 @@ impl SessionCache {
     pub(crate) fn invalidate(&self, tag: &Tag) {
         let mut version = self.version(tag);
         *version = version.wrapping_add(1);
-        let all = Shelf::of_tag(tag);
+        let all = TagBucket::of_tag(tag);
         while self.entries.remove(&all).is_some() {}
     }
 
@@ -233,8 +228,8 @@ impl Miss<'_> {
             }
             outcome
         };
-        match &self.flight {
-            Some(flight) => flight.outcome(ask).await,
+        match &self.joined {
+            Some(joined) => joined.outcome(ask).await,
             None => ask.await,
         }
     }
@@ -286,13 +281,13 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
+    use crate::ended::Ended;
     use crate::record::{Epoch, Record};
-    use crate::session::Ended;
     use crate::token::UserId;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-    fn cache(changes: &Changes) -> Arc<SessionCache> {
+    fn cache(changes: &Invalidations) -> Arc<SessionCache> {
         SessionCache::new(1000, Duration::from_mins(1), changes.clone())
     }
 
@@ -327,7 +322,7 @@ mod tests {
     }
 
     fn miss(cache: &SessionCache, id: SessionId) -> Miss<'_> {
-        cache.miss(key(id), id, Asking::Together).unwrap()
+        cache.miss(key(id), id, Fetch::Shared).unwrap()
     }
 
     fn knows(cache: &SessionCache, id: SessionId) -> bool {
@@ -336,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_drops_all_sessions_of_its_tag_and_no_others() {
-        let changes = Changes::complete();
+        let changes = Invalidations::complete();
         let cache = cache(&changes);
         for id in [id(1, 1), id(1, 2), id(2, 3)] {
             fill(&cache, id).await;
@@ -349,7 +344,7 @@ mod tests {
 
     #[test]
     fn no_answer_is_filed_behind_a_change() {
-        let cache = cache(&Changes::complete());
+        let cache = cache(&Invalidations::complete());
         let (id, epoch, done) = (id(1, 1), AtomicU64::new(0), AtomicBool::new(false));
         let fill_all_the_time = || {
             while !done.load(Ordering::Relaxed) {
@@ -378,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_loss_waits_for_what_is_being_filed() {
-        let cache = cache(&Changes::complete());
+        let cache = cache(&Invalidations::complete());
         let id = id(1, 1);
         thread::scope(|scope| {
             let filing = cache.version(&id.tag);
@@ -397,9 +392,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_overtaken_by_a_change_or_a_loss_is_thrown_away() {
-        let changes = Changes::complete();
+        let changes = Invalidations::complete();
         let cache = cache(&changes);
-        for overtake in [|changes: &Changes| changes.changed(&Tag([1; 15])), Changes::lost] {
+        for overtake in
+            [|changes: &Invalidations| changes.changed(&Tag([1; 15])), Invalidations::lost]
+        {
             let ask = async {
                 overtake(&changes);
                 Ok(Ok(snapshot()))
@@ -412,7 +409,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_looked_before_an_answer_landed_does_not_ask_again() {
-        let cache = cache(&Changes::complete());
+        let cache = cache(&Invalidations::complete());
         assert!(!knows(&cache, id(1, 1)));
         fill(&cache, id(1, 1)).await;
         let ask = async { unreachable!("asked twice") };
@@ -421,7 +418,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_flight_brought_is_only_for_those_who_were_on_it() {
-        let cache = cache(&Changes::complete());
+        let cache = cache(&Invalidations::complete());
         let [first, _unpolled] = [(); 2].map(|()| miss(&cache, id(1, 1)));
         let absent = first.outcome(NOW, None, async { Ok(Err(Ended::Absent)) }).await.unwrap();
         assert_eq!(absent.err(), Some(Ended::Absent));
@@ -431,8 +428,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_alone_waits_for_nobody_and_keeps_nobody_waiting() {
-        let cache = cache(&Changes::complete());
-        let alone = || cache.miss(key(id(1, 1)), id(1, 1), Asking::Alone).unwrap();
+        let cache = cache(&Invalidations::complete());
+        let alone = || cache.miss(key(id(1, 1)), id(1, 1), Fetch::Own).unwrap();
         let (first, together, second) = (alone(), miss(&cache, id(1, 1)), alone());
         let _left_unpolled = begun(first.outcome(NOW, None, std::future::pending()));
         let is_asked = Cell::new(false);
@@ -455,7 +452,7 @@ mod tests {
     async fn nothing_outlives_its_deadlines_or_the_maximum_age() {
         let secs = Duration::from_secs;
         let known_seconds = async |max_age, idle| {
-            let cache = SessionCache::new(10, max_age, Changes::complete());
+            let cache = SessionCache::new(10, max_age, Invalidations::complete());
             let miss = miss(&cache, id(1, 1));
             miss.outcome(NOW, idle, async { Ok(Ok(snapshot())) }).await.unwrap().unwrap();
             let known = |at: Timestamp| cache.get(&key(id(1, 1)), at).is_some();
@@ -471,9 +468,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_used_or_kept_while_changes_may_be_missed() {
-        let changes = Changes::with_heartbeat();
+        let changes = Invalidations::with_heartbeat();
         let cache = cache(&changes);
-        let misses = || cache.miss(key(id(1, 1)), id(1, 1), Asking::Together);
+        let misses = || cache.miss(key(id(1, 1)), id(1, 1), Fetch::Shared);
         assert!(misses().is_none());
         changes.heartbeat().answered();
         fill(&cache, id(1, 1)).await;
@@ -488,7 +485,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_cache_stays_within_its_capacity() {
-        let cache = SessionCache::new(100, Duration::from_mins(1), Changes::complete());
+        let cache = SessionCache::new(100, Duration::from_mins(1), Invalidations::complete());
         for n in 0..=u16::MAX {
             let mut id = id(0, 0);
             id.field[..2].copy_from_slice(&n.to_be_bytes());
@@ -501,7 +498,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_with_much_preloaded_takes_the_room_of_several() {
         let fill_with = async |snapshot: Snapshot| {
-            let cache = SessionCache::new(100, Duration::from_mins(1), Changes::complete());
+            let cache = SessionCache::new(100, Duration::from_mins(1), Invalidations::complete());
             for n in 0..200 {
                 let ask = async { Ok(Ok(snapshot.clone())) };
                 miss(&cache, id(n, n)).outcome(NOW, None, ask).await.unwrap().unwrap();

@@ -62,6 +62,12 @@ impl SessionError {
     }
 }
 
+impl SessionError {
+    pub(crate) fn value(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Value(cause.into())
+    }
+}
+
 impl From<StoreError> for SessionError {
     fn from(error: StoreError) -> Self {
         Self::Unavailable(Arc::new(error))

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, header};
@@ -17,9 +16,8 @@ use crate::session::Session;
 use crate::sessions::{Opening, Sessions};
 use crate::token::UserId;
 
-mod prefetch;
-
-pub use prefetch::{PrefetchLayer, PrefetchService};
+pub(crate) mod prefetch;
+pub(crate) mod require_auth;
 
 /// Opens the session of each request before the handlers and writes back what they changed after
 /// them.
@@ -195,19 +193,6 @@ impl<S: Sync> OptionalFromRequestParts<S> for CurrentUser {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Middleware that lets only signed-in users through: `axum::middleware::from_fn(require_auth)`
-/// inside a [`SessionLayer`].
-///
-/// # Errors
-/// [`SessionError::Unauthenticated`] (401) or [`SessionError::Unavailable`] (503).
-pub async fn require_auth(
-    _: CurrentUser,
-    request: Request,
-    next: Next,
-) -> Result<Response, SessionError> {
-    Ok(next.run(request).await)
 }
 
 #[cfg(all(test, feature = "embedded"))]

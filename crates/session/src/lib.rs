@@ -34,7 +34,7 @@
 //!
 //! * [`Session`]: the session of one request; an extractor. It is a set of named fields, and a
 //!   write carries only the fields that changed. [`CurrentUser`] is the user signed in,
-//!   [`require_auth`] lets nobody else through.
+//!   [`RequireAuth`] lets nobody else through.
 //! * [`Sessions`]: all sessions of the application: list, revoke one, revoke all of a user.
 //! * [`RedisStore`] for any number of processes, [`EmbeddedStore`] for one: where they live.
 //!   [`store`] is for those who write a [`SessionStore`] of their own.
@@ -42,7 +42,7 @@
 //!   changed. A hot request asks the store nothing; [`Session::verify`] asks it all the same.
 //! * [`PrefetchLayer`]: asks for sessions ahead of other layers that ask the same Redis, to share
 //!   their round trip.
-//! * [`SessionGuard`]: follows a session beyond its request, so that what stays open ends with it.
+//! * [`SessionWatch`]: follows a session beyond its request, so that what stays open ends with it.
 //!   [`UserWatch`] follows all sessions of a user.
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify. It makes keys
 //!   for other uses too, such as those of CSRF tokens.
@@ -53,7 +53,7 @@
 //!    `Secure` and named `__Host-session`, which browsers and curl keep over https only. On
 //!    `localhost` many keep it all the same, so that a forgotten `secure(false)` shows only under
 //!    another name.
-//! 2. **[`SessionLayer`] goes around what uses it:** [`require_auth`] and the extractors inside,
+//! 2. **[`SessionLayer`] goes around what uses it:** [`RequireAuth`] and the extractors inside,
 //!    rate limits outside. With `Router::layer` the layer added last is the outermost, with
 //!    `tower::ServiceBuilder` the one listed first.
 //! 3. **Return the errors.** [`SessionError`] is a response: 401 when nobody is signed in, 503 when
@@ -62,8 +62,7 @@
 //! 4. **Sign in where the proof is made,** with [`Session::sign_in`]. The browser's former session
 //!    ends, with the data it held; for more rights in the same session call [`Session::rotate`].
 //! 5. **A cookie is not enough against forged requests:** take CSRF tokens as well, bound to
-//!    [`Session::binding`] of who is signed in. `tracera-guard` makes and checks them, also for who
-//!    is not.
+//!    [`Session::csrf_binding`]. `tracera-guard` makes and checks them, also for visitors.
 //!
 //! # Features
 //!
@@ -85,19 +84,28 @@
 #![warn(missing_docs, missing_debug_implementations, clippy::missing_errors_doc)]
 
 mod cache;
-mod changes;
 mod clock;
 mod config;
 mod cookie;
+mod ended;
 mod error;
-mod guard;
+mod info;
+mod inner;
+mod invalidations;
 mod keyring;
 mod layer;
 mod record;
 mod session;
+mod session_watch;
 mod sessions;
 mod snapshot;
 pub mod store;
+/// The services and futures behind the layers, for whoever has to name them.
+pub mod middleware {
+    pub use crate::layer::prefetch::PrefetchService;
+    pub use crate::layer::require_auth::{Predicate, RequireAuthFuture, RequireAuthService};
+    pub use crate::layer::{SessionFuture, SessionService};
+}
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
@@ -105,28 +113,32 @@ mod user_watch;
 mod watch;
 
 pub use cache::CacheStats;
-pub use changes::MAX_STALENESS;
 pub use clock::{Clock, Timestamp};
 pub use config::{NearCache, SessionConfig};
+pub use ended::Ended;
 pub use error::SessionError;
-pub use guard::SessionGuard;
+pub use info::SessionInfo;
+pub use invalidations::MAX_STALENESS;
 pub use keyring::{KeyError, KeyRing, MIN_SECRET_BYTES};
-pub use layer::{
-    CurrentUser, PrefetchLayer, PrefetchService, SessionFuture, SessionLayer, SessionService,
-    require_auth,
-};
+pub use layer::prefetch::PrefetchLayer;
+pub use layer::require_auth::{EveryRequest, RequireAuth};
+pub use layer::{CurrentUser, SessionLayer};
 pub use record::{Authentication, Epoch};
-pub use session::{Ended, Session, SignIn};
-pub use sessions::{SessionInfo, Sessions};
+pub use session::Session;
+pub use session::sign_in::SignIn;
+pub use session_watch::SessionWatch;
+pub use sessions::Sessions;
 #[cfg(feature = "embedded")]
 pub use store::embedded::{EmbeddedStore, OpenError};
 #[cfg(feature = "redis")]
 pub use store::redis::{
     RedisStore,
     authorities::{InvalidAuthorities, RedisAuthorities},
-    connection::{ConnectError, RedisConnection, RedisLimits},
+    connection::RedisConnection,
+    error::ConnectError,
+    limits::RedisLimits,
     operator::NotReplicated,
-    target::RedisUrlError,
+    url::{RedisKind, RedisUrl, RedisUrlError},
 };
 pub use store::{Budget, InvalidFieldName, SessionStore};
 pub use token::{Handle, InvalidUserId, UserId};

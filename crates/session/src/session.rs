@@ -7,18 +7,19 @@ use std::time::Duration;
 use http::{Extensions, HeaderValue};
 
 use crate::cookie;
+use crate::ended::Ended;
 use crate::error::SessionError;
-use crate::guard::SessionGuard;
+use crate::info::SessionInfo;
+use crate::inner::Inner;
 use crate::record::envelope;
-use crate::sessions::{SessionInfo, Sessions, info};
-use crate::store::{Change, FieldName, SessionStore};
+use crate::session_watch::SessionWatch;
+use crate::store::{FieldName, FieldOp, SessionStore};
 use crate::token::{SessionId, UserId};
 
 mod data;
-mod sign_in;
+pub(crate) mod sign_in;
 mod state;
 
-pub use sign_in::SignIn;
 use state::{CookieChange, Current};
 pub(crate) use state::{Live, State};
 
@@ -32,10 +33,12 @@ const MAX_ROTATIONS: usize = 16;
 /// written together, only these fields, in one atomic step. The other operations are written when
 /// called.
 #[derive(Clone)]
-pub struct Session(Arc<Shared>);
+pub struct Session {
+    shared: Arc<Shared>,
+}
 
 struct Shared {
-    sessions: Sessions,
+    inner: Arc<Inner>,
     state: Mutex<State>,
     /// Held while the request's session begins, changes its id or ends: handlers may do several
     /// things at once.
@@ -44,50 +47,22 @@ struct Shared {
 
 /// What a request leaves to be written with its response.
 pub(crate) struct Unwritten {
-    changes: Vec<(FieldName, Change)>,
+    changes: Vec<(FieldName, FieldOp)>,
     touch: bool,
 }
 
-/// What became of the session a request presented.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ended {
-    /// The cookie is forged, damaged, signed with a secret that is not in the ring, or there are
-    /// several. The store was not asked.
-    NotOurs,
-    /// The store knows no such session: signed out, revoked, or expired some time ago.
-    Absent,
-    /// The id was rotated, or its browser signed in anew, a moment ago: it has a newer cookie. What
-    /// this request stores comes to nothing.
-    Rotated,
-    /// A deadline has passed.
-    Expired,
-    /// The user signed out everywhere.
-    Revoked,
-    /// The record cannot be read by this version. It is left as it is, and what this request stores
-    /// comes to nothing.
-    Undecodable,
-}
-
-impl Ended {
-    /// Whether the browser may hold another request's newer cookie, or one that another version of
-    /// the application reads.
-    fn keeps_cookie(self) -> bool {
-        matches!(self, Self::Rotated | Self::Undecodable)
-    }
-}
-
 impl Session {
-    pub(crate) fn new(sessions: Sessions, state: State) -> Self {
-        Self(Arc::new(Shared {
-            sessions,
-            state: Mutex::new(state),
-            identity: tokio::sync::Mutex::default(),
-        }))
+    pub(crate) fn new(inner: Arc<Inner>, state: State) -> Self {
+        let identity = tokio::sync::Mutex::default();
+        Self { shared: Arc::new(Shared { inner, state: Mutex::new(state), identity }) }
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.shared.inner
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session [`SessionLayer`](crate::SessionLayer) has put into a request, for code that has
@@ -109,6 +84,12 @@ impl Session {
     /// not known.
     pub fn user(&self) -> Result<UserId, SessionError> {
         self.state().as_live()?.snapshot.user().ok_or(SessionError::Unauthenticated)
+    }
+
+    /// [`Session::user`] without the user.
+    pub(crate) fn require_user(&self) -> Result<(), SessionError> {
+        let state = self.state();
+        state.as_live()?.snapshot.is_signed_in().then_some(()).ok_or(SessionError::Unauthenticated)
     }
 
     /// Fails when the store could not be asked for the session.
@@ -134,14 +115,48 @@ impl Session {
 
     /// The live session as its user sees it; `None` when there is none.
     pub fn info(&self) -> Option<SessionInfo> {
-        self.state().as_live().ok().map(|live| info(&live.id, live.snapshot.record()))
+        self.state().as_live().ok().map(|live| SessionInfo::new(&live.id, live.snapshot.record()))
     }
 
-    /// Bytes that belong to this session alone, to bind CSRF tokens to. They change with every new
-    /// id, and visitors have none until they store something: bind the tokens of who is not signed
-    /// in to something else.
+    /// Bytes that belong to this session alone and change with every new id. `None` without a live
+    /// session. For CSRF tokens see [`Session::csrf_binding`].
     pub fn binding(&self) -> Option<[u8; 16]> {
         self.state().as_live().ok().map(|live| live.id.field)
+    }
+
+    /// What CSRF tokens of a request are bound to: the session of who is signed in, else nothing.
+    /// Bind a visitor's tokens to a cookie of their own: a visitor's session begins with the first
+    /// thing stored, in the middle of a page that holds a token already.
+    ///
+    /// It is what `tracera_guard::CsrfCheck` takes:
+    ///
+    /// ```
+    /// use tracera_guard::{CsrfCheck, CsrfKeys, VisitorCookie};
+    /// use tracera_session::{KeyRing, Session};
+    ///
+    /// # fn main() -> Result<(), tracera_session::KeyError> {
+    /// let keys = KeyRing::new(b"at least 32 bytes from a secret store")?;
+    /// let (key, previous) = keys.derive("csrf");
+    /// let (visitor_key, previous_visitor_keys) = keys.derive("visitor");
+    /// let csrf = CsrfCheck::new(
+    ///     CsrfKeys::new(key, previous),
+    ///     VisitorCookie::new(visitor_key, previous_visitor_keys, true),
+    ///     Session::csrf_binding,
+    /// );
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`] when the store could not be asked for the session,
+    /// [`SessionError::NoLayer`].
+    pub fn csrf_binding(request: &Extensions) -> Result<Option<[u8; 16]>, SessionError> {
+        let session = request.get::<Self>().ok_or(SessionError::NoLayer)?;
+        match session.state().as_live() {
+            Ok(live) => Ok(live.snapshot.is_signed_in().then_some(live.id.field)),
+            Err(SessionError::Unauthenticated) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks the store itself, past the near-cache, whether the session still lives. For what cannot
@@ -154,8 +169,8 @@ impl Session {
     /// [`SessionError::Unauthenticated`] when it does not, [`SessionError::Unavailable`].
     pub async fn verify(&self) -> Result<(), SessionError> {
         let id = self.state().as_live()?.id;
-        let sessions = &self.0.sessions;
-        let (current, stored) = self.read_current(id, &sessions.0.config.preload).await?;
+        let sessions = self.inner();
+        let (current, stored) = self.read_current(id, &sessions.config.preload).await?;
         let outcome = sessions.judge(&current, stored);
         let mut state = self.state();
         match (&mut state.current, outcome) {
@@ -180,8 +195,8 @@ impl Session {
     /// Notes that the store found the session of that id dead in the middle of the request. The
     /// cookie is cleared only if it is certain that the browser has no newer one.
     async fn die(&self, id: &SessionId) {
-        let sessions = &self.0.sessions;
-        let why = match sessions.0.store.load(id, &[]).await {
+        let sessions = self.inner();
+        let why = match sessions.store.load(id, &[]).await {
             Ok(Some(stored)) if envelope::forward(&stored.record).is_some() => Ended::Rotated,
             Ok(stored) => sessions.judge(id, stored).err().unwrap_or(Ended::Rotated),
             Err(_) => Ended::Rotated,
@@ -194,9 +209,9 @@ impl Session {
     /// # Errors
     /// [`SessionError::Unauthenticated`] when there is no live session,
     /// [`SessionError::Unavailable`] when that is not known.
-    pub fn guard(&self) -> Result<SessionGuard, SessionError> {
+    pub fn watch(&self) -> Result<SessionWatch, SessionError> {
         let id = self.state().as_live()?.id;
-        Ok(SessionGuard::new(self.0.sessions.clone(), id))
+        Ok(SessionWatch::new(self.inner().clone(), id))
     }
 
     /// Demands that the user proved who they are at most `within` ago, as the store itself has it.
@@ -209,7 +224,7 @@ impl Session {
         self.verify().await?;
         let proved = self.state().as_live()?.snapshot.record().authentication.map(|proof| proof.at);
         match proved {
-            Some(at) if self.0.sessions.now().since(at) <= within => Ok(()),
+            Some(at) if self.inner().now().since(at) <= within => Ok(()),
             _ => Err(SessionError::NotFresh),
         }
     }
@@ -219,7 +234,8 @@ impl Session {
         let mut state = self.state();
         let live = state.as_live().ok();
         let (touch, has_session) = (live.is_some_and(|live| live.touch_is_due), live.is_some());
-        let stores_something = || state.changes.iter().any(|(_, change)| *change != Change::Remove);
+        let stores_something =
+            || state.changes.iter().any(|(_, change)| *change != FieldOp::Remove);
         let needed = touch || stores_something() || (has_session && !state.changes.is_empty());
         needed.then(|| Unwritten { changes: std::mem::take(&mut state.changes), touch })
     }
@@ -234,7 +250,7 @@ impl Session {
 
     /// How the cookie changes.
     pub(crate) fn cookie_header(&self) -> Option<HeaderValue> {
-        let config = &self.0.sessions.0.config;
+        let config = &self.inner().config;
         let name = config.effective_cookie_name();
         let state = self.state();
         match (&state.cookie, &state.current) {
@@ -243,16 +259,12 @@ impl Session {
                 Some(CookieChange::Set),
                 Current::Live(Live { snapshot, cookie: Some(cookie), .. }),
             ) => {
-                let left = snapshot.deadline(config.idle).since(self.0.sessions.now());
+                let left = snapshot.deadline(config.idle).since(self.inner().now());
                 Some(cookie::set(name, cookie, left, config.secure))
             }
             (Some(_), _) => Some(cookie::clear(name, config.secure)),
         }
     }
-}
-
-fn value_error(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SessionError {
-    SessionError::Value(cause.into())
 }
 
 impl fmt::Debug for Session {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::token::UserId;
 
-pub use crate::changes::{Changes, Heartbeat};
+pub use crate::invalidations::{Heartbeat, Invalidations};
 pub use crate::record::Epoch;
 pub use crate::token::{SessionId, Tag};
 
@@ -106,7 +106,7 @@ pub enum Created {
 
 /// One change of one data field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum FieldOp {
     /// Set to these bytes.
     Set(Vec<u8>),
     /// Remove.
@@ -121,7 +121,7 @@ pub enum Change {
 
 /// What a change answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Changed {
+pub enum FieldReply {
     /// Of `Set` and `Remove`.
     Done,
     /// Of `Increment`: the new number.
@@ -153,7 +153,7 @@ pub enum Committed {
     /// All changes are in.
     Done {
         /// One answer per change.
-        answers: Vec<Changed>,
+        answers: Vec<FieldReply>,
         /// Whether the id had been rotated and the changes went to its successor.
         forwarded: bool,
     },
@@ -238,7 +238,7 @@ pub trait SessionStore: Send + Sync + 'static {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>>;
 
-    /// The same, after which [`SessionStore::changes`] tells the next change under the tag.
+    /// The same, after which [`SessionStore::invalidations`] tells the next change under the tag.
     /// Default: `load`, for a store that tells all changes or none. A store that could not see to
     /// it tells a change or a loss itself, at once.
     fn load_watched<'a>(
@@ -252,7 +252,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The feed of changes made by any process under the tags read with `load_watched` or
     /// `list_watched`. Default `None`: the store cannot tell, so nothing is cached, and whoever
     /// waits asks every second. Asked for only when it is going to be used.
-    fn changes(&self) -> Option<Changes> {
+    fn invalidations(&self) -> Option<Invalidations> {
         None
     }
 
@@ -269,7 +269,7 @@ pub trait SessionStore: Send + Sync + 'static {
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
-        changes: &'a [(FieldName, Change)],
+        changes: &'a [(FieldName, FieldOp)],
         touch: Option<Duration>,
         budget: Budget,
         at: At,
@@ -296,7 +296,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// All records under a tag, dead ones too but no forwards, with the user's epoch.
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)>;
 
-    /// The same, after which [`SessionStore::changes`] tells the next change under the tag, as
+    /// The same, after which [`SessionStore::invalidations`] tells the next change under the tag, as
     /// after `load_watched`.
     fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.list(tag)

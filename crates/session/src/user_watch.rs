@@ -4,9 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::sessions::{SessionInfo, Sessions};
+use crate::info::SessionInfo;
+use crate::inner::Inner;
 use crate::store::StoreError;
-use crate::watch::{Asked, POLL, Subject, Watch, in_a_task};
+use crate::watch::{Asked, Look, POLL, Subject, Watch, in_a_task};
 
 /// Waits for changes among the live sessions of one user, on whatever node they are made; from
 /// [`Sessions::watch`](crate::Sessions::watch).
@@ -26,24 +27,16 @@ use crate::watch::{Asked, POLL, Subject, Watch, in_a_task};
 /// }
 /// ```
 pub struct UserWatch {
-    sessions: Sessions,
+    inner: Arc<Inner>,
     watch: Watch,
     /// The last look; `None` before the first.
     asked: Option<Asked>,
     known: Option<Arc<[SessionInfo]>>,
 }
 
-/// What the store last said about the sessions under a tag.
-#[derive(Clone)]
-pub(crate) struct Look {
-    asked: Asked,
-    /// `None` when it did not answer.
-    sessions: Option<Arc<[SessionInfo]>>,
-}
-
 impl UserWatch {
-    pub(crate) fn new(sessions: Sessions, watch: Watch) -> Self {
-        Self { sessions, watch, asked: None, known: None }
+    pub(crate) fn new(inner: Arc<Inner>, watch: Watch) -> Self {
+        Self { inner, watch, asked: None, known: None }
     }
 
     /// The user's live sessions, the most recently seen first: at once when asked for the first
@@ -56,7 +49,7 @@ impl UserWatch {
             if let Some(asked) = &self.asked {
                 self.watch.outdated(asked).await;
             }
-            let looking = look(self.sessions.clone(), self.watch.subject().clone());
+            let looking = look(self.inner.clone(), self.watch.subject().clone());
             let Look { asked, sessions } = in_a_task(looking).await;
             self.asked = Some(asked);
             if let Some(sessions) = sessions
@@ -70,20 +63,20 @@ impl UserWatch {
 }
 
 /// The look of another who watches the same user, if that is still good.
-async fn look(sessions: Sessions, subject: Subject) -> Look {
+async fn look(inner: Arc<Inner>, subject: Subject) -> Look {
     let mut shared = subject.look().lock().await;
     match &*shared {
         Some(look) if !subject.is_outdated(&look.asked) => look.clone(),
-        _ => shared.insert(ask(&sessions, &subject).await).clone(),
+        _ => shared.insert(ask(&inner, &subject).await).clone(),
     }
 }
 
-async fn ask(sessions: &Sessions, subject: &Subject) -> Look {
-    let (answer, asked) = subject.ask(sessions.alive_watched(subject.tag())).await;
+async fn ask(inner: &Inner, subject: &Subject) -> Look {
+    let (answer, asked) = subject.ask(inner.alive_watched(subject.tag())).await;
     match answer {
         Ok(alive) => {
-            let now = sessions.now();
-            let ends = alive.iter().map(|(_, record)| record.deadline(sessions.0.config.idle));
+            let now = inner.now();
+            let ends = alive.iter().map(|(_, record)| record.deadline(inner.config.idle));
             let asked = ends.min().map_or(asked, |first| asked.at_most(first.since(now)));
             Look { asked, sessions: Some(SessionInfo::list(alive).into()) }
         }

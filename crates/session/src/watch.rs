@@ -18,16 +18,16 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::changes::{Changes, Listener};
+use crate::info::SessionInfo;
+use crate::invalidations::{Invalidations, Listener};
 use crate::store::SessionStore;
 use crate::token::Tag;
-use crate::user_watch::Look;
 
 /// How often the store is asked where it does not tell what changes, and while it does not answer.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 /// How often it is asked all the same where it does.
 const RECHECK: Duration = Duration::from_mins(1);
-/// Changes that come together are looked at together.
+/// Invalidations that come together are looked at together.
 const SETTLE: Duration = Duration::from_millis(10);
 /// How many questions are under way at once.
 const AT_ONCE: usize = 64;
@@ -37,7 +37,7 @@ const AT_ONCE: usize = 64;
 pub(crate) struct Watches {
     waiting: Arc<Waiting>,
     /// Asked of the store when somebody first wants to wait; `None` when it cannot tell.
-    changes: OnceLock<Option<Changes>>,
+    changes: OnceLock<Option<Invalidations>>,
 }
 
 struct Waiting {
@@ -53,11 +53,19 @@ struct Watched {
     look: tokio::sync::Mutex<Option<Look>>,
 }
 
+/// What the store last said about the sessions under a tag.
+#[derive(Clone)]
+pub(crate) struct Look {
+    pub(crate) asked: Asked,
+    /// `None` when it did not answer.
+    pub(crate) sessions: Option<Arc<[SessionInfo]>>,
+}
+
 /// A tag, and what it takes to ask about it.
 #[derive(Clone)]
 pub(crate) struct Subject {
     waiting: Arc<Waiting>,
-    changes: Option<Changes>,
+    changes: Option<Invalidations>,
     tag: Tag,
     watched: Arc<Watched>,
 }
@@ -84,7 +92,7 @@ pub(crate) struct Asked {
 impl Watches {
     pub(crate) fn watch(&self, tag: &Tag, store: &impl SessionStore) -> Watch {
         let changes = self.changes.get_or_init(|| {
-            let changes = store.changes()?;
+            let changes = store.invalidations()?;
             let listener: Weak<Waiting> = Arc::downgrade(&self.waiting);
             changes.listen(listener);
             Some(changes)
@@ -116,7 +124,7 @@ impl Subject {
     /// Asks when it is this question's turn. To be called [in a task](in_a_task).
     pub(crate) async fn ask<T>(&self, question: impl Future<Output = T>) -> (T, Asked) {
         let _turn = self.waiting.turns.acquire().await.expect("the semaphore is never closed");
-        let is_told = self.changes.as_ref().is_some_and(Changes::is_complete);
+        let is_told = self.changes.as_ref().is_some_and(Invalidations::is_complete);
         let until = Instant::now() + if is_told { RECHECK } else { POLL };
         let version = self.version();
         let answer = question.await;
@@ -232,7 +240,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_tells_a_change_under_every_question_is_asked_less_and_less() {
         let store = EmbeddedStore::in_memory().unwrap();
-        let changes = store.changes().unwrap();
+        let changes = store.invalidations().unwrap();
         let mut watch = Watches::default().watch(&TAG, &store);
         let (begun, mut questions) = (Instant::now(), 0);
         while begun.elapsed() < Duration::from_secs(10) {

@@ -315,7 +315,7 @@ async fn a_redis_that_forgot_the_scripts_is_sent_them_again() {
     }
 }
 
-/// Changes every session's record with a Lua expression over `value`, and says how everything looks
+/// Invalidations every session's record with a Lua expression over `value`, and says how everything looks
 /// then.
 async fn rewrite_records(stage: &Stage, expression: &str) -> Vec<u8> {
     let script = format!(

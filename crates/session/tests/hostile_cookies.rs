@@ -13,8 +13,8 @@ use http::{HeaderMap, HeaderValue, Request, header};
 use proptest::prelude::*;
 use tower::ServiceExt;
 use tracera_session::store::{
-    At, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated, Rotation,
-    SessionId, StoreFuture, StoredSession, Tag,
+    At, Committed, Created, FieldName, FieldOp, Found, ListedSession, NewSession, Rotated,
+    Rotation, SessionId, StoreFuture, StoredSession, Tag,
 };
 use tracera_session::{
     Budget, EmbeddedStore, Epoch, KeyRing, Session, SessionConfig, SessionLayer, SessionStore,
@@ -124,7 +124,7 @@ impl SessionStore for Watched {
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
-        changes: &'a [(FieldName, Change)],
+        changes: &'a [(FieldName, FieldOp)],
         touch: Option<Duration>,
         budget: Budget,
         at: At,

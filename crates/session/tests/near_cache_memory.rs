@@ -13,8 +13,8 @@ use axum::routing::post;
 use http::{HeaderMap, HeaderValue, Request, header};
 use tower::ServiceExt;
 use tracera_session::store::{
-    At, Change, Changes, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
-    Rotation, SessionId, StoreError, StoreFuture, StoredSession, Tag,
+    At, Committed, Created, FieldName, FieldOp, Found, Invalidations, ListedSession, NewSession,
+    Rotated, Rotation, SessionId, StoreError, StoreFuture, StoredSession, Tag,
 };
 use tracera_session::{
     Budget, Epoch, KeyRing, NearCache, Session, SessionConfig, SessionLayer, SessionStore,
@@ -42,8 +42,8 @@ impl SessionStore for OneForAll {
         Box::pin(async { Ok(stored.map(|stored| StoredSession { values, ..stored })) })
     }
 
-    fn changes(&self) -> Option<Changes> {
-        Some(Changes::complete())
+    fn invalidations(&self) -> Option<Invalidations> {
+        Some(Invalidations::complete())
     }
 
     fn epoch<'a>(&'a self, _: &'a Tag) -> StoreFuture<'a, Epoch> {
@@ -64,7 +64,7 @@ impl SessionStore for OneForAll {
     fn commit<'a>(
         &'a self,
         _: &'a SessionId,
-        _: &'a [(FieldName, Change)],
+        _: &'a [(FieldName, FieldOp)],
         _: Option<Duration>,
         _: Budget,
         _: At,

@@ -11,14 +11,14 @@ use crate::token::{COOKIE_CHARS, Tag, tag_chars};
 /// Finds one session. All under the same tag have the same hash, which needs no digest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CacheKey {
-    shelf: Shelf,
+    bucket: TagBucket,
     digest: CookieDigest,
 }
 
-/// Six bytes of a tag, see [`Tag::chars_in_cookies`]. Two tags on one shelf are dropped together,
+/// Six bytes of a tag, see [`Tag::chars_in_cookies`]. Two tags of one bucket are dropped together,
 /// which costs a miss and never happens by chance.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Shelf(u64);
+pub(super) struct TagBucket(u64);
 
 /// Recognises a cookie value that was opened before: its SHA-256, cut to 128 bits. Nobody can make
 /// a second value with the digest of a genuine one, so what is known under a digest needs no second
@@ -30,11 +30,11 @@ impl CacheKey {
     /// `None` when it cannot be a cookie value of this crate.
     pub(crate) fn of(cookie: &[u8]) -> Option<Self> {
         let cookie: &[u8; COOKIE_CHARS] = cookie.try_into().ok()?;
-        Some(Self { shelf: Shelf::of_cookie(cookie), digest: CookieDigest::of(cookie) })
+        Some(Self { bucket: TagBucket::of_cookie(cookie), digest: CookieDigest::of(cookie) })
     }
 }
 
-impl Shelf {
+impl TagBucket {
     fn of_cookie(cookie: &[u8; COOKIE_CHARS]) -> Self {
         Self(u64::from_ne_bytes(tag_chars(cookie)))
     }
@@ -52,23 +52,23 @@ impl CookieDigest {
 
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.shelf.hash(state);
+        self.bucket.hash(state);
     }
 }
 
-impl Equivalent<CacheKey> for Shelf {
+impl Equivalent<CacheKey> for TagBucket {
     fn equivalent(&self, key: &CacheKey) -> bool {
-        *self == key.shelf
+        *self == key.bucket
     }
 }
 
-pub(super) type ShelfHashing = BuildHasherDefault<ShelfHasher>;
+pub(super) type BucketHashing = BuildHasherDefault<BucketHasher>;
 
 /// Tags are hashes or random already, but as characters they leave bits unused.
 #[derive(Default)]
-pub(super) struct ShelfHasher(u64);
+pub(super) struct BucketHasher(u64);
 
-impl Hasher for ShelfHasher {
+impl Hasher for BucketHasher {
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.as_chunks().0 {
             let mixed = (self.0 ^ u64::from_ne_bytes(*chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -95,15 +95,17 @@ mod tests {
     }
 
     #[test]
-    fn cookies_of_a_tag_are_on_its_shelf_and_told_apart() {
+    fn cookies_of_a_tag_are_in_its_bucket_and_told_apart() {
         let tag = Tag::random();
         let [one, other, foreign] =
             [tag, tag, Tag::random()].map(|tag| CacheKey::of(cookie_of(tag).as_bytes()).unwrap());
-        let shelf = Shelf::of_tag(&tag);
-        assert!(shelf.equivalent(&one) && shelf.equivalent(&other) && !shelf.equivalent(&foreign));
+        let bucket = TagBucket::of_tag(&tag);
+        assert!(
+            bucket.equivalent(&one) && bucket.equivalent(&other) && !bucket.equivalent(&foreign)
+        );
         assert!(one != other);
-        let hashing = ShelfHashing::default();
-        assert_eq!([one, other].map(|key| hashing.hash_one(key)), [hashing.hash_one(shelf); 2]);
+        let hashing = BucketHashing::default();
+        assert_eq!([one, other].map(|key| hashing.hash_one(key)), [hashing.hash_one(bucket); 2]);
     }
 
     #[test]
@@ -119,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn hashes_of_shelves_differ_at_both_ends() {
+    fn hashes_of_buckets_differ_at_both_ends() {
         let hashes: Vec<_> = (0..1000)
-            .map(|_| ShelfHashing::default().hash_one(Shelf::of_tag(&Tag::random())))
+            .map(|_| BucketHashing::default().hash_one(TagBucket::of_tag(&Tag::random())))
             .collect();
         for bits in [|hash: &u64| hash % 1024, |hash: &u64| hash >> 54] {
             let different = hashes.iter().map(bits).collect::<HashSet<_>>().len();
-            assert!(different > 500, "{different} of 1024 for 1000 shelves, 638 were expected");
+            assert!(different > 500, "{different} of 1024 for 1000 buckets, 638 were expected");
         }
     }
 }

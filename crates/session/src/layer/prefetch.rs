@@ -109,7 +109,9 @@ impl Clone for Prefetched {
 pub(super) fn take(request: &mut Request, sessions: &Sessions) -> Option<Opening> {
     let Prefetched(ahead) = request.extensions_mut().get_mut()?;
     let ahead = ahead.get_mut().unwrap_or_else(PoisonError::into_inner);
-    ahead.take_if(|ahead| Arc::ptr_eq(&ahead.sessions.0, &sessions.0)).map(|ahead| ahead.opening)
+    ahead
+        .take_if(|ahead| Arc::ptr_eq(&ahead.sessions.inner, &sessions.inner))
+        .map(|ahead| ahead.opening)
 }
 
 /// Polled once, which sends the question. Nobody is woken by the answer; whoever takes the opening

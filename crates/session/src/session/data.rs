@@ -4,11 +4,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::state::{CookieChange, Current, Known};
-use super::{MAX_ROTATIONS, Session, value_error};
+use super::{MAX_ROTATIONS, Session};
 use crate::error::SessionError;
 use crate::record::envelope;
 use crate::store::{
-    Change, Changed, Committed, FieldName, SessionStore, StoreError, StoredSession,
+    Committed, FieldName, FieldOp, FieldReply, SessionStore, StoreError, StoredSession,
 };
 use crate::token::SessionId;
 
@@ -25,7 +25,7 @@ impl Session {
             Known::As(value) => value,
             Known::Not => self.fetch(&name).await?,
         };
-        bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(value_error)
+        bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(SessionError::value)
     }
 
     /// What is known of a field without asking the store.
@@ -34,7 +34,7 @@ impl Session {
         for (changed, change) in state.changes.iter().rev() {
             if changed == name {
                 return Ok(Known::As(match change {
-                    Change::Set(value) => Some(value.clone()),
+                    FieldOp::Set(value) => Some(value.clone()),
                     _ => None,
                 }));
             }
@@ -42,7 +42,7 @@ impl Session {
         match &state.current {
             Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
             Current::Nothing | Current::Ended(_) | Current::Lost => Ok(Known::As(None)),
-            Current::Live(live) => Ok(live.value(name, &self.0.sessions.0.config.preload)),
+            Current::Live(live) => Ok(live.value(name, &self.inner().config.preload)),
         }
     }
 
@@ -65,14 +65,14 @@ impl Session {
         names: &[FieldName],
     ) -> Result<(SessionId, Option<StoredSession>), StoreError> {
         for _ in 0..=MAX_ROTATIONS {
-            let stored = self.0.sessions.0.store.load(&id, names).await?;
+            let stored = self.inner().store.load(&id, names).await?;
             let Some(forward) =
                 stored.as_ref().and_then(|stored| envelope::forward(&stored.record))
             else {
                 return Ok((id, stored));
             };
             id.field = forward.to;
-            if self.0.sessions.now() >= forward.until {
+            if self.inner().now() >= forward.until {
                 break;
             }
         }
@@ -86,8 +86,8 @@ impl Session {
     /// # Errors
     /// [`SessionError::Value`] when `value` cannot be written as JSON, [`SessionError::FieldName`].
     pub fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), SessionError> {
-        let value = serde_json::to_vec(value).map_err(value_error)?;
-        self.buffer(name, Change::Set(value))
+        let value = serde_json::to_vec(value).map_err(SessionError::value)?;
+        self.buffer(name, FieldOp::Set(value))
     }
 
     /// Removes a data field when the response is ready.
@@ -95,10 +95,10 @@ impl Session {
     /// # Errors
     /// [`SessionError::FieldName`].
     pub fn remove(&self, name: &str) -> Result<(), SessionError> {
-        self.buffer(name, Change::Remove)
+        self.buffer(name, FieldOp::Remove)
     }
 
-    fn buffer(&self, name: &str, change: Change) -> Result<(), SessionError> {
+    fn buffer(&self, name: &str, change: FieldOp) -> Result<(), SessionError> {
         let name = FieldName::new(name)?;
         let mut state = self.state();
         state.changes.retain(|(changed, _)| *changed != name);
@@ -112,9 +112,9 @@ impl Session {
     /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±(2^53 -
     /// 1), else as [`Session::commit`].
     pub async fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
-        match self.apply(name, Change::Increment(by)).await? {
-            Changed::Number(sum) => Ok(sum),
-            other => Err(value_error(format!("unexpected answer {other:?}"))),
+        match self.apply(name, FieldOp::Increment(by)).await? {
+            FieldReply::Number(sum) => Ok(sum),
+            other => Err(SessionError::value(format!("unexpected answer {other:?}"))),
         }
     }
 
@@ -127,8 +127,8 @@ impl Session {
         name: &str,
         value: &T,
     ) -> Result<bool, SessionError> {
-        let value = serde_json::to_vec(value).map_err(value_error)?;
-        Ok(self.apply(name, Change::SetIfAbsent(value)).await? == Changed::WasAbsent(true))
+        let value = serde_json::to_vec(value).map_err(SessionError::value)?;
+        Ok(self.apply(name, FieldOp::SetIfAbsent(value)).await? == FieldReply::WasAbsent(true))
     }
 
     /// Reads and removes a data field: of many requests only one gets it. Visitors without a
@@ -140,11 +140,12 @@ impl Session {
         if self.has_nothing(&FieldName::new(name)?) {
             return Ok(None);
         }
-        match self.apply(name, Change::Take).await? {
-            Changed::Taken(bytes) => {
-                bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(value_error)
-            }
-            other => Err(value_error(format!("unexpected answer {other:?}"))),
+        match self.apply(name, FieldOp::Take).await? {
+            FieldReply::Taken(bytes) => bytes
+                .map(|bytes| serde_json::from_slice(&bytes))
+                .transpose()
+                .map_err(SessionError::value),
+            other => Err(SessionError::value(format!("unexpected answer {other:?}"))),
         }
     }
 
@@ -157,7 +158,7 @@ impl Session {
 
     /// Writes what is buffered and then one atomic change, in one step. What is buffered stays so
     /// until it is written: a handler may give up on the change, or its client may go.
-    async fn apply(&self, name: &str, change: Change) -> Result<Changed, SessionError> {
+    async fn apply(&self, name: &str, change: FieldOp) -> Result<FieldReply, SessionError> {
         let name = FieldName::new(name)?;
         if let Current::Live(live) = &mut self.state().current {
             live.learn(name.clone(), Known::Not);
@@ -198,19 +199,18 @@ impl Session {
 
     pub(super) async fn write(
         &self,
-        changes: Vec<(FieldName, Change)>,
+        changes: Vec<(FieldName, FieldOp)>,
         touch: bool,
-    ) -> Result<Vec<Changed>, SessionError> {
-        let sessions = &self.0.sessions;
-        let inner = &sessions.0;
+    ) -> Result<Vec<FieldReply>, SessionError> {
+        let sessions = self.inner();
         let id = match self.present()? {
             Some(id) => id,
-            None => self.begin_visit().await?,
+            None => self.begin_anonymous().await?,
         };
-        let touch_after = inner.config.touch_after().filter(|_| touch);
-        match inner
+        let touch_after = sessions.config.touch_after().filter(|_| touch);
+        match sessions
             .store
-            .commit(&id, &changes, touch_after, inner.config.budget, sessions.at())
+            .commit(&id, &changes, touch_after, sessions.config.budget, sessions.at())
             .await?
         {
             Committed::Done { answers, forwarded } => {
@@ -222,21 +222,23 @@ impl Session {
                 Err(SessionError::Unauthenticated)
             }
             Committed::OverBudget => Err(SessionError::OverBudget),
-            Committed::NotANumber => Err(value_error("not a whole number within ±(2^53 - 1)")),
+            Committed::NotANumber => {
+                Err(SessionError::value("not a whole number within ±(2^53 - 1)"))
+            }
         }
     }
 
     /// Own writes are seen by later reads of the same request.
-    fn remember(&self, changes: Vec<(FieldName, Change)>, renew_cookie: bool) {
-        let now = self.0.sessions.now();
+    fn remember(&self, changes: Vec<(FieldName, FieldOp)>, renew_cookie: bool) {
+        let now = self.inner().now();
         let mut state = self.state();
         state.changes.retain(|change| !changes.contains(change));
         if let Current::Live(live) = &mut state.current {
             for (name, change) in changes {
                 let known = match change {
-                    Change::Set(value) => Known::As(Some(value)),
-                    Change::Remove | Change::Take => Known::As(None),
-                    Change::Increment(_) | Change::SetIfAbsent(_) => Known::Not,
+                    FieldOp::Set(value) => Known::As(Some(value)),
+                    FieldOp::Remove | FieldOp::Take => Known::As(None),
+                    FieldOp::Increment(_) | FieldOp::SetIfAbsent(_) => Known::Not,
                 };
                 live.learn(name, known);
             }

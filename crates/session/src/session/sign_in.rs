@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::Session;
 use super::state::{CookieChange, Current, Live, State};
-use super::{Session, value_error};
 use crate::error::SessionError;
 use crate::record::{Authentication, Epoch, Record};
 use crate::snapshot::Snapshot;
@@ -54,12 +54,12 @@ impl SignIn {
 impl Session {
     /// A session for a signed-out visitor who stores something, or the one that was begun at the
     /// same moment.
-    pub(super) async fn begin_visit(&self) -> Result<SessionId, SessionError> {
-        let _alone = self.0.identity.lock().await;
+    pub(super) async fn begin_anonymous(&self) -> Result<SessionId, SessionError> {
+        let _alone = self.shared.identity.lock().await;
         if let Some(id) = self.present()? {
             return Ok(id);
         }
-        let token = NewToken::mint(&self.0.sessions.0.keys, Tag::random());
+        let token = NewToken::mint(&self.inner().keys, Tag::random());
         let record = self.new_record(&token, Epoch::default(), None, "", None);
         self.create(token, None, record, None).await
     }
@@ -71,9 +71,9 @@ impl Session {
     /// [`SessionError::Superseded`] when the user signed out everywhere meanwhile,
     /// [`SessionError::Unavailable`].
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<(), SessionError> {
-        let _alone = self.0.identity.lock().await;
+        let _alone = self.shared.identity.lock().await;
         self.available()?;
-        let sessions = &self.0.sessions;
+        let sessions = self.inner();
         let epoch = match sign_in.epoch {
             Some(epoch) => epoch,
             None => sessions.epoch(&sign_in.user).await?,
@@ -83,7 +83,7 @@ impl Session {
         let replaces = match old {
             Some(id) if id.tag == tag => Some(id.field),
             Some(id) => {
-                if sessions.0.store.abandon(&id, sessions.at()).await? == Found::Alive {
+                if sessions.store.abandon(&id, sessions.at()).await? == Found::Alive {
                     // Whatever becomes of the sign-in: what this request stores is for the new
                     // session or for none.
                     let mut state = self.state();
@@ -94,7 +94,7 @@ impl Session {
             None => None,
         };
         let proof = Authentication { at: sessions.now(), method: sign_in.method };
-        let token = NewToken::mint(&sessions.0.keys, tag);
+        let token = NewToken::mint(&sessions.keys, tag);
         let record = self.new_record(&token, epoch, Some(proof), &sign_in.client, sign_in.address);
         self.create(token, Some(sign_in.user), record, replaces).await?;
         Ok(())
@@ -108,10 +108,10 @@ impl Session {
         client: &str,
         address: Option<IpAddr>,
     ) -> Record {
-        let now = self.0.sessions.now();
+        let now = self.inner().now();
         Record {
             created: now,
-            lifetime: self.0.sessions.lifetime(),
+            lifetime: self.inner().lifetime(),
             last_seen: now,
             epoch,
             data_fields: 0,
@@ -130,7 +130,7 @@ impl Session {
         record: Record,
         replaces: Option<[u8; 16]>,
     ) -> Result<SessionId, SessionError> {
-        let inner = &self.0.sessions.0;
+        let inner = self.inner();
         let new = NewSession {
             id: token.id,
             user: user.as_ref(),
@@ -139,10 +139,10 @@ impl Session {
             replaces,
             max_sessions: inner.config.max_sessions,
         };
-        match inner.store.create(&new, self.0.sessions.at()).await? {
+        match inner.store.create(&new, self.inner().at()).await? {
             Created::Created => {}
             Created::Superseded => return Err(SessionError::Superseded),
-            Created::Collision => return Err(value_error("two users share a tag")),
+            Created::Collision => return Err(SessionError::value("two users share a tag")),
         }
         let id = token.id;
         let live = Live::minted(token, Snapshot::of(user.as_ref(), &record));
@@ -157,12 +157,12 @@ impl Session {
     /// # Errors
     /// [`SessionError::Unavailable`]; the session may then still live.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
-        let _alone = self.0.identity.lock().await;
+        let _alone = self.shared.identity.lock().await;
         self.available()?;
         let id = self.state().to_be_ended();
         if let Some(id) = id {
-            let sessions = &self.0.sessions;
-            sessions.0.store.destroy(&id, sessions.at()).await?;
+            let sessions = self.inner();
+            sessions.store.destroy(&id, sessions.at()).await?;
         }
         *self.state() = State::new(Current::Nothing, Some(CookieChange::Clear));
         Ok(())
@@ -176,9 +176,8 @@ impl Session {
     pub async fn sign_out_others(&self) -> Result<(), SessionError> {
         self.user()?;
         let id = self.state().as_live()?.id;
-        let sessions = &self.0.sessions;
+        let sessions = self.inner();
         let done = sessions
-            .0
             .store
             .revoke_all(&id.tag, Some(&id.field), sessions.lifetime(), sessions.at())
             .await?;
@@ -204,24 +203,24 @@ impl Session {
     /// As [`Session::user`]; [`SessionError::Superseded`] when another request has given the
     /// session a new id meanwhile.
     pub async fn confirm(&self, method: &str) -> Result<(), SessionError> {
-        let at = self.0.sessions.now();
+        let at = self.inner().now();
         self.rotate_with(Some(Authentication { at, method: method.into() })).await
     }
 
     async fn rotate_with(&self, proof: Option<Authentication>) -> Result<(), SessionError> {
-        let _alone = self.0.identity.lock().await;
-        let sessions = &self.0.sessions;
+        let _alone = self.shared.identity.lock().await;
+        let sessions = self.inner();
         let (old, mut record) = {
             let state = self.state();
             let live = state.as_live()?;
             (live.id, live.snapshot.record())
         };
-        let token = NewToken::mint(&sessions.0.keys, old.tag);
+        let token = NewToken::mint(&sessions.keys, old.tag);
         record.key = token.key;
         let is_proof = proof.is_some();
         record.authentication = proof.or(record.authentication);
         let rotation = Rotation { to: token.id.field, record: record.encode() };
-        match sessions.0.store.rotate(&old, &rotation, sessions.at()).await? {
+        match sessions.store.rotate(&old, &rotation, sessions.at()).await? {
             Rotated::Rotated => {}
             Rotated::Before if is_proof => return Err(SessionError::Superseded),
             Rotated::Before => return Ok(()),

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::Ended;
+use crate::ended::Ended;
 use crate::error::SessionError;
-use crate::sessions::Sessions;
+use crate::inner::Inner;
 use crate::snapshot::Snapshot;
-use crate::store::{Change, FieldName, StoreError};
+use crate::store::{FieldName, FieldOp, StoreError};
 use crate::token::{CookieValue, NewToken, SessionId};
 
 pub(crate) struct State {
     pub(super) current: Current,
-    pub(super) changes: Vec<(FieldName, Change)>,
+    pub(super) changes: Vec<(FieldName, FieldOp)>,
     pub(super) cookie: Option<CookieChange>,
     /// The id presented, if it was one rotated a moment ago: good for nothing but ending its
     /// successor.
@@ -57,11 +57,11 @@ impl Live {
         id: SessionId,
         snapshot: Snapshot,
         cookie: impl FnOnce() -> Option<CookieValue>,
-        sessions: &Sessions,
+        inner: &Inner,
     ) -> Self {
-        let touch_after = sessions.0.config.touch_after();
+        let touch_after = inner.config.touch_after();
         let touch_is_due =
-            touch_after.is_some_and(|after| sessions.now().since(snapshot.last_seen()) >= after);
+            touch_after.is_some_and(|after| inner.now().since(snapshot.last_seen()) >= after);
         let cookie = touch_is_due.then(cookie).flatten();
         Self { id, snapshot, values: Vec::new(), cookie, touch_is_due }
     }

@@ -14,11 +14,11 @@ use redb::{
 use self::hash::UserHash;
 use self::heal::Healing;
 use super::{
-    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
+    At, Budget, Committed, Created, FieldName, FieldOp, Found, ListedSession, NewSession, Rotated,
     Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
-use crate::changes::Changes;
 use crate::clock::Timestamp;
+use crate::invalidations::Invalidations;
 use crate::record::{self, Epoch};
 use crate::token::{SessionId, TAG_BYTES, Tag, UserId};
 
@@ -58,7 +58,7 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct EmbeddedStore {
     file: Arc<Healing>,
-    changes: Changes,
+    changes: Invalidations,
 }
 
 impl EmbeddedStore {
@@ -98,7 +98,7 @@ impl EmbeddedStore {
             Ok(write.commit()?)
         };
         create().map_err(|error| OpenError::Unusable(error.into()))?;
-        let changes = Changes::complete();
+        let changes = Invalidations::complete();
         Ok(Self { file: Arc::new(Healing::new(database, changes.clone(), reopen)), changes })
     }
 
@@ -203,7 +203,7 @@ impl SessionStore for EmbeddedStore {
         })
     }
 
-    fn changes(&self) -> Option<Changes> {
+    fn invalidations(&self) -> Option<Invalidations> {
         Some(self.changes.clone())
     }
 
@@ -226,7 +226,7 @@ impl SessionStore for EmbeddedStore {
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
-        changes: &'a [(FieldName, Change)],
+        changes: &'a [(FieldName, FieldOp)],
         touch: Option<Duration>,
         budget: Budget,
         at: At,

@@ -5,30 +5,34 @@ use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, RedisError, ServerErrorKind, Value};
 
-use self::connection::{ConnectError, RedisConnection};
+use self::connection::RedisConnection;
+use self::error::ConnectError;
 use self::operator::{NotReplicated, ReplicaAck};
 use self::scripts::{COMMIT, CREATE, Call, DESTROY, REVOKE_ALL, ROTATE, Script};
 use super::{
-    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, ListedSession,
+    At, Budget, Committed, Created, FORWARD, FieldName, FieldOp, FieldReply, Found, ListedSession,
     NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
 };
-use crate::changes::Changes;
 use crate::clock::millis;
+use crate::invalidations::Invalidations;
 use crate::record::{Epoch, is_forward};
 use crate::token::{SessionId, Tag, UserId};
 
+mod at_most_once;
 pub(crate) mod authorities;
-mod cluster_once;
-mod cluster_watch;
+mod batch;
+mod cluster_supervisor;
 pub(crate) mod connection;
-mod courier;
-mod keeper;
+pub(crate) mod error;
+pub(crate) mod limits;
 pub(crate) mod operator;
 mod outage;
 mod scripts;
 mod sharing;
-pub(crate) mod target;
+mod supervisor;
+mod target;
 mod tracking;
+pub(crate) mod url;
 
 /// Sessions in Redis 6 or newer, Valkey, a Sentinel-led primary or a cluster.
 ///
@@ -225,7 +229,7 @@ impl SessionStore for RedisStore {
         })
     }
 
-    fn changes(&self) -> Option<Changes> {
+    fn invalidations(&self) -> Option<Invalidations> {
         Some(self.connection.tracking().feed(format!("{}:{{", self.prefix).as_bytes()))
     }
 
@@ -258,7 +262,7 @@ impl SessionStore for RedisStore {
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
-        changes: &'a [(FieldName, Change)],
+        changes: &'a [(FieldName, FieldOp)],
         touch: Option<Duration>,
         budget: Budget,
         at: At,
@@ -273,11 +277,11 @@ impl SessionStore for RedisStore {
             for (name, change) in changes {
                 let name = name.as_str();
                 call = match change {
-                    Change::Set(value) => call.arg("s").arg(name).arg(value),
-                    Change::Remove => call.arg("d").arg(name).arg(""),
-                    Change::Increment(by) => call.arg("i").arg(name).arg(*by),
-                    Change::SetIfAbsent(value) => call.arg("n").arg(name).arg(value),
-                    Change::Take => call.arg("t").arg(name).arg(""),
+                    FieldOp::Set(value) => call.arg("s").arg(name).arg(value),
+                    FieldOp::Remove => call.arg("d").arg(name).arg(""),
+                    FieldOp::Increment(by) => call.arg("i").arg(name).arg(*by),
+                    FieldOp::SetIfAbsent(value) => call.arg("n").arg(name).arg(value),
+                    FieldOp::Take => call.arg("t").arg(name).arg(""),
                 };
             }
             let answer = self.run(call).await?;
@@ -454,13 +458,13 @@ fn parse_user(bytes: Option<Vec<u8>>) -> Result<Option<UserId>, StoreError> {
         .map_err(|error| StoreError::Corrupt(error.to_string().into()))
 }
 
-fn changed(change: &Change, answer: Value) -> Result<Changed, StoreError> {
+fn changed(change: &FieldOp, answer: Value) -> Result<FieldReply, StoreError> {
     let answer = bytes(answer)?;
     Ok(match change {
-        Change::Set(_) | Change::Remove => Changed::Done,
-        Change::SetIfAbsent(_) => Changed::WasAbsent(answer.as_deref() == Some(b"1")),
-        Change::Take => Changed::Taken(answer),
-        Change::Increment(_) => Changed::Number(
+        FieldOp::Set(_) | FieldOp::Remove => FieldReply::Done,
+        FieldOp::SetIfAbsent(_) => FieldReply::WasAbsent(answer.as_deref() == Some(b"1")),
+        FieldOp::Take => FieldReply::Taken(answer),
+        FieldOp::Increment(_) => FieldReply::Number(
             answer
                 .as_deref()
                 .and_then(|bytes| std::str::from_utf8(bytes).ok())

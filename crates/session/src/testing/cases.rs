@@ -106,7 +106,7 @@ cases! { $
         visitors_who_store_nothing_cost_nothing
         a_forged_cookie_costs_no_call
         a_visitor_who_stores_something_gets_a_session
-        first_writes_at_once_in_one_request_begin_one_visit
+        first_writes_at_once_in_one_request_begin_one_session
         a_sign_in_beside_other_operations_of_its_request_is_what_remains
         two_sign_ins_at_once_in_one_request_leave_one_session
         every_way_to_be_signed_out_has_its_name;

@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 
 use crate::record::Epoch;
 use crate::store::{
-    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
+    At, Budget, Committed, Created, FieldName, FieldOp, Found, ListedSession, NewSession, Rotated,
     Rotation, SessionStore, StoreFuture, StoredSession,
 };
 use crate::token::{SessionId, Tag};
@@ -71,7 +71,7 @@ impl SessionStore for Probe {
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
-        changes: &'a [(FieldName, Change)],
+        changes: &'a [(FieldName, FieldOp)],
         touch: Option<Duration>,
         budget: Budget,
         at: At,

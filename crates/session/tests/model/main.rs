@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
-use tracera_session::store::{At, Change, FieldName, NewSession, Rotation, SessionId, Tag};
+use tracera_session::store::{At, FieldName, FieldOp, NewSession, Rotation, SessionId, Tag};
 use tracera_session::{Budget, EmbeddedStore, Epoch, RedisStore, SessionStore, Timestamp, UserId};
 use tracera_testkit::RedisServer;
 
@@ -27,7 +27,7 @@ const BUDGET: Budget = Budget { fields: 3, bytes: 40 };
 #[derive(Debug, Clone)]
 enum Step {
     Create { user: usize, replaces: Option<usize>, outdated: bool, most: usize },
-    Commit { session: usize, changes: Vec<(&'static str, Change)>, touch: Option<Duration> },
+    Commit { session: usize, changes: Vec<(&'static str, FieldOp)>, touch: Option<Duration> },
     Rotate { session: usize },
     Destroy { session: usize },
     Abandon { session: usize },
@@ -35,7 +35,7 @@ enum Step {
     Advance(Duration),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change() -> impl Strategy<Value = FieldOp> {
     let value = prop_oneof![
         Just(b"1".to_vec()),
         Just(b"-7".to_vec()),
@@ -45,11 +45,11 @@ fn change() -> impl Strategy<Value = Change> {
         Just(Vec::new()),
     ];
     prop_oneof![
-        3 => value.clone().prop_map(Change::Set),
-        1 => value.prop_map(Change::SetIfAbsent),
-        1 => Just(Change::Remove),
-        1 => Just(Change::Take),
-        2 => prop_oneof![Just(1), Just(-3), Just(1 << 52), Just(i64::MAX)].prop_map(Change::Increment),
+        3 => value.clone().prop_map(FieldOp::Set),
+        1 => value.prop_map(FieldOp::SetIfAbsent),
+        1 => Just(FieldOp::Remove),
+        1 => Just(FieldOp::Take),
+        2 => prop_oneof![Just(1), Just(-3), Just(1 << 52), Just(i64::MAX)].prop_map(FieldOp::Increment),
     ]
 }
 

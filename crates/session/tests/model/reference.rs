@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracera_session::Budget;
-use tracera_session::store::{At, Change, Changed, Committed, Created, Found, Rotated};
+use tracera_session::store::{At, Committed, Created, FieldOp, FieldReply, Found, Rotated};
 
 pub(crate) type Field = [u8; 16];
 
@@ -99,24 +99,27 @@ impl Session {
         encode(*created, *lifetime_secs, *last_seen_secs, *epoch, data.len(), self.bytes())
     }
 
-    fn change(&mut self, name: &str, change: &Change) -> Option<Changed> {
+    fn change(&mut self, name: &str, change: &FieldOp) -> Option<FieldReply> {
         let old = self.data.get(name).cloned();
         let (new, answer) = match change {
-            Change::Set(value) => (Some(value.clone()), Changed::Done),
-            Change::Remove => (None, Changed::Done),
-            Change::Take => (None, Changed::Taken(old)),
-            Change::SetIfAbsent(value) => {
+            FieldOp::Set(value) => (Some(value.clone()), FieldReply::Done),
+            FieldOp::Remove => (None, FieldReply::Done),
+            FieldOp::Take => (None, FieldReply::Taken(old)),
+            FieldOp::SetIfAbsent(value) => {
                 let absent = old.is_none();
-                (Some(old.unwrap_or_else(|| value.clone())), Changed::WasAbsent(absent))
+                (Some(old.unwrap_or_else(|| value.clone())), FieldReply::WasAbsent(absent))
             }
-            Change::Increment(by) => {
+            FieldOp::Increment(by) => {
                 let old =
                     old.map_or(Some(0), |old| String::from_utf8(old).ok()?.parse::<i128>().ok())?;
                 let sum = old + i128::from(*by);
                 if [old, i128::from(*by), sum].iter().any(|number| number.abs() >= 1 << 53) {
                     return None;
                 }
-                (Some(sum.to_string().into_bytes()), Changed::Number(i64::try_from(sum).unwrap()))
+                (
+                    Some(sum.to_string().into_bytes()),
+                    FieldReply::Number(i64::try_from(sum).unwrap()),
+                )
             }
         };
         match new {
@@ -196,7 +199,7 @@ impl Model {
     pub(crate) fn commit(
         &mut self,
         field: Field,
-        changes: &[(&str, Change)],
+        changes: &[(&str, FieldOp)],
         touch: Option<Duration>,
         budget: Budget,
         at: At,

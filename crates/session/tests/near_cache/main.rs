@@ -4,11 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 mod faults;
-mod guard;
 mod keys;
 mod races;
 mod resharding;
 mod revocation;
+mod session_watch;
 mod support;
 mod topology;
 mod user_watch;

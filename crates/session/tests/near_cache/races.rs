@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::{Barrier, Mutex, Notify};
 use tracera_session::store::{
-    At, Change, Changes, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
-    Rotation, SessionId, StoreFuture, StoredSession, Tag,
+    At, Committed, Created, FieldName, FieldOp, Found, Invalidations, ListedSession, NewSession,
+    Rotated, Rotation, SessionId, StoreFuture, StoredSession, Tag,
 };
 use tracera_session::{Budget, Epoch, NearCache, RedisStore, SessionError, SessionStore};
 use tracera_testkit::RedisServer;
@@ -21,7 +21,7 @@ struct Held {
     store: RedisStore,
     gates: Arc<Gates>,
     /// In place of what the store tells.
-    changes: Option<Changes>,
+    changes: Option<Invalidations>,
 }
 
 /// Which tag is next to be held, what tells of its arrival and what lets it go on.
@@ -67,8 +67,8 @@ impl SessionStore for Held {
         self.store.load(id, names)
     }
 
-    fn changes(&self) -> Option<Changes> {
-        self.changes.clone().or_else(|| self.store.changes())
+    fn invalidations(&self) -> Option<Invalidations> {
+        self.changes.clone().or_else(|| self.store.invalidations())
     }
 
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
@@ -82,7 +82,7 @@ impl SessionStore for Held {
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
-        changes: &'a [(FieldName, Change)],
+        changes: &'a [(FieldName, FieldOp)],
         touch: Option<Duration>,
         budget: Budget,
         at: At,
@@ -181,7 +181,7 @@ async fn while_an_end_is_under_way_its_session_is_not_answered_from_memory() {
     let redis = RedisServer::start().await;
     let gates = Arc::new(Gates::default());
     let store = RedisStore::connect(&redis.url()).await.unwrap();
-    let deaf = Held { store, gates: gates.clone(), changes: Some(Changes::complete()) };
+    let deaf = Held { store, gates: gates.clone(), changes: Some(Invalidations::complete()) };
     let node = Node::over(deaf, NearCache::default());
     let browser = node.sign_in("ann").await;
     node.warm(&browser).await;
@@ -204,7 +204,7 @@ async fn while_an_end_is_under_way_its_session_is_not_answered_from_memory() {
 async fn what_cannot_be_undone_never_trusts_the_cache() {
     let redis = RedisServer::start().await;
     let store = RedisStore::connect(&redis.url()).await.unwrap();
-    let deaf = Held { store, gates: Arc::default(), changes: Some(Changes::complete()) };
+    let deaf = Held { store, gates: Arc::default(), changes: Some(Invalidations::complete()) };
     let (here, there) = (Node::over(deaf, NearCache::default()), Node::connect(&redis.url()).await);
     let browser = there.sign_in("ann").await;
     here.warm(&browser).await;

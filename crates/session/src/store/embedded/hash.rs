@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::{
-    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, Rotated,
+    At, Budget, Committed, Created, FORWARD, FieldName, FieldOp, FieldReply, Found, Rotated,
 };
 use crate::clock::Timestamp;
 use crate::record::envelope::{self, is_record};
@@ -73,7 +73,7 @@ impl UserHash {
     pub(super) fn commit(
         &mut self,
         id: Field,
-        changes: &[(FieldName, Change)],
+        changes: &[(FieldName, FieldOp)],
         touch: Option<Duration>,
         budget: Budget,
         at: At,
@@ -243,27 +243,27 @@ impl UserHash {
         self.fields.insert(from.into(), envelope::encode_forward(&forward));
     }
 
-    fn apply(&mut self, field: Vec<u8>, change: &Change) -> Option<Changed> {
+    fn apply(&mut self, field: Vec<u8>, change: &FieldOp) -> Option<FieldReply> {
         Some(match change {
-            Change::Set(value) => {
+            FieldOp::Set(value) => {
                 self.fields.insert(field, value.clone());
-                Changed::Done
+                FieldReply::Done
             }
-            Change::Remove => {
+            FieldOp::Remove => {
                 self.fields.remove(&field);
-                Changed::Done
+                FieldReply::Done
             }
-            Change::SetIfAbsent(value) => {
+            FieldOp::SetIfAbsent(value) => {
                 let absent = !self.fields.contains_key(&field);
                 self.fields.entry(field).or_insert_with(|| value.clone());
-                Changed::WasAbsent(absent)
+                FieldReply::WasAbsent(absent)
             }
-            Change::Take => Changed::Taken(self.fields.remove(&field)),
-            Change::Increment(by) => {
+            FieldOp::Take => FieldReply::Taken(self.fields.remove(&field)),
+            FieldOp::Increment(by) => {
                 let old = self.fields.get(&field).map_or(Some(0), |bytes| whole_number(bytes))?;
                 let sum = exact(exact(old)? + exact(*by)?)?;
                 self.fields.insert(field, sum.to_string().into());
-                Changed::Number(sum)
+                FieldReply::Number(sum)
             }
         })
     }

@@ -14,7 +14,7 @@ use redb::{Database, DatabaseError, TransactionError};
 use tokio::sync::RwLock;
 use tokio::time::Instant;
 
-use crate::changes::Changes;
+use crate::invalidations::Invalidations;
 use crate::store::StoreError;
 
 /// How long after a failed write the next is tried.
@@ -22,7 +22,7 @@ pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Healing {
     reopen: Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>,
-    changes: Changes,
+    changes: Invalidations,
     /// Held exclusively only to open the file anew and to try a write after one that failed.
     state: RwLock<State>,
 }
@@ -44,7 +44,7 @@ impl Healing {
     /// file was opened anew.
     pub(super) fn new(
         database: Database,
-        changes: Changes,
+        changes: Invalidations,
         reopen: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Self {
         let state = RwLock::new(State { database: Some(database), refusal: None });

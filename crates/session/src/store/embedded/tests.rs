@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use super::heal::PAUSE;
 use super::*;
-use crate::changes::Listener;
 use crate::clock::Timestamp;
+use crate::invalidations::Listener;
 
 /// A disk with one file.
 #[derive(Clone, Default)]

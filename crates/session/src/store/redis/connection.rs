@@ -2,8 +2,8 @@
 //!
 //! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`]
 //!    at the latest.
-//! 2. It repairs itself: [`Keeper`] looks after it, in a cluster the client library and
-//!    [`ClusterKeeper`] do.
+//! 2. It repairs itself: [`Supervisor`] looks after it, in a cluster the client library and
+//!    [`ClusterSupervisor`] do.
 //! 3. While there is no connection, requests wait [`RedisLimits::grace`] for a new one and then
 //!    fail; nothing queues up.
 //! 4. A write is never sent twice. A read is repeated once, over the next connection, when one
@@ -13,7 +13,6 @@ use std::fmt;
 use std::future::ready;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::Either;
@@ -25,54 +24,17 @@ use redis::{
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::at_most_once;
 use super::authorities::RedisAuthorities;
-use super::cluster_once;
-use super::cluster_watch::{Cluster, ClusterIdentity, ClusterKeeper};
-use super::courier::Courier;
-use super::keeper::{Keeper, Numbered, Supervised};
+use super::batch::Batcher;
+use super::cluster_supervisor::{Cluster, ClusterIdentity, ClusterSupervisor};
+use super::error::{ConnectError, flatten, not_connected};
+use super::limits::RedisLimits;
 use super::sharing::{is_for_sharing, not_for_sharing};
-use super::target::{RedisUrlError, Target};
+use super::supervisor::{Generation, Supervised, Supervisor};
+use super::target::Target;
 use super::tracking::{Tracking, caching};
-
-/// How long to wait for what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RedisLimits {
-    /// For one reply, and never longer than `total`. Default 800 ms.
-    pub response: Duration,
-    /// For a new connection, handshake included. Default 800 ms.
-    pub connect: Duration,
-    /// For a connection to come back before a request fails. Default 250 ms.
-    pub grace: Duration,
-    /// Between two looks at the connection. Default 500 ms. Much longer than that, and the
-    /// near-cache pauses in between: see [`MAX_STALENESS`](crate::MAX_STALENESS).
-    pub heartbeat: Duration,
-    /// For one operation with everything. Default 1500 ms.
-    pub total: Duration,
-}
-
-impl Default for RedisLimits {
-    fn default() -> Self {
-        Self {
-            response: Duration::from_millis(800),
-            connect: Duration::from_millis(800),
-            grace: Duration::from_millis(250),
-            heartbeat: Duration::from_millis(500),
-            total: Duration::from_millis(1500),
-        }
-    }
-}
-
-/// A connection could not be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The URL is not understood.
-    #[error(transparent)]
-    Url(#[from] RedisUrlError),
-    /// The server did not answer, or refused.
-    #[error("cannot connect to redis: {0}")]
-    Refused(#[source] RedisError),
-}
+use super::url::RedisUrl;
 
 /// A connection to Redis, a Sentinel-led primary or a cluster. Cheap to clone; all clones share one
 /// socket per server.
@@ -142,30 +104,32 @@ impl RedisConnection {
         limits: RedisLimits,
         authorities: Option<&RedisAuthorities>,
     ) -> Result<Self, ConnectError> {
-        match Self::open_speaking(url, limits, authorities, true).await {
+        let url = RedisUrl::parse(url)?;
+        match Self::open_speaking(&url, limits, authorities, true).await {
             Err(ConnectError::Refused(error)) if knows_no_resp3(&error) => {
-                Self::open_speaking(url, limits, authorities, false).await
+                Self::open_speaking(&url, limits, authorities, false).await
             }
             opened => opened,
         }
     }
 
     async fn open_speaking(
-        url: &str,
+        url: &RedisUrl,
         limits: RedisLimits,
         authorities: Option<&RedisAuthorities>,
         resp3: bool,
     ) -> Result<Self, ConnectError> {
         let suspect = Arc::new(Notify::new());
         let tracking = Tracking::new(resp3, suspect.clone());
-        let link = match Target::parse(url, limits, authorities, resp3.then_some(&tracking))? {
+        let link = match Target::new(url, limits, authorities, resp3.then_some(&tracking))? {
             Target::Cluster(client, node) => {
-                let keeper = ClusterKeeper { client, node, limits, tracking: tracking.clone() };
-                keeper.supervise(suspect).await.map(Link::Cluster)
+                let supervisor =
+                    ClusterSupervisor { client, node, limits, tracking: tracking.clone() };
+                supervisor.supervise(suspect).await.map(Link::Cluster)
             }
             target => {
-                let keeper = Keeper { target, limits, tracking: tracking.clone(), resp3 };
-                keeper.supervise(suspect).await.map(|link| Link::Supervised(Arc::new(link)))
+                let supervisor = Supervisor { target, limits, tracking: tracking.clone(), resp3 };
+                supervisor.supervise(suspect).await.map(|link| Link::Supervised(Arc::new(link)))
             }
         };
         Ok(Self(Arc::new(Kept { link: link.map_err(ConnectError::Refused)?, limits, tracking })))
@@ -233,7 +197,7 @@ impl RedisConnection {
     async fn ask_when_connected(self, command: Cmd) -> RedisResult<Value> {
         let asking = async {
             match &self.0.link {
-                Link::Cluster(cluster) => cluster_once::send(cluster, &command).await,
+                Link::Cluster(cluster) => at_most_once::send(cluster, &command).await,
                 Link::Supervised(link) => {
                     let current = link.connection(self.0.limits.grace).await?;
                     send_over(&**link, current, command).await
@@ -244,7 +208,7 @@ impl RedisConnection {
     }
 
     /// The one connection, if there is one at this moment.
-    fn in_use(&self) -> Option<(&Arc<Supervised>, Numbered<Arc<Courier>>)> {
+    fn in_use(&self) -> Option<(&Arc<Supervised>, Generation<Arc<Batcher>>)> {
         let Link::Supervised(link) = &self.0.link else { return None };
         Some((link, link.in_use()?))
     }
@@ -329,10 +293,10 @@ impl RedisConnection {
 /// Sends at once.
 fn send_over(
     link: impl Deref<Target = Supervised>,
-    current: Numbered<Arc<Courier>>,
+    current: Generation<Arc<Batcher>>,
     command: Cmd,
 ) -> impl Future<Output = RedisResult<Value>> {
-    let Numbered { connection, number } = current;
+    let Generation { connection, number } = current;
     connection.ask(command).map(move |answer| {
         // It gives up on what it was sent when nobody holds it.
         drop(connection);
@@ -392,17 +356,4 @@ impl fmt::Debug for RedisConnection {
             Link::Supervised(_) => f.write_str("RedisConnection(reconnecting)"),
         }
     }
-}
-
-pub(super) fn not_connected() -> RedisError {
-    std::io::Error::new(std::io::ErrorKind::NotConnected, "not connected to redis").into()
-}
-
-pub(super) fn flatten<T>(
-    answer: Result<RedisResult<T>, tokio::time::error::Elapsed>,
-) -> RedisResult<T> {
-    answer.unwrap_or_else(|_| {
-        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "redis did not answer in time")
-            .into())
-    })
 }

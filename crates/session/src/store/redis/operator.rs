@@ -9,7 +9,8 @@ use redis::{RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::{RedisConnection, flatten};
+use super::connection::RedisConnection;
+use super::error::flatten;
 use super::scripts::Call;
 
 /// Has what must not come undone wait for replicas.

@@ -1,4 +1,4 @@
-//! Changes as Redis tells them: `CLIENT TRACKING` over RESP3, opt-in, on the connections that read.
+//! Invalidations as Redis tells them: `CLIENT TRACKING` over RESP3, opt-in, on the connections that read.
 //!
 //! 1. Opt-in means that only a read right behind `CLIENT CACHING YES` is remembered by the server,
 //!    once; what others do on the shared connection costs nothing. It is also the proof that this
@@ -21,7 +21,7 @@ use redis::aio::{ConnectionLike, SendError};
 use redis::{Cmd, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::Notify;
 
-use crate::changes::{Changes, Heartbeat};
+use crate::invalidations::{Heartbeat, Invalidations};
 use crate::token::Tag;
 
 /// What is tracked over one [`RedisConnection`](super::connection::RedisConnection), through all
@@ -40,7 +40,7 @@ struct Shared {
 /// The changes of keys of the form prefix, tag, `}`.
 struct Feed {
     prefix: Box<[u8]>,
-    changes: Changes,
+    changes: Invalidations,
 }
 
 /// Of the connection in use.
@@ -65,12 +65,12 @@ impl Tracking {
     }
 
     /// The feed of changes of keys that begin with `prefix` and go on with a tag and a brace.
-    pub(super) fn feed(&self, prefix: &[u8]) -> Changes {
+    pub(super) fn feed(&self, prefix: &[u8]) -> Invalidations {
         let mut feeds = self.feeds();
         if let Some(feed) = feeds.iter().find(|feed| *feed.prefix == *prefix) {
             return feed.changes.clone();
         }
-        let changes = Changes::with_heartbeat();
+        let changes = Invalidations::with_heartbeat();
         feeds.push(Feed { prefix: prefix.into(), changes: changes.clone() });
         self.0.attention.notify_one();
         changes
@@ -122,7 +122,7 @@ impl Tracking {
         }
     }
 
-    /// Changes may have been missed; a heartbeat is wanted at once.
+    /// Invalidations may have been missed; a heartbeat is wanted at once.
     pub(super) fn missed(&self) {
         for feed in self.feeds().iter() {
             feed.changes.lost();

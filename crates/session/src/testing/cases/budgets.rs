@@ -3,8 +3,8 @@
 use http::StatusCode;
 
 use super::contract::{commit, create, get, name};
-use crate::session::SignIn;
-use crate::store::{Budget, Change, Committed};
+use crate::session::sign_in::SignIn;
+use crate::store::{Budget, Committed, FieldOp};
 use crate::testing::stage::{Browser, CookieEffect, Stage, new_user};
 
 pub(super) async fn a_session_holds_what_its_budget_allows_and_no_more(stage: Stage) {
@@ -13,7 +13,7 @@ pub(super) async fn a_session_holds_what_its_budget_allows_and_no_more(stage: St
     let at = stage.at();
     let id = create(store, &new_user(), at).await;
     let set = async |field: &str, len: usize| {
-        let changes = [(name(field), Change::Set(vec![b'x'; len]))];
+        let changes = [(name(field), FieldOp::Set(vec![b'x'; len]))];
         store.commit(&id, &changes, None, budget, at).await.unwrap()
     };
     assert_eq!(set("abc", 18).await, Committed::OverBudget, "names count");
@@ -24,7 +24,7 @@ pub(super) async fn a_session_holds_what_its_budget_allows_and_no_more(stage: St
     assert_eq!(set("d", 0).await, Committed::OverBudget);
     assert!(matches!(set("c", 1).await, Committed::Done { .. }));
     assert_eq!(set("d", 0).await, Committed::OverBudget, "three fields are three however short");
-    for change in [Change::SetIfAbsent(vec![]), Change::Increment(1)] {
+    for change in [FieldOp::SetIfAbsent(vec![]), FieldOp::Increment(1)] {
         let changes = [(name("d"), change)];
         assert_eq!(
             store.commit(&id, &changes, None, budget, at).await.unwrap(),
@@ -72,19 +72,19 @@ pub(super) async fn what_is_removed_is_free_again(stage: Stage) {
     let long = vec![b'x'; 4000];
     for n in 0..10 {
         let field = format!("field.{n}");
-        let changes = [(name(&field), Change::Set(long.clone()))];
+        let changes = [(name(&field), FieldOp::Set(long.clone()))];
         assert!(matches!(commit(store, &id, &changes, stage.at()).await, Committed::Done { .. }));
-        let removal = if n % 2 == 0 { Change::Remove } else { Change::Take };
+        let removal = if n % 2 == 0 { FieldOp::Remove } else { FieldOp::Take };
         commit(store, &id, &[(name(&field), removal)], stage.at()).await;
         assert_eq!(get(store, &id, &field).await, None);
     }
     // What is over a budget that was lowered since may shrink, though not grow.
-    commit(store, &id, &[(name("a"), Change::Set(long))], stage.at()).await;
+    commit(store, &id, &[(name("a"), FieldOp::Set(long))], stage.at()).await;
     let small = Budget { fields: 1, bytes: 10 };
-    let shrink = [(name("a"), Change::Set(vec![b'x'; 100]))];
+    let shrink = [(name("a"), FieldOp::Set(vec![b'x'; 100]))];
     let outcome = store.commit(&id, &shrink, None, small, stage.at()).await.unwrap();
     assert!(matches!(outcome, Committed::Done { .. }));
-    let grow = [(name("a"), Change::Set(vec![b'x'; 101]))];
+    let grow = [(name("a"), FieldOp::Set(vec![b'x'; 101]))];
     assert_eq!(
         store.commit(&id, &grow, None, small, stage.at()).await.unwrap(),
         Committed::OverBudget

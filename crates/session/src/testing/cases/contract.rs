@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::keyring::{KeyId, KeyRing};
 use crate::record::{Epoch, Record, envelope};
 use crate::store::{
-    At, Budget, Change, Changed, Committed, Created, FORWARD, FieldName, Found, NewSession,
+    At, Budget, Committed, Created, FORWARD, FieldName, FieldOp, FieldReply, Found, NewSession,
     Rotated, Rotation, SessionStore,
 };
 use crate::testing::stage::{HOUR, SECRET, Stage, new_user};
@@ -49,7 +49,7 @@ pub(super) async fn create(store: &dyn SessionStore, user: &UserId, at: At) -> S
 pub(super) async fn commit(
     store: &dyn SessionStore,
     id: &SessionId,
-    changes: &[(FieldName, Change)],
+    changes: &[(FieldName, FieldOp)],
     at: At,
 ) -> Committed {
     store.commit(id, changes, None, Budget::default(), at).await.unwrap()
@@ -62,7 +62,7 @@ pub(super) async fn set(
     value: &str,
     at: At,
 ) -> bool {
-    let changes = [(name(field), Change::Set(value.into()))];
+    let changes = [(name(field), FieldOp::Set(value.into()))];
     matches!(commit(store, id, &changes, at).await, Committed::Done { .. })
 }
 
@@ -146,26 +146,26 @@ pub(super) async fn each_change_gives_its_answer(stage: Stage) {
     let [a, b] = stage.stores();
     let id = create(a, &new_user(), stage.at()).await;
     let changes = [
-        (name("a"), Change::Set(b"x".to_vec())),
-        (name("a"), Change::SetIfAbsent(b"y".to_vec())),
-        (name("b"), Change::SetIfAbsent(b"z".to_vec())),
-        (name("n"), Change::Increment(5)),
-        (name("n"), Change::Increment(-7)),
-        (name("a"), Change::Take),
-        (name("a"), Change::Take),
-        (name("b"), Change::Remove),
-        (name("none"), Change::Remove),
+        (name("a"), FieldOp::Set(b"x".to_vec())),
+        (name("a"), FieldOp::SetIfAbsent(b"y".to_vec())),
+        (name("b"), FieldOp::SetIfAbsent(b"z".to_vec())),
+        (name("n"), FieldOp::Increment(5)),
+        (name("n"), FieldOp::Increment(-7)),
+        (name("a"), FieldOp::Take),
+        (name("a"), FieldOp::Take),
+        (name("b"), FieldOp::Remove),
+        (name("none"), FieldOp::Remove),
     ];
     let expected = [
-        Changed::Done,
-        Changed::WasAbsent(false),
-        Changed::WasAbsent(true),
-        Changed::Number(5),
-        Changed::Number(-2),
-        Changed::Taken(Some(b"x".to_vec())),
-        Changed::Taken(None),
-        Changed::Done,
-        Changed::Done,
+        FieldReply::Done,
+        FieldReply::WasAbsent(false),
+        FieldReply::WasAbsent(true),
+        FieldReply::Number(5),
+        FieldReply::Number(-2),
+        FieldReply::Taken(Some(b"x".to_vec())),
+        FieldReply::Taken(None),
+        FieldReply::Done,
+        FieldReply::Done,
     ];
     let done = commit(a, &id, &changes, stage.at()).await;
     assert_eq!(done, Committed::Done { answers: expected.to_vec(), forwarded: false });
@@ -183,12 +183,12 @@ pub(super) async fn a_commit_is_all_or_nothing(stage: Stage) {
     let id = create(a, &new_user(), stage.at()).await;
     assert!(set(a, &id, "text", "abc", stage.at()).await);
     let before = load(a, &id).await;
-    let set_new = (name("new"), Change::Set(b"1".to_vec()));
-    let take = (name("text"), Change::Take);
+    let set_new = (name("new"), FieldOp::Set(b"1".to_vec()));
+    let take = (name("text"), FieldOp::Take);
 
-    let not_a_number = [set_new.clone(), (name("text"), Change::Increment(1)), take.clone()];
+    let not_a_number = [set_new.clone(), (name("text"), FieldOp::Increment(1)), take.clone()];
     assert_eq!(commit(a, &id, &not_a_number, stage.at()).await, Committed::NotANumber);
-    let too_much = [take, set_new, (name("long"), Change::Set(vec![b'x'; 5000]))];
+    let too_much = [take, set_new, (name("long"), FieldOp::Set(vec![b'x'; 5000]))];
     assert_eq!(commit(a, &id, &too_much, stage.at()).await, Committed::OverBudget);
 
     assert_eq!(get(a, &id, "new").await, None);
@@ -220,11 +220,11 @@ pub(super) async fn only_whole_numbers_below_2_to_53_are_incremented(stage: Stag
         (Some(" 5"), 1, None),
         (Some("null"), 1, None),
     ] {
-        let before = old.map_or(Change::Remove, |old| Change::Set(old.into()));
+        let before = old.map_or(FieldOp::Remove, |old| FieldOp::Set(old.into()));
         commit(a, &id, &[(name("n"), before)], stage.at()).await;
-        let answer = commit(a, &id, &[(name("n"), Change::Increment(by))], stage.at()).await;
+        let answer = commit(a, &id, &[(name("n"), FieldOp::Increment(by))], stage.at()).await;
         let expected = sum.map_or(Committed::NotANumber, |sum| Committed::Done {
-            answers: vec![Changed::Number(sum)],
+            answers: vec![FieldReply::Number(sum)],
             forwarded: false,
         });
         assert_eq!(answer, expected, "{old:?} + {by}");
@@ -280,8 +280,8 @@ pub(super) async fn writes_follow_a_rotated_id_for_a_minute_and_loads_never(stag
     a.rotate(&old, &one, stage.at()).await.unwrap();
     a.rotate(&middle, &two, stage.at()).await.unwrap();
 
-    let changes = [(name("a"), Change::Set(b"1".to_vec()))];
-    let expected = Committed::Done { answers: vec![Changed::Done], forwarded: true };
+    let changes = [(name("a"), FieldOp::Set(b"1".to_vec()))];
+    let expected = Committed::Done { answers: vec![FieldReply::Done], forwarded: true };
     assert_eq!(commit(b, &old, &changes, stage.at()).await, expected);
     assert_eq!(get(a, &last, "a").await, Some(b"1".to_vec()));
     assert_eq!((load(a, &old).await, load(a, &middle).await), (None, None));

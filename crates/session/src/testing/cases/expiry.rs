@@ -5,9 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::contract::{commit, create, get, name, new_field, set};
+use crate::ended::Ended;
 use crate::record::Record;
-use crate::session::{Ended, Session};
-use crate::store::{Budget, Change, Committed, Found, Rotated, Rotation};
+use crate::session::Session;
+use crate::store::{Budget, Committed, FieldOp, Found, Rotated, Rotation};
 use crate::testing::stage::{Browser, CookieEffect, HOUR, Stage, new_user};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -173,7 +174,7 @@ pub(super) async fn a_touch_that_comes_late_does_not_write_again(stage: Stage) {
     let early = stage.at();
     stage.clock.advance(MINUTE * 2);
     for at in [stage.at(), early] {
-        let changes = [(name("a"), Change::Increment(1))];
+        let changes = [(name("a"), FieldOp::Increment(1))];
         store.commit(&id, &changes, Some(MINUTE), Budget::default(), at).await.unwrap();
     }
     let stored = store.load(&id, &[]).await.unwrap().unwrap();

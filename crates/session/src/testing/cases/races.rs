@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::session::{Session, SignIn};
+use crate::session::Session;
+use crate::session::sign_in::SignIn;
 use crate::testing::stage::{Browser, CookieEffect, HOUR, Stage, new_user};
 
 const MINUTE: Duration = Duration::from_mins(1);

@@ -5,10 +5,12 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::contract::{commit, create, record};
+use crate::ended::Ended;
 use crate::keyring::KeyRing;
 use crate::record::Epoch;
-use crate::session::{Ended, Session, SignIn};
-use crate::store::{Change, Committed, Created, FieldName, Found, NewSession, Rotated, Rotation};
+use crate::session::Session;
+use crate::session::sign_in::SignIn;
+use crate::store::{Committed, Created, FieldName, FieldOp, Found, NewSession, Rotated, Rotation};
 use crate::testing::stage::{Browser, CookieEffect, HOUR, SECRET, Stage, new_user};
 use crate::token::{Handle, NewToken, Tag};
 
@@ -114,7 +116,7 @@ pub(super) async fn a_record_from_before_a_sign_out_everywhere_is_dead_wherever_
         assert_eq!((answer.body, answer.cookie), (true.into(), CookieEffect::Cleared));
         assert_eq!(site.listed(&user).await, 0);
     }
-    let change = [(FieldName::new("a").unwrap(), Change::Set(b"1".into()))];
+    let change = [(FieldName::new("a").unwrap(), FieldOp::Set(b"1".into()))];
     assert_eq!(commit(store, &token.id, &change, stage.at()).await, Committed::Gone);
     let rotation = Rotation { to: [9; 16], record: old.record.clone() };
     assert_eq!(store.rotate(&token.id, &rotation, stage.at()).await.unwrap(), Rotated::Gone);

@@ -2,9 +2,11 @@
 
 use http::{HeaderMap, StatusCode};
 
+use crate::ended::Ended;
 use crate::error::SessionError;
 use crate::keyring::KeyRing;
-use crate::session::{Ended, Session, SignIn};
+use crate::session::Session;
+use crate::session::sign_in::SignIn;
 use crate::testing::stage::{Browser, CookieEffect, HOUR, SECRET, Site, Stage, new_user};
 
 pub(super) async fn visitors_who_store_nothing_cost_nothing(stage: Stage) {
@@ -67,7 +69,7 @@ pub(super) async fn a_visitor_who_stores_something_gets_a_session(stage: Stage) 
     assert_eq!(a.listed(&user).await, 1);
 }
 
-pub(super) async fn first_writes_at_once_in_one_request_begin_one_visit(stage: Stage) {
+pub(super) async fn first_writes_at_once_in_one_request_begin_one_session(stage: Stage) {
     let [a, b] = stage.sites();
     let mut visitor = Browser::default();
     let answer = visitor

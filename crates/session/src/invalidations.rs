@@ -6,7 +6,7 @@
 //!    from before its question has arrived, and extends the lease from the moment of the question.
 //!    A process that was held up, or a connection that fell silent, lets it run out without anybody
 //!    having to notice.
-//! 3. When changes may have been missed the feed says [`lost`](Changes::lost): all copies go, and
+//! 3. When changes may have been missed the feed says [`lost`](Invalidations::lost): all copies go, and
 //!    so do answers still on their way.
 
 use std::fmt;
@@ -25,7 +25,7 @@ pub const MAX_STALENESS: Duration = Duration::from_secs(2);
 /// A feed of changes from a store to whoever keeps copies. Cheap to clone; clones are the same
 /// feed.
 #[derive(Clone)]
-pub struct Changes(Arc<Feed>);
+pub struct Invalidations(Arc<Feed>);
 
 struct Feed {
     start: Instant,
@@ -54,12 +54,12 @@ pub(crate) trait Listener: Send + Sync {
 /// A question on its way to the store.
 #[derive(Debug)]
 pub struct Heartbeat {
-    changes: Changes,
+    changes: Invalidations,
     asked: Instant,
     losses: u64,
 }
 
-impl Changes {
+impl Invalidations {
     /// A feed that is complete for good: for a store that makes all changes itself and tells each
     /// before the write returns.
     pub fn complete() -> Self {
@@ -85,7 +85,7 @@ impl Changes {
         }
     }
 
-    /// Changes may have been missed. With heartbeats the feed is not complete until one begun after
+    /// Invalidations may have been missed. With heartbeats the feed is not complete until one begun after
     /// this is answered.
     pub fn lost(&self) {
         let mut telling = self.telling();
@@ -146,9 +146,13 @@ impl Heartbeat {
     }
 }
 
-impl fmt::Debug for Changes {
+impl fmt::Debug for Invalidations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_complete() { "Changes(complete)" } else { "Changes(incomplete)" })
+        f.write_str(if self.is_complete() {
+            "Invalidations(complete)"
+        } else {
+            "Invalidations(incomplete)"
+        })
     }
 }
 
@@ -158,7 +162,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_lease_counts_from_the_question_not_from_the_answer() {
-        let changes = Changes::with_heartbeat();
+        let changes = Invalidations::with_heartbeat();
         assert!(!changes.is_complete());
         let heartbeat = changes.heartbeat();
         tokio::time::advance(MAX_STALENESS.saturating_sub(Duration::from_millis(1))).await;
@@ -170,7 +174,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_from_before_a_loss_proves_nothing() {
-        let changes = Changes::with_heartbeat();
+        let changes = Invalidations::with_heartbeat();
         let before = changes.heartbeat();
         changes.lost();
         before.answered();
@@ -183,7 +187,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn staleness_counts_from_the_last_question_that_was_answered() {
-        let changes = Changes::with_heartbeat();
+        let changes = Invalidations::with_heartbeat();
         let second = Duration::from_secs(1);
         tokio::time::advance(second).await;
         assert_eq!(changes.staleness(), second, "nothing was ever proved");
@@ -202,7 +206,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_tells_everything_needs_no_heartbeat() {
-        let changes = Changes::complete();
+        let changes = Invalidations::complete();
         tokio::time::advance(Duration::from_hours(99)).await;
         assert!(changes.is_complete() && changes.staleness().is_zero());
         changes.lost();

@@ -14,9 +14,9 @@ use crate::support::{LIMIT, Node, percentile, user};
 impl Node {
     /// Waits in the background for the end of the browser's session.
     async fn open_stream(&self, browser: &HeaderMap) -> tokio::task::JoinHandle<(Ended, Instant)> {
-        let guard = self.sessions.open(browser).await.guard().unwrap();
+        let watch = self.sessions.open(browser).await.watch().unwrap();
         tokio::spawn(async move {
-            let ended = timeout(LIMIT, guard.ended()).await.expect("the guard resolves");
+            let ended = timeout(LIMIT, watch.ended()).await.expect("the watch resolves");
             (ended, Instant::now())
         })
     }
@@ -79,8 +79,8 @@ async fn readers_who_stop_reading_keep_nobody_elses_stream_open() {
     let (idle, other) = (node.sign_in("idle").await, node.sign_in("other").await);
     let session = node.sessions.open(&idle).await;
     let unread: Vec<_> = (0..200)
-        .map(|_| session.guard().unwrap())
-        .map(|guard| polled_once(async move { guard.ended().await }))
+        .map(|_| session.watch().unwrap())
+        .map(|watch| polled_once(async move { watch.ended().await }))
         .collect();
     let mut shown = node.sessions.watch(&user("idle"));
     let _unshown = polled_once(async move { shown.next().await });
@@ -148,8 +148,8 @@ async fn a_stream_is_told_with_the_cache_off_and_in_the_embedded_store() {
 async fn a_stream_ends_with_the_deadline() {
     let (node, clock) = Node::with_moved_clock();
     let browser = node.sign_in("ann").await;
-    let guard = node.sessions.open(&browser).await.guard().unwrap();
-    let stream = tokio::spawn(async move { guard.ended().await });
+    let watch = node.sessions.open(&browser).await.watch().unwrap();
+    let stream = tokio::spawn(async move { watch.ended().await });
     clock.advance(Duration::from_secs(72 * 60 * 60 - 1));
     tokio::time::sleep(Duration::from_hours(1)).await;
     assert!(!stream.is_finished());

@@ -16,19 +16,19 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::connection::not_connected;
+use super::error::not_connected;
 
 /// How many commands travel together at most: the first is answered when the last is.
 const CAPACITY: usize = 64;
 
 /// A connection, and who takes commands to it.
-pub(super) struct Courier {
+pub(super) struct Batcher {
     connection: MultiplexedConnection,
-    errands: mpsc::UnboundedSender<Errand>,
+    requests: mpsc::UnboundedSender<Request>,
     is_broken: watch::Sender<bool>,
 }
 
-struct Errand {
+struct Request {
     /// Goes right before the command, with nothing in between. Boxed, as few have one.
     before: Option<Box<Cmd>>,
     command: Cmd,
@@ -43,13 +43,13 @@ struct Answers {
     command: Value,
 }
 
-impl Courier {
+impl Batcher {
     /// Goes until nobody holds what this returns.
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
-        let (errands, queue) = mpsc::unbounded_channel();
+        let (requests, queue) = mpsc::unbounded_channel();
         let (is_broken, broken) = watch::channel(false);
         tokio::spawn(go(connection.clone(), queue, broken));
-        Self { connection, errands, is_broken }
+        Self { connection, requests, is_broken }
     }
 
     /// Answers whoever waits, or comes later, that the connection broke. What is handed to the
@@ -83,7 +83,7 @@ impl Courier {
     fn send(&self, before: Option<Box<Cmd>>, command: Cmd) -> Replied {
         let (reply, replied) = oneshot::channel();
         // What nobody takes any more is dropped, and the reply with it.
-        let _ = self.errands.send(Errand { before, command, reply });
+        let _ = self.requests.send(Request { before, command, reply });
         replied
     }
 }
@@ -96,25 +96,25 @@ fn answers(
 
 async fn go(
     connection: MultiplexedConnection,
-    mut queue: mpsc::UnboundedReceiver<Errand>,
+    mut queue: mpsc::UnboundedReceiver<Request>,
     broken: watch::Receiver<bool>,
 ) {
-    let mut errands = Vec::new();
-    while queue.recv_many(&mut errands, CAPACITY).await > 0 {
+    let mut requests = Vec::new();
+    while queue.recv_many(&mut requests, CAPACITY).await > 0 {
         // Until the others who are ready have run, and perhaps come with more.
         tokio::task::yield_now().await;
-        while errands.len() < CAPACITY
-            && let Ok(errand) = queue.try_recv()
+        while requests.len() < CAPACITY
+            && let Ok(request) = queue.try_recv()
         {
-            errands.push(errand);
+            requests.push(request);
         }
-        errands.retain(|errand| !errand.reply.is_closed());
-        if errands.is_empty() {
+        requests.retain(|request| !request.reply.is_closed());
+        if requests.is_empty() {
             continue;
         }
-        let mut commands = Pipeline::with_capacity(errands.len());
-        let mut waiting = Vec::with_capacity(errands.len());
-        for Errand { before, command, reply } in errands.drain(..) {
+        let mut commands = Pipeline::with_capacity(requests.len());
+        let mut waiting = Vec::with_capacity(requests.len());
+        for Request { before, command, reply } in requests.drain(..) {
             waiting.push((before.is_some(), reply));
             if let Some(before) = before {
                 commands.add_command(*before);

@@ -17,24 +17,25 @@ use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErr
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::connection::{RedisLimits, flatten, not_connected};
-use super::courier::Courier;
+use super::batch::Batcher;
+use super::error::{flatten, not_connected};
+use super::limits::RedisLimits;
 use super::outage::Outage;
 use super::target::Target;
 use super::tracking::Tracking;
-use crate::changes::Heartbeat;
+use crate::invalidations::Heartbeat;
 
 /// The connection in use, if there is one.
 #[derive(Clone)]
 pub(super) struct Supervised {
-    current: watch::Receiver<Option<Numbered<Arc<Courier>>>>,
-    change: watch::Sender<Option<Numbered<Arc<Courier>>>>,
+    current: watch::Receiver<Option<Generation<Arc<Batcher>>>>,
+    change: watch::Sender<Option<Generation<Arc<Batcher>>>>,
     suspect: Arc<Notify>,
 }
 
 /// A connection, and how many there were before it.
 #[derive(Clone)]
-pub(super) struct Numbered<C> {
+pub(super) struct Generation<C> {
     pub(super) connection: C,
     pub(super) number: u64,
 }
@@ -44,18 +45,18 @@ pub(super) struct Numbered<C> {
 pub(super) const RECONNECT_PATIENCE: u32 = 4;
 
 /// Makes connections and looks after the one in use.
-pub(super) struct Keeper {
+pub(super) struct Supervisor {
     pub(super) target: Target,
     pub(super) limits: RedisLimits,
     pub(super) tracking: Tracking,
     pub(super) resp3: bool,
 }
 
-impl Keeper {
+impl Supervisor {
     /// Connects, and from then on keeps connected, until nobody holds what this returns.
     pub(super) async fn supervise(mut self, suspect: Arc<Notify>) -> RedisResult<Supervised> {
-        let connection = Arc::new(Courier::new(self.connect(self.limits.total).await?));
-        let first = Numbered { connection, number: 0 };
+        let connection = Arc::new(Batcher::new(self.connect(self.limits.total).await?));
+        let first = Generation { connection, number: 0 };
         let (sender, current) = watch::channel(Some(first));
         let supervised = Supervised { current, change: sender.clone(), suspect: suspect.clone() };
         tokio::spawn(async move {
@@ -78,8 +79,8 @@ impl Keeper {
                     tracing::warn!("lost the connection to redis, reconnecting");
                     let Some(connection) = self.reconnect(&sender).await else { return };
                     number += 1;
-                    let connection = Arc::new(Courier::new(connection));
-                    sender.send_replace(Some(Numbered { connection, number }));
+                    let connection = Arc::new(Batcher::new(connection));
+                    sender.send_replace(Some(Generation { connection, number }));
                     tracing::info!("connected to redis again");
                 }
             }
@@ -90,7 +91,7 @@ impl Keeper {
     /// Tries until it works; `None` when nobody holds the connection any more.
     async fn reconnect(
         &mut self,
-        sender: &watch::Sender<Option<Numbered<Arc<Courier>>>>,
+        sender: &watch::Sender<Option<Generation<Arc<Batcher>>>>,
     ) -> Option<MultiplexedConnection> {
         let mut pause = Duration::from_millis(20);
         let mut outage = Outage::default();
@@ -124,7 +125,7 @@ impl Keeper {
         }
         let connecting = async {
             match &mut self.target {
-                Target::Single(client) => {
+                Target::Server(client) => {
                     client.get_multiplexed_async_connection_with_config(&config).await
                 }
                 Target::Sentinel(client) => client.get_async_connection_with_config(&config).await,
@@ -147,12 +148,15 @@ impl Keeper {
 
 impl Supervised {
     /// The connection, unless it is just being replaced.
-    pub(super) fn in_use(&self) -> Option<Numbered<Arc<Courier>>> {
+    pub(super) fn in_use(&self) -> Option<Generation<Arc<Batcher>>> {
         self.current.borrow().clone()
     }
 
     /// The connection, waited for if need be.
-    pub(super) async fn connection(&self, grace: Duration) -> RedisResult<Numbered<Arc<Courier>>> {
+    pub(super) async fn connection(
+        &self,
+        grace: Duration,
+    ) -> RedisResult<Generation<Arc<Batcher>>> {
         if let Some(connection) = self.in_use() {
             return Ok(connection);
         }

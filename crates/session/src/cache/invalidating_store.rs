@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::SessionCache;
-use crate::changes::Changes;
 use crate::config::NearCache;
+use crate::invalidations::Invalidations;
 use crate::record::Epoch;
 use crate::store::{
-    At, Budget, Change, Committed, Created, FieldName, Found, ListedSession, NewSession, Rotated,
+    At, Budget, Committed, Created, FieldName, FieldOp, Found, ListedSession, NewSession, Rotated,
     Rotation, SessionStore, StoreFuture, StoredSession,
 };
 use crate::token::{SessionId, Tag};
 
 /// Forwards everything; reads are the store's own, never the cache's.
-pub(crate) struct WriteThrough {
+pub(crate) struct InvalidatingStore {
     store: Box<dyn SessionStore>,
     pub(crate) cache: Option<Arc<SessionCache>>,
 }
@@ -22,12 +22,12 @@ pub(crate) struct WriteThrough {
 /// A write under way. Whatever becomes of it, nothing read before its end is kept.
 struct Writing<'a>(Option<(&'a SessionCache, Tag)>);
 
-impl WriteThrough {
+impl InvalidatingStore {
     /// The store with its near-cache, if one is wanted and the store tells what changes.
     pub(crate) fn new(store: Box<dyn SessionStore>, near_cache: NearCache) -> Self {
         let cache = match near_cache {
             NearCache::On { capacity, max_age } => {
-                store.changes().map(|changes| SessionCache::new(capacity, max_age, changes))
+                store.invalidations().map(|changes| SessionCache::new(capacity, max_age, changes))
             }
             NearCache::Off => None,
         };
@@ -56,7 +56,7 @@ impl Drop for Writing<'_> {
     }
 }
 
-impl SessionStore for WriteThrough {
+impl SessionStore for InvalidatingStore {
     fn load<'a>(
         &'a self,
         id: &'a SessionId,
@@ -73,8 +73,8 @@ impl SessionStore for WriteThrough {
         self.store.load_watched(id, names)
     }
 
-    fn changes(&self) -> Option<Changes> {
-        self.store.changes()
+    fn invalidations(&self) -> Option<Invalidations> {
+        self.store.invalidations()
     }
 
     fn epoch<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Epoch> {
@@ -92,7 +92,7 @@ impl SessionStore for WriteThrough {
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
-        changes: &'a [(FieldName, Change)],
+        changes: &'a [(FieldName, FieldOp)],
         touch: Option<Duration>,
         budget: Budget,
         at: At,

@@ -2,62 +2,61 @@
 //! downloads.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::session::Ended;
-use crate::sessions::Sessions;
+use crate::ended::Ended;
+use crate::inner::Inner;
 use crate::store::StoreError;
 use crate::token::SessionId;
 use crate::watch::{POLL, in_a_task};
 
 /// Waits for the end of one session. Owned, so it can go where the response goes; from
-/// [`Session::guard`](crate::Session::guard).
+/// [`Session::watch`](crate::Session::watch).
 ///
 /// ```
 /// # use tracera_session::{Session, SessionError};
 /// # async fn send_events() {}
 /// async fn events(session: Session) -> Result<(), SessionError> {
-///     let guard = session.guard()?;
+///     let watch = session.watch()?;
 ///     tokio::spawn(async move {
 ///         tokio::select! {
 ///             () = send_events() => {}
-///             _why = guard.ended() => {}
+///             _why = watch.ended() => {}
 ///         }
 ///     });
 ///     Ok(())
 /// }
 /// ```
-pub struct SessionGuard {
-    sessions: Sessions,
+pub struct SessionWatch {
+    inner: Arc<Inner>,
     id: SessionId,
 }
 
-impl SessionGuard {
-    pub(crate) fn new(sessions: Sessions, id: SessionId) -> Self {
-        Self { sessions, id }
+impl SessionWatch {
+    pub(crate) fn new(inner: Arc<Inner>, id: SessionId) -> Self {
+        Self { inner, id }
     }
 
-    /// Resolves when the session is signed out or revoked, on whatever node, when its id is
-    /// rotated, or when it expires.
+    /// Resolves when the session is signed out, revoked or rotated, on whatever node, or when it
+    /// expires.
     ///
     /// Within 100 ms where the store tells what changes, else within about a second. While the
-    /// store cannot be asked the session counts as alive; the outage itself ends no stream.
+    /// store cannot be asked the session counts as alive: an outage ends no stream.
     pub async fn ended(&self) -> Ended {
-        let inner = &self.sessions.0;
+        let inner = &self.inner;
         let mut watch = inner.watches.watch(&self.id.tag, &inner.store);
         let mut deadline = None;
         loop {
-            let (subject, sessions, id) = (watch.subject().clone(), self.sessions.clone(), self.id);
+            let (subject, asking, id) = (watch.subject().clone(), inner.clone(), self.id);
             let (answer, asked) =
-                in_a_task(async move { subject.ask(sessions.read_watched(&id)).await }).await;
+                in_a_task(async move { subject.ask(asking.read_watched(&id)).await }).await;
             let asked = match answer {
                 Ok(Ok(snapshot)) => {
                     let until = snapshot.deadline(inner.config.idle);
                     deadline = Some(until);
-                    asked.at_most(until.since(self.sessions.now()))
+                    asked.at_most(until.since(inner.now()))
                 }
-                Ok(Err(Ended::Absent))
-                    if deadline.is_some_and(|until| self.sessions.now() >= until) =>
-                {
+                Ok(Err(Ended::Absent)) if deadline.is_some_and(|until| inner.now() >= until) => {
                     return Ended::Expired;
                 }
                 Ok(Err(why)) => return why,
@@ -69,8 +68,8 @@ impl SessionGuard {
     }
 }
 
-impl fmt::Debug for SessionGuard {
+impl fmt::Debug for SessionWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionGuard({})", self.id.handle())
+        write!(f, "SessionWatch({})", self.id.handle())
     }
 }

@@ -25,11 +25,12 @@ use redis::{
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::connection::{RedisLimits, flatten};
-use super::keeper::{Numbered, RECONNECT_PATIENCE};
+use super::error::flatten;
+use super::limits::RedisLimits;
 use super::outage::Outage;
+use super::supervisor::{Generation, RECONNECT_PATIENCE};
 use super::tracking::{Tracking, tracking_on};
-use crate::changes::Heartbeat;
+use crate::invalidations::Heartbeat;
 
 /// The id of our connection to each primary, by address.
 type Ids = BTreeMap<String, i64>;
@@ -40,23 +41,23 @@ const PATIENCE: u32 = 2;
 /// The connection in use.
 #[derive(Clone)]
 pub(super) struct Cluster {
-    current: watch::Receiver<Numbered<ClusterConnection>>,
+    current: watch::Receiver<Generation<ClusterConnection>>,
     node: Arc<ConnectionInfo>,
     limits: RedisLimits,
     /// How many connections of their own there were to nodes that take a slot over.
-    asides: Arc<AtomicU64>,
+    side_connections: Arc<AtomicU64>,
 }
 
 /// The same as long as every primary is asked over the connection it was.
 #[derive(PartialEq, Eq)]
 pub(super) struct ClusterIdentity {
     number: u64,
-    asides: u64,
+    side_connections: u64,
     ids: Ids,
 }
 
 /// Opens connections and looks after the one in use.
-pub(super) struct ClusterKeeper {
+pub(super) struct ClusterSupervisor {
     pub(super) client: Box<ClusterClient>,
     /// How to connect to one node, whichever.
     pub(super) node: Arc<ConnectionInfo>,
@@ -77,9 +78,13 @@ impl Cluster {
     }
 
     pub(super) async fn identity(&self) -> RedisResult<ClusterIdentity> {
-        let Numbered { mut connection, number } = self.current.borrow().clone();
+        let Generation { mut connection, number } = self.current.borrow().clone();
         let ids = ids(&mut connection).await?;
-        Ok(ClusterIdentity { number, asides: self.asides.load(Ordering::SeqCst), ids })
+        Ok(ClusterIdentity {
+            number,
+            side_connections: self.side_connections.load(Ordering::SeqCst),
+            ids,
+        })
     }
 
     /// A connection to one node, whether or not the library knows it.
@@ -88,7 +93,7 @@ impl Cluster {
         host: &str,
         port: u16,
     ) -> RedisResult<MultiplexedConnection> {
-        self.asides.fetch_add(1, Ordering::SeqCst);
+        self.side_connections.fetch_add(1, Ordering::SeqCst);
         let addr = match self.node.addr().clone() {
             ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
                 ConnectionAddr::TcpTls { host: host.into(), port, insecure, tls_params }
@@ -103,19 +108,23 @@ impl Cluster {
     }
 }
 
-impl ClusterKeeper {
+impl ClusterSupervisor {
     /// Connects, and from then on looks after the connection and its tracking, until nobody holds
     /// what this returns.
     pub(super) async fn supervise(self, attention: Arc<Notify>) -> RedisResult<Cluster> {
         let first = flatten(timeout(self.limits.total, self.client.get_async_connection()).await)?;
-        let (sender, current) = watch::channel(Numbered { connection: first, number: 0 });
+        let (sender, current) = watch::channel(Generation { connection: first, number: 0 });
         let (node, limits) = (self.node.clone(), self.limits);
-        let cluster = Cluster { current, node, limits, asides: Arc::default() };
+        let cluster = Cluster { current, node, limits, side_connections: Arc::default() };
         tokio::spawn(async move { self.watch(&sender, &attention).await });
         Ok(cluster)
     }
 
-    async fn watch(&self, sender: &watch::Sender<Numbered<ClusterConnection>>, attention: &Notify) {
+    async fn watch(
+        &self,
+        sender: &watch::Sender<Generation<ClusterConnection>>,
+        attention: &Notify,
+    ) {
         let mut known = Ids::new();
         let mut in_vain = 0;
         let mut outage = Outage::default();
@@ -126,7 +135,7 @@ impl ClusterKeeper {
                 () = tokio::time::sleep(self.limits.heartbeat) => {}
             }
             let heartbeat = self.tracking.heartbeat();
-            let Numbered { mut connection, number } = sender.borrow().clone();
+            let Generation { mut connection, number } = sender.borrow().clone();
             let answer = flatten(timeout(self.limits.total, self.round(&mut connection)).await);
             if answer.is_ok() && outage.over() {
                 tracing::info!("connected to the redis cluster again");
@@ -159,7 +168,7 @@ impl ClusterKeeper {
                                     "lost a primary of the redis cluster, connected to the cluster again"
                                 );
                                 outage.over();
-                                sender.send_replace(Numbered { connection, number: number + 1 });
+                                sender.send_replace(Generation { connection, number: number + 1 });
                                 attention.notify_one();
                             }
                             Err(error) => outage.failed(&error),

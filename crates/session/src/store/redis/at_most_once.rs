@@ -9,7 +9,7 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
 
-use super::cluster_watch::Cluster;
+use super::cluster_supervisor::Cluster;
 
 /// Sends the command until a node takes it. The caller bounds the time.
 pub(super) async fn send(cluster: &Cluster, command: &Cmd) -> RedisResult<Value> {

@@ -1,0 +1,30 @@
+//! Why a presented session is not alive.
+
+/// What became of the session a request presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The cookie is forged, damaged, signed with a secret that is not in the ring, or there are
+    /// several. The store was not asked.
+    NotOurs,
+    /// The store knows no such session: signed out, revoked, or expired some time ago.
+    Absent,
+    /// A moment ago the id was rotated, or its browser signed in anew: the browser has a newer
+    /// cookie. What this request stores is dropped.
+    Rotated,
+    /// A deadline has passed.
+    Expired,
+    /// The user signed out everywhere.
+    Revoked,
+    /// This version cannot read the record. The record stays as it is, and what this request
+    /// stores is dropped.
+    Undecodable,
+}
+
+impl Ended {
+    /// Whether the browser may hold a newer cookie, or one that another version of the application
+    /// can read.
+    pub(crate) fn keeps_cookie(self) -> bool {
+        matches!(self, Self::Rotated | Self::Undecodable)
+    }
+}

@@ -1,0 +1,31 @@
+//! How long a connection to Redis waits for what.
+
+use std::time::Duration;
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedisLimits {
+    /// For one reply, and never longer than `total`. Default 800 ms.
+    pub response: Duration,
+    /// For a new connection, handshake included. Default 800 ms.
+    pub connect: Duration,
+    /// For a connection to come back before a request fails. Default 250 ms.
+    pub grace: Duration,
+    /// Between two checks of the connection. Default 500 ms. With much more the near-cache pauses
+    /// in between: see [`MAX_STALENESS`](crate::MAX_STALENESS).
+    pub heartbeat: Duration,
+    /// For one operation with everything. Default 1500 ms.
+    pub total: Duration,
+}
+
+impl Default for RedisLimits {
+    fn default() -> Self {
+        Self {
+            response: Duration::from_millis(800),
+            connect: Duration::from_millis(800),
+            grace: Duration::from_millis(250),
+            heartbeat: Duration::from_millis(500),
+            total: Duration::from_millis(1500),
+        }
+    }
+}
