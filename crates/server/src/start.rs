@@ -15,13 +15,13 @@ use tracera_guard::{
 };
 use tracera_session::{
     Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisAuthorities,
-    RedisConnection, RedisLimits, RedisStore, SessionConfig, Sessions,
+    RedisConnection, RedisKind, RedisLimits, RedisStore, RedisUrl, SessionConfig, Sessions,
 };
 
 use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::{MagicLinks, MailLimits};
 use crate::auth::providers::Providers;
-use crate::config::{Config, DatabaseTarget, Mode, SecretUrl};
+use crate::config::{Config, DatabaseTarget, Mode};
 use crate::http::event_stream::Streams;
 use crate::http::serve::{ServeLimits, serve};
 use crate::http::{App, Parts};
@@ -188,7 +188,7 @@ pub async fn open_database(
     })
 }
 
-async fn connect_redis(url: &SecretUrl, config: &Config) -> Result<RedisConnection, StartError> {
+async fn connect_redis(url: &RedisUrl, config: &Config) -> Result<RedisConnection, StartError> {
     let connection = match redis_authorities(config)? {
         Some(authorities) => {
             RedisConnection::open_trusting(url.expose(), RedisLimits::default(), &authorities).await
@@ -196,7 +196,7 @@ async fn connect_redis(url: &SecretUrl, config: &Config) -> Result<RedisConnecti
         None => RedisConnection::open(url.expose()).await,
     };
     connection.map_err(|source| {
-        let usual = if names_no_primary(url.expose()) {
+        let usual = if url.kind() == RedisKind::Sentinel && !url.names_service() {
             "check that Sentinels run there and know a primary called mymaster; the path names another: \
              redis+sentinel://host:26379/NAME"
         } else {
@@ -206,14 +206,6 @@ async fn connect_redis(url: &SecretUrl, config: &Config) -> Result<RedisConnecti
             .unwrap_or_else(|| usual.to_owned());
         StartError::Redis { variable: config.store.redis_variable, source, remedy }
     })
-}
-
-/// Of a URL that was accepted.
-fn names_no_primary(redis: &str) -> bool {
-    let (scheme, rest) = redis.split_once("://").unwrap_or_default();
-    let path = rest.split('?').next().and_then(|rest| rest.split_once('/')).map(|(_, path)| path);
-    scheme.ends_with("+sentinel")
-        && path.is_none_or(|path| path.is_empty() || path.starts_with('/'))
 }
 
 fn redis_authorities(config: &Config) -> Result<Option<RedisAuthorities>, StartError> {

@@ -1,19 +1,17 @@
 //! The near-cache: live sessions as last read, so that a hot request asks the store nothing.
 //!
-//! 1. A hit needs a complete feed of changes (see [`Invalidations`]), an entry no older than the maximum
-//!    age, and a deadline still ahead.
-//! 2. Sessions are filed by tag (see [`CacheKey`]), and a change under a tag takes all of its
-//!    sessions out. So what lies here is current, and a hit has no version to compare.
-//! 3. Each tag hashes to a version, which a change raises and holds while it takes the sessions
-//!    out. An answer is filed with the version held too, and only if the [`Ticket`] from before the
-//!    question has it: a change that overtook the answer made it worthless, a later one finds it.
-//!    Two tags may share a version: that costs an answer now and then, nothing else. What drops
-//!    everything holds each version once.
-//! 4. A ticket is taken only while the feed is complete. Own writes count as changes before they
-//!    are sent and again when they are done or abandoned.
-//! 5. Only live sessions are kept: what is absent, expired or unavailable is asked for again.
-//! 6. Sessions are found by the digest of their cookie: one that was opened once need not be opened
-//!    again.
+//! 1. A hit needs a complete feed (see [`Invalidations`]), an entry younger than the maximum age,
+//!    and a deadline in the future.
+//! 2. Entries are kept by tag (see [`CacheKey`]). A change under a tag removes all entries of the
+//!    tag, so every entry is current and a hit compares no version.
+//! 3. Each tag hashes to a version. A change raises the version, and holds its lock until the
+//!    entries are removed. An answer is inserted under the same lock, and only if the version is
+//!    still that of the [`Ticket`] from before the question. Two tags may share a version, which
+//!    costs a discarded answer now and then.
+//! 4. A ticket is taken only while the feed is complete. An own write invalidates before it is sent
+//!    and again when it is done or cancelled.
+//! 5. Only live sessions are kept. Absent, expired or unavailable ones are asked for again.
+//! 6. A session is found by the digest of its cookie, so a known cookie needs no verification.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -144,7 +142,7 @@ impl SessionCache {
     }
 
     fn find(&self, key: &CacheKey, now: Timestamp) -> Option<Entry> {
-        // Asked first: what was told until then is out when the entry is looked for.
+        // Before the look-up: an invalidation that has arrived by now has removed its entries.
         if !self.changes.is_complete() {
             return None;
         }

@@ -1,13 +1,12 @@
-//! What a store tells about changes in it, so that copies of what was read may be kept.
+//! The feed of invalidations: a store tells which tags changed, so that copies may be kept.
 //!
-//! 1. A copy may be used only while the feed is complete: every change made until [`MAX_STALENESS`]
-//!    ago has been told.
-//! 2. Over a connection, completeness is a lease. An answered [`Heartbeat`] proves that everything
-//!    from before its question has arrived, and extends the lease from the moment of the question.
-//!    A process that was held up, or a connection that fell silent, lets it run out without anybody
-//!    having to notice.
-//! 3. When changes may have been missed the feed says [`lost`](Invalidations::lost): all copies go, and
-//!    so do answers still on their way.
+//! 1. A copy may be used only while the feed is complete: every change older than
+//!    [`MAX_STALENESS`] has been told.
+//! 2. Over a connection, completeness is a lease. An answered [`Heartbeat`] proves that every
+//!    change from before its question has arrived. It extends the lease from the question on.
+//! 3. The lease runs out by itself when the process was held up or the connection fell silent.
+//! 4. When changes may be missing the feed says [`lost`](Invalidations::lost): all copies are
+//!    dropped, and so are answers still on their way.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

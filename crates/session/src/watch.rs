@@ -1,12 +1,11 @@
-//! Waiting for changes under a tag. Where the store tells them one waits to be told, else one asks
-//! again and again.
+//! Waits for changes under a tag: by the invalidations of the store, or by asking it every second.
 //!
-//! 1. What was answered is good until something changes after the question, and for a while at most
+//! 1. An answer is good until something changes after its question, and for a limited time
 //!    ([`Asked`]).
-//! 2. A store tells the next change after a watched read, so every question has to be one.
-//! 3. Questions take turns. When changes were lost all who wait ask anew, and ten thousand
-//!    questions at once would keep each other, and every request, waiting until they time out.
-//! 4. Nobody's turn depends on who waits for the answer: see [`in_a_task`].
+//! 2. A store tells the next change after a watched read, so every question is a watched read.
+//! 3. At most [`AT_ONCE`] questions are under way. After a loss everybody asks again; ten thousand
+//!    questions at once would time out, and every request with them.
+//! 4. A question holds its turn no longer than the store takes: see [`in_a_task`].
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -141,9 +140,9 @@ impl Subject {
     }
 }
 
-/// Does what holds a turn or a lock in a task of its own. An answer that is being sent to a reader
-/// who has stopped reading is not polled for as long as it pleases that reader, and would hold it
-/// all the time. Given up when the caller goes away.
+/// Runs work that holds a turn or a lock in a task of its own, which ends with the caller. The
+/// caller may be a response to a client that stopped reading: nobody polls it then, and it would
+/// hold the turn for as long.
 pub(crate) async fn in_a_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
@@ -167,8 +166,8 @@ impl Watch {
         if !asked.is_told {
             return sleep_until(asked.until).await;
         }
-        // A change under every question is perhaps the store's way to say that it will not tell the
-        // next one, or a user who writes all the time. Neither is to be asked at full speed.
+        // A change under every question: the store cannot tell the next one, or the user writes all
+        // the time. In both cases the pause between questions grows.
         self.settle = if asked.is_overtaken { (self.settle * 2).min(POLL) } else { SETTLE };
         let receiver = self.receiver.as_mut().expect("taken only when dropped");
         let changed =

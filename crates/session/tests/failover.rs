@@ -112,7 +112,7 @@ async fn nothing_is_lost_while(
             match session.increment("probe", 1).await {
                 Ok(_) => break,
                 Err(SessionError::Unavailable(_)) => {
-                    assert!(Instant::now() < deadline, "no recovery")
+                    assert!(Instant::now() < deadline, "no recovery");
                 }
                 Err(other) => panic!("{:?} lost its session: {other:?}", counter.user),
             }

@@ -87,7 +87,7 @@ async fn an_error_is_only_the_answer_of_who_asked_for_it() {
         match answer {
             Ok(value) => assert!(key != "key3" && value == Value::Nil, "{key}: {value:?}"),
             Err(error) => {
-                assert!(key == "key3" && error.code() == Some("WRONGTYPE"), "{key}: {error}")
+                assert!(key == "key3" && error.code() == Some("WRONGTYPE"), "{key}: {error}");
             }
         }
     }

@@ -184,10 +184,10 @@ pub async fn events(
         }
         None => Source::Elsewhere { app, user, last: None },
     };
-    let guard = session.guard()?;
+    let own = session.watch()?;
     // Whoever signs out hears no more.
     let events = unfold(from, Source::next).take_until(async move {
-        guard.ended().await;
+        own.ended().await;
         drop(place);
     });
     Ok(event_stream(events))

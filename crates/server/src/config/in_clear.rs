@@ -3,23 +3,14 @@
 use std::net::IpAddr;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use url::{Url, form_urlencoded};
+use tracera_session::RedisUrl;
+use url::Url;
 
 use super::address::is_loopback;
-use super::store::is_tls;
 
-/// Whether a password in a URL of Redis that was accepted goes to a foreign host without TLS.
-pub(super) fn redis(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
-    let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let of_servers = credentials.split_once(':').is_some_and(|(_, password)| !password.is_empty());
-    let of_sentinels = form_urlencoded::parse(parameters.as_bytes())
-        .any(|(name, value)| name == "sentinel_password" && !value.is_empty());
-    (of_servers || of_sentinels)
-        && !is_tls(url)
-        && hosts.split(',').any(|host| is_foreign(without_port(host)))
+/// Whether a password in a URL of Redis goes to a foreign host without TLS.
+pub(super) fn redis(url: &RedisUrl) -> bool {
+    url.has_password() && !url.is_tls() && url.hosts().any(is_foreign)
 }
 
 /// The same for `PostgreSQL`. Where TLS is only preferred, whoever is in between can say that there
@@ -36,13 +27,6 @@ pub(super) fn postgres(url: &str) -> bool {
         && may_do_without_tls
         && options.get_socket().is_none()
         && is_foreign(options.get_host())
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, _)) if !host.ends_with(']') => name,
-        _ => host,
-    }
 }
 
 /// Whether a host, as it stands in a URL, may be outside of one's own networks. A name without a

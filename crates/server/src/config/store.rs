@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use redis::IntoConnectionInfo;
 use sqlx::postgres::PgConnectOptions;
-use url::{Host, Url, form_urlencoded};
+use tracera_session::{RedisUrl, RedisUrlError};
+use url::{Host, Url};
 
 use super::Mode;
 use super::address::SecretUrl;
@@ -20,7 +19,7 @@ use super::reader::{Read, Reader};
 #[derive(Debug)]
 pub struct StoreSettings {
     /// Redis for sessions and rate limits. Default none: the stores embedded in this process.
-    pub redis: Option<SecretUrl>,
+    pub redis: Option<RedisUrl>,
     /// The variable it comes from: `REDIS_URL`, or `REDIS_HOST`.
     pub redis_variable: &'static str,
     /// A PEM file of root certificates accepted in place of the public ones. Default none.
@@ -71,12 +70,6 @@ const PG_PARAMETERS: [&str; 13] = [
 /// What the library reads as well.
 const PG_ALIASES: [&str; 5] = ["ssl-mode", "ssl-root-cert", "ssl-ca", "ssl-cert", "ssl-key"];
 
-/// What a URL of Sentinels may say: how to sign in there.
-const SENTINEL_PARAMETERS: [&str; 2] = ["sentinel_username", "sentinel_password"];
-
-/// The numbers of databases that a Redis can be set to have.
-const REDIS_DATABASES: RangeInclusive<i64> = 0..=65_535;
-
 impl fmt::Display for DatabaseTarget {
     /// As a URL, without credentials and parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,11 +113,11 @@ pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<DatabaseSettings> {
 /// No refusal: a tunnel that protects the connection cannot be seen from here.
 fn warn_of_passwords_in_clear(
     reader: &mut Reader<'_>,
-    redis: Option<&SecretUrl>,
+    redis: Option<&RedisUrl>,
     redis_variable: &str,
     database: &DatabaseTarget,
 ) {
-    if redis.is_some_and(|url| in_clear::redis(url.expose())) {
+    if redis.is_some_and(|url| in_clear::redis(url)) {
         let (name, text) = if redis_variable == "REDIS_URL" {
             (
                 "REDIS_URL",
@@ -146,10 +139,10 @@ fn warn_of_passwords_in_clear(
     }
 }
 
-fn read_ca_file(reader: &mut Reader<'_>, redis: Option<&SecretUrl>) -> Read<Option<PathBuf>> {
+fn read_ca_file(reader: &mut Reader<'_>, redis: Option<&RedisUrl>) -> Read<Option<PathBuf>> {
     let file = reader.given("REDIS_CA_FILE");
     match redis {
-        Some(url) if file.is_some() && !is_tls(url.expose()) => {
+        Some(url) if file.is_some() && !url.is_tls() => {
             let wrong =
                 Wrong::new("is set for a connection without TLS", "write rediss in REDIS_URL");
             Err(reader.refuse("REDIS_CA_FILE", wrong))
@@ -162,11 +155,6 @@ fn read_ca_file(reader: &mut Reader<'_>, redis: Option<&SecretUrl>) -> Read<Opti
     }
 }
 
-/// Of a URL that was accepted.
-pub(super) fn is_tls(redis: &str) -> bool {
-    redis.starts_with("rediss") || redis.starts_with("valkeys")
-}
-
 fn parse_directory(value: &str) -> Result<PathBuf, Wrong> {
     if value.contains('\0') || value.contains("://") {
         return Err(Wrong::new(format!("is {}", quoted(value)), "write the path of a directory"));
@@ -174,7 +162,7 @@ fn parse_directory(value: &str) -> Result<PathBuf, Wrong> {
     Ok(PathBuf::from(value))
 }
 
-fn read_redis(reader: &mut Reader<'_>) -> Read<Option<SecretUrl>> {
+fn read_redis(reader: &mut Reader<'_>) -> Read<Option<RedisUrl>> {
     let url = reader.optional("REDIS_URL", parse_redis_url);
     let host = reader.optional("REDIS_HOST", parse_host);
     let port = read_redis_port(reader);
@@ -189,13 +177,17 @@ fn read_redis(reader: &mut Reader<'_>) -> Read<Option<SecretUrl>> {
         let wrong = Wrong::new("is set without REDIS_HOST", "set REDIS_HOST or REDIS_URL too");
         return Err(reader.refuse("REDIS_PASSWORD", wrong));
     }
-    let built = host.map(|host| {
-        let credentials = reader.given("REDIS_PASSWORD").map_or_else(String::new, |password| {
-            format!(":{}@", utf8_percent_encode(password, NON_ALPHANUMERIC))
-        });
-        SecretUrl::new(&format!("redis://{credentials}{host}:{port}/{database}"))
+    let Some(host) = host.filter(|_| url.is_none()) else { return Ok(url) };
+    let credentials = reader.given("REDIS_PASSWORD").map_or_else(String::new, |password| {
+        format!(":{}@", utf8_percent_encode(password, NON_ALPHANUMERIC))
     });
-    Ok(url.or(built))
+    // What is well-formed and no host all the same: 0.0.0.0, for instance.
+    RedisUrl::parse(&format!("redis://{credentials}{host}:{port}/{database}")).map(Some).map_err(
+        |_| {
+            let wrong = Wrong::new("is no host to connect to", "write the address of the server");
+            reader.refuse("REDIS_HOST", wrong)
+        },
+    )
 }
 
 fn read_redis_port(reader: &mut Reader<'_>) -> Read<u16> {
@@ -222,86 +214,39 @@ fn parse_host(value: &str) -> Result<String, Wrong> {
     Ok(host.to_string())
 }
 
-/// `redis[s]://`, `redis[s]+sentinel://` or `redis[s]+cluster://`, or the same with `valkey`.
-fn parse_redis_url(value: &str) -> Result<SecretUrl, Wrong> {
-    let scheme = || {
-        let remedy = "write a redis, rediss, redis+sentinel or redis+cluster URL (or valkey in place of redis)";
-        Wrong::new("has no scheme of Redis", remedy)
-    };
-    let (written, rest) = value.split_once("://").ok_or_else(scheme)?;
-    let (server, kind) = written.split_once('+').unwrap_or((written, ""));
-    let plain = match server {
-        "redis" | "valkey" => "redis",
-        "rediss" | "valkeys" => "rediss",
-        _ => return Err(scheme()),
-    };
-    if rest.contains('#') {
-        let remedy = "leave it out, or write %23 for a # in the password";
-        return Err(Wrong::new("has a part behind a #", remedy));
-    }
-    let rest = match rest.split_once('?') {
-        Some((rest, parameters)) if kind == "sentinel" => {
-            check_sentinel_parameters(parameters)?;
-            rest
+fn parse_redis_url(value: &str) -> Result<RedisUrl, Wrong> {
+    RedisUrl::parse(value).map_err(|error| match error {
+        RedisUrlError::Scheme => Wrong::new(
+            "has no scheme of Redis",
+            "write a redis, rediss, redis+sentinel or redis+cluster URL (or valkey in place of redis)",
+        ),
+        RedisUrlError::Fragment => Wrong::new(
+            "has a part behind a #",
+            "leave it out, or write %23 for a # in the password",
+        ),
+        // Not named: it may be the rest of a password with an & in it.
+        RedisUrlError::Parameter => Wrong::new(
+            "has a parameter that is not known",
+            "percent-encode the values; known are sentinel_username and sentinel_password",
+        ),
+        RedisUrlError::SentinelUser => {
+            Wrong::new("has a user for Sentinels and no password", "add sentinel_password")
         }
-        _ => rest,
-    };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (credentials, hosts) = match authority.rsplit_once('@') {
-        Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
-        None => (String::new(), authority),
-    };
-    let database = match kind {
-        "" => path,
-        "sentinel" => path.split_once('/').map_or("", |(_, database)| database),
-        "cluster" if path.is_empty() || path == "0" => "",
-        "cluster" => {
-            return Err(Wrong::new("names a database", "leave it out: a cluster has only 0"));
+        RedisUrlError::Hosts => {
+            Wrong::new("lists several hosts", "use redis+sentinel or redis+cluster for several")
         }
-        _ => return Err(scheme()),
-    };
-    if kind.is_empty() && hosts.contains(',') {
-        let remedy = "use redis+sentinel or redis+cluster for several";
-        return Err(Wrong::new("lists several hosts", remedy));
-    }
-    for host in hosts.split(',') {
-        // The client library takes an empty host for a local one.
-        let named = !host.is_empty() && !host.starts_with(':');
-        let url = format!("{plain}://{credentials}{host}/{database}");
-        let Some(server) = url.into_connection_info().ok().filter(|_| named) else {
-            let remedy = "check host, port, database, and that special characters in the password are percent-encoded";
-            return Err(Wrong::new("is malformed", remedy));
-        };
-        if !REDIS_DATABASES.contains(&server.redis_settings().db()) {
-            let remedy = "write a number from 0 to 65535, as the server's databases setting allows";
-            return Err(Wrong::new("names a database that no server has", remedy));
+        RedisUrlError::ClusterDatabase => {
+            Wrong::new("names a database", "leave it out: a cluster has only 0")
         }
-    }
-    Ok(SecretUrl::new(value))
-}
-
-fn check_sentinel_parameters(parameters: &str) -> Result<(), Wrong> {
-    let mut given = Vec::new();
-    for (name, value) in form_urlencoded::parse(parameters.as_bytes()) {
-        if !SENTINEL_PARAMETERS.contains(&&*name) {
-            // Not named: it may be the rest of a password with an & in it.
-            let remedy = format!(
-                "percent-encode the values; known are {}",
-                SENTINEL_PARAMETERS.join(" and ")
-            );
-            return Err(Wrong::new("has a parameter that is not known", remedy));
-        }
-        if !value.is_empty() {
-            given.push(name);
-        }
-    }
-    if given == ["sentinel_username"] {
-        return Err(Wrong::new(
-            "has a user for Sentinels and no password",
-            "add sentinel_password",
-        ));
-    }
-    Ok(())
+        RedisUrlError::Database => Wrong::new(
+            "names a database that no server has",
+            "write a number from 0 to 65535, as the server's databases setting allows",
+        ),
+        _ => Wrong::new(
+            "is malformed",
+            "check host, port, database, and that special characters in the password are percent-encoded",
+        ),
+    })
 }
 
 fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {

@@ -11,11 +11,12 @@ use crate::sessions::{Opening, Sessions};
 /// Sends the question for a request's session on its way, and lets the layers inside go on without
 /// waiting for the answer. The [`SessionLayer`](crate::SessionLayer) further inside takes it.
 ///
-/// For routes where something between the two asks the same Redis, as a rate limit does: both
-/// questions then travel in one write and both answers in one read. A request that is refused in
-/// between has asked in vain, if its cookie was genuine; others ask nothing. Each asks for itself:
-/// other requests that want the same session at that moment need not wait until what stands between
-/// is done.
+/// Use it where something between the two asks the same Redis, such as a rate limit: both questions
+/// then travel in one write and both answers in one read.
+///
+/// 1. Only a genuine cookie causes a question.
+/// 2. A request that is refused between the two layers has asked for nothing.
+/// 3. Each request asks for itself, so no other request waits for what stands between the layers.
 ///
 /// ```
 /// use axum::{Router, extract::Request, routing::post};

@@ -173,7 +173,7 @@ const CASES: &[Case] = &[
     (
         &["REDIS_HOST"],
         &["localhost", "cache.example", "127.0.0.1", "::1"],
-        &["redis://h", "h:6379", "a b", "h/0", "u@h"],
+        &["redis://h", "h:6379", "a b", "h/0", "u@h", "0.0.0.0"],
     ),
     (&["DATA_DIR"], &["./data", "/var/lib/tracera"], &["file:///var", "a\0b"]),
     (

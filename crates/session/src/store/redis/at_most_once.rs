@@ -1,8 +1,8 @@
-//! Commands to a cluster, each executed at most once.
+//! Sends a command to a cluster so that it is executed at most once.
 //!
-//! The client library would send a command again whenever its connection broke or a reply was late,
-//! though the first may have been executed: an increment could count twice. So its retries are off,
-//! and what a node has certainly refused without executing is sent again here.
+//! The client library sends a command again when its connection broke or a reply was late. The
+//! first one may have been executed, so an increment could count twice. Its retries are off; here a
+//! command is sent again only if a node refused it without executing it.
 
 use std::time::Duration;
 
@@ -49,9 +49,9 @@ fn was_refused(error: ErrorKind) -> bool {
     )
 }
 
-/// To the node that is taking the slot over, on a connection of its own: a new primary is in no map
-/// of slots yet, and the library, sent to a node it does not know, gives up all its connections.
-/// Both in one write, since the permission is for the next command only.
+/// Sends the command to the node that takes the slot over, on a connection of its own: the library
+/// drops all its connections when it is sent to a node that its map of slots does not know. `ASKING`
+/// permits the next command only, so both go in one write.
 async fn ask(cluster: &Cluster, command: &Cmd, host: &str, port: &str) -> RedisResult<Value> {
     let unusable = |_| (ErrorKind::UnexpectedReturnType, "ASK without a usable address");
     let mut connection = cluster.connect_to(host, port.parse().map_err(unusable)?).await?;

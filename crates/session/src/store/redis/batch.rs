@@ -1,13 +1,14 @@
-//! Takes what several requests ask at the same moment to Redis together.
+//! Batches the commands that several requests send to Redis at one moment.
 //!
-//! A write to a socket costs more than most commands do, here and in Redis, which is woken by each.
-//! So whoever asks hands the command over, and the courier goes when all that are ready to run have
-//! run: one write and one read for all their commands, one timer and one slot in the client
-//! library's queue. With little to do it goes at once, with one.
+//! A write to a socket costs more than most commands, in this process and in Redis. So a request
+//! hands its command to a task, which sends a batch when all tasks that are ready have run. A
+//! batch is one write, one read, one timer and one slot in the queue of the client library.
 //!
-//! What travels together is neither a transaction nor kept in any order, and each command gets its
-//! own answer: every one must have exactly one reply. Only a connection that breaks, or a reply
-//! that is late, fails them all.
+//! 1. A command that comes alone is sent at once.
+//! 2. A batch is no transaction and keeps no order. Every command must have exactly one reply.
+//! 3. An error in one reply is the error of its command alone. A broken connection or a late reply
+//!    fails the whole batch.
+//! 4. A request that goes away before its command is sent takes the command back.
 
 use std::io;
 
@@ -18,10 +19,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::not_connected;
 
-/// How many commands travel together at most: the first is answered when the last is.
+/// The most commands of a batch: the first is answered when the last is.
 const CAPACITY: usize = 64;
 
-/// A connection, and who takes commands to it.
+/// A connection with the task that sends batches over it.
 pub(super) struct Batcher {
     connection: MultiplexedConnection,
     requests: mpsc::UnboundedSender<Request>,
@@ -44,16 +45,16 @@ struct Answers {
 }
 
 impl Batcher {
-    /// Goes until nobody holds what this returns.
+    /// The task ends when nobody holds what this returns.
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
         let (requests, queue) = mpsc::unbounded_channel();
         let (is_broken, broken) = watch::channel(false);
-        tokio::spawn(go(connection.clone(), queue, broken));
+        tokio::spawn(run(connection.clone(), queue, broken));
         Self { connection, requests, is_broken }
     }
 
-    /// Answers whoever waits, or comes later, that the connection broke. What is handed to the
-    /// client library at that very moment it would keep until the limit for a reply.
+    /// Answers everybody who waits, and who comes later, that the connection broke. Without it the
+    /// client library keeps what it is handed at that moment until the limit for a reply.
     pub(super) fn give_up(&self) {
         self.is_broken.send_replace(true);
     }
@@ -63,8 +64,8 @@ impl Batcher {
         self.connection.clone()
     }
 
-    /// Asks at once, and waits no longer than the connection waits for a reply. A caller who goes
-    /// away before the command was sent takes it back.
+    /// Queues the command at once, before the future is polled. Waits no longer than the connection
+    /// waits for a reply.
     pub(super) fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + use<> {
         self.send(None, command).map(|replied| own_error(answers(replied)?.command))
     }
@@ -94,14 +95,14 @@ fn answers(
     replied.unwrap_or_else(|_| Err(not_connected()))
 }
 
-async fn go(
+async fn run(
     connection: MultiplexedConnection,
     mut queue: mpsc::UnboundedReceiver<Request>,
     broken: watch::Receiver<bool>,
 ) {
     let mut requests = Vec::new();
     while queue.recv_many(&mut requests, CAPACITY).await > 0 {
-        // Until the others who are ready have run, and perhaps come with more.
+        // Lets the tasks that are ready add their commands.
         tokio::task::yield_now().await;
         while requests.len() < CAPACITY
             && let Ok(request) = queue.try_recv()
@@ -125,7 +126,7 @@ async fn go(
     }
 }
 
-/// Each reply with whether another answer comes before its own.
+/// `waiting` says for each reply whether another answer comes before its own.
 async fn deliver(
     mut connection: MultiplexedConnection,
     commands: Pipeline,
@@ -151,7 +152,7 @@ async fn deliver(
     }
 }
 
-/// Only a whole answer is looked at for an error: what is asked here has none further inside.
+/// Looks for an error at the top of the answer only: no command of this crate has one deeper.
 fn own_error(answer: Value) -> RedisResult<Value> {
     match answer {
         Value::ServerError(error) => Err(error.into()),

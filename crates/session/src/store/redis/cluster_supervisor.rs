@@ -1,14 +1,13 @@
-//! The connection to a cluster, whose sockets the client library makes and replaces by itself.
+//! Supervises the connection to a cluster. The client library makes and replaces its sockets.
 //!
-//! 1. At every heartbeat all primaries are asked whether they find the cluster in order. One that
-//!    is cut off from its peers goes on talking to us, and another may have taken its place: it
-//!    says that the cluster is down.
-//! 2. The library asks for the map of slots only when a node says that a key has moved. One that is
-//!    cut off or silent says nothing of the kind, so after two rounds in vain another connection is
-//!    opened, and put to use when its primaries are all there and find the cluster in order.
-//! 3. The ids the servers gave our connections tell them apart: as long as each primary answers
-//!    under the id it had, no connection was replaced and none of their changes can have been
-//!    missed. Any difference, a refusal or a silence counts as a loss.
+//! 1. Every heartbeat asks all primaries whether the cluster is in order. A primary that is cut off
+//!    from its peers still answers us, but it says that the cluster is down.
+//! 2. The library asks for the map of slots only when a node says that a key moved. A primary that
+//!    is cut off or silent never says so. After two failed rounds another connection is opened. It
+//!    is used once all of its primaries answer and find the cluster in order.
+//! 3. Each server gave our connection an id. While every primary answers under the same id, no
+//!    connection was replaced and no invalidation can be missing. Another id, a refusal or a
+//!    silence counts as a loss.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +34,7 @@ use crate::invalidations::Heartbeat;
 /// The id of our connection to each primary, by address.
 type Ids = BTreeMap<String, i64>;
 
-/// So many rounds in vain, and another connection is opened; again after as many.
+/// After this many failed rounds another connection is opened, and again after as many.
 const PATIENCE: u32 = 2;
 
 /// The connection in use.
@@ -44,11 +43,11 @@ pub(super) struct Cluster {
     current: watch::Receiver<Generation<ClusterConnection>>,
     node: Arc<ConnectionInfo>,
     limits: RedisLimits,
-    /// How many connections of their own there were to nodes that take a slot over.
+    /// How many connections were made to nodes that take a slot over.
     side_connections: Arc<AtomicU64>,
 }
 
-/// The same as long as every primary is asked over the connection it was.
+/// Equal as long as every primary is asked over the same connection.
 #[derive(PartialEq, Eq)]
 pub(super) struct ClusterIdentity {
     number: u64,
@@ -56,7 +55,7 @@ pub(super) struct ClusterIdentity {
     ids: Ids,
 }
 
-/// Opens connections and looks after the one in use.
+/// Opens connections and checks the one in use.
 pub(super) struct ClusterSupervisor {
     pub(super) client: Box<ClusterClient>,
     /// How to connect to one node, whichever.
@@ -109,8 +108,8 @@ impl Cluster {
 }
 
 impl ClusterSupervisor {
-    /// Connects, and from then on looks after the connection and its tracking, until nobody holds
-    /// what this returns.
+    /// Connects, and supervises the connection and its tracking until nobody holds what this
+    /// returns.
     pub(super) async fn supervise(self, attention: Arc<Notify>) -> RedisResult<Cluster> {
         let first = flatten(timeout(self.limits.total, self.client.get_async_connection()).await)?;
         let (sender, current) = watch::channel(Generation { connection: first, number: 0 });
@@ -179,8 +178,8 @@ impl ClusterSupervisor {
         }
     }
 
-    /// Has all primaries find the cluster in order and, if anybody wants to know what changes,
-    /// track. Says over which connections they track.
+    /// Asks all primaries whether the cluster is in order and, if anybody wants invalidations, to
+    /// track changes. Returns the ids of the connections that track.
     async fn round(&self, cluster: &mut ClusterConnection) -> RedisResult<Ids> {
         if views(cluster).await?.iter().any(|view| !view.in_order) {
             let down = ErrorKind::Server(ServerErrorKind::ClusterDown);

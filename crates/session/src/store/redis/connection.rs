@@ -2,8 +2,8 @@
 //!
 //! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`]
 //!    at the latest.
-//! 2. It repairs itself: [`Supervisor`] looks after it, in a cluster the client library and
-//!    [`ClusterSupervisor`] do.
+//! 2. It repairs itself: [`Supervisor`] checks it, in a cluster [`ClusterSupervisor`] and the
+//!    client library.
 //! 3. While there is no connection, requests wait [`RedisLimits::grace`] for a new one and then
 //!    fail; nothing queues up.
 //! 4. A write is never sent twice. A read is repeated once, over the next connection, when one
@@ -145,9 +145,8 @@ impl RedisConnection {
 
     /// Runs a read, once more if the connection broke under it. Bounded by [`RedisLimits::total`].
     pub(super) async fn read(&self, command: impl Fn() -> Cmd) -> RedisResult<Value> {
-        // The connection in use waits for a reply no longer than that by itself: no second timer
-        // for what every request does. What is rare is boxed, so that the future of each request
-        // has no room for it.
+        // The connection bounds its own wait for a reply, so the usual case needs no second timer.
+        // The rare cases are boxed to keep the future of every request small.
         if let Some((link, current)) = self.in_use() {
             match send_over(&**link, current, command()).await {
                 Err(error) if error.is_connection_dropped() => {
@@ -182,7 +181,7 @@ impl RedisConnection {
     /// Also for a command that is not answered by exactly one reply or changes the connection for
     /// all, such as `SUBSCRIBE`, `MULTI` or `SELECT`. It is not sent.
     pub fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + Send + use<> {
-        // Sent before there is a future, which then has no room for the command.
+        // Queued before the future exists, so the future need not hold the command.
         match self.in_use() {
             _ if !is_for_sharing(&command) => {
                 Either::Right(Either::Left(ready(Err(not_for_sharing()))))

@@ -1,13 +1,12 @@
-//! One multiplexed connection that is looked after.
+//! Supervises one multiplexed connection.
 //!
-//! 1. It is asked something at every heartbeat and replaced when it is closed, silent or has become
-//!    a replica's. A broken socket alone would go unnoticed: the client library finds out only when
-//!    it writes, a silent partition never.
-//! 2. It is put to use only after the server has been asked to tell what changes, if anybody wants
-//!    to know.
-//! 3. What was read over the one before is given up before the next is made.
-//! 4. Once it broke under a request it is in use no longer: whoever comes, to repeat that request
-//!    or with another, waits for the next.
+//! 1. Every heartbeat sends a command. A connection that is closed, silent or a replica's is
+//!    replaced. The client library alone notices a broken socket only when it writes, and a silent
+//!    partition never.
+//! 2. A new connection is used only after the server was asked to track changes, if anybody wants
+//!    to know them.
+//! 3. Everything read over a connection is invalidated before the next one is made.
+//! 4. A connection that broke under a request is not used again. Requests wait for the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,18 +32,18 @@ pub(super) struct Supervised {
     suspect: Arc<Notify>,
 }
 
-/// A connection, and how many there were before it.
+/// A connection, and how many connections there were before it.
 #[derive(Clone)]
 pub(super) struct Generation<C> {
     pub(super) connection: C,
     pub(super) number: u64,
 }
 
-/// A new attempt may take longer than an operation: nobody waits for it, and Sentinels have to be
-/// asked first.
+/// How many times longer than an operation an attempt to reconnect may take: no request waits for
+/// it, and Sentinels have to be asked first.
 pub(super) const RECONNECT_PATIENCE: u32 = 4;
 
-/// Makes connections and looks after the one in use.
+/// Makes connections and checks the one in use.
 pub(super) struct Supervisor {
     pub(super) target: Target,
     pub(super) limits: RedisLimits,
@@ -53,7 +52,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Connects, and from then on keeps connected, until nobody holds what this returns.
+    /// Connects, and keeps connected until nobody holds what this returns.
     pub(super) async fn supervise(mut self, suspect: Arc<Notify>) -> RedisResult<Supervised> {
         let connection = Arc::new(Batcher::new(self.connect(self.limits.total).await?));
         let first = Generation { connection, number: 0 };
@@ -168,8 +167,7 @@ impl Supervised {
         }
     }
 
-    /// Has the keeper look at the connection of that number when the answer over it casts doubt on
-    /// it.
+    /// Has the supervisor check the connection of that generation if the answer casts doubt on it.
     pub(super) fn inspect<T>(&self, number: u64, answer: RedisResult<T>) -> RedisResult<T> {
         if let Err(error) = &answer {
             if error.is_connection_dropped() {
