@@ -214,7 +214,7 @@ pub(crate) const RULES: &[Facts] = &[
         name: "a heartbeat counts from its question",
         code: Some(code(
             "Heartbeat::answered",
-            "changes.rs",
+            "invalidations.rs",
             "since_start(*asked + MAX_STALENESS)",
         )),
         property: Property::Bound,
@@ -232,7 +232,11 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::OwnWriteAfter,
         name: "an own write counts again when it is done",
-        code: Some(code("Writing::drop", "cache/write_through.rs", "impl Drop for Writing<'_> {")),
+        code: Some(code(
+            "Writing::drop",
+            "cache/invalidating_store.rs",
+            "impl Drop for Writing<'_> {",
+        )),
         property: Property::OwnWrites,
         kinds: LOAD_AND_END,
         faults: &[],
@@ -240,7 +244,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::FlightCompare,
         name: "nobody joins a question from before a change",
-        code: Some(code("Flights::join", "cache/flight.rs", "flight.ticket == ticket")),
+        code: Some(code("SingleFlight::join", "cache/single_flight.rs", "call.ticket == ticket")),
         property: Property::OwnWrites,
         kinds: LOAD_AND_END,
         faults: &[],
@@ -312,7 +316,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::LoadEpoch,
         name: "a load compares the epoch",
-        code: Some(code("Sessions::judge", "sessions.rs", "snapshot.epoch() != stored.epoch")),
+        code: Some(code("Inner::judge", "inner.rs", "snapshot.epoch() != stored.epoch")),
         property: Property::Resurrection,
         kinds: &[Kind::RevokeAll],
         faults: &[Fault::Restore],

@@ -1,4 +1,4 @@
-//! What a server does: its near-cache, its flights, its feed of changes.
+//! What a server does: its near-cache, its calls under way, its feed of invalidations.
 
 use crate::protocol::Protocol;
 use crate::rule::{Property, Rule};
