@@ -7,7 +7,7 @@ use http::header::{ORIGIN, REFERER};
 use http::{HeaderMap, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use tracera_guard::{
-    CsrfKeys, OriginPolicy, VisitorCookie, refuse_cross_site_loads, token_from_headers,
+    CsrfKeys, OriginPolicy, ResourceIsolation, VisitorCookie, token_from_headers,
 };
 
 static POLICY: LazyLock<OriginPolicy> =
@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(origin.is_none_or(|origin| ours.contains(&&*origin)));
         assert!(headers.get_all("origin").iter().count() < 2);
     }
-    let _ = refuse_cross_site_loads(&Method::GET, &headers);
+    let _ = ResourceIsolation::new().check(&Method::GET, &headers);
     let (keys, visitors) = &*KEYS;
     assert!(!token_from_headers(&headers).is_some_and(|token| keys.verify(b"a session", token)));
     assert!(visitors.parse(&headers).is_none());

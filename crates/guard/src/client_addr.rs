@@ -2,21 +2,24 @@
 
 mod hops;
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
-use axum::middleware::Next;
+use axum::extract::connect_info::MockConnectInfo;
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap};
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::layer::{Guard, Settings, Verdict, guard_layer};
 use hops::Walk;
 
-/// The proxies whose forwarding headers are believed. Parsed from addresses and CIDR ranges
-/// separated by commas. Default: nobody.
+/// The proxies whose forwarding headers are believed, and the [`tower::Layer`] that leaves the
+/// client's address for everything below. Parsed from addresses and CIDR ranges separated by commas.
+/// Default: nobody.
 ///
 /// 1. The client is the TCP peer, whatever the headers say, unless the peer is in
 ///    [`TrustedProxies`]. By default nobody is trusted.
@@ -31,21 +34,24 @@ use hops::Walk;
 /// 5. An IPv4-mapped IPv6 address is the IPv4 address, everywhere. Ports are ignored.
 ///
 /// ```
-/// use axum::{Router, middleware, routing::get};
-/// use tracera_guard::{ClientAddr, TrustedProxies, resolve_client_addr};
+/// use axum::{Router, routing::get};
+/// use tracera_guard::{ClientAddr, TrustedProxies};
 ///
 /// # fn main() -> Result<(), tracera_guard::TrustedProxiesError> {
 /// let proxies: TrustedProxies = "127.0.0.1, 10.0.0.0/8, fd00::/8".parse()?;
 /// let app: Router = Router::new()
 ///     .route("/", get(async |client: ClientAddr| client.ip().to_string()))
-///     .layer(middleware::from_fn_with_state(proxies, resolve_client_addr));
+///     .layer(proxies);
 /// // Serve it with `app.into_make_service_with_connect_info::<SocketAddr>()`.
 /// # let _ = app;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Arc<[IpNet]>);
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies {
+    ranges: Arc<[IpNet]>,
+    settings: Settings<ClientAddrMissing>,
+}
 
 /// A list of trusted proxies was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -63,13 +69,13 @@ impl TrustedProxies {
     /// True if a connection from, or a hop at, `addr` belongs to a trusted proxy.
     pub fn contains(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
-        self.0.iter().any(|range| range.contains(&addr))
+        self.ranges.iter().any(|range| range.contains(&addr))
     }
 
     /// True if every IPv4 or every IPv6 address is trusted, so that any client can claim to be any
     /// other.
     pub fn trusts_everybody(&self) -> bool {
-        self.0.iter().any(|range| range.prefix_len() == 0)
+        self.ranges.iter().any(|range| range.prefix_len() == 0)
     }
 
     /// The client behind a connection from `peer` that sent `headers`; by the rules above.
@@ -104,7 +110,8 @@ impl TrustedProxies {
 /// Of ranges that were looked at already, also of all addresses.
 impl FromIterator<IpNet> for TrustedProxies {
     fn from_iter<I: IntoIterator<Item = IpNet>>(ranges: I) -> Self {
-        Self(ranges.into_iter().map(canonical_range).collect())
+        let ranges = ranges.into_iter().map(canonical_range).collect();
+        Self { ranges, settings: Settings::default() }
     }
 }
 
@@ -112,12 +119,8 @@ impl FromStr for TrustedProxies {
     type Err = TrustedProxiesError;
 
     fn from_str(list: &str) -> Result<Self, Self::Err> {
-        list.split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .map(parse_range)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items.map(parse_range).collect()
     }
 }
 
@@ -145,7 +148,7 @@ fn canonical_range(range: IpNet) -> IpNet {
     }
 }
 
-/// The address of the client. An extractor once [`resolve_client_addr`] has run.
+/// The address of the client. An extractor below the layer [`TrustedProxies`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddr(IpAddr);
 
@@ -196,42 +199,49 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
     }
 }
 
-/// The application is put together wrongly: the handler or guard needs [`resolve_client_addr`]
+/// The application is put together wrongly: the handler or guard needs the layer [`TrustedProxies`]
 /// above it, and that needs the server to pass on `ConnectInfo<SocketAddr>`. Answers 500.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error(
-    "the client address is not known: resolve_client_addr or ConnectInfo<SocketAddr> is missing"
-)]
+#[error("the client address is not known: TrustedProxies or ConnectInfo<SocketAddr> is missing")]
 pub struct ClientAddrMissing;
 
 impl IntoResponse for ClientAddrMissing {
     fn into_response(self) -> Response {
         tracing::error!("{self}");
-        crate::reply::error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "something went wrong on our side",
-        )
+        crate::reply::internal()
     }
 }
 
-/// Middleware that finds the client's address and leaves it for everything below; use it with
-/// [`axum::middleware::from_fn_with_state`].
-///
-/// # Errors
-/// [`ClientAddrMissing`] when the server does not pass on `ConnectInfo<SocketAddr>`.
-pub async fn resolve_client_addr(
-    State(proxies): State<TrustedProxies>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ClientAddrMissing> {
-    let (mut parts, body) = request.into_parts();
-    let ConnectInfo(peer) = ConnectInfo::<SocketAddr>::from_request_parts(&mut parts, &())
-        .await
-        .map_err(|_| ClientAddrMissing)?;
-    let client = proxies.client_addr(peer.ip(), &parts.headers);
-    parts.extensions.insert(client);
-    Ok(next.run(Request::from_parts(parts, body)).await)
+guard_layer!(TrustedProxies, ClientAddrMissing);
+
+impl Guard for TrustedProxies {
+    type Rejection = ClientAddrMissing;
+    type Awaited = Infallible;
+    type Note = ();
+
+    fn settings(&self) -> &Settings<ClientAddrMissing> {
+        &self.settings
+    }
+
+    fn check(&self, request: &mut Request) -> Verdict<Self> {
+        let Some(peer) = peer(request.extensions()) else {
+            return Verdict::Refuse(ClientAddrMissing);
+        };
+        let client = self.client_addr(peer.ip(), request.headers());
+        request.extensions_mut().insert(client);
+        Verdict::Pass(())
+    }
+
+    fn resume(&self, _: &mut Request, awaited: Infallible) -> Result<(), ClientAddrMissing> {
+        match awaited {}
+    }
+}
+
+/// The other end of the connection, as axum's servers note it.
+fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    let connected = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    let mocked = || extensions.get::<MockConnectInfo<SocketAddr>>().map(|info| info.0);
+    connected.or_else(mocked)
 }
 
 #[cfg(test)]

@@ -1,20 +1,21 @@
-//! Cross-site request forgery: where a request comes from, and whether it knows the token.
-//! [`CsrfKeys`] has the rules.
+//! Cross-site request forgery: where a request comes from ([`OriginPolicy`]), and whether it knows
+//! the token ([`CsrfGuard`]).
 
+mod binding;
+mod guard;
 mod mac;
 mod origin;
+mod rejection;
 mod token;
-mod token_check;
 mod visitor;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-pub use origin::{
-    OriginPolicy, OriginPolicyError, OriginRejection, check_origin, isolate_resources,
-    refuse_cross_site_loads,
-};
+pub use binding::CsrfBinding;
+pub use guard::{CsrfGuard, RefusedForm, issue_csrf_token};
+pub use origin::{OriginPolicy, OriginPolicyError, OriginRejection, ResourceIsolation};
+pub use rejection::CsrfRejection;
 pub use token::CsrfKeys;
-pub use token_check::{CsrfCheck, CsrfRejection, check_csrf_token, issue_csrf_token};
 pub use visitor::{VisitorCookie, VisitorId};
 
 /// The header that carries the token: `X-CSRF-Token`.

@@ -1,24 +1,20 @@
 //! Security headers on every response: [`SecurityHeaders`] has the rules.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use axum::response::Response;
+use axum::extract::Request;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
 };
-use http::{HeaderMap, HeaderValue, Request};
-use pin_project_lite::pin_project;
-use tower::{Layer, Service};
+use http::{HeaderMap, HeaderValue};
+
+use crate::layer::{Guard, Settings, Verdict, guard_layer};
+use crate::media_type;
 
 const DATA_POLICY: &str =
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-     img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
-     frame-ancestors 'none'; object-src 'none'";
 const PERMISSIONS: &str = "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), \
      display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), \
      magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), \
@@ -73,19 +69,29 @@ pub struct SecurityHeaders {
     https: bool,
     page_policy: HeaderValue,
     prepared: Arc<Prepared>,
+    settings: Settings<Infallible>,
 }
 
 /// What is put on responses. Copying a map is a fraction of the work of filling one.
 #[derive(Debug)]
-struct Prepared {
+pub struct Prepared {
     page: HeaderMap,
     data: HeaderMap,
 }
 
 impl SecurityHeaders {
+    /// The default `Content-Security-Policy` of `text/html` responses, in one line. A handler whose
+    /// page needs one thing more, such as pictures of another origin, sets its own header made from
+    /// this.
+    pub const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+         img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
+
     /// The strict defaults, without `Strict-Transport-Security`.
     pub fn new() -> Self {
-        Self::prepare(false, HeaderValue::from_static(PAGE_POLICY))
+        let page_policy = HeaderValue::from_static(Self::PAGE_POLICY);
+        let prepared = Prepared::new(false, &page_policy);
+        Self { https: false, page_policy, prepared, settings: Settings::default() }
     }
 
     /// Whether the public URL is https, which turns on `Strict-Transport-Security:
@@ -94,7 +100,8 @@ impl SecurityHeaders {
     /// longer sent.
     #[must_use]
     pub fn https(self, https: bool) -> Self {
-        Self::prepare(https, self.page_policy)
+        let prepared = Prepared::new(https, &self.page_policy);
+        Self { https, prepared, ..self }
     }
 
     /// The `Content-Security-Policy` of `text/html` responses. Default: scripts, styles, images,
@@ -102,10 +109,18 @@ impl SecurityHeaders {
     /// frames, no plugins.
     #[must_use]
     pub fn page_policy(self, policy: HeaderValue) -> Self {
-        Self::prepare(self.https, policy)
+        let prepared = Prepared::new(self.https, &policy);
+        Self { page_policy: policy, prepared, ..self }
     }
 
-    fn prepare(https: bool, page_policy: HeaderValue) -> Self {
+    /// Puts the headers on one response, by these rules.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        self.prepared.apply(headers);
+    }
+}
+
+impl Prepared {
+    fn new(https: bool, page_policy: &HeaderValue) -> Arc<Self> {
         let with_policy = |policy| {
             let lines = ALWAYS.into_iter().chain(DEFAULTS);
             let mut headers: HeaderMap =
@@ -118,12 +133,11 @@ impl SecurityHeaders {
         };
         let page = with_policy(page_policy.clone());
         let data = with_policy(HeaderValue::from_static(DATA_POLICY));
-        Self { https, page_policy, prepared: Arc::new(Prepared { page, data }) }
+        Arc::new(Self { page, data })
     }
 
-    /// Puts the headers on one response, by these rules.
-    pub fn apply(&self, headers: &mut HeaderMap) {
-        let prepared = if is_html(headers) { &self.prepared.page } else { &self.prepared.data };
+    fn apply(&self, headers: &mut HeaderMap) {
+        let prepared = if media_type::is(headers, "text/html") { &self.page } else { &self.data };
         let own = std::mem::replace(headers, prepared.clone());
         let mut name = None;
         for (next, value) in own {
@@ -145,84 +159,32 @@ fn is_fixed(name: &HeaderName) -> bool {
     *name == STRICT_TRANSPORT_SECURITY || ALWAYS.iter().any(|(fixed, _)| fixed == name)
 }
 
-/// The default policy of pages, with images of one more origin, for the answer of a single page.
-///
-/// # Panics
-/// If `origin` is no origin: visible ASCII without `;` and `,`, such as `https://images.example`.
-pub fn page_policy_with_images_of(origin: &str) -> HeaderValue {
-    let is_origin =
-        origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
-    assert!(is_origin && !origin.is_empty(), "one origin, such as https://images.example");
-    let policy = PAGE_POLICY.replace("img-src 'self'", &format!("img-src 'self' {origin}"));
-    HeaderValue::try_from(policy).expect("the policy and an origin are visible ASCII")
-}
-
 impl Default for SecurityHeaders {
     fn default() -> Self {
         Self::new()
     }
 }
 
-fn is_html(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(CONTENT_TYPE) else {
-        return false;
-    };
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next();
-    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"text/html"))
-}
+guard_layer!(SecurityHeaders);
 
-impl<S> Layer<S> for SecurityHeaders {
-    type Service = SecurityHeadersService<S>;
+impl Guard for SecurityHeaders {
+    type Rejection = Infallible;
+    type Awaited = Infallible;
+    type Note = Arc<Prepared>;
 
-    fn layer(&self, inner: S) -> Self::Service {
-        SecurityHeadersService { inner, headers: self.clone() }
-    }
-}
-
-/// The service [`SecurityHeaders`] wraps around another.
-#[derive(Clone, Debug)]
-pub struct SecurityHeadersService<S> {
-    inner: S,
-    headers: SecurityHeaders,
-}
-
-impl<S, B, R> Service<Request<B>> for SecurityHeadersService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Response = Response<R>;
-    type Error = S::Error;
-    type Future = SecurityHeadersFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+    fn settings(&self) -> &Settings<Infallible> {
+        &self.settings
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        SecurityHeadersFuture { inner: self.inner.call(request), headers: self.headers.clone() }
+    fn check(&self, _: &mut Request) -> Verdict<Self> {
+        Verdict::Pass(Arc::clone(&self.prepared))
     }
-}
 
-pin_project! {
-    /// The future of [`SecurityHeadersService`].
-    #[derive(Debug)]
-    pub struct SecurityHeadersFuture<F> {
-        #[pin]
-        inner: F,
-        headers: SecurityHeaders,
+    fn resume(&self, _: &mut Request, awaited: Infallible) -> Result<Arc<Prepared>, Infallible> {
+        match awaited {}
     }
-}
 
-impl<F, R, E> Future for SecurityHeadersFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
-        this.headers.apply(response.headers_mut());
-        Poll::Ready(Ok(response))
+    fn finish(prepared: Arc<Prepared>, headers: &mut HeaderMap) {
+        prepared.apply(headers);
     }
 }

@@ -20,7 +20,7 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 pub use decision::{Decision, RateLimitRejection};
-pub use layer::{ClientLimit, ClientLimitFuture, ClientLimitService};
+pub use layer::ClientLimit;
 use memory::Memory;
 
 use crate::name::is_name;
@@ -226,16 +226,24 @@ impl RateLimiter {
         Ok(())
     }
 
+    /// What [`RateLimiter::admit`] says, of a limit in memory.
+    pub(crate) fn admit_now(&self, key: &str) -> Option<Result<Decision, RateLimitRejection>> {
+        match &self.0.store {
+            Store::Memory(memory) => {
+                let usage = memory.request(&bounded(key), None);
+                Some(admitted(Decision::new(self.0.limit, self.0.policy.clone(), usage)))
+            }
+            #[cfg(feature = "redis")]
+            Store::Redis(_) => None,
+        }
+    }
+
     /// [`RateLimiter::check`] whose refusal is an HTTP response.
     ///
     /// # Errors
     /// [`RateLimitRejection`] when the request is over the limit or the store does not answer.
     pub async fn admit(&self, key: &str) -> Result<Decision, RateLimitRejection> {
-        match self.check(key).await {
-            Ok(decision) if decision.allowed => Ok(decision),
-            Ok(decision) => Err(RateLimitRejection::Limited(decision)),
-            Err(error) => Err(RateLimitRejection::Unavailable(error)),
-        }
+        admitted(self.check(key).await?)
     }
 
     #[cfg_attr(
@@ -273,6 +281,10 @@ struct Usage {
     /// Microseconds since the oldest of them; if the limit was lowered, since the one after which
     /// it grants one more.
     oldest_age: u64,
+}
+
+fn admitted(decision: Decision) -> Result<Decision, RateLimitRejection> {
+    if decision.allowed { Ok(decision) } else { Err(RateLimitRejection::Limited(decision)) }
 }
 
 fn bounded(key: &str) -> Cow<'_, str> {

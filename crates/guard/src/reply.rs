@@ -17,3 +17,8 @@ pub(crate) fn error(status: StatusCode, code: &'static str, message: &'static st
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+/// 500: the application is put together wrongly.
+pub(crate) fn internal() -> Response {
+    error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
+}

@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use tower::{Layer, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
-use tracera_guard::{SecurityHeaders, page_policy_with_images_of};
+use tracera_guard::SecurityHeaders;
 
 const DATA_POLICY: &str =
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -168,19 +168,6 @@ async fn the_content_policy_follows_the_content_type() {
     assert_eq!(page[CONTENT_SECURITY_POLICY], "default-src 'self'");
     let (_, data) = ask(own, Method::GET, "/").await;
     assert_eq!(data[CONTENT_SECURITY_POLICY], DATA_POLICY);
-}
-
-#[test]
-fn a_page_with_pictures_of_elsewhere_differs_by_that_origin_alone() {
-    let policy = page_policy_with_images_of("https://images.example:8443");
-    let expected = PAGE_POLICY
-        .replace("img-src 'self' data:", "img-src 'self' https://images.example:8443 data:");
-    assert_eq!(policy, expected);
-    for wrong in
-        ["", "https://a.example; script-src *", "https://a.example,x", "https://a.example\n", "ä"]
-    {
-        assert!(std::panic::catch_unwind(|| page_policy_with_images_of(wrong)).is_err(), "{wrong}");
-    }
 }
 
 #[tokio::test]

@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::MockConnectInfo;
 use axum::routing::get;
-use axum::{Router, middleware};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::trace::TraceLayer;
-use tracera_guard::{
-    ClientLimit, RateLimit, RateLimiter, TrustedProxies, path_is_under, resolve_client_addr,
-};
+use tracera_guard::{ClientLimit, RateLimit, RateLimiter, TrustedProxies, path_is_under};
 
 const AUTH: RateLimit = RateLimit::new("auth", 20, Duration::from_mins(1));
 
@@ -67,7 +65,7 @@ impl App {
             .route("/api/v1/auth/me", get(handler.clone()))
             .route("/free", get(handler))
             .layer(limit)
-            .layer(middleware::from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
+            .layer(TrustedProxies::default())
             .layer(MockConnectInfo(addr.parse::<SocketAddr>().unwrap()));
         let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -213,7 +211,7 @@ async fn unless_told_otherwise_every_request_counts() {
     let router = Router::new()
         .route("/", get(async || ()))
         .layer(ClientLimit::new(limiter))
-        .layer(middleware::from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
+        .layer(TrustedProxies::default())
         .layer(MockConnectInfo("203.0.113.9:4711".parse::<SocketAddr>().unwrap()));
     for (path, status) in [("/", 200), ("/nothing", 429)] {
         let request = Request::get(path).body(Body::empty()).unwrap();
@@ -226,7 +224,7 @@ async fn the_layers_below_may_answer_with_bodies_of_their_own() {
     let limiter = RateLimiter::in_memory(RateLimit::new("all", 1, Duration::from_mins(1)));
     let layers = ServiceBuilder::new()
         .layer(MockConnectInfo("203.0.113.9:4711".parse::<SocketAddr>().unwrap()))
-        .layer(middleware::from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
+        .layer(TrustedProxies::default())
         .layer(ClientLimit::new(limiter))
         .layer(TraceLayer::new_for_http());
     let router = Router::new().route("/", get(async || "reached")).layer(layers);

@@ -18,16 +18,14 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header::USER_AGENT};
-use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tower::ServiceBuilder;
 use tracera_guard::{
-    ClientAddr, ClientLimit, CsrfCheck, CsrfKeys, OriginPolicy, RateLimit, RateLimiter,
-    SecurityHeaders, TrustedProxies, VisitorCookie, check_csrf_token, check_origin,
-    isolate_resources, issue_csrf_token, path_is_under, resolve_client_addr,
+    ClientAddr, ClientLimit, CsrfGuard, OriginPolicy, RateLimit, RateLimiter, ResourceIsolation,
+    SecurityHeaders, TrustedProxies, issue_csrf_token, path_is_under,
 };
 use tracera_session::{
     CurrentUser, EmbeddedStore, Handle, KeyRing, RequireAuth, Session, SessionConfig, SessionError,
@@ -47,13 +45,7 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
     let store = EmbeddedStore::in_memory()?;
     let sessions = Sessions::new(store, keys.clone(), SessionConfig::default().secure(https));
 
-    let (csrf_key, previous_csrf_keys) = keys.derive("csrf");
-    let (visitor_key, previous_visitor_keys) = keys.derive("visitor");
-    let csrf = CsrfCheck::new(
-        CsrfKeys::new(csrf_key, previous_csrf_keys),
-        VisitorCookie::new(visitor_key, previous_visitor_keys, https),
-        Session::csrf_binding,
-    );
+    let csrf = CsrfGuard::new(keys.derive("csrf"), Session::csrf_binding).secure(https);
 
     // Who is not signed in is 401, whatever the token; so RequireAuth comes first.
     let private = Router::new()
@@ -61,27 +53,23 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
         .route("/sessions", get(list).delete(end_others))
         .route("/sessions/{handle}", delete(end))
         .route("/auth/sign-out", post(sign_out))
-        .route_layer(
-            ServiceBuilder::new()
-                .layer(RequireAuth::new())
-                .layer(from_fn_with_state(csrf.clone(), check_csrf_token)),
-        );
+        .route_layer(ServiceBuilder::new().layer(RequireAuth::new()).layer(csrf.clone()));
     let public = Router::new()
-        .route("/csrf", get(issue_csrf_token).with_state(csrf.clone()))
+        .route("/csrf", get(issue_csrf_token))
         .route("/auth/sign-in", post(sign_in))
         .route("/theme", put(theme))
-        .route_layer(from_fn_with_state(csrf, check_csrf_token));
+        .route_layer(csrf);
 
     // In the order a request passes them.
     let layers = ServiceBuilder::new()
         .layer(SecurityHeaders::new().https(https))
-        .layer(from_fn_with_state(TrustedProxies::default(), resolve_client_addr))
-        .layer(from_fn(isolate_resources))
+        .layer(TrustedProxies::default())
+        .layer(ResourceIsolation::new())
         .layer(
             ClientLimit::new(RateLimiter::in_memory(SIGN_INS))
                 .only(|request| path_is_under(request.uri().path(), "/auth")),
         )
-        .layer(from_fn_with_state(OriginPolicy::new(base_url)?, check_origin))
+        .layer(OriginPolicy::new(base_url)?)
         .layer(SessionLayer::new(sessions.clone()));
     Ok(private.merge(public).layer(layers).with_state(sessions))
 }

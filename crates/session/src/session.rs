@@ -128,21 +128,15 @@ impl Session {
     /// Bind a visitor's tokens to a cookie of their own: a visitor's session begins with the first
     /// thing stored, in the middle of a page that holds a token already.
     ///
-    /// It is what `tracera_guard::CsrfCheck` takes:
+    /// It is what `tracera_guard::CsrfGuard` takes:
     ///
     /// ```
-    /// use tracera_guard::{CsrfCheck, CsrfKeys, VisitorCookie};
+    /// use tracera_guard::CsrfGuard;
     /// use tracera_session::{KeyRing, Session};
     ///
     /// # fn main() -> Result<(), tracera_session::KeyError> {
     /// let keys = KeyRing::new(b"at least 32 bytes from a secret store")?;
-    /// let (key, previous) = keys.derive("csrf");
-    /// let (visitor_key, previous_visitor_keys) = keys.derive("visitor");
-    /// let csrf = CsrfCheck::new(
-    ///     CsrfKeys::new(key, previous),
-    ///     VisitorCookie::new(visitor_key, previous_visitor_keys, true),
-    ///     Session::csrf_binding,
-    /// );
+    /// let csrf = CsrfGuard::new(keys.derive("csrf"), Session::csrf_binding);
     /// # Ok(())
     /// # }
     /// ```

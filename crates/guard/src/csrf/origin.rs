@@ -1,21 +1,23 @@
 //! Where a request comes from, as far as the browser says it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, ORIGIN, REFERER, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::{Origin, Url};
 
 use super::{Repeated, is_safe_method, only_line};
+use crate::layer::{Guard, Settings, Verdict, guard_layer};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// The origin, or the few, whose pages may send unsafe requests and open a WebSocket here.
+/// The origin, or the few, whose pages may send unsafe requests and open a WebSocket here; a
+/// [`tower::Layer`]. [`OriginPolicy::check`] has the rules.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, Method, header::ORIGIN};
@@ -31,6 +33,7 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 pub struct OriginPolicy {
     /// The first is the application's own.
     origins: Arc<Vec<Known>>,
+    settings: Settings<OriginRejection>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +81,8 @@ impl OriginPolicy {
     /// # Errors
     /// [`OriginPolicyError`] if it is not an absolute http or https URL.
     pub fn new(base_url: &str) -> Result<Self, OriginPolicyError> {
-        Ok(Self { origins: Arc::new(vec![Known::parse(base_url)?]) })
+        let origins = Arc::new(vec![Known::parse(base_url)?]);
+        Ok(Self { origins, settings: Settings::default() })
     }
 
     /// Pages of the origin of `url` may do the same: for an application with more than one address,
@@ -171,54 +175,100 @@ impl IntoResponse for OriginRejection {
     }
 }
 
-/// Middleware that refuses unsafe requests and WebSocket handshakes from other origins
-/// ([`OriginPolicy::check`]); use it with [`axum::middleware::from_fn_with_state`].
-///
-/// # Errors
-/// [`OriginRejection`], answered with 403.
-pub async fn check_origin(
-    State(policy): State<OriginPolicy>,
-    request: Request,
-    next: Next,
-) -> Result<Response, OriginRejection> {
-    if let Err(rejection) = policy.check(request.method(), request.headers()) {
-        tracing::warn!(event = "csrf_failed", reason = %rejection, "an unsafe request came from elsewhere");
-        return Err(rejection);
+guard_layer!(OriginPolicy, OriginRejection);
+
+impl Guard for OriginPolicy {
+    type Rejection = OriginRejection;
+    type Awaited = Infallible;
+    type Note = ();
+
+    fn settings(&self) -> &Settings<OriginRejection> {
+        &self.settings
     }
-    Ok(next.run(request).await)
+
+    fn check(&self, request: &mut Request) -> Verdict<Self> {
+        let decided = self.check(request.method(), request.headers());
+        if let Err(reason) = &decided {
+            tracing::warn!(event = "csrf_failed", %reason, "an unsafe request came from elsewhere");
+        }
+        decided.into()
+    }
+
+    fn resume(&self, _: &mut Request, awaited: Infallible) -> Result<(), OriginRejection> {
+        match awaited {}
+    }
 }
 
-/// Resource isolation: whether a request another site caused may be answered at all. It may if it
-/// is a GET that navigates a whole tab here (a link); scripts, images, frames and fetches of other
-/// sites may not. Requests without `Sec-Fetch-Site`, or with neither `Sec-Fetch-Mode` nor
-/// `Sec-Fetch-Dest`, come from no current browser and pass.
+/// Resource isolation: whether a request that another site caused is answered at all; a
+/// [`tower::Layer`].
 ///
-/// # Errors
-/// [`OriginRejection::OtherSite`], or [`OriginRejection::Repeated`] when one of these headers is
-/// repeated.
-pub fn refuse_cross_site_loads(
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<(), OriginRejection> {
-    let site = only_line(headers, &SEC_FETCH_SITE)?;
-    let (mode, dest) = (only_line(headers, &SEC_FETCH_MODE)?, only_line(headers, &SEC_FETCH_DEST)?);
-    let is_a_browsers = mode.is_some() || dest.is_some();
-    let follows_a_link = *method == Method::GET
-        && mode.is_some_and(|mode| mode == "navigate")
-        && dest.is_some_and(|dest| dest == "document");
-    if site.is_some_and(|site| site == "cross-site") && is_a_browsers && !follows_a_link {
-        return Err(OriginRejection::OtherSite);
-    }
-    Ok(())
+/// 1. A GET that navigates a whole tab here, as a link does, is answered.
+/// 2. Scripts, images, frames and fetches of other sites are refused.
+/// 3. A request without `Sec-Fetch-Site`, or with neither `Sec-Fetch-Mode` nor `Sec-Fetch-Dest`,
+///    comes from no current browser and is answered.
+/// 4. A repeated header is refused.
+///
+/// The rules follow the [resource isolation policy] for Fetch Metadata request headers.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tracera_guard::ResourceIsolation;
+///
+/// let app: Router = Router::new()
+///     .route("/invoice.pdf", get(async || "yours alone"))
+///     .layer(ResourceIsolation::new());
+/// ```
+///
+/// [resource isolation policy]: https://web.dev/articles/fetch-metadata
+#[derive(Clone, Debug, Default)]
+pub struct ResourceIsolation {
+    settings: Settings<OriginRejection>,
 }
 
-/// Middleware for [`refuse_cross_site_loads`]; use it with [`axum::middleware::from_fn`].
-///
-/// # Errors
-/// [`OriginRejection`], answered with 403.
-pub async fn isolate_resources(request: Request, next: Next) -> Result<Response, OriginRejection> {
-    refuse_cross_site_loads(request.method(), request.headers())?;
-    Ok(next.run(request).await)
+impl ResourceIsolation {
+    /// For all requests.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the request may be answered.
+    ///
+    /// # Errors
+    /// [`OriginRejection::OtherSite`], or [`OriginRejection::Repeated`] when one of the headers is
+    /// repeated.
+    pub fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
+        let site = only_line(headers, &SEC_FETCH_SITE)?;
+        let mode = only_line(headers, &SEC_FETCH_MODE)?;
+        let dest = only_line(headers, &SEC_FETCH_DEST)?;
+        let is_a_browsers = mode.is_some() || dest.is_some();
+        let follows_a_link = *method == Method::GET
+            && mode.is_some_and(|mode| mode == "navigate")
+            && dest.is_some_and(|dest| dest == "document");
+        if site.is_some_and(|site| site == "cross-site") && is_a_browsers && !follows_a_link {
+            return Err(OriginRejection::OtherSite);
+        }
+        Ok(())
+    }
+}
+
+guard_layer!(ResourceIsolation, OriginRejection);
+
+impl Guard for ResourceIsolation {
+    type Rejection = OriginRejection;
+    type Awaited = Infallible;
+    type Note = ();
+
+    fn settings(&self) -> &Settings<OriginRejection> {
+        &self.settings
+    }
+
+    fn check(&self, request: &mut Request) -> Verdict<Self> {
+        self.check(request.method(), request.headers()).into()
+    }
+
+    fn resume(&self, _: &mut Request, awaited: Infallible) -> Result<(), OriginRejection> {
+        match awaited {}
+    }
 }
 
 #[cfg(test)]

@@ -13,25 +13,10 @@ const TOKEN_BYTES: usize = 2 * MAC_BYTES;
 /// [`TOKEN_BYTES`] in base64url without padding.
 const TOKEN_CHARS: usize = 86;
 
-/// The keys that make and check CSRF tokens, one half of the protection against cross-site request
-/// forgery. Cheap to clone. Both halves together keep these rules:
+/// The keys that make and check CSRF tokens. Cheap to clone.
 ///
-/// 1. **Origin.** An unsafe request a browser marks as `cross-site` or `same-site`, or whose
-///    `Origin` (without one, `Referer`) is not the configured origin, is refused by
-///    [`OriginPolicy`](crate::OriginPolicy). What sends none of these headers is no browser and is
-///    left to rule 2.
-/// 2. **Token.** A token is good only for the *binding* it was issued for: the session, or for a
-///    signed-out browser its [`VisitorCookie`](crate::VisitorCookie). Each token is freshly masked,
-///    so that compression leaks nothing about it (BREACH).
-/// 3. GET, HEAD and OPTIONS are safe and must change nothing; every other method is unsafe. Content
-///    type, body and method-override headers never matter. A WebSocket, whose handshake is a GET or
-///    CONNECT that pages can add no header to, is under rule 1 and not under rule 2.
-/// 4. Nothing here sends a CORS header, so no other origin can read an answer.
-///
-/// [`CsrfCheck`](crate::CsrfCheck) does the second half with these keys, for tokens in a header and
-/// in the fields of forms. It knows what to bind a token to; by themselves the keys do not, and a
-/// token of one is none of the other. What you bind to must belong to one browser alone, or a token
-/// is good for everybody who shares it:
+/// [`CsrfGuard`](crate::CsrfGuard) knows what to bind a token to; by themselves the keys do not. What
+/// you bind to must belong to one browser alone, or a token is good for everybody who shares it:
 ///
 /// ```
 /// let keys = tracera_guard::CsrfKeys::new([7; 32], []);

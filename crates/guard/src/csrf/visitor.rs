@@ -2,21 +2,20 @@
 //! something.
 
 use std::fmt;
-use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use super::mac::{MAC_BYTES, MacRing, random};
-use crate::name::is_name;
+use crate::cookie::HostCookie;
 
 const PURPOSE: &str = "tracera-guard visitor 1";
 const ID_BYTES: usize = 16;
 /// Id and MAC in base64url; 48 bytes leave no stray bits.
 const VALUE_CHARS: usize = 64;
-const MAX_AGE_SECS: u32 = 600;
+const COOKIE: HostCookie = HostCookie::new("visitor", Duration::from_secs(600));
 
 /// Issues and reads the visitor cookie: a random 128-bit id with its MAC. Nothing is stored on the
 /// server.
@@ -43,8 +42,7 @@ const MAX_AGE_SECS: u32 = 600;
 #[derive(Clone)]
 pub struct VisitorCookie {
     keys: MacRing,
-    secure: bool,
-    name: Arc<str>,
+    cookie: HostCookie,
 }
 
 /// The random id of one signed-out browser, known to be issued here.
@@ -72,7 +70,7 @@ impl VisitorCookie {
         previous: impl IntoIterator<Item = [u8; 32]>,
         secure: bool,
     ) -> Self {
-        Self { keys: MacRing::new(current, previous), secure, name: full_name("visitor", secure) }
+        Self { keys: MacRing::new(current, previous), cookie: COOKIE.secure(secure) }
     }
 
     /// Another name than `visitor`; the prefix `__Host-` stays. Each application of a host needs a
@@ -81,30 +79,22 @@ impl VisitorCookie {
     /// # Panics
     /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`.
     #[must_use]
-    pub fn name(self, name: &str) -> Self {
-        assert!(
-            name.starts_with(|first: char| first.is_ascii_lowercase()) && is_name(name),
-            "the name of a cookie is made of a-z, 0-9, - and _, a letter first"
-        );
-        Self { name: full_name(name, self.secure), ..self }
+    pub fn name(self, name: &'static str) -> Self {
+        Self { cookie: self.cookie.named(name), ..self }
     }
 
-    /// The visitor whose cookie the request carries; `None` unless there is exactly one cookie of
-    /// exactly this name and it was issued here. Names are neither decoded nor folded.
+    /// Whether the cookie is `Secure`.
+    pub(super) fn secure(self, secure: bool) -> Self {
+        Self { cookie: self.cookie.secure(secure), ..self }
+    }
+
+    /// The visitor whose cookie the request carries. Of the cookies of this name, those that were
+    /// not issued here count as absent: on plain http any neighbour can add one. Two that were are
+    /// nobody's.
     pub fn parse(&self, headers: &HeaderMap) -> Option<VisitorId> {
-        let mut values = headers
-            .get_all(COOKIE)
-            .iter()
-            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-            .filter_map(|pair| {
-                let equals = pair.iter().position(|byte| *byte == b'=')?;
-                let name = pair[..equals].trim_ascii();
-                (name == self.name.as_bytes()).then(|| pair[equals + 1..].trim_ascii())
-            });
-        let (value, None) = (values.next()?, values.next()) else {
-            return None;
-        };
-        self.parse_value(value)
+        let mut issued = self.cookie.values(headers).filter_map(|value| self.parse_value(value?));
+        let (visitor, None) = (issued.next()?, issued.next()) else { return None };
+        Some(visitor)
     }
 
     /// A new visitor and the `Set-Cookie` that makes the browser remember it.
@@ -122,24 +112,15 @@ impl VisitorCookie {
     pub fn renew(&self, id: &VisitorId) -> HeaderValue {
         let mac = self.keys.sign(PURPOSE, &id.0);
         let value = BASE64_URL_SAFE_NO_PAD.encode([&id.0[..], &mac].concat());
-        self.set_cookie(&value, MAX_AGE_SECS)
+        self.cookie.set(&value)
     }
 
     /// The `Set-Cookie` that makes the browser forget the visitor.
     pub fn clear(&self) -> HeaderValue {
-        self.set_cookie("", 0)
+        self.cookie.clear()
     }
 
-    fn set_cookie(&self, value: &str, max_age_secs: u32) -> HeaderValue {
-        let name = &self.name;
-        let secure = if self.secure { "; Secure" } else { "" };
-        let cookie = format!(
-            "{name}={value}; Max-Age={max_age_secs}; Path=/; HttpOnly; SameSite=Lax{secure}"
-        );
-        HeaderValue::try_from(cookie).expect("names, base64url and numbers are visible ASCII")
-    }
-
-    fn parse_value(&self, value: &[u8]) -> Option<VisitorId> {
+    fn parse_value(&self, value: &str) -> Option<VisitorId> {
         if value.len() != VALUE_CHARS {
             return None;
         }
@@ -153,19 +134,15 @@ impl VisitorCookie {
 
 impl fmt::Debug for VisitorCookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VisitorCookie({}, {:?})", self.name, self.keys)
+        write!(f, "VisitorCookie({:?}, {:?})", self.cookie, self.keys)
     }
-}
-
-fn full_name(name: &str, secure: bool) -> Arc<str> {
-    let prefix = if secure { "__Host-" } else { "" };
-    format!("{prefix}{name}").into()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
+    use http::header::COOKIE;
     use proptest::prelude::*;
 
     use super::*;
@@ -198,17 +175,17 @@ mod tests {
         let (pair, attributes) = set_cookie.to_str().unwrap().split_once("; ").unwrap();
         assert_eq!(pair.len(), "__Host-visitor=".len() + VALUE_CHARS);
         assert!(pair.starts_with("__Host-visitor="));
-        assert_eq!(attributes, "Max-Age=600; Path=/; HttpOnly; SameSite=Lax; Secure");
+        assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=600; Secure");
 
         let plain = VisitorCookie::new(NEW, [], false);
         let (_, set_cookie) = plain.issue();
         let (pair, attributes) = set_cookie.to_str().unwrap().split_once("; ").unwrap();
         assert!(pair.starts_with("visitor="));
-        assert_eq!(attributes, "Max-Age=600; Path=/; HttpOnly; SameSite=Lax");
+        assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=600");
 
         assert_eq!(
             secure().clear(),
-            "__Host-visitor=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure"
+            "__Host-visitor=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0; Secure"
         );
     }
 
@@ -241,6 +218,9 @@ mod tests {
             vec![format!("a=b; __Host-visitor={value};c=d")],
             vec![format!("a=b;  __Host-visitor={value} ; c")],
             vec!["a=b".to_owned(), format!("__Host-visitor={value}")],
+            vec![format!("__Host-visitor=\"{value}\"")],
+            vec![format!("__Host-visitor=; __Host-visitor={value}; __Host-visitor=planted")],
+            vec![format!("__Host-visitor={value}"), format!("__Host-visitor={}", "A".repeat(64))],
             vec![format!("visitor=x; __host-visitor=y; __Host-visitor={value}; \u{fffd}=\u{fffd}")],
         ] {
             assert_eq!(cookie.parse(&cookies(&lines)), Some(id.clone()), "{lines:?}");
@@ -248,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_repeated_cookies_and_other_forms_are_nobody() {
+    fn other_names_other_forms_and_two_visitors_at_once_are_nobody() {
         let cookie = secure();
         let (_, value) = visitor(&cookie);
         let (_, second) = visitor(&cookie);
@@ -262,8 +242,6 @@ mod tests {
             vec![format!("__Host-visitor={value}; __Host-visitor={second}")],
             vec![format!("__Host-visitor={value}; __Host-visitor={value}")],
             vec![format!("__Host-visitor={value}"), format!("__Host-visitor={second}")],
-            vec![format!("__Host-visitor={value}; __Host-visitor=")],
-            vec![format!("__Host-visitor=\"{value}\"")],
             vec![format!("__Host-visitor={value}=")],
             vec![format!("__Host-visitor={}", &value[1..])],
             vec![format!("__Host-visitor={}{last_flipped}", &value[..VALUE_CHARS - 1])],
@@ -295,10 +273,8 @@ mod tests {
     fn nothing_secret_is_printed() {
         let (id, _) = secure().issue();
         assert_eq!(format!("{id:?}"), "VisitorId(…)");
-        assert_eq!(
-            format!("{:?}", VisitorCookie::new(NEW, [OLD], true)),
-            "VisitorCookie(__Host-visitor, 2 keys)"
-        );
+        let shown = format!("{:?}", VisitorCookie::new(NEW, [OLD], true));
+        assert!(shown.ends_with(", 2 keys)"), "{shown}");
     }
 
     proptest! {

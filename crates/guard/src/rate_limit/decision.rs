@@ -7,6 +7,7 @@ use http::header::{HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{RateLimit, RateLimitError, Usage};
+use crate::client_addr::ClientAddrMissing;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -88,6 +89,10 @@ pub enum RateLimitRejection {
     /// The store did not answer, so nothing is admitted.
     #[error(transparent)]
     Unavailable(#[from] RateLimitError),
+    /// Nobody knows whose request it is, since the application is put together wrongly. As a
+    /// response: 500.
+    #[error(transparent)]
+    ClientUnknown(#[from] ClientAddrMissing),
 }
 
 impl IntoResponse for RateLimitRejection {
@@ -112,6 +117,7 @@ impl IntoResponse for RateLimitRejection {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
                 response
             }
+            Self::ClientUnknown(missing) => missing.into_response(),
         }
     }
 }

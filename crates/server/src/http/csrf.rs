@@ -9,7 +9,7 @@ use axum::response::Response;
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
 use tracera_guard::{
-    OriginRejection, VisitorId, is_safe_method, refuse_cross_site_loads, token_from_headers,
+    OriginRejection, ResourceIsolation, VisitorId, is_safe_method, token_from_headers,
 };
 use tracera_session::{Session, SessionError};
 use url::form_urlencoded;
@@ -63,7 +63,7 @@ impl FromRequestParts<App> for Binding {
 
 /// Refuses what pages of other sites load from here.
 pub fn isolate((): &(), request: &mut Request) -> Result<(), OriginRejection> {
-    refuse_cross_site_loads(request.method(), request.headers())
+    ResourceIsolation::new().check(request.method(), request.headers())
 }
 
 /// Refuses unsafe requests from other origins.

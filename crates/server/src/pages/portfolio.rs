@@ -9,7 +9,6 @@ use axum::extract::{Query, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode, Uri, header};
 use time::OffsetDateTime;
-use tracera_guard::page_policy_with_images_of;
 use tracera_session::{CurrentUser, Session};
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -197,7 +196,7 @@ pub async fn portfolio(
     let mut response = page.render(StatusCode::OK, &template)?;
     if template.held.is_some() {
         // The one page that shows pictures of elsewhere.
-        let policy = page_policy_with_images_of(&app.portfolio.pictures().origin());
+        let policy = app.portfolio.pictures().page_policy();
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     Ok(response)

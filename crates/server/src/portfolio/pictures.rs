@@ -1,5 +1,8 @@
 //! Where browsers find the pictures of items. The server itself never asks for one.
 
+use http::HeaderValue;
+use tracera_guard::SecurityHeaders;
+
 use crate::config::ServiceUrl;
 
 /// The size asked for: fits 96 by 96 pixels, two for each of a page's.
@@ -20,9 +23,14 @@ impl Pictures {
         (!icon.is_empty()).then(|| self.0.endpoint(&format!("/{icon}/{SIZE}")))
     }
 
-    /// The one origin all of them have.
-    pub fn origin(&self) -> String {
-        self.0.origin()
+    /// The `Content-Security-Policy` of a page that shows them: with images of their one origin.
+    ///
+    /// # Panics
+    /// If the origin is not written in visible ASCII, which the origin of a URL is.
+    pub fn page_policy(&self) -> HeaderValue {
+        let sources = format!("img-src 'self' {}", self.0.origin());
+        let policy = SecurityHeaders::PAGE_POLICY.replace("img-src 'self'", &sources);
+        HeaderValue::try_from(policy).expect("an origin is visible ASCII")
     }
 }
 
@@ -36,7 +44,9 @@ mod tests {
             let pictures = Pictures::new(ServiceUrl::loopback(base));
             let address = pictures.address("i0CoZ81Ui0m").unwrap();
             assert_eq!(address, "http://localhost:9/economy/image/i0CoZ81Ui0m/96fx96f");
-            assert_eq!(pictures.origin(), "http://localhost:9");
+            let policy = pictures.page_policy();
+            let images = "; img-src 'self' http://localhost:9 data:; ";
+            assert!(policy.to_str().unwrap().contains(images), "{policy:?}");
             assert_eq!(pictures.address(""), None);
         }
     }

@@ -1,6 +1,6 @@
+use axum::Router;
 use axum::body::Body;
 use axum::routing::any;
-use axum::{Router, middleware};
 use http::HeaderMap;
 use proptest::prelude::*;
 use tower::ServiceExt;
@@ -248,25 +248,25 @@ fn another_site_may_link_here_but_load_nothing() {
             ("sec-fetch-mode", mode),
             ("sec-fetch-dest", dest),
         ]);
-        let decided = refuse_cross_site_loads(&method, &sent);
+        let decided = ResourceIsolation::new().check(&method, &sent);
         assert_eq!(decided.is_ok(), allowed, "{method} {site} {mode} {dest}");
     }
-    assert_eq!(refuse_cross_site_loads(&Method::GET, &HeaderMap::new()), Ok(()));
+    assert_eq!(ResourceIsolation::new().check(&Method::GET, &HeaderMap::new()), Ok(()));
     let no_browsers = headers(&[("sec-fetch-site", "cross-site")]);
-    assert_eq!(refuse_cross_site_loads(&Method::GET, &no_browsers), Ok(()));
+    assert_eq!(ResourceIsolation::new().check(&Method::GET, &no_browsers), Ok(()));
     let twice = headers(&[("sec-fetch-dest", "document"), ("sec-fetch-dest", "image")]);
-    assert_eq!(refuse_cross_site_loads(&Method::GET, &twice), Err(OriginRejection::Repeated));
+    assert_eq!(
+        ResourceIsolation::new().check(&Method::GET, &twice),
+        Err(OriginRejection::Repeated)
+    );
 }
 
 #[tokio::test]
-async fn the_middlewares_answer_403_in_json_before_the_handler() {
+async fn the_layers_answer_403_in_json_before_the_handler() {
     let policy = OriginPolicy::new(BASE).unwrap();
-    let origin_only = Router::new()
-        .route("/", any(async || "reached"))
-        .layer(middleware::from_fn_with_state(policy, check_origin));
-    let isolated = Router::new()
-        .route("/", any(async || "reached"))
-        .layer(middleware::from_fn(isolate_resources));
+    let origin_only = Router::new().route("/", any(async || "reached")).layer(policy);
+    let isolated =
+        Router::new().route("/", any(async || "reached")).layer(ResourceIsolation::new());
 
     for (app, method, status) in [
         (&origin_only, Method::POST, StatusCode::FORBIDDEN),

@@ -1,0 +1,126 @@
+//! What a token is bound to: the signed-in session, else the visitor.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderValue};
+
+use super::{CsrfKeys, CsrfRejection, VisitorCookie, VisitorId};
+
+pub(super) type SessionOf =
+    dyn Fn(&Extensions) -> Result<Option<Vec<u8>>, Box<Response>> + Send + Sync;
+
+/// Makes and checks tokens; in the extensions of every request below the guard.
+#[derive(Clone)]
+pub(super) struct Issuer {
+    pub(super) keys: CsrfKeys,
+    pub(super) visitors: VisitorCookie,
+    pub(super) session_of: Arc<SessionOf>,
+}
+
+/// What the CSRF tokens of a request are bound to: the signed-in session or, signed out, the
+/// visitor. An extractor for handlers below [`CsrfGuard`](crate::CsrfGuard).
+///
+/// A signed-out browser without a visitor cookie becomes a new visitor. Its answer must set the
+/// cookie of [`CsrfBinding::set_cookie`], or no token of this binding is ever good.
+#[derive(Clone)]
+pub struct CsrfBinding {
+    issuer: Arc<Issuer>,
+    bytes: Vec<u8>,
+    visitor: Option<VisitorId>,
+}
+
+impl CsrfBinding {
+    /// A fresh token: 86 characters of base64url. No two are alike, all are good as long as the
+    /// binding and the key are.
+    ///
+    /// # Panics
+    /// If the operating system has no random bytes to give.
+    pub fn token(&self) -> String {
+        self.issuer.keys.issue(&self.bytes)
+    }
+
+    /// The `Set-Cookie` that has to go with a token: a visitor's, for another ten minutes. `None`
+    /// when somebody is signed in.
+    pub fn set_cookie(&self) -> Option<HeaderValue> {
+        self.visitor.as_ref().map(|visitor| self.issuer.visitors.renew(visitor))
+    }
+
+    /// Bytes that belong to this session or visitor alone, to bind something else to, such as a code
+    /// that was sent to the browser that asked.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn verify(&self, token: &str) -> bool {
+        self.issuer.keys.verify(&self.bytes, token)
+    }
+}
+
+/// The secret half of a token is not printed.
+impl fmt::Debug for CsrfBinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.visitor.is_some() {
+            "CsrfBinding(visitor)"
+        } else {
+            "CsrfBinding(session)"
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for CsrfBinding {
+    type Rejection = CsrfRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, CsrfRejection> {
+        if let Some(binding) = parts.extensions.get::<Self>() {
+            return Ok(binding.clone());
+        }
+        let issuer = parts.extensions.get::<Arc<Issuer>>().ok_or(CsrfRejection::NoGuard)?;
+        let binding = issuer.binding(&parts.extensions, &parts.headers)?;
+        // A new visitor is the same one whoever asks.
+        parts.extensions.insert(binding.clone());
+        Ok(binding)
+    }
+}
+
+impl Issuer {
+    /// The binding a token of this request could have; `None` for an unknown visitor.
+    pub(super) fn known_binding(
+        self: &Arc<Self>,
+        request: &Extensions,
+        headers: &HeaderMap,
+    ) -> Result<Option<CsrfBinding>, CsrfRejection> {
+        if let Some(id) = (self.session_of)(request).map_err(CsrfRejection::SessionUnknown)? {
+            let bytes = [b"session:", &id[..]].concat();
+            return Ok(Some(CsrfBinding { issuer: Arc::clone(self), bytes, visitor: None }));
+        }
+        Ok(self.visitors.parse(headers).map(|visitor| self.of_visitor(visitor)))
+    }
+
+    /// The same, or the binding of a new visitor.
+    pub(super) fn binding(
+        self: &Arc<Self>,
+        request: &Extensions,
+        headers: &HeaderMap,
+    ) -> Result<CsrfBinding, CsrfRejection> {
+        let known = self.known_binding(request, headers)?;
+        Ok(known.unwrap_or_else(|| self.of_visitor(self.visitors.issue().0)))
+    }
+
+    fn of_visitor(self: &Arc<Self>, visitor: VisitorId) -> CsrfBinding {
+        let bytes = [b"visitor:", visitor.as_bytes()].concat();
+        CsrfBinding { issuer: Arc::clone(self), bytes, visitor: Some(visitor) }
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer")
+            .field("keys", &self.keys)
+            .field("visitors", &self.visitors)
+            .finish_non_exhaustive()
+    }
+}

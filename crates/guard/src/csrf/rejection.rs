@@ -1,0 +1,70 @@
+//! Why a token was refused, and how that is answered.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use super::Repeated;
+
+/// A request did not show a token of its own session or visitor.
+///
+/// As a response it is JSON, 403 `csrf_failed` unless the variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CsrfRejection {
+    /// The request carries no token.
+    #[error("the request carries no token")]
+    NoToken,
+    /// The header or the field is there twice.
+    #[error("the request carries more than one token")]
+    RepeatedToken,
+    /// The request has a token and belongs to no session and no known visitor: the browser keeps no
+    /// cookies, or the visitor cookie has expired.
+    #[error("the request has neither a session nor a visitor cookie")]
+    NoVisitor,
+    /// The token belongs to another session or visitor, as in a page that was opened before signing
+    /// in or out; or it was made up.
+    #[error("the token belongs to another session or visitor")]
+    OtherBinding,
+    /// The form is larger than [`CsrfGuard::max_form_bytes`](crate::CsrfGuard::max_form_bytes), or
+    /// ended early. 413 `body_too_large`.
+    #[error("the form is too large to look for its token")]
+    FormTooLarge,
+    /// Nobody knows which session the request belongs to. The answer is the error of the
+    /// application's `session_of`.
+    #[error("the session of the request is not known")]
+    SessionUnknown(Box<Response>),
+    /// The application is put together wrongly: a handler asks for the binding outside of
+    /// [`CsrfGuard`](crate::CsrfGuard). 500 `internal`.
+    #[error("CsrfBinding is asked for outside of CsrfGuard")]
+    NoGuard,
+}
+
+impl From<Repeated> for CsrfRejection {
+    fn from(Repeated: Repeated) -> Self {
+        Self::RepeatedToken
+    }
+}
+
+impl IntoResponse for CsrfRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::NoToken | Self::RepeatedToken | Self::NoVisitor | Self::OtherBinding => {
+                crate::reply::error(
+                    StatusCode::FORBIDDEN,
+                    "csrf_failed",
+                    "fetch a new CSRF token and send it in X-CSRF-Token with the same cookies",
+                )
+            }
+            Self::FormTooLarge => crate::reply::error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "the body is too large",
+            ),
+            Self::SessionUnknown(answer) => *answer,
+            Self::NoGuard => {
+                tracing::error!("{self}");
+                crate::reply::internal()
+            }
+        }
+    }
+}
