@@ -1,4 +1,4 @@
-//! Which account an identity opens. The rules, a row each in DECISIONS.md:
+//! Which account an identity opens. The rules, a row each in docs/sign-in.md:
 //!
 //! 1. A linked identity opens its account, whatever the provider says about addresses.
 //! 2. An address alone opens nothing. If it has an account already, its owner signs in the way they

@@ -1,4 +1,4 @@
-//! The Redis user of the operations guide is enough for everything, and for nothing else.
+//! The Redis user of `docs/configure.md` is enough for everything, and for nothing else.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) fn documented_rule() -> Vec<String> {
 }
 
 fn guide() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md"))
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configure.md"))
         .unwrap()
 }
 
