@@ -1,10 +1,8 @@
-//! Ways to sign in: protocols without routing.
+//! Ways to sign in: protocols and rules, without a server around them.
 
 pub mod accounts;
 pub mod callback;
 pub mod client;
-pub mod cookie;
-pub mod email_change;
 pub mod events;
 pub mod github;
 pub mod google;
@@ -13,6 +11,7 @@ pub mod magic_link;
 pub mod outgoing;
 pub mod provider_error;
 pub mod providers;
-pub mod sign_in;
+pub mod service_error;
 pub mod steam;
+pub mod token;
 pub mod transaction;

@@ -2,6 +2,7 @@
 //! their inventory is worth. The binary is a thin shell around this library; tests use the same
 //! pieces.
 
+pub mod actions;
 pub mod api;
 pub mod auth;
 mod backoff;

@@ -3,18 +3,22 @@
 //! make them livelier.
 
 pub mod account;
+pub mod address;
 pub mod assets;
+pub mod data;
 pub mod delete;
-pub mod email;
 pub mod error_page;
 pub mod expired_form;
+pub mod from_provider;
 pub mod last_method;
 pub mod linked;
 pub mod live;
 pub mod mailbox;
+pub mod messages;
 pub mod page;
 pub mod pending_address;
 pub mod portfolio;
 pub mod resubmit;
 pub mod return_target;
 pub mod sign_in;
+pub mod to_provider;

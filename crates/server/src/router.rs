@@ -11,7 +11,7 @@ use tracera_guard::ClientLimit;
 use tracera_session::{PrefetchLayer, SessionLayer};
 
 use crate::api::{
-    account, callback, email, events, health, imports, magic, oauth, portfolio, providers, sessions,
+    account, address, events, health, imports, magic_link, portfolio, providers, sessions,
 };
 use crate::http::App;
 use crate::http::endpoint::{Access, Endpoints, Row, at};
@@ -21,8 +21,9 @@ use crate::http::log::LogLayer;
 use crate::http::serve::HttpService;
 use crate::http::{csrf, limits, require_auth};
 use crate::pages::{
-    account as account_page, assets, delete, email as email_page, error_page, linked, live,
-    mailbox, portfolio as portfolio_page, resubmit, sign_in,
+    account as account_page, address as address_page, assets, data, delete, error_page,
+    from_provider, linked, live, mailbox, portfolio as portfolio_page, resubmit, sign_in,
+    to_provider,
 };
 
 /// Reachable by everybody, and the same for everybody.
@@ -42,14 +43,14 @@ fn public() -> Vec<Row> {
         at("/api/v1/auth/csrf").get(account::csrf),
         at("/api/v1/auth/methods").get(account::methods),
         at("/api/v1/auth/me").get(account::me),
-        at("/api/v1/auth/magic/request").post(magic::request),
-        at("/api/v1/auth/magic/verify").get(sign_in::confirm).post(magic::verify).navigated(),
-        at("/api/v1/auth/google").get(oauth::google).navigated(),
-        at("/api/v1/auth/google/callback").get(callback::google).navigated(),
-        at("/api/v1/auth/github").get(oauth::github).navigated(),
-        at("/api/v1/auth/github/callback").get(callback::github).navigated(),
-        at("/api/v1/auth/steam/login").get(oauth::steam_login).navigated(),
-        at("/api/v1/auth/steam/login/callback").get(callback::steam_login).navigated(),
+        at("/api/v1/auth/magic/request").post(magic_link::request),
+        at("/api/v1/auth/magic/verify").get(sign_in::confirm).post(magic_link::verify).navigated(),
+        at("/api/v1/auth/google").get(to_provider::google).navigated(),
+        at("/api/v1/auth/google/callback").get(from_provider::google).navigated(),
+        at("/api/v1/auth/github").get(to_provider::github).navigated(),
+        at("/api/v1/auth/github/callback").get(from_provider::github).navigated(),
+        at("/api/v1/auth/steam/login").get(to_provider::steam_login).navigated(),
+        at("/api/v1/auth/steam/login/callback").get(from_provider::steam_login).navigated(),
     ]
 }
 
@@ -69,40 +70,40 @@ fn private_pages() -> Vec<Row> {
     vec![
         at("/").get(portfolio_page::portfolio),
         at("/import").post(portfolio_page::import),
-        at("/email").get(email_page::page).post(email_page::confirm),
+        at("/email").get(address_page::page).post(address_page::confirm),
         at("/account").get(account_page::account),
         at("/account/live").get(live::stream),
-        at("/account/data.json").get(delete::data),
-        at("/account/email").post(email_page::request),
+        at("/account/data.json").get(data::data),
+        at("/account/email").post(address_page::request),
         at("/account/providers/link").post(linked::link),
         at("/account/providers/unlink").post(linked::unlink),
         at("/account/delete").post(delete::delete),
         at("/account/sessions/revoke").post(account_page::revoke),
         at("/account/sessions/revoke-others").post(account_page::revoke_others),
-        at("/logout").post(sign_in::logout),
+        at("/logout").post(account_page::logout),
     ]
 }
 
 /// Reachable by signed-in users.
 fn private() -> Vec<Row> {
     vec![
-        at("/api/v1/auth/logout").post(account::logout),
-        at("/api/v1/auth/email").post(email::request),
-        at("/api/v1/auth/email/confirm").post(email::confirm),
+        at("/api/v1/auth/logout").post(sessions::logout),
+        at("/api/v1/auth/email").post(address::request),
+        at("/api/v1/auth/email/confirm").post(address::confirm),
         at("/api/v1/auth/events").get(events::list),
         at("/api/v1/auth/providers").get(providers::list),
         at("/api/v1/auth/providers/{provider}").delete(providers::unlink),
-        at("/api/v1/auth/providers/{provider}/link").post(oauth::link),
-        at("/api/v1/auth/sessions").get(sessions::list).delete(sessions::revoke_others),
-        at("/api/v1/auth/sessions/{handle}").delete(sessions::revoke),
+        at("/api/v1/auth/providers/{provider}/link").post(providers::link),
+        at("/api/v1/auth/sessions").get(sessions::list).delete(sessions::end_others),
+        at("/api/v1/auth/sessions/{handle}").delete(sessions::end),
         at("/api/v1/portfolio").get(portfolio::show),
         at("/api/v1/portfolio/import").post(imports::import),
         at("/api/v1/portfolio/import/events").get(imports::events),
         at("/api/v1/portfolio/history").get(portfolio::history),
         at("/api/v1/portfolio/export.csv").get(portfolio::export_csv).navigated(),
         at("/api/v1/portfolio/export.json").get(portfolio::export_json).navigated(),
-        at("/api/v1/auth/steam").get(oauth::steam_link).navigated(),
-        at("/api/v1/auth/steam/callback").get(callback::steam_link).navigated(),
+        at("/api/v1/auth/steam").get(to_provider::steam_link).navigated(),
+        at("/api/v1/auth/steam/callback").get(from_provider::steam_link).navigated(),
     ]
 }
 

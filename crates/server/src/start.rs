@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -301,13 +302,8 @@ pub fn assemble(
         redis: stores.redis.is_some(),
         sessions: stores.sessions.clone(),
         magic_links,
-        providers: Providers::new(config, &stores.database),
-        events: SecurityEvents::new(
-            stores.database.clone(),
-            mailer.clone(),
-            config.session.cookie_secure,
-            account_url,
-        ),
+        providers: Arc::new(Providers::new(config, &stores.database)),
+        events: SecurityEvents::new(stores.database.clone(), mailer.clone(), account_url),
         mailbox,
         portfolio,
         proxies: config.http.trusted_proxies.clone(),

@@ -3,22 +3,19 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use tracera_session::CurrentUser;
-use uuid::Uuid;
 
-use crate::api::account::user_id;
-use crate::clock::utc;
+use crate::actions::Caller;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
+use crate::http::json::EventBody;
 use crate::store::events;
 
-/// How many events a page has.
+/// How many events a page has if nothing else is asked for.
 const PAGE: u32 = 50;
 /// How many it may have.
-pub const MAX_PAGE: u32 = 200;
+const MAX_PAGE: u32 = 200;
 
 /// Which page.
 #[derive(Deserialize)]
@@ -28,23 +25,11 @@ pub struct PageQuery {
     limit: Option<u32>,
 }
 
-/// An event as its owner sees it.
-#[derive(Serialize)]
-pub struct EventBody {
-    id: i64,
-    event: String,
-    method: Option<String>,
-    device: String,
-    ip: Option<String>,
-    #[serde(with = "time::serde::rfc3339")]
-    at: OffsetDateTime,
-}
-
 /// `GET /api/v1/auth/events?before=<id>&limit=<1 to 200>`: newest first. `next` is the `before` of
 /// the following page.
 pub async fn list(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    caller: Caller,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> AppResult<Json<Value>> {
     let malformed = || {
@@ -55,41 +40,9 @@ pub async fn list(
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(malformed());
     }
-    let now = utc(app.clock.now());
-    let events = page(&app, user_id(&user)?, query.before, limit, now).await?;
+    let events = events::list(&app.database, caller.user, query.before, limit, app.now()).await?;
     let full = events.len() == limit as usize;
-    let next = events.last().filter(|_| full).map(EventBody::id);
+    let next = events.last().filter(|_| full).map(|event| event.id);
+    let events: Vec<_> = events.into_iter().map(EventBody::from).collect();
     Ok(Json(json!({ "events": events, "next": next })))
-}
-
-impl EventBody {
-    /// What the next page is asked for with.
-    pub fn id(&self) -> i64 {
-        self.id
-    }
-}
-
-/// At most `limit` events, those before `before` if it is given; newest first.
-///
-/// # Errors
-/// 503 when the database does not answer.
-pub async fn page(
-    app: &App,
-    user: Uuid,
-    before: Option<i64>,
-    limit: u32,
-    now: OffsetDateTime,
-) -> AppResult<Vec<EventBody>> {
-    let events = events::list(&app.database, user, before, limit, now).await?;
-    Ok(events
-        .into_iter()
-        .map(|event| EventBody {
-            id: event.id,
-            event: event.kind,
-            method: event.method,
-            device: event.device,
-            ip: Some(event.ip).filter(|ip| !ip.is_empty()),
-            at: event.at,
-        })
-        .collect())
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tracera_session::{CurrentUser, Session};
 use uuid::Uuid;
 
-use crate::api::account::user_id;
+use crate::actions::user_id;
 use crate::clock::utc;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};

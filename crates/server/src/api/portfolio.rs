@@ -18,11 +18,12 @@ mod search;
 mod selection;
 mod view;
 
-use crate::api::account::user_id;
+use crate::actions::user_id;
 use crate::clock::{rfc3339, utc};
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::http::extract::malformed_query;
+use crate::http::json::ValueBody;
 use crate::portfolio::export::{self, Format};
 use crate::portfolio::valuation;
 use crate::store::portfolio::{holdings, snapshots};
@@ -125,7 +126,7 @@ pub async fn history(
 pub async fn values_of(app: &App, user: Uuid, limit: u32) -> AppResult<Value> {
     let mut snapshots = snapshots::newest(&app.database, user, limit).await?;
     snapshots.reverse();
-    let points: Vec<_> = snapshots.iter().map(view::Point::new).collect();
+    let points: Vec<_> = snapshots.iter().map(ValueBody::new).collect();
     Ok(json!({ "currency": app.portfolio.prices().currency(), "history": points }))
 }
 

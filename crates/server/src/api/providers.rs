@@ -1,35 +1,22 @@
-//! The providers linked to an account.
+//! The providers linked to an account: list, link, unlink.
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use axum::response::IntoResponse;
+use http::{StatusCode, header};
 use serde_json::{Value, json};
-use tracera_session::{CurrentUser, Session};
-use uuid::Uuid;
 
-use crate::api::account::user_id;
-use crate::auth::events::{ClientInfo, Kind, Notice};
-use crate::auth::sign_in::REAUTH_WINDOW;
-use crate::clock::{rfc3339, utc};
+use crate::actions::{Caller, linking};
+use crate::clock::rfc3339;
 use crate::domain::provider::Provider;
-use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::http::extract::ApiPath;
-use crate::store::identities::{self, Unlinking};
-use crate::store::users;
-use crate::telemetry::task::run_to_completion;
+use crate::http::{App, cookies};
+use crate::store::identities;
 
 /// `GET /api/v1/auth/providers`
-pub async fn list(
-    State(app): State<App>,
-    CurrentUser(user): CurrentUser,
-) -> AppResult<Json<Value>> {
-    Ok(Json(json!({ "providers": of_user(&app, user_id(&user)?).await? })))
-}
-
-/// All providers, and which are linked to the user.
-async fn of_user(app: &App, user: Uuid) -> AppResult<Vec<Value>> {
-    let linked = identities::of_user(&app.database, user).await?;
+pub async fn list(State(app): State<App>, caller: Caller) -> AppResult<Json<Value>> {
+    let linked = identities::of_user(&app.database, caller.user).await?;
     let providers = Provider::ALL.into_iter().map(|provider| {
         let identity = linked.iter().find(|identity| identity.provider == provider);
         let subject =
@@ -42,39 +29,28 @@ async fn of_user(app: &App, user: Uuid) -> AppResult<Vec<Value>> {
             "steam_id": subject,
         })
     });
-    Ok(providers.collect())
+    Ok(Json(json!({ "providers": providers.collect::<Vec<_>>() })))
+}
+
+/// `POST /api/v1/auth/providers/{provider}/link`: where to send the browser to link the provider.
+pub async fn link(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(provider): ApiPath<String>,
+) -> AppResult<impl IntoResponse> {
+    let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
+    let departure = linking::begin(&app.accounts(), &app.providers, &caller, provider).await?;
+    let cookie = cookies::transaction(app.is_https()).set(&departure.browser);
+    Ok(([(header::SET_COOKIE, cookie)], Json(json!({ "redirect_to": departure.url }))))
 }
 
 /// `DELETE /api/v1/auth/providers/{provider}`
 pub async fn unlink(
     State(app): State<App>,
-    session: Session,
-    CurrentUser(user): CurrentUser,
-    visit: ClientInfo,
+    caller: Caller,
     ApiPath(provider): ApiPath<String>,
 ) -> AppResult<StatusCode> {
     let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
-    session.require_fresh(REAUTH_WINDOW).await?;
-    let user = user_id(&user)?;
-    let ways = app.providers.ways_in(app.magic_links.is_some());
-    run_to_completion(async move {
-        match identities::unlink(&app.database, user, provider, ways).await? {
-            Unlinking::Unlinked => {}
-            Unlinking::NotLinked => return Err(AppError::not_found()),
-            Unlinking::LastWayIn => {
-                return Err(AppError::new(
-                    StatusCode::CONFLICT,
-                    "last_way_in",
-                    "this is the only way into your account; add an e-mail address or link another provider first",
-                ));
-            }
-        }
-        let now = utc(app.clock.now());
-        tracing::info!(event = "unlinked", %user, method = provider.as_str(), "unlinked");
-        app.events.record(user, Kind::Unlinked, Some(provider.as_str()), &visit, now).await;
-        let owner = users::find_by_id(&app.database, user).await?;
-        app.events.mail(owner.and_then(|owner| owner.email).as_ref(), &Notice::Unlinked(provider), &visit, now);
-        Ok(StatusCode::NO_CONTENT)
-    })
-    .await
+    linking::unlink(app.accounts(), app.ways_in(), caller, provider).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -13,10 +13,9 @@ use uuid::Uuid;
 use crate::auth::provider_error::ProviderError;
 use crate::domain::email::Email;
 use crate::domain::provider::{EmailClaim, Person, Provider};
-use crate::http::error::AppError;
+use crate::store::Database;
 use crate::store::identities::{self, Creation, Linking, NewAccount};
 use crate::store::users::{self, User};
-use crate::store::{Database, StoreError};
 
 /// What follows from what is known about a person who signs in.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,17 +75,17 @@ pub async fn enter(
     // Somebody else may take the identity or the address between reading and writing; then the
     // second look shows it.
     for _ in 0..2 {
-        let owner = stored(identities::owner(database, &person.identity).await)?;
+        let owner = identities::owner(database, &person.identity).await?;
         let holder = match &person.email {
             EmailClaim::Vouched(email) | EmailClaim::Authoritative(email) => {
-                stored(users::find_by_email(database, email).await)?
+                users::find_by_email(database, email).await?
             }
             EmailClaim::Nothing => None,
         };
         let provider = person.identity.provider;
         match decide(provider, &person.email, owner, holder.as_ref().map(|user| user.id)) {
             Decision::SignIn(id) => {
-                if let Some(user) = stored(users::find_by_id(database, id).await)? {
+                if let Some(user) = users::find_by_id(database, id).await? {
                     return Ok(Entry::Open(user));
                 }
             }
@@ -104,7 +103,7 @@ pub async fn enter(
                     avatar_url: person.avatar_url.as_deref(),
                 };
                 if let Creation::Created(user) =
-                    stored(identities::create_account(database, &account, now).await)?
+                    identities::create_account(database, &account, now).await?
                 {
                     return Ok(Entry::Open(user));
                 }
@@ -124,7 +123,7 @@ pub async fn link(
     person: &Person,
     now: OffsetDateTime,
 ) -> Result<bool, ProviderError> {
-    match stored(identities::link(database, user, &person.identity, now).await)? {
+    match identities::link(database, user, &person.identity, now).await? {
         Linking::Linked => Ok(true),
         Linking::AlreadyTheirs => Ok(false),
         Linking::Taken => Err(ProviderError::IdentityTaken),
@@ -141,11 +140,7 @@ pub async fn undo_link(
     user: Uuid,
     person: &Person,
 ) -> Result<(), ProviderError> {
-    stored(identities::undo_link(database, user, &person.identity).await)
-}
-
-fn stored<T>(result: Result<T, StoreError>) -> Result<T, ProviderError> {
-    result.map_err(|error| AppError::from(error).into())
+    Ok(identities::undo_link(database, user, &person.identity).await?)
 }
 
 #[cfg(test)]

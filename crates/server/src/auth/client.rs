@@ -1,7 +1,19 @@
 //! Which browser on which device, from a User-Agent, in a few words.
 
-use http::{HeaderMap, header};
+use std::net::IpAddr;
+
 use woothee::parser::Parser;
+
+/// Who is at the other end of a request.
+#[derive(Clone, Debug)]
+pub struct ClientInfo {
+    /// The browser.
+    pub client: Client,
+    /// Its address.
+    pub ip: IpAddr,
+    /// The token in its device cookie, by which a browser that was used before is known.
+    pub device_token: Option<String>,
+}
 
 /// Browser and device as a person would name them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,12 +25,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reads the `User-Agent` header; what it does not tell is absent.
-    pub fn from_headers(headers: &HeaderMap) -> Self {
-        let agent = headers
-            .get(header::USER_AGENT)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
+    /// Reads a `User-Agent`; what it does not tell is absent.
+    pub fn from_user_agent(agent: &str) -> Self {
         let agent = &agent[..agent.floor_char_boundary(512)];
         let Some(parsed) = Parser::new().parse(agent) else {
             return Self { browser: tool(agent), device: None };
@@ -80,8 +88,7 @@ mod tests {
     use super::*;
 
     fn client(agent: &str) -> (Option<String>, Option<String>) {
-        let headers = HeaderMap::from_iter([(header::USER_AGENT, agent.parse().unwrap())]);
-        let Client { browser, device } = Client::from_headers(&headers);
+        let Client { browser, device } = Client::from_user_agent(agent);
         (browser, device)
     }
 

@@ -3,23 +3,16 @@
 //! Neither holds anything that could be presented as a proof. A log entry or a mail that cannot be
 //! kept or sent is an error in the service's own log; it does not undo what the person has done.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
-use tracera_guard::ClientAddr;
 use url::Url;
 use uuid::Uuid;
 
-use crate::auth::client::Client;
-use crate::auth::cookie::{HandleCookie, fresh_handle, handle_hash};
-use crate::cookie::ServiceCookie;
+use crate::auth::client::ClientInfo;
+use crate::auth::token::{fresh_token, token_hash};
 use crate::domain::email::Email;
 use crate::domain::provider::Provider;
-use crate::http::App;
-use crate::http::error::AppError;
 use crate::mail::{Mailer, NoticeMail};
 use crate::store::events::{self, KEPT, NewEvent};
 use crate::store::users::User;
@@ -74,46 +67,18 @@ impl Kind {
     }
 }
 
-/// Who is at the other end of a request.
-#[derive(Clone, Debug)]
-pub struct ClientInfo {
-    /// The browser.
-    pub client: Client,
-    /// Its address.
-    pub ip: IpAddr,
-    headers: HeaderMap,
-}
-
-impl FromRequestParts<App> for ClientInfo {
-    type Rejection = AppError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
-        let address = ClientAddr::from_request_parts(parts, app).await;
-        let ip = address.map_err(|_| AppError::internal("no client address on this route"))?.ip();
-        Ok(Self {
-            client: Client::from_headers(&parts.headers),
-            ip,
-            headers: parts.headers.clone(),
-        })
-    }
-}
-
 /// Keeps the log and sends the mails.
 #[derive(Clone, Debug)]
 pub struct SecurityEvents {
     database: Database,
     mailer: Option<Mailer>,
-    device_cookie: HandleCookie,
-    account_url: Url,
+    account_url: Arc<Url>,
 }
 
 impl SecurityEvents {
-    /// `secure` when the public address is https. Mails lead to the page at `account_url`.
-    pub fn new(database: Database, mailer: Option<Mailer>, secure: bool, account_url: Url) -> Self {
-        let kept_secs = u32::try_from(KEPT.whole_seconds()).expect("90 days are 7,776,000 seconds");
-        let device_cookie =
-            HandleCookie::new(ServiceCookie::new("__Host-device", kept_secs), secure);
-        Self { database, mailer, device_cookie, account_url }
+    /// Mails lead to the page at `account_url`.
+    pub fn new(database: Database, mailer: Option<Mailer>, account_url: Url) -> Self {
+        Self { database, mailer, account_url: Arc::new(account_url) }
     }
 
     /// Adds to the user's log.
@@ -122,10 +87,10 @@ impl SecurityEvents {
         user: Uuid,
         kind: Kind,
         method: Option<&str>,
-        visit: &ClientInfo,
+        client: &ClientInfo,
         now: OffsetDateTime,
     ) {
-        self.add(user, kind, method, visit, None, now).await;
+        self.add(user, kind, method, client, None, now).await;
     }
 
     async fn add(
@@ -133,51 +98,51 @@ impl SecurityEvents {
         user: Uuid,
         kind: Kind,
         method: Option<&str>,
-        visit: &ClientInfo,
+        client: &ClientInfo,
         device_hash: Option<[u8; 32]>,
         now: OffsetDateTime,
     ) {
-        let device = visit.client.phrase();
+        let device = client.client.phrase();
         let event = NewEvent {
             user,
             kind: kind.as_str(),
             method,
             device: &device,
             device_hash,
-            ip: Some(visit.ip),
+            ip: Some(client.ip),
         };
         if let Err(error) = events::record(&self.database, &event, now).await {
             tracing::error!(%error, %user, kind = kind.as_str(), "a security event could not be kept");
         }
     }
 
-    /// A sign-in: recorded, and mailed to the owner if the browser is a new one. Returns the cookie
-    /// by which the browser will be known next time.
+    /// Records a sign-in, and mails the owner if the browser is a new one. Returns the token by
+    /// which the browser will be known next time.
     pub async fn signed_in(
         &self,
         user: &User,
         method: &str,
-        visit: &ClientInfo,
+        client: &ClientInfo,
         now: OffsetDateTime,
-    ) -> HeaderValue {
-        let known = self.device_cookie.read(&visit.headers);
-        let device = known.map_or_else(fresh_handle, ToOwned::to_owned);
-        let hash = handle_hash(&device);
+    ) -> String {
+        let known = client.device_token.as_deref();
+        let device = known.map_or_else(fresh_token, ToOwned::to_owned);
+        let hash = token_hash(&device);
         match events::known_devices(&self.database, user.id, known.map(|_| &hash)).await {
             Ok((_, true)) => {}
             // The first device of an account is no news to its owner. An older one was not used for
             // as long as events are kept.
             Ok((false, _)) if now - user.created_at < KEPT => {}
             Ok(_) => {
-                self.record(user.id, Kind::NewDevice, Some(method), visit, now).await;
-                self.mail(user.email.as_ref(), &Notice::NewDevice, visit, now);
+                self.record(user.id, Kind::NewDevice, Some(method), client, now).await;
+                self.mail(user.email.as_ref(), &Notice::NewDevice, client, now);
             }
             Err(error) => {
                 tracing::error!(%error, user = %user.id, "a device could not be looked up");
             }
         }
-        self.add(user.id, Kind::SignedIn, Some(method), visit, Some(hash), now).await;
-        self.device_cookie.set(&device)
+        self.add(user.id, Kind::SignedIn, Some(method), client, Some(hash), now).await;
+        device
     }
 
     /// Writes to the owner, if there is an address and a way to.
@@ -185,11 +150,11 @@ impl SecurityEvents {
         &self,
         to: Option<&Email>,
         notice: &Notice<'_>,
-        visit: &ClientInfo,
+        client: &ClientInfo,
         now: OffsetDateTime,
     ) {
         let (Some(to), Some(mailer)) = (to, &self.mailer) else { return };
-        let device = visit.client.phrase();
+        let device = client.client.phrase();
         let (subject, text) = notice.words();
         let mail = NoticeMail {
             to,
@@ -199,7 +164,7 @@ impl SecurityEvents {
             link: &self.account_url,
             at: now,
             device: &device,
-            ip: visit.ip,
+            ip: client.ip,
             advice: "This was not you? Then sign in, end all other sessions and unlink what you do not know.",
         };
         if let Err(error) = mailer.notify(&mail) {

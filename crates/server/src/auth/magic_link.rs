@@ -14,22 +14,21 @@
 //!    then its mails bring a link only, which nobody can guess.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use time::OffsetDateTime;
 use tracera_guard::{RateLimit, RateLimitError, RateLimiter};
 use url::Url;
 use uuid::Uuid;
 
-use crate::auth::client::Client;
+use crate::auth::client::ClientInfo;
+use crate::auth::service_error::ServiceError;
+use crate::auth::token::{fresh_token, token_hash};
 use crate::domain::email::Email;
-use crate::http::csrf::Binding;
-use crate::http::error::{AppError, AppResult};
 use crate::mail::{Mailer, SignInMail};
 use crate::store::magic_links::{
     self, ClaimedLink, CodeOutcome, MAX_WRONG_CODES, NewMagicLink, PendingLink, VisitorCode,
@@ -94,20 +93,24 @@ impl MailLimits {
 /// Who asks for a link, for the mail and the confirm page.
 #[derive(Debug)]
 pub struct Requester<'a> {
-    /// What the code will be bound to; without it the mail brings a link only.
-    pub binding: Option<&'a Binding>,
-    /// The browser.
-    pub client: Client,
-    /// Its address.
-    pub ip: IpAddr,
+    /// What the code will be bound to: bytes that no other browser has. Without it the mail brings
+    /// a link only.
+    pub browser: Option<&'a [u8]>,
+    /// The client, as the mail names it.
+    pub client: &'a ClientInfo,
 }
 
 /// What somebody presents to sign in.
-pub enum Proof<'a> {
+pub enum Proof {
     /// The token of a link.
-    Token(&'a str),
+    Token(String),
     /// The code of a mail, from the browser that asked.
-    Code(&'a str, &'a Binding),
+    Code {
+        /// As typed.
+        code: String,
+        /// See [`Requester::browser`].
+        browser: Vec<u8>,
+    },
 }
 
 /// Why nothing was claimed.
@@ -122,18 +125,6 @@ pub enum ClaimError {
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<ClaimError> for AppError {
-    fn from(error: ClaimError) -> Self {
-        match error {
-            ClaimError::Invalid | ClaimError::FirstWrongCode(_) => Self::bad_request(
-                "link_invalid",
-                "this link or code is wrong, used or expired; please ask for a new one",
-            ),
-            ClaimError::Store(error) => error.into(),
-        }
-    }
 }
 
 impl MagicLinks {
@@ -164,24 +155,25 @@ impl MagicLinks {
     /// Sends a link to `email`, unless the address has had its share.
     ///
     /// # Errors
-    /// 503 when the database, the limit's store or the mail queue cannot take it.
+    /// [`ServiceError`] when the database, the limit's store or the mail queue cannot take it.
     pub async fn request(
         &self,
         email: Email,
         requester: &Requester<'_>,
         now: OffsetDateTime,
-    ) -> AppResult<()> {
-        let place = self.mailer.reserve().map_err(AppError::unavailable)?;
+    ) -> Result<(), ServiceError> {
+        let place = self.mailer.reserve()?;
         let may_mail = self.may_mail(&email).await?;
         // What an address gets that has had its share is made for nobody, so that the answer takes
         // as long.
         let email = if may_mail { email } else { nobody() };
         let token = fresh_token();
-        let code = match requester.binding {
-            Some(binding) if self.may_have_code(&email).await? => Some((fresh_code(), binding)),
+        let code = match requester.browser {
+            Some(browser) if self.may_have_code(&email).await? => Some((fresh_code(), browser)),
             _ => None,
         };
-        let device = requester.client.phrase();
+        let ClientInfo { client, ip, .. } = requester.client;
+        let (device, ip) = (client.phrase(), *ip);
         let link = NewMagicLink {
             email: &email,
             token_hash: token_hash(&token),
@@ -189,10 +181,10 @@ impl MagicLinks {
             code: code
                 .as_ref()
                 .filter(|_| may_mail)
-                .map(|(code, binding)| self.visitor_code(code, binding)),
+                .map(|(code, browser)| self.visitor_code(code, browser)),
             expires_at: now + self.expiry,
             device: &device,
-            ip: requester.ip,
+            ip,
         };
         magic_links::create(&self.database, &link, now).await?;
         let mut url = self.verify_url.clone();
@@ -204,10 +196,10 @@ impl MagicLinks {
             valid_for: self.expiry,
             requested_at: now,
             device: &device,
-            ip: requester.ip,
+            ip,
         };
         if may_mail {
-            if requester.binding.is_some() && code.is_none() {
+            if requester.browser.is_some() && code.is_none() {
                 let to = mail.to.masked();
                 tracing::warn!(event = "code_limited", %to, "the address has had its codes for today");
             }
@@ -222,11 +214,11 @@ impl MagicLinks {
     /// Counts a mail that confirms the address for the user; `false` when either has had its share.
     ///
     /// # Errors
-    /// 503 when the limit's store does not answer.
-    pub async fn may_confirm(&self, user: Uuid, email: &Email) -> AppResult<bool> {
+    /// [`RateLimitError`] when the limit's store does not answer.
+    pub async fn may_confirm(&self, user: Uuid, email: &Email) -> Result<bool, RateLimitError> {
         // The user first: who has had their share takes nothing from the address.
         for key in [self.user_key(user), self.address_key(email)] {
-            if !self.confirmations.check(&key).await.map_err(unavailable)?.allowed {
+            if !self.confirmations.check(&key).await?.allowed {
                 let to = email.masked();
                 tracing::warn!(event = "mail_limited", %user, %to, "no more mails to confirm an address for now");
                 return Ok(false);
@@ -236,9 +228,8 @@ impl MagicLinks {
     }
 
     /// Counts a sign-in mail to the address; `false` when it has had its share.
-    async fn may_mail(&self, email: &Email) -> AppResult<bool> {
-        let decision =
-            self.per_address.check(&self.address_key(email)).await.map_err(unavailable)?;
+    async fn may_mail(&self, email: &Email) -> Result<bool, RateLimitError> {
+        let decision = self.per_address.check(&self.address_key(email)).await?;
         if !decision.allowed {
             tracing::warn!(event = "mail_limited", to = %email.masked(), "the address has had its mails for now");
         }
@@ -253,27 +244,39 @@ impl MagicLinks {
     /// What the confirm page shows of a link; `None` when it no longer works.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
-    pub async fn peek(&self, token: &str, now: OffsetDateTime) -> AppResult<Option<PendingLink>> {
-        Ok(magic_links::peek(&self.database, &token_hash(token), now).await?)
+    /// [`StoreError`] as for every store operation.
+    pub async fn peek(
+        &self,
+        token: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<PendingLink>, StoreError> {
+        magic_links::peek(&self.database, &token_hash(token), now).await
+    }
+
+    /// Whether the newest link this browser asked for was used, wherever.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn is_used(&self, browser: &[u8], now: OffsetDateTime) -> Result<bool, StoreError> {
+        magic_links::is_used(&self.database, &self.visitor_hash(browser), now).await
     }
 
     /// Uses a link up.
     ///
     /// # Errors
-    /// [`ClaimError`]; as an answer the same for wrong, used, superseded and expired.
+    /// [`ClaimError`], which does not tell wrong, used, superseded and expired apart.
     pub async fn claim(
         &self,
-        proof: Proof<'_>,
+        proof: &Proof,
         now: OffsetDateTime,
     ) -> Result<ClaimedLink, ClaimError> {
         let claimed = match proof {
             Proof::Token(token) => {
                 magic_links::claim_by_token(&self.database, &token_hash(token), now).await?
             }
-            Proof::Code(code, binding) => {
+            Proof::Code { code, browser } => {
                 let code: String = code.chars().filter(char::is_ascii_digit).collect();
-                let code = self.visitor_code(&code, binding);
+                let code = self.visitor_code(&code, browser);
                 match magic_links::claim_by_code(&self.database, &code, now).await? {
                     CodeOutcome::Claimed(link) => Some(link),
                     CodeOutcome::Wrong { email, tries_left }
@@ -315,32 +318,32 @@ impl MagicLinks {
 
     /// Whether the address gets a code with its link. What a guesser used up is not given back by a
     /// sign-in.
-    async fn may_have_code(&self, email: &Email) -> AppResult<bool> {
-        Ok(self.codes.check(&self.address_key(email)).await.map_err(unavailable)?.allowed)
+    async fn may_have_code(&self, email: &Email) -> Result<bool, RateLimitError> {
+        Ok(self.codes.check(&self.address_key(email)).await?.allowed)
     }
 
-    fn visitor_code(&self, code: &str, binding: &Binding) -> VisitorCode {
+    fn visitor_code(&self, code: &str, browser: &[u8]) -> VisitorCode {
         VisitorCode {
-            visitor_hash: self.visitor_hash(binding),
+            visitor_hash: self.visitor_hash(browser),
             code_hash: self.keyed("code", code.as_bytes()),
         }
     }
 
     /// What the database knows the asking browser by.
-    pub fn visitor_hash(&self, binding: &Binding) -> [u8; 32] {
-        self.keyed("visitor", binding.as_bytes())
+    fn visitor_hash(&self, browser: &[u8]) -> [u8; 32] {
+        self.keyed("visitor", browser)
     }
 
     /// Forgets how many mails and codes the user and their address have had, when the account goes.
     ///
     /// # Errors
-    /// 503 when the limit's store does not answer.
-    pub async fn forget(&self, user: Uuid, email: Option<&Email>) -> AppResult<()> {
-        self.confirmations.forget(&self.user_key(user)).await.map_err(unavailable)?;
+    /// [`RateLimitError`] when the limit's store does not answer.
+    pub async fn forget(&self, user: Uuid, email: Option<&Email>) -> Result<(), RateLimitError> {
+        self.confirmations.forget(&self.user_key(user)).await?;
         let Some(email) = email else { return Ok(()) };
         let key = self.address_key(email);
         for limiter in [&self.per_address, &self.confirmations, &self.codes] {
-            limiter.forget(&key).await.map_err(unavailable)?;
+            limiter.forget(&key).await?;
         }
         Ok(())
     }
@@ -365,24 +368,9 @@ impl MagicLinks {
     }
 }
 
-fn unavailable(error: RateLimitError) -> AppError {
-    AppError::unavailable(error)
-}
-
 /// No mailbox: `.invalid` is reserved for that.
 fn nobody() -> Email {
     Email::parse("nobody@throttled.invalid").expect("this is an address")
-}
-
-/// 256 random bits: a plain hash of them is safe to keep.
-fn fresh_token() -> String {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn token_hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token).into()
 }
 
 /// Six digits, each number as likely as any other.
@@ -400,16 +388,7 @@ fn fresh_code() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
-
-    #[test]
-    fn tokens_are_256_bits_and_never_repeat() {
-        let tokens: HashSet<_> = (0..10_000).map(|_| fresh_token()).collect();
-        assert_eq!(tokens.len(), 10_000);
-        assert!(tokens.iter().all(|token| token.len() == 43));
-    }
 
     #[test]
     fn codes_are_six_digits() {

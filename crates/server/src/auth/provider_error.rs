@@ -1,12 +1,12 @@
-//! Why a sign-in or a link by a provider came to nothing: a code in the address of the page it ends
-//! on, and there a sentence.
+//! Why signing in or linking by a provider came to nothing.
 
-use http::StatusCode;
+use tracera_session::SessionError;
 
+use crate::auth::service_error::ServiceError;
 use crate::domain::provider::Provider;
-use crate::http::error::AppError;
+use crate::store::StoreError;
 
-/// Why. Tells the person what to do; says nothing of what a provider wrote.
+/// The reason. It holds nothing that a provider wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
     /// The person said no at the provider.
@@ -19,7 +19,7 @@ pub enum ProviderError {
     #[error("refused by or because of {0}")]
     Refused(Provider),
     /// The provider does not answer, or not in its language.
-    #[error("{0} is unavailable")]
+    #[error("{0} does not answer at the moment, please try again later")]
     Unavailable(Provider),
     /// A new person without an address that is proved.
     #[error("no verified address")]
@@ -45,7 +45,7 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
-    /// The stable code.
+    /// The stable code, which stands in the address of the page the person ends on.
     pub fn code(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
@@ -66,79 +66,36 @@ impl ProviderError {
         }
     }
 
-    /// What a page says of a code; `None` for a code that is not ours.
-    pub fn sentence(code: &str) -> Option<&'static str> {
-        Some(match code {
-            "cancelled" => "You cancelled. Nothing has changed.",
-            "sign_in_expired" => {
-                "That took too long or began in another browser. Please try again."
-            }
-            "google_refused" => "Google did not confirm who you are. Please try again.",
-            "github_refused" => "GitHub did not confirm who you are. Please try again.",
-            "steam_refused" => "Steam did not confirm who you are. Please try again.",
-            "google_unavailable" => "Google does not answer at the moment. Please try again later.",
-            "github_unavailable" => "GitHub does not answer at the moment. Please try again later.",
-            "steam_unavailable" => "Steam does not answer at the moment. Please try again later.",
-            "email_unverified" => {
-                "Your account there has no verified e-mail address. Verify it there first, or sign in by e-mail."
-            }
-            "account_exists" => {
-                "Your e-mail address has an account here already. Sign in the way you did before, then link this one on your account page."
-            }
-            "proof_mailed" => {
-                "Your e-mail address has an account here already. We have mailed you a link to sign in; after that you can link this one on your account page."
-            }
-            "identity_taken" => {
-                "That account opens another Tracera account. Sign in with it and unlink it there, or delete that account if it has no other way in; then link it here."
-            }
-            "already_linked" => {
-                "Another account of that provider is linked already. Unlink it first."
-            }
-            "session_changed" => "You signed out or in again meanwhile. Please try again.",
-            "unavailable" => "The service is briefly unavailable. Please try again.",
-            _ => return None,
-        })
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of_provider = |provider| [Self::Refused(provider), Self::Unavailable(provider)];
+        Provider::ALL.into_iter().flat_map(of_provider).chain([
+            Self::Cancelled,
+            Self::Expired,
+            Self::EmailUnverified,
+            Self::AccountExists,
+            Self::ProofMailed,
+            Self::IdentityTaken,
+            Self::AlreadyLinked,
+            Self::SessionChanged,
+            Self::Service,
+        ])
     }
 }
 
-impl From<AppError> for ProviderError {
-    /// The cause goes to the log here, for the answer will be a redirect.
-    fn from(error: AppError) -> Self {
+impl From<ServiceError> for ProviderError {
+    /// Writes the cause to the log: the answer to a person will be a redirect.
+    fn from(error: ServiceError) -> Self {
         error.log();
-        match error.status() {
-            // `sign_in_superseded`
-            StatusCode::CONFLICT => Self::SessionChanged,
+        match error {
+            ServiceError::Session(SessionError::Superseded) => Self::SessionChanged,
             _ => Self::Service,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_failure_has_a_sentence_of_its_own() {
-        let providers = Provider::ALL.into_iter();
-        let mut all: Vec<ProviderError> = providers
-            .flat_map(|provider| {
-                [ProviderError::Refused(provider), ProviderError::Unavailable(provider)]
-            })
-            .collect();
-        all.extend([
-            ProviderError::Cancelled,
-            ProviderError::Expired,
-            ProviderError::EmailUnverified,
-            ProviderError::AccountExists,
-            ProviderError::ProofMailed,
-            ProviderError::IdentityTaken,
-            ProviderError::AlreadyLinked,
-            ProviderError::SessionChanged,
-            ProviderError::Service,
-        ]);
-        let sentences: std::collections::HashSet<_> =
-            all.iter().map(|failure| ProviderError::sentence(failure.code()).unwrap()).collect();
-        assert_eq!(sentences.len(), all.len());
-        assert_eq!(ProviderError::sentence("<script>"), None);
+impl From<StoreError> for ProviderError {
+    fn from(error: StoreError) -> Self {
+        ServiceError::from(error).into()
     }
 }

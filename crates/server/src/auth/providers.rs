@@ -44,7 +44,7 @@ impl Providers {
                 .clone()
                 .map(|github| Github::new(github, redirect_uri(Provider::Github), http.clone())),
             steam: Steam::new(&config.steam, base_url, database.clone(), http),
-            transactions: Transactions::new(database.clone(), config.session.cookie_secure),
+            transactions: Transactions::new(database.clone()),
             base_url: base_url.clone(),
         }
     }

@@ -15,13 +15,12 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use url::Url;
 
-use crate::auth::cookie::handle_hash;
 use crate::auth::outgoing::{Answer, Outgoing, OutgoingError, send};
 use crate::auth::provider_error::ProviderError;
+use crate::auth::token::token_hash;
 use crate::config::SteamSettings;
 use crate::domain::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
 use crate::domain::steam_id::SteamId64;
-use crate::http::error::AppError;
 use crate::store::{Database, transactions};
 
 pub mod assertion;
@@ -123,7 +122,7 @@ impl Steam {
                 ProviderError::Refused(STEAM)
             }
         })?;
-        let nonce_hash = handle_hash(assertion.nonce());
+        let nonce_hash = token_hash(assertion.nonce());
         let reserved = transactions::reserve_steam_nonce(
             &self.database,
             &nonce_hash,
@@ -131,7 +130,7 @@ impl Steam {
             now,
         )
         .await;
-        if !reserved.map_err(AppError::from)? {
+        if !reserved? {
             tracing::warn!(provider = "steam", "an assertion was replayed");
             return Err(ProviderError::Refused(STEAM));
         }

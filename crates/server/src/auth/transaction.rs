@@ -12,18 +12,15 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::auth::cookie::{HandleCookie, fresh_handle, handle_hash};
 use crate::auth::provider_error::ProviderError;
-use crate::cookie::ServiceCookie;
+use crate::auth::token::{fresh_token, token_hash};
 use crate::domain::provider::Provider;
-use crate::http::error::AppResult;
-use crate::store::Database;
 use crate::store::transactions::{self, Link, NewTransaction, SpentTransaction};
+use crate::store::{Database, StoreError};
 
 /// How long somebody may stay at the provider.
 pub const LIFETIME: Duration = Duration::from_mins(10);
@@ -32,7 +29,6 @@ pub const LIFETIME: Duration = Duration::from_mins(10);
 #[derive(Clone, Debug)]
 pub struct Transactions {
     database: Database,
-    cookie: HandleCookie,
 }
 
 /// What a transaction is for.
@@ -57,8 +53,8 @@ pub struct Begun {
     pub nonce: String,
     /// The S256 challenge of the PKCE verifier.
     pub challenge: String,
-    /// Makes the browser recognisable.
-    pub cookie: HeaderValue,
+    /// For a cookie that makes the browser recognisable.
+    pub browser: String,
 }
 
 /// A transaction that was spent by its browser.
@@ -75,24 +71,22 @@ pub struct Ended {
 }
 
 impl Transactions {
-    /// `secure` when the public address is https.
-    pub fn new(database: Database, secure: bool) -> Self {
-        let lifetime_secs = u32::try_from(LIFETIME.as_secs()).expect("ten minutes are 600 seconds");
-        let cookie = ServiceCookie::new("__Host-transaction", lifetime_secs);
-        Self { database, cookie: HandleCookie::new(cookie, secure) }
+    /// Kept in this database.
+    pub fn new(database: Database) -> Self {
+        Self { database }
     }
 
     /// Begins one.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
+    /// [`StoreError`] as for every store operation.
     pub async fn begin(
         &self,
         provider: Provider,
         purpose: &Purpose,
         now: OffsetDateTime,
-    ) -> AppResult<Begun> {
-        let [state, browser, nonce, verifier] = std::array::from_fn(|_| fresh_handle());
+    ) -> Result<Begun, StoreError> {
+        let [state, browser, nonce, verifier] = std::array::from_fn(|_| fresh_token());
         let link = match purpose {
             Purpose::SignIn => None,
             Purpose::Link { user, session_hash } => {
@@ -100,8 +94,8 @@ impl Transactions {
             }
         };
         let transaction = NewTransaction {
-            state_hash: handle_hash(&state),
-            browser_hash: handle_hash(&browser),
+            state_hash: token_hash(&state),
+            browser_hash: token_hash(&browser),
             provider,
             link,
             nonce: &nonce,
@@ -110,23 +104,17 @@ impl Transactions {
         };
         transactions::begin(&self.database, &transaction, now).await?;
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
-        Ok(Begun { state, nonce, challenge, cookie: self.cookie.set(&browser) })
+        Ok(Begun { state, nonce, challenge, browser })
     }
 
     /// Spends the transaction of this state and this browser, if there is one.
     ///
     /// # Errors
-    /// 503 when the database does not answer.
-    pub async fn spend(&self, state: &str, headers: &HeaderMap) -> AppResult<Option<Spent>> {
-        let Some(browser) = self.cookie.read(headers) else { return Ok(None) };
+    /// [`StoreError`] as for every store operation.
+    pub async fn spend(&self, state: &str, browser: &str) -> Result<Option<Spent>, StoreError> {
         let spent =
-            transactions::spend(&self.database, &handle_hash(state), &handle_hash(browser)).await?;
+            transactions::spend(&self.database, &token_hash(state), &token_hash(browser)).await?;
         Ok(spent.map(Spent))
-    }
-
-    /// The `Set-Cookie` for the answer to a callback that spent a transaction.
-    pub fn clear_cookie(&self) -> HeaderValue {
-        self.cookie.clear()
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{
     CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
@@ -11,14 +12,18 @@ use tracera_guard::{
 use tracera_session::{Clock, Sessions};
 use url::Url;
 
+use crate::actions::Accounts;
 use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
 use crate::auth::providers::Providers;
+use crate::clock::utc;
 use crate::http::endpoint::Endpoints;
+use crate::http::error::{AppError, AppResult};
 use crate::http::event_stream::Streams;
 use crate::mail::dev::Mailbox;
 use crate::portfolio::Portfolio;
 use crate::store::Database;
+use crate::store::identities::WaysIn;
 
 /// What all handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,7 +47,7 @@ pub struct Parts {
     /// Sign-in by e-mail; `None` when no mail can be sent.
     pub magic_links: Option<MagicLinks>,
     /// Google, GitHub and Steam.
-    pub providers: Providers,
+    pub providers: Arc<Providers>,
     /// What the owners of accounts are told.
     pub events: SecurityEvents,
     /// The mails of `dev`, readable at `/dev/mailbox`.
@@ -82,6 +87,48 @@ impl App {
     /// Whether the public origin is https.
     pub fn is_https(&self) -> bool {
         self.base_url.scheme() == "https"
+    }
+
+    /// The time now.
+    pub fn now(&self) -> OffsetDateTime {
+        utc(self.clock.now())
+    }
+
+    /// The absolute address of a page.
+    pub fn page(&self, path: &str) -> Url {
+        let mut url = self.base_url.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// The ways in this server offers.
+    pub fn ways_in(&self) -> WaysIn {
+        self.providers.ways_in(self.magic_links.is_some())
+    }
+
+    /// What actions work on.
+    pub fn accounts(&self) -> Accounts {
+        Accounts {
+            database: self.database.clone(),
+            sessions: self.sessions.clone(),
+            events: self.events.clone(),
+            portfolio: self.portfolio.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// Sign-in by e-mail.
+    ///
+    /// # Errors
+    /// 404 `method_not_configured` when this server sends no mail.
+    pub fn mailed_links(&self) -> AppResult<&MagicLinks> {
+        self.magic_links.as_ref().ok_or_else(|| {
+            AppError::new(
+                StatusCode::NOT_FOUND,
+                "method_not_configured",
+                "this server does not send mail; its operator has to set SMTP_URL or RESEND_API_KEY",
+            )
+        })
     }
 
     /// What every answer carries.

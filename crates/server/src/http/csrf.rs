@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderValue};
 use tracera_guard::{
     OriginRejection, ResourceIsolation, VisitorId, is_safe_method, token_from_headers,
 };
@@ -59,6 +59,19 @@ impl FromRequestParts<App> for Binding {
             .cloned()
             .ok_or_else(|| AppError::internal("no CSRF check on this route"))
     }
+}
+
+/// A token for this request's session or visitor, and the cookie it is bound to when nobody is
+/// signed in.
+pub fn issue(app: &App, session: &Session, headers: &HeaderMap) -> (String, Option<HeaderValue>) {
+    let (binding, cookie) = match Binding::of_session(session) {
+        Some(binding) => (binding, None),
+        None => {
+            let (visitor, cookie) = app.visitor(headers);
+            (Binding::of_visitor(&visitor), Some(cookie))
+        }
+    };
+    (app.csrf.issue(binding.as_bytes()), cookie)
 }
 
 /// Refuses what pages of other sites load from here.

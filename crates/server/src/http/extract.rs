@@ -1,16 +1,22 @@
-//! Request bodies, parsed strictly and refused in the service's own words.
+//! What handlers take from a request: bodies and paths, parsed strictly and refused in the
+//! service's own words, and who is asking.
 
 use std::error::Error;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use http::StatusCode;
 use http::request::Parts;
+use http::{StatusCode, header};
 use serde::de::DeserializeOwned;
+use tracera_guard::ClientAddr;
+use tracera_session::{CurrentUser, Session};
 
+use crate::actions::{Caller, user_id};
+use crate::auth::client::{Client, ClientInfo};
 use crate::error_chain::causes;
 use crate::http::error::AppError;
+use crate::http::{App, cookies};
 
 /// The longest hint that is passed on: all parameters there are, and the one that is not.
 const MAX_HINT_BYTES: usize = 400;
@@ -41,6 +47,34 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiPath
         let Path(value) =
             Path::from_request_parts(parts, state).await.map_err(|_| AppError::not_found())?;
         Ok(Self(value))
+    }
+}
+
+impl FromRequestParts<App> for ClientInfo {
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
+        let address = ClientAddr::from_request_parts(parts, app).await;
+        let ip = address.map_err(|_| AppError::internal("no client address on this route"))?.ip();
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let device_token = cookies::device(app.is_https()).read(&parts.headers);
+        Ok(Self {
+            client: Client::from_user_agent(agent.unwrap_or_default()),
+            ip,
+            device_token: device_token.map(ToOwned::to_owned),
+        })
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = AppError;
+
+    /// 401 if nobody is signed in.
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
+        let session = Session::from_request_parts(parts, app).await?;
+        let CurrentUser(id) = CurrentUser::from_request_parts(parts, app).await?;
+        let client = ClientInfo::from_request_parts(parts, app).await?;
+        Ok(Self { session, user: user_id(&id)?, id, client })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Account security: where one is signed in, ending sessions, one's data.
+//! Account security: where one is signed in, ending sessions, signing out.
 
 use askama::Template;
 use axum::extract::rejection::{FormRejection, QueryRejection};
@@ -7,22 +7,23 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
-use tracera_session::{CurrentUser, Handle, Session, SessionInfo};
+use tracera_session::{Handle, Session, SessionInfo};
 use uuid::Uuid;
 
-use crate::api::sessions;
+use crate::actions::sessions::{self, EndedSession};
+use crate::actions::{ActionError, Caller, sign_out};
 use crate::auth::client::Client;
-use crate::auth::events::{ClientInfo, Kind};
 use crate::clock::{rfc3339, utc};
 use crate::domain::provider::Provider;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
-use crate::pages::page::{Page, Person, ago, minute};
-use crate::pages::sign_in::sentence;
+use crate::http::json::shown_address;
+use crate::http::signing_out::clear_site_data;
+use crate::pages::messages::{self, Done, Problem};
+use crate::pages::page::{Page, Person, account_done, account_problem, ago, minute};
 use crate::pages::{delete, live};
 use crate::store::events::{self, Event};
 use crate::store::{email_changes, identities};
-use crate::telemetry::task::run_to_completion;
 
 struct SessionView {
     handle: String,
@@ -44,7 +45,7 @@ impl SessionView {
         Self {
             is_phone: ["iPhone", "iPad", "Android"].contains(&device),
             client: client.phrase(),
-            address: info.address.map_or_else(|| "unknown".to_owned(), sessions::shown_address),
+            address: info.address.map_or_else(|| "unknown".to_owned(), shown_address),
             method: info
                 .authentication
                 .map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
@@ -134,12 +135,12 @@ pub async fn account(
         sessions.into_iter().map(|info| SessionView::new(info, current, now)).collect();
     sessions.sort_by_key(|session| !session.current);
     let page = Page::new(&app, &session, &headers);
-    let notice = match query.done.as_deref() {
-        Some("email_sent") => Some(email_sent(&app, person.account.id, now).await?),
-        Some(code) => done(code).map(ToOwned::to_owned),
-        None => None,
+    let notice = match query.done.as_deref().and_then(Done::parse) {
+        Some(Done::EmailSent) => Some(email_sent(&app, person.account.id, now).await?),
+        done => done.map(|done| done.sentence().to_owned()),
     };
-    let is_wrong_phrase = query.error.as_deref() == Some(delete::WRONG_PHRASE);
+    let is_wrong_phrase =
+        query.error.as_deref().and_then(Problem::parse) == Some(Problem::WrongPhrase);
     let account = AccountPage {
         name: person.label(),
         email: person.account.email.as_ref().map(ToString::to_string),
@@ -153,7 +154,7 @@ pub async fn account(
         phrase: delete::PHRASE,
         notice,
         is_wrong_phrase,
-        problem: query.error.filter(|_| !is_wrong_phrase).map(|code| problem(&code)),
+        problem: query.error.filter(|_| !is_wrong_phrase).map(|code| messages::problem(&code)),
         page: &page,
     };
     page.render(StatusCode::OK, &account)
@@ -242,67 +243,42 @@ async fn email_sent(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<Str
     Ok(format!("A mail with a link is on its way{to}. Nothing changes before you open it."))
 }
 
-fn done(code: &str) -> Option<&'static str> {
-    match code {
-        "session_ended" => Some("The session is over. Whoever used it is signed out."),
-        "google_linked" => Some("Google is linked."),
-        "github_linked" => Some("GitHub is linked."),
-        "steam_linked" => Some("Steam is linked."),
-        "unlinked" => Some("It is no longer linked to your account."),
-        "email_changed" => Some("Your address is confirmed."),
-        "others_ended" => Some("You are signed out everywhere else."),
-        _ => None,
-    }
-}
-
-fn problem(code: &str) -> &'static str {
-    match code {
-        "session_gone" => "That session had ended already.",
-        "last_way_in" => {
-            "That is the only way into your account. Add an e-mail address or link another method first."
-        }
-        "email_taken" => "Another account has this address. Sign in to that one instead.",
-        "invalid_email" => "That is not an e-mail address we can write to.",
-        code => sentence(code),
-    }
-}
-
 /// The form beside a session.
 #[derive(Deserialize)]
 pub struct RevokeForm {
     handle: String,
 }
 
-/// `POST /account/sessions/revoke`
+/// `POST /account/sessions/revoke`: for one's own session the same answer as for signing out.
 pub async fn revoke(
     State(app): State<App>,
-    person: Person,
-    visit: ClientInfo,
+    caller: Caller,
     form: Result<Form<RevokeForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
     let handle = Handle::parse(&form.handle).ok_or_else(AppError::malformed_form)?;
-    let ended = run_to_completion(async move {
-        let ended = app.sessions.revoke(&person.id, handle).await?;
-        if ended {
-            tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
-            let now = utc(app.clock.now());
-            app.events.record(person.account.id, Kind::SessionRevoked, None, &visit, now).await;
-        }
-        Ok::<_, AppError>(ended)
-    })
-    .await?;
-    let target = if ended { "/account?done=session_ended" } else { "/account?error=session_gone" };
-    Ok(Redirect::to(target).into_response())
+    match sessions::end(app.accounts(), caller, handle).await {
+        Ok(EndedSession::Own) => Ok(signed_out()),
+        Ok(EndedSession::Other) => Ok(account_done(Done::SessionEnded)),
+        Err(ActionError::Refused(_)) => Ok(account_problem(Problem::SessionGone)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `POST /account/sessions/revoke-others`
-pub async fn revoke_others(
-    app: State<App>,
-    session: Session,
-    person: Person,
-    visit: ClientInfo,
-) -> AppResult<Response> {
-    sessions::revoke_others(app, session, CurrentUser(person.id), visit).await?;
-    Ok(Redirect::to("/account?done=others_ended").into_response())
+pub async fn revoke_others(State(app): State<App>, caller: Caller) -> AppResult<Response> {
+    sessions::end_others(app.accounts(), caller).await?;
+    Ok(account_done(Done::OthersEnded))
+}
+
+/// `POST /logout`
+pub async fn logout(State(app): State<App>, caller: Caller) -> AppResult<Response> {
+    sign_out::sign_out(app.accounts(), caller).await?;
+    Ok(signed_out())
+}
+
+/// The sign-in page, which says that one is signed out.
+fn signed_out() -> Response {
+    let target = messages::after("/login", Done::SignedOut);
+    (clear_site_data(), Redirect::to(&target)).into_response()
 }

@@ -3,18 +3,18 @@
 use askama::Template;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
-use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
+use axum::response::{AppendHeaders, Html, IntoResponse, Response};
 use http::header;
 use serde::Deserialize;
-use tracera_session::{CurrentUser, Session};
 
-use crate::api::{oauth, providers};
-use crate::auth::events::ClientInfo;
+use crate::actions::linking::{self, UnlinkRefusal};
+use crate::actions::provider::BeginRefusal;
+use crate::actions::{ActionError, Caller};
 use crate::domain::provider::Provider;
-use crate::http::App;
 use crate::http::error::{AppError, AppResult};
-use crate::http::extract::ApiPath;
-use crate::pages::page::after_refusal;
+use crate::http::{App, cookies};
+use crate::pages::messages::{Done, Problem};
+use crate::pages::page::{account_done, account_problem, to_sign_in_again};
 use crate::pages::return_target::ReturnTarget;
 
 /// The form beside a provider.
@@ -24,6 +24,12 @@ pub struct ProviderForm {
     /// The page to come back to; the start page if it says none.
     #[serde(default)]
     next: String,
+}
+
+fn parse(form: Result<Form<ProviderForm>, FormRejection>) -> AppResult<(Provider, ReturnTarget)> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let provider = Provider::parse(&form.provider).ok_or_else(AppError::malformed_form)?;
+    Ok((provider, ReturnTarget::parse(&form.next).unwrap_or_default()))
 }
 
 #[derive(Template)]
@@ -37,34 +43,43 @@ struct LeavingPage {
 /// A redirect would not do: `form-action` governs where a form may end up.
 pub async fn link(
     State(app): State<App>,
-    session: Session,
+    caller: Caller,
     form: Result<Form<ProviderForm>, FormRejection>,
 ) -> AppResult<Response> {
-    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    let provider = Provider::parse(&form.provider).ok_or_else(AppError::malformed_form)?;
-    match oauth::begin_link(&app, &session, provider.as_str()).await {
-        Ok((url, cookie)) => {
-            let page = LeavingPage { provider: provider.label(), url };
+    let (provider, next) = parse(form)?;
+    match linking::begin(&app.accounts(), &app.providers, &caller, provider).await {
+        Ok(departure) => {
+            let page = LeavingPage { provider: provider.label(), url: departure.url };
             let html = page.render().map_err(AppError::internal)?;
-            let back = ReturnTarget::parse(&form.next).unwrap_or_default().remember(app.is_https());
-            let cookies = [cookie, back].map(|cookie| (header::SET_COOKIE, cookie));
+            let https = app.is_https();
+            let transaction = cookies::transaction(https).set(&departure.browser);
+            let cookies =
+                [transaction, next.remember(https)].map(|cookie| (header::SET_COOKIE, cookie));
             Ok((AppendHeaders(cookies), Html(html)).into_response())
         }
-        Err(error) => after_refusal(error),
+        Err(ActionError::Refused(refusal)) => Ok(match refusal {
+            BeginRefusal::NotRecent => to_sign_in_again(),
+            BeginRefusal::NotConfigured => account_problem(Problem::NotConfigured),
+            BeginRefusal::Provider(error) => account_problem(Problem::Provider(error)),
+        }),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// `POST /account/providers/unlink`
 pub async fn unlink(
-    app: State<App>,
-    session: Session,
-    user: CurrentUser,
-    visit: ClientInfo,
+    State(app): State<App>,
+    caller: Caller,
     form: Result<Form<ProviderForm>, FormRejection>,
 ) -> AppResult<Response> {
-    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match providers::unlink(app, session, user, visit, ApiPath(form.provider)).await {
-        Ok(_) => Ok(Redirect::to("/account?done=unlinked").into_response()),
-        Err(error) => after_refusal(error),
+    let (provider, _) = parse(form)?;
+    match linking::unlink(app.accounts(), app.ways_in(), caller, provider).await {
+        Ok(()) => Ok(account_done(Done::Unlinked)),
+        Err(ActionError::Refused(refusal)) => Ok(match refusal {
+            UnlinkRefusal::NotRecent => to_sign_in_again(),
+            UnlinkRefusal::NotLinked => account_problem(Problem::NotLinked),
+            UnlinkRefusal::LastWayIn => account_problem(Problem::LastWayIn),
+        }),
+        Err(error) => Err(error.into()),
     }
 }

@@ -4,14 +4,14 @@ use askama::Template;
 use axum::extract::FromRequestParts;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use time::OffsetDateTime;
 use tracera_session::{Session, UserId};
 
-use crate::api::account::user_id;
-use crate::http::App;
-use crate::http::csrf::Binding;
+use crate::actions::user_id;
 use crate::http::error::{AppError, AppResult};
+use crate::http::{App, csrf};
+use crate::pages::messages::{self, Done, Problem};
 use crate::pages::return_target::ReturnTarget;
 use crate::store::users::{self, User};
 
@@ -25,19 +25,8 @@ pub struct Page {
 impl Page {
     /// For this request's session or visitor.
     pub fn new(app: &App, session: &Session, headers: &HeaderMap) -> Self {
-        let (binding, cookie) = match Binding::of_session(session) {
-            Some(binding) => (binding, None),
-            None => {
-                let (visitor, cookie) = app.visitor(headers);
-                (Binding::of_visitor(&visitor), Some(cookie))
-            }
-        };
-        Self { csrf_token: app.csrf.issue(binding.as_bytes()), cookie }
-    }
-
-    /// The token, and the cookie to set with it.
-    pub fn into_token(self) -> (String, Option<[(HeaderName, HeaderValue); 1]>) {
-        (self.csrf_token, self.cookie.map(|cookie| [(header::SET_COOKIE, cookie)]))
+        let (csrf_token, cookie) = csrf::issue(app, session, headers);
+        Self { csrf_token, cookie }
     }
 
     /// Renders a template with the page's cookie.
@@ -98,20 +87,20 @@ pub fn to_sign_in(method: &Method, uri: &Uri) -> Response {
         .into_response()
 }
 
-/// The answer to a form of the account page that was refused: back there, or first to sign in
-/// again. Failures of the service stay what they are.
-///
-/// # Errors
-/// What is nobody's fault but ours.
-pub fn after_refusal(error: AppError) -> AppResult<Response> {
-    let target = match error.code() {
-        "reauthentication_required" => ReturnTarget::account().by_way_of_signing_in_again(),
-        code if error.status().is_client_error() || error.status() == StatusCode::BAD_GATEWAY => {
-            format!("/account?error={code}")
-        }
-        _ => return Err(error),
-    };
-    Ok(Redirect::to(&target).into_response())
+/// The answer to somebody who has to prove again who they are, before they go on with the account
+/// page.
+pub fn to_sign_in_again() -> Response {
+    Redirect::to(&ReturnTarget::account().by_way_of_signing_in_again()).into_response()
+}
+
+/// The account page, which says what is done.
+pub fn account_done(done: Done) -> Response {
+    Redirect::to(&messages::after("/account", done)).into_response()
+}
+
+/// The account page, which says why something came to nothing.
+pub fn account_problem(problem: Problem) -> Response {
+    Redirect::to(&messages::after_problem("/account", problem)).into_response()
 }
 
 /// A time as a person reads it: `2026-11-23 20:04 UTC`.

@@ -22,8 +22,8 @@ use crate::api::portfolio::Selection;
 use crate::clock::utc;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
+use crate::pages::messages;
 use crate::pages::page::{Page, Person, ago};
-use crate::pages::sign_in;
 use crate::portfolio;
 use crate::portfolio::ranking;
 use crate::portfolio::valuation::{self, Valued};
@@ -313,7 +313,7 @@ fn sentence(code: &str, is_limited: bool) -> &'static str {
         "steam_unavailable" => {
             "Steam does not give us what we ask for just now. Nothing here has changed; please try again later."
         }
-        code => sign_in::sentence(code),
+        code => messages::problem(code),
     }
 }
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use url::form_urlencoded;
 
 use crate::cookie::ServiceCookie;
+use crate::pages::messages::{DONE, ERROR};
 
 /// The pages of a person.
 const PAGES: [&str; 3] = [HOME, "/account", "/email"];
@@ -37,7 +38,7 @@ impl ReturnTarget {
         let page = PAGES.into_iter().find(|page| *page == path)?;
         // What a page had to say about the last step is not said again.
         let pairs = form_urlencoded::parse(query.as_bytes())
-            .filter(|(name, _)| name != "done" && name != "error");
+            .filter(|(name, _)| name != DONE && name != ERROR);
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let address = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
         // Written anew it may be three times as long.

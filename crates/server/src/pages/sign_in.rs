@@ -1,5 +1,4 @@
-//! Signing in and out: ask for a link, type the code, confirm the link. Each step is a page and a
-//! form.
+//! Signing in: ask for a link, type the code, confirm the link. Each step is a page and a form.
 
 use askama::Template;
 use axum::Json;
@@ -8,23 +7,25 @@ use axum::extract::{Form, Query, Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use tracera_session::{CurrentUser, Session};
+use tracera_session::Session;
 
-use crate::api::account::{self, clear_site_data};
-use crate::api::magic;
-use crate::auth::events::ClientInfo;
-use crate::auth::provider_error::ProviderError;
+use crate::actions::ActionError;
+use crate::actions::magic_link::redeem;
+use crate::actions::sign_in::SignedIn;
+use crate::auth::client::ClientInfo;
+use crate::auth::magic_link::{Proof, Requester};
 use crate::clock::utc;
 use crate::domain::email::Email;
 use crate::domain::provider::Provider;
-use crate::http::App;
 use crate::http::csrf::Binding;
 use crate::http::error::{AppError, AppResult};
+use crate::http::{App, cookies};
 use crate::pages::last_method;
+use crate::pages::messages::{self, Done, ERROR, Problem};
 use crate::pages::page::{Page, minute};
 use crate::pages::pending_address::{self, PendingAddress};
 use crate::pages::return_target::ReturnTarget;
-use crate::store::magic_links::{self, MAX_WRONG_CODES, PendingLink};
+use crate::store::magic_links::{MAX_WRONG_CODES, PendingLink};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -69,18 +70,21 @@ pub async fn login(
     let Query(query) = query.unwrap_or_default();
     let next = query.next.as_deref().and_then(ReturnTarget::parse);
     if session.user().is_ok() && query.again.is_none() {
-        let code = query.error.filter(|code| ProviderError::sentence(code).is_some());
+        let failed = match query.error.as_deref().and_then(Problem::parse) {
+            Some(Problem::Provider(error)) => Some(error),
+            _ => None,
+        };
         let next = next.unwrap_or_default();
-        let target =
-            code.map_or_else(|| next.as_str().to_owned(), |code| next.saying("error", &code));
+        let target = failed
+            .map_or_else(|| next.as_str().to_owned(), |error| next.saying(ERROR, error.code()));
         return Ok(Redirect::to(&target).into_response());
     }
     let asked = PendingAddress::from_headers(&headers, app.is_https());
     let greeting = Greeting {
         address: asked.as_ref().map_or("", |asked| asked.email.as_str()),
         next,
-        notice: query.done.and_then(|code| done(&code)),
-        problem: query.error.map(|code| sentence(&code).to_owned()),
+        notice: query.done.as_deref().and_then(Done::parse).map(Done::sentence),
+        problem: query.error.map(|code| messages::problem(&code).to_owned()),
     };
     login_page(&app, &session, &headers, StatusCode::OK, greeting)
 }
@@ -111,26 +115,6 @@ pub(super) fn login_page(
     Ok(response)
 }
 
-fn done(code: &str) -> Option<&'static str> {
-    match code {
-        "signed_out" => Some("You are signed out."),
-        "deleted" => Some("Your account and everything in it is deleted."),
-        _ => None,
-    }
-}
-
-/// What a page says of an error code in its address.
-pub fn sentence(code: &str) -> &'static str {
-    match code {
-        "link_invalid" => "That link or code no longer works. Ask for a new one below.",
-        "signed_out" => "You have been signed out on this device. Sign in again to go on.",
-        "reauthentication_required" => {
-            "Please confirm that it is you: sign in again, then repeat what you were doing."
-        }
-        code => ProviderError::sentence(code).unwrap_or("That did not work. Please try again."),
-    }
-}
-
 /// The form of the sign-in page.
 #[derive(Deserialize)]
 pub struct AskForm {
@@ -142,7 +126,7 @@ pub struct AskForm {
 pub async fn ask(
     State(app): State<App>,
     session: Session,
-    visit: ClientInfo,
+    client: ClientInfo,
     binding: Binding,
     headers: HeaderMap,
     form: Result<Form<AskForm>, FormRejection>,
@@ -160,8 +144,9 @@ pub async fn ask(
             return login_page(&app, &session, &headers, StatusCode::BAD_REQUEST, greeting);
         }
     };
-    let asked = PendingAddress::new(email.clone(), utc(app.clock.now()));
-    magic::send_link(&app, email, &visit, &binding).await?;
+    let asked = PendingAddress::new(email.clone(), app.now());
+    let requester = Requester { browser: Some(binding.as_bytes()), client: &client };
+    app.mailed_links()?.request(email, &requester, app.now()).await?;
     let mut response = Redirect::to("/login/code").into_response();
     response.headers_mut().append(header::SET_COOKIE, asked.cookie(app.is_https()));
     if session.binding().is_none() {
@@ -207,7 +192,7 @@ pub(super) fn code_page(
     let next = ReturnTarget::remembered(headers, app.is_https()).unwrap_or_default();
     let code = CodePage {
         email: &asked.email,
-        wait_secs: asked.wait_secs(utc(app.clock.now())),
+        wait_secs: asked.wait_secs(app.now()),
         ask_again: match session.user() {
             Ok(_) => next.by_way_of_signing_in_again(),
             Err(_) => next.by_way_of_sign_in(),
@@ -233,15 +218,17 @@ pub struct CodeForm {
 pub async fn redeem_code(
     State(app): State<App>,
     session: Session,
-    visit: ClientInfo,
+    client: ClientInfo,
     binding: Binding,
     headers: HeaderMap,
     form: Result<Form<CodeForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match magic::redeem(&app, &session, visit, binding, magic::Redemption::code(form.code)).await {
-        Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
-        Err(error) if error.code() == "link_invalid" => {
+    let proof = Proof::Code { code: form.code, browser: binding.as_bytes().to_vec() };
+    let links = app.mailed_links()?.clone();
+    match redeem(app.accounts(), links, session.clone(), client, proof).await {
+        Ok(entered) => Ok(signed_in(&app, &headers, &entered)),
+        Err(ActionError::Refused(_)) => {
             let https = app.is_https();
             let asked = PendingAddress::from_headers(&headers, https)
                 .map(PendingAddress::after_a_wrong_code);
@@ -256,7 +243,7 @@ pub async fn redeem_code(
             }
             Ok(response)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -270,27 +257,29 @@ pub struct ConfirmForm {
 pub async fn redeem_link(
     State(app): State<App>,
     session: Session,
-    visit: ClientInfo,
-    binding: Binding,
+    client: ClientInfo,
     headers: HeaderMap,
     form: Result<Form<ConfirmForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match magic::redeem(&app, &session, visit, binding, magic::Redemption::token(form.token)).await
-    {
-        Ok((_, device)) => Ok(signed_in(&app, &headers, device)),
-        Err(error) if error.code() == "link_invalid" => {
+    let links = app.mailed_links()?.clone();
+    let proof = Proof::Token(form.token);
+    match redeem(app.accounts(), links, session.clone(), client, proof).await {
+        Ok(entered) => Ok(signed_in(&app, &headers, &entered)),
+        Err(ActionError::Refused(_)) => {
             // Whoever is signed in is sent on from the sign-in page unless they are to sign in
             // again.
             let again = if session.user().is_ok() { "again=1&" } else { "" };
-            Ok(Redirect::to(&format!("/login?{again}error=link_invalid")).into_response())
+            let code = Problem::LinkInvalid.code();
+            Ok(Redirect::to(&format!("/login?{again}{ERROR}={code}")).into_response())
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn signed_in(app: &App, headers: &HeaderMap, device: HeaderValue) -> Response {
+fn signed_in(app: &App, headers: &HeaderMap, entered: &SignedIn) -> Response {
     let https = app.is_https();
+    let device = cookies::device(https).set(&entered.device_token);
     let own = [device, pending_address::forget(https), last_method::remember("email", https)];
     let cookies = own.into_iter().chain(ReturnTarget::forget(headers, https));
     let cookies: Vec<_> = cookies.map(|cookie| (header::SET_COOKIE, cookie)).collect();
@@ -313,10 +302,8 @@ pub async fn status(
     }
     let status = match (&app.magic_links, Binding::find(&app, &session, request.headers())) {
         (Some(links), Some(binding)) => {
-            let visitor = links.visitor_hash(&binding);
             // Boxed: whoever is signed in need not make room for it.
-            let asking =
-                Box::pin(magic_links::is_used(&app.database, &visitor, utc(app.clock.now())));
+            let asking = Box::pin(links.is_used(binding.as_bytes(), app.now()));
             if asking.await? { "confirmed_elsewhere" } else { "waiting" }
         }
         _ => "waiting",
@@ -378,7 +365,7 @@ pub async fn confirm(
 /// What is known of a link that still works.
 pub(super) async fn peek(app: &App, token: &str) -> AppResult<Option<PendingLink>> {
     match &app.magic_links {
-        Some(links) => links.peek(token, utc(app.clock.now())).await,
+        Some(links) => Ok(links.peek(token, app.now()).await?),
         None => Ok(None),
     }
 }
@@ -409,17 +396,6 @@ pub(super) fn confirm_page(
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
     Ok(response)
-}
-
-/// `POST /logout`
-pub async fn logout(
-    app: State<App>,
-    session: Session,
-    user: CurrentUser,
-    visit: ClientInfo,
-) -> AppResult<Response> {
-    account::logout(app, session, user, visit).await?;
-    Ok((clear_site_data(), Redirect::to("/login?done=signed_out")).into_response())
 }
 
 fn capitalised(text: &str) -> String {

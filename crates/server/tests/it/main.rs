@@ -17,6 +17,7 @@ mod limits;
 mod openapi;
 mod outage;
 mod overtaken;
+mod own_session;
 mod pages_in_chromium;
 mod pages_journey;
 mod pages_over_http;

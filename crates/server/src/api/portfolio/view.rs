@@ -1,7 +1,6 @@
 //! The bodies of the portfolio's answers.
 
 use serde::Serialize;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::priced_at;
@@ -9,7 +8,6 @@ use crate::portfolio::pictures::Pictures;
 use crate::portfolio::prices::Snapshot;
 use crate::portfolio::valuation::Valued;
 use crate::store::portfolio::holdings::HeldItem;
-use crate::store::portfolio::snapshots;
 
 #[derive(Serialize)]
 pub(super) struct Portfolio<'a> {
@@ -147,33 +145,6 @@ impl<'a> Item<'a> {
             tradable: item.tradable,
             marketable: item.marketable,
             locked: item.locked,
-        }
-    }
-}
-
-/// One point of the history.
-#[derive(Serialize)]
-pub(super) struct Point<'a> {
-    #[serde(with = "time::serde::rfc3339")]
-    at: OffsetDateTime,
-    day: Option<&'a str>,
-    total_value: i64,
-    currency: &'a str,
-    item_count: i64,
-    unpriced_items: i64,
-    price_source: Option<&'a str>,
-}
-
-impl<'a> Point<'a> {
-    pub(super) fn new(snapshot: &'a snapshots::Snapshot) -> Self {
-        Self {
-            at: snapshot.taken_at,
-            day: snapshot.day.as_deref(),
-            total_value: snapshot.total_cents,
-            currency: &snapshot.currency,
-            item_count: snapshot.items,
-            unpriced_items: snapshot.unpriced_items,
-            price_source: filled(&snapshot.price_source),
         }
     }
 }

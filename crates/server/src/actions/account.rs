@@ -1,0 +1,97 @@
+//! A whole account: everything kept about its owner, and deleting it.
+
+use time::OffsetDateTime;
+use tracera_session::SessionInfo;
+use uuid::Uuid;
+
+use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent};
+use crate::auth::magic_link::MagicLinks;
+use crate::auth::service_error::ServiceError;
+use crate::store::events::{self, Event};
+use crate::store::identities::{self, LinkedIdentity};
+use crate::store::portfolio::snapshots::{self, Snapshot};
+use crate::store::users::{self, User};
+use crate::telemetry::task::run_to_completion;
+
+/// How many events are read at once.
+const EVENTS_AT_ONCE: u32 = 200;
+
+/// What is kept about a person, except the items they hold, which may be very many.
+#[derive(Debug)]
+pub struct PersonalData {
+    /// Their account.
+    pub user: User,
+    /// Their identities at providers.
+    pub linked: Vec<LinkedIdentity>,
+    /// Where they are signed in.
+    pub sessions: Vec<SessionInfo>,
+    /// Their log, the newest first.
+    pub events: Vec<Event>,
+    /// What their portfolio was worth, the oldest first.
+    pub values: Vec<Snapshot>,
+}
+
+/// Everything kept about the caller.
+///
+/// # Errors
+/// [`NotRecent`].
+pub async fn data(
+    accounts: &Accounts,
+    caller: &Caller,
+    user: User,
+) -> Result<PersonalData, ActionError<NotRecent>> {
+    require_recent(&caller.session, NotRecent).await?;
+    let database = &accounts.database;
+    let mut values = snapshots::newest(database, user.id, u32::MAX).await?;
+    values.reverse();
+    Ok(PersonalData {
+        linked: identities::of_user(database, user.id).await?,
+        sessions: accounts.sessions.list(&caller.id).await?,
+        events: all_events(accounts, user.id, accounts.now()).await?,
+        values,
+        user,
+    })
+}
+
+async fn all_events(
+    accounts: &Accounts,
+    user: Uuid,
+    now: OffsetDateTime,
+) -> Result<Vec<Event>, ServiceError> {
+    let mut all = Vec::<Event>::new();
+    loop {
+        let before = all.last().map(|event| event.id);
+        let some = events::list(&accounts.database, user, before, EVENTS_AT_ONCE, now).await?;
+        if some.is_empty() {
+            return Ok(all);
+        }
+        all.extend(some);
+    }
+}
+
+/// Deletes the caller's account and everything in it.
+///
+/// # Errors
+/// [`NotRecent`]. When the service fails in between, the caller is still signed in and can try
+/// again.
+pub async fn delete(
+    accounts: Accounts,
+    links: Option<MagicLinks>,
+    caller: Caller,
+    user: User,
+) -> Result<(), ActionError<NotRecent>> {
+    require_recent(&caller.session, NotRecent).await?;
+    run_to_completion(async move {
+        caller.session.sign_out_others().await?;
+        users::delete(&accounts.database, user.id).await?;
+        accounts.portfolio.forget(user.id);
+        accounts.sessions.revoke_all(&caller.id).await?;
+        caller.session.sign_out().await?;
+        if let Some(links) = links {
+            links.forget(user.id, user.email.as_ref()).await?;
+        }
+        tracing::info!(event = "account_deleted", "an account was deleted by its user");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,96 @@
+//! Giving an account an address, or another one. Nothing changes until somebody who is signed in to
+//! that account opens the link mailed to the new address.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent};
+use crate::auth::events::{Kind, Notice};
+use crate::auth::magic_link::MagicLinks;
+use crate::auth::token::{fresh_token, token_hash};
+use crate::domain::email::Email;
+use crate::mail::NoticeMail;
+use crate::store::users::{self, User};
+use crate::store::{StoreError, email_changes};
+use crate::telemetry::task::run_to_completion;
+
+/// How long the link works.
+const LIFETIME: Duration = Duration::from_mins(10);
+
+/// Mails a link to the wanted address. It leads to `page`. Only the owner of the mailbox is told
+/// whether another account has the address.
+///
+/// # Errors
+/// [`NotRecent`].
+pub async fn request(
+    accounts: &Accounts,
+    links: &MagicLinks,
+    caller: &Caller,
+    email: &Email,
+    page: &Url,
+) -> Result<(), ActionError<NotRecent>> {
+    require_recent(&caller.session, NotRecent).await?;
+    if !links.may_confirm(caller.user, email).await? {
+        return Ok(());
+    }
+    let (token, now) = (fresh_token(), accounts.now());
+    let (hash, until) = (token_hash(&token), now + LIFETIME);
+    email_changes::begin(&accounts.database, caller.user, email, &hash, until, now).await?;
+    let mut link = page.clone();
+    link.query_pairs_mut().append_pair("token", &token);
+    let mail = NoticeMail {
+        to: email,
+        subject: "Confirm your address for Tracera",
+        text: "Somebody who is signed in to Tracera wants their account to have this address. Open the link within ten minutes, in the browser where you are signed in, and confirm.",
+        button: "Confirm the address",
+        link: &link,
+        at: now,
+        device: &caller.client.client.phrase(),
+        ip: caller.client.ip,
+        advice: "You did not ask for this? Then ignore this mail. Without you nothing changes.",
+    };
+    Ok(links.mailer().notify(&mail)?)
+}
+
+/// Why an address was not confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfirmRefusal {
+    /// The link is wrong, used, expired or of another account.
+    LinkInvalid,
+    /// Another account has the address.
+    Taken,
+    /// The account is gone.
+    NoAccount,
+}
+
+/// Gives the caller's account the address its link was mailed to.
+///
+/// # Errors
+/// [`ConfirmRefusal`].
+pub async fn confirm(
+    accounts: Accounts,
+    caller: Caller,
+    token: String,
+) -> Result<User, ActionError<ConfirmRefusal>> {
+    run_to_completion(async move {
+        let (database, user) = (&accounts.database, caller.user);
+        let no_account = || ActionError::Refused(ConfirmRefusal::NoAccount);
+        let before = users::find_by_id(database, user).await?.ok_or_else(no_account)?;
+        let hash = token_hash(&token);
+        let email = match email_changes::finish(database, user, &hash, accounts.now()).await {
+            Ok(Some(email)) => email,
+            Ok(None) => return Err(ActionError::Refused(ConfirmRefusal::LinkInvalid)),
+            Err(StoreError::Conflict(_)) => {
+                return Err(ActionError::Refused(ConfirmRefusal::Taken));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        tracing::info!(event = "email_changed", %user, "the account has another address");
+        accounts.record(user, Kind::EmailChanged, Some("email"), &caller.client).await;
+        let old = before.email.filter(|old| *old != email);
+        accounts.notify(old.as_ref(), &Notice::EmailChanged(&email), &caller.client);
+        users::find_by_id(database, user).await?.ok_or_else(no_account)
+    })
+    .await
+}

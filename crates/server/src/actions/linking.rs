@@ -1,0 +1,70 @@
+//! The providers linked to an account: beginning to link one, unlinking one.
+
+use tracera_session::SessionError;
+
+use crate::actions::provider::{BeginRefusal, Departure, depart};
+use crate::actions::{Accounts, ActionError, Caller, require_recent};
+use crate::auth::events::{Kind, Notice};
+use crate::auth::providers::Providers;
+use crate::auth::token::token_hash;
+use crate::auth::transaction::Purpose;
+use crate::domain::provider::Provider;
+use crate::store::identities::{self, Unlinking, WaysIn};
+use crate::store::users;
+use crate::telemetry::task::run_to_completion;
+
+/// Begins to link a provider to the caller's account.
+///
+/// # Errors
+/// [`BeginRefusal`].
+pub async fn begin(
+    accounts: &Accounts,
+    providers: &Providers,
+    caller: &Caller,
+    provider: Provider,
+) -> Result<Departure, ActionError<BeginRefusal>> {
+    require_recent(&caller.session, BeginRefusal::NotRecent).await?;
+    let binding = caller.session.binding().ok_or(SessionError::Unauthenticated)?;
+    let purpose = Purpose::Link { user: caller.user, session_hash: token_hash(binding) };
+    depart(accounts, providers, provider, &purpose).await
+}
+
+/// Why a provider was not unlinked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnlinkRefusal {
+    /// See [`super::NotRecent`].
+    NotRecent,
+    /// It is not linked.
+    NotLinked,
+    /// It is the only way into the account.
+    LastWayIn,
+}
+
+/// Unlinks a provider from the caller's account. `ways` are the ways in this server offers.
+///
+/// # Errors
+/// [`UnlinkRefusal`].
+pub async fn unlink(
+    accounts: Accounts,
+    ways: WaysIn,
+    caller: Caller,
+    provider: Provider,
+) -> Result<(), ActionError<UnlinkRefusal>> {
+    require_recent(&caller.session, UnlinkRefusal::NotRecent).await?;
+    run_to_completion(async move {
+        let (database, user) = (&accounts.database, caller.user);
+        match identities::unlink(database, user, provider, ways).await? {
+            Unlinking::Unlinked => {}
+            Unlinking::NotLinked => return Err(ActionError::Refused(UnlinkRefusal::NotLinked)),
+            Unlinking::LastWayIn => return Err(ActionError::Refused(UnlinkRefusal::LastWayIn)),
+        }
+        let method = provider.as_str();
+        tracing::info!(event = "unlinked", %user, method, "unlinked");
+        accounts.record(user, Kind::Unlinked, Some(method), &caller.client).await;
+        let owner = users::find_by_id(database, user).await?;
+        let email = owner.and_then(|owner| owner.email);
+        accounts.notify(email.as_ref(), &Notice::Unlinked(provider), &caller.client);
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,70 @@
+//! A user's own sessions: ending one, ending all others.
+
+use tracera_session::Handle;
+
+use crate::actions::{Accounts, ActionError, Caller};
+use crate::auth::events::Kind;
+use crate::auth::service_error::ServiceError;
+use crate::store::magic_links;
+use crate::telemetry::task::run_to_completion;
+
+/// Which session has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedSession {
+    /// The one that asked: its user has signed out.
+    Own,
+    /// Another one of the same user.
+    Other,
+}
+
+/// The caller has no such session, or has none any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSuchSession;
+
+/// Ends one of the caller's sessions.
+///
+/// # Errors
+/// [`NoSuchSession`].
+pub async fn end(
+    accounts: Accounts,
+    caller: Caller,
+    handle: Handle,
+) -> Result<EndedSession, ActionError<NoSuchSession>> {
+    run_to_completion(async move {
+        let Caller { session, id, user, client } = &caller;
+        let ended = if session.info().is_some_and(|info| info.handle == handle) {
+            session.sign_out().await?;
+            EndedSession::Own
+        } else if accounts.sessions.revoke(id, handle).await? {
+            EndedSession::Other
+        } else {
+            return Err(ActionError::Refused(NoSuchSession));
+        };
+        tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
+        accounts.record(*user, Kind::SessionRevoked, None, client).await;
+        Ok(ended)
+    })
+    .await
+}
+
+/// Ends all of the caller's sessions but this one, and cancels a mailed link, which may be in the
+/// wrong hands.
+///
+/// # Errors
+/// [`ServiceError`] when a store does not answer.
+pub async fn end_others(accounts: Accounts, caller: Caller) -> Result<(), ServiceError> {
+    run_to_completion(async move {
+        // First, so that a link claimed before makes no session afterwards. The sessions end
+        // whatever becomes of it.
+        let cancelled = magic_links::cancel_all(&accounts.database, caller.user).await;
+        caller.session.sign_out_others().await?;
+        cancelled?;
+        tracing::info!(
+            event = "other_sessions_revoked",
+            "all other sessions were ended by their user"
+        );
+        accounts.record(caller.user, Kind::OtherSessionsRevoked, None, &caller.client).await;
+        Ok(())
+    })
+    .await
+}

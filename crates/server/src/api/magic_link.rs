@@ -1,0 +1,83 @@
+//! Sign-in by e-mail: asking for a link, redeeming it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::{HeaderMap, header};
+use serde::Deserialize;
+use serde_json::json;
+use tracera_session::Session;
+
+use crate::actions::magic_link::redeem;
+use crate::auth::client::ClientInfo;
+use crate::auth::magic_link::{Proof, Requester};
+use crate::domain::email::Email;
+use crate::http::csrf::Binding;
+use crate::http::error::{AppError, AppResult};
+use crate::http::extract::ApiJson;
+use crate::http::json::UserBody;
+use crate::http::{App, cookies};
+
+/// The body of a request for a link.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRequest {
+    email: String,
+}
+
+/// `POST /api/v1/auth/magic/request`
+pub async fn request(
+    State(app): State<App>,
+    session: Session,
+    client: ClientInfo,
+    binding: Binding,
+    headers: HeaderMap,
+    ApiJson(body): ApiJson<LinkRequest>,
+) -> AppResult<impl IntoResponse> {
+    let email = Email::parse(&body.email)
+        .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
+    let requester = Requester { browser: Some(binding.as_bytes()), client: &client };
+    app.mailed_links()?.request(email, &requester, app.now()).await?;
+    let cookie =
+        session.binding().is_none().then(|| [(header::SET_COOKIE, app.visitor(&headers).1)]);
+    Ok((
+        cookie,
+        Json(
+            json!({ "message": "if the address can sign in here, a mail with a link is on its way" }),
+        ),
+    ))
+}
+
+/// The body of a redemption: the token of a link, or the code of a mail in the browser that asked
+/// for it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redemption {
+    token: Option<String>,
+    code: Option<String>,
+}
+
+impl Redemption {
+    fn into_proof(self, binding: &Binding) -> AppResult<Proof> {
+        match (self.token, self.code) {
+            (Some(token), None) => Ok(Proof::Token(token)),
+            (None, Some(code)) => Ok(Proof::Code { code, browser: binding.as_bytes().to_vec() }),
+            _ => Err(AppError::bad_request("malformed_body", "send either a token or a code")),
+        }
+    }
+}
+
+/// `POST /api/v1/auth/magic/verify`
+pub async fn verify(
+    State(app): State<App>,
+    session: Session,
+    client: ClientInfo,
+    binding: Binding,
+    ApiJson(body): ApiJson<Redemption>,
+) -> AppResult<impl IntoResponse> {
+    let (links, proof) = (app.mailed_links()?.clone(), body.into_proof(&binding)?);
+    let entered = redeem(app.accounts(), links, session, client, proof).await?;
+    let device = cookies::device(app.is_https()).set(&entered.device_token);
+    let body = json!({ "user": UserBody::from(entered.user) });
+    Ok(([(header::SET_COOKIE, device)], Json(body)))
+}

@@ -1,0 +1,46 @@
+//! Random tokens: what a mailed link, a cookie or a provider's `state` holds.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+/// 256 bits in base64url.
+const TOKEN_CHARS: usize = 43;
+
+/// 256 random bits in base64url.
+///
+/// # Panics
+/// If the operating system has no random bytes to give.
+pub fn fresh_token() -> String {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Whether the text could be a token.
+pub fn is_token(text: &str) -> bool {
+    let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text.len() == TOKEN_CHARS && text.bytes().all(base64url)
+}
+
+/// What is stored of a token. A plain hash of 256 random bits is safe to keep.
+pub fn token_hash(token: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_256_bits_and_never_repeat() {
+        let tokens: HashSet<_> = (0..10_000).map(|_| fresh_token()).collect();
+        assert_eq!(tokens.len(), 10_000);
+        assert!(tokens.iter().all(|token| is_token(token)));
+        for other in ["", "x", &"x".repeat(44), &"=".repeat(43), &"%".repeat(43)] {
+            assert!(!is_token(other), "{other}");
+        }
+    }
+}

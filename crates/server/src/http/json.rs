@@ -1,0 +1,136 @@
+//! What an account has, as JSON: shapes that the API answers with and the download of one's data
+//! holds.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use tracera_session::{Handle, SessionInfo};
+use uuid::Uuid;
+
+use crate::auth::client::Client;
+use crate::clock::utc;
+use crate::store::events::Event;
+use crate::store::portfolio::snapshots::Snapshot;
+use crate::store::users::User;
+
+/// A user.
+#[derive(Serialize)]
+pub struct UserBody {
+    id: Uuid,
+    email: Option<String>,
+    name: Option<String>,
+    avatar_url: Option<String>,
+    role: &'static str,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+impl From<User> for UserBody {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            email: user.email.map(|email| email.to_string()),
+            name: user.name,
+            avatar_url: user.avatar_url,
+            role: user.role.as_str(),
+            created_at: user.created_at,
+        }
+    }
+}
+
+/// A session as its user sees it.
+#[derive(Serialize)]
+pub struct SessionBody {
+    handle: String,
+    device: Option<String>,
+    browser: Option<String>,
+    ip: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    last_seen_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+    method: Option<String>,
+    current: bool,
+}
+
+impl SessionBody {
+    /// `current` is the handle of the session that asks.
+    pub fn new(session: SessionInfo, current: Option<Handle>) -> Self {
+        let client = Client::from_label(&session.client);
+        Self {
+            handle: session.handle.to_string(),
+            device: client.device,
+            browser: client.browser,
+            ip: session.address.map(shown_address),
+            created_at: utc(session.created),
+            last_seen_at: utc(session.last_seen),
+            expires_at: utc(session.expires),
+            method: session.authentication.map(|proof| proof.method.into()),
+            current: current == Some(session.handle),
+        }
+    }
+}
+
+/// An address as a user sees it; of IPv6 only the network is kept.
+pub fn shown_address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(network) => format!("{network}/64"),
+    }
+}
+
+/// An event of the log as its owner sees it.
+#[derive(Serialize)]
+pub struct EventBody {
+    id: i64,
+    event: String,
+    method: Option<String>,
+    device: String,
+    ip: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+}
+
+impl From<Event> for EventBody {
+    fn from(event: Event) -> Self {
+        Self {
+            id: event.id,
+            event: event.kind,
+            method: event.method,
+            device: event.device,
+            ip: Some(event.ip).filter(|ip| !ip.is_empty()),
+            at: event.at,
+        }
+    }
+}
+
+/// What a portfolio was worth at a time.
+#[derive(Serialize)]
+pub struct ValueBody<'a> {
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+    day: Option<&'a str>,
+    total_value: i64,
+    currency: &'a str,
+    item_count: i64,
+    unpriced_items: i64,
+    price_source: Option<&'a str>,
+}
+
+impl<'a> ValueBody<'a> {
+    /// Of this snapshot.
+    pub fn new(snapshot: &'a Snapshot) -> Self {
+        Self {
+            at: snapshot.taken_at,
+            day: snapshot.day.as_deref(),
+            total_value: snapshot.total_cents,
+            currency: &snapshot.currency,
+            item_count: snapshot.items,
+            unpriced_items: snapshot.unpriced_items,
+            price_source: Some(&*snapshot.price_source).filter(|source| !source.is_empty()),
+        }
+    }
+}

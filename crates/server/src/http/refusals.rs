@@ -1,0 +1,105 @@
+//! Why an action came to nothing, as an answer: the status, the stable code and the sentence.
+
+use http::StatusCode;
+use tracera_session::SessionError;
+
+use crate::actions::address::ConfirmRefusal;
+use crate::actions::linking::UnlinkRefusal;
+use crate::actions::magic_link::LinkInvalid;
+use crate::actions::provider::BeginRefusal;
+use crate::actions::sessions::NoSuchSession;
+use crate::actions::{ActionError, NotRecent};
+use crate::auth::provider_error::ProviderError;
+use crate::auth::service_error::ServiceError;
+use crate::http::error::AppError;
+
+impl<R: Into<AppError>> From<ActionError<R>> for AppError {
+    fn from(error: ActionError<R>) -> Self {
+        match error {
+            ActionError::Refused(refusal) => refusal.into(),
+            ActionError::Service(error) => error.into(),
+        }
+    }
+}
+
+impl From<ServiceError> for AppError {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Session(error) => error.into(),
+            error if error.is_defect() => Self::internal(error),
+            error => Self::unavailable(error),
+        }
+    }
+}
+
+impl From<NotRecent> for AppError {
+    fn from(NotRecent: NotRecent) -> Self {
+        SessionError::NotFresh.into()
+    }
+}
+
+impl From<LinkInvalid> for AppError {
+    fn from(LinkInvalid: LinkInvalid) -> Self {
+        Self::bad_request(
+            "link_invalid",
+            "this link or code is wrong, used or expired; please ask for a new one",
+        )
+    }
+}
+
+impl From<NoSuchSession> for AppError {
+    fn from(NoSuchSession: NoSuchSession) -> Self {
+        Self::not_found()
+    }
+}
+
+impl From<ConfirmRefusal> for AppError {
+    fn from(refusal: ConfirmRefusal) -> Self {
+        match refusal {
+            ConfirmRefusal::LinkInvalid => Self::bad_request(
+                "link_invalid",
+                "this link is wrong, used, expired or of another account; please ask for a new one",
+            ),
+            ConfirmRefusal::Taken => Self::new(
+                StatusCode::CONFLICT,
+                "email_taken",
+                "another account has this address; sign in to that one instead",
+            ),
+            ConfirmRefusal::NoAccount => Self::unauthenticated(),
+        }
+    }
+}
+
+impl From<UnlinkRefusal> for AppError {
+    fn from(refusal: UnlinkRefusal) -> Self {
+        match refusal {
+            UnlinkRefusal::NotRecent => NotRecent.into(),
+            UnlinkRefusal::NotLinked => Self::not_found(),
+            UnlinkRefusal::LastWayIn => Self::new(
+                StatusCode::CONFLICT,
+                "last_way_in",
+                "this is the only way into your account; add an e-mail address or link another provider first",
+            ),
+        }
+    }
+}
+
+impl From<BeginRefusal> for AppError {
+    fn from(refusal: BeginRefusal) -> Self {
+        match refusal {
+            BeginRefusal::NotRecent => NotRecent.into(),
+            BeginRefusal::NotConfigured => Self::new(
+                StatusCode::NOT_FOUND,
+                "method_not_configured",
+                "this server does not use that provider; `tracera check-config` says which variables it needs",
+            ),
+            BeginRefusal::Provider(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProviderError> for AppError {
+    fn from(error: ProviderError) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, error.code(), error.to_string())
+    }
+}

@@ -1,0 +1,68 @@
+//! Taking one's data along. It asks that one signed in recently.
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, future, stream};
+use http::{HeaderValue, header};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::actions::account::{self, PersonalData};
+use crate::actions::{ActionError, Caller};
+use crate::clock::rfc3339;
+use crate::http::App;
+use crate::http::error::AppResult;
+use crate::http::json::{EventBody, SessionBody, UserBody, ValueBody};
+use crate::pages::page::{Person, to_sign_in_again};
+use crate::portfolio::export::{self, Format};
+use crate::store::portfolio::holdings;
+
+/// `GET /account/data.json`: everything kept about the person, as a file.
+pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> AppResult<Response> {
+    let data = match account::data(&app.accounts(), &caller, person.account).await {
+        Ok(data) => data,
+        Err(ActionError::Refused(_)) => return Ok(to_sign_in_again()),
+        Err(error) => return Err(error.into()),
+    };
+    let items = items(&app, caller.user).await?;
+    let PersonalData { user, linked, sessions, events, values } = data;
+    let current = caller.session.info().map(|info| info.handle);
+    let sessions = sessions.into_iter().map(|info| SessionBody::new(info, current));
+    let linked = linked.iter().map(|identity| {
+        json!({
+            "provider": identity.provider.as_str(),
+            "subject": identity.subject,
+            "linked_at": rfc3339(identity.linked_at),
+        })
+    });
+    let few = json!({
+        "user": UserBody::from(user),
+        "linked": linked.collect::<Vec<_>>(),
+        "sessions": sessions.collect::<Vec<_>>(),
+        "events": events.into_iter().map(EventBody::from).collect::<Vec<_>>(),
+        "portfolio_values": {
+            "currency": app.portfolio.prices().currency(),
+            "history": values.iter().map(ValueBody::new).collect::<Vec<_>>(),
+        },
+    });
+    // The items may be very many: they are read while they are sent, as the last field.
+    let mut few = few.to_string();
+    few.truncate(few.len() - "}".len());
+    let begin = stream::once(future::ready(Ok(Bytes::from(few + ",\"portfolio\":"))));
+    let end = stream::once(future::ready(Ok(Bytes::from_static(b"}"))));
+    let body = Body::from_stream(begin.chain(items.into_data_stream()).chain(end));
+    let kind = HeaderValue::from_static("application/json");
+    let file = HeaderValue::from_static("attachment; filename=\"tracera-data.json\"");
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], body).into_response())
+}
+
+async fn items(app: &App, user: Uuid) -> AppResult<Body> {
+    Ok(match holdings::summary(&app.database, user).await? {
+        Some(held) => {
+            let portfolio = app.portfolio.clone();
+            Body::from_stream(export::rows(portfolio, user, held.import_id, Format::Json))
+        }
+        None => Body::from(export::empty(Format::Json)),
+    })
+}

@@ -1,0 +1,116 @@
+//! Back from a provider. Every callback spends its transaction and ends in a redirect to a page of
+//! ours, so that no code or state stays in the address bar. One that has none leaves the cookies of
+//! another that is under way.
+
+use axum::extract::{FromRequestParts, RawQuery, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::request::Parts;
+use http::{HeaderMap, header};
+use tracera_session::Session;
+
+use crate::actions::provider::{Arrival, Arrived, Finished, finish};
+use crate::auth::client::ClientInfo;
+use crate::auth::provider_error::ProviderError;
+use crate::domain::provider::Provider;
+use crate::http::error::AppError;
+use crate::http::{App, cookies};
+use crate::pages::last_method;
+use crate::pages::messages::{DONE, Done, ERROR, Problem, after_problem};
+use crate::pages::return_target::ReturnTarget;
+
+/// `GET /api/v1/auth/google/callback`
+pub async fn google(State(app): State<App>, returned: Returned) -> Response {
+    land(app, returned, Provider::Google, None).await
+}
+
+/// `GET /api/v1/auth/github/callback`
+pub async fn github(State(app): State<App>, returned: Returned) -> Response {
+    land(app, returned, Provider::Github, None).await
+}
+
+/// `GET /api/v1/auth/steam/login/callback`
+pub async fn steam_login(State(app): State<App>, returned: Returned) -> Response {
+    land(app, returned, Provider::Steam, Some(false)).await
+}
+
+/// `GET /api/v1/auth/steam/callback`
+pub async fn steam_link(State(app): State<App>, returned: Returned) -> Response {
+    land(app, returned, Provider::Steam, Some(true)).await
+}
+
+/// What a callback brings.
+pub struct Returned {
+    session: Session,
+    client: ClientInfo,
+    headers: HeaderMap,
+    query: String,
+}
+
+impl FromRequestParts<App> for Returned {
+    type Rejection = AppError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
+        let RawQuery(query) =
+            RawQuery::from_request_parts(parts, app).await.unwrap_or_else(|never| match never {});
+        Ok(Self {
+            session: Session::from_request_parts(parts, app).await?,
+            client: ClientInfo::from_request_parts(parts, app).await?,
+            headers: parts.headers.clone(),
+            query: query.unwrap_or_default(),
+        })
+    }
+}
+
+/// `linking` where the address tells the purpose.
+async fn land(app: App, returned: Returned, provider: Provider, linking: Option<bool>) -> Response {
+    let Returned { session, client, headers, query } = returned;
+    let https = app.is_https();
+    let transaction = cookies::transaction(https);
+    let arrival = Arrival {
+        session: session.clone(),
+        client,
+        browser: transaction.read(&headers).map(ToOwned::to_owned),
+        query,
+        provider,
+        linking,
+    };
+    let (providers, links) = (app.providers.clone(), app.magic_links.clone());
+    let Finished { spent, outcome } = finish(app.accounts(), providers, links, arrival).await;
+    let next = ReturnTarget::remembered(&headers, https).unwrap_or_default();
+    let target = match &outcome {
+        // The account page says it; the start page shows it.
+        Ok(Arrived::Linked) if next.is_page("/account") => {
+            next.saying(DONE, Done::Linked(provider).code())
+        }
+        Ok(_) => next.as_str().to_owned(),
+        Err(error) => failed_at(&next, &session, linking, *error),
+    };
+    let used_up = [Some(transaction.clear()), ReturnTarget::forget(&headers, https)];
+    let entered = match outcome {
+        Ok(Arrived::SignedIn(entered)) => [
+            Some(cookies::device(https).set(&entered.device_token)),
+            Some(last_method::remember(provider.as_str(), https)),
+        ],
+        _ => [None, None],
+    };
+    let mut response = Redirect::to(&target).into_response();
+    for cookie in used_up.into_iter().filter(|_| spent).chain(entered).flatten() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The page that says why. The sign-in page sends whoever is signed in on to the page they came
+/// from.
+fn failed_at(
+    next: &ReturnTarget,
+    session: &Session,
+    linking: Option<bool>,
+    error: ProviderError,
+) -> String {
+    match (linking, session.user()) {
+        (Some(true), _) => next.saying(ERROR, error.code()),
+        (_, Ok(_)) => next.by_way_of_failure(error.code()),
+        (_, Err(_)) => after_problem("/login", Problem::Provider(error)),
+    }
+}

@@ -1,0 +1,255 @@
+//! What pages say of the last step: for each a code, which stands in the address, and a sentence.
+
+use crate::auth::provider_error::ProviderError;
+use crate::domain::provider::Provider;
+
+/// The parameter of an address that holds the code of a [`Done`].
+pub const DONE: &str = "done";
+/// The parameter of an address that holds the code of a [`Problem`].
+pub const ERROR: &str = "error";
+
+/// Why the last step came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// A mailed link or its code does not work.
+    LinkInvalid,
+    /// The session behind a page has ended.
+    SignedOut,
+    /// One has to prove again who one is.
+    NotRecent,
+    /// A session that was to be ended had ended.
+    SessionGone,
+    /// A provider is the only way into the account.
+    LastWayIn,
+    /// A provider that was to be unlinked is not linked.
+    NotLinked,
+    /// This server does not offer that way in.
+    NotConfigured,
+    /// Another account has the address.
+    EmailTaken,
+    /// What was typed is no address.
+    InvalidEmail,
+    /// What was typed is not the phrase that deletes an account.
+    WrongPhrase,
+    /// See [`ProviderError`].
+    Provider(ProviderError),
+}
+
+impl Problem {
+    fn all() -> impl Iterator<Item = Self> {
+        let own = [
+            Self::LinkInvalid,
+            Self::SignedOut,
+            Self::NotRecent,
+            Self::SessionGone,
+            Self::LastWayIn,
+            Self::NotLinked,
+            Self::NotConfigured,
+            Self::EmailTaken,
+            Self::InvalidEmail,
+            Self::WrongPhrase,
+        ];
+        own.into_iter().chain(ProviderError::all().map(Self::Provider))
+    }
+
+    /// The problem of that code.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::all().find(|problem| problem.code() == code)
+    }
+
+    /// Its code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::LinkInvalid => "link_invalid",
+            Self::SignedOut => "signed_out",
+            Self::NotRecent => "reauthentication_required",
+            Self::SessionGone => "session_gone",
+            Self::LastWayIn => "last_way_in",
+            Self::NotLinked => "not_linked",
+            Self::NotConfigured => "method_not_configured",
+            Self::EmailTaken => "email_taken",
+            Self::InvalidEmail => "invalid_email",
+            Self::WrongPhrase => "wrong_phrase",
+            Self::Provider(error) => error.code(),
+        }
+    }
+
+    /// What a page says of it.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::LinkInvalid => "That link or code no longer works. Ask for a new one below.",
+            Self::SignedOut => "You have been signed out on this device. Sign in again to go on.",
+            Self::NotRecent => {
+                "Please confirm that it is you: sign in again, then repeat what you were doing."
+            }
+            Self::SessionGone => "That session had ended already.",
+            Self::LastWayIn => {
+                "That is the only way into your account. Add an e-mail address or link another method first."
+            }
+            Self::NotLinked => "That method was not linked any more.",
+            Self::NotConfigured => "This server does not offer that way to sign in.",
+            Self::EmailTaken => "Another account has this address. Sign in to that one instead.",
+            Self::InvalidEmail => "That is not an e-mail address we can write to.",
+            Self::WrongPhrase => "Nothing was deleted: the confirmation was not typed as shown.",
+            Self::Provider(error) => of_provider(error),
+        }
+    }
+}
+
+/// What a page says of an error code in its address, also of one it does not know.
+pub fn problem(code: &str) -> &'static str {
+    Problem::parse(code).map_or("That did not work. Please try again.", Problem::sentence)
+}
+
+fn of_provider(error: ProviderError) -> &'static str {
+    use Provider::{Github, Google, Steam};
+    match error {
+        ProviderError::Cancelled => "You cancelled. Nothing has changed.",
+        ProviderError::Expired => {
+            "That took too long or began in another browser. Please try again."
+        }
+        ProviderError::Refused(Google) => "Google did not confirm who you are. Please try again.",
+        ProviderError::Refused(Github) => "GitHub did not confirm who you are. Please try again.",
+        ProviderError::Refused(Steam) => "Steam did not confirm who you are. Please try again.",
+        ProviderError::Unavailable(Google) => {
+            "Google does not answer at the moment. Please try again later."
+        }
+        ProviderError::Unavailable(Github) => {
+            "GitHub does not answer at the moment. Please try again later."
+        }
+        ProviderError::Unavailable(Steam) => {
+            "Steam does not answer at the moment. Please try again later."
+        }
+        ProviderError::EmailUnverified => {
+            "Your account there has no verified e-mail address. Verify it there first, or sign in by e-mail."
+        }
+        ProviderError::AccountExists => {
+            "Your e-mail address has an account here already. Sign in the way you did before, then link this one on your account page."
+        }
+        ProviderError::ProofMailed => {
+            "Your e-mail address has an account here already. We have mailed you a link to sign in; after that you can link this one on your account page."
+        }
+        ProviderError::IdentityTaken => {
+            "That account opens another Tracera account. Sign in with it and unlink it there, or delete that account if it has no other way in; then link it here."
+        }
+        ProviderError::AlreadyLinked => {
+            "Another account of that provider is linked already. Unlink it first."
+        }
+        ProviderError::SessionChanged => "You signed out or in again meanwhile. Please try again.",
+        ProviderError::Service => "The service is briefly unavailable. Please try again.",
+    }
+}
+
+/// What the last step has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Signed out.
+    SignedOut,
+    /// The account is deleted.
+    Deleted,
+    /// Another session has ended.
+    SessionEnded,
+    /// All other sessions have ended.
+    OthersEnded,
+    /// A provider is linked.
+    Linked(Provider),
+    /// A provider is unlinked.
+    Unlinked,
+    /// A link to the wanted address is on its way.
+    EmailSent,
+    /// The wanted address is the account's.
+    EmailChanged,
+}
+
+impl Done {
+    fn all() -> impl Iterator<Item = Self> {
+        let linked = Provider::ALL.into_iter().map(Self::Linked);
+        linked.chain([
+            Self::SignedOut,
+            Self::Deleted,
+            Self::SessionEnded,
+            Self::OthersEnded,
+            Self::Unlinked,
+            Self::EmailSent,
+            Self::EmailChanged,
+        ])
+    }
+
+    /// The one of that code.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::all().find(|done| done.code() == code)
+    }
+
+    /// Its code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SignedOut => "signed_out",
+            Self::Deleted => "deleted",
+            Self::SessionEnded => "session_ended",
+            Self::OthersEnded => "others_ended",
+            Self::Linked(Provider::Google) => "google_linked",
+            Self::Linked(Provider::Github) => "github_linked",
+            Self::Linked(Provider::Steam) => "steam_linked",
+            Self::Unlinked => "unlinked",
+            Self::EmailSent => "email_sent",
+            Self::EmailChanged => "email_changed",
+        }
+    }
+
+    /// What a page says of it.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::SignedOut => "You are signed out.",
+            Self::Deleted => "Your account and everything in it is deleted.",
+            Self::SessionEnded => "The session is over. Whoever used it is signed out.",
+            Self::OthersEnded => "You are signed out everywhere else.",
+            Self::Linked(Provider::Google) => "Google is linked.",
+            Self::Linked(Provider::Github) => "GitHub is linked.",
+            Self::Linked(Provider::Steam) => "Steam is linked.",
+            Self::Unlinked => "It is no longer linked to your account.",
+            Self::EmailSent => {
+                "A mail with a link is on its way. Nothing changes before you open it."
+            }
+            Self::EmailChanged => "Your address is confirmed.",
+        }
+    }
+}
+
+/// The address of a page that says what is done.
+pub fn after(path: &str, done: Done) -> String {
+    format!("{path}?{DONE}={}", done.code())
+}
+
+/// The address of a page that says why something came to nothing.
+pub fn after_problem(path: &str, problem: Problem) -> String {
+    format!("{path}?{ERROR}={}", problem.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_problem_has_a_code_and_a_sentence_of_its_own() {
+        let codes: HashSet<_> = Problem::all().map(Problem::code).collect();
+        let sentences: HashSet<_> = Problem::all().map(Problem::sentence).collect();
+        assert_eq!((codes.len(), sentences.len()), (Problem::all().count(), codes.len()));
+        for code in codes {
+            assert_eq!(problem(code), Problem::parse(code).unwrap().sentence());
+        }
+        assert_eq!(Problem::parse("<script>"), None);
+        assert_eq!(problem("<script>"), "That did not work. Please try again.");
+    }
+
+    #[test]
+    fn everything_done_has_a_code_and_a_sentence_of_its_own() {
+        let codes: HashSet<_> = Done::all().map(Done::code).collect();
+        let sentences: HashSet<_> = Done::all().map(Done::sentence).collect();
+        assert_eq!((codes.len(), sentences.len()), (Done::all().count(), codes.len()));
+        for done in Done::all() {
+            assert_eq!(Done::parse(done.code()), Some(done));
+        }
+    }
+}
