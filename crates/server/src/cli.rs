@@ -18,7 +18,7 @@ pub mod healthcheck;
 use crate::config::{
     Config, DatabaseSettings, Environment, Mode, Problem, fresh_secret, help_text, report,
 };
-use crate::start;
+use crate::{operator, start};
 
 /// Exit status when a server or a store could not be started or reached.
 pub const EXIT_COULD_NOT_START: u8 = 1;
@@ -48,7 +48,17 @@ pub enum Command {
     Serve,
     /// Say what `serve` would do with this environment, without secrets.
     #[command(after_help = SEE_VARIABLES)]
-    CheckConfig,
+    CheckConfig {
+        /// Also try Redis, the database, mail, the price feed and providers' discovery.
+        #[arg(long)]
+        connect: bool,
+    },
+    /// Send one mail and print what the mail server says.
+    #[command(after_help = SEE_VARIABLES)]
+    SendTestMail {
+        /// The recipient.
+        address: String,
+    },
     /// Ask the running server at `LISTEN_ADDR` whether it is well; for containers.
     Healthcheck,
     /// Print a fresh secret for `SESSION_SECRET`.
@@ -132,20 +142,23 @@ pub fn load_database() -> Result<DatabaseSettings, ExitCode> {
     Environment::load().database().map_err(|problems| refuse(&problems))
 }
 
-/// Runs `tracera check-config`.
-pub fn check_config() -> ExitCode {
+/// Runs `tracera check-config`; with `connect` also tries what the configuration names.
+pub async fn check_config(connect: bool) -> ExitCode {
     let environment = Environment::load();
     let config = environment.config(Mode::Serve);
     let printed = print(&report(&environment, &config));
     // The report has named the problems.
     let Ok(config) = config else { return EXIT_CONFIGURATION.into() };
-    match start::check_files(&config) {
-        Ok(()) => printed,
-        Err(error) => {
-            complain(&error.to_string());
-            EXIT_CONFIGURATION.into()
-        }
+    if let Err(error) = start::check_files(&config) {
+        complain(&error.to_string());
+        return EXIT_CONFIGURATION.into();
     }
+    if !connect {
+        return printed;
+    }
+    let connections = Box::pin(operator::connections::try_all(&config)).await;
+    let printed = print(&connections.to_string());
+    if connections.would_serve() { printed } else { EXIT_COULD_NOT_START.into() }
 }
 
 /// Runs `tracera healthcheck`: status 0 or 1, as Docker wants it.

@@ -272,7 +272,7 @@ impl Place {
         let shared = Arc::clone(&mailer.0);
         mailer.0.tasks.spawn(async move {
             let _place = place;
-            shared.stop.run_until_cancelled(shared.deliver(&letter)).await;
+            shared.stop.run_until_cancelled(Box::pin(shared.deliver(&letter))).await;
         });
     }
 }

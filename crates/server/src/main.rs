@@ -11,7 +11,13 @@ use tracera::{operator, start, telemetry};
 async fn main() -> ExitCode {
     match parse().command {
         Command::Healthcheck => cli::check_health().await,
-        Command::CheckConfig => cli::check_config(),
+        Command::CheckConfig { connect } => cli::check_config(connect).await,
+        Command::SendTestMail { address } => {
+            cli::operate(cli::load_config(Mode::Serve), async |config| {
+                operator::send_test_mail(&config, &address).await
+            })
+            .await
+        }
         Command::Secret => cli::print_secret(),
         Command::Dev => serve(Mode::Dev).await,
         Command::Serve => serve(Mode::Serve).await,

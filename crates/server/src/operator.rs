@@ -1,5 +1,7 @@
 //! The operator's commands on the same stores: a user's sessions, the database.
 
+pub mod connections;
+
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -12,6 +14,7 @@ use crate::clock::utc;
 use crate::config::{Config, DatabaseSettings, DatabaseTarget};
 use crate::domain::email::{Email, EmailError};
 use crate::error_chain::{causes, chain};
+use crate::mail::{self, Mailer};
 use crate::pages::page::minute;
 use crate::start::{StartError, Stores, embedded_sessions, open_database, open_stores};
 use crate::store::users::User;
@@ -50,6 +53,15 @@ pub enum OperatorError {
     /// The address is none.
     #[error("--user: {0}")]
     Email(#[from] EmailError),
+    /// No mail can be sent.
+    #[error("there is no mail server; set SMTP_URL and MAIL_FROM, or RESEND_API_KEY")]
+    NoMail,
+    /// The mail server did not take the mail.
+    #[error("{0}")]
+    Mail(#[from] mail::Refusal),
+    /// The recipient's address is none.
+    #[error("{0}")]
+    Recipient(#[source] EmailError),
     /// The user has no such live session.
     #[error("the user has no live session with that handle; see `tracera sessions list`")]
     NoSuchSession,
@@ -137,6 +149,18 @@ async fn tell_owner(stores: &Stores, account: &User, clock: &Clock) -> String {
         Ok(()) => String::new(),
         Err(error) => format!("this is missing from the account's security events: {error}\n"),
     }
+}
+
+/// `tracera send-test-mail`: what the mail server says to one mail.
+///
+/// # Errors
+/// [`OperatorError`].
+pub async fn send_test_mail(config: &Config, address: &str) -> Result<String, OperatorError> {
+    let to = Email::parse(address).map_err(OperatorError::Recipient)?;
+    let mailer = Mailer::new(&config.mail).map_err(StartError::from)?;
+    let mailer = mailer.ok_or(OperatorError::NoMail)?;
+    let words = mailer.send_test(&to, utc(Clock::system().now())).await?;
+    Ok(format!("the mail server answered: {words}\n"))
 }
 
 /// `tracera migrate`: brings the database up to date.

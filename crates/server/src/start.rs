@@ -189,7 +189,11 @@ pub async fn open_database(
     })
 }
 
-async fn connect_redis(url: &RedisUrl, config: &Config) -> Result<RedisConnection, StartError> {
+/// Connects to Redis at `url`, with the certificates of the configuration.
+pub(crate) async fn connect_redis(
+    url: &RedisUrl,
+    config: &Config,
+) -> Result<RedisConnection, StartError> {
     let connection = match redis_authorities(config)? {
         Some(authorities) => {
             RedisConnection::open_trusting(url.expose(), RedisLimits::default(), &authorities).await

@@ -107,6 +107,19 @@ impl Database {
         Ok(Self { pool: Pool::Postgres(connect::postgres(url).await?) })
     }
 
+    /// Connects to the configured database and writes, and takes that back. Makes no file and
+    /// changes no table.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Database::connect`].
+    pub async fn try_write(target: &DatabaseTarget) -> Result<(), ConnectError> {
+        match target {
+            DatabaseTarget::Sqlite(file) => connect::try_sqlite(file).await,
+            DatabaseTarget::Postgres(url) => connect::try_postgres(url.expose()).await,
+        }
+    }
+
     /// Asks the database for a sign of life; for health probes.
     ///
     /// # Errors

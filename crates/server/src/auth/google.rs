@@ -266,6 +266,14 @@ impl Google {
         })
     }
 
+    /// Whether the issuer can be found.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`] when it cannot; the log says why.
+    pub async fn check(&self, now: OffsetDateTime) -> Result<(), ProviderError> {
+        self.discover(now).await.map(drop)
+    }
+
     async fn discover(&self, now: OffsetDateTime) -> Result<Discovery, ProviderError> {
         let mut discovery = self.discovery.lock().await;
         if let Some(kept) = discovery.as_ref().filter(|kept| now < kept.until) {

@@ -81,6 +81,13 @@ pub struct ResendSettings {
     pub from: Mailbox,
 }
 
+impl MailSettings {
+    /// Whether mail leaves.
+    pub fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
 pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<MailSettings> {
     let smtp = read_smtp(reader, http);
     let resend = read_resend(reader);

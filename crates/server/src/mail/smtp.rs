@@ -107,7 +107,7 @@ impl SmtpTransport {
         let connecting = async {
             AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_LIMIT), &self.hello, tls, None)
                 .await
-                .map_err(|error| self.explained(error.into()))
+                .map_err(|error| explained(error.into()))
         };
         let mut connection =
             within(limits.step, connecting).await.map_err(|error| self.with_port_hint(error))?;
@@ -115,7 +115,7 @@ impl SmtpTransport {
             // An error if the server does not offer it: nothing else has been said to it by then.
             let upgrade = async {
                 let upgraded = connection.starttls(tls.clone(), &self.hello).await;
-                upgraded.map_err(|error| self.explained(error.into()))
+                upgraded.map_err(|error| explained(error.into()))
             };
             within(limits.step, upgrade).await?;
         }
@@ -123,11 +123,6 @@ impl SmtpTransport {
             within(limits.step, connection.auth(DEFAULT_MECHANISMS, credentials)).await?;
         }
         Ok(connection)
-    }
-
-    /// With what to do about it, if TLS is what failed.
-    fn explained(&self, error: SendError) -> SendError {
-        SendError { reason: tls::with_remedy(error.reason, "SMTP_CA_FILE"), ..error }
     }
 
     /// A server that waits for TLS says nothing to a client that waits for a greeting.
@@ -138,6 +133,11 @@ impl SmtpTransport {
         }
         error
     }
+}
+
+/// With what to do about it, if TLS is what failed.
+fn explained(error: SendError) -> SendError {
+    SendError { reason: tls::with_remedy(error.reason, "SMTP_CA_FILE"), ..error }
 }
 
 async fn hand_over(

@@ -9,7 +9,9 @@ use std::time::Duration;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Executor, PgPool, SqlSafeStr, SqlitePool};
+use sqlx::{
+    ConnectOptions, Connection, Executor, PgConnection, PgPool, Row, SqlSafeStr, SqlitePool,
+};
 use tokio::time::{Instant, sleep};
 
 use super::ConnectError;
@@ -26,6 +28,8 @@ const PG_MIGRATION_LIMIT: &str = "60s";
 /// `SQLite` has one writer at a time; more connections only help readers.
 const SQLITE_CONNECTIONS: u32 = 4;
 const PG_CONNECTIONS: u32 = 16;
+/// Needs what a migration needs; rolled back.
+const TRIAL: &str = "CREATE TABLE tracera_check (id INTEGER)";
 
 /// The migrations of one dialect: `NNNN_words.sql`, in order. What has shipped is never edited.
 ///
@@ -120,20 +124,68 @@ pub(super) async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqliteP
     pool.connect_with(options.clone()).await.map_err(unusable)
 }
 
-pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
-    let options: PgConnectOptions = url.parse().map_err(ConnectError::Url)?;
-    let options = options.application_name("tracera");
+/// Writes to the file, if it is there, and takes it back.
+pub(super) async fn try_sqlite(file: &Path) -> Result<(), ConnectError> {
+    if !file.exists() {
+        let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+        return match dir.filter(|dir| dir.exists()) {
+            Some(dir) => try_directory(dir),
+            None => Ok(()),
+        };
+    }
+    let unusable = |source| ConnectError::File { path: file.to_owned(), source };
+    let options = SqliteConnectOptions::new().filename(file).busy_timeout(SQLITE_BUSY_LIMIT);
+    let mut connection = options.connect().await.map_err(unusable)?;
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(unusable)?;
+    tx.execute(TRIAL).await.map_err(unusable)?;
+    tx.rollback().await.map_err(unusable)?;
+    connection.close().await.map_err(unusable)
+}
 
-    // A single connection says why it failed; a pool only says that it timed out.
+fn try_directory(dir: &Path) -> Result<(), ConnectError> {
+    let trial = dir.join(".tracera-check");
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&trial);
+    let written = written.and_then(|_| std::fs::remove_file(&trial));
+    written.map_err(|source| ConnectError::Create { path: dir.to_owned(), source })
+}
+
+/// Writes to the database and takes it back: to its table if there is one, else as the migrations
+/// would.
+pub(super) async fn try_postgres(url: &str) -> Result<(), ConnectError> {
+    let mut connection = connect_postgres(pg_options(url)?).await?;
+    let trial = async {
+        let mut tx = connection.begin().await?;
+        let found = tx.fetch_one("SELECT to_regclass('users') IS NOT NULL").await?;
+        let written =
+            if found.try_get(0)? { "UPDATE users SET id = id WHERE FALSE" } else { TRIAL };
+        tx.execute(written).await?;
+        tx.rollback().await
+    };
+    trial.await.map_err(ConnectError::NotWritable)?;
+    connection.close().await.map_err(ConnectError::unreachable)
+}
+
+fn pg_options(url: &str) -> Result<PgConnectOptions, ConnectError> {
+    let options: PgConnectOptions = url.parse().map_err(ConnectError::Url)?;
+    Ok(options.application_name("tracera"))
+}
+
+/// A single connection says why it failed; a pool only says that it timed out.
+async fn connect_postgres(options: PgConnectOptions) -> Result<PgConnection, ConnectError> {
+    tokio::time::timeout(PG_CONNECT_LIMIT, options.connect())
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        .map_err(ConnectError::unreachable)
+}
+
+pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
+    let options = pg_options(url)?;
     let migrating = options.clone().options([
         ("statement_timeout", PG_MIGRATION_LIMIT),
         // At each start it would tell that the table of migrations is there already.
         ("client_min_messages", "warning"),
     ]);
-    let mut connection = tokio::time::timeout(PG_CONNECT_LIMIT, migrating.connect())
-        .await
-        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
-        .map_err(ConnectError::unreachable)?;
+    let mut connection = connect_postgres(migrating).await?;
     // Takes an advisory lock, so that of several instances one migrates and the others wait.
     migrate(migrations!("postgres"), &mut connection).await?;
     connection.close().await.map_err(ConnectError::unreachable)?;

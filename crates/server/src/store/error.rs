@@ -112,6 +112,9 @@ pub enum ConnectError {
     /// The server has no such database.
     #[error("{}; create it, or correct its name in the URL", said(.0))]
     NoDatabase(#[source] sqlx::Error),
+    /// The server lets us in, but not write.
+    #[error("the database cannot be written: {}; name the primary, and a user who may write", said(.0))]
+    NotWritable(#[source] sqlx::Error),
     /// The tables are from a newer version of this program, which brought them up to this
     /// migration.
     #[error(

@@ -176,7 +176,7 @@ fn the_help_of_a_command_that_is_configured_tells_of_the_variables() {
     assert_eq!(status, 0);
     assert!(out.contains("SESSION_LIFETIME_HOURS") && out.contains("Default: 72."), "{out}");
     let commands: [&[&str]; 5] =
-        [&["dev"], &["check-config"], &["migrate"], &["sessions", "list"], &["sessions", "revoke"]];
+        [&["dev"], &["check-config"], &["migrate"], &["sessions", "list"], &["send-test-mail"]];
     for command in commands {
         let (status, out, _) = run(&[command, &["--help"]].concat(), &[]);
         assert_eq!(status, 0);
@@ -634,4 +634,85 @@ async fn metrics_are_served_on_their_own_socket_only() {
         assert!(shown.lines().any(|line| line == expected), "{shown}");
     }
     assert_eq!(server.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn check_config_with_connect_tries_what_serve_needs_and_writes_nothing() {
+    let smtp = SmtpServer::start(SmtpMode::Plain).await;
+    let (redis, postgres) = tokio::join!(RedisServer::start(), Postgres::start());
+    let (redis_url, database) = (redis.url(), postgres.url());
+    let smtp_url = format!("smtp://127.0.0.1:{}", smtp.port());
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let vars = [
+        ("SESSION_SECRET", SECRET),
+        ("REDIS_URL", &*redis_url),
+        ("DATABASE_URL", &*database),
+        ("SMTP_URL", &*smtp_url),
+        ("MAIL_FROM", "a@tracera.example"),
+        ("PRICE_FEED_URL", &*nobody),
+        ("GOOGLE_ISSUER_URL", &*nobody),
+        ("GOOGLE_CLIENT_ID", "id"),
+        ("GOOGLE_CLIENT_SECRET", "canary"),
+    ];
+    let check = |vars: Vec<(&'static str, String)>| {
+        tokio::task::spawn_blocking(move || {
+            let vars: Vec<_> = vars.iter().map(|(name, value)| (*name, &**value)).collect();
+            run(&["check-config", "--connect"], &vars)
+        })
+    };
+    let owned = |vars: &[(&'static str, &str)]| {
+        vars.iter().map(|(name, value)| (*name, (*value).to_owned())).collect::<Vec<_>>()
+    };
+    let (status, out, err) = check(owned(&vars)).await.unwrap();
+    assert_eq!((status, &*err), (0, ""), "feeds and discovery are warnings: {out}");
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    for what in ["Redis", "database", "mail"] {
+        let found =
+            lines.iter().any(|line| matches!(&line[..], [name, _, "ms", "ok"] if *name == what));
+        assert!(found, "{what}: {out}");
+    }
+    assert!(out.contains("warning: error sending request"), "{out}");
+    assert!(out.contains("has no usable discovery document"), "{out}");
+    assert!(!out.contains("canary"), "{out}");
+    assert_eq!(redis.cli(&["DBSIZE"]).await, "0");
+    assert_eq!(smtp.messages(), []);
+    let (status, _, err) = run(&["sessions", "list", "--user", "a@b.example"], &vars);
+    assert_eq!((status, err.contains("no such user")), (1, true), "{err}");
+
+    for (name, broken) in [
+        ("REDIS_URL", format!("redis://127.0.0.1:{}", free_port())),
+        ("DATABASE_URL", format!("postgres://127.0.0.1:{}/db", free_port())),
+        ("SMTP_URL", format!("smtp://127.0.0.1:{}", free_port())),
+    ] {
+        let broken: Vec<_> = owned(&vars)
+            .into_iter()
+            .filter(|(it, _)| *it != name)
+            .chain([(name, broken)])
+            .collect();
+        let (status, out, _) = check(broken).await.unwrap();
+        assert_eq!((status, out.matches("FAILED: ").count()), (1, 1), "{name}: {out}");
+    }
+}
+
+#[tokio::test]
+async fn a_test_mail_prints_what_the_mail_server_says() {
+    let smtp = SmtpServer::start(SmtpMode::Plain).await;
+    let smtp_url = format!("smtp://127.0.0.1:{}", smtp.port());
+    let send = move || {
+        let vars = [
+            ("SESSION_SECRET", SECRET),
+            ("SMTP_URL", &*smtp_url),
+            ("MAIL_FROM", "sign-in@tracera.example"),
+        ];
+        run(&["send-test-mail", "alice@example.com"], &vars)
+    };
+    let sent = tokio::task::spawn_blocking(send.clone()).await.unwrap();
+    assert_eq!(sent, (0, "the mail server answered: 250 2.0.0 kept\n".to_owned(), String::new()));
+    assert_eq!(smtp.messages()[0].rcpt_tos, ["alice@example.com"]);
+    smtp.refuse_next(1, "550 5.7.1 alice@example.com: not from you");
+    let (status, _, err) = tokio::task::spawn_blocking(send).await.unwrap();
+    let told = "tracera: the mail server answered: 550 5.7.1 alice@example.com: not from you\n";
+    assert_eq!((status, &*err), (1, told));
+    let (status, _, err) = run(&["send-test-mail", "a@b.example"], &[("SESSION_SECRET", SECRET)]);
+    assert_eq!((status, err.contains("set SMTP_URL")), (1, true), "{err}");
 }
