@@ -1,0 +1,287 @@
+//! A whole history: taken apart into sessions and fields, and put together into a verdict.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::STALENESS;
+use crate::event::{Event, Name, Op, Outcome};
+use crate::object::{Act, Step, ValueId, explain};
+
+/// How long before a fault what was answered may not have been copied yet, and how long after it
+/// one that is cut off may still answer, in microseconds.
+const COPYING: u64 = 2_000_000;
+/// How long servers take to find another primary at most, in microseconds.
+const FAILOVER: u64 = 20_000_000;
+
+/// What a history comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Lines that are no faults.
+    pub operations: usize,
+    /// Different sessions.
+    pub sessions: usize,
+    /// The first line of each session that cannot be, in the order of the lines.
+    pub impossible: Vec<Impossible>,
+    /// Sessions that are explainable only if a fault lost what a primary had answered.
+    pub lost: usize,
+}
+
+/// A line that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Impossible {
+    /// Counted from 1.
+    pub line: usize,
+    pub why: String,
+}
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} cannot be: {}", self.line, self.why)
+    }
+}
+
+type Line<'a> = (usize, &'a Event);
+
+/// Decides. Lines may come in any order.
+#[must_use]
+pub fn check(events: &[(usize, Event)]) -> Verdict {
+    let lines: Vec<Line<'_>> = events.iter().map(|(line, event)| (*line, event)).collect();
+    let mut sessions: BTreeMap<&Name, Vec<Line<'_>>> = BTreeMap::new();
+    for &(line, event) in &lines {
+        if let Some(session) = event.session.as_ref().filter(|_| concerns_one(event.op)) {
+            sessions.entry(session).or_default().push((line, event));
+        }
+    }
+    let mut verdict = Verdict {
+        operations: lines.iter().filter(|(_, event)| event.op != Op::Fault).count(),
+        sessions: sessions.len(),
+        ..Verdict::default()
+    };
+    for (name, own) in &sessions {
+        match Session::new(name, own, &lines).verdict() {
+            Ok(false) => {}
+            Ok(true) => verdict.lost += 1,
+            Err(impossible) => verdict.impossible.push(impossible),
+        }
+    }
+    verdict.impossible.sort();
+    verdict
+}
+
+fn concerns_one(op: Op) -> bool {
+    !matches!(op, Op::RevokeAll | Op::Fault)
+}
+
+/// One session and everything that concerns it.
+struct Session<'a> {
+    name: &'a Name,
+    lines: Vec<Line<'a>>,
+    user: Option<&'a Name>,
+    faults: Vec<&'a Event>,
+    /// When its id changed, or may have.
+    rotations: Vec<(u64, u64)>,
+    values: HashMap<String, ValueId>,
+}
+
+impl<'a> Session<'a> {
+    fn new(name: &'a Name, own: &[Line<'a>], all: &[Line<'a>]) -> Self {
+        let sign_in = own.iter().find(|(_, event)| event.op == Op::SignIn);
+        let user = sign_in.and_then(|(_, event)| event.user.as_ref());
+        let others = all.iter().filter(|(_, event)| {
+            event.op == Op::RevokeAll && event.user.is_some() && event.user.as_ref() == user
+        });
+        let mut lines: Vec<Line<'a>> = own.iter().chain(others).copied().collect();
+        // A browser that signs in again gives up the session it had.
+        let holder = sign_in.and_then(|(_, event)| event.client.as_ref());
+        lines.extend(all.iter().filter(|(_, event)| {
+            event.op == Op::SignIn
+                && event.client.is_some()
+                && event.client.as_ref() == holder
+                && sign_in.is_some_and(|(_, first)| {
+                    event.session != first.session && event.start >= first.end
+                })
+        }));
+        lines.sort_by_key(|(line, event)| (event.end, *line));
+        let rotations = own
+            .iter()
+            .map(|(_, event)| *event)
+            .filter(|event| event.op == Op::Rotate && event.outcome != Some(Outcome::Refused));
+        let until = |event: &Event| if is_certain(event) { event.end } else { u64::MAX };
+        Self {
+            name,
+            lines,
+            user,
+            faults: all.iter().map(|(_, event)| *event).filter(|event| loses(event)).collect(),
+            rotations: rotations.map(|event| (event.start, until(event))).collect(),
+            values: HashMap::new(),
+        }
+    }
+
+    /// Whether something must have been lost, or the first line that cannot be.
+    fn verdict(mut self) -> Result<bool, Impossible> {
+        let names: BTreeSet<&Name> =
+            self.lines.iter().filter_map(|(_, event)| event.field.as_ref()).collect();
+        let fields: Vec<Option<&Name>> =
+            std::iter::once(None).chain(names.into_iter().map(Some)).collect();
+        let mut lost = false;
+        let mut first: Option<Impossible> = self.of_another();
+        for field in fields {
+            match self.explain(field) {
+                Ok(count) => lost |= count > 0,
+                Err(line) => {
+                    let why = self.why(line, field);
+                    let impossible = Impossible { line, why };
+                    let end = |line: usize| {
+                        self.lines.iter().find(|(at, _)| *at == line).map(|(_, event)| event.end)
+                    };
+                    if first.as_ref().is_none_or(|first| end(line) < end(first.line)) {
+                        first = Some(impossible);
+                    }
+                }
+            }
+        }
+        first.map_or(Ok(lost), Err)
+    }
+
+    fn explain(&mut self, field: Option<&Name>) -> Result<usize, usize> {
+        let steps = self.steps(field);
+        match explain(&steps) {
+            Err(line) if !self.faults.is_empty() => {
+                let losses = self.faults.iter().map(|fault| Step {
+                    line,
+                    from: fault.start,
+                    to: fault.end.saturating_add(FAILOVER),
+                    act: Act::Lose {
+                        since: fault.start.saturating_sub(COPYING),
+                        until: fault.end.saturating_add(COPYING),
+                    },
+                    certain: false,
+                });
+                explain(&steps.iter().copied().chain(losses).collect::<Vec<_>>())
+            }
+            explained => explained,
+        }
+    }
+
+    fn steps(&mut self, field: Option<&Name>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut read = BTreeSet::new();
+        for (line, event) in self.lines.clone() {
+            let value = if event.field.is_some() && event.field.as_ref() == field {
+                Some(self.value(&event.value))
+            } else {
+                None
+            };
+            if let Some(value) = value.filter(|_| event.op == Op::Load) {
+                read.insert(value);
+            }
+            let Some(act) = self.act(event, value) else { continue };
+            let from = match act {
+                Act::Lives(_) => self.oldest_shown(event),
+                _ => event.start,
+            };
+            let certain = is_certain(event) || act == Act::LivesNot;
+            let certain = certain && !self.is_given_up(event);
+            steps.push(Step { line, from, to: event.end, act, certain });
+        }
+        // What may not have been written and was never read changes nothing.
+        steps.retain(|step| match step.act {
+            Act::Set(value) => step.certain || read.contains(&value),
+            Act::Use => step.certain,
+            _ => true,
+        });
+        steps
+    }
+
+    /// What the event shows or does of the session; `None` for nothing.
+    fn act(&self, event: &Event, value: Option<ValueId>) -> Option<Act> {
+        use Outcome::{Ok, Refused, Unavailable, Unknown};
+        if self.is_given_up(event) {
+            return (event.outcome != Some(Refused)).then_some(Act::End);
+        }
+        match (event.op, event.outcome?) {
+            (Op::Load, Ok) => Some(Act::Lives(value)),
+            (Op::Load, Unavailable | Unknown)
+            | (Op::SignIn | Op::RevokeAll, Refused)
+            | (Op::Fault, _) => None,
+            (_, Refused) => (!self.is_rotating(event)).then_some(Act::LivesNot),
+            (Op::SignIn, _) => Some(Act::Begin),
+            (Op::Commit, _) => Some(value.map_or(Act::Use, Act::Set)),
+            (Op::Rotate, _) => Some(Act::Use),
+            (Op::SignOut | Op::Revoke | Op::RevokeAll, _) => Some(Act::End),
+        }
+    }
+
+    /// Whether it is a later sign-in, by which the browser gave the session up.
+    fn is_given_up(&self, event: &Event) -> bool {
+        event.op == Op::SignIn && event.session.as_ref() != Some(self.name)
+    }
+
+    fn is_rotating(&self, event: &Event) -> bool {
+        self.rotations.iter().any(|(start, end)| *start <= event.end && event.start <= *end)
+    }
+
+    /// The oldest moment an accepted load may show.
+    fn oldest_shown(&self, load: &Event) -> u64 {
+        let own = self.lines.iter().map(|(_, event)| event).filter(|event| {
+            event.op != Op::Load
+                && event.outcome == Some(Outcome::Ok)
+                && event.server.is_some()
+                && event.server == load.server
+                && event.end < load.start
+        });
+        let last = own.map(|event| event.end + 1).max().unwrap_or(0);
+        last.max(load.start.saturating_sub(STALENESS))
+    }
+
+    fn value(&mut self, value: &Value) -> ValueId {
+        if value.is_null() {
+            return 0;
+        }
+        let next = ValueId::try_from(self.values.len() + 1).unwrap_or(ValueId::MAX);
+        *self.values.entry(value.to_string()).or_insert(next)
+    }
+
+    /// An answer that names another user than the one who signed in.
+    fn of_another(&self) -> Option<Impossible> {
+        let user = self.user?;
+        let (line, event) = self.lines.iter().find(|(_, event)| {
+            event.op == Op::Load
+                && event.outcome == Some(Outcome::Ok)
+                && event.user.as_ref().is_some_and(|shown| shown != user)
+        })?;
+        let shown = event.user.as_ref()?;
+        Some(Impossible { line: *line, why: format!("it shows {shown}, and {user} signed in") })
+    }
+
+    fn why(&self, line: usize, field: Option<&Name>) -> String {
+        let Some((_, event)) = self.lines.iter().find(|(at, _)| *at == line) else {
+            return "nothing explains it".to_owned();
+        };
+        let session = self.name;
+        match (event.op, event.outcome, field) {
+            (Op::Load, Some(Outcome::Ok), Some(field)) => {
+                format!("{field} of session {session} was not {} then", event.value)
+            }
+            (Op::Load, Some(Outcome::Ok), None) => {
+                format!("session {session} did not live then")
+            }
+            (_, Some(Outcome::Refused), _) => format!("session {session} lived then"),
+            (Op::SignIn, ..) => format!("session {session} had been there before"),
+            _ => format!("session {session} did not live then, or not in that order"),
+        }
+    }
+}
+
+fn is_certain(event: &Event) -> bool {
+    matches!(event.outcome, Some(Outcome::Ok | Outcome::Refused))
+}
+
+/// Whether a primary may have gone before its replicas had everything.
+fn loses(event: &Event) -> bool {
+    let kinds = ["kill", "freeze", "pause", "partition", "promot", "failover", "takeover", "crash"];
+    event.op == Op::Fault
+        && event.kind.as_ref().is_some_and(|kind| kinds.iter().any(|word| kind.contains(word)))
+}

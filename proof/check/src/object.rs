@@ -1,0 +1,217 @@
+//! One session, with one of its fields or none, as its operations leave it: whether there is an
+//! order of them in which all answers are right.
+//!
+//! It goes through the history in the order of time and keeps every state the session can be in
+//! (Lowe, Testing for linearizability, 2017): a write is put in order when its end, or the end of
+//! an answer that shows it, demands it. A read is content as soon as the state is once what it
+//! shows, between its start and its end.
+
+use std::collections::{BTreeSet, HashSet};
+
+/// Of a value of the field; 0 for absent.
+pub(crate) type ValueId = u32;
+
+/// How a session can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum State {
+    Ahead,
+    Alive(ValueId),
+    Dead,
+}
+
+/// What an operation shows or does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// It lives; with a value of the field if that was read.
+    Lives(Option<ValueId>),
+    /// It does not.
+    LivesNot,
+    Begin,
+    /// Acts only on a live session.
+    Set(ValueId),
+    /// The same, without the field.
+    Use,
+    End,
+    /// What was answered between the two may be lost.
+    Lose {
+        since: u64,
+        until: u64,
+    },
+}
+
+/// An operation as it concerns the object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    /// Which line it comes from.
+    pub(crate) line: usize,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) act: Act,
+    /// Whether it certainly happened.
+    pub(crate) certain: bool,
+}
+
+impl Act {
+    fn is_read(self) -> bool {
+        matches!(self, Self::Lives(_) | Self::LivesNot)
+    }
+
+    fn is_loss(self) -> bool {
+        matches!(self, Self::Lose { .. })
+    }
+
+    fn is_shown_by(self, state: State) -> bool {
+        match (self, state) {
+            (Self::Lives(None), State::Alive(_)) => true,
+            (Self::Lives(Some(read)), State::Alive(value)) => read == value,
+            (Self::LivesNot, state) => !matches!(state, State::Alive(_)),
+            _ => false,
+        }
+    }
+
+    /// `None` where it cannot be done.
+    fn applied(self, state: State) -> Option<State> {
+        match (self, state) {
+            (Self::Begin, State::Ahead) => Some(State::Alive(0)),
+            (Self::Set(value), State::Alive(_)) => Some(State::Alive(value)),
+            (Self::End, State::Alive(_)) => Some(State::Dead),
+            (Self::End, _) | (Self::Use, State::Alive(_)) => Some(state),
+            _ => None,
+        }
+    }
+}
+
+/// One way it can have been so far.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Way {
+    state: State,
+    /// Open writes that are in order already, by number of the step.
+    done: BTreeSet<usize>,
+    /// Open reads that are content.
+    content: BTreeSet<usize>,
+    /// States of before, each with the last moment of the write that ended it; where something may
+    /// be lost.
+    before: Vec<(State, u64)>,
+    lost: usize,
+}
+
+/// The line that cannot be, or how many faults lost something at least.
+pub(crate) fn explain(steps: &[Step]) -> Result<usize, usize> {
+    let may_lose = steps.iter().any(|step| step.act.is_loss());
+    let mut moments: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * steps.len());
+    for (number, step) in steps.iter().enumerate() {
+        moments.push((step.from, false, number));
+        // What may never have happened is open for good.
+        if step.certain || step.act.is_loss() {
+            moments.push((step.to, true, number));
+        }
+    }
+    moments.sort_unstable();
+    let first = Way {
+        state: State::Ahead,
+        done: BTreeSet::new(),
+        content: BTreeSet::new(),
+        before: Vec::new(),
+        lost: 0,
+    };
+    let mut ways = vec![first];
+    let mut open = Open { steps, reads: BTreeSet::new(), writes: BTreeSet::new(), may_lose };
+    for (_, is_end, number) in moments {
+        let step = &steps[number];
+        if !is_end {
+            if step.act.is_read() {
+                open.reads.insert(number);
+                for way in &mut ways {
+                    if step.act.is_shown_by(way.state) {
+                        way.content.insert(number);
+                    }
+                }
+            } else {
+                open.writes.insert(number);
+            }
+            continue;
+        }
+        if !step.act.is_loss() {
+            ways = open.until(ways, number);
+            if ways.is_empty() {
+                return Err(step.line);
+            }
+        }
+        open.reads.remove(&number);
+        open.writes.remove(&number);
+        for way in &mut ways {
+            way.content.remove(&number);
+            way.done.remove(&number);
+        }
+        ways = different(ways);
+    }
+    Ok(ways.iter().map(|way| way.lost).min().unwrap_or(0))
+}
+
+/// What is under way at a moment.
+struct Open<'a> {
+    steps: &'a [Step],
+    reads: BTreeSet<usize>,
+    writes: BTreeSet<usize>,
+    may_lose: bool,
+}
+
+impl Open<'_> {
+    /// All ways in which that step has had its moment.
+    fn until(&self, ways: Vec<Way>, number: usize) -> Vec<Way> {
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
+        let mut waiting = ways;
+        while let Some(way) = waiting.pop() {
+            if way.content.contains(&number) || way.done.contains(&number) {
+                found.push(way);
+                continue;
+            }
+            for write in self.writes.iter().filter(|write| !way.done.contains(write)) {
+                for next in self.after(&way, *write) {
+                    if seen.insert(next.clone()) {
+                        waiting.push(next);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// What the write makes of it: nothing if it cannot come now.
+    fn after(&self, way: &Way, write: usize) -> Vec<Way> {
+        let step = &self.steps[write];
+        let mut states = Vec::new();
+        if let Act::Lose { since, until } = step.act {
+            let is_lossy =
+                |(_, (_, answered)): &(usize, &(State, u64))| (since..=until).contains(answered);
+            for (at, (state, _)) in way.before.iter().enumerate().rev().take_while(is_lossy) {
+                states.push((*state, way.before[..at].to_vec(), way.lost + 1));
+            }
+        } else if let Some(state) = step.act.applied(way.state) {
+            let mut before = way.before.clone();
+            if self.may_lose && state != way.state {
+                before.push((way.state, step.to));
+                if before.len() > 4 {
+                    before.remove(0);
+                }
+            }
+            states.push((state, before, way.lost));
+        }
+        let next = |(state, before, lost)| {
+            let mut next = Way { state, before, lost, ..way.clone() };
+            next.done.insert(write);
+            let shown = |read: &&usize| self.steps[**read].act.is_shown_by(state);
+            next.content.extend(self.reads.iter().filter(shown));
+            next
+        };
+        states.into_iter().map(next).collect()
+    }
+}
+
+/// Each way once, and of those that differ only in how much was lost the one that lost least.
+fn different(mut ways: Vec<Way>) -> Vec<Way> {
+    ways.sort_by_key(|way| way.lost);
+    let mut seen = HashSet::new();
+    ways.retain(|way| seen.insert(Way { lost: 0, ..way.clone() }));
+    ways
+}
