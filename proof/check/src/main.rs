@@ -18,7 +18,7 @@ use prove_check::{check, read};
 struct Arguments {
     /// The history.
     file: PathBuf,
-    /// What a fault lost cannot be either: for a history with SESSION_REPLICA_ACK.
+    /// What a fault lost cannot be either: for a history with `SESSION_REPLICA_ACK`.
     #[arg(long)]
     replicated: bool,
 }
