@@ -167,19 +167,15 @@ pub(crate) struct Forward {
 }
 
 /// Where a forward leads when its browser has signed in as somebody else: no session has this id.
-#[cfg(feature = "embedded")]
 pub(crate) const NOWHERE: [u8; 16] = [0; 16];
 
 /// Whether the bytes are a forward.
-#[cfg(any(feature = "redis", feature = "embedded"))]
 pub(crate) fn is_forward(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }
 
-/// The envelope, read in place, and changed in place by the embedded store the way the Redis
-/// scripts do it.
+/// The envelope, read and changed in place by the rules of the store as by the Redis scripts.
 pub(crate) mod envelope {
-    #[cfg(feature = "embedded")]
     pub(crate) use super::writing::*;
     use super::{Duration, Epoch, Forward, Timestamp, u48};
 
@@ -219,7 +215,6 @@ pub(crate) mod envelope {
     }
 }
 
-#[cfg(feature = "embedded")]
 mod writing {
     use super::envelope::{array, created};
     use super::{Duration, Epoch, Forward, Timestamp};

@@ -1,8 +1,10 @@
-//! What a store of sessions does, and the contract it keeps: for those who write one.
+//! For those who write a store. Applications need none of this.
 //!
-//! [`SessionStore`] is the trait; the rest are the words it speaks in. Run
-//! `tracera_session::conformance!` of the feature `testing` on an implementation. Applications need
-//! none of this.
+//! * [`ValueStore`] is the trait to implement: two methods over one value per user.
+//! * [`SessionStore`] is what [`Sessions`](crate::Sessions) speak to. Every [`ValueStore`] is one;
+//!   [`RedisStore`](crate::RedisStore) is one by itself, because its scripts do each operation in
+//!   one round trip.
+//! * `tracera_session::conformance!` of the feature `testing` tests either.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -18,6 +20,10 @@ pub use crate::token::{SessionId, Tag};
 pub(crate) mod embedded;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod rules;
+mod value;
+
+pub use value::{Update, ValueStore, Write};
 
 /// How long writes under a rotated id still reach its successor: longer than any request runs.
 pub const FORWARD: Duration = Duration::from_mins(1);
@@ -196,7 +202,8 @@ pub enum Found {
     Gone,
 }
 
-/// Keeps sessions.
+/// Keeps sessions. To write a store, implement [`ValueStore`] instead: it is two methods, and every
+/// `ValueStore` is a `SessionStore`.
 ///
 /// All sessions of one user live under one [`Tag`], so a store can make every operation atomic by
 /// locking or scripting one key. The contract, for every implementation:
@@ -316,6 +323,12 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Whether the store answers.
     fn ping(&self) -> StoreFuture<'_, ()>;
+
+    /// How long an operation takes at most, which also bounds the attempts of
+    /// [`Session::update`](crate::Session::update). Default 1.5 s.
+    fn time_limit(&self) -> Duration {
+        value::DEFAULT_TIME_LIMIT
+    }
 }
 
 /// The name of a data field: 1 to 32 of `a-z`, `0-9`, `_`, `.`, `-`.
@@ -347,7 +360,6 @@ impl FieldName {
     }
 
     /// The field under which a session keeps the value: its own field, then the name.
-    #[cfg(any(feature = "redis", feature = "embedded"))]
     pub(crate) fn under(&self, session: &[u8; 16]) -> Vec<u8> {
         [session, self.0.as_bytes()].concat()
     }

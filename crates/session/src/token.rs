@@ -49,9 +49,8 @@ impl Tag {
         Self(random())
     }
 
-    /// Reads a tag back from its text.
-    #[cfg(feature = "redis")]
-    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+    /// Reads a tag back from its text, 20 characters of base64url; `None` when it is none.
+    pub fn parse(text: &[u8]) -> Option<Self> {
         let mut tag = [0; TAG_BYTES];
         let len = URL_SAFE_NO_PAD.decode_slice(text, &mut tag).ok()?;
         (len == tag.len()).then_some(Self(tag))

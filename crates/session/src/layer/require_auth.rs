@@ -214,9 +214,11 @@ mod tests {
         let inner = service_fn(async |_: Request<Body>| {
             Ok::<_, std::convert::Infallible>(StatusCode::OK.into_response())
         });
-        let mut request = Request::get("/private").body(Body::empty()).unwrap();
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = http::Uri::from_static("/private");
         if let Some(cookie) = cookie {
-            request.headers_mut().insert(header::COOKIE, cookie.parse().unwrap());
+            let cookie = cookie.parse().expect("a cookie of this crate");
+            request.headers_mut().insert(header::COOKIE, cookie);
         }
         if let Some(sessions) = sessions {
             let session = sessions.open(request.headers()).await;

@@ -11,6 +11,9 @@ use super::heal::PAUSE;
 use super::*;
 use crate::clock::Timestamp;
 use crate::invalidations::Listener;
+use crate::record::Epoch;
+use crate::store::{At, Created, NewSession, SessionStore};
+use crate::token::SessionId;
 
 /// A disk with one file.
 #[derive(Clone, Default)]
@@ -123,7 +126,7 @@ async fn a_full_disk_refuses_writes_and_no_reads_and_both_go_on_when_there_is_ro
     let disk = Disk::default();
     let store = disk.store();
     sign_in(&store, 1).await.unwrap();
-    store.ping().await.unwrap();
+    ValueStore::ping(&store).await.unwrap();
 
     disk.is(Health::Full);
     let mut stored = 2;
@@ -132,7 +135,7 @@ async fn a_full_disk_refuses_writes_and_no_reads_and_both_go_on_when_there_is_ro
     }
     for _ in 0..3 {
         assert!(matches!(sign_in(&store, 200).await, Err(StoreError::Unavailable(_))));
-        assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(ValueStore::ping(&store).await, Err(StoreError::Unavailable(_))));
         for number in 1..stored {
             assert!(is_there(&store, number).await.unwrap());
         }
@@ -142,7 +145,7 @@ async fn a_full_disk_refuses_writes_and_no_reads_and_both_go_on_when_there_is_ro
 
     disk.is(Health::Good);
     sign_in(&store, 200).await.unwrap();
-    store.ping().await.unwrap();
+    ValueStore::ping(&store).await.unwrap();
     for number in (1..stored).chain([200]) {
         assert!(is_there(&store, number).await.unwrap());
     }
@@ -163,19 +166,19 @@ async fn a_broken_disk_is_tried_once_per_pause_and_found_mended_by_a_ping_alone(
         for number in 2..20 {
             let store = store.clone();
             trying.spawn(async move {
-                sign_in(&store, number).await.is_err() && store.ping().await.is_err()
+                sign_in(&store, number).await.is_err() && ValueStore::ping(&store).await.is_err()
             });
         }
         assert_eq!(trying.join_all().await, [true; 18]);
         assert_eq!(disk.0.opened.load(SeqCst), opened);
         tokio::time::advance(PAUSE).await;
-        store.ping().await.unwrap_err();
+        ValueStore::ping(&store).await.unwrap_err();
     }
 
     disk.is(Health::Good);
-    store.ping().await.unwrap_err();
+    ValueStore::ping(&store).await.unwrap_err();
     tokio::time::advance(PAUSE).await;
-    store.ping().await.unwrap();
+    ValueStore::ping(&store).await.unwrap();
     assert!(is_there(&store, 1).await.unwrap());
     sign_in(&store, 2).await.unwrap();
 }
@@ -188,9 +191,9 @@ async fn a_read_that_failed_ends_writing_too_which_a_ping_tells_and_mends() {
     disk.is(Health::Broken);
     is_there(&store, 1).await.unwrap_err();
     disk.is(Health::Good);
-    store.ping().await.unwrap_err();
+    ValueStore::ping(&store).await.unwrap_err();
     tokio::time::advance(PAUSE).await;
-    store.ping().await.unwrap();
+    ValueStore::ping(&store).await.unwrap();
     assert!(is_there(&store, 1).await.unwrap());
 }
 

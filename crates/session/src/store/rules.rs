@@ -1,10 +1,12 @@
-//! One user's hash and the write operations on it, step for step what the Redis scripts do.
+//! The rules of all writes, as pure functions over one user's value: what lives, what follows a
+//! forward, what is trimmed, what fits a budget. The Redis scripts do the same step for step.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::{
+use super::{
     At, Budget, Committed, Created, FORWARD, FieldName, FieldOp, FieldReply, Found, Rotated,
+    StoreError,
 };
 use crate::clock::Timestamp;
 use crate::record::envelope::{self, is_record};
@@ -14,16 +16,16 @@ use crate::token::UserId;
 /// Whole numbers stay below this, as in the scripts: what a double holds exactly.
 const NUMBER_LIMIT: u64 = 1 << 53;
 
-type Field = [u8; 16];
+pub(super) type Field = [u8; 16];
 
 /// The fields under one tag and when the last of them is dead.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct UserHash {
+pub(super) struct UserValue {
     pub(super) expires: Timestamp,
     pub(super) fields: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// What [`UserHash::create`] takes.
+/// What [`UserValue::create`] takes.
 pub(super) struct Creation {
     pub(super) field: Field,
     pub(super) user: Option<UserId>,
@@ -33,7 +35,7 @@ pub(super) struct Creation {
     pub(super) max_sessions: usize,
 }
 
-impl UserHash {
+impl UserValue {
     pub(super) fn epoch(&self) -> Epoch {
         self.fields
             .get(&b"e"[..])
@@ -49,7 +51,7 @@ impl UserHash {
         self.fields.is_empty()
     }
 
-    pub(super) fn create(&mut self, new: Creation, at: At) -> Created {
+    pub(super) fn create(&mut self, new: &Creation, at: At) -> Created {
         if self.user().is_some_and(|owner| Some(owner) != new.user.as_ref().map(UserId::as_bytes)) {
             return Created::Collision;
         }
@@ -62,11 +64,11 @@ impl UserHash {
         }
         self.trim(at, new.max_sessions.saturating_sub(1));
 
-        if let Some(user) = new.user {
+        if let Some(user) = &new.user {
             self.fields.insert(b"u".into(), user.as_bytes().into());
         }
         self.keep_until(envelope::deadline(&new.record, at.idle));
-        self.fields.insert(new.field.into(), new.record);
+        self.fields.insert(new.field.into(), new.record.clone());
         Created::Created
     }
 
@@ -294,19 +296,23 @@ impl UserHash {
         bytes
     }
 
-    /// Reads back what [`UserHash::encode`] wrote; redb has verified the bytes by checksum.
-    pub(super) fn decode(bytes: &[u8]) -> Self {
-        let (expires, mut rest) = bytes.split_first_chunk().unwrap_or((&[0; 8], &[]));
-        let mut part = || {
+    /// Reads back what [`UserValue::encode`] wrote.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
             let (len, tail) = rest.split_first_chunk()?;
             let (part, tail) = tail.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-            rest = tail;
-            Some(part.to_vec())
-        };
-        Self {
-            expires: Timestamp::from_millis(u64::from_be_bytes(*expires)),
-            fields: std::iter::from_fn(|| Some((part()?, part()?))).collect(),
+            *rest = tail;
+            Some(part)
         }
+        let read = || {
+            let (expires, mut rest) = bytes.split_first_chunk()?;
+            let mut fields = BTreeMap::new();
+            while !rest.is_empty() {
+                fields.insert(part(&mut rest)?.to_vec(), part(&mut rest)?.to_vec());
+            }
+            Some(Self { expires: Timestamp::from_millis(u64::from_be_bytes(*expires)), fields })
+        };
+        read().ok_or_else(|| StoreError::Corrupt("a value that this crate did not write".into()))
     }
 }
 
@@ -323,6 +329,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_what_was_encoded_is_decoded() {
+        let fields = BTreeMap::from([(b"e".to_vec(), vec![0; 8]), (vec![7; 16], vec![])]);
+        let value = UserValue { expires: Timestamp::from_millis(9), fields };
+        let bytes = value.encode();
+        assert_eq!(UserValue::decode(&bytes).unwrap(), value);
+        for len in 0..bytes.len() {
+            let whole_parts = [8, 8 + 4 + 16 + 4].contains(&len);
+            assert_eq!(UserValue::decode(&bytes[..len]).is_ok(), whole_parts, "{len}");
+        }
+    }
+
+    #[test]
     fn what_stays_of_an_abandoned_session_goes_after_a_minute() {
         let at = At { now: Timestamp::from_millis(1_800_000_000_000), idle: None };
         let record = [&[1], &at.now.as_millis().to_be_bytes()[2..], &[1; 4], &[0; 13]].concat();
@@ -334,12 +352,15 @@ mod tests {
             replaces: None,
             max_sessions: 9,
         };
-        let mut hash = UserHash::default();
-        hash.create(new(1), at);
-        hash.create(new(2), at);
-        let last = hash.expires;
-        assert_eq!((hash.abandon([1; 16], at), hash.expires), (Found::Alive, last));
-        assert_eq!((hash.destroy([2; 16], at), hash.expires), (Found::Alive, at.now.plus(FORWARD)));
-        assert_eq!(hash.fields.len(), 1);
+        let mut value = UserValue::default();
+        value.create(&new(1), at);
+        value.create(&new(2), at);
+        let last = value.expires;
+        assert_eq!((value.abandon([1; 16], at), value.expires), (Found::Alive, last));
+        assert_eq!(
+            (value.destroy([2; 16], at), value.expires),
+            (Found::Alive, at.now.plus(FORWARD))
+        );
+        assert_eq!(value.fields.len(), 1);
     }
 }
