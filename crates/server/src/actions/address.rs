@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent};
+use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent, sessions};
 use crate::auth::events::{Kind, Notice};
 use crate::auth::magic_link::MagicLinks;
-use crate::auth::token::{fresh_token, token_hash};
+use crate::auth::token::{fresh_token, pasted, token_hash};
 use crate::domain::email::Email;
 use crate::mail::NoticeMail;
 use crate::store::users::{self, User};
@@ -64,7 +64,8 @@ pub enum ConfirmRefusal {
     NoAccount,
 }
 
-/// Gives the caller's account the address its link was mailed to.
+/// Gives the caller's account the address its link was mailed to, and ends the other sessions that
+/// began by a mail to the former one.
 ///
 /// # Errors
 /// [`ConfirmRefusal`].
@@ -77,7 +78,7 @@ pub async fn confirm(
         let (database, user) = (&accounts.database, caller.user);
         let no_account = || ActionError::Refused(ConfirmRefusal::NoAccount);
         let before = users::find_by_id(database, user).await?.ok_or_else(no_account)?;
-        let hash = token_hash(&token);
+        let hash = token_hash(pasted(&token));
         let email = match email_changes::finish(database, user, &hash, accounts.now()).await {
             Ok(Some(email)) => email,
             Ok(None) => return Err(ActionError::Refused(ConfirmRefusal::LinkInvalid)),
@@ -89,7 +90,13 @@ pub async fn confirm(
         tracing::info!(event = "email_changed", %user, "the account has another address");
         accounts.record(user, Kind::EmailChanged, Some("email"), &caller.client).await;
         let old = before.email.filter(|old| *old != email);
+        // Recorded and mailed also if this fails: the address is another one.
+        let ended = match old {
+            Some(_) => sessions::end_those_by(&accounts, &caller, "email").await,
+            None => Ok(()),
+        };
         accounts.notify(old.as_ref(), &Notice::EmailChanged(&email), &caller.client);
+        ended?;
         users::find_by_id(database, user).await?.ok_or_else(no_account)
     })
     .await

@@ -3,7 +3,7 @@
 use tracera_session::SessionError;
 
 use crate::actions::provider::{BeginRefusal, Departure, depart};
-use crate::actions::{Accounts, ActionError, Caller, require_recent};
+use crate::actions::{Accounts, ActionError, Caller, require_recent, sessions};
 use crate::auth::events::{Kind, Notice};
 use crate::auth::providers::Providers;
 use crate::auth::token::token_hash;
@@ -40,7 +40,7 @@ pub enum UnlinkRefusal {
     LastWayIn,
 }
 
-/// Unlinks a provider from the caller's account. `ways` are the ways in this server offers.
+/// Unlinks a provider from the caller's account, and ends the other sessions that began by it. `ways` are the ways in this server offers.
 ///
 /// # Errors
 /// [`UnlinkRefusal`].
@@ -60,11 +60,13 @@ pub async fn unlink(
         }
         let method = provider.as_str();
         tracing::info!(event = "unlinked", %user, method, "unlinked");
+        // Recorded and mailed also if this fails: the provider is unlinked.
+        let ended = sessions::end_those_by(&accounts, &caller, method).await;
         accounts.record(user, Kind::Unlinked, Some(method), &caller.client).await;
         let owner = users::find_by_id(database, user).await?;
         let email = owner.and_then(|owner| owner.email);
         accounts.notify(email.as_ref(), &Notice::Unlinked(provider), &caller.client);
-        Ok(())
+        Ok(ended?)
     })
     .await
 }

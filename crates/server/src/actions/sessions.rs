@@ -47,6 +47,26 @@ pub async fn end(
     .await
 }
 
+/// Ends the caller's other sessions that began by this method, because it is no way into the account
+/// any more. The session that asks is kept: its user has proved a moment ago who they are.
+///
+/// # Errors
+/// [`ServiceError`] when the session store does not answer.
+pub(super) async fn end_those_by(
+    accounts: &Accounts,
+    caller: &Caller,
+    method: &str,
+) -> Result<(), ServiceError> {
+    let own = caller.session.info().map(|info| info.handle);
+    for session in accounts.sessions.list(&caller.id).await? {
+        let by_it = session.authentication.is_some_and(|proof| *proof.method == *method);
+        if by_it && Some(session.handle) != own {
+            accounts.sessions.revoke(&caller.id, session.handle).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Ends all of the caller's sessions but this one, and cancels a mailed link, which may be in the
 /// wrong hands.
 ///

@@ -78,6 +78,12 @@ pub async fn sign_in(
     }
     let label = client.client.label();
     session.sign_in(SignIn::new(id, method).client(&label).address(client.ip).epoch(epoch)).await?;
+    // And again: who takes a way in away ends the sessions by it that are there. One that is made
+    // after that sees here that the way in is gone.
+    if !by.leads_to(accounts, &user).await? {
+        session.sign_out().await?;
+        return Err(SessionError::Superseded.into());
+    }
     tracing::info!(event = "signed_in", user = %user.id, method, "signed in");
     metrics::tried_to_sign_in(method, "done");
     let device_token = accounts.events.signed_in(&user, method, client, accounts.now()).await;

@@ -3,9 +3,11 @@
 //! 1. GitHub reports errors with status 200; an answer without a token is one.
 //! 2. The person is the numeric id. Logins are renamed and taken by others, names are free text.
 //! 3. The address is the one that `/user/emails` lists as primary and verified; the profile's is
-//!    never looked at.
+//!    never looked at. GitHub Apps have no scopes, so that only asking shows whether addresses may
+//!    be read: 403 and 404 are a no.
 //! 4. It may say in `iss` who answers, and then it has to be itself.
-//! 5. The token is forgotten after the sign-in.
+//! 5. A stand-in address (`…@users.noreply.github.com`) counts for nothing: no mail is read there.
+//! 6. The token is forgotten after the sign-in.
 
 use http::header;
 use secrecy::{ExposeSecret, SecretString};
@@ -39,7 +41,6 @@ pub struct Github {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: Option<SecretString>,
-    scope: Option<String>,
     error: Option<String>,
 }
 
@@ -100,11 +101,9 @@ impl Github {
             return Err(ProviderError::Refused(GITHUB));
         }
         let code = code_of(callback, GITHUB)?;
-        let (token, scopes) = self.exchange(code, &transaction.verifier).await?;
+        let token = self.exchange(code, &transaction.verifier).await?;
         let user: User = self.read("/user", &token).await?.json().map_err(unavailable)?;
-        let may_read_emails =
-            scopes.split([',', ' ']).any(|scope| matches!(scope.trim(), "user:email" | "user"));
-        let email = if may_read_emails { self.email(&token).await? } else { EmailClaim::Nothing };
+        let email = self.email(&token).await?;
         Ok(Person {
             identity: Identity {
                 provider: GITHUB,
@@ -117,11 +116,7 @@ impl Github {
         })
     }
 
-    async fn exchange(
-        &self,
-        code: &str,
-        verifier: &str,
-    ) -> Result<(SecretString, String), ProviderError> {
+    async fn exchange(&self, code: &str, verifier: &str) -> Result<SecretString, ProviderError> {
         let form = [
             ("client_id", &*self.settings.client_id),
             ("client_secret", self.settings.client_secret.expose_secret()),
@@ -137,9 +132,7 @@ impl Github {
         }
         let answer: TokenAnswer = answer.json().map_err(unavailable)?;
         match (answer.access_token, answer.error) {
-            (Some(token), None) if !token.expose_secret().is_empty() => {
-                Ok((token, answer.scope.unwrap_or_default()))
-            }
+            (Some(token), None) if !token.expose_secret().is_empty() => Ok(token),
             _ => {
                 tracing::warn!(provider = "github", "no token for the code");
                 Err(ProviderError::Refused(GITHUB))
@@ -151,13 +144,14 @@ impl Github {
         for page in 1..=MAX_EMAIL_PAGES {
             let path = format!("/user/emails?per_page=100&page={page}");
             let answer = match self.read(&path, token).await {
-                // The app may not see addresses, although the scope said so.
+                // The app may not see addresses.
                 Err(ProviderError::Refused(_)) => return Ok(EmailClaim::Nothing),
                 answer => answer?,
             };
             let addresses: Vec<Address> = answer.json().map_err(unavailable)?;
             if let Some(found) = addresses.iter().find(|address| address.primary) {
                 let email = Email::parse(&found.email).ok().filter(|_| found.verified);
+                let email = email.filter(|email| !email.is_stand_in());
                 return Ok(email.map_or(EmailClaim::Nothing, EmailClaim::Vouched));
             }
             if !has_next_page(&answer) {

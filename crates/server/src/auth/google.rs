@@ -110,7 +110,7 @@ impl Google {
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.client_id)
             .append_pair("redirect_uri", &self.redirect_uri)
-            .append_pair("scope", "openid email")
+            .append_pair("scope", "openid email profile")
             .append_pair("state", &begun.state)
             .append_pair("nonce", &begun.nonce)
             .append_pair("code_challenge", &begun.challenge)

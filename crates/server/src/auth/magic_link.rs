@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::auth::client::ClientInfo;
 use crate::auth::service_error::ServiceError;
-use crate::auth::token::{fresh_token, token_hash};
+use crate::auth::token::{fresh_token, pasted, token_hash};
 use crate::domain::email::Email;
 use crate::mail::{Mailer, SignInMail};
 use crate::store::magic_links::{
@@ -250,7 +250,7 @@ impl MagicLinks {
         token: &str,
         now: OffsetDateTime,
     ) -> Result<Option<PendingLink>, StoreError> {
-        magic_links::peek(&self.database, &token_hash(token), now).await
+        magic_links::peek(&self.database, &token_hash(pasted(token)), now).await
     }
 
     /// Whether the newest link this browser asked for was used, wherever.
@@ -272,7 +272,7 @@ impl MagicLinks {
     ) -> Result<ClaimedLink, ClaimError> {
         let claimed = match proof {
             Proof::Token(token) => {
-                magic_links::claim_by_token(&self.database, &token_hash(token), now).await?
+                magic_links::claim_by_token(&self.database, &token_hash(pasted(token)), now).await?
             }
             Proof::Code { code, browser } => {
                 let code: String = code.chars().filter(char::is_ascii_digit).collect();

@@ -19,8 +19,19 @@ pub fn fresh_token() -> String {
 
 /// Whether the text could be a token.
 pub fn is_token(text: &str) -> bool {
-    let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    text.len() == TOKEN_CHARS && text.bytes().all(base64url)
+    text.len() == TOKEN_CHARS && text.chars().all(is_base64url)
+}
+
+/// The token in a text that a person pasted or a mail program made a link of: without white space
+/// around it, and without what follows it, such as a full stop, a bracket or a line feed.
+pub fn pasted(text: &str) -> &str {
+    let text = text.trim();
+    let end = text.find(|c: char| !is_base64url(c)).unwrap_or(text.len());
+    &text[..end]
+}
+
+fn is_base64url(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
 /// What is stored of a token. A plain hash of 256 random bits is safe to keep.
@@ -33,6 +44,34 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn what_stands_around_a_pasted_token_does_not_belong_to_it() {
+        let token = fresh_token();
+        for (before, behind) in [
+            ("", ""),
+            ("", "."),
+            ("", ">"),
+            ("", ")"),
+            ("", " "),
+            ("", "\n"),
+            ("", "\r\n"),
+            ("", ".)"),
+            ("", "%20"),
+            ("", "\u{a0}"),
+            ("", "\u{200b}"),
+            ("", "\">"),
+            ("", ",\nRobin"),
+            (" ", ""),
+        ] {
+            assert_eq!(pasted(&format!("{before}{token}{behind}")), token, "{behind:?}");
+        }
+        for other in ["", ".", "<", " \n"] {
+            assert_eq!(pasted(other), "", "{other:?}");
+        }
+        let longer = format!("{token}A");
+        assert_eq!(pasted(&longer), longer, "another token");
+    }
 
     #[test]
     fn tokens_are_256_bits_and_never_repeat() {

@@ -63,13 +63,14 @@ pub enum EmailError {
 }
 
 impl Email {
-    /// Parses one address. ASCII white space around it is dropped.
+    /// Parses one address. White space around it is dropped, and so are characters without a width,
+    /// which come along when a person copies an address.
     ///
     /// # Errors
     ///
     /// [`EmailError`] says which rule the text breaks.
     pub fn parse(text: &str) -> Result<Self, EmailError> {
-        let text = text.trim_matches([' ', '\t', '\r', '\n']);
+        let text = text.trim_matches(is_blank);
         if text.is_empty() {
             return Err(EmailError::Empty);
         }
@@ -111,6 +112,12 @@ impl Email {
         format!("{}***@{domain}", &local[..1])
     }
 
+    /// Whether nothing that is sent there is read: GitHub's stand-in for a private address.
+    pub fn is_stand_in(&self) -> bool {
+        let domain = self.domain();
+        domain.starts_with("users.noreply.") || domain.starts_with("noreply.")
+    }
+
     fn parts(&self) -> (&str, &str) {
         self.0.split_once('@').expect("a parsed address has one @")
     }
@@ -126,6 +133,14 @@ impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Email({})", self.masked())
     }
+}
+
+/// Whether a person who pastes the character does not see it: white space, the soft hyphen, what
+/// joins, separates or directs text, the byte order mark.
+fn is_blank(c: char) -> bool {
+    let invisible = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    (c.is_whitespace() && c != '\u{b}') || invisible
 }
 
 /// RFC 5322 `dot-atom-text`: atoms joined by single dots.
@@ -168,6 +183,12 @@ mod tests {
             ("o'hara!#$%&*/=?^_`{|}~-@example.com", "o'hara!#$%&*/=?^_`{|}~-@example.com"),
             ("x@xn--bcher-kva.example", "x@xn--bcher-kva.example"),
             ("1@1.2.example", "1@1.2.example"),
+            // As they come from other programs' clipboards.
+            ("\u{a0}a@example.com\u{a0}", "a@example.com"),
+            ("\u{200b}a@example.com\u{200b}", "a@example.com"),
+            ("\u{feff}a@example.com\u{2060}\n", "a@example.com"),
+            ("\u{202a}a@example.com\u{202c}", "a@example.com"),
+            ("\u{2066}a@example.com\u{ad}\u{3000}", "a@example.com"),
         ] {
             assert_eq!(Email::parse(typed).unwrap().as_str(), canonical, "{typed:?}");
         }
@@ -207,8 +228,9 @@ mod tests {
             ("a@g\u{131}thub.example", NotAscii),
             ("\u{212a}ate@example.com", NotAscii),
             ("a@example\u{3002}com", NotAscii),
-            ("a@example.com\u{200b}", NotAscii),
-            ("\u{a0}a@example.com", NotAscii),
+            ("a\u{200b}@example.com", NotAscii),
+            ("a@exam\u{a0}ple.com", NotAscii),
+            ("a@example.com\u{200b}\0", NotAscii),
             (".a@example.com", LocalPart),
             ("a.@example.com", LocalPart),
             ("a..b@example.com", LocalPart),

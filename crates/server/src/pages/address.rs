@@ -10,6 +10,7 @@ use tracera_session::Session;
 
 use crate::actions::address::{self, ConfirmRefusal};
 use crate::actions::{ActionError, Caller};
+use crate::auth::token::pasted;
 use crate::domain::email::Email;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
@@ -34,6 +35,7 @@ pub async fn page(
     query: Result<Query<LinkQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let token = query.map(|Query(query)| query.token).unwrap_or_default();
+    let token = pasted(&token).to_owned();
     let page = Page::new(&app, &session, &headers);
     let template = AddressPage { page: &page, name: person.label(), token };
     let mut response = page.render(StatusCode::OK, &template)?;

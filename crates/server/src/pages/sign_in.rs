@@ -14,6 +14,7 @@ use crate::actions::magic_link::redeem;
 use crate::actions::sign_in::SignedIn;
 use crate::auth::client::ClientInfo;
 use crate::auth::magic_link::{Proof, Requester};
+use crate::auth::token::pasted;
 use crate::clock::utc;
 use crate::domain::email::Email;
 use crate::domain::provider::Provider;
@@ -357,7 +358,7 @@ pub async fn confirm(
     headers: HeaderMap,
     query: Result<Query<LinkQuery>, QueryRejection>,
 ) -> AppResult<Response> {
-    let token = query.unwrap_or_default().0.token;
+    let token = pasted(&query.unwrap_or_default().0.token).to_owned();
     let pending = peek(&app, &token).await?;
     confirm_page(&app, &session, &headers, pending.map(|pending| (token, pending)), None)
 }

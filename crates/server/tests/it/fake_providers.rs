@@ -334,6 +334,11 @@ async fn github_emails(
         Ok(person) => person,
         Err(status) => return status.into_response(),
     };
+    // An OAuth app without the scope does not see them; a GitHub App has no scopes at all.
+    let scope = person["scope"].as_str().unwrap_or("user:email");
+    if !scope.is_empty() && !scope.contains("user:email") {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let all = person["emails"].as_array().unwrap();
     let page: usize = query.get("page").map_or(1, |page| page.parse().unwrap());
     let emails: Vec<_> = all.iter().skip(2 * (page - 1)).take(2).collect();

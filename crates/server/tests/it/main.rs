@@ -29,3 +29,4 @@ mod providers_real;
 mod providers_steam;
 mod replica_ack;
 mod sign_in;
+mod ways_in;

@@ -82,7 +82,7 @@ async fn the_request_is_the_least_there_is() {
     let (one, two) = (leave(&app.browser(), GOOGLE).await, leave(&app.browser(), GOOGLE).await);
     assert!(one.starts_with(&format!("{}/authorize?", fake_providers.base())), "{one}");
     let (one, two) = (query(&one), query(&two));
-    assert_eq!((&*one["scope"], &*one["response_type"]), ("openid email", "code"));
+    assert_eq!((&*one["scope"], &*one["response_type"]), ("openid email profile", "code"));
     assert_eq!(one["redirect_uri"], "http://localhost:8080/api/v1/auth/google/callback");
     for fresh in ["state", "nonce", "code_challenge"] {
         assert!(one[fresh].len() == 43 && one[fresh] != two[fresh], "{fresh}");
@@ -200,6 +200,9 @@ async fn an_address_that_is_not_verified_counts_for_nothing() {
         listed(json!([])),
         listed(json!([{ "email": "a@example.com", "primary": true, "verified": false }])),
         listed(json!([{ "email": "a@example.com", "primary": false, "verified": true }])),
+        listed(
+            json!([{ "email": "1+octocat@users.noreply.github.com", "primary": true, "verified": true }]),
+        ),
         (
             GITHUB,
             json!({ "id": 1, "scope": "read:user", "emails": [{ "email": "a@example.com", "primary": true, "verified": true }] }),
@@ -213,9 +216,22 @@ async fn an_address_that_is_not_verified_counts_for_nothing() {
         );
         assert_eq!(browser.me().await, None);
     }
-    fake_providers.instead("/api/user/emails", Reply::Says(404, "{}".to_owned()));
-    let target = sign_in(&fake_providers, &app.browser(), GITHUB, github(1, "a@example.com")).await;
-    assert_eq!(target, "/login?error=email_unverified");
+    for no in [403, 404] {
+        fake_providers.instead("/api/user/emails", Reply::Says(no, "{}".to_owned()));
+        let browser = app.browser();
+        let target = sign_in(&fake_providers, &browser, GITHUB, github(1, "a@example.com")).await;
+        assert_eq!(target, "/login?error=email_unverified", "{no}");
+    }
+}
+
+#[tokio::test]
+async fn a_github_app_has_no_scopes_and_signs_in() {
+    let (app, fake_providers) = start().await;
+    let mut person = github(1, "a@example.com");
+    person["scope"] = json!("");
+    let browser = app.browser();
+    assert_eq!(sign_in(&fake_providers, &browser, GITHUB, person).await, "/");
+    assert!(browser.me().await.is_some());
 }
 
 #[tokio::test]

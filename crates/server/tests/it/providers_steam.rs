@@ -199,6 +199,16 @@ async fn steam_has_ten_seconds() {
 }
 
 #[tokio::test]
+async fn what_others_add_to_a_callback_is_ignored() {
+    let (app, fake_providers) = start().await;
+    let browser = app.browser();
+    let location = leave(&browser, LOGIN).await;
+    let callback = Assertion::new(&app, &fake_providers, &location, ID, "a").callback();
+    assert_eq!(landed(browser.get(&format!("{callback}&utm_source=x")).await), "/");
+    assert!(browser.me().await.is_some());
+}
+
+#[tokio::test]
 async fn an_answer_that_does_not_fit_never_reaches_steam() {
     let (app, fake_providers) = start().await;
     let evil = FakeProviders::start().await;
@@ -231,7 +241,7 @@ async fn an_answer_that_does_not_fit_never_reaches_steam() {
         assert_eq!(browser.me().await, None, "{name}");
     }
     for extra in
-        ["&openid.ax.value.email=x", "&openid%2Eclaimed_id=x", "&openid.claimed_id%00=x", "&x=y"]
+        ["&openid.ax.value.email=x", "&openid%2Eclaimed_id=x", "&openid.claimed_id%00=x", "&code=y"]
     {
         let browser = app.browser();
         let location = leave(&browser, LOGIN).await;

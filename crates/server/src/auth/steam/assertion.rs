@@ -2,7 +2,8 @@
 //! different things.
 //!
 //! 1. There are exactly the ten `openid.*` parameters of Steam, each once, its name written
-//!    plainly, and our `state` once. Nothing else, whatever its name.
+//!    plainly, and our `state` once. Besides them only what no protocol of signing in could mean,
+//!    such as `utm_source`. That is ignored and not sent to Steam.
 //! 2. Every value is printable ASCII.
 //! 3. Everything we read is signed, is what we expect, and is what will be sent to Steam for
 //!    confirmation.
@@ -151,7 +152,8 @@ impl fmt::Debug for Assertion {
     }
 }
 
-/// The `openid.*` parameters of a query that has nothing else but our state.
+/// The `openid.*` parameters of a query. Besides them it has our state, and what somebody on the way
+/// has added.
 fn read(query: &str) -> Result<BTreeMap<&'static str, String>, AssertionError> {
     let mut parameters = BTreeMap::new();
     let mut states = 0;
@@ -162,9 +164,10 @@ fn read(query: &str) -> Result<BTreeMap<&'static str, String>, AssertionError> {
         let Some(known) = known.find(|known| **known == name) else {
             if name == "state" {
                 states += 1;
-                continue;
+            } else if !is_foreign(name) {
+                return Err(AssertionError::Parameters);
             }
-            return Err(AssertionError::Parameters);
+            continue;
         };
         let value = value.replace('+', " ");
         let value =
@@ -175,6 +178,18 @@ fn read(query: &str) -> Result<BTreeMap<&'static str, String>, AssertionError> {
         }
     }
     if states == 1 { Ok(parameters) } else { Err(AssertionError::Parameters) }
+}
+
+/// Whether a parameter is of somebody on the way, such as `utm_source`: plainly written, and nothing
+/// that this or another protocol of signing in could mean.
+fn is_foreign(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let lower = name.to_ascii_lowercase();
+    let reserved = ["state", "code", "iss", "error"];
+    !name.is_empty()
+        && name.bytes().all(plain)
+        && !lower.contains("openid")
+        && !reserved.contains(&&*lower)
 }
 
 /// `2026-05-01T12:00:00Z` and something unique, from about now.

@@ -189,6 +189,10 @@ fn nothing_else_is_there() {
         "openid[claimed_id]=x",
         "openid.error=x",
         "code=x",
+        "STATE=x",
+        "xopenid_sig=x",
+        "x.y=x",
+        "utm%5Fsource=x",
         "",
         "x",
         "=",
@@ -199,6 +203,17 @@ fn nothing_else_is_there() {
     }
     let encoded = genuine.replace("openid.sig=", "openid%2Esig=");
     assert_eq!(parse(&encoded), Err(AssertionError::Parameters));
+}
+
+#[test]
+fn what_others_add_on_the_way_is_ignored_and_not_forwarded() {
+    let genuine = query(&genuine());
+    for extra in ["utm_source=x", "fbclid=%00%FF", "_ga=2.1&utm_source=a&utm_source=b", "x-y="] {
+        for query in [format!("{genuine}&{extra}"), format!("{extra}&{genuine}")] {
+            assert_eq!(parse(&query), parse(&genuine), "{extra}");
+        }
+    }
+    assert!(parse(&genuine).is_ok());
 }
 
 #[test]
