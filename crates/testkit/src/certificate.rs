@@ -82,6 +82,16 @@ impl Certificate {
     pub fn authority(&self) -> &Path {
         &self.authority
     }
+
+    /// What a server presents.
+    pub fn chain(&self) -> &Path {
+        &self.chain
+    }
+
+    /// The private key of what a server presents.
+    pub fn key(&self) -> &Path {
+        &self.key
+    }
 }
 
 /// A path as an argument.

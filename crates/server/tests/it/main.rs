@@ -12,6 +12,7 @@ mod csrf;
 mod email_change;
 mod hang_ups;
 mod hostile_callbacks;
+mod interop;
 mod least_privilege;
 mod limits;
 mod openapi;

@@ -1,0 +1,16 @@
+//! With software that nobody of this project wrote: the samples of `deploy/` do what they say.
+//! `script/test --interop` runs these tests.
+
+mod monitoring;
+mod proxies;
+mod proxy;
+
+/// A file of `deploy/`.
+fn sample(name: &str) -> String {
+    let path = deploy().join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn deploy() -> std::path::PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy").into()
+}
