@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use tracera_guard::TrustedProxies;
+use tracera_guard::{ClientAddr, ProxyHeader, TrustedProxies};
 
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -30,7 +30,11 @@ fuzz_target!(|data: &[u8]| {
         STRANGER,
         "nobody believes a stranger"
     );
-    let client = PROXIES.client_addr(PROXY, &headers);
-    assert_eq!(client.ip(), client.ip().to_canonical());
-    assert!(!client.rate_key().is_empty());
+    for header in [ProxyHeader::XForwardedFor, ProxyHeader::Forwarded] {
+        let client = PROXIES.clone().header(header).client_addr(PROXY, &headers);
+        assert_eq!(client, ClientAddr::from(client.ip()), "there is one form of an address");
+        assert!(!client.rate_key().is_empty());
+    }
+    headers.remove("x-forwarded-for");
+    assert_eq!(PROXIES.client_addr(PROXY, &headers).ip(), PROXY, "the other header never counts");
 });

@@ -3,7 +3,7 @@
 mod hops;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -14,24 +14,26 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap};
 use ipnet::{IpNet, Ipv4Net};
 
+use self::hops::Hops;
 use crate::layer::{Guard, Settings, Verdict, guard_layer};
-use hops::Walk;
 
 /// The proxies whose forwarding headers are believed, and the [`tower::Layer`] that leaves the
 /// client's address for everything below. Parsed from addresses and CIDR ranges separated by commas.
 /// Default: nobody.
 ///
-/// 1. The client is the TCP peer, whatever the headers say, unless the peer is in
-///    [`TrustedProxies`]. By default nobody is trusted.
-/// 2. Behind a trusted peer, the hops of all `X-Forwarded-For` lines (or of all RFC 7239
-///    `Forwarded` lines), joined in order, are walked from right to left past trusted proxies. The
-///    first untrusted hop is the client.
-/// 3. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk:
+/// 1. The client is the TCP peer, whatever the headers say, unless the peer is a trusted proxy.
+/// 2. Exactly one header is believed: `X-Forwarded-For`, or the one that
+///    [`TrustedProxies::header`] names. The other one does not count, since a proxy that maintains
+///    one of them usually passes the other one through as the sender wrote it.
+/// 3. The hops of all lines of that header, joined in order, are walked from right to left past
+///    trusted proxies. The first untrusted hop is the client.
+/// 4. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk:
 ///    the client is the closest address known so far. So does the 33rd hop.
-/// 4. When both kinds of header are present and do not name the same client, neither is believed:
-///    the client is the peer. (A proxy that maintains one of them usually passes the other one
-///    through as the sender wrote it.)
-/// 5. An IPv4-mapped IPv6 address is the IPv4 address, everywhere. Ports are ignored.
+/// 5. An IPv4-mapped IPv6 address is the IPv4 address, everywhere; so is a public IPv4 address in
+///    the NAT64 prefix `64:ff9b::/96` (RFC 6052). Ports are ignored.
+///
+/// For a deployment: a trusted proxy must set the believed header or append to it. Name each proxy,
+/// not the network that clients share with it.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -50,8 +52,36 @@ use hops::Walk;
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {
     ranges: Arc<[IpNet]>,
+    header: ProxyHeader,
     settings: Settings<ClientAddrMissing>,
 }
+
+/// The header in which trusted proxies say whom they speak for. Parsed from the header's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`, which most proxies set.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` of RFC 7239.
+    Forwarded,
+}
+
+impl FromStr for ProxyHeader {
+    type Err = ProxyHeaderError;
+
+    fn from_str(name: &str) -> Result<Self, ProxyHeaderError> {
+        match name.to_ascii_lowercase().as_str() {
+            "x-forwarded-for" => Ok(Self::XForwardedFor),
+            "forwarded" => Ok(Self::Forwarded),
+            _ => Err(ProxyHeaderError(name.to_owned())),
+        }
+    }
+}
+
+/// No header of this name is understood.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is neither x-forwarded-for nor forwarded")]
+pub struct ProxyHeaderError(String);
 
 /// A list of trusted proxies was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -68,7 +98,7 @@ pub enum TrustedProxiesError {
 impl TrustedProxies {
     /// True if a connection from, or a hop at, `addr` belongs to a trusted proxy.
     pub fn contains(&self, addr: IpAddr) -> bool {
-        let addr = addr.to_canonical();
+        let addr = canonical(addr);
         self.ranges.iter().any(|range| range.contains(&addr))
     }
 
@@ -78,26 +108,24 @@ impl TrustedProxies {
         self.ranges.iter().any(|range| range.prefix_len() == 0)
     }
 
+    /// Which header is believed. Default: [`ProxyHeader::XForwardedFor`].
+    #[must_use]
+    pub fn header(self, header: ProxyHeader) -> Self {
+        Self { header, ..self }
+    }
+
     /// The client behind a connection from `peer` that sent `headers`; by the rules above.
     pub fn client_addr(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddr {
-        let peer = peer.to_canonical();
+        let peer = canonical(peer);
         if !self.contains(peer) {
             return ClientAddr(peer);
         }
-        let claims = [
-            Walk::x_forwarded_for(headers).map(|walk| self.first_untrusted(peer, walk)),
-            Walk::forwarded(headers).map(|walk| self.first_untrusted(peer, walk)),
-        ];
-        ClientAddr(match claims {
-            [Some(one), None] | [None, Some(one)] => one,
-            [Some(one), Some(other)] if one == other => one,
-            _ => peer,
-        })
+        ClientAddr(self.first_untrusted(peer, Hops::of(self.header, headers)))
     }
 
-    fn first_untrusted(&self, peer: IpAddr, walk: Walk<'_>) -> IpAddr {
+    fn first_untrusted(&self, peer: IpAddr, hops: Hops<'_>) -> IpAddr {
         let mut closest = peer;
-        for hop in walk {
+        for hop in hops {
             closest = hop;
             if !self.contains(hop) {
                 break;
@@ -111,7 +139,7 @@ impl TrustedProxies {
 impl FromIterator<IpNet> for TrustedProxies {
     fn from_iter<I: IntoIterator<Item = IpNet>>(ranges: I) -> Self {
         let ranges = ranges.into_iter().map(canonical_range).collect();
-        Self { ranges, settings: Settings::default() }
+        Self { ranges, ..Self::default() }
     }
 }
 
@@ -136,16 +164,38 @@ fn parse_range(item: &str) -> Result<IpNet, TrustedProxiesError> {
     Ok(range)
 }
 
-/// A range of IPv4-mapped addresses as the IPv4 range it means.
+/// A range of IPv6 addresses that stand for IPv4 ones, as the IPv4 range it means.
 fn canonical_range(range: IpNet) -> IpNet {
     let IpNet::V6(v6) = range else { return range };
-    let mapped = v6.network().to_ipv4_mapped();
-    match (mapped, v6.prefix_len().checked_sub(96)) {
-        (Some(network), Some(prefix_len)) => {
+    match (canonical(v6.network().into()), v6.prefix_len().checked_sub(96)) {
+        (IpAddr::V4(network), Some(prefix_len)) => {
             Ipv4Net::new(network, prefix_len).map_or(range, IpNet::V4)
         }
         _ => range,
     }
+}
+
+/// The one form of an address that has several: IPv4-mapped and NAT64 addresses are IPv4.
+///
+/// The NAT64 prefix must not stand for addresses that are not public (RFC 6052, section 3.1), so
+/// nobody outside gets to be one of those.
+fn canonical(addr: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = addr.to_canonical() else { return addr.to_canonical() };
+    let [0x64, 0xff9b, 0, 0, 0, 0, ..] = v6.segments() else { return addr };
+    let [.., a, b, c, d] = v6.octets();
+    let v4 = Ipv4Addr::new(a, b, c, d);
+    if is_of_this_network(v4) { addr } else { v4.into() }
+}
+
+fn is_of_this_network(v4: Ipv4Addr) -> bool {
+    let is_shared = matches!(v4.octets(), [100, 64..=127, ..]);
+    is_shared
+        || v4.is_private()
+        || v4.is_loopback()
+        || v4.is_link_local()
+        || v4.is_unspecified()
+        || v4.is_broadcast()
+        || v4.is_multicast()
 }
 
 /// The address of the client. An extractor below the layer [`TrustedProxies`].
@@ -177,17 +227,25 @@ impl ClientAddr {
     pub fn rate_key(self) -> String {
         match self.0 {
             IpAddr::V4(_) => self.text(),
-            IpAddr::V6(addr) => {
-                let [a, b, c, d, ..] = addr.segments();
-                format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
+            IpAddr::V6(_) => self.network(32, 64),
         }
+    }
+
+    /// The network the client lies in, of one length for IPv4 and one for IPv6, such as
+    /// `203.0.113.0/24`.
+    ///
+    /// # Panics
+    /// If the length is more than the address has bits.
+    pub fn network(self, v4_prefix: u8, v6_prefix: u8) -> String {
+        let prefix = if self.0.is_ipv4() { v4_prefix } else { v6_prefix };
+        let network = IpNet::new(self.0, prefix).expect("a prefix is no longer than its address");
+        network.trunc().to_string()
     }
 }
 
 impl From<IpAddr> for ClientAddr {
     fn from(addr: IpAddr) -> Self {
-        Self(addr.to_canonical())
+        Self(canonical(addr))
     }
 }
 

@@ -12,7 +12,10 @@ mod path;
 mod rate_limit;
 mod reply;
 
-pub use client_addr::{ClientAddr, ClientAddrMissing, TrustedProxies, TrustedProxiesError};
+pub use client_addr::{
+    ClientAddr, ClientAddrMissing, ProxyHeader, ProxyHeaderError, TrustedProxies,
+    TrustedProxiesError,
+};
 pub use cookie::HostCookie;
 pub use csrf::{
     CSRF_HEADER, CsrfBinding, CsrfGuard, CsrfKeys, CsrfRejection, OriginPolicy, OriginPolicyError,

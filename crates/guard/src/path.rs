@@ -7,15 +7,24 @@
 /// How often a path may be percent-encoded over itself before it counts as an evasion.
 const MAX_DECODINGS: usize = 4;
 
-/// True if `path` lies under `prefix` or is `prefix` itself, in any spelling: other case,
-/// percent-encoding (also repeated), doubled or trailing slashes, backslashes, `;parameters`, `.`
-/// and `..` segments.
+/// True if anything could read `path` as `prefix` or as a path under it.
+///
+/// 1. Case does not count.
+/// 2. Percent-encoding is undone, also when it is repeated; a path encoded more than three times
+///    counts as under every prefix.
+/// 3. Doubled and trailing slashes, `.` segments, control bytes and spaces around a segment do not
+///    count; a backslash is a slash; a segment ends at `;`, and at an encoded `?` or `#`.
+/// 4. A path with a `..` segment, in any of these spellings, counts as under every prefix: where it
+///    leads depends on who resolves it. Browsers never send one.
+///
+/// So the answer is good for guarding what lies under a prefix. Do not use it to let somebody in.
 ///
 /// ```
 /// use tracera_guard::path_is_under;
 ///
 /// assert!(path_is_under("/api/v1/auth/login", "/api/v1/auth/"));
-/// assert!(path_is_under("//API/v1/x/%2e%2e/%61uth;v=1/login", "/api/v1/auth/"));
+/// assert!(path_is_under("//API/v1/./%61uth;v=1/login", "/api/v1/auth/"));
+/// assert!(path_is_under("/api/v1/%1d../../x/../auth/login", "/api/v1/auth/"));
 /// assert!(!path_is_under("/api/v1/authors", "/api/v1/auth/"));
 /// ```
 pub fn path_is_under(path: &str, prefix: &str) -> bool {
@@ -27,26 +36,12 @@ pub fn path_is_under(path: &str, prefix: &str) -> bool {
 }
 
 fn any_reading_is_under(path: &str, prefix: &str) -> bool {
-    let Some(path) = decode(path) else {
+    let (Some(path), Some(prefix)) = (decode(path), decode(prefix)) else {
         return true;
     };
-    let prefix = prefix.to_ascii_lowercase().into_bytes();
-    let prefix: Vec<&[u8]> = segments(&prefix).collect();
-    // With `..` resolved at any point, and with `..` ignored: what stands behind may do either.
-    let mut resolved: Vec<&[u8]> = Vec::new();
-    let mut ignored: Vec<&[u8]> = Vec::new();
-    for segment in segments(&path) {
-        if segment == b".." {
-            resolved.pop();
-            continue;
-        }
-        resolved.push(segment);
-        ignored.push(segment);
-        if resolved.starts_with(&prefix) {
-            return true;
-        }
-    }
-    ignored.starts_with(&prefix)
+    let mut found = segments(&path);
+    let is_beneath = segments(&prefix).all(|expected| found.next() == Some(expected));
+    is_beneath || segments(&path).any(|segment| segment == b"..")
 }
 
 /// What a path may consist of that there is only one way to read.
@@ -129,7 +124,7 @@ fn hex(digit: u8) -> Option<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{any_reading_is_under, path_is_under};
+    use super::{any_reading_is_under, decode_once, path_is_under};
 
     const PREFIX: &str = "/api/v1/auth/";
 
@@ -168,6 +163,13 @@ mod tests {
             "/api/v1/au%0ath/login",
             "/api/v1/auth%20/login",
             "/api/v1/auth/../../secret",
+            "/api/v1/%1d../../x/../auth/me",
+            "/api/v1/%20../../x/../auth/me",
+            "/api/v1/..;a/../x/../auth/me",
+            "/api/v1/%2e%2e/../x/../auth/me",
+            "/api/v1/x//../../auth/me",
+            "/api/v1/%00/../auth/me",
+            "/api/v1/;x/../auth/me",
             "/api/v1/%25252525252561uth",
         ] {
             assert!(path_is_under(path, PREFIX), "{path}");
@@ -198,6 +200,7 @@ mod tests {
     fn the_prefix_may_be_written_without_slashes_at_its_ends() {
         assert!(path_is_under("/api/v1/auth/login", "api/v1/AUTH"));
         assert!(path_is_under("/anything", "/"));
+        assert!(path_is_under("/a%20b/c", "/a%20b"));
     }
 
     proptest! {
@@ -209,6 +212,41 @@ mod tests {
         #[test]
         fn any_path_is_read_without_panic(path in ".{0,80}") {
             path_is_under(&path, PREFIX);
+        }
+
+        /// Readers of many kinds: whoever finds the prefix, it is under it.
+        #[test]
+        fn what_any_reader_finds_under_the_prefix_is_under_it(
+            path in "(/|//|\\\\|\\.|\\.\\.|%2e|%252E|%2f|%5c|%1d|%20|;x|%3f|api|v1|auth|AUTH|x){0,14}",
+            reader: [bool; 6],
+            decodings in 0..3,
+        ) {
+            let [drops_control, trims, cuts, merges, folds, resolves] = reader;
+            let mut bytes = format!("/{path}").into_bytes();
+            for _ in 0..decodings {
+                bytes = decode_once(&bytes);
+            }
+            if drops_control {
+                bytes.retain(|byte| !byte.is_ascii_control());
+            }
+            if folds {
+                bytes.make_ascii_lowercase();
+            }
+            let mut found: Vec<&[u8]> = Vec::new();
+            for segment in bytes[1..].split(|byte| matches!(byte, b'/' | b'\\')) {
+                let segment = if trims { segment.trim_ascii() } else { segment };
+                let end = segment.iter().position(|byte| cuts && matches!(byte, b';' | b'?'));
+                let segment = &segment[..end.unwrap_or(segment.len())];
+                match segment {
+                    b"" if merges => {}
+                    b"." if resolves => {}
+                    b".." if resolves => drop(found.pop()),
+                    _ => found.push(segment),
+                }
+                if found.starts_with(&[b"api", b"v1", b"auth"]) {
+                    prop_assert!(path_is_under(&format!("/{path}"), PREFIX), "/{}", path);
+                }
+            }
         }
 
         /// Noise at every place where a spelling can vary never leaves the prefix.

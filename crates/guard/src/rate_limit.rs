@@ -134,11 +134,11 @@ impl RateLimiter {
     /// it brings practically every other key to its limit first; addresses that push each other out
     /// gain nothing, because each of them had its own allowance anyway.
     pub fn in_memory(limit: RateLimit) -> Self {
-        Self::in_memory_bounded(limit, 100_000)
+        Self::in_memory_short(limit, 100_000)
     }
 
     /// [`RateLimiter::in_memory`] with another bound (at least 1) on the number of keys.
-    pub fn in_memory_bounded(limit: RateLimit, max_keys: usize) -> Self {
+    pub fn in_memory_short(limit: RateLimit, max_keys: usize) -> Self {
         Self::new(limit, Store::Memory(Memory::new(limit, max_keys.max(1))))
     }
 
@@ -195,7 +195,33 @@ impl RateLimiter {
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
     pub async fn check(&self, key: &str) -> Result<Decision, RateLimitError> {
-        self.decide(key, None).await
+        self.decide(&[(key, 1)], None).await
+    }
+
+    /// [`RateLimiter::check`] under several keys at once, each with the number of times the limit it
+    /// is granted; the first is the request's own and is granted the limit once, whatever stands
+    /// beside it. The request is admitted if every key grants it, and a refused one is counted under
+    /// none. The decision speaks of the first key or, when refused, of the key that refuses for
+    /// longest.
+    ///
+    /// Redis is asked once. In a cluster all the keys must lie in one slot: give them one `{tag}`.
+    ///
+    /// # Errors
+    /// [`RateLimitError::Unavailable`] when the store does not answer.
+    pub async fn check_all(&self, keys: &[(&str, u32)]) -> Result<Decision, RateLimitError> {
+        self.decide(keys, None).await
+    }
+
+    /// [`RateLimiter::check_all`] at a time of the caller's, as in [`RateLimiter::check_at`].
+    ///
+    /// # Errors
+    /// [`RateLimitError::Unavailable`] when the store does not answer.
+    pub async fn check_all_at(
+        &self,
+        keys: &[(&str, u32)],
+        now: Duration,
+    ) -> Result<Decision, RateLimitError> {
+        self.decide(keys, Some(micros(now))).await
     }
 
     /// [`RateLimiter::check`] at a time of the caller's, given as the distance from any fixed
@@ -204,7 +230,7 @@ impl RateLimiter {
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
     pub async fn check_at(&self, key: &str, now: Duration) -> Result<Decision, RateLimitError> {
-        self.decide(key, Some(micros(now))).await
+        self.decide(&[(key, 1)], Some(micros(now))).await
     }
 
     /// Forgets what was admitted under `key`, as after a proof that its owner is behind the
@@ -217,25 +243,25 @@ impl RateLimiter {
         expect(clippy::unused_async, reason = "only Redis has to be waited for")
     )]
     pub async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
-        let key = bounded(key);
         match &self.0.store {
-            Store::Memory(memory) => memory.forget(&key),
+            Store::Memory(memory) => memory.forget(key),
             #[cfg(feature = "redis")]
-            Store::Redis(log) => log.forget(&key).await?,
+            Store::Redis(log) => log.forget(key).await?,
         }
         Ok(())
     }
 
-    /// What [`RateLimiter::admit`] says, of a limit in memory.
-    pub(crate) fn admit_now(&self, key: &str) -> Option<Result<Decision, RateLimitRejection>> {
+    /// [`RateLimiter::check_all`] of a limit in memory, which needs no wait.
+    pub(crate) fn check_all_now(&self, keys: &[(&str, u32)]) -> Option<Decision> {
         match &self.0.store {
-            Store::Memory(memory) => {
-                let usage = memory.request(&bounded(key), None);
-                Some(admitted(Decision::new(self.0.limit, self.0.policy.clone(), usage)))
-            }
+            Store::Memory(memory) => Some(self.decision(memory.request(keys, None))),
             #[cfg(feature = "redis")]
             Store::Redis(_) => None,
         }
+    }
+
+    fn decision(&self, usage: Usage) -> Decision {
+        Decision::new(self.0.limit, self.0.policy.clone(), usage)
     }
 
     /// [`RateLimiter::check`] whose refusal is an HTTP response.
@@ -243,21 +269,24 @@ impl RateLimiter {
     /// # Errors
     /// [`RateLimitRejection`] when the request is over the limit or the store does not answer.
     pub async fn admit(&self, key: &str) -> Result<Decision, RateLimitRejection> {
-        admitted(self.check(key).await?)
+        self.check(key).await?.admitted()
     }
 
     #[cfg_attr(
         not(feature = "redis"),
         expect(clippy::unused_async, reason = "only Redis has to be waited for")
     )]
-    async fn decide(&self, key: &str, now: Option<u64>) -> Result<Decision, RateLimitError> {
-        let key = bounded(key);
+    async fn decide(
+        &self,
+        keys: &[(&str, u32)],
+        now: Option<u64>,
+    ) -> Result<Decision, RateLimitError> {
         let usage = match &self.0.store {
-            Store::Memory(memory) => memory.request(&key, now),
+            Store::Memory(memory) => memory.request(keys, now),
             #[cfg(feature = "redis")]
-            Store::Redis(log) => log.request(&key, now).await?,
+            Store::Redis(log) => log.request(keys, now).await?,
         };
-        Ok(Decision::new(self.0.limit, self.0.policy.clone(), usage))
+        Ok(self.decision(usage))
     }
 }
 
@@ -273,7 +302,7 @@ impl fmt::Debug for RateLimiter {
 }
 
 /// What a store says after one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Usage {
     allowed: bool,
     /// Admitted requests within the window, this one included.
@@ -283,11 +312,8 @@ struct Usage {
     oldest_age: u64,
 }
 
-fn admitted(decision: Decision) -> Result<Decision, RateLimitRejection> {
-    if decision.allowed { Ok(decision) } else { Err(RateLimitRejection::Limited(decision)) }
-}
-
-fn bounded(key: &str) -> Cow<'_, str> {
+/// The key, or its digest where it is long.
+fn short(key: &str) -> Cow<'_, str> {
     if key.len() <= MAX_KEY_BYTES {
         return Cow::Borrowed(key);
     }
@@ -302,8 +328,8 @@ mod tests {
     #[test]
     fn long_keys_are_replaced_by_a_digest_of_their_own() {
         let long = |end: &str| "x".repeat(MAX_KEY_BYTES) + end;
-        assert_eq!(bounded(&long("")), long(""));
-        assert_eq!(bounded(&long("a")).len(), 50);
-        assert_ne!(bounded(&long("a")), bounded(&long("b")));
+        assert_eq!(short(&long("")), long(""));
+        assert_eq!(short(&long("a")).len(), 50);
+        assert_ne!(short(&long("a")), short(&long("b")));
     }
 }

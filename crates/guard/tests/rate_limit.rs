@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tracera_guard::{Decision, RateLimit, RateLimitError, RateLimiter};
 use tracera_testkit::RedisServer;
 
-const AUTH: RateLimit = RateLimit::new("auth", 20, Duration::from_mins(1));
+const AUTH: RateLimit = RateLimit::new("auth", 20, Duration::from_secs(60));
 const MICRO: Duration = Duration::from_micros(1);
 
 async fn connect(server: &RedisServer) -> MultiplexedConnection {
@@ -120,7 +120,7 @@ async fn the_decision_says_where_the_client_stands() {
         let first = limiter.check_at("a", secs(0)).await.unwrap();
         assert!(first.allowed);
         assert_eq!((first.limit, first.remaining), (20, 19));
-        assert_eq!(first.reset_after, Duration::from_mins(1));
+        assert_eq!(first.reset_after, Duration::from_secs(60));
         assert_eq!(first.retry_after_secs(), 0);
 
         admitted(&limiter, "a", 18, secs(1)).await;
@@ -140,7 +140,7 @@ async fn the_decision_says_where_the_client_stands() {
 async fn whoever_waits_as_told_is_admitted_after_the_limit_was_lowered_too() {
     let server = RedisServer::start().await;
     let before = RateLimiter::redis(AUTH, connect(&server).await);
-    let lowered = RateLimit::new("auth", 5, Duration::from_mins(1));
+    let lowered = RateLimit::new("auth", 5, Duration::from_secs(60));
     let after = RateLimiter::redis(lowered, connect(&server).await);
     for second in 0..20 {
         assert_eq!(admitted(&before, "a", 1, secs(second)).await, 1);
@@ -249,6 +249,7 @@ async fn use_all(limiter: &RateLimiter) -> Result<(), RateLimitError> {
         limiter.check_at("a", now).await?;
     }
     limiter.check("b").await?;
+    limiter.check_all(&[("c", 1), ("d", 10)]).await?;
     limiter.forget("a").await
 }
 
@@ -320,27 +321,69 @@ async fn a_key_of_another_type_is_an_error_and_not_an_admission() {
     }
 }
 
+#[tokio::test]
+async fn a_refused_request_costs_no_wider_budget() {
+    let (limiters, _server) = stores(AUTH).await;
+    for limiter in limiters {
+        let ask = async |key, at| {
+            let keys = [(key, 1), ("network", 2)];
+            limiter.check_all_at(&keys, secs(at)).await.unwrap()
+        };
+        for n in 0..100 {
+            assert_eq!(ask("a", 0).await.allowed, n < 20, "{limiter:?} {n}");
+        }
+        // A hundred requests cost twenty of the forty, so a neighbour has a full limit.
+        for n in 0..100 {
+            assert_eq!(ask("b", 30).await.allowed, n < 20, "{limiter:?} {n}");
+        }
+        let refused = ask("c", 31).await;
+        assert!(!refused.allowed, "{limiter:?}: the network is used up");
+        assert_eq!((refused.limit, refused.remaining, refused.retry_after_secs()), (20, 0, 30));
+        // Both refuse "b": its own key for longer.
+        assert_eq!(ask("b", 31).await.retry_after_secs(), 60, "{limiter:?}");
+        assert!(ask("c", 61).await.allowed, "{limiter:?}: as it was told");
+        // "c" was counted nowhere when it was refused.
+        assert_eq!(ask("c", 61).await.remaining, 18, "{limiter:?}");
+    }
+}
+
 /// The definition, word for word: all admitted times, counted anew each time.
 #[derive(Default)]
 struct Naive(HashMap<&'static str, Vec<u64>>);
 
+type Keys = &'static [(&'static str, u32)];
+
 impl Naive {
     const LIMIT: u32 = 3;
     const WINDOW: u64 = 1_000;
+    const A: Keys = &[("a", 1)];
+    const B: Keys = &[("b", 1)];
 
     /// Whether it is admitted, how many are left, and the age of the oldest that counts.
-    fn check(&mut self, key: &'static str, now: u64) -> (bool, u32, u64) {
-        let admitted = self.0.entry(key).or_default();
-        for at in admitted.iter_mut() {
-            *at = now.min(*at);
+    fn check(&mut self, keys: Keys, now: u64) -> (bool, u32, u64) {
+        let mut refusing = None;
+        for (key, times) in keys {
+            let admitted = self.0.entry(key).or_default();
+            for at in admitted.iter_mut() {
+                *at = now.min(*at);
+            }
+            admitted.retain(|at| now - *at <= Self::WINDOW);
+            let oldest = admitted.iter().min().copied();
+            let is_full = admitted.len() >= (Self::LIMIT * times) as usize;
+            if is_full && refusing.is_none_or(|(_, other)| oldest > other) {
+                refusing = Some((*key, oldest));
+            }
         }
-        admitted.retain(|at| now - *at <= Self::WINDOW);
-        let allowed = admitted.len() < Self::LIMIT as usize;
-        if allowed {
-            admitted.push(now);
+        if refusing.is_none() {
+            for (key, _) in keys {
+                self.0.entry(key).or_default().push(now);
+            }
         }
+        let (told, _) = refusing.unwrap_or((keys[0].0, None));
+        let admitted = &self.0[told];
         let used = u32::try_from(admitted.len()).unwrap();
-        (allowed, Self::LIMIT - used, now - admitted.iter().min().unwrap())
+        let oldest_age = now - admitted.iter().min().unwrap();
+        (refusing.is_none(), Self::LIMIT.saturating_sub(used), oldest_age)
     }
 }
 
@@ -351,7 +394,7 @@ fn forward() -> BoxedStrategy<i64> {
 }
 
 /// Runs schedules of (key, step of the clock) through both stores and the definition.
-fn compare(schedule: impl Strategy<Value = Vec<(&'static str, i64)>>) {
+fn compare(schedule: impl Strategy<Value = Vec<(Keys, i64)>>) {
     const LIMIT: RateLimit =
         RateLimit::new("model", Naive::LIMIT, Duration::from_micros(Naive::WINDOW));
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -365,11 +408,15 @@ fn compare(schedule: impl Strategy<Value = Vec<(&'static str, i64)>>) {
             let limiters =
                 [RateLimiter::in_memory(LIMIT), RateLimiter::redis(LIMIT, connection.clone())];
             let (mut naive, mut now) = (Naive::default(), 1_800_000_000_000_000u64);
-            for (key, step) in &schedule {
+            for (keys, step) in &schedule {
                 now = now.saturating_add_signed(*step);
-                let (allowed, remaining, oldest_age) = naive.check(key, now);
+                let (allowed, remaining, oldest_age) = naive.check(keys, now);
                 for limiter in &limiters {
-                    let decision = limiter.check_at(key, Duration::from_micros(now)).await.unwrap();
+                    let now = Duration::from_micros(now);
+                    let decision = match keys {
+                        [(key, 1)] => limiter.check_at(key, now).await.unwrap(),
+                        keys => limiter.check_all_at(keys, now).await.unwrap(),
+                    };
                     prop_assert_eq!(
                         (decision.allowed, decision.remaining, decision.reset_after),
                         (allowed, remaining, Duration::from_micros(Naive::WINDOW - oldest_age)),
@@ -386,14 +433,25 @@ fn compare(schedule: impl Strategy<Value = Vec<(&'static str, i64)>>) {
 
 #[test]
 fn both_stores_decide_as_the_definition_says() {
-    let key = prop_oneof![Just("a"), Just("b")];
-    compare(proptest::collection::vec((key, forward()), 1..60));
+    let keys = prop_oneof![Just(Naive::A), Just(Naive::B)];
+    compare(proptest::collection::vec((keys, forward()), 1..60));
 }
 
 #[test]
 fn both_stores_decide_as_the_definition_says_when_the_clock_is_set_back() {
     let step = prop_oneof![6 => forward(), 1 => -1_500..0i64];
-    compare(proptest::collection::vec((Just("a"), step), 1..60));
+    compare(proptest::collection::vec((Just(Naive::A), step), 1..60));
+}
+
+#[test]
+fn both_stores_decide_as_the_definition_says_under_several_keys_at_once() {
+    let keys = prop_oneof![
+        Just(&[("a", 1), ("a/56", 2), ("/48", 3)][..]),
+        Just(&[("b", 1), ("a/56", 2), ("/48", 3)][..]),
+        Just(&[("c", 1), ("c/56", 2), ("/48", 3)][..]),
+        Just(Naive::A),
+    ];
+    compare(proptest::collection::vec((keys, forward()), 1..60));
 }
 
 #[test]

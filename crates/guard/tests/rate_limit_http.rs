@@ -9,14 +9,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::MockConnectInfo;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::trace::TraceLayer;
-use tracera_guard::{ClientLimit, RateLimit, RateLimiter, TrustedProxies, path_is_under};
+use tracera_guard::{
+    ClientLimit, RateLimit, RateLimitRejection, RateLimiter, TrustedProxies, path_is_under,
+};
 
-const AUTH: RateLimit = RateLimit::new("auth", 20, Duration::from_mins(1));
+const AUTH: RateLimit = RateLimit::new("auth", 20, Duration::from_secs(60));
 
 fn is_limited(request: &Request<Body>) -> bool {
     path_is_under(request.uri().path(), "/api/v1/auth/")
@@ -206,8 +209,68 @@ async fn without_the_address_of_its_client_a_limited_route_is_closed_and_others_
 }
 
 #[tokio::test]
+async fn changing_addresses_within_a_network_buys_ten_or_fifty_times_the_rate() {
+    let limiter = RateLimiter::in_memory(RateLimit::new("all", 1, Duration::from_secs(60)));
+    let limit = ClientLimit::new(limiter).wide(10, 50);
+    let router = Router::new().route("/", get(async || ())).layer(limit);
+    let ask = async |addr: String| {
+        let peer = MockConnectInfo(addr.parse::<SocketAddr>().unwrap());
+        let router = router.clone().layer(TrustedProxies::default()).layer(peer);
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        router.oneshot(request).await.unwrap().status() == StatusCode::OK
+    };
+    for n in 0..30 {
+        assert_eq!(ask(format!("203.0.113.{n}:1")).await, n < 10, "IPv4 {n}");
+    }
+    assert!(ask("203.0.114.1:1".to_owned()).await, "the next /24");
+    let mut admitted = 0;
+    for of_48 in 0..16 {
+        for of_56 in 0..16 {
+            admitted += i32::from(ask(format!("[2001:db8:1:{of_48:x}{of_56:02x}::1]:1")).await);
+        }
+        assert_eq!(admitted, ((of_48 + 1) * 10).min(50), "IPv6 /56 {of_48}");
+    }
+    assert!(ask("[2001:db8:2::1]:1".to_owned()).await, "the next /48");
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn wider_networks_cost_no_further_round_trip_and_lie_in_one_slot() {
+    let server = tracera_testkit::RedisServer::start().await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let limit = ClientLimit::new(RateLimiter::redis(AUTH, connection)).wide(10, 50);
+    let app = |addr: &str| {
+        let peer = MockConnectInfo(addr.parse::<SocketAddr>().unwrap());
+        let router = Router::new().route("/", get(async || ())).layer(limit.clone());
+        router.layer(TrustedProxies::default()).layer(peer)
+    };
+    let request = || Request::get("/").body(Body::empty()).unwrap();
+    for (addr, tag, mut keys) in [
+        ("203.0.113.9:1", "{203.0.113.0/24}", vec!["", "203.0.113.9"]),
+        (
+            "[2001:db8:1:2ff::9]:1",
+            "{2001:db8:1::/48}",
+            vec!["", "2001:db8:1:200::/56", "2001:db8:1:2ff::/64"],
+        ),
+    ] {
+        server.cli(&["FLUSHALL"]).await;
+        assert_eq!(app(addr).oneshot(request()).await.unwrap().status(), 200);
+        let before = server.command_calls("evalsha").await;
+        assert_eq!(app(addr).oneshot(request()).await.unwrap().status(), 200);
+        assert_eq!(server.command_calls("evalsha").await, before + 1, "one call");
+        let found = server.cli(&["--raw", "KEYS", "*"]).await;
+        let mut found: Vec<_> = found.split_whitespace().collect();
+        found.sort_unstable();
+        keys.sort_unstable();
+        let keys: Vec<_> = keys.iter().map(|key| format!("ratelimit:auth:{tag}{key}")).collect();
+        assert_eq!(found, keys);
+    }
+}
+
+#[tokio::test]
 async fn unless_told_otherwise_every_request_counts() {
-    let limiter = RateLimiter::in_memory(RateLimit::new("all", 1, Duration::from_mins(1)));
+    let limiter = RateLimiter::in_memory(RateLimit::new("all", 1, Duration::from_secs(60)));
     let router = Router::new()
         .route("/", get(async || ()))
         .layer(ClientLimit::new(limiter))
@@ -220,8 +283,28 @@ async fn unless_told_otherwise_every_request_counts() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_answered_as_the_application_says() {
+    let limiter = RateLimiter::in_memory(RateLimit::new("all", 1, Duration::from_secs(60)));
+    let limit = ClientLimit::new(limiter).on_rejection(|rejection, parts| {
+        assert!(matches!(rejection, RateLimitRejection::Limited(_)));
+        (StatusCode::IM_A_TEAPOT, parts.uri.path().to_owned()).into_response()
+    });
+    let router = Router::new()
+        .layer(limit)
+        .layer(TrustedProxies::default())
+        .layer(MockConnectInfo("203.0.113.9:4711".parse::<SocketAddr>().unwrap()));
+    for (status, text) in [(404, ""), (418, "/tea")] {
+        let request = Request::get("/tea").body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, text);
+    }
+}
+
+#[tokio::test]
 async fn the_layers_below_may_answer_with_bodies_of_their_own() {
-    let limiter = RateLimiter::in_memory(RateLimit::new("all", 1, Duration::from_mins(1)));
+    let limiter = RateLimiter::in_memory(RateLimit::new("all", 1, Duration::from_secs(60)));
     let layers = ServiceBuilder::new()
         .layer(MockConnectInfo("203.0.113.9:4711".parse::<SocketAddr>().unwrap()))
         .layer(TrustedProxies::default())

@@ -9,41 +9,34 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::header::{FORWARDED, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
+use super::{ProxyHeader, canonical};
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const MAX_HOPS: usize = 32;
 /// Longer than any element a proxy writes: addresses, host and scheme of one hop.
 const MAX_ELEMENT_BYTES: usize = 512;
 
 /// Yields addresses from right to left until the first element that is none.
-pub(super) struct Walk<'a> {
+pub(super) struct Hops<'a> {
     /// All lines of the header; the rightmost unread one is the last.
     lines: Vec<&'a [u8]>,
     left: usize,
     parse: fn(&[u8]) -> Option<IpAddr>,
 }
 
-impl<'a> Walk<'a> {
-    /// The hops of all `X-Forwarded-For` lines; `None` without such a line.
-    pub(super) fn x_forwarded_for(headers: &'a HeaderMap) -> Option<Self> {
-        Self::over(headers, &X_FORWARDED_FOR, node)
-    }
-
-    /// The hops of all `Forwarded` lines; `None` without such a line.
-    pub(super) fn forwarded(headers: &'a HeaderMap) -> Option<Self> {
-        Self::over(headers, &FORWARDED, forwarded_for)
-    }
-
-    fn over(
-        headers: &'a HeaderMap,
-        name: &HeaderName,
-        parse: fn(&[u8]) -> Option<IpAddr>,
-    ) -> Option<Self> {
-        let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        (!lines.is_empty()).then_some(Self { lines, left: MAX_HOPS, parse })
+impl<'a> Hops<'a> {
+    /// The hops of all lines of a header.
+    pub(super) fn of(header: ProxyHeader, headers: &'a HeaderMap) -> Self {
+        let (name, parse): (_, fn(&[u8]) -> _) = match header {
+            ProxyHeader::XForwardedFor => (X_FORWARDED_FOR, node),
+            ProxyHeader::Forwarded => (FORWARDED, forwarded_for),
+        };
+        let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        Self { lines, left: MAX_HOPS, parse }
     }
 }
 
-impl Iterator for Walk<'_> {
+impl Iterator for Hops<'_> {
     type Item = IpAddr;
 
     fn next(&mut self) -> Option<IpAddr> {
@@ -109,7 +102,7 @@ fn node(node: &[u8]) -> Option<IpAddr> {
             _ => node.parse::<IpAddr>().ok()?,
         }
     };
-    Some(addr.to_canonical())
+    Some(canonical(addr))
 }
 
 fn is_port(text: &str) -> bool {

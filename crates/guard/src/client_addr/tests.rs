@@ -36,6 +36,12 @@ fn client(peer: &str, lines: &[(&str, &str)]) -> String {
     proxies(TRUSTED).client_addr(ip(peer), &headers(lines)).ip().to_string()
 }
 
+/// The client by the `Forwarded` header.
+fn client_by_forwarded(peer: &str, lines: &[(&str, &str)]) -> String {
+    let proxies = proxies(TRUSTED).header(ProxyHeader::Forwarded);
+    proxies.client_addr(ip(peer), &headers(lines)).ip().to_string()
+}
+
 #[test]
 fn from_an_untrusted_peer_no_header_counts() {
     let peer = "198.51.100.7";
@@ -165,22 +171,57 @@ fn behind_a_trusted_proxy_forwarded_is_walked_from_the_right() {
         (&[""], "10.0.0.1"),
     ] {
         let lines: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
-        assert_eq!(client("10.0.0.1", &lines), expected, "{lines:?}");
+        assert_eq!(client_by_forwarded("10.0.0.1", &lines), expected, "{lines:?}");
     }
 }
 
 #[test]
-fn two_kinds_of_header_count_only_when_they_agree() {
-    for (x_forwarded_for, forwarded, expected) in [
-        ("203.0.113.9", "for=203.0.113.9", "203.0.113.9"),
-        ("1.2.3.4, 203.0.113.9", "for=\"203.0.113.9:8\"", "203.0.113.9"),
-        ("203.0.113.9", "for=1.2.3.4", "10.0.0.1"),
-        ("203.0.113.9", "for=unknown", "10.0.0.1"),
-        ("junk", "for=203.0.113.9", "10.0.0.1"),
+fn exactly_one_header_is_believed() {
+    for (x_forwarded_for, forwarded, by_x_forwarded_for, by_forwarded) in [
+        ("203.0.113.9", "for=203.0.113.9", "203.0.113.9", "203.0.113.9"),
+        ("203.0.113.9", "for=1.2.3.4", "203.0.113.9", "1.2.3.4"),
+        ("203.0.113.9", "for=unknown", "203.0.113.9", "10.0.0.1"),
+        ("203.0.113.9", "for=\"", "203.0.113.9", "10.0.0.1"),
+        ("junk", "for=1.2.3.4", "10.0.0.1", "1.2.3.4"),
     ] {
         let lines = [("x-forwarded-for", x_forwarded_for), ("forwarded", forwarded)];
-        assert_eq!(client("10.0.0.1", &lines), expected, "{lines:?}");
+        assert_eq!(client("10.0.0.1", &lines), by_x_forwarded_for, "{lines:?}");
+        assert_eq!(client_by_forwarded("10.0.0.1", &lines), by_forwarded, "{lines:?}");
     }
+    let only = ["x-forwarded-for", "forwarded"];
+    for (name, parsed) in only.into_iter().zip([ProxyHeader::XForwardedFor, ProxyHeader::Forwarded])
+    {
+        assert_eq!(name.parse(), Ok(parsed));
+        assert_eq!(name.to_uppercase().parse(), Ok(parsed));
+    }
+    for other in ["", "x-real-ip", "x-forwarded-for,forwarded", " forwarded"] {
+        let error = other.parse::<ProxyHeader>().unwrap_err();
+        assert_eq!(error, ProxyHeaderError(other.to_owned()));
+    }
+}
+
+#[test]
+fn a_nat64_address_is_the_public_ipv4_address_in_it() {
+    for (nat64, expected) in [
+        ("64:ff9b::203.0.113.9", "203.0.113.9"),
+        ("64:ff9b::c000:221", "192.0.2.33"),
+        ("64:ff9b::10.0.0.1", "64:ff9b::a00:1"),
+        ("64:ff9b::127.0.0.1", "64:ff9b::7f00:1"),
+        ("64:ff9b::169.254.1.1", "64:ff9b::a9fe:101"),
+        ("64:ff9b::100.64.0.1", "64:ff9b::6440:1"),
+        ("64:ff9b::", "64:ff9b::"),
+        ("64:ff9b:0:0:0:1:cb00:7109", "64:ff9b::1:cb00:7109"),
+        ("64:ff9b:1::cb00:7109", "64:ff9b:1::cb00:7109"),
+    ] {
+        assert_eq!(ClientAddr::from(ip(nat64)).ip(), ip(expected), "{nat64}");
+        assert_eq!(client(nat64, &[]), ip(expected).to_string(), "the peer {nat64}");
+        let hop = [("x-forwarded-for", nat64)];
+        assert_eq!(client("10.0.0.1", &hop), ip(expected).to_string(), "the hop {nat64}");
+    }
+    let forwarded = [("x-forwarded-for", "203.0.113.9")];
+    assert_eq!(client("64:ff9b::10.0.0.1", &forwarded), "64:ff9b::a00:1", "it is no proxy");
+    let proxies = proxies("64:ff9b::198.51.100.0/120");
+    assert!(proxies.contains(ip("198.51.100.7")) && proxies.contains(ip("64:ff9b::198.51.100.7")));
 }
 
 #[test]
@@ -201,9 +242,9 @@ fn a_walk_ends_after_32_hops_and_at_an_overlong_one() {
     assert_eq!(client("10.0.0.1", &[("x-forwarded-for", &hops.join(","))]), "10.7.7.7");
 
     let padded = format!("for=203.0.113.9;host={}", "a".repeat(600));
-    assert_eq!(client("10.0.0.1", &[("forwarded", &padded)]), "10.0.0.1");
+    assert_eq!(client_by_forwarded("10.0.0.1", &[("forwarded", &padded)]), "10.0.0.1");
     let padded = format!("for={}, for=203.0.113.9", "a".repeat(60_000));
-    assert_eq!(client("10.0.0.1", &[("forwarded", &padded)]), "203.0.113.9");
+    assert_eq!(client_by_forwarded("10.0.0.1", &[("forwarded", &padded)]), "203.0.113.9");
 }
 
 #[test]
@@ -251,6 +292,15 @@ fn ipv6_clients_count_by_their_64() {
     assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
     assert_eq!(key("2001:db8:1:2:ffff::"), "2001:db8:1:2::/64");
     assert_ne!(key("2001:db8:1:3::"), key("2001:db8:1:2::"));
+}
+
+#[test]
+fn networks_are_cut_to_their_length() {
+    let network = |addr: &str, v4, v6| ClientAddr::from(ip(addr)).network(v4, v6);
+    assert_eq!(network("203.0.113.9", 24, 48), "203.0.113.0/24");
+    assert_eq!(network("203.0.113.9", 32, 48), "203.0.113.9/32");
+    assert_eq!(network("2001:db8:1:2ff:3:4:5:6", 24, 56), "2001:db8:1:200::/56");
+    assert_eq!(network("2001:db8:1:2ff:3:4:5:6", 24, 48), "2001:db8:1::/48");
 }
 
 fn app() -> Router {
@@ -314,7 +364,6 @@ proptest! {
     #[test]
     fn what_stands_left_of_the_proxys_hop_never_matters(headers in any_headers()) {
         let mut headers = headers;
-        headers.remove("forwarded");
         headers.append("x-forwarded-for", HeaderValue::from_static("203.0.113.9"));
         let client = proxies(TRUSTED).client_addr(ip("10.0.0.1"), &headers);
         prop_assert_eq!(client.ip(), ip("203.0.113.9"));

@@ -57,9 +57,14 @@ pub enum OriginRejection {
     /// `Sec-Fetch-Site` says `cross-site` or `same-site`.
     #[error("the browser marks the request as coming from another site")]
     OtherSite,
-    /// `Origin` is another one, or `null`.
+    /// `Origin` is another one.
     #[error("the origin header names another origin")]
     OtherOrigin,
+    /// `Origin` is `null` and the browser does not mark the request as `same-origin`: a sandboxed
+    /// page, a page of another origin that sends no referrer, or an old browser behind a proxy that
+    /// adds `Referrer-Policy: no-referrer` to your pages.
+    #[error("the origin header hides the origin")]
+    HiddenOrigin,
     /// There is no `Origin`, and `Referer` lies in another one.
     #[error("the referer header lies in another origin")]
     OtherReferer,
@@ -101,11 +106,15 @@ impl OriginPolicy {
     ///
     /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused, unless `Origin` is one of
     ///    [`OriginPolicy::also`]; values no standard knows count as absent.
-    /// 2. `Origin`, if present, must be a configured origin; `null` is not. A form on a page with
-    ///    `Referrer-Policy: no-referrer` sends `null`, so send forms from such pages by script.
-    /// 3. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must lie in
+    /// 2. `Origin`, if present, must be a configured origin.
+    /// 3. `Origin: null` counts as absent beside `Sec-Fetch-Site: same-origin` and is refused
+    ///    otherwise. Browsers send it from pages with `Referrer-Policy: no-referrer`.
+    /// 4. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must lie in
     ///    one.
-    /// 4. A repeated header is refused.
+    /// 5. A repeated header is refused.
+    ///
+    /// What passes has shown no sign of another origin; whether it was meant, the token tells. The
+    /// order is that of Go's `http.CrossOriginProtection`.
     ///
     /// # Errors
     /// [`OriginRejection`] says which rule.
@@ -115,6 +124,13 @@ impl OriginPolicy {
         }
         let site = only_line(headers, &SEC_FETCH_SITE)?.map(HeaderValue::as_bytes);
         let origin = only_line(headers, &ORIGIN)?;
+        if origin.is_some_and(|origin| origin == "null") {
+            return match site {
+                Some(b"same-origin") => Ok(()),
+                Some(b"cross-site" | b"same-site") => Err(OriginRejection::OtherSite),
+                _ => Err(OriginRejection::HiddenOrigin),
+            };
+        }
         let known = origin.map(|origin| self.origins.iter().position(|known| known.is(origin)));
         match (known, site) {
             (Some(Some(1..)), _) => Ok(()),

@@ -41,6 +41,11 @@ impl Decision {
         }
     }
 
+    /// The decision, if the request may go on.
+    pub(super) fn admitted(self) -> Result<Self, RateLimitRejection> {
+        if self.allowed { Ok(self) } else { Err(RateLimitRejection::Limited(self)) }
+    }
+
     /// Whole seconds after which a request is granted for certain: 0 while some are left, else more
     /// than [`Decision::reset_after`], because a request exactly one window old still counts.
     pub fn retry_after_secs(&self) -> u64 {

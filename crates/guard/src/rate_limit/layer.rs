@@ -3,17 +3,22 @@
 use axum::extract::Request;
 use http::HeaderMap;
 
-use super::{Decision, RateLimitRejection, RateLimiter};
+use super::{Decision, RateLimitError, RateLimitRejection, RateLimiter};
 use crate::client_addr::{ClientAddr, ClientAddrMissing};
 use crate::layer::{Guard, Settings, Verdict, guard_layer};
 
 /// Lets a request pass only within the limit of its client, and tells the client where it stands; a
 /// [`tower::Layer`] below [`TrustedProxies`](crate::TrustedProxies).
 ///
-/// 1. A client is counted by [`ClientAddr::rate_key`].
-/// 2. A request over the limit is answered 429 with `Retry-After`.
-/// 3. While the limit's store does not answer, every request that would be counted is answered 503.
-/// 4. An answer to a request that was counted carries `RateLimit-Policy` and `RateLimit`.
+/// 1. A client is counted by [`ClientAddr::rate_key`]: an IPv4 address, or an IPv6 /64.
+/// 2. With [`ClientLimit::wide`] its networks are counted beside it: an IPv4 /24, or an IPv6 /56 and
+///    /48, each with a multiple of the limit. Nobody gets more by changing addresses within them.
+/// 3. A request over any of these limits is answered 429 with `Retry-After`, and counts for none.
+/// 4. While the limit's store does not answer, every request that would be counted is answered 503.
+/// 5. An answer to a request that was counted carries `RateLimit-Policy` and `RateLimit`, which speak
+///    of the client's own limit.
+///
+/// For a deployment: people behind one carrier's NAT share an IPv4 /24; choose its multiple for them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,13 +34,37 @@ use crate::layer::{Guard, Settings, Verdict, guard_layer};
 #[derive(Clone, Debug)]
 pub struct ClientLimit {
     limiter: RateLimiter,
+    wide: Option<Multiples>,
     settings: Settings<RateLimitRejection>,
+}
+
+/// How many times the limit a network is granted.
+#[derive(Clone, Copy, Debug)]
+struct Multiples {
+    /// An IPv4 /24 or an IPv6 /56.
+    wide: u32,
+    /// An IPv6 /48.
+    widest: u32,
 }
 
 impl ClientLimit {
     /// Counts every request.
     pub fn new(limiter: RateLimiter) -> Self {
-        Self { limiter, settings: Settings::default() }
+        Self { limiter, wide: None, settings: Settings::default() }
+    }
+
+    /// Also counts the networks of clients: an IPv4 /24 and an IPv6 /56 are granted the limit
+    /// `wide` times, an IPv6 /48 `widest` times. Default: not counted. Ten and fifty are usual.
+    ///
+    /// In Redis the keys of one client then share the tag of its widest network, such as
+    /// `ratelimit:auth:{203.0.113.0/24}203.0.113.9`, so that a cluster has them in one slot.
+    ///
+    /// # Panics
+    /// If a multiple is zero.
+    #[must_use]
+    pub fn wide(self, wide: u32, widest: u32) -> Self {
+        assert!(wide > 0 && widest > 0, "a network is granted the limit at least once");
+        Self { wide: Some(Multiples { wide, widest }), ..self }
     }
 }
 
@@ -43,7 +72,7 @@ guard_layer!(ClientLimit, RateLimitRejection);
 
 impl Guard for ClientLimit {
     type Rejection = RateLimitRejection;
-    type Awaited = Result<Decision, RateLimitRejection>;
+    type Awaited = Result<Decision, RateLimitError>;
     type Note = Decision;
 
     fn settings(&self) -> &Settings<RateLimitRejection> {
@@ -54,29 +83,55 @@ impl Guard for ClientLimit {
         let Some(client) = request.extensions().get::<ClientAddr>() else {
             return Verdict::Refuse(ClientAddrMissing.into());
         };
-        let key = client.rate_key();
-        if let Some(decided) = self.limiter.admit_now(&key) {
-            return self.resume(request, decided).into();
+        let keys = Keys::of(*client, self.wide);
+        if let Some(decision) = self.limiter.check_all_now(&keys.borrowed()) {
+            return self.resume(request, Ok(decision)).into();
         }
         let limiter = self.limiter.clone();
-        Verdict::Wait(Box::pin(async move { limiter.admit(&key).await }))
+        Verdict::Wait(Box::pin(async move { limiter.check_all(&keys.borrowed()).await }))
     }
 
     fn resume(
         &self,
         request: &mut Request,
-        decided: Result<Decision, RateLimitRejection>,
+        decided: Result<Decision, RateLimitError>,
     ) -> Result<Decision, RateLimitRejection> {
-        if let (Err(RateLimitRejection::Limited(_)), Some(client)) =
-            (&decided, request.extensions().get::<ClientAddr>())
-        {
+        let admitted = decided?.admitted();
+        if let (Err(_), Some(client)) = (&admitted, request.extensions().get::<ClientAddr>()) {
             let client = client.ip();
             tracing::warn!(event = "rate_limited", %client, "a client is over its limit");
         }
-        decided
+        admitted
     }
 
     fn finish(decision: Decision, headers: &mut HeaderMap) {
         decision.apply_headers(headers);
+    }
+}
+
+/// What a client is counted under, and how many times the limit each grants.
+struct Keys([Option<(String, u32)>; 3]);
+
+impl Keys {
+    fn of(client: ClientAddr, multiples: Option<Multiples>) -> Self {
+        let own = client.rate_key();
+        let Some(Multiples { wide, widest }) = multiples else {
+            return Self([Some((own, 1)), None, None]);
+        };
+        if client.ip().is_ipv4() {
+            let tag = client.network(24, 0);
+            Self([Some((format!("{{{tag}}}{own}"), 1)), Some((format!("{{{tag}}}"), wide)), None])
+        } else {
+            let (tag, middle) = (client.network(0, 48), client.network(0, 56));
+            Self([
+                Some((format!("{{{tag}}}{own}"), 1)),
+                Some((format!("{{{tag}}}{middle}"), wide)),
+                Some((format!("{{{tag}}}"), widest)),
+            ])
+        }
+    }
+
+    fn borrowed(&self) -> Vec<(&str, u32)> {
+        self.0.iter().flatten().map(|(key, times)| (&**key, *times)).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::{RateLimit, Usage, micros};
+use super::{RateLimit, Usage, micros, short};
 
 /// How many entries a new key looks at to clear away expired ones, or to find the one whose place
 /// it takes.
@@ -43,21 +43,36 @@ impl Memory {
 
     /// Admits or refuses one request at `now` (microseconds), by default the time since this store
     /// was made.
-    pub(super) fn request(&self, key: &str, now: Option<u64>) -> Usage {
+    pub(super) fn request(&self, budgets: &[(&str, u32)], now: Option<u64>) -> Usage {
         let mut table = self.table();
         // Read under the lock, so that the times of one key ascend.
         let now = now.unwrap_or_else(|| micros(clock().saturating_duration_since(self.origin)));
         let window = self.limit.window_micros();
-        let at = match table.index.get(key) {
-            Some(at) => *at,
-            None => table.insert(key, now.saturating_sub(window), self.max_keys),
-        };
-        table.entries[at].request(self.limit.limit, window, now)
+        // The key that refuses for longest, else the first.
+        let mut told: Option<(Usage, bool)> = None;
+        for (key, times) in budgets {
+            let usage = table.usage(&short(key), window, now);
+            let is_full = usage.used >= self.limit.limit.saturating_mul(*times);
+            let counts = told.is_none_or(|(other, was_full)| {
+                is_full && !(was_full && other.oldest_age <= usage.oldest_age)
+            });
+            if counts {
+                told = Some((usage, is_full));
+            }
+        }
+        let (usage, is_refused) = told.unwrap_or_default();
+        if is_refused {
+            return usage;
+        }
+        for (key, _) in budgets {
+            table.admit(&short(key), now.saturating_sub(window), now, self.max_keys);
+        }
+        Usage { allowed: true, used: usage.used + 1, ..usage }
     }
 
     pub(super) fn forget(&self, key: &str) {
         let mut table = self.table();
-        if let Some(at) = table.index.get(key).copied() {
+        if let Some(at) = table.index.get(&*short(key)).copied() {
             table.remove(at);
         }
     }
@@ -69,6 +84,21 @@ impl Memory {
 }
 
 impl Table {
+    /// What counts under a key right now.
+    fn usage(&mut self, key: &str, window: u64, now: u64) -> Usage {
+        let entry = self.index.get(key).map(|at| &mut self.entries[*at]);
+        entry.map_or_else(Usage::default, |entry| entry.usage(window, now))
+    }
+
+    /// Counts a request that was admitted.
+    fn admit(&mut self, key: &str, oldest_counted: u64, now: u64, max_keys: usize) {
+        let at = match self.index.get(key) {
+            Some(at) => *at,
+            None => self.insert(key, oldest_counted, max_keys),
+        };
+        self.entries[at].admitted.push_back(now);
+    }
+
     /// Makes room by the rules of [`super::RateLimiter::in_memory`] and adds an empty entry;
     /// returns its place.
     fn insert(&mut self, key: &str, oldest_counted: u64, max_keys: usize) -> usize {
@@ -122,8 +152,7 @@ impl Entry {
         self.admitted.len() - self.admitted.partition_point(|at| *at < oldest_counted)
     }
 
-    fn request(&mut self, limit: u32, window: u64, now: u64) -> Usage {
-        let limit = limit as usize;
+    fn usage(&mut self, window: u64, now: u64) -> Usage {
         let oldest_counted = now.saturating_sub(window);
         while self.admitted.front().is_some_and(|at| *at < oldest_counted) {
             self.admitted.pop_front();
@@ -132,12 +161,8 @@ impl Entry {
         for at in self.admitted.iter_mut().rev().take_while(|at| **at > now) {
             *at = now;
         }
-        let allowed = self.admitted.len() < limit;
-        if allowed {
-            self.admitted.push_back(now);
-        }
         Usage {
-            allowed,
+            allowed: false,
             used: u32::try_from(self.admitted.len()).unwrap_or(u32::MAX),
             oldest_age: now - self.admitted.front().copied().unwrap_or(now),
         }
@@ -166,11 +191,11 @@ mod tests {
     fn expired_keys_are_cleared_away_in_passing() {
         let memory = Memory::new(LIMIT, 10_000);
         for n in 0..1_000 {
-            memory.request(&format!("old{n}"), Some(0));
+            memory.request(&[(&format!("old{n}"), 1)], Some(0));
         }
         assert_eq!(keys(&memory), 1_000);
         for n in 0..100 {
-            memory.request(&format!("new{n}"), Some(WINDOW + 1));
+            memory.request(&[(&format!("new{n}"), 1)], Some(WINDOW + 1));
         }
         assert_eq!(keys(&memory), 100);
     }
@@ -179,7 +204,7 @@ mod tests {
     fn the_number_of_keys_stays_bounded_and_nobody_is_locked_out() {
         let memory = Memory::new(LIMIT, 100);
         for n in 0..10_000 {
-            assert!(memory.request(&format!("flood{n}"), Some(n)).allowed);
+            assert!(memory.request(&[(&format!("flood{n}"), 1)], Some(n)).allowed);
         }
         assert_eq!(keys(&memory), 100);
     }
@@ -188,23 +213,32 @@ mod tests {
     fn a_flood_of_keys_does_not_reset_one_at_its_limit() {
         let memory = Memory::new(LIMIT, 100);
         for n in 0..50 {
-            memory.request(&format!("before{n}"), Some(n));
+            memory.request(&[(&format!("before{n}"), 1)], Some(n));
         }
         for _ in 0..3 {
-            assert!(memory.request("victim", Some(50)).allowed);
+            assert!(memory.request(&[("victim", 1)], Some(50)).allowed);
         }
         for n in 0..10_000 {
-            memory.request(&format!("flood{n}"), Some(51));
-            assert!(!memory.request("victim", Some(51)).allowed, "after {n} other keys");
+            memory.request(&[(&format!("flood{n}"), 1)], Some(51));
+            assert!(!memory.request(&[("victim", 1)], Some(51)).allowed, "after {n} other keys");
         }
         assert_eq!(keys(&memory), 100);
+    }
+
+    #[test]
+    fn a_request_under_several_keys_works_in_a_table_that_is_too_small_for_them() {
+        let memory = Memory::new(LIMIT, 1);
+        for _ in 0..10 {
+            memory.request(&[("a", 1), ("b", 10), ("c", 50)], Some(0));
+            assert_eq!(keys(&memory), 1);
+        }
     }
 
     #[test]
     fn a_table_for_one_key_works() {
         let memory = Memory::new(LIMIT, 1);
         for (key, used) in [("a", 1), ("a", 2), ("b", 1), ("a", 1)] {
-            assert_eq!(memory.request(key, Some(0)).used, used);
+            assert_eq!(memory.request(&[(key, 1)], Some(0)).used, used);
             assert_eq!(keys(&memory), 1);
         }
     }

@@ -9,7 +9,7 @@ use redis::{
     ToSingleRedisArg, Value,
 };
 
-use super::{RateLimit, RateLimitError, Usage};
+use super::{RateLimit, RateLimitError, Usage, short};
 
 /// How long Redis may take for an answer.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(1500);
@@ -50,12 +50,13 @@ impl Log {
     /// Admits or refuses one request at `now` (microseconds), by default Redis' time.
     pub(super) async fn request(
         &self,
-        key: &str,
+        budgets: &[(&str, u32)],
         now: Option<u64>,
     ) -> Result<Usage, RateLimitError> {
-        let answer = match found((self.ask)(self.command("EVALSHA", &self.sha1, key, now)).await) {
+        let by_sha1 = (self.ask)(self.command("EVALSHA", &self.sha1, budgets, now));
+        let answer = match found(by_sha1.await) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let asking = (self.ask)(self.command("EVAL", &self.script, key, now));
+                let asking = (self.ask)(self.command("EVAL", &self.script, budgets, now));
                 found(within(SECOND_TIMEOUT, asking).await)
             }
             answer => answer,
@@ -67,7 +68,7 @@ impl Log {
 
     pub(super) async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
         let mut command = redis::cmd("DEL");
-        command.arg(self.key(key));
+        command.arg(self.key(&short(key)));
         found((self.ask)(command).await).map(drop).map_err(unavailable)
     }
 
@@ -75,9 +76,21 @@ impl Log {
         Key { prefix: &self.key_prefix, key }
     }
 
-    fn command(&self, name: &str, script: &str, key: &str, now: Option<u64>) -> Cmd {
-        let mut command = Cmd::with_capacity(5, 64 + script.len() + key.len());
-        command.arg(name).arg(script).arg("1").arg(self.key(key)).arg(now);
+    fn command(&self, name: &str, script: &str, budgets: &[(&str, u32)], now: Option<u64>) -> Cmd {
+        let bytes = 64 + script.len() + budgets.len() * 64;
+        let mut command = Cmd::with_capacity(4 + 2 * budgets.len(), bytes);
+        command.arg(name).arg(script).arg(budgets.len());
+        for (key, _) in budgets {
+            command.arg(self.key(&short(key)));
+        }
+        match now {
+            Some(now) => drop(command.arg(now)),
+            None if budgets.len() > 1 => drop(command.arg("")),
+            None => {}
+        }
+        for (_, times) in budgets.iter().skip(1) {
+            command.arg(*times);
+        }
         command
     }
 }

@@ -43,8 +43,10 @@ fn every_combination_of_fetch_site_origin_and_referer_is_decided_as_written() {
                 let expected = match (site, origin, referer) {
                     (Some("same-site" | "cross-site"), _, _) => Err(OriginRejection::OtherSite),
                     (_, Some(BASE), _)
+                    | (Some("same-origin"), Some("null"), _)
                     | (Some("same-origin" | "none"), None, _)
                     | (_, None, Some(BASE) | None) => Ok(()),
+                    (_, Some("null"), _) => Err(OriginRejection::HiddenOrigin),
                     (_, Some(_), _) => Err(OriginRejection::OtherOrigin),
                     (_, None, Some(_)) => Err(OriginRejection::OtherReferer),
                 };
@@ -149,7 +151,7 @@ fn origins_are_equal_only_in_scheme_host_and_port() {
         ("https://example.org", "https://example%2eorg", false),
         ("https://example.org", "https://exämple.org", false),
         ("http://127.0.0.1:8080", "http://localhost:8080", false),
-        ("https://example.org", "null", false),
+        ("https://example.org", "Null", false),
         ("https://example.org", "", false),
     ] {
         let expected = if ours { Ok(()) } else { Err(OriginRejection::OtherOrigin) };
