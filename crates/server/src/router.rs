@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracera_guard::ClientLimit;
 use tracera_session::{PrefetchLayer, SessionLayer};
 
 use crate::api::{
@@ -139,7 +138,7 @@ pub fn build(app: &App) -> impl HttpService {
 pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
     let limited = ServiceBuilder::new()
         .layer(PrefetchLayer::new(app.sessions.clone(), |_| true))
-        .layer(ClientLimit::new(app.auth_limit.clone()));
+        .layer(app.auth_limit.clone());
     ServiceBuilder::new()
         .layer(LogLayer::new(app.clone()))
         .layer(app.security_headers())

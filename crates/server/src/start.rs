@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{
-    CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders, VisitorCookie,
+    ClientLimit, CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders, VisitorCookie,
 };
 use tracera_session::{
     Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisAuthorities,
@@ -311,7 +311,8 @@ pub fn assemble(
         mailbox,
         portfolio,
         proxies: config.http.trusted_proxies.clone(),
-        auth_limit: limiter(auth_limit),
+        auth_limit: ClientLimit::new(limiter(auth_limit))
+            .wide(config.auth.rate_limit_wide, config.auth.rate_limit_widest),
         origin: OriginPolicy::new(base_url.as_str())
             .expect("the configuration has checked the base URL"),
         csrf: CsrfKeys::new(csrf_key, previous_csrf_keys),

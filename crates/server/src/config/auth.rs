@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::address::ServiceUrl;
-use super::problem::Wrong;
+use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 
 /// Signing in: limits and identity providers.
@@ -13,6 +13,10 @@ use super::reader::{Read, Reader};
 pub struct AuthSettings {
     /// Requests per client address and minute over all of `/api/v1/auth`. Default 20.
     pub rate_limit_per_minute: u32,
+    /// How many times that an IPv4 /24 or IPv6 /56 is granted. Default 10.
+    pub rate_limit_wide: u32,
+    /// How many times that an IPv6 /48 is granted. Default 50.
+    pub rate_limit_widest: u32,
     /// How long a sign-in link works. Default and most 10 minutes.
     pub magic_link_expiry: Duration,
     /// Signing in with Google. Default off.
@@ -47,15 +51,32 @@ pub struct GithubSettings {
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<AuthSettings> {
     let rate_limit = reader.number("AUTH_RATE_LIMIT_PER_MINUTE", 1..=10_000);
+    let wide = reader.read("AUTH_RATE_LIMIT_WIDE", parse_wide);
     let magic_link_expiry = reader.minutes("MAGIC_LINK_EXPIRY_MINUTES", 1..=10);
     let google = read_google(reader);
     let github = read_github(reader);
+    let (rate_limit_wide, rate_limit_widest) = wide?;
     Ok(AuthSettings {
         rate_limit_per_minute: rate_limit?,
+        rate_limit_wide,
+        rate_limit_widest,
         magic_link_expiry: magic_link_expiry?,
         google: google?,
         github: github?,
     })
+}
+
+/// Two multiples, as in `10,50`.
+fn parse_wide(value: &str) -> Result<(u32, u32), Wrong> {
+    let multiple = |text: &str| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && (1..=1000).contains(number))
+    };
+    let multiples = value
+        .split_once(',')
+        .and_then(|(wide, widest)| Some((multiple(wide.trim())?, multiple(widest.trim())?)));
+    let remedy = "write two whole numbers from 1 to 1000, such as 10,50";
+    multiples.ok_or_else(|| Wrong::new(format!("is {}", quoted(value)), remedy))
 }
 
 fn read_google(reader: &mut Reader<'_>) -> Read<Option<GoogleSettings>> {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tracera_guard::TrustedProxies;
+use tracera_guard::{ProxyHeader, TrustedProxies};
 use url::Url;
 
 use super::Mode;
@@ -20,7 +20,8 @@ pub struct HttpSettings {
     pub base_url: Url,
     /// Socket to bind. Default `127.0.0.1:8080`.
     pub listen_addr: SocketAddr,
-    /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed. Default none.
+    /// Proxies that are believed whom they speak for, and in which header. Default none, in
+    /// `X-Forwarded-For`.
     pub trusted_proxies: TrustedProxies,
     /// How long a request may take. Default 30 s.
     pub request_timeout: Duration,
@@ -151,7 +152,12 @@ fn read_trusted_proxies(reader: &mut Reader<'_>) -> Read<TrustedProxies> {
     let proxies = reader.optional("TRUSTED_PROXIES", |value| {
         value.split(',').map(|entry| parse_network(entry.trim())).collect()
     });
-    proxies.map(Option::unwrap_or_default)
+    let header = reader.read("TRUSTED_PROXY_HEADER", |name| {
+        let wrong =
+            |_| Wrong::new(format!("is {}", quoted(name)), "write x-forwarded-for or forwarded");
+        name.parse::<ProxyHeader>().map_err(wrong)
+    });
+    Ok(proxies?.unwrap_or_else(TrustedProxies::default).header(header?))
 }
 
 /// A network, or a single address.

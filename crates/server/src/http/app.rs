@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{
-    CsrfKeys, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
+    ClientLimit, CsrfKeys, OriginPolicy, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
 };
 use tracera_session::{Clock, Sessions};
 use url::Url;
@@ -57,7 +57,7 @@ pub struct Parts {
     /// Whose forwarding headers are believed.
     pub proxies: TrustedProxies,
     /// How often one client may call the authentication endpoints.
-    pub auth_limit: RateLimiter,
+    pub auth_limit: ClientLimit,
     /// Where unsafe requests may come from.
     pub origin: OriginPolicy,
     /// Issues and checks CSRF tokens.

@@ -179,5 +179,8 @@ async fn visitors_cost_redis_no_key() {
         browser.me().await;
     }
     let keys = app.redis().cli(&["--raw", "KEYS", "*"]).await;
-    assert_eq!(keys.trim(), "ratelimit:auth:127.0.0.1");
+    let mut keys: Vec<_> = keys.split_whitespace().collect();
+    keys.sort_unstable();
+    let limits = ["ratelimit:auth:{127.0.0.0/24}", "ratelimit:auth:{127.0.0.0/24}127.0.0.1"];
+    assert_eq!(keys, limits);
 }

@@ -94,6 +94,33 @@ async fn forwarding_headers_count_only_from_a_trusted_proxy() {
 }
 
 #[tokio::test]
+async fn a_whole_network_of_addresses_buys_the_configured_multiple() {
+    let app = TestApp::start_with(&[
+        ("AUTH_RATE_LIMIT_PER_MINUTE", "2"),
+        ("AUTH_RATE_LIMIT_WIDE", "2,3"),
+        ("TRUSTED_PROXIES", "127.0.0.1/32"),
+        ("TRUSTED_PROXY_HEADER", "forwarded"),
+    ])
+    .await;
+    let from = async |address: &str| {
+        let forwarded = format!("for=\"{address}\"");
+        let headers = [("forwarded", &*forwarded), ("x-forwarded-for", "192.0.2.1")];
+        app.browser().send(Method::GET, "/api/v1/auth/me", &headers, None).await.status.as_u16()
+    };
+    for n in 0..6 {
+        let expected = if n < 4 { 200 } else { 429 };
+        assert_eq!(from(&format!("198.51.100.{n}")).await, expected, "the /24 {n}");
+        let expected = if n < 4 { 200 } else { 429 };
+        assert_eq!(from(&format!("[2001:db8:1:{n}::1]")).await, expected, "the /56 {n}");
+    }
+    for n in 1..6 {
+        let expected = if n < 3 { 200 } else { 429 };
+        assert_eq!(from(&format!("[2001:db8:1:{n}00::1]")).await, expected, "the /48 {n}");
+    }
+    assert_eq!(from("[2001:db8:2::1]").await, 200, "the next /48");
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let app = TestApp::start().await;
     let answer = app

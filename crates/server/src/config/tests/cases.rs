@@ -126,6 +126,16 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        &["TRUSTED_PROXY_HEADER"],
+        &["x-forwarded-for", "X-Forwarded-For", "forwarded"],
+        &["x", "x-real-ip", "forwarded,x-forwarded-for", " forwarded", "forwarded:"],
+    ),
+    (
+        &["AUTH_RATE_LIMIT_WIDE"],
+        &["10,50", "1,1", "1000, 1000"],
+        &["x", "10", "0,50", "10,0", "10,1001", "10,50,90", "10;50", "-1,5", "+1,5", "1.5,5", ","],
+    ),
+    (
         &["REDIS_URL"],
         &[
             "redis://localhost",
