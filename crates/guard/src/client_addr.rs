@@ -1,4 +1,4 @@
-//! Who is asking: the client's address, behind proxies or not. [`TrustedProxies`] has the rules.
+//! The client's address, with or without proxies: [`TrustedProxies`] has the rules.
 
 mod hops;
 
@@ -17,18 +17,17 @@ use ipnet::{IpNet, Ipv4Net};
 use self::hops::Hops;
 use crate::layer::{Guard, Settings, Verdict, guard_layer};
 
-/// The proxies whose forwarding headers are believed, and the [`tower::Layer`] that leaves the
-/// client's address for everything below. Parsed from addresses and CIDR ranges separated by commas.
-/// Default: nobody.
+/// The proxies whose forwarding header is believed, and the [`tower::Layer`] that finds the
+/// client's address. Parsed from addresses and CIDR ranges separated by commas. Default: none.
 ///
 /// 1. The client is the TCP peer, whatever the headers say, unless the peer is a trusted proxy.
 /// 2. Exactly one header is believed: `X-Forwarded-For`, or the one that
-///    [`TrustedProxies::header`] names. The other one does not count, since a proxy that maintains
-///    one of them usually passes the other one through as the sender wrote it.
+///    [`TrustedProxies::header`] names. Most proxies pass the other one through as the sender wrote
+///    it, so it never counts.
 /// 3. The hops of all lines of that header, joined in order, are walked from right to left past
 ///    trusted proxies. The first untrusted hop is the client.
 /// 4. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk:
-///    the client is the closest address known so far. So does the 33rd hop.
+///    the client is the closest address known so far. The 33rd hop ends it too.
 /// 5. An IPv4-mapped IPv6 address is the IPv4 address, everywhere; so is a public IPv4 address in
 ///    the NAT64 prefix `64:ff9b::/96` (RFC 6052). Ports are ignored.
 ///
@@ -135,7 +134,7 @@ impl TrustedProxies {
     }
 }
 
-/// Of ranges that were looked at already, also of all addresses.
+/// Takes any range, also one of all addresses. Parsing refuses that.
 impl FromIterator<IpNet> for TrustedProxies {
     fn from_iter<I: IntoIterator<Item = IpNet>>(ranges: I) -> Self {
         let ranges = ranges.into_iter().map(canonical_range).collect();
@@ -177,17 +176,17 @@ fn canonical_range(range: IpNet) -> IpNet {
 
 /// The one form of an address that has several: IPv4-mapped and NAT64 addresses are IPv4.
 ///
-/// The NAT64 prefix must not stand for addresses that are not public (RFC 6052, section 3.1), so
-/// nobody outside gets to be one of those.
+/// The NAT64 prefix must not stand for private addresses (RFC 6052, section 3.1). Those are left as
+/// they are, so that nobody outside looks like a proxy inside.
 fn canonical(addr: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = addr.to_canonical() else { return addr.to_canonical() };
     let [0x64, 0xff9b, 0, 0, 0, 0, ..] = v6.segments() else { return addr };
     let [.., a, b, c, d] = v6.octets();
     let v4 = Ipv4Addr::new(a, b, c, d);
-    if is_of_this_network(v4) { addr } else { v4.into() }
+    if is_private(v4) { addr } else { v4.into() }
 }
 
-fn is_of_this_network(v4: Ipv4Addr) -> bool {
+fn is_private(v4: Ipv4Addr) -> bool {
     let is_shared = matches!(v4.octets(), [100, 64..=127, ..]);
     is_shared
         || v4.is_private()
@@ -208,7 +207,7 @@ impl ClientAddr {
         self.0
     }
 
-    /// The address as `Display` writes it, for IPv4 at a tenth of the cost: limits and logs need it
+    /// The address as `Display` writes it, at a tenth of the cost for IPv4. Limits and logs need it
     /// for each request.
     pub fn text(self) -> String {
         let IpAddr::V4(v4) = self.0 else { return self.0.to_string() };
@@ -222,8 +221,8 @@ impl ClientAddr {
         text
     }
 
-    /// What to count this client under: an IPv4 address as it is, an IPv6 address as its /64,
-    /// because a single customer commonly owns a whole /64.
+    /// The key to count this client under: an IPv4 address as it is, an IPv6 address as its /64. One
+    /// customer usually has a whole /64.
     pub fn rate_key(self) -> String {
         match self.0 {
             IpAddr::V4(_) => self.text(),
@@ -257,8 +256,8 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
     }
 }
 
-/// The application is put together wrongly: the handler or guard needs the layer [`TrustedProxies`]
-/// above it, and that needs the server to pass on `ConnectInfo<SocketAddr>`. Answers 500.
+/// The client's address is not known. A handler or guard needs the layer [`TrustedProxies`] before
+/// it, and that needs a server that passes on `ConnectInfo<SocketAddr>`. As a response: 500.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the client address is not known: TrustedProxies or ConnectInfo<SocketAddr> is missing")]
 pub struct ClientAddrMissing;
@@ -283,7 +282,7 @@ impl Guard for TrustedProxies {
 
     fn check(&self, request: &mut Request) -> Verdict<Self> {
         let Some(peer) = peer(request.extensions()) else {
-            return Verdict::Refuse(ClientAddrMissing);
+            return Verdict::Reject(ClientAddrMissing);
         };
         let client = self.client_addr(peer.ip(), request.headers());
         request.extensions_mut().insert(client);

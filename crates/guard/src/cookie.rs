@@ -79,7 +79,7 @@ impl HostCookie {
         value
     }
 
-    /// What the browser sent under this name, `None` for each value that is malformed.
+    /// Every value the browser sent under this name; `None` for a malformed one.
     pub(crate) fn values<'a>(
         &self,
         headers: &'a HeaderMap,

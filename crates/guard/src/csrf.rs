@@ -26,18 +26,18 @@ pub fn is_safe_method(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// The token a request carries in [`CSRF_HEADER`]; `None` unless there is exactly one such line.
+/// The token in [`CSRF_HEADER`]; `None` unless there is exactly one such line.
 pub fn token_from_headers(headers: &HeaderMap) -> Option<&str> {
-    match only_line(headers, &CSRF_HEADER) {
+    match single_line(headers, &CSRF_HEADER) {
         Ok(line) => line?.to_str().ok(),
         Err(Repeated) => None,
     }
 }
 
-/// A header that must stand alone was sent twice.
+/// A header that may be sent once was repeated.
 struct Repeated;
 
-fn only_line<'a>(
+fn single_line<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'a HeaderValue>, Repeated> {

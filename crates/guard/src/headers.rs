@@ -23,16 +23,16 @@ const PERMISSIONS: &str = "accelerometer=(), autoplay=(), browsing-topics=(), ca
 
 const HSTS: &str = "max-age=31536000; includeSubDomains";
 
-/// What every response says, whoever made it.
+/// Fixed headers, which overwrite a handler's own.
 const ALWAYS: [(HeaderName, &str); 3] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
-    // Long retired by browsers; scanners and product rules still ask for it, and it does no harm
-    // beside a CSP.
+    // Browsers have dropped it. Scanners and product rules still ask for it, and beside a CSP it
+    // does no harm.
     (X_XSS_PROTECTION, "1; mode=block"),
 ];
 
-/// What a response says whose handler does not say otherwise.
+/// Headers that a handler may set otherwise.
 const DEFAULTS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("permissions-policy"), PERMISSIONS),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -41,20 +41,22 @@ const DEFAULTS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
-/// Which security headers every response carries; a tower [`Layer`].
+/// The security headers of every response; a [`tower::Layer`].
 ///
-/// 1. They are put on whatever comes back from below: handlers, fallbacks, other layers, redirects,
-///    errors. Make this the outermost layer and put panic catching below it; then nothing leaves
-///    without them.
-/// 2. `Content-Security-Policy`, `Referrer-Policy`, `Permissions-Policy`,
+/// 1. Every response of the inner service gets them: of handlers, fallbacks, other layers,
+///    redirects and errors.
+/// 2. `X-Content-Type-Options`, `X-Frame-Options`, `X-XSS-Protection` and
+///    `Strict-Transport-Security` are fixed: they overwrite what a handler set.
+/// 3. `Content-Security-Policy`, `Referrer-Policy`, `Permissions-Policy`,
 ///    `Cross-Origin-Opener-Policy`, `Cross-Origin-Resource-Policy` and `Cache-Control` are
-///    defaults: a handler that set its own keeps it. `X-Content-Type-Options`, `X-Frame-Options`,
-///    `X-XSS-Protection` and `Strict-Transport-Security` are fixed and overwrite what a handler
-///    set. No header is ever doubled by this layer.
-/// 3. A `text/html` response gets the page policy, everything else a policy that forbids
-///    everything.
-/// 4. `Strict-Transport-Security` is sent only when the public URL is https
+///    defaults: a handler that set its own keeps it.
+/// 4. No header is sent twice.
+/// 5. A `text/html` response gets the page policy, every other one a policy that forbids everything.
+/// 6. `Strict-Transport-Security` is sent only for a public URL on https
 ///    ([`SecurityHeaders::https`]).
+///
+/// The values follow OWASP's [HTTP headers cheat sheet]. For a deployment: make this the outermost
+/// layer and put panic catching right behind it, so that no response goes without.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -64,6 +66,8 @@ const DEFAULTS: [(HeaderName, &str); 5] = [
 ///     .route("/", get(async || "hello"))
 ///     .layer(SecurityHeaders::new().https(true));
 /// ```
+///
+/// [HTTP headers cheat sheet]: https://cheatsheetseries.owasp.org/cheatsheets/HTTP_Headers_Cheat_Sheet.html
 #[derive(Clone, Debug)]
 pub struct SecurityHeaders {
     https: bool,
@@ -72,7 +76,7 @@ pub struct SecurityHeaders {
     settings: Settings<Infallible>,
 }
 
-/// What is put on responses. Copying a map is a fraction of the work of filling one.
+/// The headers of pages and of all else. A copy of a map costs a fraction of filling one.
 #[derive(Debug)]
 pub struct Prepared {
     page: HeaderMap,
@@ -80,9 +84,8 @@ pub struct Prepared {
 }
 
 impl SecurityHeaders {
-    /// The default `Content-Security-Policy` of `text/html` responses, in one line. A handler whose
-    /// page needs one thing more, such as pictures of another origin, sets its own header made from
-    /// this.
+    /// The default `Content-Security-Policy` of `text/html` responses. A handler whose page needs one
+    /// thing more, such as images of another origin, sets its own header, made from this.
     pub const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
          img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; \
          base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
@@ -94,10 +97,9 @@ impl SecurityHeaders {
         Self { https: false, page_policy, prepared, settings: Settings::default() }
     }
 
-    /// Whether the public URL is https, which turns on `Strict-Transport-Security:
-    /// max-age=31536000; includeSubDomains`. Default: no. Browsers that saw it refuse plain http to
-    /// this host and to every host below it for a year, and do not forget sooner because it is no
-    /// longer sent.
+    /// Whether the public URL is https. Then `Strict-Transport-Security: max-age=31536000;
+    /// includeSubDomains` is sent. Default: no. Browsers that saw it refuse plain http to this host
+    /// and to every host below it for a year, even if it is no longer sent.
     #[must_use]
     pub fn https(self, https: bool) -> Self {
         let prepared = Prepared::new(https, &self.page_policy);

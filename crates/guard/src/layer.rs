@@ -1,7 +1,7 @@
 //! The one service behind the layers of all guards.
 //!
 //! 1. A guard passes a request on, refuses it, or names what it has to wait for first.
-//! 2. Nothing is boxed unless a guard waits.
+//! 2. No future is boxed unless a guard waits.
 //! 3. A request outside the guard's predicate goes straight to the inner service.
 
 use std::fmt;
@@ -45,7 +45,7 @@ pub trait Guard: Send + Sync + 'static {
 /// What a [`Guard`] says about a request.
 pub enum Verdict<G: Guard + ?Sized> {
     Pass(G::Note),
-    Refuse(G::Rejection),
+    Reject(G::Rejection),
     Wait(Pin<Box<dyn Future<Output = G::Awaited> + Send>>),
 }
 
@@ -53,7 +53,7 @@ impl<G: Guard + ?Sized> fmt::Debug for Verdict<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pass(_) => "Pass",
-            Self::Refuse(_) => "Refuse",
+            Self::Reject(_) => "Reject",
             Self::Wait(_) => "Wait",
         })
     }
@@ -61,7 +61,7 @@ impl<G: Guard + ?Sized> fmt::Debug for Verdict<G> {
 
 impl<G: Guard + ?Sized> From<Result<G::Note, G::Rejection>> for Verdict<G> {
     fn from(decided: Result<G::Note, G::Rejection>) -> Self {
-        decided.map_or_else(Self::Refuse, Self::Pass)
+        decided.map_or_else(Self::Reject, Self::Pass)
     }
 }
 
@@ -202,8 +202,8 @@ where
             Verdict::Pass(note) => {
                 Step::Answering { answering: self.inner.call(request), note: Some(note) }
             }
-            Verdict::Refuse(rejection) => {
-                Step::Refused { answer: Some(settings.answer(rejection, request)) }
+            Verdict::Reject(rejection) => {
+                Step::Rejected { answer: Some(settings.answer(rejection, request)) }
             }
             Verdict::Wait(awaited) => {
                 let next = self.inner.clone();
@@ -235,7 +235,7 @@ struct Held<S, G> {
 pin_project! {
     #[project = StepProjection]
     enum Step<S: Service<Request>, G: Guard> {
-        Refused {
+        Rejected {
             answer: Option<Response>,
         },
         Waiting {
@@ -261,7 +261,7 @@ where
         let mut step = self.project().step;
         loop {
             match step.as_mut().project() {
-                StepProjection::Refused { answer } => {
+                StepProjection::Rejected { answer } => {
                     return Poll::Ready(Ok(answer.take().expect("an answer is given once")));
                 }
                 StepProjection::Waiting { awaited, held } => {

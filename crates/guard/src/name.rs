@@ -1,6 +1,6 @@
-//! Names that mean the same wherever they are written: in Redis keys, headers and cookies.
+//! Names that need no escaping in Redis keys, headers and cookies.
 
-/// Whether it is made of `a-z`, `0-9`, `-` and `_`, and of something.
+/// Whether a name consists of `a-z`, `0-9`, `-` and `_`, and is not empty.
 pub(crate) const fn is_name(name: &str) -> bool {
     let name = name.as_bytes();
     let mut at = 0;

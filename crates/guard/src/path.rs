@@ -1,10 +1,9 @@
 //! Whether a request path lies under a prefix, in any spelling.
 //!
-//! For guards that apply to a part of the URL space. A path that *anything* behind the guard might
-//! read as lying under the prefix counts as under it; a path that merely looks like it may be
-//! guarded too, which costs nothing.
+//! A guard of a part of the URL space must hold for every path that *anything* behind it could read
+//! as lying there. That it also holds for a path that merely looks so costs nothing.
 
-/// How often a path may be percent-encoded over itself before it counts as an evasion.
+/// How often a path is decoded before it counts as an evasion.
 const MAX_DECODINGS: usize = 4;
 
 /// True if anything could read `path` as `prefix` or as a path under it.
@@ -44,7 +43,7 @@ fn any_reading_is_under(path: &str, prefix: &str) -> bool {
     is_beneath || segments(&path).any(|segment| segment == b"..")
 }
 
-/// What a path may consist of that there is only one way to read.
+/// The bytes of a path that can be read in one way only.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = u8::MIN;
@@ -57,7 +56,7 @@ const PLAIN: [bool; 256] = {
     }
 };
 
-/// Whether there is only one way to read a path, which nearly all are like.
+/// Whether a path can be read in one way only. Nearly all are like that.
 fn is_plain(path: &str) -> bool {
     let mut was_slash = false;
     path.bytes().all(|byte| {

@@ -25,7 +25,7 @@ use memory::Memory;
 
 use crate::name::is_name;
 
-/// Longer keys are replaced by their SHA-256, so that nobody's input sets how much a key costs.
+/// A longer key is replaced by its SHA-256, so that no input decides what a key costs.
 const MAX_KEY_BYTES: usize = 128;
 
 /// How many requests a key is granted within any window of a length.
@@ -37,8 +37,8 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// `limit` requests within any span of `window`. The name tells limits apart in Redis and in
-    /// the response headers.
+    /// `limit` requests within any span of `window`. The name separates limits in Redis and in the
+    /// response headers.
     ///
     /// # Panics
     /// If the name is empty or has anything but lower-case letters, digits, `-` and `_`; if the
@@ -68,8 +68,7 @@ fn micros(duration: Duration) -> u64 {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RateLimitError {
-    /// The store did not answer, or not in time. Nothing is known about the key; treat it as
-    /// refused.
+    /// The store did not answer in time. Treat the request as refused.
     #[error("the rate limit store is unavailable")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -77,21 +76,18 @@ pub enum RateLimitError {
 /// An exact sliding-window rate limit, in memory or shared through Redis. Cheap to clone; clones
 /// share the store.
 ///
-/// 1. Per key, the times of the admitted requests are kept. A request is admitted if fewer than
-///    `limit` admitted ones are at most `window` old. The interval is closed: with 20 per 60 s, no
-///    60 seconds ever admit 21, wherever they begin. (A fixed window admits up to 40 across its
-///    edge, a token bucket up to 39.)
-/// 2. A refused request leaves no trace; knocking does not extend the wait.
-/// 3. Whoever waits `Retry-After` seconds and comes alone is admitted.
-/// 4. When the store does not answer, nothing is admitted: [`RateLimitError::Unavailable`],
-///    answered with 503.
-/// 5. In Redis, one script on one key decides, so any number of instances share the limit; its
-///    clock is Redis' own, and every key carries a time to live. If the clock is set back, requests
-///    from the "future" count as made just now.
+/// 1. A request is admitted if fewer than `limit` admitted requests of its key are at most `window`
+///    old. With 20 per 60 s, no 60 seconds ever admit 21, wherever they begin. (A fixed window
+///    admits up to 40 across its edge, a token bucket up to 39.)
+/// 2. A refused request is not counted, so trying again does not extend the wait.
+/// 3. A client that waits `Retry-After` seconds and then sends one request is admitted.
+/// 4. While the store does not answer, nothing is admitted. The answer is 503.
+/// 5. In Redis one script decides, so any number of instances share the limit. Time is Redis' own.
+/// 6. Every key in Redis has a time to live.
+/// 7. When Redis' clock is set back, requests of the future count as made just now.
 ///
-/// [`ClientLimit`] is the ready layer per client address. Where a limit depends on something else,
-/// ask
-/// [`RateLimiter::admit`]:
+/// The algorithm is the sliding window log. [`ClientLimit`] is the layer that limits clients by
+/// address. For a limit on something else call [`RateLimiter::admit`]:
 ///
 /// ```
 /// use std::time::Duration;
@@ -121,34 +117,35 @@ struct Inner {
 enum Store {
     Memory(Memory),
     #[cfg(feature = "redis")]
-    Redis(redis::Log),
+    Redis(redis::Windows),
 }
 
 impl RateLimiter {
     /// A limit kept in this process, for at most 100 000 keys at once.
     ///
-    /// A key costs about 100 bytes and 8 per admitted request. Expired keys are cleared away in
-    /// passing. Once the table is full of live keys, a new key takes the place of one with few
-    /// admitted requests (the fewest, and then the longest quiet, of the 16 next in turn). So a
-    /// flood of addresses locks nobody out, and it cannot reset a key that is at its limit unless
-    /// it brings practically every other key to its limit first; addresses that push each other out
-    /// gain nothing, because each of them had its own allowance anyway.
+    /// A key costs about 100 bytes, and 8 for each admitted request. Every new key looks at 16
+    /// entries and removes the expired ones.
+    ///
+    /// When the table is full, a new key replaces one of 16 entries: the one with the fewest
+    /// admitted requests, and of those the one that was quiet for longest. So a flood of addresses
+    /// locks nobody out. It cannot reset a key that is at its limit either, unless it brings nearly
+    /// every other key to its limit first.
     pub fn in_memory(limit: RateLimit) -> Self {
-        Self::in_memory_short(limit, 100_000)
+        Self::in_memory_with_capacity(limit, 100_000)
     }
 
-    /// [`RateLimiter::in_memory`] with another bound (at least 1) on the number of keys.
-    pub fn in_memory_short(limit: RateLimit, max_keys: usize) -> Self {
+    /// [`RateLimiter::in_memory`] for at most `max_keys` keys (at least one).
+    pub fn in_memory_with_capacity(limit: RateLimit, max_keys: usize) -> Self {
         Self::new(limit, Store::Memory(Memory::new(limit, max_keys.max(1))))
     }
 
     /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
-    /// `ratelimit:<name>:<key>`. Who gets no answer is told so within 2 seconds.
+    /// `ratelimit:<name>:<key>`. A check fails after 2 seconds without an answer.
     ///
-    /// Redis reads and writes a key's log as one string of 8 bytes per request that counts: made
-    /// for limits up to a few thousand.
+    /// Redis reads and writes a window as one string, 8 bytes for each request that counts. That is
+    /// meant for limits up to a few thousand.
     ///
-    /// A Redis user needs these rights, and those for what the connection sends by itself:
+    /// The Redis user needs these rights, and those for what the connection sends by itself:
     ///
     /// ```text
     /// ACL SETUSER limits on >password resetkeys resetchannels ~ratelimit:* -@all +evalsha +eval +del
@@ -168,29 +165,29 @@ impl RateLimiter {
         })
     }
 
-    /// The same by `ask`, which sends a command to Redis and gives the answer. How long that may
-    /// take is for `ask` to say: it has to give up at some time. For a client that does, and takes
-    /// commands by value; what a `ConnectionLike` is lent it has to copy.
+    /// The same through a function that sends a command to Redis and returns its reply. The function
+    /// must have a time limit of its own. It suits clients that take commands by value; a
+    /// `ConnectionLike` has to copy them.
     #[cfg(feature = "redis")]
-    pub fn redis_with<F>(limit: RateLimit, ask: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
+    pub fn redis_with<F>(limit: RateLimit, send: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = RedisResult<Value>> + Send + 'static,
     {
-        Self::new(limit, Store::Redis(redis::Log::new(limit, ask)))
+        Self::new(limit, Store::Redis(redis::Windows::new(limit, send)))
     }
 
     fn new(limit: RateLimit, store: Store) -> Self {
         Self(Arc::new(Inner { limit, policy: decision::policy(limit), store }))
     }
 
-    /// The limit this limiter keeps.
+    /// The limit that is kept.
     pub fn limit(&self) -> RateLimit {
         self.0.limit
     }
 
-    /// Asks for one request under `key`, now by the store's clock.
+    /// Decides about one request under `key`, now by the store's clock.
     ///
-    /// The key is visible in the store: hash what nobody else should read there.
+    /// The key is visible in the store. Hash what nobody else may read there.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -198,13 +195,13 @@ impl RateLimiter {
         self.decide(&[(key, 1)], None).await
     }
 
-    /// [`RateLimiter::check`] under several keys at once, each with the number of times the limit it
-    /// is granted; the first is the request's own and is granted the limit once, whatever stands
-    /// beside it. The request is admitted if every key grants it, and a refused one is counted under
-    /// none. The decision speaks of the first key or, when refused, of the key that refuses for
-    /// longest.
+    /// [`RateLimiter::check`] under several keys at once. Each key stands with the multiple of the
+    /// limit it is granted; the first is granted the limit once.
     ///
-    /// Redis is asked once. In a cluster all the keys must lie in one slot: give them one `{tag}`.
+    /// 1. A request is admitted if every key has room for it.
+    /// 2. A refused request is counted under no key.
+    /// 3. The decision describes the first key or, when refused, the key that refuses for longest.
+    /// 4. Redis is asked once. In a cluster all keys must lie in one slot: give them one `{tag}`.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -212,7 +209,7 @@ impl RateLimiter {
         self.decide(keys, None).await
     }
 
-    /// [`RateLimiter::check_all`] at a time of the caller's, as in [`RateLimiter::check_at`].
+    /// [`RateLimiter::check_all`] at the caller's time, as in [`RateLimiter::check_at`].
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -224,8 +221,8 @@ impl RateLimiter {
         self.decide(keys, Some(micros(now))).await
     }
 
-    /// [`RateLimiter::check`] at a time of the caller's, given as the distance from any fixed
-    /// origin. For tests and simulations: do not mix it with `check` under one key.
+    /// [`RateLimiter::check`] at the caller's time, counted from any fixed origin. It is for tests
+    /// and simulations: do not mix it with `check` under one key.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -233,8 +230,7 @@ impl RateLimiter {
         self.decide(&[(key, 1)], Some(micros(now))).await
     }
 
-    /// Forgets what was admitted under `key`, as after a proof that its owner is behind the
-    /// requests.
+    /// Forgets what was admitted under `key`, for instance after its owner has signed in.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -246,7 +242,7 @@ impl RateLimiter {
         match &self.0.store {
             Store::Memory(memory) => memory.forget(key),
             #[cfg(feature = "redis")]
-            Store::Redis(log) => log.forget(key).await?,
+            Store::Redis(windows) => windows.forget(key).await?,
         }
         Ok(())
     }
@@ -264,7 +260,7 @@ impl RateLimiter {
         Decision::new(self.0.limit, self.0.policy.clone(), usage)
     }
 
-    /// [`RateLimiter::check`] whose refusal is an HTTP response.
+    /// [`RateLimiter::check`] with a refusal that is an HTTP response.
     ///
     /// # Errors
     /// [`RateLimitRejection`] when the request is over the limit or the store does not answer.
@@ -284,7 +280,7 @@ impl RateLimiter {
         let usage = match &self.0.store {
             Store::Memory(memory) => memory.request(keys, now),
             #[cfg(feature = "redis")]
-            Store::Redis(log) => log.request(keys, now).await?,
+            Store::Redis(windows) => windows.request(keys, now).await?,
         };
         Ok(self.decision(usage))
     }
@@ -307,8 +303,8 @@ struct Usage {
     allowed: bool,
     /// Admitted requests within the window, this one included.
     used: u32,
-    /// Microseconds since the oldest of them; if the limit was lowered, since the one after which
-    /// it grants one more.
+    /// Microseconds since the oldest of them. If the limit was lowered: since the one whose end
+    /// makes room for a request.
     oldest_age: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The JSON error body every guard answers with.
+//! The JSON answers of all guards.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -18,7 +18,7 @@ pub(crate) fn error(status: StatusCode, code: &'static str, message: &'static st
     response
 }
 
-/// 500: the application is put together wrongly.
+/// 500: a layer is missing.
 pub(crate) fn internal() -> Response {
     error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
 }

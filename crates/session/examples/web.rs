@@ -23,29 +23,25 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tower::ServiceBuilder;
-use tracera_guard::{
-    ClientAddr, ClientLimit, CsrfGuard, OriginPolicy, RateLimit, RateLimiter, ResourceIsolation,
-    SecurityHeaders, TrustedProxies, issue_csrf_token, path_is_under,
-};
+use tracera_guard::{self as guard, ClientAddr};
 use tracera_session::{
-    CurrentUser, EmbeddedStore, Handle, KeyRing, RequireAuth, Session, SessionConfig, SessionError,
-    SessionInfo, SessionLayer, Sessions, SignIn, UserId,
+    CurrentUser, Handle, Session, SessionError, SessionInfo, Sessions, SignIn, UserId,
 };
 
-const SIGN_INS: RateLimit = RateLimit::new("auth", 20, Duration::from_secs(60));
+const SIGN_INS: guard::RateLimit = guard::RateLimit::new("auth", 20, Duration::from_secs(60));
 
 /// The application as `base_url` is its public address. Serve it with
 /// `into_make_service_with_connect_info::<SocketAddr>()`.
 pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error>> {
     let https = base_url.starts_with("https://");
-    let keys = KeyRing::new(secret)?;
+    let keys = tracera_session::KeyRing::new(secret)?;
     // For any number of processes: let redis = RedisConnection::open("redis://127.0.0.1").await?;
     // then RedisStore::new(redis.clone()) here, and below
     // RateLimiter::redis_with(SIGN_INS, move |command| redis.ask(command)).
-    let store = EmbeddedStore::in_memory()?;
-    let sessions = Sessions::new(store, keys.clone(), SessionConfig::default().secure(https));
-
-    let csrf = CsrfGuard::new(keys.derive("csrf"), Session::csrf_binding).secure(https);
+    let store = tracera_session::EmbeddedStore::in_memory()?;
+    let config = tracera_session::SessionConfig::default().secure(https);
+    let sessions = Sessions::new(store, keys.clone(), config);
+    let csrf = guard::CsrfGuard::new(keys.derive("csrf"), Session::csrf_binding).secure(https);
 
     // Who is not signed in is 401, whatever the token; so RequireAuth comes first.
     let private = Router::new()
@@ -53,24 +49,26 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
         .route("/sessions", get(list).delete(end_others))
         .route("/sessions/{handle}", delete(end))
         .route("/auth/sign-out", post(sign_out))
-        .route_layer(ServiceBuilder::new().layer(RequireAuth::new()).layer(csrf.clone()));
+        .route_layer(
+            ServiceBuilder::new().layer(tracera_session::RequireAuth::new()).layer(csrf.clone()),
+        );
     let public = Router::new()
-        .route("/csrf", get(issue_csrf_token))
+        .route("/csrf", get(guard::issue_csrf_token))
         .route("/auth/sign-in", post(sign_in))
         .route("/theme", put(theme))
         .route_layer(csrf);
 
     // In the order a request passes them.
     let layers = ServiceBuilder::new()
-        .layer(SecurityHeaders::new().https(https))
-        .layer(TrustedProxies::default())
-        .layer(ResourceIsolation::new())
+        .layer(guard::SecurityHeaders::new().https(https))
+        .layer(guard::TrustedProxies::default())
+        .layer(guard::ResourceIsolation::new())
         .layer(
-            ClientLimit::new(RateLimiter::in_memory(SIGN_INS))
-                .only(|request| path_is_under(request.uri().path(), "/auth")),
+            guard::ClientLimit::new(guard::RateLimiter::in_memory(SIGN_INS))
+                .only(|request| guard::path_is_under(request.uri().path(), "/auth")),
         )
-        .layer(OriginPolicy::new(base_url)?)
-        .layer(SessionLayer::new(sessions.clone()));
+        .layer(guard::OriginPolicy::new(base_url)?)
+        .layer(tracera_session::SessionLayer::new(sessions.clone()));
     Ok(private.merge(public).layer(layers).with_state(sessions))
 }
 

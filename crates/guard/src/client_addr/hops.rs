@@ -1,8 +1,7 @@
-//! The hops a forwarding header names, from the closest one outwards.
+//! The hops that a forwarding header names, from the closest one outwards.
 //!
-//! Read from the right end, because that end was written by the proxies next to us; whatever a
-//! stranger wrote further left (an open quote, bytes that are no text, a thousand addresses) cannot
-//! change how it is read.
+//! The header is read from its right end, which the closest proxy wrote. What a stranger wrote
+//! further left (an open quote, bytes that are no text, a thousand addresses) cannot change that.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -48,9 +47,10 @@ impl Iterator for Hops<'_> {
     }
 }
 
-/// What stands left and right of the last `separator` outside quotes; `None` for an element that is
-/// too long or contains a backslash, which no proxy writes and which would make quotes ambiguous
-/// from the right.
+/// The text before the last `separator` outside quotes, and the text after it.
+///
+/// `None` for an element that is too long or has a backslash: read from the right, a backslash makes
+/// quotes ambiguous, and no proxy writes one.
 fn split_last(text: &[u8], separator: u8) -> Option<(Option<&[u8]>, &[u8])> {
     let mut quoted = false;
     for (at, byte) in text.iter().enumerate().rev() {

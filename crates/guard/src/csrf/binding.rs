@@ -22,10 +22,11 @@ pub(super) struct Issuer {
 }
 
 /// What the CSRF tokens of a request are bound to: the signed-in session or, signed out, the
-/// visitor. An extractor for handlers below [`CsrfGuard`](crate::CsrfGuard).
+/// visitor. An extractor for handlers behind [`CsrfGuard`](crate::CsrfGuard).
 ///
-/// A signed-out browser without a visitor cookie becomes a new visitor. Its answer must set the
-/// cookie of [`CsrfBinding::set_cookie`], or no token of this binding is ever good.
+/// 1. A signed-out browser without a visitor cookie becomes a new visitor.
+/// 2. An answer with a token must set the cookie of [`CsrfBinding::set_cookie`]. Without it the
+///    token of a new visitor is never accepted.
 #[derive(Clone)]
 pub struct CsrfBinding {
     issuer: Arc<Issuer>,
@@ -34,8 +35,8 @@ pub struct CsrfBinding {
 }
 
 impl CsrfBinding {
-    /// A fresh token: 86 characters of base64url. No two are alike, all are good as long as the
-    /// binding and the key are.
+    /// A fresh token: 86 characters of base64url. Every call returns another one; all are good as
+    /// long as the binding and the key are.
     ///
     /// # Panics
     /// If the operating system has no random bytes to give.
@@ -43,14 +44,14 @@ impl CsrfBinding {
         self.issuer.keys.issue(&self.bytes)
     }
 
-    /// The `Set-Cookie` that has to go with a token: a visitor's, for another ten minutes. `None`
-    /// when somebody is signed in.
+    /// The `Set-Cookie` that goes with a token: the visitor cookie, for another ten minutes. `None`
+    /// for a signed-in session.
     pub fn set_cookie(&self) -> Option<HeaderValue> {
         self.visitor.as_ref().map(|visitor| self.issuer.visitors.renew(visitor))
     }
 
-    /// Bytes that belong to this session or visitor alone, to bind something else to, such as a code
-    /// that was sent to the browser that asked.
+    /// Bytes that belong to this session or visitor alone. Bind other things to them, such as a code
+    /// that only the asking browser may redeem.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -60,7 +61,7 @@ impl CsrfBinding {
     }
 }
 
-/// The secret half of a token is not printed.
+/// The bytes are not printed: with them and the key anybody could make tokens.
 impl fmt::Debug for CsrfBinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.visitor.is_some() {
@@ -80,14 +81,14 @@ impl<S: Sync> FromRequestParts<S> for CsrfBinding {
         }
         let issuer = parts.extensions.get::<Arc<Issuer>>().ok_or(CsrfRejection::NoGuard)?;
         let binding = issuer.binding(&parts.extensions, &parts.headers)?;
-        // A new visitor is the same one whoever asks.
+        // Whoever extracts it next gets the same new visitor.
         parts.extensions.insert(binding.clone());
         Ok(binding)
     }
 }
 
 impl Issuer {
-    /// The binding a token of this request could have; `None` for an unknown visitor.
+    /// The binding of the request; `None` for a signed-out browser without a visitor cookie.
     pub(super) fn known_binding(
         self: &Arc<Self>,
         request: &Extensions,
@@ -100,7 +101,7 @@ impl Issuer {
         Ok(self.visitors.parse(headers).map(|visitor| self.of_visitor(visitor)))
     }
 
-    /// The same, or the binding of a new visitor.
+    /// The binding of the request, or that of a new visitor.
     pub(super) fn binding(
         self: &Arc<Self>,
         request: &Extensions,

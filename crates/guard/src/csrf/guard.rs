@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap, HeaderValue, Method};
 use url::form_urlencoded;
 
 use super::binding::{CsrfBinding, Issuer};
-use super::{CSRF_HEADER, CsrfKeys, CsrfRejection, VisitorCookie, is_safe_method, only_line};
+use super::{CSRF_HEADER, CsrfKeys, CsrfRejection, VisitorCookie, is_safe_method, single_line};
 use crate::layer::{Guard, Settings, Verdict, guard_layer};
 use crate::media_type;
 
@@ -21,24 +21,25 @@ const MAX_FORM_BYTES: usize = 16 * 1024;
 /// Refuses unsafe requests without a CSRF token of their own session or visitor; a
 /// [`tower::Layer`].
 ///
-/// 1. GET, HEAD, OPTIONS and CONNECT pass. They must change nothing; a WebSocket, which a page opens
-///    with GET or CONNECT and can add no header to, is for [`OriginPolicy`](crate::OriginPolicy).
+/// 1. GET, HEAD, OPTIONS and CONNECT pass, so their handlers must change nothing. A page cannot add
+///    a header to the handshake of a WebSocket; [`OriginPolicy`](crate::OriginPolicy) checks that.
 /// 2. Any other request needs a token in exactly one line of [`CSRF_HEADER`].
 /// 3. With [`CsrfGuard::form_field`], a request without that header may carry the token in exactly
 ///    one field of a form (`application/x-www-form-urlencoded`) instead. The body is read up to a
 ///    limit and handed on whole.
-/// 4. **Binding.** A token is good for one binding alone: the id of the signed-in session, else the
-///    [`VisitorCookie`]. So it ends with its session, and at sign-in.
-/// 5. When nobody knows which session a request belongs to, since its store does not answer, the
-///    answer is that error; never that of a visitor.
-/// 6. A token has no age of its own, and each one is masked afresh, so that compression leaks
-///    nothing about it (BREACH).
-/// 7. A request that passes has its [`CsrfBinding`] for the handlers below, which make tokens of it.
+/// 4. **Binding.** A token is good for one binding: the id of the signed-in session, else the
+///    [`VisitorCookie`]. So a token ends at sign-in, and with its session.
+/// 5. If the session's store does not answer, its error is the answer. The request never counts as
+///    a visitor's.
+/// 6. A token has no age of its own.
+/// 7. Each token is masked afresh, so that compression leaks nothing about it (BREACH).
+/// 8. Handlers behind the guard find the [`CsrfBinding`] of the request and make tokens from it.
 ///
-/// The scheme is the [signed double-submit] of OWASP with a session's id as the secret half. For a
-/// deployment: put the guard inside the session layer and inside
-/// [`OriginPolicy`](crate::OriginPolicy), and outside of it what answers 401 to a dead session. Put
-/// a time limit around it when it reads forms.
+/// The scheme is the [HMAC-based token] of OWASP's cheat sheet.
+///
+/// For a deployment: put the guard behind the session layer and behind
+/// [`OriginPolicy`](crate::OriginPolicy). What answers 401 to an ended session goes before it. When
+/// the guard reads forms, put a time limit before it.
 ///
 /// ```
 /// use axum::{Router, response::{Html, IntoResponse}, routing::get};
@@ -68,7 +69,7 @@ const MAX_FORM_BYTES: usize = 16 * 1024;
 ///     .layer(CsrfGuard::new(keys, session_of).form_field("csrf_token"));
 /// ```
 ///
-/// [signed double-submit]: https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
+/// [HMAC-based token]: https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
 #[derive(Clone)]
 pub struct CsrfGuard {
     issuer: Arc<Issuer>,
@@ -77,8 +78,8 @@ pub struct CsrfGuard {
     settings: Settings<CsrfRejection>,
 }
 
-/// The form whose token was refused, whole, in the extensions that
-/// [`CsrfGuard::on_rejection`] is shown.
+/// The whole form whose token was refused. The function given to [`CsrfGuard::on_rejection`] finds
+/// it in the extensions.
 #[derive(Clone, Debug)]
 pub struct RefusedForm(pub Bytes);
 
@@ -86,10 +87,14 @@ impl CsrfGuard {
     /// Signs with the first key; tokens made with one of the previous keys are still good. The keys
     /// must be random and used for nothing else.
     ///
-    /// `session_of` finds the session of who is signed in, among the extensions of a request: bytes
-    /// that belong to it alone and change with its id. It gives `None` for who is signed out, also
-    /// with an anonymous session, since that begins in the middle of a page. It gives an error,
-    /// which becomes the answer, when nobody knows.
+    /// `session_of` finds the signed-in session among the extensions of a request. It returns
+    ///
+    /// * bytes that belong to this session alone and change with its id,
+    /// * `None` for a signed-out request, even with an anonymous session: that may begin while a
+    ///   page with a token is open,
+    /// * an error when the session is not known; the error is the answer.
+    ///
+    /// `tracera-session` has it as `Session::csrf_binding`.
     pub fn new<B: AsRef<[u8]>, E: IntoResponse>(
         (current, previous): ([u8; 32], impl IntoIterator<Item = [u8; 32]>),
         session_of: impl Fn(&Extensions) -> Result<Option<B>, E> + Send + Sync + 'static,
@@ -109,8 +114,7 @@ impl CsrfGuard {
         }
     }
 
-    /// The cookie that tells signed-out browsers apart. Default: [`VisitorCookie`] with the same
-    /// keys.
+    /// The cookie of signed-out browsers. Default: a [`VisitorCookie`] with the same keys.
     #[must_use]
     pub fn visitor_cookie(mut self, visitors: VisitorCookie) -> Self {
         Arc::make_mut(&mut self.issuer).visitors = visitors;
@@ -125,7 +129,7 @@ impl CsrfGuard {
         self
     }
 
-    /// Also takes the token from this field of a form. Default: from the header alone.
+    /// Also accepts the token in this field of a form. Default: only in the header.
     #[must_use]
     pub fn form_field(self, name: &'static str) -> Self {
         Self { form_field: Some(name), ..self }
@@ -138,8 +142,9 @@ impl CsrfGuard {
         Self { max_form_bytes, ..self }
     }
 
-    /// The binding of the request with these extensions and headers; for a signed-out browser
-    /// without a visitor cookie, that of a new visitor. For handlers outside of the layer.
+    /// The binding of the request with these extensions and headers. A signed-out browser without a
+    /// visitor cookie gets that of a new visitor. Handlers behind the layer extract
+    /// [`CsrfBinding`] instead.
     ///
     /// # Errors
     /// [`CsrfRejection::SessionUnknown`].
@@ -201,9 +206,9 @@ impl Guard for CsrfGuard {
         }
         let binding = match self.issuer.known_binding(request.extensions(), request.headers()) {
             Ok(binding) => binding,
-            Err(rejection) => return Verdict::Refuse(rejection),
+            Err(rejection) => return Verdict::Reject(rejection),
         };
-        let header = only_line(request.headers(), &CSRF_HEADER);
+        let header = single_line(request.headers(), &CSRF_HEADER);
         let waits = matches!(header, Ok(None)) && self.form_field.is_some();
         let decided = if waits && media_type::is(request.headers(), FORM) {
             None
@@ -257,7 +262,7 @@ fn logged(decided: Result<(), CsrfRejection>) -> Result<(), CsrfRejection> {
     })
 }
 
-/// A handler below [`CsrfGuard`] that answers a fresh token, `{"csrf_token": "…"}`, and gives a
+/// A handler behind [`CsrfGuard`]. It answers a fresh token, `{"csrf_token": "…"}`, and gives a
 /// signed-out browser its visitor cookie.
 pub async fn issue_csrf_token(binding: CsrfBinding) -> Response {
     let mut response =

@@ -1,4 +1,4 @@
-//! HMAC-SHA-256 under a ring of keys.
+//! HMAC-SHA-256 with the current key and the previous ones.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,21 +11,20 @@ pub(super) const MAC_BYTES: usize = 32;
 
 /// The current key, which signs, and the previous ones, which still verify.
 #[derive(Clone)]
-pub(super) struct MacRing(Arc<[Hmac<Sha256>]>);
+pub(super) struct MacKeys(Arc<[Hmac<Sha256>]>);
 
-impl MacRing {
+impl MacKeys {
     pub(super) fn new(current: [u8; 32], previous: impl IntoIterator<Item = [u8; 32]>) -> Self {
         let keys = std::iter::once(current).chain(previous);
         Self(keys.map(|key| keyed(&key)).collect())
     }
 
-    /// The MAC over `message` under the current key. `purpose` keeps apart what different uses
-    /// sign.
+    /// The MAC of `message` under the current key. No two purposes have the same MACs.
     pub(super) fn sign(&self, purpose: &str, message: &[u8]) -> [u8; MAC_BYTES] {
         mac(&self.0[0], purpose, message)
     }
 
-    /// Whether any key of the ring made `claimed`. Takes the same time whatever differs.
+    /// Whether one of the keys made `claimed`, compared in constant time.
     pub(super) fn verify(&self, purpose: &str, message: &[u8], claimed: &[u8; MAC_BYTES]) -> bool {
         let matches = self
             .0
@@ -35,7 +34,7 @@ impl MacRing {
     }
 }
 
-impl fmt::Debug for MacRing {
+impl fmt::Debug for MacKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} keys", self.0.len())
     }
@@ -45,7 +44,7 @@ fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
-/// Both parts go in with their length before them, so that no two pairs run into the same bytes.
+/// The length stands before each part, so that different pairs are different bytes.
 fn mac(key: &Hmac<Sha256>, purpose: &str, message: &[u8]) -> [u8; MAC_BYTES] {
     let mut mac = key.clone();
     for part in [purpose.as_bytes(), message] {
@@ -68,25 +67,25 @@ mod tests {
 
     #[test]
     fn purpose_and_message_do_not_run_into_each_other() {
-        let ring = MacRing::new([1; 32], []);
+        let ring = MacKeys::new([1; 32], []);
         assert_ne!(ring.sign("ab", b"c"), ring.sign("a", b"bc"));
         assert_ne!(ring.sign("a", b""), ring.sign("", b"a"));
     }
 
     #[test]
     fn every_key_of_the_ring_verifies_and_the_first_signs() {
-        let old = MacRing::new([1; 32], []).sign("p", b"m");
-        let ring = MacRing::new([2; 32], [[1; 32]]);
+        let old = MacKeys::new([1; 32], []).sign("p", b"m");
+        let ring = MacKeys::new([2; 32], [[1; 32]]);
         assert!(ring.verify("p", b"m", &old));
         assert!(ring.verify("p", b"m", &ring.sign("p", b"m")));
         assert_ne!(ring.sign("p", b"m"), old);
-        assert!(!MacRing::new([2; 32], []).verify("p", b"m", &old));
+        assert!(!MacKeys::new([2; 32], []).verify("p", b"m", &old));
     }
 
     /// Computed with Python's `hmac` over the two length-prefixed parts.
     #[test]
     fn the_mac_is_hmac_sha_256() {
-        let mac = MacRing::new([0x0b; 32], []).sign("p", b"Hi There");
+        let mac = MacKeys::new([0x0b; 32], []).sign("p", b"Hi There");
         let hex: String = mac
             .iter()
             .flat_map(|byte| [byte >> 4, byte & 15])

@@ -1,4 +1,4 @@
-//! Where a request comes from, as far as the browser says it.
+//! Where a request comes from, by the headers that browsers set themselves.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use http::header::{HeaderName, ORIGIN, REFERER, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::{Origin, Url};
 
-use super::{Repeated, is_safe_method, only_line};
+use super::{Repeated, is_safe_method, single_line};
 use crate::layer::{Guard, Settings, Verdict, guard_layer};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -32,12 +32,12 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 #[derive(Clone, Debug)]
 pub struct OriginPolicy {
     /// The first is the application's own.
-    origins: Arc<Vec<Known>>,
+    origins: Arc<Vec<AllowedOrigin>>,
     settings: Settings<OriginRejection>,
 }
 
 #[derive(Clone, Debug)]
-struct Known {
+struct AllowedOrigin {
     origin: Origin,
     /// How the origin may be written in a header: without its port if that is the default, and with
     /// it.
@@ -49,7 +49,7 @@ struct Known {
 #[error("`{0}` is not an absolute http or https URL")]
 pub struct OriginPolicyError(String);
 
-/// A request came from somewhere else, or says so in an ambiguous way. As a response: 403, JSON
+/// A request comes from another origin, or its headers are ambiguous. As a response: 403, JSON
 /// `csrf_failed`.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,23 +86,25 @@ impl OriginPolicy {
     /// # Errors
     /// [`OriginPolicyError`] if it is not an absolute http or https URL.
     pub fn new(base_url: &str) -> Result<Self, OriginPolicyError> {
-        let origins = Arc::new(vec![Known::parse(base_url)?]);
+        let origins = Arc::new(vec![AllowedOrigin::parse(base_url)?]);
         Ok(Self { origins, settings: Settings::default() })
     }
 
-    /// Pages of the origin of `url` may do the same: for an application with more than one address,
-    /// or a sibling whose pages you trust like your own.
+    /// Pages of the origin of `url` may do the same. This is for an application with several
+    /// addresses, or for a sibling whose pages you trust like your own.
     ///
     /// # Errors
     /// [`OriginPolicyError`] if it is not an absolute http or https URL.
     pub fn also(mut self, url: &str) -> Result<Self, OriginPolicyError> {
-        Arc::make_mut(&mut self.origins).push(Known::parse(url)?);
+        Arc::make_mut(&mut self.origins).push(AllowedOrigin::parse(url)?);
         Ok(self)
     }
 
-    /// Whether the request may go on to the token check. Safe methods may, except to open a
-    /// WebSocket (`Upgrade: websocket`): a page of a sibling origin can do that with the cookies of
-    /// yours, and read what comes. For that and for the other methods:
+    /// Whether the request may go on to the token check.
+    ///
+    /// Safe methods may, unless they open a WebSocket (`Upgrade: websocket`): a page of another
+    /// origin could do that with your cookies and read the messages. For WebSockets and all other
+    /// methods:
     ///
     /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused, unless `Origin` is one of
     ///    [`OriginPolicy::also`]; values no standard knows count as absent.
@@ -113,8 +115,8 @@ impl OriginPolicy {
     ///    one.
     /// 5. A repeated header is refused.
     ///
-    /// What passes has shown no sign of another origin; whether it was meant, the token tells. The
-    /// order is that of Go's `http.CrossOriginProtection`.
+    /// A request that passes shows no sign of another origin. Whether a page of yours sent it, the
+    /// token proves. The order of the rules is that of Go's `http.CrossOriginProtection`.
     ///
     /// # Errors
     /// [`OriginRejection`] says which rule.
@@ -122,8 +124,8 @@ impl OriginPolicy {
         if is_safe_method(method) && !opens_web_socket(headers) {
             return Ok(());
         }
-        let site = only_line(headers, &SEC_FETCH_SITE)?.map(HeaderValue::as_bytes);
-        let origin = only_line(headers, &ORIGIN)?;
+        let site = single_line(headers, &SEC_FETCH_SITE)?.map(HeaderValue::as_bytes);
+        let origin = single_line(headers, &ORIGIN)?;
         if origin.is_some_and(|origin| origin == "null") {
             return match site {
                 Some(b"same-origin") => Ok(()),
@@ -137,7 +139,7 @@ impl OriginPolicy {
             (_, Some(b"cross-site" | b"same-site")) => Err(OriginRejection::OtherSite),
             (Some(Some(0)), _) | (None, Some(b"same-origin" | b"none")) => Ok(()),
             (Some(None), _) => Err(OriginRejection::OtherOrigin),
-            (None, _) => match only_line(headers, &REFERER)? {
+            (None, _) => match single_line(headers, &REFERER)? {
                 Some(referer) if !self.names(referer) => Err(OriginRejection::OtherReferer),
                 _ => Ok(()),
             },
@@ -150,7 +152,7 @@ impl OriginPolicy {
     }
 }
 
-impl Known {
+impl AllowedOrigin {
     fn parse(base_url: &str) -> Result<Self, OriginPolicyError> {
         let refused = || OriginPolicyError(base_url.to_owned());
         let origin = Url::parse(base_url).map_err(|_| refused())?.origin();
@@ -164,7 +166,7 @@ impl Known {
         Ok(Self { origin, spellings })
     }
 
-    /// Compared as text: browsers write an origin in one way, and anything else is not from one.
+    /// Compares text: a browser writes an origin in exactly one way.
     fn is(&self, origin: &HeaderValue) -> bool {
         self.spellings
             .iter()
@@ -253,9 +255,9 @@ impl ResourceIsolation {
     /// [`OriginRejection::OtherSite`], or [`OriginRejection::Repeated`] when one of the headers is
     /// repeated.
     pub fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
-        let site = only_line(headers, &SEC_FETCH_SITE)?;
-        let mode = only_line(headers, &SEC_FETCH_MODE)?;
-        let dest = only_line(headers, &SEC_FETCH_DEST)?;
+        let site = single_line(headers, &SEC_FETCH_SITE)?;
+        let mode = single_line(headers, &SEC_FETCH_MODE)?;
+        let dest = single_line(headers, &SEC_FETCH_DEST)?;
         let is_a_browsers = mode.is_some() || dest.is_some();
         let follows_a_link = *method == Method::GET
             && mode.is_some_and(|mode| mode == "navigate")

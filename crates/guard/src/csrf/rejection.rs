@@ -17,25 +17,24 @@ pub enum CsrfRejection {
     /// The header or the field is there twice.
     #[error("the request carries more than one token")]
     RepeatedToken,
-    /// The request has a token and belongs to no session and no known visitor: the browser keeps no
-    /// cookies, or the visitor cookie has expired.
+    /// The request has a token but no cookie it could be bound to: the browser blocks cookies, or
+    /// the visitor cookie has expired.
     #[error("the request has neither a session nor a visitor cookie")]
     NoVisitor,
-    /// The token belongs to another session or visitor, as in a page that was opened before signing
-    /// in or out; or it was made up.
+    /// The token belongs to another session or visitor. Usually the page was opened before somebody
+    /// signed in or out.
     #[error("the token belongs to another session or visitor")]
     OtherBinding,
     /// The form is larger than [`CsrfGuard::max_form_bytes`](crate::CsrfGuard::max_form_bytes), or
     /// ended early. 413 `body_too_large`.
     #[error("the form is too large to look for its token")]
     FormTooLarge,
-    /// Nobody knows which session the request belongs to. The answer is the error of the
-    /// application's `session_of`.
+    /// The session of the request is not known. The answer is the error of `session_of`.
     #[error("the session of the request is not known")]
     SessionUnknown(Box<Response>),
-    /// The application is put together wrongly: a handler asks for the binding outside of
-    /// [`CsrfGuard`](crate::CsrfGuard). 500 `internal`.
-    #[error("CsrfBinding is asked for outside of CsrfGuard")]
+    /// A handler extracts [`CsrfBinding`](crate::CsrfBinding) without a
+    /// [`CsrfGuard`](crate::CsrfGuard) before it. 500 `internal`.
+    #[error("CsrfBinding is extracted without a CsrfGuard")]
     NoGuard,
 }
 

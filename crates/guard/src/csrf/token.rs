@@ -1,11 +1,11 @@
-//! Tokens that prove a request was made by a page of ours.
+//! Tokens that prove that a request comes from a page of ours.
 
 use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::mac::{MAC_BYTES, MacRing, random};
+use super::mac::{MAC_BYTES, MacKeys, random};
 
 const PURPOSE: &str = "tracera-guard csrf token 1";
 /// A mask and the masked MAC.
@@ -25,13 +25,13 @@ const TOKEN_CHARS: usize = 86;
 /// assert!(!keys.verify(b"another one's", &token));
 /// ```
 #[derive(Clone)]
-pub struct CsrfKeys(MacRing);
+pub struct CsrfKeys(MacKeys);
 
 impl CsrfKeys {
     /// Signs with `current`; tokens made with a `previous` key are still good. The keys must be
     /// random and used for nothing else.
     pub fn new(current: [u8; 32], previous: impl IntoIterator<Item = [u8; 32]>) -> Self {
-        Self(MacRing::new(current, previous))
+        Self(MacKeys::new(current, previous))
     }
 
     /// A fresh token for `binding`: 86 characters of base64url. No two are alike, all are good as
@@ -60,7 +60,7 @@ impl fmt::Debug for CsrfKeys {
     }
 }
 
-/// Exactly one spelling per token: the full length, no padding, no stray bits at the end.
+/// A token has exactly one spelling: the full length, no padding, no stray bits at the end.
 fn parse(token: &str) -> Option<([u8; MAC_BYTES], [u8; MAC_BYTES])> {
     if token.len() != TOKEN_CHARS {
         return None;

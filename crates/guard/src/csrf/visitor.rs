@@ -1,5 +1,4 @@
-//! A cookie that tells signed-out browsers apart, so that their CSRF tokens can be bound to
-//! something.
+//! The cookie that identifies a signed-out browser, so that its CSRF tokens can be bound to it.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 
-use super::mac::{MAC_BYTES, MacRing, random};
+use super::mac::{MAC_BYTES, MacKeys, random};
 use crate::cookie::HostCookie;
 
 const PURPOSE: &str = "tracera-guard visitor 1";
@@ -17,15 +16,16 @@ const ID_BYTES: usize = 16;
 const VALUE_CHARS: usize = 64;
 const COOKIE: HostCookie = HostCookie::new("visitor", Duration::from_secs(600));
 
-/// Issues and reads the visitor cookie: a random 128-bit id with its MAC. Nothing is stored on the
-/// server.
+/// Issues and reads the visitor cookie: a random 128-bit id with its MAC.
 ///
-/// The cookie is named `__Host-visitor` when secure, else `visitor` ([`VisitorCookie::name`]
-/// changes that); it is `HttpOnly`, `SameSite=Lax`, `Path=/` and lives 600 seconds in the browser.
-/// The MAC does not age: the id grants nothing, it only separates visitors. What it prevents is
-/// that a neighbour (a sub-domain, a person at the wire of a plain-http page) makes up an id and
-/// plants it; an id that was issued to the neighbour could still be planted where the `__Host-`
-/// prefix is not in force.
+/// 1. Nothing is stored on the server.
+/// 2. The cookie is a [`HostCookie`] named `visitor` that lives 600 seconds.
+/// 3. An id grants nothing; it only separates visitors. So the MAC has no age.
+/// 4. Cookies whose MAC is wrong count as absent: on plain http a neighbour can add one.
+/// 5. Two cookies with a good MAC are as good as none.
+///
+/// For a deployment on plain http: a neighbour can plant a cookie that was issued to the neighbour.
+/// The `__Host-` prefix prevents that on https.
 ///
 /// ```
 /// use http::{HeaderMap, header::COOKIE};
@@ -41,7 +41,7 @@ const COOKIE: HostCookie = HostCookie::new("visitor", Duration::from_secs(600));
 /// ```
 #[derive(Clone)]
 pub struct VisitorCookie {
-    keys: MacRing,
+    keys: MacKeys,
     cookie: HostCookie,
 }
 
@@ -70,11 +70,11 @@ impl VisitorCookie {
         previous: impl IntoIterator<Item = [u8; 32]>,
         secure: bool,
     ) -> Self {
-        Self { keys: MacRing::new(current, previous), cookie: COOKIE.secure(secure) }
+        Self { keys: MacKeys::new(current, previous), cookie: COOKIE.secure(secure) }
     }
 
-    /// Another name than `visitor`; the prefix `__Host-` stays. Each application of a host needs a
-    /// name of its own, since browsers keep the cookies of all its ports and paths together.
+    /// Another name than `visitor`; a prefix stays. Browsers keep the cookies of all ports and paths
+    /// of a host together, so each application needs its own name.
     ///
     /// # Panics
     /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`.
@@ -88,9 +88,7 @@ impl VisitorCookie {
         Self { cookie: self.cookie.secure(secure), ..self }
     }
 
-    /// The visitor whose cookie the request carries. Of the cookies of this name, those that were
-    /// not issued here count as absent: on plain http any neighbour can add one. Two that were are
-    /// nobody's.
+    /// The visitor whose cookie the request carries.
     pub fn parse(&self, headers: &HeaderMap) -> Option<VisitorId> {
         let mut issued = self.cookie.values(headers).filter_map(|value| self.parse_value(value?));
         let (visitor, None) = (issued.next()?, issued.next()) else { return None };

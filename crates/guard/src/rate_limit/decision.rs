@@ -1,4 +1,4 @@
-//! What a check says, and how it is told in HTTP.
+//! The result of a check, and how it looks in HTTP.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub struct Decision {
     pub limit: u32,
     /// Requests still granted right now, after this one.
     pub remaining: u32,
-    /// Until the oldest counted request is exactly one window old; right after that one more is
-    /// granted.
+    /// How long until the oldest counted request is exactly one window old. Right after that one
+    /// more is granted.
     pub reset_after: Duration,
     name: &'static str,
     policy: HeaderValue,
@@ -46,8 +46,8 @@ impl Decision {
         if self.allowed { Ok(self) } else { Err(RateLimitRejection::Limited(self)) }
     }
 
-    /// Whole seconds after which a request is granted for certain: 0 while some are left, else more
-    /// than [`Decision::reset_after`], because a request exactly one window old still counts.
+    /// Whole seconds after which a request is certainly granted: 0 while some are left, else more
+    /// than [`Decision::reset_after`]. A request that is exactly one window old still counts.
     pub fn retry_after_secs(&self) -> u64 {
         if self.remaining > 0 { 0 } else { self.reset_after.as_secs() + 1 }
     }
@@ -56,8 +56,7 @@ impl Decision {
     /// `Retry-After` if the request was refused.
     pub fn apply_headers(&self, headers: &mut HeaderMap) {
         let Self { name, remaining, .. } = self;
-        // `"name";r=1;t=60`, without `format!`, whose cost shows: this is done for each limited
-        // request.
+        // `"name";r=1;t=60`. Every limited request does this, and the cost of `format!` would show.
         let (mut left, mut secs) = (itoa::Buffer::new(), itoa::Buffer::new());
         let (left, secs) = (left.format(*remaining), secs.format(ceil_secs(self.reset_after)));
         let state = ["\"", name, "\";r=", left, ";t=", secs].concat();
@@ -83,8 +82,8 @@ fn ceil_secs(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// A request that was not admitted. As a response: JSON `{"error", "code"}` with `Retry-After`, 429
-/// `rate_limited` or 503 `unavailable`. Match on it to answer otherwise.
+/// A request was not admitted. As a response it is JSON `{"error", "code"}` with `Retry-After`: 429
+/// `rate_limited` or 503 `unavailable`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RateLimitRejection {
@@ -94,8 +93,7 @@ pub enum RateLimitRejection {
     /// The store did not answer, so nothing is admitted.
     #[error(transparent)]
     Unavailable(#[from] RateLimitError),
-    /// Nobody knows whose request it is, since the application is put together wrongly. As a
-    /// response: 500.
+    /// The client's address is not known: a layer is missing. As a response: 500.
     #[error(transparent)]
     ClientUnknown(#[from] ClientAddrMissing),
 }

@@ -8,7 +8,7 @@ use crate::client_addr::{ClientAddr, ClientAddrMissing};
 use crate::layer::{Guard, Settings, Verdict, guard_layer};
 
 /// Lets a request pass only within the limit of its client, and tells the client where it stands; a
-/// [`tower::Layer`] below [`TrustedProxies`](crate::TrustedProxies).
+/// [`tower::Layer`] behind [`TrustedProxies`](crate::TrustedProxies).
 ///
 /// 1. A client is counted by [`ClientAddr::rate_key`]: an IPv4 address, or an IPv6 /64.
 /// 2. With [`ClientLimit::wide`] its networks are counted beside it: an IPv4 /24, or an IPv6 /56 and
@@ -81,7 +81,7 @@ impl Guard for ClientLimit {
 
     fn check(&self, request: &mut Request) -> Verdict<Self> {
         let Some(client) = request.extensions().get::<ClientAddr>() else {
-            return Verdict::Refuse(ClientAddrMissing.into());
+            return Verdict::Reject(ClientAddrMissing.into());
         };
         let keys = Keys::of(*client, self.wide);
         if let Some(decision) = self.limiter.check_all_now(&keys.borrowed()) {

@@ -1,4 +1,4 @@
-//! The log of admitted requests in this process, bounded in the number of keys.
+//! Sliding windows in this process, for a bounded number of keys.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use super::{RateLimit, Usage, micros, short};
 
-/// How many entries a new key looks at to clear away expired ones, or to find the one whose place
-/// it takes.
+/// How many entries a new key looks at, to remove expired ones or to find the one it replaces.
 const SWEEP: usize = 16;
 
 pub(super) struct Memory {
@@ -17,12 +16,12 @@ pub(super) struct Memory {
     table: Mutex<Table>,
 }
 
-/// The entries in a vector, so that a hand can walk over them; the map says where each key stands.
+/// The entries stand in a vector, so that a cursor can walk over them. The map finds a key's entry.
 #[derive(Default)]
 struct Table {
     index: HashMap<Arc<str>, usize>,
     entries: Vec<Entry>,
-    hand: usize,
+    cursor: usize,
 }
 
 struct Entry {
@@ -48,19 +47,19 @@ impl Memory {
         // Read under the lock, so that the times of one key ascend.
         let now = now.unwrap_or_else(|| micros(clock().saturating_duration_since(self.origin)));
         let window = self.limit.window_micros();
-        // The key that refuses for longest, else the first.
-        let mut told: Option<(Usage, bool)> = None;
+        // The key that the decision describes: the one that refuses for longest, else the first.
+        let mut described: Option<(Usage, bool)> = None;
         for (key, times) in budgets {
             let usage = table.usage(&short(key), window, now);
             let is_full = usage.used >= self.limit.limit.saturating_mul(*times);
-            let counts = told.is_none_or(|(other, was_full)| {
+            let counts = described.is_none_or(|(other, was_full)| {
                 is_full && !(was_full && other.oldest_age <= usage.oldest_age)
             });
             if counts {
-                told = Some((usage, is_full));
+                described = Some((usage, is_full));
             }
         }
-        let (usage, is_refused) = told.unwrap_or_default();
+        let (usage, is_refused) = described.unwrap_or_default();
         if is_refused {
             return usage;
         }
@@ -104,7 +103,7 @@ impl Table {
     fn insert(&mut self, key: &str, oldest_counted: u64, max_keys: usize) -> usize {
         self.clear_expired(oldest_counted);
         if self.entries.len() >= max_keys {
-            self.evict_poorest(oldest_counted);
+            self.evict_least_used(oldest_counted);
         }
         let key: Arc<str> = key.into();
         let at = self.entries.len();
@@ -115,19 +114,19 @@ impl Table {
 
     fn clear_expired(&mut self, oldest_counted: u64) {
         for _ in 0..SWEEP.min(self.entries.len()) {
-            if self.hand >= self.entries.len() {
-                self.hand = 0;
+            if self.cursor >= self.entries.len() {
+                self.cursor = 0;
             }
-            match self.entries.get(self.hand) {
-                Some(entry) if entry.used(oldest_counted) == 0 => self.remove(self.hand),
-                _ => self.hand += 1,
+            match self.entries.get(self.cursor) {
+                Some(entry) if entry.used(oldest_counted) == 0 => self.remove(self.cursor),
+                _ => self.cursor += 1,
             }
         }
     }
 
-    fn evict_poorest(&mut self, oldest_counted: u64) {
+    fn evict_least_used(&mut self, oldest_counted: u64) {
         let len = self.entries.len();
-        let next_in_turn = (self.hand..self.hand + SWEEP).map(|at| at % len);
+        let next_in_turn = (self.cursor..self.cursor + SWEEP).map(|at| at % len);
         let poorest = next_in_turn.min_by_key(|at| {
             let entry = &self.entries[*at];
             (entry.used(oldest_counted), entry.admitted.back().copied())
@@ -137,7 +136,7 @@ impl Table {
         }
     }
 
-    /// Takes the entry out; the last one moves to its place.
+    /// Removes an entry. The last one moves to its place.
     fn remove(&mut self, at: usize) {
         let removed = self.entries.swap_remove(at);
         self.index.remove(&removed.key);

@@ -1,4 +1,4 @@
-//! The log of admitted requests in Redis.
+//! Sliding windows in Redis.
 
 use std::io;
 use std::pin::Pin;
@@ -13,25 +13,24 @@ use super::{RateLimit, RateLimitError, Usage, short};
 
 /// How long Redis may take for an answer.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(1500);
-/// For the question after Redis answered that it does not know the script.
+/// How long the second command may take, after Redis said that it does not know the script.
 const SECOND_TIMEOUT: Duration = Duration::from_millis(500);
-/// A key outlives its window by this much, so that Redis never forgets a request that still counts.
+/// How much longer than its window a key lives, so that no request is forgotten while it counts.
 const TTL_MARGIN: Duration = Duration::from_secs(1);
 
-type Asking = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
+type Reply = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
 
-/// Runs the script over any connection; the connection's type stays in the closure.
-pub(super) struct Log {
-    ask: Box<dyn Fn(Cmd) -> Asking + Send + Sync>,
+/// Runs the script over any connection. The closure hides the connection's type.
+pub(super) struct Windows {
+    send: Box<dyn Fn(Cmd) -> Reply + Send + Sync>,
     key_prefix: String,
-    /// With the limit's numbers written into it: shorter commands, and as many scripts as there are
-    /// limits.
+    /// The limit's numbers stand in the script itself, which makes commands shorter.
     script: String,
     sha1: String,
 }
 
-impl Log {
-    pub(super) fn new<F>(limit: RateLimit, ask: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
+impl Windows {
+    pub(super) fn new<F>(limit: RateLimit, send: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = RedisResult<Value>> + Send + 'static,
     {
@@ -43,8 +42,8 @@ impl Log {
             include_str!("window.lua"),
         );
         let sha1 = Script::new(&script).get_hash().to_owned();
-        let ask = Box::new(move |command| -> Asking { Box::pin(ask(command)) });
-        Self { ask, key_prefix: format!("ratelimit:{}:", limit.name), script, sha1 }
+        let send = Box::new(move |command| -> Reply { Box::pin(send(command)) });
+        Self { send, key_prefix: format!("ratelimit:{}:", limit.name), script, sha1 }
     }
 
     /// Admits or refuses one request at `now` (microseconds), by default Redis' time.
@@ -53,11 +52,11 @@ impl Log {
         budgets: &[(&str, u32)],
         now: Option<u64>,
     ) -> Result<Usage, RateLimitError> {
-        let by_sha1 = (self.ask)(self.command("EVALSHA", &self.sha1, budgets, now));
-        let answer = match found(by_sha1.await) {
+        let by_sha1 = (self.send)(self.command("EVALSHA", &self.sha1, budgets, now));
+        let answer = match checked(by_sha1.await) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let asking = (self.ask)(self.command("EVAL", &self.script, budgets, now));
-                found(within(SECOND_TIMEOUT, asking).await)
+                let reply = (self.send)(self.command("EVAL", &self.script, budgets, now));
+                checked(within(SECOND_TIMEOUT, reply).await)
             }
             answer => answer,
         };
@@ -69,7 +68,7 @@ impl Log {
     pub(super) async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
         let mut command = redis::cmd("DEL");
         command.arg(self.key(&short(key)));
-        found((self.ask)(command).await).map(drop).map_err(unavailable)
+        checked((self.send)(command).await).map(drop).map_err(unavailable)
     }
 
     fn key<'a>(&'a self, key: &'a str) -> Key<'a> {
@@ -95,17 +94,17 @@ impl Log {
     }
 }
 
-/// An error when there is no answer by then.
+/// The reply, or an error after `limit`.
 pub(super) async fn within(
     limit: Duration,
-    asking: impl Future<Output = RedisResult<Value>>,
+    reply: impl Future<Output = RedisResult<Value>>,
 ) -> RedisResult<Value> {
-    tokio::time::timeout(limit, asking)
+    tokio::time::timeout(limit, reply)
         .await
         .unwrap_or_else(|late| Err(io::Error::from(late).into()))
 }
 
-fn found(answer: RedisResult<Value>) -> RedisResult<Value> {
+fn checked(answer: RedisResult<Value>) -> RedisResult<Value> {
     answer?.extract_error()
 }
 
@@ -113,7 +112,7 @@ fn unavailable(error: RedisError) -> RateLimitError {
     RateLimitError::Unavailable(error.into())
 }
 
-/// A key in Redis, put together where it is needed.
+/// A key in Redis, joined when the command is written.
 struct Key<'a> {
     prefix: &'a str,
     key: &'a str,
@@ -127,7 +126,7 @@ impl ToRedisArgs for Key<'_> {
 
 impl ToSingleRedisArg for Key<'_> {}
 
-/// What the script answered.
+/// The script's reply.
 fn usage(answer: &Value) -> Option<Usage> {
     let Value::BulkString(bytes) = answer else { return None };
     let (allowed, rest) = bytes.split_first()?;

@@ -53,6 +53,9 @@ async fn the_token_decides_for_every_method_origin_and_fetch_site() {
                             .filter_map(|(name, value)| Some((name, value?)))
                             .collect();
                     let answer = browser.send(method.clone(), PATH, &headers, None).await;
+                    // A hidden origin counts as not said beside the browser's own word.
+                    let is_hidden = origin == Some("null") && site == Some("same-origin");
+                    let origin_passes = origin_passes || is_hidden;
                     let passes = token_passes && origin_passes && site_passes;
                     // Passing means reaching the route: there is no such session, or no such
                     // method.
