@@ -18,8 +18,8 @@ const PREFIX: &str = "__Host-";
 /// 4. Two cookies of the name are as good as none.
 /// 5. A value may stand in double quotes, which do not belong to it: Java's `HttpClient` adds them.
 ///
-/// A deployment on plain http has no prefix. There, a neighbour (another port, another path, whoever
-/// is on the wire) can set the cookie.
+/// A deployment on plain http has no prefix. There, a neighbour (another port, another path,
+/// whoever is on the wire) can set the cookie.
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,8 +49,8 @@ impl HostCookie {
     /// `max_age`, in whole seconds.
     ///
     /// # Panics
-    /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`. In a
-    /// `const` this is an error of the compiler.
+    /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`. In
+    /// a `const` this is an error of the compiler.
     pub const fn new(name: &'static str, max_age: Duration) -> Self {
         assert!(
             is_name(name) && name.as_bytes()[0].is_ascii_lowercase(),
@@ -116,7 +116,8 @@ impl HostCookie {
         let name = self.name;
         let (prefix, secure) = if self.secure { (PREFIX, "; Secure") } else { ("", "") };
         let line = format!(
-            "{prefix}{name}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}"
+            "{prefix}{name}={value}; HttpOnly; SameSite=Lax; Path=/; \
+             Max-Age={max_age_secs}{secure}"
         );
         HeaderValue::try_from(line).expect("names, values and numbers are visible ASCII")
     }

@@ -29,7 +29,8 @@ pub enum OperatorError {
     Start(#[from] StartError),
     /// The file of a store is not there.
     #[error(
-        "there is no {}; run this with the environment of the server, above all its DATABASE_URL, REDIS_URL and DATA_DIR",
+        "there is no {}; run this with the environment of the server, above all its DATABASE_URL, \
+         REDIS_URL and DATA_DIR",
         .0.display()
     )]
     NoStore(PathBuf),

@@ -36,7 +36,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let Measured { bytes_per_session, list, revoke } =
                 measure(sessions, per_user, epoch).await?;
             println!(
-                "{sessions:>10} {per_user:>9} {:>6} {bytes_per_session:>14.1} {list:>10.1?} {revoke:>10.1?}",
+                "{sessions:>10} {per_user:>9} {:>6} {bytes_per_session:>14.1} {list:>10.1?} \
+                 {revoke:>10.1?}",
                 if epoch { "raised" } else { "never" }
             );
         }

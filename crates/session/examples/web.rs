@@ -7,7 +7,8 @@
 //!
 //! B=http://localhost:3000
 //! csrf() { curl -s -b jar -c jar $B/csrf | sed 's/.*:"\(.*\)".*/\1/'; }
-//! curl -b jar -c jar -H "X-CSRF-Token: $(csrf)" --json '{"name":"ada","password":"correct horse"}' $B/auth/sign-in
+//! curl -b jar -c jar -H "X-CSRF-Token: $(csrf)" \
+//!     --json '{"name":"ada","password":"correct horse"}' $B/auth/sign-in
 //! curl -b jar $B/sessions
 //! curl -b jar -c jar -H "X-CSRF-Token: $(csrf)" -X POST $B/auth/sign-out
 //! ```

@@ -84,8 +84,8 @@ impl Invalidations {
         }
     }
 
-    /// Invalidations may have been missed. With heartbeats the feed is not complete until one begun after
-    /// this is answered.
+    /// Invalidations may have been missed. With heartbeats the feed is not complete until one begun
+    /// after this is answered.
     pub fn lost(&self) {
         let mut telling = self.telling();
         telling.losses += 1;

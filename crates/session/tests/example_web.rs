@@ -33,8 +33,9 @@ impl Browser {
         let cookies: Vec<_> =
             self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nUser-Agent: Firefox/150\r\n\
-             Cookie: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nUser-Agent: \
+             Firefox/150\r\nCookie: {}\r\nContent-Type: application/json\r\nContent-Length: \
+             {}\r\n{headers}\r\n{body}",
             cookies.join("; "),
             body.len(),
         );

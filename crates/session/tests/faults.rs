@@ -227,12 +227,17 @@ troubles! {
     refused: Connection(Fault::Refuse) => SERVICE_UNAVAILABLE;
     hanging: Connection(Fault::BlackHole) => SERVICE_UNAVAILABLE;
     reset_in_the_middle_of_a_reply: Connection(Fault::CutReply(2)) => OK, reaches;
-    slower_than_the_limit: Connection(Fault::Delay(Duration::from_secs(3))) => SERVICE_UNAVAILABLE, reaches;
+    slower_than_the_limit: Connection(Fault::Delay(Duration::from_secs(3)))
+        => SERVICE_UNAVAILABLE, reaches;
     loading: Says("-LOADING Redis is loading the dataset in memory") => SERVICE_UNAVAILABLE;
-    out_of_memory: Says("-OOM command not allowed when used memory > 'maxmemory'.") => SERVICE_UNAVAILABLE;
-    read_only: Says("-READONLY You can't write against a read only replica.") => SERVICE_UNAVAILABLE;
-    no_permission: Says("-NOPERM this user has no permissions to run this command") => SERVICE_UNAVAILABLE;
-    wrong_type: Says("-WRONGTYPE Operation against a key holding the wrong kind of value") => UNAUTHORIZED;
+    out_of_memory: Says("-OOM command not allowed when used memory > 'maxmemory'.")
+        => SERVICE_UNAVAILABLE;
+    read_only: Says("-READONLY You can't write against a read only replica.")
+        => SERVICE_UNAVAILABLE;
+    no_permission: Says("-NOPERM this user has no permissions to run this command")
+        => SERVICE_UNAVAILABLE;
+    wrong_type: Says("-WRONGTYPE Operation against a key holding the wrong kind of value")
+        => UNAUTHORIZED;
     moved: Says("-MOVED 3999 127.0.0.1:1") => SERVICE_UNAVAILABLE;
     ask: Says("-ASK 3999 127.0.0.1:1") => SERVICE_UNAVAILABLE;
     cluster_down: Says("-CLUSTERDOWN The cluster is down") => SERVICE_UNAVAILABLE;
@@ -315,8 +320,8 @@ async fn a_redis_that_forgot_the_scripts_is_sent_them_again() {
     }
 }
 
-/// Invalidations every session's record with a Lua expression over `value`, and says how everything looks
-/// then.
+/// Invalidations every session's record with a Lua expression over `value`, and says how everything
+/// looks then.
 async fn rewrite_records(stage: &Stage, expression: &str) -> Vec<u8> {
     let script = format!(
         "for _, key in ipairs(redis.call('KEYS', '*')) do

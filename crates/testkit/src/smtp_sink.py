@@ -1,4 +1,4 @@
-"""A mail server that keeps what it gets: one line of JSON per accepted message, appended to a file."""
+"""A mail server that keeps what it gets: it appends one line of JSON per message to a file."""
 
 import argparse
 import asyncio

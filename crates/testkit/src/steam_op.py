@@ -1,5 +1,8 @@
-"""An OpenID 2.0 provider in the shape of Steam: `__steamid=` in the request names who is signed in, `__deny=1` says no.
-Without either it asks, as Steam does."""
+"""An OpenID 2.0 provider in the shape of Steam.
+
+`__steamid=` in the request names who is signed in, `__deny=1` says no. Without either it asks, as
+Steam does.
+"""
 
 import argparse
 from html import escape
@@ -33,7 +36,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send(encoded.code, encoded.headers, encoded.body)
 
     def ask(self, parameters):
-        fields = "".join(f'<input type="hidden" name="{escape(k)}" value="{escape(v)}">' for k, v in parameters.items())
+        fields = "".join(
+            f'<input type="hidden" name="{escape(k)}" value="{escape(v)}">'
+            for k, v in parameters.items()
+        )
         page = f"""<!doctype html><title>Sign in through Steam</title><form>{fields}
             <label>SteamID <input name="__steamid"></label><button>Sign in</button></form>"""
         self.send(200, {"Content-Type": "text/html; charset=utf-8"}, page)

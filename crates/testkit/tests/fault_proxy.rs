@@ -128,7 +128,8 @@ async fn injected_replies_keep_their_place_in_a_pipeline() {
     let pipeline =
         ["INCR", "INCR", "GET", "INCR", "GET"].map(|command| request(&[command, "counter"]));
     connection.write_all(pipeline.concat().as_bytes()).await.unwrap();
-    let replies = "-OOM command not allowed\r\n:1\r\n-LOADING Redis is loading\r\n:2\r\n-LOADING Redis is loading\r\n";
+    let replies = "-OOM command not allowed\r\n:1\r\n-LOADING Redis is loading\r\n:2\r\n-LOADING \
+                   Redis is loading\r\n";
     expect(&mut connection, replies).await;
     proxy.clear_rules();
     send(&mut connection, &["GET", "counter"]).await;

@@ -15,8 +15,9 @@ const TOKEN_CHARS: usize = 86;
 
 /// The keys that make and check CSRF tokens. Cheap to clone.
 ///
-/// [`CsrfGuard`](crate::CsrfGuard) knows what to bind a token to; by themselves the keys do not. What
-/// you bind to must belong to one browser alone, or a token is good for everybody who shares it:
+/// [`CsrfGuard`](crate::CsrfGuard) knows what to bind a token to; by themselves the keys do not.
+/// What you bind to must belong to one browser alone, or a token is good for everybody who shares
+/// it:
 ///
 /// ```
 /// let keys = tracera_guard::CsrfKeys::new([7; 32], []);

@@ -42,7 +42,9 @@ pub async fn request(
     let mail = NoticeMail {
         to: email,
         subject: "Confirm your address for Tracera",
-        text: "Somebody who is signed in to Tracera wants their account to have this address. Open the link within ten minutes, in the browser where you are signed in, and confirm.",
+        text: "Somebody who is signed in to Tracera wants their account to have this address. \
+               Open the link within ten minutes, in the browser where you are signed in, and \
+               confirm.",
         button: "Confirm the address",
         link: &link,
         at: now,

@@ -29,9 +29,8 @@ pub async fn request(
     let email = Email::parse(&body.email)
         .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
     address::request(&app.accounts(), links, &caller, &email, &app.page("/email")).await?;
-    Ok(Json(
-        json!({ "message": "a mail with a link is on its way; nothing changes before it is opened" }),
-    ))
+    let message = "a mail with a link is on its way; nothing changes before it is opened";
+    Ok(Json(json!({ "message": message })))
 }
 
 /// The token of the mailed link.

@@ -15,7 +15,9 @@ const SAMPLE_HEAD: &str = "\
 /// The part of `--help` that lists every variable with its default and unit.
 pub fn help_text() -> String {
     let mut text = String::from(
-        "Environment variables (also read from .env in the working directory; the real\nenvironment wins, an empty value is an unset one). A secret or a URL with\ncredentials may stand in a file instead: NAME_FILE is its path.\n",
+        "Environment variables (also read from .env in the working directory; the \
+         real\nenvironment wins, an empty value is an unset one). A secret or a URL \
+         with\ncredentials may stand in a file instead: NAME_FILE is its path.\n",
     );
     for section in sections() {
         let _ = writeln!(text, "\n{}:", section.title);

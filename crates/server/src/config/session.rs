@@ -77,12 +77,14 @@ fn read_secret(reader: &mut Reader<'_>) -> Read<SecretString> {
     }
     if secret.bytes().collect::<BTreeSet<_>>().len() < MIN_DISTINCT_BYTES {
         let text = format!(
-            "repeats fewer than {MIN_DISTINCT_BYTES} different characters and may be guessed; {REMEDY}"
+            "repeats fewer than {MIN_DISTINCT_BYTES} different characters and may be guessed; \
+             {REMEDY}"
         );
         reader.warn("SESSION_SECRET", text);
     }
     if secret.contains(',') {
-        let text = "holds a comma and cannot be moved to SESSION_SECRET_PREVIOUS, which is comma-separated";
+        let text = "holds a comma and cannot be moved to SESSION_SECRET_PREVIOUS, which is \
+                    comma-separated";
         reader.warn("SESSION_SECRET", text);
     }
     Ok(secret.into())

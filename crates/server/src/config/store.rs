@@ -121,7 +121,8 @@ fn warn_of_passwords_in_clear(
         let (name, text) = if redis_variable == "REDIS_URL" {
             (
                 "REDIS_URL",
-                "has a password, which crosses the network unencrypted: write rediss (or valkeys) for TLS",
+                "has a password, which crosses the network unencrypted: write rediss (or valkeys) \
+                 for TLS",
             )
         } else {
             (
@@ -134,7 +135,8 @@ fn warn_of_passwords_in_clear(
     if let DatabaseTarget::Postgres(url) = database
         && in_clear::postgres(url.expose())
     {
-        let text = "has a password, which may cross the network unencrypted: add sslmode=verify-full for TLS";
+        let text = "has a password, which may cross the network unencrypted: add \
+                    sslmode=verify-full for TLS";
         reader.warn("DATABASE_URL", text);
     }
 }
@@ -218,7 +220,8 @@ fn parse_redis_url(value: &str) -> Result<RedisUrl, Wrong> {
     RedisUrl::parse(value).map_err(|error| match error {
         RedisUrlError::Scheme => Wrong::new(
             "has no scheme of Redis",
-            "write a redis, rediss, redis+sentinel or redis+cluster URL (or valkey in place of redis)",
+            "write a redis, rediss, redis+sentinel or redis+cluster URL (or valkey in place of \
+             redis)",
         ),
         RedisUrlError::Fragment => Wrong::new(
             "has a part behind a #",
@@ -244,7 +247,8 @@ fn parse_redis_url(value: &str) -> Result<RedisUrl, Wrong> {
         ),
         _ => Wrong::new(
             "is malformed",
-            "check host, port, database, and that special characters in the password are percent-encoded",
+            "check host, port, database, and that special characters in the password are \
+             percent-encoded",
         ),
     })
 }
@@ -260,10 +264,12 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
             "write sqlite://path or a postgres:// URL",
         ));
     }
-    let remedy = "write postgres://user:password@host/database, special characters in the password percent-encoded";
+    let remedy = "write postgres://user:password@host/database, special characters in the \
+                  password percent-encoded";
     match Url::parse(value) {
         Ok(url) if url.host_str().is_none_or(str::is_empty) && !names_socket(&url) => {
-            let remedy = "write postgres://user:password@host/database, or ?host=/run/postgresql for a local socket";
+            let remedy = "write postgres://user:password@host/database, or ?host=/run/postgresql \
+                          for a local socket";
             Err(Wrong::new("has no host", remedy))
         }
         Ok(url) if url.path().len() < 2 => Err(Wrong::new("names no database", remedy)),
@@ -276,7 +282,8 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
                 ))
             }
             None if value.parse::<PgConnectOptions>().is_err() => {
-                let remedy = "check them; sslmode is disable, allow, prefer, require, verify-ca or verify-full";
+                let remedy = "check them; sslmode is disable, allow, prefer, require, verify-ca \
+                              or verify-full";
                 Err(Wrong::new("has parameters that cannot be read", remedy))
             }
             None => Ok(DatabaseTarget::Postgres(SecretUrl::new(value))),

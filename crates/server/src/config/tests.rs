@@ -63,9 +63,8 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(config.http.request_timeout.as_secs(), 30);
     assert!(config.store.redis.is_none());
     assert_eq!(config.store.data_dir, Path::new("./data"));
-    assert!(
-        matches!(&config.store.database, DatabaseTarget::Sqlite(path) if path == Path::new("./data/tracera.db"))
-    );
+    let DatabaseTarget::Sqlite(path) = &config.store.database else { panic!("not SQLite") };
+    assert_eq!(path, Path::new("./data/tracera.db"));
     assert!(matches!(config.mail, MailSettings::None));
     assert_eq!(config.auth.rate_limit_per_minute, 20);
     assert_eq!(config.auth.magic_link_expiry.as_secs(), 600);

@@ -81,7 +81,8 @@ impl Shared {
             Ok(Ok(attempt)) => tracing::info!(mail = %letter.id, to, attempt, "mail sent"),
             Ok(Err(error)) => tracing::error!(mail = %letter.id, to, %error, "mail given up"),
             Err(_) => {
-                tracing::error!(mail = %letter.id, to, error = "its link ended first", "mail given up");
+                let error = "its link ended first";
+                tracing::error!(mail = %letter.id, to, error, "mail given up");
             }
         }
         let sent = matches!(outcome, Ok(Ok(_)));

@@ -22,9 +22,11 @@ pub async fn begin(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let purge = "DELETE FROM email_changes WHERE expires_at <= $1";
-    let sql = "INSERT INTO email_changes (user_id, token_hash, email, expires_at) VALUES ($1, $2, $3, $4)
+    let sql = "INSERT INTO email_changes (user_id, token_hash, email, expires_at) VALUES ($1, $2, \
+               $3, $4)
         ON CONFLICT (user_id) DO UPDATE SET
-            token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at";
+            token_hash = excluded.token_hash, email = excluded.email, expires_at = \
+               excluded.expires_at";
     on_pool!(db, pool => {
         sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
         sqlx::query(sql)
@@ -69,10 +71,12 @@ pub async fn finish(
     token_hash: &[u8; 32],
     now: OffsetDateTime,
 ) -> Result<Option<Email>, StoreError> {
-    let claim = "DELETE FROM email_changes WHERE user_id = $1 AND token_hash = $2 AND expires_at > $3 RETURNING email";
+    let claim = "DELETE FROM email_changes WHERE user_id = $1 AND token_hash = $2 AND expires_at \
+                 > $3 RETURNING email";
     let cancel = "DELETE FROM magic_links
         WHERE email = $2 OR email = (SELECT email FROM users WHERE id = $1)";
-    let update = "UPDATE users SET email = $2, email_verified_at = $3, email_vouched_by = NULL WHERE id = $1";
+    let update = "UPDATE users SET email = $2, email_verified_at = $3, email_vouched_by = NULL \
+                  WHERE id = $1";
     let at = Timestamp::from(now);
     on_pool!(db, pool => {
         let mut tx = pool.begin().await?;

@@ -107,18 +107,24 @@ pub enum ConnectError {
         source: sqlx::Error,
     },
     /// The server does not answer or does not let us in.
-    #[error("cannot reach the database: {}; check that it runs there, and host, user, password and name", said(.0))]
+    #[error(
+        "cannot reach the database: {}; check that it runs there, and host, user, password and \
+         name", said(.0)
+    )]
     Unreachable(#[source] sqlx::Error),
     /// The server has no such database.
     #[error("{}; create it, or correct its name in the URL", said(.0))]
     NoDatabase(#[source] sqlx::Error),
     /// The server lets us in, but not write.
-    #[error("the database cannot be written: {}; name the primary, and a user who may write", said(.0))]
+    #[error(
+        "the database cannot be written: {}; name the primary, and a user who may write", said(.0)
+    )]
     NotWritable(#[source] sqlx::Error),
     /// The tables are from a newer version of this program, which brought them up to this
     /// migration.
     #[error(
-        "the tables are from a newer tracera (migration {0}); start that version, or restore a backup from before it"
+        "the tables are from a newer tracera (migration {0}); start that version, or restore a \
+         backup from before it"
     )]
     Newer(i64),
     /// A migration failed.

@@ -11,7 +11,8 @@ const TO_THE_SECOND: usize = 19;
 
 thread_local! {
     /// The second a line was last written in, and its text: thousands of lines are written in one.
-    static SECOND: Cell<(u64, [u8; TO_THE_SECOND])> = const { Cell::new((u64::MAX, [0; TO_THE_SECOND])) };
+    static SECOND: Cell<(u64, [u8; TO_THE_SECOND])> =
+        const { Cell::new((u64::MAX, [0; TO_THE_SECOND])) };
 }
 
 /// Appends the time it is.

@@ -119,7 +119,11 @@ fn a_changed_answer_is_refused_or_read_as_steam_will_read_it() {
 #[test]
 fn parameters_in_any_order_and_number_are_read_as_steam_will_read_them() {
     let pairs: Vec<String> = genuine().split('&').map(str::to_owned).collect();
-    proptest!(|(order in Just(pairs.clone()).prop_shuffle(), left_out in 0..14_usize, twice in 0..14_usize)| {
+    proptest!(|(
+        order in Just(pairs.clone()).prop_shuffle(),
+        left_out in 0..14_usize,
+        twice in 0..14_usize,
+    )| {
         let complete = left_out >= order.len() && twice >= order.len();
         let mut chosen = order.clone();
         chosen.extend(order.get(twice).cloned());

@@ -153,8 +153,10 @@ async fn answers_fit_the_openapi_document() {
 fn the_checker_of_schemas_sees_what_does_not_fit() {
     let document = document();
     let fits = |schema: Value, value: Value| complaint(&document, &schema, &value, "").is_none();
-    let strict = json!({ "type": "object", "properties": { "a": { "type": "integer", "minimum": 1 } },
-        "required": ["a"], "additionalProperties": false });
+    let strict = json!({
+        "type": "object", "properties": { "a": { "type": "integer", "minimum": 1 } },
+        "required": ["a"], "additionalProperties": false
+    });
     assert!(fits(strict.clone(), json!({ "a": 1 })));
     for wrong in
         [json!({}), json!({ "a": 0 }), json!({ "a": "1" }), json!({ "a": 1, "b": 1 }), json!([])]

@@ -19,15 +19,23 @@ type Item = (
 
 #[rustfmt::skip]
 const ITEMS: [Item; 9] = [
-    ("★ Karambit | Doppler (Factory New)", "★ Covert Knife", "Covert", "eb4b4b", "Factory New", "knife-e5484d", "0.012345", 1_284.0),
-    ("★ Sport Gloves | Vice (Field-Tested)", "★ Extraordinary Gloves", "Extraordinary", "eb4b4b", "Field-Tested", "gloves-d946a6", "0.223456", 1_120.5),
-    ("AWP | Asiimov (Field-Tested)", "Covert Sniper Rifle", "Covert", "eb4b4b", "Field-Tested", "sniper-f59e0b", "0.281111", 134.2),
-    ("AK-47 | Redline (Field-Tested)", "Classified Rifle", "Classified", "d32ce6", "Field-Tested", "rifle-dc2626", "0.151234", 31.15),
-    ("M4A1-S | Printstream (Minimal Wear)", "Covert Rifle", "Covert", "eb4b4b", "Minimal Wear", "rifle-94a3b8", "0.081234", 262.0),
-    ("Desert Eagle | Blaze (Factory New)", "Restricted Pistol", "Restricted", "8847ff", "Factory New", "pistol-f97316", "0.007777", 618.4),
-    ("Dreams & Nightmares Case", "Base Grade Container", "Base Grade", "b0c3d9", "", "case-8b5cf6", "", 1.94),
+    ("★ Karambit | Doppler (Factory New)", "★ Covert Knife", "Covert",
+     "eb4b4b", "Factory New", "knife-e5484d", "0.012345", 1_284.0),
+    ("★ Sport Gloves | Vice (Field-Tested)", "★ Extraordinary Gloves", "Extraordinary",
+     "eb4b4b", "Field-Tested", "gloves-d946a6", "0.223456", 1_120.5),
+    ("AWP | Asiimov (Field-Tested)", "Covert Sniper Rifle", "Covert",
+     "eb4b4b", "Field-Tested", "sniper-f59e0b", "0.281111", 134.2),
+    ("AK-47 | Redline (Field-Tested)", "Classified Rifle", "Classified",
+     "d32ce6", "Field-Tested", "rifle-dc2626", "0.151234", 31.15),
+    ("M4A1-S | Printstream (Minimal Wear)", "Covert Rifle", "Covert",
+     "eb4b4b", "Minimal Wear", "rifle-94a3b8", "0.081234", 262.0),
+    ("Desert Eagle | Blaze (Factory New)", "Restricted Pistol", "Restricted",
+     "8847ff", "Factory New", "pistol-f97316", "0.007777", 618.4),
+    ("Dreams & Nightmares Case", "Base Grade Container", "Base Grade",
+     "b0c3d9", "", "case-8b5cf6", "", 1.94),
     ("Sticker | Crown (Foil)", "Exotic Sticker", "Exotic", "d32ce6", "", "", "", 740.0),
-    ("Souvenir Charm | Austin 2025", "High Grade Charm", "High Grade", "4b69ff", "", "broken", "", 0.0),
+    ("Souvenir Charm | Austin 2025", "High Grade Charm", "High Grade",
+     "4b69ff", "", "broken", "", 0.0),
 ];
 
 /// How many of each, in the same order.

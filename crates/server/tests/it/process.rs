@@ -87,8 +87,8 @@ async fn serve_on_a_postgres_that_lets_nobody_in_says_in_one_line_what_to_do() {
         ),
         (
             url.replace("postgres@", "nobody@"),
-            "cannot reach the database: role \"nobody\" does not exist; \
-             check that it runs there, and host, user, password and name",
+            "cannot reach the database: role \"nobody\" does not exist; check that it runs there, \
+             and host, user, password and name",
         ),
     ] {
         let (status, _, err) =
@@ -542,8 +542,8 @@ async fn the_operator_lists_and_ends_sessions() {
     let link = mail.text.split_whitespace().find(|word| word.contains("verify?token=")).unwrap();
     let waiting = [&vars[..], &[("SESSION_REPLICA_ACK", "1")]].concat();
     let (status, _, err) = run(&["sessions", "revoke", "--user", "a@example.com"], &waiting);
-    let expected = "tracera: ended 1 session, any sign-in under way and any unused link, but only 0 of 1 replicas \
-         confirmed in time: a failover may undo it\n";
+    let expected = "tracera: ended 1 session, any sign-in under way and any unused link, but only \
+                    0 of 1 replicas confirmed in time: a failover may undo it\n";
     assert_eq!((status, &*err), (1, expected));
     assert_eq!(browser.me().await, None);
     other.redeem(&token_of(link)).await.expect_error(400, "link_invalid");

@@ -200,12 +200,15 @@ async fn an_address_that_is_not_verified_counts_for_nothing() {
         listed(json!([])),
         listed(json!([{ "email": "a@example.com", "primary": true, "verified": false }])),
         listed(json!([{ "email": "a@example.com", "primary": false, "verified": true }])),
-        listed(
-            json!([{ "email": "1+octocat@users.noreply.github.com", "primary": true, "verified": true }]),
-        ),
+        listed(json!([{
+            "email": "1+octocat@users.noreply.github.com", "primary": true, "verified": true
+        }])),
         (
             GITHUB,
-            json!({ "id": 1, "scope": "read:user", "emails": [{ "email": "a@example.com", "primary": true, "verified": true }] }),
+            json!({
+                "id": 1, "scope": "read:user",
+                "emails": [{ "email": "a@example.com", "primary": true, "verified": true }]
+            }),
         ),
     ] {
         let browser = app.browser();
@@ -429,8 +432,12 @@ async fn odd_answers_end_the_sign_in() {
 #[tokio::test]
 async fn a_provider_that_cannot_be_discovered_is_said_at_the_start() {
     let (app, fake_providers) = start().await;
-    let evil = json!({ "issuer": "https://evil.example", "authorization_endpoint": "https://evil.example/a",
-        "token_endpoint": "https://evil.example/t", "jwks_uri": "https://evil.example/k" });
+    let evil = json!({
+        "issuer": "https://evil.example",
+        "authorization_endpoint": "https://evil.example/a",
+        "token_endpoint": "https://evil.example/t",
+        "jwks_uri": "https://evil.example/k",
+    });
     let mut plain = evil.clone();
     plain["issuer"] = json!(fake_providers.base());
     plain["token_endpoint"] = json!("http://evil.example/t");

@@ -332,7 +332,8 @@ async fn cancelling_changes_nothing() {
     let location = leave(&browser, LOGIN).await;
     let state = query(&query(&location)["openid.return_to"])["state"].clone();
     let callback = format!(
-        "{LOGIN}/callback?state={state}&openid.mode=cancel&openid.ns=http%3A%2F%2Fspecs.openid.net%2Fauth%2F2.0"
+        "{LOGIN}/callback?state={state}&openid.mode=cancel&openid.ns=http%3A%2F%2Fspecs.openid.\
+         net%2Fauth%2F2.0"
     );
     assert_eq!(landed(browser.get(&callback).await), "/login?error=cancelled");
     assert_eq!(browser.get(&callback).await.strayed(), "/login?error=sign_in_expired");

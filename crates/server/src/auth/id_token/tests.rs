@@ -27,7 +27,9 @@ impl Issuer {
     fn jwk(&self, id: &str) -> Value {
         let point = self.key.public_key().as_ref();
         let [x, y] = [&point[1..33], &point[33..]].map(|half| URL_SAFE_NO_PAD.encode(half));
-        json!({ "kty": "EC", "crv": "P-256", "kid": id, "use": "sig", "alg": "ES256", "x": x, "y": y })
+        json!({
+            "kty": "EC", "crv": "P-256", "kid": id, "use": "sig", "alg": "ES256", "x": x, "y": y
+        })
     }
 
     fn keys(&self) -> KeySet {
@@ -56,8 +58,8 @@ fn header() -> Value {
 
 fn claims() -> Value {
     json!({
-        "iss": ISSUER, "aud": CLIENT, "sub": "1234", "nonce": NONCE, "iat": NOW - 5, "exp": NOW + 300,
-        "email": "a@example.com", "email_verified": true,
+        "iss": ISSUER, "aud": CLIENT, "sub": "1234", "nonce": NONCE, "iat": NOW - 5,
+        "exp": NOW + 300, "email": "a@example.com", "email_verified": true,
     })
 }
 

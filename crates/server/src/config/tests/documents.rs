@@ -97,7 +97,8 @@ fn the_report_says_values_origins_and_what_would_happen() {
         "SESSION_LIFETIME_HOURS 72 (default)",
         "SESSION_COOKIE_SECURE true (default)",
         "DATABASE_URL sqlite://./data/tracera.db (default)",
-        "PRICE_FEED_URL https://api.skinport.com/v1/items?app_id=730&currency=EUR&tradable=0 (default)",
+        "PRICE_FEED_URL https://api.skinport.com/v1/items?app_id=730&currency=EUR&tradable=0 \
+         (default)",
         "PRICE_FALLBACK_URLS https://market.csgo.com/api/v2/prices/EUR.json (default)",
         "keep sessions in redis://***@redis.example/2",
         "e-mail off (neither SMTP_URL nor RESEND_API_KEY is set)",

@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn only_the_librarys_own_answers_are_changed() {
         let lines = lines(&SecurityHeaders::new().https(true));
-        let own =
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let own = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
+              content-length: 0\r\n\r\n";
         let answer = String::from_utf8(with_headers(own, &lines).unwrap()).unwrap();
         assert!(answer.starts_with("HTTP/1.1 431 ") && answer.ends_with("\r\n\r\n"), "{answer}");
         for header in

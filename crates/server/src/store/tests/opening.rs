@@ -83,8 +83,8 @@ async fn tables_of_a_newer_program_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("test.db");
     let db = Database::sqlite(&file).await.unwrap();
-    let sql =
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+               execution_time)
         VALUES (999, 'newer', TRUE, X'00', 0)";
     on_pool!(&db, pool => sqlx::query(sql).execute(pool).await.map(drop)).await.unwrap();
     let error = Database::sqlite(&file).await.unwrap_err();
@@ -138,14 +138,18 @@ async fn a_file_that_may_only_be_read_is_refused_at_once() {
 async fn schema(db: &Database) -> BTreeSet<String> {
     let sql = match &db.pool {
         Pool::Sqlite(_) => {
-            "SELECT m.name || '.' || c.name || CASE c.\"notnull\" WHEN 1 THEN ' not null' ELSE ' null' END
-             FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\'
+            "SELECT m.name || '.' || c.name || CASE c.\"notnull\" WHEN 1 THEN ' not null' ELSE ' \
+             null' END
+             FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name \
+             NOT LIKE '\\_%' ESCAPE '\\'
              UNION SELECT 'index ' || tbl_name || '.' || name FROM sqlite_master
              WHERE type = 'index' AND name NOT LIKE 'sqlite_%'"
         }
         Pool::Postgres(_) => {
-            "SELECT table_name || '.' || column_name || CASE is_nullable WHEN 'NO' THEN ' not null' ELSE ' null' END
-             FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_%'
+            "SELECT table_name || '.' || column_name || CASE is_nullable WHEN 'NO' THEN ' not \
+             null' ELSE ' null' END
+             FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE \
+             '\\_%'
              UNION SELECT 'index ' || tablename || '.' || indexname FROM pg_indexes
              WHERE schemaname = 'public' AND indexname !~ '_(pkey|key)$'"
         }

@@ -58,7 +58,8 @@ async fn an_address_without_proof_is_refused(db: Database) {
     let sql = "INSERT INTO users (id, email, created_at) VALUES ($1, $2, $3)";
     let now = super::super::column::Timestamp::from(NOW);
     let insert = on_pool!(&db, pool => {
-        sqlx::query(sql).bind(Uuid::new_v4()).bind("a@example.com").bind(now).execute(pool).await.map(drop)
+        let insert = sqlx::query(sql).bind(Uuid::new_v4()).bind("a@example.com").bind(now);
+        insert.execute(pool).await.map(drop)
     });
     assert!(matches!(insert.await, Err(StoreError::Unexpected(_))));
 }

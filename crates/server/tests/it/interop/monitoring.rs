@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{deploy, sample};
 
@@ -42,9 +42,9 @@ fn prometheus_takes_the_expressions_of_the_dashboard() {
     let rules: Vec<_> = dashboard()
         .into_iter()
         .enumerate()
-        .map(|(number, expr)| serde_json::json!({ "record": format!("panel_{number}"), "expr": expr }))
+        .map(|(number, expr)| json!({ "record": format!("panel_{number}"), "expr": expr }))
         .collect();
-    let groups = serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
+    let groups = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("rules.yml");
     std::fs::write(&file, groups.to_string()).unwrap();

@@ -41,8 +41,8 @@ impl Proxy {
             .map(|name| format!("{name}_temp_path {};\n", set_up.path(name)))
             .concat();
         let main = format!(
-            "daemon off; master_process off; pid {}; error_log stderr;\nevents {{}}\n\
-             http {{\naccess_log off;\n{temporary}{site}}}\n",
+            "daemon off; master_process off; pid {}; error_log stderr;\nevents {{}}\nhttp \
+             {{\naccess_log off;\n{temporary}{site}}}\n",
             set_up.path("pid")
         );
         let config = set_up.write("nginx.conf", &main);
@@ -111,9 +111,9 @@ impl Proxy {
             .replace("*:80", &format!("*:{}", set_up.http))
             .replace("${APACHE_LOG_DIR}", &set_up.path(""));
         let main = format!(
-            "ServerRoot {root}\nServerName localhost\nPidFile {root}/pid\nErrorLog {root}/error.log\n\
-             DefaultRuntimeDir {root}\nMutex file:{root} default\nUser www-data\nGroup www-data\n\
-             {modules}Listen 127.0.0.1:{}\nListen 127.0.0.1:{}\n{site}",
+            "ServerRoot {root}\nServerName localhost\nPidFile {root}/pid\nErrorLog \
+             {root}/error.log\nDefaultRuntimeDir {root}\nMutex file:{root} default\nUser \
+             www-data\nGroup www-data\n{modules}Listen 127.0.0.1:{}\nListen 127.0.0.1:{}\n{site}",
             set_up.https,
             set_up.http,
             root = set_up.path(""),

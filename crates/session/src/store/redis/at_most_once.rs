@@ -50,8 +50,8 @@ fn was_refused(error: ErrorKind) -> bool {
 }
 
 /// Sends the command to the node that takes the slot over, on a connection of its own: the library
-/// drops all its connections when it is sent to a node that its map of slots does not know. `ASKING`
-/// permits the next command only, so both go in one write.
+/// drops all its connections when it is sent to a node that its map of slots does not know.
+/// `ASKING` permits the next command only, so both go in one write.
 async fn ask(cluster: &Cluster, command: &Cmd, host: &str, port: &str) -> RedisResult<Value> {
     let unusable = |_| (ErrorKind::UnexpectedReturnType, "ASK without a usable address");
     let mut connection = cluster.connect_to(host, port.parse().map_err(unusable)?).await?;

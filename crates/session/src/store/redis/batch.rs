@@ -136,7 +136,9 @@ async fn deliver(
     let answers = tokio::select! {
         biased;
         answers = connection.send_packed_commands(&commands, 0, commands.len()) => answers,
-        _ = broken.wait_for(|is_broken| *is_broken) => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+        _ = broken.wait_for(|is_broken| *is_broken) => {
+            Err(io::Error::from(io::ErrorKind::ConnectionReset).into())
+        }
     };
     let mut answers = answers.map(Vec::into_iter);
     for (has_before, reply) in waiting {

@@ -164,7 +164,8 @@ impl ClusterSupervisor {
                         match self.reopen().await {
                             Ok(connection) => {
                                 tracing::warn!(
-                                    "lost a primary of the redis cluster, connected to the cluster again"
+                                    "lost a primary of the redis cluster, connected to the \
+                                     cluster again"
                                 );
                                 outage.over();
                                 sender.send_replace(Generation { connection, number: number + 1 });

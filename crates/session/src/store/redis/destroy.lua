@@ -1,4 +1,5 @@
--- ARGV: 3 id, 4 until when a forward that leads nowhere stays in its place, or ''. Answers 1 ended, 0 was gone.
+-- ARGV: 3 id, 4 until when a forward that leads nowhere stays in its place, or ''. Answers 1 ended,
+-- 0 was gone.
 local id, record = current(ARGV[3])
 if not record or not is_record(record) then return 0 end
 local nowhere, leave = string.rep('\0', 16), tonumber(ARGV[4])
@@ -19,7 +20,7 @@ for at = 1, #all, 2 do
   end
 end
 
--- An empty hash is no longer there to be asked while a cluster moves its slot, so its deletion comes last.
+-- While a cluster moves the slot, an empty hash can no longer be asked, so its deletion comes last.
 if records == 0 and not e and not last then
   redis.call('DEL', key)
   return 1

@@ -1,4 +1,5 @@
--- ARGV: 3 id to keep or '', 4 how long to remember the epoch in ms. Answers 1 done, 0 the one to keep is gone.
+-- ARGV: 3 id to keep or '', 4 how long to remember the epoch in ms. Answers 1 done, 0 the one to
+-- keep is gone.
 local keep, record
 if ARGV[3] ~= '' then
   keep, record = live(ARGV[3])
@@ -12,7 +13,8 @@ for at = 1, #all, 2 do
   if #field >= 16 and not is_kept then gone[#gone + 1] = field end
 end
 
--- Never empty in between: while its slot moves, a cluster takes no new key here, and what was deleted would be lost.
+-- Never empty in between: while its slot moves, a cluster takes no new key here, and what was
+-- deleted would be lost.
 redis.call('HSET', key, 'e', string.format('%.0f', e))
 if keep then redis.call('HSET', key, keep, splice(record, 16, pack(e, 6))) end
 -- Lua hands over only so many arguments at once.

@@ -1,4 +1,5 @@
-//! Invalidations as Redis tells them: `CLIENT TRACKING` over RESP3, opt-in, on the connections that read.
+//! Invalidations as Redis tells them: `CLIENT TRACKING` over RESP3, opt-in, on the connections that
+//! read.
 //!
 //! 1. Opt-in means that only a read right behind `CLIENT CACHING YES` is remembered by the server,
 //!    once; what others do on the shared connection costs nothing. It is also the proof that this

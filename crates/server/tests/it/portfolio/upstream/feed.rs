@@ -66,6 +66,10 @@ async fn respond(State(answer): State<Arc<Mutex<Answer>>>, headers: HeaderMap) -
 
 /// A row of Skinport's.
 pub(crate) fn row(name: &str, version: Option<&str>, min_price: f64) -> Value {
-    json!({"market_hash_name":name,"version":version,"currency":"USD","suggested_price":min_price,"min_price":min_price,
-        "max_price":null,"mean_price":null,"median_price":null,"quantity":2,"created_at":1_535_988_254,"updated_at":1_776_600_913})
+    json!({
+        "market_hash_name": name, "version": version, "currency": "USD",
+        "suggested_price": min_price, "min_price": min_price, "max_price": null,
+        "mean_price": null, "median_price": null, "quantity": 2,
+        "created_at": 1_535_988_254, "updated_at": 1_776_600_913
+    })
 }

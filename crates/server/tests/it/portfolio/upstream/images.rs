@@ -54,9 +54,10 @@ async fn draw(
         _ => "M12 30l10-12h52l10 12v48H12zM12 34h72M40 46h16v12H40z",
     };
     let svg = format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 96 96'><defs><linearGradient id='a' x2='1' y2='1'>\
-         <stop stop-color='#{color}'/><stop offset='1' stop-color='#2b3340'/></linearGradient></defs>\
-         <path d='{path}' fill='url(#a)' stroke='#1b212b' stroke-width='2' stroke-linejoin='round'/></svg>"
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 96 96'><defs><linearGradient id='a' \
+         x2='1' y2='1'><stop stop-color='#{color}'/><stop offset='1' \
+         stop-color='#2b3340'/></linearGradient></defs><path d='{path}' fill='url(#a)' \
+         stroke='#1b212b' stroke-width='2' stroke-linejoin='round'/></svg>"
     );
     ([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response()
 }

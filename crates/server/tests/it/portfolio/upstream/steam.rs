@@ -146,16 +146,29 @@ pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
         described.entry((class.clone(), instance)).or_insert_with(|| {
             let Look { kind, rarity, color, exterior, icon } = asset.look;
             let mut tags = vec![
-                json!({"category":"Rarity","internal_name":"Rarity_Ancient_Weapon","localized_category_name":"Quality",
-                     "localized_tag_name":rarity,"color":color}),
-                json!({"category":"Quality","internal_name":quality(&asset.name),"localized_tag_name":"Quality"}),
+                json!({
+                    "category": "Rarity", "internal_name": "Rarity_Ancient_Weapon",
+                    "localized_category_name": "Quality", "localized_tag_name": rarity,
+                    "color": color
+                }),
+                json!({
+                    "category": "Quality", "internal_name": quality(&asset.name),
+                    "localized_tag_name": "Quality"
+                }),
             ];
             if !exterior.is_empty() {
-                tags.push(json!({"category":"Exterior","internal_name":"WearCategory","localized_tag_name":exterior}));
+                tags.push(json!({
+                    "category": "Exterior", "internal_name": "WearCategory",
+                    "localized_tag_name": exterior
+                }));
             }
-            json!({"appid":730,"classid":class,"instanceid":instance,"icon_url":icon,"tradable":free,
-            "marketable":free,"commodity":0,"market_tradable_restriction":7,"market_marketable_restriction":7,
-            "name":asset.name,"type":kind,"market_name":asset.name,"market_hash_name":asset.name,"tags":tags})
+            json!({
+                "appid": 730, "classid": class, "instanceid": instance, "icon_url": icon,
+                "tradable": free, "marketable": free, "commodity": 0,
+                "market_tradable_restriction": 7, "market_marketable_restriction": 7,
+                "name": asset.name, "type": kind, "market_name": asset.name,
+                "market_hash_name": asset.name, "tags": tags
+            })
         });
         let mut own = Vec::new();
         if !asset.float.is_empty() {
@@ -167,13 +180,16 @@ pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
         );
         own.extend(asset.name_tag.as_ref().map(|tag| json!({"propertyid":5,"string_value":tag})));
         if !own.is_empty() {
-            properties.push(
-                json!({"appid":730,"contextid":"2","assetid":asset.id.to_string(),"asset_properties":own}),
-            );
+            properties.push(json!({
+                "appid": 730, "contextid": "2", "assetid": asset.id.to_string(),
+                "asset_properties": own
+            }));
         }
     }
-    let mut page = json!({"assets":listed,"descriptions":described.into_values().collect::<Vec<_>>(),
-        "asset_properties":properties,"total_inventory_count":total,"success":1,"rwgrsn":-2});
+    let mut page = json!({
+        "assets": listed, "descriptions": described.into_values().collect::<Vec<_>>(),
+        "asset_properties": properties, "total_inventory_count": total, "success": 1, "rwgrsn": -2
+    });
     if let Some(next) = next {
         page["more_items"] = json!(1);
         page["last_assetid"] = json!(next.to_string());
