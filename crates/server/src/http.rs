@@ -1,14 +1,15 @@
 //! What both faces share: the application, the layers' parts, extractors, errors as answers.
 
 mod app;
+pub mod around;
 mod body;
+pub mod context;
 pub mod cookies;
 pub mod csrf;
 pub mod endpoint;
 pub mod error;
 pub mod event_stream;
 pub mod extract;
-pub mod gate;
 pub mod json;
 pub mod limits;
 pub mod log;
@@ -16,5 +17,6 @@ mod refusals;
 pub mod require_auth;
 pub mod serve;
 pub mod signing_out;
+pub mod switch;
 
 pub use app::{App, Parts};

@@ -7,22 +7,26 @@ use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::validate_request::ValidateRequestHeaderLayer;
+use tracera_guard::ResourceIsolation;
 use tracera_session::{PrefetchLayer, SessionLayer};
 
 use crate::api::{
     account, address, events, health, imports, magic_link, portfolio, providers, sessions,
 };
 use crate::http::App;
+use crate::http::around::around;
 use crate::http::endpoint::{Access, Endpoints, Row, at};
-use crate::http::gate::{around, gate, when};
 use crate::http::limits::TimeLimit;
 use crate::http::log::LogLayer;
 use crate::http::serve::HttpService;
-use crate::http::{csrf, limits, require_auth};
+use crate::http::switch::switch;
+use crate::http::{context, csrf, limits, require_auth};
+use crate::pages::page::to_sign_in;
 use crate::pages::{
     account as account_page, address as address_page, assets, data, delete, error_page,
-    from_provider, linked, live, mailbox, portfolio as portfolio_page, resubmit, sign_in,
-    to_provider,
+    expired_form, from_provider, linked, live, mailbox, portfolio as portfolio_page, resubmit,
+    sign_in, to_provider,
 };
 
 /// Reachable by everybody, and the same for everybody.
@@ -136,28 +140,32 @@ pub fn build(app: &App) -> impl HttpService {
 
 /// These routes inside the layers every request passes. The first layer listed is the outermost.
 pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
-    let limited = ServiceBuilder::new()
-        .layer(PrefetchLayer::new(app.sessions.clone(), |_| true))
-        .layer(app.auth_limit.clone());
+    let arriving = app.clone();
     ServiceBuilder::new()
-        .layer(LogLayer::new(app.clone()))
+        .layer(app.proxies.clone())
+        .map_request(move |request| context::arrive(&arriving, request))
+        .layer(LogLayer)
         .layer(app.security_headers())
         .layer(around(app.clone(), error_page::wanted, error_page::as_page))
         .map_response(|response: axum::http::Response<_>| response.map(Body::new))
         .layer(CatchPanicLayer::custom(limits::after_panic))
-        .layer(around((), limits::check_framing, limits::close_after_chunks))
+        .layer(around((), limits::is_chunked, limits::close_after_chunks))
+        .layer(ValidateRequestHeaderLayer::custom(limits::check_host))
+        .layer(ValidateRequestHeaderLayer::custom(limits::check_framing))
         .layer(TimeLimit::new(app.request_timeout))
         // Before the limit: what a page of another site makes a browser load does not use up its
         // visitor's.
-        .layer(gate((), csrf::isolate))
-        .layer(when(resubmit::holds_a_link, from_fn_with_state(app.clone(), resubmit::keep)))
-        .layer(when(limits::is_limited, limited))
-        .layer(gate(app.clone(), csrf::check_origin))
-        .layer(when(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
+        .layer(ResourceIsolation::new())
+        .layer(switch(resubmit::holds_a_link, from_fn_with_state(app.clone(), resubmit::keep)))
+        .layer(PrefetchLayer::new(app.sessions.clone(), limits::is_limited))
+        .layer(app.auth_limit.clone().only(limits::is_limited))
+        .layer(csrf::origin(app))
+        .layer(switch(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
         .layer(around((), error_page::session, error_page::note_person))
         // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.
-        .layer(gate((), require_auth::require_auth))
-        .layer(gate(app.clone(), csrf::require_token))
-        .layer(when(csrf::is_form, from_fn_with_state(app.clone(), csrf::require_form_token)))
+        .layer(require_auth::require_auth(app.clone(), to_sign_in))
+        .layer(csrf::token_in_header(app))
+        .layer(switch(csrf::is_form, from_fn_with_state(app.clone(), expired_form::help)))
+        .layer(csrf::token_in_form(app))
         .service(routes.with_state(app.clone()))
 }

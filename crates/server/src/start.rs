@@ -12,11 +12,13 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{
-    ClientLimit, CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders, VisitorCookie,
+    ClientLimit, CsrfGuard, CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders,
+    VisitorCookie,
 };
 use tracera_session::{
     Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisAuthorities,
-    RedisConnection, RedisKind, RedisLimits, RedisStore, RedisUrl, SessionConfig, Sessions,
+    RedisConnection, RedisKind, RedisLimits, RedisStore, RedisUrl, Session, SessionConfig,
+    Sessions,
 };
 
 use crate::auth::events::SecurityEvents;
@@ -298,6 +300,8 @@ pub fn assemble(
     .map_err(StartError::Portfolio)?;
     let (csrf_key, previous_csrf_keys) = stores.keys.derive("csrf");
     let (visitor_key, previous_visitor_keys) = stores.keys.derive("visitor");
+    let visitor =
+        VisitorCookie::new(visitor_key, previous_visitor_keys, config.session.cookie_secure);
     let auth_limit =
         RateLimit::new("auth", config.auth.rate_limit_per_minute, Duration::from_mins(1));
     let app = App::new(Parts {
@@ -315,12 +319,10 @@ pub fn assemble(
             .wide(config.auth.rate_limit_wide, config.auth.rate_limit_widest),
         origin: OriginPolicy::new(base_url.as_str())
             .expect("the configuration has checked the base URL"),
-        csrf: CsrfKeys::new(csrf_key, previous_csrf_keys),
-        visitor: VisitorCookie::new(
-            visitor_key,
-            previous_visitor_keys,
-            config.session.cookie_secure,
-        ),
+        csrf: CsrfGuard::new((csrf_key, previous_csrf_keys.clone()), Session::csrf_binding)
+            .visitor_cookie(visitor.clone()),
+        csrf_keys: CsrfKeys::new(csrf_key, previous_csrf_keys),
+        visitor,
         streams: Streams::default(),
         endpoints: router::endpoints(),
         stopping: CancellationToken::new(),

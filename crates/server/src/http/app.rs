@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{
-    ClientLimit, CsrfKeys, OriginPolicy, SecurityHeaders, TrustedProxies, VisitorCookie, VisitorId,
+    ClientLimit, CsrfGuard, CsrfKeys, OriginPolicy, SecurityHeaders, TrustedProxies, VisitorCookie,
+    VisitorId,
 };
 use tracera_session::{Clock, Sessions};
 use url::Url;
@@ -60,8 +61,10 @@ pub struct Parts {
     pub auth_limit: ClientLimit,
     /// Where unsafe requests may come from.
     pub origin: OriginPolicy,
-    /// Issues and checks CSRF tokens.
-    pub csrf: CsrfKeys,
+    /// Checks CSRF tokens.
+    pub csrf: CsrfGuard,
+    /// Issues them.
+    pub csrf_keys: CsrfKeys,
     /// The cookie that tells signed-out browsers apart.
     pub visitor: VisitorCookie,
     /// The open event streams.

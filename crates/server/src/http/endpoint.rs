@@ -1,10 +1,10 @@
 //! The URL table as the layers know it: for each path who may pass, which methods it takes, and its
 //! pattern for the log.
 
-use axum::extract::Request;
 use axum::handler::Handler;
 use axum::routing::MethodRouter;
 use http::Method;
+use tracera_guard::path_is_under;
 
 use crate::http::App;
 
@@ -24,7 +24,7 @@ pub enum Access {
     PrivatePage,
 }
 
-/// What is known of a path of the table. In the extensions of every request that goes to one.
+/// What is known of a path of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
     /// Who may pass.
@@ -56,11 +56,9 @@ impl Methods {
 }
 
 impl Endpoint {
-    /// The one this request goes to, if it takes its method. What it does not take is answered 405
-    /// whatever else.
-    pub fn of(request: &Request) -> Option<Self> {
-        let endpoint = *request.extensions().get::<Self>()?;
-        endpoint.takes(request.method()).then_some(endpoint)
+    /// Whether it is a page, whose forms carry the CSRF token in a field.
+    pub fn is_page(&self) -> bool {
+        matches!(self.access, Access::PublicPage | Access::PrivatePage)
     }
 
     /// Whether it takes that method.
@@ -125,21 +123,69 @@ impl Row {
 
 /// All endpoints by path.
 #[derive(Clone, Debug, Default)]
-pub struct Endpoints(matchit::Router<Endpoint>);
+pub struct Endpoints {
+    by_path: matchit::Router<Endpoint>,
+    /// What private paths of the API begin with, up to what varies.
+    private: Vec<&'static str>,
+}
 
 impl Endpoints {
     /// The endpoint of a path as it stands in a request.
     pub fn find(&self, path: &str) -> Option<Endpoint> {
-        self.0.at(path).ok().map(|found| *found.value)
+        self.by_path.at(path).ok().map(|found| *found.value)
+    }
+
+    /// Whether something behind this service might take the path for a private one of the API.
+    pub fn resembles_private(&self, path: &str) -> bool {
+        self.private.iter().any(|private| path_is_under(path, private))
     }
 }
 
 impl FromIterator<Endpoint> for Endpoints {
     fn from_iter<I: IntoIterator<Item = Endpoint>>(endpoints: I) -> Self {
-        let mut paths = matchit::Router::new();
+        let mut all = Self::default();
         for endpoint in endpoints {
-            paths.insert(endpoint.pattern, endpoint).expect("the table has no conflicting paths");
+            let pattern = endpoint.pattern;
+            all.by_path.insert(pattern, endpoint).expect("the table has no conflicting paths");
+            if endpoint.access == Access::Private {
+                all.private.push(pattern.split('{').next().unwrap_or(pattern));
+            }
         }
-        Self(paths)
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_private_path_resembles_it() {
+        let endpoints: Endpoints = [
+            at("/api/v1/auth/logout").endpoint(Access::Private),
+            at("/api/v1/auth/sessions/{handle}").endpoint(Access::Private),
+            at("/api/v1/auth/csrf").endpoint(Access::Public),
+        ]
+        .into_iter()
+        .collect();
+        for spelling in [
+            "/api/v1/auth/logout",
+            "/api/v1/auth/logout/",
+            "//api//v1/auth/logout",
+            "/api/v1/./auth/x/../logout",
+            "/api/v1/auth/%6cogout",
+            "/api/v1/auth%2flogout",
+            "/api/v1/auth/%256cogout",
+            "/API/v1/Auth/LOGOUT",
+            "/api/v1/auth/logout;x=1",
+            "/api\\v1\\auth\\logout",
+            "/%2e/api/v1/auth/logout",
+            "/api/v1/auth/Sessions/x",
+        ] {
+            assert!(endpoints.resembles_private(spelling), "{spelling}");
+        }
+        for other in ["/", "/api/v1/auth/csrf/", "/api/v1/auth/nothing", "/api/v1/auth/logouts"] {
+            assert!(!endpoints.resembles_private(other), "{other}");
+        }
     }
 }

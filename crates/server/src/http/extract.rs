@@ -1,6 +1,7 @@
 //! What handlers take from a request: bodies and paths, parsed strictly and refused in the
 //! service's own words, and who is asking.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use axum::Json;
@@ -11,6 +12,7 @@ use http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use tracera_guard::ClientAddr;
 use tracera_session::{CurrentUser, Session};
+use url::form_urlencoded;
 
 use crate::actions::{Caller, user_id};
 use crate::auth::client::{Client, ClientInfo};
@@ -121,4 +123,33 @@ fn wrong_field(rejection: &(dyn Error + 'static)) -> Option<String> {
 /// 413: the body is larger than anything the service reads.
 pub fn too_large() -> AppError {
     AppError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large")
+}
+
+/// The field of a form; `None` unless there is exactly one of that name.
+pub fn field<'a>(form: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
+    let mut fields = form_urlencoded::parse(form).filter(|(found, _)| found == name);
+    match (fields.next(), fields.next()) {
+        (Some((_, value)), None) => Some(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::field;
+
+    #[test]
+    fn a_field_is_there_exactly_once() {
+        for (body, token) in [
+            ("token=a%2Db&email=x", Some("a-b")),
+            ("email=x&token=a", Some("a")),
+            ("token=", Some("")),
+            ("token=a&token=a", None),
+            ("token=a&%74oken=b", None),
+            ("{\"token\":\"a\"}", None),
+            ("", None),
+        ] {
+            assert_eq!(field(body.as_bytes(), "token").as_deref(), token, "{body}");
+        }
+    }
 }

@@ -16,54 +16,58 @@ use tower::{Layer, Service};
 use tracera_guard::{is_safe_method, path_is_under};
 
 use crate::http::body::{Awaited, watched};
-use crate::http::endpoint::Endpoint;
+use crate::http::context::RequestContext;
 use crate::http::error::AppError;
 use crate::http::extract::too_large;
-use crate::http::gate::Refusal;
 
 /// The largest body any route reads.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// Refuses requests of which not everybody would read the same, and bodies that say they are too
-/// large. Notes whether the body is chunked.
+/// Refuses requests of which not everybody would read the same host.
 ///
 /// # Errors
 /// The refusal.
-pub fn check_framing((): &(), request: &mut Request) -> Result<IsChunked, Refusal> {
-    let headers = request.headers();
-    let hosts = headers.get_all(header::HOST).iter().count();
+#[expect(clippy::result_large_err, reason = "the signature the layer asks for")]
+pub fn check_host(request: &mut Request) -> Result<(), Response> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return Err(AppError::bad_request("bad_host", "a request names one host").into());
+        let error = AppError::bad_request("bad_host", "a request names one host");
+        return Err(error.into_response());
     }
+    Ok(())
+}
+
+/// Refuses bodies of which not everybody would see the same end, and those that say they are too
+/// large. Bounds all others.
+///
+/// # Errors
+/// The refusal.
+#[expect(clippy::result_large_err, reason = "the signature the layer asks for")]
+pub fn check_framing(request: &mut Request) -> Result<(), Response> {
+    let headers = request.headers();
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced
-        .and_then(|text| text.parse::<usize>().ok())
-        .is_some_and(|bytes| bytes > MAX_BODY_BYTES)
-    {
-        return Err(too_large().into());
+    let length = announced.and_then(|text| text.parse::<usize>().ok());
+    if length.is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
+        return Err(too_large().into_response());
     }
-    let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    if is_chunked && !is_only_chunked(headers) {
+    if is_chunked(request) && !is_only_chunked(headers) {
         let sentence = "Transfer-Encoding can be chunked and nothing else";
-        return Err(closing(AppError::bad_request("bad_framing", sentence).into_response()).into());
+        return Err(AppError::bad_request("bad_framing", sentence).into_response());
     }
     if !request.body().is_end_stream() {
         DefaultBodyLimit::max(MAX_BODY_BYTES).apply(request);
     }
-    Ok(IsChunked(is_chunked))
+    Ok(())
 }
 
 /// Whether the length of a request's body is known only when it has come.
-#[derive(Clone, Copy, Debug)]
-pub struct IsChunked(bool);
+pub fn is_chunked(request: &Request) -> bool {
+    request.headers().contains_key(header::TRANSFER_ENCODING)
+}
 
 /// Closes the connection after a chunked body: should a proxy have found another end of it, what
 /// follows it is no request of its client's.
-pub fn close_after_chunks(
-    (): &(),
-    IsChunked(is_chunked): IsChunked,
-    response: Response,
-) -> Response {
+pub fn close_after_chunks((): &(), is_chunked: bool, response: Response) -> Response {
     if is_chunked { closing(response) } else { response }
 }
 
@@ -177,8 +181,8 @@ where
 /// Whether a request goes to the authentication endpoints, or is a form of a page, which does the
 /// same. Looking at a page is free.
 pub fn is_limited(request: &Request) -> bool {
-    let endpoint = request.extensions().get::<Endpoint>();
-    let is_under = |prefix| match endpoint {
+    let context = RequestContext::of(request.extensions());
+    let is_under = |prefix| match context.and_then(|context| context.endpoint) {
         Some(endpoint) => endpoint.pattern.starts_with(prefix),
         None => path_is_under(request.uri().path(), prefix),
     };

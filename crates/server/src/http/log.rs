@@ -1,12 +1,11 @@
-//! One log line and one id per request. The line names the path's pattern, never the path or query
-//! as sent: those can hold tokens.
+//! One log line per request. The line names the path's pattern, never the path or query as sent:
+//! those can hold tokens.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
@@ -15,36 +14,26 @@ use tower::{Layer, Service};
 use tracera_guard::ClientAddr;
 
 use crate::clock::Stopwatch;
-use crate::http::App;
-use crate::telemetry::metrics;
-use crate::telemetry::{InRequest, RequestId};
+use crate::http::context::RequestContext;
+use crate::telemetry::{InRequest, RequestId, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Outermost: gives the request an id, notes on it who its client is and which endpoint it goes to,
-/// logs how it was answered, and returns the id in `X-Request-Id`.
-#[derive(Clone, Debug)]
-pub struct LogLayer(App);
-
-impl LogLayer {
-    /// For the endpoints and trusted proxies of this application.
-    pub fn new(app: App) -> Self {
-        Self(app)
-    }
-}
+/// Logs how each request was answered, and returns its id in `X-Request-Id`.
+#[derive(Clone, Copy, Debug)]
+pub struct LogLayer;
 
 impl<S> Layer<S> for LogLayer {
     type Service = LogService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        LogService { app: self.0.clone(), inner }
+        LogService { inner }
     }
 }
 
 /// The service [`LogLayer`] makes.
 #[derive(Clone, Debug)]
 pub struct LogService<S> {
-    app: App,
     inner: S,
 }
 
@@ -60,23 +49,9 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        let watch = Stopwatch::start();
-        let id = RequestId::next();
-        let peer = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>();
-        let client = peer
-            .map(|ConnectInfo(peer)| self.app.proxies.client_addr(peer.ip(), request.headers()));
-        let endpoint = self.app.endpoints.find(request.uri().path());
-        let line = Line {
-            watch,
-            id,
-            method: request.method().clone(),
-            client,
-            route: endpoint.map_or("unmatched", |endpoint| endpoint.pattern),
-        };
-        let noted = request.extensions_mut();
-        client.map(|client| noted.insert(client));
-        endpoint.map(|endpoint| noted.insert(endpoint));
+    fn call(&mut self, request: Request) -> Self::Future {
+        let line = Line::begin(&request);
+        let id = line.id;
         let _entered = id.enter();
         LogFuture { answering: InRequest::new(id, self.inner.call(request)), line }
     }
@@ -119,6 +94,19 @@ struct Line {
 }
 
 impl Line {
+    fn begin(request: &Request) -> Self {
+        let watch = Stopwatch::start();
+        let context = RequestContext::of(request.extensions());
+        let endpoint = context.and_then(|context| context.endpoint);
+        Self {
+            watch,
+            id: context.map_or_else(RequestId::next, |context| context.id),
+            method: request.method().clone(),
+            client: context.and_then(|context| context.client),
+            route: endpoint.map_or("unmatched", |endpoint| endpoint.pattern),
+        }
+    }
+
     fn write(&self, status: u16) {
         let Self { watch, id, method, client, route } = self;
         let elapsed = watch.elapsed();

@@ -1,52 +1,72 @@
 //! RequireAuth: who may pass to private paths, and that look-alike paths tell nothing else.
+//!
+//! 1. Public rows of the URL table pass. Everything else needs somebody who is signed in.
+//! 2. Without a session a private page leads to the sign-in page, a private path of the API is 401.
+//! 3. A path in no row is 401 where it resembles a private path of the API, else 404.
 
-use axum::extract::{Request, State};
-use http::{StatusCode, Uri};
-use percent_encoding::percent_decode_str;
-use tracera_session::{Session, SessionError};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{Method, StatusCode, Uri};
+use tracera_session::{RequireAuth, SessionError};
 
 use crate::http::App;
-use crate::http::endpoint::{Access, Endpoint};
-use crate::http::error::{AppError, AppResult};
-use crate::http::gate::Refusal;
-use crate::pages::page::to_sign_in;
+use crate::http::context::RequestContext;
+use crate::http::endpoint::Access;
+use crate::http::error::AppError;
 
 /// Whether a request goes to something that may ask who is signed in. Others do not cost the
 /// session store a look.
 pub fn is_personal(request: &Request) -> bool {
-    let endpoint = request.extensions().get::<Endpoint>();
+    let context = RequestContext::of(request.extensions());
+    let endpoint = context.and_then(|context| context.endpoint);
     endpoint.is_none_or(|endpoint| endpoint.access != Access::NoSession)
 }
 
-/// Lets only signed-in users through to private paths, whatever the method. To private pages too,
-/// but from there anybody else is sent to the sign-in page.
-pub fn require_auth((): &(), request: &mut Request) -> Result<(), Refusal> {
-    let Some(endpoint) = request.extensions().get::<Endpoint>() else { return Ok(()) };
-    match endpoint.access {
-        Access::Private => Ok(signed_in(request)?),
-        Access::PrivatePage if endpoint.takes(request.method()) => match signed_in(request) {
-            Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
-                Err(to_sign_in(request.method(), request.uri()).into())
-            }
-            answer => Ok(answer?),
-        },
-        Access::PrivatePage | Access::Public | Access::PublicPage | Access::NoSession => Ok(()),
+/// Lets only signed-in users through to what is not public. Anybody else gets 401 or 404, or what
+/// `to_sign_in` answers for a page.
+pub fn require_auth(
+    app: App,
+    to_sign_in: fn(&Method, &Uri) -> Response,
+) -> RequireAuth<impl Fn(&Request) -> bool + Clone> {
+    RequireAuth::new()
+        .only(is_private)
+        .on_rejection(move |error, parts| refusal(&app, error, parts, to_sign_in))
+}
+
+fn is_private(request: &Request) -> bool {
+    let Some(context) = RequestContext::of(request.extensions()) else { return true };
+    match context.endpoint.map(|endpoint| endpoint.access) {
+        Some(Access::Public | Access::PublicPage | Access::NoSession) => false,
+        // A method that the page does not take is answered 405, whoever asks.
+        Some(Access::PrivatePage) => context.answering().is_some(),
+        Some(Access::Private) | None => true,
     }
 }
 
-fn signed_in(request: &Request) -> AppResult<()> {
-    let session = request.extensions().get::<Session>().ok_or(SessionError::NoLayer)?;
-    Ok(session.user().map(drop)?)
+fn refusal(
+    app: &App,
+    error: SessionError,
+    parts: &Parts,
+    to_sign_in: fn(&Method, &Uri) -> Response,
+) -> Response {
+    let error = AppError::from(error);
+    if error.status() != StatusCode::UNAUTHORIZED {
+        return error.into_response();
+    }
+    let context = RequestContext::of(&parts.extensions);
+    match context.and_then(|context| context.endpoint) {
+        Some(endpoint) if endpoint.is_page() => to_sign_in(&parts.method, &parts.uri),
+        None if !app.endpoints.resembles_private(parts.uri.path()) => {
+            AppError::not_found().into_response()
+        }
+        _ => error.into_response(),
+    }
 }
 
-/// What matches no route: 401 for another spelling of a private path when nobody is signed in, else
-/// 404.
-pub async fn no_such_route(State(app): State<App>, session: Session, uri: Uri) -> AppError {
-    if is_closed(&app, &session, &uri) {
-        AppError::unauthenticated()
-    } else {
-        AppError::not_found()
-    }
+/// The answer of a path in no row, to somebody who is signed in.
+pub async fn no_such_route() -> AppError {
+    AppError::not_found()
 }
 
 /// A method the path does not take. Private paths have said 401 before, if nobody is signed in.
@@ -56,53 +76,4 @@ pub async fn no_such_method() -> AppError {
         "method_not_allowed",
         "this address does not take that method; see the Allow header",
     )
-}
-
-fn is_closed(app: &App, session: &Session, uri: &Uri) -> bool {
-    let meant = app.endpoints.find(&plain_spelling(uri.path()));
-    meant.is_some_and(|endpoint| endpoint.access == Access::Private) && session.user().is_err()
-}
-
-/// The path a careless proxy or router might take this for: decoded, lower case, single slashes, no
-/// dot segments, no parameters, no slash at the end.
-pub fn plain_spelling(path: &str) -> String {
-    let mut decoded = path.to_owned();
-    for _ in 0..3 {
-        decoded = percent_decode_str(&decoded).decode_utf8_lossy().into_owned();
-    }
-    let mut segments = Vec::new();
-    for segment in decoded.split(['/', '\\']) {
-        let segment = segment.split(';').next().unwrap_or_default().trim().to_lowercase();
-        match &*segment {
-            "" | "." => {}
-            ".." => drop(segments.pop()),
-            _ => segments.push(segment),
-        }
-    }
-    format!("/{}", segments.join("/"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::plain_spelling;
-
-    #[test]
-    fn every_spelling_becomes_the_plain_one() {
-        for spelling in [
-            "/api/v1/auth/logout",
-            "/api/v1/auth/logout/",
-            "//api//v1/auth/logout",
-            "/api/v1/./auth/x/../logout",
-            "/api/v1/auth/%6cogout",
-            "/api/v1/auth%2flogout",
-            "/api/v1/auth/%256cogout",
-            "/API/v1/Auth/LOGOUT",
-            "/api/v1/auth/logout;x=1",
-            "/api\\v1\\auth\\logout",
-            "/%2e/api/v1/auth/logout",
-        ] {
-            assert_eq!(plain_spelling(spelling), "/api/v1/auth/logout", "{spelling}");
-        }
-        assert_eq!(plain_spelling("/"), "/");
-    }
 }

@@ -1,7 +1,6 @@
 //! Errors as pages, for people. Programs get the JSON that handlers and layers answer with.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 
 use askama::Template;
 use axum::extract::Request;
@@ -10,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tracera_session::Session;
 
 use crate::http::App;
-use crate::http::endpoint::Endpoint;
+use crate::http::context::RequestContext;
 use crate::pages::resubmit::{Resubmit, may_pass};
 
 #[derive(Template)]
@@ -40,14 +39,11 @@ pub enum Wanted {
 }
 
 /// Browsers name HTML when they open an address, and only then.
-///
-/// # Errors
-/// Never.
-pub fn wanted(_: &App, request: &mut Request) -> Result<Wanted, Infallible> {
+pub fn wanted(request: &Request) -> Wanted {
     if !is_for_browsers(request) || !has(request.headers(), header::ACCEPT, "text/html") {
-        return Ok(Wanted::Data);
+        return Wanted::Data;
     }
-    Ok(if request.method() == Method::GET { Wanted::Page } else { Wanted::AnswerToForm })
+    if request.method() == Method::GET { Wanted::Page } else { Wanted::AnswerToForm }
 }
 
 /// That an answer goes to somebody who is signed in. In its extensions.
@@ -55,12 +51,9 @@ pub fn wanted(_: &App, request: &mut Request) -> Result<Wanted, Infallible> {
 struct ToPerson;
 
 /// The session of who may have to be shown an error.
-///
-/// # Errors
-/// Never.
-pub fn session((): &(), request: &mut Request) -> Result<Option<Session>, Infallible> {
+pub fn session(request: &Request) -> Option<Session> {
     let wants_page = has(request.headers(), header::ACCEPT, "text/html");
-    Ok(request.extensions().get().filter(|_| wants_page).cloned())
+    request.extensions().get().filter(|_| wants_page).cloned()
 }
 
 /// Notes beside an error whether it goes to somebody who is signed in; further out nobody knows.
@@ -76,7 +69,7 @@ fn is_failure(status: StatusCode) -> bool {
 }
 
 fn is_for_browsers(request: &Request) -> bool {
-    let endpoint = || request.extensions().get::<Endpoint>();
+    let endpoint = || RequestContext::of(request.extensions())?.endpoint;
     !request.uri().path().starts_with("/api/")
         || endpoint().is_some_and(|endpoint| endpoint.is_navigated)
 }

@@ -2,15 +2,18 @@
 //! signed in in another tab meanwhile. Nothing is done. The answer leads on, or is the same form
 //! once more with what was typed.
 
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
 use http::{StatusCode, header};
+use tracera_guard::RefusedForm;
 use tracera_session::Session;
 
 use crate::http::App;
-use crate::http::csrf::field;
-use crate::http::endpoint::Endpoint;
+use crate::http::context::RequestContext;
 use crate::http::error::AppResult;
+use crate::http::extract::field;
 use crate::pages::error_page;
 use crate::pages::pending_address::PendingAddress;
 use crate::pages::return_target::ReturnTarget;
@@ -19,12 +22,28 @@ use crate::pages::sign_in::{self, Greeting, code_page, confirm_page, login_page}
 const TOO_LATE: &str =
     "This page was open for too long, and nothing has happened yet. Please try once more.";
 
+/// Answers a form whose token was refused with a page that helps on.
+///
+/// # Errors
+/// As [`answer`].
+pub async fn help(
+    State(app): State<App>,
+    session: Session,
+    request: Request,
+    next: Next,
+) -> AppResult<Response> {
+    let (parts, body) = request.into_parts();
+    let mut response = next.run(Request::from_parts(parts.clone(), body)).await;
+    let Some(RefusedForm(form)) = response.extensions_mut().remove() else { return Ok(response) };
+    Ok(answer(&app, &session, &parts, &form).await?.unwrap_or(response))
+}
+
 /// The answer to a form of a page; `None` for those of which there is nothing better to say than
 /// that they are refused.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn answer(
+async fn answer(
     app: &App,
     session: &Session,
     parts: &Parts,
@@ -34,7 +53,8 @@ pub async fn answer(
     if !error_page::has(headers, header::ACCEPT, "text/html") {
         return Ok(None);
     }
-    let pattern = parts.extensions.get::<Endpoint>().map(|endpoint| endpoint.pattern);
+    let context = RequestContext::of(&parts.extensions);
+    let pattern = context.and_then(|context| context.endpoint).map(|endpoint| endpoint.pattern);
     let next = field(form, "next").as_deref().and_then(ReturnTarget::parse);
     let next = next.or_else(|| ReturnTarget::remembered(headers, app.is_https()));
     let is_signed_in = session.user().is_ok();

@@ -9,9 +9,9 @@ use axum::response::Response;
 use http::{Method, StatusCode};
 
 use crate::http::App;
-use crate::http::csrf::field;
-use crate::http::endpoint::Endpoint;
+use crate::http::context::RequestContext;
 use crate::http::error::AppResult;
+use crate::http::extract::field;
 use crate::http::extract::too_large;
 use crate::http::limits::MAX_BODY_BYTES;
 
@@ -33,7 +33,7 @@ pub fn holds_a_link(request: &Request) -> bool {
 }
 
 fn action(request: &Request) -> Option<&'static str> {
-    let pattern = request.extensions().get::<Endpoint>()?.pattern;
+    let pattern = RequestContext::of(request.extensions())?.endpoint?.pattern;
     ["/login/confirm", "/email"].into_iter().find(|form| *form == pattern)
 }
 
