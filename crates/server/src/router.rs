@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
-use tracera_guard::ResourceIsolation;
+use tracera_guard::{ResourceIsolation, issue_csrf_token};
 use tracera_session::{PrefetchLayer, SessionLayer};
 
 use crate::api::{
@@ -43,7 +43,7 @@ fn no_session() -> Vec<Row> {
 /// Reachable by everybody.
 fn public() -> Vec<Row> {
     vec![
-        at("/api/v1/auth/csrf").get(account::csrf),
+        at("/api/v1/auth/csrf").get(issue_csrf_token),
         at("/api/v1/auth/methods").get(account::methods),
         at("/api/v1/auth/me").get(account::me),
         at("/api/v1/auth/magic/request").post(magic_link::request),

@@ -12,8 +12,7 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracera_guard::{
-    ClientLimit, CsrfGuard, CsrfKeys, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders,
-    VisitorCookie,
+    ClientLimit, CsrfGuard, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders, VisitorCookie,
 };
 use tracera_session::{
     Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisAuthorities,
@@ -298,7 +297,6 @@ pub fn assemble(
         &config.store.data_dir,
     )
     .map_err(StartError::Portfolio)?;
-    let (csrf_key, previous_csrf_keys) = stores.keys.derive("csrf");
     let (visitor_key, previous_visitor_keys) = stores.keys.derive("visitor");
     let visitor =
         VisitorCookie::new(visitor_key, previous_visitor_keys, config.session.cookie_secure);
@@ -319,10 +317,8 @@ pub fn assemble(
             .wide(config.auth.rate_limit_wide, config.auth.rate_limit_widest),
         origin: OriginPolicy::new(base_url.as_str())
             .expect("the configuration has checked the base URL"),
-        csrf: CsrfGuard::new((csrf_key, previous_csrf_keys.clone()), Session::csrf_binding)
-            .visitor_cookie(visitor.clone()),
-        csrf_keys: CsrfKeys::new(csrf_key, previous_csrf_keys),
-        visitor,
+        csrf: CsrfGuard::new(stores.keys.derive("csrf"), Session::csrf_binding)
+            .visitor_cookie(visitor),
         streams: Streams::default(),
         endpoints: router::endpoints(),
         stopping: CancellationToken::new(),

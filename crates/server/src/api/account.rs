@@ -2,27 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::IntoResponse;
-use http::{HeaderMap, header};
 use serde_json::{Value, json};
-use tracera_session::{CurrentUser, Session};
+use tracera_session::CurrentUser;
 
 use crate::actions::user_id;
+use crate::http::App;
 use crate::http::error::AppResult;
 use crate::http::json::UserBody;
-use crate::http::{App, csrf};
 use crate::store::users;
-
-/// `GET /api/v1/auth/csrf`
-pub async fn csrf(
-    State(app): State<App>,
-    session: Session,
-    headers: HeaderMap,
-) -> impl IntoResponse {
-    let (token, cookie) = csrf::issue(&app, &session, &headers);
-    let cookie = cookie.map(|cookie| [(header::SET_COOKIE, cookie)]);
-    (cookie, Json(json!({ "csrf_token": token })))
-}
 
 /// `GET /api/v1/auth/methods`
 pub async fn methods(State(app): State<App>) -> Json<Value> {

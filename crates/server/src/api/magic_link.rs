@@ -3,16 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::{HeaderMap, header};
+use http::header;
 use serde::Deserialize;
 use serde_json::json;
+use tracera_guard::CsrfBinding;
 use tracera_session::Session;
 
 use crate::actions::magic_link::redeem;
 use crate::auth::client::ClientInfo;
 use crate::auth::magic_link::{Proof, Requester};
 use crate::domain::email::Email;
-use crate::http::csrf::Binding;
 use crate::http::error::{AppError, AppResult};
 use crate::http::extract::ApiJson;
 use crate::http::json::UserBody;
@@ -28,18 +28,15 @@ pub struct LinkRequest {
 /// `POST /api/v1/auth/magic/request`
 pub async fn request(
     State(app): State<App>,
-    session: Session,
     client: ClientInfo,
-    binding: Binding,
-    headers: HeaderMap,
+    binding: CsrfBinding,
     ApiJson(body): ApiJson<LinkRequest>,
 ) -> AppResult<impl IntoResponse> {
     let email = Email::parse(&body.email)
         .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
     let requester = Requester { browser: Some(binding.as_bytes()), client: &client };
     app.mailed_links()?.request(email, &requester, app.now()).await?;
-    let cookie =
-        session.binding().is_none().then(|| [(header::SET_COOKIE, app.visitor(&headers).1)]);
+    let cookie = binding.set_cookie().map(|cookie| [(header::SET_COOKIE, cookie)]);
     Ok((
         cookie,
         Json(
@@ -58,7 +55,7 @@ pub struct Redemption {
 }
 
 impl Redemption {
-    fn into_proof(self, binding: &Binding) -> AppResult<Proof> {
+    fn into_proof(self, binding: &CsrfBinding) -> AppResult<Proof> {
         match (self.token, self.code) {
             (Some(token), None) => Ok(Proof::Token(token)),
             (None, Some(code)) => Ok(Proof::Code { code, browser: binding.as_bytes().to_vec() }),
@@ -72,7 +69,7 @@ pub async fn verify(
     State(app): State<App>,
     session: Session,
     client: ClientInfo,
-    binding: Binding,
+    binding: CsrfBinding,
     ApiJson(body): ApiJson<Redemption>,
 ) -> AppResult<impl IntoResponse> {
     let (links, proof) = (app.mailed_links()?.clone(), body.into_proof(&binding)?);

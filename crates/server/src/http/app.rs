@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
-use tracera_guard::{
-    ClientLimit, CsrfGuard, CsrfKeys, OriginPolicy, SecurityHeaders, TrustedProxies, VisitorCookie,
-    VisitorId,
-};
+use tracera_guard::{ClientLimit, CsrfGuard, OriginPolicy, SecurityHeaders, TrustedProxies};
 use tracera_session::{Clock, Sessions};
 use url::Url;
 
@@ -61,12 +58,8 @@ pub struct Parts {
     pub auth_limit: ClientLimit,
     /// Where unsafe requests may come from.
     pub origin: OriginPolicy,
-    /// Checks CSRF tokens.
+    /// Issues and checks CSRF tokens.
     pub csrf: CsrfGuard,
-    /// Issues them.
-    pub csrf_keys: CsrfKeys,
-    /// The cookie that tells signed-out browsers apart.
-    pub visitor: VisitorCookie,
     /// The open event streams.
     pub streams: Streams,
     /// The URL table as the layers know it.
@@ -76,17 +69,6 @@ pub struct Parts {
 }
 
 impl App {
-    /// The visitor cookie for another ten minutes: the known one, or a new one.
-    pub fn visitor(&self, headers: &HeaderMap) -> (VisitorId, HeaderValue) {
-        match self.visitor.parse(headers) {
-            Some(visitor) => {
-                let cookie = self.visitor.renew(&visitor);
-                (visitor, cookie)
-            }
-            None => self.visitor.issue(),
-        }
-    }
-
     /// Whether the public origin is https.
     pub fn is_https(&self) -> bool {
         self.base_url.scheme() == "https"

@@ -3,15 +3,11 @@
 //! 1. Forms of pages carry their token in the field [`FIELD`], everything else in `X-CSRF-Token`.
 //! 2. A refused form goes with its answer, for the page that helps on.
 
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
 use tracera_guard::{
-    CsrfBinding, CsrfGuard, CsrfRejection, OriginPolicy, OriginRejection, RefusedForm, VisitorId,
-    is_safe_method,
+    CsrfGuard, CsrfRejection, OriginPolicy, OriginRejection, RefusedForm, is_safe_method,
 };
-use tracera_session::Session;
 
 use crate::http::App;
 use crate::http::context::RequestContext;
@@ -20,7 +16,7 @@ use crate::http::error::AppError;
 use crate::http::extract::too_large;
 
 /// Where programs get their token.
-pub const TOKEN_PATH: &str = "/api/v1/auth/csrf";
+const TOKEN_PATH: &str = "/api/v1/auth/csrf";
 
 /// The field of a page's form that holds the token.
 const FIELD: &str = "csrf_token";
@@ -41,11 +37,14 @@ pub fn origin(app: &App) -> OriginPolicy {
     })
 }
 
-/// Refuses unsafe requests of the API without the token of their own session.
+/// Refuses unsafe requests of the API without the token of their own session, and gives what
+/// answers with a page what its forms need.
 pub fn token_in_header(app: &App) -> CsrfGuard {
     let is_covered = |request: &Request| {
         answering(request).is_some_and(|row| {
-            !row.is_page() && (row.pattern == TOKEN_PATH || !is_safe_method(request.method()))
+            // Of what only reads, the token's own address and what answers with a page.
+            let issues = row.is_navigated || row.pattern == TOKEN_PATH;
+            !row.is_page() && (issues || !is_safe_method(request.method()))
         })
     };
     app.csrf.clone().only(is_covered).on_rejection(|rejection, _| refusal(rejection))
@@ -82,53 +81,4 @@ fn refusal(rejection: CsrfRejection) -> Response {
         )
         .into_response(),
     }
-}
-
-/// What tokens are bound to in this request: the session or, signed out, the visitor cookie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding(Vec<u8>);
-
-impl Binding {
-    /// The binding's bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The binding of a session.
-    pub fn of_session(session: &Session) -> Option<Self> {
-        session.binding().map(|id| Self([b"session:", &id[..]].concat()))
-    }
-
-    /// The binding of a signed-out visitor.
-    pub fn of_visitor(visitor: &VisitorId) -> Self {
-        Self([b"visitor:", visitor.as_bytes()].concat())
-    }
-
-    /// The binding of this request's session or visitor.
-    pub fn find(app: &App, session: &Session, headers: &HeaderMap) -> Option<Self> {
-        Self::of_session(session)
-            .or_else(|| app.visitor.parse(headers).as_ref().map(Self::of_visitor))
-    }
-}
-
-impl FromRequestParts<App> for Binding {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
-        let binding = CsrfBinding::from_request_parts(parts, app).await.map_err(refusal)?;
-        Ok(Self(binding.as_bytes().to_vec()))
-    }
-}
-
-/// A token for this request's session or visitor, and the cookie it is bound to when nobody is
-/// signed in.
-pub fn issue(app: &App, session: &Session, headers: &HeaderMap) -> (String, Option<HeaderValue>) {
-    let (binding, cookie) = match Binding::of_session(session) {
-        Some(binding) => (binding, None),
-        None => {
-            let (visitor, cookie) = app.visitor(headers);
-            (Binding::of_visitor(&visitor), Some(cookie))
-        }
-    };
-    (app.csrf_keys.issue(binding.as_bytes()), cookie)
 }

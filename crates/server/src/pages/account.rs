@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 use tracera_session::{Handle, Session, SessionInfo};
@@ -123,7 +123,7 @@ pub async fn account(
     State(app): State<App>,
     session: Session,
     person: Person,
-    headers: HeaderMap,
+    page: Page,
     query: Result<Query<AccountQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let Query(query) = query.unwrap_or_default();
@@ -134,7 +134,6 @@ pub async fn account(
     let mut sessions: Vec<_> =
         sessions.into_iter().map(|info| SessionView::new(info, current, now)).collect();
     sessions.sort_by_key(|session| !session.current);
-    let page = Page::new(&app, &session, &headers);
     let notice = match query.done.as_deref().and_then(Done::parse) {
         Some(Done::EmailSent) => Some(email_sent(&app, person.account.id, now).await?),
         done => done.map(|done| done.sentence().to_owned()),

@@ -4,9 +4,8 @@ use askama::Template;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
-use tracera_session::Session;
 
 use crate::actions::address::{self, ConfirmRefusal};
 use crate::actions::{ActionError, Caller};
@@ -28,15 +27,12 @@ struct AddressPage<'a> {
 
 /// `GET /email?token=…`: asks; only the button's POST changes anything.
 pub async fn page(
-    State(app): State<App>,
-    session: Session,
+    page: Page,
     person: Person,
-    headers: HeaderMap,
     query: Result<Query<LinkQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let token = query.map(|Query(query)| query.token).unwrap_or_default();
     let token = pasted(&token).to_owned();
-    let page = Page::new(&app, &session, &headers);
     let template = AddressPage { page: &page, name: person.label(), token };
     let mut response = page.render(StatusCode::OK, &template)?;
     let headers = response.headers_mut();

@@ -15,6 +15,7 @@ use crate::http::context::RequestContext;
 use crate::http::error::AppResult;
 use crate::http::extract::field;
 use crate::pages::error_page;
+use crate::pages::page::Page;
 use crate::pages::pending_address::PendingAddress;
 use crate::pages::return_target::ReturnTarget;
 use crate::pages::sign_in::{self, Greeting, code_page, confirm_page, login_page};
@@ -59,16 +60,18 @@ async fn answer(
     let next = next.or_else(|| ReturnTarget::remembered(headers, app.is_https()));
     let is_signed_in = session.user().is_ok();
     let on = || Ok(Some(Redirect::to(next.clone().unwrap_or_default().as_str()).into_response()));
+    let Ok(binding) = app.csrf.binding(&parts.extensions, headers) else { return Ok(None) };
+    let page = &Page::new(&binding);
     let answer = match pattern {
         Some("/login" | "/login/code") if is_signed_in => return on(),
         Some("/login/code") if PendingAddress::from_headers(headers, app.is_https()).is_some() => {
-            code_page(app, session, headers, StatusCode::FORBIDDEN, Some(TOO_LATE))
+            code_page(app, session, page, headers, StatusCode::FORBIDDEN, Some(TOO_LATE))
         }
         Some("/login" | "/login/code") => {
             let address = field(form, "email").unwrap_or_default();
             let problem = Some(TOO_LATE.to_owned());
             let greeting = Greeting { address: &address, next, problem, ..Greeting::default() };
-            login_page(app, session, headers, StatusCode::FORBIDDEN, greeting)
+            login_page(app, page, headers, StatusCode::FORBIDDEN, greeting)
         }
         Some("/login/confirm") => {
             let token = field(form, "token").unwrap_or_default().into_owned();
@@ -76,7 +79,7 @@ async fn answer(
                 None if is_signed_in => return on(),
                 pending => {
                     let link = pending.map(|pending| (token, pending));
-                    confirm_page(app, session, headers, link, Some(TOO_LATE))
+                    confirm_page(page, link, Some(TOO_LATE))
                 }
             }
         }

@@ -4,13 +4,14 @@ use askama::Template;
 use axum::extract::FromRequestParts;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use time::OffsetDateTime;
+use tracera_guard::{CsrfBinding, CsrfRejection};
 use tracera_session::{Session, UserId};
 
 use crate::actions::user_id;
+use crate::http::App;
 use crate::http::error::{AppError, AppResult};
-use crate::http::{App, csrf};
 use crate::pages::messages::{self, Done, Problem};
 use crate::pages::return_target::ReturnTarget;
 use crate::store::users::{self, User};
@@ -23,10 +24,9 @@ pub struct Page {
 }
 
 impl Page {
-    /// For this request's session or visitor.
-    pub fn new(app: &App, session: &Session, headers: &HeaderMap) -> Self {
-        let (csrf_token, cookie) = csrf::issue(app, session, headers);
-        Self { csrf_token, cookie }
+    /// For this session or visitor.
+    pub fn new(binding: &CsrfBinding) -> Self {
+        Self { csrf_token: binding.token(), cookie: binding.set_cookie() }
     }
 
     /// Renders a template with the page's cookie.
@@ -37,6 +37,14 @@ impl Page {
         let html = template.render().map_err(AppError::internal)?;
         let cookie = self.cookie.clone().map(|cookie| [(header::SET_COOKIE, cookie)]);
         Ok((status, cookie, Html(html)).into_response())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Page {
+    type Rejection = CsrfRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, CsrfRejection> {
+        CsrfBinding::from_request_parts(parts, state).await.map(|binding| Self::new(&binding))
     }
 }
 

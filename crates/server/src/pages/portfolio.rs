@@ -7,9 +7,9 @@ use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{Query, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{StatusCode, Uri, header};
 use time::OffsetDateTime;
-use tracera_session::{CurrentUser, Session};
+use tracera_session::CurrentUser;
 use url::form_urlencoded;
 use uuid::Uuid;
 
@@ -171,9 +171,8 @@ impl PageQuery {
 /// `GET /`
 pub async fn portfolio(
     State(app): State<App>,
-    session: Session,
     person: Person,
-    headers: HeaderMap,
+    page: Page,
     RawQuery(query): RawQuery,
 ) -> AppResult<Response> {
     let (user, now) = (person.account.id, utc(app.clock.now()));
@@ -181,7 +180,6 @@ pub async fn portfolio(
     let error = query.get("error").to_owned();
     let is_private = error == "inventory_private";
     let next = store::next_import_at(&app.database, user).await?;
-    let page = Page::new(&app, &session, &headers);
     let template = PortfolioPage {
         name: person.label(),
         is_linked: store::linked_steam_id(&app.database, user).await?.is_some(),

@@ -3,10 +3,11 @@
 use askama::Template;
 use axum::Json;
 use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Form, Query, Request, State};
+use axum::extract::{Form, Query, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use tracera_guard::CsrfBinding;
 use tracera_session::Session;
 
 use crate::actions::ActionError;
@@ -18,7 +19,6 @@ use crate::auth::token::pasted;
 use crate::clock::utc;
 use crate::domain::email::Email;
 use crate::domain::provider::Provider;
-use crate::http::csrf::Binding;
 use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
 use crate::pages::last_method;
@@ -65,6 +65,7 @@ pub struct LoginQuery {
 pub async fn login(
     State(app): State<App>,
     session: Session,
+    page: Page,
     headers: HeaderMap,
     query: Result<Query<LoginQuery>, QueryRejection>,
 ) -> AppResult<Response> {
@@ -87,18 +88,17 @@ pub async fn login(
         notice: query.done.as_deref().and_then(Done::parse).map(Done::sentence),
         problem: query.error.map(|code| messages::problem(&code).to_owned()),
     };
-    login_page(&app, &session, &headers, StatusCode::OK, greeting)
+    login_page(&app, &page, &headers, StatusCode::OK, greeting)
 }
 
 pub(super) fn login_page(
     app: &App,
-    session: &Session,
+    page: &Page,
     headers: &HeaderMap,
     status: StatusCode,
     greeting: Greeting<'_>,
 ) -> AppResult<Response> {
     let Greeting { address, next, notice, problem } = greeting;
-    let page = Page::new(app, session, headers);
     let login = LoginPage {
         email: app.magic_links.is_some(),
         providers: app.providers.configured().collect(),
@@ -107,7 +107,7 @@ pub(super) fn login_page(
         last_used: last_method::read(headers),
         notice,
         problem,
-        page: &page,
+        page,
     };
     let mut response = page.render(status, &login)?;
     if let Some(next) = &next {
@@ -126,9 +126,8 @@ pub struct AskForm {
 /// `POST /login`: sends a link.
 pub async fn ask(
     State(app): State<App>,
-    session: Session,
     client: ClientInfo,
-    binding: Binding,
+    binding: CsrfBinding,
     headers: HeaderMap,
     form: Result<Form<AskForm>, FormRejection>,
 ) -> AppResult<Response> {
@@ -142,7 +141,8 @@ pub async fn ask(
                 problem: Some(capitalised(&error.to_string())),
                 ..Greeting::default()
             };
-            return login_page(&app, &session, &headers, StatusCode::BAD_REQUEST, greeting);
+            let page = Page::new(&binding);
+            return login_page(&app, &page, &headers, StatusCode::BAD_REQUEST, greeting);
         }
     };
     let asked = PendingAddress::new(email.clone(), app.now());
@@ -150,8 +150,8 @@ pub async fn ask(
     app.mailed_links()?.request(email, &requester, app.now()).await?;
     let mut response = Redirect::to("/login/code").into_response();
     response.headers_mut().append(header::SET_COOKIE, asked.cookie(app.is_https()));
-    if session.binding().is_none() {
-        response.headers_mut().append(header::SET_COOKIE, app.visitor(&headers).1);
+    if let Some(cookie) = binding.set_cookie() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     Ok(response)
 }
@@ -174,14 +174,16 @@ struct CodePage<'a> {
 pub async fn code(
     State(app): State<App>,
     session: Session,
+    page: Page,
     headers: HeaderMap,
 ) -> AppResult<Response> {
-    code_page(&app, &session, &headers, StatusCode::OK, None)
+    code_page(&app, &session, &page, &headers, StatusCode::OK, None)
 }
 
 pub(super) fn code_page(
     app: &App,
     session: &Session,
+    page: &Page,
     headers: &HeaderMap,
     status: StatusCode,
     problem: Option<&'static str>,
@@ -189,7 +191,6 @@ pub(super) fn code_page(
     let Some(asked) = PendingAddress::from_headers(headers, app.is_https()) else {
         return Ok(Redirect::to("/login").into_response());
     };
-    let page = Page::new(app, session, headers);
     let next = ReturnTarget::remembered(headers, app.is_https()).unwrap_or_default();
     let code = CodePage {
         email: &asked.email,
@@ -201,7 +202,7 @@ pub(super) fn code_page(
         next,
         mailbox: app.mailbox.is_some(),
         problem,
-        page: &page,
+        page,
     };
     page.render(status, &code)
 }
@@ -220,7 +221,7 @@ pub async fn redeem_code(
     State(app): State<App>,
     session: Session,
     client: ClientInfo,
-    binding: Binding,
+    binding: CsrfBinding,
     headers: HeaderMap,
     form: Result<Form<CodeForm>, FormRejection>,
 ) -> AppResult<Response> {
@@ -237,8 +238,9 @@ pub async fn redeem_code(
                 Some(asked) if asked.wrong_codes >= MAX_WRONG_CODES => NO_MORE_CODES,
                 _ => WRONG_CODE,
             };
-            let mut response =
-                code_page(&app, &session, &headers, StatusCode::BAD_REQUEST, Some(problem))?;
+            let page = Page::new(&binding);
+            let status = StatusCode::BAD_REQUEST;
+            let mut response = code_page(&app, &session, &page, &headers, status, Some(problem))?;
             if let Some(asked) = asked {
                 response.headers_mut().append(header::SET_COOKIE, asked.cookie(https));
             }
@@ -293,21 +295,19 @@ fn signed_in(app: &App, headers: &HeaderMap, entered: &SignedIn) -> Response {
 pub async fn status(
     State(app): State<App>,
     session: Session,
-    request: Request,
+    binding: CsrfBinding,
+    headers: HeaderMap,
 ) -> AppResult<Json<Status>> {
-    if is_signed_in(
-        &session,
-        PendingAddress::from_headers(request.headers(), app.is_https()).as_ref(),
-    ) {
+    if is_signed_in(&session, PendingAddress::from_headers(&headers, app.is_https()).as_ref()) {
         return Ok(Json(Status { status: "signed_in" }));
     }
-    let status = match (&app.magic_links, Binding::find(&app, &session, request.headers())) {
-        (Some(links), Some(binding)) => {
+    let status = match &app.magic_links {
+        Some(links) => {
             // Boxed: whoever is signed in need not make room for it.
             let asking = Box::pin(links.is_used(binding.as_bytes(), app.now()));
             if asking.await? { "confirmed_elsewhere" } else { "waiting" }
         }
-        _ => "waiting",
+        None => "waiting",
     };
     Ok(Json(Status { status }))
 }
@@ -354,13 +354,12 @@ struct ConfirmPage<'a> {
 /// `GET /api/v1/auth/magic/verify?token=…`: asks; only the button's POST redeems the link.
 pub async fn confirm(
     State(app): State<App>,
-    session: Session,
-    headers: HeaderMap,
+    page: Page,
     query: Result<Query<LinkQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let token = pasted(&query.unwrap_or_default().0.token).to_owned();
     let pending = peek(&app, &token).await?;
-    confirm_page(&app, &session, &headers, pending.map(|pending| (token, pending)), None)
+    confirm_page(&page, pending.map(|pending| (token, pending)), None)
 }
 
 /// What is known of a link that still works.
@@ -374,9 +373,7 @@ pub(super) async fn peek(app: &App, token: &str) -> AppResult<Option<PendingLink
 /// The page of a link that still works, or of one that does not. With a problem its form was
 /// refused.
 pub(super) fn confirm_page(
-    app: &App,
-    session: &Session,
-    headers: &HeaderMap,
+    page: &Page,
     link: Option<(String, PendingLink)>,
     problem: Option<&'static str>,
 ) -> AppResult<Response> {
@@ -387,13 +384,12 @@ pub(super) fn confirm_page(
         ip: pending.ip,
         when: minute(pending.created_at),
     });
-    let page = Page::new(app, session, headers);
     let status = match (&link, problem) {
         (None, _) => StatusCode::BAD_REQUEST,
         (Some(_), None) => StatusCode::OK,
         (Some(_), Some(_)) => StatusCode::FORBIDDEN,
     };
-    let mut response = page.render(status, &ConfirmPage { link, problem, page: &page })?;
+    let mut response = page.render(status, &ConfirmPage { link, problem, page })?;
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
     Ok(response)
