@@ -134,7 +134,8 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
 async fn a_body_that_does_not_come_is_the_clients_fault() {
     let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
     let mut connection = TcpStream::connect(app.instances[0].addr).await.unwrap();
-    let head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\ncsrf_";
+    let head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\n\r\ncsrf_";
     connection.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
     // It is closed after the answer, or this would not end.
@@ -240,15 +241,17 @@ async fn a_body_ends_in_one_way_only() {
 #[tokio::test]
 async fn a_handler_that_panics_or_hangs_ends_only_its_own_request() {
     let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    // Addresses of the table, answered otherwise here: any other would be refused before.
+    let (panics, hangs) = ("/healthz", "/api/v1/health");
     let routes = Router::new()
-        .route("/panic", get(async || -> &'static str { panic!("canary in the panic") }))
-        .route("/hang", get(async || std::future::pending::<&'static str>().await));
+        .route(panics, get(async || -> &'static str { panic!("canary in the panic") }))
+        .route(hangs, get(async || std::future::pending::<&'static str>().await));
     let (addr, _stop) = listen(tracera::router::layered(&app.instances[0].app, routes)).await;
     let browser = Browser::new(addr);
-    let answer = browser.get("/panic").await.expect_error(500, "internal");
+    let answer = browser.get(panics).await.expect_error(500, "internal");
     assert!(!answer.body.contains("canary"));
     assert_eq!(answer.header("x-request-id").len(), 16);
-    let answer = browser.get("/hang").await.expect_error(503, "timeout");
+    let answer = browser.get(hangs).await.expect_error(503, "timeout");
     assert_eq!(answer.header("retry-after"), "1");
-    browser.get("/panic").await.expect(500);
+    browser.get(panics).await.expect(500);
 }

@@ -114,6 +114,11 @@ async fn signing_out_everywhere_ends_a_sign_in_under_way() {
     assert_eq!(browser.me().await, None);
 }
 
+/// Addresses of the table, answered otherwise here: any other would be refused before.
+const BY_IDENTITY: &str = "/api/v1/auth/methods";
+const BY_MAILBOX: &str = "/api/v1/auth/me";
+const BY_OWN_MAILBOX: &str = "/api/v1/auth/github";
+
 /// Signs into the account of a@example.com by something that opened it a moment ago.
 async fn by(
     method: SignInMethod<'_>,
@@ -149,19 +154,19 @@ async fn what_does_not_lead_to_the_account_any_more_signs_nobody_in() {
         by(SignInMethod::Identity(&unlinked), &app, &session, &visit).await
     };
     let routes = Router::new()
-        .route("/identity", get(identity))
-        .route("/mailbox", by_link(claimed(&app, "former@example.com").await))
-        .route("/own", by_link(claimed(&app, "a@example.com").await));
+        .route(BY_IDENTITY, get(identity))
+        .route(BY_MAILBOX, by_link(claimed(&app, "former@example.com").await))
+        .route(BY_OWN_MAILBOX, by_link(claimed(&app, "a@example.com").await));
     let (addr, _stop) = listen(tracera::router::layered(&app.instances[0].app, routes)).await;
-    for path in ["/identity", "/mailbox"] {
+    for path in [BY_IDENTITY, BY_MAILBOX] {
         let answer = Browser::new(addr).get(path).await.expect_error(409, "sign_in_superseded");
         assert_eq!(answer.set_cookie("session"), None, "{path}");
     }
     let sessions = owner.get("/api/v1/auth/sessions").await.json();
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1, "{sessions}");
-    assert_eq!(Browser::new(addr).get("/own").await.status, StatusCode::OK.as_u16());
+    assert_eq!(Browser::new(addr).get(BY_OWN_MAILBOX).await.status, StatusCode::OK.as_u16());
     owner.delete("/api/v1/auth/sessions").await.expect(204);
-    Browser::new(addr).get("/own").await.expect_error(409, "sign_in_superseded");
+    Browser::new(addr).get(BY_OWN_MAILBOX).await.expect_error(409, "sign_in_superseded");
 }
 
 #[tokio::test]
