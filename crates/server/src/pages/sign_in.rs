@@ -389,7 +389,7 @@ pub(super) fn confirm_page(
         (Some(_), None) => StatusCode::OK,
         (Some(_), Some(_)) => StatusCode::FORBIDDEN,
     };
-    let mut response = page.render(status, &ConfirmPage { link, problem, page })?;
+    let mut response = page.render(status, &ConfirmPage { page, link, problem })?;
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
     Ok(response)
