@@ -117,7 +117,7 @@ fn warn_of_passwords_in_clear(
     redis_variable: &str,
     database: &DatabaseTarget,
 ) {
-    if redis.is_some_and(|url| in_clear::redis(url)) {
+    if redis.is_some_and(in_clear::redis) {
         let (name, text) = if redis_variable == "REDIS_URL" {
             (
                 "REDIS_URL",
