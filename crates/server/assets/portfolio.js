@@ -61,15 +61,11 @@ function fail({ error, code }) {
   problem.hidden = false;
 }
 
-form?.addEventListener('submit', async (event) => {
-  event.preventDefault();
+async function importFrom(path, token, body) {
   // What became of the import before is past.
   for (const past of document.querySelectorAll('main [role="alert"]')) past.hidden = true;
   run(true);
-  const request = fetch('/api/v1/portfolio/import', {
-    method: 'POST',
-    headers: { 'X-CSRF-Token': form.elements.csrf_token.value },
-  });
+  const request = fetch(path, { method: 'POST', headers: { 'X-CSRF-Token': token }, body });
   let settled = false;
   let events = null;
   // The import is known to the stream a moment after it was asked for.
@@ -87,6 +83,22 @@ form?.addEventListener('submit', async (event) => {
     events?.close();
     fail({ error: 'The server cannot be reached. Please try again.' });
   }
+}
+
+form?.addEventListener('submit', (event) => {
+  event.preventDefault();
+  importFrom('/api/v1/portfolio/import', form.elements.csrf_token.value);
+});
+
+// Several files are the pages of one inventory, in the order of their names.
+const upload = document.querySelector('[data-upload]');
+upload?.addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const { inventory, csrf_token: token } = upload.elements;
+  const files = [...inventory.files].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+  const pages = await Promise.all(files.map((file) => file.text()));
+  const body = pages.length > 1 ? `[${pages.join(',')}]` : pages[0];
+  importFrom('/api/v1/portfolio/import/upload', token.value, new Blob([body], { type: 'application/json' }));
 });
 if (progress.hidden) offer();
 else follow();
@@ -100,25 +112,28 @@ for (const picture of document.querySelectorAll('.picture img')) {
 const chart = document.querySelector('[data-chart]');
 if (chart) {
   const drawing = chart.querySelector('svg');
-  const points = [...chart.querySelectorAll('circle')];
+  const points = chart.dataset.points.trim().split('\n').map((line) => {
+    const [place, when, value] = line.split('|');
+    const [x, y] = place.split(' ').map(Number);
+    return { x, y, when, value };
+  });
   const mark = chart.querySelector('[data-at]');
   const tip = chart.querySelector('[data-tip]');
   const { width, height } = drawing.viewBox.baseVal;
   let at = points.length - 1;
-  const text = ({ dataset }) => `${dataset.when}: ${dataset.value}`;
+  const text = ({ when, value }) => `${when}: ${value}`;
   const read = (index) => {
     at = Math.max(0, Math.min(points.length - 1, index));
-    const { cx, cy, dataset } = points[at];
-    const [x, y] = [cx.baseVal.value / width, cy.baseVal.value / height];
+    const { when, value } = points[at];
+    const [x, y] = [points[at].x / width, points[at].y / height];
     mark.style.left = tip.style.left = `${x * 100}%`;
     mark.style.top = tip.style.top = `${y * 100}%`;
     tip.classList.toggle('before', x > 0.5);
-    tip.replaceChildren(Object.assign(document.createElement('strong'), { textContent: dataset.value }), dataset.when);
+    tip.replaceChildren(Object.assign(document.createElement('strong'), { textContent: value }), when);
     mark.hidden = tip.hidden = false;
     drawing.setAttribute('aria-valuenow', at);
     drawing.setAttribute('aria-valuetext', text(points[at]));
   };
-  for (const point of points) point.querySelector('title').remove();
   for (const [name, value] of Object.entries({ role: 'slider', tabindex: 0, 'aria-valuemin': 0, 'aria-valuemax': points.length - 1, 'aria-valuenow': at, 'aria-valuetext': text(points[at]) })) {
     drawing.setAttribute(name, value);
   }
@@ -132,7 +147,7 @@ if (chart) {
   drawing.addEventListener('pointermove', (event) => {
     const box = drawing.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * width;
-    const distance = (point) => Math.abs(point.cx.baseVal.value - x);
+    const distance = (point) => Math.abs(point.x - x);
     read(points.reduce((best, point, index) => (distance(point) < distance(points[best]) ? index : best), 0));
   });
   for (const leaving of ['pointerleave', 'blur']) {

@@ -21,6 +21,7 @@ pub mod account;
 pub mod address;
 pub mod linking;
 pub mod magic_link;
+pub mod portfolio;
 pub mod provider;
 pub mod sessions;
 pub mod sign_in;

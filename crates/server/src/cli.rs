@@ -18,6 +18,7 @@ pub mod healthcheck;
 use crate::config::{
     Config, DatabaseSettings, Environment, Mode, Problem, fresh_secret, help_text, report,
 };
+use crate::demo::Demo;
 use crate::{operator, start};
 
 /// Exit status when a server or a store could not be started or reached.
@@ -42,7 +43,11 @@ pub struct Cli {
 pub enum Command {
     /// Run on this machine with everything embedded and nothing to configure.
     #[command(after_help = SEE_VARIABLES)]
-    Dev,
+    Dev {
+        /// With an inventory, prices, 60 days of history and a stand-in for Steam's sign-in.
+        #[arg(long)]
+        demo: bool,
+    },
     /// Run the server; strict about its configuration.
     #[command(after_long_help = help_text())]
     Serve,
@@ -124,7 +129,25 @@ impl FromStr for UserSelector {
 /// # Errors
 /// The status to end with, after saying why on stderr.
 pub fn load_config(mode: Mode) -> Result<Config, ExitCode> {
+    config_of(Environment::load(), mode)
+}
+
+/// The settings of the demo, and its stand-ins, running.
+///
+/// # Errors
+/// The status to end with, after saying why on stderr.
+pub async fn load_demo() -> Result<(Config, Demo), ExitCode> {
     let mut environment = Environment::load();
+    let data_dir = environment.given("DATA_DIR").unwrap_or("./data").to_owned();
+    let demo = Demo::start(data_dir.as_ref()).await.map_err(|error| {
+        complain(&format!("cannot start the demo in DATA_DIR: {error}"));
+        ExitCode::from(EXIT_COULD_NOT_START)
+    })?;
+    environment.replace(demo.variables(data_dir.as_ref()));
+    Ok((config_of(environment, Mode::Dev)?, demo))
+}
+
+fn config_of(mut environment: Environment, mode: Mode) -> Result<Config, ExitCode> {
     if mode == Mode::Dev
         && let Err(error) = environment.ensure_dev_secret()
     {

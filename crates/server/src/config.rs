@@ -23,6 +23,7 @@
 
 mod address;
 mod auth;
+mod currency;
 mod dev_secret;
 mod environment;
 mod help;

@@ -2,6 +2,7 @@
 
 pub mod email;
 pub mod item;
+pub mod item_type;
 pub mod phase;
 pub mod provider;
 pub mod steam_id;

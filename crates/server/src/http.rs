@@ -3,13 +3,16 @@
 mod app;
 pub mod around;
 mod body;
+pub mod compress;
 pub mod context;
 pub mod cookies;
 pub mod csrf;
 pub mod endpoint;
 pub mod error;
+pub mod etag;
 pub mod event_stream;
 pub mod extract;
+pub mod import_refusal;
 pub mod json;
 pub mod limits;
 pub mod log;

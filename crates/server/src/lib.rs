@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod cookie;
+pub mod demo;
 pub mod domain;
 mod error_chain;
 pub mod http;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use tracera::cli::{self, Cli, Command, SessionsCommand};
-use tracera::config::Mode;
+use tracera::config::{Config, Mode};
+use tracera::demo::Demo;
 use tracera::{operator, start, telemetry};
 
 #[tokio::main]
@@ -19,8 +20,12 @@ async fn main() -> ExitCode {
             .await
         }
         Command::Secret => cli::print_secret(),
-        Command::Dev => serve(Mode::Dev).await,
-        Command::Serve => serve(Mode::Serve).await,
+        Command::Dev { demo: true } => match cli::load_demo().await {
+            Ok((config, demo)) => serve(config, Mode::Dev, Some(demo)).await,
+            Err(status) => status,
+        },
+        Command::Dev { demo: false } => load_and_serve(Mode::Dev).await,
+        Command::Serve => load_and_serve(Mode::Serve).await,
         Command::Migrate => {
             cli::operate(cli::load_database(), async |database| operator::migrate(&database).await)
                 .await
@@ -48,16 +53,19 @@ fn parse() -> Cli {
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
-async fn serve(mode: Mode) -> ExitCode {
-    let config = match cli::load_config(mode) {
-        Ok(config) => config,
-        Err(status) => return status,
-    };
+async fn load_and_serve(mode: Mode) -> ExitCode {
+    match cli::load_config(mode) {
+        Ok(config) => serve(config, mode, None).await,
+        Err(status) => status,
+    }
+}
+
+async fn serve(config: Config, mode: Mode, demo: Option<Demo>) -> ExitCode {
     let log = match telemetry::init(&config.log) {
         Ok(log) => log,
         Err(error) => return cli::could_not_start(&error),
     };
-    let ended = start::run(&config, mode).await;
+    let ended = start::run(&config, mode, demo.as_ref()).await;
     drop(log);
     match ended {
         Ok(()) => ExitCode::SUCCESS,

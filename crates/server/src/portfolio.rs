@@ -11,12 +11,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
+use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracera_session::Clock;
 use uuid::Uuid;
 
+pub mod changes;
 pub mod export;
 pub mod feeds;
 mod history;
@@ -30,22 +33,33 @@ pub mod prices;
 pub mod progress;
 pub mod queue;
 pub mod ranking;
+pub mod refusal;
+mod search;
+pub mod selection;
+pub mod stack;
 pub mod steam_client;
 pub mod text;
+mod upload;
 pub mod valuation;
+pub mod worth;
 
 use crate::backoff;
 use crate::clock::utc;
 use crate::config::{PortfolioSettings, PriceSettings, SteamSettings};
+use crate::domain::steam_id::SteamId64;
+use crate::store::portfolio::holdings::{self, Summary};
+use crate::store::portfolio::snapshots::{self, Snapshot};
 use crate::store::portfolio::{self as store, Claim};
 use crate::store::{Database, StoreError};
+use changes::Changes;
 use holdings_cache::{Held, HoldingsCache};
-use import::{Import, ImportError, State};
+use import::{Import, ImportError, Pages, State};
 use pictures::Pictures;
 use prices::Prices;
 use progress::Progress;
 use queue::SteamQueue;
 use steam_client::SteamClient;
+use worth::Worth;
 
 /// Imports and prices. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,10 +104,10 @@ impl Portfolio {
         limits: PortfolioSettings,
         data_dir: &Path,
     ) -> Result<Self, reqwest::Error> {
-        let SteamSettings { community_url, image_url, limits: steam_limits, .. } = steam;
+        let SteamSettings { community_url, image_url, proxy, limits: steam_limits, .. } = steam;
         Ok(Self(Arc::new(Inner {
             database,
-            steam: SteamClient::new(community_url.clone(), *steam_limits)?,
+            steam: SteamClient::new(community_url.clone(), proxy.as_ref(), *steam_limits)?,
             queue: SteamQueue::new(
                 steam_limits.spacing,
                 steam_limits.first_pause,
@@ -121,7 +135,94 @@ impl Portfolio {
     /// # Errors
     /// [`StoreError`] as for every store operation.
     pub async fn held(&self, user: Uuid) -> Result<Option<Held>, StoreError> {
-        self.0.held.get(&self.0.database, user).await
+        Ok(self.0.held.get(&self.0.database, user).await?.map(|entry| entry.held))
+    }
+
+    /// The import in force; `None` before the first.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn summary(&self, user: Uuid) -> Result<Option<Summary>, StoreError> {
+        holdings::summary(&self.0.database, user).await
+    }
+
+    /// The user's portfolio at the prices in force.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn worth(&self, user: Uuid) -> Result<Arc<Worth>, StoreError> {
+        let inner = &self.0;
+        let entry = inner.held.get(&inner.database, user).await?;
+        let (prices, now) = (inner.prices.current(), utc(inner.clock.now()));
+        if let Some(entry) = &entry {
+            let kept = entry.worth.load_full();
+            if let Some(kept) = kept.filter(|kept| kept.is_current(prices.as_ref(), now)) {
+                return Ok(kept);
+            }
+        }
+        let held = entry.as_ref().map(|entry| &entry.held);
+        let changes = match (held, &prices) {
+            (Some(held), Some(prices)) => {
+                history::changes(&inner.database, user, held, prices, now).await?
+            }
+            _ => Changes::default(),
+        };
+        let worth = Arc::new(Worth::new(user, held, prices, changes, now));
+        if let Some(entry) = entry {
+            entry.worth.store(Some(Arc::clone(&worth)));
+        }
+        Ok(worth)
+    }
+
+    /// What the user's portfolio was worth: the newest values, at most `limit`, the oldest of them
+    /// first.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn history(&self, user: Uuid, limit: u32) -> Result<Vec<Snapshot>, StoreError> {
+        let mut values = snapshots::newest(&self.0.database, user, limit).await?;
+        values.reverse();
+        Ok(values)
+    }
+
+    /// The values noted since then that are worth something in the currency of the prices, the
+    /// oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn values_since(
+        &self,
+        user: Uuid,
+        begin: OffsetDateTime,
+    ) -> Result<Vec<Snapshot>, StoreError> {
+        let mut values = snapshots::since(&self.0.database, user, begin).await?;
+        values.retain(|value| value.is_worth_in(self.0.prices.currency()));
+        Ok(values)
+    }
+
+    /// The Steam account linked to the user.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn steam_id(&self, user: Uuid) -> Result<Option<SteamId64>, StoreError> {
+        store::linked_steam_id(&self.0.database, user).await
+    }
+
+    /// When the user may import again; `None` before the first import.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn next_import_at(&self, user: Uuid) -> Result<Option<OffsetDateTime>, StoreError> {
+        store::next_import_at(&self.0.database, user).await
+    }
+
+    /// How far the user's import is, whichever instance runs it, as JSON; `None` when none runs, an
+    /// empty text when it has only begun.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn progress(&self, user: Uuid) -> Result<Option<String>, StoreError> {
+        store::progress(&self.0.database, user, utc(self.0.clock.now())).await
     }
 
     /// Keeps nothing of a user whose account goes.
@@ -144,6 +245,27 @@ impl Portfolio {
     /// # Errors
     /// [`ImportError`] when it may not begin.
     pub async fn import(&self, user: Uuid) -> Result<watch::Receiver<State>, ImportError> {
+        self.begin(user, Pages::Steam).await
+    }
+
+    /// Begins an import of what the user uploaded: the answer, or a list of the answers, that Steam
+    /// gave to the owner's own browser.
+    ///
+    /// # Errors
+    /// [`ImportError`] when it may not begin.
+    pub async fn upload(
+        &self,
+        user: Uuid,
+        body: Bytes,
+    ) -> Result<watch::Receiver<State>, ImportError> {
+        // Megabytes of JSON would keep others waiting.
+        let parsed = tokio::task::spawn_blocking(move || upload::pages(&body)).await;
+        let pages =
+            parsed.unwrap_or(Err("it cannot be read")).map_err(ImportError::NotAnInventory)?;
+        self.begin(user, Pages::Upload(pages)).await
+    }
+
+    async fn begin(&self, user: Uuid, pages: Pages) -> Result<watch::Receiver<State>, ImportError> {
         let inner = &self.0;
         if inner.stop.is_cancelled() {
             return Err(ImportError::Stopping);
@@ -160,7 +282,7 @@ impl Portfolio {
         };
         let (state, watcher) = watch::channel(State::Running(Progress::default()));
         inner.running().insert(user, watcher.clone());
-        inner.tasks.spawn(Import { inner: Arc::clone(inner), user, steam, id, state }.run());
+        inner.tasks.spawn(Import { inner: Arc::clone(inner), user, steam, pages, id, state }.run());
         Ok(watcher)
     }
 

@@ -101,6 +101,9 @@ fn private() -> Vec<Row> {
         at("/api/v1/auth/sessions/{handle}").delete(sessions::end),
         at("/api/v1/portfolio").get(portfolio::show),
         at("/api/v1/portfolio/import").post(imports::import),
+        at("/api/v1/portfolio/import/upload")
+            .post(imports::upload)
+            .reading(limits::MAX_UPLOAD_BYTES),
         at("/api/v1/portfolio/import/events").get(imports::events),
         at("/api/v1/portfolio/history").get(portfolio::history),
         at("/api/v1/portfolio/export.csv").get(portfolio::export_csv).navigated(),
@@ -144,7 +147,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
     ServiceBuilder::new()
         .layer(app.proxies.clone())
         .map_request(move |request| context::arrive(&arriving, request))
-        .layer(LogLayer)
+        .layer(LogLayer::new(app.log_all_requests))
         .layer(app.security_headers())
         .layer(around(app.clone(), error_page::wanted, error_page::as_page))
         .map_response(|response: axum::http::Response<_>| response.map(Body::new))

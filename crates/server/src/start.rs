@@ -24,6 +24,7 @@ use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::{MagicLinks, MailLimits};
 use crate::auth::providers::Providers;
 use crate::config::{Config, DatabaseTarget, Mode};
+use crate::demo::{self, Demo};
 use crate::http::event_stream::Streams;
 use crate::http::serve::{ServeLimits, serve};
 use crate::http::{App, Parts};
@@ -94,6 +95,9 @@ pub enum StartError {
     /// The client for Steam and price feeds cannot be made.
     #[error("cannot set up TLS for Steam and price feeds: {0}")]
     Portfolio(#[source] reqwest::Error),
+    /// The demo's person cannot be stored.
+    #[error("the demo cannot be stored: {0}")]
+    Demo(#[source] store::StoreError),
     /// Something collects metrics already.
     #[error("METRICS_ADDR: {0}")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
@@ -304,6 +308,7 @@ pub fn assemble(
         RateLimit::new("auth", config.auth.rate_limit_per_minute, Duration::from_mins(1));
     let app = App::new(Parts {
         request_timeout: config.http.request_timeout,
+        log_all_requests: config.log.all_requests,
         database: stores.database.clone(),
         redis: stores.redis.is_some(),
         sessions: stores.sessions.clone(),
@@ -332,7 +337,7 @@ pub fn assemble(
 ///
 /// # Errors
 /// [`StartError`] naming what kept the service from starting.
-pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
+pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(), StartError> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "cannot raise the limit on open files");
     }
@@ -367,6 +372,10 @@ pub async fn run(config: &Config, mode: Mode) -> Result<(), StartError> {
     }
     let bound = listener.local_addr().unwrap_or(addr);
     tracing::info!(%bound, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
+    if let Some(demo) = demo {
+        demo::fill(demo, &app).await.map_err(StartError::Demo)?;
+        println!("\n  The demo: sign in with Steam, which a page of this program stands in for.");
+    }
     if mode == Mode::Dev {
         let store = &config.store;
         let sessions = store

@@ -5,29 +5,25 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tracera_session::CurrentUser;
 use uuid::Uuid;
 
-mod search;
-mod selection;
 mod view;
 
+use crate::actions::portfolio as actions;
 use crate::actions::user_id;
-use crate::clock::{rfc3339, utc};
+use crate::clock::utc;
 use crate::http::App;
+use crate::http::compress::compressed;
 use crate::http::error::{AppError, AppResult};
+use crate::http::etag::ETag;
 use crate::http::extract::malformed_query;
 use crate::http::json::ValueBody;
-use crate::portfolio::export::{self, Format};
-use crate::portfolio::valuation;
-use crate::store::portfolio::{holdings, snapshots};
-pub use selection::Selection;
+use crate::portfolio::export::Format;
+use crate::portfolio::selection::Selection;
 
 /// `GET /api/v1/portfolio`
 pub async fn show(
@@ -37,66 +33,21 @@ pub async fn show(
     query: Result<Query<Selection>, QueryRejection>,
 ) -> AppResult<Response> {
     let user = user_id(&user)?;
-    let selection = parsed(query)?.checked()?;
-    let held = app.portfolio.held(user).await?;
-    let summary = held.as_ref().map(|held| held.summary);
-    let prices = app.portfolio.prices().current();
-    let etag = etag(&[
-        user.as_bytes(),
-        summary.map(|it| it.import_id).unwrap_or_default().as_bytes(),
-        &prices.as_ref().map_or(0, |it| it.fetched_at.as_millis()).to_be_bytes(),
-        format!("{selection:?}").as_bytes(),
-    ]);
-    let seen = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if seen.is_some_and(|seen| seen.split(',').any(|one| one.trim() == etag || one.trim() == "*")) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    let selection = parsed(query)?.checked();
+    let selection =
+        selection.map_err(|error| AppError::bad_request("malformed_query", error.to_string()))?;
+    let reading = actions::read(&app.portfolio, user, selection).await?;
+    let etag = ETag::of(&reading.version());
+    if etag.is_known_to(&headers) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag.header())]).into_response());
     }
-    let rows = held.as_ref().map_or(&[][..], |held| &held.holdings);
-    let mut valued = valuation::value(rows, prices.as_deref().map(|prices| &prices.list));
-    let totals = valuation::total(&valued);
-    let holding_count = valued.len();
-    selection.apply(&mut valued);
-    let selected = valuation::total(&valued);
-    let (page, pages) = (selection.page(), selection.pages(valued.len()));
-    let items = match (&selection.item_id, summary) {
-        (Some(item), Some(summary)) => {
-            Some(holdings::items_of(&app.database, user, summary.import_id, item).await?)
-        }
-        _ => None,
-    };
-    let imported_at = summary.map(|summary| rfc3339(summary.imported_at));
-    let reported = summary.and_then(|summary| summary.reported_items);
-    let view = view::Context {
-        prices: prices.as_deref(),
-        pictures: app.portfolio.pictures(),
-        imported_at: imported_at.as_deref(),
-        items: items.as_deref(),
-    };
-    let body = view::Portfolio {
-        user_id: user,
-        total_value: totals.value,
-        currency: app.portfolio.prices().currency(),
-        item_count: totals.items,
-        priced_items: totals.items - totals.unpriced,
-        unpriced_items: totals.unpriced,
-        estimated_items: totals.estimated,
-        locked_items: totals.locked,
-        reported_items: reported,
-        holding_count,
-        selected: view::Selected {
-            holdings: valued.len(),
-            items: selected.items,
-            value: selected.value,
-        },
-        page,
-        pages,
-        holdings: selection.on_page(&valued).iter().map(|it| view.holding(it)).collect(),
-        prices: prices.as_deref().map(view::Prices::new),
-        last_imported_at: imported_at.as_deref(),
-    };
+    let body = view::Portfolio::of(user, &reading, &app.portfolio);
     let body = serde_json::to_vec(&body).map_err(AppError::internal)?;
-    let kind = (header::CONTENT_TYPE, "application/json".to_owned());
-    Ok(([(header::ETAG, etag), kind], body).into_response())
+    let about = [
+        (header::ETAG, etag.header()),
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+    ];
+    Ok(compressed(&headers, (about, body).into_response()).await)
 }
 
 /// How much of the history is wanted.
@@ -124,9 +75,8 @@ pub async fn history(
 /// # Errors
 /// 503 when the database does not answer.
 pub async fn values_of(app: &App, user: Uuid, limit: u32) -> AppResult<Value> {
-    let mut snapshots = snapshots::newest(&app.database, user, limit).await?;
-    snapshots.reverse();
-    let points: Vec<_> = snapshots.iter().map(ValueBody::new).collect();
+    let values = app.portfolio.history(user, limit).await?;
+    let points: Vec<_> = values.iter().map(ValueBody::new).collect();
     Ok(json!({ "currency": app.portfolio.prices().currency(), "history": points }))
 }
 
@@ -148,15 +98,15 @@ pub async fn export_json(
 
 async fn download(app: &App, user: Uuid, format: Format) -> AppResult<Response> {
     let body = items_of(app, user, format).await?;
-    let (kind, name) = match format {
-        Format::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"portfolio.csv\""),
-        Format::Json => ("application/json", "attachment; filename=\"portfolio.json\""),
+    let (kind, extension) = match format {
+        Format::Csv => ("text/csv; charset=utf-8", "csv"),
+        Format::Json => ("application/json", "json"),
     };
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (header::CONTENT_DISPOSITION, HeaderValue::from_static(name)),
-    ];
-    Ok((headers, body).into_response())
+    let day = utc(app.clock.now()).date();
+    let file = format!("attachment; filename=\"portfolio-{day}.{extension}\"");
+    let file = HeaderValue::try_from(file).map_err(AppError::internal)?;
+    let kind = HeaderValue::from_static(kind);
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], body).into_response())
 }
 
 /// Everything the user holds, item by item.
@@ -164,30 +114,9 @@ async fn download(app: &App, user: Uuid, format: Format) -> AppResult<Response> 
 /// # Errors
 /// 503 when the database does not answer.
 pub async fn items_of(app: &App, user: Uuid, format: Format) -> AppResult<Body> {
-    let summary = holdings::summary(&app.database, user).await?;
-    Ok(match summary {
-        Some(held) => {
-            Body::from_stream(export::rows(app.portfolio.clone(), user, held.import_id, format))
-        }
-        None => Body::from(export::empty(format)),
-    })
+    Ok(Body::from_stream(actions::export(&app.portfolio, user, format).await?))
 }
 
 fn parsed<T>(query: Result<Query<T>, QueryRejection>) -> AppResult<T> {
     query.map(|Query(query)| query).map_err(|rejection| malformed_query(&rejection))
-}
-
-/// Names a body by what it is made of.
-fn etag(parts: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
-    }
-    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.finalize()[..16]))
-}
-
-/// When prices were read, as answers say it.
-fn priced_at(prices: &crate::portfolio::prices::Snapshot) -> String {
-    rfc3339(utc(prices.fetched_at))
 }

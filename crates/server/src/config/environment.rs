@@ -69,6 +69,14 @@ impl Environment {
         environment
     }
 
+    /// Gives variables other values, whatever they were.
+    pub fn replace(&mut self, values: Vec<(&'static str, String)>) {
+        for (name, value) in values {
+            self.origins.insert(name.to_owned(), Origin::Process);
+            self.vars.insert(name.to_owned(), value);
+        }
+    }
+
     /// The settings for `mode`.
     ///
     /// # Errors
@@ -142,7 +150,7 @@ impl Environment {
     }
 
     /// The value of a variable; an empty one is none.
-    pub(super) fn given(&self, name: &str) -> Option<&str> {
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
         given(&self.vars, name)
     }
 

@@ -2,6 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
+use super::Mode;
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 
@@ -12,6 +13,9 @@ pub struct LogSettings {
     pub format: Option<LogFormat>,
     /// What is logged. Default `info`.
     pub filter: LogFilter,
+    /// Whether every request has a line, rather than those that failed or took long. Default true,
+    /// false in dev.
+    pub all_requests: bool,
 }
 
 /// The form of the log.
@@ -56,5 +60,6 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<LogSettings> {
     if reader.is_set("LOG_LEVEL") && reader.given("RUST_LOG").is_none() {
         reader.warn("RUST_LOG", "is not set, and LOG_LEVEL has no effect on this server");
     }
-    Ok(LogSettings { format: format?, filter: filter? })
+    let all_requests = reader.mode != Mode::Dev;
+    Ok(LogSettings { format: format?, filter: filter?, all_requests })
 }

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::address::{SecretUrl, ServiceUrl, not_a_url, require_https};
+use super::currency;
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 use super::table::{Fallback, variable};
@@ -32,6 +33,8 @@ pub struct SteamSettings {
     pub image_url: ServiceUrl,
     /// Key of the Web API, for names and avatars. Default none.
     pub api_key: Option<SecretString>,
+    /// The proxy inventories are read through. Default none.
+    pub proxy: Option<SecretUrl>,
     /// How much is asked of it.
     pub limits: SteamLimits,
 }
@@ -118,6 +121,7 @@ pub(super) fn read_steam(reader: &mut Reader<'_>) -> Read<SteamSettings> {
             ))
         }
     });
+    let proxy = reader.optional("STEAM_PROXY_URL", parse_proxy);
     let limits = read_limits(reader);
     Ok(SteamSettings {
         openid_url: openid_url?,
@@ -125,6 +129,7 @@ pub(super) fn read_steam(reader: &mut Reader<'_>) -> Read<SteamSettings> {
         api_url: api_url?,
         image_url: image_url?,
         api_key: api_key?,
+        proxy: proxy?,
         limits: limits?,
     })
 }
@@ -153,12 +158,12 @@ pub(super) fn in_currency(usual: &str, currency: &str) -> String {
 
 pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
     let currency = reader.read("PRICE_CURRENCY", |value| {
-        if value.len() == 3 && value.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        if currency::is_known(value) {
             Ok(value.to_owned())
         } else {
             Err(Wrong::new(
                 format!("is {}", quoted(value)),
-                "write three capital letters, such as EUR",
+                "write the three capital letters of a currency, such as EUR",
             ))
         }
     });
@@ -213,6 +218,16 @@ fn parse_image_url(value: &str) -> Result<ServiceUrl, Wrong> {
         return Err(Wrong::new("holds a host no server has", "write the host without ; and ,"));
     }
     Ok(url)
+}
+
+/// Steam is asked over TLS whatever the proxy, so that the way to it may be in the clear.
+fn parse_proxy(value: &str) -> Result<SecretUrl, Wrong> {
+    let url = Url::parse(value).map_err(not_a_url)?;
+    let remedy = "write http://, https://, socks5:// or socks5h:// with a host";
+    match url.scheme() {
+        "http" | "https" | "socks5" | "socks5h" if url.has_host() => Ok(SecretUrl::new(value)),
+        _ => Err(Wrong::new("is no address of a proxy", remedy)),
+    }
 }
 
 fn parse_feed(value: &str) -> Result<PriceFeed, Wrong> {

@@ -205,6 +205,8 @@ static SECTIONS: &[Section] = &[
             "Longest pause an import waits for; a longer one ends it."),
         public("STEAM_PAGE_MAX_MIB", Value("32"), "MiB, 1 to 1024",
             "Largest inventory page, decompressed."),
+        url("STEAM_PROXY_URL", Unset, "http, https, socks5 or socks5h URL",
+            "Proxy that inventories are read through, for when Steam refuses the address of this server."),
         url("PRICE_FEED_URL", Value("https://api.skinport.com/v1/items?app_id=730&currency=USD&tradable=0"),
             "https or file:/// URL",
             "Prices of all items; the default is asked for in PRICE_CURRENCY."),

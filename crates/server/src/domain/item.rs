@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 
+use crate::domain::item_type::ItemType;
 use crate::domain::phase::Phase;
 
 /// Names what has one name and one price. The same for everybody, and at every import.
@@ -24,11 +27,6 @@ impl ItemId {
         Self(hex)
     }
 
-    /// Whether a text looks like one.
-    pub fn is_valid(text: &str) -> bool {
-        text.len() == 24 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    }
-
     /// Its 24 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -44,6 +42,8 @@ pub struct Kind {
     pub phase: Option<Phase>,
     /// Such as `Consumer Grade SMG`.
     pub label: String,
+    /// What sort of item that is.
+    pub item_type: ItemType,
     /// Such as `Covert`.
     pub rarity: String,
     /// Six hexadecimal digits, or empty.
@@ -118,6 +118,39 @@ pub struct Item {
     pub marketable: bool,
     /// Whether it cannot be traded or sold for now, but later.
     pub locked: bool,
+    /// When that ends, if Steam tells.
+    pub locked_until: Option<OffsetDateTime>,
+    /// Opens it in the game: a `steam:` address.
+    pub inspect_link: Option<String>,
+    /// What is fixed to it.
+    pub attachments: Attachments,
+}
+
+/// What is fixed to an item and has a price of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachments {
+    /// Stickers and patches, in the order Steam lists them.
+    #[serde(default)]
+    pub stickers: Vec<Attachment>,
+    /// Charms.
+    #[serde(default)]
+    pub charms: Vec<Attachment>,
+}
+
+impl Attachments {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.stickers.is_empty() && self.charms.is_empty()
+    }
+}
+
+/// One sticker, patch or charm on an item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its name in price lists, such as `Sticker | Crown (Foil)`.
+    pub name: String,
+    /// The address of its picture at Steam.
+    pub image: Option<String>,
 }
 
 /// One page.
@@ -129,6 +162,8 @@ pub struct Page {
     pub kinds: HashMap<ItemId, Kind>,
     /// How many assets Steam says the whole inventory has; more than outsiders can see.
     pub total: Option<u32>,
-    /// Where the next page begins; `None` on the last.
+    /// Where the next page begins, if Steam says that there is one.
     pub next: Option<String>,
+    /// The last asset of this page: where another page would begin.
+    pub last: Option<String>,
 }

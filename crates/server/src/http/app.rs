@@ -34,6 +34,8 @@ pub struct Parts {
     pub base_url: Url,
     /// The longest a request may take.
     pub request_timeout: Duration,
+    /// Whether every request has a line in the log, rather than those that failed or took long.
+    pub log_all_requests: bool,
     /// The wall clock.
     pub clock: Clock,
     /// Users and magic links.

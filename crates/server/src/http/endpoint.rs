@@ -7,6 +7,7 @@ use http::Method;
 use tracera_guard::path_is_under;
 
 use crate::http::App;
+use crate::http::limits::MAX_BODY_BYTES;
 
 /// Who may pass to a path, and how its unsafe requests prove that they are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Endpoint {
     pub pattern: &'static str,
     /// Whether browsers are sent there, although it is no page.
     pub is_navigated: bool,
+    /// The largest body that is read there, in bytes.
+    pub max_body: usize,
     methods: Methods,
 }
 
@@ -71,13 +74,20 @@ impl Endpoint {
 pub struct Row {
     pattern: &'static str,
     is_navigated: bool,
+    max_body: usize,
     methods: Methods,
     handlers: MethodRouter<App>,
 }
 
 /// A row without methods yet.
 pub fn at(pattern: &'static str) -> Row {
-    Row { pattern, is_navigated: false, methods: Methods::default(), handlers: MethodRouter::new() }
+    Row {
+        pattern,
+        is_navigated: false,
+        max_body: MAX_BODY_BYTES,
+        methods: Methods::default(),
+        handlers: MethodRouter::new(),
+    }
 }
 
 impl Row {
@@ -105,6 +115,12 @@ impl Row {
         Self { is_navigated: true, ..self }
     }
 
+    /// Reads bodies of at most so many bytes, where [`MAX_BODY_BYTES`] is too little.
+    #[must_use]
+    pub fn reading(self, max_body: usize) -> Self {
+        Self { max_body, ..self }
+    }
+
     fn with(self, method: u8, add: impl FnOnce(MethodRouter<App>) -> MethodRouter<App>) -> Self {
         Self { methods: Methods(self.methods.0 | method), handlers: add(self.handlers), ..self }
     }
@@ -116,8 +132,8 @@ impl Row {
 
     /// What the layers know of it.
     pub fn endpoint(&self, access: Access) -> Endpoint {
-        let Self { pattern, is_navigated, methods, .. } = *self;
-        Endpoint { access, pattern, is_navigated, methods }
+        let Self { pattern, is_navigated, max_body, methods, .. } = *self;
+        Endpoint { access, pattern, is_navigated, max_body, methods }
     }
 }
 

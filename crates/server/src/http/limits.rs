@@ -20,8 +20,10 @@ use crate::http::context::RequestContext;
 use crate::http::error::AppError;
 use crate::http::extract::too_large;
 
-/// The largest body any route reads.
+/// The largest body routes read unless the table says otherwise.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The largest inventory that is read from its owner.
+pub const MAX_UPLOAD_BYTES: usize = 16 << 20;
 
 /// Refuses requests of which not everybody would read the same host.
 ///
@@ -44,10 +46,12 @@ pub fn check_host(request: &mut Request) -> Result<(), Response> {
 /// The refusal.
 #[expect(clippy::result_large_err, reason = "the signature the layer asks for")]
 pub fn check_framing(request: &mut Request) -> Result<(), Response> {
+    let endpoint = RequestContext::of(request.extensions()).and_then(|context| context.endpoint);
+    let max_body = endpoint.map_or(MAX_BODY_BYTES, |endpoint| endpoint.max_body);
     let headers = request.headers();
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = announced.and_then(|text| text.parse::<usize>().ok());
-    if length.is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
+    if length.is_some_and(|bytes| bytes > max_body) {
         return Err(too_large().into_response());
     }
     if is_chunked(request) && !is_only_chunked(headers) {
@@ -55,7 +59,7 @@ pub fn check_framing(request: &mut Request) -> Result<(), Response> {
         return Err(AppError::bad_request("bad_framing", sentence).into_response());
     }
     if !request.body().is_end_stream() {
-        DefaultBodyLimit::max(MAX_BODY_BYTES).apply(request);
+        DefaultBodyLimit::max(max_body).apply(request);
     }
     Ok(())
 }

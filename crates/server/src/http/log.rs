@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::Response;
@@ -19,21 +20,34 @@ use crate::telemetry::{InRequest, RequestId, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What takes so long has a line in any case.
+const LONG: Duration = Duration::from_secs(1);
+
 /// Logs how each request was answered, and returns its id in `X-Request-Id`.
 #[derive(Clone, Copy, Debug)]
-pub struct LogLayer;
+pub struct LogLayer {
+    is_always_written: bool,
+}
+
+impl LogLayer {
+    /// With a line for every request, or else for those that failed or took long.
+    pub fn new(is_always_written: bool) -> Self {
+        Self { is_always_written }
+    }
+}
 
 impl<S> Layer<S> for LogLayer {
     type Service = LogService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        LogService { inner }
+        LogService { is_always_written: self.is_always_written, inner }
     }
 }
 
 /// The service [`LogLayer`] makes.
 #[derive(Clone, Debug)]
 pub struct LogService<S> {
+    is_always_written: bool,
     inner: S,
 }
 
@@ -50,7 +64,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let line = Line::begin(&request);
+        let line = Line::begin(&request, self.is_always_written);
         let id = line.id;
         let _entered = id.enter();
         LogFuture { answering: InRequest::new(id, self.inner.call(request)), line }
@@ -91,10 +105,11 @@ struct Line {
     method: Method,
     client: Option<ClientAddr>,
     route: &'static str,
+    is_always_written: bool,
 }
 
 impl Line {
-    fn begin(request: &Request) -> Self {
+    fn begin(request: &Request, is_always_written: bool) -> Self {
         let watch = Stopwatch::start();
         let context = RequestContext::of(request.extensions());
         let endpoint = context.and_then(|context| context.endpoint);
@@ -104,17 +119,22 @@ impl Line {
             method: request.method().clone(),
             client: context.and_then(|context| context.client),
             route: endpoint.map_or("unmatched", |endpoint| endpoint.pattern),
+            is_always_written,
         }
     }
 
     fn write(&self, status: u16) {
-        let Self { watch, id, method, client, route } = self;
+        let Self { watch, id, method, client, route, is_always_written } = self;
         let elapsed = watch.elapsed();
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         metrics::answered(route, status, elapsed);
         let client = client.map(ClientAddr::text);
         let (method, client) = (method.as_str(), client.as_deref());
         let _entered = id.enter();
-        tracing::info!(method, route, status, micros, client, "answered");
+        if *is_always_written || status >= 400 || elapsed >= LONG {
+            tracing::info!(method, route, status, micros, client, "answered");
+        } else {
+            tracing::debug!(method, route, status, micros, client, "answered");
+        }
     }
 }

@@ -1,4 +1,9 @@
 //! The pages' assets, embedded in the binary.
+//!
+//! 1. Pages name an asset by its content ([`url`]), so browsers keep it for a year and an upgrade
+//!    shows at once.
+//! 2. Under its plain name an asset is asked for anew each time.
+//! 3. Each is compressed once, when the first is asked for.
 
 use std::sync::LazyLock;
 
@@ -8,47 +13,77 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 
+use crate::http::compress::{gzip, takes_gzip};
 use crate::http::error::{AppError, AppResult};
+use crate::http::etag::ETag;
 use crate::http::extract::ApiPath;
+
+/// Files of ours are small, and compressed once.
+const BEST: u32 = 9;
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const FONT: &str = "inter.woff2";
+const STYLE: &str = "app.css";
 
 #[derive(Debug)]
 struct Asset {
     name: &'static str,
+    /// Where pages find it: its name with what stands for its content.
+    path: String,
     media_type: &'static str,
-    bytes: &'static [u8],
-    etag: HeaderValue,
+    bytes: Vec<u8>,
+    gzip: Option<Vec<u8>>,
+    etag: ETag,
 }
 
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-
-static ASSETS: LazyLock<[Asset; 8]> = LazyLock::new(|| {
-    [
-        asset("app.css", "text/css; charset=utf-8", include_bytes!("../../assets/app.css")),
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    let font = asset(FONT, "font/woff2", include_bytes!("../../assets/inter.woff2"));
+    // The one file that names another.
+    let plain = format!("/assets/{FONT}");
+    let style = include_str!("../../assets/app.css").replace(&plain, &font.path);
+    vec![
+        asset(STYLE, "text/css; charset=utf-8", style.as_bytes()),
         asset("code.js", SCRIPT, include_bytes!("../../assets/code.js")),
         asset("confirm.js", SCRIPT, include_bytes!("../../assets/confirm.js")),
         asset("login.js", SCRIPT, include_bytes!("../../assets/login.js")),
         asset("portfolio.js", SCRIPT, include_bytes!("../../assets/portfolio.js")),
         asset("live.js", SCRIPT, include_bytes!("../../assets/live.js")),
-        asset("inter.woff2", "font/woff2", include_bytes!("../../assets/inter.woff2")),
         asset("icon.svg", "image/svg+xml", include_bytes!("../../assets/icon.svg")),
+        font,
     ]
 });
 
-fn asset(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> Asset {
+fn asset(name: &'static str, media_type: &'static str, bytes: &[u8]) -> Asset {
     let digest = Sha256::digest(bytes);
-    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..12]));
+    let (stem, extension) = name.rsplit_once('.').expect("every asset has an extension");
+    let content = URL_SAFE_NO_PAD.encode(&digest[..9]);
     Asset {
         name,
+        path: format!("/assets/{stem}.{content}.{extension}"),
         media_type,
-        bytes,
-        etag: HeaderValue::try_from(etag).expect("base64url in quotes"),
+        // A font is compressed by itself.
+        gzip: if name == FONT { None } else { gzip(bytes, BEST) },
+        bytes: bytes.to_vec(),
+        etag: ETag::of(&digest[..12]),
     }
+}
+
+/// The address of an asset, named by its content.
+///
+/// # Panics
+/// If there is no such asset.
+pub fn url(name: &str) -> &'static str {
+    let asset = ASSETS.iter().find(|asset| asset.name == name);
+    &asset.expect("pages name assets there are").path
 }
 
 /// `GET /assets/{file}`
 pub async fn serve(ApiPath(file): ApiPath<String>, headers: HeaderMap) -> AppResult<Response> {
+    let named = |asset: &&Asset| asset.path.strip_prefix("/assets/") == Some(&file);
+    if let Some(asset) = ASSETS.iter().find(named) {
+        return Ok(asset.respond(&headers, "public, max-age=31536000, immutable"));
+    }
     let asset = ASSETS.iter().find(|asset| asset.name == file).ok_or_else(AppError::not_found)?;
-    Ok(asset.respond(&headers))
+    Ok(asset.respond(&headers, "no-cache"))
 }
 
 /// `GET /favicon.ico`: the icon, for what asks for it without having read a page.
@@ -62,17 +97,37 @@ pub async fn robots() -> &'static str {
 }
 
 impl Asset {
-    /// The file, or 304 when the browser has this version. Browsers ask again each time, so an
-    /// upgrade shows at once.
-    fn respond(&'static self, request: &HeaderMap) -> Response {
-        let caching = [
-            (header::ETAG, self.etag.clone()),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    /// The file, or 304 when the browser has this version.
+    fn respond(&'static self, request: &HeaderMap, caching: &'static str) -> Response {
+        let about = [
+            (header::ETAG, self.etag.header()),
+            (header::CACHE_CONTROL, HeaderValue::from_static(caching)),
+            (header::VARY, HeaderValue::from_static("accept-encoding")),
         ];
-        if request.get(header::IF_NONE_MATCH) == Some(&self.etag) {
-            return (StatusCode::NOT_MODIFIED, caching).into_response();
+        if self.etag.is_known_to(request) {
+            return (StatusCode::NOT_MODIFIED, about).into_response();
         }
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type))];
-        (caching, kind, self.bytes).into_response()
+        match &self.gzip {
+            Some(gzip) if takes_gzip(request) => {
+                let packed = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
+                (about, kind, packed, gzip.as_slice()).into_response()
+            }
+            _ => (about, kind, self.bytes.as_slice()).into_response(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_say_what_is_behind_them() {
+        assert!(url(STYLE).starts_with("/assets/app.") && url(STYLE).ends_with(".css"));
+        assert_ne!(asset("a.js", SCRIPT, b"1").path, asset("a.js", SCRIPT, b"2").path);
+        let style = ASSETS.iter().find(|asset| asset.name == STYLE).unwrap();
+        assert!(String::from_utf8_lossy(&style.bytes).contains(url(FONT)));
+        assert!(style.gzip.as_ref().unwrap().len() < style.bytes.len() / 3);
     }
 }

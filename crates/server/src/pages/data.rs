@@ -6,17 +6,16 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, future, stream};
 use http::{HeaderValue, header};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::actions::account::{self, PersonalData};
+use crate::actions::portfolio::export;
 use crate::actions::{ActionError, Caller};
 use crate::clock::rfc3339;
 use crate::http::App;
 use crate::http::error::AppResult;
 use crate::http::json::{EventBody, SessionBody, UserBody, ValueBody};
 use crate::pages::page::{Person, to_sign_in_again};
-use crate::portfolio::export::{self, Format};
-use crate::store::portfolio::holdings;
+use crate::portfolio::export::Format;
 
 /// `GET /account/data.json`: everything kept about the person, as a file.
 pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> AppResult<Response> {
@@ -25,7 +24,8 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
         Err(ActionError::Refused(_)) => return Ok(to_sign_in_again()),
         Err(error) => return Err(error.into()),
     };
-    let items = items(&app, caller.user).await?;
+    let items = export(&app.portfolio, caller.user, Format::Json).await?;
+    let items = Body::from_stream(items);
     let PersonalData { user, linked, sessions, events, values } = data;
     let current = caller.session.info().map(|info| info.handle);
     let sessions = sessions.into_iter().map(|info| SessionBody::new(info, current));
@@ -55,14 +55,4 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
     let kind = HeaderValue::from_static("application/json");
     let file = HeaderValue::from_static("attachment; filename=\"tracera-data.json\"");
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], body).into_response())
-}
-
-async fn items(app: &App, user: Uuid) -> AppResult<Body> {
-    Ok(match holdings::summary(&app.database, user).await? {
-        Some(held) => {
-            let portfolio = app.portfolio.clone();
-            Body::from_stream(export::rows(portfolio, user, held.import_id, Format::Json))
-        }
-        None => Body::from(export::empty(Format::Json)),
-    })
 }

@@ -1,6 +1,7 @@
 //! Downloads: one row per asset, made as they are sent.
 //!
-//! A cell never begins with what a spreadsheet takes for a formula, and is always quoted.
+//! A text never begins with what a spreadsheet takes for a formula, and is always quoted; amounts are
+//! plain decimal numbers, in units beside cents.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -13,8 +14,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Portfolio;
+use super::price_list::Basis;
 use super::prices::Snapshot;
+use super::stack::attachments;
 use crate::clock::utc;
+use crate::domain::item::Attachment;
 use crate::domain::phase::Phase;
 use crate::store::StoreError;
 use crate::store::portfolio::holdings::{self, HeldItem};
@@ -50,8 +54,15 @@ struct Row<'a> {
     tradable: bool,
     marketable: bool,
     locked: bool,
+    #[serde(with = "time::serde::rfc3339::option")]
+    locked_until: Option<time::OffsetDateTime>,
+    stickers: Option<String>,
+    charms: Option<String>,
+    price: Option<String>,
     price_cents: Option<u64>,
     price_estimated: Option<bool>,
+    price_kind: Option<Basis>,
+    value: Option<String>,
     value_cents: Option<u64>,
     currency: &'a str,
     price_source: Option<&'a str>,
@@ -64,6 +75,8 @@ impl<'a> Row<'a> {
         let phase = Phase::parse(&item.phase);
         let price = prices.and_then(|prices| prices.list.find(&item.market_hash_name, phase));
         let quantity = item.amount.max(0).cast_unsigned();
+        let value = price.map(|price| price.cents.get() * quantity);
+        let attached = attachments(item.attachments.as_deref());
         Self {
             asset_id: item.asset_id.to_string(),
             item_id: &item.item_id,
@@ -80,14 +93,31 @@ impl<'a> Row<'a> {
             tradable: item.tradable,
             marketable: item.marketable,
             locked: item.locked,
+            locked_until: item.locked_until,
+            stickers: names(&attached.stickers),
+            charms: names(&attached.charms),
+            price: price.map(|price| units(price.cents.get())),
             price_cents: price.map(|price| price.cents.get()),
             price_estimated: price.map(|price| price.estimated),
-            value_cents: price.map(|price| price.cents.get() * quantity),
+            price_kind: price.map(|price| price.basis),
+            value: value.map(units),
+            value_cents: value,
             currency,
             price_source: prices.filter(|_| price.is_some()).map(|prices| &*prices.source),
             priced_at: prices.filter(|_| price.is_some()).map(|prices| utc(prices.fetched_at)),
         }
     }
+}
+
+/// Cents as spreadsheets read money: `1234.50`.
+fn units(cents: u64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
+
+/// The names of what is fixed to an item; `None` when that is nothing.
+fn names(attached: &[Attachment]) -> Option<String> {
+    let names: Vec<_> = attached.iter().map(|it| &*it.name).collect();
+    (!names.is_empty()).then(|| names.join("; "))
 }
 
 /// Every asset of an import of the user. An import that is replaced meanwhile ends the download
@@ -112,7 +142,7 @@ pub fn rows(
 /// The download of somebody who has imported nothing.
 pub fn empty(format: Format) -> &'static str {
     match format {
-        Format::Csv => HEADER,
+        Format::Csv => HEADER_LINE,
         Format::Json => "{\"items\":[]}\n",
     }
 }
@@ -152,7 +182,7 @@ impl Next {
         let first = self.after < 0;
         let mut text = String::new();
         if first {
-            text.push_str(if self.format == Format::Csv { HEADER } else { "{\"items\":[" });
+            text.push_str(if self.format == Format::Csv { HEADER_LINE } else { "{\"items\":[" });
         }
         let currency = self.portfolio.prices().currency();
         for (at, item) in items.iter().enumerate() {
@@ -174,19 +204,23 @@ impl Next {
     }
 }
 
-/// The names of [`Row`]'s fields, in their order.
-const HEADER: &str = "asset_id,item_id,market_hash_name,phase,quantity,rarity,exterior,quality,float,pattern,\
-    paint_index,name_tag,tradable,marketable,locked,price_cents,price_estimated,value_cents,currency,price_source,\
-    priced_at\r\n";
+/// The names of [`Row`]'s fields, in their order, after the mark by which spreadsheets know UTF-8.
+const HEADER_LINE: &str = "\u{feff}asset_id,item_id,market_hash_name,phase,quantity,rarity,exterior,quality,float,\
+    pattern,paint_index,name_tag,tradable,marketable,locked,locked_until,stickers,charms,price,price_cents,\
+    price_estimated,price_kind,value,value_cents,currency,price_source,priced_at\r\n";
+
+/// Which of them hold a number.
+const AMOUNTS: [&str; 2] = ["price", "value"];
 
 fn csv_row(into: &mut String, row: &Row<'_>) -> Result<(), serde_json::Error> {
     let fields = serde_json::to_value(row)?;
-    let names = HEADER.trim_end().split(',');
+    let names = HEADER_LINE.trim_start_matches('\u{feff}').trim_end().split(',');
     for (at, name) in names.enumerate() {
         if at > 0 {
             into.push(',');
         }
         match &fields[name] {
+            Value::String(amount) if AMOUNTS.contains(&name) => into.push_str(amount),
             Value::String(text) => cell(into, text),
             Value::Null => {}
             // Writing to a string cannot fail.
@@ -228,6 +262,7 @@ mod tests {
             tradable: true,
             marketable: false,
             locked: true,
+            ..HeldItem::default()
         }
     }
 
@@ -236,7 +271,7 @@ mod tests {
         let item = item("★ Karambit | Doppler", None);
         let row = Row::new(&item, None, "USD");
         let fields = serde_json::to_value(&row).unwrap();
-        let mut header: Vec<_> = HEADER.trim_end().split(',').collect();
+        let mut header: Vec<_> = HEADER_LINE[3..].trim_end().split(',').collect();
         header.sort_unstable();
         let mut names: Vec<_> = fields.as_object().unwrap().keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -246,7 +281,7 @@ mod tests {
         assert_eq!(
             text,
             "\"46153215277\",\"abc\",\"★ Karambit | Doppler\",,2,\"Covert\",\"\",\"normal\",\
-             \"0.111641205847263336\",116,,,true,false,true,,,,\"USD\",,\r\n"
+             \"0.111641205847263336\",116,,,true,false,true,,,,,,,,,,\"USD\",,\r\n"
         );
     }
 

@@ -1,11 +1,16 @@
-//! What portfolios were worth: noted after each import and once a day.
+//! What portfolios were worth: noted after each import and once a day, and compared with today.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Inner, holdings_cache, valuation};
-use crate::store::StoreError;
+use super::changes::{Change, Changes, Period};
+use super::holdings_cache::Held;
+use super::prices::Snapshot as Prices;
+use super::valuation::{Valued, total};
+use super::{Inner, holdings_cache};
+use crate::store::portfolio::former::{self, Amount};
 use crate::store::portfolio::snapshots::{self, Snapshot};
+use crate::store::{Database, StoreError};
 
 /// Users looked at together.
 const BATCH: u32 = 100;
@@ -29,8 +34,8 @@ pub(super) async fn take(
 ) -> Result<(), StoreError> {
     let Some(prices) = inner.prices.current() else { return Ok(()) };
     let Some(held) = holdings_cache::read(&inner.database, user).await? else { return Ok(()) };
-    let valued = valuation::value(&held.holdings, Some(&prices.list));
-    let totals = valuation::total(&valued);
+    let valued: Vec<_> = held.stacks.iter().map(|it| Valued::of(it, &prices.list)).collect();
+    let totals = total(&valued);
     let snapshot = Snapshot {
         taken_at: now,
         day: (occasion == Occasion::Day).then(|| now.date().to_string()),
@@ -39,9 +44,11 @@ pub(super) async fn take(
         items: totals.items.cast_signed(),
         unpriced_items: totals.unpriced.cast_signed(),
         price_source: prices.source.clone(),
+        import_id: Some(held.summary.import_id),
     };
     snapshots::add(&inner.database, user, &snapshot).await?;
-    snapshots::thin(&inner.database, user, now).await.map(drop)
+    snapshots::thin(&inner.database, user, now).await?;
+    former::thin(&inner.database, user, now).await
 }
 
 /// Notes the value of every portfolio that has none of the day of `now` yet. Any number of
@@ -62,5 +69,49 @@ pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64
             take(inner, user, Occasion::Day, now).await?;
             taken += 1;
         }
+    }
+}
+
+/// How the value of what is held changed up to now.
+pub(super) async fn changes(
+    db: &Database,
+    user: Uuid,
+    held: &Held,
+    prices: &Prices,
+    now: OffsetDateTime,
+) -> Result<Changes, StoreError> {
+    let mut changes = Changes::default();
+    for period in Period::ALL {
+        let latest = now - period.length();
+        let range = (latest - Period::TOLERANCE, latest);
+        let then = snapshots::comparable(db, user, &prices.currency, range).await?;
+        let Some(then) = then else { continue };
+        let Some(amounts) = amounts(db, user, held, then.import_id).await? else { continue };
+        let change = Change::since(then.total_cents, &amounts, &held.stacks, &prices.list);
+        changes.set(period, Some(change));
+    }
+    Ok(changes)
+}
+
+/// What an import held; `None` if that is not known any more.
+async fn amounts(
+    db: &Database,
+    user: Uuid,
+    held: &Held,
+    import: Option<Uuid>,
+) -> Result<Option<Vec<Amount>>, StoreError> {
+    match import {
+        Some(import) if import == held.summary.import_id => Ok(Some(
+            held.stacks
+                .iter()
+                .map(|stack| Amount {
+                    market_hash_name: stack.holding.market_hash_name.clone(),
+                    phase: stack.holding.phase.clone(),
+                    quantity: stack.holding.quantity,
+                })
+                .collect(),
+        )),
+        Some(import) => former::amounts(db, user, import).await,
+        None => Ok(None),
     }
 }

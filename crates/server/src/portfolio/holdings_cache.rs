@@ -4,6 +4,7 @@
 //! 1. The holdings of an import never change. What is kept counts only while its import is the one
 //!    in force, and that is asked of the database each time: an import on another instance is seen
 //!    at once.
+//!    The portfolio put together from it is kept with it.
 //! 2. It is kept under the user and given to nobody else. The user's next import takes its place;
 //!    deleting the account removes it.
 //! 3. It is bounded by what it occupies. It is emptied whenever prices are read, so that accounts
@@ -12,11 +13,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use uuid::Uuid;
 
-use crate::store::portfolio::holdings::{self, Holding, Summary};
+use super::price_list::Price;
+use super::stack::Stack;
+use super::worth::Worth;
+use crate::store::portfolio::holdings::{self, Asset, Summary};
 use crate::store::{Database, StoreError};
 
 /// What everything that is kept may occupy: one of the largest inventories, or thousands of usual
@@ -24,6 +29,8 @@ use crate::store::{Database, StoreError};
 const CAPACITY_BYTES: u64 = 64 << 20;
 /// How many users that is, for sizing tables.
 const EXPECTED_USERS: usize = 1_000;
+/// What a portfolio that was put together takes for each stack.
+const PUT_TOGETHER: usize = size_of::<Option<Price>>() + size_of::<u32>();
 
 /// A portfolio with its holdings.
 #[derive(Clone, Debug)]
@@ -31,7 +38,14 @@ pub struct Held {
     /// The import in force.
     pub summary: Summary,
     /// What it brought.
-    pub holdings: Arc<[Holding]>,
+    pub stacks: Arc<[Stack]>,
+}
+
+/// A portfolio with its holdings, and room for what is put together from them.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) held: Held,
+    pub(super) worth: Arc<ArcSwapOption<Worth>>,
 }
 
 /// Keeps what was read.
@@ -39,8 +53,7 @@ pub(super) struct HoldingsCache(Cache<Uuid, Kept, ByBytes>);
 
 #[derive(Clone)]
 struct Kept {
-    import: Uuid,
-    holdings: Arc<[Holding]>,
+    entry: Entry,
     bytes: u64,
 }
 
@@ -74,22 +87,18 @@ impl HoldingsCache {
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
-    pub(super) async fn get(&self, db: &Database, user: Uuid) -> Result<Option<Held>, StoreError> {
+    pub(super) async fn get(&self, db: &Database, user: Uuid) -> Result<Option<Entry>, StoreError> {
         let Some(summary) = holdings::summary(db, user).await? else { return Ok(None) };
-        if let Some(kept) = self.0.get(&user).filter(|kept| kept.import == summary.import_id) {
-            return Ok(Some(Held { summary, holdings: kept.holdings }));
+        let is_in_force = |kept: &Kept| kept.entry.held.summary.import_id == summary.import_id;
+        if let Some(kept) = self.0.get(&user).filter(is_in_force) {
+            return Ok(Some(kept.entry));
         }
-        let held = rows_of(db, user, summary).await?;
-        if let Some(Held { summary, holdings }) = &held {
-            let bytes = holdings.iter().map(bytes).sum::<usize>() + size_of::<Kept>();
-            let kept = Kept {
-                import: summary.import_id,
-                holdings: Arc::clone(holdings),
-                bytes: bytes as u64,
-            };
-            self.0.insert(user, kept);
-        }
-        Ok(held)
+        let Some(held) = rows_of(db, user, summary).await? else { return Ok(None) };
+        let stacks: usize = held.stacks.iter().map(|stack| stack.bytes() + PUT_TOGETHER).sum();
+        let entry = Entry { held, worth: Arc::default() };
+        let bytes = (stacks + size_of::<Kept>()) as u64;
+        self.0.insert(user, Kept { entry: entry.clone(), bytes });
+        Ok(Some(entry))
     }
 
     pub(super) fn remove(&self, user: Uuid) {
@@ -123,35 +132,32 @@ async fn rows_of(
     user: Uuid,
     mut summary: Summary,
 ) -> Result<Option<Held>, StoreError> {
-    let mut rows = holdings::list(db, user, summary.import_id).await?;
-    if rows.is_empty() {
-        // Nothing is held, or another import came into force between the two queries.
+    let mut stacks = stacks_of(db, user, summary.import_id).await?;
+    let held = |stacks: &[Stack]| stacks.iter().map(|it| it.holding.quantity).sum::<i64>();
+    let read = |stacks: &[Stack]| stacks.iter().map(|it| it.pieces.quantity).sum::<u64>();
+    if stacks.is_empty() || held(&stacks).unsigned_abs() != read(&stacks) {
+        // Nothing is held, or another import came into force between the queries.
         let Some(current) = holdings::summary(db, user).await? else { return Ok(None) };
         if current.import_id != summary.import_id {
             summary = current;
-            rows = holdings::list(db, user, summary.import_id).await?;
+            stacks = stacks_of(db, user, summary.import_id).await?;
         }
     }
-    Ok(Some(Held { summary, holdings: rows.into() }))
+    Ok(Some(Held { summary, stacks: stacks.into() }))
 }
 
-/// What a holding occupies, without what the allocator adds.
-fn bytes(holding: &Holding) -> usize {
-    let Holding {
-        item_id,
-        market_hash_name,
-        phase,
-        kind,
-        rarity,
-        rarity_color,
-        exterior,
-        quality,
-        icon,
-        ..
-    } = holding;
-    let texts =
-        [item_id, market_hash_name, phase, kind, rarity, rarity_color, exterior, quality, icon];
-    size_of::<Holding>() + texts.map(String::capacity).iter().sum::<usize>()
+async fn stacks_of(db: &Database, user: Uuid, import: Uuid) -> Result<Vec<Stack>, StoreError> {
+    let rows = holdings::list(db, user, import).await?;
+    // Both are in the order of the holdings' ids.
+    let mut assets = holdings::assets(db, user, import).await?.into_iter().peekable();
+    let stack = |holding: holdings::Holding| {
+        let mut own: Vec<Asset> = Vec::new();
+        while let Some(asset) = assets.next_if(|asset| asset.item_id <= holding.item_id) {
+            own.push(asset);
+        }
+        Stack::new(holding, own)
+    };
+    Ok(rows.into_iter().map(stack).collect())
 }
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
-//! One import: reads a user's inventory page by page, all or nothing.
+//! One import: takes a user's inventory page by page, all or nothing.
+//!
+//! 1. A page that leads back to where the import has been ends it with an error.
+//! 2. A page that says it is the last although fewer items came than Steam says there are is not
+//!    believed: one more question is asked. Only when that brings nothing is the rest hidden.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +19,7 @@ use crate::clock::utc;
 use crate::domain::item::{Item, Page};
 use crate::domain::steam_id::SteamId64;
 use crate::store::StoreError;
-use crate::store::portfolio as store;
+use crate::store::portfolio::{self as store, Source};
 
 /// More pages than an inventory has at any page size Steam chooses.
 const MAX_PAGES: u32 = 2_000;
@@ -35,6 +39,24 @@ pub struct Imported {
     pub reported: Option<u32>,
     /// Pages read.
     pub pages: u32,
+    /// Whose inventory it is.
+    pub owner: SteamId64,
+}
+
+impl Imported {
+    /// How many items Steam hides from outsiders.
+    pub fn hidden(&self) -> u64 {
+        self.reported.map_or(0, |all| u64::from(all).saturating_sub(self.assets))
+    }
+}
+
+/// Where an import gets its pages from.
+#[derive(Debug)]
+pub(super) enum Pages {
+    /// Steam is asked for each.
+    Steam,
+    /// The owner has brought them all.
+    Upload(Vec<Page>),
 }
 
 /// Why an import brought nothing. The earlier holdings are untouched.
@@ -65,6 +87,15 @@ pub enum ImportError {
         /// For how long.
         pause: Duration,
     },
+    /// A page says that the next one is where the import has been already.
+    #[error("page {page} leads back to an earlier one")]
+    LeadsBack {
+        /// Which one, counted from one.
+        page: u32,
+    },
+    /// What was uploaded cannot be imported.
+    #[error("no inventory was uploaded: {0}")]
+    NotAnInventory(&'static str),
     /// More assets or pages than are imported.
     #[error("the inventory is too large")]
     TooLarge,
@@ -98,6 +129,7 @@ pub(super) struct Import {
     pub(super) inner: Arc<Inner>,
     pub(super) user: Uuid,
     pub(super) steam: SteamId64,
+    pub(super) pages: Pages,
     /// Also the lease.
     pub(super) id: Uuid,
     pub(super) state: watch::Sender<State>,
@@ -106,11 +138,12 @@ pub(super) struct Import {
 impl Import {
     /// Imports, within its time and while the lease lasts; tells the watchers and cleans up after a
     /// failure.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
+        let pages = std::mem::replace(&mut self.pages, Pages::Steam);
         let inner = &self.inner;
         let read = async {
             tokio::select! {
-                read = self.read_all() => read,
+                read = self.take_all(pages) => read,
                 lost = self.hold_lease() => Err(lost),
                 () = inner.stop.cancelled() => Err(ImportError::Stopping),
             }
@@ -144,41 +177,83 @@ impl Import {
         });
     }
 
-    async fn read_all(&self) -> Result<Imported, ImportError> {
-        let inner = &self.inner;
+    async fn take_all(&self, pages: Pages) -> Result<Imported, ImportError> {
         let mut progress = Progress::default();
-        let mut size = inner.steam.page_size();
+        let source = match pages {
+            Pages::Steam => {
+                self.read_all(&mut progress).await?;
+                Source::Steam
+            }
+            Pages::Upload(pages) => {
+                self.take_uploaded(pages, &mut progress).await?;
+                Source::Upload
+            }
+        };
+        progress.stage = Stage::Saving;
+        self.tell(progress);
+        self.publish(progress, source).await
+    }
+
+    async fn read_all(&self, progress: &mut Progress) -> Result<(), ImportError> {
+        let mut size = self.inner.steam.page_size();
         let mut starts: HashSet<String> = HashSet::new();
         let mut start: Option<String> = None;
         loop {
-            let page = self.page(&mut size, start.as_deref(), &mut progress).await?;
-            progress.pages += 1;
-            progress.items_total = page.total.or(progress.items_total);
-            progress.items_found = store::stage(&inner.database, self.user, self.id, &page).await?;
-            progress.items_matched += self.matched(&page);
-            if progress.items_found > u64::from(inner.limits.max_items)
-                || progress.pages >= MAX_PAGES
-            {
-                return Err(ImportError::TooLarge);
-            }
-            self.tell(progress);
-            self.renew().await?;
-            match page.next {
-                // A page that leads to where we have been leads nowhere.
-                Some(next) if starts.insert(next.clone()) => start = Some(next),
-                _ => break,
-            }
+            let page = self.page(&mut size, start.as_deref(), progress).await?;
+            let before = progress.items_found;
+            let (next, last) = (page.next.clone(), page.last.clone());
+            self.stage(page, progress).await?;
+            let is_new = progress.items_found > before;
+            start = match (next, last) {
+                (Some(next), _) if starts.insert(next.clone()) => Some(next),
+                (Some(_), _) => return Err(ImportError::LeadsBack { page: progress.pages }),
+                (None, Some(last)) if is_new && progress.is_short() => {
+                    starts.insert(last.clone());
+                    Some(last)
+                }
+                (None, _) => return Ok(()),
+            };
         }
-        progress.stage = Stage::Saving;
-        self.tell(progress);
-        self.publish(progress).await
     }
 
-    async fn publish(&self, progress: Progress) -> Result<Imported, ImportError> {
+    /// Several pages have to be the whole; of one the rest may be hidden.
+    async fn take_uploaded(
+        &self,
+        pages: Vec<Page>,
+        progress: &mut Progress,
+    ) -> Result<(), ImportError> {
+        let (count, continued) = (pages.len(), pages.iter().filter(|it| it.next.is_some()).count());
+        for page in pages {
+            self.stage(page, progress).await?;
+        }
+        if continued + 1 > count || (count > 1 && progress.is_short()) {
+            return Err(ImportError::NotAnInventory("pages are missing"));
+        }
+        Ok(())
+    }
+
+    /// Writes a page where nobody reads it yet.
+    async fn stage(&self, mut page: Page, progress: &mut Progress) -> Result<(), ImportError> {
+        let inner = &self.inner;
+        for link in page.items.iter_mut().filter_map(|item| item.inspect_link.as_mut()) {
+            *link = link.replace("%owner_steamid%", &self.steam.digits());
+        }
+        progress.pages += 1;
+        progress.items_total = page.total.or(progress.items_total);
+        progress.items_found = store::stage(&inner.database, self.user, self.id, &page).await?;
+        progress.items_matched += self.matched(&page);
+        if progress.items_found > u64::from(inner.limits.max_items) || progress.pages >= MAX_PAGES {
+            return Err(ImportError::TooLarge);
+        }
+        self.tell(*progress);
+        self.renew().await
+    }
+
+    async fn publish(&self, progress: Progress, source: Source) -> Result<Imported, ImportError> {
         let inner = &self.inner;
         let now = utc(inner.clock.now());
-        let cooldown = inner.limits.import_cooldown;
-        if !store::publish(&inner.database, self.user, self.id, progress.items_total, now, cooldown)
+        let (cooldown, total) = (inner.limits.import_cooldown, progress.items_total);
+        if !store::publish(&inner.database, self.user, self.id, total, source, now, cooldown)
             .await?
         {
             return Err(ImportError::LeaseLost);
@@ -190,8 +265,9 @@ impl Import {
         Ok(Imported {
             assets: progress.items_found,
             matched: progress.items_matched.min(progress.items_found),
-            reported: progress.items_total,
+            reported: total,
             pages: progress.pages,
+            owner: self.steam,
         })
     }
 

@@ -23,6 +23,11 @@ impl Pictures {
         (!icon.is_empty()).then(|| self.0.endpoint(&format!("/{icon}/{SIZE}")))
     }
 
+    /// Whether a picture is on the one host whose pictures are shown.
+    pub fn has(&self, address: &str) -> bool {
+        address.strip_prefix(&self.0.origin()).is_some_and(|path| path.starts_with('/'))
+    }
+
     /// The `Content-Security-Policy` of a page that shows them: with images of their one origin.
     ///
     /// # Panics

@@ -15,6 +15,29 @@ pub struct Price {
     pub cents: Cents,
     /// Whether nobody asks this price now: a suggestion, or the price of a similar item.
     pub estimated: bool,
+    /// What kind of price it is.
+    pub basis: Basis,
+}
+
+/// What a price is: which of a market's figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The least anybody asks.
+    LowestOffer,
+    /// Half of the offers ask less.
+    MedianOffer,
+    /// What the market suggests where nobody offers any.
+    Suggested,
+    /// A price list without more words.
+    Listed,
+}
+
+impl Price {
+    /// The least anybody asks.
+    pub fn exact(cents: Cents) -> Self {
+        Self { cents, estimated: false, basis: Basis::LowestOffer }
+    }
 }
 
 /// Prices of all items.
@@ -33,13 +56,14 @@ struct Entry {
 }
 
 impl PriceList {
-    /// The price of an item of that name and phase. Without an own price it is that of the name, or
-    /// else the cheapest of the name, as an estimate.
+    /// The price of an item of that name and phase. Without an own price it is that of the name,
+    /// which for a phase is an estimate, or else the cheapest of the name, as an estimate.
     pub fn find(&self, name: &str, phase: Option<Phase>) -> Option<Price> {
         let entry = self.entries.get(name)?;
         let of_phase = phase.and_then(|phase| entry.phases.iter().find(|(it, _)| *it == phase));
-        let guess = || entry.cheapest.map(|price| Price { estimated: true, ..price });
-        of_phase.map(|(_, price)| *price).or(entry.plain).or_else(guess)
+        let guess = |price: Price| Price { estimated: true, ..price };
+        let of_name = entry.plain.map(|price| if phase.is_some() { guess(price) } else { price });
+        of_phase.map(|(_, price)| *price).or(of_name).or_else(|| entry.cheapest.map(guess))
     }
 
     /// Adds a price; of two for the same the lower one stays.
@@ -104,6 +128,7 @@ impl PriceList {
                     phase.map(Into::into),
                     price.cents.get(),
                     price.estimated,
+                    price.basis,
                 )
             };
             let cheapest = entry.cheapest.filter(|_| entry.phases.is_empty());
@@ -117,9 +142,9 @@ impl PriceList {
     /// The other way round; rows that make no sense are left out.
     pub fn from_rows<'a>(rows: impl IntoIterator<Item = PriceRow<'a>>) -> Self {
         let mut list = Self::default();
-        for PriceRow(name, phase, cents, estimated) in rows {
+        for PriceRow(name, phase, cents, estimated, basis) in rows {
             let Some(cents) = Cents::new(cents) else { continue };
-            let price = Price { cents, estimated };
+            let price = Price { cents, estimated, basis };
             match phase.as_deref() {
                 None => list.add(name.into_owned(), None, price),
                 Some(text) => match Phase::parse(text) {
@@ -135,9 +160,9 @@ impl PriceList {
 /// The phase of a row that is of none.
 const OTHER: &str = "other";
 
-/// Name, phase, cents, estimated.
+/// Name, phase, cents, estimated, which figure.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct PriceRow<'a>(pub Cow<'a, str>, pub Option<Cow<'a, str>>, pub u64, pub bool);
+pub struct PriceRow<'a>(pub Cow<'a, str>, pub Option<Cow<'a, str>>, pub u64, pub bool, pub Basis);
 
 fn cheaper(known: Option<Price>, price: Price) -> Price {
     known.filter(|known| known.cents <= price.cents).unwrap_or(price)
@@ -150,7 +175,7 @@ mod tests {
     use crate::portfolio::text::clean;
 
     fn price(cents: u64) -> Price {
-        Price { cents: Cents::new(cents).unwrap(), estimated: false }
+        Price::exact(Cents::new(cents).unwrap())
     }
 
     #[test]
@@ -163,7 +188,9 @@ mod tests {
         list.add_variant("B".into(), Price { estimated: true, ..price(4) });
         assert_eq!(list.len(), 4);
         assert_eq!(list.find("A", None), Some(price(3)));
-        assert_eq!(list.find("A", Some(Phase::Two)), Some(price(3)));
+        assert_eq!(list.find("A", Some(Phase::Ruby)), Some(price(9)));
+        let guess = Price { estimated: true, ..price(3) };
+        assert_eq!(list.find("A", Some(Phase::Two)), Some(guess), "a name's price is no phase's");
         assert_eq!(PriceList::from_rows(list.rows()), list);
     }
     #[test]

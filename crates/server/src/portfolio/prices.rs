@@ -2,13 +2,14 @@
 //!
 //! 1. Readers never wait: they hold the snapshot they took.
 //! 2. A feed that fails, is empty, or has less than half the prices of the snapshot in force
-//!    changes nothing; the next feed is tried. A snapshot from a feed that is no longer configured
-//!    is not compared with.
+//!    changes nothing; the next feed is tried. One that stays so small for a day is believed. A
+//!    snapshot from a feed that is no longer configured is not compared with.
 //! 3. What is in force is also in a file, and is again after a restart.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -19,11 +20,14 @@ mod fetch;
 
 use super::feeds::FeedError;
 use super::price_list::{PriceList, PriceRow};
+use crate::clock::utc;
 use crate::config::{PriceFeed, PriceSettings};
 use crate::private_dir;
 use fetch::Fetcher;
 
-/// What became of a file that was to hold prices.
+/// How long a feed may be far smaller than before until that is taken for the truth.
+const BELIEVED_AFTER: time::Duration = time::Duration::DAY;
+/// Where prices are kept.
 const FILE: &str = "prices.json";
 
 /// All prices of one feed at one time.
@@ -48,6 +52,8 @@ pub struct Prices {
     currency: String,
     file: PathBuf,
     clock: Clock,
+    /// Since when a feed is too small to be believed, by its name.
+    shrunk: Mutex<HashMap<String, Timestamp>>,
 }
 
 /// A feed and what it is called.
@@ -78,6 +84,7 @@ impl Prices {
             currency: settings.currency.clone(),
             file: data_dir.join(FILE),
             clock,
+            shrunk: Mutex::default(),
         };
         match load(&prices.file, settings.max_feed_bytes) {
             Ok(kept) if kept.currency == prices.currency => prices.swap(kept),
@@ -132,12 +139,26 @@ impl Prices {
         tracing::debug!(source = source.name, skipped, "rows without a usable price");
         if let Some(current) = self.comparable() {
             let (had, has) = (current.list.len(), list.len());
-            if has < had.div_ceil(2) {
+            if self.is_doubtful(source, has < had.div_ceil(2), current.fetched_at) {
                 return Err(FeedError::Shrunk { had, has });
             }
         }
         let (source, currency) = (source.name.clone(), self.currency.clone());
         Ok(Snapshot { source, currency, fetched_at: self.clock.now(), list })
+    }
+
+    /// Whether a feed is too small now, and has not been for long: neither have we seen it so, nor
+    /// are the prices in force old.
+    fn is_doubtful(&self, source: &Source, is_small: bool, in_force_since: Timestamp) -> bool {
+        let mut shrunk = self.shrunk.lock().expect("nothing panics while it holds the lock");
+        if !is_small {
+            shrunk.remove(&source.name);
+            return false;
+        }
+        let now = self.clock.now();
+        let since = *shrunk.entry(source.name.clone()).or_insert(now);
+        let is_old = |at: Timestamp| utc(now) - utc(at) >= BELIEVED_AFTER;
+        !(is_old(since) || is_old(in_force_since))
     }
 
     /// The prices in force, if they are from a feed that is still configured.

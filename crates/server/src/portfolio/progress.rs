@@ -31,3 +31,10 @@ pub struct Progress {
     /// How long the present wait is.
     pub wait_seconds: u64,
 }
+
+impl Progress {
+    /// Whether fewer items were found than Steam says there are.
+    pub fn is_short(&self) -> bool {
+        self.items_total.is_some_and(|total| u64::from(total) > self.items_found)
+    }
+}

@@ -9,8 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 
 use super::inventory::{self, Reply};
-use crate::config::ServiceUrl;
-use crate::config::SteamLimits;
+use crate::config::{SecretUrl, ServiceUrl, SteamLimits};
 use crate::domain::item::Page;
 use crate::domain::steam_id::SteamId64;
 use crate::{error_chain, http_client};
@@ -21,6 +20,9 @@ pub enum SteamError {
     /// Profile or inventory is private.
     #[error("the inventory is private")]
     Private,
+    /// Steam wants somebody to sign in, or sends us elsewhere for another reason.
+    #[error("Steam asks us to sign in")]
+    SignInAsked,
     /// There is no such profile.
     #[error("the profile does not exist")]
     NoProfile,
@@ -93,9 +95,16 @@ impl SteamClient {
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(base: ServiceUrl, limits: SteamLimits) -> Result<Self, reqwest::Error> {
-        let http = http_client::builder(limits.request_timeout).build()?;
-        Ok(Self { http, base, limits })
+    pub fn new(
+        base: ServiceUrl,
+        proxy: Option<&SecretUrl>,
+        limits: SteamLimits,
+    ) -> Result<Self, reqwest::Error> {
+        let mut http = http_client::builder(limits.request_timeout);
+        if let Some(proxy) = proxy {
+            http = http.proxy(reqwest::Proxy::all(proxy.expose())?);
+        }
+        Ok(Self { http: http.build()?, base, limits })
     }
 
     /// What to begin with.
@@ -162,7 +171,8 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> SteamError {
         403 if is_html(headers, body) => SteamError::Blocked,
         401 | 403 => SteamError::Private,
         400 => SteamError::CountRefused,
-        404 | 301..=308 => SteamError::NoProfile,
+        404 => SteamError::NoProfile,
+        301..=308 => SteamError::SignInAsked,
         429 => SteamError::Throttled(retry_after(headers)),
         500 => match serde_json::from_slice::<serde_json::Value>(body) {
             Ok(value) if value.is_object() => {
@@ -228,7 +238,7 @@ mod tests {
             (401, json, "", "Private"),
             (400, json, "null", "CountRefused"),
             (404, html, "<html>", "NoProfile"),
-            (302, html, "", "NoProfile"),
+            (302, html, "", "SignInAsked"),
             (429, json, "null", "Throttled(Some(7s))"),
             (500, json, away, "GameAway(20)"),
             (500, json, r#"{"error":"failed with EResult 55 (55)"}"#, "GameAway(55)"),

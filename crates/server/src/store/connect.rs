@@ -42,6 +42,7 @@ macro_rules! migrations {
             "0002_identities_and_events",
             "0010_portfolio",
             "0020_links_of_visitor",
+            "0030_portfolio_changes",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {

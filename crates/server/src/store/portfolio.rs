@@ -16,10 +16,11 @@ use uuid::Uuid;
 
 use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
-use crate::domain::item::Page;
+use crate::domain::item::{Attachments, Page};
 use crate::domain::phase::Phase;
 use crate::domain::steam_id::SteamId64;
 
+pub mod former;
 pub mod holdings;
 pub mod snapshots;
 
@@ -38,6 +39,30 @@ pub enum Claim {
     Running,
     /// The last one was too recently; this is when the next may begin.
     CoolingDown(OffsetDateTime),
+}
+
+/// Where holdings come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Steam was asked.
+    Steam,
+    /// The owner's browser asked Steam, and the owner uploaded the answer.
+    Upload,
+}
+
+impl Source {
+    /// The name in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Steam => "steam",
+            Self::Upload => "upload",
+        }
+    }
+
+    /// The other way round.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Steam, Self::Upload].into_iter().find(|source| source.as_str() == name)
+    }
 }
 
 /// The Steam account linked to a user.
@@ -156,8 +181,8 @@ pub async fn stage(
         let mut tx = pool.begin().await?;
         for rows in kinds.chunks(ROWS) {
             let sql = insert_rows(
-                "INSERT INTO portfolio_holdings (import_id, user_id, item_id, market_hash_name, phase, kind, rarity,
-                    rarity_color, exterior, quality, icon)", 11, rows.len());
+                "INSERT INTO portfolio_holdings (import_id, user_id, item_id, market_hash_name, phase, kind,
+                    item_type, rarity, rarity_color, exterior, quality, icon)", 12, rows.len());
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for (id, kind) in rows {
                 query = query
@@ -167,6 +192,7 @@ pub async fn stage(
                     .bind(&*kind.market_hash_name)
                     .bind(kind.phase.map_or("", Phase::as_str))
                     .bind(&*kind.label)
+                    .bind(kind.item_type.as_str())
                     .bind(&*kind.rarity)
                     .bind(&*kind.rarity_color)
                     .bind(&*kind.exterior)
@@ -178,7 +204,8 @@ pub async fn stage(
         for rows in page.items.chunks(ROWS) {
             let sql = insert_rows(
                 "INSERT INTO portfolio_items (import_id, user_id, asset_id, item_id, amount, wear, pattern, paint_index,
-                    name_tag, tradable, marketable, locked)", 12, rows.len());
+                    name_tag, tradable, marketable, locked, locked_until, inspect_link, attachments)",
+                15, rows.len());
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for item in rows {
                 query = query
@@ -193,7 +220,10 @@ pub async fn stage(
                     .bind(item.name_tag.as_deref())
                     .bind(item.tradable)
                     .bind(item.marketable)
-                    .bind(item.locked);
+                    .bind(item.locked)
+                    .bind(item.locked_until.map(Timestamp::from))
+                    .bind(item.inspect_link.as_deref())
+                    .bind(attachments(&item.attachments));
             }
             query.execute(&mut *tx).await?;
         }
@@ -203,6 +233,11 @@ pub async fn stage(
     })
     .await?;
     Ok(total.cast_unsigned())
+}
+
+/// As JSON; `None` without any.
+fn attachments(all: &Attachments) -> Option<String> {
+    (!all.is_empty()).then(|| serde_json::to_string(all).unwrap_or_default())
 }
 
 /// `INSERT … VALUES ($1, …), ($n, …) ON CONFLICT DO NOTHING`
@@ -217,7 +252,8 @@ fn insert_rows(insert: &str, columns: usize, rows: usize) -> String {
 }
 
 /// Makes what was staged the user's portfolio, all of it or nothing, ends the lease and starts the
-/// cooldown. `false`, and nothing changed, if the lease is somebody else's by now.
+/// cooldown. `false`, and nothing changed, if the lease is somebody else's by now. What was held
+/// before is remembered, see [`former`].
 ///
 /// # Errors
 ///
@@ -227,12 +263,15 @@ pub async fn publish(
     user: Uuid,
     import: Uuid,
     reported_items: Option<u32>,
+    source: Source,
     now: OffsetDateTime,
     cooldown: Duration,
 ) -> Result<bool, StoreError> {
+    let before = "SELECT import_id FROM portfolios
+        WHERE user_id = $1 AND lease_id = $2 AND import_id IS NOT NULL";
     let switch =
         "UPDATE portfolios SET import_id = $2, imported_at = $3, reported_items = $4, next_import_at = $5,
-            lease_id = NULL, lease_until = NULL, progress = NULL
+            source = $6, lease_id = NULL, lease_until = NULL, progress = NULL
         WHERE user_id = $1 AND lease_id = $2";
     let add_up = "UPDATE portfolio_holdings SET quantity = summed.quantity, locked = summed.locked,
             tradable = summed.tradable, marketable = summed.marketable
@@ -248,12 +287,25 @@ pub async fn publish(
     let now = Timestamp::from(now);
     on_pool!(db, pool => {
         let mut tx = pool.begin().await?;
+        let before: Option<Uuid> =
+            sqlx::query_scalar(before).bind(user).bind(import).fetch_optional(&mut *tx).await?;
+        if let Some(before) = before {
+            let amounts = sqlx::query_as(former::AMOUNTS).bind(before).fetch_all(&mut *tx).await?;
+            sqlx::query(former::KEEP)
+                .bind(before)
+                .bind(user)
+                .bind(now)
+                .bind(former::packed(&amounts)?)
+                .execute(&mut *tx)
+                .await?;
+        }
         let switched = sqlx::query(switch)
             .bind(user)
             .bind(import)
             .bind(now)
             .bind(reported_items.map(i64::from))
             .bind(next)
+            .bind(source.as_str())
             .execute(&mut *tx)
             .await?;
         if switched.rows_affected() != 1 {

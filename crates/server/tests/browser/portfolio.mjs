@@ -32,13 +32,22 @@ await scenario(async (browser) => {
   const chart = page.getByRole('slider');
   await chart.focus();
   await page.keyboard.press('Home');
-  assert.match(await chart.getAttribute('aria-valuetext'), /^2030-02-.*: \$3,627\.00$/);
-  assert.equal(await page.locator('[data-tip] strong').textContent(), '$3,627.00');
+  assert.match(await chart.getAttribute('aria-valuetext'), /^2030-02-.*: \$3,875\.00$/);
+  assert.equal(await page.locator('[data-tip] strong').textContent(), '$3,875.00');
   await page.keyboard.press('ArrowRight');
   assert.equal(await chart.getAttribute('aria-valuenow'), '1');
   await chart.hover({ position: { x: 700, y: 40 } });
   assert.match(await page.locator('[data-tip]').textContent(), /^\$4,[\d.,]+2030-03-\d\d/);
   await inspect(page, 'portfolio-chart');
+
+  // The whole history is one choice of several, and it ends at the figure above.
+  await page.getByRole('link', { name: 'All', exact: true }).click();
+  await page.waitForURL('**/?range=all#history-title');
+  await chart.focus();
+  await page.keyboard.press('Home');
+  assert.equal(await page.locator('[data-tip] strong').textContent(), '$3,627.00');
+  await page.keyboard.press('End');
+  assert.equal(await page.locator('[data-tip] strong').textContent(), await page.locator('.total').textContent());
 
   // Search, filter and sort are in the address.
   const names = () => page.locator('tbody th a').allTextContents();
@@ -93,7 +102,7 @@ await scenario(async (browser) => {
     page.waitForEvent('download'),
     page.getByRole('link', { name: 'Download CSV' }).click(),
   ]);
-  assert.equal(download.suggestedFilename(), 'portfolio.csv');
+  assert.match(download.suggestedFilename(), /^portfolio-2030-\d\d-\d\d\.csv$/);
 
   // Everything the first page needs, together.
   const fresh = await person(browser);

@@ -18,6 +18,15 @@ await scenario(async (browser) => {
     assert.ok(hidden <= 0, `${hidden} px of the table are out of sight at ${width} px`);
   }
   await page.setViewportSize({ width: 360, height: 720 });
+  // On a phone the first item is on the first screen, with its float, and the filters are folded.
+  await page.setViewportSize({ width: 390, height: 844 });
+  const first = await page.locator('tbody tr').first().boundingBox();
+  assert.ok(first.y + first.height <= 844, `the first item ends at ${first.y + first.height} px`);
+  assert.ok(await page.locator('tbody .what').first().getByText('Float 0.1116').isVisible());
+  assert.ok(await page.getByLabel('Rarity').isHidden());
+  await page.getByText('Filter and order').click();
+  assert.ok(await page.getByLabel('Rarity').isVisible());
+  await page.setViewportSize({ width: 360, height: 720 });
   for (const name of await page.locator('tbody .what > a').all()) {
     const [room, text] = await name.evaluate((link) => [link.parentElement.clientWidth, link.textContent]);
     assert.ok(room > 110, `${text} has ${room} px`);

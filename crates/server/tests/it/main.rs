@@ -9,6 +9,7 @@ mod harness;
 mod contract;
 mod cookies;
 mod csrf;
+mod demo;
 mod email_change;
 mod hang_ups;
 mod hostile_callbacks;

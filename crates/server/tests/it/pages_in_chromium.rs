@@ -135,6 +135,7 @@ async fn in_a_market(script: &str) {
             items: 300,
             unpriced_items: 0,
             price_source: "Skinport".to_owned(),
+            import_id: None,
         };
         snapshots::add(&service.database, rita, &snapshot).await.unwrap();
     }
@@ -147,6 +148,7 @@ async fn in_a_market(script: &str) {
             items: 33,
             unpriced_items: 1,
             price_source: "Skinport".to_owned(),
+            import_id: None,
         };
         snapshots::add(&service.database, alice, &snapshot).await.unwrap();
     }

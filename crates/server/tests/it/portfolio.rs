@@ -8,13 +8,17 @@ use tracera::clock::utc;
 use tracera::domain::provider::{Identity, Provider};
 use tracera::portfolio::Portfolio;
 use tracera::store::identities;
+use tracera::store::portfolio::holdings;
 use tracera::store::portfolio::snapshots::{self, Snapshot};
 use tracera_testkit::Postgres;
 
+mod bytes;
 mod export;
 mod import;
 mod kill;
+mod money;
 mod prices;
+mod upload;
 pub(crate) mod upstream;
 
 use crate::browser::{Answer as Reply, Browser};
@@ -189,10 +193,12 @@ async fn nothing_is_noted_of_a_value_while_there_are_no_prices() {
 }
 
 #[tokio::test]
-async fn the_page_compares_only_what_was_priced_in_its_currency() {
+async fn the_page_draws_only_what_was_priced_in_its_currency() {
     let world = World::unpriced(vec![asset(1, "A")], &[]).await;
     world.import().await.expect(200);
     let user = world.browser.me().await.unwrap().parse().unwrap();
+    let database = &world.app.instances[0].app.database;
+    let import_id = holdings::summary(database, user).await.unwrap().map(|it| it.import_id);
     let note = async |days_ago: i64, total_cents: i64, currency: &str, price_source: &str| {
         let snapshot = Snapshot {
             taken_at: utc(world.app.clock.now()) - time::Duration::days(days_ago),
@@ -202,8 +208,9 @@ async fn the_page_compares_only_what_was_priced_in_its_currency() {
             items: 1,
             unpriced_items: 0,
             price_source: price_source.to_owned(),
+            import_id,
         };
-        snapshots::add(&world.app.instances[0].app.database, user, &snapshot).await.unwrap();
+        snapshots::add(database, user, &snapshot).await.unwrap();
     };
     for (days_ago, total_cents, currency, price_source) in [
         (40, 777, "EUR", "Skinport"),
@@ -217,13 +224,14 @@ async fn the_page_compares_only_what_was_priced_in_its_currency() {
     let without_prices = page().await;
     assert_eq!(without_prices.matches("not known yet").count(), 3, "{without_prices}");
     world.portfolios().prices().refresh().await.unwrap();
-    note(0, 250, "USD", "Skinport").await;
     let priced = page().await;
     // For the last week it is the value of eight days ago that counts; nothing is known of a day
     // and of a month ago.
     assert_eq!(priced.matches("+$0.50 <span class=\"percent\">+25.0 %").count(), 1, "{priced}");
     assert_eq!(priced.matches("not known yet").count(), 2, "{priced}");
-    assert_eq!(priced.matches("<circle").count(), 2, "{priced}");
+    let points = priced.split_once("data-points=\"").unwrap().1.split_once('"').unwrap().0;
+    assert_eq!(points.trim().lines().count(), 2, "{points}");
+    assert!(points.trim().ends_with("|$2.50"), "it ends at the value above: {points}");
 }
 
 #[tokio::test]
@@ -269,7 +277,7 @@ async fn holdings_are_sorted_filtered_and_paged() {
     assert_eq!(names("?q=item1").await, "Item 1");
     assert_eq!(names("?priced=false").await, "b");
     assert_eq!(names("?rarity=covert&locked=false&page=2&per_page=2").await, "b");
-    assert_eq!(names("?page=9").await, "");
+    assert_eq!(names("?page=9").await, "Item 1,A,b", "beyond the last page is the last");
     let page = world.portfolio("?per_page=2").await;
     assert_eq!(
         (&page["pages"], &page["selected"]["items"], &page["item_count"]),
@@ -347,6 +355,7 @@ async fn the_form_shows_one_kind_alone() {
         ("souvenir", &["Souvenir D"]),
         ("locked", &["E"]),
         ("tradable", &["A", "Souvenir D", "StatTrak™ B", "★ StatTrak™ C"]),
+        ("unsellable", &[]),
         ("nonsense", &["A", "E", "Souvenir D", "StatTrak™ B", "★ StatTrak™ C"]),
     ] {
         let page = world.browser.get(&format!("/?only={only}&sort=name")).await.expect(200).body;
@@ -419,6 +428,11 @@ async fn an_unchanged_portfolio_is_304_until_prices_or_holdings_change() {
     world.app.advance(Duration::from_secs(1));
     world.app.instances[0].app.portfolio.prices().refresh().await.unwrap();
     let priced = get(&tag).await.expect(200).header("etag").to_owned();
+    let strong = priced.trim_start_matches("W/");
+    for known in [strong.to_owned(), format!("\"x\", {priced}"), format!("\"a,b\",{strong}")] {
+        get(&known).await.expect(304);
+    }
+    get(&format!("{},x", strong.trim_matches('"'))).await.expect(200);
     world.cool_down();
     world.import().await.expect(200);
     get(&priced).await.expect(200);
@@ -430,7 +444,7 @@ async fn an_import_on_another_instance_is_seen_at_once() {
     world.app.add_instance().await;
     let held = async |at: usize, user| {
         let held = world.app.instances[at].app.portfolio.held(user).await.unwrap();
-        held.map_or(0, |held| held.holdings.len())
+        held.map_or(0, |held| held.stacks.len())
     };
     let user = world.browser.me().await.unwrap().parse().unwrap();
     assert_eq!((held(0, user).await, held(1, user).await), (0, 0));

@@ -266,6 +266,11 @@ const CASES: &[Case] = &[
             "A <a@b.example>\r\nBcc: c@d.example",
         ],
     ),
+    (
+        &["STEAM_PROXY_URL"],
+        &["http://10.0.0.1:3128", "socks5h://user:pw@proxy.example:1080"],
+        &["10.0.0.1", "ftp://proxy.example", "socks5:"],
+    ),
     (&["STEAM_API_KEY"], &["0123456789ABCDEF"], &["a b", "a\n", "ä"]),
     (
         &["PRICE_FALLBACK_URLS"],
@@ -277,7 +282,7 @@ const CASES: &[Case] = &[
         &["Skinport", "Our own prices"],
         &["a\nb", "a name of more than forty characters, all told"],
     ),
-    (&["PRICE_CURRENCY"], &["EUR", "USD"], &["eur", "EURO", "E R", "€"]),
+    (&["PRICE_CURRENCY"], &["EUR", "USD"], &["eur", "EURO", "E R", "€", "ABC"]),
     (
         &["PRICE_FEED_URL"],
         &[

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::money::Cents;
-use super::super::price_list::Price;
+use super::super::price_list::{Basis, Price};
 use super::super::text::clean;
 use crate::domain::phase::Phase;
 
@@ -76,23 +76,26 @@ impl RawRow<'_> {
     }
 
     fn price(&self) -> Option<Price> {
-        let exact = |cents| Price { cents, estimated: false };
+        let of = |basis| move |cents| Price { basis, ..Price::exact(cents) };
         if self.currency.is_some() {
-            let asked = number(self.min_price, Cents::parse_units);
-            let asked = asked.or_else(|| number(self.median_price, Cents::parse_units));
-            let suggested = || number(self.suggested_price, Cents::parse_units);
-            return asked
-                .map(exact)
-                .or_else(|| suggested().map(|cents| Price { cents, estimated: true }));
+            let least = number(self.min_price, Cents::parse_units).map(of(Basis::LowestOffer));
+            let median =
+                || number(self.median_price, Cents::parse_units).map(of(Basis::MedianOffer));
+            let suggested = || {
+                let price = number(self.suggested_price, Cents::parse_units)?;
+                Some(Price { estimated: true, ..of(Basis::Suggested)(price) })
+            };
+            return least.or_else(median).or_else(suggested);
         }
         if self.price.is_some() {
-            return number(self.price, Cents::parse_units).map(exact);
+            return number(self.price, Cents::parse_units).map(of(Basis::LowestOffer));
         }
         let offers = match self.quantity {
             Some(quantity) => quantity.get().parse::<u64>().ok()?,
             None => MIN_OFFERS,
         };
-        number(self.min_price, Cents::parse_cents).filter(|_| offers >= MIN_OFFERS).map(exact)
+        let least = number(self.min_price, Cents::parse_cents).filter(|_| offers >= MIN_OFFERS);
+        least.map(of(Basis::LowestOffer))
     }
 }
 
@@ -114,7 +117,7 @@ impl Offer {
     /// Reads an entry of `{name: price}`.
     pub(super) fn from_entry(name: &str, price: &RawValue) -> Result<Self, Skipped> {
         let cents = number(Some(price), Cents::parse_units).ok_or(Skipped::Useless)?;
-        Self::new(name, Variant::Plain, Price { cents, estimated: false })
+        Self::new(name, Variant::Plain, Price { basis: Basis::Listed, ..Price::exact(cents) })
     }
 
     fn new(name: &str, variant: Variant, price: Price) -> Result<Self, Skipped> {

@@ -7,7 +7,7 @@ fn list(json: &str) -> (PriceList, usize) {
 }
 
 fn cents(list: &PriceList, name: &str, phase: Option<Phase>) -> Option<(u64, bool)> {
-    list.find(name, phase).map(|Price { cents, estimated }| (cents.get(), estimated))
+    list.find(name, phase).map(|Price { cents, estimated, .. }| (cents.get(), estimated))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use time::macros::datetime;
 use super::*;
 use crate::domain::email::Email;
 use crate::portfolio::inventory::{self, Reply};
-use crate::store::portfolio::{Claim, claim, publish, stage};
+use crate::store::portfolio::{Claim, Source, claim, publish, stage};
 use crate::store::users;
 
 const NOW: OffsetDateTime = datetime!(2026-05-01 12:00:00 UTC);
@@ -39,12 +39,16 @@ impl Users {
         let described: Vec<_> = ids()
             .map(|id| json!({"classid": id, "market_hash_name": format!("Item {id}")}))
             .collect();
-        let page = json!({"assets": assets, "descriptions": described, "success": 1}).to_string();
+        let page = json!({"assets": assets, "descriptions": described, "total_inventory_count": count, "success": 1}).to_string();
         let Reply::Page(page) = inventory::parse(page.as_bytes()).unwrap() else {
             panic!("no page")
         };
         stage(&self.db, user, import, &page).await.unwrap();
-        assert!(publish(&self.db, user, import, None, NOW, Duration::ZERO).await.unwrap());
+        assert!(
+            publish(&self.db, user, import, None, Source::Steam, NOW, Duration::ZERO)
+                .await
+                .unwrap()
+        );
     }
 }
 
@@ -56,18 +60,18 @@ async fn holdings_are_read_once_until_another_import_is_in_force() {
     assert!(cache.get(&users.db, alice).await.unwrap().is_none());
 
     users.import(alice, 3).await;
-    let first = cache.get(&users.db, alice).await.unwrap().unwrap();
-    let again = cache.get(&users.db, alice).await.unwrap().unwrap();
-    assert_eq!(first.holdings.len(), 3);
-    assert!(Arc::ptr_eq(&first.holdings, &again.holdings), "the rows are not read again");
+    let first = cache.get(&users.db, alice).await.unwrap().unwrap().held;
+    let again = cache.get(&users.db, alice).await.unwrap().unwrap().held;
+    assert_eq!(first.stacks.len(), 3);
+    assert!(Arc::ptr_eq(&first.stacks, &again.stacks), "the rows are not read again");
     assert!(cache.get(&users.db, bob).await.unwrap().is_none());
 
     users.import(bob, 1).await;
     users.import(alice, 2).await;
-    let next = cache.get(&users.db, alice).await.unwrap().unwrap();
-    assert_eq!(next.holdings.len(), 2);
+    let next = cache.get(&users.db, alice).await.unwrap().unwrap().held;
+    assert_eq!(next.stacks.len(), 2);
     assert_ne!(next.summary.import_id, first.summary.import_id);
-    assert_eq!(cache.get(&users.db, bob).await.unwrap().unwrap().holdings.len(), 1);
+    assert_eq!(cache.get(&users.db, bob).await.unwrap().unwrap().held.stacks.len(), 1);
     assert_eq!(cache.0.len(), 2, "what was held before is not kept");
 }
 
@@ -97,18 +101,18 @@ async fn nothing_is_kept_of_a_deleted_account() {
 #[tokio::test]
 async fn what_is_kept_stays_within_its_bound() {
     let users = Users::new().await;
-    let cache = HoldingsCache::with_capacity(20_000);
+    let cache = HoldingsCache::with_capacity(40_000);
     for at in 0..12 {
         let user = users.add(&format!("user{at}@example.com")).await;
         users.import(user, 12).await;
-        assert_eq!(cache.get(&users.db, user).await.unwrap().unwrap().holdings.len(), 12);
-        assert!(cache.0.weight() <= 20_000);
+        assert_eq!(cache.get(&users.db, user).await.unwrap().unwrap().held.stacks.len(), 12);
+        assert!(cache.0.weight() <= 40_000);
     }
     assert!((3..10).contains(&cache.0.len()), "{} are kept", cache.0.len());
 
     let large = users.add("large@example.com").await;
     users.import(large, 100).await;
-    assert_eq!(cache.get(&users.db, large).await.unwrap().unwrap().holdings.len(), 100);
-    assert!(cache.0.weight() <= 20_000);
+    assert_eq!(cache.get(&users.db, large).await.unwrap().unwrap().held.stacks.len(), 100);
+    assert!(cache.0.weight() <= 40_000);
     assert!(cache.0.peek(&large).is_none(), "it is larger than all that may be kept");
 }

@@ -1,149 +1,287 @@
 //! The JSON of Steam's inventory endpoint, with the liberties it takes.
+//!
+//! Ids, amounts and names are strict: a text or a number, else the page is unreadable. Everything
+//! beside them is lenient: what is not of its kind is taken for absent.
 
 use std::borrow::Cow;
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 #[derive(Deserialize)]
-pub(super) struct RawPage {
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub(super) assets: Vec<RawAsset>,
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub(super) descriptions: Vec<RawDescription>,
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub(super) asset_properties: Vec<RawProperties>,
+pub(super) struct RawPage<'a> {
+    #[serde(borrow, default)]
+    pub(super) assets: Option<Vec<RawAsset<'a>>>,
+    #[serde(borrow, default, deserialize_with = "objects")]
+    pub(super) descriptions: Vec<RawDescription<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    asset_properties: Option<Lenient<'a>>,
     #[serde(default, deserialize_with = "flag")]
     pub(super) more_items: bool,
-    #[serde(default)]
-    pub(super) last_assetid: Option<String>,
-    #[serde(default, rename = "total_inventory_count")]
-    pub(super) total: Option<u32>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    pub(super) last_assetid: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "total_inventory_count", deserialize_with = "lenient")]
+    total: Option<Text<'a>>,
     #[serde(default, deserialize_with = "flag")]
     pub(super) success: bool,
-    #[serde(default, alias = "Error")]
-    pub(super) error: Option<String>,
+    #[serde(borrow, default, alias = "Error", deserialize_with = "lenient")]
+    pub(super) error: Option<Text<'a>>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct RawAsset {
-    #[serde(default)]
-    pub(super) appid: Option<u32>,
-    pub(super) assetid: String,
-    pub(super) classid: String,
-    #[serde(default)]
-    instanceid: Option<String>,
-    #[serde(default = "one")]
-    pub(super) amount: Cow<'static, str>,
-}
+impl<'a> RawPage<'a> {
+    pub(super) fn total(&self) -> Option<u32> {
+        self.total.as_ref()?.0.parse().ok()
+    }
 
-impl RawAsset {
-    pub(super) fn instance(&self) -> &str {
-        self.instanceid.as_deref().unwrap_or("0")
+    pub(super) fn properties(&self) -> Vec<RawProperties<'a>> {
+        self.asset_properties.as_ref().map(Lenient::all).unwrap_or_default()
     }
 }
 
-fn one() -> Cow<'static, str> {
-    Cow::Borrowed("1")
-}
+/// A text, or a number as it is written.
+#[derive(Debug)]
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
-#[derive(Deserialize)]
-pub(super) struct RawDescription {
-    pub(super) classid: String,
-    #[serde(default)]
-    instanceid: Option<String>,
-    #[serde(default)]
-    pub(super) market_hash_name: String,
-    #[serde(default, rename = "type")]
-    pub(super) kind: String,
-    #[serde(default)]
-    pub(super) icon_url: String,
-    #[serde(default, deserialize_with = "flag")]
-    pub(super) tradable: bool,
-    #[serde(default, deserialize_with = "flag")]
-    pub(super) marketable: bool,
-    #[serde(default)]
-    market_tradable_restriction: Option<i64>,
-    #[serde(default)]
-    market_marketable_restriction: Option<i64>,
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub(super) tags: Vec<RawTag>,
-}
-
-impl RawDescription {
-    pub(super) fn instance(&self) -> &str {
-        self.instanceid.as_deref().unwrap_or("0")
-    }
-
-    /// A restriction in days on something that is not tradable or not marketable now: it will be.
-    pub(super) fn is_locked(&self) -> bool {
-        let passing = |restriction: Option<i64>| restriction.is_some_and(|days| days > 0);
-        !self.tradable && passing(self.market_tradable_restriction)
-            || !self.marketable && passing(self.market_marketable_restriction)
-    }
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawTag {
-    #[serde(default)]
-    pub(super) category: String,
-    #[serde(default)]
-    pub(super) internal_name: String,
-    #[serde(default, rename = "localized_tag_name")]
-    pub(super) name: String,
-    #[serde(default)]
-    pub(super) color: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawProperties {
-    pub(super) assetid: String,
-    #[serde(default)]
-    asset_properties: Option<Vec<RawProperty>>,
-}
-
-impl RawProperties {
-    pub(super) fn properties(&self) -> &[RawProperty] {
-        self.asset_properties.as_deref().unwrap_or_default()
-    }
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawProperty {
-    #[serde(rename = "propertyid")]
-    pub(super) id: u32,
-    #[serde(default, alias = "float_value", alias = "int_value", alias = "string_value")]
-    value: Option<Value>,
-}
-
-impl RawProperty {
-    /// The value as text, whichever type it came as.
-    pub(super) fn text(&self) -> Option<String> {
-        match self.value.as_ref()? {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = <&'de RawValue>::deserialize(from)?.get();
+        match raw.as_bytes().first() {
+            Some(b'"') => {
+                let plain = &raw[1..raw.len() - 1];
+                if plain.contains('\\') {
+                    serde_json::from_str(raw)
+                        .map(|text| Self(Cow::Owned(text)))
+                        .map_err(D::Error::custom)
+                } else {
+                    Ok(Self(Cow::Borrowed(plain)))
+                }
+            }
+            Some(b'0'..=b'9' | b'-') => Ok(Self(Cow::Borrowed(raw))),
+            _ => Err(D::Error::custom("neither text nor number")),
         }
     }
 }
 
-fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    from: D,
-) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
+/// The elements of a list that can be read.
+pub(super) struct Lenient<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lenient<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Vec::deserialize(from).map(Self)
+    }
 }
 
-/// `true`, `1` and what else Steam writes for yes.
-fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Flag {
-        Bool(bool),
-        Number(i64),
+impl<'a> Lenient<'a> {
+    fn all<T: Deserialize<'a>>(&self) -> Vec<T> {
+        self.0.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect()
     }
-    Ok(match Option::<Flag>::deserialize(from)? {
-        Some(Flag::Bool(yes)) => yes,
-        Some(Flag::Number(number)) => number == 1,
-        None => false,
-    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawAsset<'a> {
+    #[serde(borrow, default)]
+    appid: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) assetid: Text<'a>,
+    #[serde(borrow)]
+    pub(super) classid: Text<'a>,
+    #[serde(borrow, default)]
+    instanceid: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    amount: Option<Text<'a>>,
+}
+
+impl RawAsset<'_> {
+    pub(super) fn instance(&self) -> &str {
+        self.instanceid.as_ref().map_or("0", |text| &text.0)
+    }
+
+    pub(super) fn amount(&self) -> &str {
+        self.amount.as_ref().map_or("1", |text| &text.0)
+    }
+
+    pub(super) fn is_of(&self, app: &str) -> bool {
+        self.appid.as_ref().is_none_or(|text| text.0 == app)
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawDescription<'a> {
+    #[serde(borrow)]
+    pub(super) classid: Text<'a>,
+    #[serde(borrow, default)]
+    instanceid: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    market_hash_name: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "type", deserialize_with = "lenient")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    icon_url: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "flag")]
+    pub(super) tradable: bool,
+    #[serde(default, deserialize_with = "flag")]
+    pub(super) marketable: bool,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    market_tradable_restriction: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    market_marketable_restriction: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    pub(super) cache_expiration: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    tags: Option<Lenient<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    descriptions: Option<Lenient<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    owner_descriptions: Option<Lenient<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    actions: Option<Lenient<'a>>,
+}
+
+impl<'a> RawDescription<'a> {
+    pub(super) fn instance(&self) -> &str {
+        self.instanceid.as_ref().map_or("0", |text| &text.0)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.market_hash_name.as_ref().map_or("", |text| &text.0)
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        self.kind.as_ref().map_or("", |text| &text.0)
+    }
+
+    pub(super) fn icon(&self) -> &str {
+        self.icon_url.as_ref().map_or("", |text| &text.0)
+    }
+
+    /// A restriction in days on something that is not tradable or not marketable now: it will be.
+    pub(super) fn is_locked(&self) -> bool {
+        let passing = |restriction: &Option<Text<'_>>| {
+            let days = restriction.as_ref().and_then(|days| days.0.parse::<i64>().ok());
+            days.is_some_and(|days| days > 0)
+        };
+        !self.tradable && passing(&self.market_tradable_restriction)
+            || !self.marketable && passing(&self.market_marketable_restriction)
+    }
+
+    pub(super) fn tags(&self) -> Vec<RawTag<'a>> {
+        self.tags.as_ref().map(Lenient::all).unwrap_or_default()
+    }
+
+    /// What Steam says of the item to everybody.
+    pub(super) fn lines(&self) -> Vec<RawLine<'a>> {
+        self.descriptions.as_ref().map(Lenient::all).unwrap_or_default()
+    }
+
+    /// What it says to the owner alone.
+    pub(super) fn owner_lines(&self) -> Vec<RawLine<'a>> {
+        self.owner_descriptions.as_ref().map(Lenient::all).unwrap_or_default()
+    }
+
+    pub(super) fn actions(&self) -> Vec<RawAction<'a>> {
+        self.actions.as_ref().map(Lenient::all).unwrap_or_default()
+    }
+}
+
+/// A line of text or markup.
+#[derive(Deserialize)]
+pub(super) struct RawLine<'a> {
+    #[serde(borrow)]
+    pub(super) value: Text<'a>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawAction<'a> {
+    #[serde(borrow)]
+    pub(super) link: Text<'a>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawTag<'a> {
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    category: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    internal_name: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "localized_tag_name", deserialize_with = "lenient")]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    color: Option<Text<'a>>,
+}
+
+impl RawTag<'_> {
+    pub(super) fn category(&self) -> &str {
+        self.category.as_ref().map_or("", |text| &text.0)
+    }
+
+    pub(super) fn internal_name(&self) -> &str {
+        self.internal_name.as_ref().map_or("", |text| &text.0)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.name.as_ref().map_or("", |text| &text.0)
+    }
+
+    pub(super) fn color(&self) -> &str {
+        self.color.as_ref().map_or("", |text| &text.0)
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawProperties<'a> {
+    #[serde(borrow)]
+    pub(super) assetid: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    asset_properties: Option<Lenient<'a>>,
+}
+
+impl<'a> RawProperties<'a> {
+    pub(super) fn all(&self) -> Vec<RawProperty<'a>> {
+        self.asset_properties.as_ref().map(Lenient::all).unwrap_or_default()
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawProperty<'a> {
+    #[serde(borrow, rename = "propertyid")]
+    id: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    float_value: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    int_value: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    string_value: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    value: Option<Text<'a>>,
+}
+
+impl RawProperty<'_> {
+    pub(super) fn is(&self, id: &str) -> bool {
+        self.id.0 == id
+    }
+
+    /// The value as text, under whichever name it came.
+    pub(super) fn text(&self) -> Option<&str> {
+        let Self { float_value, int_value, string_value, value, .. } = self;
+        [float_value, int_value, string_value, value].into_iter().flatten().map(|it| &*it.0).next()
+    }
+}
+
+/// The value, or nothing when it is not of its kind.
+fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    let raw = <&'de RawValue>::deserialize(from)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
+/// A list of objects; what else is in it is left out, and `null` is an empty one.
+fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    let raws = Option::<Vec<&'de RawValue>>::deserialize(from)?.unwrap_or_default();
+    let objects = raws.into_iter().map(RawValue::get).filter(|raw| raw.starts_with('{'));
+    objects.map(|raw| serde_json::from_str(raw).map_err(D::Error::custom)).collect()
+}
+
+/// `true`, `1`, `"1"` and what else is written for yes.
+fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    let raw = <&'de RawValue>::deserialize(from)?.get();
+    Ok(matches!(raw.trim_matches('"'), "true" | "1"))
 }

@@ -1,11 +1,13 @@
 //! Gets a feed from a file or over HTTP into the parser, piece by piece.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use flate2::bufread::MultiGzDecoder;
 use http::StatusCode;
+use reqwest::redirect::{Attempt, Policy};
 use tokio::sync::mpsc;
 
 use crate::config::{PriceFeed, PriceSettings};
@@ -18,6 +20,9 @@ use crate::{error_chain, http_client};
 const TOTAL_LIMIT: Duration = Duration::from_mins(2);
 /// Between two pieces of it.
 const READ_LIMIT: Duration = Duration::from_secs(15);
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const MAX_REDIRECTS: usize = 5;
 /// Pieces between the connection and the parser.
 const PIECES: usize = 4;
 
@@ -33,7 +38,10 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(settings: &PriceSettings) -> Result<Self, reqwest::Error> {
-        let http = http_client::builder(TOTAL_LIMIT).read_timeout(READ_LIMIT).build()?;
+        let http = http_client::builder(TOTAL_LIMIT)
+            .read_timeout(READ_LIMIT)
+            .redirect(Policy::custom(|to| if is_near(&to) { to.follow() } else { to.stop() }))
+            .build()?;
         Ok(Self { http, max_bytes: settings.max_feed_bytes })
     }
 
@@ -72,7 +80,7 @@ impl Fetcher {
         parse(move || {
             let file = std::fs::File::open(path)
                 .map_err(|error| FeedError::Io(error.kind().to_string()))?;
-            feeds::read(io::BufReader::new(Bounded { inner: file, left: max_bytes }), &currency)
+            feeds::read(plain(file, max_bytes)?, &currency)
         })
         .await
     }
@@ -92,7 +100,7 @@ impl Fetcher {
         let (currency, left) = (currency.to_owned(), self.max_bytes);
         let parsing = parse(move || {
             let pieces = Pieces { receiver, current: Bytes::new() };
-            feeds::read(io::BufReader::new(Bounded { inner: pieces, left }), &currency)
+            feeds::read(plain(pieces, left)?, &currency)
         });
         let sending = async {
             loop {
@@ -111,6 +119,13 @@ impl Fetcher {
         };
         tokio::join!(parsing, sending).0
     }
+}
+
+/// Whether a redirect stays on the host it comes from, and has not gone on for long.
+fn is_near(to: &Attempt<'_>) -> bool {
+    let from = to.previous().last();
+    to.previous().len() <= MAX_REDIRECTS
+        && from.is_some_and(|from| from.origin() == to.url().origin())
 }
 
 async fn parse(
@@ -138,6 +153,21 @@ impl Read for Pieces {
         self.current.copy_to_slice(&mut into[..count]);
         Ok(count)
     }
+}
+
+/// The feed itself, of at most so many bytes: unpacked if it is a gzip file, and without the mark
+/// some programs begin text with.
+fn plain(packed: impl Read + 'static, max_bytes: u64) -> Result<impl Read, FeedError> {
+    let failed = |error: io::Error| FeedError::Io(error.kind().to_string());
+    let mut packed = io::BufReader::new(Bounded { inner: packed, left: max_bytes });
+    let is_gzip = packed.fill_buf().map_err(failed)?.starts_with(GZIP);
+    let text: Box<dyn Read> =
+        if is_gzip { Box::new(MultiGzDecoder::new(packed)) } else { Box::new(packed) };
+    let mut text = io::BufReader::new(Bounded { inner: text, left: max_bytes });
+    if text.fill_buf().map_err(failed)?.starts_with(BYTE_ORDER_MARK) {
+        text.consume(BYTE_ORDER_MARK.len());
+    }
+    Ok(text)
 }
 
 /// Fails, rather than ends, after so many bytes.

@@ -1,10 +1,9 @@
 //! Reading what users hold.
 
-use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::item::ItemId;
+use super::Source;
 use crate::store::column::from_row;
 use crate::store::{Database, StoreError, on_pool};
 
@@ -17,12 +16,14 @@ pub struct Summary {
     pub imported_at: OffsetDateTime,
     /// How many assets Steam said there are, those hidden from outsiders included.
     pub reported_items: Option<i64>,
+    /// Where they come from.
+    pub source: Source,
 }
 
-from_row!(Summary { import_id, imported_at, reported_items });
+from_row!(Summary { import_id, imported_at, reported_items, source });
 
 /// What a user holds of one name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holding {
     /// See [`ItemId`].
     pub item_id: String,
@@ -32,6 +33,8 @@ pub struct Holding {
     pub phase: String,
     /// Such as `Consumer Grade SMG`.
     pub kind: String,
+    /// An [`ItemType`](crate::domain::item_type::ItemType), or empty for an old import.
+    pub item_type: String,
     /// Such as `Covert`.
     pub rarity: String,
     /// Six hexadecimal digits, or empty.
@@ -44,12 +47,6 @@ pub struct Holding {
     pub icon: String,
     /// How many.
     pub quantity: i64,
-    /// How many of them cannot be traded or sold for now.
-    pub locked: i64,
-    /// How many of them can be traded now.
-    pub tradable: i64,
-    /// How many of them can be sold on Steam's market now.
-    pub marketable: i64,
 }
 
 from_row!(Holding {
@@ -57,26 +54,64 @@ from_row!(Holding {
     market_hash_name,
     phase,
     kind,
+    item_type,
     rarity,
     rarity_color,
     exterior,
     quality,
     icon,
-    quantity,
-    locked,
-    tradable,
-    marketable
+    quantity
 });
 
-impl Holding {
-    /// Whether it counts kills.
-    pub fn is_stattrak(&self) -> bool {
-        self.quality.ends_with("stattrak")
-    }
+/// One asset, without what it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asset {
+    /// Steam's id of the asset.
+    pub asset_id: i64,
+    /// Which holding it belongs to.
+    pub item_id: String,
+    /// How many it stands for.
+    pub amount: i64,
+    /// The float value as Steam writes it.
+    pub wear: Option<String>,
+    /// The pattern template.
+    pub pattern: Option<i64>,
+    /// The finish catalogue number.
+    pub paint_index: Option<i64>,
+    /// What the owner named it.
+    pub name_tag: Option<String>,
+    /// Whether it can be traded now.
+    pub tradable: bool,
+    /// Whether it can be sold on Steam's market now.
+    pub marketable: bool,
+    /// Whether it cannot be traded or sold for now, but later.
+    pub locked: bool,
+    /// When that ends, if Steam told.
+    pub locked_until: Option<OffsetDateTime>,
+    /// Opens it in the game.
+    pub inspect_link: Option<String>,
+    /// Stickers and charms as JSON.
+    pub attachments: Option<String>,
 }
 
+from_row!(Asset {
+    asset_id,
+    item_id,
+    amount,
+    wear,
+    pattern,
+    paint_index,
+    name_tag,
+    tradable,
+    marketable,
+    locked,
+    locked_until,
+    inspect_link,
+    attachments
+});
+
 /// One asset with what it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldItem {
     /// Steam's id of the asset.
     pub asset_id: i64,
@@ -108,6 +143,10 @@ pub struct HeldItem {
     pub marketable: bool,
     /// Whether it cannot be traded or sold for now, but later.
     pub locked: bool,
+    /// When that ends, if Steam told.
+    pub locked_until: Option<OffsetDateTime>,
+    /// Stickers and charms as JSON.
+    pub attachments: Option<String>,
 }
 
 from_row!(HeldItem {
@@ -125,7 +164,9 @@ from_row!(HeldItem {
     name_tag,
     tradable,
     marketable,
-    locked
+    locked,
+    locked_until,
+    attachments
 });
 
 /// The user's portfolio; `None` before the first import.
@@ -134,7 +175,7 @@ from_row!(HeldItem {
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn summary(db: &Database, user: Uuid) -> Result<Option<Summary>, StoreError> {
-    let sql = "SELECT import_id, imported_at, reported_items FROM portfolios
+    let sql = "SELECT import_id, imported_at, reported_items, source FROM portfolios
         WHERE user_id = $1 AND import_id IS NOT NULL";
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).fetch_optional(pool).await).await
 }
@@ -145,8 +186,9 @@ pub async fn summary(db: &Database, user: Uuid) -> Result<Option<Summary>, Store
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn list(db: &Database, user: Uuid, import: Uuid) -> Result<Vec<Holding>, StoreError> {
-    let sql = "SELECT item_id, market_hash_name, phase, kind, rarity, rarity_color, exterior, quality, icon,
-            quantity, locked, tradable, marketable
+    let sql =
+        "SELECT item_id, market_hash_name, phase, kind, item_type, rarity, rarity_color, exterior,
+            quality, icon, quantity
         FROM portfolio_holdings WHERE user_id = $1 AND import_id = $2 ORDER BY item_id";
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(import).fetch_all(pool).await).await
 }
@@ -164,7 +206,8 @@ pub async fn items(
     limit: u32,
 ) -> Result<Vec<HeldItem>, StoreError> {
     let sql = "SELECT i.asset_id, i.item_id, h.market_hash_name, h.phase, h.rarity, h.exterior, h.quality, i.amount,
-            i.wear, i.pattern, i.paint_index, i.name_tag, i.tradable, i.marketable, i.locked
+            i.wear, i.pattern, i.paint_index, i.name_tag, i.tradable, i.marketable, i.locked, i.locked_until,
+            i.attachments
         FROM portfolio_items i JOIN portfolio_holdings h ON h.import_id = i.import_id AND h.item_id = i.item_id
         WHERE i.import_id = $2 AND i.user_id = $1 AND i.asset_id > $3 ORDER BY i.asset_id LIMIT $4";
     on_pool!(db, pool => {
@@ -174,52 +217,14 @@ pub async fn items(
     .await
 }
 
-/// The assets of one holding, at most a thousand; none for what is no [`ItemId`].
+/// All assets of an import of the user, holding by holding.
 ///
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn items_of(
-    db: &Database,
-    user: Uuid,
-    import: Uuid,
-    item: &str,
-) -> Result<Vec<HeldItem>, StoreError> {
-    // PostgreSQL refuses a NUL where SQLite finds nothing.
-    if !ItemId::is_valid(item) {
-        return Ok(Vec::new());
-    }
-    let sql = "SELECT i.asset_id, i.item_id, h.market_hash_name, h.phase, h.rarity, h.exterior, h.quality, i.amount,
-            i.wear, i.pattern, i.paint_index, i.name_tag, i.tradable, i.marketable, i.locked
-        FROM portfolio_items i JOIN portfolio_holdings h ON h.import_id = i.import_id AND h.item_id = i.item_id
-        WHERE i.import_id = $2 AND i.user_id = $1 AND i.item_id = $3 ORDER BY i.asset_id LIMIT 1000";
-    on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(import).bind(item).fetch_all(pool).await).await
-}
-
-/// The float values of holdings, as Steam writes them, with the holding's id; at most five
-/// thousand.
-///
-/// # Errors
-///
-/// [`StoreError`] as for every store operation.
-pub async fn wears(
-    db: &Database,
-    user: Uuid,
-    import: Uuid,
-    holdings: &[&str],
-) -> Result<Vec<(String, String)>, StoreError> {
-    if holdings.is_empty() {
-        return Ok(Vec::new());
-    }
-    let listed: Vec<_> = (3..3 + holdings.len()).map(|at| format!("${at}")).collect();
-    let sql = format!(
-        "SELECT item_id, wear FROM portfolio_items
-        WHERE user_id = $1 AND import_id = $2 AND wear IS NOT NULL AND item_id IN ({}) LIMIT 5000",
-        listed.join(", ")
-    );
-    on_pool!(db, pool => {
-        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(user).bind(import);
-        holdings.iter().fold(query, |query, id| query.bind(*id)).fetch_all(pool).await
-    })
-    .await
+pub async fn assets(db: &Database, user: Uuid, import: Uuid) -> Result<Vec<Asset>, StoreError> {
+    let sql = "SELECT asset_id, item_id, amount, wear, pattern, paint_index, name_tag, tradable,
+            marketable, locked, locked_until, inspect_link, attachments
+        FROM portfolio_items WHERE user_id = $1 AND import_id = $2 ORDER BY item_id, asset_id";
+    on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(import).fetch_all(pool).await).await
 }

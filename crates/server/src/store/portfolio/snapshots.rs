@@ -29,9 +29,20 @@ pub struct Snapshot {
     pub unpriced_items: i64,
     /// Where the prices came from; empty without any.
     pub price_source: String,
+    /// The import that was in force, if that is known.
+    pub import_id: Option<Uuid>,
 }
 
-from_row!(Snapshot { taken_at, day, total_cents, currency, items, unpriced_items, price_source });
+from_row!(Snapshot {
+    taken_at,
+    day,
+    total_cents,
+    currency,
+    items,
+    unpriced_items,
+    price_source,
+    import_id
+});
 
 impl Snapshot {
     /// Whether it says what the portfolio was worth in that currency. What was noted without prices
@@ -48,8 +59,9 @@ impl Snapshot {
 /// [`StoreError`] as for every store operation.
 pub async fn add(db: &Database, user: Uuid, snapshot: &Snapshot) -> Result<(), StoreError> {
     let sql = "INSERT INTO portfolio_snapshots
-            (id, user_id, taken_at, day, total_cents, currency, items, unpriced_items, price_source)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+            (id, user_id, taken_at, day, total_cents, currency, items, unpriced_items, price_source,
+             import_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
     on_pool!(db, pool => {
         sqlx::query(sql)
             .bind(Uuid::new_v4())
@@ -61,6 +73,7 @@ pub async fn add(db: &Database, user: Uuid, snapshot: &Snapshot) -> Result<(), S
             .bind(snapshot.items)
             .bind(snapshot.unpriced_items)
             .bind(&*snapshot.price_source)
+            .bind(snapshot.import_id)
             .execute(pool)
             .await
             .map(drop)
@@ -91,9 +104,51 @@ pub async fn thin(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<u64,
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn newest(db: &Database, user: Uuid, limit: u32) -> Result<Vec<Snapshot>, StoreError> {
-    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source
+    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, import_id
         FROM portfolio_snapshots WHERE user_id = $1 ORDER BY taken_at DESC, id LIMIT $2";
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(i64::from(limit)).fetch_all(pool).await).await
+}
+
+/// The user's snapshots since then, the oldest first.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn since(
+    db: &Database,
+    user: Uuid,
+    begin: OffsetDateTime,
+) -> Result<Vec<Snapshot>, StoreError> {
+    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, import_id
+        FROM portfolio_snapshots WHERE user_id = $1 AND taken_at >= $2 ORDER BY taken_at, id";
+    let begin = Timestamp::from(begin);
+    on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(begin).fetch_all(pool).await).await
+}
+
+/// The user's newest snapshot between the two times that is worth something in that currency, of
+/// holdings that are still known: those of the import in force, or remembered.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn comparable(
+    db: &Database,
+    user: Uuid,
+    currency: &str,
+    (earliest, latest): (OffsetDateTime, OffsetDateTime),
+) -> Result<Option<Snapshot>, StoreError> {
+    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, import_id
+        FROM portfolio_snapshots s
+        WHERE user_id = $1 AND currency = $2 AND price_source <> '' AND taken_at BETWEEN $3 AND $4
+            AND (EXISTS (SELECT 1 FROM portfolio_former f WHERE f.import_id = s.import_id)
+                OR EXISTS (SELECT 1 FROM portfolios p WHERE p.user_id = $1 AND p.import_id = s.import_id))
+        ORDER BY taken_at DESC, id LIMIT 1";
+    let (earliest, latest) = (Timestamp::from(earliest), Timestamp::from(latest));
+    on_pool!(db, pool => {
+        let query = sqlx::query_as(sql).bind(user).bind(currency).bind(earliest).bind(latest);
+        query.fetch_optional(pool).await
+    })
+    .await
 }
 
 /// At most `limit` users with a portfolio but no snapshot of that day.

@@ -10,7 +10,7 @@ use crate::store::identities::{
     strip_account, undo_link, unlink,
 };
 use crate::store::portfolio::snapshots::{self, Snapshot};
-use crate::store::portfolio::{Claim, claim, holdings, publish, stage};
+use crate::store::portfolio::{Claim, Source, claim, holdings, publish, stage};
 use crate::store::users::{User, confirm_mailbox, find_by_id, find_or_create_by_verified_email};
 use crate::store::{Database, StoreError};
 
@@ -211,7 +211,11 @@ async fn import(db: &Database, user: Uuid) -> Uuid {
     let claimed = claim(db, user, NOW).await.unwrap();
     let Claim::Granted(import) = claimed else { panic!("{claimed:?}") };
     stage(db, user, import, &page(0..1)).await.unwrap();
-    assert!(publish(db, user, import, None, NOW, std::time::Duration::ZERO).await.unwrap());
+    assert!(
+        publish(db, user, import, None, Source::Steam, NOW, std::time::Duration::ZERO)
+            .await
+            .unwrap()
+    );
     let snapshot = Snapshot {
         taken_at: NOW,
         day: None,
@@ -220,6 +224,7 @@ async fn import(db: &Database, user: Uuid) -> Uuid {
         items: 1,
         unpriced_items: 0,
         price_source: "test".to_owned(),
+        import_id: None,
     };
     snapshots::add(db, user, &snapshot).await.unwrap();
     import
@@ -252,7 +257,11 @@ async fn a_stripped_account_keeps_nothing_but_its_address(db: Database) {
 
     strip_account(&db, user.id).await.unwrap();
     let later = NOW + Duration::hours(1);
-    assert!(!publish(&db, user.id, running, None, later, std::time::Duration::ZERO).await.unwrap());
+    assert!(
+        !publish(&db, user.id, running, None, Source::Steam, later, std::time::Duration::ZERO)
+            .await
+            .unwrap()
+    );
     assert_eq!(holdings::summary(&db, user.id).await.unwrap(), None);
     assert_eq!(holdings::list(&db, user.id, import).await.unwrap(), []);
     assert_eq!(holdings::items(&db, user.id, import, -1, 10).await.unwrap(), []);

@@ -5,10 +5,11 @@ use super::{NOW, at_once, email, on_both_databases};
 use crate::domain::item::Page;
 use crate::portfolio::inventory::{self, Reply};
 use crate::store::Database;
-use crate::store::portfolio::holdings::{items, list, summary};
+use crate::store::portfolio::former::{self, ALL_KEPT, Amount, KEPT};
+use crate::store::portfolio::holdings::{assets, items, list, summary};
 use crate::store::portfolio::snapshots::{self, DAYS_KEPT, IMPORTS_KEPT, Snapshot};
 use crate::store::portfolio::{
-    Claim, LEASE, abandon, claim, linked_steam_id, progress, publish, renew, stage,
+    Claim, LEASE, Source, abandon, claim, linked_steam_id, progress, publish, renew, stage,
 };
 use crate::store::users::find_or_create_by_verified_email;
 
@@ -20,6 +21,7 @@ on_both_databases!(
     an_abandoned_import_leaves_nothing_and_no_cooldown,
     a_cooldown_is_kept_to_the_second,
     nobody_has_a_steam_account_by_default,
+    what_was_held_before_is_remembered_as_long_as_it_can_be_compared_with,
     old_history_is_one_value_a_day_and_ends_after_five_years,
 );
 
@@ -42,7 +44,7 @@ pub(super) fn page(ids: std::ops::Range<u64>) -> Page {
     let assets: Vec<_> = ids
         .map(|id| serde_json::json!({"assetid": id.to_string(), "classid": "7", "amount": "2"}))
         .collect();
-    let body = serde_json::json!({"assets": assets, "success": 1,
+    let body = serde_json::json!({"assets": assets, "success": 1, "total_inventory_count": 1,
         "descriptions": [{"classid": "7", "market_hash_name": "A", "tradable": 1, "marketable": 0, "market_marketable_restriction": 7}]});
     match inventory::parse(body.to_string().as_bytes()).unwrap() {
         Reply::Page(page) => page,
@@ -89,20 +91,21 @@ async fn what_is_staged_is_seen_only_when_it_is_published(db: Database) {
     );
     assert_eq!(summary(&db, user).await.unwrap(), None);
 
-    assert!(publish(&db, user, import, Some(501), NOW, LEASE).await.unwrap());
+    assert!(publish(&db, user, import, Some(501), Source::Steam, NOW, LEASE).await.unwrap());
     let shown = summary(&db, user).await.unwrap().unwrap();
     assert_eq!(
         (shown.import_id, shown.imported_at, shown.reported_items),
         (import, NOW, Some(501))
     );
     let held = list(&db, user, import).await.unwrap();
-    let sums: Vec<_> =
-        held.iter().map(|it| (it.quantity, it.locked, it.tradable, it.marketable)).collect();
-    assert_eq!(sums, [(1000, 1000, 1000, 0)]);
+    assert_eq!(held.iter().map(|it| it.quantity).collect::<Vec<_>>(), [1000]);
+    let read = assets(&db, user, import).await.unwrap();
+    assert_eq!(read.len(), 500);
+    assert!(read.iter().all(|it| it.locked && it.tradable && !it.marketable && it.amount == 2));
 
     let next = granted(&db, user, NOW + LEASE).await;
     stage(&db, user, next, &page(7..8)).await.unwrap();
-    assert!(publish(&db, user, next, None, NOW + LEASE, LEASE).await.unwrap());
+    assert!(publish(&db, user, next, None, Source::Steam, NOW + LEASE, LEASE).await.unwrap());
     assert_eq!(
         list(&db, user, import).await.unwrap(),
         [],
@@ -118,7 +121,7 @@ async fn a_lost_lease_publishes_nothing(db: Database) {
     let slow = granted(&db, user, NOW).await;
     stage(&db, user, slow, &page(0..3)).await.unwrap();
     let fast = granted(&db, user, NOW + LEASE).await;
-    assert!(!publish(&db, user, slow, None, NOW + LEASE, LEASE).await.unwrap());
+    assert!(!publish(&db, user, slow, None, Source::Steam, NOW + LEASE, LEASE).await.unwrap());
     assert_eq!(summary(&db, user).await.unwrap(), None);
     abandon(&db, user, slow).await.unwrap();
     assert!(
@@ -131,7 +134,7 @@ async fn an_abandoned_import_leaves_nothing_and_no_cooldown(db: Database) {
     let user = user(&db).await;
     let good = granted(&db, user, NOW).await;
     stage(&db, user, good, &page(0..3)).await.unwrap();
-    publish(&db, user, good, None, NOW, std::time::Duration::ZERO).await.unwrap();
+    publish(&db, user, good, None, Source::Steam, NOW, std::time::Duration::ZERO).await.unwrap();
     let bad = granted(&db, user, NOW).await;
     stage(&db, user, bad, &page(0..9)).await.unwrap();
     abandon(&db, user, bad).await.unwrap();
@@ -144,7 +147,9 @@ async fn a_cooldown_is_kept_to_the_second(db: Database) {
     let user = user(&db).await;
     let import = granted(&db, user, NOW).await;
     assert!(
-        publish(&db, user, import, None, NOW, std::time::Duration::from_mins(10)).await.unwrap()
+        publish(&db, user, import, None, Source::Steam, NOW, std::time::Duration::from_mins(10))
+            .await
+            .unwrap()
     );
     let until = NOW + Duration::minutes(10);
     assert_eq!(
@@ -169,6 +174,7 @@ async fn old_history_is_one_value_a_day_and_ends_after_five_years(db: Database) 
         items: 1,
         unpriced_items: 0,
         price_source: String::new(),
+        import_id: None,
     };
     let import = snapshot(NOW, false);
     let day = snapshot(NOW, true);
@@ -194,4 +200,51 @@ async fn old_history_is_one_value_a_day_and_ends_after_five_years(db: Database) 
         2,
         "another's history is theirs"
     );
+}
+
+async fn what_was_held_before_is_remembered_as_long_as_it_can_be_compared_with(db: Database) {
+    let user = user(&db).await;
+    let held = async |ids: std::ops::Range<u64>, now: OffsetDateTime| {
+        let import = granted(&db, user, now).await;
+        stage(&db, user, import, &page(ids)).await.unwrap();
+        let cooldown = std::time::Duration::ZERO;
+        publish(&db, user, import, None, Source::Steam, now, cooldown).await.unwrap();
+        import
+    };
+    let snapshot = |import_id: Uuid, taken_at: OffsetDateTime, is_day: bool| Snapshot {
+        taken_at,
+        day: is_day.then(|| taken_at.date().to_string()),
+        total_cents: 1,
+        currency: "USD".to_owned(),
+        items: 1,
+        unpriced_items: 0,
+        price_source: "x".to_owned(),
+        import_id: Some(import_id),
+    };
+    let noted = held(0..3, NOW).await;
+    snapshots::add(&db, user, &snapshot(noted, NOW, true)).await.unwrap();
+    let passed = held(0..2, NOW).await;
+    snapshots::add(&db, user, &snapshot(passed, NOW, false)).await.unwrap();
+    let current = held(0..1, NOW).await;
+
+    let amounts = async |import| former::amounts(&db, user, import).await.unwrap();
+    let three = Amount { market_hash_name: "A".to_owned(), phase: String::new(), quantity: 6 };
+    assert_eq!(amounts(noted).await, Some(vec![three]));
+    assert_eq!(former::amounts(&db, Uuid::new_v4(), noted).await.unwrap(), None, "not another's");
+    assert_eq!(amounts(current).await, None, "that is held now");
+    let second = Duration::seconds(1);
+    for (after, left) in [
+        (ALL_KEPT - second, (true, true)),
+        (ALL_KEPT, (true, false)),
+        (KEPT - second, (true, false)),
+        (KEPT, (false, false)),
+    ] {
+        former::thin(&db, user, NOW + after).await.unwrap();
+        let is_left = (amounts(noted).await.is_some(), amounts(passed).await.is_some());
+        assert_eq!(is_left, left, "after {after}");
+        let all = (NOW - second, NOW);
+        let found = snapshots::comparable(&db, user, "USD", all).await.unwrap();
+        assert_eq!(found.is_some(), left.0 || left.1, "after {after}");
+        assert_eq!(snapshots::comparable(&db, user, "EUR", all).await.unwrap(), None);
+    }
 }

@@ -42,7 +42,9 @@ async fn hostile_names_do_no_harm_anywhere() {
 
     let csv = world.browser.get("/api/v1/portfolio/export.csv").await.expect(200);
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
-    assert_eq!(csv.header("content-disposition"), "attachment; filename=\"portfolio.csv\"");
+    let file = "attachment; filename=\"portfolio-2030-03-17.csv\"";
+    assert_eq!(csv.header("content-disposition"), file);
+    assert!(csv.body.starts_with("\u{feff}asset_id,"), "spreadsheets take it for UTF-8");
     assert_eq!(csv.body.matches("\r\n").count(), 5, "a line each: {}", csv.body);
     assert!(
         csv.body.contains("\"'=cmd|' /C calc'!A0\"") && csv.body.contains("\"'@SUM(A1)[2J\""),

@@ -34,14 +34,14 @@ async fn every_trouble_of_steam_has_its_outcome_and_the_earlier_holdings_stay() 
             html(404, "<html>The specified profile could not be found.</html>"),
             409,
             "steam_profile_missing",
-            "link",
+            "Unlink",
             1,
         ),
         (
             Answer::With(302, "location", "http://169.254.169.254/", vec![]),
-            409,
-            "steam_profile_missing",
-            "link",
+            502,
+            "steam_unavailable",
+            "asks us to sign in",
             1,
         ),
         (json(400, "null"), 502, "steam_unavailable", "refused", 3),
@@ -143,6 +143,12 @@ async fn empty_and_hidden_inventories_are_no_errors() {
         assert_eq!((&done["imported_assets"], &done["hidden_assets"]), (&json!(0), &json!(hidden)));
         assert_eq!(world.portfolio("").await["holdings"], json!([]), "removed items go");
     }
+    world.cool_down();
+    world.steam.becomes(inventory(Vec::new()));
+    let done = world.import().await.expect(200).json();
+    assert!(done["message"].as_str().unwrap().contains("trade-protected"), "{done}");
+    let page = world.browser.get("/").await.expect(200).body;
+    assert!(page.contains("Steam shows no Counter-Strike 2 items of yours now"), "{page}");
 }
 
 #[tokio::test]
@@ -158,15 +164,45 @@ async fn what_drifts_between_pages_counts_once() {
 }
 
 #[tokio::test]
-async fn a_page_that_leads_to_itself_ends_the_import() {
+async fn a_page_that_leads_back_is_an_error_and_what_was_held_stays() {
+    let world = World::with(vec![asset(1, "A")]).await;
+    world.import().await.expect(200);
+    let before = world.portfolio("").await;
+    for total in [4, 10] {
+        world.cool_down();
+        world.steam.becomes(move |asked| {
+            let first = if asked.start.is_none() { 1 } else { 3 };
+            let here = [asset(first, "A"), asset(first + 1, "A")];
+            Answer::json(200, &page(&here, total, Some(2)))
+        });
+        let refused = world.import().await.expect_error(502, "steam_unavailable");
+        assert!(refused.body.contains("leads back"), "{}", refused.body);
+        assert_eq!(world.steam.asked().len(), 2);
+        assert_eq!(world.portfolio("").await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_last_page_that_comes_too_early_is_not_believed() {
     let world = World::with(vec![]).await;
+    // The second page is there, and the first does not say so.
     world.steam.becomes(|asked| {
-        let first = if asked.start.is_none() { 1 } else { 3 };
-        let here = [asset(first, "A"), asset(first + 1, "A")];
-        Answer::json(200, &page(&here, 4, Some(2)))
+        let (from, to) = if asked.start == Some(3) { (4, 6) } else { (1, 3) };
+        let here: Vec<_> = (from..=to).map(|id| asset(id, "A")).collect();
+        Answer::json(200, &page(&here, 6, None))
     });
-    assert_eq!(world.import().await.expect(200).json()["imported_assets"], 4);
-    assert_eq!(world.steam.asked().len(), 2);
+    let done = world.import().await.expect(200).json();
+    assert_eq!((&done["imported_assets"], &done["hidden_assets"]), (&json!(6), &json!(0)));
+    // There is none: the rest is hidden.
+    world.cool_down();
+    world.steam.becomes(|asked| {
+        let here: Vec<_> = (1..=3).map(|id| asset(id, "A")).collect();
+        let here = if asked.start.is_some() { &[][..] } else { &here };
+        Answer::json(200, &page(here, 9, None))
+    });
+    let done = world.import().await.expect(200).json();
+    assert_eq!((&done["imported_assets"], &done["hidden_assets"]), (&json!(3), &json!(6)));
+    assert_eq!(world.steam.asked().len(), 2, "one more question");
 }
 
 #[tokio::test]
@@ -231,6 +267,19 @@ async fn a_repeated_import_changes_nothing() {
         )
     };
     assert_eq!(parts(&first), parts(&second));
+}
+
+#[tokio::test]
+async fn inventories_are_read_through_the_proxy_that_is_configured() {
+    // A proxy is sent the whole address; the stand-in goes by its path.
+    let proxy = Steam::start(inventory(vec![asset(1, "A")])).await;
+    let world = World::build(
+        vec![],
+        &[("STEAM_COMMUNITY_URL", "http://127.0.0.1:9"), ("STEAM_PROXY_URL", &proxy.url)],
+    )
+    .await;
+    assert_eq!(world.import().await.expect(200).json()["imported_assets"], 1);
+    assert_eq!((proxy.asked().len(), world.steam.asked().len()), (1, 0));
 }
 
 #[tokio::test]

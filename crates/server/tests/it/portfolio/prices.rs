@@ -8,7 +8,7 @@ use tracera::config::{Config, Mode, PriceFeed};
 use tracera::domain::phase::Phase;
 use tracera::portfolio::feeds::FeedError;
 use tracera::portfolio::prices::Prices;
-use tracera_session::Clock;
+use tracera_session::{Clock, Timestamp};
 
 use super::*;
 use crate::harness::SECRET;
@@ -16,6 +16,15 @@ use crate::portfolio::upstream::Answer;
 
 /// Prices from these feeds, kept in that directory.
 fn prices(feeds: &[&str], directory: &std::path::Path, more: &[(&str, &str)]) -> Prices {
+    prices_at(Clock::system(), feeds, directory, more)
+}
+
+fn prices_at(
+    clock: Clock,
+    feeds: &[&str],
+    directory: &std::path::Path,
+    more: &[(&str, &str)],
+) -> Prices {
     let fallbacks = feeds[1..].join(",");
     let own = [
         ("SESSION_SECRET", SECRET),
@@ -30,7 +39,7 @@ fn prices(feeds: &[&str], directory: &std::path::Path, more: &[(&str, &str)]) ->
         .collect();
     let settings = Config::from_vars(&vars, Mode::Serve).unwrap().prices;
     assert!(matches!(settings.feed, PriceFeed::Http(_) | PriceFeed::File(_)));
-    Prices::new(&settings, directory, Clock::system()).unwrap()
+    Prices::new(&settings, directory, clock).unwrap()
 }
 
 fn rows(count: usize) -> Vec<Value> {
@@ -53,6 +62,7 @@ async fn troubles_of_a_feed_leave_the_prices_in_force() {
         (Answer::html(406, "Not Acceptable"), "Status(406)"),
         (Answer::html(403, "<html>Cloudflare"), "Status(403)"),
         (Answer::With(302, "location", "http://169.254.169.254/", vec![]), "Status(302)"),
+        (Answer::With(302, "location", "/v1/items", vec![]), "Status(302)"),
         (retry, "Throttled(Some(7s))"),
         (Answer::text(200, "[]"), "Empty"),
         (Answer::text(200, r#"{"errors":[{"id":"x","message":"y"}]}"#), "Reported"),
@@ -155,4 +165,45 @@ async fn readers_keep_what_they_hold_while_prices_are_swapped() {
         snapshot.list.find("A", None).unwrap().cents.get()
     };
     assert_eq!((cents(&held), cents(&prices.current().unwrap())), (100, 200));
+}
+
+#[tokio::test]
+async fn a_feed_that_has_shrunk_for_good_is_believed_after_a_day() {
+    let directory = tempfile::tempdir().unwrap();
+    let feed = Feed::skinport(&rows(20)).await;
+    let clock = Clock::manual(Timestamp::from_millis(1_900_000_000_000));
+    let prices = prices_at(clock.clone(), &[&feed.url], directory.path(), &[]);
+    prices.refresh().await.unwrap();
+    feed.becomes(Feed::brotli(&json!(rows(5))));
+    let shrunk = async || matches!(prices.refresh().await, Err(FeedError::Shrunk { .. }));
+    assert!(shrunk().await);
+    clock.advance(Duration::from_hours(23));
+    assert!(shrunk().await);
+    clock.advance(Duration::from_hours(1));
+    assert!(!shrunk().await);
+    assert_eq!(count(&prices), 5);
+}
+
+#[tokio::test]
+async fn marks_of_text_and_packed_files_and_near_redirects_are_understood() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("prices.json.gz");
+    let url = url::Url::from_file_path(&file).unwrap();
+    let prices_of_file = prices(&[url.as_str()], directory.path(), &[]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, "\u{feff}{\"A\": 1.25}".as_bytes()).unwrap();
+    std::fs::write(&file, gzip.finish().unwrap()).unwrap();
+    prices_of_file.refresh().await.unwrap();
+    assert_eq!(count(&prices_of_file), 1);
+    std::fs::write(&file, [0x1f, 0x8b, 8, 0]).unwrap();
+    assert!(prices_of_file.refresh().await.is_err());
+
+    let csfloat = Feed::csfloat(
+        Answer::With(302, "location", "/api/v1/listings/price-list/doppler", vec![]),
+        Answer::text(200, "\u{feff}[{\"market_hash_name\":\"A\",\"quantity\":9,\"min_price\":5}]"),
+    )
+    .await;
+    let moved = prices(&[&csfloat.url], directory.path(), &[]);
+    moved.refresh().await.unwrap();
+    assert_eq!(count(&moved), 1);
 }

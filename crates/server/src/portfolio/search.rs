@@ -1,0 +1,278 @@
+//! What somebody types to find holdings, as traders type it: `ak redline`, `deagle fn`, `m4 ft`,
+//! `case hardened 661`.
+//!
+//! 1. Every word has to be there, whatever its case and its order: in the name, the phase, the
+//!    type, the rarity or the exterior. A word that is in none of them can be in an asset's name
+//!    tag, or be its pattern; then only such assets are found.
+//! 2. Whatever is neither letter nor digit parts words, and a word may span such parts from where
+//!    one begins: `ak47`.
+//! 3. The beginning of a word is found before its middle, and two letters are only ever found at a
+//!    beginning.
+//! 4. A short form stands for its long one as well as for itself.
+//! 5. Without a letter or a digit it is a part of the name as it stands: `★`.
+
+use crate::store::portfolio::holdings::{Asset, Holding};
+
+use super::stack::Stack;
+
+/// Short forms, and what they stand for.
+const SHORT: [(&str, &str); 16] = [
+    ("fn", " factory new "),
+    ("mw", " minimal wear "),
+    ("ft", " field tested "),
+    ("ww", " well worn "),
+    ("bs", " battle scarred "),
+    ("deagle", " desert eagle "),
+    ("dualies", " dual berettas "),
+    ("scout", " ssg 08 "),
+    ("krieg", " sg 553 "),
+    ("bfk", " butterfly knife "),
+    ("st", " stattrak "),
+    ("ch", " case hardened "),
+    ("bp", " black pearl "),
+    ("p1", " phase 1 "),
+    ("p2", " phase 2 "),
+    ("p4", " phase 4 "),
+];
+/// The shortest word that is looked for in the middle of others.
+const MIDDLE: usize = 3;
+
+/// What is looked for.
+pub(super) struct Search {
+    plain: String,
+    /// Each with a space before it.
+    words: Vec<String>,
+}
+
+/// How well something is found; the better first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Found {
+    /// All words begin words of it.
+    AtBeginnings,
+    /// Some are only within words.
+    Within,
+}
+
+/// What of the words the name and its like do not have: an asset has to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Left<'s>(Vec<&'s str>);
+
+impl Search {
+    pub(super) fn new(text: &str) -> Self {
+        let mut spaced = String::new();
+        push_words(&mut spaced, text);
+        Self {
+            plain: text.trim().to_lowercase(),
+            words: spaced.split_whitespace().map(|word| format!(" {word}")).collect(),
+        }
+    }
+
+    /// How well a stack is found, and what is left for its assets; `None` if it is not.
+    pub(super) fn find(&self, stack: &Stack) -> Option<(Found, Left<'_>)> {
+        if self.words.is_empty() {
+            let is_there = stack.holding.market_hash_name.to_lowercase().contains(&self.plain);
+            return is_there.then_some((Found::AtBeginnings, Left(Vec::new())));
+        }
+        let (mut best, mut left) = (Found::AtBeginnings, Vec::new());
+        for word in &self.words {
+            match find(&stack.words, word) {
+                Some(found) => best = best.max(found),
+                None => left.push(&**word),
+            }
+        }
+        let left = Left(left);
+        let is_there = left.is_none() || stack.assets.iter().any(|asset| left.is_in(asset));
+        is_there.then_some((best, left))
+    }
+}
+
+impl Left<'_> {
+    /// Whether every asset will do.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the asset has it all.
+    pub(super) fn is_in(&self, asset: &Asset) -> bool {
+        let mut tag = String::from(" ");
+        if let Some(name_tag) = asset.name_tag.as_ref().filter(|_| !self.is_none()) {
+            push_words(&mut tag, name_tag);
+        }
+        self.0.iter().all(|word| {
+            let pattern = word[1..].parse().ok();
+            (pattern.is_some() && asset.pattern == pattern) || find(&tag, word).is_some()
+        })
+    }
+}
+
+/// What a search looks through for a holding: its words in lower case, a space around each.
+pub(super) fn words_of(holding: &Holding) -> Box<str> {
+    let Holding { market_hash_name, phase, kind, rarity, exterior, .. } = holding;
+    let mut words = String::from(" ");
+    for text in [market_hash_name, phase, kind, rarity, exterior] {
+        push_words(&mut words, text);
+    }
+    words.into()
+}
+
+/// How a word with a space before it is in a text that begins with one.
+fn find(text: &str, word: &str) -> Option<Found> {
+    let plain = &word[1..];
+    let long = || SHORT.iter().find(|(short, _)| *short == plain);
+    if text.contains(word) || spans(text, plain) || long().is_some_and(|it| text.contains(it.1)) {
+        return Some(Found::AtBeginnings);
+    }
+    (plain.chars().count() >= MIDDLE && text.contains(plain)).then_some(Found::Within)
+}
+
+/// Adds the text in lower case, its words parted by spaces, one at the end.
+fn push_words(words: &mut String, text: &str) {
+    for char in text.chars() {
+        match char {
+            'A'..='Z' | 'a'..='z' | '0'..='9' => words.push(char.to_ascii_lowercase()),
+            char if char.is_alphanumeric() => words.extend(char.to_lowercase()),
+            _ if words.ends_with(' ') => {}
+            _ => words.push(' '),
+        }
+    }
+    if !words.ends_with(' ') {
+        words.push(' ');
+    }
+}
+
+/// Whether the word is there when spaces do not count, from the beginning of a word.
+fn spans(text: &str, word: &str) -> bool {
+    let Some(first) = word.chars().next() else { return true };
+    text.match_indices(' ').map(|(at, _)| &text[at + 1..]).any(|rest| {
+        // Most words begin with another letter.
+        rest.starts_with(first) && {
+            let mut chars = rest.chars().filter(|char| *char != ' ');
+            word.chars().all(|char| chars.next() == Some(char))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(name: &str, phase: &str, kind: &str, rarity: &str, exterior: &str) -> Stack {
+        let holding = Holding {
+            market_hash_name: name.to_owned(),
+            phase: phase.to_owned(),
+            kind: kind.to_owned(),
+            rarity: rarity.to_owned(),
+            exterior: exterior.to_owned(),
+            ..Holding::default()
+        };
+        Stack::new(holding, vec![Asset { amount: 1, ..Asset::default() }])
+    }
+
+    fn all() -> [Stack; 8] {
+        let mut all = [
+            stack(
+                "★ Karambit | Doppler (Factory New)",
+                "Ruby",
+                "★ Covert Knife",
+                "Covert",
+                "Factory New",
+            ),
+            stack(
+                "★ StatTrak™ M9 Bayonet | Doppler (Factory New)",
+                "Phase 2",
+                "",
+                "Covert",
+                "Factory New",
+            ),
+            stack(
+                "AK-47 | Redline (Field-Tested)",
+                "",
+                "Classified Rifle",
+                "Classified",
+                "Field-Tested",
+            ),
+            stack(
+                "Five-SeveN | Case Hardened (Well-Worn)",
+                "",
+                "Restricted Pistol",
+                "",
+                "Well-Worn",
+            ),
+            stack(
+                "Nova | Koi (Factory New)",
+                "",
+                "Restricted Shotgun",
+                "Restricted",
+                "Factory New",
+            ),
+            stack("M4A4 | 龍王 (Dragon King)", "", "", "", ""),
+            stack("StatTrak™ AWP | Asiimov (Field-Tested)", "", "", "", "Field-Tested"),
+            stack("Desert Eagle | Blaze (Factory New)", "", "", "", "Factory New"),
+        ];
+        all[3].assets[0] = Asset {
+            pattern: Some(661),
+            name_tag: Some("Blue Gem".to_owned()),
+            ..all[3].assets[0].clone()
+        };
+        all
+    }
+
+    #[test]
+    fn holdings_are_found_as_traders_type() {
+        let all = all();
+        let found = |text: &str| {
+            let search = Search::new(text);
+            (0..all.len()).filter(|at| search.find(&all[*at]).is_some()).collect::<Vec<_>>()
+        };
+        for (text, expected) in [
+            ("ruby", &[0][..]),
+            ("phase 2", &[1]),
+            ("doppler karambit", &[0]),
+            ("ak redline", &[2]),
+            ("ak", &[2]),
+            ("StatTrak m9", &[1]),
+            ("ak47 Redline", &[2]),
+            ("AK-47 | Red", &[2]),
+            ("five seven", &[3]),
+            ("fiveseven", &[3]),
+            ("classified", &[2]),
+            ("rifle field tested", &[2]),
+            ("koi", &[4]),
+            ("dlin", &[2]),
+            ("龍王", &[5]),
+            ("★", &[0, 1]),
+            ("™", &[1, 6]),
+            ("karambit redline", &[]),
+            ("m4", &[5]),
+            ("deagle fn", &[7]),
+            ("deagle", &[7]),
+            ("ft", &[2, 6]),
+            ("st awp", &[6]),
+            ("ch 661", &[3]),
+            ("66", &[]),
+            ("blue gem", &[3]),
+            ("", &[0, 1, 2, 3, 4, 5, 6, 7]),
+            (" ", &[0, 1, 2, 3, 4, 5, 6, 7]),
+        ] {
+            assert_eq!(found(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn beginnings_come_before_middles() {
+        let all = all();
+        let how = |text: &str, at: usize| Search::new(text).find(&all[at]).map(|(found, _)| found);
+        assert_eq!(how("red", 2), Some(Found::AtBeginnings));
+        assert_eq!(how("dline", 2), Some(Found::Within));
+        assert_eq!(how("ak", 6), None, "the end of StatTrak");
+    }
+
+    #[test]
+    fn what_is_an_assets_own_finds_that_asset_alone() {
+        let all = all();
+        let search = Search::new("case hardened 661");
+        let (_, left) = search.find(&all[3]).unwrap();
+        assert!(left.is_in(&all[3].assets[0]));
+        assert!(!left.is_in(&Asset { pattern: Some(66), ..Asset::default() }));
+    }
+}

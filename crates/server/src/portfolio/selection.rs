@@ -1,0 +1,252 @@
+//! Which holdings are shown, in which order.
+//!
+//! A selection is about single pieces: it leaves of each holding those that fit, and every sum is
+//! over them.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::ranking;
+use super::search::{Found, Left, Search};
+use super::stack::{Pieces, Stack};
+use super::valuation::Valued;
+use super::worth::Worth;
+use crate::store::portfolio::holdings::Asset;
+
+const MAX_PER_PAGE: usize = 1000;
+const DEFAULT_PER_PAGE: usize = 100;
+/// Each word is looked for in each holding.
+const MAX_SEARCH: usize = 100;
+
+/// What is selected, field by field; without any it is everything, on one page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    /// What decides the order; the total value unless told.
+    pub sort: Option<Sort>,
+    /// Which way round; names begin at A, all else with the most, unless told.
+    pub order: Option<Order>,
+    /// Words, as [`search`](super::search) has them.
+    pub q: Option<String>,
+    /// As Steam names it.
+    pub rarity: Option<String>,
+    /// As Steam names it.
+    pub exterior: Option<String>,
+    /// A [`Quality`](crate::domain::item::Quality).
+    pub quality: Option<String>,
+    /// An [`ItemType`](crate::domain::item_type::ItemType).
+    #[serde(rename = "type")]
+    pub item_type: Option<String>,
+    /// Whether they count kills: of the qualities `stattrak` and `unusual_stattrak`.
+    pub stattrak: Option<bool>,
+    /// Whether they have a price; of those without, only what can be sold is unpriced.
+    pub priced: Option<bool>,
+    /// Whether they can be sold, now or later.
+    pub sellable: Option<bool>,
+    /// Whether they cannot be traded or sold for now.
+    pub locked: Option<bool>,
+    /// Whether they can be traded now.
+    pub tradable: Option<bool>,
+    /// Whether they can be sold on Steam's market now.
+    pub marketable: Option<bool>,
+    /// One holding, with its single items.
+    pub item_id: Option<String>,
+    /// Counted from one; the last there is, if it is beyond that.
+    pub page: Option<usize>,
+    /// Holdings on a page.
+    pub per_page: Option<usize>,
+}
+
+/// What decides the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// Price times quantity.
+    Value,
+    /// Of one piece.
+    Price,
+    /// How many pieces.
+    Quantity,
+    /// The market's name.
+    Name,
+    /// The game's ladder.
+    Rarity,
+}
+
+impl Sort {
+    /// From its name in a query.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "value" => Self::Value,
+            "price" => Self::Price,
+            "quantity" => Self::Quantity,
+            "name" => Self::Name,
+            "rarity" => Self::Rarity,
+            _ => return None,
+        })
+    }
+}
+
+/// Which way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The least first.
+    Asc,
+    /// The most first.
+    Desc,
+}
+
+impl Order {
+    /// From its name in a query.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "asc" => Self::Asc,
+            "desc" => Self::Desc,
+            _ => return None,
+        })
+    }
+}
+
+/// A page of no portfolio, or a search that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("page counts from 1, per_page is a number from 1 to 1000, q has 100 characters at most")]
+pub struct OutOfBounds;
+
+impl Selection {
+    /// Itself, if its page exists for some portfolio and its search is short.
+    ///
+    /// # Errors
+    /// [`OutOfBounds`].
+    pub fn checked(self) -> Result<Self, OutOfBounds> {
+        let fine = self.page.is_none_or(|page| (1..=1_000_000).contains(&page))
+            && self.per_page.is_none_or(|per_page| (1..=MAX_PER_PAGE).contains(&per_page))
+            && self.q.as_ref().is_none_or(|q| q.chars().count() <= MAX_SEARCH);
+        if fine { Ok(self) } else { Err(OutOfBounds) }
+    }
+
+    /// What is selected, in order.
+    pub fn choose<'a>(&self, worth: &'a Worth) -> Vec<Valued<'a>> {
+        let search = self.q.as_deref().map(Search::new);
+        let chosen = worth.by_value().filter_map(|valued| {
+            if !self.fits_stack(&valued) {
+                return None;
+            }
+            match &search {
+                None => Some((Found::AtBeginnings, self.pieces(valued, None)?)),
+                Some(search) => {
+                    let (found, left) = search.find(valued.stack)?;
+                    Some((found, self.pieces(valued, Some(&left))?))
+                }
+            }
+        });
+        let mut chosen: Vec<_> = chosen.collect();
+        let is_sorted = self.sort.is_none() && self.order.is_none() && !self.is_of_pieces();
+        if !is_sorted || search.is_some() {
+            chosen.sort_by(|(a_found, a), (b_found, b)| {
+                let found =
+                    if self.sort.is_none() { a_found.cmp(b_found) } else { Ordering::Equal };
+                found.then_with(|| compare(self.sort.unwrap_or(Sort::Value), self.order, a, b))
+            });
+        }
+        chosen.into_iter().map(|(_, valued)| valued).collect()
+    }
+
+    /// Whether the name and what it says fit.
+    fn fits_stack(&self, valued: &Valued<'_>) -> bool {
+        let Stack { holding, item_type, .. } = valued.stack;
+        let is = |wanted: &Option<String>, value: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(value))
+        };
+        is(&self.rarity, &holding.rarity)
+            && is(&self.exterior, &holding.exterior)
+            && is(&self.quality, &holding.quality)
+            && is(&self.item_type, item_type.as_str())
+            && is(&self.item_id, &holding.item_id)
+            && self.stattrak.is_none_or(|stattrak| stattrak == valued.stack.is_stattrak())
+            && self.priced.is_none_or(|priced| priced == valued.price.is_some())
+    }
+
+    /// Whether single pieces of a holding may not fit.
+    fn is_of_pieces(&self) -> bool {
+        let Self { locked, tradable, marketable, .. } = self;
+        let any = [locked, tradable, marketable, &self.sellable];
+        any.into_iter().any(Option::is_some) || self.priced == Some(false)
+    }
+
+    /// What is left of a holding; `None` if that is nothing.
+    fn pieces<'a>(&self, valued: Valued<'a>, left: Option<&Left<'_>>) -> Option<Valued<'a>> {
+        if !self.is_of_pieces() && left.is_none_or(Left::is_none) {
+            return Some(valued);
+        }
+        let Stack { holding, assets, .. } = valued.stack;
+        let fitting = assets.iter().filter(|asset| {
+            self.fits_asset(valued.stack, asset) && left.is_none_or(|left| left.is_in(asset))
+        });
+        let pieces = Pieces::of(holding, fitting);
+        (pieces.quantity > 0).then_some(Valued { pieces, ..valued })
+    }
+
+    /// Whether an asset of a stack that fits does so too, the search apart.
+    pub fn fits_asset(&self, stack: &Stack, asset: &Asset) -> bool {
+        let is = |wanted: Option<bool>, value: bool| wanted.is_none_or(|wanted| wanted == value);
+        let is_sellable = stack.is_sellable(asset);
+        is(self.locked, asset.locked)
+            && is(self.tradable, asset.tradable)
+            && is(self.marketable, asset.marketable)
+            && is(self.sellable, is_sellable)
+            && (self.priced != Some(false) || is_sellable)
+    }
+
+    /// The page that is shown, counted from one.
+    pub fn page(&self) -> usize {
+        self.page.unwrap_or(1)
+    }
+
+    fn per_page(&self) -> Option<usize> {
+        self.per_page.or(self.page.map(|_| DEFAULT_PER_PAGE))
+    }
+
+    /// How many pages `holdings` fill; an empty portfolio fills one.
+    pub fn pages(&self, holdings: usize) -> usize {
+        self.per_page().map_or(1, |per_page| holdings.div_ceil(per_page)).max(1)
+    }
+
+    /// What stands on that page.
+    pub fn on_page<'a, 'h>(&self, page: usize, chosen: &'a [Valued<'h>]) -> &'a [Valued<'h>] {
+        match self.per_page() {
+            None => chosen,
+            Some(per_page) => chosen.chunks(per_page).nth(page - 1).unwrap_or_default(),
+        }
+    }
+}
+
+/// The order of two holdings; equals are in the order of their names.
+pub(super) fn compare(
+    sort: Sort,
+    order: Option<Order>,
+    a: &Valued<'_>,
+    b: &Valued<'_>,
+) -> Ordering {
+    let ordering = match sort {
+        Sort::Value => a.value().cmp(&b.value()),
+        Sort::Price => a.price.map(|it| it.cents).cmp(&b.price.map(|it| it.cents)),
+        Sort::Quantity => a.pieces.quantity.cmp(&b.pieces.quantity),
+        Sort::Name => a.stack.holding.market_hash_name.cmp(&b.stack.holding.market_hash_name),
+        Sort::Rarity => {
+            let rank = |valued: &Valued<'_>| ranking::rarity(&valued.stack.holding.rarity);
+            rank(a).cmp(&rank(b)).then_with(|| a.value().cmp(&b.value()))
+        }
+    };
+    let ascending = order.map_or(sort == Sort::Name, |order| order == Order::Asc);
+    let ordering = if ascending { ordering } else { ordering.reverse() };
+    // What has no price comes last either way.
+    let unpriced =
+        |it: &Valued<'_>| matches!(sort, Sort::Value | Sort::Price) && it.price.is_none();
+    unpriced(a).cmp(&unpriced(b)).then(ordering).then_with(|| tie(a).cmp(&tie(b)))
+}
+
+fn tie<'a>(valued: &Valued<'a>) -> (&'a str, &'a str) {
+    (&valued.stack.holding.market_hash_name, &valued.stack.holding.item_id)
+}
