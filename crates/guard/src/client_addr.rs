@@ -221,8 +221,8 @@ impl ClientAddr {
         text
     }
 
-    /// The key to count this client under: an IPv4 address as it is, an IPv6 address as its /64. One
-    /// customer usually has a whole /64.
+    /// The key to count this client under: an IPv4 address as it is, an IPv6 address as its /64.
+    /// One customer usually has a whole /64.
     pub fn rate_key(self) -> String {
         match self.0 {
             IpAddr::V4(_) => self.text(),

@@ -51,7 +51,8 @@ const DEFAULTS: [(HeaderName, &str); 5] = [
 ///    `Cross-Origin-Opener-Policy`, `Cross-Origin-Resource-Policy` and `Cache-Control` are
 ///    defaults: a handler that set its own keeps it.
 /// 4. No header is sent twice.
-/// 5. A `text/html` response gets the page policy, every other one a policy that forbids everything.
+/// 5. A `text/html` response gets the page policy, every other one a policy that forbids
+///    everything.
 /// 6. `Strict-Transport-Security` is sent only for a public URL on https
 ///    ([`SecurityHeaders::https`]).
 ///
@@ -84,8 +85,8 @@ pub struct Prepared {
 }
 
 impl SecurityHeaders {
-    /// The default `Content-Security-Policy` of `text/html` responses. A handler whose page needs one
-    /// thing more, such as images of another origin, sets its own header, made from this.
+    /// The default `Content-Security-Policy` of `text/html` responses. A handler whose page needs
+    /// one thing more, such as images of another origin, sets its own header, made from this.
     pub const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
          img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; \
          base-uri 'none'; frame-ancestors 'none'; object-src 'none'";

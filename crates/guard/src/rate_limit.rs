@@ -96,14 +96,18 @@ pub enum RateLimitError {
 ///
 /// const MAILS: RateLimit = RateLimit::new("mail", 3, Duration::from_secs(900));
 ///
-/// async fn send_mail(State(limiter): State<RateLimiter>, Path(account): Path<String>) -> Result<Response, RateLimitRejection> {
+/// async fn send_mail(
+///     State(limiter): State<RateLimiter>,
+///     Path(account): Path<String>,
+/// ) -> Result<Response, RateLimitRejection> {
 ///     let decision = limiter.admit(&account).await?;
 ///     let mut response = "sent".into_response();
 ///     decision.apply_headers(response.headers_mut());
 ///     Ok(response)
 /// }
 /// # let limiter = RateLimiter::in_memory(MAILS);
-/// # let _ = axum::Router::new().route("/{account}", axum::routing::post(send_mail)).with_state::<()>(limiter);
+/// # let route = axum::routing::post(send_mail);
+/// # let _ = axum::Router::new().route("/{account}", route).with_state::<()>(limiter);
 /// ```
 #[derive(Clone)]
 pub struct RateLimiter(Arc<Inner>);
@@ -148,8 +152,8 @@ impl RateLimiter {
     /// The Redis user needs these rights, and those for what the connection sends by itself:
     ///
     /// ```text
-    /// ACL SETUSER limits on >password resetkeys resetchannels ~ratelimit:* -@all +evalsha +eval +del
-    ///     +time +get +set
+    /// ACL SETUSER limits on >password resetkeys resetchannels ~ratelimit:* -@all
+    ///     +evalsha +eval +del +time +get +set
     /// ```
     ///
     /// The user of a `RedisStore` of `tracera-session` that shares its connection lacks
@@ -165,8 +169,8 @@ impl RateLimiter {
         })
     }
 
-    /// The same through a function that sends a command to Redis and returns its reply. The function
-    /// must have a time limit of its own. It suits clients that take commands by value; a
+    /// The same through a function that sends a command to Redis and returns its reply. The
+    /// function must have a time limit of its own. It suits clients that take commands by value; a
     /// `ConnectionLike` has to copy them.
     #[cfg(feature = "redis")]
     pub fn redis_with<F>(limit: RateLimit, send: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
@@ -248,6 +252,10 @@ impl RateLimiter {
     }
 
     /// [`RateLimiter::check_all`] of a limit in memory, which needs no wait.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unnecessary_wraps, reason = "only Redis has to be waited for")
+    )]
     pub(crate) fn check_all_now(&self, keys: &[(&str, u32)]) -> Option<Decision> {
         match &self.0.store {
             Store::Memory(memory) => Some(self.decision(memory.request(keys, None))),

@@ -49,8 +49,8 @@ impl Iterator for Hops<'_> {
 
 /// The text before the last `separator` outside quotes, and the text after it.
 ///
-/// `None` for an element that is too long or has a backslash: read from the right, a backslash makes
-/// quotes ambiguous, and no proxy writes one.
+/// `None` for an element that is too long or has a backslash: read from the right, a backslash
+/// makes quotes ambiguous, and no proxy writes one.
 fn split_last(text: &[u8], separator: u8) -> Option<(Option<&[u8]>, &[u8])> {
     let mut quoted = false;
     for (at, byte) in text.iter().enumerate().rev() {

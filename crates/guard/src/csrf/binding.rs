@@ -50,8 +50,8 @@ impl CsrfBinding {
         self.visitor.as_ref().map(|visitor| self.issuer.visitors.renew(visitor))
     }
 
-    /// Bytes that belong to this session or visitor alone. Bind other things to them, such as a code
-    /// that only the asking browser may redeem.
+    /// Bytes that belong to this session or visitor alone. Bind other things to them, such as a
+    /// code that only the asking browser may redeem.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -103,8 +103,8 @@ impl OriginPolicy {
     /// Whether the request may go on to the token check.
     ///
     /// Safe methods may, unless they open a WebSocket (`Upgrade: websocket`): a page of another
-    /// origin could do that with your cookies and read the messages. For WebSockets and all other
-    /// methods:
+    /// origin could do that with your cookies and read the messages. For such
+    /// requests and for all other methods:
     ///
     /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused, unless `Origin` is one of
     ///    [`OriginPolicy::also`]; values no standard knows count as absent.

@@ -73,8 +73,8 @@ impl VisitorCookie {
         Self { keys: MacKeys::new(current, previous), cookie: COOKIE.secure(secure) }
     }
 
-    /// Another name than `visitor`; a prefix stays. Browsers keep the cookies of all ports and paths
-    /// of a host together, so each application needs its own name.
+    /// Another name than `visitor`; a prefix stays. Browsers keep the cookies of all ports and
+    /// paths of a host together, so each application needs its own name.
     ///
     /// # Panics
     /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`.

@@ -11,14 +11,16 @@ use crate::layer::{Guard, Settings, Verdict, guard_layer};
 /// [`tower::Layer`] behind [`TrustedProxies`](crate::TrustedProxies).
 ///
 /// 1. A client is counted by [`ClientAddr::rate_key`]: an IPv4 address, or an IPv6 /64.
-/// 2. With [`ClientLimit::wide`] its networks are counted beside it: an IPv4 /24, or an IPv6 /56 and
-///    /48, each with a multiple of the limit. Nobody gets more by changing addresses within them.
+/// 2. With [`ClientLimit::wide`] its networks are counted beside it: an IPv4 /24, or an IPv6 /56
+///    and /48, each with a multiple of the limit. Nobody gets more by changing addresses within
+///    them.
 /// 3. A request over any of these limits is answered 429 with `Retry-After`, and counts for none.
 /// 4. While the limit's store does not answer, every request that would be counted is answered 503.
-/// 5. An answer to a request that was counted carries `RateLimit-Policy` and `RateLimit`, which speak
-///    of the client's own limit.
+/// 5. An answer to a request that was counted carries `RateLimit-Policy` and `RateLimit`, which
+///    speak of the client's own limit.
 ///
-/// For a deployment: people behind one carrier's NAT share an IPv4 /24; choose its multiple for them.
+/// For a deployment: people behind one carrier's NAT share an IPv4 /24; choose its multiple for
+/// them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,9 +28,12 @@ use crate::layer::{Guard, Settings, Verdict, guard_layer};
 /// use tracera_guard::{ClientLimit, RateLimit, RateLimiter, TrustedProxies, path_is_under};
 ///
 /// let limiter = RateLimiter::in_memory(RateLimit::new("auth", 20, Duration::from_secs(60)));
+/// let limit = ClientLimit::new(limiter)
+///     .only(|request| path_is_under(request.uri().path(), "/api/v1/auth/"))
+///     .wide(10, 50);
 /// let app: Router = Router::new()
 ///     .route("/api/v1/auth/login", post(async || "welcome"))
-///     .layer(ClientLimit::new(limiter).only(|request| path_is_under(request.uri().path(), "/api/v1/auth/")))
+///     .layer(limit)
 ///     .layer(TrustedProxies::default());
 /// ```
 #[derive(Clone, Debug)]

@@ -2,18 +2,19 @@
 --
 -- limit    how many a window grants, from a line put before this one
 -- window   the window, microseconds, from there too
--- ttl      time to live of a key, milliseconds, longer than the window, from there too; as text, which is what a command
---          takes
--- KEYS     the times of the admitted requests, ascending, microseconds, eight bytes each: one string, which is read and
---          written in a step each, where a list takes one for every element looked at
+-- ttl      time to live of a key, milliseconds, longer than the window, from there too; as text,
+--          which is what a command takes
+-- KEYS     the times of the admitted requests, ascending, microseconds, eight bytes each: one
+--          string, since a list takes a step for every element that is looked at
 -- ARGV[1]  now, microseconds; absent or empty for the server's clock
--- ARGV[i]  for the second key and those after it: how many times the limit it grants
+-- ARGV[i]  for the second key and those after it: the multiple of the limit it grants
 --
--- The request is admitted if every key grants it; a refused one is counted under none.
+-- A request is admitted if every key grants it. A refused one is counted under none.
 --
--- Returns, in 1, 4 and 8 bytes, since Redis takes longer over a text or a list: 1 if admitted else 0; how many the window
--- holds now; age in microseconds of the oldest of them or, if the key grants no more, of the one after which it does. Both
--- of the first key or, when refused, of the key that refuses for longest.
+-- Returns three numbers of 1, 4 and 8 bytes, since Redis takes longer over a text or a list:
+-- 1 if admitted, else 0; how many requests the window holds now; the age, microseconds, of the
+-- oldest of them or, in a full window, of the one whose end makes room for a request. Both describe
+-- the first key or, when refused, the key that refuses for longest.
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -46,11 +47,14 @@ local function read(key, grants)
     oldest = math.min(oldest, now)
   end
 
-  -- After which one more is granted: the oldest, unless the limit was lowered.
+  -- Whose end makes room: the oldest, unless the limit was lowered.
   if used >= grants then oldest = struct.unpack('<I8', log, size - grants * 8 + 1) end
 
   if first > 1 then log = string.sub(log, first) end
-  return { key = key, log = log, used = used, oldest = oldest, is_changed = is_changed, is_full = used >= grants }
+  local is_full = used >= grants
+  return {
+    key = key, log = log, used = used, oldest = oldest, is_changed = is_changed, is_full = is_full,
+  }
 end
 
 local windows, refusing = {}, nil
@@ -64,10 +68,13 @@ end
 for i = 1, #windows do
   local one = windows[i]
   if not refusing then
-    one.log, one.used, one.oldest, one.is_changed = one.log .. struct.pack('<I8', now), one.used + 1, one.oldest or now, true
+    one.log = one.log .. struct.pack('<I8', now)
+    one.used = one.used + 1
+    one.oldest = one.oldest or now
+    one.is_changed = true
   end
   if one.is_changed then redis.call('SET', one.key, one.log, 'PX', ttl) end
 end
 
-local told = refusing or windows[1]
-return struct.pack('<I1I4I8', refusing and 0 or 1, told.used, now - told.oldest)
+local described = refusing or windows[1]
+return struct.pack('<I1I4I8', refusing and 0 or 1, described.used, now - described.oldest)

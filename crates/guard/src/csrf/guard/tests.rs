@@ -220,7 +220,7 @@ async fn handlers_find_the_same_binding_however_often_they_ask() {
 }
 
 #[tokio::test]
-async fn a_refused_request_never_reaches_the_service_and_a_waiting_one_goes_to_the_ready_one() {
+async fn only_a_service_that_was_ready_is_called_and_by_no_refused_request() {
     /// Fails when it is called without having been asked whether it is ready.
     #[derive(Default)]
     struct Strict {
