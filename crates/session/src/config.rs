@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::clock::Clock;
 use crate::cookie;
 use crate::store::{Budget, FieldName, InvalidFieldName};
 
 /// Lifetime, cookie and budgets. The defaults are safe; override with the methods.
 ///
-/// The cookie is always `HttpOnly; SameSite=Lax; Path=/`, for its own host alone, with the
-/// `Max-Age` that the session has left.
+/// By default the cookie is `Secure; HttpOnly; SameSite=Lax; Path=/`, for its own host alone, with the
+/// `Max-Age` that the session has left. It is always `HttpOnly`.
+///
+/// [`Sessions::new`](crate::Sessions::new) panics when the attributes contradict each other, because no
+/// browser would keep such a cookie:
+///
+/// 1. `__Host-` needs `Secure`, the path `/` and no domain; `__Secure-` needs `Secure`.
+///    `__Host-Http-` and `__Http-` are the same for a cookie that is `HttpOnly`.
+/// 2. `SameSite=None` and `Partitioned` need `Secure`.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
     pub(crate) lifetime: Duration,
@@ -17,6 +26,12 @@ pub struct SessionConfig {
     pub(crate) touch_interval: Duration,
     pub(crate) secure: bool,
     pub(crate) cookie_name: Option<Box<str>>,
+    pub(crate) realm: Option<Box<str>>,
+    pub(crate) same_site: SameSite,
+    pub(crate) domain: Option<Box<str>>,
+    pub(crate) path: Option<Box<str>>,
+    pub(crate) partitioned: bool,
+    pub(crate) token_header: Option<HeaderName>,
     pub(crate) max_sessions: usize,
     pub(crate) budget: Budget,
     pub(crate) preload: Vec<FieldName>,
@@ -53,6 +68,18 @@ pub enum NearCache {
     Off,
 }
 
+/// Which requests of other sites carry the session cookie (RFC 6265bis).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SameSite {
+    /// Links that lead here, and nothing else.
+    #[default]
+    Lax,
+    /// None: who comes by a link is signed out until the next click.
+    Strict,
+    /// All, where the browser allows it. Forged requests carry it too. Needs `Secure`.
+    None,
+}
+
 impl Default for NearCache {
     fn default() -> Self {
         Self::On { capacity: 100_000, max_age: Duration::from_mins(1) }
@@ -67,6 +94,12 @@ impl Default for SessionConfig {
             touch_interval: Duration::from_mins(1),
             secure: true,
             cookie_name: None,
+            realm: None,
+            same_site: SameSite::Lax,
+            domain: None,
+            path: None,
+            partitioned: false,
+            token_header: None,
             max_sessions: 100,
             budget: Budget::default(),
             preload: Vec::new(),
@@ -121,6 +154,70 @@ impl SessionConfig {
         self
     }
 
+    /// Which requests of other sites carry the cookie. Default [`SameSite::Lax`].
+    #[must_use]
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// Sends the cookie to this domain and all its subdomains, each of which can then plant one. The
+    /// name must not begin with `__Host-`. Default: to the host alone.
+    ///
+    /// # Panics
+    /// If it is no host name in ASCII.
+    #[must_use]
+    pub fn domain(mut self, domain: &str) -> Self {
+        assert!(cookie::is_domain(domain), "{domain:?} cannot be a cookie's domain");
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Sends the cookie only to paths under this one. No border of security: pages of other paths
+    /// have ways to it. Default `/`.
+    ///
+    /// # Panics
+    /// If it does not begin with `/` or has characters that end the attribute.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        assert!(cookie::is_path(path), "{path:?} cannot be a cookie's path");
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Whether a frame within another site has a cookie of its own for each such site
+    /// (`Partitioned`, CHIPS). Use it with [`SameSite::None`]. Default false.
+    #[must_use]
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.partitioned = partitioned;
+        self
+    }
+
+    /// The realm of these sessions. Two realms share a store and secrets, and nothing else: a cookie
+    /// of one opens nothing in the other, and neither sees or ends the other's sessions. Default:
+    /// the cookie's name without its prefix, so that two names are two realms.
+    #[must_use]
+    pub fn realm(mut self, realm: &str) -> Self {
+        self.realm = Some(realm.into());
+        self
+    }
+
+    /// Takes the session's token from this request header too, for clients without cookies:
+    /// `Authorization` with the scheme `Bearer`, or the bare token in any other header. Default: from
+    /// the cookie alone.
+    ///
+    /// 1. The client gets the token from [`Session::bearer_token`](crate::Session::bearer_token), in
+    ///    the request that signs in or rotates. It must keep it from scripts of pages.
+    /// 2. A request with a cookie and a header has several tokens, and so none.
+    /// 3. A session from a header is answered without `Set-Cookie`.
+    /// 4. Browsers send no such header by themselves, so requests with one need no CSRF token. Ask
+    ///    [`Session::is_from_header`](crate::Session::is_from_header) where you check them.
+    #[must_use]
+    pub fn token_header(mut self, name: HeaderName) -> Self {
+        self.token_header = Some(name);
+        self
+    }
+
     /// The most live sessions one user may have; a sign-in beyond ends the oldest. Default 100.
     /// Thousands make that user's requests slow: they are kept together, and the near-cache looks
     /// through them one by one.
@@ -169,7 +266,15 @@ impl SessionConfig {
     }
 
     /// How old "last seen" must be before it is written again.
-    pub(crate) fn touch_after(&self) -> Option<Duration> {
-        self.idle.map(|idle| self.touch_interval.min(idle / 10))
+    pub(crate) fn touch_after(&self, idle: Option<Duration>) -> Option<Duration> {
+        idle.map(|idle| self.touch_interval.min(idle / 10))
+    }
+
+    /// The realm that goes into tags and keys; empty for the default one.
+    pub(crate) fn effective_realm(&self) -> &str {
+        match &self.realm {
+            Some(realm) => realm,
+            None => cookie::without_prefix(self.effective_cookie_name()),
+        }
     }
 }

@@ -1,9 +1,14 @@
-//! Reading the session cookie strictly, and writing it (RFC 6265bis).
+//! The one reader and the one writer of the session cookie (RFC 6265bis).
+//!
+//! 1. Names are compared byte by byte, neither decoded nor folded. Quotes are part of the value.
+//! 2. Of two cookies of the name neither is believed: a sibling host may have planted one.
+//! 3. Attributes that no browser would keep together are refused when the application starts.
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::config::{SameSite, SessionConfig};
 use crate::token::CookieValue;
 
 /// What a request presents under the cookie's name.
@@ -48,33 +53,122 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token)
 }
 
-/// Whether browsers keep a cookie of that name only if it is secure.
-pub(crate) fn demands_secure(name: &str) -> bool {
-    let begins = |prefix: &str| {
+/// Prefixes that browsers give a meaning to (RFC 6265bis), in any case of letters; the longer first.
+const PREFIXES: [&str; 4] = ["__Host-Http-", "__Host-", "__Http-", "__Secure-"];
+
+fn prefix(name: &str) -> Option<&'static str> {
+    PREFIXES.into_iter().find(|prefix| {
         name.get(..prefix.len()).is_some_and(|part| part.eq_ignore_ascii_case(prefix))
-    };
-    begins("__Host-") || begins("__Secure-")
+    })
 }
 
-/// `Set-Cookie` with the token, for the time the session has left.
-pub(crate) fn set(name: &str, value: &CookieValue, left: Duration, secure: bool) -> HeaderValue {
-    let max_age = left.as_secs() + u64::from(left.subsec_millis() >= 500);
-    header_value(
-        &format!("{name}={}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age}", value.0),
-        secure,
-    )
+/// What tells two cookies apart beside the prefix; empty for the default name.
+pub(crate) fn without_prefix(name: &str) -> &str {
+    let bare = &name[prefix(name).map_or(0, str::len)..];
+    if bare == DEFAULT_NAME { "" } else { bare }
 }
 
-/// `Set-Cookie` that removes the cookie.
-pub(crate) fn clear(name: &str, secure: bool) -> HeaderValue {
-    header_value(&format!("{name}=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"), secure)
+/// The name of the cookie without its prefix, if the application chose none.
+const DEFAULT_NAME: &str = "session";
+
+/// Whether it is a host name.
+pub(crate) fn is_domain(domain: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    !domain.is_empty() && domain.bytes().all(allowed)
 }
 
-fn header_value(text: &str, secure: bool) -> HeaderValue {
-    let text = if secure { format!("{text}; Secure") } else { text.to_owned() };
-    let mut value = HeaderValue::try_from(text).expect("a checked name, base64url and fixed text");
+/// Whether it is an absolute path that ends no attribute.
+pub(crate) fn is_path(path: &str) -> bool {
+    path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';')
+}
+
+/// How the session cookie is written: its name and its attributes.
+#[derive(Debug, Clone)]
+pub(crate) struct CookieWriter {
+    name: Box<str>,
+    /// Those before `Max-Age`.
+    before: Box<str>,
+    /// Those after it.
+    after: Box<str>,
+}
+
+impl CookieWriter {
+    /// # Panics
+    /// If no browser would keep such a cookie.
+    pub(crate) fn new(config: &SessionConfig) -> Self {
+        let name = config.effective_cookie_name();
+        let (secure, path) = (config.secure, config.path.as_deref().unwrap_or("/"));
+        if let Some(prefix) = prefix(name) {
+            assert!(secure, "a cookie named {name} has to be secure");
+            if prefix.starts_with("__Host-") {
+                assert!(path == "/", "a cookie named {name} has to have the path /");
+                assert!(config.domain.is_none(), "a cookie named {name} must not have a domain");
+            }
+        }
+        let same_site = match config.same_site {
+            SameSite::Lax => "Lax",
+            SameSite::Strict => "Strict",
+            SameSite::None => {
+                assert!(secure, "a cookie with SameSite=None has to be secure");
+                "None"
+            }
+        };
+        assert!(secure || !config.partitioned, "a partitioned cookie has to be secure");
+        let domain =
+            config.domain.as_ref().map_or(String::new(), |host| format!("; Domain={host}"));
+        let secure = if secure { "; Secure" } else { "" };
+        let partitioned = if config.partitioned { "; Partitioned" } else { "" };
+        Self {
+            name: name.into(),
+            before: format!("; HttpOnly; SameSite={same_site}; Path={path}{domain}").into(),
+            after: format!("{secure}{partitioned}").into(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `Set-Cookie` with the token for the time the session has `left`; without it until the
+    /// browser closes.
+    pub(crate) fn set(&self, value: &CookieValue, left: Option<Duration>) -> HeaderValue {
+        let Self { name, before, after } = self;
+        let max_age = left.map(|left| left.as_secs() + u64::from(left.subsec_millis() >= 500));
+        let max_age = max_age.map_or(String::new(), |max_age| format!("; Max-Age={max_age}"));
+        header_value(format!("{name}={}{before}{max_age}{after}", value.0))
+    }
+
+    /// `Set-Cookie` that removes the cookie.
+    pub(crate) fn clear(&self) -> HeaderValue {
+        let Self { name, before, after } = self;
+        header_value(format!("{name}={before}; Max-Age=0{after}"))
+    }
+}
+
+fn header_value(text: String) -> HeaderValue {
+    let mut value = HeaderValue::try_from(text).expect("checked names and attributes, base64url");
     value.set_sensitive(true);
     value
+}
+
+/// The token in a header for clients without cookies.
+pub(crate) fn find_in_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Presented<'a> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Presented::Nothing };
+    if values.next().is_some() {
+        return Presented::Several;
+    }
+    let value = value.as_bytes().trim_ascii();
+    if *name != header::AUTHORIZATION {
+        return Presented::One(value);
+    }
+    match value.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => {
+            Presented::One(token.trim_ascii())
+        }
+        // Of another scheme, so another's business.
+        _ => Presented::Nothing,
+    }
 }
 
 #[cfg(test)]
@@ -91,21 +185,25 @@ mod tests {
     }
 
     #[test]
-    fn names_are_tokens_and_some_demand_to_be_secure() {
+    fn names_are_tokens_and_prefixes_are_known() {
         for name in ["session", "__Host-session", "a.b_c-1!"] {
             assert!(is_name(name), "{name}");
         }
         for name in ["", "a;b", "a=b", "my session", "a\nb", "\"a\"", "ü", "a,b"] {
             assert!(!is_name(name), "{name:?}");
         }
-        for (name, demands) in [
-            ("__Host-a", true),
-            ("__secure-a", true),
-            ("__Hosta", false),
-            ("session", false),
-            ("__ü", false),
+        for (name, bare) in [
+            ("__Host-a", "a"),
+            ("__secure-a", "a"),
+            ("__Host-Http-a", "a"),
+            ("__http-a", "a"),
+            ("__Hosta", "__Hosta"),
+            ("admin", "admin"),
+            ("session", ""),
+            ("__Host-session", ""),
+            ("__ü", "__ü"),
         ] {
-            assert_eq!(demands_secure(name), demands, "{name}");
+            assert_eq!(without_prefix(name), bare, "{name}");
         }
     }
 
@@ -134,16 +232,76 @@ mod tests {
 
     #[test]
     fn the_attributes_are_as_promised() {
-        let value = CookieValue("v".into());
-        assert_eq!(
-            set("__Host-session", &value, Duration::from_hours(72), true),
-            "__Host-session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=259200; Secure"
-        );
-        assert_eq!(
-            set("session", &value, Duration::from_millis(1499), false),
-            "session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=1"
-        );
-        assert_eq!(clear("session", false), "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+        let (value, plain) = (CookieValue("v".into()), SessionConfig::default().secure(false));
+        let hours = Some(Duration::from_hours(72));
+        for (config, left, written) in [
+            (
+                SessionConfig::default(),
+                hours,
+                "__Host-session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=259200; Secure",
+            ),
+            (
+                plain.clone(),
+                Some(Duration::from_millis(1499)),
+                "session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=1",
+            ),
+            (plain.clone(), None, "session=v; HttpOnly; SameSite=Lax; Path=/"),
+            (
+                SessionConfig::default()
+                    .cookie_name("__Secure-sid")
+                    .same_site(SameSite::None)
+                    .domain("example.org")
+                    .path("/app")
+                    .partitioned(true),
+                hours,
+                "__Secure-sid=v; HttpOnly; SameSite=None; Path=/app; Domain=example.org; \
+                 Max-Age=259200; Secure; Partitioned",
+            ),
+        ] {
+            assert_eq!(CookieWriter::new(&config).set(&value, left), written);
+        }
+        let cleared = "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0";
+        assert_eq!(CookieWriter::new(&plain).clear(), cleared);
+    }
+
+    #[test]
+    fn attributes_that_no_browser_keeps_together_are_refused() {
+        let secure = SessionConfig::default;
+        let plain = || secure().secure(false);
+        for (number, config) in [
+            plain().cookie_name("__Host-sid"),
+            plain().cookie_name("__secure-sid"),
+            plain().cookie_name("__Http-sid"),
+            plain().same_site(SameSite::None),
+            plain().partitioned(true),
+            secure().domain("example.org"),
+            secure().path("/app"),
+            secure().cookie_name("__Host-Http-sid").path("/app"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let refused = std::panic::catch_unwind(|| CookieWriter::new(&config)).is_err();
+            assert!(refused, "{number}: {config:?}");
+        }
+        CookieWriter::new(&secure().cookie_name("__Host-Http-sid").same_site(SameSite::Strict));
+    }
+
+    #[test]
+    fn a_token_in_a_header_is_taken_once_and_of_its_scheme() {
+        let own = HeaderName::from_static("x-session");
+        for (name, lines, expected) in [
+            (header::AUTHORIZATION, &["Bearer abc"][..], Presented::One(b"abc")),
+            (header::AUTHORIZATION, &["bearer  abc "], Presented::One(b"abc")),
+            (header::AUTHORIZATION, &["Basic abc"], Presented::Nothing),
+            (header::AUTHORIZATION, &["Bearer"], Presented::Nothing),
+            (header::AUTHORIZATION, &["Bearer a", "Bearer b"], Presented::Several),
+            (own.clone(), &["abc"], Presented::One(b"abc")),
+            (own.clone(), &[], Presented::Nothing),
+        ] {
+            let lines = lines.iter().map(|line| (name.clone(), HeaderValue::from_static(line)));
+            assert_eq!(find_in_header(&lines.collect(), &name), expected);
+        }
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
-use crate::store::{InvalidFieldName, StoreError};
+use crate::store::{FieldName, InvalidFieldName, StoreError};
 use crate::token::InvalidUserId;
 
 /// Why a session operation failed. As a response it is JSON `{"error", "code"}` with the status
@@ -33,7 +33,7 @@ pub enum SessionError {
     OverBudget,
     /// 500: a value cannot be written as or read from JSON, or is no number where one is
     /// incremented.
-    #[error("a session value does not have the expected form")]
+    #[error("a session value does not have the expected form: {0}")]
     Value(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// 500: the application used a field name that cannot be one.
     #[error(transparent)]
@@ -41,8 +41,22 @@ pub enum SessionError {
     /// 500: the application used a user id that cannot be one.
     #[error(transparent)]
     UserId(#[from] InvalidUserId),
+    /// 500: the response has begun, so nothing would write what is set and no cookie would go out.
+    #[error(
+        "the response has begun: call `set` and `commit` before it, or write at once with `update`"
+    )]
+    ResponseBegan,
+    /// 503 with `Retry-After`: the [`Users`](crate::login::Users) of a login layer could not be asked.
+    /// Says nothing about who is signed in.
+    #[error("users are unavailable, please try again shortly")]
+    Users(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// 500: a handler asks for its user outside of [`LoginLayer`](crate::login::LoginLayer).
+    #[error("no login layer for users of this type: add LoginLayer inside of SessionLayer")]
+    NoLoginLayer,
     /// 500: the handler runs outside [`SessionLayer`](crate::SessionLayer).
-    #[error("no session layer around this route")]
+    #[error(
+        "no session layer around this route: add SessionLayer outside of what uses the session"
+    )]
     NoLayer,
 }
 
@@ -50,21 +64,45 @@ impl SessionError {
     /// The status and the stable code of the response.
     pub fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Unavailable(_) | Self::Users(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
             Self::NotFresh => (StatusCode::FORBIDDEN, "reauthentication_required"),
             Self::Superseded => (StatusCode::CONFLICT, "sign_in_superseded"),
             Self::OverBudget => (StatusCode::PAYLOAD_TOO_LARGE, "session_full"),
-            Self::Value(_) | Self::FieldName(_) | Self::UserId(_) | Self::NoLayer => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
-            }
+            Self::Value(_)
+            | Self::FieldName(_)
+            | Self::UserId(_)
+            | Self::ResponseBegan
+            | Self::NoLoginLayer
+            | Self::NoLayer => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
 }
 
 impl SessionError {
+    /// The field holds something else than the type wants, perhaps because the type has grown.
+    pub(crate) fn field<T>(name: &FieldName, cause: &serde_json::Error) -> Self {
+        let wanted = std::any::type_name::<T>();
+        Self::value(format!(
+            "the field {} is no {wanted}: {cause} (a field added to a struct needs #[serde(default)])",
+            name.as_str()
+        ))
+    }
+
     pub(crate) fn value(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Value(cause.into())
+    }
+}
+
+impl SessionError {
+    /// Whether the application is put together wrongly, which a debug build says in its answer.
+    fn is_mistake(&self) -> bool {
+        matches!(
+            self,
+            Self::FieldName(_) | Self::ResponseBegan | Self::NoLoginLayer | Self::NoLayer
+        )
     }
 }
 
@@ -77,12 +115,18 @@ impl From<StoreError> for SessionError {
 impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
-        let message = if status == StatusCode::INTERNAL_SERVER_ERROR {
+        let message = if cfg!(debug_assertions) && self.is_mistake() {
+            tracing::error!(error = &self as &dyn std::error::Error, "session error");
+            self.to_string()
+        } else if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = &self as &dyn std::error::Error, "session error");
             "internal error".to_owned()
         } else {
             self.to_string()
         };
+        if let Self::Users(_) = &self {
+            tracing::warn!(error = &self as &dyn std::error::Error, "cannot load a user");
+        }
         let mut response =
             (status, Json(serde_json::json!({ "error": message, "code": code }))).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -8,18 +8,23 @@ use crate::cache::invalidating_store::InvalidatingStore;
 use crate::cache::{CacheKey, Fetch, Outcome};
 use crate::clock::Timestamp;
 use crate::config::SessionConfig;
+use crate::cookie::CookieWriter;
 use crate::ended::Ended;
 use crate::keyring::KeyRing;
 use crate::record::{Epoch, Record, envelope};
 use crate::snapshot::Snapshot;
 use crate::store::{At, ListedSession, SessionStore, StoreError, StoredSession};
 use crate::token::{SessionId, Tag, UserId};
+use crate::update_queue::UpdateQueue;
 use crate::watch::Watches;
 
 pub(crate) struct Inner {
     pub(crate) store: InvalidatingStore,
+    /// Of the realm.
     pub(crate) keys: KeyRing,
     pub(crate) config: SessionConfig,
+    pub(crate) cookie: CookieWriter,
+    pub(crate) updates: UpdateQueue,
     pub(crate) watches: Watches,
 }
 
@@ -30,6 +35,11 @@ impl Inner {
 
     pub(crate) fn at(&self) -> At {
         At { now: self.now(), idle: self.config.idle }
+    }
+
+    /// The tag of a user in this realm.
+    pub(crate) fn tag(&self, user: &UserId) -> Tag {
+        Tag::of_user_in(self.config.effective_realm(), user)
     }
 
     /// The session of that cookie, if the near-cache has it.
@@ -94,7 +104,7 @@ impl Inner {
     }
 
     pub(crate) async fn epoch(&self, user: &UserId) -> Result<Epoch, StoreError> {
-        self.store.epoch(&Tag::of_user(user)).await
+        self.store.epoch(&self.tag(user)).await
     }
 
     /// A user's live sessions.
@@ -102,7 +112,7 @@ impl Inner {
         &self,
         user: &UserId,
     ) -> Result<Vec<(SessionId, Record)>, StoreError> {
-        Ok(self.living(self.store.list(&Tag::of_user(user)).await?))
+        Ok(self.living(self.store.list(&self.tag(user)).await?))
     }
 
     /// The live sessions under a tag, after which the store tells the next change, if it can.

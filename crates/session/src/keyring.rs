@@ -90,6 +90,26 @@ impl KeyRing {
         (key(self.current()), self.0[1..].iter().map(key).collect())
     }
 
+    /// The ring of a realm: cookies of another are not verified. The default realm is empty.
+    pub(crate) fn into_realm(self, realm: &str) -> Self {
+        if realm.is_empty() {
+            return self;
+        }
+        Self(self.0.iter().map(|keys| Keys::derive(keys.root.clone(), realm)).collect())
+    }
+
+    /// A ring with a random secret, for trying things out: with the process all its sessions end.
+    /// Logs a warning.
+    ///
+    /// # Panics
+    /// If the operating system has no random bytes to give.
+    pub fn generate() -> Self {
+        tracing::warn!("the session secret is random: every session ends with this process");
+        let mut secret = [0; MIN_SECRET_BYTES];
+        getrandom::fill(&mut secret).expect("the operating system gives random bytes");
+        Self(Arc::new([Keys::derive(Hkdf::<Sha256>::new(Some(SALT), &secret), "")]))
+    }
+
     pub(crate) fn current(&self) -> &Keys {
         &self.0[0]
     }
@@ -104,13 +124,20 @@ impl Keys {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(KeyError::TooShort { got: secret.len() });
         }
-        let root = Hkdf::<Sha256>::new(Some(SALT), secret);
-        Ok(Self {
+        Ok(Self::derive(Hkdf::<Sha256>::new(Some(SALT), secret), ""))
+    }
+
+    fn derive(root: Hkdf<Sha256>, realm: &str) -> Self {
+        let of_realm = |info: &str| match realm {
+            "" => expand(&root, info.as_bytes()),
+            _ => expand(&root, format!("{info} of realm {realm}").as_bytes()),
+        };
+        Self {
             id: KeyId(expand(&root, b"key id")),
-            mac: keyed(&expand(&root, b"cookie mac")),
-            id_hash: keyed(&expand(&root, b"session id")),
+            mac: keyed(&of_realm("cookie mac")),
+            id_hash: keyed(&of_realm("session id")),
             root,
-        })
+        }
     }
 
     /// The MAC over a cookie's bytes.

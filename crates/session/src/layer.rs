@@ -1,13 +1,15 @@
 //! The layer that opens a request's session and writes it back, and the extractors for handlers.
 
-use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{Extensions, HeaderValue, Request, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -25,15 +27,108 @@ pub(crate) mod require_auth;
 /// A response stays what it is when the session was ended meanwhile; its cookie is cleared. It is
 /// replaced by [`SessionError`]'s when changes could not be written; what became of the cookie goes
 /// out with either.
-#[derive(Debug, Clone)]
+///
+/// A layer inside a layer of the same [`Sessions`] leaves the request to the outer one.
+#[derive(Clone)]
 pub struct SessionLayer {
     sessions: Sessions,
+    slot: Slot,
+}
+
+/// Where in a request the session lies.
+#[derive(Clone, Copy)]
+struct Slot {
+    find: fn(&Extensions) -> Option<&Session>,
+    insert: fn(&mut Extensions, Session),
+}
+
+impl Slot {
+    const PLAIN: Self = Self {
+        find: |request| request.get(),
+        insert: |request, session| {
+            request.insert(session);
+        },
+    };
+
+    fn of<M: 'static>() -> Self {
+        Self {
+            find: |request| request.get::<SessionOf<M>>().map(|marked| &**marked),
+            insert: |request, session| {
+                request.insert(SessionOf::<M>(session, PhantomData));
+            },
+        }
+    }
 }
 
 impl SessionLayer {
     /// A layer for these sessions.
     pub fn new(sessions: Sessions) -> Self {
-        Self { sessions }
+        Self { sessions, slot: Slot::PLAIN }
+    }
+
+    /// The same layer, whose session handlers extract as [`SessionOf<M>`]. For a route with two
+    /// sessions, such as the user's and an administrator's; `M` is any type of yours.
+    #[must_use]
+    pub fn marked<M: 'static>(self) -> Self {
+        Self { slot: Slot::of::<M>(), ..self }
+    }
+}
+
+impl fmt::Debug for SessionLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayer").field("sessions", &self.sessions).finish_non_exhaustive()
+    }
+}
+
+/// The session of a [`SessionLayer::marked`] layer, as an extractor.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tracera_session::{Session, SessionError, SessionLayer, SessionOf, Sessions};
+///
+/// struct Admin;
+///
+/// async fn both(user: Session, admin: SessionOf<Admin>) -> Result<String, SessionError> {
+///     Ok(format!("{} watched by {}", user.user()?, admin.user()?))
+/// }
+///
+/// fn app(users: Sessions, admins: Sessions) -> Router {
+///     Router::new()
+///         .route("/", get(both))
+///         .layer(SessionLayer::new(users))
+///         .layer(SessionLayer::new(admins).marked::<Admin>())
+/// }
+/// ```
+pub struct SessionOf<M>(Session, PhantomData<fn() -> M>);
+
+impl<M> Clone for SessionOf<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<M> fmt::Debug for SessionOf<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<M> Deref for SessionOf<M> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl<M: 'static, S: Sync> FromRequestParts<S> for SessionOf<M> {
+    type Rejection = SessionError;
+
+    /// Rejects with 503 when the store could not be asked.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionError> {
+        let session = parts.extensions.get::<Self>().ok_or(SessionError::NoLayer)?;
+        session.available()?;
+        Ok(session.clone())
     }
 }
 
@@ -41,7 +136,7 @@ impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SessionService { inner, sessions: self.sessions.clone() }
+        SessionService { inner, layer: self.clone() }
     }
 }
 
@@ -49,33 +144,38 @@ impl<S> Layer<S> for SessionLayer {
 #[derive(Debug, Clone)]
 pub struct SessionService<S> {
     inner: S,
-    sessions: Sessions,
+    layer: SessionLayer,
 }
 
-impl<S> Service<Request> for SessionService<S>
+impl<S, B> Service<Request<B>> for SessionService<S>
 where
-    S: Service<Request, Response: IntoResponse, Error = Infallible> + Clone,
+    S: Service<Request<B>, Response: IntoResponse> + Clone,
 {
     type Response = Response;
-    type Error = Infallible;
-    type Future = SessionFuture<S>;
+    type Error = S::Error;
+    type Future = SessionFuture<S, B>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> SessionFuture<S> {
-        let opening = prefetch::take(&mut request, &self.sessions);
-        let step = match opening.unwrap_or_else(|| self.sessions.opening(request.headers())) {
+    fn call(&mut self, mut request: Request<B>) -> SessionFuture<S, B> {
+        let SessionLayer { sessions, slot } = &self.layer;
+        if (slot.find)(request.extensions()).is_some_and(|outer| outer.is_of(&sessions.inner)) {
+            return SessionFuture { step: Step::Passing { passing: self.inner.call(request) } };
+        }
+        let opening = prefetch::take(request.extensions_mut(), sessions);
+        let step = match opening.unwrap_or_else(|| sessions.opening(request.headers())) {
             Opening::Known(session) => {
-                request.extensions_mut().insert(session.clone());
+                (slot.insert)(request.extensions_mut(), session.clone());
                 Step::Handling { handling: self.inner.call(request), session }
             }
             Opening::Asked(opening) => {
                 // The clone may not be ready to be called, what `poll_ready` looked at is.
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
-                Step::Opening { opening, waiting: Some((request, inner)) }
+                let waiting = Some(Waiting { request, inner, insert: slot.insert });
+                Step::Opening { opening, waiting }
             }
         };
         SessionFuture { step }
@@ -84,45 +184,56 @@ where
 
 pin_project! {
     /// The response of a [`SessionService`].
-    pub struct SessionFuture<S: Service<Request>> {
+    pub struct SessionFuture<S: Service<Request<B>>, B = axum::body::Body> {
         #[pin]
-        step: Step<S>,
+        step: Step<S, B>,
     }
 }
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// A request that waits for its session, and where it goes then.
+struct Waiting<S, B> {
+    request: Request<B>,
+    inner: S,
+    insert: fn(&mut Extensions, Session),
+}
+
 pin_project! {
     /// A request whose session is known at once begins with `Handling`, one that writes nothing
     /// ends there.
     #[project = StepProjection]
-    enum Step<S: Service<Request>> {
-        Opening { opening: BoxFuture<Session>, waiting: Option<(Request, S)> },
+    enum Step<S: Service<Request<B>>, B> {
+        /// An outer layer does the rest.
+        Passing { #[pin] passing: S::Future },
+        Opening { opening: BoxFuture<Session>, waiting: Option<Waiting<S, B>> },
         Handling { #[pin] handling: S::Future, session: Session },
         Writing { writing: BoxFuture<Result<(), SessionError>>, session: Session, response: Option<Response> },
     }
 }
 
-impl<S> Future for SessionFuture<S>
+impl<S, B> Future for SessionFuture<S, B>
 where
-    S: Service<Request, Response: IntoResponse, Error = Infallible>,
+    S: Service<Request<B>, Response: IntoResponse>,
 {
-    type Output = Result<Response, Infallible>;
+    type Output = Result<Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut step = self.project().step;
         loop {
             let next = match step.as_mut().project() {
+                StepProjection::Passing { passing } => {
+                    return passing.poll(context).map_ok(IntoResponse::into_response);
+                }
                 StepProjection::Opening { opening, waiting } => {
                     let session = ready!(opening.as_mut().poll(context));
-                    let (mut request, mut inner) =
+                    let Waiting { mut request, mut inner, insert } =
                         waiting.take().expect("an opening is waited for once");
-                    request.extensions_mut().insert(session.clone());
+                    insert(request.extensions_mut(), session.clone());
                     Step::Handling { handling: inner.call(request), session }
                 }
                 StepProjection::Handling { handling, session } => {
-                    let Ok(mut response) =
-                        ready!(handling.poll(context)).map(IntoResponse::into_response);
+                    let mut response = ready!(handling.poll(context))?.into_response();
                     match session.unwritten() {
                         None => {
                             set_cookie(&mut response, session);

@@ -94,6 +94,7 @@ mod inner;
 mod invalidations;
 mod keyring;
 mod layer;
+pub mod login;
 mod record;
 mod session;
 mod session_watch;
@@ -109,12 +110,13 @@ pub mod middleware {
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
+mod update_queue;
 mod user_watch;
 mod watch;
 
 pub use cache::CacheStats;
 pub use clock::{Clock, Timestamp};
-pub use config::{NearCache, SessionConfig};
+pub use config::{NearCache, SameSite, SessionConfig};
 pub use ended::Ended;
 pub use error::SessionError;
 pub use info::SessionInfo;
@@ -122,10 +124,13 @@ pub use invalidations::MAX_STALENESS;
 pub use keyring::{KeyError, KeyRing, MIN_SECRET_BYTES};
 pub use layer::prefetch::PrefetchLayer;
 pub use layer::require_auth::{EveryRequest, RequireAuth};
-pub use layer::{CurrentUser, SessionLayer};
+pub use layer::{CurrentUser, SessionLayer, SessionOf};
 pub use record::{Authentication, Epoch};
-pub use session::Session;
+/// The Redis client of [`RedisConnection`], for who shares the connection.
+#[cfg(feature = "redis")]
+pub use redis;
 pub use session::sign_in::SignIn;
+pub use session::{Finished, Session};
 pub use session_watch::SessionWatch;
 pub use sessions::Sessions;
 #[cfg(feature = "embedded")]

@@ -16,10 +16,17 @@
 //! | 24 | 4 | id of the key that signed the cookie |
 //! | 28 | 4 | when the user last proved who they are, seconds after creation; all ones: never |
 //! | 32 | … | method, client, address, each behind its length in one byte |
+//! | … | … | extensions: kind (1 byte), length (1 byte), bytes |
 //!
-//! Version rule for rolling upgrades: what follows the known tail is ignored, so a newer node may
-//! append; an unknown version reads as "undecodable", which is no session for this request and
-//! leaves record and cookie alone.
+//! Extension 1, 5 bytes, is the persistence of the sign-in: flags (bit 0: until the browser closes,
+//! bit 1: it has an idle timeout of its own), the idle timeout in seconds (0: none).
+//!
+//! Rules for rolling upgrades:
+//!
+//! 1. A newer version may add extensions. One that is not known is ignored, and kept by a node that
+//!    writes the record anew.
+//! 2. A record of an unknown version is undecodable: no session for this request. The record and the
+//!    cookie stay as they are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -77,6 +84,59 @@ pub(crate) struct Record {
     pub(crate) authentication: Option<Authentication>,
     pub(crate) client: Box<str>,
     pub(crate) address: Option<IpAddr>,
+    pub(crate) persistence: Persistence,
+    /// Extensions that this version does not know, as they are encoded.
+    pub(crate) unknown: Box<[u8]>,
+}
+
+/// How long a session lasts, as far as its sign-in chose otherwise than the application.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Persistence {
+    /// Whether the cookie ends with the browser.
+    pub(crate) until_browser_closes: bool,
+    pub(crate) idle: IdleTimeout,
+}
+
+/// How long a session lives without a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum IdleTimeout {
+    /// As the application has it.
+    #[default]
+    Usual,
+    /// The sign-in's own; `None` is no such limit.
+    Own(Option<Duration>),
+}
+
+impl Persistence {
+    const KIND: u8 = 1;
+
+    fn encode(self) -> Vec<u8> {
+        if self == Self::default() {
+            return Vec::new();
+        }
+        let (is_own, idle) = match self.idle {
+            IdleTimeout::Usual => (false, 0),
+            IdleTimeout::Own(idle) => (true, idle.map_or(0, |idle| whole_secs(idle).max(1))),
+        };
+        let flags = u8::from(self.until_browser_closes) | u8::from(is_own) << 1;
+        [&[Self::KIND, 5, flags], &idle.to_be_bytes()[..]].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let [flags, secs @ ..] = *<&[u8; 5]>::try_from(bytes).ok()?;
+        let secs = u32::from_be_bytes(secs);
+        let own = (secs > 0).then(|| Duration::from_secs(u64::from(secs)));
+        let idle = if flags & 2 == 0 { IdleTimeout::Usual } else { IdleTimeout::Own(own) };
+        Some(Self { until_browser_closes: flags & 1 != 0, idle })
+    }
+
+    /// The idle timeout that counts, where the application's is `idle`.
+    pub(crate) fn idle_or(self, idle: Option<Duration>) -> Option<Duration> {
+        match self.idle {
+            IdleTimeout::Usual => idle,
+            IdleTimeout::Own(own) => own,
+        }
+    }
 }
 
 /// The bytes are no record of a version known here.
@@ -89,6 +149,7 @@ impl Record {
     /// two.
     pub(crate) fn deadline(&self, idle: Option<Duration>) -> Timestamp {
         let absolute = self.created.plus(self.lifetime);
+        let idle = self.persistence.idle_or(idle);
         idle.map_or(absolute, |idle| absolute.min(self.last_seen.plus(idle)))
     }
 
@@ -110,9 +171,13 @@ impl Record {
         let method = self.authentication.as_ref().map_or("", |auth| &*auth.method);
         push(&mut bytes, shortened(method, MAX_METHOD).as_bytes());
         let address = encode_address(self.address);
-        let room = MAX_BYTES.saturating_sub(bytes.len() + 2 + address.len());
-        push(&mut bytes, shortened(&self.client, room).as_bytes());
+        let persistence = self.persistence.encode();
+        let room = MAX_BYTES.saturating_sub(bytes.len() + 2 + address.len() + persistence.len());
+        let unknown = if self.unknown.len() <= room { &*self.unknown } else { &[] };
+        push(&mut bytes, shortened(&self.client, room - unknown.len()).as_bytes());
         push(&mut bytes, &address);
+        bytes.extend(persistence);
+        bytes.extend(unknown);
         bytes
     }
 
@@ -130,7 +195,8 @@ impl Record {
         let data_bytes = u16::from_be_bytes(rest.take()?);
         let key = KeyId(rest.take()?);
         let proved = u32::from_be_bytes(rest.take()?);
-        let Tail { method, client, address } = Tail::read(rest)?;
+        let Tail { method, client, address, extensions } = Tail::read(rest)?;
+        let (persistence, unknown) = extensions.sort();
         Ok(Self {
             created,
             lifetime,
@@ -143,6 +209,8 @@ impl Record {
                 .then(|| Authentication { at: after(proved), method: method.into() }),
             client: client.into(),
             address,
+            persistence,
+            unknown,
         })
     }
 
@@ -177,7 +245,7 @@ pub(crate) fn is_forward(bytes: &[u8]) -> bool {
 /// The envelope, read and changed in place by the rules of the store as by the Redis scripts.
 pub(crate) mod envelope {
     pub(crate) use super::writing::*;
-    use super::{Duration, Epoch, Forward, Timestamp, u48};
+    use super::{Duration, Epoch, Extensions, FIXED, Forward, Persistence, Reader, Timestamp, u48};
 
     pub(crate) fn forward(bytes: &[u8]) -> Option<Forward> {
         match bytes {
@@ -197,8 +265,17 @@ pub(crate) mod envelope {
         created(bytes).plus(secs(&bytes[11..]))
     }
 
+    /// The persistence that the sign-in chose, read without the rest.
+    pub(crate) fn persistence(bytes: &[u8]) -> Persistence {
+        let mut rest = Reader(bytes.get(FIXED..).unwrap_or_default());
+        let tail = (0..3).all(|_| rest.bytes().is_ok());
+        let found = tail.then(|| Extensions(rest.0).find(|(kind, _)| *kind == Persistence::KIND));
+        found.flatten().and_then(|(_, bytes)| Persistence::decode(bytes)).unwrap_or_default()
+    }
+
     pub(crate) fn deadline(bytes: &[u8], idle: Option<Duration>) -> Timestamp {
         let absolute = created(bytes).plus(secs(&bytes[7..]));
+        let idle = persistence(bytes).idle_or(idle);
         idle.map_or(absolute, |idle| absolute.min(last_seen(bytes).plus(idle)))
     }
 
@@ -262,6 +339,7 @@ struct Tail<'a> {
     method: &'a str,
     client: &'a str,
     address: Option<IpAddr>,
+    extensions: Extensions<'a>,
 }
 
 impl<'a> Tail<'a> {
@@ -270,7 +348,38 @@ impl<'a> Tail<'a> {
             method: bytes.text()?,
             client: bytes.text()?,
             address: decode_address(bytes.bytes()?)?,
+            extensions: Extensions(bytes.0),
         })
+    }
+}
+
+/// Kind and bytes of each extension. What is no extension any more ends them.
+struct Extensions<'a>(&'a [u8]);
+
+impl<'a> Iterator for Extensions<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let [kind, len, rest @ ..] = self.0 else { return None };
+        let (bytes, rest) = rest.split_at_checked(usize::from(*len))?;
+        self.0 = rest;
+        Some((*kind, bytes))
+    }
+}
+
+impl Extensions<'_> {
+    fn sort(self) -> (Persistence, Box<[u8]>) {
+        let (mut persistence, mut unknown) = (Persistence::default(), Vec::new());
+        for (kind, bytes) in self {
+            match (kind, Persistence::decode(bytes)) {
+                (Persistence::KIND, Some(known)) => persistence = known,
+                _ => {
+                    unknown.push(kind);
+                    push(&mut unknown, bytes);
+                }
+            }
+        }
+        (persistence, unknown.into())
     }
 }
 
@@ -354,6 +463,8 @@ mod tests {
             authentication: Some(Authentication { at: created, method: "google".into() }),
             client: "Firefox|Windows".into(),
             address: Some(Ipv4Addr::new(203, 0, 113, 9).into()),
+            persistence: Persistence::default(),
+            unknown: [].into(),
         }
     }
 
@@ -383,8 +494,38 @@ mod tests {
         let mut bytes = record().encode();
         bytes.extend(b"new");
         assert_eq!(Record::decode(&bytes).unwrap(), record());
+        let mut extended = record().encode();
+        extended.extend([9, 2, 7, 7]);
+        let read = Record::decode(&extended).unwrap();
+        assert_eq!(*read.unknown, [9, 2, 7, 7]);
+        assert_eq!(read.encode(), extended, "a node that does not know it keeps it");
         bytes[0] = 2;
         assert_eq!(Record::decode(&bytes), Err(Undecodable));
+    }
+
+    #[test]
+    fn the_persistence_of_a_sign_in_reads_back_and_counts() {
+        let own = IdleTimeout::Own(Some(Duration::from_secs(90)));
+        for idle in [IdleTimeout::Usual, IdleTimeout::Own(None), own] {
+            for until_browser_closes in [false, true] {
+                let persistence = Persistence { until_browser_closes, idle };
+                let record = Record { persistence, client: "x".repeat(64).into(), ..record() };
+                let bytes = record.encode();
+                assert!(bytes.len() <= 64);
+                assert_eq!(Record::decode(&bytes).unwrap().persistence, persistence);
+                assert_eq!(envelope::persistence(&bytes), persistence);
+                for idle in [None, Some(Duration::from_mins(30))] {
+                    assert_eq!(envelope::deadline(&bytes, idle), record.deadline(idle));
+                }
+            }
+        }
+        let minute = IdleTimeout::Own(Some(Duration::from_mins(1)));
+        let own = Persistence { idle: minute, ..Persistence::default() };
+        let record = Record { persistence: own, ..record() };
+        assert_eq!(record.deadline(None), record.last_seen.plus(Duration::from_mins(1)));
+        let none =
+            Record { persistence: Persistence { idle: IdleTimeout::Own(None), ..own }, ..record };
+        assert_eq!(none.deadline(Some(Duration::ZERO)), none.deadline(None));
     }
 
     #[test]

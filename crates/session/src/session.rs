@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::{Extensions, HeaderValue};
 
-use crate::cookie;
 use crate::ended::Ended;
 use crate::error::SessionError;
 use crate::info::SessionInfo;
@@ -20,7 +19,7 @@ mod data;
 pub(crate) mod sign_in;
 mod state;
 
-use state::{CookieChange, Current};
+use state::{CookieChange, Current, ResponsePhase};
 pub(crate) use state::{Live, State};
 
 /// How many rotations of one session within [`FORWARD`](crate::store::FORWARD) a request in flight
@@ -45,6 +44,18 @@ struct Shared {
     identity: tokio::sync::Mutex<()>,
 }
 
+/// What [`Session::finish`] did.
+#[derive(Debug)]
+#[must_use = "the cookie goes into the response, and an error in its place"]
+pub struct Finished {
+    /// Whether the changes could be written. An error is the answer to the request. Losing a race
+    /// against a sign-out is none.
+    pub written: Result<(), SessionError>,
+    /// The value of `Set-Cookie`, for the response or for the error in its place. A response with it
+    /// must not be cached: `Cache-Control: no-store`.
+    pub set_cookie: Option<HeaderValue>,
+}
+
 /// What a request leaves to be written with its response.
 pub(crate) struct Unwritten {
     changes: Vec<(FieldName, FieldOp)>,
@@ -55,6 +66,11 @@ impl Session {
     pub(crate) fn new(inner: Arc<Inner>, state: State) -> Self {
         let identity = tokio::sync::Mutex::default();
         Self { shared: Arc::new(Shared { inner, state: Mutex::new(state), identity }) }
+    }
+
+    /// Whether it was opened with these insides.
+    pub(crate) fn is_of(&self, inner: &Arc<Inner>) -> bool {
+        Arc::ptr_eq(self.inner(), inner)
     }
 
     fn inner(&self) -> &Arc<Inner> {
@@ -122,6 +138,24 @@ impl Session {
     /// session. For CSRF tokens see [`Session::csrf_binding`].
     pub fn binding(&self) -> Option<[u8; 16]> {
         self.state().as_live().ok().map(|live| live.id.field)
+    }
+
+    /// The token of a session that this request began or gave a new id, for a client without
+    /// cookies: see [`SessionConfig::token_header`](crate::SessionConfig::token_header). A secret;
+    /// `None` for every other session.
+    pub fn bearer_token(&self) -> Option<String> {
+        let state = self.state();
+        match (&state.cookie, &state.current) {
+            (Some(CookieChange::Set), Current::Live(Live { cookie: Some(cookie), .. })) => {
+                Some(cookie.0.to_string())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the request presented its token in a header, which no browser does by itself.
+    pub fn is_from_header(&self) -> bool {
+        self.state().from_header
     }
 
     /// What CSRF tokens of a request are bound to: the session of who is signed in, else nothing.
@@ -231,32 +265,49 @@ impl Session {
         let stores_something =
             || state.changes.iter().any(|(_, change)| *change != FieldOp::Remove);
         let needed = touch || stores_something() || (has_session && !state.changes.is_empty());
+        state.response = if needed { ResponsePhase::Writing } else { ResponsePhase::Begun };
         needed.then(|| Unwritten { changes: std::mem::take(&mut state.changes), touch })
     }
 
     /// Writes it. Losing a race is no error.
     pub(crate) async fn write_back(self, unwritten: Unwritten) -> Result<(), SessionError> {
-        match self.write(unwritten.changes, unwritten.touch).await {
+        let written = self.write(unwritten.changes, unwritten.touch).await;
+        self.state().response = ResponsePhase::Begun;
+        match written {
             Ok(_) | Err(SessionError::Unauthenticated) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
+    /// Ends a request's work with its session where there is no
+    /// [`SessionLayer`](crate::SessionLayer): writes what changed and says which cookie goes out.
+    /// The other half of [`Sessions::open`](crate::Sessions::open), for frameworks of other kinds.
+    pub async fn finish(&self) -> Finished {
+        let written = match self.unwritten() {
+            Some(unwritten) => self.clone().write_back(unwritten).await,
+            None => Ok(()),
+        };
+        Finished { written, set_cookie: self.cookie_header() }
+    }
+
     /// How the cookie changes.
     pub(crate) fn cookie_header(&self) -> Option<HeaderValue> {
-        let config = &self.inner().config;
-        let name = config.effective_cookie_name();
+        let (config, writer) = (&self.inner().config, &self.inner().cookie);
         let state = self.state();
+        if state.from_header {
+            return None;
+        }
         match (&state.cookie, &state.current) {
             (None, _) => None,
             (
                 Some(CookieChange::Set),
                 Current::Live(Live { snapshot, cookie: Some(cookie), .. }),
             ) => {
-                let left = snapshot.deadline(config.idle).since(self.inner().now());
-                Some(cookie::set(name, cookie, left, config.secure))
+                let until = snapshot.deadline(config.idle);
+                let lasts = !snapshot.persistence().until_browser_closes;
+                Some(writer.set(cookie, lasts.then(|| until.since(self.inner().now()))))
             }
-            (Some(_), _) => Some(cookie::clear(name, config.secure)),
+            (Some(_), _) => Some(writer.clear()),
         }
     }
 }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use crate::cache::invalidating_store::InvalidatingStore;
 use crate::cache::{CacheKey, CacheStats, Fetch};
 use crate::config::SessionConfig;
-use crate::cookie::{self, Presented};
+use crate::cookie::{self, CookieWriter, Presented};
 use crate::ended::Ended;
 use crate::error::SessionError;
 use crate::info::SessionInfo;
@@ -19,7 +19,8 @@ use crate::keyring::KeyRing;
 use crate::record::Epoch;
 use crate::session::{Live, Session, State};
 use crate::store::{Found, SessionStore, StoreError};
-use crate::token::{self, CookieValue, Handle, SessionId, Tag, UserId};
+use crate::token::{self, COOKIE_CHARS, CookieValue, Handle, SessionId, UserId};
+use crate::update_queue::UpdateQueue;
 use crate::user_watch::UserWatch;
 use crate::watch::Watches;
 
@@ -41,16 +42,17 @@ impl Sessions {
     /// Sessions in `store`, their cookies signed with `keys`.
     ///
     /// # Panics
-    /// If the cookie is not secure and its name demands it, by `__Host-` or `__Secure-`: no browser
-    /// would keep it.
+    /// If no browser would keep such a cookie; [`SessionConfig`] has the rules.
     pub fn new(store: impl SessionStore, keys: KeyRing, config: SessionConfig) -> Self {
-        let name = config.effective_cookie_name();
-        assert!(
-            config.secure || !cookie::demands_secure(name),
-            "a cookie named {name} has to be secure"
-        );
-        let store = InvalidatingStore::new(Box::new(store), config.near_cache);
-        Self { inner: Arc::new(Inner { store, keys, config, watches: Watches::default() }) }
+        Self::over(Arc::new(store), keys, config)
+    }
+
+    pub(crate) fn over(store: Arc<dyn SessionStore>, keys: KeyRing, config: SessionConfig) -> Self {
+        let cookie = CookieWriter::new(&config);
+        let keys = keys.into_realm(config.effective_realm());
+        let store = InvalidatingStore::new(store, config.near_cache);
+        let (watches, updates) = (Watches::default(), UpdateQueue::default());
+        Self { inner: Arc::new(Inner { store, keys, config, cookie, updates, watches }) }
     }
 
     /// The epoch of a user, to be handed to [`SignIn::epoch`](crate::SignIn::epoch). Take it where
@@ -72,7 +74,7 @@ impl Sessions {
 
     /// Waits for changes among a user's live sessions.
     pub fn watch(&self, user: &UserId) -> UserWatch {
-        let watch = self.inner.watches.watch(&Tag::of_user(user), &self.inner.store);
+        let watch = self.inner.watches.watch(&self.inner.tag(user), &self.inner.store);
         UserWatch::new(self.inner.clone(), watch)
     }
 
@@ -93,7 +95,7 @@ impl Sessions {
     /// # Errors
     /// [`SessionError::Unavailable`].
     pub async fn revoke_all(&self, user: &UserId) -> Result<(), SessionError> {
-        let (tag, remember) = (Tag::of_user(user), self.inner.lifetime());
+        let (tag, remember) = (self.inner.tag(user), self.inner.lifetime());
         self.inner.store.revoke_all(&tag, None, remember, self.inner.at()).await?;
         Ok(())
     }
@@ -119,9 +121,31 @@ impl Sessions {
     }
 
     /// The session a request presents. Never fails: an error of the store is kept in the session
-    /// and returned by its methods. For reading where there is no
-    /// [`SessionLayer`](crate::SessionLayer): what is set is written only by [`Session::commit`],
-    /// and no cookie goes out.
+    /// and returned by its methods. For reading, and with [`Session::finish`] for writing, where there
+    /// is no [`SessionLayer`](crate::SessionLayer):
+    ///
+    /// ```
+    /// # use tracera_session::*;
+    /// # async fn handle(session: &Session) -> Result<(), SessionError> { session.set("n", &1) }
+    /// async fn serve(sessions: &Sessions, request: http::Request<()>) -> http::Response<String> {
+    ///     let session = sessions.open(request.headers()).await;
+    ///     let handled = handle(&session).await;
+    ///     let finished = session.finish().await;
+    ///     let mut response = match handled.and(finished.written) {
+    ///         Ok(()) => http::Response::new("done".to_owned()),
+    ///         Err(error) => {
+    ///             let mut response = http::Response::new(error.to_string());
+    ///             *response.status_mut() = error.status_and_code().0;
+    ///             response
+    ///         }
+    ///     };
+    ///     if let Some(cookie) = finished.set_cookie {
+    ///         response.headers_mut().append("set-cookie", cookie);
+    ///         response.headers_mut().insert("cache-control", "no-store".parse().unwrap());
+    ///     }
+    ///     response
+    /// }
+    /// ```
     pub async fn open(&self, headers: &HeaderMap) -> Session {
         match self.opening(headers) {
             Opening::Known(session) => session,
@@ -141,7 +165,16 @@ impl Sessions {
 
     fn opening_by(&self, headers: &HeaderMap, fetch: Fetch) -> Opening {
         let inner = &self.inner;
-        let state = match cookie::find(headers, inner.config.effective_cookie_name()) {
+        let mut presented = cookie::find(headers, inner.cookie.name());
+        let mut from_header = false;
+        if let Some(name) = &inner.config.token_header {
+            match (&presented, cookie::find_in_header(headers, name)) {
+                (_, Presented::Nothing) => {}
+                (Presented::Nothing, found) => (presented, from_header) = (found, true),
+                _ => presented = Presented::Several,
+            }
+        }
+        let state = match presented {
             Presented::Nothing => State::nothing(),
             Presented::Several => State::ended(Ended::NotOurs),
             Presented::One(value) => {
@@ -150,8 +183,9 @@ impl Sessions {
                     let cookie = || CookieValue::read(value);
                     State::live(Live::presented(id, snapshot, cookie, inner))
                 } else if let Some(id) = token::open(&inner.keys, value) {
-                    let cookie = inner.config.idle.and_then(|_| CookieValue::read(value));
-                    return Opening::Asked(Box::pin(load(inner.clone(), id, key, cookie, fetch)));
+                    let cookie = *value.first_chunk().expect("a genuine cookie has its length");
+                    let loading = Loading { id, key, cookie, from_header, fetch };
+                    return Opening::Asked(Box::pin(load(inner.clone(), loading)));
                 } else if token::names_unknown_secret(&inner.keys, value) {
                     State::of_unknown_secret()
                 } else {
@@ -159,19 +193,25 @@ impl Sessions {
                 }
             }
         };
-        Opening::Known(Session::new(inner.clone(), state))
+        Opening::Known(Session::new(inner.clone(), state.presented_in_header(from_header)))
     }
 }
 
-async fn load(
-    inner: Arc<Inner>,
+/// What a genuine token says, before the store is asked.
+struct Loading {
     id: SessionId,
     key: Option<CacheKey>,
-    cookie: Option<CookieValue>,
+    cookie: [u8; COOKIE_CHARS],
+    from_header: bool,
     fetch: Fetch,
-) -> Session {
+}
+
+async fn load(inner: Arc<Inner>, loading: Loading) -> Session {
+    let Loading { id, key, cookie, from_header, fetch } = loading;
     let state = match inner.fetch(&id, key, fetch).await {
-        Ok(Ok(snapshot)) => State::live(Live::presented(id, snapshot, || cookie, &inner)),
+        Ok(Ok(snapshot)) => {
+            State::live(Live::presented(id, snapshot, || CookieValue::read(&cookie), &inner))
+        }
         Ok(Err(ended)) => State::found_ended(id, ended),
         Err(error) => match &*error {
             StoreError::Corrupt(what) => {
@@ -185,7 +225,7 @@ async fn load(
             }
         },
     };
-    Session::new(inner, state)
+    Session::new(inner, state.presented_in_header(from_header))
 }
 
 impl fmt::Debug for Sessions {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::{fmt, iter};
 
 use crate::clock::Timestamp;
-use crate::record::{Epoch, MAX_BYTES, Record, Undecodable, envelope};
+use crate::record::{Epoch, MAX_BYTES, Persistence, Record, Undecodable, envelope};
 use crate::token::UserId;
 
 const HEAD: usize = 4;
@@ -105,6 +105,10 @@ impl Snapshot {
         envelope::deadline(self.parts().0, idle)
     }
 
+    pub(crate) fn persistence(&self) -> Persistence {
+        envelope::persistence(self.parts().0)
+    }
+
     pub(crate) fn epoch(&self) -> Epoch {
         envelope::epoch(self.parts().0)
     }
@@ -195,6 +199,8 @@ mod tests {
             authentication: None,
             client: "Firefox|Windows".into(),
             address: None,
+            persistence: Persistence::default(),
+            unknown: [].into(),
         }
     }
 

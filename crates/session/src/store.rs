@@ -96,6 +96,10 @@ pub struct NewSession<'a> {
     pub replaces: Option<[u8; 16]>,
     /// The most live sessions under the tag, this one included; the oldest go.
     pub max_sessions: usize,
+    /// Data fields that move over from the session replaced, if it lives and has them.
+    pub carry: &'a [FieldName],
+    /// Data fields that it begins with. None of them is among those to carry.
+    pub data: &'a [(FieldName, Vec<u8>)],
 }
 
 /// How a creation went.
@@ -123,6 +127,13 @@ pub enum FieldOp {
     SetIfAbsent(Vec<u8>),
     /// Read and remove.
     Take,
+    /// Write only if the field is as expected; `None` is absent, in both.
+    CompareAndSet {
+        /// What it has to be.
+        expected: Option<Vec<u8>>,
+        /// What it becomes.
+        new: Option<Vec<u8>>,
+    },
 }
 
 /// What a change answered.
@@ -136,6 +147,9 @@ pub enum FieldReply {
     WasAbsent(bool),
     /// Of `Take`: what was there.
     Taken(Option<Vec<u8>>),
+    /// Of `CompareAndSet`: written, or what the field is instead. Other operations of the same commit
+    /// are written in either case.
+    Compared(Result<(), Option<Vec<u8>>>),
 }
 
 /// The most one session may hold.
@@ -162,6 +176,9 @@ pub enum Committed {
         answers: Vec<FieldReply>,
         /// Whether the id had been rotated and the changes went to its successor.
         forwarded: bool,
+        /// Whether anything is different now: a field, or "last seen". If not, the store tells no
+        /// change.
+        changed: bool,
     },
     /// The session is dead; nothing was changed.
     Gone,
@@ -220,7 +237,8 @@ pub enum Found {
 /// 6. What is dead needs no sweeper: it goes with the last deadline under its tag, or at the user's
 ///    next sign-in.
 ///
-/// Records are opaque but for their first 24 bytes, which a store reads and changes, big-endian:
+/// Records are opaque but for their first 24 bytes, which a store reads and changes, big-endian, and
+/// for the idle timeout:
 ///
 /// | at | bytes | meaning |
 /// |---|---|---|
@@ -231,6 +249,11 @@ pub enum Found {
 /// | 15 | 6 | the user's epoch when the session was created |
 /// | 21 | 1 | how many data fields the session has |
 /// | 22 | 2 | how many bytes they hold, names and values |
+///
+/// A record of version 1 goes on with 8 more bytes, method, client and address, each behind its length
+/// in one byte, and with extensions: kind, length, bytes. Extension 1 of 5 bytes is the persistence of a
+/// sign-in. If bit 1 of its first byte is set, the other four are the session's idle timeout in
+/// seconds, which counts in place of the application's; 0 is none.
 ///
 /// A forward is loaded as 23 bytes: 0, until when it leads on (6 bytes, milliseconds), to which
 /// field (16; zeros for nowhere).

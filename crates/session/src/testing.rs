@@ -20,6 +20,9 @@
 //! 3. A race is no matter of luck: the slow request is held between load and commit until the
 //!    others are done.
 //! 4. A case that hangs fails after a minute.
+//! 5. What a store tells of changes is shown with the near-cache, and waited for with a limit.
+//! 6. The suite itself is tested: `tests/broken_stores.rs` has stores that are wrong in one way each,
+//!    and the case that catches it.
 
 use std::any::Any;
 use std::fmt;
@@ -27,6 +30,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
+
+use crate::error::SessionError;
+use crate::session::sign_in::SignIn;
+use crate::sessions::Sessions;
 use crate::store::SessionStore;
 
 mod cases;
@@ -41,13 +49,40 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// Two independent handles on one storage, as two processes would have them.
 pub struct Instances {
     stores: [Arc<dyn SessionStore>; 2],
+    breaking: Option<Arc<SetFault>>,
     kept: Box<dyn Any + Send + Sync>,
+}
+
+type SetFault = dyn Fn(Fault) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+/// What is wrong with the storage, for cases about errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It cannot be reached.
+    Refuses,
+    /// It takes what it is sent and answers nothing.
+    Stalls,
 }
 
 impl Instances {
     /// Two handles on the same storage.
     pub fn new(first: impl SessionStore, second: impl SessionStore) -> Self {
-        Self { stores: [Arc::new(first), Arc::new(second)], kept: Box::new(()) }
+        let stores: [Arc<dyn SessionStore>; 2] = [Arc::new(first), Arc::new(second)];
+        Self { stores, breaking: None, kept: Box::new(()) }
+    }
+
+    /// Lets the suite break the storage under both handles, by a proxy for instance. Without it the
+    /// cases about errors have nothing to show and pass.
+    #[must_use]
+    pub fn breaking<F: Future<Output = ()> + Send + 'static>(
+        mut self,
+        set: impl Fn(Fault) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.breaking = Some(Arc::new(move |fault| Box::pin(set(fault))));
+        self
     }
 
     /// Keeps something, such as a server's process, until the case is over.
@@ -84,6 +119,23 @@ impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
+}
+
+/// The request headers of a browser that has just signed in, for tests of an application: they hold
+/// its session cookie.
+///
+/// # Errors
+/// As [`Session::sign_in`](crate::Session::sign_in).
+///
+/// # Panics
+/// If the cookie that this crate writes cannot be sent back, which would be its mistake.
+pub async fn signed_in(sessions: &Sessions, sign_in: SignIn) -> Result<HeaderMap, SessionError> {
+    let session = sessions.open(&HeaderMap::new()).await;
+    session.sign_in(sign_in).await?;
+    let line = session.finish().await.set_cookie.expect("a sign-in sets the cookie");
+    let pair = line.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let pair = http::HeaderValue::from_bytes(pair).expect("it was a header before");
+    Ok(HeaderMap::from_iter([(http::header::COOKIE, pair)]))
 }
 
 /// Runs the case of that name in a runtime of its own. For [`conformance!`](crate::conformance).

@@ -35,11 +35,26 @@ pub(crate) const TAG_BYTES: usize = 15;
 pub struct Tag(pub(crate) [u8; TAG_BYTES]);
 
 impl Tag {
-    /// The tag of a user: the same under every secret, so a change of secrets splits nobody's
-    /// sessions.
+    /// The tag of a user in the default realm. It is the same under every secret, so a change of
+    /// secrets splits nobody's sessions.
     pub fn of_user(user: &UserId) -> Self {
         let digest = Sha256::new()
             .chain_update(b"tracera-session/1 tag")
+            .chain_update(user.as_bytes())
+            .finalize();
+        Self(first(&digest))
+    }
+
+    /// The tag of a user in a realm; the default realm is empty.
+    pub(crate) fn of_user_in(realm: &str, user: &UserId) -> Self {
+        if realm.is_empty() {
+            return Self::of_user(user);
+        }
+        // The length keeps the two parts apart.
+        let digest = Sha256::new()
+            .chain_update(b"tracera-session/1 tag in realm")
+            .chain_update((realm.len() as u64).to_be_bytes())
+            .chain_update(realm)
             .chain_update(user.as_bytes())
             .finalize();
         Self(first(&digest))
@@ -139,6 +154,50 @@ impl UserId {
     }
 }
 
+/// In decimal, as `Display` writes it.
+macro_rules! user_id_from_integers {
+    ($($integer:ty)*) => {$(
+        impl From<$integer> for UserId {
+            fn from(id: $integer) -> Self {
+                Self::new(id.to_string()).expect("an integer has at most 40 digits")
+            }
+        }
+    )*};
+}
+
+user_id_from_integers!(i32 i64 i128 u32 u64 u128);
+
+/// The bytes of a UUID: `UserId::from(uuid.into_bytes())`.
+impl From<[u8; 16]> for UserId {
+    fn from(id: [u8; 16]) -> Self {
+        Self::new(id).expect("16 bytes are few enough")
+    }
+}
+
+impl std::str::FromStr for UserId {
+    type Err = InvalidUserId;
+
+    fn from_str(id: &str) -> Result<Self, InvalidUserId> {
+        Self::new(id)
+    }
+}
+
+/// The id as text where it is text, else in escapes.
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_str() {
+            Some(text) => f.write_str(text),
+            None => write!(f, "{}", self.as_bytes().escape_ascii()),
+        }
+    }
+}
+
+impl Serialize for UserId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Debug for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "UserId({})", self.as_bytes().escape_ascii())
@@ -146,12 +205,18 @@ impl fmt::Debug for UserId {
 }
 
 /// Where a session lives in the store. Not a secret: nobody can make a cookie from it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId {
     /// The hash it lives in.
     pub tag: Tag,
     /// The field it is, a keyed hash of the token.
     pub field: [u8; 16],
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({}, {:032x})", self.tag, u128::from_be_bytes(self.field))
+    }
 }
 
 impl SessionId {

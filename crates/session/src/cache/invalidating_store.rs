@@ -1,4 +1,4 @@
-//! A store whose writes are seen at once by the near-cache of the same process.
+//! A store whose writes invalidate the near-cache of the same process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::store::{
 };
 use crate::token::{SessionId, Tag};
 
-/// Forwards everything; reads are the store's own, never the cache's.
+/// Forwards everything. Reads are the store's own, never the cache's.
 pub(crate) struct InvalidatingStore {
-    store: Box<dyn SessionStore>,
+    store: Arc<dyn SessionStore>,
     pub(crate) cache: Option<Arc<SessionCache>>,
 }
 
@@ -24,7 +24,7 @@ struct Writing<'a>(Option<(&'a SessionCache, Tag)>);
 
 impl InvalidatingStore {
     /// The store with its near-cache, if one is wanted and the store tells what changes.
-    pub(crate) fn new(store: Box<dyn SessionStore>, near_cache: NearCache) -> Self {
+    pub(crate) fn new(store: Arc<dyn SessionStore>, near_cache: NearCache) -> Self {
         let cache = match near_cache {
             NearCache::On { capacity, max_age } => {
                 store.invalidations().map(|changes| SessionCache::new(capacity, max_age, changes))
@@ -45,6 +45,13 @@ impl<'a> Writing<'a> {
             cache.invalidate(tag);
         }
         Self(cache)
+    }
+}
+
+impl Writing<'_> {
+    /// The cache stays as it is.
+    fn changed_nothing(&mut self) {
+        self.0 = None;
     }
 }
 
@@ -97,10 +104,19 @@ impl SessionStore for InvalidatingStore {
         budget: Budget,
         at: At,
     ) -> StoreFuture<'a, Committed> {
-        let writing = self.writing(&id.tag);
+        // Not before it is sent: a commit that changes nothing leaves the cache as it is.
+        let mut writing = Writing(self.cache.as_ref().map(|cache| (&**cache, id.tag)));
         Box::pin(async move {
-            let _writing = writing;
-            self.store.commit(id, changes, touch, budget, at).await
+            let committed = self.store.commit(id, changes, touch, budget, at).await;
+            if let Ok(
+                Committed::Done { changed: false, .. }
+                | Committed::OverBudget
+                | Committed::NotANumber,
+            ) = &committed
+            {
+                writing.changed_nothing();
+            }
+            committed
         })
     }
 
@@ -157,5 +173,9 @@ impl SessionStore for InvalidatingStore {
 
     fn ping(&self) -> StoreFuture<'_, ()> {
         self.store.ping()
+    }
+
+    fn time_limit(&self) -> Duration {
+        self.store.time_limit()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use axum::extract::Request;
+use http::{Extensions, Request};
 use tower::{Layer, Service};
 
 use crate::sessions::{Opening, Sessions};
@@ -39,12 +39,12 @@ pub struct PrefetchLayer<F> {
     wanted: F,
 }
 
-impl<F> PrefetchLayer<F>
-where
-    F: Fn(&Request) -> bool,
-{
+impl<F> PrefetchLayer<F> {
     /// Asks ahead for the requests for which `wanted` says so.
-    pub fn new(sessions: Sessions, wanted: F) -> Self {
+    pub fn new<B>(sessions: Sessions, wanted: F) -> Self
+    where
+        F: Fn(&Request<B>) -> bool,
+    {
         Self { sessions, wanted }
     }
 }
@@ -64,10 +64,10 @@ pub struct PrefetchService<S, F> {
     layer: PrefetchLayer<F>,
 }
 
-impl<S, F> Service<Request> for PrefetchService<S, F>
+impl<S, F, B> Service<Request<B>> for PrefetchService<S, F>
 where
-    S: Service<Request>,
-    F: Fn(&Request) -> bool,
+    S: Service<Request<B>>,
+    F: Fn(&Request<B>) -> bool,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -77,7 +77,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
         if (self.layer.wanted)(&request) {
             let sessions = self.layer.sessions.clone();
             let opening = begun(sessions.opening_ahead(request.headers()));
@@ -107,8 +107,8 @@ impl Clone for Prefetched {
 
 /// What was asked ahead of these sessions for this request. An application may have others beside
 /// them.
-pub(super) fn take(request: &mut Request, sessions: &Sessions) -> Option<Opening> {
-    let Prefetched(ahead) = request.extensions_mut().get_mut()?;
+pub(super) fn take(request: &mut Extensions, sessions: &Sessions) -> Option<Opening> {
+    let Prefetched(ahead) = request.get_mut()?;
     let ahead = ahead.get_mut().unwrap_or_else(PoisonError::into_inner);
     ahead
         .take_if(|ahead| Arc::ptr_eq(&ahead.sessions.inner, &sessions.inner))

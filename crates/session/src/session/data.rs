@@ -1,7 +1,10 @@
 //! The application's data in a session: a set of named fields.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout};
 
 use super::state::{CookieChange, Current, Known};
 use super::{MAX_ROTATIONS, Session};
@@ -11,6 +14,9 @@ use crate::store::{
     Committed, FieldName, FieldOp, FieldReply, SessionStore, StoreError, StoredSession,
 };
 use crate::token::SessionId;
+
+/// How many time limits of the store an update waits for those before it.
+const QUEUE_LIMITS: u32 = 2;
 
 impl Session {
     /// Reads a data field: what this request set, what was preloaded, or else from the store in one
@@ -25,7 +31,19 @@ impl Session {
             Known::As(value) => value,
             Known::Not => self.fetch(&name).await?,
         };
-        bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(SessionError::value)
+        decode(&name, bytes.as_deref())
+    }
+
+    /// Whether a data field is set. Asks the store as [`Session::get`] does.
+    ///
+    /// # Errors
+    /// As [`Session::get`].
+    pub async fn contains(&self, name: &str) -> Result<bool, SessionError> {
+        let name = FieldName::new(name)?;
+        Ok(match self.known(&name)? {
+            Known::As(value) => value.is_some(),
+            Known::Not => self.fetch(&name).await?.is_some(),
+        })
     }
 
     /// What is known of a field without asking the store.
@@ -79,12 +97,18 @@ impl Session {
         Ok((id, None))
     }
 
-    /// Sets a data field when the response is ready. Without a session one is begun for the
-    /// visitor. A task that goes on after the response calls [`commit`](Self::commit); without a
-    /// session that is of no use, since no cookie goes out any more.
+    /// Sets a data field when the response is ready. Without a session one is begun for the visitor.
+    ///
+    /// A stream or task that goes on after the response has begun writes at once instead, with
+    /// [`update`](Self::update) or [`increment`](Self::increment), and only to a session that was
+    /// there before.
+    ///
+    /// A struct that grows a field no longer reads the values of live sessions, unless the new field
+    /// has a `#[serde(default)]`.
     ///
     /// # Errors
-    /// [`SessionError::Value`] when `value` cannot be written as JSON, [`SessionError::FieldName`].
+    /// [`SessionError::Value`] when `value` cannot be written as JSON, [`SessionError::FieldName`],
+    /// [`SessionError::ResponseBegan`].
     pub fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), SessionError> {
         let value = serde_json::to_vec(value).map_err(SessionError::value)?;
         self.buffer(name, FieldOp::Set(value))
@@ -93,7 +117,7 @@ impl Session {
     /// Removes a data field when the response is ready.
     ///
     /// # Errors
-    /// [`SessionError::FieldName`].
+    /// [`SessionError::FieldName`], [`SessionError::ResponseBegan`].
     pub fn remove(&self, name: &str) -> Result<(), SessionError> {
         self.buffer(name, FieldOp::Remove)
     }
@@ -101,6 +125,7 @@ impl Session {
     fn buffer(&self, name: &str, change: FieldOp) -> Result<(), SessionError> {
         let name = FieldName::new(name)?;
         let mut state = self.state();
+        state.may_set()?;
         state.changes.retain(|(changed, _)| *changed != name);
         state.changes.push((name, change));
         Ok(())
@@ -112,9 +137,9 @@ impl Session {
     /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±(2^53 -
     /// 1), else as [`Session::commit`].
     pub async fn increment(&self, name: &str, by: i64) -> Result<i64, SessionError> {
-        match self.apply(name, FieldOp::Increment(by)).await? {
+        match self.apply(&FieldName::new(name)?, FieldOp::Increment(by)).await? {
             FieldReply::Number(sum) => Ok(sum),
-            other => Err(SessionError::value(format!("unexpected answer {other:?}"))),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -128,43 +153,94 @@ impl Session {
         value: &T,
     ) -> Result<bool, SessionError> {
         let value = serde_json::to_vec(value).map_err(SessionError::value)?;
-        Ok(self.apply(name, FieldOp::SetIfAbsent(value)).await? == FieldReply::WasAbsent(true))
+        let answer = self.apply(&FieldName::new(name)?, FieldOp::SetIfAbsent(value)).await?;
+        Ok(answer == FieldReply::WasAbsent(true))
     }
 
-    /// Reads and removes a data field: of many requests only one gets it. Visitors without a
-    /// session have none to take from.
+    /// Reads and removes a data field: of many requests only one gets it.
+    ///
+    /// A field that is known to be absent costs nothing: without a session, or when
+    /// [preloaded](crate::SessionConfig::preload), as fresh as the session itself. Else it is one
+    /// question, which writes nothing and leaves the near-cache as it is.
     ///
     /// # Errors
     /// As [`Session::get`] and [`Session::commit`].
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
-        if self.has_nothing(&FieldName::new(name)?) {
+        let name = FieldName::new(name)?;
+        let is_lost = matches!(self.state().current, Current::Lost);
+        if !is_lost && matches!(self.known(&name)?, Known::As(None)) {
             return Ok(None);
         }
-        match self.apply(name, FieldOp::Take).await? {
-            FieldReply::Taken(bytes) => bytes
-                .map(|bytes| serde_json::from_slice(&bytes))
-                .transpose()
-                .map_err(SessionError::value),
-            other => Err(SessionError::value(format!("unexpected answer {other:?}"))),
+        match self.apply(&name, FieldOp::Take).await? {
+            FieldReply::Taken(bytes) => decode(&name, bytes.as_deref()),
+            other => Err(unexpected(&other)),
         }
     }
 
-    /// Whether there is no session, and nothing under that name is kept for one to be begun.
-    fn has_nothing(&self, name: &FieldName) -> bool {
-        let state = self.state();
-        matches!(state.current, Current::Nothing | Current::Ended(_))
-            && state.changes.iter().all(|(changed, _)| changed != name)
+    /// Changes a data field so that no other change is lost: reads it, asks `change` for the new
+    /// value, and writes that only if the field is still the same. Returns what was written.
+    ///
+    /// `None` is an absent field, in both directions. `change` is called again with the newer value
+    /// when another request was faster, so it must do nothing else. Updates of one session in one
+    /// process take turns.
+    ///
+    /// ```
+    /// # use tracera_session::{Session, SessionError};
+    /// async fn add_to_cart(session: Session, item: u32) -> Result<(), SessionError> {
+    ///     session.update("cart", |cart: Option<Vec<u32>>| {
+    ///         let mut cart = cart.unwrap_or_default();
+    ///         cart.push(item);
+    ///         Some(cart)
+    ///     }).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Session::get`] and [`Session::commit`]. [`SessionError::Unavailable`] also when others
+    /// were faster for as long as the store's time limit; the field is then unchanged.
+    pub async fn update<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        mut change: impl FnMut(Option<T>) -> Option<T>,
+    ) -> Result<Option<T>, SessionError> {
+        let name = FieldName::new(name)?;
+        let inner = self.inner();
+        let limit = inner.store.time_limit();
+        let _turn = match self.present()? {
+            Some(id) => {
+                let entering = timeout(QUEUE_LIMITS * limit, inner.updates.enter(id.field)).await;
+                Some(entering.map_err(|_| outrun())?)
+            }
+            None => None,
+        };
+        let deadline = Instant::now() + limit;
+        let mut seen = match self.known(&name)? {
+            Known::As(value) => value,
+            Known::Not => self.fetch(&name).await?,
+        };
+        while Instant::now() < deadline {
+            let value = change(decode(&name, seen.as_deref())?);
+            let new = value.as_ref().map(serde_json::to_vec).transpose();
+            let new = new.map_err(SessionError::value)?;
+            let op = FieldOp::CompareAndSet { expected: seen, new };
+            match self.apply(&name, op).await? {
+                FieldReply::Compared(Ok(())) => return Ok(value),
+                FieldReply::Compared(Err(current)) => seen = current,
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Err(outrun())
     }
 
     /// Writes what is buffered and then one atomic change, in one step. What is buffered stays so
     /// until it is written: a handler may give up on the change, or its client may go.
-    async fn apply(&self, name: &str, change: FieldOp) -> Result<FieldReply, SessionError> {
-        let name = FieldName::new(name)?;
+    async fn apply(&self, name: &FieldName, change: FieldOp) -> Result<FieldReply, SessionError> {
         if let Current::Live(live) = &mut self.state().current {
             live.learn(name.clone(), Known::Not);
         }
         let mut changes = self.state().changes.clone();
-        changes.push((name, change));
+        changes.push((name.clone(), change));
         let mut answers = self.write(changes, false).await?;
         answers.pop().ok_or(SessionError::Unauthenticated)
     }
@@ -207,14 +283,14 @@ impl Session {
             Some(id) => id,
             None => self.begin_anonymous().await?,
         };
-        let touch_after = sessions.config.touch_after().filter(|_| touch);
+        let touch_after = touch.then(|| self.touch_after()).flatten();
         match sessions
             .store
             .commit(&id, &changes, touch_after, sessions.config.budget, sessions.at())
             .await?
         {
-            Committed::Done { answers, forwarded } => {
-                self.remember(changes, touch && !forwarded);
+            Committed::Done { answers, forwarded, .. } => {
+                self.remember(changes, &answers, touch && !forwarded);
                 Ok(answers)
             }
             Committed::Gone => {
@@ -228,14 +304,30 @@ impl Session {
         }
     }
 
+    /// How old the session's "last seen" must be before it is written again.
+    fn touch_after(&self) -> Option<Duration> {
+        let config = &self.inner().config;
+        let persistence = self.state().as_live().ok()?.snapshot.persistence();
+        config.touch_after(persistence.idle_or(config.idle))
+    }
+
     /// Own writes are seen by later reads of the same request.
-    fn remember(&self, changes: Vec<(FieldName, FieldOp)>, renew_cookie: bool) {
+    fn remember(
+        &self,
+        changes: Vec<(FieldName, FieldOp)>,
+        answers: &[FieldReply],
+        renew_cookie: bool,
+    ) {
         let now = self.inner().now();
         let mut state = self.state();
         state.changes.retain(|change| !changes.contains(change));
         if let Current::Live(live) = &mut state.current {
-            for (name, change) in changes {
+            for ((name, change), answer) in changes.into_iter().zip(answers) {
                 let known = match change {
+                    FieldOp::CompareAndSet { new, .. } => match answer {
+                        FieldReply::Compared(Err(current)) => Known::As(current.clone()),
+                        _ => Known::As(new),
+                    },
                     FieldOp::Set(value) => Known::As(Some(value)),
                     FieldOp::Remove | FieldOp::Take => Known::As(None),
                     FieldOp::Increment(_) | FieldOp::SetIfAbsent(_) => Known::Not,
@@ -248,4 +340,20 @@ impl Session {
             }
         }
     }
+}
+
+fn decode<T: DeserializeOwned>(
+    name: &FieldName,
+    bytes: Option<&[u8]>,
+) -> Result<Option<T>, SessionError> {
+    let value = bytes.map(serde_json::from_slice).transpose();
+    value.map_err(|cause| SessionError::field::<T>(name, &cause))
+}
+
+fn unexpected(answer: &FieldReply) -> SessionError {
+    SessionError::value(format!("unexpected answer {answer:?}"))
+}
+
+fn outrun() -> SessionError {
+    StoreError::unavailable("other updates of the session were faster all the time").into()
 }

@@ -1,13 +1,17 @@
 //! How a session begins, changes its id and ends.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::Session;
-use super::state::{CookieChange, Current, Live, State};
+use super::state::{CookieChange, Current, Live};
 use crate::error::SessionError;
-use crate::record::{Authentication, Epoch, Record};
+use crate::record::{Authentication, Epoch, IdleTimeout, Persistence, Record};
 use crate::snapshot::Snapshot;
-use crate::store::{Created, Found, NewSession, Rotated, Rotation, SessionStore};
+use crate::store::{
+    Committed, Created, FieldName, FieldOp, FieldReply, Found, NewSession, Rotated, Rotation,
+    SessionStore,
+};
 use crate::token::{NewToken, SessionId, Tag, UserId};
 
 /// A sign-in: who, and what the user's list of sessions will show of it.
@@ -18,13 +22,25 @@ pub struct SignIn {
     client: Box<str>,
     address: Option<IpAddr>,
     epoch: Option<Epoch>,
+    lifetime: Option<Duration>,
+    persistence: Persistence,
+    carry: Vec<Box<str>>,
 }
 
 impl SignIn {
     /// `user` proved who they are by `method`, a short word of the application's such as `email`,
     /// kept to 16 bytes.
     pub fn new(user: UserId, method: &str) -> Self {
-        Self { user, method: method.into(), client: "".into(), address: None, epoch: None }
+        Self {
+            user,
+            method: method.into(),
+            client: "".into(),
+            address: None,
+            epoch: None,
+            lifetime: None,
+            persistence: Persistence::default(),
+            carry: Vec::new(),
+        }
     }
 
     /// The client in a few words, such as `Firefox|Linux`. Shortened to what fits a record of 64
@@ -49,6 +65,69 @@ impl SignIn {
         self.epoch = Some(epoch);
         self
     }
+
+    /// How long this session lives, whatever happens. Default:
+    /// [`SessionConfig::lifetime`](crate::SessionConfig::lifetime). Whole seconds, at least one.
+    ///
+    /// "Remember me" is two lines:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tracera_session::{Session, SessionError, SignIn, UserId};
+    /// async fn sign_in(session: Session, user: UserId, remember: bool) -> Result<(), SessionError> {
+    ///     let sign_in = SignIn::new(user, "password");
+    ///     session.sign_in(match remember {
+    ///         true => sign_in.lifetime(Duration::from_hours(24 * 30)),
+    ///         false => sign_in.idle_timeout(Some(Duration::from_mins(30))).until_browser_closes(),
+    ///     }).await
+    /// }
+    /// ```
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(whole_seconds(lifetime));
+        self
+    }
+
+    /// How long this session lives without a request; `None` for no such limit. Default:
+    /// [`SessionConfig::idle_timeout`](crate::SessionConfig::idle_timeout). Whole seconds, at least
+    /// one.
+    #[must_use]
+    pub fn idle_timeout(mut self, idle: Option<Duration>) -> Self {
+        self.persistence.idle = IdleTimeout::Own(idle.map(whole_seconds));
+        self
+    }
+
+    /// The browser drops the cookie when it closes; some restore it with their windows. The session
+    /// ends with its deadlines all the same.
+    #[must_use]
+    pub fn until_browser_closes(mut self) -> Self {
+        self.persistence.until_browser_closes = true;
+        self
+    }
+
+    /// Moves these data fields of the browser's former session into the new one, such as the cart of
+    /// a visitor. The new session begins with them, in the same atomic step. Without this the new
+    /// session begins empty: what was stored before may be somebody else's.
+    #[must_use]
+    pub fn carry(mut self, names: &[&str]) -> Self {
+        self.carry = names.iter().map(|name| (*name).into()).collect();
+        self
+    }
+}
+
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs().clamp(1, u64::from(u32::MAX)))
+}
+
+/// What a new session takes over from the one before.
+#[derive(Default)]
+struct Origin {
+    /// A session under the same tag, which ends.
+    replaces: Option<[u8; 16]>,
+    /// Fields of that session.
+    carry: Vec<FieldName>,
+    /// Fields of a session under another tag.
+    data: Vec<(FieldName, Vec<u8>)>,
 }
 
 impl Session {
@@ -59,67 +138,97 @@ impl Session {
         if let Some(id) = self.present()? {
             return Ok(id);
         }
+        self.state().may_send_cookie()?;
         let token = NewToken::mint(&self.inner().keys, Tag::random());
-        let record = self.new_record(&token, Epoch::default(), None, "", None);
-        self.create(token, None, record, None).await
+        let record = self.new_record(&token);
+        self.create(token, None, record, Origin::default()).await
     }
 
-    /// Signs the user in: a new id, and the id presented before, if any, is dead. Data set earlier
-    /// in this request goes into the new session; data of the old session does not.
+    /// Signs the user in with a new id. The session presented before, if any, ends with its data,
+    /// except what [`SignIn::carry`] names. Data set earlier in this request goes into the new one.
     ///
     /// # Errors
     /// [`SessionError::Superseded`] when the user signed out everywhere meanwhile,
-    /// [`SessionError::Unavailable`].
+    /// [`SessionError::Unavailable`], [`SessionError::ResponseBegan`].
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<(), SessionError> {
         let _alone = self.shared.identity.lock().await;
         self.available()?;
-        let sessions = self.inner();
+        self.state().may_send_cookie()?;
+        let inner = self.inner();
+        let carry =
+            sign_in.carry.iter().map(|name| FieldName::new(name)).collect::<Result<Vec<_>, _>>()?;
         let epoch = match sign_in.epoch {
             Some(epoch) => epoch,
-            None => sessions.epoch(&sign_in.user).await?,
+            None => inner.epoch(&sign_in.user).await?,
         };
-        let tag = Tag::of_user(&sign_in.user);
+        let tag = inner.tag(&sign_in.user);
         let old = self.state().to_be_ended();
-        let replaces = match old {
-            Some(id) if id.tag == tag => Some(id.field),
-            Some(id) => {
-                if sessions.store.abandon(&id, sessions.at()).await? == Found::Alive {
-                    // Whatever becomes of the sign-in: what this request stores is for the new
-                    // session or for none.
-                    let mut state = self.state();
-                    (state.current, state.cookie) = (Current::Lost, Some(CookieChange::Clear));
-                }
-                None
-            }
-            None => None,
+        let origin = match old {
+            Some(id) if id.tag == tag => Origin { replaces: Some(id.field), carry, data: vec![] },
+            Some(id) => Origin { data: self.give_up(&id, carry).await?, ..Origin::default() },
+            None => Origin::default(),
         };
-        let proof = Authentication { at: sessions.now(), method: sign_in.method };
-        let token = NewToken::mint(&sessions.keys, tag);
-        let record = self.new_record(&token, epoch, Some(proof), &sign_in.client, sign_in.address);
-        self.create(token, Some(sign_in.user), record, replaces).await?;
+        let token = NewToken::mint(&inner.keys, tag);
+        let record = self.new_record(&token);
+        let record = Record {
+            epoch,
+            lifetime: sign_in.lifetime.unwrap_or(record.lifetime),
+            authentication: Some(Authentication { at: inner.now(), method: sign_in.method }),
+            client: sign_in.client,
+            address: sign_in.address,
+            persistence: sign_in.persistence,
+            ..record
+        };
+        self.create(token, Some(sign_in.user), record, origin).await?;
         Ok(())
     }
 
-    fn new_record(
+    /// Ends a session under another tag than the new one's. Returns the fields to carry over, which
+    /// are taken out of it first: of two sign-ins only one gets them.
+    async fn give_up(
         &self,
-        token: &NewToken,
-        epoch: Epoch,
-        authentication: Option<Authentication>,
-        client: &str,
-        address: Option<IpAddr>,
-    ) -> Record {
+        id: &SessionId,
+        carry: Vec<FieldName>,
+    ) -> Result<Vec<(FieldName, Vec<u8>)>, SessionError> {
+        let inner = self.inner();
+        let mut data = Vec::new();
+        if !carry.is_empty() {
+            let take: Vec<_> = carry.into_iter().map(|name| (name, FieldOp::Take)).collect();
+            let budget = inner.config.budget;
+            if let Committed::Done { answers, .. } =
+                inner.store.commit(id, &take, None, budget, inner.at()).await?
+            {
+                for ((name, _), answer) in take.into_iter().zip(answers) {
+                    if let FieldReply::Taken(Some(value)) = answer {
+                        data.push((name, value));
+                    }
+                }
+            }
+        }
+        if inner.store.abandon(id, inner.at()).await? == Found::Alive {
+            // What this request stores is for the new session or, if the sign-in fails, for none.
+            let mut state = self.state();
+            (state.current, state.cookie) = (Current::Lost, Some(CookieChange::Clear));
+        }
+        Ok(data)
+    }
+
+    /// The record of a visitor's session.
+    fn new_record(&self, token: &NewToken) -> Record {
         let now = self.inner().now();
         Record {
             created: now,
             lifetime: self.inner().lifetime(),
             last_seen: now,
-            epoch,
+            epoch: Epoch::default(),
             data_fields: 0,
             data_bytes: 0,
             key: token.key,
-            authentication,
-            client: client.into(),
-            address,
+            authentication: None,
+            client: "".into(),
+            address: None,
+            persistence: Persistence::default(),
+            unknown: [].into(),
         }
     }
 
@@ -128,7 +237,7 @@ impl Session {
         token: NewToken,
         user: Option<UserId>,
         record: Record,
-        replaces: Option<[u8; 16]>,
+        origin: Origin,
     ) -> Result<SessionId, SessionError> {
         let inner = self.inner();
         let new = NewSession {
@@ -136,10 +245,12 @@ impl Session {
             user: user.as_ref(),
             record: record.encode(),
             epoch: record.epoch,
-            replaces,
+            replaces: origin.replaces,
             max_sessions: inner.config.max_sessions,
+            carry: &origin.carry,
+            data: &origin.data,
         };
-        match inner.store.create(&new, self.inner().at()).await? {
+        match inner.store.create(&new, inner.at()).await? {
             Created::Created => {}
             Created::Superseded => return Err(SessionError::Superseded),
             Created::Collision => return Err(SessionError::value("two users share a tag")),
@@ -164,7 +275,7 @@ impl Session {
             let sessions = self.inner();
             sessions.store.destroy(&id, sessions.at()).await?;
         }
-        *self.state() = State::new(Current::Nothing, Some(CookieChange::Clear));
+        self.state().become_state(Current::Nothing, Some(CookieChange::Clear));
         Ok(())
     }
 
@@ -209,6 +320,7 @@ impl Session {
 
     async fn rotate_with(&self, proof: Option<Authentication>) -> Result<(), SessionError> {
         let _alone = self.shared.identity.lock().await;
+        self.state().may_send_cookie()?;
         let sessions = self.inner();
         let (old, mut record) = {
             let state = self.state();

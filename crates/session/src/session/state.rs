@@ -16,6 +16,21 @@ pub(crate) struct State {
     /// The id presented, if it was one rotated a moment ago: good for nothing but ending its
     /// successor.
     rotated: Option<SessionId>,
+    /// Whether the token came in a header, so that no cookie goes out.
+    pub(super) from_header: bool,
+    pub(super) response: ResponsePhase,
+}
+
+/// How far the response to the request is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResponsePhase {
+    /// The handler is at work.
+    Ahead,
+    /// What was set is being written: nothing writes what is set from here on, though a cookie still
+    /// goes out.
+    Writing,
+    /// It has begun.
+    Begun,
 }
 
 pub(super) enum Current {
@@ -59,7 +74,8 @@ impl Live {
         cookie: impl FnOnce() -> Option<CookieValue>,
         inner: &Inner,
     ) -> Self {
-        let touch_after = inner.config.touch_after();
+        let idle = snapshot.persistence().idle_or(inner.config.idle);
+        let touch_after = inner.config.touch_after(idle);
         let touch_is_due =
             touch_after.is_some_and(|after| inner.now().since(snapshot.last_seen()) >= after);
         let cookie = touch_is_due.then(cookie).flatten();
@@ -102,7 +118,35 @@ impl Live {
 
 impl State {
     pub(super) fn new(current: Current, cookie: Option<CookieChange>) -> Self {
-        Self { current, changes: Vec::new(), cookie, rotated: None }
+        Self {
+            current,
+            changes: Vec::new(),
+            cookie,
+            rotated: None,
+            from_header: false,
+            response: ResponsePhase::Ahead,
+        }
+    }
+
+    pub(crate) fn presented_in_header(mut self, from_header: bool) -> Self {
+        self.from_header = from_header;
+        self
+    }
+
+    /// Puts another state in its place, for the same request.
+    pub(super) fn become_state(&mut self, current: Current, cookie: Option<CookieChange>) {
+        let Self { from_header, response, .. } = *self;
+        *self = Self { from_header, response, ..Self::new(current, cookie) };
+    }
+
+    /// Fails when nothing writes what is set any more.
+    pub(super) fn may_set(&self) -> Result<(), SessionError> {
+        (self.response == ResponsePhase::Ahead).then_some(()).ok_or(SessionError::ResponseBegan)
+    }
+
+    /// Fails when no cookie goes out any more.
+    pub(super) fn may_send_cookie(&self) -> Result<(), SessionError> {
+        (self.response != ResponsePhase::Begun).then_some(()).ok_or(SessionError::ResponseBegan)
     }
 
     pub(crate) fn nothing() -> Self {
@@ -154,7 +198,7 @@ impl State {
             && live.id == *id
         {
             let clear = live.snapshot.is_signed_in() && !why.keeps_cookie();
-            *self = Self::new(Current::Lost, clear.then_some(CookieChange::Clear));
+            self.become_state(Current::Lost, clear.then_some(CookieChange::Clear));
         }
     }
 }

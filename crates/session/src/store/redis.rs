@@ -241,7 +241,7 @@ impl SessionStore for RedisStore {
 
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created> {
         Box::pin(async move {
-            let call = self
+            let mut call = self
                 .call(&CREATE, &new.id.tag, at)
                 .arg(new.user.map_or(&b""[..], UserId::as_bytes))
                 .arg(&new.id.field)
@@ -249,7 +249,14 @@ impl SessionStore for RedisStore {
                 .arg(new.epoch.get())
                 .arg(new.max_sessions)
                 .arg(new.replaces.as_ref().map_or(&b""[..], |id| id))
-                .arg(at.now.plus(FORWARD).as_millis());
+                .arg(at.now.plus(FORWARD).as_millis())
+                .arg(new.carry.len());
+            for name in new.carry {
+                call = call.arg(name.as_str());
+            }
+            for (name, value) in new.data {
+                call = call.arg(name.as_str()).arg(value);
+            }
             match self.run(call).await? {
                 Value::Int(1) => Ok(Created::Created),
                 Value::Int(0) => Ok(Created::Superseded),
@@ -282,6 +289,10 @@ impl SessionStore for RedisStore {
                     FieldOp::Increment(by) => call.arg("i").arg(name).arg(*by),
                     FieldOp::SetIfAbsent(value) => call.arg("n").arg(name).arg(value),
                     FieldOp::Take => call.arg("t").arg(name).arg(""),
+                    FieldOp::CompareAndSet { expected, new } => {
+                        let both = compare_and_set(expected.as_deref(), new.as_deref());
+                        call.arg("c").arg(name).arg(both)
+                    }
                 };
             }
             let answer = self.run(call).await?;
@@ -290,16 +301,17 @@ impl SessionStore for RedisStore {
                 [Value::Int(0)] => Ok(Committed::Gone),
                 [Value::Int(-1)] => Ok(Committed::OverBudget),
                 [Value::Int(-2)] => Ok(Committed::NotANumber),
-                [Value::Int(1), Value::Int(forwarded), answers @ ..]
+                [Value::Int(1), Value::Int(forwarded), Value::Int(is_changed), answers @ ..]
                     if answers.len() == changes.len() =>
                 {
                     Ok(Committed::Done {
                         answers: changes
                             .iter()
                             .zip(answers)
-                            .map(|((_, change), answer)| changed(change, answer.clone()))
+                            .map(|((_, op), answer)| reply(op, answer.clone()))
                             .collect::<Result<_, _>>()?,
                         forwarded: *forwarded == 1,
+                        changed: *is_changed == 1,
                     })
                 }
                 _ => Err(unexpected(&answer)),
@@ -367,6 +379,10 @@ impl SessionStore for RedisStore {
     fn ping(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move { self.read(|| redis::cmd("PING")).await.map(drop) })
     }
+
+    fn time_limit(&self) -> Duration {
+        self.connection.limits().total
+    }
 }
 
 impl fmt::Debug for RedisStore {
@@ -405,6 +421,14 @@ fn bytes(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
         Value::BulkString(bytes) => Ok(Some(bytes)),
         other => Err(unexpected(&other)),
     }
+}
+
+/// Both values of a compare and set in one argument, as the script takes them apart.
+fn compare_and_set(expected: Option<&[u8]>, new: Option<&[u8]>) -> Vec<u8> {
+    let there = u8::from(expected.is_some()) | u8::from(new.is_some()) << 1;
+    let (expected, new) = (expected.unwrap_or_default(), new.unwrap_or_default());
+    let len = u32::try_from(expected.len()).expect("budgets keep values small").to_be_bytes();
+    [&[there], &len[..], expected, new].concat()
 }
 
 fn stored_session(answer: Value, names: usize) -> Result<Option<StoredSession>, StoreError> {
@@ -458,12 +482,18 @@ fn parse_user(bytes: Option<Vec<u8>>) -> Result<Option<UserId>, StoreError> {
         .map_err(|error| StoreError::Corrupt(error.to_string().into()))
 }
 
-fn changed(change: &FieldOp, answer: Value) -> Result<FieldReply, StoreError> {
+fn reply(op: &FieldOp, answer: Value) -> Result<FieldReply, StoreError> {
     let answer = bytes(answer)?;
-    Ok(match change {
+    Ok(match op {
         FieldOp::Set(_) | FieldOp::Remove => FieldReply::Done,
         FieldOp::SetIfAbsent(_) => FieldReply::WasAbsent(answer.as_deref() == Some(b"1")),
         FieldOp::Take => FieldReply::Taken(answer),
+        FieldOp::CompareAndSet { .. } => match answer.as_deref() {
+            Some([b'=']) => FieldReply::Compared(Ok(())),
+            Some([b'-']) => FieldReply::Compared(Err(None)),
+            Some([b'+', current @ ..]) => FieldReply::Compared(Err(Some(current.to_vec()))),
+            _ => return Err(StoreError::Corrupt("no reply to a compare and set".into())),
+        },
         FieldOp::Increment(_) => FieldReply::Number(
             answer
                 .as_deref()

@@ -33,6 +33,8 @@ pub(super) struct Creation {
     pub(super) epoch: Epoch,
     pub(super) replaces: Option<Field>,
     pub(super) max_sessions: usize,
+    pub(super) carry: Vec<FieldName>,
+    pub(super) data: Vec<(FieldName, Vec<u8>)>,
 }
 
 impl UserValue {
@@ -58,7 +60,11 @@ impl UserValue {
         if self.epoch() != new.epoch {
             return Created::Superseded;
         }
+        let mut data = new.data.clone();
         if let Some(old) = new.replaces.and_then(|old| self.live(old, at)) {
+            data.extend(new.carry.iter().filter_map(|name| {
+                Some((name.clone(), self.fields.get(&name.under(&old))?.clone()))
+            }));
             self.drop_session(&old);
             self.leave_forward(old, new.field, at);
         }
@@ -67,8 +73,16 @@ impl UserValue {
         if let Some(user) = &new.user {
             self.fields.insert(b"u".into(), user.as_bytes().into());
         }
-        self.keep_until(envelope::deadline(&new.record, at.idle));
-        self.fields.insert(new.field.into(), new.record.clone());
+        for (name, value) in data {
+            self.fields.insert(name.under(&new.field), value);
+        }
+        let mut record = new.record.clone();
+        let used = self.usage(&new.field);
+        if used.0 > 0 {
+            envelope::set_usage(&mut record, saturated(used));
+        }
+        self.keep_until(envelope::deadline(&record, at.idle));
+        self.fields.insert(new.field.into(), record);
         Created::Created
     }
 
@@ -96,16 +110,15 @@ impl UserValue {
         if grown && (used.0 > usize::from(budget.fields) || used.1 > usize::from(budget.bytes)) {
             return Committed::OverBudget;
         }
-        let saturated =
-            (u8::try_from(used.0).unwrap_or(u8::MAX), u16::try_from(used.1).unwrap_or(u16::MAX));
-        envelope::set_usage(record, saturated);
+        envelope::set_usage(record, saturated(used));
         if let Some(after) = touch {
             envelope::touch(record, at.now, after);
         }
         let deadline = envelope::deadline(record, at.idle);
         next.keep_until(deadline);
+        let is_changed = next.fields != self.fields;
         *self = next;
-        Committed::Done { answers, forwarded: alive != id }
+        Committed::Done { answers, forwarded: alive != id, changed: is_changed }
     }
 
     pub(super) fn rotate(&mut self, id: Field, to: Field, mut record: Vec<u8>, at: At) -> Rotated {
@@ -261,6 +274,17 @@ impl UserValue {
                 FieldReply::WasAbsent(absent)
             }
             FieldOp::Take => FieldReply::Taken(self.fields.remove(&field)),
+            FieldOp::CompareAndSet { expected, new } => {
+                let current = self.fields.get(&field);
+                if current != expected.as_ref() {
+                    return Some(FieldReply::Compared(Err(current.cloned())));
+                }
+                match new {
+                    Some(new) => drop(self.fields.insert(field, new.clone())),
+                    None => drop(self.fields.remove(&field)),
+                }
+                FieldReply::Compared(Ok(()))
+            }
             FieldOp::Increment(by) => {
                 let old = self.fields.get(&field).map_or(Some(0), |bytes| whole_number(bytes))?;
                 let sum = exact(exact(old)? + exact(*by)?)?;
@@ -316,6 +340,11 @@ impl UserValue {
     }
 }
 
+/// What a record can say of the usage.
+fn saturated((fields, bytes): (usize, usize)) -> (u8, u16) {
+    (u8::try_from(fields).unwrap_or(u8::MAX), u16::try_from(bytes).unwrap_or(u16::MAX))
+}
+
 fn whole_number(bytes: &[u8]) -> Option<i64> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.starts_with('+'))?.parse().ok()
 }
@@ -351,6 +380,8 @@ mod tests {
             epoch: Epoch::default(),
             replaces: None,
             max_sessions: 9,
+            carry: Vec::new(),
+            data: Vec::new(),
         };
         let mut value = UserValue::default();
         value.create(&new(1), at);

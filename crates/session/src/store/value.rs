@@ -218,6 +218,8 @@ impl<S: ValueStore> SessionStore for S {
             epoch: new.epoch,
             replaces: new.replaces,
             max_sessions: new.max_sessions,
+            carry: new.carry.to_vec(),
+            data: new.data.to_vec(),
         };
         Box::pin(write(self, &new.id.tag, at.now, move |value| value.create(&session, at)))
     }

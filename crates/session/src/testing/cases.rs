@@ -9,9 +9,14 @@ mod cancellation;
 mod contract;
 mod crowds;
 mod expiry;
+mod faults;
+mod feed;
 mod keys;
+mod persistence;
 mod races;
+mod realms;
 mod revocation;
+mod updates;
 mod visitors;
 
 macro_rules! cases {
@@ -117,6 +122,32 @@ cases! { $
         dropping_the_oldest_secret_ends_exactly_its_sessions
         a_record_of_an_unknown_version_is_left_alone
         a_record_with_a_newer_tail_is_read;
+    updates:
+        a_hundred_parallel_updates_of_one_field_keep_a_hundred
+        a_compare_and_set_writes_only_what_was_expected
+        an_update_begins_the_session_of_a_visitor_and_writes_what_was_set_before
+        an_update_that_fails_changes_nothing
+        what_is_set_after_the_response_began_is_refused_and_an_update_is_written
+        an_absent_field_is_taken_without_a_change
+        a_struct_that_grew_is_an_error_that_names_the_field
+        a_sign_in_carries_the_fields_it_names_and_no_others
+        of_two_sign_ins_with_one_cart_one_carries_it;
+    realms:
+        a_cookie_of_one_realm_opens_nothing_in_another
+        neither_realm_sees_or_ends_the_sessions_of_the_other
+        a_layer_inside_a_layer_of_the_same_sessions_opens_once
+        two_sessions_on_one_route_are_both_there;
+    persistence:
+        a_sign_in_may_live_shorter_or_longer_than_others
+        a_sign_in_may_have_an_idle_timeout_of_its_own_or_none
+        a_cookie_until_the_browser_closes_has_no_age_and_its_session_ends_all_the_same
+        a_token_in_a_header_is_a_session_without_a_cookie;
+    feed:
+        what_another_instance_ends_is_refused_in_time
+        what_another_instance_writes_is_read_in_time;
+    faults:
+        a_store_that_cannot_be_reached_is_an_error_and_no_absence
+        a_store_that_stalls_answers_within_its_limit;
     cancellation:
         a_cancelled_sign_out_is_done_or_not_done
         a_cancelled_write_is_done_or_not_done

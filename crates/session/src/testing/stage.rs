@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
-use super::Instances;
 use super::probe::Probe;
+use super::{Fault, Instances, SetFault};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{NearCache, SessionConfig};
 use crate::error::SessionError;
@@ -37,6 +37,8 @@ pub(super) struct Stage {
     pub(super) clock: Clock,
     pub(super) config: SessionConfig,
     stores: [Probe; 2],
+    raw: [Arc<dyn SessionStore>; 2],
+    breaking: Option<Arc<SetFault>>,
     _kept: Box<dyn Any + Send + Sync>,
 }
 
@@ -47,7 +49,8 @@ impl Stage {
         // elsewhere.
         let config =
             SessionConfig::default().clock(clock.clone()).secure(false).near_cache(NearCache::Off);
-        Self { clock, config, stores: instances.stores.map(Probe::new), _kept: instances.kept }
+        let Instances { stores: raw, breaking, kept } = instances;
+        Self { clock, config, stores: raw.clone().map(Probe::new), raw, breaking, _kept: kept }
     }
 
     pub(super) fn configure(mut self, change: impl FnOnce(SessionConfig) -> SessionConfig) -> Self {
@@ -65,6 +68,49 @@ impl Stage {
         let site =
             |store: &Probe| Site(Sessions::new(store.clone(), keys.clone(), self.config.clone()));
         [site(&self.stores[0]), site(&self.stores[1])]
+    }
+
+    /// The same storage and clock, with the configuration it began with.
+    pub(super) fn again(other: &Self) -> Self {
+        Self {
+            clock: other.clock.clone(),
+            config: other.config.clone(),
+            stores: other.stores.clone(),
+            raw: other.raw.clone(),
+            breaking: other.breaking.clone(),
+            _kept: Box::new(()),
+        }
+    }
+
+    /// The first handle, for sessions of a configuration of their own.
+    pub(super) fn probe(&self) -> Probe {
+        self.stores[0].clone()
+    }
+
+    /// The two instances with a near-cache, over the handles themselves: what they tell of changes is
+    /// believed.
+    pub(super) fn cached_sites(&self) -> [Site; 2] {
+        let keys = KeyRing::new(SECRET).expect("the secret is long enough");
+        self.raw.clone().map(|store| {
+            let config = self.config.clone().near_cache(NearCache::default());
+            Site(Sessions::over(store, keys.clone(), config))
+        })
+    }
+
+    /// Whether the store tells what changes.
+    pub(super) fn tells_changes(&self) -> bool {
+        self.raw.iter().all(|store| store.invalidations().is_some())
+    }
+
+    /// Breaks the storage; false if nobody has said how.
+    pub(super) async fn set(&self, fault: Fault) -> bool {
+        match &self.breaking {
+            Some(set) => {
+                set(fault).await;
+                true
+            }
+            None => false,
+        }
     }
 
     /// The two handles themselves.

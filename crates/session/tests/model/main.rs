@@ -46,9 +46,11 @@ fn change() -> impl Strategy<Value = FieldOp> {
     ];
     prop_oneof![
         3 => value.clone().prop_map(FieldOp::Set),
-        1 => value.prop_map(FieldOp::SetIfAbsent),
+        1 => value.clone().prop_map(FieldOp::SetIfAbsent),
         1 => Just(FieldOp::Remove),
         1 => Just(FieldOp::Take),
+        2 => (prop::option::of(value.clone()), prop::option::of(value.clone()))
+            .prop_map(|(expected, new)| FieldOp::CompareAndSet { expected, new }),
         2 => prop_oneof![Just(1), Just(-3), Just(1 << 52), Just(i64::MAX)].prop_map(FieldOp::Increment),
     ]
 }
@@ -132,6 +134,8 @@ impl<'a> Run<'a> {
                     epoch: Epoch::new(epoch),
                     replaces,
                     max_sessions: most,
+                    carry: &[],
+                    data: &[],
                 };
                 let expected = model.create(field, epoch, replaces, most, LIFETIME, at);
                 assert_eq!(store.create(&new, at).await.unwrap(), expected);

@@ -109,6 +109,10 @@ impl Session {
                 let absent = old.is_none();
                 (Some(old.unwrap_or_else(|| value.clone())), FieldReply::WasAbsent(absent))
             }
+            FieldOp::CompareAndSet { expected, new } if old == *expected => {
+                (new.clone(), FieldReply::Compared(Ok(())))
+            }
+            FieldOp::CompareAndSet { .. } => (old.clone(), FieldReply::Compared(Err(old))),
             FieldOp::Increment(by) => {
                 let old =
                     old.map_or(Some(0), |old| String::from_utf8(old).ok()?.parse::<i128>().ok())?;
@@ -224,8 +228,9 @@ impl Model {
                 after.last_seen_secs = seen;
             }
         }
+        let is_changed = after.data != before.data || after.last_seen_secs != before.last_seen_secs;
         self.sessions.insert(alive, after);
-        Committed::Done { answers, forwarded: alive != field }
+        Committed::Done { answers, forwarded: alive != field, changed: is_changed }
     }
 
     pub(crate) fn rotate(&mut self, field: Field, to: Field, at: At) -> Rotated {

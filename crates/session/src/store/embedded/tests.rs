@@ -112,6 +112,8 @@ async fn sign_in(store: &EmbeddedStore, number: u8) -> Result<Created, StoreErro
         epoch: Epoch::default(),
         replaces: None,
         max_sessions: 1,
+        carry: &[],
+        data: &[],
     };
     store.create(&new, At { now: Timestamp::from_millis(0), idle: None }).await
 }

@@ -1,11 +1,14 @@
 -- ARGV: 3 id, 4 touch if last seen so many ms ago, or '', 5 most fields, 6 most bytes, then kind, name, value …
--- Answers {1 done, 0 gone, -1 over budget, -2 not a number; 1 if forwarded; one answer per change}.
+-- Answers {1 done, 0 gone, -1 over budget, -2 not a number; 1 if forwarded; 1 if anything changed; one answer per op}.
 local id, record = live(ARGV[3])
 if not id then return { 0 } end
-local fields, bytes, values, writes, answers = int(record, 22, 22), int(record, 23, 24), {}, {}, {}
+local fields, bytes, before, values, answers = int(record, 22, 22), int(record, 23, 24), {}, {}, {}
 
 local function read(name)
-  if values[name] == nil then values[name] = redis.call('HGET', key, id .. name) end
+  if values[name] == nil then
+    before[name] = redis.call('HGET', key, id .. name)
+    values[name] = before[name]
+  end
   return values[name]
 end
 
@@ -13,7 +16,17 @@ local function write(name, value)
   local old = read(name)
   if old then fields, bytes = fields - 1, bytes - #name - #old end
   if value then fields, bytes = fields + 1, bytes + #name + #value end
-  values[name], writes[name] = value, true
+  values[name] = value
+end
+
+-- The value of a compare and set: which of the two are there (1 expected, 2 new), length of the expected one, both.
+local function compare_and_set(name, both)
+  local there, expected_end = string.byte(both, 1), 5 + int(both, 2, 5)
+  local expected = there % 2 == 1 and string.sub(both, 6, expected_end)
+  local old = read(name)
+  if old ~= expected then return old and '+' .. old or '-' end
+  write(name, there >= 2 and string.sub(both, expected_end + 1))
+  return '='
 end
 
 -- Doubles hold whole numbers exactly below 2^53.
@@ -29,6 +42,8 @@ for at = 7, #ARGV, 3 do
   elseif kind == 'n' then
     answer = read(name) and '0' or '1'
     if answer == '1' then write(name, value) end
+  elseif kind == 'c' then
+    answer = compare_and_set(name, value)
   elseif kind == 't' then
     answer = read(name)
     write(name, false)
@@ -45,11 +60,15 @@ end
 
 local grown = fields > int(record, 22, 22) or bytes > int(record, 23, 24)
 if grown and (fields > tonumber(ARGV[5]) or bytes > tonumber(ARGV[6])) then return { -1 } end
-for name in pairs(writes) do
-  if values[name] then
-    redis.call('HSET', key, id .. name, values[name])
-  else
-    redis.call('HDEL', key, id .. name)
+local changed = 0
+for name, value in pairs(values) do
+  if value ~= before[name] then
+    changed = 1
+    if value then
+      redis.call('HSET', key, id .. name, value)
+    else
+      redis.call('HDEL', key, id .. name)
+    end
   end
 end
 
@@ -59,7 +78,8 @@ if ARGV[4] ~= '' then
   if seen > last and seen - last >= math.floor(tonumber(ARGV[4]) / 1000) then updated = splice(updated, 12, pack(seen, 4)) end
 end
 if updated ~= record then
+  changed = 1
   redis.call('HSET', key, id, updated)
   keep_until(deadline(updated))
 end
-return { 1, id == ARGV[3] and 0 or 1, unpack(answers) }
+return { 1, id == ARGV[3] and 0 or 1, changed, unpack(answers) }

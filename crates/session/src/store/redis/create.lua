@@ -1,4 +1,5 @@
--- ARGV: 3 user or '', 4 id, 5 record, 6 epoch seen, 7 most sessions, 8 id replaced or '', 9 forward until.
+-- ARGV: 3 user or '', 4 id, 5 record, 6 epoch seen, 7 most sessions, 8 id replaced or '', 9 forward until,
+-- 10 how many fields of the replaced session are carried over, their names, then name, value … of new data.
 -- Answers 1 created, 0 epoch raised meanwhile, -1 the hash is another user's.
 local user, id, record = ARGV[3], ARGV[4], ARGV[5]
 local owner = redis.call('HGET', key, 'u')
@@ -6,13 +7,26 @@ if owner and owner ~= user then return -1 end
 local e = epoch()
 if e ~= tonumber(ARGV[6]) then return 0 end
 
+local data_at, fields, bytes = 11 + tonumber(ARGV[10]), 0, 0
+local function give(name, value)
+  redis.call('HSET', key, id .. name, value)
+  fields, bytes = fields + 1, bytes + #name + #value
+end
+
 if ARGV[8] ~= '' then
   local old, replaced = live(ARGV[8])
   if old then
+    for at = 11, data_at - 1 do
+      local value = redis.call('HGET', key, old .. ARGV[at])
+      if value then give(ARGV[at], value) end
+    end
     drop(old, replaced)
     redis.call('HSET', key, old, '\0' .. pack(tonumber(ARGV[9]), 6) .. id)
   end
 end
+
+for at = data_at, #ARGV, 2 do give(ARGV[at], ARGV[at + 1]) end
+if fields > 0 then record = splice(record, 22, pack(fields, 1) .. pack(bytes, 2)) end
 
 local all, alive, last = redis.call('HGETALL', key), {}, deadline(record)
 for at = 1, #all, 2 do

@@ -24,8 +24,25 @@ local function is_record(bytes) return #bytes >= 24 and string.byte(bytes, 1) ~=
 local function is_forward(bytes) return #bytes == 23 and string.byte(bytes, 1) == 0 end
 local function created(record) return int(record, 2, 7) end
 
+-- The idle timeout: the sign-in's own, which is an extension behind method, client and address, or else the application's.
+local function idle_timeout(record)
+  local at = 33
+  for _ = 1, 3 do
+    local len = string.byte(record, at)
+    if not len then return idle end
+    at = at + 1 + len
+  end
+  while at + 1 <= #record do
+    local kind, len = string.byte(record, at, at + 1)
+    if at + 1 + len > #record then return idle end
+    if kind == 1 and len == 5 and string.byte(record, at + 2) % 4 >= 2 then return int(record, at + 3, at + 6) * 1000 end
+    at = at + 2 + len
+  end
+  return idle
+end
+
 local function deadline(record)
-  local absolute = created(record) + int(record, 8, 11) * 1000
+  local absolute, idle = created(record) + int(record, 8, 11) * 1000, idle_timeout(record)
   if idle == 0 then return absolute end
   return math.min(absolute, created(record) + int(record, 12, 15) * 1000 + idle)
 end

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::keyring::{KeyId, KeyRing};
-use crate::record::{Epoch, Record, envelope};
+use crate::record::{Epoch, Persistence, Record, envelope};
 use crate::store::{
     At, Budget, Committed, Created, FORWARD, FieldName, FieldOp, FieldReply, Found, NewSession,
     Rotated, Rotation, SessionStore,
@@ -25,6 +25,8 @@ pub(super) fn record(created: Timestamp, lifetime: Duration, epoch: Epoch) -> Re
         authentication: None,
         client: "Firefox|Linux".into(),
         address: None,
+        persistence: Persistence::default(),
+        unknown: [].into(),
     }
 }
 
@@ -41,7 +43,16 @@ pub(super) async fn create(store: &dyn SessionStore, user: &UserId, at: At) -> S
     let id = new_id(user);
     let epoch = store.epoch(&id.tag).await.unwrap();
     let record = record(at.now, HOUR, epoch).encode();
-    let new = NewSession { id, user: Some(user), record, epoch, replaces: None, max_sessions: 100 };
+    let new = NewSession {
+        id,
+        user: Some(user),
+        record,
+        epoch,
+        replaces: None,
+        max_sessions: 100,
+        carry: &[],
+        data: &[],
+    };
     assert_eq!(store.create(&new, at).await.unwrap(), Created::Created);
     id
 }
@@ -135,6 +146,8 @@ pub(super) async fn a_tag_belongs_to_one_user(stage: Stage) {
             epoch,
             replaces: None,
             max_sessions: 1,
+            carry: &[],
+            data: &[],
         };
         assert_eq!(b.create(&new, stage.at()).await.unwrap(), Created::Collision);
         assert_eq!(a.load(&id, &[]).await.unwrap(), None);
@@ -168,7 +181,10 @@ pub(super) async fn each_change_gives_its_answer(stage: Stage) {
         FieldReply::Done,
     ];
     let done = commit(a, &id, &changes, stage.at()).await;
-    assert_eq!(done, Committed::Done { answers: expected.to_vec(), forwarded: false });
+    assert_eq!(
+        done,
+        Committed::Done { answers: expected.to_vec(), forwarded: false, changed: true }
+    );
     for (field, value) in [("a", None), ("b", None), ("n", Some(b"-2".to_vec()))] {
         assert_eq!(get(b, &id, field).await, value, "{field}");
     }
@@ -226,6 +242,7 @@ pub(super) async fn only_whole_numbers_below_2_to_53_are_incremented(stage: Stag
         let expected = sum.map_or(Committed::NotANumber, |sum| Committed::Done {
             answers: vec![FieldReply::Number(sum)],
             forwarded: false,
+            changed: old != Some(&*sum.to_string()),
         });
         assert_eq!(answer, expected, "{old:?} + {by}");
     }
@@ -281,7 +298,8 @@ pub(super) async fn writes_follow_a_rotated_id_for_a_minute_and_loads_never(stag
     a.rotate(&middle, &two, stage.at()).await.unwrap();
 
     let changes = [(name("a"), FieldOp::Set(b"1".to_vec()))];
-    let expected = Committed::Done { answers: vec![FieldReply::Done], forwarded: true };
+    let expected =
+        Committed::Done { answers: vec![FieldReply::Done], forwarded: true, changed: true };
     assert_eq!(commit(b, &old, &changes, stage.at()).await, expected);
     assert_eq!(get(a, &last, "a").await, Some(b"1".to_vec()));
     assert_eq!((load(a, &old).await, load(a, &middle).await), (None, None));
@@ -342,6 +360,8 @@ pub(super) async fn a_replacement_ends_the_old_session_with_its_data(stage: Stag
         epoch,
         replaces: Some(old.field),
         max_sessions: 100,
+        carry: &[],
+        data: &[],
     };
     assert_eq!(a.create(&new, stage.at()).await.unwrap(), Created::Created);
     assert_eq!(load(b, &old).await, None);

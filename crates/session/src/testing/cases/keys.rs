@@ -112,6 +112,8 @@ async fn written_by_another_version(
         epoch: Epoch::default(),
         replaces: None,
         max_sessions: 100,
+        carry: &[],
+        data: &[],
     };
     store.create(&new, stage.at()).await.unwrap();
     (Browser { cookie: Some(token.cookie.0.to_string()) }, bytes, token)

@@ -104,6 +104,8 @@ pub(super) async fn a_record_from_before_a_sign_out_everywhere_is_dead_wherever_
         epoch: store.epoch(&tag).await.unwrap(),
         replaces: None,
         max_sessions: 100,
+        carry: &[],
+        data: &[],
     };
     assert_eq!(store.create(&old, stage.at()).await.unwrap(), Created::Created);
     assert!(store.load(&token.id, &[]).await.unwrap().is_some(), "it is there");
