@@ -1,6 +1,6 @@
 //! Modules use only what stands right of them:
-//! `main → operator, cli → start → demo → router → pages → api → http → actions → auth → portfolio →
-//! store, mail, telemetry → config → domain`.
+//! `main → operator, cli → start → demo → router → pages → api → http → actions → auth →
+//! portfolio → store, mail, telemetry → config → domain`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
