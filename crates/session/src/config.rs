@@ -6,6 +6,8 @@ use http::HeaderName;
 
 use crate::clock::Clock;
 use crate::cookie;
+#[cfg(feature = "device-binding")]
+use crate::device::DeviceBinding;
 use crate::store::{Budget, FieldName, InvalidFieldName};
 
 /// Lifetime, cookie and budgets. The defaults are safe; override with the methods.
@@ -37,6 +39,8 @@ pub struct SessionConfig {
     pub(crate) preload: Vec<FieldName>,
     pub(crate) near_cache: NearCache,
     pub(crate) clock: Clock,
+    #[cfg(feature = "device-binding")]
+    pub(crate) device: Option<DeviceBinding>,
 }
 
 /// Whether live sessions are kept in memory between requests, so that most requests ask the store
@@ -105,6 +109,8 @@ impl Default for SessionConfig {
             preload: Vec::new(),
             near_cache: NearCache::default(),
             clock: Clock::system(),
+            #[cfg(feature = "device-binding")]
+            device: None,
         }
     }
 }
@@ -254,6 +260,15 @@ impl SessionConfig {
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Binds sessions to the device that signs in, where the browser can prove it. Mount
+    /// [`Sessions::device_routes`](crate::Sessions::device_routes) too. Default: not.
+    #[cfg(feature = "device-binding")]
+    #[must_use]
+    pub fn device_binding(mut self, binding: DeviceBinding) -> Self {
+        self.device = Some(binding);
         self
     }
 

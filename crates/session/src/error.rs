@@ -21,6 +21,10 @@ pub enum SessionError {
     /// 401: there is no live session: none presented, expired, signed out or revoked.
     #[error("please sign in")]
     Unauthenticated,
+    /// 401: the session is alive and bound to a device, and the request does not show that it comes
+    /// from there. Not the same as signed out: the browser proves its device and comes again.
+    #[error("prove that this is the device that signed in")]
+    DeviceProofMissing,
     /// 403: the session is alive but the user proved who they are too long ago for this action.
     #[error("please confirm that it is you and try again")]
     NotFresh,
@@ -68,6 +72,7 @@ impl SessionError {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
             }
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+            Self::DeviceProofMissing => (StatusCode::UNAUTHORIZED, "device_proof_required"),
             Self::NotFresh => (StatusCode::FORBIDDEN, "reauthentication_required"),
             Self::Superseded => (StatusCode::CONFLICT, "sign_in_superseded"),
             Self::OverBudget => (StatusCode::PAYLOAD_TOO_LARGE, "session_full"),

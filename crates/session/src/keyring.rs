@@ -49,6 +49,8 @@ pub(crate) struct Keys {
     pub(crate) id: KeyId,
     mac: HmacSha256,
     id_hash: HmacSha256,
+    #[cfg(feature = "device-binding")]
+    device: HmacSha256,
     root: Hkdf<Sha256>,
 }
 
@@ -136,6 +138,8 @@ impl Keys {
             id: KeyId(expand(&root, b"key id")),
             mac: keyed(&of_realm("cookie mac")),
             id_hash: keyed(&of_realm("session id")),
+            #[cfg(feature = "device-binding")]
+            device: keyed(&of_realm("device")),
             root,
         }
     }
@@ -143,6 +147,13 @@ impl Keys {
     /// The MAC over a cookie's bytes.
     pub(crate) fn mac(&self, message: &[u8]) -> [u8; 32] {
         self.mac.clone().chain_update(message).finalize().into_bytes().into()
+    }
+
+    /// The MAC over the parts of what is handed to a device, each of a length of its own.
+    #[cfg(feature = "device-binding")]
+    pub(crate) fn device_mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mac = parts.iter().fold(self.device.clone(), |mac, part| mac.chain_update(part));
+        mac.finalize().into_bytes().into()
     }
 
     /// The keyed hash that turns a cookie's token into the id the store knows.

@@ -261,6 +261,10 @@ where
 }
 
 fn set_cookie(response: &mut Response, session: &Session) {
+    #[cfg(feature = "device-binding")]
+    if let Some(offer) = session.device_offer() {
+        response.headers_mut().insert(crate::device::OFFER_HEADER, offer);
+    }
     if let Some(cookie) = session.cookie_header() {
         let headers = response.headers_mut();
         headers.append(header::SET_COOKIE, cookie);
@@ -300,7 +304,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for CurrentUser {
     ) -> Result<Option<Self>, SessionError> {
         match <Self as FromRequestParts<S>>::from_request_parts(parts, state).await {
             Ok(user) => Ok(Some(user)),
-            Err(SessionError::Unauthenticated) => Ok(None),
+            Err(SessionError::Unauthenticated | SessionError::DeviceProofMissing) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -70,6 +70,7 @@
 //! |---|---|---|
 //! | `redis` | yes | [`RedisStore`]: Redis, Valkey, Cluster, Sentinel. With a TLS URL ring becomes the provider of rustls, unless the process has chosen another |
 //! | `embedded` | yes | [`EmbeddedStore`] |
+//! | `device-binding` | no | [`SessionConfig::device_binding`]: a copied cookie alone opens nothing |
 //! | `testing` | no | the conformance suite for stores |
 //!
 //! # A whole application
@@ -87,6 +88,8 @@ mod cache;
 mod clock;
 mod config;
 mod cookie;
+#[cfg(feature = "device-binding")]
+mod device;
 mod ended;
 mod error;
 mod info;
@@ -117,6 +120,8 @@ mod watch;
 pub use cache::CacheStats;
 pub use clock::{Clock, Timestamp};
 pub use config::{NearCache, SameSite, SessionConfig};
+#[cfg(feature = "device-binding")]
+pub use device::{DeviceBinding, DeviceEvent, DeviceEventKind, GRACE, OFFER_LIFETIME};
 pub use ended::Ended;
 pub use error::SessionError;
 pub use info::SessionInfo;

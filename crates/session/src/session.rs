@@ -12,7 +12,11 @@ use crate::info::SessionInfo;
 use crate::inner::Inner;
 use crate::record::envelope;
 use crate::session_watch::SessionWatch;
+#[cfg(feature = "device-binding")]
+use crate::store::FieldReply;
 use crate::store::{FieldName, FieldOp, SessionStore};
+#[cfg(feature = "device-binding")]
+use crate::token::Handle;
 use crate::token::{SessionId, UserId};
 
 mod data;
@@ -182,7 +186,7 @@ impl Session {
         let session = request.get::<Self>().ok_or(SessionError::NoLayer)?;
         match session.state().as_live() {
             Ok(live) => Ok(live.snapshot.is_signed_in().then_some(live.id.field)),
-            Err(SessionError::Unauthenticated) => Ok(None),
+            Err(SessionError::Unauthenticated | SessionError::DeviceProofMissing) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -290,6 +294,32 @@ impl Session {
         Finished { written, set_cookie: self.cookie_header() }
     }
 
+    /// The header that offers to bind the session to a device, for the answer to a sign-in.
+    #[cfg(feature = "device-binding")]
+    pub(crate) fn device_offer(&self) -> Option<HeaderValue> {
+        let inner = self.inner();
+        let state = self.state();
+        let live = state.as_live().ok().filter(|_| state.offers_device && !state.from_header)?;
+        Some(crate::device::offer(&inner.keys, live.id.handle(), inner.now()))
+    }
+
+    /// Writes two changes of the crate's own in one step; true when the first field was absent.
+    #[cfg(feature = "device-binding")]
+    pub(crate) async fn set_together(
+        &self,
+        first: (FieldName, FieldOp),
+        second: (FieldName, FieldOp),
+    ) -> Result<bool, SessionError> {
+        let answers = self.write(vec![first, second], false).await?;
+        Ok(answers.first() == Some(&FieldReply::WasAbsent(true)))
+    }
+
+    /// The public name of a live session.
+    #[cfg(feature = "device-binding")]
+    pub(crate) fn handle(&self) -> Result<Handle, SessionError> {
+        Ok(self.state().as_live()?.id.handle())
+    }
+
     /// How the cookie changes.
     pub(crate) fn cookie_header(&self) -> Option<HeaderValue> {
         let (config, writer) = (&self.inner().config, &self.inner().cookie);
@@ -321,6 +351,8 @@ impl fmt::Debug for Session {
             }
             Current::Ended(why) => write!(f, "Session({why:?})"),
             Current::Lost => f.write_str("Session(lost)"),
+            #[cfg(feature = "device-binding")]
+            Current::Unproved => f.write_str("Session(unproved)"),
             Current::Unavailable(_) => f.write_str("Session(unavailable)"),
         }
     }

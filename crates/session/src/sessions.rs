@@ -11,6 +11,8 @@ use crate::cache::invalidating_store::InvalidatingStore;
 use crate::cache::{CacheKey, CacheStats, Fetch};
 use crate::config::SessionConfig;
 use crate::cookie::{self, CookieWriter, Presented};
+#[cfg(feature = "device-binding")]
+use crate::device::{self, Standing};
 use crate::ended::Ended;
 use crate::error::SessionError;
 use crate::info::SessionInfo;
@@ -18,6 +20,7 @@ use crate::inner::Inner;
 use crate::keyring::KeyRing;
 use crate::record::Epoch;
 use crate::session::{Live, Session, State};
+use crate::snapshot::Snapshot;
 use crate::store::{Found, SessionStore, StoreError};
 use crate::token::{self, COOKIE_CHARS, CookieValue, Handle, SessionId, UserId};
 use crate::update_queue::UpdateQueue;
@@ -47,7 +50,16 @@ impl Sessions {
         Self::over(Arc::new(store), keys, config)
     }
 
-    pub(crate) fn over(store: Arc<dyn SessionStore>, keys: KeyRing, config: SessionConfig) -> Self {
+    pub(crate) fn over(
+        store: Arc<dyn SessionStore>,
+        keys: KeyRing,
+        #[cfg_attr(not(feature = "device-binding"), expect(unused_mut))] mut config: SessionConfig,
+    ) -> Self {
+        #[cfg(feature = "device-binding")]
+        if config.device.is_some() {
+            // Last, so that it is found without a look at the names.
+            config.preload.push(device::DeviceBinding::preloaded());
+        }
         let cookie = CookieWriter::new(&config);
         let keys = keys.into_realm(config.effective_realm());
         let store = InvalidatingStore::new(store, config.near_cache);
@@ -70,6 +82,27 @@ impl Sessions {
     /// [`SessionError::Unavailable`].
     pub async fn list(&self, user: &UserId) -> Result<Vec<SessionInfo>, SessionError> {
         Ok(SessionInfo::list(self.inner.alive(user).await?))
+    }
+
+    /// Which of a user's live sessions are bound to a device: one question to the store for each.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`].
+    #[cfg(feature = "device-binding")]
+    pub async fn device_bound(&self, user: &UserId) -> Result<Vec<Handle>, SessionError> {
+        let mut bound = Vec::new();
+        if self.inner.config.device.is_none() {
+            return Ok(bound);
+        }
+        let name = [device::DeviceBinding::preloaded()];
+        for (id, _) in self.inner.alive(user).await? {
+            let stored = self.inner.store.load(&id, &name).await?;
+            let values = stored.into_iter().flat_map(|stored| stored.values);
+            if values.flatten().any(|value| device::Bound::parse(&value).is_some()) {
+                bound.push(id.handle());
+            }
+        }
+        Ok(bound)
     }
 
     /// Waits for changes among a user's live sessions.
@@ -181,10 +214,11 @@ impl Sessions {
                 let key = inner.store.cache.as_ref().and_then(|_| CacheKey::of(value));
                 if let Some((id, snapshot)) = key.and_then(|key| inner.cached(&key)) {
                     let cookie = || CookieValue::read(value);
-                    State::live(Live::presented(id, snapshot, cookie, inner))
+                    admit(inner, id, snapshot, cookie, shown_device(inner, headers))
                 } else if let Some(id) = token::open(&inner.keys, value) {
                     let cookie = *value.first_chunk().expect("a genuine cookie has its length");
-                    let loading = Loading { id, key, cookie, from_header, fetch };
+                    let device = shown_device(inner, headers).map(<[u8]>::to_vec);
+                    let loading = Loading { id, key, cookie, device, from_header, fetch };
                     return Opening::Asked(Box::pin(load(inner.clone(), loading)));
                 } else if token::names_unknown_secret(&inner.keys, value) {
                     State::of_unknown_secret()
@@ -197,20 +231,56 @@ impl Sessions {
     }
 }
 
+/// The session the store has found alive, as far as the request shows its device.
+fn admit(
+    inner: &Arc<Inner>,
+    id: SessionId,
+    snapshot: Snapshot,
+    cookie: impl FnOnce() -> Option<CookieValue>,
+    device: Option<&[u8]>,
+) -> State {
+    #[cfg(feature = "device-binding")]
+    let standing = device::standing(inner, &snapshot, device);
+    #[cfg(not(feature = "device-binding"))]
+    let _ = device;
+    let live = State::live(Live::presented(id, snapshot, cookie, inner));
+    #[cfg(feature = "device-binding")]
+    let live = match standing {
+        Standing::Unbound | Standing::Proved => live,
+        Standing::Shown(bound) => {
+            let (name, change) = bound.written();
+            live.with_change(name, change)
+        }
+        Standing::Missing => State::unproved(),
+    };
+    live
+}
+
+#[cfg(feature = "device-binding")]
+fn shown_device<'a>(inner: &Inner, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+    inner.config.device.as_ref().and_then(|_| device::shown(headers))
+}
+
+#[cfg(not(feature = "device-binding"))]
+fn shown_device<'a>(_: &Inner, _: &'a HeaderMap) -> Option<&'a [u8]> {
+    None
+}
+
 /// What a genuine token says, before the store is asked.
 struct Loading {
     id: SessionId,
     key: Option<CacheKey>,
     cookie: [u8; COOKIE_CHARS],
+    device: Option<Vec<u8>>,
     from_header: bool,
     fetch: Fetch,
 }
 
 async fn load(inner: Arc<Inner>, loading: Loading) -> Session {
-    let Loading { id, key, cookie, from_header, fetch } = loading;
+    let Loading { id, key, cookie, device, from_header, fetch } = loading;
     let state = match inner.fetch(&id, key, fetch).await {
         Ok(Ok(snapshot)) => {
-            State::live(Live::presented(id, snapshot, || CookieValue::read(&cookie), &inner))
+            admit(&inner, id, snapshot, || CookieValue::read(&cookie), device.as_deref())
         }
         Ok(Err(ended)) => State::found_ended(id, ended),
         Err(error) => match &*error {

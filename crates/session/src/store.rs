@@ -377,6 +377,12 @@ impl FieldName {
         }
     }
 
+    /// A name of the crate's own, in capitals, which no application can take.
+    #[cfg(feature = "device-binding")]
+    pub(crate) fn reserved(name: &str) -> Self {
+        Self(name.into())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -239,6 +239,11 @@ impl Handle {
         Self(first(&digest))
     }
 
+    #[cfg(feature = "device-binding")]
+    pub(crate) fn as_bytes(&self) -> &[u8; 9] {
+        &self.0
+    }
+
     /// Reads a handle back from its text; `None` when it is none.
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == 12)

@@ -60,6 +60,8 @@ impl Session {
         match &state.current {
             Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
             Current::Nothing | Current::Ended(_) | Current::Lost => Ok(Known::As(None)),
+            #[cfg(feature = "device-binding")]
+            Current::Unproved => Ok(Known::As(None)),
             Current::Live(live) => Ok(live.value(name, &self.inner().config.preload)),
         }
     }
@@ -268,6 +270,8 @@ impl Session {
             Current::Live(live) => Ok(Some(live.id)),
             Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
             Current::Lost => Err(SessionError::Unauthenticated),
+            #[cfg(feature = "device-binding")]
+            Current::Unproved => Err(SessionError::DeviceProofMissing),
             Current::Ended(why) if why.keeps_cookie() => Err(SessionError::Unauthenticated),
             Current::Ended(_) | Current::Nothing => Ok(None),
         }

@@ -258,6 +258,10 @@ impl Session {
         let id = token.id;
         let live = Live::minted(token, Snapshot::of(user.as_ref(), &record));
         let mut state = self.state();
+        #[cfg(feature = "device-binding")]
+        {
+            state.offers_device = user.is_some() && inner.config.device.is_some();
+        }
         state.current = Current::Live(live);
         state.cookie = Some(CookieChange::Set);
         Ok(id)

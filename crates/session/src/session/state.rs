@@ -19,6 +19,9 @@ pub(crate) struct State {
     /// Whether the token came in a header, so that no cookie goes out.
     pub(super) from_header: bool,
     pub(super) response: ResponsePhase,
+    /// Whether the answer offers to bind the session to a device.
+    #[cfg(feature = "device-binding")]
+    pub(super) offers_device: bool,
 }
 
 /// How far the response to the request is.
@@ -36,6 +39,9 @@ pub(super) enum ResponsePhase {
 pub(super) enum Current {
     Nothing,
     Live(Live),
+    /// Lives, bound to a device that the request does not show.
+    #[cfg(feature = "device-binding")]
+    Unproved,
     /// Dead on arrival. What the visitor stores from here on begins a new, anonymous session,
     /// unless its cookie would take the place of one to be kept.
     Ended(Ended),
@@ -125,6 +131,8 @@ impl State {
             rotated: None,
             from_header: false,
             response: ResponsePhase::Ahead,
+            #[cfg(feature = "device-binding")]
+            offers_device: false,
         }
     }
 
@@ -157,6 +165,20 @@ impl State {
         Self::new(Current::Live(live), None)
     }
 
+    /// A live session whose device the request does not show. Nothing is known of it and nothing
+    /// written to it.
+    #[cfg(feature = "device-binding")]
+    pub(crate) fn unproved() -> Self {
+        Self::new(Current::Unproved, None)
+    }
+
+    /// The same with a change to be written with the response.
+    #[cfg(feature = "device-binding")]
+    pub(crate) fn with_change(mut self, name: FieldName, change: FieldOp) -> Self {
+        self.changes.push((name, change));
+        self
+    }
+
     pub(crate) fn ended(why: Ended) -> Self {
         Self::new(Current::Ended(why), (!why.keeps_cookie()).then_some(CookieChange::Clear))
     }
@@ -185,6 +207,8 @@ impl State {
         match &self.current {
             Current::Live(live) => Ok(live),
             Current::Unavailable(error) => Err(SessionError::Unavailable(error.clone())),
+            #[cfg(feature = "device-binding")]
+            Current::Unproved => Err(SessionError::DeviceProofMissing),
             Current::Nothing | Current::Ended(_) | Current::Lost => {
                 Err(SessionError::Unauthenticated)
             }

@@ -1,0 +1,213 @@
+//! Sessions bound to the device that signed in: a copied cookie alone opens nothing.
+//!
+//! The protocol is Device Bound Session Credentials of the W3C (working draft of February 2026). The
+//! browser makes a key for each session, keeps the private half where malware cannot copy it, and
+//! proves every few minutes that it still has it. Browsers without the protocol notice nothing.
+//!
+//! 1. Only the answer to a sign-in offers the registration, with a challenge for that session alone
+//!    that ends after [`OFFER_LIFETIME`].
+//! 2. A session has one key, for good. Registering again changes nothing.
+//! 3. The binding counts from the first request that shows the device cookie, and not in the first
+//!    [`GRACE`] after the registration: a lost answer locks nobody out.
+//! 4. From then on the session's cookie without the device cookie is
+//!    [`SessionError::DeviceProofMissing`](crate::SessionError::DeviceProofMissing). The session
+//!    lives on.
+//! 5. The device cookie is a MAC over key, end and a nonce. No store is asked for it.
+//! 6. A proof by another key ends the session: somebody has a copy of its cookie.
+//!
+//! **Deployments.** Proxies must pass `Secure-Session-*` and `Sec-Secure-Session-Id` in both
+//! directions. Browsers register over https only.
+
+mod proof;
+mod routes;
+mod seal;
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+use crate::cookie::{self, Presented};
+use crate::inner::Inner;
+use crate::keyring::KeyRing;
+use crate::snapshot::Snapshot;
+use crate::store::{FieldName, FieldOp};
+use crate::token::Handle;
+use proof::DeviceKey;
+use seal::{Binding, Purpose};
+
+pub use routes::{DeviceEvent, DeviceEventKind};
+
+/// How long a browser has to register after the sign-in that offered it.
+pub const OFFER_LIFETIME: Duration = Duration::from_secs(300);
+
+/// How long after its registration a session is let in without the device cookie: requests may be
+/// under way.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How much longer than the device cookie a challenge lives: a browser that kept it need not sign
+/// twice.
+const CHALLENGE_EXTRA: Duration = Duration::from_secs(300);
+
+/// The header of [`offer`].
+pub(crate) const OFFER_HEADER: HeaderName = HeaderName::from_static("secure-session-registration");
+
+/// The cookie that a proof renews.
+const COOKIE_NAME: &str = "__Host-bound";
+
+/// The key, as its browser sent it: both coordinates.
+const KEY_FIELD: &str = "DEVICE";
+/// The device session's id (9 bytes), and from when on the binding counts, in milliseconds since the
+/// Unix epoch (6 bytes; 0: no request has shown the device cookie yet). Read with each session.
+const BOUND_FIELD: &str = "BOUND";
+
+/// How sessions are bound to devices, for
+/// [`SessionConfig::device_binding`](crate::SessionConfig::device_binding).
+#[derive(Debug, Clone)]
+pub struct DeviceBinding {
+    pub(crate) proof_lifetime: Duration,
+    pub(crate) excluded: Vec<Box<str>>,
+}
+
+impl DeviceBinding {
+    /// The browser proves itself again every `proof_lifetime`, kept between 5 minutes and an hour.
+    /// Chromium signs six times in nine minutes and renews in the last two minutes of a cookie, so
+    /// that shorter ones use its quota up.
+    pub fn new(proof_lifetime: Duration) -> Self {
+        let (least, most) = (Duration::from_secs(300), Duration::from_secs(3600));
+        Self { proof_lifetime: proof_lifetime.clamp(least, most), excluded: Vec::new() }
+    }
+
+    /// A path whose requests the browser sends without waiting for a proof, with everything below
+    /// it. For what answers as to a visitor, such as assets and the sign-in page.
+    #[must_use]
+    pub fn exclude(mut self, path: &str) -> Self {
+        self.excluded.push(path.into());
+        self
+    }
+
+    /// The data field that is read with each session.
+    pub(crate) fn preloaded() -> FieldName {
+        FieldName::reserved(BOUND_FIELD)
+    }
+}
+
+impl Default for DeviceBinding {
+    /// A proof every 10 minutes.
+    fn default() -> Self {
+        Self::new(Duration::from_secs(600))
+    }
+}
+
+/// What a request shows of its session's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing is demanded: the session has no key, or its binding does not count yet.
+    Unbound,
+    /// The first request that shows the device cookie; the binding counts from this time on.
+    Shown(Bound),
+    /// The device cookie is good.
+    Proved,
+    /// The binding counts, and there is no good device cookie.
+    Missing,
+}
+
+/// The field [`BOUND_FIELD`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    id: DeviceId,
+    counts_from: Option<Timestamp>,
+}
+
+/// Names a device session to its browser: a digest of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceId([u8; 9]);
+
+impl DeviceId {
+    fn of(key: &DeviceKey) -> Self {
+        let digest = Sha256::new()
+            .chain_update(b"tracera-session/1 device")
+            .chain_update(key.as_bytes())
+            .finalize();
+        Self(*digest.first_chunk().expect("SHA-256 has 32 bytes"))
+    }
+
+    fn binding(&self, purpose: Purpose) -> Binding<'_> {
+        Binding { purpose, of: &self.0 }
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl Bound {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (id, from) = bytes.split_first_chunk::<9>()?;
+        let from = seal::read_end(*from.first_chunk::<6>()?);
+        Some(Self { id: DeviceId(*id), counts_from: (from.as_millis() != 0).then_some(from) })
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let from = self.counts_from.unwrap_or(Timestamp::from_millis(0));
+        [&self.id.0[..], &seal::end_bytes(from)].concat()
+    }
+
+    /// The change that keeps it.
+    pub(crate) fn written(&self) -> (FieldName, FieldOp) {
+        (DeviceBinding::preloaded(), FieldOp::Set(self.encode()))
+    }
+}
+
+/// What a request that shows `cookie` shows of the session's device.
+pub(crate) fn standing(inner: &Inner, session: &Snapshot, cookie: Option<&[u8]>) -> Standing {
+    let Some(device) = &inner.config.device else { return Standing::Unbound };
+    // It is the last of the preloaded fields.
+    let at = inner.config.preload.len() - 1;
+    let bound = session.values().nth(at).flatten().and_then(Bound::parse);
+    let Some(bound) = bound else { return Standing::Unbound };
+    let now = inner.now();
+    let end = cookie
+        .and_then(|cookie| bound.id.binding(Purpose::Cookie).end_of(&inner.keys, cookie))
+        .filter(|end| now < *end);
+    match (end, bound.counts_from) {
+        (Some(_), Some(_)) => Standing::Proved,
+        (Some(end), None) => {
+            let lifetime = device.proof_lifetime;
+            let until = end.since(now).min(lifetime);
+            // How long ago the cookie was issued is what is missing to its lifetime.
+            let grace_left = GRACE.saturating_sub(lifetime - until);
+            Standing::Shown(Bound { counts_from: Some(now.plus(grace_left)), ..bound })
+        }
+        (None, Some(from)) if now >= from => Standing::Missing,
+        (None, _) => Standing::Unbound,
+    }
+}
+
+/// The device cookie of a request.
+pub(crate) fn shown(headers: &HeaderMap) -> Option<&[u8]> {
+    match cookie::find(headers, COOKIE_NAME) {
+        Presented::One(value) => Some(value),
+        Presented::Nothing | Presented::Several => None,
+    }
+}
+
+/// The `Set-Cookie` that makes the browser forget the device cookie.
+pub(crate) fn clear_cookie() -> HeaderValue {
+    HeaderValue::from_static("__Host-bound=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0; Secure")
+}
+
+/// The header by which the answer to a sign-in offers the registration.
+pub(crate) fn offer(keys: &KeyRing, session: Handle, now: Timestamp) -> HeaderValue {
+    let of = session.as_bytes();
+    let challenge =
+        Binding { purpose: Purpose::Registration, of }.seal(keys, now.plus(OFFER_LIFETIME));
+    let value = format!(r#"(ES256);path="{}";challenge="{challenge}""#, routes::REGISTER_PATH);
+    HeaderValue::try_from(value).expect("a challenge is base64url")
+}
