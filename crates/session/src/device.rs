@@ -180,9 +180,9 @@ pub(crate) fn standing(inner: &Inner, session: &Snapshot, cookie: Option<&[u8]>)
         (Some(_), Some(_)) => Standing::Proved,
         (Some(end), None) => {
             let lifetime = device.proof_lifetime;
-            let until = end.since(now).min(lifetime);
             // How long ago the cookie was issued is what is missing to its lifetime.
-            let grace_left = GRACE.saturating_sub(lifetime - until);
+            let age = lifetime.saturating_sub(end.since(now));
+            let grace_left = GRACE.saturating_sub(age);
             Standing::Shown(Bound { counts_from: Some(now.plus(grace_left)), ..bound })
         }
         (None, Some(from)) if now >= from => Standing::Missing,

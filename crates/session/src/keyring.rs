@@ -152,7 +152,7 @@ impl Keys {
     /// The MAC over the parts of what is handed to a device, each of a length of its own.
     #[cfg(feature = "device-binding")]
     pub(crate) fn device_mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mac = parts.iter().fold(self.device.clone(), |mac, part| mac.chain_update(part));
+        let mac = parts.iter().fold(self.device.clone(), Mac::chain_update);
         mac.finalize().into_bytes().into()
     }
 

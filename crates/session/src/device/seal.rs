@@ -47,7 +47,7 @@ impl Binding<'_> {
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
         let (current, end) = (keys.current(), end_bytes(end));
-        let mac = self.mac(current, &end, &nonce);
+        let mac = self.mac(current, end, nonce);
         URL_SAFE_NO_PAD.encode([&current.id.0[..], &end, &nonce, &mac].concat())
     }
 
@@ -61,18 +61,18 @@ impl Binding<'_> {
         let (id, rest) = bytes.split_first_chunk::<4>()?;
         let (end, rest) = rest.split_first_chunk::<6>()?;
         let (nonce, mac) = rest.split_first_chunk::<8>()?;
-        let expected = self.mac(keys.find(KeyId(*id))?, end, nonce);
+        let expected = self.mac(keys.find(KeyId(*id))?, *end, *nonce);
         bool::from(expected.ct_eq(mac)).then(|| read_end(*end))
     }
 
-    fn mac(&self, keys: &Keys, end: &[u8; 6], nonce: &[u8; 8]) -> [u8; 32] {
+    fn mac(&self, keys: &Keys, end: [u8; 6], nonce: [u8; 8]) -> [u8; 32] {
         let purpose = match self.purpose {
             Purpose::Registration => 1,
             Purpose::Refresh => 2,
             Purpose::Cookie => 3,
         };
         // Each part has a length of its own.
-        keys.device_mac(&[&[purpose], self.of, end, nonce])
+        keys.device_mac(&[&[purpose], self.of, &end, &nonce])
     }
 }
 
