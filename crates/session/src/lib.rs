@@ -43,7 +43,8 @@
 //! * [`PrefetchLayer`]: asks for sessions ahead of other layers that ask the same Redis, to share
 //!   their round trip.
 //! * [`SessionWatch`]: follows a session beyond its request, so that what stays open ends with it.
-//!   [`UserWatch`] follows all sessions of a user.
+//!   [`UserWatch`] follows all sessions of a user; [`UserLease`] says how long a copy of what else
+//!   belongs to them may be used.
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify. It makes keys
 //!   for other uses too, such as those of CSRF tokens.
 //!
@@ -114,6 +115,7 @@ pub mod middleware {
 pub mod testing;
 mod token;
 mod update_queue;
+mod user_lease;
 mod user_watch;
 mod watch;
 
@@ -152,6 +154,7 @@ pub use store::redis::{
 };
 pub use store::{Budget, InvalidFieldName, SessionStore};
 pub use token::{Handle, InvalidUserId, UserId};
+pub use user_lease::UserLease;
 pub use user_watch::UserWatch;
 
 #[cfg(all(doctest, feature = "testing"))]

@@ -24,8 +24,9 @@ use crate::snapshot::Snapshot;
 use crate::store::{Found, SessionStore, StoreError};
 use crate::token::{self, COOKIE_CHARS, CookieValue, Handle, SessionId, UserId};
 use crate::update_queue::UpdateQueue;
+use crate::user_lease::UserLease;
 use crate::user_watch::UserWatch;
-use crate::watch::Watches;
+use crate::watch::{Watches, in_a_task};
 
 /// The sessions of an application: a store, the secrets and the configuration. Cheap to clone.
 #[derive(Clone)]
@@ -109,6 +110,19 @@ impl Sessions {
     pub fn watch(&self, user: &UserId) -> UserWatch {
         let watch = self.inner.watches.watch(&self.inner.tag(user), &self.inner.store);
         UserWatch::new(self.inner.clone(), watch)
+    }
+
+    /// A lease on copies of what belongs to a user.
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`].
+    pub async fn lease(&self, user: &UserId) -> Result<UserLease, SessionError> {
+        let watch = self.inner.watches.watch(&self.inner.tag(user), &self.inner.store);
+        let (subject, inner) = (watch.subject().clone(), self.inner.clone());
+        let asking = async move { subject.ask(inner.store.list_watched(subject.tag())).await };
+        let (answer, asked) = in_a_task(asking).await;
+        answer?;
+        Ok(UserLease::new(watch, asked))
     }
 
     /// Ends the user's session of that name. False when the user has no such live session.

@@ -135,6 +135,13 @@ impl Subject {
         (asked.is_told && self.version() != asked.version) || Instant::now() >= asked.until
     }
 
+    /// Whether every change after the question would have been told by now, and none was.
+    pub(crate) fn is_current(&self, asked: &Asked) -> bool {
+        let is_told =
+            asked.is_told && self.changes.as_ref().is_some_and(Invalidations::is_complete);
+        is_told && !self.is_outdated(asked)
+    }
+
     fn version(&self) -> u64 {
         *self.watched.version.borrow()
     }
