@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod authenticator;
 mod certificate;
 mod fault_proxy;
 mod log;
@@ -31,6 +32,7 @@ mod redis_sentinel;
 mod slot_migration;
 mod smtp;
 
+pub use authenticator::{Algorithm, Draft, Passkey};
 pub use certificate::Certificate;
 pub use fault_proxy::{Fault, FaultProxy, Hold};
 pub use log::{CapturedLog, Written};
