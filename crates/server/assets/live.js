@@ -54,6 +54,8 @@ async function renew() {
 
 document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));
 addEventListener('pagehide', close);
+// The page gives its session a new id, and is loaded anew after that.
+addEventListener('tracera:renewed', close);
 // Who signs out on this page is on the way to where that leads.
 addEventListener('submit', (event) => { if (!event.defaultPrevented) close(); });
 addEventListener('pageshow', open);

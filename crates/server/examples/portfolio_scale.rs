@@ -13,16 +13,18 @@ use axum::extract::{Query, State};
 use http::HeaderMap;
 use serde_json::json;
 use tracera::api::portfolio::show;
+use tracera::auth::api_tokens::VerifiedToken;
 use tracera::clock::{Clock, Stopwatch, utc};
 use tracera::config::{Config, Mode};
 use tracera::domain::email::Email;
 use tracera::domain::provider::{Identity, Provider};
+use tracera::domain::scope::Scopes;
 use tracera::http::App;
+use tracera::http::bearer::Reader;
 use tracera::portfolio::import::State as Import;
 use tracera::portfolio::selection::Selection;
 use tracera::start::{assemble, open_stores};
 use tracera::store::{identities, users};
-use tracera_session::{CurrentUser, UserId};
 
 const ASSETS: u64 = 50_000;
 const PRICES: u64 = 20_000;
@@ -85,9 +87,9 @@ async fn read(app: &App, user: uuid::Uuid, query: &str) {
         }
         let uri = format!("/api/v1/portfolio{query}").parse().unwrap();
         let selection = Query::<Selection>::try_from_uri(&uri);
-        let id = UserId::new(user.as_bytes()).unwrap();
-        let response =
-            show(State(app.clone()), CurrentUser(id), HeaderMap::new(), selection).await.unwrap();
+        let token = VerifiedToken { id: user, user, scopes: Scopes::default() };
+        let reader = Reader::by_token(token).unwrap();
+        let response = show(State(app.clone()), reader, HeaderMap::new(), selection).await.unwrap();
         bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().len();
     }
     let (wall, cpu) = (watch.elapsed() / READS, spent_since(spent) / READS);

@@ -21,11 +21,14 @@ pub mod account;
 pub mod address;
 pub mod linking;
 pub mod magic_link;
+pub mod passkeys;
 pub mod portfolio;
 pub mod provider;
+pub mod recovery;
 pub mod sessions;
 pub mod sign_in;
 pub mod sign_out;
+pub mod tokens;
 
 /// How recently one must have signed in to change the ways into an account.
 pub const REAUTH_WINDOW: std::time::Duration = std::time::Duration::from_mins(15);

@@ -1,6 +1,9 @@
 //! Ways to sign in: protocols and rules, without a server around them.
 
 pub mod accounts;
+pub mod api_token;
+pub mod api_tokens;
+pub mod authenticators;
 pub mod callback;
 pub mod client;
 pub mod events;
@@ -9,9 +12,12 @@ pub mod google;
 pub mod id_token;
 pub mod magic_link;
 pub mod outgoing;
+pub mod passkeys;
 pub mod provider_error;
 pub mod providers;
+pub mod recovery_codes;
 pub mod service_error;
 pub mod steam;
 pub mod token;
 pub mod transaction;
+pub mod webauthn;

@@ -5,4 +5,5 @@ pub mod item;
 pub mod item_type;
 pub mod phase;
 pub mod provider;
+pub mod scope;
 pub mod steam_id;

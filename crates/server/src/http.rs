@@ -2,6 +2,7 @@
 
 mod app;
 pub mod around;
+pub mod bearer;
 mod body;
 pub mod compress;
 pub mod context;

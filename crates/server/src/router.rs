@@ -12,8 +12,10 @@ use tracera_guard::{ResourceIsolation, issue_csrf_token};
 use tracera_session::{PrefetchLayer, SessionLayer};
 
 use crate::api::{
-    account, address, events, health, imports, magic_link, portfolio, providers, sessions,
+    account, address, events, health, imports, magic_link, passkeys, portfolio, providers,
+    recovery, sessions, tokens,
 };
+use crate::domain::scope::Scope::{AccountRead, PortfolioImport, PortfolioRead};
 use crate::http::App;
 use crate::http::around::around;
 use crate::http::endpoint::{Access, Endpoints, Row, at};
@@ -21,12 +23,12 @@ use crate::http::limits::TimeLimit;
 use crate::http::log::LogLayer;
 use crate::http::serve::HttpService;
 use crate::http::switch::switch;
-use crate::http::{context, csrf, limits, require_auth};
+use crate::http::{bearer, context, csrf, limits, require_auth};
 use crate::pages::page::to_sign_in;
 use crate::pages::{
     account as account_page, address as address_page, assets, data, delete, error_page,
-    expired_form, from_provider, linked, live, mailbox, portfolio as portfolio_page, resubmit,
-    sign_in, to_provider,
+    expired_form, from_provider, linked, live, mailbox, passkey_offer, passkeys as passkeys_page,
+    portfolio as portfolio_page, resubmit, sign_in, to_provider, tokens as tokens_page,
 };
 
 /// Reachable by everybody, and the same for everybody.
@@ -45,9 +47,12 @@ fn public() -> Vec<Row> {
     vec![
         at("/api/v1/auth/csrf").get(issue_csrf_token),
         at("/api/v1/auth/methods").get(account::methods),
-        at("/api/v1/auth/me").get(account::me),
+        at("/api/v1/auth/me").scope(AccountRead).get(account::me),
         at("/api/v1/auth/magic/request").post(magic_link::request),
         at("/api/v1/auth/magic/verify").get(sign_in::confirm).post(magic_link::verify).navigated(),
+        at("/api/v1/auth/passkey").post(passkeys::prove),
+        at("/api/v1/auth/passkey/options").post(passkeys::proof_options),
+        at("/api/v1/auth/recovery").post(recovery::sign_in),
         at("/api/v1/auth/google").get(to_provider::google).navigated(),
         at("/api/v1/auth/google/callback").get(from_provider::google).navigated(),
         at("/api/v1/auth/github").get(to_provider::github).navigated(),
@@ -63,6 +68,7 @@ fn public_pages() -> Vec<Row> {
         at("/login").get(sign_in::login).post(sign_in::ask),
         at("/login/code").get(sign_in::code).post(sign_in::redeem_code),
         at("/login/confirm").post(sign_in::redeem_link),
+        at("/login/recovery").get(passkeys_page::recovery).post(passkeys_page::redeem),
         at("/login/status").get(sign_in::status),
         at("/dev/mailbox").get(mailbox::mailbox),
     ]
@@ -78,6 +84,12 @@ fn private_pages() -> Vec<Row> {
         at("/account/live").get(live::stream),
         at("/account/data.json").get(data::data),
         at("/account/email").post(address_page::request),
+        at("/account/passkey-offer").post(passkey_offer::decline),
+        at("/account/passkey-only").post(passkeys_page::passkey_only),
+        at("/account/passkeys/remove").post(passkeys_page::remove),
+        at("/account/recovery-codes").post(passkeys_page::make_codes),
+        at("/account/tokens").post(tokens_page::create),
+        at("/account/tokens/revoke").post(tokens_page::revoke),
         at("/account/providers/link").post(linked::link),
         at("/account/providers/unlink").post(linked::unlink),
         at("/account/delete").post(delete::delete),
@@ -93,21 +105,35 @@ fn private() -> Vec<Row> {
         at("/api/v1/auth/logout").post(sessions::logout),
         at("/api/v1/auth/email").post(address::request),
         at("/api/v1/auth/email/confirm").post(address::confirm),
-        at("/api/v1/auth/events").get(events::list),
+        at("/api/v1/auth/events").scope(AccountRead).get(events::list),
         at("/api/v1/auth/providers").get(providers::list),
         at("/api/v1/auth/providers/{provider}").delete(providers::unlink),
         at("/api/v1/auth/providers/{provider}/link").post(providers::link),
+        at("/api/v1/auth/passkey-only").put(passkeys::passkey_only),
+        at("/api/v1/auth/passkeys").get(passkeys::list).post(passkeys::register),
+        at("/api/v1/auth/passkeys/options").post(passkeys::registration_options),
+        at("/api/v1/auth/passkeys/{id}").delete(passkeys::remove),
+        at("/api/v1/auth/recovery-codes").post(recovery::codes),
+        at("/api/v1/auth/tokens").get(tokens::list).post(tokens::create),
+        at("/api/v1/auth/tokens/{id}").delete(tokens::revoke),
         at("/api/v1/auth/sessions").get(sessions::list).delete(sessions::end_others),
         at("/api/v1/auth/sessions/{handle}").delete(sessions::end),
-        at("/api/v1/portfolio").get(portfolio::show),
-        at("/api/v1/portfolio/import").post(imports::import),
+        at("/api/v1/portfolio").scope(PortfolioRead).get(portfolio::show),
+        at("/api/v1/portfolio/import").scope(PortfolioImport).post(imports::import),
         at("/api/v1/portfolio/import/upload")
+            .scope(PortfolioImport)
             .post(imports::upload)
             .reading(limits::MAX_UPLOAD_BYTES),
-        at("/api/v1/portfolio/import/events").get(imports::events),
-        at("/api/v1/portfolio/history").get(portfolio::history),
-        at("/api/v1/portfolio/export.csv").get(portfolio::export_csv).navigated(),
-        at("/api/v1/portfolio/export.json").get(portfolio::export_json).navigated(),
+        at("/api/v1/portfolio/import/events").scope(PortfolioImport).get(imports::events),
+        at("/api/v1/portfolio/history").scope(PortfolioRead).get(portfolio::history),
+        at("/api/v1/portfolio/export.csv")
+            .scope(PortfolioRead)
+            .get(portfolio::export_csv)
+            .navigated(),
+        at("/api/v1/portfolio/export.json")
+            .scope(PortfolioRead)
+            .get(portfolio::export_json)
+            .navigated(),
         at("/api/v1/auth/steam").get(to_provider::steam_link).navigated(),
         at("/api/v1/auth/steam/callback").get(from_provider::steam_link).navigated(),
     ]
@@ -163,6 +189,11 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(PrefetchLayer::new(app.sessions.clone(), limits::is_limited))
         .layer(app.auth_limit.clone().only(limits::is_limited))
         .layer(csrf::origin(app))
+        // Where a token is presented there is no session to load.
+        .layer(switch(
+            bearer::presents_token,
+            from_fn_with_state(app.clone(), bearer::authenticate),
+        ))
         .layer(switch(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
         .layer(around((), error_page::session, error_page::note_person))
         // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.

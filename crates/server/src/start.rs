@@ -20,9 +20,12 @@ use tracera_session::{
     Sessions,
 };
 
+use crate::auth::api_tokens::{self, ApiTokens};
 use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::{MagicLinks, MailLimits};
+use crate::auth::passkeys::Passkeys;
 use crate::auth::providers::Providers;
+use crate::auth::recovery_codes::{GUESSES, RecoveryCodes};
 use crate::config::{Config, DatabaseTarget, Mode};
 use crate::demo::{self, Demo};
 use crate::http::event_stream::Streams;
@@ -314,6 +317,13 @@ pub fn assemble(
         sessions: stores.sessions.clone(),
         magic_links,
         providers: Arc::new(Providers::new(config, &stores.database)),
+        passkeys: Passkeys::new(stores.database.clone(), &base_url),
+        recovery_codes: RecoveryCodes::new(stores.database.clone(), limiter(GUESSES)),
+        api_tokens: ApiTokens::new(
+            stores.database.clone(),
+            stores.sessions.clone(),
+            limiter(api_tokens::LIMIT),
+        ),
         events: SecurityEvents::new(stores.database.clone(), mailer.clone(), account_url),
         mailbox,
         portfolio,

@@ -33,9 +33,12 @@ mod error;
 pub mod events;
 pub mod identities;
 pub mod magic_links;
+pub mod passkeys;
 pub mod portfolio;
+pub mod recovery_codes;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod transactions;
 pub mod users;
 

@@ -9,7 +9,9 @@ use crate::auth::magic_link::MagicLinks;
 use crate::auth::service_error::ServiceError;
 use crate::store::events::{self, Event};
 use crate::store::identities::{self, LinkedIdentity};
+use crate::store::passkeys::{self, Passkey};
 use crate::store::portfolio::snapshots::{self, Snapshot};
+use crate::store::tokens::{self, StoredToken};
 use crate::store::users::{self, User};
 use crate::telemetry::task::run_to_completion;
 
@@ -23,6 +25,10 @@ pub struct PersonalData {
     pub user: User,
     /// Their identities at providers.
     pub linked: Vec<LinkedIdentity>,
+    /// Their passkeys.
+    pub passkeys: Vec<Passkey>,
+    /// Their API tokens.
+    pub tokens: Vec<StoredToken>,
     /// Where they are signed in.
     pub sessions: Vec<SessionInfo>,
     /// Their log, the newest first.
@@ -46,6 +52,8 @@ pub async fn data(
     values.reverse();
     Ok(PersonalData {
         linked: identities::of_user(database, user.id).await?,
+        passkeys: passkeys::of_user(database, user.id).await?,
+        tokens: tokens::of_user(database, user.id, accounts.now()).await?,
         sessions: accounts.sessions.list(&caller.id).await?,
         events: all_events(accounts, user.id, accounts.now()).await?,
         values,

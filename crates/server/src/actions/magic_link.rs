@@ -7,37 +7,41 @@ use crate::actions::{Accounts, ActionError};
 use crate::auth::client::ClientInfo;
 use crate::auth::events::Kind;
 use crate::auth::magic_link::{ClaimError, MagicLinks, Proof};
-use crate::auth::service_error::ServiceError;
 use crate::domain::email::Email;
 use crate::store::magic_links::ClaimedLink;
-use crate::store::users;
+use crate::store::{passkeys, users};
 use crate::telemetry::RequestId;
 use crate::telemetry::task::run_to_completion;
 
-/// The link or code is wrong, used, superseded or expired.
+/// Why a link or code did not sign its owner in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkInvalid;
+pub enum RedeemRefusal {
+    /// It is wrong, used, superseded or expired.
+    Invalid,
+    /// Only passkeys and recovery codes open the account. The link stays as it is.
+    PasskeyOnly,
+}
 
 /// Uses a link up and signs its owner in.
 ///
 /// # Errors
-/// [`LinkInvalid`]. When the service fails, the link works again.
+/// [`RedeemRefusal`]. When the service fails, the link works again.
 pub async fn redeem(
     accounts: Accounts,
     links: MagicLinks,
     session: Session,
     client: ClientInfo,
     proof: Proof,
-) -> Result<SignedIn, ActionError<LinkInvalid>> {
+) -> Result<SignedIn, ActionError<RedeemRefusal>> {
     run_to_completion(async move {
         let claimed = match links.claim(&proof, accounts.now()).await {
             Ok(claimed) => claimed,
-            Err(ClaimError::Invalid) => return Err(ActionError::Refused(LinkInvalid)),
+            Err(ClaimError::Invalid) => return Err(ActionError::Refused(RedeemRefusal::Invalid)),
             Err(ClaimError::FirstWrongCode(email)) => {
                 // Not waited for, so that the answer takes the same time whether there is an
                 // account.
                 RequestId::spawn(note_wrong_code(accounts, email, client));
-                return Err(ActionError::Refused(LinkInvalid));
+                return Err(ActionError::Refused(RedeemRefusal::Invalid));
             }
             Err(ClaimError::Store(error)) => return Err(error.into()),
         };
@@ -45,7 +49,7 @@ pub async fn redeem(
             Ok(entered) => Ok(entered),
             Err(error) => {
                 links.release(&claimed).await;
-                Err(error.into())
+                Err(error)
             }
         }
     })
@@ -68,10 +72,14 @@ async fn enter(
     session: &Session,
     claimed: &ClaimedLink,
     client: &ClientInfo,
-) -> Result<SignedIn, ServiceError> {
+) -> Result<SignedIn, ActionError<RedeemRefusal>> {
     let now = accounts.now();
     let (user, _) =
         users::find_or_create_by_verified_email(&accounts.database, &claimed.email, now).await?;
     let user = on_mailbox_verified(accounts, session, user, client).await?;
-    sign_in(accounts, session, user, SignInMethod::Mailbox(claimed), client).await
+    if passkeys::is_passkey_only(&accounts.database, user.id).await? {
+        accounts.record(user.id, Kind::SignInFailed, Some("email"), client).await;
+        return Err(ActionError::Refused(RedeemRefusal::PasskeyOnly));
+    }
+    Ok(sign_in(accounts, session, user, SignInMethod::Mailbox(claimed), client).await?)
 }

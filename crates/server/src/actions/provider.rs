@@ -18,6 +18,7 @@ use crate::auth::providers::Providers;
 use crate::auth::token::token_hash;
 use crate::auth::transaction::{Ended, LIFETIME, Purpose, Spent};
 use crate::domain::provider::Provider;
+use crate::store::passkeys;
 use crate::store::users::{self, User};
 use crate::telemetry::metrics;
 use crate::telemetry::task::run_to_completion;
@@ -207,6 +208,10 @@ impl Returning {
         let person = self.providers.identify(*provider, transaction, callback, query, now).await?;
         match rules::enter(&self.accounts.database, &person, self.now()).await? {
             Entry::Open(user) => {
+                if passkeys::is_passkey_only(&self.accounts.database, user.id).await? {
+                    self.record(user.id, Kind::SignInFailed).await;
+                    return Err(ProviderError::PasskeyOnly);
+                }
                 let by = SignInMethod::Identity(&person.identity);
                 Ok(sign_in(&self.accounts, session, user, by, client).await?)
             }

@@ -5,7 +5,7 @@ use tracera_session::Handle;
 use crate::actions::{Accounts, ActionError, Caller};
 use crate::auth::events::Kind;
 use crate::auth::service_error::ServiceError;
-use crate::store::magic_links;
+use crate::store::{magic_links, tokens};
 use crate::telemetry::task::run_to_completion;
 
 /// Which session has ended.
@@ -67,8 +67,8 @@ pub(super) async fn end_those_by(
     Ok(())
 }
 
-/// Ends all of the caller's sessions but this one, and cancels a mailed link, which may be in the
-/// wrong hands.
+/// Ends all of the caller's sessions but this one, revokes their API tokens, and cancels a mailed
+/// link, which may be in the wrong hands.
 ///
 /// # Errors
 /// [`ServiceError`] when a store does not answer.
@@ -77,8 +77,11 @@ pub async fn end_others(accounts: Accounts, caller: Caller) -> Result<(), Servic
         // First, so that a link claimed before makes no session afterwards. The sessions end
         // whatever becomes of it.
         let cancelled = magic_links::cancel_all(&accounts.database, caller.user).await;
+        // Before the sessions, whose end tells every instance to forget the tokens it knows.
+        let revoked = tokens::remove_all(&accounts.database, caller.user).await;
         caller.session.sign_out_others().await?;
         cancelled?;
+        revoked?;
         tracing::info!(
             event = "other_sessions_revoked",
             "all other sessions were ended by their user"

@@ -2,12 +2,15 @@
 
 use tracera_session::{Session, SessionError, SignIn};
 
+use crate::actions::passkeys::PASSKEY;
+use crate::actions::recovery::RECOVERY;
 use crate::actions::{Accounts, session_id};
 use crate::auth::client::ClientInfo;
 use crate::auth::events::{Kind, Notice};
 use crate::auth::service_error::ServiceError;
 use crate::domain::provider::Identity;
 use crate::store::magic_links::ClaimedLink;
+use crate::store::passkeys::{self, Passkey};
 use crate::store::users::User;
 use crate::store::{StoreError, email_changes, identities, magic_links, users};
 use crate::telemetry::metrics;
@@ -19,6 +22,10 @@ pub enum SignInMethod<'a> {
     Mailbox(&'a ClaimedLink),
     /// This account at a provider.
     Identity(&'a Identity),
+    /// This passkey, unlocked by its owner.
+    Passkey(&'a Passkey),
+    /// A recovery code, which was used up.
+    RecoveryCode,
 }
 
 /// Somebody is in.
@@ -36,7 +43,14 @@ impl SignInMethod<'_> {
         match self {
             Self::Mailbox(_) => "email",
             Self::Identity(identity) => identity.provider.as_str(),
+            Self::Passkey(_) => PASSKEY,
+            Self::RecoveryCode => RECOVERY,
         }
+    }
+
+    /// Whether it opens an account that only passkeys and recovery codes open.
+    fn is_for_passkey_only(self) -> bool {
+        matches!(self, Self::Passkey(_) | Self::RecoveryCode)
     }
 
     /// Whether it leads to that user's account now.
@@ -48,7 +62,14 @@ impl SignInMethod<'_> {
                 users::find_by_email(database, &link.email).await?.map(|user| user.id)
             }
             Self::Identity(identity) => identities::owner(database, identity).await?,
+            Self::Passkey(passkey) => {
+                passkeys::find(database, &passkey.credential_id).await?.map(|found| found.user_id)
+            }
+            Self::RecoveryCode => Some(user.id),
         };
+        if !self.is_for_passkey_only() && passkeys::is_passkey_only(database, user.id).await? {
+            return Ok(false);
+        }
         Ok(owner == Some(user.id))
     }
 }

@@ -3,10 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
-use tracera_session::CurrentUser;
 
-use crate::actions::user_id;
 use crate::http::App;
+use crate::http::bearer::Reader;
 use crate::http::error::AppResult;
 use crate::http::json::UserBody;
 use crate::store::users;
@@ -22,9 +21,9 @@ pub async fn methods(State(app): State<App>) -> Json<Value> {
 }
 
 /// `GET /api/v1/auth/me`
-pub async fn me(State(app): State<App>, user: Option<CurrentUser>) -> AppResult<Json<Value>> {
-    let user = match user {
-        Some(CurrentUser(id)) => users::find_by_id(&app.database, user_id(&id)?).await?,
+pub async fn me(State(app): State<App>, reader: Option<Reader>) -> AppResult<Json<Value>> {
+    let user = match reader {
+        Some(Reader { user, .. }) => users::find_by_id(&app.database, user).await?,
         None => None,
     };
     Ok(Json(json!({ "user": user.map(UserBody::from) })))

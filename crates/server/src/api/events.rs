@@ -6,8 +6,8 @@ use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::actions::Caller;
 use crate::http::App;
+use crate::http::bearer::Reader;
 use crate::http::error::{AppError, AppResult};
 use crate::http::json::EventBody;
 use crate::store::events;
@@ -29,7 +29,7 @@ pub struct PageQuery {
 /// the following page.
 pub async fn list(
     State(app): State<App>,
-    caller: Caller,
+    reader: Reader,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> AppResult<Json<Value>> {
     let malformed = || {
@@ -40,7 +40,7 @@ pub async fn list(
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(malformed());
     }
-    let events = events::list(&app.database, caller.user, query.before, limit, app.now()).await?;
+    let events = events::list(&app.database, reader.user, query.before, limit, app.now()).await?;
     let full = events.len() == limit as usize;
     let next = events.last().filter(|_| full).map(|event| event.id);
     let events: Vec<_> = events.into_iter().map(EventBody::from).collect();

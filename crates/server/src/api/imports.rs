@@ -13,12 +13,11 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tracera_session::{CurrentUser, Session};
 use uuid::Uuid;
 
 use crate::actions::portfolio::{self as actions, Outcome};
-use crate::actions::user_id;
 use crate::http::App;
+use crate::http::bearer::Reader;
 use crate::http::error::{AppError, AppResult};
 use crate::http::event_stream::event_stream;
 use crate::portfolio::import::{Imported, State as Import};
@@ -35,7 +34,7 @@ struct NoBody {}
 /// may; the import goes on either way, also without its caller.
 pub async fn import(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    Reader { user, .. }: Reader,
     body: Bytes,
 ) -> AppResult<Response> {
     if !body.trim_ascii().is_empty() && serde_json::from_slice::<NoBody>(&body).is_err() {
@@ -44,17 +43,17 @@ pub async fn import(
             "an import takes no body, or an empty JSON object",
         ));
     }
-    answer(&app, user_id(&user)?, actions::From::Steam).await
+    answer(&app, user, actions::From::Steam).await
 }
 
 /// `POST /api/v1/portfolio/import/upload`: the same from the JSON that Steam gives to the owner's
 /// browser; what is longer than one of Steam's answers is a list of them.
 pub async fn upload(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    Reader { user, .. }: Reader,
     body: Bytes,
 ) -> AppResult<Response> {
-    answer(&app, user_id(&user)?, actions::From::Upload(body)).await
+    answer(&app, user, actions::From::Upload(body)).await
 }
 
 async fn answer(app: &App, user: Uuid, from: actions::From) -> AppResult<Response> {
@@ -101,13 +100,9 @@ fn result(imported: &Imported) -> Value {
 
 /// `GET /api/v1/portfolio/import/events`: `progress` until `done` or `failed`; `idle` when none is
 /// running.
-pub async fn events(
-    State(app): State<App>,
-    session: Session,
-    CurrentUser(user): CurrentUser,
-) -> AppResult<Response> {
-    let place = app.streams.enter(&user)?;
-    let user = user_id(&user)?;
+pub async fn events(State(app): State<App>, reader: Reader) -> AppResult<Response> {
+    let place = app.streams.enter(&reader.id)?;
+    let (user, ended) = (reader.user, reader.ended(&app)?);
     let from = match app.portfolio.running(user) {
         Some(mut watcher) => {
             watcher.mark_changed();
@@ -115,10 +110,9 @@ pub async fn events(
         }
         None => Source::Elsewhere { app, user, last: None },
     };
-    let own = session.watch()?;
-    // Whoever signs out hears no more.
+    // Whoever signs out, or revokes the token, hears no more.
     let events = unfold(from, Source::next).take_until(async move {
-        own.ended().await;
+        ended.await;
         drop(place);
     });
     Ok(event_stream(events))

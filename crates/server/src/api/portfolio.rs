@@ -8,15 +8,14 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tracera_session::CurrentUser;
 use uuid::Uuid;
 
 mod view;
 
 use crate::actions::portfolio as actions;
-use crate::actions::user_id;
 use crate::clock::utc;
 use crate::http::App;
+use crate::http::bearer::Reader;
 use crate::http::compress::compressed;
 use crate::http::error::{AppError, AppResult};
 use crate::http::etag::ETag;
@@ -28,11 +27,10 @@ use crate::portfolio::selection::Selection;
 /// `GET /api/v1/portfolio`
 pub async fn show(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    Reader { user, .. }: Reader,
     headers: HeaderMap,
     query: Result<Query<Selection>, QueryRejection>,
 ) -> AppResult<Response> {
-    let user = user_id(&user)?;
     let selection = parsed(query)?.checked();
     let selection =
         selection.map_err(|error| AppError::bad_request("malformed_query", error.to_string()))?;
@@ -60,14 +58,14 @@ pub struct HistoryQuery {
 /// `GET /api/v1/portfolio/history`: the oldest first.
 pub async fn history(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    Reader { user, .. }: Reader,
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> AppResult<Json<Value>> {
     let limit = parsed(query)?.limit.unwrap_or(400);
     if !(1..=2000).contains(&limit) {
         return Err(AppError::bad_request("malformed_query", "limit is a number from 1 to 2000"));
     }
-    Ok(Json(values_of(&app, user_id(&user)?, limit).await?))
+    Ok(Json(values_of(&app, user, limit).await?))
 }
 
 /// The user's newest values, at most `limit`, the oldest of them first.
@@ -83,17 +81,17 @@ pub async fn values_of(app: &App, user: Uuid, limit: u32) -> AppResult<Value> {
 /// `GET /api/v1/portfolio/export.csv`
 pub async fn export_csv(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    Reader { user, .. }: Reader,
 ) -> AppResult<Response> {
-    download(&app, user_id(&user)?, Format::Csv).await
+    download(&app, user, Format::Csv).await
 }
 
 /// `GET /api/v1/portfolio/export.json`
 pub async fn export_json(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    Reader { user, .. }: Reader,
 ) -> AppResult<Response> {
-    download(&app, user_id(&user)?, Format::Json).await
+    download(&app, user, Format::Json).await
 }
 
 async fn download(app: &App, user: Uuid, format: Format) -> AppResult<Response> {

@@ -43,6 +43,26 @@ pub enum Kind {
     RevokedByOperator,
     /// The address was set or changed.
     EmailChanged,
+    /// Somebody who is signed in showed that it is them.
+    Confirmed,
+    /// A passkey was added.
+    PasskeyAdded,
+    /// A passkey was removed.
+    PasskeyRemoved,
+    /// Only passkeys and recovery codes open the account from now on.
+    PasskeyOnlyOn,
+    /// Every way in opens the account again.
+    PasskeyOnlyOff,
+    /// Recovery codes were made; earlier ones are void.
+    RecoveryCodesMade,
+    /// A recovery code signed somebody in.
+    RecoveryCodeUsed,
+    /// An API token was made.
+    TokenCreated,
+    /// An API token was revoked.
+    TokenRevoked,
+    /// The operator of the server took passkeys, recovery codes and tokens from the account.
+    WaysInReset,
     /// The owner of the mailbox came, and everything somebody else may have left was removed.
     Reclaimed,
 }
@@ -62,6 +82,16 @@ impl Kind {
             Self::OtherSessionsRevoked => "other_sessions_revoked",
             Self::RevokedByOperator => "revoked_by_operator",
             Self::EmailChanged => "email_changed",
+            Self::Confirmed => "confirmed",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::PasskeyOnlyOn => "passkey_only_on",
+            Self::PasskeyOnlyOff => "passkey_only_off",
+            Self::RecoveryCodesMade => "recovery_codes_made",
+            Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::TokenCreated => "token_created",
+            Self::TokenRevoked => "token_revoked",
+            Self::WaysInReset => "ways_in_reset",
             Self::Reclaimed => "reclaimed",
         }
     }
@@ -205,6 +235,23 @@ pub enum Notice<'a> {
     Unlinked(Provider),
     /// The account has another address from now on; to the old one.
     EmailChanged(&'a Email),
+    /// A passkey of this name opens the account from now on.
+    PasskeyAdded(&'a str),
+    /// A passkey of this name does not open it any more.
+    PasskeyRemoved(&'a str),
+    /// Whether only passkeys and recovery codes open it.
+    PasskeyOnly(bool),
+    /// There are new recovery codes.
+    RecoveryCodesMade,
+    /// A recovery code opened it.
+    RecoveryCodeUsed {
+        /// How many there are now.
+        left: i64,
+    },
+    /// A token of this name reads or imports from now on.
+    TokenCreated(&'a str),
+    /// The operator took passkeys, recovery codes and tokens from the account.
+    WaysInReset,
     /// Somebody else's leavings were removed.
     Reclaimed,
 }
@@ -228,6 +275,38 @@ impl Notice<'_> {
             Self::EmailChanged(new) => (
                 "The address of your Tracera account was changed".to_owned(),
                 format!("Your account has the address {} from now on. Nothing more will be sent here.", new.masked()),
+            ),
+            Self::PasskeyAdded(name) => (
+                "A passkey was added to your Tracera account".to_owned(),
+                format!("From now on the passkey \u{201c}{name}\u{201d} opens your account."),
+            ),
+            Self::PasskeyRemoved(name) => (
+                "A passkey was removed from your Tracera account".to_owned(),
+                format!("The passkey \u{201c}{name}\u{201d} does not open your account any more."),
+            ),
+            Self::PasskeyOnly(true) => (
+                "Only passkeys open your Tracera account now".to_owned(),
+                "From now on only your passkeys and recovery codes open your account. Mailed links and linked accounts do not.".to_owned(),
+            ),
+            Self::PasskeyOnly(false) => (
+                "Your Tracera account takes every way in again".to_owned(),
+                "\u{201c}Passkey only\u{201d} was turned off. Mailed links and linked accounts open your account again.".to_owned(),
+            ),
+            Self::RecoveryCodesMade => (
+                "New recovery codes for your Tracera account".to_owned(),
+                "Ten recovery codes were made. Earlier ones do not work any more.".to_owned(),
+            ),
+            Self::RecoveryCodeUsed { left } => (
+                "A recovery code opened your Tracera account".to_owned(),
+                format!("Somebody signed in with one of your recovery codes. Codes left: {left}."),
+            ),
+            Self::TokenCreated(name) => (
+                "An API token was made for your Tracera account".to_owned(),
+                format!("The API token \u{201c}{name}\u{201d} lets a program use your account within its scopes. It cannot change the account."),
+            ),
+            Self::WaysInReset => (
+                "Passkeys were removed from your Tracera account".to_owned(),
+                "The operator of this server removed all passkeys, recovery codes and API tokens, and turned \u{201c}passkey only\u{201d} off. Sign in by a mailed link and add a passkey again.".to_owned(),
             ),
             Self::Reclaimed => (
                 "Your Tracera account was cleaned".to_owned(),

@@ -36,6 +36,9 @@ pub enum ProviderError {
     /// The account has another identity of this provider.
     #[error("the account has another identity of this provider")]
     AlreadyLinked,
+    /// Only passkeys and recovery codes open the account.
+    #[error("only a passkey or a recovery code opens this account")]
+    PasskeyOnly,
     /// Who is signed in is not who began to link, or signed out everywhere while signing in.
     #[error("the session is not the one that it began with")]
     SessionChanged,
@@ -61,6 +64,7 @@ impl ProviderError {
             Self::ProofMailed => "proof_mailed",
             Self::IdentityTaken => "identity_taken",
             Self::AlreadyLinked => "already_linked",
+            Self::PasskeyOnly => "passkey_only",
             Self::SessionChanged => "session_changed",
             Self::Service => "unavailable",
         }
@@ -77,6 +81,7 @@ impl ProviderError {
             Self::ProofMailed,
             Self::IdentityTaken,
             Self::AlreadyLinked,
+            Self::PasskeyOnly,
             Self::SessionChanged,
             Self::Service,
         ])

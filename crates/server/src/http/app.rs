@@ -11,9 +11,12 @@ use tracera_session::{Clock, Sessions};
 use url::Url;
 
 use crate::actions::Accounts;
+use crate::auth::api_tokens::ApiTokens;
 use crate::auth::events::SecurityEvents;
 use crate::auth::magic_link::MagicLinks;
+use crate::auth::passkeys::Passkeys;
 use crate::auth::providers::Providers;
+use crate::auth::recovery_codes::RecoveryCodes;
 use crate::clock::utc;
 use crate::http::endpoint::Endpoints;
 use crate::http::error::{AppError, AppResult};
@@ -48,6 +51,12 @@ pub struct Parts {
     pub magic_links: Option<MagicLinks>,
     /// Google, GitHub and Steam.
     pub providers: Arc<Providers>,
+    /// Passkeys.
+    pub passkeys: Passkeys,
+    /// Codes for when passkeys are lost.
+    pub recovery_codes: RecoveryCodes,
+    /// What programs present instead of a session.
+    pub api_tokens: ApiTokens,
     /// What the owners of accounts are told.
     pub events: SecurityEvents,
     /// The mails of `dev`, readable at `/dev/mailbox`.

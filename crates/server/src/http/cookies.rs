@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue};
 
 use crate::auth::token::is_token;
-use crate::auth::transaction;
+use crate::auth::{passkeys, transaction};
 use crate::cookie::ServiceCookie;
 use crate::store::events::KEPT;
 
@@ -23,6 +23,11 @@ pub fn device(secure: bool) -> TokenCookie {
 /// By it a browser is known that comes back from a provider.
 pub fn transaction(secure: bool) -> TokenCookie {
     TokenCookie::new("__Host-transaction", transaction::LIFETIME.as_secs(), secure)
+}
+
+/// By it a browser is known that asked for a passkey.
+pub fn passkey(secure: bool) -> TokenCookie {
+    TokenCookie::new("__Host-passkey", passkeys::LIFETIME.as_secs(), secure)
 }
 
 impl TokenCookie {

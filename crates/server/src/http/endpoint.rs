@@ -6,6 +6,7 @@ use axum::routing::MethodRouter;
 use http::Method;
 use tracera_guard::path_is_under;
 
+use crate::domain::scope::Scope;
 use crate::http::App;
 use crate::http::limits::MAX_BODY_BYTES;
 
@@ -36,6 +37,8 @@ pub struct Endpoint {
     pub is_navigated: bool,
     /// The largest body that is read there, in bytes.
     pub max_body: usize,
+    /// What an API token needs to be taken instead of a session; `None` where none is.
+    pub scope: Option<Scope>,
     methods: Methods,
 }
 
@@ -46,12 +49,14 @@ impl Methods {
     const GET: u8 = 1;
     const POST: u8 = 2;
     const DELETE: u8 = 4;
+    const PUT: u8 = 8;
 
     fn takes(self, method: &Method) -> bool {
         let bit = match *method {
             Method::GET | Method::HEAD => Self::GET,
             Method::POST => Self::POST,
             Method::DELETE => Self::DELETE,
+            Method::PUT => Self::PUT,
             _ => 0,
         };
         self.0 & bit != 0
@@ -75,6 +80,7 @@ pub struct Row {
     pattern: &'static str,
     is_navigated: bool,
     max_body: usize,
+    scope: Option<Scope>,
     methods: Methods,
     handlers: MethodRouter<App>,
 }
@@ -85,6 +91,7 @@ pub fn at(pattern: &'static str) -> Row {
         pattern,
         is_navigated: false,
         max_body: MAX_BODY_BYTES,
+        scope: None,
         methods: Methods::default(),
         handlers: MethodRouter::new(),
     }
@@ -107,6 +114,18 @@ impl Row {
     #[must_use]
     pub fn delete<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
         self.with(Methods::DELETE, |handlers| handlers.delete(handler))
+    }
+
+    /// Answers PUT.
+    #[must_use]
+    pub fn put<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
+        self.with(Methods::PUT, |handlers| handlers.put(handler))
+    }
+
+    /// Takes API tokens of that scope.
+    #[must_use]
+    pub fn scope(self, scope: Scope) -> Self {
+        Self { scope: Some(scope), ..self }
     }
 
     /// Browsers are sent there: its errors are pages for them.
@@ -132,8 +151,8 @@ impl Row {
 
     /// What the layers know of it.
     pub fn endpoint(&self, access: Access) -> Endpoint {
-        let Self { pattern, is_navigated, max_body, methods, .. } = *self;
-        Endpoint { access, pattern, is_navigated, max_body, methods }
+        let Self { pattern, is_navigated, max_body, scope, methods, .. } = *self;
+        Endpoint { access, pattern, is_navigated, max_body, scope, methods }
     }
 }
 

@@ -59,6 +59,14 @@ impl AppError {
         )
     }
 
+    /// 400: the answer of a passkey does not count, for whatever reason.
+    pub fn passkey_invalid() -> Self {
+        Self::bad_request(
+            "passkey_invalid",
+            "that passkey did not work here; please try again, or sign in another way",
+        )
+    }
+
     /// 401: nobody is signed in.
     pub fn unauthenticated() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "please sign in")

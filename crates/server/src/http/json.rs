@@ -3,15 +3,23 @@
 
 use std::net::IpAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use time::OffsetDateTime;
 use tracera_session::{Handle, SessionInfo};
 use uuid::Uuid;
 
+use crate::actions::passkeys::PASSKEY;
+use crate::auth::api_token::ApiToken;
+use crate::auth::authenticators;
 use crate::auth::client::Client;
 use crate::clock::utc;
+use crate::domain::scope::Scopes;
 use crate::store::events::Event;
+use crate::store::passkeys::Passkey;
 use crate::store::portfolio::snapshots::Snapshot;
+use crate::store::tokens::StoredToken;
 use crate::store::users::User;
 
 /// A user.
@@ -53,6 +61,8 @@ pub struct SessionBody {
     #[serde(with = "time::serde::rfc3339")]
     expires_at: OffsetDateTime,
     method: Option<String>,
+    /// Whether the device verified its user, as every passkey here has it do.
+    user_verified: bool,
     current: bool,
 }
 
@@ -60,6 +70,7 @@ impl SessionBody {
     /// `current` is the handle of the session that asks.
     pub fn new(session: SessionInfo, current: Option<Handle>) -> Self {
         let client = Client::from_label(&session.client);
+        let method = session.authentication.map(|proof| proof.method.into());
         Self {
             handle: session.handle.to_string(),
             device: client.device,
@@ -68,7 +79,8 @@ impl SessionBody {
             created_at: utc(session.created),
             last_seen_at: utc(session.last_seen),
             expires_at: utc(session.expires),
-            method: session.authentication.map(|proof| proof.method.into()),
+            user_verified: method.as_deref() == Some(PASSKEY),
+            method,
             current: current == Some(session.handle),
         }
     }
@@ -79,6 +91,73 @@ pub fn shown_address(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(network) => format!("{network}/64"),
+    }
+}
+
+/// A passkey as its owner sees it.
+#[derive(Serialize)]
+pub struct PasskeyBody {
+    id: Uuid,
+    name: String,
+    authenticator: Option<&'static str>,
+    credential_id: String,
+    backed_up: bool,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    last_used_at: Option<OffsetDateTime>,
+}
+
+impl From<Passkey> for PasskeyBody {
+    fn from(passkey: Passkey) -> Self {
+        Self {
+            id: passkey.id,
+            authenticator: authenticators::name(&passkey.aaguid),
+            credential_id: URL_SAFE_NO_PAD.encode(passkey.credential_id),
+            name: passkey.name,
+            backed_up: passkey.backed_up,
+            created_at: passkey.created_at,
+            last_used_at: passkey.last_used_at,
+        }
+    }
+}
+
+/// A token as its owner sees it.
+#[derive(Serialize)]
+pub struct TokenBody {
+    id: Uuid,
+    name: String,
+    scopes: Vec<&'static str>,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    last_used_at: Option<OffsetDateTime>,
+    /// Only in the answer to its making.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+impl From<StoredToken> for TokenBody {
+    fn from(token: StoredToken) -> Self {
+        Self {
+            id: token.id,
+            name: token.name,
+            scopes: Scopes::parse(&token.scopes).names().collect(),
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+            last_used_at: token.last_used_at,
+            token: None,
+        }
+    }
+}
+
+impl TokenBody {
+    /// The same with the token itself, for the answer to its making.
+    #[must_use]
+    pub fn with_secret(self, token: &ApiToken) -> Self {
+        Self { token: Some(token.expose().to_owned()), ..self }
     }
 }
 

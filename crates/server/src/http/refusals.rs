@@ -5,9 +5,12 @@ use tracera_session::SessionError;
 
 use crate::actions::address::ConfirmRefusal;
 use crate::actions::linking::UnlinkRefusal;
-use crate::actions::magic_link::LinkInvalid;
+use crate::actions::magic_link::RedeemRefusal;
+use crate::actions::passkeys::{AddRefusal, OnlyRefusal, ProofRefusal, RemoveRefusal};
 use crate::actions::provider::BeginRefusal;
+use crate::actions::recovery::RecoveryRefusal;
 use crate::actions::sessions::NoSuchSession;
+use crate::actions::tokens::{CreateRefusal, RevokeRefusal};
 use crate::actions::{ActionError, NotRecent};
 use crate::auth::provider_error::ProviderError;
 use crate::auth::service_error::ServiceError;
@@ -38,12 +41,102 @@ impl From<NotRecent> for AppError {
     }
 }
 
-impl From<LinkInvalid> for AppError {
-    fn from(LinkInvalid: LinkInvalid) -> Self {
-        Self::bad_request(
-            "link_invalid",
-            "this link or code is wrong, used or expired; please ask for a new one",
-        )
+impl From<RedeemRefusal> for AppError {
+    fn from(refusal: RedeemRefusal) -> Self {
+        match refusal {
+            RedeemRefusal::Invalid => Self::bad_request(
+                "link_invalid",
+                "this link or code is wrong, used or expired; please ask for a new one",
+            ),
+            RedeemRefusal::PasskeyOnly => Self::new(
+                StatusCode::FORBIDDEN,
+                "passkey_only",
+                "only a passkey or a recovery code opens this account, as its owner wanted",
+            ),
+        }
+    }
+}
+
+impl From<AddRefusal> for AppError {
+    fn from(refusal: AddRefusal) -> Self {
+        match refusal {
+            AddRefusal::NotRecent => NotRecent.into(),
+            AddRefusal::Invalid => Self::passkey_invalid(),
+            AddRefusal::TooMany => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_passkeys",
+                "this account has as many passkeys as it may; remove one first",
+            ),
+        }
+    }
+}
+
+impl From<ProofRefusal> for AppError {
+    fn from(_: ProofRefusal) -> Self {
+        Self::passkey_invalid()
+    }
+}
+
+impl From<RemoveRefusal> for AppError {
+    fn from(refusal: RemoveRefusal) -> Self {
+        match refusal {
+            RemoveRefusal::NotRecent => NotRecent.into(),
+            RemoveRefusal::NotFound => Self::not_found(),
+            RemoveRefusal::LastWayIn => UnlinkRefusal::LastWayIn.into(),
+            RemoveRefusal::Needed => OnlyRefusal::Lacking.into(),
+        }
+    }
+}
+
+impl From<OnlyRefusal> for AppError {
+    fn from(refusal: OnlyRefusal) -> Self {
+        match refusal {
+            OnlyRefusal::NotRecent => NotRecent.into(),
+            OnlyRefusal::Lacking => Self::new(
+                StatusCode::CONFLICT,
+                "passkeys_missing",
+                "passkey only needs two passkeys, or one and recovery codes",
+            ),
+        }
+    }
+}
+
+impl From<RecoveryRefusal> for AppError {
+    fn from(refusal: RecoveryRefusal) -> Self {
+        match refusal {
+            RecoveryRefusal::Invalid => Self::bad_request(
+                "recovery_invalid",
+                "no account has that address and that recovery code",
+            ),
+            RecoveryRefusal::TooOften(wait) => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "too many recovery codes were tried for this address; passkeys still work",
+            )
+            .retry_after(wait),
+        }
+    }
+}
+
+impl From<CreateRefusal> for AppError {
+    fn from(refusal: CreateRefusal) -> Self {
+        match refusal {
+            CreateRefusal::NotRecent => NotRecent.into(),
+            CreateRefusal::TooMany => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_tokens",
+                "this account has as many API tokens as it may; revoke one first",
+            ),
+        }
+    }
+}
+
+impl From<RevokeRefusal> for AppError {
+    fn from(refusal: RevokeRefusal) -> Self {
+        match refusal {
+            RevokeRefusal::NotRecent => NotRecent.into(),
+            RevokeRefusal::NotFound => Self::not_found(),
+        }
     }
 }
 

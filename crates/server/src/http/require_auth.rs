@@ -1,6 +1,7 @@
 //! RequireAuth: who may pass to private paths, and that look-alike paths tell nothing else.
 //!
-//! 1. Public rows of the URL table pass. Everything else needs somebody who is signed in.
+//! 1. Public rows of the URL table pass. Everything else needs somebody who is signed in, or an API
+//!    token where the row takes one.
 //! 2. Without a session a private page leads to the sign-in page, a private path of the API is 401.
 //! 3. A path in no row is 401 where it resembles a private path of the API, else 404.
 
@@ -11,16 +12,17 @@ use http::{Method, StatusCode, Uri};
 use tracera_session::{RequireAuth, SessionError};
 
 use crate::http::App;
+use crate::http::bearer::is_by_token;
 use crate::http::context::RequestContext;
 use crate::http::endpoint::Access;
 use crate::http::error::AppError;
 
-/// Whether a request goes to something that may ask who is signed in. Others do not cost the
-/// session store a look.
+/// Whether a request goes to something that may ask who is signed in, and not with an API token.
+/// Others do not cost the session store a look.
 pub fn is_personal(request: &Request) -> bool {
     let context = RequestContext::of(request.extensions());
     let endpoint = context.and_then(|context| context.endpoint);
-    endpoint.is_none_or(|endpoint| endpoint.access != Access::NoSession)
+    endpoint.is_none_or(|endpoint| endpoint.access != Access::NoSession) && !is_by_token(request)
 }
 
 /// Lets only signed-in users through to what is not public. Anybody else gets 401 or 404, or what
@@ -40,7 +42,8 @@ fn is_private(request: &Request) -> bool {
         Some(Access::Public | Access::PublicPage | Access::NoSession) => false,
         // A method that the page does not take is answered 405, whoever asks.
         Some(Access::PrivatePage) => context.answering().is_some(),
-        Some(Access::Private) | None => true,
+        Some(Access::Private) => !is_by_token(request),
+        None => true,
     }
 }
 

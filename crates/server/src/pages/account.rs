@@ -21,6 +21,8 @@ use crate::http::json::shown_address;
 use crate::http::signing_out::clear_site_data;
 use crate::pages::messages::{self, Done, Problem};
 use crate::pages::page::{Page, Person, account_done, account_problem, ago, minute};
+use crate::pages::passkeys::{self, PasskeysView};
+use crate::pages::tokens::{self, TokenView};
 use crate::pages::{delete, live};
 use crate::store::events::{self, Event};
 use crate::store::{email_changes, identities};
@@ -64,6 +66,8 @@ fn way(method: &str) -> String {
         "google" => "Google",
         "github" => "GitHub",
         "steam" => "Steam",
+        "passkey" => "Passkey",
+        "recovery" => "Recovery code",
         other => other,
     }
     .to_owned()
@@ -102,6 +106,8 @@ struct AccountPage<'a> {
     sessions: Vec<SessionView>,
     names: String,
     providers: Vec<ProviderView>,
+    passkeys: PasskeysView,
+    tokens: Vec<TokenView>,
     events: Vec<EventView>,
     can_mail: bool,
     others: usize,
@@ -148,6 +154,8 @@ pub async fn account(
         sessions,
         names,
         providers: providers(&app, person.account.id).await?,
+        passkeys: passkeys::view(&app, &session, person.account.id).await?,
+        tokens: tokens::view(&app, person.account.id).await?,
         events: recent_events(&app, person.account.id, now).await?,
         can_mail: app.magic_links.is_some(),
         phrase: delete::PHRASE,
@@ -226,6 +234,16 @@ fn happening(kind: &str, method: Option<&str>) -> String {
         "other_sessions_revoked" => "Signed out everywhere else",
         "revoked_by_operator" => "Sessions ended by the operator of this server",
         "email_changed" => "E-mail address changed",
+        "confirmed" => "Confirmed that it is you",
+        "passkey_added" => "Passkey added",
+        "passkey_removed" => "Passkey removed",
+        "passkey_only_on" => "Passkey only turned on",
+        "passkey_only_off" => "Passkey only turned off",
+        "recovery_codes_made" => "Recovery codes made",
+        "recovery_code_used" => "Recovery code used",
+        "token_created" => "API token made",
+        "token_revoked" => "API token revoked",
+        "ways_in_reset" => "Passkeys removed by the operator of this server",
         "reclaimed" => "Account reclaimed by the owner of its mailbox",
         other => other,
     };

@@ -37,11 +37,21 @@ struct Asset {
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let font = asset(FONT, "font/woff2", include_bytes!("../../assets/inter.woff2"));
-    // The one file that names another.
+    // One file that names another.
     let plain = format!("/assets/{FONT}");
     let style = include_str!("../../assets/app.css").replace(&plain, &font.path);
+    // The scripts about passkeys share one.
+    let shared = script("passkey.js", include_str!("../../assets/passkey.js"));
+    let sharing = |name, text: &str| script(name, &text.replace("./passkey.js", &shared.path));
+    let account = sharing("account.js", include_str!("../../assets/account.js"));
+    let sign_in = sharing("passkey-login.js", include_str!("../../assets/passkey-login.js"));
+    let offer = sharing("passkey-offer.js", include_str!("../../assets/passkey-offer.js"));
     vec![
         asset(STYLE, "text/css; charset=utf-8", style.as_bytes()),
+        shared,
+        account,
+        sign_in,
+        offer,
         asset("code.js", SCRIPT, include_bytes!("../../assets/code.js")),
         asset("confirm.js", SCRIPT, include_bytes!("../../assets/confirm.js")),
         asset("login.js", SCRIPT, include_bytes!("../../assets/login.js")),
@@ -51,6 +61,10 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         font,
     ]
 });
+
+fn script(name: &'static str, text: &str) -> Asset {
+    asset(name, SCRIPT, text.as_bytes())
+}
 
 fn asset(name: &'static str, media_type: &'static str, bytes: &[u8]) -> Asset {
     let digest = Sha256::digest(bytes);

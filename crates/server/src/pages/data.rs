@@ -13,7 +13,7 @@ use crate::actions::{ActionError, Caller};
 use crate::clock::rfc3339;
 use crate::http::App;
 use crate::http::error::AppResult;
-use crate::http::json::{EventBody, SessionBody, UserBody, ValueBody};
+use crate::http::json::{EventBody, PasskeyBody, SessionBody, TokenBody, UserBody, ValueBody};
 use crate::pages::page::{Person, to_sign_in_again};
 use crate::portfolio::export::Format;
 
@@ -26,7 +26,7 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
     };
     let items = export(&app.portfolio, caller.user, Format::Json).await?;
     let items = Body::from_stream(items);
-    let PersonalData { user, linked, sessions, events, values } = data;
+    let PersonalData { user, linked, passkeys, tokens, sessions, events, values } = data;
     let current = caller.session.info().map(|info| info.handle);
     let sessions = sessions.into_iter().map(|info| SessionBody::new(info, current));
     let linked = linked.iter().map(|identity| {
@@ -39,6 +39,8 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
     let few = json!({
         "user": UserBody::from(user),
         "linked": linked.collect::<Vec<_>>(),
+        "passkeys": passkeys.into_iter().map(PasskeyBody::from).collect::<Vec<_>>(),
+        "tokens": tokens.into_iter().map(TokenBody::from).collect::<Vec<_>>(),
         "sessions": sessions.collect::<Vec<_>>(),
         "events": events.into_iter().map(EventBody::from).collect::<Vec<_>>(),
         "portfolio_values": {

@@ -31,6 +31,12 @@ pub enum Problem {
     InvalidEmail,
     /// What was typed is not the phrase that deletes an account.
     WrongPhrase,
+    /// "Passkey only" needs two passkeys, or one and recovery codes.
+    PasskeysMissing,
+    /// A token was asked for without a name or a scope.
+    NoSuchToken,
+    /// The account has as many tokens as it may.
+    TooManyTokens,
     /// See [`ProviderError`].
     Provider(ProviderError),
 }
@@ -48,6 +54,9 @@ impl Problem {
             Self::EmailTaken,
             Self::InvalidEmail,
             Self::WrongPhrase,
+            Self::PasskeysMissing,
+            Self::NoSuchToken,
+            Self::TooManyTokens,
         ];
         own.into_iter().chain(ProviderError::all().map(Self::Provider))
     }
@@ -70,6 +79,9 @@ impl Problem {
             Self::EmailTaken => "email_taken",
             Self::InvalidEmail => "invalid_email",
             Self::WrongPhrase => "wrong_phrase",
+            Self::PasskeysMissing => "passkeys_missing",
+            Self::NoSuchToken => "invalid_token_request",
+            Self::TooManyTokens => "too_many_tokens",
             Self::Provider(error) => error.code(),
         }
     }
@@ -91,6 +103,11 @@ impl Problem {
             Self::EmailTaken => "Another account has this address. Sign in to that one instead.",
             Self::InvalidEmail => "That is not an e-mail address we can write to.",
             Self::WrongPhrase => "Nothing was deleted: the confirmation was not typed as shown.",
+            Self::PasskeysMissing => {
+                "Passkey only takes two passkeys, or one and recovery codes. Add another one, or make codes, first."
+            }
+            Self::NoSuchToken => "A token needs a name, and something that it may do.",
+            Self::TooManyTokens => "You have as many API tokens as one may have. Revoke one first.",
             Self::Provider(error) => of_provider(error),
         }
     }
@@ -135,6 +152,9 @@ fn of_provider(error: ProviderError) -> &'static str {
         ProviderError::AlreadyLinked => {
             "Another account of that provider is linked already. Unlink it first."
         }
+        ProviderError::PasskeyOnly => {
+            "Only a passkey or a recovery code opens this account, as its owner wanted."
+        }
         ProviderError::SessionChanged => "You signed out or in again meanwhile. Please try again.",
         ProviderError::Service => "The service is briefly unavailable. Please try again.",
     }
@@ -159,6 +179,16 @@ pub enum Done {
     EmailSent,
     /// The wanted address is the account's.
     EmailChanged,
+    /// A passkey opens the account.
+    PasskeyAdded,
+    /// A passkey does not open it any more.
+    PasskeyRemoved,
+    /// Only passkeys and recovery codes open it.
+    PasskeyOnlyOn,
+    /// Every way in opens it again.
+    PasskeyOnlyOff,
+    /// A token is good for nothing any more.
+    TokenRevoked,
 }
 
 impl Done {
@@ -172,6 +202,11 @@ impl Done {
             Self::Unlinked,
             Self::EmailSent,
             Self::EmailChanged,
+            Self::PasskeyAdded,
+            Self::PasskeyRemoved,
+            Self::PasskeyOnlyOn,
+            Self::PasskeyOnlyOff,
+            Self::TokenRevoked,
         ])
     }
 
@@ -193,6 +228,11 @@ impl Done {
             Self::Unlinked => "unlinked",
             Self::EmailSent => "email_sent",
             Self::EmailChanged => "email_changed",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::PasskeyOnlyOn => "passkey_only_on",
+            Self::PasskeyOnlyOff => "passkey_only_off",
+            Self::TokenRevoked => "token_revoked",
         }
     }
 
@@ -210,6 +250,13 @@ impl Done {
             Self::EmailSent => {
                 "A mail with a link is on its way. Nothing changes before you open it."
             }
+            Self::PasskeyAdded => "The passkey is added. It signs you in from now on.",
+            Self::PasskeyRemoved => {
+                "The passkey is removed, and other sessions that began by a passkey have ended."
+            }
+            Self::PasskeyOnlyOn => "Only your passkeys and recovery codes open your account now.",
+            Self::PasskeyOnlyOff => "Every way in opens your account again.",
+            Self::TokenRevoked => "The token is revoked.",
             Self::EmailChanged => "Your address is confirmed.",
         }
     }

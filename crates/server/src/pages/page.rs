@@ -13,20 +13,25 @@ use crate::actions::user_id;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::messages::{self, Done, Problem};
+use crate::pages::passkey_offer;
 use crate::pages::return_target::ReturnTarget;
 use crate::store::users::{self, User};
 
-/// A CSRF token for the forms of a page, and the cookie it is bound to when nobody is signed in.
+/// What every page has: a CSRF token for its forms, and the cookie that is bound to when nobody is
+/// signed in.
 pub struct Page {
     /// The token.
     pub csrf_token: String,
+    /// Whether a passkey is offered.
+    pub offers_passkey: bool,
     cookie: Option<HeaderValue>,
 }
 
 impl Page {
     /// For this session or visitor.
     pub fn new(binding: &CsrfBinding) -> Self {
-        Self { csrf_token: binding.token(), cookie: binding.set_cookie() }
+        let (csrf_token, cookie) = (binding.token(), binding.set_cookie());
+        Self { csrf_token, offers_passkey: false, cookie }
     }
 
     /// Renders a template with the page's cookie.
@@ -40,11 +45,13 @@ impl Page {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Page {
+impl FromRequestParts<App> for Page {
     type Rejection = CsrfRejection;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, CsrfRejection> {
-        CsrfBinding::from_request_parts(parts, state).await.map(|binding| Self::new(&binding))
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, CsrfRejection> {
+        let binding = CsrfBinding::from_request_parts(parts, app).await?;
+        let offers_passkey = passkey_offer::is_open(app, &parts.headers);
+        Ok(Self { offers_passkey, ..Self::new(&binding) })
     }
 }
 

@@ -11,21 +11,22 @@ use tracera_guard::CsrfBinding;
 use tracera_session::Session;
 
 use crate::actions::ActionError;
-use crate::actions::magic_link::redeem;
+use crate::actions::magic_link::{RedeemRefusal, redeem};
 use crate::actions::sign_in::SignedIn;
 use crate::auth::client::ClientInfo;
 use crate::auth::magic_link::{Proof, Requester};
+use crate::auth::provider_error::ProviderError;
 use crate::auth::token::pasted;
 use crate::clock::utc;
 use crate::domain::email::Email;
 use crate::domain::provider::Provider;
 use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
-use crate::pages::last_method;
 use crate::pages::messages::{self, Done, ERROR, Problem};
 use crate::pages::page::{Page, minute};
 use crate::pages::pending_address::{self, PendingAddress};
 use crate::pages::return_target::ReturnTarget;
+use crate::pages::{last_method, passkey_offer};
 use crate::store::magic_links::{MAX_WRONG_CODES, PendingLink};
 
 #[derive(Template)]
@@ -229,8 +230,9 @@ pub async fn redeem_code(
     let proof = Proof::Code { code: form.code, browser: binding.as_bytes().to_vec() };
     let links = app.mailed_links()?.clone();
     match redeem(app.accounts(), links, session.clone(), client, proof).await {
-        Ok(entered) => Ok(signed_in(&app, &headers, &entered)),
-        Err(ActionError::Refused(_)) => {
+        Ok(entered) => Ok(signed_in(&app, &headers, &entered).await),
+        Err(ActionError::Refused(RedeemRefusal::PasskeyOnly)) => Ok(passkey_only(&session)),
+        Err(ActionError::Refused(RedeemRefusal::Invalid)) => {
             let https = app.is_https();
             let asked = PendingAddress::from_headers(&headers, https)
                 .map(PendingAddress::after_a_wrong_code);
@@ -268,23 +270,32 @@ pub async fn redeem_link(
     let links = app.mailed_links()?.clone();
     let proof = Proof::Token(form.token);
     match redeem(app.accounts(), links, session.clone(), client, proof).await {
-        Ok(entered) => Ok(signed_in(&app, &headers, &entered)),
-        Err(ActionError::Refused(_)) => {
-            // Whoever is signed in is sent on from the sign-in page unless they are to sign in
-            // again.
-            let again = if session.user().is_ok() { "again=1&" } else { "" };
-            let code = Problem::LinkInvalid.code();
-            Ok(Redirect::to(&format!("/login?{again}{ERROR}={code}")).into_response())
+        Ok(entered) => Ok(signed_in(&app, &headers, &entered).await),
+        Err(ActionError::Refused(RedeemRefusal::PasskeyOnly)) => Ok(passkey_only(&session)),
+        Err(ActionError::Refused(RedeemRefusal::Invalid)) => {
+            Ok(to_login(&session, Problem::LinkInvalid))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn signed_in(app: &App, headers: &HeaderMap, entered: &SignedIn) -> Response {
+fn passkey_only(session: &Session) -> Response {
+    to_login(session, Problem::Provider(ProviderError::PasskeyOnly))
+}
+
+/// The sign-in page, which says what went wrong.
+pub(super) fn to_login(session: &Session, problem: Problem) -> Response {
+    // Whoever is signed in is sent on from the sign-in page unless they are to sign in again.
+    let again = if session.user().is_ok() { "again=1&" } else { "" };
+    Redirect::to(&format!("/login?{again}{ERROR}={}", problem.code())).into_response()
+}
+
+async fn signed_in(app: &App, headers: &HeaderMap, entered: &SignedIn) -> Response {
     let https = app.is_https();
     let device = cookies::device(https).set(&entered.device_token);
     let own = [device, pending_address::forget(https), last_method::remember("email", https)];
-    let cookies = own.into_iter().chain(ReturnTarget::forget(headers, https));
+    let offer = passkey_offer::begin(app, entered.user.id).await;
+    let cookies = own.into_iter().chain(ReturnTarget::forget(headers, https)).chain(offer);
     let cookies: Vec<_> = cookies.map(|cookie| (header::SET_COOKIE, cookie)).collect();
     let next = ReturnTarget::remembered(headers, https).unwrap_or_default();
     (AppendHeaders(cookies), Redirect::to(next.as_str())).into_response()

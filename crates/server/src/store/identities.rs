@@ -220,6 +220,7 @@ pub async fn unlink(
     let lock = "UPDATE users SET id = id WHERE id = $1";
     let delete = "DELETE FROM identities WHERE user_id = $1 AND provider = $2 AND (
             EXISTS (SELECT 1 FROM users WHERE id = $1 AND email IS NOT NULL AND $3)
+            OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = $1)
             OR EXISTS (SELECT 1 FROM identities other WHERE other.user_id = $1 AND other.provider <> $2
                 AND (other.provider = 'steam' OR (other.provider = 'google' AND $4) OR (other.provider = 'github' AND $5))))";
     let remains = "SELECT count(*) FROM identities WHERE user_id = $1 AND provider = $2";
@@ -258,7 +259,8 @@ pub async fn of_user(db: &Database, user: Uuid) -> Result<Vec<LinkedIdentity>, S
 }
 
 /// Takes everything from the account that somebody may have left in it who never proved the
-/// address: identities, name, picture, a pending change of the address, what was imported, the log.
+/// address: identities, passkeys, recovery codes, tokens, name, picture, a pending change of the
+/// address, what was imported, the log.
 /// An import under way comes to nothing.
 ///
 /// # Errors
@@ -267,6 +269,10 @@ pub async fn of_user(db: &Database, user: Uuid) -> Result<Vec<LinkedIdentity>, S
 pub async fn strip_account(db: &Database, user: Uuid) -> Result<(), StoreError> {
     let statements = [
         "DELETE FROM identities WHERE user_id = $1",
+        "DELETE FROM passkeys WHERE user_id = $1",
+        "DELETE FROM passkey_challenges WHERE user_id = $1",
+        "DELETE FROM recovery_codes WHERE user_id = $1",
+        "DELETE FROM api_tokens WHERE user_id = $1",
         "DELETE FROM auth_transactions WHERE user_id = $1",
         "DELETE FROM email_changes WHERE user_id = $1",
         "DELETE FROM portfolios WHERE user_id = $1",
@@ -274,7 +280,8 @@ pub async fn strip_account(db: &Database, user: Uuid) -> Result<(), StoreError> 
         "DELETE FROM portfolio_items WHERE user_id = $1",
         "DELETE FROM portfolio_snapshots WHERE user_id = $1",
         "DELETE FROM security_events WHERE user_id = $1",
-        "UPDATE users SET name = NULL, avatar_url = NULL WHERE id = $1",
+        "UPDATE users SET name = NULL, avatar_url = NULL, passkey_only = FALSE,
+            passkey_offered = FALSE WHERE id = $1",
     ];
     on_pool!(db, pool => {
         let mut tx = pool.begin().await?;

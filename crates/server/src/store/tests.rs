@@ -17,6 +17,7 @@ mod magic_codes;
 mod magic_links;
 mod opening;
 mod outage;
+mod passkeys;
 mod portfolio;
 mod transactions;
 mod users;

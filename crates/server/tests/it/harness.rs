@@ -152,6 +152,18 @@ impl TestApp {
         pool.begin_with("BEGIN IMMEDIATE").await.unwrap()
     }
 
+    /// All that is kept: the database's files and everything in Redis.
+    pub(crate) async fn dump(&self) -> Vec<u8> {
+        let mut dump = self.redis().dump_all().await;
+        for file in std::fs::read_dir(self.directory.path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_file() {
+                dump.extend(std::fs::read(path).unwrap());
+            }
+        }
+        dump
+    }
+
     pub(crate) fn browser(&self) -> Browser {
         Browser::new(self.instances[0].addr)
     }

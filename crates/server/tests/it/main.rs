@@ -1,6 +1,7 @@
 //! The service as its clients meet it: over HTTP, on real Redis, real databases and real mail.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+mod asvs;
 mod browser;
 mod chromium;
 mod fake_providers;
@@ -25,6 +26,7 @@ mod pages_in_chromium;
 mod pages_journey;
 mod pages_over_http;
 mod pages_showcase;
+mod passkeys;
 mod portfolio;
 mod process;
 mod providers_oauth;
@@ -32,4 +34,5 @@ mod providers_real;
 mod providers_steam;
 mod replica_ack;
 mod sign_in;
+mod tokens;
 mod ways_in;

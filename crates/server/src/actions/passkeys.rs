@@ -1,0 +1,312 @@
+//! Passkeys of an account: adding one, signing in or confirming oneself with one, removing one, and
+//! "passkey only".
+
+use tracera_session::{Session, SessionError};
+use uuid::Uuid;
+
+use crate::actions::sessions;
+use crate::actions::sign_in::{SignInMethod, SignedIn, sign_in};
+use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent, user_id};
+use crate::auth::authenticators;
+use crate::auth::client::ClientInfo;
+use crate::auth::events::{Kind, Notice};
+use crate::auth::passkeys::{Asked, PasskeyError, Passkeys};
+use crate::auth::service_error::ServiceError;
+use crate::auth::token::token_hash;
+use crate::auth::webauthn::{AssertionAnswer, RegistrationAnswer, Rejection};
+use crate::store::identities::WaysIn;
+use crate::store::passkeys::{self, Adding, Asker, NewPasskey, Passkey, Removal};
+use crate::store::users;
+use crate::telemetry::metrics;
+use crate::telemetry::task::run_to_completion;
+
+/// The longest name of a passkey, in characters.
+const NAME_CHARS: usize = 60;
+
+/// Why no passkey was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddRefusal {
+    /// See [`NotRecent`].
+    NotRecent,
+    /// The answer does not count.
+    Invalid,
+    /// The account has as many as it may.
+    TooMany,
+}
+
+/// Why an answer did not sign its sender in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofRefusal {
+    /// It does not count.
+    Invalid,
+    /// Nobody has the passkey (any more). Only whoever holds it can ask.
+    Unknown,
+}
+
+/// Why a passkey was not removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoveRefusal {
+    /// See [`NotRecent`].
+    NotRecent,
+    /// The account has no such passkey.
+    NotFound,
+    /// It is the only way into the account.
+    LastWayIn,
+    /// "Passkey only" needs it.
+    Needed,
+}
+
+/// Why "passkey only" was not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnlyRefusal {
+    /// See [`NotRecent`].
+    NotRecent,
+    /// The account lacks two passkeys, or one and recovery codes.
+    Lacking,
+}
+
+/// What a passkey's signature came to.
+#[derive(Debug)]
+pub enum Proved {
+    /// Its owner is signed in.
+    SignedIn(SignedIn),
+    /// Its owner was signed in, and the session is recent again.
+    Confirmed(users::User),
+}
+
+/// Who is signed in, as challenges know them.
+fn asker(session: &Session) -> Result<Option<Asker>, ServiceError> {
+    match (session.user(), session.binding()) {
+        (Ok(id), Some(binding)) => {
+            Ok(Some(Asker { user: user_id(&id)?, session_hash: token_hash(binding) }))
+        }
+        (Err(SessionError::Unauthenticated), _) | (Ok(_), None) => Ok(None),
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// What to ask of the caller's browser for a new passkey.
+///
+/// # Errors
+/// [`NotRecent`].
+pub async fn begin_adding(
+    accounts: &Accounts,
+    passkeys: &Passkeys,
+    caller: &Caller,
+    browser: Option<&str>,
+) -> Result<Asked, ActionError<NotRecent>> {
+    require_recent(&caller.session, NotRecent).await?;
+    let asker = asker(&caller.session)?.ok_or(SessionError::Unauthenticated)?;
+    let user = users::find_by_id(&accounts.database, caller.user).await?;
+    let user = user.ok_or(SessionError::Unauthenticated)?;
+    Ok(passkeys.ask_for_new(&user, asker, browser, accounts.now()).await?)
+}
+
+/// Adds the passkey of the answer to the caller's account.
+///
+/// # Errors
+/// [`AddRefusal`].
+pub async fn add(
+    accounts: Accounts,
+    passkeys: Passkeys,
+    caller: Caller,
+    browser: Option<String>,
+    answer: RegistrationAnswer,
+) -> Result<Passkey, ActionError<AddRefusal>> {
+    require_recent(&caller.session, AddRefusal::NotRecent).await?;
+    run_to_completion(async move {
+        let (database, user) = (&accounts.database, caller.user);
+        let asker = asker(&caller.session)?.ok_or(SessionError::Unauthenticated)?;
+        let answered =
+            passkeys.registered(&answer, asker, browser.as_deref(), accounts.now()).await;
+        let credential = match answered {
+            Ok(credential) => credential,
+            Err(PasskeyError::Service(error)) => return Err(error.into()),
+            Err(PasskeyError::Rejected { why, .. }) => {
+                tracing::warn!(event = "passkey_rejected", %user, %why, "a passkey was not added");
+                return Err(ActionError::Refused(AddRefusal::Invalid));
+            }
+        };
+        let transports: Vec<_> = answer.transports().collect();
+        let name = name(answer.name.as_deref(), &credential.aaguid);
+        let new = NewPasskey {
+            credential_id: &credential.id,
+            public_key: credential.public_key.as_cose(),
+            counter: credential.counter,
+            aaguid: credential.aaguid,
+            name: &name,
+            transports: &transports.join(" "),
+            backup_eligible: credential.backup_eligible,
+            backed_up: credential.backed_up,
+        };
+        let id = match passkeys::add(database, user, &new, accounts.now()).await? {
+            Adding::Added(id) => id,
+            Adding::TooMany => return Err(ActionError::Refused(AddRefusal::TooMany)),
+            Adding::Taken => {
+                let why = Rejection::Registered;
+                tracing::warn!(event = "passkey_rejected", %user, %why, "a passkey was not added");
+                return Err(ActionError::Refused(AddRefusal::Invalid));
+            }
+        };
+        tracing::info!(event = "passkey_added", %user, passkey = %id, "a passkey was added");
+        told(&accounts, &caller, Kind::PasskeyAdded, &Notice::PasskeyAdded(&name)).await?;
+        let all = passkeys::of_user(database, user).await?;
+        let added = all.into_iter().find(|passkey| passkey.id == id);
+        added.ok_or(ActionError::Refused(AddRefusal::Invalid))
+    })
+    .await
+}
+
+/// What its owner calls it, else what it says it is.
+fn name(wanted: Option<&str>, aaguid: &[u8]) -> String {
+    let wanted = wanted.unwrap_or_default().trim();
+    let kept: String = wanted.chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect();
+    if kept.is_empty() {
+        authenticators::name(aaguid).unwrap_or("Passkey").to_owned()
+    } else {
+        kept
+    }
+}
+
+/// What to ask of a browser whose user signs in, or confirms that it is them.
+///
+/// # Errors
+/// [`ServiceError`] when a store does not answer.
+pub async fn begin_proof(
+    accounts: &Accounts,
+    passkeys: &Passkeys,
+    session: &Session,
+    browser: Option<&str>,
+) -> Result<Asked, ServiceError> {
+    Ok(passkeys.ask_to_sign(asker(session)?, browser, accounts.now()).await?)
+}
+
+/// Signs the owner of the passkey in or, if it was asked of somebody who is signed in, makes their
+/// session recent.
+///
+/// # Errors
+/// [`ProofRefusal`].
+pub async fn prove(
+    accounts: Accounts,
+    passkeys: Passkeys,
+    session: Session,
+    client: ClientInfo,
+    browser: Option<String>,
+    answer: AssertionAnswer,
+) -> Result<Proved, ActionError<ProofRefusal>> {
+    run_to_completion(async move {
+        let asker = asker(&session)?;
+        let signed = passkeys.signed(&answer, asker, browser.as_deref(), accounts.now()).await;
+        let (passkey, was_asked_of_caller) = match signed {
+            Ok(signed) => signed,
+            Err(PasskeyError::Service(error)) => return Err(error.into()),
+            Err(PasskeyError::Rejected { why, owner }) => {
+                return Err(ActionError::Refused(refused(&accounts, &client, why, owner).await));
+            }
+        };
+        let user = users::find_by_id(&accounts.database, passkey.user_id).await?;
+        let user = user.ok_or(ActionError::Refused(ProofRefusal::Unknown))?;
+        if was_asked_of_caller {
+            session.confirm(PASSKEY).await?;
+            tracing::info!(event = "confirmed", user = %user.id, "a session was made recent");
+            accounts.record(user.id, Kind::Confirmed, Some(PASSKEY), &client).await;
+            return Ok(Proved::Confirmed(user));
+        }
+        let by = SignInMethod::Passkey(&passkey);
+        Ok(Proved::SignedIn(sign_in(&accounts, &session, user, by, &client).await?))
+    })
+    .await
+}
+
+/// The method's name in sessions, logs and events.
+pub const PASSKEY: &str = "passkey";
+
+async fn refused(
+    accounts: &Accounts,
+    client: &ClientInfo,
+    why: Rejection,
+    owner: Option<Uuid>,
+) -> ProofRefusal {
+    tracing::warn!(event = "passkey_rejected", user = ?owner, %why, "a passkey did not count");
+    metrics::tried_to_sign_in(PASSKEY, "refused");
+    if let Some(owner) = owner {
+        accounts.record(owner, Kind::SignInFailed, Some(PASSKEY), client).await;
+    }
+    match why {
+        Rejection::UnknownCredential => ProofRefusal::Unknown,
+        _ => ProofRefusal::Invalid,
+    }
+}
+
+/// Removes a passkey of the caller's. `ways` are the ways in this server offers.
+///
+/// # Errors
+/// [`RemoveRefusal`].
+pub async fn remove(
+    accounts: Accounts,
+    ways: WaysIn,
+    caller: Caller,
+    id: Uuid,
+) -> Result<(), ActionError<RemoveRefusal>> {
+    require_recent(&caller.session, RemoveRefusal::NotRecent).await?;
+    run_to_completion(async move {
+        let (database, user) = (&accounts.database, caller.user);
+        let all = passkeys::of_user(database, user).await?;
+        let Some(passkey) = all.into_iter().find(|passkey| passkey.id == id) else {
+            return Err(ActionError::Refused(RemoveRefusal::NotFound));
+        };
+        match passkeys::remove(database, user, id, ways).await? {
+            Removal::Removed => {}
+            Removal::NotFound => return Err(ActionError::Refused(RemoveRefusal::NotFound)),
+            Removal::LastWayIn => return Err(ActionError::Refused(RemoveRefusal::LastWayIn)),
+            Removal::Needed => return Err(ActionError::Refused(RemoveRefusal::Needed)),
+        }
+        tracing::info!(event = "passkey_removed", %user, passkey = %id, "a passkey was removed");
+        // By which of one's passkeys a session began is not known.
+        sessions::end_those_by(&accounts, &caller, PASSKEY).await?;
+        let notice = Notice::PasskeyRemoved(&passkey.name);
+        told(&accounts, &caller, Kind::PasskeyRemoved, &notice).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Says whether only passkeys and recovery codes open the caller's account.
+///
+/// # Errors
+/// [`OnlyRefusal`].
+pub async fn set_passkey_only(
+    accounts: Accounts,
+    caller: Caller,
+    enabled: bool,
+) -> Result<(), ActionError<OnlyRefusal>> {
+    require_recent(&caller.session, OnlyRefusal::NotRecent).await?;
+    run_to_completion(async move {
+        let (database, user) = (&accounts.database, caller.user);
+        if passkeys::is_passkey_only(database, user).await? == enabled {
+            return Ok(());
+        }
+        if !passkeys::set_passkey_only(database, user, enabled).await? {
+            return Err(ActionError::Refused(OnlyRefusal::Lacking));
+        }
+        tracing::info!(event = "passkey_only", %user, enabled, "passkey only was set");
+        let kind = if enabled { Kind::PasskeyOnlyOn } else { Kind::PasskeyOnlyOff };
+        told(&accounts, &caller, kind, &Notice::PasskeyOnly(enabled)).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Tells the caller, in the log and by mail, what they did.
+pub(super) async fn told(
+    accounts: &Accounts,
+    caller: &Caller,
+    kind: Kind,
+    notice: &Notice<'_>,
+) -> Result<(), ServiceError> {
+    accounts.record(caller.user, kind, None, &caller.client).await;
+    let owner = users::find_by_id(&accounts.database, caller.user).await?;
+    let email = owner.and_then(|owner| owner.email);
+    accounts.notify(email.as_ref(), notice, &caller.client);
+    Ok(())
+}

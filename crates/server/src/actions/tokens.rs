@@ -1,0 +1,128 @@
+//! API tokens of an account: making one, revoking one.
+
+use time::Duration;
+use tracera_session::Session;
+use uuid::Uuid;
+
+use crate::actions::passkeys::told;
+use crate::actions::{Accounts, ActionError, Caller, require_recent};
+use crate::auth::api_token::ApiToken;
+use crate::auth::events::{Kind, Notice};
+use crate::auth::service_error::ServiceError;
+use crate::domain::scope::Scopes;
+use crate::store::tokens::{self, NewToken, StoredToken};
+use crate::telemetry::task::run_to_completion;
+
+/// How many days a token lives at most.
+pub const MAX_DAYS: u16 = 365;
+/// How many if nothing else is asked for.
+pub const DEFAULT_DAYS: u16 = 90;
+/// The longest name, in characters.
+pub const NAME_CHARS: usize = 60;
+
+/// A token to be made.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// For its owner.
+    pub name: String,
+    /// What it may be used for.
+    pub scopes: Scopes,
+    /// How many days it lives.
+    pub days: u16,
+}
+
+/// A wish that cannot be granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl Wanted {
+    /// A wish, checked.
+    ///
+    /// # Errors
+    /// [`Malformed`] unless the name has 1 to [`NAME_CHARS`] characters, none of them for control,
+    /// there is a scope, and the days are 1 to [`MAX_DAYS`].
+    pub fn new(name: &str, scopes: Scopes, days: Option<u16>) -> Result<Self, Malformed> {
+        let (name, days) = (name.trim(), days.unwrap_or(DEFAULT_DAYS));
+        let is_name =
+            (1..=NAME_CHARS).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        if !is_name || scopes.is_empty() || !(1..=MAX_DAYS).contains(&days) {
+            return Err(Malformed);
+        }
+        Ok(Self { name: name.to_owned(), scopes, days })
+    }
+}
+
+/// Why no token was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateRefusal {
+    /// See [`super::NotRecent`].
+    NotRecent,
+    /// The account has as many as it may.
+    TooMany,
+}
+
+/// Why a token was not revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokeRefusal {
+    /// See [`super::NotRecent`].
+    NotRecent,
+    /// The account has no such token.
+    NotFound,
+}
+
+/// Makes a token.
+///
+/// # Errors
+/// [`CreateRefusal`].
+pub async fn create(
+    accounts: Accounts,
+    caller: Caller,
+    wanted: Wanted,
+) -> Result<(StoredToken, ApiToken), ActionError<CreateRefusal>> {
+    require_recent(&caller.session, CreateRefusal::NotRecent).await?;
+    run_to_completion(async move {
+        let (token, now) = (ApiToken::fresh(), accounts.now());
+        let scopes: Vec<_> = wanted.scopes.names().collect();
+        let new = NewToken {
+            token_hash: token.hash(),
+            name: &wanted.name,
+            scopes: &scopes.join(" "),
+            expires_at: now + Duration::days(wanted.days.into()),
+        };
+        let created = tokens::create(&accounts.database, caller.user, &new, now).await?;
+        let created = created.ok_or(ActionError::Refused(CreateRefusal::TooMany))?;
+        tracing::info!(event = "token_created", user = %caller.user, token = %created.id, "a token was made");
+        told(&accounts, &caller, Kind::TokenCreated, &Notice::TokenCreated(&wanted.name)).await?;
+        Ok((created, token))
+    })
+    .await
+}
+
+/// Revokes a token, on every instance.
+///
+/// # Errors
+/// [`RevokeRefusal`].
+pub async fn revoke(
+    accounts: Accounts,
+    caller: Caller,
+    id: Uuid,
+) -> Result<(), ActionError<RevokeRefusal>> {
+    require_recent(&caller.session, RevokeRefusal::NotRecent).await?;
+    run_to_completion(async move {
+        if !tokens::remove(&accounts.database, caller.user, id).await? {
+            return Err(ActionError::Refused(RevokeRefusal::NotFound));
+        }
+        tell_instances(&caller.session, id).await?;
+        tracing::info!(event = "token_revoked", user = %caller.user, token = %id, "a token was revoked");
+        accounts.record(caller.user, Kind::TokenRevoked, None, &caller.client).await;
+        Ok(())
+    })
+    .await
+}
+
+/// Ends every lease on what is remembered of the user's tokens, by a change of their session.
+async fn tell_instances(session: &Session, revoked: Uuid) -> Result<(), ServiceError> {
+    session.set("token_revoked", revoked.as_bytes())?;
+    session.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! Passkeys at this service: what browsers are asked for, and what their answers come to.
+//!
+//! 1. A challenge is 256 random bits, works once, for ten minutes, in the browser that asked for it
+//!    (known by a cookie of its own), and for the ceremony it was made for. Asking again leaves
+//!    earlier challenges as they are: there may be several tabs.
+//! 2. A challenge of somebody who is signed in counts in that session alone, and only a passkey of
+//!    theirs answers it.
+//! 3. Passkeys are discoverable: who signs in need not say who they are. The handle of the user is
+//!    the account's id, which tells nobody anything.
+//! 4. Everything that is wrong with an answer is one answer to its sender; the reason goes to the
+//!    log.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use url::Url;
+use uuid::Uuid;
+
+use crate::auth::service_error::ServiceError;
+use crate::auth::token::{fresh_token, token_hash};
+use crate::auth::webauthn::{
+    ALGORITHMS, AssertionAnswer, Ceremony, KnownCredential, NewCredential, PublicKey,
+    RegistrationAnswer, Rejection, RelyingParty,
+};
+use crate::store::passkeys::{self, Asker, NewChallenge, Passkey};
+use crate::store::users::User;
+use crate::store::{Database, StoreError};
+
+/// How long an answer may take.
+pub const LIFETIME: Duration = Duration::from_mins(10);
+
+/// How long the browser waits for its user.
+const TIMEOUT_MILLIS: u32 = 300_000;
+
+/// Asks for passkeys and judges answers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Passkeys {
+    database: Database,
+    party: RelyingParty,
+}
+
+/// What a browser is to be asked.
+#[derive(Debug)]
+pub struct Asked {
+    /// `{"publicKey": …}` for `PublicKeyCredential.parseCreationOptionsFromJSON`, or
+    /// `parseRequestOptionsFromJSON`.
+    pub options: Value,
+    /// For the cookie that makes the browser recognisable.
+    pub browser: String,
+}
+
+/// Why an answer came to nothing.
+#[derive(Debug)]
+pub enum PasskeyError {
+    /// It does not count.
+    Rejected {
+        /// Why.
+        why: Rejection,
+        /// Whose passkey it was, if that is known.
+        owner: Option<Uuid>,
+    },
+    /// Something does not answer.
+    Service(ServiceError),
+}
+
+impl From<Rejection> for PasskeyError {
+    fn from(why: Rejection) -> Self {
+        Self::Rejected { why, owner: None }
+    }
+}
+
+impl From<StoreError> for PasskeyError {
+    fn from(error: StoreError) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+impl Passkeys {
+    /// For the relying party at this address.
+    pub fn new(database: Database, base_url: &Url) -> Self {
+        Self { database, party: RelyingParty::at(base_url) }
+    }
+
+    /// The id of the relying party.
+    pub fn rp_id(&self) -> &str {
+        self.party.id()
+    }
+
+    /// What to ask of a browser whose user wants a new passkey. `browser` is what the browser holds
+    /// from an earlier time.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn ask_for_new(
+        &self,
+        user: &User,
+        asker: Asker,
+        browser: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Asked, StoreError> {
+        let known = passkeys::of_user(&self.database, user.id).await?;
+        let (challenge, browser) = self.begin(true, Some(asker), browser, now).await?;
+        let name = user.email.as_ref().map(ToString::to_string).or_else(|| user.name.clone());
+        let name = name.unwrap_or_else(|| "Tracera account".to_owned());
+        let algorithms = ALGORITHMS.map(|alg| json!({ "type": "public-key", "alg": alg }));
+        let options = json!({ "publicKey": {
+            "rp": { "id": self.rp_id(), "name": "Tracera" },
+            "user": {
+                "id": URL_SAFE_NO_PAD.encode(user.id.as_bytes()),
+                "name": name,
+                "displayName": user.name.as_ref().unwrap_or(&name),
+            },
+            "challenge": challenge,
+            "pubKeyCredParams": algorithms,
+            "timeout": TIMEOUT_MILLIS,
+            "excludeCredentials": known.iter().map(descriptor).collect::<Vec<_>>(),
+            "authenticatorSelection": {
+                "residentKey": "required",
+                "requireResidentKey": true,
+                "userVerification": "required",
+            },
+            "attestation": "none",
+            "extensions": { "credProps": true },
+        } });
+        Ok(Asked { options, browser })
+    }
+
+    /// What to ask of a browser whose user shall sign in or, if they are signed in, show that it is
+    /// them.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn ask_to_sign(
+        &self,
+        asker: Option<Asker>,
+        browser: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Asked, StoreError> {
+        let known = match asker {
+            Some(asker) => passkeys::of_user(&self.database, asker.user).await?,
+            None => Vec::new(),
+        };
+        let (challenge, browser) = self.begin(false, asker, browser, now).await?;
+        let options = json!({ "publicKey": {
+            "challenge": challenge,
+            "timeout": TIMEOUT_MILLIS,
+            "rpId": self.rp_id(),
+            "allowCredentials": known.iter().map(descriptor).collect::<Vec<_>>(),
+            "userVerification": "required",
+        } });
+        Ok(Asked { options, browser })
+    }
+
+    async fn begin(
+        &self,
+        registers: bool,
+        asker: Option<Asker>,
+        browser: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<(String, String), StoreError> {
+        let challenge = fresh_token();
+        let browser = browser.map_or_else(fresh_token, ToOwned::to_owned);
+        let new = NewChallenge {
+            challenge_hash: token_hash(&challenge),
+            browser_hash: token_hash(&browser),
+            registers,
+            asker,
+            expires_at: now + LIFETIME,
+        };
+        passkeys::begin(&self.database, &new, now).await?;
+        Ok((challenge, browser))
+    }
+
+    /// The credential that an answer brings, for whom it was asked.
+    ///
+    /// # Errors
+    /// [`PasskeyError`]. The challenge is spent all the same.
+    pub async fn registered(
+        &self,
+        answer: &RegistrationAnswer,
+        asker: Asker,
+        browser: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<NewCredential, PasskeyError> {
+        let challenge = self.party.challenge(answer.client_data(), Ceremony::Registration)?;
+        if self.spend(&challenge, browser, true, now).await? != Some(asker) {
+            return Err(Rejection::Challenge.into());
+        }
+        Ok(self.party.registered(answer)?)
+    }
+
+    /// The passkey that signed an answer. `asker` is who is signed in now. The flag says whether it
+    /// was asked of them.
+    ///
+    /// # Errors
+    /// [`PasskeyError`]. The challenge is spent all the same.
+    pub async fn signed(
+        &self,
+        answer: &AssertionAnswer,
+        asker: Option<Asker>,
+        browser: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<(Passkey, bool), PasskeyError> {
+        let challenge = self.party.challenge(answer.client_data(), Ceremony::Assertion)?;
+        let asked_of = self.spend(&challenge, browser, false, now).await?;
+        if asked_of.is_some() && asked_of != asker {
+            return Err(Rejection::Challenge.into());
+        }
+        let found = passkeys::find(&self.database, answer.credential_id()?).await?;
+        let passkey = found.ok_or(Rejection::UnknownCredential)?;
+        let owner = Some(passkey.user_id);
+        let rejected = |why| PasskeyError::Rejected { why, owner };
+        let is_theirs = match (asked_of, answer.user_handle()) {
+            (Some(asked_of), None) => asked_of.user == passkey.user_id,
+            (asked_of, Some(handle)) => {
+                handle == passkey.user_id.as_bytes()
+                    && asked_of.is_none_or(|asked_of| asked_of.user == passkey.user_id)
+            }
+            (None, None) => false,
+        };
+        if !is_theirs {
+            return Err(rejected(Rejection::OtherUser));
+        }
+        let public_key = PublicKey::from_cose(&passkey.public_key).map_err(rejected)?;
+        let known = KnownCredential {
+            public_key: &public_key,
+            counter: u32::try_from(passkey.counter).unwrap_or(u32::MAX),
+            backup_eligible: passkey.backup_eligible,
+        };
+        let asserted = self.party.asserted(answer, known).map_err(rejected)?;
+        let (counter, backed_up) = (asserted.counter, asserted.backed_up);
+        if !passkeys::note_use(&self.database, passkey.id, counter, backed_up, now).await? {
+            return Err(rejected(Rejection::Counter));
+        }
+        Ok((passkey, asked_of.is_some()))
+    }
+
+    /// Who asked for that challenge; `None` for a visitor.
+    async fn spend(
+        &self,
+        challenge: &[u8],
+        browser: Option<&str>,
+        registers: bool,
+        now: OffsetDateTime,
+    ) -> Result<Option<Asker>, PasskeyError> {
+        let browser = browser.ok_or(Rejection::Challenge)?;
+        let challenge = token_hash(URL_SAFE_NO_PAD.encode(challenge));
+        let browser = token_hash(browser);
+        let spent = passkeys::spend(&self.database, &challenge, &browser, registers, now).await?;
+        Ok(spent.ok_or(Rejection::Challenge)?)
+    }
+}
+
+fn descriptor(passkey: &Passkey) -> Value {
+    let transports: Vec<_> = passkey.transports.split_whitespace().collect();
+    json!({
+        "type": "public-key",
+        "id": URL_SAFE_NO_PAD.encode(&passkey.credential_id),
+        "transports": transports,
+    })
+}

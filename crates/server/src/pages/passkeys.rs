@@ -1,0 +1,221 @@
+//! Passkeys, recovery codes and "passkey only" on the account page, and signing in by a code.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, State};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{StatusCode, header};
+use serde::Deserialize;
+use tracera_session::Session;
+use uuid::Uuid;
+
+use crate::actions::passkeys::{self as actions, OnlyRefusal, RemoveRefusal};
+use crate::actions::recovery::{RecoveryRefusal, make, recover};
+use crate::actions::{ActionError, Caller, REAUTH_WINDOW};
+use crate::auth::authenticators;
+use crate::auth::client::ClientInfo;
+use crate::auth::recovery_codes::RecoveryCode;
+use crate::domain::email::Email;
+use crate::http::error::{AppError, AppResult};
+use crate::http::{App, cookies};
+use crate::pages::messages::{Done, Problem};
+use crate::pages::page::{Page, Person, account_done, account_problem, minute, to_sign_in_again};
+use crate::store::{passkeys, recovery_codes};
+
+/// The section of the account page.
+pub(super) struct PasskeysView {
+    /// The passkeys, the oldest first.
+    pub(super) list: Vec<PasskeyView>,
+    /// Whether only they and recovery codes open the account.
+    pub(super) only: bool,
+    /// How many recovery codes are left.
+    pub(super) codes_left: i64,
+    /// How long changes need no further proof, in seconds.
+    pub(super) recent_secs: u64,
+    /// What the page's script tells the browser: where the passkeys are good,
+    pub(super) rp_id: String,
+    /// whose they are,
+    pub(super) user_handle: String,
+    /// and which there are, as JSON.
+    pub(super) credentials: String,
+}
+
+/// A passkey in it.
+pub(super) struct PasskeyView {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    pub(super) authenticator: Option<&'static str>,
+    pub(super) created: String,
+    pub(super) used: Option<String>,
+}
+
+/// What the account page shows of a user's passkeys.
+pub(super) async fn view(app: &App, session: &Session, user: Uuid) -> AppResult<PasskeysView> {
+    let all = passkeys::of_user(&app.database, user).await?;
+    let ids: Vec<_> =
+        all.iter().map(|passkey| URL_SAFE_NO_PAD.encode(&passkey.credential_id)).collect();
+    let proved = session.info().and_then(|info| info.authentication);
+    let since = proved.map(|proof| app.clock.now().since(proof.at));
+    let recent = since.and_then(|since| REAUTH_WINDOW.checked_sub(since)).unwrap_or_default();
+    let list = all.into_iter().map(|passkey| PasskeyView {
+        id: passkey.id,
+        authenticator: authenticators::name(&passkey.aaguid).filter(|name| *name != passkey.name),
+        name: passkey.name,
+        created: minute(passkey.created_at),
+        used: passkey.last_used_at.map(minute),
+    });
+    Ok(PasskeysView {
+        list: list.collect(),
+        only: passkeys::is_passkey_only(&app.database, user).await?,
+        codes_left: recovery_codes::count(&app.database, user).await?,
+        // Less than there is, for the way to the server.
+        recent_secs: recent.saturating_sub(Duration::from_secs(30)).as_secs(),
+        rp_id: app.passkeys.rp_id().to_owned(),
+        user_handle: URL_SAFE_NO_PAD.encode(user.as_bytes()),
+        credentials: serde_json::to_string(&ids).map_err(AppError::internal)?,
+    })
+}
+
+/// The form beside a passkey or a token.
+#[derive(Deserialize)]
+pub struct IdForm {
+    pub(super) id: Uuid,
+}
+
+/// `POST /account/passkeys/remove`
+pub async fn remove(
+    State(app): State<App>,
+    caller: Caller,
+    form: Result<Form<IdForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    match actions::remove(app.accounts(), app.ways_in(), caller, form.id).await {
+        Ok(()) => Ok(account_done(Done::PasskeyRemoved)),
+        Err(ActionError::Refused(refusal)) => Ok(match refusal {
+            RemoveRefusal::NotRecent => to_sign_in_again(),
+            RemoveRefusal::NotFound => account_problem(Problem::NotLinked),
+            RemoveRefusal::LastWayIn => account_problem(Problem::LastWayIn),
+            RemoveRefusal::Needed => account_problem(Problem::PasskeysMissing),
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The form that turns "passkey only" on or off.
+#[derive(Deserialize)]
+pub struct OnlyForm {
+    enabled: bool,
+}
+
+/// `POST /account/passkey-only`
+pub async fn passkey_only(
+    State(app): State<App>,
+    caller: Caller,
+    form: Result<Form<OnlyForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    match actions::set_passkey_only(app.accounts(), caller, form.enabled).await {
+        Ok(()) if form.enabled => Ok(account_done(Done::PasskeyOnlyOn)),
+        Ok(()) => Ok(account_done(Done::PasskeyOnlyOff)),
+        Err(ActionError::Refused(OnlyRefusal::NotRecent)) => Ok(to_sign_in_again()),
+        Err(ActionError::Refused(OnlyRefusal::Lacking)) => {
+            Ok(account_problem(Problem::PasskeysMissing))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A page that shows what is shown this once.
+#[derive(Template)]
+#[template(path = "shown_once.html")]
+pub(super) struct ShownOncePage<'a> {
+    pub(super) page: &'a Page,
+    pub(super) name: String,
+    pub(super) title: &'static str,
+    pub(super) advice: &'static str,
+    pub(super) secrets: Vec<&'a str>,
+}
+
+/// `POST /account/recovery-codes`: the answer is the page that shows them.
+pub async fn make_codes(
+    State(app): State<App>,
+    caller: Caller,
+    person: Person,
+    page: Page,
+) -> AppResult<Response> {
+    match make(app.accounts(), app.recovery_codes.clone(), caller).await {
+        Ok(codes) => {
+            let shown = ShownOncePage {
+                name: person.label(),
+                title: "Your recovery codes",
+                advice: "Keep them where you find them without this device. Each opens your account once. They are not shown again.",
+                secrets: codes.iter().map(RecoveryCode::expose).collect(),
+                page: &page,
+            };
+            page.render(StatusCode::OK, &shown)
+        }
+        Err(ActionError::Refused(_)) => Ok(to_sign_in_again()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "recovery.html")]
+struct RecoveryPage<'a> {
+    page: &'a Page,
+    address: &'a str,
+    problem: Option<&'static str>,
+}
+
+/// `GET /login/recovery`
+pub async fn recovery(page: Page) -> AppResult<Response> {
+    page.render(StatusCode::OK, &RecoveryPage { page: &page, address: "", problem: None })
+}
+
+/// The form of the recovery page.
+#[derive(Deserialize)]
+pub struct RecoveryForm {
+    email: String,
+    code: String,
+}
+
+/// `POST /login/recovery`: signs in, and leads to the account page, where there is something to do.
+pub async fn redeem(
+    State(app): State<App>,
+    session: Session,
+    client: ClientInfo,
+    page: Page,
+    form: Result<Form<RecoveryForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let refusal = match Email::parse(&form.email) {
+        Err(_) => RecoveryRefusal::Invalid,
+        Ok(email) => {
+            let codes = app.recovery_codes.clone();
+            match recover(app.accounts(), codes, session, client, email, form.code).await {
+                Ok(entered) => {
+                    let device = cookies::device(app.is_https()).set(&entered.device_token);
+                    let cookie = AppendHeaders([(header::SET_COOKIE, device)]);
+                    return Ok((cookie, Redirect::to("/account#passkeys")).into_response());
+                }
+                Err(ActionError::Refused(refusal)) => refusal,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    let (status, problem) = match refusal {
+        RecoveryRefusal::Invalid => {
+            (StatusCode::BAD_REQUEST, "No account has that address and that recovery code.")
+        }
+        RecoveryRefusal::TooOften(_) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many codes were tried for this address. Passkeys still work; codes do again in an hour.",
+        ),
+    };
+    let recovery = RecoveryPage { page: &page, address: &form.email, problem: Some(problem) };
+    page.render(status, &recovery)
+}
