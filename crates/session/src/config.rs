@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::clock::Clock;
-use crate::cookie;
+use crate::cookie_rules;
 #[cfg(feature = "device-binding")]
 use crate::device::DeviceBinding;
 use crate::store::{Budget, FieldName, InvalidFieldName};
@@ -155,7 +155,7 @@ impl SessionConfig {
     /// If it is no token of RFC 6265: visible ASCII without separators such as `;`, `=` or quotes.
     #[must_use]
     pub fn cookie_name(mut self, name: &str) -> Self {
-        assert!(cookie::is_name(name), "{name:?} cannot be a cookie's name");
+        assert!(cookie_rules::is_name(name), "{name:?} cannot be a cookie's name");
         self.cookie_name = Some(name.into());
         self
     }
@@ -174,7 +174,7 @@ impl SessionConfig {
     /// If it is no host name in ASCII.
     #[must_use]
     pub fn domain(mut self, domain: &str) -> Self {
-        assert!(cookie::is_domain(domain), "{domain:?} cannot be a cookie's domain");
+        assert!(cookie_rules::is_domain(domain), "{domain:?} cannot be a cookie's domain");
         self.domain = Some(domain.into());
         self
     }
@@ -186,7 +186,7 @@ impl SessionConfig {
     /// If it does not begin with `/` or has characters that end the attribute.
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
-        assert!(cookie::is_path(path), "{path:?} cannot be a cookie's path");
+        assert!(cookie_rules::is_path(path), "{path:?} cannot be a cookie's path");
         self.path = Some(path.into());
         self
     }
@@ -289,7 +289,7 @@ impl SessionConfig {
     pub(crate) fn effective_realm(&self) -> &str {
         match &self.realm {
             Some(realm) => realm,
-            None => cookie::without_prefix(self.effective_cookie_name()),
+            None => cookie_rules::without_prefix(self.effective_cookie_name()),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::config::{SameSite, SessionConfig};
+use crate::cookie_rules;
 use crate::token::CookieValue;
 
 /// What a request presents under the cookie's name.
@@ -47,41 +48,6 @@ pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Presented<'a> {
     found
 }
 
-/// Whether it is a token of RFC 2616, as RFC 6265 has names.
-pub(crate) fn is_name(name: &str) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(is_token)
-}
-
-/// Prefixes that browsers give a meaning to (RFC 6265bis), in any case of letters; the longer first.
-const PREFIXES: [&str; 4] = ["__Host-Http-", "__Host-", "__Http-", "__Secure-"];
-
-fn prefix(name: &str) -> Option<&'static str> {
-    PREFIXES.into_iter().find(|prefix| {
-        name.get(..prefix.len()).is_some_and(|part| part.eq_ignore_ascii_case(prefix))
-    })
-}
-
-/// What tells two cookies apart beside the prefix; empty for the default name.
-pub(crate) fn without_prefix(name: &str) -> &str {
-    let bare = &name[prefix(name).map_or(0, str::len)..];
-    if bare == DEFAULT_NAME { "" } else { bare }
-}
-
-/// The name of the cookie without its prefix, if the application chose none.
-const DEFAULT_NAME: &str = "session";
-
-/// Whether it is a host name.
-pub(crate) fn is_domain(domain: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-    !domain.is_empty() && domain.bytes().all(allowed)
-}
-
-/// Whether it is an absolute path that ends no attribute.
-pub(crate) fn is_path(path: &str) -> bool {
-    path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';')
-}
-
 /// How the session cookie is written: its name and its attributes.
 #[derive(Debug, Clone)]
 pub(crate) struct CookieWriter {
@@ -98,7 +64,7 @@ impl CookieWriter {
     pub(crate) fn new(config: &SessionConfig) -> Self {
         let name = config.effective_cookie_name();
         let (secure, path) = (config.secure, config.path.as_deref().unwrap_or("/"));
-        if let Some(prefix) = prefix(name) {
+        if let Some(prefix) = cookie_rules::prefix(name) {
             assert!(secure, "a cookie named {name} has to be secure");
             if prefix.starts_with("__Host-") {
                 assert!(path == "/", "a cookie named {name} has to have the path /");
@@ -182,29 +148,6 @@ mod tests {
             .iter()
             .map(|line| (header::COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap()))
             .collect()
-    }
-
-    #[test]
-    fn names_are_tokens_and_prefixes_are_known() {
-        for name in ["session", "__Host-session", "a.b_c-1!"] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in ["", "a;b", "a=b", "my session", "a\nb", "\"a\"", "ü", "a,b"] {
-            assert!(!is_name(name), "{name:?}");
-        }
-        for (name, bare) in [
-            ("__Host-a", "a"),
-            ("__secure-a", "a"),
-            ("__Host-Http-a", "a"),
-            ("__http-a", "a"),
-            ("__Hosta", "__Hosta"),
-            ("admin", "admin"),
-            ("session", ""),
-            ("__Host-session", ""),
-            ("__ü", "__ü"),
-        ] {
-            assert_eq!(without_prefix(name), bare, "{name}");
-        }
     }
 
     #[test]

@@ -89,6 +89,7 @@ mod cache;
 mod clock;
 mod config;
 mod cookie;
+mod cookie_rules;
 #[cfg(feature = "device-binding")]
 mod device;
 mod ended;

@@ -8,7 +8,9 @@ use tracera_guard::path_is_under;
 
 use crate::domain::scope::Scope;
 use crate::http::App;
-use crate::http::limits::MAX_BODY_BYTES;
+
+/// The largest body routes read unless the table says otherwise.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// Who may pass to a path, and how its unsafe requests prove that they are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

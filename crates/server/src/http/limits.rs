@@ -17,11 +17,10 @@ use tracera_guard::{is_safe_method, path_is_under};
 
 use crate::http::body::{Awaited, watched};
 use crate::http::context::RequestContext;
+use crate::http::endpoint::MAX_BODY_BYTES;
 use crate::http::error::AppError;
 use crate::http::extract::too_large;
 
-/// The largest body routes read unless the table says otherwise.
-pub const MAX_BODY_BYTES: usize = 16 * 1024;
 /// The largest inventory that is read from its owner.
 pub const MAX_UPLOAD_BYTES: usize = 16 << 20;
 

@@ -10,10 +10,10 @@ use http::{Method, StatusCode};
 
 use crate::http::App;
 use crate::http::context::RequestContext;
+use crate::http::endpoint::MAX_BODY_BYTES;
 use crate::http::error::AppResult;
 use crate::http::extract::field;
 use crate::http::extract::too_large;
-use crate::http::limits::MAX_BODY_BYTES;
 
 /// The form to send again. In the extensions of the answer it is for.
 #[derive(Clone)]

@@ -13,7 +13,6 @@ use time::{OffsetDateTime, UtcOffset};
 use super::StoreError;
 use crate::domain::email::Email;
 use crate::domain::provider::Provider;
-use crate::store::portfolio::Source;
 
 /// A time as it is stored: UTC, whole seconds. The only way a time gets into a query.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +109,6 @@ pub(super) use {from_row, text_column};
 
 text_column!(Email, |text| Email::parse(text).ok());
 text_column!(Provider, Provider::parse);
-text_column!(Source, Source::parse);
 
 /// A hash as it is read back; the tables check its length.
 pub(super) fn hash_of(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {

@@ -14,7 +14,7 @@ use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::column::Timestamp;
+use super::column::{Timestamp, text_column};
 use super::{Database, StoreError, on_pool};
 use crate::domain::item::{Attachments, Page};
 use crate::domain::phase::Phase;
@@ -49,6 +49,8 @@ pub enum Source {
     /// The owner's browser asked Steam, and the owner uploaded the answer.
     Upload,
 }
+
+text_column!(Source, Source::parse);
 
 impl Source {
     /// The name in the database and in answers.

@@ -17,7 +17,6 @@ mod hostile_callbacks;
 mod interop;
 mod least_privilege;
 mod limits;
-mod one_way_streets;
 mod openapi;
 mod outage;
 mod overtaken;
