@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::STALENESS;
 use crate::event::{Event, Name, Op, Outcome};
-use crate::object::{Act, Step, ValueId, explain};
+use crate::object::{Act, Lost, Step, ValueId, explain};
 
 /// How long before a fault what was answered may not have been copied yet, and how long after it
 /// one that is cut off may still answer, in microseconds.
@@ -26,6 +26,8 @@ pub struct Verdict {
     pub impossible: Vec<Impossible>,
     /// Sessions that are explainable only if a fault lost what a primary had answered.
     pub lost: usize,
+    /// Those of them that had been ended.
+    pub revived: usize,
 }
 
 /// A line that cannot be.
@@ -47,22 +49,18 @@ type Line<'a> = (usize, &'a Event);
 /// Decides. Lines may come in any order.
 #[must_use]
 pub fn check(events: &[(usize, Event)]) -> Verdict {
-    let lines: Vec<Line<'_>> = events.iter().map(|(line, event)| (*line, event)).collect();
-    let mut sessions: BTreeMap<&Name, Vec<Line<'_>>> = BTreeMap::new();
-    for &(line, event) in &lines {
-        if let Some(session) = event.session.as_ref().filter(|_| concerns_one(event.op)) {
-            sessions.entry(session).or_default().push((line, event));
-        }
-    }
+    let index = Index::new(events);
     let mut verdict = Verdict {
-        operations: lines.iter().filter(|(_, event)| event.op != Op::Fault).count(),
-        sessions: sessions.len(),
+        operations: events.iter().filter(|(_, event)| event.op != Op::Fault).count(),
+        sessions: index.sessions.len(),
         ..Verdict::default()
     };
-    for (name, own) in &sessions {
-        match Session::new(name, own, &lines).verdict() {
-            Ok(false) => {}
-            Ok(true) => verdict.lost += 1,
+    for (name, own) in &index.sessions {
+        match Session::new(name, own, &index).verdict() {
+            Ok(lost) => {
+                verdict.lost += usize::from(lost > Lost::Nothing);
+                verdict.revived += usize::from(lost == Lost::End);
+            }
             Err(impossible) => verdict.impossible.push(impossible),
         }
     }
@@ -70,8 +68,62 @@ pub fn check(events: &[(usize, Event)]) -> Verdict {
     verdict
 }
 
-fn concerns_one(op: Op) -> bool {
-    !matches!(op, Op::RevokeAll | Op::Fault)
+/// A history by what concerns what.
+#[derive(Default)]
+struct Index<'a> {
+    sessions: BTreeMap<&'a Name, Vec<Line<'a>>>,
+    /// Sign-outs everywhere, by user.
+    everywhere: BTreeMap<&'a Name, Vec<Line<'a>>>,
+    /// Sign-ins, by browser.
+    sign_ins: BTreeMap<&'a Name, Vec<Line<'a>>>,
+    /// Those that may lose something.
+    faults: Vec<&'a Event>,
+}
+
+impl<'a> Index<'a> {
+    fn new(events: &'a [(usize, Event)]) -> Self {
+        let mut index = Self::default();
+        for (line, event) in events {
+            let line = (*line, event);
+            match (event.op, &event.user, &event.session) {
+                (Op::Fault, ..) => index.faults.extend(Some(event).filter(|event| loses(event))),
+                (Op::RevokeAll, Some(user), _) => {
+                    index.everywhere.entry(user).or_default().push(line);
+                }
+                (_, _, Some(session)) => index.sessions.entry(session).or_default().push(line),
+                _ => {}
+            }
+            if let (Op::SignIn, Some(client)) = (event.op, &event.client) {
+                index.sign_ins.entry(client).or_default().push(line);
+            }
+        }
+        index
+    }
+
+    /// What concerns a session by way of another one of the same browser: a later sign-in gives it
+    /// up, and what is still asked under an earlier one reaches it.
+    fn handed_over(&self, sign_in: &Event) -> Vec<Line<'a>> {
+        let all = sign_in.client.as_ref().and_then(|client| self.sign_ins.get(client));
+        let mut lines = Vec::new();
+        for &(line, other) in all.into_iter().flatten() {
+            if other.session == sign_in.session {
+                continue;
+            }
+            if other.end >= sign_in.start {
+                lines.push((line, other));
+            }
+            let Some(session) = other.session.as_ref().filter(|_| other.start <= sign_in.end)
+            else {
+                continue;
+            };
+            let asked = self.sessions[session].iter().filter(|(_, event)| {
+                event.end >= sign_in.start
+                    && matches!(event.op, Op::Commit | Op::SignOut | Op::Revoke)
+            });
+            lines.extend(asked);
+        }
+        lines
+    }
 }
 
 /// One session and everything that concerns it.
@@ -86,23 +138,15 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(name: &'a Name, own: &[Line<'a>], all: &[Line<'a>]) -> Self {
+    fn new(name: &'a Name, own: &[Line<'a>], index: &Index<'a>) -> Self {
         let sign_in = own.iter().find(|(_, event)| event.op == Op::SignIn);
         let user = sign_in.and_then(|(_, event)| event.user.as_ref());
-        let others = all.iter().filter(|(_, event)| {
-            event.op == Op::RevokeAll && event.user.is_some() && event.user.as_ref() == user
-        });
-        let mut lines: Vec<Line<'a>> = own.iter().chain(others).copied().collect();
-        // A browser that signs in again gives up the session it had.
-        let holder = sign_in.and_then(|(_, event)| event.client.as_ref());
-        lines.extend(all.iter().filter(|(_, event)| {
-            event.op == Op::SignIn
-                && event.client.is_some()
-                && event.client.as_ref() == holder
-                && sign_in.is_some_and(|(_, first)| {
-                    event.session != first.session && event.start >= first.end
-                })
-        }));
+        let everywhere = user.and_then(|user| index.everywhere.get(user));
+        let mut lines: Vec<Line<'a>> =
+            own.iter().chain(everywhere.into_iter().flatten()).copied().collect();
+        if let Some((_, sign_in)) = sign_in {
+            lines.extend(index.handed_over(sign_in));
+        }
         lines.sort_by_key(|(line, event)| (event.end, *line));
         let rotations = own
             .iter()
@@ -113,23 +157,23 @@ impl<'a> Session<'a> {
             name,
             lines,
             user,
-            faults: all.iter().map(|(_, event)| *event).filter(|event| loses(event)).collect(),
+            faults: index.faults.clone(),
             rotations: rotations.map(|event| (event.start, until(event))).collect(),
             values: HashMap::new(),
         }
     }
 
-    /// Whether something must have been lost, or the first line that cannot be.
-    fn verdict(mut self) -> Result<bool, Impossible> {
+    /// What must have been lost, or the first line that cannot be.
+    fn verdict(mut self) -> Result<Lost, Impossible> {
         let names: BTreeSet<&Name> =
             self.lines.iter().filter_map(|(_, event)| event.field.as_ref()).collect();
         let fields: Vec<Option<&Name>> =
             std::iter::once(None).chain(names.into_iter().map(Some)).collect();
-        let mut lost = false;
+        let mut lost = Lost::Nothing;
         let mut first: Option<Impossible> = self.of_another();
         for field in fields {
             match self.explain(field) {
-                Ok(count) => lost |= count > 0,
+                Ok(found) => lost = lost.max(found),
                 Err(line) => {
                     let why = self.why(line, field);
                     let impossible = Impossible { line, why };
@@ -145,12 +189,13 @@ impl<'a> Session<'a> {
         first.map_or(Ok(lost), Err)
     }
 
-    fn explain(&mut self, field: Option<&Name>) -> Result<usize, usize> {
+    fn explain(&mut self, field: Option<&Name>) -> Result<Lost, usize> {
         let steps = self.steps(field);
         match explain(&steps) {
-            Err(line) if !self.faults.is_empty() => {
+            Err(_) if !self.faults.is_empty() => {
+                self.forgive();
                 let losses = self.faults.iter().map(|fault| Step {
-                    line,
+                    line: 0,
                     from: fault.start,
                     to: fault.end.saturating_add(FAILOVER),
                     act: Act::Lose {
@@ -159,9 +204,25 @@ impl<'a> Session<'a> {
                     },
                     certain: false,
                 });
-                explain(&steps.iter().copied().chain(losses).collect::<Vec<_>>())
+                let losses: Vec<_> = losses.collect();
+                let steps = self.steps(field);
+                // A lost rotation is no change of what is looked at here.
+                explain(&[steps, losses].concat()).map(|lost| lost.max(Lost::Write))
             }
             explained => explained,
+        }
+    }
+
+    /// From here on the ids that a fault may have lost may be lost.
+    fn forgive(&mut self) {
+        for (_, until) in &mut self.rotations {
+            let is_lossy = |fault: &&Event| {
+                fault.start.saturating_sub(COPYING) <= *until
+                    && *until <= fault.end.saturating_add(COPYING)
+            };
+            if self.faults.iter().any(is_lossy) {
+                *until = u64::MAX;
+            }
         }
     }
 
@@ -182,8 +243,7 @@ impl<'a> Session<'a> {
                 Act::Lives(_) => self.oldest_shown(event),
                 _ => event.start,
             };
-            let certain = is_certain(event) || act == Act::LivesNot;
-            let certain = certain && !self.is_given_up(event);
+            let certain = is_certain(event) && !self.is_of_another(event);
             steps.push(Step { line, from, to: event.end, act, certain });
         }
         // What may not have been written and was never read changes nothing.
@@ -198,8 +258,12 @@ impl<'a> Session<'a> {
     /// What the event shows or does of the session; `None` for nothing.
     fn act(&self, event: &Event, value: Option<ValueId>) -> Option<Act> {
         use Outcome::{Ok, Refused, Unavailable, Unknown};
-        if self.is_given_up(event) {
-            return (event.outcome != Some(Refused)).then_some(Act::End);
+        if self.is_of_another(event) {
+            return match event.op {
+                _ if event.outcome == Some(Refused) => None,
+                Op::Commit => value.map(Act::Set),
+                _ => Some(Act::End),
+            };
         }
         match (event.op, event.outcome?) {
             (Op::Load, Ok) => Some(Act::Lives(value)),
@@ -214,9 +278,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether it is a later sign-in, by which the browser gave the session up.
-    fn is_given_up(&self, event: &Event) -> bool {
-        event.op == Op::SignIn && event.session.as_ref() != Some(self.name)
+    /// Whether it concerns another session of the same browser in the first place.
+    fn is_of_another(&self, event: &Event) -> bool {
+        event.session.as_ref().is_some_and(|session| session != self.name)
     }
 
     fn is_rotating(&self, event: &Event) -> bool {
@@ -227,6 +291,7 @@ impl<'a> Session<'a> {
     fn oldest_shown(&self, load: &Event) -> u64 {
         let own = self.lines.iter().map(|(_, event)| event).filter(|event| {
             event.op != Op::Load
+                && !self.is_of_another(event)
                 && event.outcome == Some(Outcome::Ok)
                 && event.server.is_some()
                 && event.server == load.server

@@ -9,13 +9,15 @@
 //! 4. Who is refused while the session's id changes may have had the id of before.
 //! 5. A write without an answer, or answered as unavailable, was done at any time after its start,
 //!    or never.
-//! 6. What a fault may have lost by asynchronous replication is [counted apart](Verdict::lost).
+//! 6. A browser that signs in again gives up the session it had, and what it still asks under that
+//!    one reaches the new.
+//! 7. What a fault may have lost by asynchronous replication is [counted apart](Verdict::lost).
 
 mod event;
 mod history;
 mod object;
 
-pub use event::{Event, Op, Outcome, Unreadable, read};
+pub use event::{Event, Name, Op, Outcome, Unreadable, read};
 pub use history::{Impossible, Verdict, check};
 
 /// The longest time a copy is used after it was last current, in microseconds.

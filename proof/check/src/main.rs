@@ -18,7 +18,7 @@ use prove_check::{check, read};
 struct Arguments {
     /// The history.
     file: PathBuf,
-    /// What a fault lost cannot be either: for a history with `SESSION_REPLICA_ACK`.
+    /// No fault may have lost the end of a session: for a history with `SESSION_REPLICA_ACK`.
     #[arg(long)]
     replicated: bool,
 }
@@ -48,5 +48,5 @@ fn main() -> ExitCode {
          what a primary had answered",
         verdict.operations, verdict.sessions, verdict.lost
     );
-    if arguments.replicated && verdict.lost > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if arguments.replicated && verdict.revived > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -39,6 +39,15 @@ pub(crate) enum Act {
     },
 }
 
+/// What must have been lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Lost {
+    Nothing,
+    Write,
+    /// The end of the session, which lived on.
+    End,
+}
+
 /// An operation as it concerns the object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
@@ -92,11 +101,11 @@ struct Way {
     /// States of before, each with the last moment of the write that ended it; where something may
     /// be lost.
     before: Vec<(State, u64)>,
-    lost: usize,
+    lost: Lost,
 }
 
-/// The line that cannot be, or how many faults lost something at least.
-pub(crate) fn explain(steps: &[Step]) -> Result<usize, usize> {
+/// What must have been lost, or the line that cannot be.
+pub(crate) fn explain(steps: &[Step]) -> Result<Lost, usize> {
     let may_lose = steps.iter().any(|step| step.act.is_loss());
     let mut moments: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * steps.len());
     for (number, step) in steps.iter().enumerate() {
@@ -112,7 +121,7 @@ pub(crate) fn explain(steps: &[Step]) -> Result<usize, usize> {
         done: BTreeSet::new(),
         content: BTreeSet::new(),
         before: Vec::new(),
-        lost: 0,
+        lost: Lost::Nothing,
     };
     let mut ways = vec![first];
     let mut open = Open { steps, reads: BTreeSet::new(), writes: BTreeSet::new(), may_lose };
@@ -145,7 +154,7 @@ pub(crate) fn explain(steps: &[Step]) -> Result<usize, usize> {
         }
         ways = different(ways);
     }
-    Ok(ways.iter().map(|way| way.lost).min().unwrap_or(0))
+    Ok(ways.iter().map(|way| way.lost).min().unwrap_or(Lost::Nothing))
 }
 
 /// What is under way at a moment.
@@ -166,12 +175,29 @@ impl Open<'_> {
                 found.push(way);
                 continue;
             }
-            for write in self.writes.iter().filter(|write| !way.done.contains(write)) {
-                for next in self.after(&way, *write) {
+            for write in self.to_try(&way) {
+                for next in self.after(&way, write) {
                     if seen.insert(next.clone()) {
                         waiting.push(next);
                     }
                 }
+            }
+        }
+        found
+    }
+
+    /// Writes that may come now. Of those that may never have happened, and do the same, one is as
+    /// good as another.
+    fn to_try(&self, way: &Way) -> Vec<usize> {
+        let mut acts = Vec::new();
+        let mut found = Vec::new();
+        for write in self.writes.iter().copied().filter(|write| !way.done.contains(write)) {
+            let step = &self.steps[write];
+            if step.certain || step.act.is_loss() || !acts.contains(&step.act) {
+                found.push(write);
+            }
+            if !step.certain {
+                acts.push(step.act);
             }
         }
         found
@@ -185,9 +211,12 @@ impl Open<'_> {
             let is_lossy =
                 |(_, (_, answered)): &(usize, &(State, u64))| (since..=until).contains(answered);
             for (at, (state, _)) in way.before.iter().enumerate().rev().take_while(is_lossy) {
-                states.push((*state, way.before[..at].to_vec(), way.lost + 1));
+                let lost = if way.state == State::Dead { Lost::End } else { Lost::Write };
+                states.push((*state, way.before[..at].to_vec(), way.lost.max(lost)));
             }
-        } else if let Some(state) = step.act.applied(way.state) {
+        } else if let Some(state) = step.act.applied(way.state)
+            && (step.certain || state != way.state)
+        {
             let mut before = way.before.clone();
             if self.may_lose && state != way.state {
                 before.push((way.state, step.to));
@@ -208,10 +237,22 @@ impl Open<'_> {
     }
 }
 
-/// Each way once, and of those that differ only in how much was lost the one that lost least.
+/// Each way once: of those that go on in the same way, those in which less was lost or more reads
+/// are content.
 fn different(mut ways: Vec<Way>) -> Vec<Way> {
-    ways.sort_by_key(|way| way.lost);
-    let mut seen = HashSet::new();
-    ways.retain(|way| seen.insert(Way { lost: 0, ..way.clone() }));
-    ways
+    ways.sort_by_key(|way| (way.lost, std::cmp::Reverse(way.content.len())));
+    let mut kept: Vec<Way> = Vec::new();
+    for way in ways {
+        let is_covered = kept.iter().any(|other| {
+            other.state == way.state
+                && other.done == way.done
+                && other.before == way.before
+                && other.lost <= way.lost
+                && other.content.is_superset(&way.content)
+        });
+        if !is_covered {
+            kept.push(way);
+        }
+    }
+    kept
 }

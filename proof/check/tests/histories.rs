@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 fn event(line: &str) -> Value {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let time = |word: &str| word.parse::<u64>().unwrap() * 1000;
+    let time = |word: &str| word.parse::<u64>().expect("a time") * 1000;
     let (start, end) = (time(words[0]), time(words[1]));
     if words[2] == "fault" {
         return json!({"start": start, "end": end, "op": "fault", "kind": words[3]});
@@ -32,7 +32,7 @@ fn verdict(history: &str) -> Verdict {
         .filter(|line| !line.is_empty())
         .map(|line| event(line).to_string())
         .collect();
-    check(&read(&lines.join("\n")).unwrap())
+    check(&read(&lines.join("\n")).expect("lines of a history"))
 }
 
 const RIGHT: &[(&str, &str)] = &[
@@ -150,6 +150,15 @@ const RIGHT: &[(&str, &str)] = &[
          20 30 c1 s1 sign_in u2 b ok
          40 50 c1 s1 load u1 a refused
          40 50 c1 s1 load u2 b ok",
+    ),
+    (
+        "what is asked under a session given up reaches the new one",
+        "0 10 c1 s1 sign_in u1 a ok
+         20 30 c1 s1 sign_in u1 b ok
+         25 40 c1 s1 commit u1 a n=1 ok
+         50 60 c1 s1 load u1 b n=1 ok
+         55 70 c1 s1 sign_out u1 a ok
+         80 90 c1 s1 load u1 b refused",
     ),
     (
         "fields do not touch each other",
@@ -412,7 +421,7 @@ fn what_a_fault_may_have_lost_is_counted_apart() {
          40 50 fault kill
          5000 5010 c1 s2 load u1 a ok",
     );
-    assert_eq!((lost.impossible, lost.lost), (vec![], 1));
+    assert_eq!((lost.impossible, lost.lost, lost.revived), (vec![], 1, 1));
     let field = verdict(
         "0 10 c1 s1 sign_in u1 a ok
          20 30 c1 s1 commit u1 a n=1 ok
@@ -421,7 +430,7 @@ fn what_a_fault_may_have_lost_is_counted_apart() {
          80 90 fault partition
          5000 5010 c1 s2 load u1 a n=1 ok",
     );
-    assert_eq!((field.impossible, field.lost), (vec![], 1));
+    assert_eq!((field.impossible, field.lost, field.revived), (vec![], 1, 0));
     let kept = verdict(
         "0 10 c1 s1 sign_in u1 a ok
          20 30 c1 s1 sign_out u1 a ok
