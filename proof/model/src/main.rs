@@ -143,6 +143,8 @@ fn print_steps(steps: &[Step]) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path as FilePath;
+
     use super::*;
     use crate::rule::Property;
 
@@ -156,6 +158,38 @@ mod tests {
     #[test]
     fn all_properties_hold_with_all_rules() {
         assert!(whole(2, 0, 2));
+    }
+
+    /// All source below `crates`.
+    fn sources(folder: &FilePath, into: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                into.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn each_test_and_property_the_page_names_is_there() {
+        let root = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let page = std::fs::read_to_string(root.join("docs/proof.md")).unwrap();
+        let mut source = String::new();
+        sources(&root.join("crates/session"), &mut source);
+        let (_, table) = page.split_once("## What carries each promise").unwrap();
+        let mut seen = 0;
+        for row in table.lines().filter(|line| line.starts_with("| ") && !line.contains("---")) {
+            for test in row.split('`').skip(1).step_by(2).filter(|name| name.contains('_')) {
+                assert!(source.contains(&format!("{test}(")), "{test}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 20, "{seen}");
+        for property in Property::ALL {
+            assert!(table.contains(property.name()), "{}", property.name());
+        }
     }
 
     #[test]
