@@ -107,8 +107,9 @@ mod tests {
                 .collect();
             json!({ "id": id, "deps": deps })
         };
+        let packages = ["tracera", "a", "b", "tests", "elsewhere"].map(package);
         let metadata = json!({
-            "packages": ["tracera", "a", "b", "tests", "elsewhere"].map(package),
+            "packages": packages,
             "resolve": { "nodes": [
                 needs("tracera", &[("a", Value::Null), ("tests", json!("dev"))]),
                 needs("a", &[("b", json!("build"))]),
