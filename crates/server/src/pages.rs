@@ -7,6 +7,7 @@ pub mod address;
 pub mod assets;
 pub mod data;
 pub mod delete;
+pub mod device;
 pub mod error_page;
 pub mod expired_form;
 pub mod from_provider;

@@ -12,7 +12,7 @@ use tracera_guard::{ResourceIsolation, issue_csrf_token};
 use tracera_session::{PrefetchLayer, SessionLayer};
 
 use crate::api::{
-    account, address, events, health, imports, magic_link, passkeys, portfolio, providers,
+    account, address, device, events, health, imports, magic_link, passkeys, portfolio, providers,
     recovery, sessions, tokens,
 };
 use crate::domain::scope::Scope::{AccountRead, PortfolioImport, PortfolioRead};
@@ -26,9 +26,10 @@ use crate::http::switch::switch;
 use crate::http::{bearer, context, csrf, limits, require_auth};
 use crate::pages::page::to_sign_in;
 use crate::pages::{
-    account as account_page, address as address_page, assets, data, delete, error_page,
-    expired_form, from_provider, linked, live, mailbox, passkey_offer, passkeys as passkeys_page,
-    portfolio as portfolio_page, resubmit, sign_in, to_provider, tokens as tokens_page,
+    account as account_page, address as address_page, assets, data, delete, device as device_page,
+    error_page, expired_form, from_provider, linked, live, mailbox, passkey_offer,
+    passkeys as passkeys_page, portfolio as portfolio_page, resubmit, sign_in, to_provider,
+    tokens as tokens_page,
 };
 
 /// Reachable by everybody, and the same for everybody.
@@ -40,6 +41,11 @@ fn no_session() -> Vec<Row> {
         at("/favicon.ico").get(assets::icon),
         at("/robots.txt").get(assets::robots),
     ]
+}
+
+/// Where browsers prove the device of their session.
+fn device_proofs() -> Vec<Row> {
+    vec![at("/device/register").post(device::register), at("/device/refresh").post(device::refresh)]
 }
 
 /// Reachable by everybody.
@@ -145,6 +151,7 @@ fn rows() -> impl Iterator<Item = (Access, Row)> {
         .chain(private_pages().into_iter().map(under(Access::PrivatePage)))
         .chain(public().into_iter().map(under(Access::Public)))
         .chain(public_pages().into_iter().map(under(Access::PublicPage)))
+        .chain(device_proofs().into_iter().map(under(Access::DeviceProof)))
         .chain(no_session().into_iter().map(under(Access::NoSession)))
 }
 
@@ -197,7 +204,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(switch(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
         .layer(around((), error_page::session, error_page::note_person))
         // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.
-        .layer(require_auth::require_auth(app.clone(), to_sign_in))
+        .layer(require_auth::require_auth(app.clone(), to_sign_in, device_page::to_proof))
         .layer(csrf::token_in_header(app))
         .layer(switch(csrf::is_form, from_fn_with_state(app.clone(), expired_form::help)))
         .layer(csrf::token_in_form(app))

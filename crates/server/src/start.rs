@@ -15,9 +15,9 @@ use tracera_guard::{
     ClientLimit, CsrfGuard, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders, VisitorCookie,
 };
 use tracera_session::{
-    Clock, ConnectError, EmbeddedStore, KeyRing, NearCache, OpenError, RedisAuthorities,
-    RedisConnection, RedisKind, RedisLimits, RedisStore, RedisUrl, Session, SessionConfig,
-    Sessions,
+    Clock, ConnectError, DeviceBinding, EmbeddedStore, KeyRing, NearCache, OpenError,
+    RedisAuthorities, RedisConnection, RedisKind, RedisLimits, RedisStore, RedisUrl, Session,
+    SessionConfig, Sessions,
 };
 
 use crate::auth::api_tokens::{self, ApiTokens};
@@ -151,6 +151,10 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         .secure(config.session.cookie_secure)
         .near_cache(if config.session.near_cache { NearCache::default() } else { NearCache::Off })
         .clock(clock.clone());
+    let session_config = match config.session.device_proof {
+        Some(lifetime) => session_config.device_binding(device_binding(lifetime)),
+        None => session_config,
+    };
     let database = open_database(&config.store.database, &config.store.data_dir).await?;
     let redis = match &config.store.redis {
         Some(url) => Some(connect_redis(url, config).await?),
@@ -434,4 +438,18 @@ fn stop_on_signal(stop: CancellationToken) {
             stop.cancel();
         }
     });
+}
+
+/// What answers as to a visitor needs no proof of the device.
+fn device_binding(lifetime: Duration) -> DeviceBinding {
+    const FOR_EVERYBODY: [&str; 7] = [
+        "/assets",
+        "/login",
+        "/healthz",
+        "/api/v1/health",
+        "/api/v1/auth/csrf",
+        "/api/v1/auth/me",
+        "/api/v1/auth/methods",
+    ];
+    FOR_EVERYBODY.into_iter().fold(DeviceBinding::new(lifetime), DeviceBinding::exclude)
 }

@@ -1,11 +1,12 @@
 //! A user's own sessions: ending one, ending all others.
 
-use tracera_session::Handle;
+use tracera_session::{Handle, UserId};
 
-use crate::actions::{Accounts, ActionError, Caller};
-use crate::auth::events::Kind;
+use crate::actions::{Accounts, ActionError, Caller, user_id};
+use crate::auth::client::ClientInfo;
+use crate::auth::events::{Kind, Notice};
 use crate::auth::service_error::ServiceError;
-use crate::store::{magic_links, tokens};
+use crate::store::{magic_links, tokens, users};
 use crate::telemetry::task::run_to_completion;
 
 /// Which session has ended.
@@ -90,4 +91,22 @@ pub async fn end_others(accounts: Accounts, caller: Caller) -> Result<(), Servic
         Ok(())
     })
     .await
+}
+
+/// Somebody with a copy of a session's cookie proved another device, and the session was ended:
+/// recorded and mailed with their address and browser.
+pub async fn tried_on_another_device(accounts: Accounts, user: UserId, client: ClientInfo) {
+    run_to_completion(async move {
+        let Ok(user) = user_id(&user) else { return };
+        tracing::warn!(event = "other_device", %user, "a copied session cookie was tried");
+        accounts.record(user, Kind::OtherDevice, None, &client).await;
+        match users::find_by_id(&accounts.database, user).await {
+            Ok(owner) => {
+                let email = owner.and_then(|owner| owner.email);
+                accounts.notify(email.as_ref(), &Notice::OtherDevice, &client);
+            }
+            Err(error) => tracing::error!(%error, %user, "a notice could not be sent"),
+        }
+    })
+    .await;
 }

@@ -25,8 +25,14 @@ pub async fn logout(State(app): State<App>, caller: Caller) -> AppResult<impl In
 pub async fn list(State(app): State<App>, caller: Caller) -> AppResult<Json<Value>> {
     let current = caller.session.info().map(|info| info.handle);
     let sessions = app.sessions.list(&caller.id).await?;
-    let sessions: Vec<_> =
-        sessions.into_iter().map(|info| SessionBody::new(info, current)).collect();
+    let bound = app.sessions.device_bound(&caller.id).await?;
+    let sessions: Vec<_> = sessions
+        .into_iter()
+        .map(|info| {
+            let is_bound = bound.contains(&info.handle);
+            SessionBody::new(info, current, is_bound)
+        })
+        .collect();
     Ok(Json(json!({ "sessions": sessions })))
 }
 

@@ -65,6 +65,8 @@ pub enum Kind {
     WaysInReset,
     /// The owner of the mailbox came, and everything somebody else may have left was removed.
     Reclaimed,
+    /// A copy of a session's cookie was tried on another device, and the session ended.
+    OtherDevice,
 }
 
 impl Kind {
@@ -93,6 +95,7 @@ impl Kind {
             Self::TokenRevoked => "token_revoked",
             Self::WaysInReset => "ways_in_reset",
             Self::Reclaimed => "reclaimed",
+            Self::OtherDevice => "other_device",
         }
     }
 }
@@ -254,6 +257,8 @@ pub enum Notice<'a> {
     WaysInReset,
     /// Somebody else's leavings were removed.
     Reclaimed,
+    /// A copy of a session's cookie was tried on another device.
+    OtherDevice,
 }
 
 impl Notice<'_> {
@@ -307,6 +312,10 @@ impl Notice<'_> {
             Self::WaysInReset => (
                 "Passkeys were removed from your Tracera account".to_owned(),
                 "The operator of this server removed all passkeys, recovery codes and API tokens, and turned \u{201c}passkey only\u{201d} off. Sign in by a mailed link and add a passkey again.".to_owned(),
+            ),
+            Self::OtherDevice => (
+                "A copy of your Tracera session was tried elsewhere".to_owned(),
+                "Somebody had a copy of your browser\u{2019}s session and tried to use it on another device. That session has been ended everywhere. Copies are made by malware: please check the computer you use, then sign in again.".to_owned(),
             ),
             Self::Reclaimed => (
                 "Your Tracera account was cleaned".to_owned(),

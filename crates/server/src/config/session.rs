@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 
 use super::http::HttpSettings;
-use super::problem::Wrong;
+use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader, parse_bool};
 
 const MIN_SECRET_BYTES: usize = 32;
@@ -37,6 +37,9 @@ pub struct SessionSettings {
     pub near_cache: bool,
     /// Whether the cookie carries `Secure`. Default: whether the public address is https.
     pub cookie_secure: bool,
+    /// How long a device's proof lasts; `None` when sessions are bound to no device. Default ten
+    /// minutes where the cookie is secure.
+    pub device_proof: Option<Duration>,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<SessionSettings> {
@@ -47,14 +50,19 @@ pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read
     let max_per_user = reader.number("SESSION_MAX_PER_USER", 1..=1000);
     let near_cache = reader.read("SESSION_NEAR_CACHE", parse_bool);
     let cookie_secure = read_cookie_secure(reader, http);
+    let binding = reader.read("SESSION_DEVICE_BINDING", parse_auto_or_off);
+    let proof_secs: Read<u32> = reader.number("DEVICE_PROOF_SECONDS", 300..=3600);
+    let (cookie_secure, binding, proof_secs) = (cookie_secure?, binding?, proof_secs?);
     Ok(SessionSettings {
+        device_proof: (binding && cookie_secure)
+            .then(|| Duration::from_secs(u64::from(proof_secs))),
         secret: secret?,
         previous_secrets: previous?,
         lifetime: lifetime?,
         idle: Some(idle?).filter(|idle| !idle.is_zero()),
         max_per_user: max_per_user?,
         near_cache: near_cache?,
-        cookie_secure: cookie_secure?,
+        cookie_secure,
     })
 }
 
@@ -157,6 +165,14 @@ fn read_previous(reader: &mut Reader<'_>) -> Read<Vec<SecretString>> {
 
 fn parse_bool_or_auto(value: &str) -> Result<Option<bool>, Wrong> {
     if value.eq_ignore_ascii_case("auto") { Ok(None) } else { parse_bool(value).map(Some) }
+}
+
+fn parse_auto_or_off(value: &str) -> Result<bool, Wrong> {
+    match value.to_ascii_lowercase().as_str() {
+        "auto" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(Wrong::new(format!("is {}", quoted(value)), "write auto or off")),
+    }
 }
 
 fn read_cookie_secure(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<bool> {

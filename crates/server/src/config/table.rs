@@ -113,6 +113,10 @@ static SECTIONS: &[Section] = &[
             "How many replicas of Redis must have a sign-out or revocation before it counts as done."),
         public("SESSION_COOKIE_SECURE", Derived("true when BASE_URL is https"), "true, false or auto",
             "Whether browsers send the session cookie over HTTPS only."),
+        public("SESSION_DEVICE_BINDING", Value("auto"), "auto or off",
+            "Whether browsers that can prove their device are asked to, where the cookie is secure."),
+        public("DEVICE_PROOF_SECONDS", Value("600"), "seconds, 300 to 3600",
+            "How long such a proof lasts before the browser is asked for the next."),
     ]},
     Section { title: "HTTP", variables: &[
         public("BASE_URL", Value("http://localhost:8080"), "origin, http or https",

@@ -12,7 +12,7 @@ use tracera_guard::{
 use crate::http::App;
 use crate::http::bearer::is_by_token;
 use crate::http::context::RequestContext;
-use crate::http::endpoint::Endpoint;
+use crate::http::endpoint::{Access, Endpoint};
 use crate::http::error::AppError;
 use crate::http::extract::too_large;
 
@@ -45,7 +45,10 @@ pub fn token_in_header(app: &App) -> CsrfGuard {
         answering(request).is_some_and(|row| {
             // Of what only reads, the token's own address and what answers with a page.
             let issues = row.is_navigated || row.pattern == TOKEN_PATH;
-            !row.is_page() && (issues || !is_safe_method(request.method())) && !is_by_token(request)
+            !row.is_page()
+                && row.access != Access::DeviceProof
+                && (issues || !is_safe_method(request.method()))
+                && !is_by_token(request)
         })
     };
     app.csrf.clone().only(is_covered).on_rejection(|rejection, _| refusal(rejection))

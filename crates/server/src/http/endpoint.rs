@@ -17,6 +17,8 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub enum Access {
     /// Everybody, and the same for everybody: no session is looked for.
     NoSession,
+    /// Browsers that prove their device: the signed proof takes the CSRF token's place.
+    DeviceProof,
     /// Everybody, with the CSRF token in a header.
     Public,
     /// Everybody, with the CSRF token in a field of the form.

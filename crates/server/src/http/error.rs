@@ -144,6 +144,9 @@ impl AppError {
 impl From<SessionError> for AppError {
     fn from(error: SessionError) -> Self {
         let (status, code) = error.status_and_code();
+        if let SessionError::DeviceProofMissing = error {
+            return Self::new(status, code, error.to_string());
+        }
         match status {
             StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(error),
             StatusCode::INTERNAL_SERVER_ERROR => Self::internal(error),

@@ -64,11 +64,13 @@ pub struct SessionBody {
     /// Whether the device verified its user, as every passkey here has it do.
     user_verified: bool,
     current: bool,
+    /// Whether it opens only on the device that signed in.
+    device_bound: bool,
 }
 
 impl SessionBody {
     /// `current` is the handle of the session that asks.
-    pub fn new(session: SessionInfo, current: Option<Handle>) -> Self {
+    pub fn new(session: SessionInfo, current: Option<Handle>, device_bound: bool) -> Self {
         let client = Client::from_label(&session.client);
         let method = session.authentication.map(|proof| proof.method.into());
         Self {
@@ -82,6 +84,7 @@ impl SessionBody {
             user_verified: method.as_deref() == Some(PASSKEY),
             method,
             current: current == Some(session.handle),
+            device_bound,
         }
     }
 }

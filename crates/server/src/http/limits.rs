@@ -17,7 +17,7 @@ use tracera_guard::{is_safe_method, path_is_under};
 
 use crate::http::body::{Awaited, watched};
 use crate::http::context::RequestContext;
-use crate::http::endpoint::MAX_BODY_BYTES;
+use crate::http::endpoint::{Access, MAX_BODY_BYTES};
 use crate::http::error::AppError;
 use crate::http::extract::too_large;
 
@@ -189,6 +189,13 @@ pub fn is_limited(request: &Request) -> bool {
         Some(endpoint) => endpoint.pattern.starts_with(prefix),
         None => path_is_under(request.uri().path(), prefix),
     };
+    // A browser proves its device by itself, and must not use up its person's requests.
+    if context
+        .and_then(|context| context.endpoint)
+        .is_some_and(|row| row.access == Access::DeviceProof)
+    {
+        return false;
+    }
     is_under("/api/v1/auth/") || !is_safe_method(request.method()) && !is_under("/api/")
 }
 

@@ -3,13 +3,15 @@
 //! 1. Public rows of the URL table pass. Everything else needs somebody who is signed in, or an API
 //!    token where the row takes one.
 //! 2. Without a session a private page leads to the sign-in page, a private path of the API is 401.
-//! 3. A path in no row is 401 where it resembles a private path of the API, else 404.
+//! 3. A session that is bound to a device opens nothing without the device's proof. The browser is
+//!    led to one.
+//! 4. A path in no row is 401 where it resembles a private path of the API, else 404.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{Method, StatusCode, Uri};
-use tracera_session::{RequireAuth, SessionError};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use tracera_session::{RequireAuth, Session, SessionError};
 
 use crate::http::App;
 use crate::http::bearer::is_by_token;
@@ -22,7 +24,9 @@ use crate::http::error::AppError;
 pub fn is_personal(request: &Request) -> bool {
     let context = RequestContext::of(request.extensions());
     let endpoint = context.and_then(|context| context.endpoint);
-    endpoint.is_none_or(|endpoint| endpoint.access != Access::NoSession) && !is_by_token(request)
+    endpoint
+        .is_none_or(|endpoint| !matches!(endpoint.access, Access::NoSession | Access::DeviceProof))
+        && !is_by_token(request)
 }
 
 /// Lets only signed-in users through to what is not public. Anybody else gets 401 or 404, or what
@@ -30,16 +34,40 @@ pub fn is_personal(request: &Request) -> bool {
 pub fn require_auth(
     app: App,
     to_sign_in: fn(&Method, &Uri) -> Response,
+    to_proof: fn(&Parts) -> Response,
 ) -> RequireAuth<impl Fn(&Request) -> bool + Clone> {
     RequireAuth::new()
-        .only(is_private)
-        .on_rejection(move |error, parts| refusal(&app, error, parts, to_sign_in))
+        .only(|request| is_private(request) || arrives_unproved(request))
+        .on_rejection(move |error, parts| match error {
+            SessionError::DeviceProofMissing => to_proof(parts),
+            error => refusal(&app, error, parts, to_sign_in),
+        })
+}
+
+/// Whether a browser that was sent here by another site has not proved its device: it does so only
+/// for requests of our own pages.
+fn arrives_unproved(request: &Request) -> bool {
+    is_sent_by_others(request.headers())
+        && RequestContext::of(request.extensions())
+            .and_then(RequestContext::answering)
+            .is_some_and(|endpoint| endpoint.is_page() || endpoint.is_navigated)
+        && Session::of(request.extensions())
+            .is_ok_and(|session| matches!(session.user(), Err(SessionError::DeviceProofMissing)))
+}
+
+/// Whether a page of another site sent the browser here.
+pub fn is_sent_by_others(headers: &HeaderMap) -> bool {
+    let says = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    says("sec-fetch-mode") == Some(b"navigate")
+        && matches!(says("sec-fetch-site"), Some(b"cross-site" | b"same-site"))
 }
 
 fn is_private(request: &Request) -> bool {
     let Some(context) = RequestContext::of(request.extensions()) else { return true };
     match context.endpoint.map(|endpoint| endpoint.access) {
-        Some(Access::Public | Access::PublicPage | Access::NoSession) => false,
+        Some(Access::Public | Access::PublicPage | Access::NoSession | Access::DeviceProof) => {
+            false
+        }
         // A method that the page does not take is answered 405, whoever asks.
         Some(Access::PrivatePage) => context.answering().is_some(),
         Some(Access::Private) => !is_by_token(request),

@@ -231,6 +231,7 @@ fn happening(kind: &str, method: Option<&str>) -> String {
         "link_failed" => "Linking a sign-in method failed",
         "unlinked" => "Sign-in method unlinked",
         "session_revoked" => "Session ended",
+        "other_device" => "A copied session was tried on another device, and ended",
         "other_sessions_revoked" => "Signed out everywhere else",
         "revoked_by_operator" => "Sessions ended by the operator of this server",
         "email_changed" => "E-mail address changed",

@@ -28,7 +28,11 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
     let items = Body::from_stream(items);
     let PersonalData { user, linked, passkeys, tokens, sessions, events, values } = data;
     let current = caller.session.info().map(|info| info.handle);
-    let sessions = sessions.into_iter().map(|info| SessionBody::new(info, current));
+    let bound = app.sessions.device_bound(&person.id).await?;
+    let sessions = sessions.into_iter().map(|info| {
+        let is_bound = bound.contains(&info.handle);
+        SessionBody::new(info, current, is_bound)
+    });
     let linked = linked.iter().map(|identity| {
         json!({
             "provider": identity.provider.as_str(),

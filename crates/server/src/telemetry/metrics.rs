@@ -65,6 +65,12 @@ impl MailOutcome {
     }
 }
 
+/// Counts a device that registered (`register`) or proved itself (`refresh`), by its outcome.
+pub fn proved_device(step: &'static str, outcome: &'static str) {
+    let labels = [("step", step), ("outcome", outcome)];
+    metrics::counter!("tracera_device_proofs_total", &labels).increment(1);
+}
+
 /// Counts what became of a mail.
 pub fn mailed(outcome: MailOutcome) {
     count_mails(outcome, 1);

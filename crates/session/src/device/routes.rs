@@ -88,16 +88,33 @@ impl Sessions {
         if self.inner.config.device.is_none() {
             return Vec::new();
         }
-        let (registering, refreshing) = (self.inner.clone(), self.inner.clone());
+        let (registering, refreshing) = (self.clone(), self.clone());
         let register = post(move |headers: HeaderMap| {
-            let inner = registering.clone();
-            async move { answer(&inner, register(&inner, &headers).await) }
+            let sessions = registering.clone();
+            async move { sessions.register_device(&headers).await }
         });
         let refresh = post(move |headers: HeaderMap| {
-            let inner = refreshing.clone();
-            async move { answer(&inner, refresh(&inner, &headers).await) }
+            let sessions = refreshing.clone();
+            async move { sessions.refresh_device(&headers).await }
         });
         vec![(REGISTER_PATH, register), (REFRESH_PATH, refresh)]
+    }
+
+    /// The answer to `POST /device/register`, for an application with a table of its own in place of
+    /// [`Sessions::device_routes`]. 404 without a device binding.
+    pub async fn register_device(&self, headers: &HeaderMap) -> Response {
+        if self.inner.config.device.is_none() {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        answer(&self.inner, register(&self.inner, headers).await)
+    }
+
+    /// The answer to `POST /device/refresh`; see [`Sessions::register_device`].
+    pub async fn refresh_device(&self, headers: &HeaderMap) -> Response {
+        if self.inner.config.device.is_none() {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        answer(&self.inner, refresh(&self.inner, headers).await)
     }
 }
 

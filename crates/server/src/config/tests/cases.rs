@@ -9,6 +9,7 @@ type Case = (&'static [&'static str], &'static [&'static str], &'static [&'stati
 const NUMBERS: [(&str, u64, u64); 20] = [
     ("SESSION_LIFETIME_HOURS", 1, 8760),
     ("SESSION_IDLE_MINUTES", 0, 525_600),
+    ("DEVICE_PROOF_SECONDS", 300, 3600),
     ("SESSION_MAX_PER_USER", 1, 1000),
     ("SESSION_REPLICA_ACK", 0, 10),
     ("REQUEST_TIMEOUT_SECONDS", 1, 300),
@@ -75,6 +76,7 @@ const CASES: &[Case] = &[
         &["x", "2", "truee", "automatic", " true"],
     ),
     (&["SESSION_NEAR_CACHE"], &["on", "OFF", "true", "0"], &["x", "auto", "on "]),
+    (&["SESSION_DEVICE_BINDING"], &["auto", "OFF", "off"], &["on", "true", "x", "off "]),
     (
         &["BASE_URL"],
         &[

@@ -1,0 +1,57 @@
+//! What a browser is answered that has not proved the device of its session.
+
+use askama::Template;
+use axum::response::{Html, IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use tracera_session::SessionError;
+
+use crate::http::error::AppError;
+use crate::http::require_auth::is_sent_by_others;
+use crate::pages::error_page::has;
+use crate::pages::return_target::ReturnTarget;
+
+/// Why a browser sends a request without a proof.
+const SKIPPED: HeaderName = HeaderName::from_static("secure-session-skipped");
+
+#[derive(Template)]
+#[template(path = "device_step.html")]
+struct StepPage;
+
+#[derive(Template)]
+#[template(path = "device_missing.html")]
+struct MissingPage {
+    sign_in: String,
+}
+
+/// The answer to a request whose session lives and whose device is not proved.
+///
+/// 1. Sent by another site, the browser has not tried: a page of ours loads the address once more,
+///    and it does.
+/// 2. A fault of ours kept it from proving its device: 503.
+/// 3. Else a page says so, or a program 401.
+pub fn to_proof(parts: &Parts) -> Response {
+    if is_sent_by_others(&parts.headers) {
+        return page(StatusCode::OK, &StepPage);
+    }
+    let is_ours = |why: &&str| has(&parts.headers, SKIPPED, why);
+    if ["server_error", "unreachable"].iter().any(is_ours) {
+        return AppError::unavailable("the browser could not renew its device's proof")
+            .into_response();
+    }
+    if !has(&parts.headers, header::ACCEPT, "text/html") {
+        return AppError::from(SessionError::DeviceProofMissing).into_response();
+    }
+    let target = ReturnTarget::asked_for(&parts.method, &parts.uri).unwrap_or_default();
+    page(StatusCode::UNAUTHORIZED, &MissingPage { sign_in: target.by_way_of_signing_in_again() })
+}
+
+fn page(status: StatusCode, template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => {
+            let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            (status, [no_store], Html(html)).into_response()
+        }
+        Err(error) => AppError::internal(error).into_response(),
+    }
+}
