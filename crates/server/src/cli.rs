@@ -71,6 +71,9 @@ pub enum Command {
     /// List or end a user's sessions.
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// Help a user who cannot get in.
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// Bring the database up to date; asks only for `DATABASE_URL` and `DATA_DIR`.
     #[command(after_help = SEE_VARIABLES)]
     Migrate,
@@ -95,6 +98,19 @@ pub enum SessionsCommand {
         /// End only the session with this handle, as `list` shows it.
         #[arg(long)]
         handle: Option<String>,
+    },
+}
+
+/// What to do with users.
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// Remove a user's passkeys, recovery codes and API tokens, turn "passkey only" off, and end
+    /// their sessions.
+    #[command(after_help = SEE_VARIABLES)]
+    ResetWaysIn {
+        /// E-mail address or id of the user.
+        #[arg(long)]
+        user: UserSelector,
     },
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use tracera::cli::{self, Cli, Command, SessionsCommand};
+use tracera::cli::{self, Cli, Command, SessionsCommand, UsersCommand};
 use tracera::config::{Config, Mode};
 use tracera::demo::Demo;
 use tracera::{operator, start, telemetry};
@@ -36,6 +36,12 @@ async fn main() -> ExitCode {
                 SessionsCommand::Revoke { user, handle } => {
                     operator::revoke_sessions(&config, &user, handle.as_deref()).await
                 }
+            })
+            .await
+        }
+        Command::Users(command) => {
+            cli::operate(cli::load_config(Mode::Serve), async |config| match command {
+                UsersCommand::ResetWaysIn { user } => operator::reset_ways_in(&config, &user).await,
             })
             .await
         }

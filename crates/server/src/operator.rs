@@ -3,12 +3,14 @@
 pub mod connections;
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracera_session::{Clock, Handle, NotReplicated, SessionError, UserId};
 
-use crate::auth::client::Client;
-use crate::auth::events::{Kind, record_of_operator};
+use crate::auth::client::{Client, ClientInfo};
+use crate::auth::events::{Kind, Notice, SecurityEvents, record_of_operator};
 use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::{Config, DatabaseSettings, DatabaseTarget};
@@ -18,7 +20,10 @@ use crate::mail::{self, Mailer};
 use crate::pages::page::minute;
 use crate::start::{StartError, Stores, embedded_sessions, open_database, open_stores};
 use crate::store::users::User;
-use crate::store::{StoreError, magic_links, users};
+use crate::store::{StoreError, magic_links, passkeys, tokens, users};
+
+/// How long a mail of a command may take to leave.
+const MAIL_DRAIN: Duration = Duration::from_secs(10);
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +115,7 @@ pub async fn revoke_sessions(
         // First, so that a link claimed before makes no session afterwards. Each way in that is
         // closed is one less, whatever becomes of the other.
         let cancelled = magic_links::cancel_all(&stores.database, account.id).await;
+        let tokens = tokens::remove_all(&stores.database, account.id).await;
         let revoked = stores.sessions.revoke_all(&user).await;
         let sessions = if count == 1 { "session" } else { "sessions" };
         let done = format!("ended {count} {sessions}, any sign-in under way and any unused link");
@@ -119,6 +125,7 @@ pub async fn revoke_sessions(
         }
         let told = tell_owner(&stores, &account, &clock).await;
         cancelled?;
+        tokens?;
         return answer(done, &told, doubt);
     };
     let handle = Handle::parse(handle).ok_or(OperatorError::NoSuchSession)?;
@@ -128,6 +135,42 @@ pub async fn revoke_sessions(
         return Err(OperatorError::NoSuchSession);
     }
     answer("ended the session".to_owned(), &tell_owner(&stores, &account, &clock).await, doubt)
+}
+
+/// `tracera users reset-ways-in`: for somebody who has lost their passkeys and codes. Mailed links
+/// and providers open the account again; what was taken away opens it no more.
+///
+/// # Errors
+/// [`OperatorError`].
+pub async fn reset_ways_in(config: &Config, user: &UserSelector) -> Result<String, OperatorError> {
+    let clock = Clock::system();
+    let stores = existing_stores(config, &clock).await?;
+    let account = find(&stores, user).await?;
+    passkeys::reset(&stores.database, account.id).await?;
+    // After what could make a session is gone; it also tells every instance to forget the tokens.
+    let revoked = stores.sessions.revoke_all(&session_user(&account)).await;
+    let doubt = doubt(&revoked);
+    if doubt.is_none() {
+        revoked?;
+    }
+    let now = utc(clock.now());
+    let recorded = record_of_operator(&stores.database, account.id, Kind::WaysInReset, now).await;
+    let mailer = Mailer::new(&config.mail).map_err(StartError::from)?;
+    let mut account_url = config.http.base_url.clone();
+    account_url.set_path("/account");
+    let events = SecurityEvents::new(stores.database.clone(), mailer.clone(), account_url);
+    let by = Client { browser: Some("the operator's command line".to_owned()), device: None };
+    let by = ClientInfo { client: by, ip: Ipv4Addr::LOCALHOST.into(), device_token: None };
+    events.mail(account.email.as_ref(), &Notice::WaysInReset, &by, now);
+    if let Some(mailer) = mailer {
+        mailer.shutdown(MAIL_DRAIN).await;
+    }
+    let told = recorded.map_or_else(
+        |error| format!("this is missing from the account's security events: {error}\n"),
+        |()| String::new(),
+    );
+    let done = "removed passkeys, recovery codes and API tokens, turned \"passkey only\" off, and ended all sessions";
+    answer(done.to_owned(), &told, doubt)
 }
 
 /// What has been done may yet come undone, for this reason.

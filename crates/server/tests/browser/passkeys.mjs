@@ -52,13 +52,13 @@ await scenario(async (browser) => {
   await inspect(page, 'recovery-codes');
   await page.getByRole('link', { name: 'I have kept them' }).click();
   await page.getByText('10 left').waitFor();
-  await page.getByRole('button', { name: 'Turn passkey only on' }).click();
+  await page.getByRole('button', { name: 'Turn on passkey only' }).click();
   await page.getByText('Only your passkeys and recovery codes').waitFor();
 
   // Step up in one touch: too long ago for a change, and no other page in between.
   await later();
   await page.goto('/account');
-  await page.getByRole('button', { name: 'Turn passkey only off' }).click();
+  await page.getByRole('button', { name: 'Turn off passkey only' }).click();
   await page.getByText('Every way in opens your account again').waitFor();
 
   // Sign in by the button.
@@ -121,7 +121,7 @@ await scenario(async (browser) => {
 
   // A token is shown once.
   await phone.page.getByText('New token').click();
-  await phone.page.getByLabel('Name').fill('price bot');
+  await phone.page.getByLabel('Name', { exact: true }).fill('price bot');
   await inspect(phone.page, 'account-new-token');
   await phone.page.getByRole('button', { name: 'Make the token' }).click();
   const token = await phone.page.locator('.secrets code').textContent();

@@ -547,6 +547,10 @@ async fn the_operator_lists_and_ends_sessions() {
     assert_eq!((status, &*err), (1, expected));
     assert_eq!(browser.me().await, None);
     other.redeem(&token_of(link)).await.expect_error(400, "link_invalid");
+    let user = "a@example.com";
+    let (status, out, err) = run(&["users", "reset-ways-in", "--user", user], &vars);
+    assert_eq!((status, out.contains("removed passkeys")), (0, true), "{err}");
+    smtp.wait_for_message(|mail| mail.text.contains("operator of this server removed")).await;
     assert_eq!(server.stop().await, Some(0));
 }
 
