@@ -81,7 +81,7 @@ fn app(sessions: &Sessions) -> Router {
         let user = session.user()?;
         let handle = asked.handle.ok_or(SessionError::Unauthenticated)?;
         let found = one.revoke(&user, handle).await?;
-        found.then(|| Json(Value::Null)).ok_or(SessionError::Unauthenticated)
+        found.then_some(Json(Value::Null)).ok_or(SessionError::Unauthenticated)
     };
     let revoke_all = async move |session: Session| {
         all.revoke_all(&session.user()?).await?;

@@ -104,8 +104,8 @@ pub(crate) enum Rule {
 pub(crate) struct Facts {
     pub(crate) rule: Rule,
     pub(crate) name: &'static str,
-    /// The function that keeps it, `None` for what the code does not do yet.
-    pub(crate) code: Option<Code>,
+    /// The function that keeps it.
+    pub(crate) code: Code,
     /// What fails without it.
     pub(crate) property: Property,
     /// The operations and faults that are enough to see it.
@@ -140,7 +140,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::TicketCompare,
         name: "the version is compared before an answer is filed",
-        code: Some(code("Miss::keep", "cache.rs", "if *ticket == cache.ticket_at(*version) {")),
+        code: code("Miss::keep", "cache.rs", "if *ticket == cache.ticket_at(*version) {"),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[],
@@ -148,7 +148,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::FlushCompare,
         name: "losses are compared before an answer is filed",
-        code: Some(code("SessionCache::ticket_at", "cache.rs", "Ticket { version, flushes:")),
+        code: code("SessionCache::ticket_at", "cache.rs", "Ticket { version, flushes:"),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[Fault::Break],
@@ -156,11 +156,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::FilingHoldsVersion,
         name: "a change waits for what is being filed",
-        code: Some(code(
-            "SessionCache::invalidate",
-            "cache.rs",
-            "let mut version = self.version(tag);",
-        )),
+        code: code("SessionCache::invalidate", "cache.rs", "let mut version = self.version(tag);"),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[],
@@ -168,7 +164,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::LossWaits,
         name: "a loss waits for what is being filed",
-        code: Some(code("SessionCache::lost", "cache.rs", "self.versions.iter().for_each(")),
+        code: code("SessionCache::lost", "cache.rs", "self.versions.iter().for_each("),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[Fault::Break],
@@ -176,7 +172,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::LossDrops,
         name: "a loss drops all copies",
-        code: Some(code("SessionCache::lost", "cache.rs", "self.entries.clear();")),
+        code: code("SessionCache::lost", "cache.rs", "self.entries.clear();"),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[Fault::Break],
@@ -184,11 +180,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::BreakIsLoss,
         name: "a new connection counts as a loss",
-        code: Some(code(
-            "Tracking::disconnected",
-            "store/redis/tracking.rs",
-            "feed.changes.lost();",
-        )),
+        code: code("Tracking::disconnected", "store/redis/tracking.rs", "feed.changes.lost();"),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[Fault::Break],
@@ -196,7 +188,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::ChangeDrops,
         name: "a change takes the user's copies out",
-        code: Some(code("SessionCache::invalidate", "cache.rs", "self.entries.remove(&all)")),
+        code: code("SessionCache::invalidate", "cache.rs", "self.entries.remove(&all)"),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[],
@@ -204,7 +196,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::CompleteFeed,
         name: "a hit needs a complete feed",
-        code: Some(code("SessionCache::find", "cache.rs", "if !self.changes.is_complete() {")),
+        code: code("SessionCache::find", "cache.rs", "if !self.changes.is_complete() {"),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[],
@@ -212,11 +204,11 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::LeaseFromQuestion,
         name: "a heartbeat counts from its question",
-        code: Some(code(
+        code: code(
             "Heartbeat::answered",
             "invalidations.rs",
             "since_start(*asked + MAX_STALENESS)",
-        )),
+        ),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[],
@@ -224,7 +216,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::UntoldIsChange,
         name: "a read whose next change is not told counts as changed",
-        code: Some(code("RedisStore::read_watched", "store/redis.rs", "tracking().changed(&key);")),
+        code: code("RedisStore::read_watched", "store/redis.rs", "tracking().changed(&key);"),
         property: Property::Bound,
         kinds: LOAD_AND_END,
         faults: &[Fault::Untold],
@@ -232,11 +224,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::OwnWriteAfter,
         name: "an own write counts again when it is done",
-        code: Some(code(
-            "Writing::drop",
-            "cache/invalidating_store.rs",
-            "impl Drop for Writing<'_> {",
-        )),
+        code: code("Writing::drop", "cache/invalidating_store.rs", "impl Drop for Writing<'_> {"),
         property: Property::OwnWrites,
         kinds: LOAD_AND_END,
         faults: &[],
@@ -244,7 +232,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::FlightCompare,
         name: "nobody joins a question from before a change",
-        code: Some(code("SingleFlight::join", "cache/single_flight.rs", "call.ticket == ticket")),
+        code: code("SingleFlight::join", "cache/single_flight.rs", "call.ticket == ticket"),
         property: Property::OwnWrites,
         kinds: LOAD_AND_END,
         faults: &[],
@@ -252,7 +240,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::DeadlineOfCopies,
         name: "a hit needs a deadline ahead",
-        code: Some(code("SessionCache::find", "cache.rs", "now < entry.until")),
+        code: code("SessionCache::find", "cache.rs", "now < entry.until"),
         property: Property::Deadline,
         kinds: &[Kind::Load],
         faults: &[Fault::Expire],
@@ -260,7 +248,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::CommitExists,
         name: "a commit begins with whether the session lives",
-        code: Some(code("commit.lua", COMMIT_LUA, "local id, record = live(ARGV[3])")),
+        code: code("commit.lua", COMMIT_LUA, "local id, record = live(ARGV[3])"),
         property: Property::Resurrection,
         kinds: &[Kind::Commit, Kind::SignOut],
         faults: &[],
@@ -268,7 +256,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::RotateExists,
         name: "a rotation begins with whether the session lives",
-        code: Some(code("rotate.lua", ROTATE_LUA, "local id, record = live(ARGV[3])")),
+        code: code("rotate.lua", ROTATE_LUA, "local id, record = live(ARGV[3])"),
         property: Property::Resurrection,
         kinds: &[Kind::Rotate, Kind::SignOut],
         faults: &[],
@@ -276,7 +264,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::KeepExists,
         name: "a sign-out elsewhere begins with whether the kept session lives",
-        code: Some(code("revoke_all.lua", REVOKE_ALL_LUA, "keep, record = live(ARGV[3])")),
+        code: code("revoke_all.lua", REVOKE_ALL_LUA, "keep, record = live(ARGV[3])"),
         property: Property::Resurrection,
         kinds: &[Kind::RevokeOthers, Kind::SignOut],
         faults: &[],
@@ -284,7 +272,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::DestroyFollows,
         name: "a sign-out follows a rotation",
-        code: Some(code("destroy.lua", DESTROY_LUA, "local id, record = current(ARGV[3])")),
+        code: code("destroy.lua", DESTROY_LUA, "local id, record = current(ARGV[3])"),
         property: Property::Resurrection,
         kinds: &[Kind::Rotate, Kind::SignOut],
         faults: &[],
@@ -292,7 +280,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::SignInReplaces,
         name: "a sign-in ends the session it replaces",
-        code: Some(code("create.lua", CREATE_LUA, "drop(old, replaced)")),
+        code: code("create.lua", CREATE_LUA, "drop(old, replaced)"),
         property: Property::Resurrection,
         kinds: &[Kind::SignIn],
         faults: &[],
@@ -300,7 +288,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::RaiseEpoch,
         name: "a sign-out everywhere raises the epoch",
-        code: Some(code("revoke_all.lua", REVOKE_ALL_LUA, "redis.call('HSET', key, 'e'")),
+        code: code("revoke_all.lua", REVOKE_ALL_LUA, "redis.call('HSET', key, 'e'"),
         property: Property::Resurrection,
         kinds: &[Kind::SignIn, Kind::RevokeAll],
         faults: &[],
@@ -308,7 +296,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::CreateEpoch,
         name: "a sign-in compares the epoch it saw",
-        code: Some(code("create.lua", CREATE_LUA, "if e ~= tonumber(ARGV[6]) then return 0 end")),
+        code: code("create.lua", CREATE_LUA, "if e ~= tonumber(ARGV[6]) then return 0 end"),
         property: Property::Index,
         kinds: &[Kind::SignIn, Kind::RevokeAll],
         faults: &[],
@@ -316,7 +304,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::LoadEpoch,
         name: "a load compares the epoch",
-        code: Some(code("Inner::judge", "inner.rs", "snapshot.epoch() != stored.epoch")),
+        code: code("Inner::judge", "inner.rs", "snapshot.epoch() != stored.epoch"),
         property: Property::Resurrection,
         kinds: &[Kind::RevokeAll],
         faults: &[Fault::Restore],
@@ -324,7 +312,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::EpochAboveLast,
         name: "a new epoch lies above the last, whatever the clock",
-        code: Some(code("revoke_all.lua", REVOKE_ALL_LUA, "math.max(epoch() + 1, now)")),
+        code: code("revoke_all.lua", REVOKE_ALL_LUA, "math.max(epoch() + 1, now)"),
         property: Property::Epoch,
         kinds: &[Kind::RevokeAll],
         faults: &[],
@@ -332,7 +320,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::CommitFollows,
         name: "a commit follows a rotation",
-        code: Some(code("current", PRELUDE_LUA, "id = string.sub(found, 8, 23)")),
+        code: code("current", PRELUDE_LUA, "id = string.sub(found, 8, 23)"),
         property: Property::Fields,
         kinds: &[Kind::Commit, Kind::Rotate],
         faults: &[],
@@ -340,7 +328,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::FieldWise,
         name: "a commit writes only what it changes",
-        code: Some(code("commit.lua", COMMIT_LUA, "for name in pairs(writes) do")),
+        code: code("commit.lua", COMMIT_LUA, "for name, value in pairs(values) do"),
         property: Property::Fields,
         kinds: &[Kind::Commit],
         faults: &[],
@@ -348,7 +336,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::RotateMovesData,
         name: "a rotation takes the data along",
-        code: Some(code("rotate.lua", ROTATE_LUA, "ARGV[4] .. string.sub(field, 17)")),
+        code: code("rotate.lua", ROTATE_LUA, "ARGV[4] .. string.sub(field, 17)"),
         property: Property::Fields,
         kinds: &[Kind::Commit, Kind::Rotate],
         faults: &[],
@@ -356,7 +344,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::DropData,
         name: "the data goes with its record",
-        code: Some(code("drop_data", PRELUDE_LUA, "local function drop_data(id, record)")),
+        code: code("drop_data", PRELUDE_LUA, "local function drop_data(id, record)"),
         property: Property::Index,
         kinds: &[Kind::Commit, Kind::SignOut],
         faults: &[],
@@ -364,7 +352,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::RotateOnce,
         name: "an id is rotated once",
-        code: Some(code("rotate.lua", ROTATE_LUA, "if id ~= ARGV[3] then return 2 end")),
+        code: code("rotate.lua", ROTATE_LUA, "if id ~= ARGV[3] then return 2 end"),
         property: Property::LockOut,
         kinds: &[Kind::Rotate],
         faults: &[],
@@ -372,7 +360,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::KeyInRing,
         name: "a cookie names a key of the ring",
-        code: Some(code("token::open", "token.rs", "pub(crate) fn open(")),
+        code: code("token::open", "token.rs", "pub(crate) fn open("),
         property: Property::RetiredKey,
         kinds: &[Kind::Load, Kind::RetireKey],
         faults: &[],
@@ -380,7 +368,11 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::CountsFromUse,
         name: "a binding counts from the first use of the device's cookie",
-        code: None,
+        code: code(
+            "device::routes::register",
+            "device/routes.rs",
+            "Bound { id, counts_from: None }",
+        ),
         property: Property::LockOut,
         kinds: &[Kind::Load, Kind::Register],
         faults: &[Fault::LostAnswer],
@@ -388,7 +380,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::DeviceCookie,
         name: "a bound session needs the device's cookie",
-        code: None,
+        code: code("device::standing", "device.rs", "pub(crate) fn standing("),
         property: Property::Copied,
         kinds: &[Kind::Register, Kind::Prove, Kind::CopiedLoad],
         faults: &[],
@@ -396,7 +388,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::OtherKeyEnds,
         name: "a proof by another key ends the session",
-        code: None,
+        code: code("device::routes::refresh", "device/routes.rs", "session.sign_out().await?;"),
         property: Property::Resurrection,
         kinds: &[Kind::Register, Kind::CopiedProof],
         faults: &[],
@@ -404,7 +396,11 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::OfferAtSignIn,
         name: "a registration is offered only with the sign-in",
-        code: None,
+        code: code(
+            "device::routes::register",
+            "device/routes.rs",
+            "purpose: Purpose::Registration",
+        ),
         property: Property::Copied,
         kinds: &[Kind::CopiedRegister],
         faults: &[],
@@ -412,7 +408,7 @@ pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::RotateKeepsKey,
         name: "a rotation keeps the key as it stands",
-        code: None,
+        code: code("rotate.lua", ROTATE_LUA, "ARGV[4] .. string.sub(field, 17)"),
         property: Property::Copied,
         kinds: &[Kind::Register, Kind::Prove, Kind::Rotate],
         faults: &[],

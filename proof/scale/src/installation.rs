@@ -112,7 +112,7 @@ pub(crate) fn run(plan: &Plan, trouble: Trouble) -> Outcome {
         requests.push(Reverse((first, session)));
     }
     let (begin, end) = (2.0 * MAX_AGE, 3.0 * MAX_AGE);
-    let (mut seconds, mut began) = (Vec::new(), false);
+    let (mut seconds, mut is_troubled) = (Vec::new(), false);
     let mut boundary = 1.0;
     while let Some(Reverse((at, session))) = requests.pop() {
         let now = seconds_of(at);
@@ -129,8 +129,8 @@ pub(crate) fn run(plan: &Plan, trouble: Trouble) -> Outcome {
         if now >= end {
             break;
         }
-        if now >= begin && !began {
-            began = true;
+        if now >= begin && !is_troubled {
+            is_troubled = true;
             run.begin(trouble, now);
         }
         run.request(session, now);
