@@ -14,10 +14,10 @@ async fn main() -> ExitCode {
         Command::Healthcheck => cli::check_health().await,
         Command::CheckConfig { connect } => cli::check_config(connect).await,
         Command::SendTestMail { address } => {
-            cli::operate(cli::load_config(Mode::Serve), async |config| {
+            let send = cli::operate(cli::load_config(Mode::Serve), async |config| {
                 operator::send_test_mail(&config, &address).await
-            })
-            .await
+            });
+            Box::pin(send).await
         }
         Command::Secret => cli::print_secret(),
         Command::Dev { demo: true } => match cli::load_demo().await {

@@ -27,6 +27,7 @@ pub mod holdings_cache;
 pub mod import;
 pub mod inventory;
 pub mod money;
+pub mod order;
 pub mod pictures;
 pub mod price_list;
 pub mod prices;

@@ -80,6 +80,12 @@ struct Held {
     market_page: Option<String>,
 }
 
+impl Held {
+    fn is_range(&self, range: &str) -> bool {
+        self.range == range
+    }
+}
+
 /// Which prices they are.
 struct Prices {
     source: String,

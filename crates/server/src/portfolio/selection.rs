@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::ranking;
+use super::order::{Order, Sort, compare};
 use super::search::{Found, Left, Search};
 use super::stack::{Pieces, Stack};
 use super::valuation::Valued;
@@ -56,57 +56,6 @@ pub struct Selection {
     pub page: Option<usize>,
     /// Holdings on a page.
     pub per_page: Option<usize>,
-}
-
-/// What decides the order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sort {
-    /// Price times quantity.
-    Value,
-    /// Of one piece.
-    Price,
-    /// How many pieces.
-    Quantity,
-    /// The market's name.
-    Name,
-    /// The game's ladder.
-    Rarity,
-}
-
-impl Sort {
-    /// From its name in a query.
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "value" => Self::Value,
-            "price" => Self::Price,
-            "quantity" => Self::Quantity,
-            "name" => Self::Name,
-            "rarity" => Self::Rarity,
-            _ => return None,
-        })
-    }
-}
-
-/// Which way round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Order {
-    /// The least first.
-    Asc,
-    /// The most first.
-    Desc,
-}
-
-impl Order {
-    /// From its name in a query.
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "asc" => Self::Asc,
-            "desc" => Self::Desc,
-            _ => return None,
-        })
-    }
 }
 
 /// A page of no portfolio, or a search that is too long.
@@ -220,33 +169,4 @@ impl Selection {
             Some(per_page) => chosen.chunks(per_page).nth(page - 1).unwrap_or_default(),
         }
     }
-}
-
-/// The order of two holdings; equals are in the order of their names.
-pub(super) fn compare(
-    sort: Sort,
-    order: Option<Order>,
-    a: &Valued<'_>,
-    b: &Valued<'_>,
-) -> Ordering {
-    let ordering = match sort {
-        Sort::Value => a.value().cmp(&b.value()),
-        Sort::Price => a.price.map(|it| it.cents).cmp(&b.price.map(|it| it.cents)),
-        Sort::Quantity => a.pieces.quantity.cmp(&b.pieces.quantity),
-        Sort::Name => a.stack.holding.market_hash_name.cmp(&b.stack.holding.market_hash_name),
-        Sort::Rarity => {
-            let rank = |valued: &Valued<'_>| ranking::rarity(&valued.stack.holding.rarity);
-            rank(a).cmp(&rank(b)).then_with(|| a.value().cmp(&b.value()))
-        }
-    };
-    let ascending = order.map_or(sort == Sort::Name, |order| order == Order::Asc);
-    let ordering = if ascending { ordering } else { ordering.reverse() };
-    // What has no price comes last either way.
-    let unpriced =
-        |it: &Valued<'_>| matches!(sort, Sort::Value | Sort::Price) && it.price.is_none();
-    unpriced(a).cmp(&unpriced(b)).then(ordering).then_with(|| tie(a).cmp(&tie(b)))
-}
-
-fn tie<'a>(valued: &Valued<'a>) -> (&'a str, &'a str) {
-    (&valued.stack.holding.market_hash_name, &valued.stack.holding.item_id)
 }

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::changes::Changes;
 use super::holdings_cache::Held;
+use super::order::{Sort, compare};
 use super::price_list::Price;
 use super::prices::Snapshot;
-use super::selection::{Sort, compare};
 use super::stack::Stack;
 use super::valuation::{Totals, Valued, total};
 use crate::store::portfolio::holdings::Summary;

@@ -11,7 +11,7 @@ async fn demo() -> (TestApp, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let demo = Demo::start(directory.path()).await.unwrap();
     let vars = demo.variables(directory.path());
-    let is_of_others = |name: &str| name.starts_with("STEAM_") || name.starts_with("P");
+    let is_of_others = |name: &str| name.starts_with("STEAM_") || name.starts_with('P');
     let vars: Vec<_> = vars.iter().filter(|(name, _)| is_of_others(name)).collect();
     let vars: Vec<_> = vars.iter().map(|(name, value)| (*name, &**value)).collect();
     let app = TestApp::on_the_systems_clock(&vars).await;

@@ -99,6 +99,7 @@ impl<'a> Prices<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the answer")]
 struct Holding<'a> {
     item_id: &'a str,
     market_hash_name: &'a str,
@@ -211,6 +212,7 @@ fn attached(asset: &Asset, list: Option<&PriceList>) -> (Vec<Attached>, Vec<Atta
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the answer")]
 struct Item<'a> {
     asset_id: String,
     quantity: i64,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use time::Duration;
 use url::form_urlencoded;
 
-use crate::portfolio::selection::{Order, Selection, Sort};
+use crate::portfolio::order::{Order, Sort};
+use crate::portfolio::selection::Selection;
 use crate::store::portfolio::snapshots::DAYS_KEPT;
 
 /// What the address may select by.

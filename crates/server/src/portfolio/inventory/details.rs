@@ -56,8 +56,8 @@ pub(super) fn locked_until(description: &RawDescription<'_>) -> Option<OffsetDat
     let field = description.cache_expiration.as_ref();
     let field = field.and_then(|text| OffsetDateTime::parse(&text.0, &Rfc3339).ok());
     let lines = || {
-        let lines = description.owner_lines().into_iter().chain(description.lines());
-        lines.filter_map(|line| date_in(&line.value.0)).next()
+        let mut lines = description.owner_lines().into_iter().chain(description.lines());
+        lines.find_map(|line| date_in(&line.value.0))
     };
     field.or_else(lines)
 }
