@@ -97,6 +97,12 @@ impl Browser {
         Self { base: format!("http://{addr}"), ..self.clone() }
     }
 
+    /// The same cookies, with bodies as they are sent.
+    pub(crate) fn undecoded(&self) -> Self {
+        let plain = Client::builder().redirect(reqwest::redirect::Policy::none()).no_gzip();
+        Self { http: plain.build().unwrap(), ..self.clone() }
+    }
+
     /// The same cookies and one more header on every request.
     pub(crate) fn with_header(&self, name: &'static str, value: &str) -> Self {
         let mut headers = self.headers.clone();
