@@ -1,5 +1,6 @@
 //! An authenticator in software: makes passkeys and signs with them as browsers do, or forges what
 //! a test asks for.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -116,7 +117,7 @@ impl Passkey {
         let options = &options["publicKey"];
         self.user_handle = URL_SAFE_NO_PAD.decode(options["user"]["id"].as_str().unwrap()).unwrap();
         let mut draft = self.draft("webauthn.create", options);
-        draft.rp_id = options["rp"]["id"].as_str().unwrap().to_owned();
+        options["rp"]["id"].as_str().unwrap().clone_into(&mut draft.rp_id);
         draft.flags |= 0x40;
         forge(&mut draft);
         let mut data = draft.authenticator_data();
@@ -160,7 +161,7 @@ impl Passkey {
             self.counter += 1;
         }
         let mut draft = self.draft("webauthn.get", options);
-        draft.rp_id = options["rpId"].as_str().unwrap().to_owned();
+        options["rpId"].as_str().unwrap().clone_into(&mut draft.rp_id);
         forge(&mut draft);
         let mut data = draft.authenticator_data();
         data.extend(&draft.tail);
@@ -253,8 +254,8 @@ fn cbor(major: u8, argument: usize) -> Vec<u8> {
     let major = major << 5;
     match u16::try_from(argument).unwrap() {
         small @ 0..=23 => vec![major | u8::try_from(small).unwrap()],
-        byte @ 24..=255 => vec![major | 24, u8::try_from(byte).unwrap()],
-        two => [&[major | 25], &two.to_be_bytes()[..]].concat(),
+        byte @ 24..=255 => vec![major | 0x18, u8::try_from(byte).unwrap()],
+        two => [&[major | 0x19], &two.to_be_bytes()[..]].concat(),
     }
 }
 

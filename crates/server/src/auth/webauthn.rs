@@ -1,4 +1,4 @@
-//! Verifies what authenticators sign: the relying party's half of WebAuthn level 3
+//! Verifies what authenticators sign: the relying party's half of `WebAuthn` level 3
 //! (<https://www.w3.org/TR/webauthn-3/>), for passkeys without attestation.
 //!
 //! 1. A ceremony counts only for this relying party: the origin is that of the public address,

@@ -1,5 +1,5 @@
-//! Answers of browsers: `PublicKeyCredential.toJSON()` (section 5.1.2, "RegistrationResponseJSON"
-//! and "AuthenticationResponseJSON"). Members that are not needed are not read.
+//! Answers of browsers: `PublicKeyCredential.toJSON()` (section 5.1.2, `RegistrationResponseJSON`
+//! and `AuthenticationResponseJSON`). Members that are not needed are not read.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

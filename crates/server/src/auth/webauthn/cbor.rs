@@ -1,4 +1,4 @@
-//! Reads the little CBOR (RFC 8949) that WebAuthn uses: items of definite length, maps with
+//! Reads the little CBOR (RFC 8949) that `WebAuthn` uses: items of definite length, maps with
 //! numbers or texts as keys. Everything else is refused.
 
 use super::Rejection;
