@@ -11,6 +11,7 @@ mod contract;
 mod cookies;
 mod csrf;
 mod demo;
+mod device_binding;
 mod email_change;
 mod hang_ups;
 mod hostile_callbacks;
