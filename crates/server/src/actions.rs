@@ -25,6 +25,7 @@ pub mod passkeys;
 pub mod portfolio;
 pub mod provider;
 pub mod recovery;
+mod redemption;
 pub mod sessions;
 pub mod sign_in;
 pub mod sign_out;

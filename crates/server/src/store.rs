@@ -36,6 +36,7 @@ pub mod magic_links;
 pub mod passkeys;
 pub mod portfolio;
 pub mod recovery_codes;
+pub mod redemptions;
 #[cfg(test)]
 mod tests;
 pub mod tokens;

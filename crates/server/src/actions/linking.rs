@@ -7,7 +7,7 @@ use crate::actions::{Accounts, ActionError, Caller, require_recent, sessions};
 use crate::auth::events::{Kind, Notice};
 use crate::auth::providers::Providers;
 use crate::auth::token::token_hash;
-use crate::auth::transaction::Purpose;
+use crate::auth::transaction::{Leaving, Purpose};
 use crate::domain::provider::Provider;
 use crate::store::identities::{self, Unlinking, WaysIn};
 use crate::store::users;
@@ -22,11 +22,12 @@ pub async fn begin(
     providers: &Providers,
     caller: &Caller,
     provider: Provider,
+    leaving: Leaving,
 ) -> Result<Departure, ActionError<BeginRefusal>> {
     require_recent(&caller.session, BeginRefusal::NotRecent).await?;
     let binding = caller.session.binding().ok_or(SessionError::Unauthenticated)?;
     let purpose = Purpose::Link { user: caller.user, session_hash: token_hash(binding) };
-    depart(accounts, providers, provider, &purpose).await
+    depart(accounts, providers, provider, &purpose, leaving).await
 }
 
 /// Why a provider was not unlinked.

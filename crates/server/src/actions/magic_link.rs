@@ -2,13 +2,16 @@
 
 use tracera_session::Session;
 
+use crate::actions::redemption::{self, Turn};
 use crate::actions::sign_in::{SignInMethod, SignedIn, on_mailbox_verified, sign_in};
 use crate::actions::{Accounts, ActionError};
 use crate::auth::client::ClientInfo;
 use crate::auth::events::Kind;
 use crate::auth::magic_link::{ClaimError, MagicLinks, Proof};
+use crate::auth::service_error::ServiceError;
 use crate::domain::email::Email;
 use crate::store::magic_links::ClaimedLink;
+use crate::store::redemptions::{self, Redemption, RedemptionKey};
 use crate::store::{passkeys, users};
 use crate::telemetry::RequestId;
 use crate::telemetry::task::run_to_completion;
@@ -22,7 +25,7 @@ pub enum RedeemRefusal {
     PasskeyOnly,
 }
 
-/// Uses a link up and signs its owner in.
+/// Uses a link up and signs its owner in. The browser that did it may do it again for some seconds.
 ///
 /// # Errors
 /// [`RedeemRefusal`]. When the service fails, the link works again.
@@ -34,26 +37,81 @@ pub async fn redeem(
     proof: Proof,
 ) -> Result<SignedIn, ActionError<RedeemRefusal>> {
     run_to_completion(async move {
-        let claimed = match links.claim(&proof, accounts.now()).await {
-            Ok(claimed) => claimed,
-            Err(ClaimError::Invalid) => return Err(ActionError::Refused(RedeemRefusal::Invalid)),
-            Err(ClaimError::FirstWrongCode(email)) => {
-                // Not waited for, so that the answer takes the same time whether there is an
-                // account.
-                RequestId::spawn(note_wrong_code(accounts, email, client));
-                return Err(ActionError::Refused(RedeemRefusal::Invalid));
-            }
-            Err(ClaimError::Store(error)) => return Err(error.into()),
-        };
-        match enter(&accounts, &session, &claimed, &client).await {
-            Ok(entered) => Ok(entered),
-            Err(error) => {
-                links.release(&claimed).await;
-                Err(error)
-            }
+        let (accounts, key) = (&accounts, links.redemption_key(&proof));
+        if let Some(entered) = already_in(accounts, &session, &key, &client).await? {
+            return Ok(entered);
         }
+        match redemption::take_turn(accounts, &key).await? {
+            Turn::First => {}
+            Turn::Repeat(redemption) => {
+                let again =
+                    redemption::sign_in_again(accounts, &session, &key, &redemption, &client);
+                return again.await?.ok_or(ActionError::Refused(RedeemRefusal::Invalid));
+            }
+            Turn::Nothing => return Err(ActionError::Refused(RedeemRefusal::Invalid)),
+        }
+        let entered = redeem_first(accounts, &links, &session, &client, &proof).await;
+        match &entered {
+            Ok(entered) => {
+                let handle = session.info().map(|info| info.handle.to_string());
+                let redemption = Redemption {
+                    outcome: Some(redemption::SIGNED_IN.to_owned()),
+                    user_id: Some(entered.user.id),
+                    session: handle,
+                    return_to: None,
+                };
+                redemption::conclude(accounts, &key, &redemption).await;
+            }
+            Err(_) => redemption::abandon(accounts, &key).await,
+        }
+        entered
     })
     .await
+}
+
+/// The session that presents the proof was made by it.
+async fn already_in(
+    accounts: &Accounts,
+    session: &Session,
+    key: &RedemptionKey,
+    client: &ClientInfo,
+) -> Result<Option<SignedIn>, ServiceError> {
+    let Some(info) = session.info() else { return Ok(None) };
+    let (database, handle) = (&accounts.database, info.handle.to_string());
+    let made =
+        redemptions::find_by_session(database, &key.proof_hash, &handle, accounts.now()).await?;
+    match made {
+        Some(made) => redemption::sign_in_again(accounts, session, key, &made, client).await,
+        None => Ok(None),
+    }
+}
+
+async fn redeem_first(
+    accounts: &Accounts,
+    links: &MagicLinks,
+    session: &Session,
+    client: &ClientInfo,
+    proof: &Proof,
+) -> Result<SignedIn, ActionError<RedeemRefusal>> {
+    let claimed = match links.claim(proof, accounts.now()).await {
+        Ok(claimed) => claimed,
+        Err(ClaimError::Invalid) => return Err(ActionError::Refused(RedeemRefusal::Invalid)),
+        Err(ClaimError::WrongCode(addresses)) => {
+            // Not waited for, so that the answer takes the same time whether there is an account.
+            for email in addresses {
+                RequestId::spawn(note_wrong_code(accounts.clone(), email, client.clone()));
+            }
+            return Err(ActionError::Refused(RedeemRefusal::Invalid));
+        }
+        Err(ClaimError::Store(error)) => return Err(error.into()),
+    };
+    match enter(accounts, session, &claimed, client).await {
+        Ok(entered) => Ok(entered),
+        Err(error) => {
+            links.release(&claimed).await;
+            Err(error)
+        }
+    }
 }
 
 /// Tells the owner of the account that somebody guessed: once for each code that was sent.

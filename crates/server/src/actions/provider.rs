@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use tracera_session::Session;
 use uuid::Uuid;
 
+use crate::actions::redemption::{self, Turn};
 use crate::actions::sign_in::{SignInMethod, SignedIn, sign_in};
 use crate::actions::{Accounts, ActionError, REAUTH_WINDOW, user_id};
 use crate::auth::accounts::{self as rules, Entry};
@@ -16,9 +17,10 @@ use crate::auth::magic_link::{MagicLinks, Requester};
 use crate::auth::provider_error::ProviderError;
 use crate::auth::providers::Providers;
 use crate::auth::token::token_hash;
-use crate::auth::transaction::{Ended, LIFETIME, Purpose, Spent};
+use crate::auth::transaction::{Ended, LIFETIME, Leaving, Purpose, Spent};
 use crate::domain::provider::Provider;
 use crate::store::passkeys;
+use crate::store::redemptions::{Redemption, RedemptionKey};
 use crate::store::users::{self, User};
 use crate::telemetry::metrics;
 use crate::telemetry::task::run_to_completion;
@@ -50,8 +52,9 @@ pub async fn begin(
     accounts: &Accounts,
     providers: &Providers,
     provider: Provider,
+    leaving: Leaving,
 ) -> Result<Departure, ActionError<BeginRefusal>> {
-    depart(accounts, providers, provider, &Purpose::SignIn).await
+    depart(accounts, providers, provider, &Purpose::SignIn, leaving).await
 }
 
 pub(super) async fn depart(
@@ -59,12 +62,13 @@ pub(super) async fn depart(
     providers: &Providers,
     provider: Provider,
     purpose: &Purpose,
+    leaving: Leaving,
 ) -> Result<Departure, ActionError<BeginRefusal>> {
     if !providers.is_configured(provider) {
         return Err(ActionError::Refused(BeginRefusal::NotConfigured));
     }
     let now = accounts.now();
-    let begun = providers.transactions.begin(provider, purpose, now).await?;
+    let begun = providers.transactions.begin(provider, purpose, leaving, now).await?;
     match providers.authorize_url(provider, purpose, &begun, now).await {
         Ok(url) => Ok(Departure { url: url.into(), browser: begun.browser }),
         Err(error) => Err(ActionError::Refused(BeginRefusal::Provider(error))),
@@ -96,16 +100,21 @@ pub enum Arrived {
     Linked,
 }
 
-/// What became of it, and whether the transaction was spent by it: what has none leaves others
-/// alone.
+/// What became of it, and where to go on.
 pub struct Finished {
-    /// Whether the browser's transaction was spent.
-    pub spent: bool,
+    /// Whether it belongs to something this browser began.
+    pub is_known: bool,
+    /// The page that was wanted when the browser left.
+    pub return_to: Option<String>,
     /// What became of it.
     pub outcome: Result<Arrived, ProviderError>,
 }
 
-/// Ends the transaction of somebody who has come back.
+/// The outcome of linking, as it is kept for a repetition.
+const LINKED: &str = "linked";
+
+/// Ends the transaction of somebody who has come back. The same browser may come back once more for
+/// some seconds, and gets the same outcome.
 pub async fn finish(
     accounts: Accounts,
     providers: Arc<Providers>,
@@ -126,22 +135,76 @@ struct Returning {
 impl Returning {
     async fn finish(self) -> Finished {
         let callback = OauthCallback::parse(&self.arrival.query);
-        match self.spend(&callback).await {
-            Ok(spent) => Finished { spent: true, outcome: self.proceed(spent, &callback).await },
-            Err(error) => Finished { spent: false, outcome: Err(self.stray(error)) },
+        let (Some(state), Some(browser)) = (&callback.state, &self.arrival.browser) else {
+            return self.unknown(ProviderError::Expired);
+        };
+        let key =
+            RedemptionKey { proof_hash: token_hash(state), browser_hash: token_hash(browser) };
+        match redemption::take_turn(&self.accounts, &key).await {
+            Ok(Turn::First) => self.finish_first(&key, &callback, state, browser).await,
+            Ok(Turn::Repeat(redemption)) => self.repeat(&key, redemption).await,
+            Ok(Turn::Nothing) => self.unknown(ProviderError::Expired),
+            Err(error) => self.unknown(error.into()),
         }
+    }
+
+    async fn finish_first(
+        &self,
+        key: &RedemptionKey,
+        callback: &OauthCallback,
+        state: &str,
+        browser: &str,
+    ) -> Finished {
+        let spent = match self.providers.transactions.spend(state, browser).await {
+            Ok(Some(spent)) => spent,
+            nothing => {
+                redemption::abandon(&self.accounts, key).await;
+                return self.unknown(nothing.err().map_or(ProviderError::Expired, Into::into));
+            }
+        };
+        let return_to = spent.return_to().map(ToOwned::to_owned);
+        let outcome = self.proceed(spent, callback).await;
+        let (code, user_id) = match &outcome {
+            Ok(Arrived::SignedIn(entered)) => (redemption::SIGNED_IN, Some(entered.user.id)),
+            Ok(Arrived::Linked) => (LINKED, None),
+            Err(error) => (error.code(), None),
+        };
+        let session = self.arrival.session.info().map(|info| info.handle.to_string());
+        let kept = Redemption {
+            outcome: Some(code.to_owned()),
+            user_id,
+            session: session.filter(|_| user_id.is_some()),
+            return_to: return_to.clone(),
+        };
+        redemption::conclude(&self.accounts, key, &kept).await;
+        Finished { is_known: true, return_to, outcome }
+    }
+
+    async fn repeat(&self, key: &RedemptionKey, redemption: Redemption) -> Finished {
+        let Arrival { session, client, .. } = &self.arrival;
+        let outcome = match redemption.outcome.as_deref() {
+            Some(redemption::SIGNED_IN) => {
+                let again =
+                    redemption::sign_in_again(&self.accounts, session, key, &redemption, client);
+                match again.await {
+                    Ok(Some(entered)) => Ok(Arrived::SignedIn(entered)),
+                    Ok(None) => Err(ProviderError::Expired),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Some(LINKED) => Ok(Arrived::Linked),
+            code => Err(code.and_then(ProviderError::parse).unwrap_or(ProviderError::Expired)),
+        };
+        Finished { is_known: true, return_to: redemption.return_to, outcome }
+    }
+
+    /// Says in the log that nothing was begun that this belongs to.
+    fn unknown(&self, error: ProviderError) -> Finished {
+        Finished { is_known: false, return_to: None, outcome: Err(self.stray(error)) }
     }
 
     fn method(&self) -> &'static str {
         self.arrival.provider.as_str()
-    }
-
-    async fn spend(&self, callback: &OauthCallback) -> Result<Spent, ProviderError> {
-        let (Some(state), Some(browser)) = (&callback.state, &self.arrival.browser) else {
-            return Err(ProviderError::Expired);
-        };
-        let spent = self.providers.transactions.spend(state, browser).await?;
-        spent.ok_or(ProviderError::Expired)
     }
 
     async fn proceed(

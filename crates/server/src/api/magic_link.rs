@@ -11,7 +11,7 @@ use tracera_session::Session;
 
 use crate::actions::magic_link::redeem;
 use crate::auth::client::ClientInfo;
-use crate::auth::magic_link::{Proof, Requester};
+use crate::auth::magic_link::{Proof, Requester, Secret};
 use crate::domain::email::Email;
 use crate::http::error::{AppError, AppResult};
 use crate::http::extract::ApiJson;
@@ -56,9 +56,10 @@ pub struct Redemption {
 
 impl Redemption {
     fn into_proof(self, binding: &CsrfBinding) -> AppResult<Proof> {
+        let proof = |secret| Proof { secret, browser: binding.as_bytes().to_vec() };
         match (self.token, self.code) {
-            (Some(token), None) => Ok(Proof::Token(token)),
-            (None, Some(code)) => Ok(Proof::Code { code, browser: binding.as_bytes().to_vec() }),
+            (Some(token), None) => Ok(proof(Secret::Token(token))),
+            (None, Some(code)) => Ok(proof(Secret::Code(code))),
             _ => Err(AppError::bad_request("malformed_body", "send either a token or a code")),
         }
     }

@@ -3,10 +3,11 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::actions::{Caller, linking};
+use crate::auth::transaction::Leaving;
 use crate::clock::rfc3339;
 use crate::domain::provider::Provider;
 use crate::http::error::{AppError, AppResult};
@@ -36,11 +37,16 @@ pub async fn list(State(app): State<App>, caller: Caller) -> AppResult<Json<Valu
 pub async fn link(
     State(app): State<App>,
     caller: Caller,
+    headers: HeaderMap,
     ApiPath(provider): ApiPath<String>,
 ) -> AppResult<impl IntoResponse> {
     let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
-    let departure = linking::begin(&app.accounts(), &app.providers, &caller, provider).await?;
-    let cookie = cookies::transaction(app.is_https()).set(&departure.browser);
+    let transaction = cookies::transaction(app.is_https());
+    let browser = transaction.read(&headers).map(ToOwned::to_owned);
+    let leaving = Leaving { browser, return_to: None };
+    let departure =
+        linking::begin(&app.accounts(), &app.providers, &caller, provider, leaving).await?;
+    let cookie = transaction.set(&departure.browser);
     Ok(([(header::SET_COOKIE, cookie)], Json(json!({ "redirect_to": departure.url }))))
 }
 

@@ -178,6 +178,20 @@ impl SecurityEvents {
         device
     }
 
+    /// A sign-in that is repeated is no news. Returns the token by which the browser will be known
+    /// next time.
+    pub async fn recognised(&self, user: &User, client: &ClientInfo) -> String {
+        if let Some(known) = &client.device_token {
+            return known.clone();
+        }
+        let device = fresh_token();
+        let hash = token_hash(&device);
+        if let Err(error) = events::correct_device(&self.database, user.id, &hash).await {
+            tracing::error!(%error, user = %user.id, "a device will seem new next time");
+        }
+        device
+    }
+
     /// Writes to the owner, if there is an address and a way to.
     pub fn mail(
         &self,

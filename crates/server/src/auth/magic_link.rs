@@ -32,7 +32,9 @@ use crate::domain::email::Email;
 use crate::mail::{Mailer, SignInMail};
 use crate::store::magic_links::{
     self, ClaimedLink, CodeOutcome, MAX_WRONG_CODES, NewMagicLink, PendingLink, VisitorCode,
+    WrongCode,
 };
+use crate::store::redemptions::RedemptionKey;
 use crate::store::{Database, StoreError};
 use crate::telemetry::metrics;
 
@@ -101,16 +103,19 @@ pub struct Requester<'a> {
 }
 
 /// What somebody presents to sign in.
-pub enum Proof {
-    /// The token of a link.
+pub struct Proof {
+    /// The token or the code.
+    pub secret: Secret,
+    /// The browser that presents it, see [`Requester::browser`].
+    pub browser: Vec<u8>,
+}
+
+/// What a mail brings.
+pub enum Secret {
+    /// The token of the link, as it was pasted.
     Token(String),
-    /// The code of a mail, from the browser that asked.
-    Code {
-        /// As typed.
-        code: String,
-        /// See [`Requester::browser`].
-        browser: Vec<u8>,
-    },
+    /// The code, as it was typed. It works in the browser that asked.
+    Code(String),
 }
 
 /// Why nothing was claimed.
@@ -119,9 +124,9 @@ pub enum ClaimError {
     /// It is wrong, used, superseded or expired.
     #[error("the link or code does not work")]
     Invalid,
-    /// The same, and it is the first wrong code since this address was sent one.
+    /// The same, and it is the first wrong code since these addresses were sent one.
     #[error("the code is wrong")]
-    FirstWrongCode(Email),
+    WrongCode(Vec<Email>),
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -253,6 +258,14 @@ impl MagicLinks {
         magic_links::peek(&self.database, &token_hash(pasted(token)), now).await
     }
 
+    /// To whom a link was mailed, whether it still works or not; `None` if it is not known any more.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    pub async fn recipient(&self, token: &str) -> Result<Option<Email>, StoreError> {
+        magic_links::recipient(&self.database, &token_hash(pasted(token))).await
+    }
+
     /// Whether the newest link this browser asked for was used, wherever.
     ///
     /// # Errors
@@ -270,27 +283,26 @@ impl MagicLinks {
         proof: &Proof,
         now: OffsetDateTime,
     ) -> Result<ClaimedLink, ClaimError> {
-        let claimed = match proof {
-            Proof::Token(token) => {
+        let claimed = match &proof.secret {
+            Secret::Token(token) => {
                 magic_links::claim_by_token(&self.database, &token_hash(pasted(token)), now).await?
             }
-            Proof::Code { code, browser } => {
-                let code: String = code.chars().filter(char::is_ascii_digit).collect();
-                let code = self.visitor_code(&code, browser);
+            Secret::Code(code) => {
+                let code = self.visitor_code(&digits(code), &proof.browser);
                 match magic_links::claim_by_code(&self.database, &code, now).await? {
                     CodeOutcome::Claimed(link) => Some(link),
-                    CodeOutcome::Wrong { email, tries_left }
-                        if tries_left == MAX_WRONG_CODES - 1 =>
-                    {
+                    CodeOutcome::Wrong(tries) => {
                         tracing::warn!(
                             event = "sign_in_failed",
                             method = "email",
                             "a code was wrong"
                         );
                         metrics::tried_to_sign_in("email", "failed");
-                        return Err(ClaimError::FirstWrongCode(email));
+                        let first = |tried: &WrongCode| tried.tries_left == MAX_WRONG_CODES - 1;
+                        let first = tries.into_iter().filter(first).map(|tried| tried.email);
+                        return Err(ClaimError::WrongCode(first.collect()));
                     }
-                    CodeOutcome::Wrong { .. } | CodeOutcome::Nothing => None,
+                    CodeOutcome::Nothing => None,
                 }
             }
         };
@@ -307,6 +319,16 @@ impl MagicLinks {
             tracing::warn!(%error, "the address's mail count stays as it is");
         }
         Ok(claimed)
+    }
+
+    /// What a redemption of this proof by its browser is known by.
+    pub fn redemption_key(&self, proof: &Proof) -> RedemptionKey {
+        let browser_hash = self.visitor_hash(&proof.browser);
+        let proof_hash = match &proof.secret {
+            Secret::Token(token) => token_hash(pasted(token)),
+            Secret::Code(code) => self.keyed("redemption", digits(code).as_bytes()),
+        };
+        RedemptionKey { proof_hash, browser_hash }
     }
 
     /// Gives a claimed link back because no session could be made of it.
@@ -371,6 +393,10 @@ impl MagicLinks {
 /// No mailbox: `.invalid` is reserved for that.
 fn nobody() -> Email {
     Email::parse("nobody@throttled.invalid").expect("this is an address")
+}
+
+fn digits(typed: &str) -> String {
+    typed.chars().filter(char::is_ascii_digit).collect()
 }
 
 /// Six digits, each number as likely as any other.

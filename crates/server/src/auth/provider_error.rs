@@ -86,6 +86,11 @@ impl ProviderError {
             Self::Service,
         ])
     }
+
+    /// The one of that code.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::all().find(|error| error.code() == code)
+    }
 }
 
 impl From<ServiceError> for ProviderError {

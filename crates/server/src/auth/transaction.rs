@@ -1,12 +1,13 @@
 //! What is remembered between sending somebody to a provider and their return.
 //!
 //! 1. `state` is 256 random bits. The database keeps its hash, for ten minutes.
-//! 2. The first callback that brings a state in the browser it was made for, known by a cookie of
-//!    its own, spends it, whatever comes of it: one `DELETE … RETURNING`. Others change nothing,
-//!    neither here nor in their browser.
-//! 3. A transaction is also of one provider and one purpose; linking is of the one session that
+//! 2. A cookie tells in which browser a transaction began. A browser keeps its cookie from one to
+//!    the next, so that several can be under way in it, each with a state of its own.
+//! 3. The first callback that brings a state in the browser it was made for spends it, whatever
+//!    comes of it: one `DELETE … RETURNING`. Others change nothing.
+//! 4. A transaction is also of one provider and one purpose; linking is of the one session that
 //!    began it. Anything else is [`ProviderError::Expired`], without a word on what was wrong.
-//! 4. `nonce` and the PKCE verifier never leave the server.
+//! 5. `nonce` and the PKCE verifier never leave the server.
 
 use std::time::Duration;
 
@@ -43,6 +44,15 @@ pub enum Purpose {
         /// Hash of the binding of the session it began in.
         session_hash: [u8; 32],
     },
+}
+
+/// Who leaves for a provider, and what to do when they are back.
+#[derive(Clone, Debug, Default)]
+pub struct Leaving {
+    /// What the cookie of the browser holds, if it has one.
+    pub browser: Option<String>,
+    /// The page to go on to.
+    pub return_to: Option<String>,
 }
 
 /// A transaction that has begun: what goes into the redirect.
@@ -84,9 +94,11 @@ impl Transactions {
         &self,
         provider: Provider,
         purpose: &Purpose,
+        leaving: Leaving,
         now: OffsetDateTime,
     ) -> Result<Begun, StoreError> {
-        let [state, browser, nonce, verifier] = std::array::from_fn(|_| fresh_token());
+        let [state, nonce, verifier] = std::array::from_fn(|_| fresh_token());
+        let browser = leaving.browser.unwrap_or_else(fresh_token);
         let link = match purpose {
             Purpose::SignIn => None,
             Purpose::Link { user, session_hash } => {
@@ -100,6 +112,7 @@ impl Transactions {
             link,
             nonce: &nonce,
             verifier: &verifier,
+            return_to: leaving.return_to.as_deref(),
             expires_at: now + LIFETIME,
         };
         transactions::begin(&self.database, &transaction, now).await?;
@@ -119,6 +132,11 @@ impl Transactions {
 }
 
 impl Spent {
+    /// The page that was wanted.
+    pub fn return_to(&self) -> Option<&str> {
+        self.0.return_to.as_deref()
+    }
+
     /// Ends it.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ use std::error::Error;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 use tracera_guard::ClientAddr;
 use tracera_session::{CurrentUser, Session};
@@ -65,6 +66,37 @@ impl FromRequestParts<App> for ClientInfo {
             ip,
             device_token: device_token.map(ToOwned::to_owned),
         })
+    }
+}
+
+/// A person's browser goes to this address. A HEAD request, and what a browser or a program fetches
+/// beforehand, begin nothing and use nothing up: they are answered without the handler.
+#[derive(Clone, Copy, Debug)]
+pub struct Navigation;
+
+impl<S: Sync> FromRequestParts<S> for Navigation {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        if parts.method == Method::HEAD {
+            return Err(StatusCode::NO_CONTENT.into_response());
+        }
+        let is_fetched_ahead =
+            ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
+                let values =
+                    parts.headers.get_all(*name).iter().filter_map(|value| value.to_str().ok());
+                values.map(str::to_ascii_lowercase).any(|value| value.contains("prefetch"))
+            });
+        // Browsers drop what they fetched ahead when it fails, and ask again when it is needed.
+        if is_fetched_ahead {
+            let error = AppError::new(
+                StatusCode::FORBIDDEN,
+                "not_ahead",
+                "this address begins something and is not to be fetched ahead",
+            );
+            return Err(error.into_response());
+        }
+        Ok(Self)
     }
 }
 

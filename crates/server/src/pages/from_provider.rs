@@ -1,6 +1,5 @@
-//! Back from a provider. Every callback spends its transaction and ends in a redirect to a page of
-//! ours, so that no code or state stays in the address bar. One that has none leaves the cookies of
-//! another that is under way.
+//! Back from a provider. Every callback ends in a redirect to a page of ours, so that no code or state
+//! stays in the address bar. One that belongs to nothing leaves the cookies alone.
 
 use axum::extract::{FromRequestParts, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -12,7 +11,7 @@ use crate::actions::provider::{Arrival, Arrived, Finished, finish};
 use crate::auth::client::ClientInfo;
 use crate::auth::provider_error::ProviderError;
 use crate::domain::provider::Provider;
-use crate::http::error::AppError;
+use crate::http::extract::Navigation;
 use crate::http::{App, cookies};
 use crate::pages::last_method;
 use crate::pages::messages::{DONE, Done, ERROR, Problem, after_problem};
@@ -47,14 +46,19 @@ pub struct Returned {
 }
 
 impl FromRequestParts<App> for Returned {
-    type Rejection = AppError;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        Navigation::from_request_parts(parts, app).await?;
         let RawQuery(query) =
             RawQuery::from_request_parts(parts, app).await.unwrap_or_else(|never| match never {});
         Ok(Self {
-            session: Session::from_request_parts(parts, app).await?,
-            client: ClientInfo::from_request_parts(parts, app).await?,
+            session: Session::from_request_parts(parts, app)
+                .await
+                .map_err(IntoResponse::into_response)?,
+            client: ClientInfo::from_request_parts(parts, app)
+                .await
+                .map_err(IntoResponse::into_response)?,
             headers: parts.headers.clone(),
             query: query.unwrap_or_default(),
         })
@@ -75,8 +79,13 @@ async fn land(app: App, returned: Returned, provider: Provider, linking: Option<
         linking,
     };
     let (providers, links) = (app.providers.clone(), app.magic_links.clone());
-    let Finished { spent, outcome } = finish(app.accounts(), providers, links, arrival).await;
-    let next = ReturnTarget::remembered(&headers, https).unwrap_or_default();
+    let finished = finish(app.accounts(), providers, links, arrival).await;
+    let Finished { is_known, return_to, outcome } = finished;
+    let next = return_to
+        .as_deref()
+        .and_then(ReturnTarget::parse)
+        .or_else(|| ReturnTarget::remembered(&headers, https))
+        .unwrap_or_default();
     let target = match &outcome {
         // The account page says it; the start page shows it.
         Ok(Arrived::Linked) if next.is_page("/account") => {
@@ -85,7 +94,7 @@ async fn land(app: App, returned: Returned, provider: Provider, linking: Option<
         Ok(_) => next.as_str().to_owned(),
         Err(error) => failed_at(&next, &session, linking, *error),
     };
-    let used_up = [Some(transaction.clear()), ReturnTarget::forget(&headers, https)];
+    let used_up = ReturnTarget::forget(&headers, https).filter(|_| is_known);
     let entered = match outcome {
         Ok(Arrived::SignedIn(entered)) => [
             Some(cookies::device(https).set(&entered.device_token)),
@@ -94,7 +103,7 @@ async fn land(app: App, returned: Returned, provider: Provider, linking: Option<
         _ => [None, None],
     };
     let mut response = Redirect::to(&target).into_response();
-    for cookie in used_up.into_iter().filter(|_| spent).chain(entered).flatten() {
+    for cookie in [used_up].into_iter().chain(entered).flatten() {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response

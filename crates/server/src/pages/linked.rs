@@ -3,13 +3,14 @@
 use askama::Template;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
-use axum::response::{AppendHeaders, Html, IntoResponse, Response};
-use http::header;
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderMap, header};
 use serde::Deserialize;
 
 use crate::actions::linking::{self, UnlinkRefusal};
 use crate::actions::provider::BeginRefusal;
 use crate::actions::{ActionError, Caller};
+use crate::auth::transaction::Leaving;
 use crate::domain::provider::Provider;
 use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
@@ -44,18 +45,21 @@ struct LeavingPage {
 pub async fn link(
     State(app): State<App>,
     caller: Caller,
+    headers: HeaderMap,
     form: Result<Form<ProviderForm>, FormRejection>,
 ) -> AppResult<Response> {
     let (provider, next) = parse(form)?;
-    match linking::begin(&app.accounts(), &app.providers, &caller, provider).await {
+    let transaction = cookies::transaction(app.is_https());
+    let leaving = Leaving {
+        browser: transaction.read(&headers).map(ToOwned::to_owned),
+        return_to: Some(next.as_str().to_owned()),
+    };
+    match linking::begin(&app.accounts(), &app.providers, &caller, provider, leaving).await {
         Ok(departure) => {
             let page = LeavingPage { provider: provider.label(), url: departure.url };
             let html = page.render().map_err(AppError::internal)?;
-            let https = app.is_https();
-            let transaction = cookies::transaction(https).set(&departure.browser);
-            let cookies =
-                [transaction, next.remember(https)].map(|cookie| (header::SET_COOKIE, cookie));
-            Ok((AppendHeaders(cookies), Html(html)).into_response())
+            let cookie = [(header::SET_COOKIE, transaction.set(&departure.browser))];
+            Ok((cookie, Html(html)).into_response())
         }
         Err(ActionError::Refused(refusal)) => Ok(match refusal {
             BeginRefusal::NotRecent => to_sign_in_again(),

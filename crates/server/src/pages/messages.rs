@@ -167,6 +167,8 @@ pub enum Done {
     SignedOut,
     /// The account is deleted.
     Deleted,
+    /// Nothing: one is signed in, and a used link of the account was opened.
+    AlreadyIn,
     /// Another session has ended.
     SessionEnded,
     /// All other sessions have ended.
@@ -197,6 +199,7 @@ impl Done {
         linked.chain([
             Self::SignedOut,
             Self::Deleted,
+            Self::AlreadyIn,
             Self::SessionEnded,
             Self::OthersEnded,
             Self::Unlinked,
@@ -220,6 +223,7 @@ impl Done {
         match self {
             Self::SignedOut => "signed_out",
             Self::Deleted => "deleted",
+            Self::AlreadyIn => "already_signed_in",
             Self::SessionEnded => "session_ended",
             Self::OthersEnded => "others_ended",
             Self::Linked(Provider::Google) => "google_linked",
@@ -241,6 +245,7 @@ impl Done {
         match self {
             Self::SignedOut => "You are signed out.",
             Self::Deleted => "Your account and everything in it is deleted.",
+            Self::AlreadyIn => "You are signed in. That link has done its work.",
             Self::SessionEnded => "The session is over. Whoever used it is signed out.",
             Self::OthersEnded => "You are signed out everywhere else.",
             Self::Linked(Provider::Google) => "Google is linked.",

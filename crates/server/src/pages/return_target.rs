@@ -77,7 +77,12 @@ impl ReturnTarget {
 
     /// The sign-in page that leads on to it.
     pub fn by_way_of_sign_in(&self) -> String {
-        self.append_to("/login?")
+        self.by_way_of("/login")
+    }
+
+    /// The address of a step that leads on to it.
+    pub fn by_way_of(&self, path: &str) -> String {
+        self.append_to(&format!("{path}?"))
     }
 
     /// The sign-in page for somebody who is signed in and has to prove again who they are, and then

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use tracera_guard::CsrfBinding;
 use tracera_session::Session;
 
-use crate::actions::ActionError;
 use crate::actions::magic_link::{RedeemRefusal, redeem};
 use crate::actions::sign_in::SignedIn;
+use crate::actions::{ActionError, user_id};
 use crate::auth::client::ClientInfo;
-use crate::auth::magic_link::{Proof, Requester};
+use crate::auth::magic_link::{Proof, Requester, Secret};
 use crate::auth::provider_error::ProviderError;
 use crate::auth::token::pasted;
 use crate::clock::utc;
@@ -23,11 +23,12 @@ use crate::domain::provider::Provider;
 use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
 use crate::pages::messages::{self, Done, ERROR, Problem};
-use crate::pages::page::{Page, minute};
+use crate::pages::page::{Page, account_done, minute};
 use crate::pages::pending_address::{self, PendingAddress};
 use crate::pages::return_target::ReturnTarget;
 use crate::pages::{last_method, passkey_offer};
 use crate::store::magic_links::{MAX_WRONG_CODES, PendingLink};
+use crate::store::users;
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -40,6 +41,15 @@ struct LoginPage<'a> {
     last_used: Option<&'a str>,
     notice: Option<&'static str>,
     problem: Option<String>,
+}
+
+impl LoginPage<'_> {
+    /// Where signing in with the provider begins, to go on to the same page.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+    fn sign_in_address(&self, provider: &Provider) -> String {
+        let next = self.next.and_then(ReturnTarget::parse).unwrap_or_default();
+        next.by_way_of(provider.sign_in_path())
+    }
 }
 
 /// What the sign-in page says, and what its form holds.
@@ -215,6 +225,7 @@ const NO_MORE_CODES: &str = "Those were five wrong codes, so no code works any m
 #[derive(Deserialize)]
 pub struct CodeForm {
     code: String,
+    next: Option<String>,
 }
 
 /// `POST /login/code`: signs in.
@@ -227,10 +238,13 @@ pub async fn redeem_code(
     form: Result<Form<CodeForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    let proof = Proof::Code { code: form.code, browser: binding.as_bytes().to_vec() };
+    let proof = Proof { secret: Secret::Code(form.code), browser: binding.as_bytes().to_vec() };
     let links = app.mailed_links()?.clone();
     match redeem(app.accounts(), links, session.clone(), client, proof).await {
-        Ok(entered) => Ok(signed_in(&app, &headers, &entered).await),
+        Ok(entered) => {
+            let next = form.next.as_deref().and_then(ReturnTarget::parse);
+            Ok(signed_in(&app, &headers, &entered, next).await)
+        }
         Err(ActionError::Refused(RedeemRefusal::PasskeyOnly)) => Ok(passkey_only(&session)),
         Err(ActionError::Refused(RedeemRefusal::Invalid)) => {
             let https = app.is_https();
@@ -263,16 +277,21 @@ pub async fn redeem_link(
     State(app): State<App>,
     session: Session,
     client: ClientInfo,
+    binding: Binding,
     headers: HeaderMap,
     form: Result<Form<ConfirmForm>, FormRejection>,
 ) -> AppResult<Response> {
-    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let Form(ConfirmForm { token }) = form.map_err(|_| AppError::malformed_form())?;
     let links = app.mailed_links()?.clone();
-    let proof = Proof::Token(form.token);
+    let proof =
+        Proof { secret: Secret::Token(token.clone()), browser: binding.as_bytes().to_vec() };
     match redeem(app.accounts(), links, session.clone(), client, proof).await {
-        Ok(entered) => Ok(signed_in(&app, &headers, &entered).await),
+        Ok(entered) => Ok(signed_in(&app, &headers, &entered, None).await),
         Err(ActionError::Refused(RedeemRefusal::PasskeyOnly)) => Ok(passkey_only(&session)),
         Err(ActionError::Refused(RedeemRefusal::Invalid)) => {
+            if is_own_link(&app, &session, &token).await? {
+                return Ok(led_on(&app, &headers));
+            }
             Ok(to_login(&session, Problem::LinkInvalid))
         }
         Err(error) => Err(error.into()),
@@ -290,14 +309,20 @@ pub(super) fn to_login(session: &Session, problem: Problem) -> Response {
     Redirect::to(&format!("/login?{again}{ERROR}={}", problem.code())).into_response()
 }
 
-async fn signed_in(app: &App, headers: &HeaderMap, entered: &SignedIn) -> Response {
+/// On to `next`, else to the page this browser remembers.
+async fn signed_in(
+    app: &App,
+    headers: &HeaderMap,
+    entered: &SignedIn,
+    next: Option<ReturnTarget>,
+) -> Response {
     let https = app.is_https();
     let device = cookies::device(https).set(&entered.device_token);
     let own = [device, pending_address::forget(https), last_method::remember("email", https)];
     let offer = passkey_offer::begin(app, entered.user.id).await;
     let cookies = own.into_iter().chain(ReturnTarget::forget(headers, https)).chain(offer);
     let cookies: Vec<_> = cookies.map(|cookie| (header::SET_COOKIE, cookie)).collect();
-    let next = ReturnTarget::remembered(headers, https).unwrap_or_default();
+    let next = next.or_else(|| ReturnTarget::remembered(headers, https)).unwrap_or_default();
     (AppendHeaders(cookies), Redirect::to(next.as_str())).into_response()
 }
 
@@ -370,7 +395,26 @@ pub async fn confirm(
 ) -> AppResult<Response> {
     let token = pasted(&query.unwrap_or_default().0.token).to_owned();
     let pending = peek(&app, &token).await?;
+    if pending.is_none() && is_own_link(&app, &session, &token).await? {
+        return Ok(led_on(&app, &headers));
+    }
     confirm_page(&page, pending.map(|pending| (token, pending)), None)
+}
+
+/// Whether a link was mailed to the account that is signed in: it has done its work.
+async fn is_own_link(app: &App, session: &Session, token: &str) -> AppResult<bool> {
+    let (Some(links), Ok(id)) = (&app.magic_links, session.user()) else { return Ok(false) };
+    let Some(email) = links.recipient(token).await? else { return Ok(false) };
+    let account = users::find_by_id(&app.database, user_id(&id)?).await?;
+    Ok(account.and_then(|account| account.email) == Some(email))
+}
+
+/// On to the page that was wanted, else to the account page, which says that one is signed in.
+fn led_on(app: &App, headers: &HeaderMap) -> Response {
+    match ReturnTarget::remembered(headers, app.is_https()) {
+        Some(next) => Redirect::to(next.as_str()).into_response(),
+        None => account_done(Done::AlreadyIn),
+    }
 }
 
 /// What is known of a link that still works.

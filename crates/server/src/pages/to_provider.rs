@@ -1,33 +1,74 @@
 //! To a provider: where signing in with it begins, and linking Steam.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use http::request::Parts;
 use http::{HeaderMap, header};
+use serde::Deserialize;
 
 use crate::actions::provider::{BeginRefusal, Departure, begin};
 use crate::actions::{ActionError, Caller, linking};
+use crate::auth::transaction::Leaving;
 use crate::domain::provider::Provider;
 use crate::http::error::{AppError, AppResult};
+use crate::http::extract::Navigation;
 use crate::http::{App, cookies};
 use crate::pages::messages::{Problem, after_problem};
+use crate::pages::return_target::ReturnTarget;
+
+/// A browser that is about to leave.
+pub struct Departing {
+    headers: HeaderMap,
+    next: Option<ReturnTarget>,
+}
+
+impl Departing {
+    fn leaving(&self, app: &App) -> Leaving {
+        let browser = cookies::transaction(app.is_https()).read(&self.headers);
+        Leaving {
+            browser: browser.map(ToOwned::to_owned),
+            return_to: self.next.as_ref().map(|next| next.as_str().to_owned()),
+        }
+    }
+}
+
+/// The page to go on to afterwards.
+#[derive(Deserialize, Default)]
+struct NextQuery {
+    next: Option<String>,
+}
+
+impl FromRequestParts<App> for Departing {
+    type Rejection = Response;
+
+    /// The page to go on to is the one the address names, else the one the browser remembers.
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        Navigation::from_request_parts(parts, app).await?;
+        let query = Query::<NextQuery>::try_from_uri(&parts.uri).unwrap_or_default().0;
+        let named = query.next.as_deref().and_then(ReturnTarget::parse);
+        let next = named.or_else(|| ReturnTarget::remembered(&parts.headers, app.is_https()));
+        Ok(Self { headers: parts.headers.clone(), next })
+    }
+}
 
 /// `GET /api/v1/auth/google`
-pub async fn google(State(app): State<App>) -> AppResult<Response> {
-    sign_in(&app, Provider::Google).await
+pub async fn google(State(app): State<App>, departing: Departing) -> AppResult<Response> {
+    sign_in(&app, Provider::Google, &departing).await
 }
 
 /// `GET /api/v1/auth/github`
-pub async fn github(State(app): State<App>) -> AppResult<Response> {
-    sign_in(&app, Provider::Github).await
+pub async fn github(State(app): State<App>, departing: Departing) -> AppResult<Response> {
+    sign_in(&app, Provider::Github, &departing).await
 }
 
 /// `GET /api/v1/auth/steam/login`
-pub async fn steam_login(State(app): State<App>) -> AppResult<Response> {
-    sign_in(&app, Provider::Steam).await
+pub async fn steam_login(State(app): State<App>, departing: Departing) -> AppResult<Response> {
+    sign_in(&app, Provider::Steam, &departing).await
 }
 
-async fn sign_in(app: &App, provider: Provider) -> AppResult<Response> {
-    leave(app, begin(&app.accounts(), &app.providers, provider).await, "/login")
+async fn sign_in(app: &App, provider: Provider, departing: &Departing) -> AppResult<Response> {
+    let leaving = departing.leaving(app);
+    leave(app, begin(&app.accounts(), &app.providers, provider, leaving).await, "/login")
 }
 
 /// `GET /api/v1/auth/steam`: links Steam to the account that is signed in.
@@ -36,13 +77,14 @@ async fn sign_in(app: &App, provider: Provider) -> AppResult<Response> {
 /// question by Steam.
 pub async fn steam_link(
     State(app): State<App>,
+    departing: Departing,
     caller: Caller,
-    headers: HeaderMap,
 ) -> AppResult<Response> {
-    if !is_own_navigation(&headers) {
+    if !is_own_navigation(&departing.headers) {
         return Err(AppError::csrf_failed("linking begins on a page of this site"));
     }
-    let begun = linking::begin(&app.accounts(), &app.providers, &caller, Provider::Steam).await;
+    let (accounts, leaving) = (app.accounts(), departing.leaving(&app));
+    let begun = linking::begin(&accounts, &app.providers, &caller, Provider::Steam, leaving).await;
     leave(&app, begun, "/")
 }
 

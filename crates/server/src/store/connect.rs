@@ -43,6 +43,7 @@ macro_rules! migrations {
             "0010_portfolio",
             "0020_links_of_visitor",
             "0030_portfolio_changes",
+            "0031_redemptions",
             "0040_passkeys_and_tokens",
         ))
     };

@@ -104,6 +104,25 @@ pub async fn list(
     .await
 }
 
+/// The user's newest sign-in was with the device of this hash: the answer that should have made it
+/// known got lost.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn correct_device(
+    db: &Database,
+    user: Uuid,
+    device_hash: &[u8; 32],
+) -> Result<(), StoreError> {
+    let sql = "UPDATE security_events SET device_hash = $2 WHERE id = (
+            SELECT max(id) FROM security_events WHERE user_id = $1 AND kind = 'signed_in')";
+    on_pool!(db, pool => {
+        sqlx::query(sql).bind(user).bind(&device_hash[..]).execute(pool).await.map(drop)
+    })
+    .await
+}
+
 /// Whether the user signed in at all within the last 90 days, and whether with this device.
 ///
 /// # Errors

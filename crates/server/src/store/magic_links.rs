@@ -90,24 +90,27 @@ pub struct PendingLink {
 
 from_row!(PendingLink { email, device, ip, created_at, expires_at });
 
+/// A wrong code was counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongCode {
+    /// Whose sign-in was tried.
+    pub email: Email,
+    /// How many tries are left; with 0 the code is void.
+    pub tries_left: u32,
+}
+
 /// What came of a typed code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeOutcome {
     /// It was right, and the link is used up with it.
     Claimed(ClaimedLink),
-    /// It was wrong, and that was counted.
-    Wrong {
-        /// Whose sign-in was tried.
-        email: Email,
-        /// How many tries are left; with 0 the code is void.
-        tries_left: u32,
-    },
+    /// It was wrong, and that was counted for each address this visitor has a code of.
+    Wrong(Vec<WrongCode>),
     /// This visitor has no code that could be right: none asked for, used, expired or void.
     Nothing,
 }
 
-/// Stores a link; an older unused one of the address ends with this, and so does an older code of
-/// the visitor. Removes expired rows.
+/// Stores a link; an older unused one of the address ends with this. Removes expired rows.
 ///
 /// # Errors
 ///
@@ -119,8 +122,6 @@ pub async fn create(
 ) -> Result<(), StoreError> {
     purge_expired(db, now).await?;
 
-    let forget_code = "UPDATE magic_links SET visitor_hash = NULL, code_hash = NULL
-        WHERE visitor_hash = $1 AND used_at IS NULL";
     let upsert = "INSERT INTO magic_links
             (id, email, token_hash, code_hash, visitor_hash, created_at, expires_at, device, ip)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -131,9 +132,7 @@ pub async fn create(
             device = excluded.device, ip = excluded.ip";
     let visitor_hash = link.code.as_ref().map(|code| &code.visitor_hash[..]);
     let code_hash = link.code.as_ref().map(|code| &code.code_hash[..]);
-    // Not one transaction: two visitors asking crosswise would each hold the row the other needs.
     on_pool!(db, pool => {
-        sqlx::query(forget_code).bind(visitor_hash).execute(pool).await?;
         sqlx::query(upsert)
             .bind(Uuid::new_v4())
             .bind(link.email)
@@ -172,7 +171,8 @@ pub async fn claim_by_token(
     .await
 }
 
-/// Uses the visitor's link up if the code is right, else counts the try.
+/// Uses the visitor's link up if the code is right for one, else counts the try for each of their
+/// links.
 ///
 /// # Errors
 ///
@@ -191,38 +191,37 @@ pub async fn claim_by_code(
 
     from_row!(Tried { id, email, wrong_codes, claimed });
 
-    // The outer conditions repeat the inner ones: PostgreSQL checks only them again on a row it
-    // waited for.
+    // All links this visitor asked for, so that two tabs that asked for two addresses both go on. A
+    // code that is right for one of them is not wrong for the others.
     let sql = "UPDATE magic_links SET
             used_at = CASE WHEN code_hash = $2 THEN $3 END,
-            wrong_codes = wrong_codes + CASE WHEN code_hash = $2 THEN 0 ELSE 1 END
-        WHERE id = (
-            SELECT id FROM magic_links
-            WHERE visitor_hash = $1 AND used_at IS NULL AND expires_at > $3
-            ORDER BY created_at DESC, id LIMIT 1
-        ) AND visitor_hash = $1 AND used_at IS NULL AND expires_at > $3 AND wrong_codes < $4
+            wrong_codes = wrong_codes + CASE WHEN EXISTS (
+                SELECT 1 FROM magic_links known
+                WHERE known.visitor_hash = $1 AND known.code_hash = $2 AND known.used_at IS NULL
+                    AND known.expires_at > $3 AND known.wrong_codes < $4
+            ) THEN 0 ELSE 1 END
+        WHERE visitor_hash = $1 AND used_at IS NULL AND expires_at > $3 AND wrong_codes < $4
         RETURNING id, email, wrong_codes, used_at IS NOT NULL AS claimed";
-    let tried: Option<Tried> = on_pool!(db, pool => {
+    let tried: Vec<Tried> = on_pool!(db, pool => {
         sqlx::query_as(sql)
             .bind(&code.visitor_hash[..])
             .bind(&code.code_hash[..])
             .bind(Timestamp::from(now))
             .bind(MAX_WRONG_CODES.cast_signed())
-            .fetch_optional(pool)
+            .fetch_all(pool)
             .await
     })
     .await?;
 
-    Ok(match tried {
-        None => CodeOutcome::Nothing,
-        Some(Tried { id, email, claimed: true, .. }) => {
-            CodeOutcome::Claimed(ClaimedLink { id, email })
-        }
-        Some(Tried { email, wrong_codes, .. }) => {
-            let tries_left = MAX_WRONG_CODES.saturating_sub(wrong_codes.cast_unsigned());
-            CodeOutcome::Wrong { email, tries_left }
-        }
-    })
+    if let Some(right) = tried.iter().find(|tried| tried.claimed) {
+        return Ok(CodeOutcome::Claimed(ClaimedLink { id: right.id, email: right.email.clone() }));
+    }
+    let wrong = tried.into_iter().map(|Tried { email, wrong_codes, .. }| WrongCode {
+        email,
+        tries_left: MAX_WRONG_CODES.saturating_sub(wrong_codes.cast_unsigned()),
+    });
+    let wrong: Vec<_> = wrong.collect();
+    Ok(if wrong.is_empty() { CodeOutcome::Nothing } else { CodeOutcome::Wrong(wrong) })
 }
 
 /// Gives a claimed link back, for when the session could not be made: the user may try again.
@@ -259,6 +258,19 @@ pub async fn peek(
     let now = Timestamp::from(now);
     on_pool!(db, pool => {
         sqlx::query_as(sql).bind(&token_hash[..]).bind(now).fetch_optional(pool).await
+    })
+    .await
+}
+
+/// Whom a link was made for, whatever became of it since.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn recipient(db: &Database, token_hash: &[u8; 32]) -> Result<Option<Email>, StoreError> {
+    let sql = "SELECT email FROM magic_links WHERE token_hash = $1";
+    on_pool!(db, pool => {
+        sqlx::query_scalar(sql).bind(&token_hash[..]).fetch_optional(pool).await
     })
     .await
 }

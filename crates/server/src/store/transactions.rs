@@ -30,6 +30,8 @@ pub struct NewTransaction<'a> {
     pub nonce: &'a str,
     /// For the token request.
     pub verifier: &'a str,
+    /// The page that was wanted.
+    pub return_to: Option<&'a str>,
     /// When it ends.
     pub expires_at: OffsetDateTime,
 }
@@ -44,6 +46,8 @@ pub struct SpentTransaction {
     pub nonce: String,
     /// For the token request.
     pub verifier: String,
+    /// The page that was wanted.
+    pub return_to: Option<String>,
     /// When it ended or would have.
     pub expires_at: OffsetDateTime,
 }
@@ -54,10 +58,11 @@ struct Row {
     session_hash: Option<Vec<u8>>,
     nonce: String,
     verifier: String,
+    return_to: Option<String>,
     expires_at: OffsetDateTime,
 }
 
-from_row!(Row { provider, user_id, session_hash, nonce, verifier, expires_at });
+from_row!(Row { provider, user_id, session_hash, nonce, verifier, return_to, expires_at });
 
 /// Remembers a transaction, and forgets those whose time is over.
 ///
@@ -71,8 +76,9 @@ pub async fn begin(
 ) -> Result<(), StoreError> {
     let purge = "DELETE FROM auth_transactions WHERE expires_at <= $1";
     let insert = "INSERT INTO auth_transactions
-            (state_hash, browser_hash, provider, user_id, session_hash, nonce, verifier, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+            (state_hash, browser_hash, provider, user_id, session_hash, nonce, verifier, expires_at,
+            return_to)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let session_hash = new.link.as_ref().map(|link| &link.session_hash[..]);
     on_pool!(db, pool => {
         sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
@@ -85,6 +91,7 @@ pub async fn begin(
             .bind(new.nonce)
             .bind(new.verifier)
             .bind(Timestamp::from(new.expires_at))
+            .bind(new.return_to)
             .execute(pool)
             .await
             .map(drop)
@@ -104,7 +111,7 @@ pub async fn spend(
     browser_hash: &[u8; 32],
 ) -> Result<Option<SpentTransaction>, StoreError> {
     let sql = "DELETE FROM auth_transactions WHERE state_hash = $1 AND browser_hash = $2
-        RETURNING provider, user_id, session_hash, nonce, verifier, expires_at";
+        RETURNING provider, user_id, session_hash, nonce, verifier, return_to, expires_at";
     let row: Option<Row> = on_pool!(db, pool => {
         sqlx::query_as(sql).bind(&state_hash[..]).bind(&browser_hash[..]).fetch_optional(pool).await
     })
@@ -119,6 +126,7 @@ pub async fn spend(
         link,
         nonce: row.nonce,
         verifier: row.verifier,
+        return_to: row.return_to,
         expires_at: row.expires_at,
     }))
 }

@@ -32,6 +32,7 @@ mod process;
 mod providers_oauth;
 mod providers_real;
 mod providers_steam;
+mod repeated;
 mod replica_ack;
 mod sign_in;
 mod tokens;

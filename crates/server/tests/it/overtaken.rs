@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tracera::actions::sign_in::{SignInMethod, sign_in};
 use tracera::auth::client::ClientInfo;
-use tracera::auth::magic_link::Proof;
+use tracera::auth::magic_link::{Proof, Secret};
 use tracera::clock::utc;
 use tracera::domain::email::Email;
 use tracera::domain::provider::{Identity, Provider};
@@ -131,10 +131,14 @@ async fn by(
     Ok(())
 }
 
+fn proof(token: &str) -> Proof {
+    Proof { secret: Secret::Token(token.to_owned()), browser: b"a browser".to_vec() }
+}
+
 async fn claimed(app: &TestApp, email: &str) -> ClaimedLink {
     let token = app.link_token(&app.browser(), email).await;
     let links = app.instances[0].app.magic_links.as_ref().unwrap();
-    links.claim(&Proof::Token(token), utc(app.clock.now())).await.unwrap()
+    links.claim(&proof(&token), utc(app.clock.now())).await.unwrap()
 }
 
 fn by_link(link: ClaimedLink) -> MethodRouter<App> {
@@ -176,7 +180,7 @@ async fn a_link_that_is_being_redeemed_ends_when_its_owner_signs_out_everywhere(
     let thief = app.browser();
     let token = app.link_token(&thief, "a@example.com").await;
     let links = app.instances[0].app.magic_links.as_ref().unwrap();
-    let claimed = links.claim(&Proof::Token(token.clone()), utc(app.clock.now())).await.unwrap();
+    let claimed = links.claim(&proof(&token), utc(app.clock.now())).await.unwrap();
     owner.delete("/api/v1/auth/sessions").await.expect(204);
     links.release(&claimed).await;
     thief.redeem(&token).await.expect_error(400, "link_invalid");

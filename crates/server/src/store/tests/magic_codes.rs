@@ -5,7 +5,8 @@ use super::{NOW, at_once, email, on_both_databases};
 use crate::domain::email::Email;
 use crate::store::Database;
 use crate::store::magic_links::{
-    CodeOutcome, NewMagicLink, VisitorCode, claim_by_code, claim_by_token, create, release,
+    CodeOutcome, NewMagicLink, VisitorCode, WrongCode, claim_by_code, claim_by_token, create,
+    release,
 };
 
 on_both_databases!(
@@ -15,7 +16,8 @@ on_both_databases!(
     guessing_in_parallel_buys_no_more_than_five_tries,
     a_code_works_for_its_visitor_and_its_time_only,
     a_link_without_a_code_has_none,
-    a_visitor_has_one_code_at_a_time,
+    each_code_of_a_visitor_works,
+    a_wrong_code_counts_for_each_of_a_visitors_links,
     a_new_link_brings_new_tries,
     a_released_code_works_again,
 );
@@ -33,7 +35,7 @@ fn link_with_code(email: &Email, token: u8, visitor: u8) -> NewMagicLink<'_> {
 
 /// A wrong code for Alice.
 fn wrong(tries_left: u32) -> CodeOutcome {
-    CodeOutcome::Wrong { email: email("alice@example.com"), tries_left }
+    CodeOutcome::Wrong(vec![WrongCode { email: email("alice@example.com"), tries_left }])
 }
 
 async fn try_code(db: &Database, visitor: u8, typed: u8) -> CodeOutcome {
@@ -89,7 +91,7 @@ async fn guessing_in_parallel_buys_no_more_than_five_tries(db: Database) {
     let mut left: Vec<u32> = outcomes
         .iter()
         .filter_map(|outcome| match outcome {
-            CodeOutcome::Wrong { tries_left, .. } => Some(*tries_left),
+            CodeOutcome::Wrong(wrong) => Some(wrong[0].tries_left),
             CodeOutcome::Claimed(_) | CodeOutcome::Nothing => None,
         })
         .collect();
@@ -121,22 +123,33 @@ async fn a_link_without_a_code_has_none(db: Database) {
     assert_eq!(try_code(&db, 0, 0).await, CodeOutcome::Nothing);
 }
 
-async fn a_visitor_has_one_code_at_a_time(db: Database) {
-    let (typo, alice) = (email("alcie@example.com"), email("alice@example.com"));
-    create(&db, &link_with_code(&typo, 1, 7), NOW).await.unwrap();
+async fn each_code_of_a_visitor_works(db: Database) {
+    let (bob, alice) = (email("bob@example.com"), email("alice@example.com"));
+    create(&db, &link_with_code(&bob, 1, 7), NOW).await.unwrap();
     let second = VisitorCode { visitor_hash: [7; 32], code_hash: [101; 32] };
     create(&db, &NewMagicLink { code: Some(second), ..link(&alice, 2) }, NOW).await.unwrap();
+    for (typed, owner) in [(101, alice), (RIGHT, bob)] {
+        let CodeOutcome::Claimed(claimed) = try_code(&db, 7, typed).await else {
+            panic!("the code is right");
+        };
+        assert_eq!(claimed.email, owner);
+    }
+}
 
-    assert_eq!(try_code(&db, 7, RIGHT).await, wrong(4));
-    let CodeOutcome::Claimed(claimed) = try_code(&db, 7, 101).await else {
-        panic!("the code is right");
-    };
-    assert_eq!(claimed.email, alice);
-    assert_eq!(
-        claim_by_token(&db, &[1; 32], NOW).await.unwrap().unwrap().email,
-        typo,
-        "the link is still good"
-    );
+async fn a_wrong_code_counts_for_each_of_a_visitors_links(db: Database) {
+    for (token, address) in [(1, "alice@example.com"), (2, "bob@example.com")] {
+        create(&db, &link_with_code(&email(address), token, 7), NOW).await.unwrap();
+    }
+    for left in (0..5).rev() {
+        let CodeOutcome::Wrong(wrong) = try_code(&db, 7, WRONG).await else {
+            panic!("it is wrong")
+        };
+        let mut tries: Vec<_> =
+            wrong.iter().map(|tried| (tried.email.as_str(), tried.tries_left)).collect();
+        tries.sort_unstable();
+        assert_eq!(tries, [("alice@example.com", left), ("bob@example.com", left)]);
+    }
+    assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Nothing);
 }
 
 async fn a_new_link_brings_new_tries(db: Database) {

@@ -26,6 +26,7 @@ fn transaction(state: u8, link: Option<Link>) -> NewTransaction<'static> {
         link,
         nonce: "nonce",
         verifier: "verifier",
+        return_to: Some("/account"),
         expires_at: NOW + Duration::minutes(10),
     }
 }
@@ -52,6 +53,7 @@ async fn a_transaction_keeps_what_it_is_for(db: Database) {
     let spent = spend(&db, &[1; 32], &[7; 32]).await.unwrap().unwrap();
     assert_eq!((spent.provider, spent.link), (Provider::Github, link));
     assert_eq!((&*spent.nonce, &*spent.verifier), ("nonce", "verifier"));
+    assert_eq!(spent.return_to.as_deref(), Some("/account"));
     assert_eq!(spent.expires_at, NOW + Duration::minutes(10));
     let nobody = Some(Link { user: Uuid::new_v4(), session_hash: [9; 32] });
     assert!(matches!(begin(&db, &transaction(2, nobody), NOW).await, Err(StoreError::Conflict(_))));

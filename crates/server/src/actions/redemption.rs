@@ -1,0 +1,142 @@
+//! What works once is repeatable for the browser that did it: a double click, a page loaded twice, an
+//! answer that got lost.
+//!
+//! 1. For [`REPEATABLE`] the same proof, presented again by the same browser, gives the same
+//!    outcome. From anybody else it is worth nothing.
+//! 2. Of equal requests at once one does the work; the others wait for its outcome.
+//! 3. A repeated sign-in makes a fresh session in place of the one made before, which ends. It is
+//!    allowed only while that one lives: whoever signed out since then stays signed out.
+
+use std::time::Duration;
+
+use tracera_session::{Handle, Session, SignIn};
+
+use crate::actions::sign_in::SignedIn;
+use crate::actions::{Accounts, session_id};
+use crate::auth::client::ClientInfo;
+use crate::auth::service_error::ServiceError;
+use crate::store::StoreError;
+use crate::store::redemptions::{self, Redemption, RedemptionKey};
+use crate::store::users;
+
+/// How long an outcome is repeated.
+const REPEATABLE: Duration = Duration::from_secs(30);
+/// How long the work may go on before nobody waits for it any more.
+const LONGEST_WORK: Duration = Duration::from_mins(1);
+/// How often, and how many times, the outcome of the first request is looked for.
+const LOOK: Duration = Duration::from_millis(50);
+const LOOKS: u32 = 300;
+/// How many other repetitions may come first.
+const MOST_AT_ONCE: u32 = 100;
+
+/// The outcome of a sign-in.
+pub(super) const SIGNED_IN: &str = "signed_in";
+
+/// What a request has to do.
+pub(super) enum Turn {
+    /// The work, as the first.
+    First,
+    /// What the first has done.
+    Repeat(Redemption),
+    /// Nothing: the first has come to nothing, or goes on for too long.
+    Nothing,
+}
+
+/// Tells whether this request is the first of its kind. Waits for the outcome of the first.
+///
+/// # Errors
+/// [`StoreError`] as for every store operation.
+pub(super) async fn take_turn(
+    accounts: &Accounts,
+    key: &RedemptionKey,
+) -> Result<Turn, StoreError> {
+    let now = accounts.now();
+    if redemptions::reserve(&accounts.database, key, now + LONGEST_WORK, now).await? {
+        return Ok(Turn::First);
+    }
+    for _ in 0..LOOKS {
+        match redemptions::find(&accounts.database, key, accounts.now()).await? {
+            Some(redemption) if redemption.outcome.is_some() => {
+                return Ok(Turn::Repeat(redemption));
+            }
+            Some(_) => tokio::time::sleep(LOOK).await,
+            None => break,
+        }
+    }
+    Ok(Turn::Nothing)
+}
+
+/// Says what came of the first request.
+pub(super) async fn conclude(accounts: &Accounts, key: &RedemptionKey, redemption: &Redemption) {
+    let until = accounts.now() + REPEATABLE;
+    if let Err(error) = redemptions::conclude(&accounts.database, key, redemption, until).await {
+        tracing::error!(%error, "an outcome was not kept; it is not repeated");
+    }
+}
+
+/// Says that nothing came of the first request: another may try.
+pub(super) async fn abandon(accounts: &Accounts, key: &RedemptionKey) {
+    if let Err(error) = redemptions::abandon(&accounts.database, key).await {
+        tracing::error!(%error, "a redemption that came to nothing stays reserved for a minute");
+    }
+}
+
+/// Signs the browser in again that has just signed in; `None` if it has signed out since, or was
+/// signed out.
+///
+/// # Errors
+/// [`ServiceError`] when a store does not answer.
+pub(super) async fn sign_in_again(
+    accounts: &Accounts,
+    session: &Session,
+    key: &RedemptionKey,
+    redemption: &Redemption,
+    client: &ClientInfo,
+) -> Result<Option<SignedIn>, ServiceError> {
+    let (Some(user), Some(made)) = (redemption.user_id, &redemption.session) else {
+        return Ok(None);
+    };
+    let id = session_id(user)?;
+    let Some(user) = users::find_by_id(&accounts.database, user).await? else { return Ok(None) };
+    if session.user().is_ok_and(|present| present == id) {
+        let device_token = accounts.events.recognised(&user, client).await;
+        return Ok(Some(SignedIn { user, device_token }));
+    }
+    let epoch = accounts.sessions.epoch(&id).await?;
+    let sessions = accounts.sessions.list(&id).await?;
+    let first = sessions.iter().find(|info| info.handle.to_string() == *made);
+    let Some(proof) = first.and_then(|info| info.authentication.clone()) else { return Ok(None) };
+    let label = client.client.label();
+    let sign_in = SignIn::new(id, &proof.method).client(&label).address(client.ip).epoch(epoch);
+    session.sign_in(sign_in).await?;
+    if take_over(accounts, session, key, made.clone()).await? {
+        let device_token = accounts.events.recognised(&user, client).await;
+        return Ok(Some(SignedIn { user, device_token }));
+    }
+    session.sign_out().await?;
+    Ok(None)
+}
+
+/// Ends the session made before and puts this one in its place; `false` if that one has ended, and
+/// with it the right to take its place.
+async fn take_over(
+    accounts: &Accounts,
+    session: &Session,
+    key: &RedemptionKey,
+    mut made: String,
+) -> Result<bool, ServiceError> {
+    let database = &accounts.database;
+    let Some(own) = session.info().map(|info| info.handle.to_string()) else { return Ok(false) };
+    for _ in 0..MOST_AT_ONCE {
+        if redemptions::replace_session(database, key, &made, &own).await? {
+            let (user, handle) = (session.user()?, Handle::parse(&made));
+            let Some(handle) = handle else { return Ok(false) };
+            return Ok(accounts.sessions.revoke(&user, handle).await?);
+        }
+        match redemptions::find(database, key, accounts.now()).await?.and_then(|it| it.session) {
+            Some(newer) => made = newer,
+            None => break,
+        }
+    }
+    Ok(false)
+}
