@@ -30,6 +30,7 @@ pub mod sessions;
 pub mod sign_in;
 pub mod sign_out;
 pub mod tokens;
+pub mod undo;
 
 /// How recently one must have signed in to change the ways into an account.
 pub const REAUTH_WINDOW: std::time::Duration = std::time::Duration::from_mins(15);
@@ -59,8 +60,17 @@ impl Accounts {
         self.events.record(user, kind, method, client, self.now()).await;
     }
 
-    fn notify(&self, to: Option<&Email>, notice: &Notice<'_>, client: &ClientInfo) {
-        self.events.mail(to, notice, client, self.now());
+    /// Tells the owner by mail of something that was done to their account at `since`, and how to
+    /// undo it.
+    async fn notify(
+        &self,
+        user: Uuid,
+        to: Option<&Email>,
+        notice: &Notice<'_>,
+        client: &ClientInfo,
+        since: OffsetDateTime,
+    ) {
+        self.events.mail_with_undo(user, to, notice, client, since, self.now()).await;
     }
 }
 

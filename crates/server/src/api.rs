@@ -13,3 +13,4 @@ pub mod providers;
 pub mod recovery;
 pub mod sessions;
 pub mod tokens;
+pub mod undo;

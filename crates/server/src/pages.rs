@@ -26,3 +26,4 @@ pub mod return_target;
 pub mod sign_in;
 pub mod to_provider;
 pub mod tokens;
+pub mod undo;

@@ -13,7 +13,7 @@ use tracera_session::{PrefetchLayer, SessionLayer};
 
 use crate::api::{
     account, address, device, events, health, imports, magic_link, passkeys, portfolio, providers,
-    recovery, sessions, tokens,
+    recovery, sessions, tokens, undo,
 };
 use crate::domain::scope::Scope::{AccountRead, PortfolioImport, PortfolioRead};
 use crate::http::App;
@@ -29,7 +29,7 @@ use crate::pages::{
     account as account_page, address as address_page, assets, data, delete, device as device_page,
     error_page, expired_form, from_provider, linked, live, mailbox, passkey_offer,
     passkeys as passkeys_page, portfolio as portfolio_page, resubmit, sign_in, to_provider,
-    tokens as tokens_page,
+    tokens as tokens_page, undo as undo_page,
 };
 
 /// Reachable by everybody, and the same for everybody.
@@ -54,6 +54,7 @@ fn public() -> Vec<Row> {
         at("/api/v1/auth/csrf").get(issue_csrf_token),
         at("/api/v1/auth/methods").get(account::methods),
         at("/api/v1/auth/me").scope(AccountRead).get(account::me),
+        at("/api/v1/auth/undo").post(undo::undo),
         at("/api/v1/auth/magic/request").post(magic_link::request),
         at("/api/v1/auth/magic/verify").get(sign_in::confirm).post(magic_link::verify).navigated(),
         at("/api/v1/auth/passkey").post(passkeys::prove),
@@ -76,6 +77,7 @@ fn public_pages() -> Vec<Row> {
         at("/login/confirm").post(sign_in::redeem_link),
         at("/login/recovery").get(passkeys_page::recovery).post(passkeys_page::redeem),
         at("/login/status").get(sign_in::status),
+        at("/undo").get(undo_page::page).post(undo_page::undo),
         at("/dev/mailbox").get(mailbox::mailbox),
     ]
 }

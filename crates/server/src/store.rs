@@ -41,6 +41,7 @@ pub mod redemptions;
 mod tests;
 pub mod tokens;
 pub mod transactions;
+pub mod undo_links;
 pub mod users;
 
 pub use error::{ConnectError, StoreError};

@@ -97,7 +97,8 @@ pub async fn confirm(
             Some(_) => sessions::end_those_by(&accounts, &caller, "email").await,
             None => Ok(()),
         };
-        accounts.notify(old.as_ref(), &Notice::EmailChanged(&email), &caller.client);
+        let notice = Notice::EmailChanged(&email);
+        accounts.notify(user, old.as_ref(), &notice, &caller.client, accounts.now()).await;
         ended?;
         users::find_by_id(database, user).await?.ok_or_else(no_account)
     })

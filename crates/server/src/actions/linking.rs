@@ -66,7 +66,8 @@ pub async fn unlink(
         accounts.record(user, Kind::Unlinked, Some(method), &caller.client).await;
         let owner = users::find_by_id(database, user).await?;
         let email = owner.and_then(|owner| owner.email);
-        accounts.notify(email.as_ref(), &Notice::Unlinked(provider), &caller.client);
+        let notice = Notice::Unlinked(provider);
+        accounts.notify(user, email.as_ref(), &notice, &caller.client, accounts.now()).await;
         Ok(ended?)
     })
     .await

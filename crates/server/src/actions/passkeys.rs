@@ -307,6 +307,8 @@ pub(super) async fn told(
     accounts.record(caller.user, kind, None, &caller.client).await;
     let owner = users::find_by_id(&accounts.database, caller.user).await?;
     let email = owner.and_then(|owner| owner.email);
-    accounts.notify(email.as_ref(), notice, &caller.client);
+    // A moment ago: times are kept in whole seconds.
+    let since = accounts.now() - time::Duration::SECOND;
+    accounts.notify(caller.user, email.as_ref(), notice, &caller.client, since).await;
     Ok(())
 }

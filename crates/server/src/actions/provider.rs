@@ -310,7 +310,8 @@ impl Returning {
         let person = self.providers.identify(*provider, transaction, callback, query, now).await?;
         // Again, because the provider may have taken its time.
         self.require_session(user, session_hash).await?;
-        if rules::link(database, user, &person, self.now()).await? {
+        let linked_at = self.now();
+        if rules::link(database, user, &person, linked_at).await? {
             // And once more, because the owner of the mailbox may have come and ended it.
             if let Err(ended) = self.require_session(user, session_hash).await {
                 rules::undo_link(database, user, &person).await?;
@@ -320,7 +321,8 @@ impl Returning {
             self.record(user, Kind::Linked).await;
             let owner = users::find_by_id(database, user).await?;
             let email = owner.and_then(|owner| owner.email);
-            self.accounts.notify(email.as_ref(), &Notice::Linked(*provider), client);
+            let notice = Notice::Linked(*provider);
+            self.accounts.notify(user, email.as_ref(), &notice, client, linked_at).await;
         }
         Ok(())
     }

@@ -82,7 +82,8 @@ pub async fn recover(
         let left = recovery_codes::count(&accounts.database, claimed.user.id).await.unwrap_or(0);
         accounts.record(claimed.user.id, Kind::RecoveryCodeUsed, None, &client).await;
         let notice = Notice::RecoveryCodeUsed { left };
-        accounts.notify(claimed.user.email.as_ref(), &notice, &client);
+        let user = &claimed.user;
+        accounts.notify(user.id, user.email.as_ref(), &notice, &client, accounts.now()).await;
         Ok(entered)
     })
     .await

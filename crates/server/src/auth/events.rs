@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use url::Url;
 use uuid::Uuid;
 
@@ -15,8 +15,12 @@ use crate::domain::email::Email;
 use crate::domain::provider::Provider;
 use crate::mail::{Mailer, NoticeMail};
 use crate::store::events::{self, KEPT, NewEvent};
+use crate::store::undo_links::{self, NewUndoLink};
 use crate::store::users::User;
 use crate::store::{Database, StoreError};
+
+/// How long a change can be undone.
+const UNDO_LIFETIME: Duration = Duration::days(7);
 
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub enum Kind {
     TokenRevoked,
     /// The operator of the server took passkeys, recovery codes and tokens from the account.
     WaysInReset,
+    /// The owner of the mailbox undid what somebody else had changed.
+    Undone,
     /// The owner of the mailbox came, and everything somebody else may have left was removed.
     Reclaimed,
     /// A copy of a session's cookie was tried on another device, and the session ended.
@@ -96,6 +102,7 @@ impl Kind {
             Self::WaysInReset => "ways_in_reset",
             Self::Reclaimed => "reclaimed",
             Self::OtherDevice => "other_device",
+            Self::Undone => "undone",
         }
     }
 }
@@ -168,7 +175,8 @@ impl SecurityEvents {
             Ok((false, _)) if now - user.created_at < KEPT => {}
             Ok(_) => {
                 self.record(user.id, Kind::NewDevice, Some(method), client, now).await;
-                self.mail(user.email.as_ref(), &Notice::NewDevice, client, now);
+                let to = user.email.as_ref();
+                self.mail_with_undo(user.id, to, &Notice::NewDevice, client, now, now).await;
             }
             Err(error) => {
                 tracing::error!(%error, user = %user.id, "a device could not be looked up");
@@ -200,6 +208,49 @@ impl SecurityEvents {
         client: &ClientInfo,
         now: OffsetDateTime,
     ) {
+        let advice = "This was not you? Then sign in, end all other sessions and unlink what you do not know.";
+        self.send(to, notice, ("See your account", &self.account_url, advice), client, now);
+    }
+
+    /// The same with a link that undoes what was done to the account from `since` on.
+    pub async fn mail_with_undo(
+        &self,
+        user: Uuid,
+        to: Option<&Email>,
+        notice: &Notice<'_>,
+        client: &ClientInfo,
+        since: OffsetDateTime,
+        now: OffsetDateTime,
+    ) {
+        let (Some(email), Some(_)) = (to, &self.mailer) else { return };
+        let token = fresh_token();
+        let new = NewUndoLink {
+            token_hash: token_hash(&token),
+            user,
+            email,
+            since,
+            expires_at: now + UNDO_LIFETIME,
+        };
+        if let Err(error) = undo_links::create(&self.database, &new, now).await {
+            tracing::error!(%error, %user, "a notice goes without its undo link");
+            return self.mail(to, notice, client, now);
+        }
+        let mut link = Url::clone(&self.account_url);
+        link.set_path("/undo");
+        link.query_pairs_mut().append_pair("token", &token);
+        let advice = "This was you? Then there is nothing to do. If not, the link takes your account back without a sign-in: it restores this address, unlinks what was linked since and ends all sessions. It works for 7 days.";
+        self.send(to, notice, ("This was not me", &link, advice), client, now);
+    }
+
+    /// `action` is what the button says, where it leads, and what to do.
+    fn send(
+        &self,
+        to: Option<&Email>,
+        notice: &Notice<'_>,
+        action: (&str, &Url, &str),
+        client: &ClientInfo,
+        now: OffsetDateTime,
+    ) {
         let (Some(to), Some(mailer)) = (to, &self.mailer) else { return };
         let device = client.client.phrase();
         let (subject, text) = notice.words();
@@ -207,12 +258,12 @@ impl SecurityEvents {
             to,
             subject: &subject,
             text: &text,
-            button: "See your account",
-            link: &self.account_url,
+            button: action.0,
+            link: action.1,
             at: now,
             device: &device,
             ip: client.ip,
-            advice: "This was not you? Then sign in, end all other sessions and unlink what you do not know.",
+            advice: action.2,
         };
         if let Err(error) = mailer.notify(&mail) {
             tracing::error!(%error, to = to.masked(), "a notice could not be sent");
@@ -273,6 +324,8 @@ pub enum Notice<'a> {
     Reclaimed,
     /// A copy of a session's cookie was tried on another device.
     OtherDevice,
+    /// What somebody else had changed was undone.
+    Undone,
 }
 
 impl Notice<'_> {
@@ -330,6 +383,10 @@ impl Notice<'_> {
             Self::OtherDevice => (
                 "A copy of your Tracera session was tried elsewhere".to_owned(),
                 "Somebody had a copy of your browser\u{2019}s session and tried to use it on another device. That session has been ended everywhere. Copies are made by malware: please check the computer you use, then sign in again.".to_owned(),
+            ),
+            Self::Undone => (
+                "Your Tracera account is yours again".to_owned(),
+                "What you did not do is undone: the account has this address, what was linked since is unlinked, and all sessions have ended. Sign in by mail, and look at your sign-in methods.".to_owned(),
             ),
             Self::Reclaimed => (
                 "Your Tracera account was cleaned".to_owned(),

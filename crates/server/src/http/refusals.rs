@@ -10,6 +10,7 @@ use crate::actions::passkeys::{AddRefusal, OnlyRefusal, ProofRefusal, RemoveRefu
 use crate::actions::provider::BeginRefusal;
 use crate::actions::recovery::RecoveryRefusal;
 use crate::actions::sessions::NoSuchSession;
+use crate::actions::undo::LinkInvalid;
 use crate::actions::tokens::{CreateRefusal, RevokeRefusal};
 use crate::actions::{ActionError, NotRecent};
 use crate::auth::provider_error::ProviderError;
@@ -137,6 +138,12 @@ impl From<RevokeRefusal> for AppError {
             RevokeRefusal::NotRecent => NotRecent.into(),
             RevokeRefusal::NotFound => Self::not_found(),
         }
+    }
+}
+
+impl From<LinkInvalid> for AppError {
+    fn from(LinkInvalid: LinkInvalid) -> Self {
+        Self::bad_request("link_invalid", "this link is wrong, used or expired")
     }
 }
 

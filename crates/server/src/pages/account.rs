@@ -245,10 +245,11 @@ fn happening(kind: &str, method: Option<&str>) -> String {
         "token_created" => "API token made",
         "token_revoked" => "API token revoked",
         "ways_in_reset" => "Passkeys removed by the operator of this server",
+        "undone" => "What somebody else had changed was undone",
         "reclaimed" => "Account reclaimed by the owner of its mailbox",
         other => other,
     };
-    match method.filter(|_| kind != "email_changed" && kind != "reclaimed") {
+    match method.filter(|_| !["email_changed", "reclaimed", "undone"].contains(&kind)) {
         Some(method) => format!("{what}: {}", way(method)),
         None => what.to_owned(),
     }

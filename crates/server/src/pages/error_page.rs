@@ -140,6 +140,7 @@ fn words(
         StatusCode::TOO_MANY_REQUESTS => (
             "That was a bit fast",
             match retry_after {
+                Some("1") => "Please wait 1 second, then try again.".into(),
                 Some(secs) => format!("Please wait {secs} seconds, then try again.").into(),
                 None => "Please wait a little, then try again.".into(),
             },

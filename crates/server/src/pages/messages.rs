@@ -169,6 +169,8 @@ pub enum Done {
     Deleted,
     /// Nothing: one is signed in, and a used link of the account was opened.
     AlreadyIn,
+    /// What somebody else had changed is undone.
+    Undone,
     /// Another session has ended.
     SessionEnded,
     /// All other sessions have ended.
@@ -200,6 +202,7 @@ impl Done {
             Self::SignedOut,
             Self::Deleted,
             Self::AlreadyIn,
+            Self::Undone,
             Self::SessionEnded,
             Self::OthersEnded,
             Self::Unlinked,
@@ -224,6 +227,7 @@ impl Done {
             Self::SignedOut => "signed_out",
             Self::Deleted => "deleted",
             Self::AlreadyIn => "already_signed_in",
+            Self::Undone => "undone",
             Self::SessionEnded => "session_ended",
             Self::OthersEnded => "others_ended",
             Self::Linked(Provider::Google) => "google_linked",
@@ -246,6 +250,9 @@ impl Done {
             Self::SignedOut => "You are signed out.",
             Self::Deleted => "Your account and everything in it is deleted.",
             Self::AlreadyIn => "You are signed in. That link has done its work.",
+            Self::Undone => {
+                "Your account is yours again, and all its sessions have ended. Sign in by mail."
+            }
             Self::SessionEnded => "The session is over. Whoever used it is signed out.",
             Self::OthersEnded => "You are signed out everywhere else.",
             Self::Linked(Provider::Google) => "Google is linked.",

@@ -1,15 +1,22 @@
-//! Where a signed-out browser has asked a link to be sent, remembered for the page after.
+//! Where a signed-out browser has asked a link to be sent, and when, remembered for the page after.
+//!
+//! The browser itself counts what it asked for and what it typed. So a page can say that no more mail
+//! will come without telling anything about the address: it would say the same of any other.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 
+use crate::auth::magic_link::{MAIL_WINDOW, MAILS_PER_ADDRESS};
 use crate::cookie::ServiceCookie;
 use crate::domain::email::Email;
 
 /// How long a browser waits before it offers to send another mail, in seconds.
 const RESEND_SECS: i64 = 30;
+/// How many mails an address gets in [`WINDOW_SECS`]; whoever asks for more is promised none.
+const MAILS: usize = MAILS_PER_ADDRESS as usize;
+const WINDOW_SECS: i64 = MAIL_WINDOW.as_secs().cast_signed();
 const COOKIE: ServiceCookie = ServiceCookie::new("__Host-asked", 600);
 
 /// Where and when a link was asked for.
@@ -20,29 +27,43 @@ pub struct PendingAddress {
     /// How many wrong codes were typed here since. The browser counts, so that nobody learns from
     /// it what became of the mail.
     pub wrong_codes: u32,
-    at_secs: i64,
+    /// When it was asked for, the newest first: at most one more than there are mails for.
+    asked_at_secs: Vec<i64>,
 }
 
 impl PendingAddress {
-    /// Asked for now.
-    pub fn new(email: Email, now: OffsetDateTime) -> Self {
-        Self { email, wrong_codes: 0, at_secs: now.unix_timestamp() }
+    /// Asked for now, and by `earlier` before if that is of the same address.
+    pub fn new(email: Email, earlier: Option<Self>, now: OffsetDateTime) -> Self {
+        let now = now.unix_timestamp();
+        let earlier = earlier.filter(|earlier| earlier.email == email);
+        let before = earlier.map(|earlier| earlier.asked_at_secs).unwrap_or_default();
+        let within = |at: &i64| now.saturating_sub(*at) < WINDOW_SECS;
+        // A request beyond the limit brings no mail and so does not count for the next.
+        let mut sent: Vec<_> = before.into_iter().filter(within).collect();
+        if sent.len() > MAILS {
+            sent.remove(0);
+        }
+        sent.insert(0, now);
+        Self { email, wrong_codes: 0, asked_at_secs: sent }
     }
 
     /// Reads the cookie of a request.
     pub fn from_headers(headers: &HeaderMap, https: bool) -> Option<Self> {
         let value = COOKIE.read(headers, https)?;
-        let (at_secs, rest) = value.split_once('.')?;
+        let (times, rest) = value.split_once('.')?;
         let (wrong_codes, email) = rest.split_once('.')?;
         let email = String::from_utf8(URL_SAFE_NO_PAD.decode(email).ok()?).ok()?;
-        let (at_secs, wrong_codes) = (at_secs.parse().ok()?, wrong_codes.parse().ok()?);
-        Some(Self { email: Email::parse(&email).ok()?, wrong_codes, at_secs })
+        let asked_at_secs: Vec<i64> =
+            times.split('-').take(MAILS + 1).map(|at| at.parse().ok()).collect::<Option<_>>()?;
+        let (email, wrong_codes) = (Email::parse(&email).ok()?, wrong_codes.parse().ok()?);
+        Some(Self { email, wrong_codes, asked_at_secs })
     }
 
     /// The `Set-Cookie` that remembers it for ten minutes.
     pub fn cookie(&self, https: bool) -> HeaderValue {
         let email = URL_SAFE_NO_PAD.encode(self.email.as_str());
-        let value = format!("{}.{}.{email}", self.at_secs, self.wrong_codes);
+        let times: Vec<_> = self.asked_at_secs.iter().map(ToString::to_string).collect();
+        let value = format!("{}.{}.{email}", times.join("-"), self.wrong_codes);
         COOKIE.set(&value, https)
     }
 
@@ -54,12 +75,24 @@ impl PendingAddress {
 
     /// Whether it was asked before `at` or in the same second.
     pub fn is_not_after(&self, at: OffsetDateTime) -> bool {
-        self.at_secs <= at.unix_timestamp()
+        self.newest() <= at.unix_timestamp()
+    }
+
+    fn newest(&self) -> i64 {
+        self.asked_at_secs.first().copied().unwrap_or_default()
+    }
+
+    /// In how many whole minutes the address gets a mail again, if this browser asked for more than
+    /// there are. Then the last request has brought none.
+    pub fn minutes_without_mail(&self, now: OffsetDateTime) -> Option<i64> {
+        let oldest = self.asked_at_secs.last().filter(|_| self.asked_at_secs.len() > MAILS)?;
+        let left = oldest.saturating_add(WINDOW_SECS).saturating_sub(now.unix_timestamp());
+        (left > 0).then(|| (left + 59) / 60)
     }
 
     /// Seconds until another mail may be offered.
     pub fn wait_secs(&self, now: OffsetDateTime) -> i64 {
-        (RESEND_SECS - now.unix_timestamp().saturating_sub(self.at_secs)).clamp(0, RESEND_SECS)
+        (RESEND_SECS - now.unix_timestamp().saturating_sub(self.newest())).clamp(0, RESEND_SECS)
     }
 }
 
@@ -80,8 +113,8 @@ mod tests {
     #[test]
     fn what_was_asked_reads_back_and_the_wait_runs_out() {
         let now = datetime!(2026-11-23 20:00 UTC);
-        let asked =
-            PendingAddress::new(Email::parse("a@example.com").unwrap(), now).after_a_wrong_code();
+        let asked = PendingAddress::new(Email::parse("a@example.com").unwrap(), None, now)
+            .after_a_wrong_code();
         for https in [true, false] {
             let line = asked.cookie(https);
             let pair = line.to_str().unwrap().split(';').next().unwrap();
@@ -97,9 +130,32 @@ mod tests {
     }
 
     #[test]
+    fn the_sixth_request_in_ten_minutes_is_promised_nothing_and_does_not_count() {
+        let email = Email::parse("a@example.com").unwrap();
+        let at = |secs: u64| datetime!(2026-11-23 20:00 UTC) + Duration::from_secs(secs);
+        let mut asked = None;
+        for minute in 0..5 {
+            let next = PendingAddress::new(email.clone(), asked, at(60 * minute));
+            assert_eq!(next.minutes_without_mail(at(60 * minute)), None, "{minute}");
+            asked = Some(next);
+        }
+        for minute in [5, 6, 7] {
+            let next = PendingAddress::new(email.clone(), asked, at(60 * minute));
+            let left = i64::try_from(10 - minute).unwrap();
+            assert_eq!(next.minutes_without_mail(at(60 * minute)), Some(left), "{minute}");
+            asked = Some(next);
+        }
+        let other = Email::parse("b@example.com").unwrap();
+        let other = PendingAddress::new(other, asked.clone(), at(420));
+        assert_eq!(other.minutes_without_mail(at(420)), None);
+        let later = PendingAddress::new(email, asked, at(600));
+        assert_eq!(later.minutes_without_mail(at(600)), None, "the first is ten minutes ago");
+    }
+
+    #[test]
     fn whoever_signs_in_within_the_same_second_has_not_done_so_before() {
         let now = datetime!(2026-11-23 20:00:00.9 UTC);
-        let asked = PendingAddress::new(Email::parse("a@example.com").unwrap(), now);
+        let asked = PendingAddress::new(Email::parse("a@example.com").unwrap(), None, now);
         assert!(asked.is_not_after(now));
         assert!(asked.is_not_after(datetime!(2026-11-23 20:00 UTC)));
         assert!(!asked.is_not_after(datetime!(2026-11-23 19:59:59.9 UTC)));

@@ -156,7 +156,8 @@ pub async fn ask(
             return login_page(&app, &page, &headers, StatusCode::BAD_REQUEST, greeting);
         }
     };
-    let asked = PendingAddress::new(email.clone(), app.now());
+    let earlier = PendingAddress::from_headers(&headers, app.is_https());
+    let asked = PendingAddress::new(email.clone(), earlier, app.now());
     let requester = Requester { browser: Some(binding.as_bytes()), client: &client };
     app.mailed_links()?.request(email, &requester, app.now()).await?;
     let mut response = Redirect::to("/login/code").into_response();
@@ -173,6 +174,8 @@ struct CodePage<'a> {
     page: &'a Page,
     email: &'a Email,
     wait_secs: i64,
+    /// Until a mail can come again; `None` while one is on its way.
+    minutes_without_mail: Option<i64>,
     /// The page to go on to once the link was opened in another tab.
     next: ReturnTarget,
     /// The page to ask for another link on.
@@ -206,6 +209,7 @@ pub(super) fn code_page(
     let code = CodePage {
         email: &asked.email,
         wait_secs: asked.wait_secs(app.now()),
+        minutes_without_mail: asked.minutes_without_mail(app.now()),
         ask_again: match session.user() {
             Ok(_) => next.by_way_of_signing_in_again(),
             Err(_) => next.by_way_of_sign_in(),
@@ -277,7 +281,7 @@ pub async fn redeem_link(
     State(app): State<App>,
     session: Session,
     client: ClientInfo,
-    binding: Binding,
+    binding: CsrfBinding,
     headers: HeaderMap,
     form: Result<Form<ConfirmForm>, FormRejection>,
 ) -> AppResult<Response> {
@@ -390,7 +394,9 @@ struct ConfirmPage<'a> {
 /// `GET /api/v1/auth/magic/verify?token=…`: asks; only the button's POST redeems the link.
 pub async fn confirm(
     State(app): State<App>,
+    session: Session,
     page: Page,
+    headers: HeaderMap,
     query: Result<Query<LinkQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let token = pasted(&query.unwrap_or_default().0.token).to_owned();

@@ -44,6 +44,7 @@ macro_rules! migrations {
             "0020_links_of_visitor",
             "0030_portfolio_changes",
             "0031_redemptions",
+            "0032_undo_links",
             "0040_passkeys_and_tokens",
         ))
     };

@@ -36,4 +36,5 @@ mod repeated;
 mod replica_ack;
 mod sign_in;
 mod tokens;
+mod undo;
 mod ways_in;

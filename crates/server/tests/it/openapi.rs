@@ -129,6 +129,7 @@ async fn answers_fit_the_openapi_document() {
         (&post, "/api/v1/auth/magic/verify", "", Some(json!({ "token": "wrong" }))),
         (&post, "/api/v1/auth/email", "", Some(json!({ "email": "alice@example.net" }))),
         (&post, "/api/v1/auth/email/confirm", "", Some(json!({ "token": "wrong" }))),
+        (&post, "/api/v1/auth/undo", "", Some(json!({ "token": "wrong" }))),
         (&post, "/api/v1/portfolio/import", "", None),
         (&delete, "/api/v1/auth/sessions", "", None),
         (&post, "/api/v1/auth/logout", "", None),

@@ -69,7 +69,7 @@ async fn a_real_openid_connect_provider_signs_people_in() {
     let (target, callback) = google(&browser, "alice", |location| location).await;
     assert_eq!(target, "/", "{callback}");
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], "alice@example.test");
-    let replay = browser.get(&callback).await.expect(303);
+    let replay = app.browser().get(&callback).await.expect(303);
     assert_eq!(replay.header("location"), "/login?error=sign_in_expired");
     let again = app.browser();
     assert_eq!(google(&again, "alice", |location| location).await.0, "/");
@@ -131,7 +131,7 @@ async fn a_real_openid_provider_signs_people_in_and_is_linked() {
     assert_eq!(browser.get(&callback).await.expect(303).header("location"), "/");
     assert_eq!(browser.get("/api/v1/auth/me").await.json()["user"]["email"], json!(null));
     assert_eq!(
-        browser.get(&callback).await.expect(303).header("location"),
+        app.browser().get(&callback).await.expect(303).header("location"),
         "/login?error=sign_in_expired"
     );
 

@@ -1,0 +1,57 @@
+//! The way back from a taken account: the link in a mail about a change, by which its owner says
+//! that it was not them. It needs no sign-in and signs nobody in.
+
+use crate::actions::{Accounts, ActionError, session_id};
+use crate::auth::client::ClientInfo;
+use crate::auth::events::{Kind, Notice};
+use crate::auth::service_error::ServiceError;
+use crate::auth::token::{pasted, token_hash};
+use crate::store::undo_links::{self, UndoLink};
+use crate::telemetry::task::run_to_completion;
+
+/// The link is unknown, used, void or too old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkInvalid;
+
+/// What a link restores; `None` when it no longer works. Changes nothing.
+///
+/// # Errors
+/// [`ServiceError`] when the database does not answer.
+pub async fn peek(accounts: &Accounts, token: &str) -> Result<Option<UndoLink>, ServiceError> {
+    let hash = token_hash(pasted(token));
+    Ok(undo_links::peek(&accounts.database, &hash, accounts.now()).await?)
+}
+
+/// Restores the address the link was mailed to, unlinks what was linked since, and ends all
+/// sessions.
+///
+/// # Errors
+/// [`LinkInvalid`]. When the service fails after the account was restored, sessions may go on until
+/// their owner signs in and ends them.
+pub async fn undo(
+    accounts: Accounts,
+    token: String,
+    client: ClientInfo,
+) -> Result<(), ActionError<LinkInvalid>> {
+    run_to_completion(async move {
+        let (database, sessions) = (&accounts.database, &accounts.sessions);
+        let hash = token_hash(pasted(&token));
+        let invalid = || ActionError::Refused(LinkInvalid);
+        let link = undo_links::peek(database, &hash, accounts.now()).await?.ok_or_else(invalid)?;
+        let id = session_id(link.user_id)?;
+        // Before, because a session could change more. After, because what is undone could make
+        // one.
+        sessions.revoke_all(&id).await?;
+        let undone = undo_links::redeem(database, &hash, accounts.now()).await?;
+        let (link, other) = undone.ok_or_else(invalid)?;
+        sessions.revoke_all(&id).await?;
+        if let Some(other) = other {
+            sessions.revoke_all(&session_id(other)?).await?;
+        }
+        tracing::warn!(event = "undone", user = %link.user_id, "the owner of the mailbox undid a change");
+        accounts.record(link.user_id, Kind::Undone, Some("email"), &client).await;
+        accounts.events.mail(Some(&link.email), &Notice::Undone, &client, accounts.now());
+        Ok(())
+    })
+    .await
+}
