@@ -36,13 +36,12 @@ impl PendingAddress {
     pub fn new(email: Email, earlier: Option<Self>, now: OffsetDateTime) -> Self {
         let now = now.unix_timestamp();
         let earlier = earlier.filter(|earlier| earlier.email == email);
-        let before = earlier.map(|earlier| earlier.asked_at_secs).unwrap_or_default();
-        let within = |at: &i64| now.saturating_sub(*at) < WINDOW_SECS;
-        // A request beyond the limit brings no mail and so does not count for the next.
-        let mut sent: Vec<_> = before.into_iter().filter(within).collect();
+        let mut sent = earlier.map(|earlier| earlier.asked_at_secs).unwrap_or_default();
+        // A request beyond the limit brought no mail and so does not count for the next.
         if sent.len() > MAILS {
             sent.remove(0);
         }
+        sent.retain(|at| now.saturating_sub(*at) < WINDOW_SECS);
         sent.insert(0, now);
         Self { email, wrong_codes: 0, asked_at_secs: sent }
     }

@@ -166,7 +166,9 @@ async fn each_attempt_leads_to_the_page_it_began_for() {
         let email = format!("{id}@example.com");
         json!({ "id": id, "emails": [{ "email": email, "primary": true, "verified": true }] })
     };
-    for (location, id, target) in [(items, 1, "/?q=ak"), (account, 2, "/account"), (evil, 3, "/")] {
+    for (location, id, target) in
+        [(items, 1, "/?q=ak"), (account, 2, "/account"), (evil, 3, "/account")]
+    {
         let browser = browser.fork();
         browser.set_cookie("next", "");
         let landed = browser.get(&fake_providers.agree(&location, person(id))).await.expect(303);

@@ -54,10 +54,7 @@ async fn the_owner_of_the_former_address_takes_the_account_back_without_signing_
 
     let owner = app.browser();
     let page = owner.get(&format!("/undo?token={token}.")).await.expect(200).body;
-    assert!(
-        page.contains("Take your account back?") && page.contains("o***@example.com"),
-        "{page}"
-    );
+    assert!(page.contains("Take your account back?") && page.contains("o***@"), "{page}");
     assert_eq!(address(&thief).await, "thief@example.com", "looking changes nothing");
     let fields = [("csrf_token", &*owner.form_token("/login").await), ("token", &*token)];
     let answer = owner.submit("/undo", &fields).await.expect(303);
