@@ -10,8 +10,8 @@ use crate::actions::passkeys::{AddRefusal, OnlyRefusal, ProofRefusal, RemoveRefu
 use crate::actions::provider::BeginRefusal;
 use crate::actions::recovery::RecoveryRefusal;
 use crate::actions::sessions::NoSuchSession;
-use crate::actions::undo::LinkInvalid;
 use crate::actions::tokens::{CreateRefusal, RevokeRefusal};
+use crate::actions::undo::LinkInvalid;
 use crate::actions::{ActionError, NotRecent};
 use crate::auth::provider_error::ProviderError;
 use crate::auth::service_error::ServiceError;
