@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use tracera_session::{Handle, Session, SignIn};
+use tracera_session::{Handle, Session, SignIn, UserId};
 
 use crate::actions::sign_in::SignedIn;
 use crate::actions::{Accounts, session_id};
@@ -103,17 +103,40 @@ pub(super) async fn sign_in_again(
         return Ok(Some(SignedIn { user, device_token }));
     }
     let epoch = accounts.sessions.epoch(&id).await?;
-    let sessions = accounts.sessions.list(&id).await?;
-    let first = sessions.iter().find(|info| info.handle.to_string() == *made);
-    let Some(proof) = first.and_then(|info| info.authentication.clone()) else { return Ok(None) };
+    let Some((made, method)) = living(accounts, &id, key, made.clone()).await? else {
+        return Ok(None);
+    };
     let label = client.client.label();
-    let sign_in = SignIn::new(id, &proof.method).client(&label).address(client.ip).epoch(epoch);
+    let sign_in = SignIn::new(id, &method).client(&label).address(client.ip).epoch(epoch);
     session.sign_in(sign_in).await?;
-    if take_over(accounts, session, key, made.clone()).await? {
+    if take_over(accounts, session, key, made).await? {
         let device_token = accounts.events.recognised(&user, client).await;
         return Ok(Some(SignedIn { user, device_token }));
     }
     session.sign_out().await?;
+    Ok(None)
+}
+
+/// The session that was made last and how it began; `None` if it has ended. Another repetition may
+/// put its own in the place of `made` meanwhile.
+async fn living(
+    accounts: &Accounts,
+    user: &UserId,
+    key: &RedemptionKey,
+    mut made: String,
+) -> Result<Option<(String, Box<str>)>, ServiceError> {
+    for _ in 0..MOST_AT_ONCE {
+        let sessions = accounts.sessions.list(user).await?;
+        let found = sessions.into_iter().find(|info| info.handle.to_string() == made);
+        if let Some(proof) = found.and_then(|info| info.authentication) {
+            return Ok(Some((made, proof.method)));
+        }
+        let last = redemptions::find(&accounts.database, key, accounts.now()).await?;
+        match last.and_then(|last| last.session) {
+            Some(last) if last != made => made = last,
+            _ => break,
+        }
+    }
     Ok(None)
 }
 
