@@ -103,7 +103,8 @@ pub async fn tried_on_another_device(accounts: Accounts, user: UserId, client: C
         match users::find_by_id(&accounts.database, user).await {
             Ok(owner) => {
                 let email = owner.and_then(|owner| owner.email);
-                accounts.notify(email.as_ref(), &Notice::OtherDevice, &client);
+                let (notice, now) = (Notice::OtherDevice, accounts.now());
+                accounts.notify(user, email.as_ref(), &notice, &client, now).await;
             }
             Err(error) => tracing::error!(%error, %user, "a notice could not be sent"),
         }
