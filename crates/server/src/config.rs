@@ -60,7 +60,7 @@ pub use portfolio::{PortfolioSettings, PriceFeed, PriceSettings, SteamLimits, St
 pub use problem::{Problem, Warning};
 pub use report::report;
 pub use session::{SessionSettings, fresh_secret};
-pub use store::{DatabaseSettings, DatabaseTarget, StoreSettings};
+pub use store::{DatabaseSettings, DatabaseTarget, SessionStoreKind, StoreSettings};
 pub use table::{Exposure, Fallback, Section, Variable, sections};
 
 /// What the configuration is for.

@@ -13,7 +13,7 @@ use crate::auth::client::{Client, ClientInfo};
 use crate::auth::events::{Kind, Notice, SecurityEvents, record_of_operator};
 use crate::cli::UserSelector;
 use crate::clock::utc;
-use crate::config::{Config, DatabaseSettings, DatabaseTarget};
+use crate::config::{Config, DatabaseSettings, DatabaseTarget, SessionStoreKind};
 use crate::domain::email::{Email, EmailError};
 use crate::error_chain::{causes, chain};
 use crate::mail::{self, Mailer};
@@ -224,7 +224,8 @@ async fn existing_stores(config: &Config, clock: &Clock) -> Result<Stores, Opera
         DatabaseTarget::Sqlite(file) => Some(file.clone()),
         DatabaseTarget::Postgres(_) => None,
     };
-    let sessions = store.redis.is_none().then(|| embedded_sessions(&store.data_dir));
+    let is_embedded = store.sessions == SessionStoreKind::Embedded;
+    let sessions = is_embedded.then(|| embedded_sessions(&store.data_dir));
     match database.into_iter().chain(sessions).find(|file| !file.exists()) {
         Some(missing) => Err(OperatorError::NoStore(missing)),
         None => Ok(open_stores(config, clock).await?),

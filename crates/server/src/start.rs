@@ -26,7 +26,7 @@ use crate::auth::magic_link::{MagicLinks, MailLimits};
 use crate::auth::passkeys::Passkeys;
 use crate::auth::providers::Providers;
 use crate::auth::recovery_codes::{GUESSES, RecoveryCodes};
-use crate::config::{Config, DatabaseTarget, Mode};
+use crate::config::{Config, DatabaseTarget, Mode, SessionStoreKind};
 use crate::demo::{self, Demo};
 use crate::http::event_stream::Streams;
 use crate::http::serve::{ServeLimits, serve};
@@ -160,12 +160,18 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         Some(url) => Some(connect_redis(url, config).await?),
         None => None,
     };
-    let sessions = match &redis {
-        Some(connection) => {
+    let sessions = match (&redis, &config.store.database) {
+        (Some(connection), _) => {
             let store = acknowledged(RedisStore::new(connection.clone()), config).await?;
             Sessions::new(store, keys.clone(), session_config)
         }
-        None => {
+        (None, DatabaseTarget::Postgres(url))
+            if config.store.sessions == SessionStoreKind::Postgres =>
+        {
+            let store = Database::sessions(url.expose()).await.map_err(StartError::Database)?;
+            Sessions::new(store, keys.clone(), session_config)
+        }
+        (None, _) => {
             let path = &config.store.data_dir;
             let file = embedded_sessions(path);
             create_private(path, &file)
@@ -392,10 +398,11 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
     }
     if mode == Mode::Dev {
         let store = &config.store;
-        let sessions = store
-            .redis
-            .as_ref()
-            .map_or_else(|| store.data_dir.display().to_string(), ToString::to_string);
+        let sessions = match (&store.redis, store.sessions) {
+            (Some(url), _) => url.to_string(),
+            (None, SessionStoreKind::Postgres) => store.database.to_string(),
+            (None, _) => store.data_dir.display().to_string(),
+        };
         println!(
             "\n  Tracera is ready: {url}\n  Mails appear here and at {url}dev/mailbox\n  \
              Sessions are kept in {sessions}, everything else in {database}\n",

@@ -23,6 +23,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::{PgPool, SqlitePool};
+use tracera_session_sqlx::PostgresStore;
 
 use crate::config::DatabaseTarget;
 
@@ -110,6 +111,16 @@ impl Database {
     /// As for [`Database::connect`].
     pub async fn postgres(url: &str) -> Result<Self, ConnectError> {
         Ok(Self { pool: Pool::Postgres(connect::postgres(url).await?) })
+    }
+
+    /// Sessions in the same server as `url` says, over connections of their own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Database::connect`].
+    pub async fn sessions(url: &str) -> Result<PostgresStore, ConnectError> {
+        let pool = connect::postgres_for_sessions(url).await?;
+        PostgresStore::open(pool).await.map_err(ConnectError::unreachable)
     }
 
     /// Connects to the configured database and writes, and takes that back. Makes no file and

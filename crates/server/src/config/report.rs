@@ -6,7 +6,7 @@ use super::address::redact_url;
 use super::portfolio::in_currency;
 use super::problem::escaped;
 use super::table::{Exposure, Fallback, Variable, sections};
-use super::{Config, Environment, MailSettings, Origin, Problem, SmtpSecurity};
+use super::{Config, Environment, MailSettings, Origin, Problem, SessionStoreKind, SmtpSecurity};
 
 /// Every variable with its value and origin, then what the server would do, or why it would not
 /// start. Shows no secret.
@@ -71,6 +71,7 @@ fn shown(
 fn derived(name: &str, config: &Config) -> String {
     match name {
         "SESSION_COOKIE_SECURE" => config.session.cookie_secure.to_string(),
+        "SESSION_STORE" => config.store.sessions.to_string(),
         "REDIS_URL" => config.store.redis.as_ref().map_or("unset".to_owned(), ToString::to_string),
         "DATABASE_URL" => config.store.database.to_string(),
         "PRICE_FALLBACK_URLS" if config.prices.fallbacks.is_empty() => "unset".to_owned(),
@@ -87,9 +88,10 @@ fn derived(name: &str, config: &Config) -> String {
 }
 
 fn summarize(text: &mut String, config: &Config) {
-    let sessions = match &config.store.redis {
-        Some(url) => url.to_string(),
-        None => format!("embedded, in {}", config.store.data_dir.display()),
+    let sessions = match (&config.store.redis, config.store.sessions) {
+        (Some(url), _) => url.to_string(),
+        (None, SessionStoreKind::Postgres) => config.store.database.to_string(),
+        (None, _) => format!("embedded, in {}", config.store.data_dir.display()),
     };
     let secure = if config.session.cookie_secure { "yes" } else { "no" };
     let lines = [

@@ -18,7 +18,9 @@ use super::reader::{Read, Reader};
 /// Where sessions and users are kept.
 #[derive(Debug)]
 pub struct StoreSettings {
-    /// Redis for sessions and rate limits. Default none: the stores embedded in this process.
+    /// Which store has the sessions. Default Redis if it is configured, else the embedded one.
+    pub sessions: SessionStoreKind,
+    /// Redis for sessions and rate limits. Default none: the limits are this process's own.
     pub redis: Option<RedisUrl>,
     /// The variable it comes from: `REDIS_URL`, or `REDIS_HOST`.
     pub redis_variable: &'static str,
@@ -30,6 +32,17 @@ pub struct StoreSettings {
     pub data_dir: PathBuf,
     /// Database for everything else. Default the file `tracera.db` in the data directory.
     pub database: DatabaseTarget,
+}
+
+/// Which store has the sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionStoreKind {
+    /// Redis, and the rate limits with them.
+    Redis,
+    /// A file of this process, which must be the only one.
+    Embedded,
+    /// The `PostgreSQL` database that has everything else.
+    Postgres,
 }
 
 /// Where the database is: all that `tracera migrate` asks for.
@@ -70,6 +83,17 @@ const PG_PARAMETERS: [&str; 13] = [
 /// What the library reads as well.
 const PG_ALIASES: [&str; 5] = ["ssl-mode", "ssl-root-cert", "ssl-ca", "ssl-cert", "ssl-key"];
 
+impl fmt::Display for SessionStoreKind {
+    /// As `SESSION_STORE` has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Redis => "redis",
+            Self::Embedded => "embedded",
+            Self::Postgres => "postgres",
+        })
+    }
+}
+
 impl fmt::Display for DatabaseTarget {
     /// As a URL, without credentials and parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,24 +106,91 @@ impl fmt::Display for DatabaseTarget {
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
     let redis = read_redis(reader);
+    let kind = reader.optional("SESSION_STORE", parse_kind);
     let replica_ack = reader.number("SESSION_REPLICA_ACK", 0..=10);
     let database = read_database(reader);
-    let (redis, replica_ack, database) = (redis?, replica_ack?, database?);
+    let (redis, kind, replica_ack, database) = (redis?, kind?, replica_ack?, database?);
+    let (sessions, redis) = choose(reader, kind, redis, &database.target)?;
     let redis_ca_file = read_ca_file(reader, redis.as_ref())?;
     if redis.is_none() && replica_ack > 0 {
         let wrong = Wrong::new("is set without Redis", "set REDIS_URL too, or leave it out");
         return Err(reader.refuse("SESSION_REPLICA_ACK", wrong));
     }
-    if redis.is_none() && reader.mode == Mode::Serve {
-        let text =
-            "is not set: sessions and rate limits live in this process, which must be the only one";
-        reader.warn("REDIS_URL", text);
+    if reader.mode == Mode::Serve {
+        warn_of_what_is_not_shared(reader, sessions);
     }
     let DatabaseSettings { data_dir, target: database } = database;
-    let redis_variable =
-        if reader.given("REDIS_URL").is_some() { "REDIS_URL" } else { "REDIS_HOST" };
+    let redis_variable = redis_variable(reader);
     warn_of_passwords_in_clear(reader, redis.as_ref(), redis_variable, &database);
-    Ok(StoreSettings { redis, redis_variable, redis_ca_file, replica_ack, data_dir, database })
+    Ok(StoreSettings {
+        sessions,
+        redis,
+        redis_variable,
+        redis_ca_file,
+        replica_ack,
+        data_dir,
+        database,
+    })
+}
+
+fn parse_kind(value: &str) -> Result<SessionStoreKind, Wrong> {
+    match value {
+        "redis" => Ok(SessionStoreKind::Redis),
+        "embedded" => Ok(SessionStoreKind::Embedded),
+        "postgres" => Ok(SessionStoreKind::Postgres),
+        _ => {
+            let what = format!("is {}", quoted(value));
+            Err(Wrong::new(what, "write redis, embedded or postgres"))
+        }
+    }
+}
+
+/// The store for sessions, and Redis if it is that.
+fn choose(
+    reader: &mut Reader<'_>,
+    kind: Option<SessionStoreKind>,
+    redis: Option<RedisUrl>,
+    database: &DatabaseTarget,
+) -> Read<(SessionStoreKind, Option<RedisUrl>)> {
+    use SessionStoreKind::{Embedded, Postgres, Redis};
+    let refusal = match (kind, &redis, database) {
+        (Some(Redis), None, _) => {
+            ("is redis, and no Redis is configured", "set REDIS_URL, or leave SESSION_STORE out")
+        }
+        (Some(Postgres), _, DatabaseTarget::Sqlite(_)) => {
+            ("is postgres, and DATABASE_URL is not", "set DATABASE_URL to a postgres:// URL")
+        }
+        (None, Some(_), _) | (Some(Redis), ..) => return Ok((Redis, redis)),
+        (None | Some(Embedded), None, _) => return Ok((Embedded, None)),
+        (Some(Postgres), None, _) => return Ok((Postgres, None)),
+        (Some(kind @ (Embedded | Postgres)), Some(_), _) => {
+            let text = format!("is not used, because SESSION_STORE is {kind}");
+            let variable = redis_variable(reader);
+            reader.warn(variable, text);
+            return Ok((kind, None));
+        }
+    };
+    Err(reader.refuse("SESSION_STORE", Wrong::new(refusal.0, refusal.1)))
+}
+
+fn redis_variable(reader: &Reader<'_>) -> &'static str {
+    if reader.given("REDIS_URL").is_some() { "REDIS_URL" } else { "REDIS_HOST" }
+}
+
+fn warn_of_what_is_not_shared(reader: &mut Reader<'_>, sessions: SessionStoreKind) {
+    let (variable, text) = match sessions {
+        SessionStoreKind::Redis => return,
+        SessionStoreKind::Embedded => (
+            "REDIS_URL",
+            "is not set: sessions and rate limits live in this process, which must be the only one",
+        ),
+        SessionStoreKind::Postgres => (
+            "SESSION_STORE",
+            "is postgres: rate limits are counted by each instance for itself, so N instances let \
+             N times as much pass",
+        ),
+    };
+    reader.warn(variable, text);
 }
 
 pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<DatabaseSettings> {

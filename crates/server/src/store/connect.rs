@@ -28,6 +28,9 @@ const PG_MIGRATION_LIMIT: &str = "60s";
 /// `SQLite` has one writer at a time; more connections only help readers.
 const SQLITE_CONNECTIONS: u32 = 4;
 const PG_CONNECTIONS: u32 = 16;
+const PG_SESSION_CONNECTIONS: u32 = 8;
+/// A little above the limit of the session store, which gives up by itself.
+const PG_SESSION_LIMIT: &str = "2s";
 /// Needs what a migration needs; rolled back.
 const TRIAL: &str = "CREATE TABLE tracera_check (id INTEGER)";
 
@@ -180,6 +183,15 @@ async fn connect_postgres(options: PgConnectOptions) -> Result<PgConnection, Con
         .await
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         .map_err(ConnectError::unreachable)
+}
+
+/// Connections for sessions alone, so that slow queries of other tables hold up no request.
+pub(super) async fn postgres_for_sessions(url: &str) -> Result<PgPool, ConnectError> {
+    let options = pg_options(url)?.options([("statement_timeout", PG_SESSION_LIMIT)]);
+    connect_postgres(options.clone()).await?.close().await.map_err(ConnectError::unreachable)?;
+    let pool =
+        PgPoolOptions::new().max_connections(PG_SESSION_CONNECTIONS).acquire_timeout(ACQUIRE_LIMIT);
+    Ok(pool.connect_lazy_with(options))
 }
 
 pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {

@@ -28,6 +28,7 @@ mod pages_over_http;
 mod pages_showcase;
 mod passkeys;
 mod portfolio;
+mod postgres_sessions;
 mod process;
 mod providers_oauth;
 mod providers_real;

@@ -54,6 +54,11 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        &["SESSION_STORE"],
+        &["redis", "embedded", "postgres"],
+        &["x", "Redis", "sqlite", "postgresql", "redis,postgres"],
+    ),
+    (
         &["SESSION_SECRET_PREVIOUS"],
         &[OLDER, "older-Qw8rT2yU4iO6pA1sD3fG5hJ7kL9z, 0123456789abcdef0123456789abcdef"],
         &[
@@ -360,6 +365,9 @@ const CASES: &[Case] = &[
 fn company(name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
         "REDIS_PASSWORD" | "SESSION_REPLICA_ACK" => &[("REDIS_HOST", "localhost")],
+        "SESSION_STORE" => {
+            &[("REDIS_HOST", "localhost"), ("DATABASE_URL", "postgres://u@localhost/tracera")]
+        }
         "REDIS_CA_FILE" => &[("REDIS_URL", "rediss://localhost")],
         "GOOGLE_CLIENT_ID" => &[("GOOGLE_CLIENT_SECRET", "s")],
         "GOOGLE_CLIENT_SECRET" => &[("GOOGLE_CLIENT_ID", "i")],

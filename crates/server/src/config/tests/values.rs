@@ -24,6 +24,8 @@ fn what_belongs_together_is_required_together() {
         (vec![("REDIS_HOST", "h"), ("REDIS_CA_FILE", "ca.pem")], "REDIS_CA_FILE"),
         (vec![("REDIS_PASSWORD", "b")], "REDIS_PASSWORD"),
         (vec![("SESSION_REPLICA_ACK", "1")], "SESSION_REPLICA_ACK"),
+        (vec![("SESSION_STORE", "redis")], "SESSION_STORE"),
+        (vec![("SESSION_STORE", "postgres")], "SESSION_STORE"),
         (vec![("LISTEN_ADDR", "127.0.0.1:9"), ("METRICS_ADDR", "127.0.0.1:9")], "METRICS_ADDR"),
         (
             vec![("BASE_URL", "http://tracera.example"), ("SESSION_COOKIE_SECURE", "true")],

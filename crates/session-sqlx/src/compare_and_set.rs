@@ -1,0 +1,148 @@
+//! Updates without locks: a value is read, and replaced if it is still the same.
+//!
+//! 1. An update depends on the value alone, so equal bytes are as good as unchanged ones. The value
+//!    is its own version, and a row that went and came back needs no care.
+//! 2. Of several writers one wins each round, so all of them get on. Those of one process queue,
+//!    user by user, because most races are between requests of one browser.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tracera_session::Timestamp;
+use tracera_session::store::{StoreError, Tag, Update, Write};
+
+/// How long an operation takes at most.
+const LIMIT: Duration = Duration::from_millis(1500);
+/// Every so many writes expired rows are removed.
+const SWEEP_EVERY: u32 = 16;
+/// How many at most: more than rows are made in between, so that the table cannot grow without end.
+pub(crate) const SWEPT_AT_ONCE: i64 = 128;
+
+/// The statements of one database. Each is a transaction of its own.
+pub(crate) trait Table: Clone + Send + Sync + 'static {
+    fn read(&self, tag: &Tag) -> impl Future<Output = Result<Option<Vec<u8>>, sqlx::Error>> + Send;
+
+    /// Stores a value where there is none. Whether there was none.
+    fn insert(
+        &self,
+        tag: &Tag,
+        value: &[u8],
+        expires: Timestamp,
+    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
+    /// Replaces a value if it is still `seen`. Whether it was.
+    fn replace(
+        &self,
+        tag: &Tag,
+        seen: &[u8],
+        value: &[u8],
+        expires: Timestamp,
+    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
+    /// Removes a value if it is still `seen`. Whether it was.
+    fn remove(
+        &self,
+        tag: &Tag,
+        seen: &[u8],
+    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
+    /// Removes up to [`SWEPT_AT_ONCE`] values that expired before `now`, but not the tag's own.
+    fn sweep(
+        &self,
+        tag: &Tag,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+}
+
+/// One value per tag in a table. Clones share their queues.
+#[derive(Clone, Debug)]
+pub(crate) struct Values<T> {
+    pub(crate) table: T,
+    pub(crate) limit: Duration,
+    /// By the last byte of the tag, which is as good as random.
+    queues: Arc<[Mutex<()>; 256]>,
+    writes: Arc<AtomicU32>,
+}
+
+impl<T: Table> Values<T> {
+    pub(crate) fn new(table: T) -> Self {
+        let queues = Arc::new(std::array::from_fn(|_| Mutex::new(())));
+        Self { table, limit: LIMIT, queues, writes: Arc::default() }
+    }
+
+    pub(crate) async fn read(&self, tag: &Tag) -> Result<Option<Vec<u8>>, StoreError> {
+        self.within(async { self.table.read(tag).await.map_err(StoreError::unavailable) }).await
+    }
+
+    pub(crate) async fn update(&self, tag: &Tag, mut update: Update) -> Result<(), StoreError> {
+        let now = update.now();
+        let written = self.within(async {
+            let _turn = self.queue(tag).lock().await;
+            loop {
+                let seen = self.table.read(tag).await.map_err(StoreError::unavailable)?;
+                let write = update.apply(seen.as_deref())?;
+                if write == Write::Keep {
+                    return Ok(false);
+                }
+                let written = self.write(tag, seen.as_deref(), &write).await;
+                if written.map_err(StoreError::unavailable)? {
+                    return Ok(true);
+                }
+            }
+        });
+        if written.await? && self.writes.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == 0 {
+            self.sweep(*tag, now);
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        tag: &Tag,
+        seen: Option<&[u8]>,
+        write: &Write,
+    ) -> Result<bool, sqlx::Error> {
+        match (seen, write) {
+            (_, Write::Keep) | (None, Write::Remove) => Ok(true),
+            (None, Write::Put { value, expires }) => self.table.insert(tag, value, *expires).await,
+            (Some(seen), Write::Put { value, expires }) => {
+                self.table.replace(tag, seen, value, *expires).await
+            }
+            (Some(seen), Write::Remove) => self.table.remove(tag, seen).await,
+        }
+    }
+
+    /// Nobody waits for it, and the next one makes up for one that failed.
+    fn sweep(&self, tag: Tag, now: Timestamp) {
+        let values = self.clone();
+        tokio::spawn(async move {
+            let swept =
+                async { values.table.sweep(&tag, now).await.map_err(StoreError::unavailable) };
+            if let Err(error) = values.within(swept).await {
+                tracing::debug!(%error, "expired sessions were not removed");
+            }
+        });
+    }
+
+    fn queue(&self, tag: &Tag) -> &Mutex<()> {
+        let last = tag.as_bytes().last().copied().unwrap_or_default();
+        &self.queues[usize::from(last)]
+    }
+
+    async fn within<A>(
+        &self,
+        operation: impl Future<Output = Result<A, StoreError>>,
+    ) -> Result<A, StoreError> {
+        tokio::time::timeout(self.limit, operation).await.unwrap_or_else(|_| {
+            let text = format!("no answer of the database within {:?}", self.limit);
+            Err(StoreError::unavailable(text))
+        })
+    }
+}
+
+/// A time as a column holds it, in milliseconds since 1970.
+pub(crate) fn millis(at: Timestamp) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
