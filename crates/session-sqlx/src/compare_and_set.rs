@@ -22,11 +22,18 @@ pub(crate) const SWEPT_AT_ONCE: i64 = 128;
 
 /// The statements of one database. Each is a transaction of its own.
 pub(crate) trait Table: Clone + Send + Sync + 'static {
-    fn read(&self, tag: &Tag) -> impl Future<Output = Result<Option<Vec<u8>>, sqlx::Error>> + Send;
+    type Connection: Send;
+
+    fn connection(&self) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
+
+    fn read(
+        connection: &mut Self::Connection,
+        tag: &Tag,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, sqlx::Error>> + Send;
 
     /// Stores a value where there is none. Whether there was none.
     fn insert(
-        &self,
+        connection: &mut Self::Connection,
         tag: &Tag,
         value: &[u8],
         expires: Timestamp,
@@ -34,7 +41,7 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
 
     /// Replaces a value if it is still `seen`. Whether it was.
     fn replace(
-        &self,
+        connection: &mut Self::Connection,
         tag: &Tag,
         seen: &[u8],
         value: &[u8],
@@ -43,14 +50,14 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
 
     /// Removes a value if it is still `seen`. Whether it was.
     fn remove(
-        &self,
+        connection: &mut Self::Connection,
         tag: &Tag,
         seen: &[u8],
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
     /// Removes up to [`SWEPT_AT_ONCE`] values that expired before `now`, but not the tag's own.
     fn sweep(
-        &self,
+        connection: &mut Self::Connection,
         tag: &Tag,
         now: Timestamp,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
@@ -73,20 +80,22 @@ impl<T: Table> Values<T> {
     }
 
     pub(crate) async fn read(&self, tag: &Tag) -> Result<Option<Vec<u8>>, StoreError> {
-        self.within(async { self.table.read(tag).await.map_err(StoreError::unavailable) }).await
+        let read = async { T::read(&mut self.table.connection().await?, tag).await };
+        self.within(async { read.await.map_err(StoreError::unavailable) }).await
     }
 
     pub(crate) async fn update(&self, tag: &Tag, mut update: Update) -> Result<(), StoreError> {
         let now = update.now();
         let written = self.within(async {
             let _turn = self.queue(tag).lock().await;
+            let mut connection = self.table.connection().await.map_err(StoreError::unavailable)?;
             loop {
-                let seen = self.table.read(tag).await.map_err(StoreError::unavailable)?;
+                let seen = T::read(&mut connection, tag).await.map_err(StoreError::unavailable)?;
                 let write = update.apply(seen.as_deref())?;
                 if write == Write::Keep {
                     return Ok(false);
                 }
-                let written = self.write(tag, seen.as_deref(), &write).await;
+                let written = write_over::<T>(&mut connection, tag, seen.as_deref(), &write).await;
                 if written.map_err(StoreError::unavailable)? {
                     return Ok(true);
                 }
@@ -98,29 +107,13 @@ impl<T: Table> Values<T> {
         Ok(())
     }
 
-    async fn write(
-        &self,
-        tag: &Tag,
-        seen: Option<&[u8]>,
-        write: &Write,
-    ) -> Result<bool, sqlx::Error> {
-        match (seen, write) {
-            (_, Write::Keep) | (None, Write::Remove) => Ok(true),
-            (None, Write::Put { value, expires }) => self.table.insert(tag, value, *expires).await,
-            (Some(seen), Write::Put { value, expires }) => {
-                self.table.replace(tag, seen, value, *expires).await
-            }
-            (Some(seen), Write::Remove) => self.table.remove(tag, seen).await,
-        }
-    }
-
     /// Nobody waits for it, and the next one makes up for one that failed.
     fn sweep(&self, tag: Tag, now: Timestamp) {
         let values = self.clone();
         tokio::spawn(async move {
-            let swept =
-                async { values.table.sweep(&tag, now).await.map_err(StoreError::unavailable) };
-            if let Err(error) = values.within(swept).await {
+            let sweep = async { T::sweep(&mut values.table.connection().await?, &tag, now).await };
+            let swept = values.within(async { sweep.await.map_err(StoreError::unavailable) });
+            if let Err(error) = swept.await {
                 tracing::debug!(%error, "expired sessions were not removed");
             }
         });
@@ -139,6 +132,23 @@ impl<T: Table> Values<T> {
             let text = format!("no answer of the database within {:?}", self.limit);
             Err(StoreError::unavailable(text))
         })
+    }
+}
+
+/// Writes if the value is still `seen`. Whether it was.
+async fn write_over<T: Table>(
+    connection: &mut T::Connection,
+    tag: &Tag,
+    seen: Option<&[u8]>,
+    write: &Write,
+) -> Result<bool, sqlx::Error> {
+    match (seen, write) {
+        (_, Write::Keep) | (None, Write::Remove) => Ok(true),
+        (None, Write::Put { value, expires }) => T::insert(connection, tag, value, *expires).await,
+        (Some(seen), Write::Put { value, expires }) => {
+            T::replace(connection, tag, seen, value, *expires).await
+        }
+        (Some(seen), Write::Remove) => T::remove(connection, tag, seen).await,
     }
 }
 

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sqlx::{Executor, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, PgPool, Postgres};
 use tokio::runtime::Handle;
 use tracera_session::Timestamp;
 use tracera_session::store::{Invalidations, StoreFuture, Tag, Update, ValueStore};
@@ -106,23 +107,32 @@ impl ValueStore for PostgresStore {
 }
 
 impl Table for PostgresTable {
-    async fn read(&self, tag: &Tag) -> Result<Option<Vec<u8>>, sqlx::Error> {
-        sqlx::query_scalar(READ).bind(&tag.as_bytes()[..]).fetch_optional(&self.0).await
+    type Connection = PoolConnection<Postgres>;
+
+    async fn connection(&self) -> Result<Self::Connection, sqlx::Error> {
+        self.0.acquire().await
+    }
+
+    async fn read(
+        connection: &mut Self::Connection,
+        tag: &Tag,
+    ) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        sqlx::query_scalar(READ).bind(&tag.as_bytes()[..]).fetch_optional(&mut **connection).await
     }
 
     async fn insert(
-        &self,
+        connection: &mut Self::Connection,
         tag: &Tag,
         value: &[u8],
         expires: Timestamp,
     ) -> Result<bool, sqlx::Error> {
         let query = sqlx::query(INSERT).bind(&tag.as_bytes()[..]).bind(value);
         let query = query.bind(millis(expires)).bind(tag.to_string());
-        written(query.execute(&self.0).await)
+        written(query.execute(&mut **connection).await)
     }
 
     async fn replace(
-        &self,
+        connection: &mut Self::Connection,
         tag: &Tag,
         seen: &[u8],
         value: &[u8],
@@ -130,17 +140,25 @@ impl Table for PostgresTable {
     ) -> Result<bool, sqlx::Error> {
         let query = sqlx::query(REPLACE).bind(&tag.as_bytes()[..]).bind(value);
         let query = query.bind(millis(expires)).bind(seen).bind(tag.to_string());
-        written(query.execute(&self.0).await)
+        written(query.execute(&mut **connection).await)
     }
 
-    async fn remove(&self, tag: &Tag, seen: &[u8]) -> Result<bool, sqlx::Error> {
+    async fn remove(
+        connection: &mut Self::Connection,
+        tag: &Tag,
+        seen: &[u8],
+    ) -> Result<bool, sqlx::Error> {
         let query = sqlx::query(REMOVE).bind(&tag.as_bytes()[..]).bind(seen);
-        written(query.bind(tag.to_string()).execute(&self.0).await)
+        written(query.bind(tag.to_string()).execute(&mut **connection).await)
     }
 
-    async fn sweep(&self, tag: &Tag, now: Timestamp) -> Result<(), sqlx::Error> {
+    async fn sweep(
+        connection: &mut Self::Connection,
+        tag: &Tag,
+        now: Timestamp,
+    ) -> Result<(), sqlx::Error> {
         let query = sqlx::query(SWEEP).bind(millis(now)).bind(&tag.as_bytes()[..]);
-        query.bind(SWEPT_AT_ONCE).execute(&self.0).await.map(drop)
+        query.bind(SWEPT_AT_ONCE).execute(&mut **connection).await.map(drop)
     }
 }
 

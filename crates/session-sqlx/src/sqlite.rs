@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use sqlx::{Executor, SqlitePool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, Sqlite, SqlitePool};
 use tracera_session::Timestamp;
 use tracera_session::store::{StoreFuture, Tag, Update, ValueStore};
 
@@ -87,22 +88,31 @@ impl ValueStore for SqliteStore {
 }
 
 impl Table for SqliteTable {
-    async fn read(&self, tag: &Tag) -> Result<Option<Vec<u8>>, sqlx::Error> {
-        sqlx::query_scalar(READ).bind(&tag.as_bytes()[..]).fetch_optional(&self.0).await
+    type Connection = PoolConnection<Sqlite>;
+
+    async fn connection(&self) -> Result<Self::Connection, sqlx::Error> {
+        self.0.acquire().await
+    }
+
+    async fn read(
+        connection: &mut Self::Connection,
+        tag: &Tag,
+    ) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        sqlx::query_scalar(READ).bind(&tag.as_bytes()[..]).fetch_optional(&mut **connection).await
     }
 
     async fn insert(
-        &self,
+        connection: &mut Self::Connection,
         tag: &Tag,
         value: &[u8],
         expires: Timestamp,
     ) -> Result<bool, sqlx::Error> {
         let query = sqlx::query(INSERT).bind(&tag.as_bytes()[..]).bind(value).bind(millis(expires));
-        Ok(query.execute(&self.0).await?.rows_affected() == 1)
+        Ok(query.execute(&mut **connection).await?.rows_affected() == 1)
     }
 
     async fn replace(
-        &self,
+        connection: &mut Self::Connection,
         tag: &Tag,
         seen: &[u8],
         value: &[u8],
@@ -110,17 +120,25 @@ impl Table for SqliteTable {
     ) -> Result<bool, sqlx::Error> {
         let query = sqlx::query(REPLACE).bind(&tag.as_bytes()[..]).bind(value);
         let query = query.bind(millis(expires)).bind(seen);
-        Ok(query.execute(&self.0).await?.rows_affected() == 1)
+        Ok(query.execute(&mut **connection).await?.rows_affected() == 1)
     }
 
-    async fn remove(&self, tag: &Tag, seen: &[u8]) -> Result<bool, sqlx::Error> {
+    async fn remove(
+        connection: &mut Self::Connection,
+        tag: &Tag,
+        seen: &[u8],
+    ) -> Result<bool, sqlx::Error> {
         let query = sqlx::query(REMOVE).bind(&tag.as_bytes()[..]).bind(seen);
-        Ok(query.execute(&self.0).await?.rows_affected() == 1)
+        Ok(query.execute(&mut **connection).await?.rows_affected() == 1)
     }
 
-    async fn sweep(&self, tag: &Tag, now: Timestamp) -> Result<(), sqlx::Error> {
+    async fn sweep(
+        connection: &mut Self::Connection,
+        tag: &Tag,
+        now: Timestamp,
+    ) -> Result<(), sqlx::Error> {
         let query = sqlx::query(SWEEP).bind(millis(now)).bind(&tag.as_bytes()[..]);
-        query.bind(SWEPT_AT_ONCE).execute(&self.0).await.map(drop)
+        query.bind(SWEPT_AT_ONCE).execute(&mut **connection).await.map(drop)
     }
 }
 

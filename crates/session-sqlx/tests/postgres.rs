@@ -2,21 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::time::{Instant, sleep, timeout};
-use tracera_session::testing::{ALL, Instances, signed_in};
+use tracera_session::testing::{self, ALL, Instances, signed_in};
 use tracera_session::{
-    Ended, KeyRing, MAX_STALENESS, SessionConfig, SessionError, Sessions, SignIn, UserId,
+    Clock, Ended, KeyRing, MAX_STALENESS, SessionConfig, SessionError, Sessions, SignIn, Timestamp,
+    UserId,
 };
 use tracera_session_sqlx::PostgresStore;
 use tracera_testkit::{Fault, FaultProxy, Postgres};
 
 /// The suite is about what happens and not how fast: the machine may be busy with others.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The store's own limit.
+const USUAL: Duration = Duration::from_millis(1500);
 /// What tests wait for at most.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -28,19 +32,31 @@ async fn pool(url: &str, schema: &str) -> PgPool {
 
 /// A schema of its own for each case, because a case moves its clock, and what has expired by that
 /// clock is removed.
-async fn storage(url: &str, schema: &str) -> Instances {
+async fn storage(server: &Postgres, schema: &str, limit: Duration) -> Instances {
+    let proxy = Arc::new(FaultProxy::start(server.port()).await);
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port());
     let open = async || {
-        let store = PostgresStore::open(pool(url, schema).await).await.unwrap();
-        store.time_limit(PATIENCE)
+        let store = PostgresStore::open(pool(&url, schema).await).await.unwrap();
+        store.time_limit(limit)
     };
-    let made = pool(url, "public").await;
+    let made = pool(&url, "public").await;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
         .execute(&made)
         .await
         .unwrap();
     made.close().await;
     let (one, other) = tokio::join!(open(), open());
-    Instances::new(one, other)
+    Instances::new(one, other).breaking(move |fault| {
+        let proxy = Arc::clone(&proxy);
+        async move {
+            let fault = match fault {
+                testing::Fault::Refuses => Fault::Refuse,
+                testing::Fault::Stalls => Fault::BlackHole,
+                _ => Fault::None,
+            };
+            proxy.set(fault).await;
+        }
+    })
 }
 
 /// All cases on one server, because making one takes longer than a case.
@@ -49,7 +65,9 @@ async fn the_conformance_suite_passes_on_two_handles_of_one_database() {
     let server = Postgres::start().await;
     let mut failed = Vec::new();
     for (number, case) in ALL.iter().enumerate() {
-        let instances = storage(&server.url(), &format!("case_{number}")).await;
+        // These wait for the limit again and again.
+        let limit = if case.name.starts_with("a_store_that_") { USUAL } else { PATIENCE };
+        let instances = storage(&server, &format!("case_{number}"), limit).await;
         if tokio::spawn(case.run(instances)).await.is_err() {
             failed.push(case.name);
         }
@@ -188,7 +206,6 @@ async fn a_restart_of_the_database_loses_no_session_and_the_feed_begins_anew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expired_rows_are_removed_by_later_writes() {
-    use tracera_session::{Clock, Timestamp};
     let server = Postgres::start().await;
     let pool = pool(&server.url(), "public").await;
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));

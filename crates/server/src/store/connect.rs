@@ -29,6 +29,8 @@ const PG_MIGRATION_LIMIT: &str = "60s";
 const SQLITE_CONNECTIONS: u32 = 4;
 const PG_CONNECTIONS: u32 = 16;
 const PG_SESSION_CONNECTIONS: u32 = 8;
+/// A connection used a moment ago is there: a question before each use would double the way.
+const PG_TRUSTED: Duration = Duration::from_secs(1);
 /// A little above the limit of the session store, which gives up by itself.
 const PG_SESSION_LIMIT: &str = "2s";
 /// Needs what a migration needs; rolled back.
@@ -189,8 +191,18 @@ async fn connect_postgres(options: PgConnectOptions) -> Result<PgConnection, Con
 pub(super) async fn postgres_for_sessions(url: &str) -> Result<PgPool, ConnectError> {
     let options = pg_options(url)?.options([("statement_timeout", PG_SESSION_LIMIT)]);
     connect_postgres(options.clone()).await?.close().await.map_err(ConnectError::unreachable)?;
-    let pool =
-        PgPoolOptions::new().max_connections(PG_SESSION_CONNECTIONS).acquire_timeout(ACQUIRE_LIMIT);
+    let pool = PgPoolOptions::new()
+        .max_connections(PG_SESSION_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, used| {
+            Box::pin(async move {
+                if used.idle_for > PG_TRUSTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        });
     Ok(pool.connect_lazy_with(options))
 }
 

@@ -60,9 +60,10 @@ async fn requests(
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
     let mut injections = 0;
+    let mut is_redis = None;
     while client.read_buf(&mut buffer).await? > 0 {
-        // Only Redis requests begin like this; anything else passes as it is.
-        if buffer[0] != b'*' {
+        // Only Redis connections begin like this; anything else passes as it is.
+        if !*is_redis.get_or_insert(buffer[0] == b'*') {
             server.write_all(&buffer).await?;
             buffer.clear();
         }
