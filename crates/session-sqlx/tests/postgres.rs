@@ -19,8 +19,8 @@ use tracera_testkit::{Fault, FaultProxy, Postgres};
 
 /// The suite is about what happens and not how fast: the machine may be busy with others.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The store's own limit.
-const USUAL: Duration = Duration::from_millis(1500);
+/// A limit for cases that wait for it again and again.
+const SHORT: Duration = Duration::from_millis(700);
 /// What tests wait for at most.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -65,8 +65,7 @@ async fn the_conformance_suite_passes_on_two_handles_of_one_database() {
     let server = Postgres::start().await;
     let mut failed = Vec::new();
     for (number, case) in ALL.iter().enumerate() {
-        // These wait for the limit again and again.
-        let limit = if case.name.starts_with("a_store_that_") { USUAL } else { PATIENCE };
+        let limit = if case.name.starts_with("a_store_that_") { SHORT } else { PATIENCE };
         let instances = storage(&server, &format!("case_{number}"), limit).await;
         if tokio::spawn(case.run(instances)).await.is_err() {
             failed.push(case.name);
