@@ -177,7 +177,20 @@ impl RateLimiter {
     where
         F: Future<Output = RedisResult<Value>> + Send + 'static,
     {
-        Self::new(limit, Store::Redis(redis::Windows::new(limit, send)))
+        Self::redis_prefixed(limit, "", send)
+    }
+
+    /// The same with a `prefix` before every key, for several deployments in one Redis.
+    #[cfg(feature = "redis")]
+    pub fn redis_prefixed<F>(
+        limit: RateLimit,
+        prefix: &str,
+        send: impl Fn(Cmd) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = RedisResult<Value>> + Send + 'static,
+    {
+        Self::new(limit, Store::Redis(redis::Windows::new(limit, prefix, send)))
     }
 
     fn new(limit: RateLimit, store: Store) -> Self {

@@ -6,6 +6,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -19,6 +20,7 @@ use crate::config::{
     Config, DatabaseSettings, Environment, Mode, Problem, fresh_secret, help_text, report,
 };
 use crate::demo::Demo;
+use crate::store::newest_migration;
 use crate::{operator, start};
 
 /// Exit status when a server or a store could not be started or reached.
@@ -71,9 +73,28 @@ pub enum Command {
     /// List or end a user's sessions.
     #[command(subcommand)]
     Sessions(SessionsCommand),
-    /// Help a user who cannot get in.
+    /// List, show, disable or delete users.
     #[command(subcommand)]
     Users(UsersCommand),
+    /// Copy the embedded stores, also while the server runs.
+    #[command(after_help = SEE_VARIABLES)]
+    Backup {
+        /// A new directory, which then serves as `DATA_DIR`.
+        directory: PathBuf,
+    },
+    /// Print the version; with `--verbose` also what it was built from.
+    Version {
+        /// Also commit, platform and newest migration.
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// Print the completions for a shell.
+    Completions {
+        /// Which one.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Manpage,
     /// Bring the database up to date; asks only for `DATABASE_URL` and `DATA_DIR`.
     #[command(after_help = SEE_VARIABLES)]
     Migrate,
@@ -89,29 +110,51 @@ pub enum SessionsCommand {
         #[arg(long)]
         user: UserSelector,
     },
-    /// End a user's sessions.
+    /// End a user's sessions, or everybody's.
     #[command(after_help = SEE_VARIABLES)]
     Revoke {
         /// E-mail address or id of the user.
-        #[arg(long)]
-        user: UserSelector,
+        #[arg(long, required_unless_present = "everybody")]
+        user: Option<UserSelector>,
         /// End only the session with this handle, as `list` shows it.
-        #[arg(long)]
+        #[arg(long, requires = "user")]
         handle: Option<String>,
+        /// End all sessions of all users.
+        #[arg(long, conflicts_with = "user")]
+        everybody: bool,
     },
 }
 
 /// What to do with users.
 #[derive(Debug, Subcommand)]
 pub enum UsersCommand {
+    /// List all users.
+    #[command(after_help = SEE_VARIABLES)]
+    List,
+    /// Show what is known of a user.
+    #[command(after_help = SEE_VARIABLES)]
+    Show(OneUser),
+    /// Let nobody into the account, and end its sessions.
+    #[command(after_help = SEE_VARIABLES)]
+    Disable(OneUser),
+    /// Undo `disable`.
+    #[command(after_help = SEE_VARIABLES)]
+    Enable(OneUser),
+    /// Remove the account and everything that belongs to it.
+    #[command(after_help = SEE_VARIABLES)]
+    Delete(OneUser),
     /// Remove a user's passkeys, recovery codes and API tokens, turn "passkey only" off, and end
     /// their sessions.
     #[command(after_help = SEE_VARIABLES)]
-    ResetWaysIn {
-        /// E-mail address or id of the user.
-        #[arg(long)]
-        user: UserSelector,
-    },
+    ResetWaysIn(OneUser),
+}
+
+/// One user.
+#[derive(Debug, clap::Args)]
+pub struct OneUser {
+    /// E-mail address or id of the user.
+    #[arg(long)]
+    pub user: UserSelector,
 }
 
 /// A user as an operator names one.
@@ -202,12 +245,47 @@ pub async fn check_config(connect: bool) -> ExitCode {
 
 /// Runs `tracera healthcheck`: status 0 or 1, as Docker wants it.
 pub async fn check_health() -> ExitCode {
-    let listen_addr = match Environment::load().listen_addr() {
-        Ok(listen_addr) => listen_addr,
-        Err(problem) => return could_not_start(&problem),
+    let http = match Environment::load().http() {
+        Ok(http) => http,
+        Err(problems) => {
+            refuse(&problems);
+            return EXIT_COULD_NOT_START.into();
+        }
     };
-    match healthcheck::ask(listen_addr).await {
+    match healthcheck::ask(&http).await {
         Ok(answer) => print(&format!("{answer}\n")),
+        Err(error) => could_not_start(&error),
+    }
+}
+
+/// Runs `tracera version`.
+pub fn print_version(command: &clap::Command, commit: Option<&str>, verbose: bool) -> ExitCode {
+    if !verbose {
+        return print(&command.render_version());
+    }
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+    print(&format!(
+        "version    {}\ncommit     {}\nplatform   {} {}\nbuild      {build}\nmigration  {}\n",
+        env!("CARGO_PKG_VERSION"),
+        commit.unwrap_or("unknown"),
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+        newest_migration(),
+    ))
+}
+
+/// Runs `tracera completions`.
+pub fn print_completions(mut command: clap::Command, shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "tracera", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// Runs `tracera manpage`.
+pub fn print_manual(command: clap::Command) -> ExitCode {
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(command).render(&mut page) {
+        Ok(()) => print(&String::from_utf8_lossy(&page)),
         Err(error) => could_not_start(&error),
     }
 }
@@ -297,7 +375,9 @@ mod tests {
         let parse = |user: &str| {
             let line = ["tracera", "sessions", "revoke", "--user", user, "--handle", "h"];
             match Cli::try_parse_from(line).ok()?.command {
-                Command::Sessions(SessionsCommand::Revoke { user, handle }) => Some((user, handle)),
+                Command::Sessions(SessionsCommand::Revoke { user: Some(user), handle, .. }) => {
+                    Some((user, handle))
+                }
                 _ => None,
             }
         };
@@ -308,6 +388,14 @@ mod tests {
             Some((UserSelector::Email("a@b.example".to_owned()), handle))
         );
         assert_eq!(parse("somebody"), None);
-        assert!(Cli::try_parse_from(["tracera", "sessions", "list"]).is_err());
+        for incomplete in [
+            &["sessions", "list"][..],
+            &["sessions", "revoke"],
+            &["sessions", "revoke", "--everybody", "--user", "a@b.example"],
+            &["users", "delete"],
+        ] {
+            let line = ["tracera"].iter().chain(incomplete);
+            assert!(Cli::try_parse_from(line).is_err(), "{incomplete:?}");
+        }
     }
 }

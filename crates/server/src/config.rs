@@ -53,7 +53,7 @@ pub use address::{SecretUrl, ServiceUrl};
 pub use auth::{AuthSettings, GithubSettings, GoogleSettings};
 pub use environment::{Environment, Origin};
 pub use help::{env_sample, help_text};
-pub use http::HttpSettings;
+pub use http::{HttpSettings, ListenAddr};
 pub use log::{LogFilter, LogFormat, LogSettings};
 pub use mail::{MailSettings, ResendSettings, SmtpCredentials, SmtpSecurity, SmtpSettings};
 pub use portfolio::{PortfolioSettings, PriceFeed, PriceSettings, SteamLimits, SteamSettings};

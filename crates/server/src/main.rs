@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use tracera::cli::{self, Cli, Command, SessionsCommand, UsersCommand};
+use tracera::cli::{self, Cli, Command, OneUser, SessionsCommand, UsersCommand};
 use tracera::config::{Config, Mode};
 use tracera::demo::Demo;
+use tracera::operator::{accounts, backup};
 use tracera::{operator, start, telemetry};
 
 #[tokio::main]
@@ -14,12 +15,34 @@ async fn main() -> ExitCode {
         Command::Healthcheck => cli::check_health().await,
         Command::CheckConfig { connect } => cli::check_config(connect).await,
         Command::SendTestMail { address } => {
-            let send = cli::operate(cli::load_config(Mode::Serve), async |config| {
-                operator::send_test_mail(&config, &address).await
-            });
-            Box::pin(send).await
+            cli::operate(cli::load_config(Mode::Serve), async |config| {
+                Box::pin(operator::send_test_mail(&config, &address)).await
+            })
+            .await
         }
         Command::Secret => cli::print_secret(),
+        Command::Version { verbose } => cli::print_version(&command(), COMMIT, verbose),
+        Command::Completions { shell } => cli::print_completions(command(), shell),
+        Command::Manpage => cli::print_manual(command()),
+        Command::Backup { directory } => {
+            cli::operate(cli::load_config(Mode::Serve), async |config| {
+                backup::backup(&config, &directory).await
+            })
+            .await
+        }
+        Command::Users(command) => {
+            cli::operate(cli::load_config(Mode::Serve), async |config| match command {
+                UsersCommand::List => accounts::list(&config).await,
+                UsersCommand::Show(OneUser { user }) => accounts::show(&config, &user).await,
+                UsersCommand::Disable(OneUser { user }) => accounts::disable(&config, &user).await,
+                UsersCommand::Enable(OneUser { user }) => accounts::enable(&config, &user).await,
+                UsersCommand::Delete(OneUser { user }) => accounts::delete(&config, &user).await,
+                UsersCommand::ResetWaysIn(OneUser { user }) => {
+                    operator::reset_ways_in(&config, &user).await
+                }
+            })
+            .await
+        }
         Command::Dev { demo: true } => match cli::load_demo().await {
             Ok((config, demo)) => serve(config, Mode::Dev, Some(demo)).await,
             Err(status) => status,
@@ -33,30 +56,33 @@ async fn main() -> ExitCode {
         Command::Sessions(command) => {
             cli::operate(cli::load_config(Mode::Serve), async |config| match command {
                 SessionsCommand::List { user } => operator::list_sessions(&config, &user).await,
-                SessionsCommand::Revoke { user, handle } => {
+                SessionsCommand::Revoke { user: Some(user), handle, .. } => {
                     operator::revoke_sessions(&config, &user, handle.as_deref()).await
                 }
-            })
-            .await
-        }
-        Command::Users(command) => {
-            cli::operate(cli::load_config(Mode::Serve), async |config| match command {
-                UsersCommand::ResetWaysIn { user } => operator::reset_ways_in(&config, &user).await,
+                SessionsCommand::Revoke { .. } => accounts::revoke_everybody(&config).await,
             })
             .await
         }
     }
 }
 
-/// The command line. `TRACERA_COMMIT`, set when building, becomes a part of the version; only this
-/// file is compiled anew when it changes.
-fn parse() -> Cli {
-    let mut command = Cli::command();
-    if let Some(commit) = option_env!("TRACERA_COMMIT") {
-        let version: &str = format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak();
-        command = command.version(version);
+/// Set when building. Only this file is compiled anew when it changes.
+const COMMIT: Option<&str> = option_env!("TRACERA_COMMIT");
+
+/// The description of the command line, with the commit as a part of the version.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    match COMMIT {
+        Some(commit) => {
+            let version: &str = format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak();
+            command.version(version)
+        }
+        None => command,
     }
-    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+fn parse() -> Cli {
+    Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 async fn load_and_serve(mode: Mode) -> ExitCode {

@@ -1,5 +1,7 @@
 //! The operator's commands on the same stores: a user's sessions, the database.
 
+pub mod accounts;
+pub mod backup;
 pub mod connections;
 
 use std::fmt::Write;
@@ -20,7 +22,7 @@ use crate::mail::{self, Mailer};
 use crate::pages::page::minute;
 use crate::start::{StartError, Stores, embedded_sessions, open_database, open_stores};
 use crate::store::users::User;
-use crate::store::{StoreError, magic_links, passkeys, tokens, users};
+use crate::store::{Database, StoreError, magic_links, passkeys, tokens, users};
 
 /// How long a mail of a command may take to leave.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
@@ -59,6 +61,9 @@ pub enum OperatorError {
     /// The address is none.
     #[error("--user: {0}")]
     Email(#[from] EmailError),
+    /// There is no backup.
+    #[error(transparent)]
+    Backup(#[from] backup::BackupError),
     /// No mail can be sent.
     #[error("there is no mail server; set SMTP_URL and MAIL_FROM, or RESEND_API_KEY")]
     NoMail,
@@ -79,7 +84,7 @@ pub enum OperatorError {
 /// [`OperatorError`].
 pub async fn list_sessions(config: &Config, user: &UserSelector) -> Result<String, OperatorError> {
     let stores = existing_stores(config, &Clock::system()).await?;
-    let user = session_user(&find(&stores, user).await?);
+    let user = session_user(&find(&stores.database, user).await?);
     let sessions = stores.sessions.list(&user).await?;
     if sessions.is_empty() {
         return Ok("the user has no live session\n".to_owned());
@@ -108,7 +113,7 @@ pub async fn revoke_sessions(
 ) -> Result<String, OperatorError> {
     let clock = Clock::system();
     let stores = existing_stores(config, &clock).await?;
-    let account = find(&stores, user).await?;
+    let account = find(&stores.database, user).await?;
     let user = session_user(&account);
     let Some(handle) = handle else {
         let count = stores.sessions.list(&user).await?.len();
@@ -145,7 +150,7 @@ pub async fn revoke_sessions(
 pub async fn reset_ways_in(config: &Config, user: &UserSelector) -> Result<String, OperatorError> {
     let clock = Clock::system();
     let stores = existing_stores(config, &clock).await?;
-    let account = find(&stores, user).await?;
+    let account = find(&stores.database, user).await?;
     passkeys::reset(&stores.database, account.id).await?;
     // After what could make a session is gone; it also tells every instance to forget the tokens.
     let revoked = stores.sessions.revoke_all(&session_user(&account)).await;
@@ -212,32 +217,41 @@ pub async fn send_test_mail(config: &Config, address: &str) -> Result<String, Op
 /// # Errors
 /// [`OperatorError`].
 pub async fn migrate(settings: &DatabaseSettings) -> Result<String, OperatorError> {
-    open_database(&settings.target, &settings.data_dir).await?;
+    open_database(&settings.target, settings.max_connections, &settings.data_dir).await?;
     Ok("the database is up to date\n".to_owned())
 }
 
 /// The server's stores. None is made: a new one would have nobody's sessions in it, and all would
 /// seem well.
 async fn existing_stores(config: &Config, clock: &Clock) -> Result<Stores, OperatorError> {
+    check_database(config)?;
     let store = &config.store;
-    let database = match &store.database {
-        DatabaseTarget::Sqlite(file) => Some(file.clone()),
-        DatabaseTarget::Postgres(_) => None,
-    };
     let is_embedded = store.sessions == SessionStoreKind::Embedded;
     let sessions = is_embedded.then(|| embedded_sessions(&store.data_dir));
-    match database.into_iter().chain(sessions).find(|file| !file.exists()) {
+    match sessions.filter(|file| !file.exists()) {
         Some(missing) => Err(OperatorError::NoStore(missing)),
         None => Ok(open_stores(config, clock).await?),
     }
 }
 
-async fn find(stores: &Stores, selector: &UserSelector) -> Result<User, OperatorError> {
+/// The server's database alone, which may be in use by the server.
+async fn existing_database(config: &Config) -> Result<Database, OperatorError> {
+    check_database(config)?;
+    let store = &config.store;
+    Ok(open_database(&store.database, store.database_max_connections, &store.data_dir).await?)
+}
+
+fn check_database(config: &Config) -> Result<(), OperatorError> {
+    match &config.store.database {
+        DatabaseTarget::Sqlite(file) if !file.exists() => Err(OperatorError::NoStore(file.clone())),
+        DatabaseTarget::Sqlite(_) | DatabaseTarget::Postgres(_) => Ok(()),
+    }
+}
+
+async fn find(database: &Database, selector: &UserSelector) -> Result<User, OperatorError> {
     let user = match selector {
-        UserSelector::Id(id) => users::find_by_id(&stores.database, *id).await?,
-        UserSelector::Email(email) => {
-            users::find_by_email(&stores.database, &Email::parse(email)?).await?
-        }
+        UserSelector::Id(id) => users::find_by_id(database, *id).await?,
+        UserSelector::Email(email) => users::find_by_email(database, &Email::parse(email)?).await?,
     };
     user.ok_or(OperatorError::NoSuchUser)
 }

@@ -15,9 +15,9 @@ use tracera_guard::{
     ClientLimit, CsrfGuard, OriginPolicy, RateLimit, RateLimiter, SecurityHeaders, VisitorCookie,
 };
 use tracera_session::{
-    Clock, ConnectError, DeviceBinding, EmbeddedStore, KeyRing, NearCache, OpenError,
-    RedisAuthorities, RedisConnection, RedisKind, RedisLimits, RedisStore, RedisUrl, Session,
-    SessionConfig, Sessions,
+    Clock, ConnectError, DeviceBinding, EmbeddedStore, InvalidAuthorities, KeyRing, NearCache,
+    OpenError, RedisAuthorities, RedisConnection, RedisKind, RedisLimits, RedisStore, RedisUrl,
+    Session, SessionConfig, Sessions,
 };
 
 use crate::auth::api_tokens::{self, ApiTokens};
@@ -26,10 +26,11 @@ use crate::auth::magic_link::{MagicLinks, MailLimits};
 use crate::auth::passkeys::Passkeys;
 use crate::auth::providers::Providers;
 use crate::auth::recovery_codes::{GUESSES, RecoveryCodes};
-use crate::config::{Config, DatabaseTarget, Mode, SessionStoreKind};
+use crate::clock::Stopwatch;
+use crate::config::{Config, DatabaseTarget, ListenAddr, Mode, SessionStoreKind};
 use crate::demo::{self, Demo};
 use crate::http::event_stream::Streams;
-use crate::http::serve::{ServeLimits, serve};
+use crate::http::serve::{Listener, ServeLimits, Serving, serve};
 use crate::http::{App, Parts};
 use crate::mail::{self, Mailer};
 use crate::portfolio::Portfolio;
@@ -71,11 +72,11 @@ pub enum StartError {
         /// What to do about it.
         remedy: String,
     },
-    /// The certificates of the authorities for Redis cannot be used.
-    #[error(
-        "REDIS_CA_FILE: cannot use {path}: {source}; write the path of a PEM file of certificates"
-    )]
-    RedisCaFile {
+    /// The certificates for Redis cannot be used.
+    #[error("{variable}: cannot use {path}: {source}; write the path of a PEM file")]
+    RedisFile {
+        /// The variable that names the file.
+        variable: &'static str,
         /// The configured file.
         path: PathBuf,
         /// What is wrong with it.
@@ -120,7 +121,7 @@ pub enum StartError {
     )]
     Listen {
         /// The address.
-        addr: SocketAddr,
+        addr: ListenAddr,
         /// Why.
         source: io::Error,
     },
@@ -155,14 +156,18 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         Some(lifetime) => session_config.device_binding(device_binding(lifetime)),
         None => session_config,
     };
-    let database = open_database(&config.store.database, &config.store.data_dir).await?;
+    let store = &config.store;
+    let database =
+        open_database(&store.database, store.database_max_connections, &store.data_dir).await?;
     let redis = match &config.store.redis {
         Some(url) => Some(connect_redis(url, config).await?),
         None => None,
     };
     let sessions = match (&redis, &config.store.database) {
         (Some(connection), _) => {
-            let store = acknowledged(RedisStore::new(connection.clone()), config).await?;
+            let prefix = format!("{}session", config.store.redis_key_prefix);
+            let store = RedisStore::new(connection.clone()).with_prefix(&prefix);
+            let store = acknowledged(store, config).await?;
             Sessions::new(store, keys.clone(), session_config)
         }
         (None, DatabaseTarget::Postgres(url))
@@ -194,9 +199,10 @@ pub(crate) fn embedded_sessions(data_dir: &Path) -> PathBuf {
 /// [`StartError`] naming the variable that says where it is.
 pub async fn open_database(
     target: &DatabaseTarget,
+    max_connections: u32,
     data_dir: &Path,
 ) -> Result<Database, StartError> {
-    Database::connect(target).await.map_err(|error| match error {
+    Database::connect(target, max_connections).await.map_err(|error| match error {
         store::ConnectError::Create { path, source } if path.starts_with(data_dir) => {
             StartError::DataDir { path, source }
         }
@@ -232,10 +238,34 @@ pub(crate) async fn connect_redis(
 }
 
 fn redis_authorities(config: &Config) -> Result<Option<RedisAuthorities>, StartError> {
-    let Some(path) = &config.store.redis_ca_file else { return Ok(None) };
-    let unusable = |source| StartError::RedisCaFile { path: path.clone(), source };
-    let pem = fs::read(path).map_err(|error| unusable(error.into()))?;
-    RedisAuthorities::from_pem(&pem).map(Some).map_err(|error| unusable(error.into()))
+    let store = &config.store;
+    let read = |variable, path: &PathBuf| {
+        fs::read(path).map_err(|error| StartError::RedisFile {
+            variable,
+            path: path.clone(),
+            source: error.into(),
+        })
+    };
+    let unusable = |variable, path: &PathBuf| {
+        let path = path.clone();
+        move |error: InvalidAuthorities| StartError::RedisFile {
+            variable,
+            path,
+            source: error.into(),
+        }
+    };
+    let roots = match &store.redis_ca_file {
+        Some(path) => {
+            let pem = read("REDIS_CA_FILE", path)?;
+            let roots = RedisAuthorities::from_pem(&pem);
+            Some(roots.map_err(unusable("REDIS_CA_FILE", path))?)
+        }
+        None => None,
+    };
+    let Some((certificate, key)) = &store.redis_client else { return Ok(roots) };
+    let (chain, key) = (read("REDIS_CERT_FILE", certificate)?, read("REDIS_KEY_FILE", key)?);
+    let client = roots.unwrap_or_else(RedisAuthorities::public).with_client(&chain, &key);
+    client.map(Some).map_err(unusable("REDIS_CERT_FILE", certificate))
 }
 
 /// Whether the files that the configuration names can be used.
@@ -286,7 +316,14 @@ pub fn assemble(
     let limiter = |limit: RateLimit| match &stores.redis {
         Some(connection) => {
             let connection = connection.clone();
-            RateLimiter::redis_with(limit, move |command| connection.ask(command))
+            RateLimiter::redis_prefixed(limit, &config.store.redis_key_prefix, move |command| {
+                let (watch, asked) = (Stopwatch::start(), connection.ask(command));
+                async move {
+                    let answer = asked.await;
+                    metrics::asked_limit(watch.elapsed());
+                    answer
+                }
+            })
         }
         None => RateLimiter::in_memory(limit),
     };
@@ -346,6 +383,7 @@ pub fn assemble(
             .visitor_cookie(visitor),
         streams: Streams::default(),
         endpoints: router::endpoints(),
+        draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
         base_url,
         clock,
@@ -367,22 +405,21 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
     let metrics = metrics.transpose().map_err(StartError::Metrics)?;
     let stores = open_stores(config, &clock).await?;
     let (app, mailer) = assemble(config, &stores, clock)?;
-    let addr = config.http.listen_addr;
-    let listener =
-        TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
-    let stop = app.stopping.clone();
+    let listener = Listener::bind(&config.http.listen_addr)
+        .await
+        .map_err(|source| StartError::Listen { addr: config.http.listen_addr.clone(), source })?;
     if let Some((addr, collected)) = metrics {
         let listener = TcpListener::bind(addr)
             .await
             .map_err(|source| StartError::ListenMetrics { addr, source })?;
-        let routes = metrics::routes(collected, stores.sessions.clone(), mailer.clone());
-        tokio::spawn(serve(
-            listener,
-            routes,
-            SecurityHeaders::new(),
-            ServeLimits::default(),
-            stop.clone(),
-        ));
+        let routes = metrics::routes(
+            collected,
+            stores.sessions.clone(),
+            stores.database.clone(),
+            mailer.clone(),
+        );
+        let serving = Serving::new(SecurityHeaders::new(), app.stopping.clone());
+        tokio::spawn(serve(listener, routes, serving));
     }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
@@ -390,8 +427,7 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
     if let Some(connection) = &stores.redis {
         RedisStore::new(connection.clone()).warn_of_eviction().await;
     }
-    let bound = listener.local_addr().unwrap_or(addr);
-    tracing::info!(%bound, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(bound = %listener, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
     if let Some(demo) = demo {
         demo::fill(demo, &app).await.map_err(StartError::Demo)?;
         println!("\n  The demo: sign in with Steam, which a page of this program stands in for.");
@@ -410,10 +446,20 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
             database = store.database
         );
     }
-    stop_on_signal(stop.clone());
+    stop_on_signal(app.clone(), config.http.drain);
     app.portfolio.start();
-    serve(listener, router::build(&app), app.security_headers(), ServeLimits::default(), stop)
-        .await;
+    let serving = Serving {
+        limits: ServeLimits {
+            idle: config.http.idle_connection,
+            connections_per_client: config.http.connections_per_client,
+            ..ServeLimits::default()
+        },
+        proxies: config.http.trusted_proxies.clone(),
+        proxy_protocol: config.http.proxy_protocol,
+        draining: app.draining.clone(),
+        ..Serving::new(app.security_headers(), app.stopping.clone())
+    };
+    serve(listener, router::build(&app), serving).await;
     app.portfolio.shutdown(IMPORT_DRAIN).await;
     if let Some(mailer) = mailer {
         mailer.shutdown(MAIL_DRAIN).await;
@@ -423,27 +469,40 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
     Ok(())
 }
 
-/// SIGINT and SIGTERM stop the service gently; a second one ends the process at once.
-fn stop_on_signal(stop: CancellationToken) {
+/// SIGTERM and SIGHUP make the service drain, then stop gently; SIGINT stops it gently at once. A
+/// second one ends the process.
+fn stop_on_signal(app: App, drain: Duration) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    ) else {
         tracing::error!("cannot listen for signals; the process will not stop gently");
         return;
     };
     tokio::spawn(async move {
-        loop {
+        let drain = tokio::select! {
+            _ = interrupt.recv() => Duration::ZERO,
+            _ = terminate.recv() => drain,
+            _ = hang_up.recv() => drain,
+        };
+        tracing::info!(?drain, "stopping; requests in flight may finish");
+        app.draining.cancel();
+        let second = async {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
             }
-            if stop.is_cancelled() {
-                std::process::exit(130);
-            }
-            tracing::info!("stopping; requests in flight may finish");
-            stop.cancel();
+        };
+        tokio::pin!(second);
+        tokio::select! {
+            () = tokio::time::sleep(drain) => app.stopping.cancel(),
+            () = &mut second => std::process::exit(130),
         }
+        second.await;
+        std::process::exit(130);
     });
 }
 

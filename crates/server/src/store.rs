@@ -25,7 +25,9 @@ use std::time::Duration;
 use sqlx::{PgPool, SqlitePool};
 use tracera_session_sqlx::PostgresStore;
 
+use crate::clock::Stopwatch;
 use crate::config::DatabaseTarget;
+use crate::telemetry::metrics;
 
 mod column;
 mod connect;
@@ -36,6 +38,8 @@ pub mod identities;
 pub mod magic_links;
 pub mod passkeys;
 pub mod portfolio;
+mod probe;
+mod recall;
 pub mod recovery_codes;
 pub mod redemptions;
 #[cfg(test)]
@@ -46,12 +50,16 @@ pub mod undo_links;
 pub mod users;
 
 pub use error::{ConnectError, StoreError};
+use probe::Probe;
+use recall::Recall;
 
 /// How long one store operation may take, waiting for a connection included. A little above the
 /// databases' own limits, so that normally they are the ones to say what was wrong.
 const OPERATION_LIMIT: Duration = Duration::from_secs(6);
 /// How long a health probe waits for an answer.
 const PING_LIMIT: Duration = Duration::from_secs(1);
+/// Connections to `PostgreSQL` unless told otherwise.
+const PG_CONNECTIONS: u32 = 16;
 /// How long closing waits for connections in use.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -59,6 +67,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: Pool,
+    recall: Recall,
+    probe: Probe,
 }
 
 #[derive(Clone, Debug)]
@@ -70,7 +80,7 @@ enum Pool {
 /// Runs the same query on whichever pool the database has, within [`OPERATION_LIMIT`].
 macro_rules! on_pool {
     ($db:expr, $pool:ident => $query:expr) => {
-        $crate::store::within($crate::store::OPERATION_LIMIT, async {
+        $db.within($crate::store::OPERATION_LIMIT, async {
             match &$db.pool {
                 $crate::store::Pool::Sqlite($pool) => $query,
                 $crate::store::Pool::Postgres($pool) => $query,
@@ -80,6 +90,11 @@ macro_rules! on_pool {
 }
 use on_pool;
 
+/// The number of the newest migration.
+pub fn newest_migration() -> i64 {
+    connect::newest_migration()
+}
+
 impl Database {
     /// Opens the configured database and brings its tables up to date.
     ///
@@ -87,10 +102,15 @@ impl Database {
     ///
     /// [`ConnectError`] says whether the URL, the file, the server or a migration is at fault. It
     /// never holds the password of the URL.
-    pub async fn connect(target: &DatabaseTarget) -> Result<Self, ConnectError> {
+    pub async fn connect(
+        target: &DatabaseTarget,
+        max_connections: u32,
+    ) -> Result<Self, ConnectError> {
         match target {
             DatabaseTarget::Sqlite(file) => Self::sqlite(file).await,
-            DatabaseTarget::Postgres(url) => Self::postgres(url.expose()).await,
+            DatabaseTarget::Postgres(url) => {
+                Self::postgres_with(url.expose(), max_connections).await
+            }
         }
     }
 
@@ -101,7 +121,8 @@ impl Database {
     ///
     /// As for [`Database::connect`].
     pub async fn sqlite(file: &Path) -> Result<Self, ConnectError> {
-        Ok(Self { pool: Pool::Sqlite(connect::sqlite(file).await?) })
+        let pool = Pool::Sqlite(connect::sqlite(file).await?);
+        Ok(Self { pool, recall: Recall::default(), probe: Probe::of_file(file) })
     }
 
     /// Connects to `postgres://user:password@host/database`.
@@ -110,7 +131,22 @@ impl Database {
     ///
     /// As for [`Database::connect`].
     pub async fn postgres(url: &str) -> Result<Self, ConnectError> {
-        Ok(Self { pool: Pool::Postgres(connect::postgres(url).await?) })
+        Self::postgres_with(url, PG_CONNECTIONS).await
+    }
+
+    async fn postgres_with(url: &str, max_connections: u32) -> Result<Self, ConnectError> {
+        let recall = Recall::default();
+        let pool = connect::postgres(url, max_connections, recall.clone()).await?;
+        Ok(Self { pool: Pool::Postgres(pool), recall, probe: Probe::default() })
+    }
+
+    /// A consistent copy of a `SQLite` file that others may be using.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Database::connect`].
+    pub async fn copy_sqlite(file: &Path, to: &Path) -> Result<(), ConnectError> {
+        connect::copy_sqlite(file, to).await
     }
 
     /// Sessions in the same server as `url` says, over connections of their own.
@@ -136,16 +172,46 @@ impl Database {
         }
     }
 
-    /// Asks the database for a sign of life; for health probes.
+    /// Whether the database does what requests need, which includes writing; for health probes.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] without an answer within a second.
+    /// [`StoreError::Unavailable`] when it does not within a second.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let ping = on_pool!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop));
-        tokio::time::timeout(PING_LIMIT, ping)
+        let ping = async {
+            match &self.pool {
+                Pool::Sqlite(pool) => self.probe.sqlite(pool).await,
+                Pool::Postgres(pool) => probe::postgres(pool).await,
+            }
+        };
+        tokio::time::timeout(PING_LIMIT, self.within(PING_LIMIT, ping))
             .await
             .unwrap_or_else(|_| Err(StoreError::timed_out(PING_LIMIT)))
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        operation: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        let watch = Stopwatch::start();
+        let done = tokio::time::timeout(limit, operation).await;
+        metrics::asked_database(watch.elapsed());
+        match done {
+            Ok(result) => result.map_err(|error| {
+                self.recall.on(&error);
+                error.into()
+            }),
+            Err(_) => Err(StoreError::timed_out(limit)),
+        }
+    }
+
+    /// How many connections there are, and how many of them nobody uses.
+    pub fn connections(&self) -> (u32, usize) {
+        match &self.pool {
+            Pool::Sqlite(pool) => (pool.size(), pool.num_idle()),
+            Pool::Postgres(pool) => (pool.size(), pool.num_idle()),
+        }
     }
 
     /// Closes the connections once they are idle, at most five seconds from now; operations
@@ -160,15 +226,5 @@ impl Database {
         if tokio::time::timeout(CLOSE_LIMIT, close).await.is_err() {
             tracing::warn!("database connections were still in use at shutdown");
         }
-    }
-}
-
-async fn within<T>(
-    limit: Duration,
-    operation: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
-    match tokio::time::timeout(limit, operation).await {
-        Ok(result) => result.map_err(StoreError::from),
-        Err(_) => Err(StoreError::timed_out(limit)),
     }
 }

@@ -16,12 +16,14 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use crate::config::{LogFormat, LogSettings};
 
 mod format;
+mod journal;
 pub mod metrics;
 mod request_id;
 pub mod task;
 mod timestamp;
 mod writer;
 
+use journal::Prioritized;
 pub use request_id::{InRequest, RequestId};
 pub use writer::Spool;
 
@@ -46,13 +48,15 @@ pub fn init(settings: &LogSettings) -> Result<Spool, InitError> {
     let (writer, lines) = Spool::start(io::stderr(), |dropped| {
         tracing::warn!(dropped, "log lines were dropped, whoever reads them is too slow");
     })?;
-    tracing::subscriber::set_global_default(subscriber(settings, format, lines))?;
+    let journal = journal::is_stderr(std::env::var("JOURNAL_STREAM").ok().as_deref());
+    tracing::subscriber::set_global_default(subscriber(settings, format, journal, lines))?;
     Ok(writer)
 }
 
 fn subscriber<W>(
     settings: &LogSettings,
     format: LogFormat,
+    journal: bool,
     writer: W,
 ) -> impl Subscriber + Send + Sync
 where
@@ -60,10 +64,13 @@ where
 {
     let layer = fmt::layer().with_ansi(false);
     let layer = match format {
-        LogFormat::Text => {
-            layer.event_format(format::Text).with_writer(MakeOneLine(writer)).boxed()
+        LogFormat::Text => layer
+            .event_format(Prioritized(format::Text, journal))
+            .with_writer(MakeOneLine(writer))
+            .boxed(),
+        LogFormat::Json => {
+            layer.event_format(Prioritized(format::Json, journal)).with_writer(writer).boxed()
         }
-        LogFormat::Json => layer.event_format(format::Json).with_writer(writer).boxed(),
     };
     Registry::default().with(layer).with(settings.filter.to_env_filter())
 }
@@ -115,13 +122,17 @@ mod tests {
     const HOSTILE: &str = "a\r\nINFO forged\u{1b}[2Jb\u{9b}31mc\u{85}d\u{2028}e\u{7f}\u{8}";
 
     fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
+        logged_to(false, format, filter, log)
+    }
+
+    fn logged_to(journal: bool, format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
         let vars = [("SESSION_SECRET", "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"), ("RUST_LOG", filter)];
         let vars: BTreeMap<_, _> =
             vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let settings = Config::from_vars(&vars, Mode::Serve).unwrap().log;
         let written = Written::default();
         let writer = written.clone();
-        let subscriber = subscriber(&settings, format, move || writer.clone());
+        let subscriber = subscriber(&settings, format, journal, move || writer.clone());
         tracing::subscriber::with_default(subscriber, log);
         written.text()
     }
@@ -169,6 +180,21 @@ mod tests {
         assert_eq!(entry["span"], serde_json::json!({ "id": id.as_str(), "name": "request" }));
         let text = logged(LogFormat::Text, "info", log);
         assert!(text.contains(&format!("request{{id={}}}: ", id.as_str())), "{text}");
+    }
+
+    #[test]
+    fn a_line_for_the_journal_begins_with_its_priority() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let log = || {
+                tracing::error!("a");
+                tracing::warn!("b");
+                tracing::info!("c");
+                tracing::debug!("d");
+            };
+            let log = logged_to(true, format, "debug", log);
+            let priorities: Vec<_> = log.lines().map(|line| &line[..3]).collect();
+            assert_eq!(priorities, ["<3>", "<4>", "<6>", "<7>"], "{log}");
+        }
     }
 
     #[test]

@@ -30,7 +30,11 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    pub(super) fn new<F>(limit: RateLimit, send: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
+    pub(super) fn new<F>(
+        limit: RateLimit,
+        prefix: &str,
+        send: impl Fn(Cmd) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = RedisResult<Value>> + Send + 'static,
     {
@@ -43,7 +47,7 @@ impl Windows {
         );
         let sha1 = Script::new(&script).get_hash().to_owned();
         let send = Box::new(move |command| -> Reply { Box::pin(send(command)) });
-        Self { send, key_prefix: format!("ratelimit:{}:", limit.name), script, sha1 }
+        Self { send, key_prefix: format!("{prefix}ratelimit:{}:", limit.name), script, sha1 }
     }
 
     /// Admits or refuses one request at `now` (microseconds), by default Redis' time.

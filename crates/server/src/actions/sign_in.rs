@@ -86,6 +86,10 @@ pub async fn sign_in(
     by: SignInMethod<'_>,
     client: &ClientInfo,
 ) -> Result<SignedIn, ServiceError> {
+    if user.disabled_at.is_some() {
+        tracing::warn!(event = "disabled_user", user = %user.id, "a disabled user was not let in");
+        return Err(SessionError::Superseded.into());
+    }
     let (id, method) = (session_id(user.id)?, by.name());
     let epoch = accounts.sessions.epoch(&id).await?;
     // Looked at once more with the epoch known. Who takes a way in away and then ends all sessions
@@ -100,8 +104,10 @@ pub async fn sign_in(
     let label = client.client.label();
     session.sign_in(SignIn::new(id, method).client(&label).address(client.ip).epoch(epoch)).await?;
     // And again: who takes a way in away ends the sessions by it that are there. One that is made
-    // after that sees here that the way in is gone.
-    if !by.leads_to(accounts, &user).await? {
+    // after that sees here that the way in is gone. So it is with an account that is disabled.
+    if !by.leads_to(accounts, &user).await?
+        || users::is_disabled(&accounts.database, user.id).await?
+    {
         session.sign_out().await?;
         return Err(SessionError::Superseded.into());
     }

@@ -24,7 +24,11 @@ struct Health {
 pub async fn ready(State(app): State<App>) -> Response {
     let (database, store) = tokio::join!(app.database.ping(), app.sessions.ping());
     let health = Health {
-        status: if database.is_ok() && store.is_ok() { "ok" } else { "degraded" },
+        status: match (&database, &store) {
+            _ if app.draining.is_cancelled() => "stopping",
+            (Ok(()), Ok(())) => "ok",
+            _ => "degraded",
+        },
         database: if database.is_ok() { "up" } else { "down" },
         redis: match store {
             Err(_) => "down",

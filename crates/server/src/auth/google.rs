@@ -2,11 +2,14 @@
 //!
 //! 1. All addresses come from the document of the configured issuer, which has to name itself
 //!    exactly.
-//! 2. Code flow with PKCE S256, state and nonce; the client's secret goes into the body of the
-//!    token request.
+//! 2. Code flow with PKCE S256, state and nonce. The client shows its secret by
+//!    `client_secret_basic`, in the body only where the issuer lists nothing else (OpenID Connect
+//!    Discovery 1.0, 3).
 //! 3. Discovery and keys are kept for a while. A token signed with an unknown key makes the keys be
 //!    fetched once more.
-//! 4. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`); other addresses it
+//! 4. What the ID token leaves out of address, name and picture is asked of the userinfo endpoint,
+//!    whose `sub` has to be the token's.
+//! 5. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`); other addresses it
 //!    has only verified once, as any other issuer has all of its own. An issuer on this machine
 //!    stands in for Google, in development and tests.
 
@@ -18,6 +21,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use url::Url;
+use url::form_urlencoded::byte_serialize;
 
 use crate::auth::callback::OauthCallback;
 use crate::auth::id_token::{self, Claims, Expected, IdTokenError, KeySet};
@@ -67,6 +71,8 @@ struct Discovery {
     authorization_endpoint: String,
     token_endpoint: String,
     jwks_uri: String,
+    userinfo_endpoint: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
 }
@@ -144,7 +150,10 @@ impl Google {
         }
         let code = code_of(callback, GOOGLE)?;
         let tokens = self.exchange(&discovery, code, &transaction.verifier).await?;
-        let claims = self.verify(&discovery, &tokens, &transaction.nonce, now).await?;
+        let mut claims = self.verify(&discovery, &tokens, &transaction.nonce, now).await?;
+        if let (None, Some(endpoint)) = (&claims.email, &discovery.userinfo_endpoint) {
+            claims = self.complete(claims, endpoint, &tokens.access_token).await?;
+        }
         let email = self.email_claim(&claims);
         Ok(Person {
             email,
@@ -179,25 +188,51 @@ impl Google {
         code: &str,
         verifier: &str,
     ) -> Result<TokenAnswer, ProviderError> {
-        let form = [
+        let mut form = vec![
             ("grant_type", "authorization_code"),
             ("code", code),
             ("redirect_uri", &self.redirect_uri),
-            ("client_id", &self.client_id),
-            ("client_secret", self.client_secret.expose_secret()),
             ("code_verifier", verifier),
         ];
-        let answer = send(self.http.post(&discovery.token_endpoint).form(&form))
-            .await
-            .map_err(unavailable)?;
+        let secret = self.client_secret.expose_secret();
+        let methods = discovery.token_endpoint_auth_methods_supported.as_deref();
+        let basic = methods.is_none_or(|it| it.iter().any(|it| it == "client_secret_basic"));
+        let mut request = self.http.post(&discovery.token_endpoint);
+        if basic {
+            // Both are encoded as in a form first (RFC 6749, 2.3.1).
+            let encoded = |part: &str| byte_serialize(part.as_bytes()).collect::<String>();
+            request = request.basic_auth(encoded(&self.client_id), Some(encoded(secret)));
+        } else {
+            form.extend([("client_id", &*self.client_id), ("client_secret", secret)]);
+        }
+        let answer = send(request.form(&form)).await.map_err(unavailable)?;
         if answer.status.is_client_error() && answer.status != http::StatusCode::TOO_MANY_REQUESTS {
-            return Err(refused("the code was not accepted"));
+            let error = error_code(&answer).unwrap_or_default();
+            tracing::warn!(provider = "google", error, "the token endpoint refused the code");
+            return Err(ProviderError::Refused(GOOGLE));
         }
         if !answer.status.is_success() {
             tracing::warn!(provider = "google", status = answer.status.as_u16(), "no token");
             return Err(ProviderError::Unavailable(GOOGLE));
         }
         answer.json().map_err(|_| refused("the token answer has no tokens"))
+    }
+
+    /// Takes from the userinfo endpoint what the ID token does not say.
+    async fn complete(
+        &self,
+        claims: Claims,
+        endpoint: &str,
+        access_token: &SecretString,
+    ) -> Result<Claims, ProviderError> {
+        let request = self.http.get(endpoint).bearer_auth(access_token.expose_secret());
+        let answer = send(request).await.map_err(unavailable)?;
+        let told = answer.status.is_success().then(|| answer.json::<Claims>());
+        match told {
+            Some(Ok(told)) if told.sub == claims.sub => Ok(claims.completed_by(told)),
+            Some(Ok(_)) => Err(refused("the userinfo endpoint speaks of somebody else")),
+            _ => Err(unavailable_because("its userinfo endpoint gives no claims")),
+        }
     }
 
     async fn verify(
@@ -289,7 +324,9 @@ impl Google {
             return Err(unavailable_because("its discovery document is of another issuer"));
         }
         let endpoints = [&value.authorization_endpoint, &value.token_endpoint, &value.jwks_uri];
-        if !endpoints.iter().all(|url| ServiceUrl::is_acceptable(url)) {
+        let endpoints = endpoints.into_iter().chain(&value.userinfo_endpoint);
+        let all_acceptable = { endpoints }.all(|url| ServiceUrl::is_acceptable(url));
+        if !all_acceptable {
             return Err(unavailable_because(
                 "its discovery document names an address that is not https",
             ));
@@ -312,6 +349,17 @@ pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, Pro
             Err(ProviderError::Refused(provider))
         }
     }
+}
+
+/// The `error` of an answer (RFC 6749, 5.2), if it is one of the words such codes are.
+fn error_code(answer: &Answer) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    let Refusal { error } = answer.json().ok()?;
+    let plain = error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    (plain && error.len() <= 64).then_some(error)
 }
 
 fn max_age(headers: &http::HeaderMap) -> u64 {

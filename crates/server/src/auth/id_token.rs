@@ -114,6 +114,22 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// With what `told` says and these claims do not.
+    pub(super) fn completed_by(self, told: Self) -> Self {
+        let (email, email_verified) = match self.email {
+            Some(email) => (Some(email), self.email_verified),
+            None => (told.email, told.email_verified),
+        };
+        Self {
+            sub: self.sub,
+            email,
+            email_verified,
+            hd: self.hd,
+            name: self.name.or(told.name),
+            picture: self.picture.or(told.picture),
+        }
+    }
+
     /// Whether the issuer says that it has verified the address: `true` and nothing like it.
     pub fn email_is_verified(&self) -> bool {
         self.email_verified == serde_json::Value::Bool(true)

@@ -1,19 +1,24 @@
 //! `tracera healthcheck`: asks the server that runs with the same environment whether it is well.
 //! For containers, which have no curl.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+
+use crate::config::{HttpSettings, ListenAddr};
 
 /// Longer than the server takes to say that a store is away, shorter than Docker's patience of 30
 /// s.
 const LIMIT: Duration = Duration::from_secs(5);
 const PATH: &str = "/api/v1/health";
 const MAX_BYTES: u64 = 16 * 1024;
+/// The PROXY protocol of who speaks for itself.
+const OWN_BEHALF: &[u8] = b"PROXY UNKNOWN\r\n";
 
 /// Why the server is not known to be well.
 #[derive(Debug, thiserror::Error)]
@@ -23,24 +28,49 @@ pub enum NotHealthy {
     NoPort,
     /// It did not answer.
     #[error("no answer from {0}: {1}")]
-    Silent(SocketAddr, #[source] io::Error),
+    Silent(String, #[source] io::Error),
     /// It answered that something is wrong.
     #[error("the server at {0} says: {1}")]
-    Unwell(SocketAddr, String),
+    Unwell(String, String),
 }
 
-/// What the server that listens on `listen_addr` says of itself.
+/// What the server with these settings says of itself.
 ///
 /// # Errors
 /// [`NotHealthy`] unless it says 200 within five seconds.
-pub async fn ask(listen_addr: SocketAddr) -> Result<String, NotHealthy> {
-    if listen_addr.port() == 0 {
-        return Err(NotHealthy::NoPort);
+pub async fn ask(http: &HttpSettings) -> Result<String, NotHealthy> {
+    match &http.listen_addr {
+        ListenAddr::Tcp(addr) if addr.port() == 0 => Err(NotHealthy::NoPort),
+        ListenAddr::Tcp(addr) => {
+            let addr = reachable(*addr);
+            let greeting = greeting(http, addr.ip());
+            judge(addr, async { fetch(TcpStream::connect(addr).await?, greeting).await }).await
+        }
+        ListenAddr::Unix(path) => {
+            let greeting = greeting(http, Ipv4Addr::LOCALHOST.into());
+            let asked = async { fetch(UnixStream::connect(path).await?, greeting).await };
+            judge(&http.listen_addr, asked).await
+        }
     }
-    let addr = reachable(listen_addr);
+}
+
+/// What a trusted proxy has to say first.
+fn greeting(http: &HttpSettings, from: IpAddr) -> &'static [u8] {
+    let greets = http.proxy_protocol && http.trusted_proxies.contains(from);
+    if greets { OWN_BEHALF } else { b"" }
+}
+
+async fn judge(
+    addr: impl Display,
+    asked: impl Future<Output = io::Result<String>>,
+) -> Result<String, NotHealthy> {
+    let addr = addr.to_string();
     let answer =
-        timeout(LIMIT, fetch(addr)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let answer = answer.map_err(|error| NotHealthy::Silent(addr, error))?;
+        timeout(LIMIT, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Err(NotHealthy::Silent(addr, error)),
+    };
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
     // One line, whatever it was that answered.
@@ -59,10 +89,12 @@ fn reachable(mut addr: SocketAddr) -> SocketAddr {
     addr
 }
 
-async fn fetch(addr: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect(addr).await?;
-    let request = format!("GET {PATH} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
+async fn fetch(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    greeting: &[u8],
+) -> io::Result<String> {
+    let request = format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(&[greeting, request.as_bytes()].concat()).await?;
     let mut answer = Vec::new();
     stream.take(MAX_BYTES).read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -70,9 +102,19 @@ async fn fetch(addr: SocketAddr) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::config::{Config, Mode};
+
+    async fn ask(addr: SocketAddr) -> Result<String, NotHealthy> {
+        let secret = "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A".to_owned();
+        let vars = [("SESSION_SECRET", secret), ("LISTEN_ADDR", addr.to_string())];
+        let vars: BTreeMap<_, _> = vars.map(|(name, value)| (name.to_owned(), value)).into();
+        super::ask(&Config::from_vars(&vars, Mode::Serve).unwrap().http).await
+    }
 
     /// Something that accepts one connection and says this, or nothing and keeps it.
     async fn saying(answer: Option<&'static str>) -> SocketAddr {

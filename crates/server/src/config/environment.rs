@@ -6,16 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use secrecy::ExposeSecret;
 
-use super::http::parse_socket_addr;
 use super::problem::{Problem, Wrong};
 use super::reader::{Reader, effective, given};
-use super::{Config, DatabaseSettings, Mode, dev_secret, secret_file, store, unknown};
+use super::{
+    Config, DatabaseSettings, HttpSettings, Mode, dev_secret, http, secret_file, store, unknown,
+};
 
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,8 @@ impl Environment {
     pub fn database(&self) -> Result<DatabaseSettings, Vec<Problem>> {
         let uses = |subject: &str| {
             let name = subject.strip_suffix("_FILE").unwrap_or(subject);
-            ["DATABASE_URL", "DATA_DIR"].contains(&name) || !unknown::is_known(subject)
+            ["DATABASE_URL", "DATABASE_MAX_CONNECTIONS", "DATA_DIR"].contains(&name)
+                || !unknown::is_known(subject)
         };
         let mut reader = Reader::new(&self.vars, Mode::Serve);
         let settings = store::read_database(&mut reader);
@@ -140,13 +141,13 @@ impl Environment {
         Ok(())
     }
 
-    /// Where the server that runs with this environment listens.
+    /// How the server that runs with this environment listens.
     ///
     /// # Errors
-    /// The problem of `LISTEN_ADDR`.
-    pub fn listen_addr(&self) -> Result<SocketAddr, Problem> {
-        let value = self.effective("LISTEN_ADDR").unwrap_or_default();
-        parse_socket_addr(value).map_err(|wrong| Problem::new("LISTEN_ADDR", wrong))
+    /// The problems of its variables.
+    pub fn http(&self) -> Result<HttpSettings, Vec<Problem>> {
+        let mut reader = Reader::new(&self.vars, Mode::Serve);
+        http::read(&mut reader).map_err(|_| reader.problems)
     }
 
     /// The value of a variable; an empty one is none.

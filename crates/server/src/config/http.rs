@@ -1,6 +1,8 @@
 //! Listening, the public address and proxies.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,7 +12,7 @@ use url::Url;
 use super::Mode;
 use super::address::{is_loopback, not_a_url};
 use super::problem::{Wrong, quoted};
-use super::reader::{Read, Reader};
+use super::reader::{Read, Reader, parse_bool};
 
 /// Listening, the public address and proxies.
 #[derive(Debug)]
@@ -19,12 +21,48 @@ pub struct HttpSettings {
     /// one listened on.
     pub base_url: Url,
     /// Socket to bind. Default `127.0.0.1:8080`.
-    pub listen_addr: SocketAddr,
+    pub listen_addr: ListenAddr,
+    /// How long a connection may wait for its next request. Default 130 s.
+    pub idle_connection: Duration,
+    /// How long the server goes on listening after it was asked to stop. Default not at all.
+    pub drain: Duration,
+    /// Open connections of one client. Default 200.
+    pub connections_per_client: usize,
+    /// Whether connections of trusted proxies begin with the PROXY protocol. Default no.
+    pub proxy_protocol: bool,
     /// Proxies that are believed whom they speak for, and in which header. Default none, in
     /// `X-Forwarded-For`.
     pub trusted_proxies: TrustedProxies,
     /// How long a request may take. Default 30 s.
     pub request_timeout: Duration,
+}
+
+/// Where connections come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddr {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+impl ListenAddr {
+    /// The port, if it is an address.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(addr) => Some(addr.port()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 impl HttpSettings {
@@ -42,14 +80,31 @@ impl HttpSettings {
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<HttpSettings> {
     let listen_addr = read_listen_addr(reader);
     let base_url = read_base_url(reader, listen_addr.as_ref().ok());
-    let trusted_proxies = read_trusted_proxies(reader);
+    let trusted_proxies = read_trusted_proxies(reader, listen_addr.as_ref().ok());
     let timeout = reader.number("REQUEST_TIMEOUT_SECONDS", 1..=300);
+    let idle = reader.number("IDLE_CONNECTION_SECONDS", 1..=3600);
+    let drain = reader.number("DRAIN_SECONDS", 0..=300);
+    let connections_per_client = reader.number("MAX_CONNECTIONS_PER_CLIENT", 1..=20_000);
+    let proxy_protocol = reader.read("PROXY_PROTOCOL", parse_bool);
     let http = HttpSettings {
         base_url: base_url?,
         listen_addr: listen_addr?,
         trusted_proxies: trusted_proxies?,
         request_timeout: Duration::from_secs(timeout?),
+        idle_connection: Duration::from_secs(idle?),
+        drain: Duration::from_secs(drain?),
+        connections_per_client: connections_per_client?,
+        proxy_protocol: proxy_protocol?,
     };
+    let has_proxies = reader.given("TRUSTED_PROXIES").is_some()
+        || matches!(http.listen_addr, ListenAddr::Unix(_));
+    if http.proxy_protocol && !has_proxies {
+        let wrong = Wrong::new(
+            "is on while TRUSTED_PROXIES names nobody to send it",
+            "set TRUSTED_PROXIES to the proxies in front",
+        );
+        return Err(reader.refuse("PROXY_PROTOCOL", wrong));
+    }
     warn(reader, &http);
     Ok(http)
 }
@@ -63,7 +118,7 @@ pub(super) fn read_metrics_addr(
         return Ok(None);
     };
     require_loopback_in_dev(reader, "METRICS_ADDR", addr)?;
-    if http.is_some_and(|http| http.listen_addr == addr && addr.port() != 0) {
+    if http.is_some_and(|http| http.listen_addr == ListenAddr::Tcp(addr) && addr.port() != 0) {
         let wrong = Wrong::new("is the same as LISTEN_ADDR", "use another port");
         return Err(reader.refuse("METRICS_ADDR", wrong));
     }
@@ -73,10 +128,29 @@ pub(super) fn read_metrics_addr(
     Ok(Some(addr))
 }
 
-fn read_listen_addr(reader: &mut Reader<'_>) -> Read<SocketAddr> {
-    let addr = reader.read("LISTEN_ADDR", parse_socket_addr)?;
-    require_loopback_in_dev(reader, "LISTEN_ADDR", addr)?;
+fn read_listen_addr(reader: &mut Reader<'_>) -> Read<ListenAddr> {
+    let addr = reader.read("LISTEN_ADDR", parse_listen_addr)?;
+    match &addr {
+        ListenAddr::Tcp(addr) => require_loopback_in_dev(reader, "LISTEN_ADDR", *addr)?,
+        ListenAddr::Unix(_) if reader.mode == Mode::Dev => {
+            let what = "is a socket file, which no browser opens";
+            let wrong = Wrong::new(what, "use 127.0.0.1:8080, or run `tracera serve`");
+            return Err(reader.refuse("LISTEN_ADDR", wrong));
+        }
+        ListenAddr::Unix(_) => {}
+    }
     Ok(addr)
+}
+
+fn parse_listen_addr(value: &str) -> Result<ListenAddr, Wrong> {
+    match value.strip_prefix("unix:") {
+        Some(path) if path.starts_with('/') => Ok(ListenAddr::Unix(path.into())),
+        Some(_) => Err(Wrong::new(
+            format!("is {}", quoted(value)),
+            "write unix: and the whole path of a socket file, such as unix:/run/tracera/socket",
+        )),
+        None => parse_socket_addr(value).map(ListenAddr::Tcp),
+    }
 }
 
 fn require_loopback_in_dev(
@@ -96,10 +170,10 @@ pub(super) fn parse_socket_addr(value: &str) -> Result<SocketAddr, Wrong> {
     value.parse().map_err(|_| Wrong::new(format!("is {}", quoted(value)), remedy))
 }
 
-fn read_base_url(reader: &mut Reader<'_>, listen_addr: Option<&SocketAddr>) -> Read<Url> {
+fn read_base_url(reader: &mut Reader<'_>, listen_addr: Option<&ListenAddr>) -> Read<Url> {
     if reader.mode == Mode::Dev
         && reader.given("BASE_URL").is_none()
-        && let Some(listen_addr) = listen_addr
+        && let Some(ListenAddr::Tcp(listen_addr)) = listen_addr
     {
         if listen_addr.port() == 0 {
             let wrong =
@@ -148,16 +222,23 @@ fn parse_base_url(value: &str) -> Result<Url, Wrong> {
     Ok(url)
 }
 
-fn read_trusted_proxies(reader: &mut Reader<'_>) -> Read<TrustedProxies> {
-    let proxies = reader.optional("TRUSTED_PROXIES", |value| {
-        value.split(',').map(|entry| parse_network(entry.trim())).collect()
+fn read_trusted_proxies(
+    reader: &mut Reader<'_>,
+    listen_addr: Option<&ListenAddr>,
+) -> Read<TrustedProxies> {
+    let networks = reader.optional("TRUSTED_PROXIES", |value| {
+        value.split(',').map(|entry| parse_network(entry.trim())).collect::<Result<Vec<_>, _>>()
     });
     let header = reader.read("TRUSTED_PROXY_HEADER", |name| {
         let wrong =
             |_| Wrong::new(format!("is {}", quoted(name)), "write x-forwarded-for or forwarded");
         name.parse::<ProxyHeader>().map_err(wrong)
     });
-    Ok(proxies?.unwrap_or_else(TrustedProxies::default).header(header?))
+    // Whoever may open the socket file is a proxy; its connections count as this machine's.
+    let local = matches!(listen_addr, Some(ListenAddr::Unix(_)))
+        .then(|| IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    let networks = networks?.unwrap_or_default().into_iter().chain(local);
+    Ok(networks.collect::<TrustedProxies>().header(header?))
 }
 
 /// A network, or a single address.
@@ -189,7 +270,7 @@ fn warn(reader: &mut Reader<'_>, http: &HttpSettings) {
     if !http.is_https() && !http.is_local() {
         reader.warn("BASE_URL", "is http: cookies and sign-in links cross the network unencrypted");
     }
-    let port = http.listen_addr.port();
+    let Some(port) = http.listen_addr.port() else { return };
     if reader.given("BASE_URL").is_none() && http.base_url.port() != Some(port) {
         let text = format!(
             "is not set: links will point to {} while port {port} is listened on",

@@ -1,5 +1,6 @@
 //! Where sessions and users are kept.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -26,12 +27,18 @@ pub struct StoreSettings {
     pub redis_variable: &'static str,
     /// A PEM file of root certificates accepted in place of the public ones. Default none.
     pub redis_ca_file: Option<PathBuf>,
+    /// PEM files of this client's certificate and its key. Default none.
+    pub redis_client: Option<(PathBuf, PathBuf)>,
+    /// What stands before every key in Redis. Default nothing.
+    pub redis_key_prefix: String,
     /// How many replicas of Redis must confirm the end of a session. Default 0: none is waited for.
     pub replica_ack: usize,
     /// Directory of the embedded stores. Default `./data`.
     pub data_dir: PathBuf,
     /// Database for everything else. Default the file `tracera.db` in the data directory.
     pub database: DatabaseTarget,
+    /// Connections to it, if it is a server. Default 16.
+    pub database_max_connections: u32,
 }
 
 /// Which store has the sessions.
@@ -52,6 +59,8 @@ pub struct DatabaseSettings {
     pub data_dir: PathBuf,
     /// Default the file `tracera.db` in the data directory.
     pub target: DatabaseTarget,
+    /// Connections to it, if it is a server. Default 16.
+    pub max_connections: u32,
 }
 
 /// A relational database.
@@ -112,6 +121,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
     let (redis, kind, replica_ack, database) = (redis?, kind?, replica_ack?, database?);
     let (sessions, redis) = choose(reader, kind, redis, &database.target)?;
     let redis_ca_file = read_ca_file(reader, redis.as_ref())?;
+    let redis_client = read_client_certificate(reader, redis.as_ref())?;
+    let redis_key_prefix =
+        reader.optional("REDIS_KEY_PREFIX", parse_key_prefix)?.unwrap_or_default();
     if redis.is_none() && replica_ack > 0 {
         let wrong = Wrong::new("is set without Redis", "set REDIS_URL too, or leave it out");
         return Err(reader.refuse("SESSION_REPLICA_ACK", wrong));
@@ -119,7 +131,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
     if reader.mode == Mode::Serve {
         warn_of_what_is_not_shared(reader, sessions);
     }
-    let DatabaseSettings { data_dir, target: database } = database;
+    let DatabaseSettings { data_dir, target: database, max_connections } = database;
     let redis_variable = redis_variable(reader);
     warn_of_passwords_in_clear(reader, redis.as_ref(), redis_variable, &database);
     Ok(StoreSettings {
@@ -127,9 +139,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
         redis,
         redis_variable,
         redis_ca_file,
+        redis_client,
+        redis_key_prefix,
         replica_ack,
         data_dir,
         database,
+        database_max_connections: max_connections,
     })
 }
 
@@ -196,9 +211,10 @@ fn warn_of_what_is_not_shared(reader: &mut Reader<'_>, sessions: SessionStoreKin
 pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<DatabaseSettings> {
     let data_dir = reader.read("DATA_DIR", parse_directory);
     let target = reader.optional("DATABASE_URL", parse_database_url);
-    let (data_dir, target) = (data_dir?, target?);
+    let max_connections = reader.number("DATABASE_MAX_CONNECTIONS", 1..=1000);
+    let (data_dir, target, max_connections) = (data_dir?, target?, max_connections?);
     let target = target.unwrap_or_else(|| DatabaseTarget::Sqlite(data_dir.join("tracera.db")));
-    Ok(DatabaseSettings { data_dir, target })
+    Ok(DatabaseSettings { data_dir, target, max_connections })
 }
 
 /// No refusal: a tunnel that protects the connection cannot be seen from here.
@@ -246,6 +262,35 @@ fn read_ca_file(reader: &mut Reader<'_>, redis: Option<&RedisUrl>) -> Read<Optio
         }
         _ => Ok(file.map(PathBuf::from)),
     }
+}
+
+fn read_client_certificate(
+    reader: &mut Reader<'_>,
+    redis: Option<&RedisUrl>,
+) -> Read<Option<(PathBuf, PathBuf)>> {
+    let files = reader.pair("REDIS_CERT_FILE", "REDIS_KEY_FILE")?;
+    match redis {
+        Some(url) if files.is_some() && !url.is_tls() => {
+            let wrong =
+                Wrong::new("is set for a connection without TLS", "write rediss in REDIS_URL");
+            Err(reader.refuse("REDIS_CERT_FILE", wrong))
+        }
+        None if files.is_some() => {
+            reader.warn("REDIS_CERT_FILE", "has no effect without REDIS_URL");
+            Ok(None)
+        }
+        _ => Ok(files.map(|(certificate, key)| (certificate.into(), key.into()))),
+    }
+}
+
+/// Braces would decide where a cluster keeps a key.
+fn parse_key_prefix(value: &str) -> Result<String, Wrong> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+    if value.len() <= 64 && value.bytes().all(plain) {
+        return Ok(value.to_owned());
+    }
+    let what = format!("is {}", quoted(value));
+    Err(Wrong::new(what, "write up to 64 letters, digits and -_.:/, such as staging:"))
 }
 
 fn parse_directory(value: &str) -> Result<PathBuf, Wrong> {
@@ -311,8 +356,8 @@ fn parse_redis_url(value: &str) -> Result<RedisUrl, Wrong> {
     RedisUrl::parse(value).map_err(|error| match error {
         RedisUrlError::Scheme => Wrong::new(
             "has no scheme of Redis",
-            "write a redis, rediss, redis+sentinel or redis+cluster URL (or valkey in place of \
-             redis)",
+            "write a redis, rediss, redis+sentinel, redis+cluster or redis+unix URL (or valkey \
+             in place of redis)",
         ),
         RedisUrlError::Fragment => Wrong::new(
             "has a part behind a #",
@@ -357,6 +402,7 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
     }
     let remedy = "write postgres://user:password@host/database, special characters in the \
                   password percent-encoded";
+    let value = &*with_host(value);
     match Url::parse(value) {
         Ok(url) if url.host_str().is_none_or(str::is_empty) && !names_socket(&url) => {
             let remedy = "write postgres://user:password@host/database, or ?host=/run/postgresql \
@@ -365,6 +411,10 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
         }
         Ok(url) if url.path().len() < 2 => Err(Wrong::new("names no database", remedy)),
         Ok(url) => match url.query_pairs().find(|(name, _)| !is_parameter(name)) {
+            Some((name, _)) if name == "channel_binding" => Err(Wrong::new(
+                "asks for channel binding, which is not spoken here",
+                "leave channel_binding out, and write sslmode=verify-full to know the server",
+            )),
             Some((name, _)) => {
                 let remedy = format!("leave it out; known are {}", PG_PARAMETERS.join(", "));
                 Err(Wrong::new(
@@ -380,6 +430,18 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
             None => Ok(DatabaseTarget::Postgres(SecretUrl::new(value))),
         },
         Err(error) => Err(Wrong::new(format!("is malformed ({error})"), remedy)),
+    }
+}
+
+/// Cloud providers write `user:password@/database?host=/cloudsql/…`, which is no URL without a host.
+fn with_host(url: &str) -> Cow<'_, str> {
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    match url[begin..].find('/') {
+        Some(slash) if url[begin..begin + slash].ends_with('@') => {
+            let (credentials, rest) = url.split_at(begin + slash);
+            Cow::Owned(format!("{credentials}localhost{rest}"))
+        }
+        _ => Cow::Borrowed(url),
     }
 }
 

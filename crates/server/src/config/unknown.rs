@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::problem::{Problem, Wrong};
+use super::reader::given;
 use super::secret_file;
 use super::table::variables;
 
@@ -48,10 +49,15 @@ const SUGGESTED_EDITS: usize = 3;
 
 /// Problems of the foreign names among `vars`.
 pub(super) fn in_environment(vars: &BTreeMap<String, String>) -> impl Iterator<Item = Problem> {
+    // Whoever builds the connection from parts means the other parts too.
+    let from_parts = given(vars, "REDIS_HOST").is_some() && given(vars, "REDIS_URL").is_none();
     let set =
         vars.iter().filter(|(name, value)| !value.is_empty() && !is_service_link(name, value));
     set.map(|(name, _)| name)
-        .filter(|name| !is_known(name) && is_meant_for_us(name))
+        .filter(move |name| {
+            let is_part = from_parts && name.starts_with("REDIS_");
+            !is_known(name) && (is_part || is_meant_for_us(name))
+        })
         .map(|name| unknown(name))
 }
 
@@ -277,6 +283,25 @@ mod tests {
         ] {
             assert_eq!(judged(name), None);
         }
+    }
+
+    #[test]
+    fn beside_a_host_of_redis_every_unknown_part_is_refused() {
+        let of = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let problems: Vec<_> = in_environment(&pairs.collect()).collect();
+            problems.iter().map(|problem| problem.subject().to_owned()).collect::<Vec<_>>()
+        };
+        let user = ("REDIS_USERNAME", "u");
+        assert_eq!(of(&[("REDIS_HOST", "h"), user]), ["REDIS_USERNAME"]);
+        assert_eq!(of(&[("REDIS_HOST", "h"), ("REDIS_URL", "redis://h"), user]), [""; 0]);
+        let kubernetes = [
+            ("REDIS_HOST", "h"),
+            ("REDIS_SERVICE_HOST", "10.0.0.1"),
+            ("REDIS_SERVICE_PORT", "6379"),
+            ("REDIS_PORT_6379_TCP_ADDR", "10.0.0.1"),
+        ];
+        assert_eq!(of(&kubernetes), [""; 0]);
     }
 
     #[test]

@@ -75,7 +75,9 @@ pub struct Parts {
     pub streams: Streams,
     /// The URL table as the layers know it.
     pub endpoints: Endpoints,
-    /// Cancelled when the service is asked to stop.
+    /// Cancelled when the service is asked to stop: from then on it says that it is not well.
+    pub draining: CancellationToken,
+    /// Cancelled when it stops listening.
     pub stopping: CancellationToken,
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use tracera_guard::ClientAddr;
@@ -131,7 +131,9 @@ impl Line {
         let client = client.map(ClientAddr::text);
         let (method, client) = (method.as_str(), client.as_deref());
         let _entered = id.enter();
-        if *is_always_written || status >= 400 || elapsed >= LONG {
+        // Whoever is over a limit could bury the rest.
+        let is_failure = status >= 400 && status != StatusCode::TOO_MANY_REQUESTS.as_u16();
+        if *is_always_written || is_failure || elapsed >= LONG {
             tracing::info!(method, route, status, micros, client, "answered");
         } else {
             tracing::debug!(method, route, status, micros, client, "answered");

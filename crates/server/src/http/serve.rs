@@ -1,4 +1,12 @@
 //! The listener: accepts connections, bounds what a client may take, and ends gently.
+//!
+//! 1. A connection waits [`ServeLimits::idle`] for its next request; once that begins, its headers
+//!    have [`ServeLimits::header_read`].
+//! 2. A client that does not read what it is sent loses the connection, and so does one that opens
+//!    too many. Trusted proxies may have any number.
+//! 3. What a trusted proxy says in front of the connection (PROXY protocol) is the peer from then
+//!    on. HTTP/2 without TLS is spoken with trusted proxies only.
+//! 4. While draining, requests are answered as before and answers close their connections.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -9,32 +17,60 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
+use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
-use tracera_guard::SecurityHeaders;
+use tracera_guard::{SecurityHeaders, TrustedProxies};
 
+use self::beginning::{Beginning, Protocol};
 use self::hyper_errors::Headed;
+use self::paced::{Paced, Phase, Tracked};
+use self::places::PerClient;
 
+mod beginning;
 mod hyper_errors;
+pub mod listener;
+mod paced;
+mod places;
+mod proxy_protocol;
+
+pub use listener::Listener;
+use listener::Socket;
+
+/// How long the kernel may take to hand over what had connected before listening stopped.
+const LAST_CALL: Duration = Duration::from_millis(10);
+/// How long a connection without a request may go on after listening stopped. What is on its way to
+/// an idle one is answered, where the end of the connection would meet it.
+const LAST_REQUEST: Duration = Duration::from_millis(500);
+/// Requests at one time on an HTTP/2 connection.
+const STREAMS: u32 = 128;
+/// How often an HTTP/2 connection is asked for a sign of life, and how long it may take.
+const HTTP2_PING: Duration = Duration::from_secs(20);
 
 /// What one client, and all together, may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeLimits {
     /// Open connections; further ones wait to be accepted. Default 20,000.
     pub connections: usize,
-    /// From the first byte of a request to the end of its headers, and between requests. Default 15
-    /// s.
+    /// Open connections of one IPv4 address or IPv6 /64; further ones are closed. Default 200.
+    pub connections_per_client: usize,
+    /// Between two requests. Default 130 s.
+    pub idle: Duration,
+    /// From the first byte of a request to the end of its headers. Default 15 s.
     pub header_read: Duration,
-    /// All headers of one request in bytes. Default 32 KiB.
+    /// All headers of one request in bytes. Default 24 KiB, for which never more than 32 KiB are
+    /// held.
     pub header_bytes: usize,
     /// Header lines of one request. Default 100.
     pub header_lines: usize,
+    /// How long a client may read nothing of an answer that waits for it. Default 30 s.
+    pub stall: Duration,
     /// How long requests in flight may take to finish when the server is asked to stop. Default 10
     /// s.
     pub drain: Duration,
@@ -44,10 +80,44 @@ impl Default for ServeLimits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            connections_per_client: 200,
+            idle: Duration::from_secs(130),
             header_read: Duration::from_secs(15),
-            header_bytes: 32 * 1024,
+            header_bytes: 24 * 1024,
             header_lines: 100,
+            stall: Duration::from_secs(30),
             drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How connections are served.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// What the application puts on its answers; what is no request gets them too.
+    pub headers: SecurityHeaders,
+    /// What clients may take.
+    pub limits: ServeLimits,
+    /// Who may have any number of connections and speak HTTP/2. Default nobody.
+    pub proxies: TrustedProxies,
+    /// Whether connections of trusted proxies begin with the PROXY protocol. Default no.
+    pub proxy_protocol: bool,
+    /// From when on answers close their connections.
+    pub draining: CancellationToken,
+    /// From when on nobody is listened to.
+    pub stop: CancellationToken,
+}
+
+impl Serving {
+    /// With the usual limits, until `stop`.
+    pub fn new(headers: SecurityHeaders, stop: CancellationToken) -> Self {
+        Self {
+            headers,
+            limits: ServeLimits::default(),
+            proxies: TrustedProxies::default(),
+            proxy_protocol: false,
+            draining: stop.clone(),
+            stop,
         }
     }
 }
@@ -66,24 +136,31 @@ impl<S> HttpService for S where
 {
 }
 
-/// Serves until `stop` is cancelled, then lets requests in flight finish. The `headers` are those
-/// `app` puts on its answers; what is no request gets them too.
-pub async fn serve(
-    listener: TcpListener,
-    app: impl HttpService,
-    headers: SecurityHeaders,
-    limits: ServeLimits,
-    stop: CancellationToken,
-) {
-    let headers = hyper_errors::lines(&headers);
+/// What all connections share.
+struct Shared {
+    serving: Serving,
+    /// The security headers as they stand in an answer.
+    lines: Arc<[u8]>,
+    per_client: PerClient,
+}
+
+/// Serves until it is told to stop, then lets requests in flight finish.
+pub async fn serve(listener: impl Into<Listener>, app: impl HttpService, serving: Serving) {
+    let listener = listener.into();
+    let (limits, stop) = (serving.limits, serving.stop.clone());
     let places = Arc::new(Semaphore::new(limits.connections));
+    let shared = Arc::new(Shared {
+        lines: hyper_errors::lines(&serving.headers),
+        per_client: PerClient::new(limits.connections_per_client),
+        serving,
+    });
     let connections = TaskTracker::new();
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
             place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
         };
-        let (stream, peer) = tokio::select! {
+        let (socket, peer) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -95,54 +172,130 @@ pub async fn serve(
                 }
             },
         };
-        let (app, headers, stop) = (app.clone(), headers.clone(), stop.clone());
+        let (app, shared) = (app.clone(), shared.clone());
         connections.spawn(async move {
-            connection(stream, peer, app, headers, limits, stop).await;
+            connection(socket, peer, app, &shared).await;
             drop(place);
         });
     }
+    // Closing the socket would reset those that have connected and were not yet accepted.
+    while let Ok(Ok((socket, peer))) = timeout(LAST_CALL, listener.accept()).await {
+        let (app, shared) = (app.clone(), shared.clone());
+        connections.spawn(async move { connection(socket, peer, app, &shared).await });
+    }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(limits.drain, connections.wait()).await.is_err() {
+    if timeout(limits.drain, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "stopping with requests still in flight");
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    app: impl HttpService,
-    headers: Arc<[u8]>,
-    limits: ServeLimits,
-    stop: CancellationToken,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
+async fn connection(mut socket: Socket, peer: SocketAddr, app: impl HttpService, shared: &Shared) {
+    let Shared { serving, lines, per_client } = shared;
+    let limits = &serving.limits;
+    let trusted = serving.proxies.contains(peer.ip());
+    let mut ticket = None;
+    if !trusted {
+        ticket = per_client.enter(peer.ip());
+        if ticket.is_none() {
+            tracing::debug!(%peer, "too many connections of one client");
+            return;
+        }
     }
-    // One request at a time: the whole stack is copied for each connection only.
+    let beginning = if trusted {
+        match Beginning::read(&mut socket, peer, serving).await {
+            Ok(beginning) => beginning,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a proxy's connection ended before a request");
+                return;
+            }
+        }
+    } else {
+        Beginning::of_stranger(peer)
+    };
+    if beginning.peer.ip() != peer.ip() && !serving.proxies.contains(beginning.peer.ip()) {
+        ticket = per_client.enter(beginning.peer.ip());
+        if ticket.is_none() {
+            return;
+        }
+    }
+    let phase = Phase::default();
+    let protocol = beginning.protocol;
+    if protocol == Protocol::Http2 {
+        // Headers and idleness are HTTP/2's own there.
+        phase.answering();
+    }
+    let peer = beginning.peer;
+    let paced = Paced::new(socket, beginning.early, phase.clone(), limits);
+    let io = TokioIo::new(Headed::new(paced, lines.clone()));
+    // HTTP/1 has one request at a time, so that the whole stack is copied for each connection only.
     let app = RefCell::new(app);
+    let draining = serving.draining.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
+        let version = request.version();
+        if version != Version::HTTP_2 {
+            phase.answering();
+        }
         let mut request = request.map(body);
         request.extensions_mut().insert(ConnectInfo(peer));
-        app.borrow_mut().call(request)
+        let answer = match version {
+            Version::HTTP_2 => app.borrow().clone().call(request),
+            _ => app.borrow_mut().call(request),
+        };
+        let (draining, phase) = (draining.clone(), phase.clone());
+        async move {
+            let mut answer = answer.await?;
+            if draining.is_cancelled() && version != Version::HTTP_2 {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            let phase = (version != Version::HTTP_2).then_some(phase);
+            Ok::<_, Infallible>(answer.map(|body| Tracked::new(body, phase)))
+        }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read)
-        .max_buf_size(limits.header_bytes)
-        .max_headers(limits.header_lines)
-        .serve_connection(TokioIo::new(Headed::new(stream, headers)), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let ended = match protocol {
+        Protocol::Http1 => {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.idle)
+                .max_header_size(limits.header_bytes)
+                .max_headers(limits.header_lines)
+                .serve_connection(io, service);
+            tokio::pin!(connection);
+            let last_request = async {
+                serving.stop.cancelled().await;
+                tokio::time::sleep(LAST_REQUEST).await;
+            };
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = last_request => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        }
+        Protocol::Http2 => {
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+                .max_concurrent_streams(STREAMS)
+                .keep_alive_interval(HTTP2_PING)
+                .keep_alive_timeout(HTTP2_PING)
+                .serve_connection(io, service);
+            tokio::pin!(connection);
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = serving.draining.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
     }
+    drop(ticket);
 }
 
 /// Most requests have none, which costs no allocation.

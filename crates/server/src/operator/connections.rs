@@ -103,7 +103,7 @@ async fn redis(config: &Config) -> Result<(), String> {
     let Some(url) = &config.store.redis else { return Ok(()) };
     let connection = start::connect_redis(url, config).await.map_err(|error| error.to_string())?;
     let mut script = redis::cmd("EVAL");
-    script.arg(SCRIPT).arg(1).arg("session:{check}");
+    script.arg(SCRIPT).arg(1).arg(format!("{}session:{{check}}", config.store.redis_key_prefix));
     let answer = connection.ask(script).await;
     answer.map(drop).map_err(|error| format!("scripts do not run there: {error}"))
 }

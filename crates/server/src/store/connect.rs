@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::ConnectError;
 use super::error::{SQLITE_BUSY, sqlite_code};
+use super::recall::Recall;
 use crate::private_dir;
 
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
@@ -27,10 +28,9 @@ const PG_CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const PG_MIGRATION_LIMIT: &str = "60s";
 /// `SQLite` has one writer at a time; more connections only help readers.
 const SQLITE_CONNECTIONS: u32 = 4;
-const PG_CONNECTIONS: u32 = 16;
 const PG_SESSION_CONNECTIONS: u32 = 8;
-/// A connection used a moment ago is there: a question before each use would double the way.
-const PG_TRUSTED: Duration = Duration::from_secs(1);
+/// A connection that was used so recently is not asked for a sign of life first.
+const PG_FRESH: Duration = Duration::from_secs(1);
 /// A little above the limit of the session store, which gives up by itself.
 const PG_SESSION_LIMIT: &str = "2s";
 /// Needs what a migration needs; rolled back.
@@ -51,6 +51,7 @@ macro_rules! migrations {
             "0031_redemptions",
             "0032_undo_links",
             "0040_passkeys_and_tokens",
+            "0050_disabled_users",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {
@@ -81,6 +82,10 @@ async fn migrate(migrator: Migrator, connection: &mut impl Migrate) -> Result<()
         MigrateError::VersionMissing(version) => ConnectError::Newer(version),
         error => ConnectError::Migration(error),
     })
+}
+
+pub(super) fn newest_migration() -> i64 {
+    migrations!("sqlite").iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
 pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
@@ -197,7 +202,7 @@ pub(super) async fn postgres_for_sessions(url: &str) -> Result<PgPool, ConnectEr
         .test_before_acquire(false)
         .before_acquire(|connection, used| {
             Box::pin(async move {
-                if used.idle_for > PG_TRUSTED {
+                if used.idle_for > PG_FRESH {
                     connection.ping().await?;
                 }
                 Ok(true)
@@ -206,7 +211,29 @@ pub(super) async fn postgres_for_sessions(url: &str) -> Result<PgPool, ConnectEr
     Ok(pool.connect_lazy_with(options))
 }
 
-pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
+/// A consistent copy of the file, made while others write.
+pub(super) async fn copy_sqlite(file: &Path, to: &Path) -> Result<(), ConnectError> {
+    let unusable = |source| ConnectError::File { path: file.to_owned(), source };
+    let options = SqliteConnectOptions::new().filename(file).busy_timeout(SQLITE_BUSY_LIMIT);
+    let mut connection = options.connect().await.map_err(unusable)?;
+    let copied = sqlx::query("VACUUM INTO $1").bind(to.to_string_lossy().into_owned());
+    copied.execute(&mut connection).await.map_err(unusable)?;
+    connection.close().await.map_err(unusable)
+}
+
+/// Whether every migration has been made and none that is not known here. Then there is nothing to
+/// migrate, and the user need not have the right to.
+async fn is_up_to_date(migrator: &Migrator, connection: &mut PgConnection) -> bool {
+    let sql = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+    let made = sqlx::query_scalar::<_, i64>(sql).fetch_all(connection).await;
+    made.is_ok_and(|made| made.into_iter().eq(migrator.iter().map(|known| known.version)))
+}
+
+pub(super) async fn postgres(
+    url: &str,
+    max_connections: u32,
+    recall: Recall,
+) -> Result<PgPool, ConnectError> {
     let options = pg_options(url)?;
     let migrating = options.clone().options([
         ("statement_timeout", PG_MIGRATION_LIMIT),
@@ -215,14 +242,30 @@ pub(super) async fn postgres(url: &str) -> Result<PgPool, ConnectError> {
     ]);
     let mut connection = connect_postgres(migrating).await?;
     // Takes an advisory lock, so that of several instances one migrates and the others wait.
-    migrate(migrations!("postgres"), &mut connection).await?;
+    let migrations = migrations!("postgres");
+    if !is_up_to_date(&migrations, &mut connection).await {
+        migrate(migrations, &mut connection).await?;
+    }
     connection.close().await.map_err(ConnectError::unreachable)?;
 
     let options = options.options([
         ("statement_timeout", PG_STATEMENT_LIMIT),
         ("idle_in_transaction_session_timeout", PG_STATEMENT_LIMIT),
     ]);
-    let pool = PgPoolOptions::new().max_connections(PG_CONNECTIONS).acquire_timeout(ACQUIRE_LIMIT);
+    let pool = PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .test_before_acquire(false)
+        .before_acquire(move |connection, used| {
+            let recalled = recall.covers(used.age);
+            Box::pin(async move {
+                if recalled {
+                    return Ok(false);
+                }
+                // A round trip, which a connection in constant use can do without.
+                Ok(used.idle_for < PG_FRESH || connection.ping().await.is_ok())
+            })
+        });
     pool.connect_with(options).await.map_err(ConnectError::unreachable)
 }
 

@@ -107,10 +107,7 @@ pub enum ConnectError {
         source: sqlx::Error,
     },
     /// The server does not answer or does not let us in.
-    #[error(
-        "cannot reach the database: {}; check that it runs there, and host, user, password and \
-         name", said(.0)
-    )]
+    #[error("cannot reach the database: {}; {}", said(.0), unreachable_remedy(.0))]
     Unreachable(#[source] sqlx::Error),
     /// The server has no such database.
     #[error("{}; create it, or correct its name in the URL", said(.0))]
@@ -143,13 +140,38 @@ impl ConnectError {
     }
 }
 
+fn unreachable_remedy(error: &sqlx::Error) -> &'static str {
+    let text = error.to_string();
+    if text.contains("unsupported startup parameter") {
+        // PgBouncer names the first one it does not know.
+        "in pgbouncer.ini set ignore_startup_parameters = extra_float_digits,options"
+    } else if text.contains("UnknownIssuer") {
+        "name the authority's certificate: sslrootcert=/path/of/ca.pem"
+    } else {
+        "check that it runs there, and host, user, password and name"
+    }
+}
+
 /// Without the line of PostgreSQL's own sources, which the library adds to a reply.
 fn said(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| error.to_string(), |reply| reply.message().to_owned())
 }
 
+/// What to do where a pooler in between gives each transaction another connection.
+const POOLED: &str = "behind PgBouncer set pool_mode = session, or with PgBouncer 1.21 or newer \
+     max_prepared_statements = 200";
+
+/// SQLSTATE of a prepared statement that is not there, or there already: of another connection.
+fn is_pooled(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| ["26000", "42P05"].contains(&&*code))
+}
+
 fn migration_said(error: &MigrateError) -> String {
     match error {
+        MigrateError::Execute(error) if is_pooled(error) => {
+            format!("{}; {POOLED}", said(error))
+        }
         MigrateError::Execute(error) => said(error),
         MigrateError::ExecuteMigration(error, version) => {
             format!("migration {version}: {}", said(error))

@@ -96,7 +96,8 @@ pub async fn find(
     token_hash: &[u8; 32],
     now: OffsetDateTime,
 ) -> Result<Option<StoredToken>, StoreError> {
-    let sql = "SELECT * FROM api_tokens WHERE token_hash = $1 AND expires_at > $2";
+    let sql = "SELECT * FROM api_tokens WHERE token_hash = $1 AND expires_at > $2
+        AND user_id IN (SELECT id FROM users WHERE disabled_at IS NULL)";
     on_pool!(db, pool => {
         sqlx::query_as(sql)
             .bind(&token_hash[..])

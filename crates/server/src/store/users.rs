@@ -53,6 +53,8 @@ pub struct User {
     /// Who vouched for the address while its mailbox has not been shown to be theirs; `None` once
     /// it has.
     pub email_vouched_by: Option<Provider>,
+    /// When the operator disabled the account: nobody gets in.
+    pub disabled_at: Option<OffsetDateTime>,
 }
 
 from_row!(User {
@@ -63,7 +65,8 @@ from_row!(User {
     role,
     created_at,
     email_verified_at,
-    email_vouched_by
+    email_vouched_by,
+    disabled_at
 });
 
 /// The user with this id.
@@ -84,6 +87,53 @@ pub async fn find_by_id(db: &Database, id: Uuid) -> Result<Option<User>, StoreEr
 pub async fn find_by_email(db: &Database, email: &Email) -> Result<Option<User>, StoreError> {
     let sql = "SELECT * FROM users WHERE email = $1";
     on_pool!(db, pool => sqlx::query_as(sql).bind(email).fetch_optional(pool).await).await
+}
+
+/// Up to `limit` users, the oldest accounts first, behind the one with this creation and id.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn page(
+    db: &Database,
+    after: Option<(OffsetDateTime, Uuid)>,
+    limit: u32,
+) -> Result<Vec<User>, StoreError> {
+    let (created, id) = after.unwrap_or((OffsetDateTime::UNIX_EPOCH, Uuid::nil()));
+    let sql = "SELECT * FROM users WHERE created_at > $1 OR (created_at = $1 AND id > $2)
+        ORDER BY created_at, id LIMIT $3";
+    on_pool!(db, pool => {
+        let query = sqlx::query_as(sql).bind(Timestamp::from(created)).bind(id);
+        query.bind(i64::from(limit)).fetch_all(pool).await
+    })
+    .await
+}
+
+/// Whether the operator has disabled the account.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn is_disabled(db: &Database, id: Uuid) -> Result<bool, StoreError> {
+    Ok(find_by_id(db, id).await?.is_some_and(|user| user.disabled_at.is_some()))
+}
+
+/// Disables the account, or enables it with `None`.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn set_disabled(
+    db: &Database,
+    id: Uuid,
+    at: Option<OffsetDateTime>,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE users SET disabled_at = $2 WHERE id = $1";
+    on_pool!(db, pool => {
+        let query = sqlx::query(sql).bind(id).bind(at.map(Timestamp::from));
+        query.execute(pool).await.map(drop)
+    })
+    .await
 }
 
 /// The user of this address, made now if there is none; the flag says whether it was. The caller

@@ -10,6 +10,7 @@ use tracera_guard::SecurityHeaders;
 use tracera_session::Sessions;
 
 use crate::mail::Mailer;
+use crate::store::Database;
 
 /// Upper bounds of the request time histogram, in seconds.
 const SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -23,7 +24,79 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()?;
     COLLECTING.store(true, Ordering::Relaxed);
+    describe();
     Ok(collected)
+}
+
+/// Help texts and units, and the counters whose labels are known: what appears only with its first
+/// event would be 1 from nothing, which is no increase.
+fn describe() {
+    metrics::gauge!("tracera_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    for outcome in ["ok", "failed"] {
+        metrics::counter!("tracera_price_refreshes_total", "outcome" => outcome).increment(0);
+    }
+    for outcome in ["done", "failed"] {
+        metrics::counter!("tracera_imports_total", "outcome" => outcome).increment(0);
+    }
+    metrics::counter!("tracera_steam_refusals_total").increment(0);
+    for method in ["email", "google", "github", "steam"] {
+        for outcome in ["done", "failed"] {
+            count_sign_ins(method, outcome, 0);
+        }
+    }
+    for (name, help) in GAUGES {
+        metrics::describe_gauge!(*name, *help);
+    }
+    for (name, help) in COUNTERS {
+        metrics::describe_counter!(*name, *help);
+    }
+    for (name, help) in HISTOGRAMS {
+        metrics::describe_histogram!(*name, metrics::Unit::Seconds, *help);
+    }
+    metrics_process::Collector::default().describe();
+}
+
+const GAUGES: &[(&str, &str)] = &[
+    ("tracera_build_info", "Which version runs; always 1."),
+    ("tracera_database_connections", "Connections to the database, by state."),
+    ("tracera_mails_waiting", "Mails neither sent nor given up."),
+    ("tracera_prices", "Prices in force."),
+    ("tracera_prices_read_timestamp_seconds", "When the prices in force were read."),
+    ("tracera_session_cache_entries", "Sessions in memory."),
+    (
+        "tracera_session_cache_staleness_seconds",
+        "How long ago the session store last proved that every change was told.",
+    ),
+];
+
+const COUNTERS: &[(&str, &str)] = &[
+    ("tracera_http_requests_total", "Answers by route and status."),
+    ("tracera_imports_total", "Imports that ended, by outcome."),
+    ("tracera_mails_total", "Mails by what became of them."),
+    ("tracera_price_refreshes_total", "Attempts to read a price feed, by outcome."),
+    ("tracera_session_cache_total", "What the cache of sessions did."),
+    ("tracera_sign_ins_total", "Sign-ins that were tried, by method and outcome."),
+    ("tracera_steam_refusals_total", "Answers of Steam that asked for fewer requests."),
+];
+
+const HISTOGRAMS: &[(&str, &str)] = &[
+    ("tracera_database_seconds", "How long operations on the database took."),
+    ("tracera_http_request_seconds", "How long answers took, by route."),
+    ("tracera_redis_limit_seconds", "How long Redis took to count requests for a rate limit."),
+];
+
+/// Notes how long an operation on the database took.
+pub fn asked_database(elapsed: Duration) {
+    if COLLECTING.load(Ordering::Relaxed) {
+        metrics::histogram!("tracera_database_seconds").record(elapsed);
+    }
+}
+
+/// Notes how long Redis took to count a request.
+pub fn asked_limit(elapsed: Duration) {
+    if COLLECTING.load(Ordering::Relaxed) {
+        metrics::histogram!("tracera_redis_limit_seconds").record(elapsed);
+    }
 }
 
 /// Whether somebody collects; names and labels are not worth making up for nobody.
@@ -82,14 +155,22 @@ fn count_mails(outcome: MailOutcome, mails: u64) {
 
 /// Counts a sign-in that was tried.
 pub fn tried_to_sign_in(method: &'static str, outcome: &'static str) {
+    count_sign_ins(method, outcome, 1);
+}
+
+fn count_sign_ins(method: &'static str, outcome: &'static str, sign_ins: u64) {
     metrics::counter!("tracera_sign_ins_total", "method" => method, "outcome" => outcome)
-        .increment(1);
+        .increment(sign_ins);
 }
 
 /// The route that shows what was collected.
-pub fn routes(collected: PrometheusHandle, sessions: Sessions, mailer: Option<Mailer>) -> Router {
+pub fn routes(
+    collected: PrometheusHandle,
+    sessions: Sessions,
+    database: Database,
+    mailer: Option<Mailer>,
+) -> Router {
     if mailer.is_some() {
-        // What appears only with its first event would be 1 from nothing, which is no increase.
         for outcome in MailOutcome::ALL {
             count_mails(outcome, 0);
         }
@@ -100,6 +181,12 @@ pub fn routes(collected: PrometheusHandle, sessions: Sessions, mailer: Option<Ma
             let waiting = mailer.waiting() as f64;
             metrics::gauge!("tracera_mails_waiting").set(waiting);
         }
+        let (open, idle) = database.connections();
+        let used = f64::from(open) - f64::from(u32::try_from(idle).unwrap_or(u32::MAX));
+        metrics::gauge!("tracera_database_connections", "state" => "used").set(used.max(0.0));
+        metrics::gauge!("tracera_database_connections", "state" => "idle")
+            .set(f64::from(u32::try_from(idle).unwrap_or(u32::MAX)));
+        metrics_process::Collector::default().collect();
         let cache = sessions.cache_stats();
         for (what, count) in [
             ("hit", cache.hits),

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, StatusCode, header};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracera::http::serve::{ServeLimits, serve};
+use tracera::http::serve::{Serving, serve};
 use tracera_guard::SecurityHeaders;
 use url::{Url, form_urlencoded};
 
@@ -102,6 +102,7 @@ impl FakeProviders {
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/jwks", get(jwks))
             .route("/token", post(token))
+            .route("/userinfo", get(userinfo))
             .route("/login/oauth/access_token", post(github_token))
             .route("/api/user", get(github_user))
             .route("/api/user/emails", get(github_emails))
@@ -109,13 +110,8 @@ impl FakeProviders {
             .route("/ISteamUser/GetPlayerSummaries/v2/", get(summaries))
             .with_state(shared);
         let stop = CancellationToken::new();
-        tokio::spawn(serve(
-            listener,
-            router,
-            SecurityHeaders::new(),
-            ServeLimits::default(),
-            stop.clone(),
-        ));
+        let serving = Serving::new(SecurityHeaders::new(), stop.clone());
+        tokio::spawn(serve(listener, router, serving));
         Self { addr, script, _stop: stop.drop_guard() }
     }
 
@@ -207,6 +203,7 @@ async fn discovery(State(shared): State<Shared>) -> Response {
         "authorization_endpoint": format!("{base}/authorize"),
         "token_endpoint": format!("{base}/token"),
         "jwks_uri": format!("{base}/jwks"),
+        "userinfo_endpoint": format!("{base}/userinfo"),
     }))
     .into_response()
 }
@@ -236,8 +233,39 @@ fn redeem(shared: &Shared, form: &Form) -> Result<(Value, Form), ()> {
     right.then_some((person, request)).ok_or(())
 }
 
-async fn token(State(shared): State<Shared>, RawForm(body): RawForm) -> Response {
-    let (form, reply) = note(&shared, "/token", &body);
+/// The client's id and secret by `client_secret_basic`, as an issuer that lists no methods takes
+/// them.
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let encoded = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let pair = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let (id, secret) = pair.split_once(':')?;
+    let decoded = |part: &str| {
+        form_urlencoded::parse(format!("x={part}").as_bytes()).next().map(|(_, value)| value.into())
+    };
+    Some((decoded(id)?, decoded(secret)?))
+}
+
+/// What the ID token does not say, for whoever has the access token made of it.
+async fn userinfo(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    note(&shared, "/userinfo", b"");
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let claims = bearer.and_then(|value| value.strip_prefix("Bearer info_"));
+    match claims.and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok()) {
+        Some(claims) => Json(serde_json::from_slice::<Value>(&claims).unwrap()).into_response(),
+        None => StatusCode::UNAUTHORIZED.into_response(),
+    }
+}
+
+async fn token(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    RawForm(body): RawForm,
+) -> Response {
+    let (mut form, reply) = note(&shared, "/token", &body);
+    if let Some((id, secret)) = basic(&headers) {
+        form.insert("client_id".to_owned(), id);
+        form.insert("client_secret".to_owned(), secret);
+    }
     if let Some(reply) = reply {
         return reply.respond().await;
     }
@@ -250,15 +278,26 @@ async fn token(State(shared): State<Shared>, RawForm(body): RawForm) -> Response
         "iss": shared.base, "aud": CLIENT_ID, "nonce": request["nonce"], "iat": now, "exp": now + 300,
     });
     for (name, value) in person.as_object().unwrap() {
-        claims[name] = value.clone();
+        if name != "userinfo" {
+            claims[name] = value.clone();
+        }
     }
+    let access_token = match person["email"].as_str() {
+        Some(_) => "canary-access-token".to_owned(),
+        None => {
+            let sub = json!({ "sub": person["sub"] });
+            let told = person.get("userinfo").unwrap_or(&sub);
+            format!("info_{}", URL_SAFE_NO_PAD.encode(told.to_string()))
+        }
+    };
     let header = json!({ "alg": "ES256", "kid": shared.script.lock().unwrap().kid.to_string() });
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(&header), part(&claims));
     let signature = shared.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
     let id_token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
-    Json(json!({ "access_token": "canary-access-token", "token_type": "Bearer", "id_token": id_token }))
-        .into_response()
+    let tokens =
+        json!({ "access_token": access_token, "token_type": "Bearer", "id_token": id_token });
+    Json(tokens).into_response()
 }
 
 /// GitHub's way: status 200 whatever happens, and a form unless JSON is asked for.

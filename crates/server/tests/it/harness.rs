@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracera::clock::Timestamp;
 use tracera::config::{Config, Mode};
 use tracera::http::App;
-use tracera::http::serve::{HttpService, ServeLimits, serve};
+use tracera::http::serve::{HttpService, Serving, serve};
 use tracera::mail::dev::DevMail;
 use tracera::router;
 use tracera::start::{assemble, open_stores};
@@ -234,7 +234,7 @@ fn listen_on(
     stop: CancellationToken,
 ) -> (SocketAddr, DropGuard) {
     let addr = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, routes, headers, ServeLimits::default(), stop.clone()));
+    tokio::spawn(serve(listener, routes, Serving::new(headers, stop.clone())));
     (addr, stop.drop_guard())
 }
 

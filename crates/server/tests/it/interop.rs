@@ -1,6 +1,8 @@
 //! With software that nobody of this project wrote: the samples of `deploy/` do what they say.
 //! `script/test --interop` runs these tests.
 
+mod connections;
+mod mail;
 mod monitoring;
 mod proxies;
 mod proxy;

@@ -35,6 +35,7 @@ mod providers_real;
 mod providers_steam;
 mod repeated;
 mod replica_ack;
+mod serving;
 mod sign_in;
 mod tokens;
 mod undo;

@@ -185,15 +185,25 @@ fn the_help_of_a_command_that_is_configured_tells_of_the_variables() {
 }
 
 /// The program running, its log collected.
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    base: std::net::SocketAddr,
+    pub(crate) base: std::net::SocketAddr,
     log: std::sync::Arc<std::sync::Mutex<String>>,
 }
 
 impl Running {
-    async fn start(command: &str, directory: &Path, vars: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(command: &str, directory: &Path, vars: &[(&str, &str)]) -> Self {
         let base = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self::start_at(base, command, directory, vars).await
+    }
+
+    /// The same at an address that has been in use.
+    pub(crate) async fn start_at(
+        base: std::net::SocketAddr,
+        command: &str,
+        directory: &Path,
+        vars: &[(&str, &str)],
+    ) -> Self {
         let mut child = AsyncCommand::new(PROGRAM)
             .arg(command)
             .env_clear()
@@ -235,18 +245,27 @@ impl Running {
         running
     }
 
-    fn browser(&self) -> Browser {
+    pub(crate) fn browser(&self) -> Browser {
         Browser::new(self.base)
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
     /// Asks it to stop, waits until it has, and returns its status.
-    async fn stop(mut self) -> Option<i32> {
+    pub(crate) async fn stop(self) -> Option<i32> {
+        self.signal("-TERM").await;
+        self.ended().await
+    }
+
+    pub(crate) async fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
-        AsyncCommand::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        AsyncCommand::new("kill").args([signal, &pid]).status().await.unwrap();
+    }
+
+    /// Waits until it has ended, and returns its status.
+    pub(crate) async fn ended(mut self) -> Option<i32> {
         let ended = tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await;
         ended.expect("it stops within its drain time").unwrap().code()
     }
@@ -719,4 +738,188 @@ async fn a_test_mail_prints_what_the_mail_server_says() {
     assert_eq!((status, &*err), (1, told));
     let (status, _, err) = run(&["send-test-mail", "a@b.example"], &[("SESSION_SECRET", SECRET)]);
     assert_eq!((status, err.contains("set SMTP_URL")), (1, true), "{err}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_about_to_end_says_so_and_answers_meanwhile() {
+    for signal in ["-TERM", "-HUP"] {
+        let directory = tempfile::tempdir().unwrap();
+        let vars = [
+            ("SESSION_SECRET", SECRET),
+            ("PRICE_FEED_URL", "file:///nothing"),
+            ("DRAIN_SECONDS", "2"),
+        ];
+        let server = Running::start("serve", directory.path(), &vars).await;
+        let browser = server.browser();
+        browser.get("/api/v1/health").await.expect(200);
+        server.signal(signal).await;
+        let health = eventually(|| async {
+            let health = browser.get("/api/v1/health").await;
+            (health.status == 503).then_some(health)
+        })
+        .await;
+        assert_eq!(health.json()["status"], "stopping");
+        assert_eq!(health.header("connection"), "close");
+        let live = browser.get("/healthz").await;
+        assert_eq!((live.status.as_u16(), live.header("connection")), (200, "close"));
+        browser.get("/login").await.expect(200);
+        let base = server.base;
+        assert_eq!(server.ended().await, Some(0), "{signal}");
+        assert!(tokio::net::TcpStream::connect(base).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_socket_handed_over_by_systemd_is_listened_on() {
+    // As `systemd-socket-activate` does it.
+    let hand_over = "import os, socket, sys; s = socket.create_server(('127.0.0.1', 0)); \
+        print(s.getsockname()[1], flush=True); os.dup2(s.fileno(), 3); os.set_inheritable(3, True); \
+        os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); \
+        os.execv(sys.argv[1], sys.argv[1:])";
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = AsyncCommand::new("python3")
+        .args(["-c", hand_over, PROGRAM, "serve"])
+        .env("SESSION_SECRET", SECRET)
+        .env("PRICE_FEED_URL", "file:///nothing")
+        .env("LISTEN_ADDR", "192.0.2.1:1")
+        .current_dir(directory.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let port: u16 = lines.next_line().await.unwrap().unwrap().parse().unwrap();
+    let browser = Browser::new(([127, 0, 0, 1], port).into());
+    // It waits in the socket until the server is there.
+    browser.get("/healthz").await.expect(200);
+}
+
+/// Serves on embedded stores with mail to `smtp`, and signs this address in.
+async fn signed_in_on_embedded_stores<'a>(
+    directory: &Path,
+    vars: &[(&'a str, &'a str)],
+    smtp: &SmtpServer,
+    address: &str,
+) -> (Running, Browser) {
+    let server = Running::start("serve", directory, vars).await;
+    let browser = server.browser();
+    browser.request_link(address).await.expect(200);
+    let mail = smtp.wait_for_message(|mail| mail.rcpt_tos == [address]).await;
+    let link = mail.text.split_whitespace().find(|word| word.contains("verify?token=")).unwrap();
+    browser.redeem(&token_of(link)).await.expect(200);
+    (server, browser)
+}
+
+#[tokio::test]
+async fn the_operator_lists_disables_and_deletes_users() {
+    let directory = tempfile::tempdir().unwrap();
+    let (redis, smtp) = tokio::join!(RedisServer::start(), SmtpServer::start(SmtpMode::Plain));
+    let (smtp_url, redis_url) = (format!("smtp://127.0.0.1:{}", smtp.port()), redis.url());
+    let vars = [
+        ("SESSION_SECRET", SECRET),
+        ("REDIS_URL", &*redis_url),
+        ("SMTP_URL", &*smtp_url),
+        ("MAIL_FROM", "noreply@tracera.example"),
+        ("DATA_DIR", directory.path().to_str().unwrap()),
+        ("PRICE_FEED_URL", "file:///nothing"),
+    ];
+    let address = "a@example.com";
+    let (server, browser) =
+        signed_in_on_embedded_stores(directory.path(), &vars, &smtp, address).await;
+
+    let (status, out, err) = run(&["users", "list"], &vars);
+    assert_eq!((status, out.lines().count()), (0, 2), "{err}");
+    assert!(out.contains(address) && out.contains("enabled"), "{out}");
+    let id = out.lines().nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let (status, out, _) = run(&["users", "show", "--user", &id], &vars);
+    assert!(status == 0 && out.contains(address), "{out}");
+
+    let (status, _, err) = run(&["users", "disable", "--user", address], &vars);
+    assert_eq!(status, 0, "{err}");
+    assert_eq!(browser.me().await, None);
+    let again = server.browser();
+    again.request_link(address).await.expect(200);
+    let first = smtp.messages()[0].text.clone();
+    let mail = smtp.wait_for_message(|mail| mail.text != first).await;
+    let link = mail.text.split_whitespace().find(|word| word.contains("verify?token=")).unwrap();
+    again.redeem(&token_of(link)).await.expect_error(400, "link_invalid");
+    assert!(run(&["users", "show", "--user", address], &vars).1.contains("disabled"));
+
+    assert_eq!(run(&["users", "enable", "--user", address], &vars).0, 0);
+    again.request_link(address).await.expect(200);
+    let second = mail.text;
+    let mail = smtp.wait_for_message(|mail| mail.text != first && mail.text != second).await;
+    let link = mail.text.split_whitespace().find(|word| word.contains("verify?token=")).unwrap();
+    again.redeem(&token_of(link)).await.expect(200);
+    let (status, out, err) = run(&["sessions", "revoke", "--everybody"], &vars);
+    assert_eq!((status, &*out), (0, "ended all sessions and unused links of 1 user\n"), "{err}");
+    assert_eq!(again.me().await, None);
+
+    assert_eq!(run(&["users", "delete", "--user", &id], &vars).0, 0);
+    let (status, _, err) = run(&["users", "show", "--user", address], &vars);
+    assert_eq!((status, err.contains("no such user")), (1, true), "{err}");
+    assert_eq!(server.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_backup_made_while_running_serves_as_the_data_directory() {
+    let (directory, smtp) =
+        (tempfile::tempdir().unwrap(), SmtpServer::start(SmtpMode::Plain).await);
+    let smtp_url = format!("smtp://127.0.0.1:{}", smtp.port());
+    let (data, copy) = (directory.path().join("data"), directory.path().join("copy"));
+    let (data, copy) = (data.to_str().unwrap(), copy.to_str().unwrap());
+    let vars = |data| {
+        [
+            ("SESSION_SECRET", SECRET),
+            ("SMTP_URL", &*smtp_url),
+            ("MAIL_FROM", "noreply@tracera.example"),
+            ("DATA_DIR", data),
+            ("PRICE_FEED_URL", "file:///nothing"),
+        ]
+    };
+    let (server, browser) =
+        signed_in_on_embedded_stores(directory.path(), &vars(data), &smtp, "a@example.com").await;
+    let user = browser.me().await;
+    assert!(user.is_some());
+    let (status, out, err) = run(&["backup", copy], &vars(data));
+    assert_eq!((status, &*out), (0, &*format!("copied users and sessions to {copy}\n")), "{err}");
+    let (status, _, err) = run(&["backup", copy], &vars(data));
+    assert_eq!((status, err.contains("is not empty")), (1, true), "{err}");
+    assert_eq!(server.stop().await, Some(0));
+
+    let restored = Running::start("serve", directory.path(), &vars(copy)).await;
+    assert_eq!(browser.at(restored.base).me().await, user, "the same session");
+    assert_eq!(restored.stop().await, Some(0));
+}
+
+#[test]
+fn version_completions_and_manual_come_from_the_command_line() {
+    let (status, out, _) = run(&["version"], &[]);
+    assert_eq!((status, &*out), (0, "tracera 0.1.0\n"));
+    let (status, out, _) = run(&["version", "--verbose"], &[]);
+    assert!(status == 0 && out.contains("migration  ") && out.contains("platform   "), "{out}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, out, _) = run(&["completions", shell], &[]);
+        assert!(status == 0 && out.contains("check-config"), "{shell}: {out}");
+    }
+    let (status, out, _) = run(&["manpage"], &[]);
+    assert!(status == 0 && out.contains(".TH tracera") && out.contains("SESSION_SECRET"), "{out}");
+}
+
+#[tokio::test]
+async fn health_tells_of_a_database_that_cannot_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let vars = [
+        ("SESSION_SECRET", SECRET),
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("PRICE_FEED_URL", "file:///nothing"),
+    ];
+    let server = Running::start("serve", directory.path(), &vars).await;
+    server.browser().get("/api/v1/health").await.expect(200);
+    std::fs::remove_file(data.join("tracera.db")).unwrap();
+    let health = server.browser().get("/api/v1/health").await.expect(503).json();
+    assert_eq!((&health["status"], &health["database"]), (&json!("degraded"), &json!("down")));
+    assert_eq!(server.stop().await, Some(0));
 }

@@ -794,3 +794,23 @@ async fn a_provider_without_its_variables_is_off() {
         .collect();
     assert_eq!(configured, [false, false, true]);
 }
+
+#[tokio::test]
+async fn what_the_id_token_leaves_out_is_asked_of_the_userinfo_endpoint_about_the_same_person() {
+    let (app, fake_providers) = start().await;
+    let person = |userinfo: Value| {
+        let mut person = google(&app, "1", "");
+        person["email"] = Value::Null;
+        person["userinfo"] = userinfo;
+        person
+    };
+    let told = json!({ "sub": "1", "email": "a@gmail.com", "email_verified": true });
+    let browser = app.browser();
+    assert_eq!(sign_in(&fake_providers, &browser, GOOGLE, person(told)).await, "/");
+    assert_eq!(email(&browser).await, "a@gmail.com");
+    assert_eq!(fake_providers.calls("/userinfo"), 1);
+
+    let of_another = json!({ "sub": "2", "email": "b@gmail.com", "email_verified": true });
+    let target = sign_in(&fake_providers, &app.browser(), GOOGLE, person(of_another)).await;
+    assert_eq!(target, "/login?error=google_refused");
+}

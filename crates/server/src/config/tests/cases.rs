@@ -7,6 +7,7 @@ type Case = (&'static [&'static str], &'static [&'static str], &'static [&'stati
 
 /// Numbers with the least and the greatest accepted.
 const NUMBERS: [(&str, u64, u64); 21] = [
+    ("DATABASE_MAX_CONNECTIONS", 1, 1000),
     ("SESSION_LIFETIME_HOURS", 1, 8760),
     ("SESSION_IDLE_MINUTES", 0, 525_600),
     ("DEVICE_PROOF_SECONDS", 300, 3600),
@@ -104,6 +105,25 @@ const CASES: &[Case] = &[
             "https://tracera.example:65536",
         ],
     ),
+    (&["IDLE_CONNECTION_SECONDS"], &["1", "130", "3600"], &["0", "3601", "-1", "2m"]),
+    (&["DRAIN_SECONDS"], &["0", "5", "300"], &["301", "-1", "5s"]),
+    (&["MAX_CONNECTIONS_PER_CLIENT"], &["1", "200", "20000"], &["0", "20001", "many"]),
+    (
+        &["REDIS_KEY_PREFIX"],
+        &["staging:", "a.b/c-d_e"],
+        &[
+            "{a}",
+            "a b",
+            "ä",
+            "0123456789012345678901234567890123456789012345678901234567890123456789",
+        ],
+    ),
+    (&["PROXY_PROTOCOL"], &["on", "off", "true", "0"], &["v1", "2"]),
+    (
+        &["LISTEN_ADDR"],
+        &["unix:/run/tracera/socket"],
+        &["unix:", "unix:socket", "unix:run/socket", "/run/tracera/socket"],
+    ),
     (
         &["LISTEN_ADDR", "METRICS_ADDR"],
         &["127.0.0.1:8081", "0.0.0.0:80", "[::1]:65535"],
@@ -184,7 +204,7 @@ const CASES: &[Case] = &[
             "redis+sentinel://a/tracera/x",
             "redis+cluster://a:7000/1",
             "unix:///run/redis.sock",
-            "redis+unix:///run/redis.sock",
+            "redis+unix://run/redis.sock",
         ],
     ),
     (
@@ -355,6 +375,8 @@ const CASES: &[Case] = &[
             "RESEND_API_KEY",
             "SMTP_CA_FILE",
             "REDIS_CA_FILE",
+            "REDIS_CERT_FILE",
+            "REDIS_KEY_FILE",
         ],
         &["x"],
         &[],
@@ -369,11 +391,14 @@ fn company(name: &str) -> &'static [(&'static str, &'static str)] {
             &[("REDIS_HOST", "localhost"), ("DATABASE_URL", "postgres://u@localhost/tracera")]
         }
         "REDIS_CA_FILE" => &[("REDIS_URL", "rediss://localhost")],
+        "REDIS_CERT_FILE" => &[("REDIS_URL", "rediss://localhost"), ("REDIS_KEY_FILE", "key.pem")],
+        "REDIS_KEY_FILE" => &[("REDIS_URL", "rediss://localhost"), ("REDIS_CERT_FILE", "c.pem")],
         "GOOGLE_CLIENT_ID" => &[("GOOGLE_CLIENT_SECRET", "s")],
         "GOOGLE_CLIENT_SECRET" => &[("GOOGLE_CLIENT_ID", "i")],
         "GITHUB_CLIENT_ID" => &[("GITHUB_CLIENT_SECRET", "s")],
         "GITHUB_CLIENT_SECRET" => &[("GITHUB_CLIENT_ID", "i")],
         "SMTP_URL" => &[("MAIL_FROM", "a@b.example")],
+        "PROXY_PROTOCOL" => &[("TRUSTED_PROXIES", "10.0.0.0/8")],
         "MAIL_FROM" | "SMTP_CA_FILE" | "SMTP_HELLO_NAME" => {
             &[("SMTP_URL", "smtps://mail.example"), ("MAIL_FROM", "a@b.example")]
         }

@@ -22,10 +22,16 @@ fn what_belongs_together_is_required_together() {
         (vec![("SMTP_URL", "smtp://localhost"), from, ("SMTP_CA_FILE", "ca.pem")], "SMTP_CA_FILE"),
         (vec![("REDIS_URL", "redis+cluster://h"), ("REDIS_CA_FILE", "ca.pem")], "REDIS_CA_FILE"),
         (vec![("REDIS_HOST", "h"), ("REDIS_CA_FILE", "ca.pem")], "REDIS_CA_FILE"),
+        (
+            vec![("REDIS_HOST", "h"), ("REDIS_CERT_FILE", "c"), ("REDIS_KEY_FILE", "k")],
+            "REDIS_CERT_FILE",
+        ),
+        (vec![("REDIS_URL", "rediss://h"), ("REDIS_CERT_FILE", "c")], "REDIS_KEY_FILE"),
         (vec![("REDIS_PASSWORD", "b")], "REDIS_PASSWORD"),
         (vec![("SESSION_REPLICA_ACK", "1")], "SESSION_REPLICA_ACK"),
         (vec![("SESSION_STORE", "redis")], "SESSION_STORE"),
         (vec![("SESSION_STORE", "postgres")], "SESSION_STORE"),
+        (vec![("PROXY_PROTOCOL", "on")], "PROXY_PROTOCOL"),
         (vec![("LISTEN_ADDR", "127.0.0.1:9"), ("METRICS_ADDR", "127.0.0.1:9")], "METRICS_ADDR"),
         (
             vec![("BASE_URL", "http://tracera.example"), ("SESSION_COOKIE_SECURE", "true")],
@@ -294,5 +300,27 @@ fn a_port_for_the_other_kind_of_tls_is_a_warning() {
     ] {
         let config = accepted(&[("SMTP_URL", url), ("MAIL_FROM", "a@b.example")]);
         assert_eq!(warned_about(&config).contains(&"SMTP_URL"), warned, "{url}");
+    }
+}
+
+#[test]
+fn database_urls_of_cloud_providers_are_understood_or_refused_with_what_to_do() {
+    for url in [
+        "postgresql://user:pass@/db?host=/cloudsql/project:region:instance",
+        "postgres://postgres.ref:pass@aws-0.pooler.supabase.com:6543/postgres",
+        "postgres://user:pass@[::1]:5432/db",
+    ] {
+        accepted(&[("DATABASE_URL", url)]);
+    }
+    for (url, remedy) in [
+        (
+            "postgresql://u:p@ep.neon.tech/db?sslmode=require&channel_binding=require",
+            "leave channel_binding out",
+        ),
+        ("postgres://u:p@h/db?connect_timeout=10", "leave it out; known are"),
+        ("postgres://u:p@h/db?pgbouncer=true", "leave it out; known are"),
+    ] {
+        let (_, text) = refused(Mode::Serve, &[("DATABASE_URL", url)]);
+        assert!(text.starts_with("DATABASE_URL ") && text.contains(remedy), "{text}");
     }
 }

@@ -75,7 +75,7 @@ async fn postgres_is_reached_by_a_local_socket_as_well() {
     let vars = [("SESSION_SECRET", "kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"), ("DATABASE_URL", &*url)];
     let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let config = Config::from_vars(&vars, Mode::Serve).unwrap();
-    Database::connect(&config.store.database).await.unwrap().ping().await.unwrap();
+    Database::connect(&config.store.database, 4).await.unwrap().ping().await.unwrap();
 }
 
 #[tokio::test]

@@ -68,3 +68,48 @@ async fn a_silent_server_holds_nobody_up() {
     proxy.set(Fault::None).await;
     assert_eq!(find_by_email(&db, &email("alice@example.com")).await.unwrap(), None);
 }
+
+async fn read_only(admin: &PgPool, database: &str, on: bool) {
+    let value = if on { "on" } else { "off" };
+    let sql = format!("ALTER DATABASE {database} SET default_transaction_read_only = {value}");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(admin).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_a_server_that_takes_no_writes_leave_the_pool() {
+    let server = shared_postgres().await;
+    let url = server.create_database().await;
+    let name = url.rsplit('/').next().unwrap();
+    let admin = PgPool::connect(&server.url()).await.unwrap();
+    Database::postgres(&url).await.unwrap();
+    // As after a failover: connections that are open lead to what was the primary.
+    read_only(&admin, name, true).await;
+    let db = Database::postgres(&url).await.unwrap();
+    let alice = email("alice@example.com");
+    futures_util::future::join_all((0..4).map(|_| find_by_email(&db, &alice))).await;
+    assert!(db.ping().await.unwrap_err().is_unavailable(), "it answers, and is of no use");
+    read_only(&admin, name, false).await;
+    let first = find_or_create_by_verified_email(&db, &alice, NOW).await;
+    assert!(first.is_ok() || first.unwrap_err().is_unavailable());
+    for _ in 0..8 {
+        find_or_create_by_verified_email(&db, &alice, NOW).await.unwrap();
+    }
+    db.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_without_the_right_to_create_serves_when_nothing_is_to_migrate() {
+    let server = shared_postgres().await;
+    let url = server.create_database().await;
+    Database::postgres(&url).await.unwrap();
+    let admin = PgPool::connect(&url).await.unwrap();
+    let role = format!("clerk_{}", uuid::Uuid::new_v4().simple());
+    let sql = format!(
+        "CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&admin).await.unwrap();
+    let db = Database::postgres(&url.replace("postgres@", &format!("{role}@"))).await.unwrap();
+    find_or_create_by_verified_email(&db, &email("alice@example.com"), NOW).await.unwrap();
+    db.ping().await.unwrap();
+}

@@ -65,3 +65,42 @@ fn alerts_and_dashboard_ask_for_metrics_that_are_described() {
     }
     assert!(found > 20, "{found}");
 }
+
+#[tokio::test]
+async fn prometheus_finds_nothing_to_say_about_the_metrics() {
+    let directory = tempfile::tempdir().unwrap();
+    let metrics = format!("127.0.0.1:{}", tracera_testkit::free_port());
+    let vars = [
+        ("SESSION_SECRET", crate::harness::SECRET),
+        ("METRICS_ADDR", &*metrics),
+        ("PRICE_FEED_URL", "file:///nothing"),
+        ("RESEND_API_KEY", "key"),
+        ("RESEND_FROM_EMAIL", "a@example.com"),
+    ];
+    let server = crate::process::Running::start("serve", directory.path(), &vars).await;
+    server.browser().get("/api/v1/health").await.expect(200);
+    server.browser().get("/login").await.expect(200);
+    let shown = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await;
+    let shown = shown.unwrap();
+    for metric in [
+        "tracera_build_info{version=",
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "tracera_database_connections{state=\"idle\"}",
+        "tracera_database_seconds_bucket",
+        "tracera_sign_ins_total{method=\"email\",outcome=\"done\"} 0",
+    ] {
+        assert!(shown.lines().any(|line| line.starts_with(metric)), "{metric}: {shown}");
+    }
+    let file = directory.path().join("metrics");
+    std::fs::write(&file, &shown).unwrap();
+    let output = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::fs::File::open(&file).unwrap())
+        .output()
+        .unwrap();
+    let said = [output.stderr, output.stdout].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{shown}");
+    assert_eq!(server.stop().await, Some(0));
+}

@@ -25,9 +25,14 @@ pub(super) struct Proxy {
 
 impl Proxy {
     pub(super) async fn nginx(instances: [SocketAddr; 2]) -> Self {
+        Self::nginx_with(instances, &[]).await
+    }
+
+    /// The same with other words in some places of the sample.
+    pub(super) async fn nginx_with(instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> Self {
         let set_up = SetUp::new().await;
         let site: Vec<_> = set_up
-            .ported("nginx.conf", instances)
+            .ported("nginx.conf", instances, changes)
             .lines()
             .filter(|line| !line.contains("listen [::]"))
             .map(str::to_owned)
@@ -51,11 +56,16 @@ impl Proxy {
     }
 
     pub(super) async fn haproxy(instances: [SocketAddr; 2]) -> Self {
+        Self::haproxy_with(instances, &[]).await
+    }
+
+    /// The same with other words in some places of the sample.
+    pub(super) async fn haproxy_with(instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> Self {
         let set_up = SetUp::new().await;
         let both = [&set_up.chain, &set_up.key].map(|file| fs::read_to_string(file).unwrap());
         let pem = set_up.write("tracera.pem", &both.concat());
         let config = set_up
-            .ported("haproxy.cfg", instances)
+            .ported("haproxy.cfg", instances, changes)
             .replace("bind :443", &format!("bind 127.0.0.1:{}", set_up.https))
             .replace("bind :80\n", &format!("bind 127.0.0.1:{}\n", set_up.http))
             .replace("/etc/haproxy/tracera.pem", &pem);
@@ -64,6 +74,11 @@ impl Proxy {
     }
 
     pub(super) async fn caddy(instances: [SocketAddr; 2]) -> Self {
+        Self::caddy_with(instances, &[]).await
+    }
+
+    /// The same with other words in some places of the sample.
+    pub(super) async fn caddy_with(instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> Self {
         let set_up = SetUp::new().await;
         let site = format!(
             "https://localhost:{} {{\n\ttls {} {}\n",
@@ -76,7 +91,7 @@ impl Proxy {
             set_up.http, set_up.https
         );
         let config = set_up
-            .ported("Caddyfile", instances)
+            .ported("Caddyfile", instances, changes)
             .replacen("{\n", &options, 1)
             .replace("tracera.example {\n", &site);
         let config = set_up.write("Caddyfile", &config);
@@ -86,6 +101,11 @@ impl Proxy {
     }
 
     pub(super) async fn apache(instances: [SocketAddr; 2]) -> Self {
+        Self::apache_with(instances, &[]).await
+    }
+
+    /// The same with other words in some places of the sample.
+    pub(super) async fn apache_with(instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> Self {
         let set_up = SetUp::new().await;
         let modules = [
             "mpm_event",
@@ -106,7 +126,7 @@ impl Proxy {
             })
             .concat();
         let site = set_up
-            .ported("apache.conf", instances)
+            .ported("apache.conf", instances, changes)
             .replace("*:443", &format!("*:{}", set_up.https))
             .replace("*:80", &format!("*:{}", set_up.http))
             .replace("${APACHE_LOG_DIR}", &set_up.path(""));
@@ -201,9 +221,13 @@ impl SetUp {
     }
 
     /// The sample with the instances' ports and the certificate's files in it.
-    fn ported(&self, name: &str, instances: [SocketAddr; 2]) -> String {
+    fn ported(&self, name: &str, instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> String {
         let letsencrypt = "/etc/letsencrypt/live/tracera.example";
-        let ported = sample(name)
+        let changed = changes.iter().fold(sample(name), |sample, (from, to)| {
+            assert!(sample.contains(from), "{name} has no {from:?}");
+            sample.replace(from, to)
+        });
+        let ported = changed
             .replace("127.0.0.1:8080", &instances[0].to_string())
             .replace("127.0.0.1:8081", &instances[1].to_string())
             .replace(&format!("{letsencrypt}/fullchain.pem"), self.chain.to_str().unwrap())

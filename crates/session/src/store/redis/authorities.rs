@@ -3,14 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redis::TlsCertificates;
+use redis::{ClientTlsConfig, TlsCertificates};
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The authorities that vouch for Redis servers, in place of the public ones.
+/// Who vouches for Redis servers, and for this client.
 #[derive(Clone)]
-pub struct RedisAuthorities(Arc<[u8]>);
+pub struct RedisAuthorities {
+    /// In PEM form; `None` for the public ones.
+    roots: Option<Arc<[u8]>>,
+    /// Chain and key in PEM form.
+    client: Option<(Arc<[u8]>, Arc<[u8]>)>,
+}
 
 /// There are no certificates, or not of authorities.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +27,34 @@ pub enum InvalidAuthorities {
     /// A certificate cannot be read.
     #[error("a certificate that cannot be read: {0}")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no private key in PEM form.
+    #[error("no private key in PEM form: {0}")]
+    Key(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl RedisAuthorities {
+    /// The public authorities.
+    pub fn public() -> Self {
+        Self { roots: None, client: None }
+    }
+
+    /// Shows this certificate to servers that ask for one. Both are in PEM form, the certificate
+    /// with those in between behind it.
+    ///
+    /// # Errors
+    /// [`InvalidAuthorities`] when there is no certificate or no key.
+    pub fn with_client(self, chain: &[u8], key: &[u8]) -> Result<Self, InvalidAuthorities> {
+        let mut certificates = CertificateDer::pem_slice_iter(chain);
+        match certificates.next() {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(InvalidAuthorities::Unreadable(error.into())),
+            None => return Err(InvalidAuthorities::Empty),
+        }
+        PrivateKeyDer::from_pem_slice(key)
+            .map_err(|error| InvalidAuthorities::Key(error.into()))?;
+        Ok(Self { client: Some((chain.into(), key.into())), ..self })
+    }
+
     /// Takes their certificates in PEM form, one after the other.
     ///
     /// # Errors
@@ -36,11 +66,21 @@ impl RedisAuthorities {
                 certificate.map_err(|error| InvalidAuthorities::Unreadable(error.into()))?;
             roots.add(certificate).map_err(|error| InvalidAuthorities::Unreadable(error.into()))?;
         }
-        if roots.is_empty() { Err(InvalidAuthorities::Empty) } else { Ok(Self(pem.into())) }
+        if roots.is_empty() {
+            return Err(InvalidAuthorities::Empty);
+        }
+        Ok(Self { roots: Some(pem.into()), client: None })
     }
 
     pub(super) fn certificates(&self) -> TlsCertificates {
-        TlsCertificates { client_tls: None, root_cert: Some(self.0.to_vec()) }
+        let client = self.client.as_ref().map(|(chain, key)| ClientTlsConfig {
+            client_cert: chain.to_vec(),
+            client_key: key.to_vec(),
+        });
+        TlsCertificates {
+            client_tls: client,
+            root_cert: self.roots.as_ref().map(|roots| roots.to_vec()),
+        }
     }
 }
 

@@ -5,8 +5,9 @@
 //!    these Sentinels name. `?sentinel_username=…&sentinel_password=…` are the credentials for the
 //!    Sentinels, percent-encoded. The default service is `mymaster`.
 //! 3. `redis+cluster://[user:password@]host:port,…` is a cluster, found by any of its nodes.
-//! 4. `rediss` is TLS. `valkey` and `valkeys` mean the same as `redis` and `rediss`.
-//! 5. Nothing is ignored: unknown parameters and fragments are refused.
+//! 4. `redis+unix://[user:password@]/path[?db=database]` is one server by its socket file.
+//! 5. `rediss` is TLS. `valkey` and `valkeys` mean the same as `redis` and `rediss`.
+//! 6. Nothing is ignored: unknown parameters and fragments are refused.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -98,6 +99,9 @@ impl RedisUrl {
     /// [`RedisConnection::open`]: crate::RedisConnection::open
     pub fn parse(text: &str) -> Result<Self, RedisUrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(RedisUrlError::Scheme)?;
+        if matches!(&*scheme.to_ascii_lowercase(), "redis+unix" | "valkey+unix") {
+            return Self::parse_socket(text, rest);
+        }
         let (kind, is_tls) = parse_scheme(scheme)?;
         if rest.contains('#') {
             return Err(RedisUrlError::Fragment);
@@ -134,6 +138,48 @@ impl RedisUrl {
         };
         url.take_parameters(parameters)?;
         Ok(url)
+    }
+
+    /// `redis+unix://user:password@/path?db=0`
+    fn parse_socket(text: &str, rest: &str) -> Result<Self, RedisUrlError> {
+        if rest.contains('#') {
+            return Err(RedisUrlError::Fragment);
+        }
+        let url =
+            parse_redis_url(&format!("redis+unix://{}", rest.replacen("@/", "@localhost/", 1)))
+                .ok_or(RedisUrlError::Malformed)?;
+        if url.path().len() < 2 || !matches!(url.host_str(), None | Some("" | "localhost")) {
+            return Err(RedisUrlError::Malformed);
+        }
+        let mut database = 0;
+        for (name, value) in url.query_pairs() {
+            match &*name {
+                "db" => database = value.parse().map_err(|_| RedisUrlError::Database)?,
+                _ => return Err(RedisUrlError::Parameter),
+            }
+        }
+        if !DATABASES.contains(&database) {
+            return Err(RedisUrlError::Database);
+        }
+        // Both are percent-encoded as they stand; the client library has them as parameters.
+        let mut own = format!("redis+unix://{}?db={database}", url.path());
+        for (name, value) in
+            [("user", url.username()), ("pass", url.password().unwrap_or_default())]
+        {
+            if !value.is_empty() {
+                own = format!("{own}&{name}={}", value.replace('+', "%2B"));
+            }
+        }
+        let server = own.into_connection_info().map_err(|_| RedisUrlError::Malformed)?;
+        Ok(Self {
+            text: text.into(),
+            kind: RedisKind::Server,
+            is_tls: false,
+            servers: vec![server],
+            service: None,
+            sentinel_username: None,
+            sentinel_password: None,
+        })
     }
 
     fn take_parameters(&mut self, parameters: &str) -> Result<(), RedisUrlError> {
@@ -282,6 +328,8 @@ mod tests {
             ("redis+sentinel://user:secret@a:26379/tracera/2", Sentinel, false, "a", 2, true),
             ("redis+sentinel://a?sentinel_password=p@ss/w?rd", Sentinel, false, "a", 0, true),
             ("redis+cluster://a:7000,b:7001", Cluster, false, "a,b", 0, false),
+            ("redis+unix:///run/redis.sock", Server, false, "", 0, false),
+            ("redis+unix://:secret@/run/redis.sock?db=3", Server, false, "", 3, true),
             ("rediss+cluster://user:secret@a:7000/0", Cluster, true, "a", 0, true),
             ("valkey+cluster://a:7000", Cluster, false, "a", 0, false),
         ] {
@@ -316,7 +364,10 @@ mod tests {
             ("localhost:6379", Scheme),
             ("http://localhost", Scheme),
             ("redis+other://x", Scheme),
-            ("redis+unix:///x", Scheme),
+            ("redis+unix://", Malformed),
+            ("redis+unix://host/x", Malformed),
+            ("redis+unix:///x?db=x", Database),
+            ("redis+unix:///x?pass=p", Parameter),
             ("unix:///x", Scheme),
             ("redis://", Malformed),
             ("redis:///0", Malformed),
