@@ -101,7 +101,8 @@ impl<T: Table> Values<T> {
                 }
             }
         });
-        if written.await? && self.writes.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == 0 {
+        if written.await? && self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY)
+        {
             self.sweep(*tag, now);
         }
         Ok(())

@@ -49,6 +49,7 @@ impl fmt::Debug for UserLease {
 }
 
 #[cfg(all(test, feature = "embedded"))]
+#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 mod tests {
     use http::HeaderMap;
 

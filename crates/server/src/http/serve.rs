@@ -31,7 +31,7 @@ use tracera_guard::{SecurityHeaders, TrustedProxies};
 use self::beginning::{Beginning, Protocol};
 use self::hyper_errors::Headed;
 use self::paced::{Paced, Phase, Tracked};
-use self::places::PerClient;
+use self::places::{PerClient, Ticket};
 
 mod beginning;
 mod hyper_errors;
@@ -190,35 +190,41 @@ pub async fn serve(listener: impl Into<Listener>, app: impl HttpService, serving
     }
 }
 
-async fn connection(mut socket: Socket, peer: SocketAddr, app: impl HttpService, shared: &Shared) {
-    let Shared { serving, lines, per_client } = shared;
-    let limits = &serving.limits;
+/// Lets a connection in: reads what a trusted proxy says of it, and counts it for its client. `None`
+/// for one that is closed.
+async fn admit(
+    socket: &mut Socket,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> Option<(Beginning, Option<Ticket>)> {
+    let Shared { serving, per_client, .. } = shared;
     let trusted = serving.proxies.contains(peer.ip());
-    let mut ticket = None;
-    if !trusted {
-        ticket = per_client.enter(peer.ip());
+    let enter = |peer: SocketAddr| {
+        let ticket = per_client.enter(peer.ip());
         if ticket.is_none() {
             tracing::debug!(%peer, "too many connections of one client");
-            return;
         }
-    }
-    let beginning = if trusted {
-        match Beginning::read(&mut socket, peer, serving).await {
-            Ok(beginning) => beginning,
-            Err(error) => {
-                tracing::debug!(%peer, %error, "a proxy's connection ended before a request");
-                return;
-            }
-        }
-    } else {
-        Beginning::of_stranger(peer)
+        ticket
     };
-    if beginning.peer.ip() != peer.ip() && !serving.proxies.contains(beginning.peer.ip()) {
-        ticket = per_client.enter(beginning.peer.ip());
-        if ticket.is_none() {
-            return;
-        }
+    if !trusted {
+        return Some((Beginning::of_stranger(peer), Some(enter(peer)?)));
     }
+    let beginning = Beginning::read(socket, peer, serving)
+        .await
+        .inspect_err(|error| {
+            tracing::debug!(%peer, %error, "a proxy's connection ended before a request");
+        })
+        .ok()?;
+    let speaks_for_another =
+        beginning.peer.ip() != peer.ip() && !serving.proxies.contains(beginning.peer.ip());
+    let ticket = if speaks_for_another { Some(enter(beginning.peer)?) } else { None };
+    Some((beginning, ticket))
+}
+
+async fn connection(mut socket: Socket, peer: SocketAddr, app: impl HttpService, shared: &Shared) {
+    let Shared { serving, lines, .. } = shared;
+    let limits = &serving.limits;
+    let Some((beginning, ticket)) = admit(&mut socket, peer, shared).await else { return };
     let phase = Phase::default();
     let protocol = beginning.protocol;
     if protocol == Protocol::Http2 {

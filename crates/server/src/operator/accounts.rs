@@ -8,6 +8,7 @@ use super::{OperatorError, existing_database, existing_stores, find, session_use
 use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::Config;
+use crate::domain::email::Email;
 use crate::pages::page::minute;
 use crate::store::users::{self, User};
 use crate::store::{identities, magic_links};
@@ -52,7 +53,7 @@ pub async fn show(config: &Config, user: &UserSelector) -> Result<String, Operat
     let text = |text: Option<&str>| text.unwrap_or("none").to_owned();
     let facts = [
         ("id", user.id.to_string()),
-        ("address", text(user.email.as_ref().map(|email| email.as_str()))),
+        ("address", text(user.email.as_ref().map(Email::as_str))),
         ("name", text(user.name.as_deref().map(|name| name.escape_debug().to_string()).as_deref())),
         ("role", user.role.as_str().to_owned()),
         ("state", state(&user).to_owned()),

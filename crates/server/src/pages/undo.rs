@@ -46,7 +46,7 @@ async fn undo_page(app: &App, page: &Page, token: &str) -> AppResult<Response> {
         since: minute(link.since),
     });
     let status = if link.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let mut response = page.render(status, &UndoPage { link, page })?;
+    let mut response = page.render(status, &UndoPage { page, link })?;
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
     Ok(response)

@@ -25,7 +25,7 @@ fn every_test_the_page_names_is_there_and_every_row_says_something() {
     let mut there = BTreeSet::new();
     functions(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut there);
     let rows = PAGE.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #"));
-    let (mut requirements, mut named) = (BTreeSet::new(), 0);
+    let (mut requirements, mut count) = (BTreeSet::new(), 0);
     for row in rows {
         let cells: Vec<_> = row.trim_matches(['|', ' ']).split(" | ").collect();
         let [requirement, level, _, shown] = cells[..] else { panic!("{row}") };
@@ -36,8 +36,8 @@ fn every_test_the_page_names_is_there_and_every_row_says_something() {
             name.chars().all(|c| c.is_ascii_lowercase() || "_0123456789".contains(c))
         }) {
             assert!(there.contains(name), "{requirement} names {name}, which is no test");
-            named += 1;
+            count += 1;
         }
     }
-    assert!(named > 80, "{named}");
+    assert!(count > 80, "{count}");
 }

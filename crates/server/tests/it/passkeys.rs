@@ -10,6 +10,9 @@ use tracera_testkit::{Draft, Passkey};
 use crate::browser::{Answer, Browser};
 use crate::harness::TestApp;
 
+/// Takes something of another answer.
+type Change = fn(&mut Value, &Value);
+
 const ORIGIN: &str = "http://localhost:8080";
 const REGISTER: &str = "/api/v1/auth/passkeys";
 const SIGN_IN: &str = "/api/v1/auth/passkey";
@@ -195,13 +198,12 @@ async fn thirty_forged_answers_sign_nobody_in() {
     }
 
     let good = passkey.sign(&options(&browser, SIGN_IN).await);
-    type Change = fn(&mut Value, &Value);
     let changes: [(&str, Change); 8] = [
         ("another signature", |it, other| {
-            it["response"]["signature"] = other["response"]["signature"].clone()
+            it["response"]["signature"] = other["response"]["signature"].clone();
         }),
         ("other client data", |it, other| {
-            it["response"]["clientDataJSON"] = other["response"]["clientDataJSON"].clone()
+            it["response"]["clientDataJSON"] = other["response"]["clientDataJSON"].clone();
         }),
         ("no signature", |it, _| it["response"]["signature"] = "".into()),
         ("ids that differ", |it, _| it["rawId"] = "AAAA".into()),

@@ -729,8 +729,11 @@ async fn a_test_mail_prints_what_the_mail_server_says() {
         ];
         run(&["send-test-mail", "alice@example.com"], &vars)
     };
-    let sent = tokio::task::spawn_blocking(send.clone()).await.unwrap();
-    assert_eq!(sent, (0, "the mail server answered: 250 2.0.0 kept\n".to_owned(), String::new()));
+    let outcome = tokio::task::spawn_blocking(send.clone()).await.unwrap();
+    assert_eq!(
+        outcome,
+        (0, "the mail server answered: 250 2.0.0 kept\n".to_owned(), String::new())
+    );
     assert_eq!(smtp.messages()[0].rcpt_tos, ["alice@example.com"]);
     smtp.refuse_next(1, "550 5.7.1 alice@example.com: not from you");
     let (status, _, err) = tokio::task::spawn_blocking(send).await.unwrap();

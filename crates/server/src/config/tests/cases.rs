@@ -6,7 +6,7 @@ use super::*;
 type Case = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
 /// Numbers with the least and the greatest accepted.
-const NUMBERS: [(&str, u64, u64); 21] = [
+const NUMBERS: [(&str, u64, u64); 22] = [
     ("DATABASE_MAX_CONNECTIONS", 1, 1000),
     ("SESSION_LIFETIME_HOURS", 1, 8760),
     ("SESSION_IDLE_MINUTES", 0, 525_600),

@@ -68,8 +68,8 @@ async fn a_challenge_is_spent_once_by_its_browser_for_its_ceremony_in_time(db: D
         assert_eq!(spend(1, 9, registers, NOW).await, None, "another browser");
         assert_eq!(spend(1, 2, !registers, NOW).await, None, "another ceremony");
         assert_eq!(spend(1, 2, registers, ends).await, None, "too late");
-        let spent = at_once(10, |_| spend(1, 2, registers, NOW)).await;
-        assert_eq!(spent.iter().flatten().collect::<Vec<_>>(), [&asker]);
+        let winners = at_once(10, |_| spend(1, 2, registers, NOW)).await;
+        assert_eq!(winners.iter().flatten().collect::<Vec<_>>(), [&asker]);
     }
 }
 

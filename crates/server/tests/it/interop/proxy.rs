@@ -223,17 +223,17 @@ impl SetUp {
     /// The sample with the instances' ports and the certificate's files in it.
     fn ported(&self, name: &str, instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> String {
         let letsencrypt = "/etc/letsencrypt/live/tracera.example";
-        let changed = changes.iter().fold(sample(name), |sample, (from, to)| {
+        let edited = changes.iter().fold(sample(name), |sample, (from, to)| {
             assert!(sample.contains(from), "{name} has no {from:?}");
             sample.replace(from, to)
         });
-        let ported = changed
+        let with_ports = edited
             .replace("127.0.0.1:8080", &instances[0].to_string())
             .replace("127.0.0.1:8081", &instances[1].to_string())
             .replace(&format!("{letsencrypt}/fullchain.pem"), self.chain.to_str().unwrap())
             .replace(&format!("{letsencrypt}/privkey.pem"), self.key.to_str().unwrap());
-        assert!(ported.contains(&instances[1].to_string()), "{name} names no second instance");
-        ported
+        assert!(with_ports.contains(&instances[1].to_string()), "{name} names no second instance");
+        with_ports
     }
 
     async fn start(self, program: &str, arguments: &[&str], vars: &[(&str, &str)]) -> Proxy {

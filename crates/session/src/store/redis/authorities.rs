@@ -8,13 +8,15 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+type Pem = Arc<[u8]>;
+
 /// Who vouches for Redis servers, and for this client.
 #[derive(Clone)]
 pub struct RedisAuthorities {
     /// In PEM form; `None` for the public ones.
-    roots: Option<Arc<[u8]>>,
+    roots: Option<Pem>,
     /// Chain and key in PEM form.
-    client: Option<(Arc<[u8]>, Arc<[u8]>)>,
+    client: Option<(Pem, Pem)>,
 }
 
 /// There are no certificates, or not of authorities.
