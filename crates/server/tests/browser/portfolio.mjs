@@ -69,7 +69,7 @@ await scenario(async (browser) => {
   await page.waitForURL('**/?sort=name#items-title');
   assert.equal((await names())[0], 'AK-47 | Redline (Field-Tested)');
   assert.ok(await scrolled() > 50, 'the page stays at its items');
-  await page.getByLabel('Order').selectOption('Quantity');
+  await page.getByLabel('Order', { exact: true }).selectOption('Quantity');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
   assert.equal((await names())[0], 'Dreams & Nightmares Case');
   // A search keeps the order that was turned round.

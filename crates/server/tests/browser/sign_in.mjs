@@ -70,8 +70,11 @@ await scenario(async (browser) => {
   await inspect(page, 'code-elsewhere');
   assert.equal((await context.cookies()).find(({ name }) => name === 'session'), undefined);
   await phone.page.goto(mail.link);
-  await phone.page.getByText('no longer works').waitFor();
-  await inspect(phone.page, 'confirm-used');
+  await phone.page.getByText('You are signed in').waitFor();
+  const stranger = await person(browser);
+  await stranger.page.goto(mail.link);
+  await stranger.page.getByText('no longer works').waitFor();
+  await inspect(stranger.page, 'confirm-used');
 
   // In two tabs of one browser: the waiting one moves on.
   const bob = await person(browser);
