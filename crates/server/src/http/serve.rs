@@ -179,7 +179,16 @@ pub async fn serve(listener: impl Into<Listener>, app: impl HttpService, serving
         });
     }
     // Closing the socket would reset those that have connected and were not yet accepted.
-    while let Ok(Ok((socket, peer))) = timeout(LAST_CALL, listener.accept()).await {
+    let last_call = tokio::time::sleep(LAST_CALL);
+    tokio::pin!(last_call);
+    loop {
+        let (socket, peer) = tokio::select! {
+            () = last_call.as_mut() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(_) => break,
+            },
+        };
         let (app, shared) = (app.clone(), shared.clone());
         connections.spawn(async move { connection(socket, peer, app, &shared).await });
     }

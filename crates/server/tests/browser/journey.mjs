@@ -7,7 +7,7 @@ const openid = new URL(process.env.TRACERA_OPENID).origin;
 const images = new URL(process.env.TRACERA_IMAGES).origin;
 const NINA = 'nina@example.com';
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
-const COOKIES = ['asked', 'csrf_visitor', 'device', 'last_used', 'next', 'session', 'transaction', 'visitor'];
+const COOKIES = ['asked', 'csrf_visitor', 'device', 'last_used', 'next', 'passkey-offer', 'session', 'transaction', 'visitor'];
 
 const tell = (path) => fetch(`${backstage}${path}`, { method: 'POST' }).then((answer) => assert.ok(answer.ok, path));
 

@@ -81,7 +81,8 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
   assert.equal(await page.getByRole('button', { name: 'Send me a sign-in link' }).isEnabled(), true);
   await key.verified(true);
-  await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
+  // The field's suggestion waits again, and may sign in before the button is pressed.
+  await page.getByRole('button', { name: 'Sign in with a passkey' }).click({ timeout: 5_000 }).catch(() => {});
   await page.waitForURL(`${base}/`);
 
   // A second device, signed in by a recovery code, gets a passkey of its own.

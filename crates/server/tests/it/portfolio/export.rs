@@ -15,7 +15,17 @@ async fn a_person_takes_along_everything_that_is_kept() {
     world.import().await.expect(200);
     let kept = data().await.json();
     let fields: Vec<_> = kept.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(fields, ["events", "linked", "portfolio", "portfolio_values", "sessions", "user"]);
+    let all = [
+        "events",
+        "linked",
+        "passkeys",
+        "portfolio",
+        "portfolio_values",
+        "sessions",
+        "tokens",
+        "user",
+    ];
+    assert_eq!(fields, all);
     assert_eq!(kept["user"]["email"], "alice@example.com");
     assert_eq!(kept["sessions"].as_array().unwrap().len(), 1);
     assert_eq!(kept["events"][0]["event"], "signed_in");
