@@ -42,6 +42,7 @@ pub mod steam_client;
 pub mod text;
 mod upload;
 pub mod valuation;
+mod words;
 pub mod worth;
 
 use crate::backoff;

@@ -416,7 +416,7 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
             collected,
             stores.sessions.clone(),
             stores.database.clone(),
-            mailer.clone(),
+            mailer.clone().map(|mailer| move || mailer.waiting()),
         );
         let serving = Serving::new(SecurityHeaders::new(), app.stopping.clone());
         tokio::spawn(serve(listener, routes, serving));

@@ -6,8 +6,6 @@ use http::HeaderName;
 
 use crate::clock::Clock;
 use crate::cookie_rules;
-#[cfg(feature = "device-binding")]
-use crate::device::DeviceBinding;
 use crate::store::{Budget, FieldName, InvalidFieldName};
 
 /// Lifetime, cookie and budgets. The defaults are safe; override with the methods.
@@ -291,5 +289,41 @@ impl SessionConfig {
             Some(realm) => realm,
             None => cookie_rules::without_prefix(self.effective_cookie_name()),
         }
+    }
+}
+
+/// How sessions are bound to devices, for
+/// [`SessionConfig::device_binding`](crate::SessionConfig::device_binding).
+#[cfg(feature = "device-binding")]
+#[derive(Debug, Clone)]
+pub struct DeviceBinding {
+    pub(crate) proof_lifetime: Duration,
+    pub(crate) excluded: Vec<Box<str>>,
+}
+
+#[cfg(feature = "device-binding")]
+impl DeviceBinding {
+    /// The browser proves itself again every `proof_lifetime`, kept between 5 minutes and an hour.
+    /// Chromium signs six times in nine minutes and renews in the last two minutes of a cookie, so
+    /// that shorter ones use its quota up.
+    pub fn new(proof_lifetime: Duration) -> Self {
+        let (least, most) = (Duration::from_secs(300), Duration::from_secs(3600));
+        Self { proof_lifetime: proof_lifetime.clamp(least, most), excluded: Vec::new() }
+    }
+
+    /// A path whose requests the browser sends without waiting for a proof, with everything below
+    /// it. For what answers as to a visitor, such as assets and the sign-in page.
+    #[must_use]
+    pub fn exclude(mut self, path: &str) -> Self {
+        self.excluded.push(path.into());
+        self
+    }
+}
+
+#[cfg(feature = "device-binding")]
+impl Default for DeviceBinding {
+    /// A proof every 10 minutes.
+    fn default() -> Self {
+        Self::new(Duration::from_secs(600))
     }
 }

@@ -65,42 +65,9 @@ const KEY_FIELD: &str = "DEVICE";
 /// Unix epoch (6 bytes; 0: no request has shown the device cookie yet). Read with each session.
 const BOUND_FIELD: &str = "BOUND";
 
-/// How sessions are bound to devices, for
-/// [`SessionConfig::device_binding`](crate::SessionConfig::device_binding).
-#[derive(Debug, Clone)]
-pub struct DeviceBinding {
-    pub(crate) proof_lifetime: Duration,
-    pub(crate) excluded: Vec<Box<str>>,
-}
-
-impl DeviceBinding {
-    /// The browser proves itself again every `proof_lifetime`, kept between 5 minutes and an hour.
-    /// Chromium signs six times in nine minutes and renews in the last two minutes of a cookie, so
-    /// that shorter ones use its quota up.
-    pub fn new(proof_lifetime: Duration) -> Self {
-        let (least, most) = (Duration::from_secs(300), Duration::from_secs(3600));
-        Self { proof_lifetime: proof_lifetime.clamp(least, most), excluded: Vec::new() }
-    }
-
-    /// A path whose requests the browser sends without waiting for a proof, with everything below
-    /// it. For what answers as to a visitor, such as assets and the sign-in page.
-    #[must_use]
-    pub fn exclude(mut self, path: &str) -> Self {
-        self.excluded.push(path.into());
-        self
-    }
-
-    /// The data field that is read with each session.
-    pub(crate) fn preloaded() -> FieldName {
-        FieldName::reserved(BOUND_FIELD)
-    }
-}
-
-impl Default for DeviceBinding {
-    /// A proof every 10 minutes.
-    fn default() -> Self {
-        Self::new(Duration::from_secs(600))
-    }
+/// The data field that is read with each session.
+pub(crate) fn preloaded() -> FieldName {
+    FieldName::reserved(BOUND_FIELD)
 }
 
 /// What a request shows of its session's device.
@@ -161,7 +128,7 @@ impl Bound {
 
     /// The change that keeps it.
     pub(crate) fn written(&self) -> (FieldName, FieldOp) {
-        (DeviceBinding::preloaded(), FieldOp::Set(self.encode()))
+        (preloaded(), FieldOp::Set(self.encode()))
     }
 }
 

@@ -122,9 +122,11 @@ mod watch;
 
 pub use cache::CacheStats;
 pub use clock::{Clock, Timestamp};
+#[cfg(feature = "device-binding")]
+pub use config::DeviceBinding;
 pub use config::{NearCache, SameSite, SessionConfig};
 #[cfg(feature = "device-binding")]
-pub use device::{DeviceBinding, DeviceEvent, DeviceEventKind, GRACE, OFFER_LIFETIME};
+pub use device::{DeviceEvent, DeviceEventKind, GRACE, OFFER_LIFETIME};
 pub use ended::Ended;
 pub use error::SessionError;
 pub use info::SessionInfo;

@@ -59,7 +59,7 @@ impl Sessions {
         #[cfg(feature = "device-binding")]
         if config.device.is_some() {
             // Last, so that it is found without a look at the names.
-            config.preload.push(device::DeviceBinding::preloaded());
+            config.preload.push(device::preloaded());
         }
         let cookie = CookieWriter::new(&config);
         let keys = keys.into_realm(config.effective_realm());
@@ -95,7 +95,7 @@ impl Sessions {
         if self.inner.config.device.is_none() {
             return Ok(bound);
         }
-        let name = [device::DeviceBinding::preloaded()];
+        let name = [device::preloaded()];
         for (id, _) in self.inner.alive(user).await? {
             let stored = self.inner.store.load(&id, &name).await?;
             let values = stored.into_iter().flat_map(|stored| stored.values);

@@ -10,7 +10,7 @@ use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent, u
 use crate::auth::authenticators;
 use crate::auth::client::ClientInfo;
 use crate::auth::events::{Kind, Notice};
-use crate::auth::passkeys::{Asked, PasskeyError, Passkeys};
+use crate::auth::passkeys::{Asked, PASSKEY, PasskeyError, Passkeys};
 use crate::auth::service_error::ServiceError;
 use crate::auth::token::token_hash;
 use crate::auth::webauthn::{AssertionAnswer, RegistrationAnswer, Rejection};
@@ -217,9 +217,6 @@ pub async fn prove(
     })
     .await
 }
-
-/// The method's name in sessions, logs and events.
-pub const PASSKEY: &str = "passkey";
 
 async fn refused(
     accounts: &Accounts,

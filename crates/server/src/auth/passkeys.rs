@@ -29,6 +29,9 @@ use crate::store::passkeys::{self, Asker, NewChallenge, Passkey};
 use crate::store::users::User;
 use crate::store::{Database, StoreError};
 
+/// The method's name in sessions, logs and events.
+pub const PASSKEY: &str = "passkey";
+
 /// How long an answer may take.
 pub const LIFETIME: Duration = Duration::from_mins(10);
 

@@ -10,10 +10,10 @@ use time::OffsetDateTime;
 use tracera_session::{Handle, SessionInfo};
 use uuid::Uuid;
 
-use crate::actions::passkeys::PASSKEY;
 use crate::auth::api_token::ApiToken;
 use crate::auth::authenticators;
 use crate::auth::client::Client;
+use crate::auth::passkeys::PASSKEY;
 use crate::clock::utc;
 use crate::domain::scope::Scopes;
 use crate::store::events::Event;

@@ -11,9 +11,10 @@
 //! 4. A short form stands for its long one as well as for itself.
 //! 5. Without a letter or a digit it is a part of the name as it stands: `★`.
 
-use crate::store::portfolio::holdings::{Asset, Holding};
+use crate::store::portfolio::holdings::Asset;
 
 use super::stack::Stack;
+use super::words::push_words;
 
 /// Short forms, and what they stand for.
 const SHORT: [(&str, &str); 16] = [
@@ -105,16 +106,6 @@ impl Left<'_> {
     }
 }
 
-/// What a search looks through for a holding: its words in lower case, a space around each.
-pub(super) fn words_of(holding: &Holding) -> Box<str> {
-    let Holding { market_hash_name, phase, kind, rarity, exterior, .. } = holding;
-    let mut words = String::from(" ");
-    for text in [market_hash_name, phase, kind, rarity, exterior] {
-        push_words(&mut words, text);
-    }
-    words.into()
-}
-
 /// How a word with a space before it is in a text that begins with one.
 fn find(text: &str, word: &str) -> Option<Found> {
     let plain = &word[1..];
@@ -123,21 +114,6 @@ fn find(text: &str, word: &str) -> Option<Found> {
         return Some(Found::AtBeginnings);
     }
     (plain.chars().count() >= MIDDLE && text.contains(plain)).then_some(Found::Within)
-}
-
-/// Adds the text in lower case, its words parted by spaces, one at the end.
-fn push_words(words: &mut String, text: &str) {
-    for char in text.chars() {
-        match char {
-            'A'..='Z' | 'a'..='z' | '0'..='9' => words.push(char.to_ascii_lowercase()),
-            char if char.is_alphanumeric() => words.extend(char.to_lowercase()),
-            _ if words.ends_with(' ') => {}
-            _ => words.push(' '),
-        }
-    }
-    if !words.ends_with(' ') {
-        words.push(' ');
-    }
 }
 
 /// Whether the word is there when spaces do not count, from the beginning of a word.

@@ -25,7 +25,7 @@ impl Stack {
         let pieces = Pieces::of(&holding, &assets);
         let known = ItemType::parse(&holding.item_type);
         let item_type = known.unwrap_or_else(|| ItemType::of("", &holding.kind));
-        let words = super::search::words_of(&holding);
+        let words = super::words::words_of(&holding);
         Self { holding, assets: assets.into(), pieces, item_type, words }
     }
 

@@ -9,7 +9,6 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracera_guard::SecurityHeaders;
 use tracera_session::Sessions;
 
-use crate::mail::Mailer;
 use crate::store::Database;
 
 /// Upper bounds of the request time histogram, in seconds.
@@ -168,17 +167,17 @@ pub fn routes(
     collected: PrometheusHandle,
     sessions: Sessions,
     database: Database,
-    mailer: Option<Mailer>,
+    mails_waiting: Option<impl Fn() -> usize + Clone + Send + Sync + 'static>,
 ) -> Router {
-    if mailer.is_some() {
+    if mails_waiting.is_some() {
         for outcome in MailOutcome::ALL {
             count_mails(outcome, 0);
         }
     }
     let show = async move || {
-        if let Some(mailer) = &mailer {
+        if let Some(waiting) = &mails_waiting {
             #[expect(clippy::cast_precision_loss, reason = "a few hundred at most")]
-            let waiting = mailer.waiting() as f64;
+            let waiting = waiting() as f64;
             metrics::gauge!("tracera_mails_waiting").set(waiting);
         }
         let (open, idle) = database.connections();

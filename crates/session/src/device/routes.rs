@@ -10,9 +10,8 @@ use serde_json::json;
 
 use super::proof::{self, DeviceKey, ID_HEADER, PROOF_HEADER, Proof};
 use super::seal::Purpose;
-use super::{
-    BOUND_FIELD, Bound, CHALLENGE_EXTRA, COOKIE_NAME, DeviceBinding, DeviceId, KEY_FIELD, seal,
-};
+use super::{BOUND_FIELD, Bound, CHALLENGE_EXTRA, COOKIE_NAME, DeviceId, KEY_FIELD, seal};
+use crate::config::DeviceBinding;
 use crate::cookie::{self, Presented};
 use crate::ended::Ended;
 use crate::error::SessionError;

@@ -62,8 +62,9 @@ async fn requests(
     let mut injections = 0;
     let mut is_redis = None;
     while client.read_buf(&mut buffer).await? > 0 {
-        // Only Redis connections begin like this; anything else passes as it is.
-        if !*is_redis.get_or_insert(buffer[0] == b'*') {
+        // Only Redis connections begin like this. Anything else passes as it is, and so do requests
+        // of Redis that are typed as plain words.
+        if !*is_redis.get_or_insert(buffer[0] == b'*') || buffer[0] != b'*' {
             server.write_all(&buffer).await?;
             buffer.clear();
         }
