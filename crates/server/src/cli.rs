@@ -8,11 +8,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
-use uuid::Uuid;
 
 pub mod healthcheck;
 
@@ -20,6 +18,7 @@ use crate::config::{
     Config, DatabaseSettings, Environment, Mode, Problem, fresh_secret, help_text, report,
 };
 use crate::demo::Demo;
+use crate::operator::user_selector::UserSelector;
 use crate::store::newest_migration;
 use crate::{operator, start};
 
@@ -155,32 +154,6 @@ pub struct OneUser {
     /// E-mail address or id of the user.
     #[arg(long)]
     pub user: UserSelector,
-}
-
-/// A user as an operator names one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UserSelector {
-    /// By id.
-    Id(Uuid),
-    /// By e-mail address, as typed.
-    Email(String),
-}
-
-/// Neither an e-mail address nor an id.
-#[derive(Debug, thiserror::Error)]
-#[error("neither an e-mail address nor a user id")]
-pub struct NotAUser;
-
-impl FromStr for UserSelector {
-    type Err = NotAUser;
-
-    fn from_str(text: &str) -> Result<Self, NotAUser> {
-        match Uuid::parse_str(text) {
-            Ok(id) => Ok(Self::Id(id)),
-            Err(_) if text.contains('@') => Ok(Self::Email(text.to_owned())),
-            Err(_) => Err(NotAUser),
-        }
-    }
 }
 
 /// The settings for `mode`; in dev mode with a secret of its own.
@@ -347,6 +320,8 @@ fn complain(text: &str) {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    use uuid::Uuid;
 
     use super::*;
     use crate::config::sections;

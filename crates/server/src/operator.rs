@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod backup;
 pub mod connections;
+pub mod user_selector;
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -13,12 +14,12 @@ use tracera_session::{Clock, Handle, NotReplicated, SessionError, UserId};
 
 use crate::auth::client::{Client, ClientInfo};
 use crate::auth::events::{Kind, Notice, SecurityEvents, record_of_operator};
-use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::{Config, DatabaseSettings, DatabaseTarget, SessionStoreKind};
 use crate::domain::email::{Email, EmailError};
 use crate::error_chain::{causes, chain};
 use crate::mail::{self, Mailer};
+use crate::operator::user_selector::UserSelector;
 use crate::pages::page::minute;
 use crate::start::{StartError, Stores, embedded_sessions, open_database, open_stores};
 use crate::store::users::User;

@@ -54,12 +54,13 @@ use crate::store::portfolio::snapshots::{self, Snapshot};
 use crate::store::portfolio::{self as store, Claim};
 use crate::store::{Database, StoreError};
 use changes::Changes;
-use holdings_cache::{Held, HoldingsCache};
+use holdings_cache::HoldingsCache;
 use import::{Import, ImportError, Pages, State};
 use pictures::Pictures;
 use prices::Prices;
 use progress::Progress;
 use queue::SteamQueue;
+use stack::Held;
 use steam_client::SteamClient;
 use worth::Worth;
 

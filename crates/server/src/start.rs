@@ -415,7 +415,10 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
         let routes = metrics::routes(
             collected,
             stores.sessions.clone(),
-            stores.database.clone(),
+            {
+                let database = stores.database.clone();
+                move || database.connections()
+            },
             mailer.clone().map(|mailer| move || mailer.waiting()),
         );
         let serving = Serving::new(SecurityHeaders::new(), app.stopping.clone());

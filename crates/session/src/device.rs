@@ -18,9 +18,8 @@
 //! **Deployments.** Proxies must pass `Secure-Session-*` and `Sec-Secure-Session-Id` in both
 //! directions. Browsers register over https only.
 
-mod proof;
-mod routes;
-mod seal;
+pub(crate) mod proof;
+pub(crate) mod seal;
 
 use std::fmt;
 use std::time::Duration;
@@ -40,8 +39,6 @@ use crate::token::Handle;
 use proof::DeviceKey;
 use seal::{Binding, Purpose};
 
-pub use routes::{DeviceEvent, DeviceEventKind};
-
 /// How long a browser has to register after the sign-in that offered it.
 pub const OFFER_LIFETIME: Duration = Duration::from_secs(300);
 
@@ -51,19 +48,22 @@ pub const GRACE: Duration = Duration::from_secs(10);
 
 /// How much longer than the device cookie a challenge lives: a browser that kept it need not sign
 /// twice.
-const CHALLENGE_EXTRA: Duration = Duration::from_secs(300);
+pub(crate) const CHALLENGE_EXTRA: Duration = Duration::from_secs(300);
 
 /// The header of [`offer`].
 pub(crate) const OFFER_HEADER: HeaderName = HeaderName::from_static("secure-session-registration");
 
+/// Where browsers register a key.
+pub(crate) const REGISTER_PATH: &str = "/device/register";
+
 /// The cookie that a proof renews.
-const COOKIE_NAME: &str = "__Host-bound";
+pub(crate) const COOKIE_NAME: &str = "__Host-bound";
 
 /// The key, as its browser sent it: both coordinates.
-const KEY_FIELD: &str = "DEVICE";
+pub(crate) const KEY_FIELD: &str = "DEVICE";
 /// The device session's id (9 bytes), and from when on the binding counts, in milliseconds since the
 /// Unix epoch (6 bytes; 0: no request has shown the device cookie yet). Read with each session.
-const BOUND_FIELD: &str = "BOUND";
+pub(crate) const BOUND_FIELD: &str = "BOUND";
 
 /// The data field that is read with each session.
 pub(crate) fn preloaded() -> FieldName {
@@ -86,8 +86,8 @@ pub(crate) enum Standing {
 /// The field [`BOUND_FIELD`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bound {
-    id: DeviceId,
-    counts_from: Option<Timestamp>,
+    pub(crate) id: DeviceId,
+    pub(crate) counts_from: Option<Timestamp>,
 }
 
 /// Names a device session to its browser: a digest of the key.
@@ -95,7 +95,7 @@ pub(crate) struct Bound {
 pub(crate) struct DeviceId([u8; 9]);
 
 impl DeviceId {
-    fn of(key: &DeviceKey) -> Self {
+    pub(crate) fn of(key: &DeviceKey) -> Self {
         let digest = Sha256::new()
             .chain_update(b"tracera-session/1 device")
             .chain_update(key.as_bytes())
@@ -103,7 +103,7 @@ impl DeviceId {
         Self(*digest.first_chunk().expect("SHA-256 has 32 bytes"))
     }
 
-    fn binding(&self, purpose: Purpose) -> Binding<'_> {
+    pub(crate) fn binding(&self, purpose: Purpose) -> Binding<'_> {
         Binding { purpose, of: &self.0 }
     }
 }
@@ -175,6 +175,6 @@ pub(crate) fn offer(keys: &KeyRing, session: Handle, now: Timestamp) -> HeaderVa
     let of = session.as_bytes();
     let challenge =
         Binding { purpose: Purpose::Registration, of }.seal(keys, now.plus(OFFER_LIFETIME));
-    let value = format!(r#"(ES256);path="{}";challenge="{challenge}""#, routes::REGISTER_PATH);
+    let value = format!(r#"(ES256);path="{REGISTER_PATH}";challenge="{challenge}""#);
     HeaderValue::try_from(value).expect("a challenge is base64url")
 }

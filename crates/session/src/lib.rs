@@ -92,6 +92,8 @@ mod cookie;
 mod cookie_rules;
 #[cfg(feature = "device-binding")]
 mod device;
+#[cfg(feature = "device-binding")]
+mod device_routes;
 mod ended;
 mod error;
 mod info;
@@ -126,7 +128,9 @@ pub use clock::{Clock, Timestamp};
 pub use config::DeviceBinding;
 pub use config::{NearCache, SameSite, SessionConfig};
 #[cfg(feature = "device-binding")]
-pub use device::{DeviceEvent, DeviceEventKind, GRACE, OFFER_LIFETIME};
+pub use device::{GRACE, OFFER_LIFETIME};
+#[cfg(feature = "device-binding")]
+pub use device_routes::{DeviceEvent, DeviceEventKind};
 pub use ended::Ended;
 pub use error::SessionError;
 pub use info::SessionInfo;

@@ -9,7 +9,7 @@ use crate::actions::sign_in::{SignInMethod, SignedIn, sign_in};
 use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent};
 use crate::auth::client::ClientInfo;
 use crate::auth::events::{Kind, Notice};
-use crate::auth::recovery_codes::{CODES, ClaimError, RecoveryCode, RecoveryCodes};
+use crate::auth::recovery_codes::{CODES, ClaimError, RECOVERY, RecoveryCode, RecoveryCodes};
 use crate::domain::email::Email;
 use crate::store::recovery_codes;
 use crate::telemetry::metrics;
@@ -88,6 +88,3 @@ pub async fn recover(
     })
     .await
 }
-
-/// The method's name in sessions, logs and events.
-pub const RECOVERY: &str = "recovery";

@@ -2,11 +2,11 @@
 
 use tracera_session::{Session, SessionError, SignIn};
 
-use crate::actions::recovery::RECOVERY;
 use crate::actions::{Accounts, session_id};
 use crate::auth::client::ClientInfo;
 use crate::auth::events::{Kind, Notice};
 use crate::auth::passkeys::PASSKEY;
+use crate::auth::recovery_codes::RECOVERY;
 use crate::auth::service_error::ServiceError;
 use crate::domain::provider::Identity;
 use crate::store::magic_links::ClaimedLink;

@@ -17,6 +17,9 @@ use crate::domain::email::Email;
 use crate::store::users::{self, User};
 use crate::store::{Database, StoreError, recovery_codes};
 
+/// The method's name in sessions, logs and events.
+pub const RECOVERY: &str = "recovery";
+
 /// How many codes an account has.
 pub const CODES: usize = 10;
 

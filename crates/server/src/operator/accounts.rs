@@ -5,10 +5,10 @@ use std::fmt::Write;
 use tracera_session::Clock;
 
 use super::{OperatorError, existing_database, existing_stores, find, session_user};
-use crate::cli::UserSelector;
 use crate::clock::utc;
 use crate::config::Config;
 use crate::domain::email::Email;
+use crate::operator::user_selector::UserSelector;
 use crate::pages::page::minute;
 use crate::store::users::{self, User};
 use crate::store::{identities, magic_links};

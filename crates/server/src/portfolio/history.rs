@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::changes::{Change, Changes, Period};
-use super::holdings_cache::Held;
 use super::prices::Snapshot as Prices;
+use super::stack::Held;
 use super::valuation::{Valued, total};
 use super::{Inner, holdings_cache};
 use crate::store::portfolio::former::{self, Amount};

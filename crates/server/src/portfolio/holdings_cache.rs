@@ -19,7 +19,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use uuid::Uuid;
 
 use super::price_list::Price;
-use super::stack::Stack;
+use super::stack::{Held, Stack};
 use super::worth::Worth;
 use crate::store::portfolio::holdings::{self, Asset, Summary};
 use crate::store::{Database, StoreError};
@@ -31,15 +31,6 @@ const CAPACITY_BYTES: u64 = 64 << 20;
 const EXPECTED_USERS: usize = 1_000;
 /// What a portfolio that was put together takes for each stack.
 const PUT_TOGETHER: usize = size_of::<Option<Price>>() + size_of::<u32>();
-
-/// A portfolio with its holdings.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// The import in force.
-    pub summary: Summary,
-    /// What it brought.
-    pub stacks: Arc<[Stack]>,
-}
 
 /// A portfolio with its holdings, and room for what is put together from them.
 #[derive(Clone, Debug)]

@@ -131,6 +131,7 @@ fn spans(text: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::portfolio::holdings::Holding;
 
     fn stack(name: &str, phase: &str, kind: &str, rarity: &str, exterior: &str) -> Stack {
         let holding = Holding {

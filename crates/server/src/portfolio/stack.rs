@@ -1,8 +1,10 @@
 //! What is held of one name: its single assets, and what they have in common.
 
+use std::sync::Arc;
+
 use crate::domain::item::Attachments;
 use crate::domain::item_type::ItemType;
-use crate::store::portfolio::holdings::{Asset, Holding};
+use crate::store::portfolio::holdings::{Asset, Holding, Summary};
 
 /// All assets of one name.
 #[derive(Clone, Debug)]
@@ -15,7 +17,7 @@ pub struct Stack {
     pub pieces: Pieces,
     /// The sort of item.
     pub item_type: ItemType,
-    /// What a search looks through, see [`super::search`].
+    /// What a search looks through, see the search.
     pub(super) words: Box<str>,
 }
 
@@ -96,4 +98,13 @@ impl Pieces {
         }
         pieces
     }
+}
+
+/// A portfolio with its holdings.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The import in force.
+    pub summary: Summary,
+    /// What it brought.
+    pub stacks: Arc<[Stack]>,
 }

@@ -8,10 +8,10 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::changes::Changes;
-use super::holdings_cache::Held;
 use super::order::{Sort, compare};
 use super::price_list::Price;
 use super::prices::Snapshot;
+use super::stack::Held;
 use super::stack::Stack;
 use super::valuation::{Totals, Valued, total};
 use crate::store::portfolio::holdings::Summary;

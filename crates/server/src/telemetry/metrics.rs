@@ -9,8 +9,6 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracera_guard::SecurityHeaders;
 use tracera_session::Sessions;
 
-use crate::store::Database;
-
 /// Upper bounds of the request time histogram, in seconds.
 const SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -166,7 +164,7 @@ fn count_sign_ins(method: &'static str, outcome: &'static str, sign_ins: u64) {
 pub fn routes(
     collected: PrometheusHandle,
     sessions: Sessions,
-    database: Database,
+    connections: impl Fn() -> (u32, usize) + Clone + Send + Sync + 'static,
     mails_waiting: Option<impl Fn() -> usize + Clone + Send + Sync + 'static>,
 ) -> Router {
     if mails_waiting.is_some() {
@@ -180,7 +178,7 @@ pub fn routes(
             let waiting = waiting() as f64;
             metrics::gauge!("tracera_mails_waiting").set(waiting);
         }
-        let (open, idle) = database.connections();
+        let (open, idle) = connections();
         let used = f64::from(open) - f64::from(u32::try_from(idle).unwrap_or(u32::MAX));
         metrics::gauge!("tracera_database_connections", "state" => "used").set(used.max(0.0));
         metrics::gauge!("tracera_database_connections", "state" => "idle")

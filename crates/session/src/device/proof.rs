@@ -14,9 +14,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// The header that carries a proof.
-pub(super) const PROOF_HEADER: &str = "secure-session-response";
+pub(crate) const PROOF_HEADER: &str = "secure-session-response";
 /// The header that names the device session a refresh is for.
-pub(super) const ID_HEADER: &str = "sec-secure-session-id";
+pub(crate) const ID_HEADER: &str = "sec-secure-session-id";
 
 const MAX_BYTES: usize = 4096;
 const COORDINATE: usize = 32;
@@ -24,19 +24,19 @@ const SIGNATURE: usize = 64;
 
 /// A public key of the curve P-256: both coordinates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct DeviceKey([u8; 2 * COORDINATE]);
+pub(crate) struct DeviceKey([u8; 2 * COORDINATE]);
 
 impl DeviceKey {
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// Whether the proof was signed by this key. A point off the curve has signed nothing.
-    pub(super) fn has_signed(&self, proof: &Proof<'_>) -> bool {
+    pub(crate) fn has_signed(&self, proof: &Proof<'_>) -> bool {
         // The uncompressed form of SEC 1, section 2.3.3.
         let point = [&[4], &self.0[..]].concat();
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
@@ -47,11 +47,11 @@ impl DeviceKey {
 
 /// A proof that is well-formed. Whether it is true, [`DeviceKey::has_signed`] says.
 #[derive(Debug)]
-pub(super) struct Proof<'a> {
+pub(crate) struct Proof<'a> {
     /// The challenge it answers.
-    pub(super) challenge: String,
+    pub(crate) challenge: String,
     /// The key that is to be registered.
-    pub(super) key: Option<DeviceKey>,
+    pub(crate) key: Option<DeviceKey>,
     signed: &'a str,
     signature: [u8; SIGNATURE],
 }
@@ -79,7 +79,7 @@ struct Payload {
 
 impl<'a> Proof<'a> {
     /// Reads a proof; `None` when it is malformed.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
         if text.len() > MAX_BYTES {
             return None;
         }
@@ -121,7 +121,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 
 /// The value of a header that is a string of RFC 8941, which Chromium sends without its quotes;
 /// `None` unless exactly one line has one.
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut lines = headers.get_all(name).iter();
     let (line, None) = (lines.next()?, lines.next()) else { return None };
     let text = line.to_str().ok()?.trim();

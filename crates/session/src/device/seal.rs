@@ -21,7 +21,7 @@ const TEXT: usize = (BYTES * 4).div_ceil(3);
 
 /// What a seal is for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// The challenge of a registration.
     Registration,
     /// The challenge of a refresh.
@@ -32,10 +32,10 @@ pub(super) enum Purpose {
 
 /// What a seal is bound to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Binding<'a> {
-    pub(super) purpose: Purpose,
+pub(crate) struct Binding<'a> {
+    pub(crate) purpose: Purpose,
     /// The id of the device session; before there is one, the handle of the session.
-    pub(super) of: &'a [u8; 9],
+    pub(crate) of: &'a [u8; 9],
 }
 
 impl Binding<'_> {
@@ -43,7 +43,7 @@ impl Binding<'_> {
     ///
     /// # Panics
     /// If the operating system has no random bytes to give.
-    pub(super) fn seal(&self, keys: &KeyRing, end: Timestamp) -> String {
+    pub(crate) fn seal(&self, keys: &KeyRing, end: Timestamp) -> String {
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
         let (current, end) = (keys.current(), end_bytes(end));
@@ -52,7 +52,7 @@ impl Binding<'_> {
     }
 
     /// When the seal ends, if it is one of this binding; also one that has ended.
-    pub(super) fn end_of(&self, keys: &KeyRing, text: impl AsRef<[u8]>) -> Option<Timestamp> {
+    pub(crate) fn end_of(&self, keys: &KeyRing, text: impl AsRef<[u8]>) -> Option<Timestamp> {
         let (text, mut bytes) = (text.as_ref(), [0; BYTES]);
         if text.len() != TEXT || URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok() != Some(BYTES)
         {
@@ -76,12 +76,12 @@ impl Binding<'_> {
     }
 }
 
-pub(super) fn end_bytes(end: Timestamp) -> [u8; 6] {
+pub(crate) fn end_bytes(end: Timestamp) -> [u8; 6] {
     let [_, _, rest @ ..] = end.as_millis().to_be_bytes();
     rest
 }
 
-pub(super) fn read_end(bytes: [u8; 6]) -> Timestamp {
+pub(crate) fn read_end(bytes: [u8; 6]) -> Timestamp {
     let mut number = [0; 8];
     number[2..].copy_from_slice(&bytes);
     Timestamp::from_millis(u64::from_be_bytes(number))

@@ -8,11 +8,13 @@ use axum::routing::{MethodRouter, post};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::proof::{self, DeviceKey, ID_HEADER, PROOF_HEADER, Proof};
-use super::seal::Purpose;
-use super::{BOUND_FIELD, Bound, CHALLENGE_EXTRA, COOKIE_NAME, DeviceId, KEY_FIELD, seal};
 use crate::config::DeviceBinding;
 use crate::cookie::{self, Presented};
+use crate::device::proof::{self, DeviceKey, ID_HEADER, PROOF_HEADER, Proof};
+use crate::device::seal::Purpose;
+use crate::device::{
+    BOUND_FIELD, Bound, CHALLENGE_EXTRA, COOKIE_NAME, DeviceId, KEY_FIELD, REGISTER_PATH, seal,
+};
 use crate::ended::Ended;
 use crate::error::SessionError;
 use crate::inner::Inner;
@@ -21,8 +23,6 @@ use crate::sessions::Sessions;
 use crate::store::{FieldName, FieldOp, SessionStore};
 use crate::token::{self, Handle, UserId};
 
-/// Where browsers register a key.
-pub(super) const REGISTER_PATH: &str = "/device/register";
 /// Where they prove that they have it.
 const REFRESH_PATH: &str = "/device/refresh";
 
@@ -251,7 +251,7 @@ fn ended(inner: &Inner) -> Response {
     let mut response = refused(StatusCode::UNAUTHORIZED, "unauthenticated");
     let headers = response.headers_mut();
     headers.append(header::SET_COOKIE, inner.cookie.clear());
-    headers.append(header::SET_COOKIE, super::clear_cookie());
+    headers.append(header::SET_COOKIE, crate::device::clear_cookie());
     response
 }
 
