@@ -70,7 +70,7 @@ await scenario(async (browser) => {
   await inspect(page, 'code-elsewhere');
   assert.equal((await context.cookies()).find(({ name }) => name === 'session'), undefined);
   await phone.page.goto(mail.link);
-  await phone.page.getByText('You are signed in').waitFor();
+  await phone.page.getByText('You are signed in. That link').waitFor();
   const stranger = await person(browser);
   await stranger.page.goto(mail.link);
   await stranger.page.getByText('no longer works').waitFor();
