@@ -1,7 +1,7 @@
 //! The whole product without internet and without a Steam account, for `tracera dev --demo`.
 //!
 //! 1. Steam, its pictures and the price feed are stand-ins on a loopback port of this process
-//!    ([`stand_ins`]). The page that takes the place of Steam's sign-in says that it does.
+//!    (`stand_ins`). The page that takes the place of Steam's sign-in says that it does.
 //! 2. There is one person, with an inventory of our own making and 60 days of history ([`fill`]).
 //! 3. Everything lives in a directory of its own, which each start makes anew.
 

@@ -1,6 +1,6 @@
 //! The pages' assets, embedded in the binary.
 //!
-//! 1. Pages name an asset by its content ([`url`]), so browsers keep it for a year and an upgrade
+//! 1. Pages name an asset by its content ([`url()`]), so browsers keep it for a year and an upgrade
 //!    shows at once.
 //! 2. Under its plain name an asset is asked for anew each time.
 //! 3. Each is compressed once, when the first is asked for.

@@ -26,7 +26,7 @@ const TOO_LATE: &str =
 /// Answers a form whose token was refused with a page that helps on.
 ///
 /// # Errors
-/// As [`answer`].
+/// 503 when the database does not answer.
 pub async fn help(
     State(app): State<App>,
     session: Session,

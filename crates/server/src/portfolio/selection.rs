@@ -27,7 +27,7 @@ pub struct Selection {
     pub sort: Option<Sort>,
     /// Which way round; names begin at A, all else with the most, unless told.
     pub order: Option<Order>,
-    /// Words, as [`search`](super::search) has them.
+    /// Words, as the search has them.
     pub q: Option<String>,
     /// As Steam names it.
     pub rarity: Option<String>,

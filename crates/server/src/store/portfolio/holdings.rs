@@ -25,7 +25,7 @@ from_row!(Summary { import_id, imported_at, reported_items, source });
 /// What a user holds of one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holding {
-    /// See [`ItemId`].
+    /// See [`ItemId`](crate::domain::item::ItemId).
     pub item_id: String,
     /// Empty when Steam did not describe the item.
     pub market_hash_name: String,
