@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod address;
+pub mod description;
 pub mod device;
 pub mod events;
 pub mod health;

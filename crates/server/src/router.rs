@@ -12,8 +12,8 @@ use tracera_guard::{ResourceIsolation, issue_csrf_token};
 use tracera_session::{PrefetchLayer, SessionLayer};
 
 use crate::api::{
-    account, address, device, events, health, imports, magic_link, passkeys, portfolio, providers,
-    recovery, sessions, tokens, undo,
+    account, address, description, device, events, health, imports, magic_link, passkeys,
+    portfolio, providers, recovery, sessions, tokens, undo,
 };
 use crate::domain::scope::Scope::{AccountRead, PortfolioImport, PortfolioRead};
 use crate::http::App;
@@ -36,6 +36,7 @@ use crate::pages::{
 fn no_session() -> Vec<Row> {
     vec![
         at("/healthz").get(health::live),
+        at("/api/v1/openapi.json").get(description::show),
         at("/api/v1/health").get(health::ready),
         at("/assets/{file}").get(assets::serve),
         at("/favicon.ico").get(assets::icon),

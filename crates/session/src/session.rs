@@ -298,6 +298,7 @@ impl Session {
     #[cfg(feature = "device-binding")]
     pub(crate) fn device_offer(&self) -> Option<HeaderValue> {
         let inner = self.inner();
+        inner.config.device.as_ref()?;
         let state = self.state();
         let live = state.as_live().ok().filter(|_| state.offers_device && !state.from_header)?;
         Some(crate::device::offer(&inner.keys, live.id.handle(), inner.now()))

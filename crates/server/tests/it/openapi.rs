@@ -50,6 +50,14 @@ fn fits(document: &Value, method: &Method, path: &str, answer: &Answer) {
 }
 
 #[tokio::test]
+async fn the_server_hands_out_its_description() {
+    let app = TestApp::start().await;
+    let answer = app.browser().get("/api/v1/openapi.json").await.expect(200);
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.json(), document());
+}
+
+#[tokio::test]
 async fn the_openapi_document_has_the_paths_and_methods_of_the_url_table() {
     let document = document();
     let described = document["paths"].as_object().unwrap();

@@ -260,7 +260,7 @@ impl Session {
         let mut state = self.state();
         #[cfg(feature = "device-binding")]
         {
-            state.offers_device = user.is_some() && inner.config.device.is_some();
+            state.offers_device = user.is_some();
         }
         state.current = Current::Live(live);
         state.cookie = Some(CookieChange::Set);
