@@ -139,10 +139,10 @@ fn take_dump(profile: &Path) -> anyhow::Result<Profile> {
 /// The table.
 pub(crate) fn table(scenario: Scenario, requests: u64, counts: &[Count]) -> String {
     let mut text = format!(
-        "## Instructions: {}\n\nCounted by callgrind over {requests} requests on 64 connections, without what the \
-         kernel does. Valgrind knows no SHA instructions: SHA-256 runs in software there, several times as long as \
-         without valgrind, and is counted apart.\n\n\
-         | | instructions per request | × floor A | × floor B | SHA-256 |\n|---|--:|--:|--:|--:|\n",
+        "## Instructions: {}\n\nCounted by callgrind over {requests} requests on 64 connections, \
+         without what the kernel does. Valgrind knows no SHA instructions: SHA-256 runs in \
+         software there, several times as long as without valgrind, and is counted apart.\n\n| | \
+         instructions per request | × floor A | × floor B | SHA-256 |\n|---|--:|--:|--:|--:|\n",
         scenario.title().to_lowercase()
     );
     let floor = |name| {

@@ -13,7 +13,8 @@ pub(crate) fn describe() -> anyhow::Result<String> {
         .map_or("unknown processor", |(_, model)| model);
     let cores = std::thread::available_parallelism()?;
     Ok(format!(
-        "{model}, {cores} cores shared by server, Redis and load · Linux {} · {} · {} · node {} · {}",
+        "{model}, {cores} cores shared by server, Redis and load · Linux {} · {} · {} · node {} · \
+         {}",
         output("uname", &["-r"])?,
         output("rustc", &["--version"])?,
         output("redis-server", &["--version"])?.split(" sha").next().unwrap_or_default(),

@@ -70,9 +70,9 @@ fn measure(
 pub(crate) fn table(measured: &[Memory]) -> String {
     let sessions = measured.first().map_or(0, |memory| memory.sessions);
     let mut text = format!(
-        "## Memory per session\n\n{sessions} sessions of as many users, created through each contender's sign-in; \
-         `used_memory` of Redis and resident memory of the server, before and after.\n\n\
-         | | Redis, bytes per session | server, bytes per session |\n|---|--:|--:|\n"
+        "## Memory per session\n\n{sessions} sessions of as many users, created through each \
+         contender's sign-in; `used_memory` of Redis and resident memory of the server, before \
+         and after.\n\n| | Redis, bytes per session | server, bytes per session |\n|---|--:|--:|\n"
     );
     for memory in measured {
         writeln!(

@@ -51,8 +51,9 @@ mod tests {
 
     #[test]
     fn calls_are_not_counted_twice() {
-        let text = "version: 1\npositions: line\nevents: Ir\n\nfl=(1) main.rs\nfn=(1) main\n16 400\ncfn=(2) sha2::compress\n\
-                    calls=3 51\n+2 700\n* 20\n\nfn=(2)\n51 700\ntotals: 1120\n";
+        let text = "version: 1\npositions: line\nevents: Ir\n\nfl=(1) main.rs\nfn=(1) main\n16 \
+                    400\ncfn=(2) sha2::compress\ncalls=3 51\n+2 700\n* 20\n\nfn=(2)\n51 \
+                    700\ntotals: 1120\n";
         assert_eq!(Profile::parse(text).unwrap(), Profile { all: 1120, hashing: 700 });
         assert!(Profile::parse("version: 1\n").is_err());
     }

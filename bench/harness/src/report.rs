@@ -16,9 +16,11 @@ use crate::stats::Spread;
 const HEAD: &str = "\
 # Results
 
-Written by `./script/bench` (the comparison) and its subcommands, which measure it again on any machine; each part says
+Written by `./script/bench` (the comparison) and its subcommands, which measure it again on any \
+                    machine; each part says
 on what it was measured. How it measures and how each contender is set up:
-[README.md](README.md). CPU is processor time of the server process per request, median over rounds (least–greatest).
+[README.md](README.md). CPU is processor time of the server process per request, median over \
+                    rounds (least–greatest).
 
 ![Server CPU per authenticated request](results.svg)
 ";
@@ -40,10 +42,9 @@ pub(crate) fn replace_part(path: &Path, name: &str, text: &str) -> anyhow::Resul
 /// A scenario's table.
 pub(crate) fn rows(scenario: Scenario, Measured { rows, failures }: &Measured) -> String {
     let mut text = format!(
-        "## {}\n\n\
-         | | server CPU, µs per request | × floor A | × floor B | Redis CPU, µs | requests/s | p50 | p99 | p99.9, ms | \
-         memory, MiB | Redis commands per request |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n",
+        "## {}\n\n| | server CPU, µs per request | × floor A | × floor B | Redis CPU, µs | \
+         requests/s | p50 | p99 | p99.9, ms | memory, MiB | Redis commands per request \
+         |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n",
         scenario.title()
     );
     let floor = |name| rows.iter().find(|row| row.contender.name == name);
@@ -56,7 +57,8 @@ pub(crate) fn rows(scenario: Scenario, Measured { rows, failures }: &Measured) -
         };
         writeln!(
             text,
-            "| {} | **{:.1}** ({:.1}–{:.1}) | {} | {} | {:.1} | {:.0} | {:.2} | {:.2} | {:.2} | {:.1} | {} |",
+            "| {} | **{:.1}** ({:.1}–{:.1}) | {} | {} | {:.1} | {:.0} | {:.2} | {:.2} | {:.2} | \
+             {:.1} | {} |",
             row.contender.name,
             cpu.median,
             cpu.min,
@@ -93,7 +95,8 @@ fn commands(row: &Row) -> String {
 
 /// The table of the starts.
 pub(crate) fn starts(starts: &[Start]) -> String {
-    let mut text = "## Cold start\n\n| | spawn to first authenticated answer, ms | memory after it, MiB |\n|---|--:|--:|\n"
+    let mut text = "## Cold start\n\n| | spawn to first authenticated answer, ms | memory after \
+                    it, MiB |\n|---|--:|--:|\n"
         .to_owned();
     for start in starts {
         let Spread { median, min, max } = start.millis;

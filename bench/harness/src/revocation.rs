@@ -290,12 +290,13 @@ pub(crate) fn table(revocation: &Revocation) -> String {
     let [here, there] = revocation.throughput;
     let (refused, accepted) = revocation.wrong();
     let mut text = format!(
-        "## Sessions that end on another server\n\nTwo servers, {NEAR_CACHE}, over one Redis, both under the mixed load of \
-         {SESSIONS} sessions: {here:.0} and {there:.0} requests per second. A session that is hot at the second is ended at \
-         the first, and the second asked until it refuses: milliseconds from the first one's answer that it is done, and \
-         from asking for it. A secret retires only with a restart, so that is left to a test (`a_retired_secret_opens_nothing…`).\n\n\
-         | ended by | trials | from the answer: p50 | p99 | longest | from asking: p50 | p99 | longest |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|\n"
+        "## Sessions that end on another server\n\nTwo servers, {NEAR_CACHE}, over one Redis, \
+         both under the mixed load of {SESSIONS} sessions: {here:.0} and {there:.0} requests per \
+         second. A session that is hot at the second is ended at the first, and the second asked \
+         until it refuses: milliseconds from the first one's answer that it is done, and from \
+         asking for it. A secret retires only with a restart, so that is left to a test \
+         (`a_retired_secret_opens_nothing…`).\n\n| ended by | trials | from the answer: p50 | p99 \
+         | longest | from asking: p50 | p99 | longest |\n|---|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for Row { end, from_answer, from_asking, .. } in &revocation.rows {
         write!(text, "| {} | {}", end.title(), from_answer.len())
@@ -310,8 +311,8 @@ pub(crate) fn table(revocation: &Revocation) -> String {
     }
     writeln!(
         text,
-        "\nWrong outcomes: a live session refused {refused} times, an ended one accepted {accepted} times after being \
-         refused or {} seconds after its end.",
+        "\nWrong outcomes: a live session refused {refused} times, an ended one accepted \
+         {accepted} times after being refused or {} seconds after its end.",
         BOUND.as_secs()
     )
     .expect("writing to memory does not fail");

@@ -64,9 +64,9 @@ pub(crate) fn run(sizes: &[u64], stores: &mut Stores) -> anyhow::Result<Scale> {
 /// The table.
 pub(crate) fn table(scale: &Scale, where_: &str) -> String {
     let mut text = format!(
-        "## Latency against the number of sessions, {where_}\n\nOne operation at a time, from a process of its own over \
-         loopback; every user has three sessions.\n\n\
-         | operation | sessions in Redis | p50, µs | p99, µs |\n|---|--:|--:|--:|\n"
+        "## Latency against the number of sessions, {where_}\n\nOne operation at a time, from a \
+         process of its own over loopback; every user has three sessions.\n\n| operation | \
+         sessions in Redis | p50, µs | p99, µs |\n|---|--:|--:|--:|\n"
     );
     for Latency { sessions, operation, p50_micros, p99_micros } in &scale.latencies {
         writeln!(text, "| {operation} | {sessions} | {p50_micros} | {p99_micros} |")

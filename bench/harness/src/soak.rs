@@ -59,9 +59,9 @@ pub(crate) fn run(minutes: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Re
 pub(crate) fn table(stretches: &[Stretch]) -> String {
     let requests: u64 = stretches.iter().map(|stretch| stretch.load.requests).sum();
     let mut text = format!(
-        "## Soak\n\n{NEAR_CACHE} with 95 % reads and 5 % writes at full load, {requests} requests, no wrong answer.\n\n\
-         | half minute | requests/s | p99, ms | server CPU, µs per request | server memory, MiB | Redis memory, MiB |\n\
-         |--:|--:|--:|--:|--:|--:|\n"
+        "## Soak\n\n{NEAR_CACHE} with 95 % reads and 5 % writes at full load, {requests} \
+         requests, no wrong answer.\n\n| half minute | requests/s | p99, ms | server CPU, µs per \
+         request | server memory, MiB | Redis memory, MiB |\n|--:|--:|--:|--:|--:|--:|\n"
     );
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     for (number, stretch) in stretches.iter().enumerate() {
@@ -96,7 +96,8 @@ pub(crate) fn goals(stretches: &[Stretch]) -> Vec<Goal> {
         .map(|(whose, bytes)| {
             let got = bytes(last) as f64 / bytes(second) as f64;
             let wanted = format!(
-                "soak: {whose} memory in the last half minute at most {FLAT:.2} × that in the second"
+                "soak: {whose} memory in the last half minute at most {FLAT:.2} × that in the \
+                 second"
             );
             Goal { wanted, got, reached: got <= FLAT }
         })

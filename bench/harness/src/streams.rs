@@ -108,8 +108,9 @@ async fn measure(
     for (number, cookie) in cookies.iter().enumerate().take(SIGNED_OUT.min(open / 2)) {
         let request = |method: &str, path: &str, token: &str| {
             format!(
-                "{method} {path} HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nX-Forwarded-For: 10.9.{1}.{2}\r\n\
-                 Cookie: {cookie}\r\nX-CSRF-Token: {token}\r\nContent-Length: 0\r\n\r\n",
+                "{method} {path} HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nX-Forwarded-For: \
+                 10.9.{1}.{2}\r\nCookie: {cookie}\r\nX-CSRF-Token: {token}\r\nContent-Length: \
+                 0\r\n\r\n",
                 running.address,
                 number >> 8,
                 number & 255,
@@ -144,7 +145,8 @@ async fn measure(
 async fn open_stream(address: SocketAddr, cookie: &str) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!(
-        "GET /account/live HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\nCookie: {cookie}\r\n\r\n"
+        "GET /account/live HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\nCookie: \
+         {cookie}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     wait_for(&mut stream, "event: sessions").await?;
@@ -206,8 +208,9 @@ pub(crate) fn table(streams: &Streams) -> String {
     let millis =
         |times: &Histogram<u64>, quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
     let mut text = format!(
-        "## Open event streams\n\n{} streams of as many sessions and users on one `tracera` with one worker thread. \
-         One sign-out after the other, then Redis is emptied, which ends every session at once.\n\n| | |\n|---|--:|\n",
+        "## Open event streams\n\n{} streams of as many sessions and users on one `tracera` with \
+         one worker thread. One sign-out after the other, then Redis is emptied, which ends every \
+         session at once.\n\n| | |\n|---|--:|\n",
         streams.open
     );
     for (what, value) in [

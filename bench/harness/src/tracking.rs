@@ -106,10 +106,10 @@ fn step(
 /// The table.
 pub(crate) fn table(sessions: u64, steps: &[Step]) -> String {
     let mut text = format!(
-        "## What Redis remembers of its readers\n\n{sessions} sessions, read by one server after the other with the \
-         near-cache. Bytes are those Redis allocated more than before anybody read, buffers of connections included.\n\n\
-         | | keys in the table | Redis, bytes per session | reads asked of Redis per request, next turn |\n\
-         |---|--:|--:|--:|\n"
+        "## What Redis remembers of its readers\n\n{sessions} sessions, read by one server after \
+         the other with the near-cache. Bytes are those Redis allocated more than before anybody \
+         read, buffers of connections included.\n\n| | keys in the table | Redis, bytes per \
+         session | reads asked of Redis per request, next turn |\n|---|--:|--:|--:|\n"
     );
     for Step { what, tracked, bytes, commands } in steps {
         writeln!(text, "| {what} | {tracked} | {bytes:.0} | {commands:.2} |")

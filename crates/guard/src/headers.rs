@@ -16,10 +16,10 @@ use crate::media_type;
 const DATA_POLICY: &str =
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const PERMISSIONS: &str = "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), \
-     display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), \
-     magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), \
-     publickey-credentials-get=(self), screen-wake-lock=(), serial=(), usb=(), \
-     xr-spatial-tracking=()";
+                           display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), \
+                           gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), \
+                           picture-in-picture=(), publickey-credentials-get=(self), \
+                           screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()";
 
 const HSTS: &str = "max-age=31536000; includeSubDomains";
 
@@ -88,8 +88,9 @@ impl SecurityHeaders {
     /// The default `Content-Security-Policy` of `text/html` responses. A handler whose page needs
     /// one thing more, such as images of another origin, sets its own header, made from this.
     pub const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-         img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; \
-         base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
+                                   img-src 'self' data:; font-src 'self'; connect-src 'self'; \
+                                   form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                                   object-src 'none'";
 
     /// The strict defaults, without `Strict-Transport-Security`.
     pub fn new() -> Self {

@@ -175,7 +175,8 @@ pub async fn reset_ways_in(config: &Config, user: &UserSelector) -> Result<Strin
         |error| format!("this is missing from the account's security events: {error}\n"),
         |()| String::new(),
     );
-    let done = "removed passkeys, recovery codes and API tokens, turned \"passkey only\" off, and ended all sessions";
+    let done = "removed passkeys, recovery codes and API tokens, turned \"passkey only\" off, and \
+                ended all sessions";
     answer(done.to_owned(), &told, doubt)
 }
 

@@ -84,7 +84,8 @@ pub enum StartError {
     },
     /// The session file cannot be opened.
     #[error(
-        "DATA_DIR: {0}; stop the other process, choose another directory, or set REDIS_URL to share sessions"
+        "DATA_DIR: {0}; stop the other process, choose another directory, or set REDIS_URL to \
+         share sessions"
     )]
     Sessions(#[source] OpenError),
     /// The file of the database in the directory for the embedded stores cannot be used.
@@ -107,7 +108,8 @@ pub enum StartError {
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
     /// The metrics' socket cannot be bound.
     #[error(
-        "METRICS_ADDR: cannot listen on {addr}: {source}; stop what uses it, or choose another port"
+        "METRICS_ADDR: cannot listen on {addr}: {source}; stop what uses it, or choose another \
+         port"
     )]
     ListenMetrics {
         /// The address.
@@ -226,13 +228,13 @@ pub(crate) async fn connect_redis(
     };
     connection.map_err(|source| {
         let usual = if url.kind() == RedisKind::Sentinel && !url.names_service() {
-            "check that Sentinels run there and know a primary called mymaster; the path names another: \
-             redis+sentinel://host:26379/NAME"
+            "check that Sentinels run there and know a primary called mymaster; the path names \
+             another: redis+sentinel://host:26379/NAME"
         } else {
             "check that Redis runs there and that user and password are right"
         };
-        let remedy = tls::remedy(&source.to_string(), "REDIS_CA_FILE")
-            .unwrap_or_else(|| usual.to_owned());
+        let remedy =
+            tls::remedy(&source.to_string(), "REDIS_CA_FILE").unwrap_or_else(|| usual.to_owned());
         StartError::Redis { variable: config.store.redis_variable, source, remedy }
     })
 }
@@ -443,8 +445,8 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
             (None, _) => store.data_dir.display().to_string(),
         };
         println!(
-            "\n  Tracera is ready: {url}\n  Mails appear here and at {url}dev/mailbox\n  \
-             Sessions are kept in {sessions}, everything else in {database}\n",
+            "\n  Tracera is ready: {url}\n  Mails appear here and at {url}dev/mailbox\n  Sessions \
+             are kept in {sessions}, everything else in {database}\n",
             url = app.base_url,
             database = store.database
         );

@@ -91,7 +91,8 @@ impl SessionError {
     pub(crate) fn field<T>(name: &FieldName, cause: &serde_json::Error) -> Self {
         let wanted = std::any::type_name::<T>();
         Self::value(format!(
-            "the field {} is no {wanted}: {cause} (a field added to a struct needs #[serde(default)])",
+            "the field {} is no {wanted}: {cause} (a field added to a struct needs \
+             #[serde(default)])",
             name.as_str()
         ))
     }

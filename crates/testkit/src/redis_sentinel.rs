@@ -48,9 +48,8 @@ impl RedisSentinel {
         for index in 0..3 {
             let file = directory.path().join(format!("sentinel-{index}.conf"));
             let configuration = format!(
-                "sentinel monitor tracera 127.0.0.1 {port} 2\n\
-                 sentinel down-after-milliseconds tracera 500\n\
-                 sentinel failover-timeout tracera 2000\n"
+                "sentinel monitor tracera 127.0.0.1 {port} 2\nsentinel down-after-milliseconds \
+                 tracera 500\nsentinel failover-timeout tracera 2000\n"
             );
             std::fs::write(&file, configuration).expect("a temporary file can be written");
             let file = file.to_str().expect("temporary paths are UTF-8");

@@ -10,16 +10,12 @@ async fn send(server: &SmtpServer, mode: SmtpMode, before: &str) -> Output {
     let class = if mode == SmtpMode::ImplicitTls { "SMTP_SSL" } else { "SMTP" };
     let context = if mode == SmtpMode::ImplicitTls { ", context=tls" } else { "" };
     let program = format!(
-        "import smtplib, ssl\n\
-         from email.message import EmailMessage\n\
-         tls = ssl.create_default_context(cafile='{}')\n\
-         mail = EmailMessage()\n\
-         mail['Subject'] = 'Grüße'\n\
-         mail.set_content('Text äöü')\n\
-         mail.add_alternative('<p>HTML</p>', subtype='html')\n\
-         with smtplib.{class}('localhost', {}{context}) as smtp:\n\
-         \x20   {before}\n\
-         \x20   smtp.send_message(mail, 'from@tracera.example', ['to@tracera.example'])\n",
+        "import smtplib, ssl\nfrom email.message import EmailMessage\ntls = \
+         ssl.create_default_context(cafile='{}')\nmail = EmailMessage()\nmail['Subject'] = \
+         'Grüße'\nmail.set_content('Text äöü')\nmail.add_alternative('<p>HTML</p>', \
+         subtype='html')\nwith smtplib.{class}('localhost', {}{context}) as smtp:\n\x20   \
+         {before}\n\x20   smtp.send_message(mail, 'from@tracera.example', \
+         ['to@tracera.example'])\n",
         server.ca_file().display(),
         server.port()
     );

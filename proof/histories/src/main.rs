@@ -120,8 +120,8 @@ fn judge(store: Store, replicas: usize, path: &Path, journal: Journal) -> Result
         _ => format!("{}, replica ack {}", store.name(), if replicas > 0 { "on" } else { "off" }),
     };
     println!(
-        "{of}: {} operations of {} sessions, {faults} faults, {} sessions that lost a write, {} of \
-         them its end",
+        "{of}: {} operations of {} sessions, {faults} faults, {} sessions that lost a write, {} \
+         of them its end",
         verdict.operations, verdict.sessions, verdict.lost, verdict.revived
     );
     for impossible in verdict.impossible.iter().take(5) {

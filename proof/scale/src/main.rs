@@ -186,8 +186,8 @@ fn bends_of(
 
 fn println_facts(outcome: &Outcome, memory: f64) {
     println!(
-        "| | {:.0} keys in each table, {:.1} readers of each | {:.0} copies, {:.0} MB on a server | \
-         {:.1} GB in a node | | | |",
+        "| | {:.0} keys in each table, {:.1} readers of each | {:.0} copies, {:.0} MB on a server \
+         | {:.1} GB in a node | | | |",
         outcome.keys,
         outcome.readers,
         outcome.copies,

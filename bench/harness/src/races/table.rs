@@ -6,7 +6,8 @@ use super::outcome::Outcome;
 use super::{Circumstances, Row};
 
 const HEAD: &str = "\
-| | S writes another field, W wrote `a` | S only reads, W wrote `a` | S writes, W was the logout | S reads, W was the logout |
+| | S writes another field, W wrote `a` | S only reads, W wrote `a` | S writes, W was the logout | \
+                    S reads, W was the logout |
 |---|---|---|---|---|
 ";
 
@@ -14,7 +15,8 @@ const HEAD: &str = "\
 pub(crate) const TITLE: &str = "\
 ## Requests that overlap
 
-S is held between load and commit while W runs. Then: what became of the session, and what S answered. Bold is what should
+S is held between load and commit while W runs. Then: what became of the session, and what S \
+                                answered. Bold is what should
 not be; `W: 401` means that W itself was refused.
 ";
 
@@ -88,8 +90,8 @@ mod tests {
             (["kept", "lost", "kept", "lost"], "one process: kept<br>two processes: **lost**"),
             (
                 ["kept", "kept", "kept", "lost"],
-                "fixed, one process: kept<br>fixed, two processes: kept<br>\
-                 sliding, one process: kept<br>sliding, two processes: **lost**",
+                "fixed, one process: kept<br>fixed, two processes: kept<br>sliding, one process: \
+                 kept<br>sliding, two processes: **lost**",
             ),
         ] {
             assert_eq!(cell(&outcomes(texts)), expected);

@@ -77,11 +77,9 @@ fn result(imported: &Imported) -> Value {
     let hidden = imported.hidden();
     let items = if imported.assets == 1 { "item" } else { "items" };
     let message = match (imported.assets, hidden) {
-        (0, 0) => {
-            "Steam shows no items of this account now: what is trade-protected after a trade, \
-                   or in a storage unit, it shows to nobody else"
-                .to_owned()
-        }
+        (0, 0) => "Steam shows no items of this account now: what is trade-protected after a \
+                   trade, or in a storage unit, it shows to nobody else"
+            .to_owned(),
         (count, 0) => format!("imported {count} {items}"),
         (count, _) => {
             format!("imported {count} {items}; Steam hides {hidden} more from others for now")

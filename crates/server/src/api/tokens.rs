@@ -35,7 +35,8 @@ impl TokenRequest {
             return Err(AppError::bad_request(
                 "invalid_token_request",
                 format!(
-                    "a token has a name of 1 to {NAME_CHARS} characters, one or more of the scopes {scopes}, and lives 1 to {MAX_DAYS} days"
+                    "a token has a name of 1 to {NAME_CHARS} characters, one or more of the \
+                     scopes {scopes}, and lives 1 to {MAX_DAYS} days"
                 ),
             ));
         };

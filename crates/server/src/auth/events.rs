@@ -208,7 +208,8 @@ impl SecurityEvents {
         client: &ClientInfo,
         now: OffsetDateTime,
     ) {
-        let advice = "This was not you? Then sign in, end all other sessions and unlink what you do not know.";
+        let advice = "This was not you? Then sign in, end all other sessions and unlink what you \
+                      do not know.";
         self.send(to, notice, ("See your account", &self.account_url, advice), client, now);
     }
 
@@ -238,7 +239,9 @@ impl SecurityEvents {
         let mut link = Url::clone(&self.account_url);
         link.set_path("/undo");
         link.query_pairs_mut().append_pair("token", &token);
-        let advice = "This was you? Then there is nothing to do. If not, the link takes your account back without a sign-in: it restores this address, unlinks what was linked since and ends all sessions. It works for 7 days.";
+        let advice = "This was you? Then there is nothing to do. If not, the link takes your \
+                      account back without a sign-in: it restores this address, unlinks what was \
+                      linked since and ends all sessions. It works for 7 days.";
         self.send(to, notice, ("This was not me", &link, advice), client, now);
     }
 
@@ -334,7 +337,9 @@ impl Notice<'_> {
         match self {
             Self::NewDevice => (
                 "New sign-in to Tracera".to_owned(),
-                "Somebody signed in to your account with a browser that had not been used for it before.".to_owned(),
+                "Somebody signed in to your account with a browser that had not been used for it \
+                 before."
+                    .to_owned(),
             ),
             Self::Linked(provider) => (
                 format!("{provider} was linked to your Tracera account"),
@@ -346,7 +351,10 @@ impl Notice<'_> {
             ),
             Self::EmailChanged(new) => (
                 "The address of your Tracera account was changed".to_owned(),
-                format!("Your account has the address {} from now on. Nothing more will be sent here.", new.masked()),
+                format!(
+                    "Your account has the address {} from now on. Nothing more will be sent here.",
+                    new.masked()
+                ),
             ),
             Self::PasskeyAdded(name) => (
                 "A passkey was added to your Tracera account".to_owned(),
@@ -358,11 +366,15 @@ impl Notice<'_> {
             ),
             Self::PasskeyOnly(true) => (
                 "Only passkeys open your Tracera account now".to_owned(),
-                "From now on only your passkeys and recovery codes open your account. Mailed links and linked accounts do not.".to_owned(),
+                "From now on only your passkeys and recovery codes open your account. Mailed \
+                 links and linked accounts do not."
+                    .to_owned(),
             ),
             Self::PasskeyOnly(false) => (
                 "Your Tracera account takes every way in again".to_owned(),
-                "\u{201c}Passkey only\u{201d} was turned off. Mailed links and linked accounts open your account again.".to_owned(),
+                "\u{201c}Passkey only\u{201d} was turned off. Mailed links and linked accounts \
+                 open your account again."
+                    .to_owned(),
             ),
             Self::RecoveryCodesMade => (
                 "New recovery codes for your Tracera account".to_owned(),
@@ -374,23 +386,38 @@ impl Notice<'_> {
             ),
             Self::TokenCreated(name) => (
                 "An API token was made for your Tracera account".to_owned(),
-                format!("The API token \u{201c}{name}\u{201d} lets a program use your account within its scopes. It cannot change the account."),
+                format!(
+                    "The API token \u{201c}{name}\u{201d} lets a program use your account within \
+                     its scopes. It cannot change the account."
+                ),
             ),
             Self::WaysInReset => (
                 "Passkeys were removed from your Tracera account".to_owned(),
-                "The operator of this server removed all passkeys, recovery codes and API tokens, and turned \u{201c}passkey only\u{201d} off. Sign in by a mailed link and add a passkey again.".to_owned(),
+                "The operator of this server removed all passkeys, recovery codes and API tokens, \
+                 and turned \u{201c}passkey only\u{201d} off. Sign in by a mailed link and add a \
+                 passkey again."
+                    .to_owned(),
             ),
             Self::OtherDevice => (
                 "A copy of your Tracera session was tried elsewhere".to_owned(),
-                "Somebody had a copy of your browser\u{2019}s session and tried to use it on another device. That session has been ended everywhere. Copies are made by malware: please check the computer you use, then sign in again.".to_owned(),
+                "Somebody had a copy of your browser\u{2019}s session and tried to use it on \
+                 another device. That session has been ended everywhere. Copies are made by \
+                 malware: please check the computer you use, then sign in again."
+                    .to_owned(),
             ),
             Self::Undone => (
                 "Your Tracera account is yours again".to_owned(),
-                "What you did not do is undone: the account has this address, what was linked since is unlinked, and all sessions have ended. Sign in by mail, and look at your sign-in methods.".to_owned(),
+                "What you did not do is undone: the account has this address, what was linked \
+                 since is unlinked, and all sessions have ended. Sign in by mail, and look at \
+                 your sign-in methods."
+                    .to_owned(),
             ),
             Self::Reclaimed => (
                 "Your Tracera account was cleaned".to_owned(),
-                "You have shown for the first time that this mailbox is yours. To be safe, everything from before was removed: sessions, linked accounts, the portfolio and the log. Please link your accounts again.".to_owned(),
+                "You have shown for the first time that this mailbox is yours. To be safe, \
+                 everything from before was removed: sessions, linked accounts, the portfolio and \
+                 the log. Please link your accounts again."
+                    .to_owned(),
             ),
         }
     }

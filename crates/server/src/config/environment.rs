@@ -274,7 +274,8 @@ mod tests {
     #[test]
     fn the_process_wins_over_the_file_even_with_an_empty_value() {
         let file = format!(
-            "\u{feff}# comment with $\r\n\r\nexport SESSION_SECRET='{SECRET}' # ours\r\nSESSION_IDLE_MINUTES=5  \r\nLOG_FORMAT=json\r\n"
+            "\u{feff}# comment with $\r\n\r\nexport SESSION_SECRET='{SECRET}' # \
+             ours\r\nSESSION_IDLE_MINUTES=5  \r\nLOG_FORMAT=json\r\n"
         );
         let environment = collect(&[("SESSION_IDLE_MINUTES", "7"), ("LOG_FORMAT", "")], &file);
         let config = environment.config(Mode::Serve).unwrap();
@@ -391,7 +392,8 @@ mod tests {
             (&*empty, "SESSION_SECRET_FILE names an empty file; put the value"),
             (
                 &*latin,
-                "SESSION_SECRET_FILE names a file that cannot be read (stream did not contain valid UTF-8",
+                "SESSION_SECRET_FILE names a file that cannot be read (stream did not contain \
+                 valid UTF-8",
             ),
             (&*large, "SESSION_SECRET_FILE names a file of more than 64 KiB; "),
         ] {

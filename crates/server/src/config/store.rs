@@ -356,8 +356,8 @@ fn parse_redis_url(value: &str) -> Result<RedisUrl, Wrong> {
     RedisUrl::parse(value).map_err(|error| match error {
         RedisUrlError::Scheme => Wrong::new(
             "has no scheme of Redis",
-            "write a redis, rediss, redis+sentinel, redis+cluster or redis+unix URL (or valkey \
-             in place of redis)",
+            "write a redis, rediss, redis+sentinel, redis+cluster or redis+unix URL (or valkey in \
+             place of redis)",
         ),
         RedisUrlError::Fragment => Wrong::new(
             "has a part behind a #",

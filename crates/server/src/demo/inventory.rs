@@ -204,7 +204,8 @@ pub(super) fn drawing(name: &str) -> Option<String> {
     is_color.then(|| {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 96 96\"><path d=\"{path}\" \
-             fill=\"#{color}\" stroke=\"#1b212b\" stroke-width=\"2\" stroke-linejoin=\"round\"/></svg>"
+             fill=\"#{color}\" stroke=\"#1b212b\" stroke-width=\"2\" \
+             stroke-linejoin=\"round\"/></svg>"
         )
     })
 }

@@ -90,15 +90,15 @@ async fn ask(
     given.push(signature);
     let address = back.as_str().replace('&', "&amp;").replace('"', "%22");
     Html(format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Not Steam: the demo's sign-in</title>\
-         <body style=\"font:1.1rem/1.6 system-ui;max-width:34rem;margin:12vh auto;padding:0 1rem\">\
-         <h1>This is not Steam</h1>\
-         <p>This page is a part of Tracera's demo, on this machine. It stands where Steam would ask \
-         who you are. It asks for nothing and knows one person.</p>\
-         <p><a href=\"{address}\" style=\"display:inline-block;padding:.6rem 1.2rem;\
-         background:#0b665c;color:#fff;border-radius:.5rem\">Go on as the demo's trader</a></p>"
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\"><title>Not Steam: the demo's \
+         sign-in</title><body style=\"font:1.1rem/1.6 system-ui;max-width:34rem;margin:12vh \
+         auto;padding:0 1rem\"><h1>This is not Steam</h1><p>This page is a part of Tracera's \
+         demo, on this machine. It stands where Steam would ask who you are. It asks for nothing \
+         and knows one person.</p><p><a href=\"{address}\" \
+         style=\"display:inline-block;padding:.6rem \
+         1.2rem;background:#0b665c;color:#fff;border-radius:.5rem\">Go on as the demo's \
+         trader</a></p>"
     ))
     .into_response()
 }

@@ -124,7 +124,8 @@ impl App {
             AppError::new(
                 StatusCode::NOT_FOUND,
                 "method_not_configured",
-                "this server does not send mail; its operator has to set SMTP_URL or RESEND_API_KEY",
+                "this server does not send mail; its operator has to set SMTP_URL or \
+                 RESEND_API_KEY",
             )
         })
     }

@@ -81,7 +81,8 @@ fn refusal(rejection: CsrfRejection) -> Response {
         CsrfRejection::FormTooLarge => too_large().into_response(),
         CsrfRejection::NoGuard => AppError::internal(rejection.to_string()).into_response(),
         _ => AppError::csrf_failed(
-            "fetch a token from /api/v1/auth/csrf and send it in X-CSRF-Token with the same cookies",
+            "fetch a token from /api/v1/auth/csrf and send it in X-CSRF-Token with the same \
+             cookies",
         )
         .into_response(),
     }

@@ -68,10 +68,9 @@ fn of_steam(page: u32, error: &SteamError) -> Option<String> {
         SteamError::GameAway(number) => format!(
             "the game's inventory servers are away, as in Tuesday's maintenance (EResult {number})"
         ),
-        SteamError::NoInventory => {
-            "Steam has no Counter-Strike 2 inventory for this account, or not at the moment"
-                .to_owned()
-        }
+        SteamError::NoInventory => "Steam has no Counter-Strike 2 inventory for this account, or \
+                                    not at the moment"
+            .to_owned(),
         SteamError::TimedOut => format!("Steam did not answer in time for page {page}"),
         SteamError::TooLarge => {
             format!("Steam's answer for page {page} is larger than any inventory page")

@@ -178,7 +178,8 @@ impl From<UnlinkRefusal> for AppError {
             UnlinkRefusal::LastWayIn => Self::new(
                 StatusCode::CONFLICT,
                 "last_way_in",
-                "this is the only way into your account; add an e-mail address or link another provider first",
+                "this is the only way into your account; add an e-mail address or link another \
+                 provider first",
             ),
         }
     }
@@ -191,7 +192,8 @@ impl From<BeginRefusal> for AppError {
             BeginRefusal::NotConfigured => Self::new(
                 StatusCode::NOT_FOUND,
                 "method_not_configured",
-                "this server does not use that provider; `tracera check-config` says which variables it needs",
+                "this server does not use that provider; `tracera check-config` says which \
+                 variables it needs",
             ),
             BeginRefusal::Provider(error) => error.into(),
         }

@@ -127,16 +127,20 @@ fn words(
         ),
         StatusCode::FORBIDDEN if wanted == Wanted::Page => (
             "Please begin on a page of ours",
-            "This address is good only from there, and only soon after you signed in. Nothing was changed.".into(),
+            "This address is good only from there, and only soon after you signed in. Nothing was \
+             changed."
+                .into(),
         ),
         StatusCode::FORBIDDEN => (
             "This page was open for too long",
-            "For your safety its form is no longer good. Nothing was changed. Start again from a fresh page. That leads \
-             to the right address as well, in case your browser has opened the site under another address than its \
-             own, such as 127.0.0.1 in place of localhost."
+            "For your safety its form is no longer good. Nothing was changed. Start again from a \
+             fresh page. That leads to the right address as well, in case your browser has opened \
+             the site under another address than its own, such as 127.0.0.1 in place of localhost."
                 .into(),
         ),
-        StatusCode::NOT_FOUND => ("There is nothing here", "The address may be mistyped or out of date.".into()),
+        StatusCode::NOT_FOUND => {
+            ("There is nothing here", "The address may be mistyped or out of date.".into())
+        }
         StatusCode::TOO_MANY_REQUESTS => (
             "That was a bit fast",
             match retry_after {
@@ -147,7 +151,8 @@ fn words(
         ),
         StatusCode::SERVICE_UNAVAILABLE => (
             "Back in a moment",
-            "Something this service depends on does not answer. That signs nobody out; please try again shortly."
+            "Something this service depends on does not answer. That signs nobody out; please try \
+             again shortly."
                 .into(),
         ),
         status if status.is_server_error() => (
@@ -156,7 +161,8 @@ fn words(
         ),
         _ => (
             "That did not work",
-            "The page and the server did not understand each other. Please open the page again.".into(),
+            "The page and the server did not understand each other. Please open the page again."
+                .into(),
         ),
     }
 }

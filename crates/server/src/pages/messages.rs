@@ -96,7 +96,8 @@ impl Problem {
             }
             Self::SessionGone => "That session had ended already.",
             Self::LastWayIn => {
-                "That is the only way into your account. Add an e-mail address or link another method first."
+                "That is the only way into your account. Add an e-mail address or link another \
+                 method first."
             }
             Self::NotLinked => "That method was not linked any more.",
             Self::NotConfigured => "This server does not offer that way to sign in.",
@@ -104,7 +105,8 @@ impl Problem {
             Self::InvalidEmail => "That is not an e-mail address we can write to.",
             Self::WrongPhrase => "Nothing was deleted: the confirmation was not typed as shown.",
             Self::PasskeysMissing => {
-                "Passkey only takes two passkeys, or one and recovery codes. Add another one, or make codes, first."
+                "Passkey only takes two passkeys, or one and recovery codes. Add another one, or \
+                 make codes, first."
             }
             Self::NoSuchToken => "A token needs a name, and something that it may do.",
             Self::TooManyTokens => "You have as many API tokens as one may have. Revoke one first.",
@@ -138,16 +140,20 @@ fn of_provider(error: ProviderError) -> &'static str {
             "Steam does not answer at the moment. Please try again later."
         }
         ProviderError::EmailUnverified => {
-            "Your account there has no verified e-mail address. Verify it there first, or sign in by e-mail."
+            "Your account there has no verified e-mail address. Verify it there first, or sign in \
+             by e-mail."
         }
         ProviderError::AccountExists => {
-            "Your e-mail address has an account here already. Sign in the way you did before, then link this one on your account page."
+            "Your e-mail address has an account here already. Sign in the way you did before, then \
+             link this one on your account page."
         }
         ProviderError::ProofMailed => {
-            "Your e-mail address has an account here already. We have mailed you a link to sign in; after that you can link this one on your account page."
+            "Your e-mail address has an account here already. We have mailed you a link to sign \
+             in; after that you can link this one on your account page."
         }
         ProviderError::IdentityTaken => {
-            "That account opens another Tracera account. Sign in with it and unlink it there, or delete that account if it has no other way in; then link it here."
+            "That account opens another Tracera account. Sign in with it and unlink it there, or \
+             delete that account if it has no other way in; then link it here."
         }
         ProviderError::AlreadyLinked => {
             "Another account of that provider is linked already. Unlink it first."

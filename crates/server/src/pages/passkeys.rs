@@ -152,7 +152,8 @@ pub async fn make_codes(
             let shown = ShownOncePage {
                 name: person.label(),
                 title: "Your recovery codes",
-                advice: "Keep them where you find them without this device. Each opens your account once. They are not shown again.",
+                advice: "Keep them where you find them without this device. Each opens your \
+                         account once. They are not shown again.",
                 secrets: codes.iter().map(RecoveryCode::expose).collect(),
                 page: &page,
             };
@@ -213,7 +214,8 @@ pub async fn redeem(
         }
         RecoveryRefusal::TooOften(_) => (
             StatusCode::TOO_MANY_REQUESTS,
-            "Too many codes were tried for this address. Passkeys still work; codes do again in an hour.",
+            "Too many codes were tried for this address. Passkeys still work; codes do again in \
+             an hour.",
         ),
     };
     let recovery = RecoveryPage { page: &page, address: &form.email, problem: Some(problem) };

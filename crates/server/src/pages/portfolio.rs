@@ -208,7 +208,8 @@ pub async fn import(State(app): State<App>, CurrentUser(user): CurrentUser) -> A
 fn sentence(code: &str, is_limited: bool) -> &'static str {
     match Refusal::parse(code) {
         Some(Refusal::SteamUnavailable) if is_limited => {
-            "Steam is limiting requests; try again in a few minutes. Or bring your inventory along, as described below."
+            "Steam is limiting requests; try again in a few minutes. Or bring your inventory \
+             along, as described below."
         }
         Some(refusal) => refusal.sentence(),
         None => messages::problem(code),

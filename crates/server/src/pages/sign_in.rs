@@ -222,8 +222,10 @@ pub(super) fn code_page(
     page.render(status, &code)
 }
 
-const WRONG_CODE: &str = "That code is not right or no longer works. After five wrong ones only the link in the mail helps.";
-const NO_MORE_CODES: &str = "Those were five wrong codes, so no code works any more. Open the link in the mail, or have another mail sent.";
+const WRONG_CODE: &str = "That code is not right or no longer works. After five wrong ones only \
+                          the link in the mail helps.";
+const NO_MORE_CODES: &str = "Those were five wrong codes, so no code works any more. Open the \
+                             link in the mail, or have another mail sent.";
 
 /// The form of the code page.
 #[derive(Deserialize)]

@@ -79,7 +79,8 @@ pub async fn create(
             let shown = ShownOncePage {
                 name: person.label(),
                 title: "Your API token",
-                advice: "Copy it to where your program finds it and nobody else does. It is not shown again.",
+                advice: "Copy it to where your program finds it and nobody else does. It is not \
+                         shown again.",
                 secrets: vec![token.expose()],
                 page: &page,
             };

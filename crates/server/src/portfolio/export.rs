@@ -206,8 +206,8 @@ impl Next {
 
 /// The names of [`Row`]'s fields, in their order, after the mark by which spreadsheets know UTF-8.
 const HEADER_LINE: &str = "\u{feff}asset_id,item_id,market_hash_name,phase,quantity,rarity,exterior,quality,float,\
-    pattern,paint_index,name_tag,tradable,marketable,locked,locked_until,stickers,charms,price,price_cents,\
-    price_estimated,price_kind,value,value_cents,currency,price_source,priced_at\r\n";
+     pattern,paint_index,name_tag,tradable,marketable,locked,locked_until,stickers,charms,price,\
+     price_cents,price_estimated,price_kind,value,value_cents,currency,price_source,priced_at\r\n";
 
 /// Which of them hold a number.
 const AMOUNTS: [&str; 2] = ["price", "value"];
@@ -280,8 +280,9 @@ mod tests {
         csv_row(&mut text, &row).unwrap();
         assert_eq!(
             text,
-            "\"46153215277\",\"abc\",\"★ Karambit | Doppler\",,2,\"Covert\",\"\",\"normal\",\
-             \"0.111641205847263336\",116,,,true,false,true,,,,,,,,,,\"USD\",,\r\n"
+            "\"46153215277\",\"abc\",\"★ Karambit | \
+             Doppler\",,2,\"Covert\",\"\",\"normal\",\"0.111641205847263336\",116,,,true,false,\
+             true,,,,,,,,,,\"USD\",,\r\n"
         );
     }
 

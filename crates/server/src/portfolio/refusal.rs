@@ -67,19 +67,24 @@ impl Refusal {
             Running => "An import of yours is running already.",
             Cooldown => "You imported a moment ago. Please wait a little before the next import.",
             Private => {
-                "Your Steam inventory is private. At Steam, open Edit Profile, Privacy Settings, and set Inventory to Public."
+                "Your Steam inventory is private. At Steam, open Edit Profile, Privacy Settings, \
+                 and set Inventory to Public."
             }
             ProfileMissing => {
-                "Steam knows no profile for the linked account. Unlink it on the account page and link it anew."
+                "Steam knows no profile for the linked account. Unlink it on the account page and \
+                 link it anew."
             }
             TooLarge => {
-                "Your inventory is larger than this server imports. What you had before is unchanged."
+                "Your inventory is larger than this server imports. What you had before is \
+                 unchanged."
             }
             NotAnInventory => {
-                "That is not your whole inventory as Steam shows it. What you had before is unchanged."
+                "That is not your whole inventory as Steam shows it. What you had before is \
+                 unchanged."
             }
             SteamUnavailable => {
-                "Steam does not give us what we ask for just now. What you had before is unchanged; please try again later."
+                "Steam does not give us what we ask for just now. What you had before is \
+                 unchanged; please try again later."
             }
         }
     }

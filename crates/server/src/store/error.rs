@@ -159,7 +159,7 @@ fn said(error: &sqlx::Error) -> String {
 
 /// What to do where a pooler in between gives each transaction another connection.
 const POOLED: &str = "behind PgBouncer set pool_mode = session, or with PgBouncer 1.21 or newer \
-     max_prepared_statements = 200";
+                      max_prepared_statements = 200";
 
 /// SQLSTATE of a prepared statement that is not there, or there already: of another connection.
 fn is_pooled(error: &sqlx::Error) -> bool {

@@ -190,7 +190,8 @@ pub async fn link(
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn undo_link(db: &Database, user: Uuid, identity: &Identity) -> Result<(), StoreError> {
-    let sql = "DELETE FROM identities WHERE user_id = $1 AND provider = $2 AND issuer = $3 AND subject = $4";
+    let sql = "DELETE FROM identities WHERE user_id = $1 AND provider = $2 AND issuer = $3 AND \
+               subject = $4";
     on_pool!(db, pool => {
         sqlx::query(sql)
             .bind(user)
@@ -221,8 +222,10 @@ pub async fn unlink(
     let delete = "DELETE FROM identities WHERE user_id = $1 AND provider = $2 AND (
             EXISTS (SELECT 1 FROM users WHERE id = $1 AND email IS NOT NULL AND $3)
             OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = $1)
-            OR EXISTS (SELECT 1 FROM identities other WHERE other.user_id = $1 AND other.provider <> $2
-                AND (other.provider = 'steam' OR (other.provider = 'google' AND $4) OR (other.provider = 'github' AND $5))))";
+            OR EXISTS (SELECT 1 FROM identities other WHERE other.user_id = $1 AND other.provider \
+                  <> $2
+                AND (other.provider = 'steam' OR (other.provider = 'google' AND $4) OR \
+                  (other.provider = 'github' AND $5))))";
     let remains = "SELECT count(*) FROM identities WHERE user_id = $1 AND provider = $2";
     on_pool!(db, pool => {
         let mut tx = pool.begin().await?;

@@ -303,10 +303,12 @@ pub async fn remove(
     ways: WaysIn,
 ) -> Result<Removal, StoreError> {
     let delete = "DELETE FROM passkeys WHERE id = $2 AND user_id = $1";
-    let other_ways = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND email IS NOT NULL AND $2)
+    let other_ways = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND email IS NOT NULL AND \
+                      $2)
         OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = $1)
         OR EXISTS (SELECT 1 FROM identities WHERE user_id = $1
-            AND (provider = 'steam' OR (provider = 'google' AND $3) OR (provider = 'github' AND $4)))";
+            AND (provider = 'steam' OR (provider = 'google' AND $3) OR (provider = 'github' AND \
+                      $4)))";
     on_pool!(db, pool => {
         let mut tx = pool.begin().await?;
         sqlx::query(LOCK).bind(user).execute(&mut *tx).await?;
@@ -335,8 +337,8 @@ pub async fn remove(
 }
 
 /// Whether the account is "passkey only" without two passkeys, or one and recovery codes.
-const LACKS_WHAT_IT_NEEDS: &str =
-    "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND passkey_only)
+const LACKS_WHAT_IT_NEEDS: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND \
+                                   passkey_only)
     AND (SELECT count(*) FROM passkeys WHERE user_id = $1) < 2
     AND NOT ((SELECT count(*) FROM passkeys WHERE user_id = $1) = 1
         AND EXISTS (SELECT 1 FROM recovery_codes WHERE user_id = $1))";

@@ -92,7 +92,8 @@ pub async fn claim(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<Cla
         WHERE (portfolios.lease_until IS NULL OR portfolios.lease_until <= $3)
           AND (portfolios.next_import_at IS NULL OR portfolios.next_import_at <= $3)
         RETURNING lease_id";
-    let refused = "SELECT CASE WHEN lease_until > $2 THEN NULL ELSE next_import_at END FROM portfolios WHERE user_id = $1";
+    let refused = "SELECT CASE WHEN lease_until > $2 THEN NULL ELSE next_import_at END FROM \
+                   portfolios WHERE user_id = $1";
     let (now, until) = (Timestamp::from(now), Timestamp::from(now + LEASE));
     let granted: Option<Uuid> = on_pool!(db, pool => {
         sqlx::query_scalar(claim).bind(user).bind(lease).bind(now).bind(until).fetch_optional(pool).await
@@ -121,7 +122,8 @@ pub async fn renew(
     progress: &str,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
-    let sql = "UPDATE portfolios SET lease_until = $3, progress = $4 WHERE user_id = $1 AND lease_id = $2";
+    let sql = "UPDATE portfolios SET lease_until = $3, progress = $4 WHERE user_id = $1 AND \
+               lease_id = $2";
     let until = Timestamp::from(now + LEASE);
     on_pool!(db, pool => {
         let query = sqlx::query(sql).bind(user).bind(import).bind(until).bind(progress);
@@ -271,11 +273,12 @@ pub async fn publish(
 ) -> Result<bool, StoreError> {
     let before = "SELECT import_id FROM portfolios
         WHERE user_id = $1 AND lease_id = $2 AND import_id IS NOT NULL";
-    let switch =
-        "UPDATE portfolios SET import_id = $2, imported_at = $3, reported_items = $4, next_import_at = $5,
+    let switch = "UPDATE portfolios SET import_id = $2, imported_at = $3, reported_items = $4, \
+                  next_import_at = $5,
             source = $6, lease_id = NULL, lease_until = NULL, progress = NULL
         WHERE user_id = $1 AND lease_id = $2";
-    let add_up = "UPDATE portfolio_holdings SET quantity = summed.quantity, locked = summed.locked,
+    let add_up = "UPDATE portfolio_holdings SET quantity = summed.quantity, locked = \
+                  summed.locked,
             tradable = summed.tradable, marketable = summed.marketable
         FROM (
             SELECT item_id, CAST(SUM(amount) AS BIGINT) AS quantity,

@@ -76,7 +76,8 @@ pub async fn begin(
 ) -> Result<(), StoreError> {
     let purge = "DELETE FROM auth_transactions WHERE expires_at <= $1";
     let insert = "INSERT INTO auth_transactions
-            (state_hash, browser_hash, provider, user_id, session_hash, nonce, verifier, expires_at,
+            (state_hash, browser_hash, provider, user_id, session_hash, nonce, verifier, \
+                  expires_at,
             return_to)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let session_hash = new.link.as_ref().map(|link| &link.session_hash[..]);

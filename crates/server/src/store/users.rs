@@ -149,8 +149,8 @@ pub async fn find_or_create_by_verified_email(
 ) -> Result<(User, bool), StoreError> {
     let id = Uuid::new_v4();
     let now = Timestamp::from(now);
-    let insert =
-        "INSERT INTO users (id, email, created_at, email_verified_at) VALUES ($1, $2, $3, $3)
+    let insert = "INSERT INTO users (id, email, created_at, email_verified_at) VALUES ($1, $2, \
+                  $3, $3)
         ON CONFLICT (email) DO NOTHING";
     // The insert waits for one in flight of the same address, so the row is there to be read.
     let select = "SELECT * FROM users WHERE email = $1";

@@ -134,8 +134,8 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
 async fn a_body_that_does_not_come_is_the_clients_fault() {
     let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
     let mut connection = TcpStream::connect(app.instances[0].addr).await.unwrap();
-    let head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\
-        Content-Type: application/x-www-form-urlencoded\r\n\r\ncsrf_";
+    let head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nContent-Type: \
+                application/x-www-form-urlencoded\r\n\r\ncsrf_";
     connection.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
     // It is closed after the answer, or this would not end.

@@ -776,9 +776,9 @@ async fn a_server_that_is_about_to_end_says_so_and_answers_meanwhile() {
 async fn a_socket_handed_over_by_systemd_is_listened_on() {
     // As `systemd-socket-activate` does it.
     let hand_over = "import os, socket, sys; s = socket.create_server(('127.0.0.1', 0)); \
-        print(s.getsockname()[1], flush=True); os.dup2(s.fileno(), 3); os.set_inheritable(3, True); \
-        os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); \
-        os.execv(sys.argv[1], sys.argv[1:])";
+                     print(s.getsockname()[1], flush=True); os.dup2(s.fileno(), 3); \
+                     os.set_inheritable(3, True); os.environ.update(LISTEN_FDS='1', \
+                     LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])";
     let directory = tempfile::tempdir().unwrap();
     let mut child = AsyncCommand::new("python3")
         .args(["-c", hand_over, PROGRAM, "serve"])

@@ -71,9 +71,11 @@ const CASES: &[Case] = &[
             "changeme-0123456789abcdef0123456789",
             "0123456789abcdef0123456789abcdef,Please-Change-Me-0123456789abcdef",
             "your-secret-key-minimum-32-bytes-long",
-            "0123456789abcdef0123456789abcde1,0123456789abcdef0123456789abcde2,0123456789abcdef0123456789abcde3,\
-             0123456789abcdef0123456789abcde4,0123456789abcdef0123456789abcde5,0123456789abcdef0123456789abcde6,\
-             0123456789abcdef0123456789abcde7,0123456789abcdef0123456789abcde8,0123456789abcdef0123456789abcde9",
+            "0123456789abcdef0123456789abcde1,0123456789abcdef0123456789abcde2,\
+             0123456789abcdef0123456789abcde3,0123456789abcdef0123456789abcde4,\
+             0123456789abcdef0123456789abcde5,0123456789abcdef0123456789abcde6,\
+             0123456789abcdef0123456789abcde7,0123456789abcdef0123456789abcde8,\
+             0123456789abcdef0123456789abcde9",
         ],
     ),
     (
@@ -224,7 +226,8 @@ const CASES: &[Case] = &[
             "postgresql://h:5432/db?sslmode=require",
             "postgres:///db?host=/run/postgresql",
             "postgres://user@%2Frun%2Fpostgresql/db",
-            "postgres://h/db?ssl-mode=verify-full&application_name=x&options[search_path]=y&sslrootcert=/etc/ca.pem",
+            "postgres://h/db?ssl-mode=verify-full&application_name=x&options[search_path]=y&\
+             sslrootcert=/etc/ca.pem",
         ],
         &[
             "x",

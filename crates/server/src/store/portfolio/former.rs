@@ -39,8 +39,8 @@ from_row!(Amount { market_hash_name, phase, quantity });
 
 pub(super) const AMOUNTS: &str =
     "SELECT market_hash_name, phase, quantity FROM portfolio_holdings WHERE import_id = $1";
-pub(super) const KEEP: &str =
-    "INSERT INTO portfolio_former (import_id, user_id, replaced_at, amounts)
+pub(super) const KEEP: &str = "INSERT INTO portfolio_former (import_id, user_id, replaced_at, \
+                               amounts)
         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 
 /// JSON, deflated: names repeat their words, so that one takes about ten bytes.

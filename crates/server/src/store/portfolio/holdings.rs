@@ -186,8 +186,8 @@ pub async fn summary(db: &Database, user: Uuid) -> Result<Option<Summary>, Store
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn list(db: &Database, user: Uuid, import: Uuid) -> Result<Vec<Holding>, StoreError> {
-    let sql =
-        "SELECT item_id, market_hash_name, phase, kind, item_type, rarity, rarity_color, exterior,
+    let sql = "SELECT item_id, market_hash_name, phase, kind, item_type, rarity, rarity_color, \
+               exterior,
             quality, icon, quantity
         FROM portfolio_holdings WHERE user_id = $1 AND import_id = $2 ORDER BY item_id";
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(import).fetch_all(pool).await).await
@@ -205,10 +205,13 @@ pub async fn items(
     after: i64,
     limit: u32,
 ) -> Result<Vec<HeldItem>, StoreError> {
-    let sql = "SELECT i.asset_id, i.item_id, h.market_hash_name, h.phase, h.rarity, h.exterior, h.quality, i.amount,
-            i.wear, i.pattern, i.paint_index, i.name_tag, i.tradable, i.marketable, i.locked, i.locked_until,
+    let sql = "SELECT i.asset_id, i.item_id, h.market_hash_name, h.phase, h.rarity, h.exterior, \
+               h.quality, i.amount,
+            i.wear, i.pattern, i.paint_index, i.name_tag, i.tradable, i.marketable, i.locked, \
+               i.locked_until,
             i.attachments
-        FROM portfolio_items i JOIN portfolio_holdings h ON h.import_id = i.import_id AND h.item_id = i.item_id
+        FROM portfolio_items i JOIN portfolio_holdings h ON h.import_id = i.import_id AND \
+               h.item_id = i.item_id
         WHERE i.import_id = $2 AND i.user_id = $1 AND i.asset_id > $3 ORDER BY i.asset_id LIMIT $4";
     on_pool!(db, pool => {
         let query = sqlx::query_as(sql).bind(user).bind(import).bind(after).bind(i64::from(limit));

@@ -59,7 +59,8 @@ impl Snapshot {
 /// [`StoreError`] as for every store operation.
 pub async fn add(db: &Database, user: Uuid, snapshot: &Snapshot) -> Result<(), StoreError> {
     let sql = "INSERT INTO portfolio_snapshots
-            (id, user_id, taken_at, day, total_cents, currency, items, unpriced_items, price_source,
+            (id, user_id, taken_at, day, total_cents, currency, items, unpriced_items, \
+               price_source,
              import_id)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
     on_pool!(db, pool => {
@@ -104,7 +105,8 @@ pub async fn thin(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<u64,
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn newest(db: &Database, user: Uuid, limit: u32) -> Result<Vec<Snapshot>, StoreError> {
-    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, import_id
+    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, \
+               import_id
         FROM portfolio_snapshots WHERE user_id = $1 ORDER BY taken_at DESC, id LIMIT $2";
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(i64::from(limit)).fetch_all(pool).await).await
 }
@@ -119,7 +121,8 @@ pub async fn since(
     user: Uuid,
     begin: OffsetDateTime,
 ) -> Result<Vec<Snapshot>, StoreError> {
-    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, import_id
+    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, \
+               import_id
         FROM portfolio_snapshots WHERE user_id = $1 AND taken_at >= $2 ORDER BY taken_at, id";
     let begin = Timestamp::from(begin);
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(begin).fetch_all(pool).await).await
@@ -137,11 +140,13 @@ pub async fn comparable(
     currency: &str,
     (earliest, latest): (OffsetDateTime, OffsetDateTime),
 ) -> Result<Option<Snapshot>, StoreError> {
-    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, import_id
+    let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, \
+               import_id
         FROM portfolio_snapshots s
         WHERE user_id = $1 AND currency = $2 AND price_source <> '' AND taken_at BETWEEN $3 AND $4
             AND (EXISTS (SELECT 1 FROM portfolio_former f WHERE f.import_id = s.import_id)
-                OR EXISTS (SELECT 1 FROM portfolios p WHERE p.user_id = $1 AND p.import_id = s.import_id))
+                OR EXISTS (SELECT 1 FROM portfolios p WHERE p.user_id = $1 AND p.import_id = \
+               s.import_id))
         ORDER BY taken_at DESC, id LIMIT 1";
     let (earliest, latest) = (Timestamp::from(earliest), Timestamp::from(latest));
     on_pool!(db, pool => {

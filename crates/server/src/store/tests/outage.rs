@@ -105,8 +105,8 @@ async fn a_user_without_the_right_to_create_serves_when_nothing_is_to_migrate() 
     let admin = PgPool::connect(&url).await.unwrap();
     let role = format!("clerk_{}", uuid::Uuid::new_v4().simple());
     let sql = format!(
-        "CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
-         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+        "CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT SELECT, \
+         INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
     );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&admin).await.unwrap();
     let db = Database::postgres(&url.replace("postgres@", &format!("{role}@"))).await.unwrap();
