@@ -6,9 +6,7 @@ use std::sync::LazyLock;
 use http::header::{ORIGIN, REFERER};
 use http::{HeaderMap, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
-use tracera_guard::{
-    CsrfKeys, OriginPolicy, ResourceIsolation, VisitorCookie, token_from_headers,
-};
+use tracera_guard::{CsrfKeys, OriginPolicy, ResourceIsolation, VisitorCookie, token_from_headers};
 
 static POLICY: LazyLock<OriginPolicy> =
     LazyLock::new(|| OriginPolicy::new("https://tracera.example").expect("an origin"));

@@ -21,10 +21,13 @@ pub(crate) fn draw(rows: &[Row]) -> String {
     let scale = (WIDTH - LEFT - RIGHT) / longest;
     let height = TOP + STEP * rows.len() as f64 + 16.0;
     let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="14">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"
+ font-family="system-ui, sans-serif" font-size="14">
 <rect width="100%" height="100%" fill="#fff"/>
-<text x="16" y="26" font-size="17" font-weight="600" fill="#111">Server CPU per authenticated request, µs (less is better)</text>
-<text x="16" y="46" font-size="12" fill="#555">Median over rounds; thin line: least to greatest. 10,000 sessions, 64 connections.</text>
+<text x="16" y="26" font-size="17" font-weight="600" fill="#111">
+Server CPU per authenticated request, µs (less is better)</text>
+<text x="16" y="46" font-size="12" fill="#555">
+Median over rounds; thin line: least to greatest. 10,000 sessions, 64 connections.</text>
 "##
     );
     for (index, (row, spread)) in spreads.iter().enumerate() {
@@ -40,7 +43,8 @@ pub(crate) fn draw(rows: &[Row]) -> String {
             svg,
             r##"<text x="{:.0}" y="{text_y:.0}" text-anchor="end" fill="#111">{}</text>
 <rect x="{LEFT:.0}" y="{y:.0}" width="{length:.1}" height="{BAR:.0}" rx="3" fill="{color}"/>
-<line x1="{from:.1}" y1="{line_y:.1}" x2="{to:.1}" y2="{line_y:.1}" stroke="#111" stroke-width="1.5"/>
+<line x1="{from:.1}" y1="{line_y:.1}" x2="{to:.1}" y2="{line_y:.1}"
+ stroke="#111" stroke-width="1.5"/>
 <text x="{:.1}" y="{text_y:.0}" fill="#111">{:.1} · {:.0} req/s</text>"##,
             LEFT - 10.0,
             row.contender.name,

@@ -165,7 +165,10 @@ impl RateLimiter {
     {
         Self::redis_with(limit, move |command| {
             let mut connection = connection.clone();
-            async move { redis::within(redis::TIMEOUT, connection.req_packed_command(&command)).await }
+            async move {
+                let reply = connection.req_packed_command(&command);
+                redis::within(redis::TIMEOUT, reply).await
+            }
         })
     }
 

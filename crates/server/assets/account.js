@@ -1,4 +1,5 @@
-// Passkeys on the account page: adding one, and showing with one that it is you before a change that needs it.
+// Passkeys on the account page: adding one, and showing with one that it is you before a change
+// that needs it.
 import { inWords, prove, register, supported } from './passkey.js';
 
 const card = document.getElementById('passkeys');
@@ -7,48 +8,55 @@ const recentUntil = performance.now() + Number(card.dataset.recentSecs) * 1000;
 const has = JSON.parse(card.dataset.credentials);
 
 function say(error) {
-  const words = inWords(error);
-  problem.textContent = words;
-  problem.hidden = !words;
+    const words = inWords(error);
+    problem.textContent = words;
+    problem.hidden = !words;
 }
 
 // The session gets a new id with the proof, so whatever watches the old one stops first.
 async function confirm() {
-  if (performance.now() < recentUntil || has.length === 0) return;
-  dispatchEvent(new Event('tracera:renewed'));
-  await prove();
+    if (performance.now() < recentUntil || has.length === 0) return;
+    dispatchEvent(new Event('tracera:renewed'));
+    await prove();
 }
 
 async function add() {
-  try {
-    await confirm();
-    await register();
-    location.assign('/account?done=passkey_added');
-  } catch (error) {
-    say(error);
-  }
+    try {
+        await confirm();
+        await register();
+        location.assign('/account?done=passkey_added');
+    } catch (error) {
+        say(error);
+    }
 }
 
 async function confirmThenSend(event) {
-  const form = event.target;
-  if (!form.matches('[data-recent]') || performance.now() < recentUntil || has.length === 0) return;
-  event.preventDefault();
-  try {
-    await confirm();
-    const { csrf_token: token } = await (await fetch('/api/v1/auth/csrf', { cache: 'no-store' })).json();
-    form.elements.csrf_token.value = token;
-    form.submit();
-  } catch (error) {
-    say(error);
-    location.hash = 'passkeys';
-  }
+    const form = event.target;
+    if (!form.matches('[data-recent]') || performance.now() < recentUntil || has.length === 0)
+        return;
+    event.preventDefault();
+    try {
+        await confirm();
+        const { csrf_token: token } = await (
+            await fetch('/api/v1/auth/csrf', { cache: 'no-store' })
+        ).json();
+        form.elements.csrf_token.value = token;
+        form.submit();
+    } catch (error) {
+        say(error);
+        location.hash = 'passkeys';
+    }
 }
 
 if (supported()) {
-  const button = document.getElementById('add-passkey');
-  button.hidden = false;
-  button.addEventListener('click', add);
-  addEventListener('submit', confirmThenSend);
-  const kept = { rpId: card.dataset.rp, userId: card.dataset.user, allAcceptedCredentialIds: has };
-  PublicKeyCredential.signalAllAcceptedCredentials?.(kept).catch(() => {});
+    const button = document.getElementById('add-passkey');
+    button.hidden = false;
+    button.addEventListener('click', add);
+    addEventListener('submit', confirmThenSend);
+    const kept = {
+        rpId: card.dataset.rp,
+        userId: card.dataset.user,
+        allAcceptedCredentialIds: has,
+    };
+    PublicKeyCredential.signalAllAcceptedCredentials?.(kept).catch(() => {});
 }

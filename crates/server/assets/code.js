@@ -1,44 +1,44 @@
-// The page that waits for a sign-in link: counts down to the next mail, takes the code as soon as it is whole, notices
-// when the link was used elsewhere.
+// The page that waits for a sign-in link: counts down to the next mail, takes the code as soon as
+// it is whole, notices when the link was used elsewhere.
 const POLL_MS = 2000;
 const GIVE_UP_MS = 10 * 60 * 1000;
 
 const waiting = document.querySelector('[data-waiting]');
 const again = document.querySelector('[data-wait]');
 function countDown(seconds) {
-  again.disabled = seconds > 0;
-  again.textContent = seconds > 0 ? `Send it again in ${seconds} s` : 'Send it again';
-  if (seconds > 0) setTimeout(countDown, 1000, seconds - 1);
+    again.disabled = seconds > 0;
+    again.textContent = seconds > 0 ? `Send it again in ${seconds} s` : 'Send it again';
+    if (seconds > 0) setTimeout(countDown, 1000, seconds - 1);
 }
 countDown(Number(again.dataset.wait));
 
 const code = document.getElementById('code');
 code.addEventListener('input', () => {
-  const digits = code.value.replace(/\D/g, '').slice(0, 6);
-  if (code.value !== digits) code.value = digits;
-  if (digits.length === 6) code.form.requestSubmit();
+    const digits = code.value.replace(/\D/g, '').slice(0, 6);
+    if (code.value !== digits) code.value = digits;
+    if (digits.length === 6) code.form.requestSubmit();
 });
 code.form.addEventListener('submit', (event) => {
-  if (code.form.dataset.sent) event.preventDefault();
-  code.form.dataset.sent = 'yes';
+    if (code.form.dataset.sent) event.preventDefault();
+    code.form.dataset.sent = 'yes';
 });
 
 async function look() {
-  if (document.hidden) return;
-  const response = await fetch('/login/status', { cache: 'no-store' }).catch(() => null);
-  if (!response?.ok) return;
-  const { status } = await response.json();
-  if (status === 'signed_in') location.replace(waiting.dataset.next);
-  if (status === 'confirmed_elsewhere') showElsewhere();
+    if (document.hidden) return;
+    const response = await fetch('/login/status', { cache: 'no-store' }).catch(() => null);
+    if (!response?.ok) return;
+    const { status } = await response.json();
+    if (status === 'signed_in') location.replace(waiting.dataset.next);
+    if (status === 'confirmed_elsewhere') showElsewhere();
 }
 
 function showElsewhere() {
-  clearInterval(polling);
-  waiting.hidden = true;
-  const elsewhere = document.querySelector('[data-elsewhere]');
-  elsewhere.hidden = false;
-  elsewhere.querySelector('h1').focus();
-  document.title = 'Confirmed on another device · Tracera';
+    clearInterval(polling);
+    waiting.hidden = true;
+    const elsewhere = document.querySelector('[data-elsewhere]');
+    elsewhere.hidden = false;
+    elsewhere.querySelector('h1').focus();
+    document.title = 'Confirmed on another device · Tracera';
 }
 
 const polling = setInterval(look, POLL_MS);

@@ -1,55 +1,57 @@
-// Keeps a page of a signed-in person true: signs it out when its session ends, renews the list of sessions when
-// others than those shown are live; what is open in it stays open, and the focus where it is. Only a visible page holds a
-// stream open, since browsers allow few per server.
+// Keeps a page of a signed-in person true: signs it out when its session ends, renews the list of
+// sessions when others than those shown are live; what is open in it stays open, and the focus
+// where it is. Only a visible page holds a stream open, since browsers allow few per server.
 let stream = null;
 
 function signedOut() {
-  location.replace(`/login?error=signed_out&next=${encodeURIComponent(location.pathname + location.search)}`);
+    location.replace(
+        `/login?error=signed_out&next=${encodeURIComponent(location.pathname + location.search)}`,
+    );
 }
 
 function open() {
-  if (stream || document.hidden) return;
-  stream = new EventSource('/account/live');
-  stream.addEventListener('signed-out', () => {
-    close();
-    signedOut();
-  });
-  stream.addEventListener('sessions', (event) => {
-    const shown = document.querySelector('[data-sessions]');
-    if (shown && shown.dataset.sessions !== event.data) renew();
-  });
-  stream.addEventListener('error', () => {
-    // The browser reconnects by itself unless the answer was no stream: then nobody is signed in here any more, or the
-    // server is too busy for streams.
-    if (stream?.readyState !== EventSource.CLOSED) return;
-    close();
-    renew();
-    setTimeout(open, 15000);
-  });
+    if (stream || document.hidden) return;
+    stream = new EventSource('/account/live');
+    stream.addEventListener('signed-out', () => {
+        close();
+        signedOut();
+    });
+    stream.addEventListener('sessions', (event) => {
+        const shown = document.querySelector('[data-sessions]');
+        if (shown && shown.dataset.sessions !== event.data) renew();
+    });
+    stream.addEventListener('error', () => {
+        // The browser reconnects by itself unless the answer was no stream: then nobody is signed
+        // in here any more, or the server is too busy for streams.
+        if (stream?.readyState !== EventSource.CLOSED) return;
+        close();
+        renew();
+        setTimeout(open, 15000);
+    });
 }
 
 function close() {
-  stream?.close();
-  stream = null;
+    stream?.close();
+    stream = null;
 }
 
 async function renew() {
-  const response = await fetch(location.href, { cache: 'no-store' }).catch(() => null);
-  if (response?.redirected) return signedOut();
-  if (!response?.ok) return;
-  const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
-  const shown = document.querySelector('[data-sessions]');
-  const renewed = fresh.querySelector('[data-sessions]');
-  if (!shown || !renewed) return;
-  const focused = shown.contains(document.activeElement) ? document.activeElement : null;
-  for (const { id } of shown.querySelectorAll('details[open]')) {
-    const same = renewed.querySelector(`#${CSS.escape(id)}`);
-    if (same) same.open = true;
-  }
-  shown.replaceWith(renewed);
-  if (!focused) return;
-  const same = focused.id && document.getElementById(focused.id);
-  (same || renewed.querySelector('[tabindex="-1"]')).focus({ preventScroll: true });
+    const response = await fetch(location.href, { cache: 'no-store' }).catch(() => null);
+    if (response?.redirected) return signedOut();
+    if (!response?.ok) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
+    const shown = document.querySelector('[data-sessions]');
+    const renewed = fresh.querySelector('[data-sessions]');
+    if (!shown || !renewed) return;
+    const focused = shown.contains(document.activeElement) ? document.activeElement : null;
+    for (const { id } of shown.querySelectorAll('details[open]')) {
+        const same = renewed.querySelector(`#${CSS.escape(id)}`);
+        if (same) same.open = true;
+    }
+    shown.replaceWith(renewed);
+    if (!focused) return;
+    const same = focused.id && document.getElementById(focused.id);
+    (same || renewed.querySelector('[tabindex="-1"]')).focus({ preventScroll: true });
 }
 
 document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));
@@ -57,6 +59,8 @@ addEventListener('pagehide', close);
 // The page gives its session a new id, and is loaded anew after that.
 addEventListener('tracera:renewed', close);
 // Who signs out on this page is on the way to where that leads.
-addEventListener('submit', (event) => { if (!event.defaultPrevented) close(); });
+addEventListener('submit', (event) => {
+    if (!event.defaultPrevented) close();
+});
 addEventListener('pageshow', open);
 open();

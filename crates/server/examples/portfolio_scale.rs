@@ -139,25 +139,34 @@ async fn serve_steam(names: u64) {
         let ids = from + 1..=(from + count).min(ASSETS);
         let assets: Vec<_> = ids
             .clone()
-            .map(|id| json!({"appid":730,"contextid":"2","assetid":id.to_string(),"classid":(id % names).to_string(),"instanceid":"0","amount":"1"}))
+            .map(|id| {
+                json!({"appid":730,"contextid":"2","assetid":id.to_string(),
+                "classid":(id % names).to_string(),"instanceid":"0","amount":"1"})
+            })
             .collect();
         let described: std::collections::BTreeSet<_> = ids.clone().map(|id| id % names).collect();
         let descriptions: Vec<_> = described
             .into_iter()
             .map(|class| {
-                json!({"appid":730,"classid":class.to_string(),"instanceid":"0","icon_url":"i0CoZ81Ui0m".repeat(20),
+                json!({"appid":730,"classid":class.to_string(),"instanceid":"0",
+                    "icon_url":"i0CoZ81Ui0m".repeat(20),
                 "tradable":1,"marketable":1,"type":"StatTrak™ Rifle","market_hash_name":item(class),
                 "descriptions":[{"type":"html","value":"x".repeat(600)}],
-                "tags":[{"category":"Rarity","internal_name":"Rarity_Ancient_Weapon","localized_tag_name":"Covert","color":"eb4b4b"}]})
+                "tags":[{"category":"Rarity","internal_name":"Rarity_Ancient_Weapon",
+                    "localized_tag_name":"Covert","color":"eb4b4b"}]})
             })
             .collect();
         let properties: Vec<_> = ids
-            .map(|id| json!({"assetid":id.to_string(),"asset_properties":[{"propertyid":2,"float_value":"0.111641205847263336"},{"propertyid":1,"int_value":"116"}]}))
+            .map(|id| {
+                json!({"assetid":id.to_string(),"asset_properties":[{"propertyid":2,
+                "float_value":"0.111641205847263336"},{"propertyid":1,"int_value":"116"}]})
+            })
             .collect();
         let last = (from + count).min(ASSETS);
         axum::Json(
             json!({"assets":assets,"descriptions":descriptions,"asset_properties":properties,
-            "more_items":u8::from(last < ASSETS),"last_assetid":last.to_string(),"total_inventory_count":ASSETS,"success":1}),
+            "more_items":u8::from(last < ASSETS),"last_assetid":last.to_string(),
+                "total_inventory_count":ASSETS,"success":1}),
         )
     };
     let router = axum::Router::new().route("/inventory/{owner}/730/2", axum::routing::get(page));

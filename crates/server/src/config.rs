@@ -17,7 +17,8 @@
 //! let config = Config::from_vars(&vars, Mode::Serve).expect("nothing else is required");
 //! assert_eq!(config.session.lifetime.as_secs(), 72 * 3600);
 //!
-//! let problems = Config::from_vars(&BTreeMap::new(), Mode::Serve).expect_err("a secret is required");
+//! let problems =
+//!     Config::from_vars(&BTreeMap::new(), Mode::Serve).expect_err("a secret is required");
 //! assert!(problems[0].to_string().contains("tracera secret"));
 //! ```
 

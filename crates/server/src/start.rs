@@ -432,7 +432,8 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
     if let Some(connection) = &stores.redis {
         RedisStore::new(connection.clone()).warn_of_eviction().await;
     }
-    tracing::info!(bound = %listener, base_url = %config.http.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(bound = %listener, base_url = %config.http.base_url,
+        version = env!("CARGO_PKG_VERSION"), "listening");
     if let Some(demo) = demo {
         demo::fill(demo, &app).await.map_err(StartError::Demo)?;
         println!("\n  The demo: sign in with Steam, which a page of this program stands in for.");

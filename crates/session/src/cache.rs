@@ -8,8 +8,8 @@
 //!    entries are removed. An answer is inserted under the same lock, and only if the version is
 //!    still that of the [`Ticket`] from before the question. Two tags may share a version, which
 //!    costs a discarded answer now and then.
-//! 4. A ticket is taken only while the feed is complete. An own write invalidates when it is done or
-//!    cancelled, and most do before they are sent.
+//! 4. A ticket is taken only while the feed is complete. An own write invalidates when it is done
+//!    or cancelled, and most do before they are sent.
 //! 5. Only live sessions are kept. Absent, expired or unavailable ones are asked for again.
 //! 6. A session is found by the digest of its cookie, so a known cookie needs no verification.
 

@@ -10,11 +10,11 @@ use crate::store::{Budget, FieldName, InvalidFieldName};
 
 /// Lifetime, cookie and budgets. The defaults are safe; override with the methods.
 ///
-/// By default the cookie is `Secure; HttpOnly; SameSite=Lax; Path=/`, for its own host alone, with the
-/// `Max-Age` that the session has left. It is always `HttpOnly`.
+/// By default the cookie is `Secure; HttpOnly; SameSite=Lax; Path=/`, for its own host alone, with
+/// the `Max-Age` that the session has left. It is always `HttpOnly`.
 ///
-/// [`Sessions::new`](crate::Sessions::new) panics when the attributes contradict each other, because no
-/// browser would keep such a cookie:
+/// [`Sessions::new`](crate::Sessions::new) panics when the attributes contradict each other,
+/// because no browser would keep such a cookie:
 ///
 /// 1. `__Host-` needs `Secure`, the path `/` and no domain; `__Secure-` needs `Secure`.
 ///    `__Host-Http-` and `__Http-` are the same for a cookie that is `HttpOnly`.
@@ -165,8 +165,8 @@ impl SessionConfig {
         self
     }
 
-    /// Sends the cookie to this domain and all its subdomains, each of which can then plant one. The
-    /// name must not begin with `__Host-`. Default: to the host alone.
+    /// Sends the cookie to this domain and all its subdomains, each of which can then plant one.
+    /// The name must not begin with `__Host-`. Default: to the host alone.
     ///
     /// # Panics
     /// If it is no host name in ASCII.
@@ -197,9 +197,9 @@ impl SessionConfig {
         self
     }
 
-    /// The realm of these sessions. Two realms share a store and secrets, and nothing else: a cookie
-    /// of one opens nothing in the other, and neither sees or ends the other's sessions. Default:
-    /// the cookie's name without its prefix, so that two names are two realms.
+    /// The realm of these sessions. Two realms share a store and secrets, and nothing else: a
+    /// cookie of one opens nothing in the other, and neither sees or ends the other's sessions.
+    /// Default: the cookie's name without its prefix, so that two names are two realms.
     #[must_use]
     pub fn realm(mut self, realm: &str) -> Self {
         self.realm = Some(realm.into());
@@ -207,11 +207,11 @@ impl SessionConfig {
     }
 
     /// Takes the session's token from this request header too, for clients without cookies:
-    /// `Authorization` with the scheme `Bearer`, or the bare token in any other header. Default: from
-    /// the cookie alone.
+    /// `Authorization` with the scheme `Bearer`, or the bare token in any other header. Default:
+    /// from the cookie alone.
     ///
-    /// 1. The client gets the token from [`Session::bearer_token`](crate::Session::bearer_token), in
-    ///    the request that signs in or rotates. It must keep it from scripts of pages.
+    /// 1. The client gets the token from [`Session::bearer_token`](crate::Session::bearer_token),
+    ///    in the request that signs in or rotates. It must keep it from scripts of pages.
     /// 2. A request with a cookie and a header has several tokens, and so none.
     /// 3. A session from a header is answered without `Set-Cookie`.
     /// 4. Browsers send no such header by themselves, so requests with one need no CSRF token. Ask

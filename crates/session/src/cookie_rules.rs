@@ -6,7 +6,8 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token)
 }
 
-/// Prefixes that browsers give a meaning to (RFC 6265bis), in any case of letters; the longer first.
+/// Prefixes that browsers give a meaning to (RFC 6265bis), in any case of letters; the longer
+/// first.
 const PREFIXES: [&str; 4] = ["__Host-Http-", "__Host-", "__Http-", "__Secure-"];
 
 pub(crate) fn prefix(name: &str) -> Option<&'static str> {

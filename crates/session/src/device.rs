@@ -1,8 +1,8 @@
 //! Sessions bound to the device that signed in: a copied cookie alone opens nothing.
 //!
-//! The protocol is Device Bound Session Credentials of the W3C (working draft of February 2026). The
-//! browser makes a key for each session, keeps the private half where malware cannot copy it, and
-//! proves every few minutes that it still has it. Browsers without the protocol notice nothing.
+//! The protocol is Device Bound Session Credentials of the W3C (working draft of February 2026).
+//! The browser makes a key for each session, keeps the private half where malware cannot copy it,
+//! and proves every few minutes that it still has it. Browsers without the protocol notice nothing.
 //!
 //! 1. Only the answer to a sign-in offers the registration, with a challenge for that session alone
 //!    that ends after [`OFFER_LIFETIME`].
@@ -61,8 +61,8 @@ pub(crate) const COOKIE_NAME: &str = "__Host-bound";
 
 /// The key, as its browser sent it: both coordinates.
 pub(crate) const KEY_FIELD: &str = "DEVICE";
-/// The device session's id (9 bytes), and from when on the binding counts, in milliseconds since the
-/// Unix epoch (6 bytes; 0: no request has shown the device cookie yet). Read with each session.
+/// The device session's id (9 bytes), and from when on the binding counts, in milliseconds since
+/// the Unix epoch (6 bytes; 0: no request has shown the device cookie yet). Read with each session.
 pub(crate) const BOUND_FIELD: &str = "BOUND";
 
 /// The data field that is read with each session.

@@ -28,8 +28,8 @@ const REFRESH_PATH: &str = "/device/refresh";
 
 const CHALLENGE_HEADER: HeaderName = HeaderName::from_static("secure-session-challenge");
 
-/// What happened to a device session. In the extensions of the answer, for the application's log and
-/// for a word to the user.
+/// What happened to a device session. In the extensions of the answer, for the application's log
+/// and for a word to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceEvent {
     /// Whose session.
@@ -99,8 +99,8 @@ impl Sessions {
         vec![(REGISTER_PATH, register), (REFRESH_PATH, refresh)]
     }
 
-    /// The answer to `POST /device/register`, for an application with a table of its own in place of
-    /// [`Sessions::device_routes`]. 404 without a device binding.
+    /// The answer to `POST /device/register`, for an application with a table of its own in place
+    /// of [`Sessions::device_routes`]. 404 without a device binding.
     pub async fn register_device(&self, headers: &HeaderMap) -> Response {
         if self.inner.config.device.is_none() {
             return StatusCode::NOT_FOUND.into_response();

@@ -50,8 +50,8 @@ pub enum SessionError {
         "the response has begun: call `set` and `commit` before it, or write at once with `update`"
     )]
     ResponseBegan,
-    /// 503 with `Retry-After`: the [`Users`](crate::login::Users) of a login layer could not be asked.
-    /// Says nothing about who is signed in.
+    /// 503 with `Retry-After`: the [`Users`](crate::login::Users) of a login layer could not be
+    /// asked. Says nothing about who is signed in.
     #[error("users are unavailable, please try again shortly")]
     Users(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// 500: a handler asks for its user outside of [`LoginLayer`](crate::login::LoginLayer).

@@ -208,7 +208,8 @@ pin_project! {
         Passing { #[pin] passing: S::Future },
         Opening { opening: BoxFuture<Session>, waiting: Option<Waiting<S, B>> },
         Handling { #[pin] handling: S::Future, session: Session },
-        Writing { writing: BoxFuture<Result<(), SessionError>>, session: Session, response: Option<Response> },
+        Writing { writing: BoxFuture<Result<(), SessionError>>, session: Session,
+            response: Option<Response> },
     }
 }
 

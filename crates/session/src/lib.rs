@@ -6,8 +6,10 @@
 //!
 //! ```
 //! use axum::{Router, routing::{get, post}};
-//! use tracera_session::{CurrentUser, EmbeddedStore, KeyRing, Session, SessionConfig, SessionError, SessionLayer,
-//!     Sessions, SignIn, UserId};
+//! use tracera_session::{
+//!     CurrentUser, EmbeddedStore, KeyRing, Session, SessionConfig, SessionError, SessionLayer,
+//!     Sessions, SignIn, UserId,
+//! };
 //!
 //! async fn login(session: Session) -> Result<&'static str, SessionError> {
 //!     session.sign_in(SignIn::new(UserId::new("user-42")?, "password")).await?;

@@ -5,8 +5,8 @@
 //! 3. A user who is gone is signed out: 401.
 //! 4. A user's [stamp](Users::stamp) is recorded at the sign-in. When it changes, with the password
 //!    for instance, every session from before ends at its next request.
-//! 5. [`login_required`] sends people to the sign-in page, with the address they wanted, and answers
-//!    programs with 401.
+//! 5. [`login_required`] sends people to the sign-in page, with the address they wanted, and
+//!    answers programs with 401.
 //!
 //! ```
 //! use axum::{Router, routing::{get, post}};
@@ -78,8 +78,8 @@ use crate::session::Session;
 use crate::session::sign_in::SignIn;
 use crate::token::UserId;
 
-/// The data field of a session that keeps the stamp. [Preload](crate::SessionConfig::preload) it, and
-/// comparing costs no round trip.
+/// The data field of a session that keeps the stamp. [Preload](crate::SessionConfig::preload) it,
+/// and comparing costs no round trip.
 pub const STAMP_FIELD: &str = "login.stamp";
 
 /// Where users come from.
@@ -277,8 +277,8 @@ impl<T: Clone + Send + Sync + 'static, S: Sync> OptionalFromRequestParts<S> for 
 
 /// Lets only signed-in users through, and sends others to the page where one signs in.
 ///
-/// 1. Who opens a page (`GET`, and HTML is accepted) is sent to `page?next=…`, with the address they
-///    wanted. Read it back with [`return_target`].
+/// 1. Who opens a page (`GET`, and HTML is accepted) is sent to `page?next=…`, with the address
+///    they wanted. Read it back with [`return_target`].
 /// 2. A request of htmx is answered with 401 and `HX-Redirect` to the same address.
 /// 3. Everything else is answered as [`RequireAuth`] does: 401 or 503, in JSON.
 ///
@@ -333,8 +333,8 @@ fn accepts_html(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The address to go to after a sign-in, from the decoded parameter `next`: a path of this very site.
-/// `None` for what leads elsewhere, such as `//evil.example`, or is no address.
+/// The address to go to after a sign-in, from the decoded parameter `next`: a path of this very
+/// site. `None` for what leads elsewhere, such as `//evil.example`, or is no address.
 pub fn return_target(next: &str) -> Option<&str> {
     let rest = next.strip_prefix('/')?;
     // Browsers take a backslash for a slash, and leave out tabs and line ends.

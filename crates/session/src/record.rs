@@ -25,8 +25,8 @@
 //!
 //! 1. A newer version may add extensions. One that is not known is ignored, and kept by a node that
 //!    writes the record anew.
-//! 2. A record of an unknown version is undecodable: no session for this request. The record and the
-//!    cookie stay as they are.
+//! 2. A record of an unknown version is undecodable: no session for this request. The record and
+//!    the cookie stay as they are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -553,9 +553,11 @@ mod tests {
             client in ".{0,300}",
             v6 in any::<Option<u128>>(),
         ) {
-            let authentication = Some(Authentication { at: record().created, method: method.clone().into() });
+            let authentication = Some(Authentication { at: record().created,
+                method: method.clone().into() });
             let address = v6.map(|bits| Ipv6Addr::from_bits(bits).into());
-            let record = Record { authentication, client: client.clone().into(), address, ..record() };
+            let record = Record { authentication, client: client.clone().into(), address,
+                ..record() };
             let bytes = record.encode();
             prop_assert!(bytes.len() <= 64);
             let read = Record::decode(&bytes).unwrap();

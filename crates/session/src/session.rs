@@ -55,8 +55,8 @@ pub struct Finished {
     /// Whether the changes could be written. An error is the answer to the request. Losing a race
     /// against a sign-out is none.
     pub written: Result<(), SessionError>,
-    /// The value of `Set-Cookie`, for the response or for the error in its place. A response with it
-    /// must not be cached: `Cache-Control: no-store`.
+    /// The value of `Set-Cookie`, for the response or for the error in its place. A response with
+    /// it must not be cached: `Cache-Control: no-store`.
     pub set_cookie: Option<HeaderValue>,
 }
 

@@ -168,8 +168,8 @@ impl Sessions {
     }
 
     /// The session a request presents. Never fails: an error of the store is kept in the session
-    /// and returned by its methods. For reading, and with [`Session::finish`] for writing, where there
-    /// is no [`SessionLayer`](crate::SessionLayer):
+    /// and returned by its methods. For reading, and with [`Session::finish`] for writing, where
+    /// there is no [`SessionLayer`](crate::SessionLayer):
     ///
     /// ```
     /// # use tracera_session::*;

@@ -147,8 +147,8 @@ pub enum FieldReply {
     WasAbsent(bool),
     /// Of `Take`: what was there.
     Taken(Option<Vec<u8>>),
-    /// Of `CompareAndSet`: written, or what the field is instead. Other operations of the same commit
-    /// are written in either case.
+    /// Of `CompareAndSet`: written, or what the field is instead. Other operations of the same
+    /// commit are written in either case.
     Compared(Result<(), Option<Vec<u8>>>),
 }
 
@@ -237,8 +237,8 @@ pub enum Found {
 /// 6. What is dead needs no sweeper: it goes with the last deadline under its tag, or at the user's
 ///    next sign-in.
 ///
-/// Records are opaque but for their first 24 bytes, which a store reads and changes, big-endian, and
-/// for the idle timeout:
+/// Records are opaque but for their first 24 bytes, which a store reads and changes, big-endian,
+/// and for the idle timeout:
 ///
 /// | at | bytes | meaning |
 /// |---|---|---|
@@ -250,10 +250,10 @@ pub enum Found {
 /// | 21 | 1 | how many data fields the session has |
 /// | 22 | 2 | how many bytes they hold, names and values |
 ///
-/// A record of version 1 goes on with 8 more bytes, method, client and address, each behind its length
-/// in one byte, and with extensions: kind, length, bytes. Extension 1 of 5 bytes is the persistence of a
-/// sign-in. If bit 1 of its first byte is set, the other four are the session's idle timeout in
-/// seconds, which counts in place of the application's; 0 is none.
+/// A record of version 1 goes on with 8 more bytes, method, client and address, each behind its
+/// length in one byte, and with extensions: kind, length, bytes. Extension 1 of 5 bytes is the
+/// persistence of a sign-in. If bit 1 of its first byte is set, the other four are the session's
+/// idle timeout in seconds, which counts in place of the application's; 0 is none.
 ///
 /// A forward is loaded as 23 bytes: 0, until when it leads on (6 bytes, milliseconds), to which
 /// field (16; zeros for nowhere).
@@ -326,8 +326,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// All records under a tag, dead ones too but no forwards, with the user's epoch.
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)>;
 
-    /// The same, after which [`SessionStore::invalidations`] tells the next change under the tag, as
-    /// after `load_watched`.
+    /// The same, after which [`SessionStore::invalidations`] tells the next change under the tag,
+    /// as after `load_watched`.
     fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.list(tag)
     }

@@ -21,8 +21,8 @@
 //!    others are done.
 //! 4. A case that hangs fails after a minute.
 //! 5. What a store tells of changes is shown with the near-cache, and waited for with a limit.
-//! 6. The suite itself is tested: `tests/broken_stores.rs` has stores that are wrong in one way each,
-//!    and the case that catches it.
+//! 6. The suite itself is tested: `tests/broken_stores.rs` has stores that are wrong in one way
+//!    each, and the case that catches it.
 
 use std::any::Any;
 use std::fmt;

@@ -446,7 +446,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn opening_never_panics_and_never_accepts_noise(cookie in prop::collection::vec(any::<u8>(), 0..130)) {
+        fn opening_never_panics_and_never_accepts_noise(cookie in prop::collection::vec(any::<u8>(),
+            0..130)) {
             prop_assert_eq!(open(&ring(), &cookie), None);
         }
     }

@@ -1,4 +1,5 @@
-// An OpenID Connect provider that signs in whoever asks, without a page: the subject is the `login_hint`.
+// An OpenID Connect provider that signs in whoever asks, without a page: the subject is the
+// `login_hint`.
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
@@ -6,19 +7,25 @@ const [port, redirectUri] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}`;
 
 const provider = new Provider(issuer, {
-  clients: [{
-    client_id: 'tracera',
-    client_secret: 'a-secret-of-the-tests',
-    redirect_uris: [redirectUri],
-    token_endpoint_auth_method: 'client_secret_post',
-  }],
+  clients: [
+    {
+      client_id: 'tracera',
+      client_secret: 'a-secret-of-the-tests',
+      redirect_uris: [redirectUri],
+      token_endpoint_auth_method: 'client_secret_post',
+    },
+  ],
   claims: { openid: ['sub'], email: ['email', 'email_verified'] },
   conformIdTokenClaims: false,
   pkce: { required: () => true },
   features: { devInteractions: { enabled: false } },
   findAccount: (_, sub) => ({
     accountId: sub,
-    claims: () => ({ sub, email: `${sub}@example.test`, email_verified: !sub.startsWith('unverified') }),
+    claims: () => ({
+      sub,
+      email: `${sub}@example.test`,
+      email_verified: !sub.startsWith('unverified'),
+    }),
   }),
   interactions: { url: (_, interaction) => `/agree/${interaction.uid}` },
 });
@@ -27,12 +34,20 @@ async function agree(request, response) {
   const { params, prompt } = await provider.interactionDetails(request, response);
   const accountId = params.login_hint ?? 'somebody';
   if (prompt.name === 'login' || prompt.name === 'select_account') {
-    return provider.interactionFinished(request, response, { login: { accountId }, select_account: {} });
+    return provider.interactionFinished(request, response, {
+      login: { accountId },
+      select_account: {},
+    });
   }
   const grant = new provider.Grant({ accountId, clientId: params.client_id });
   grant.addOIDCScope(params.scope);
   const grantId = await grant.save();
-  return provider.interactionFinished(request, response, { consent: { grantId } }, { mergeWithLastSubmission: true });
+  return provider.interactionFinished(
+    request,
+    response,
+    { consent: { grantId } },
+    { mergeWithLastSubmission: true },
+  );
 }
 
 const handle = provider.callback();

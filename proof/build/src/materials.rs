@@ -99,7 +99,10 @@ mod tests {
 
     #[test]
     fn only_what_goes_into_the_program_is_listed() {
-        let package = |name: &str| json!({ "id": name, "name": name, "version": "1.0.0", "license": "MIT/Apache-2.0" });
+        let package = |name: &str| {
+            json!({ "id": name, "name": name, "version": "1.0.0",
+            "license": "MIT/Apache-2.0" })
+        };
         let needs = |id: &str, deps: &[(&str, Value)]| {
             let deps: Vec<_> = deps
                 .iter()

@@ -442,7 +442,8 @@ fn what_a_fault_may_have_lost_is_counted_apart() {
 
 #[test]
 fn what_is_no_history_is_unreadable() {
-    let good = r#"{"start":1,"end":2,"client":1,"server":1,"op":"sign_in","user":"u","session":7,"field":null,"value":null,"outcome":"ok"}"#;
+    let good = r#"{"start":1,"end":2,"client":1,"server":1,"op":"sign_in","user":"u","session":7,
+        "field":null,"value":null,"outcome":"ok"}"#;
     assert_eq!(read(good).map(|events| events.len()), Ok(1));
     for (bad, line) in [
         ("{}".to_owned(), 1),

@@ -28,12 +28,12 @@ const BROWSERS: usize = 8;
 /// Between two faults everything is in order for so long.
 const PEACE: Duration = Duration::from_secs(1);
 
-/// Drives a Redis, a Sentinel set and a cluster on free loopback ports through faults while browsers
-/// use sessions, writes each history to target/histories and checks it. Exits 0 if all are
+/// Drives a Redis, a Sentinel set and a cluster on free loopback ports through faults while
+/// browsers use sessions, writes each history to target/histories and checks it. Exits 0 if all are
 /// explainable.
 ///
-/// Replicated stores run twice, without and with `SESSION_REPLICA_ACK`. What replication may lose is
-/// counted apart; with it no session that was ended may live again.
+/// Replicated stores run twice, without and with `SESSION_REPLICA_ACK`. What replication may lose
+/// is counted apart; with it no session that was ended may live again.
 #[derive(Parser)]
 #[command(name = "prove histories")]
 struct Arguments {

@@ -109,9 +109,8 @@ async fn sign_in(session: Session, Query(asked): Query<Asked>) -> Answer {
 async fn load(session: Session, Query(asked): Query<Asked>) -> Answer {
     let user = session.user()?;
     let value: Option<u64> = session.get(&asked.field.unwrap_or_default()).await?;
-    Ok(Json(
-        json!({ "user": user.as_bytes().iter().copied().map(char::from).collect::<String>(), "value": value }),
-    ))
+    Ok(Json(json!({ "user": user.as_bytes().iter().copied().map(char::from).collect::<String>(),
+            "value": value })))
 }
 
 async fn commit(session: Session, Query(asked): Query<Asked>) -> Answer {

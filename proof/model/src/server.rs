@@ -66,7 +66,8 @@ impl Protocol {
                 if other.server == load.server
                     && other.id == load.id
                     && !matches!(other.phase, LoadPhase::Following { .. })
-                    && other.ticket.is_some_and(|of| of == ticket || !self.keeps(Rule::FlightCompare)))
+                    && other.ticket.is_some_and(|of| of == ticket
+                        || !self.keeps(Rule::FlightCompare)))
         });
         leader.and_then(|leader| u8::try_from(leader).ok())
     }

@@ -317,7 +317,10 @@ impl State {
     /// Whether the server keeps nothing and asks for nothing, so that what it is told is the same
     /// to it.
     fn is_quiet(&self, server: usize) -> bool {
-        let is_asking = |operation: &Operation| matches!(operation, Operation::Load(load) if usize::from(load.server) == server);
+        let is_asking = |operation: &Operation| {
+            matches!(operation,
+            Operation::Load(load) if usize::from(load.server) == server)
+        };
         self.servers[server].copies == [None; IDS] && !self.operations.iter().any(is_asking)
     }
 

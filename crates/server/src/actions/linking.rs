@@ -41,7 +41,8 @@ pub enum UnlinkRefusal {
     LastWayIn,
 }
 
-/// Unlinks a provider from the caller's account, and ends the other sessions that began by it. `ways` are the ways in this server offers.
+/// Unlinks a provider from the caller's account, and ends the other sessions that began by it.
+/// `ways` are the ways in this server offers.
 ///
 /// # Errors
 /// [`UnlinkRefusal`].

@@ -227,7 +227,8 @@ impl Returning {
                 let linked = self.link(&transaction, callback, *user, session_hash).await;
                 if let Err(error) = linked {
                     let code = error.code();
-                    tracing::warn!(event = "link_failed", %user, method, code, "nothing was linked");
+                    tracing::warn!(event = "link_failed", %user, method, code,
+                        "nothing was linked");
                     self.record(*user, Kind::LinkFailed).await;
                 }
                 linked.map(|()| Arrived::Linked)

@@ -36,7 +36,8 @@ pub async fn make(
     require_recent(&caller.session, NotRecent).await?;
     run_to_completion(async move {
         let made = codes.replace(caller.user).await?;
-        tracing::info!(event = "recovery_codes_made", user = %caller.user, "recovery codes were made");
+        tracing::info!(event = "recovery_codes_made", user = %caller.user,
+            "recovery codes were made");
         told(&accounts, &caller, Kind::RecoveryCodesMade, &Notice::RecoveryCodesMade).await?;
         Ok(made)
     })

@@ -1,5 +1,5 @@
-//! What works once is repeatable for the browser that did it: a double click, a page loaded twice, an
-//! answer that got lost.
+//! What works once is repeatable for the browser that did it: a double click, a page loaded twice,
+//! an answer that got lost.
 //!
 //! 1. For [`REPEATABLE`] the same proof, presented again by the same browser, gives the same
 //!    outcome. From anybody else it is worth nothing.

@@ -48,8 +48,8 @@ pub async fn end(
     .await
 }
 
-/// Ends the caller's other sessions that began by this method, because it is no way into the account
-/// any more. The session that asks is kept: its user has proved a moment ago who they are.
+/// Ends the caller's other sessions that began by this method, because it is no way into the
+/// account any more. The session that asks is kept: its user has proved a moment ago who they are.
 ///
 /// # Errors
 /// [`ServiceError`] when the session store does not answer.

@@ -145,7 +145,8 @@ pub(super) async fn on_mailbox_verified(
         identities::strip_account(database, user.id).await?;
         sessions.revoke_all(&id).await?;
         accounts.portfolio.forget(user.id);
-        tracing::warn!(event = "account_reclaimed", user = %user.id, "the owner of the mailbox has come");
+        tracing::warn!(event = "account_reclaimed", user = %user.id,
+            "the owner of the mailbox has come");
     }
     users::confirm_mailbox(database, user.id, accounts.now()).await?;
     if !same_person {

@@ -91,7 +91,8 @@ pub async fn create(
         };
         let created = tokens::create(&accounts.database, caller.user, &new, now).await?;
         let created = created.ok_or(ActionError::Refused(CreateRefusal::TooMany))?;
-        tracing::info!(event = "token_created", user = %caller.user, token = %created.id, "a token was made");
+        tracing::info!(event = "token_created", user = %caller.user, token = %created.id,
+            "a token was made");
         told(&accounts, &caller, Kind::TokenCreated, &Notice::TokenCreated(&wanted.name)).await?;
         Ok((created, token))
     })
@@ -113,7 +114,8 @@ pub async fn revoke(
             return Err(ActionError::Refused(RevokeRefusal::NotFound));
         }
         tell_instances(&caller.session, id).await?;
-        tracing::info!(event = "token_revoked", user = %caller.user, token = %id, "a token was revoked");
+        tracing::info!(event = "token_revoked", user = %caller.user, token = %id,
+            "a token was revoked");
         accounts.record(caller.user, Kind::TokenRevoked, None, &caller.client).await;
         Ok(())
     })

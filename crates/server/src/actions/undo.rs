@@ -48,7 +48,8 @@ pub async fn undo(
         if let Some(other) = other {
             sessions.revoke_all(&session_id(other)?).await?;
         }
-        tracing::warn!(event = "undone", user = %link.user_id, "the owner of the mailbox undid a change");
+        tracing::warn!(event = "undone", user = %link.user_id,
+            "the owner of the mailbox undid a change");
         accounts.record(link.user_id, Kind::Undone, Some("email"), &client).await;
         accounts.events.mail(Some(&link.email), &Notice::Undone, &client, accounts.now());
         Ok(())

@@ -39,9 +39,8 @@ pub async fn request(
     let cookie = binding.set_cookie().map(|cookie| [(header::SET_COOKIE, cookie)]);
     Ok((
         cookie,
-        Json(
-            json!({ "message": "if the address can sign in here, a mail with a link is on its way" }),
-        ),
+        Json(json!({ "message": "if the address can sign in here, a mail with a link is on its \
+                way" })),
     ))
 }
 

@@ -152,7 +152,8 @@ impl SecurityEvents {
             ip: Some(client.ip),
         };
         if let Err(error) = events::record(&self.database, &event, now).await {
-            tracing::error!(%error, %user, kind = kind.as_str(), "a security event could not be kept");
+            tracing::error!(%error, %user, kind = kind.as_str(),
+                "a security event could not be kept");
         }
     }
 

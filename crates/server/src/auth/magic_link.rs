@@ -206,7 +206,8 @@ impl MagicLinks {
         if may_mail {
             if requester.browser.is_some() && code.is_none() {
                 let to = mail.to.masked();
-                tracing::warn!(event = "code_limited", %to, "the address has had its codes for today");
+                tracing::warn!(event = "code_limited", %to,
+                    "the address has had its codes for today");
             }
             place.send(&mail);
             tracing::info!(event = "link_sent", "queued a sign-in mail");
@@ -225,7 +226,8 @@ impl MagicLinks {
         for key in [self.user_key(user), self.address_key(email)] {
             if !self.confirmations.check(&key).await?.allowed {
                 let to = email.masked();
-                tracing::warn!(event = "mail_limited", %user, %to, "no more mails to confirm an address for now");
+                tracing::warn!(event = "mail_limited", %user, %to,
+                    "no more mails to confirm an address for now");
                 return Ok(false);
             }
         }
@@ -236,7 +238,8 @@ impl MagicLinks {
     async fn may_mail(&self, email: &Email) -> Result<bool, RateLimitError> {
         let decision = self.per_address.check(&self.address_key(email)).await?;
         if !decision.allowed {
-            tracing::warn!(event = "mail_limited", to = %email.masked(), "the address has had its mails for now");
+            tracing::warn!(event = "mail_limited", to = %email.masked(),
+                "the address has had its mails for now");
         }
         Ok(decision.allowed)
     }
@@ -258,7 +261,8 @@ impl MagicLinks {
         magic_links::peek(&self.database, &token_hash(pasted(token)), now).await
     }
 
-    /// To whom a link was mailed, whether it still works or not; `None` if it is not known any more.
+    /// To whom a link was mailed, whether it still works or not; `None` if it is not known any
+    /// more.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.

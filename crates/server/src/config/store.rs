@@ -433,7 +433,8 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
     }
 }
 
-/// Cloud providers write `user:password@/database?host=/cloudsql/…`, which is no URL without a host.
+/// Cloud providers write `user:password@/database?host=/cloudsql/…`, which is no URL without a
+/// host.
 fn with_host(url: &str) -> Cow<'_, str> {
     let begin = url.find("://").map_or(0, |at| at + 3);
     match url[begin..].find('/') {

@@ -1,6 +1,7 @@
 //! Which CSRF guard looks at which request, and how the service answers what they refuse.
 //!
-//! 1. Forms of pages carry their token in the field `csrf_token`, everything else in `X-CSRF-Token`.
+//! 1. Forms of pages carry their token in the field `csrf_token`, everything else in
+//!    `X-CSRF-Token`.
 //! 2. A refused form goes with its answer, for the page that helps on.
 
 use axum::extract::Request;

@@ -199,8 +199,8 @@ pub async fn serve(listener: impl Into<Listener>, app: impl HttpService, serving
     }
 }
 
-/// Lets a connection in: reads what a trusted proxy says of it, and counts it for its client. `None`
-/// for one that is closed.
+/// Lets a connection in: reads what a trusted proxy says of it, and counts it for its client.
+/// `None` for one that is closed.
 async fn admit(
     socket: &mut Socket,
     peer: SocketAddr,

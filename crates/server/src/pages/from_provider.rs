@@ -1,5 +1,5 @@
-//! Back from a provider. Every callback ends in a redirect to a page of ours, so that no code or state
-//! stays in the address bar. One that belongs to nothing leaves the cookies alone.
+//! Back from a provider. Every callback ends in a redirect to a page of ours, so that no code or
+//! state stays in the address bar. One that belongs to nothing leaves the cookies alone.
 
 use axum::extract::{FromRequestParts, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};

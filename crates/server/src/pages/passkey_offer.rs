@@ -1,5 +1,5 @@
-//! Offers a passkey to who signed in by mail: once per account, on the pages after that sign-in. "Not
-//! now" ends it for good.
+//! Offers a passkey to who signed in by mail: once per account, on the pages after that sign-in.
+//! "Not now" ends it for good.
 
 use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};

@@ -1,7 +1,7 @@
 //! Where a signed-out browser has asked a link to be sent, and when, remembered for the page after.
 //!
-//! The browser itself counts what it asked for and what it typed. So a page can say that no more mail
-//! will come without telling anything about the address: it would say the same of any other.
+//! The browser itself counts what it asked for and what it typed. So a page can say that no more
+//! mail will come without telling anything about the address: it would say the same of any other.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -168,7 +168,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_three_parts_are_the_difference_of_the_totals(
-            rows in prop::collection::vec((0_u64..100_000, 0_u64..100_000, 0_i64..100, 0_i64..100), 0..30)
+            rows in prop::collection::vec((0_u64..100_000, 0_u64..100_000, 0_i64..100, 0_i64..100),
+                0..30)
         ) {
             let names: Vec<_> = (0..rows.len()).map(|at| at.to_string()).collect();
             let cents = |which: fn(&(u64, u64, i64, i64)) -> u64| {
@@ -176,14 +177,16 @@ mod tests {
                 list(&rows.map(|(name, row)| (&**name, which(row))).collect::<Vec<_>>())
             };
             let (before, today) = (cents(|row| row.0), cents(|row| row.1));
-            let held: Vec<_> = names.iter().zip(&rows).map(|(name, row)| amount(name, row.2)).collect();
+            let held: Vec<_> = names.iter().zip(&rows).map(|(name, row)| amount(name,
+                row.2)).collect();
             let now = names.iter().zip(&rows).filter(|(_, row)| row.3 > 0);
             let now: Vec<_> = now.map(|(name, row)| stack(name, row.3)).collect();
             let worth = |stacks: &[Stack], prices: &PriceList| {
                 let valued = |stack| Valued::of(stack, prices);
                 total(&stacks.iter().map(valued).collect::<Vec<_>>()).value.cast_signed()
             };
-            let then: Vec<_> = held.iter().map(|it| stack(&it.market_hash_name, it.quantity)).collect();
+            let then: Vec<_> = held.iter().map(|it| stack(&it.market_hash_name,
+                it.quantity)).collect();
             let then = worth(&then, &before);
             let change = Change::since(then, &held, &now, &today);
             prop_assert_eq!(change.total(), worth(&now, &today) - then);

@@ -1,7 +1,7 @@
 //! Downloads: one row per asset, made as they are sent.
 //!
-//! A text never begins with what a spreadsheet takes for a formula, and is always quoted; amounts are
-//! plain decimal numbers, in units beside cents.
+//! A text never begins with what a spreadsheet takes for a formula, and is always quoted; amounts
+//! are plain decimal numbers, in units beside cents.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -205,9 +205,11 @@ impl Next {
 }
 
 /// The names of [`Row`]'s fields, in their order, after the mark by which spreadsheets know UTF-8.
-const HEADER_LINE: &str = "\u{feff}asset_id,item_id,market_hash_name,phase,quantity,rarity,exterior,quality,float,\
-     pattern,paint_index,name_tag,tradable,marketable,locked,locked_until,stickers,charms,price,\
-     price_cents,price_estimated,price_kind,value,value_cents,currency,price_source,priced_at\r\n";
+const HEADER_LINE: &str = "\
+     \u{feff}asset_id,item_id,market_hash_name,phase,quantity,rarity,exterior,quality,\
+     float,pattern,paint_index,name_tag,tradable,marketable,locked,locked_until,stickers,\
+     charms,price,price_cents,price_estimated,price_kind,value,value_cents,currency,\
+     price_source,priced_at\r\n";
 
 /// Which of them hold a number.
 const AMOUNTS: [&str; 2] = ["price", "value"];

@@ -162,9 +162,11 @@ impl Import {
                 "done"
             }
             Err(error) => {
-                tracing::warn!(event = "import_failed", %error, "an import failed; the earlier holdings stay");
+                tracing::warn!(event = "import_failed", %error,
+                    "an import failed; the earlier holdings stay");
                 if let Err(error) = store::abandon(&inner.database, self.user, self.id).await {
-                    tracing::warn!(%error, "a failed import was not cleaned up; its lease will run out");
+                    tracing::warn!(%error, "a failed import was not cleaned up; its lease will \
+                        run out");
                 }
                 "failed"
             }

@@ -218,7 +218,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_parts_of_every_filter_are_the_whole(
-            rows in prop::collection::vec((prop::collection::vec(any::<u8>(), 1..6), 0_u64..1_000_000, any::<bool>()), 0..20)
+            rows in prop::collection::vec((prop::collection::vec(any::<u8>(), 1..6),
+                0_u64..1_000_000, any::<bool>()), 0..20)
         ) {
             let names: Vec<_> = (0..rows.len()).map(|at| at.to_string()).collect();
             let stacks = names.iter().zip(&rows).map(|(name, row)| stack(name, &row.0)).collect();
@@ -227,12 +228,14 @@ mod tests {
             let worth = worth(stacks, &prices);
             let all = worth.totals;
             prop_assert_eq!(all.items, all.unpriced + all.unsellable
-                + worth.by_value().filter(|it| it.price.is_some()).map(|it| it.pieces.quantity).sum::<u64>());
+                + worth.by_value().filter(|it| it.price.is_some()).map(|it| it.pieces.quantity)
+                    .sum::<u64>());
             let filter = |set: fn(&mut Selection, bool), value: bool| {
                 let mut selection = Selection::default();
                 set(&mut selection, value);
                 let chosen = selection.choose(&worth);
-                assert_eq!(total(&chosen).value, chosen.iter().filter_map(Valued::value).sum::<u64>());
+                assert_eq!(total(&chosen).value,
+                    chosen.iter().filter_map(Valued::value).sum::<u64>());
                 total(&chosen)
             };
             let filters: [fn(&mut Selection, bool); 4] = [
@@ -243,7 +246,8 @@ mod tests {
             ];
             for set in filters {
                 let (yes, no) = (filter(set, true), filter(set, false));
-                prop_assert_eq!((yes.value + no.value, yes.items + no.items), (all.value, all.items));
+                prop_assert_eq!((yes.value + no.value, yes.items + no.items), (all.value,
+                    all.items));
             }
             prop_assert_eq!(filter(|it, value| it.priced = Some(value), false).items, all.unpriced);
             prop_assert_eq!(filter(|it, value| it.priced = Some(value), true).value, all.value);

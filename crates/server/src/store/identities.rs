@@ -239,7 +239,8 @@ pub async fn unlink(
             .execute(&mut *tx)
             .await?;
         let remains: i64 =
-            sqlx::query_scalar(remains).bind(user).bind(provider.as_str()).fetch_one(&mut *tx).await?;
+            sqlx::query_scalar(remains).bind(user).bind(provider.as_str()).fetch_one(&mut *tx)
+                .await?;
         tx.commit().await?;
         Ok(match (deleted.rows_affected(), remains) {
             (1.., _) => Unlinking::Unlinked,

@@ -96,7 +96,8 @@ pub async fn claim(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<Cla
                    portfolios WHERE user_id = $1";
     let (now, until) = (Timestamp::from(now), Timestamp::from(now + LEASE));
     let granted: Option<Uuid> = on_pool!(db, pool => {
-        sqlx::query_scalar(claim).bind(user).bind(lease).bind(now).bind(until).fetch_optional(pool).await
+        sqlx::query_scalar(claim).bind(user).bind(lease).bind(now).bind(until).fetch_optional(pool)
+            .await
     })
     .await?;
     if granted.is_some() {
@@ -185,7 +186,8 @@ pub async fn stage(
         let mut tx = pool.begin().await?;
         for rows in kinds.chunks(ROWS) {
             let sql = insert_rows(
-                "INSERT INTO portfolio_holdings (import_id, user_id, item_id, market_hash_name, phase, kind,
+                "INSERT INTO portfolio_holdings (import_id, user_id, item_id, market_hash_name, \
+                    phase, kind,
                     item_type, rarity, rarity_color, exterior, quality, icon)", 12, rows.len());
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for (id, kind) in rows {
@@ -207,8 +209,10 @@ pub async fn stage(
         }
         for rows in page.items.chunks(ROWS) {
             let sql = insert_rows(
-                "INSERT INTO portfolio_items (import_id, user_id, asset_id, item_id, amount, wear, pattern, paint_index,
-                    name_tag, tradable, marketable, locked, locked_until, inspect_link, attachments)",
+                "INSERT INTO portfolio_items (import_id, user_id, asset_id, item_id, amount, \
+                    wear, pattern, paint_index,
+                    name_tag, tradable, marketable, locked, locked_until, inspect_link,
+                        attachments)",
                 15, rows.len());
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for item in rows {

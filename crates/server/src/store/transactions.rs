@@ -149,7 +149,8 @@ pub async fn reserve_steam_nonce(
         "INSERT INTO steam_nonces (nonce_hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     on_pool!(db, pool => {
         sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
-        let done = sqlx::query(insert).bind(&nonce_hash[..]).bind(Timestamp::from(expires_at)).execute(pool);
+        let done = sqlx::query(insert).bind(&nonce_hash[..]).bind(Timestamp::from(expires_at))
+            .execute(pool);
         done.await.map(|done| done.rows_affected() == 1)
     })
     .await

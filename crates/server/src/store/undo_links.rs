@@ -1,7 +1,7 @@
 //! Links in mails about a change, by which the owner of the mailbox takes the account back.
 //!
-//! 1. A link restores the account to what it was when the change was made: the address it was mailed
-//!    to, without what was linked since.
+//! 1. A link restores the account to what it was when the change was made: the address it was
+//!    mailed to, without what was linked since.
 //! 2. It works once. Using it voids every link of the account that was mailed later: those may have
 //!    been mailed to whoever made the change.
 

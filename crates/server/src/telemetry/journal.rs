@@ -1,4 +1,5 @@
-//! Priorities for the journal of systemd, which reads them at the beginning of a line (sd-daemon(3)).
+//! Priorities for the journal of systemd, which reads them at the beginning of a line
+//! (sd-daemon(3)).
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;

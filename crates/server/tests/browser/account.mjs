@@ -1,10 +1,13 @@
-// Account security: sessions live in several browsers, taking one's data along, deleting the account.
+// Account security: sessions live in several browsers, taking one's data along, deleting the
+// account.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { assertNoViolations, DESKTOP, inspect, person, scenario, signIn } from './driver.mjs';
 
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
-const IPHONE = 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1';
+const IPHONE =
+  'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 ' +
+  '(KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1';
 
 await scenario(async (browser) => {
   const laptop = await person(browser);
@@ -17,12 +20,14 @@ await scenario(async (browser) => {
   const rows = page.locator('#sessions li');
   assert.equal(await rows.count(), 3);
   assert.match(await rows.first().textContent(), /This device/);
-  for (const fact of [/Address/, /Signed in/, /E-mail link/, /Last active/]) assert.match(await rows.last().textContent(), fact);
+  for (const fact of [/Address/, /Signed in/, /E-mail link/, /Last active/])
+    assert.match(await rows.last().textContent(), fact);
   await page.locator('#sessions').getByText('Safari on iPhone').waitFor();
   await page.getByText('Signed in with a browser not seen before').first().waitFor();
   await inspect(page, 'account');
 
-  // On a small screen an address breaks behind a dot, and the button that was pressed stays on its side.
+  // On a small screen an address breaks behind a dot, and the button that was pressed stays on its
+  // side.
   await page.setViewportSize({ width: 360, height: 740 });
   await page.locator('#methods .address').getByText('dana@example.com').waitFor();
   assert.equal(await page.locator('#methods .address').innerHTML(), 'dana@<wbr>example.<wbr>com');
@@ -91,8 +96,15 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Delete everything for good' }).click();
   await page.locator('#delete').getByRole('alert').getByText('Nothing was deleted').waitFor();
   const typed = page.getByLabel('to confirm');
-  assert.equal(await typed.getAttribute('aria-describedby'), await page.locator('#delete [role=alert]').getAttribute('id'));
-  assert.ok(await page.evaluate(() => document.querySelector('#delete').getBoundingClientRect().bottom <= innerHeight + 1));
+  assert.equal(
+    await typed.getAttribute('aria-describedby'),
+    await page.locator('#delete [role=alert]').getAttribute('id'),
+  );
+  assert.ok(
+    await page.evaluate(
+      () => document.querySelector('#delete').getBoundingClientRect().bottom <= innerHeight + 1,
+    ),
+  );
   await inspect(page, 'account-delete-again');
   await typed.fill('Delete My Account');
   await page.getByRole('button', { name: 'Delete everything for good' }).click();

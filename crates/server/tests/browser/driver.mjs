@@ -1,5 +1,5 @@
-// What the browser scripts share: Chromium without a network, pages that note every violation, accessibility checks,
-// screenshots.
+// What the browser scripts share: Chromium without a network, pages that note every violation,
+// accessibility checks, screenshots.
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -19,8 +19,13 @@ export async function scenario(steps) {
   const browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
     args: [
-      '--no-sandbox', '--disable-quic', '--disable-background-networking', '--no-first-run',
-      '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
+      '--no-sandbox',
+      '--disable-quic',
+      '--disable-background-networking',
+      '--no-first-run',
+      '--disable-component-update',
+      '--disable-sync',
+      '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
     ],
   });
   try {
@@ -30,9 +35,15 @@ export async function scenario(steps) {
   }
 }
 
-// One person's browser: a context of its own, which may also ask these origins. Its violations must stay empty.
+// One person's browser: a context of its own, which may also ask these origins. Its violations must
+// stay empty.
 export async function person(browser, options = {}, origins = []) {
-  const context = await browser.newContext({ baseURL: base, viewport: DESKTOP, reducedMotion: 'reduce', ...options });
+  const context = await browser.newContext({
+    baseURL: base,
+    viewport: DESKTOP,
+    reducedMotion: 'reduce',
+    ...options,
+  });
   context.setDefaultTimeout(30_000);
   const violations = [];
   await context.addInitScript(() => {
@@ -47,11 +58,13 @@ export async function person(browser, options = {}, origins = []) {
 
 function watch(page, violations, origins) {
   page.on('console', (message) => {
-    if (/Content.Security.Policy|Refused to|violates/i.test(message.text())) violations.push(message.text());
+    if (/Content.Security.Policy|Refused to|violates/i.test(message.text()))
+      violations.push(message.text());
   });
   page.on('pageerror', (error) => violations.push(`script error: ${error.message}`));
   page.on('request', (request) => {
-    if (!origins.some((origin) => request.url().startsWith(origin))) violations.push(`foreign: ${request.url()}`);
+    if (!origins.some((origin) => request.url().startsWith(origin)))
+      violations.push(`foreign: ${request.url()}`);
   });
 }
 
@@ -61,8 +74,8 @@ export function assertNoViolations(...people) {
 
 const NARROW_WIDTHS = [360, 768, 800];
 
-// Accessibility by axe-core in light and dark, then a screenshot in light, dark and phone width. On small screens nothing
-// sticks out of its card.
+// Accessibility by axe-core in light and dark, then a screenshot in light, dark and phone width. On
+// small screens nothing sticks out of its card.
 export async function inspect(page, name) {
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme });
@@ -90,17 +103,24 @@ function stickingOut() {
     const { left, right } = card.getBoundingClientRect();
     for (const element of card.querySelectorAll(':not(svg *, .sr)')) {
       const box = element.getBoundingClientRect();
-      if (box.width && (box.left < left - 1 || box.right > right + 1)) found.push(element.outerHTML.slice(0, 120));
+      if (box.width && (box.left < left - 1 || box.right > right + 1))
+        found.push(element.outerHTML.slice(0, 120));
     }
   }
   return found;
 }
 
-// axe runs in an isolated world's stead through the debugger, which the page's policy does not bind.
+// axe runs in an isolated world's stead through the debugger, which the page's policy does not
+// bind.
 async function findings(page) {
   await page.evaluate(axeSource);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`);
+  const { violations } = await page.evaluate(() =>
+    globalThis.axe.run(document, { resultTypes: ['violations'] }),
+  );
+  return violations.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`,
+  );
 }
 
 export async function shot(page, name) {
@@ -109,7 +129,8 @@ export async function shot(page, name) {
   await page.screenshot({ path: join(artifacts, `${name}.png`), fullPage: true });
 }
 
-// Asks for a link on the sign-in page, or on the one that this address leads to; returns what the mail says that came of it.
+// Asks for a link on the sign-in page, or on the one that this address leads to; returns what the
+// mail says that came of it.
 export async function askForLink(page, email, at = '/login') {
   const before = (await mails(page.context(), email)).length;
   await page.goto(at);
@@ -128,11 +149,16 @@ async function mails(context, email) {
   const box = await context.newPage();
   try {
     await box.goto('/dev/mailbox');
-    const found = await box.locator('article', { hasText: email }).filter({ has: box.locator('[data-code]') }).all();
-    return await Promise.all(found.map(async (mail) => ({
-      link: await mail.getByRole('link', { name: 'Open the link' }).getAttribute('href'),
-      code: await mail.locator('[data-code]').getAttribute('data-code'),
-    })));
+    const found = await box
+      .locator('article', { hasText: email })
+      .filter({ has: box.locator('[data-code]') })
+      .all();
+    return await Promise.all(
+      found.map(async (mail) => ({
+        link: await mail.getByRole('link', { name: 'Open the link' }).getAttribute('href'),
+        code: await mail.locator('[data-code]').getAttribute('data-code'),
+      })),
+    );
   } finally {
     await box.close();
   }

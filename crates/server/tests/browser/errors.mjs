@@ -1,4 +1,5 @@
-// The pages of what goes wrong: a form too old, a page that is none, too many tries, a service that is away.
+// The pages of what goes wrong: a form too old, a page that is none, too many tries, a service that
+// is away.
 import assert from 'node:assert/strict';
 import { assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
 
@@ -11,7 +12,9 @@ await scenario(async (browser) => {
   await signIn(page, 'ann@example.com');
 
   await page.goto('/account');
-  await page.evaluate(() => { for (const field of document.getElementsByName('csrf_token')) field.value = 'old'; });
+  await page.evaluate(() => {
+    for (const field of document.getElementsByName('csrf_token')) field.value = 'old';
+  });
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByRole('heading', { name: 'This page was open for too long' }).waitFor();
   await inspect(page, 'error-403');
@@ -32,10 +35,26 @@ await scenario(async (browser) => {
 
   // The error codes that pages put into addresses, each a sentence with a way out.
   const eve = await person(browser);
-  for (const code of ['cancelled', 'sign_in_expired', 'google_refused', 'github_refused', 'steam_refused',
-    'google_unavailable', 'github_unavailable', 'steam_unavailable', 'email_unverified', 'account_exists', 'proof_mailed',
-    'identity_taken', 'already_linked', 'session_changed', 'unavailable', 'link_invalid', 'signed_out',
-    'reauthentication_required']) {
+  for (const code of [
+    'cancelled',
+    'sign_in_expired',
+    'google_refused',
+    'github_refused',
+    'steam_refused',
+    'google_unavailable',
+    'github_unavailable',
+    'steam_unavailable',
+    'email_unverified',
+    'account_exists',
+    'proof_mailed',
+    'identity_taken',
+    'already_linked',
+    'session_changed',
+    'unavailable',
+    'link_invalid',
+    'signed_out',
+    'reauthentication_required',
+  ]) {
     await eve.page.goto(`/login?error=${code}`);
     assert.doesNotMatch(await eve.page.getByRole('alert').textContent(), /did not work/, code);
     await eve.page.getByRole('button', { name: 'Send me a sign-in link' }).waitFor();
@@ -53,7 +72,7 @@ await scenario(async (browser) => {
   await eve.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
   await eve.page.waitForURL('**/login/code');
   for (let tries = 0; tries < 20; tries += 1) {
-    if (await eve.page.getByLabel('Six-digit code').count() === 0) break;
+    if ((await eve.page.getByLabel('Six-digit code').count()) === 0) break;
     await eve.page.getByLabel('Six-digit code').fill('000000');
     await eve.page.waitForLoadState();
     await eve.page.waitForFunction(() => !document.getElementById('code')?.form.dataset.sent);

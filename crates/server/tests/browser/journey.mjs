@@ -1,4 +1,5 @@
-// A new trader's whole way: mail, link, Steam, import, portfolio, a second browser, its end, the account's end.
+// A new trader's whole way: mail, link, Steam, import, portfolio, a second browser, its end, the
+// account's end.
 import assert from 'node:assert/strict';
 import { assertNoViolations, base, inspect, person, scenario } from './driver.mjs';
 
@@ -7,16 +8,28 @@ const openid = new URL(process.env.TRACERA_OPENID).origin;
 const images = new URL(process.env.TRACERA_IMAGES).origin;
 const NINA = 'nina@example.com';
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
-const COOKIES = ['asked', 'csrf_visitor', 'device', 'last_used', 'next', 'passkey-offer', 'session', 'transaction', 'visitor'];
+const COOKIES = [
+  'asked',
+  'csrf_visitor',
+  'device',
+  'last_used',
+  'next',
+  'passkey-offer',
+  'session',
+  'transaction',
+  'visitor',
+];
 
-const tell = (path) => fetch(`${backstage}${path}`, { method: 'POST' }).then((answer) => assert.ok(answer.ok, path));
+const tell = (path) =>
+  fetch(`${backstage}${path}`, { method: 'POST' }).then((answer) => assert.ok(answer.ok, path));
 
 // The link and the code of the mail after the first `before`.
 async function mail(before) {
   for (const end = Date.now() + 10_000; Date.now() < end;) {
     const mails = await fetch(`${backstage}/mails/${NINA}`).then((answer) => answer.json());
     const text = mails.filter((one) => one.includes('/magic/verify')).at(before);
-    if (text) return { link: text.match(/http\S+verify\S+/)[0], code: text.match(/\b\d{6}\b/)[0], text };
+    if (text)
+      return { link: text.match(/http\S+verify\S+/)[0], code: text.match(/\b\d{6}\b/)[0], text };
   }
   throw new Error('no mail came');
 }
@@ -47,17 +60,28 @@ await scenario(async (browser) => {
   await askForLink(page);
   await inspect(page, 'journey-1-code');
   const first = await mail(0);
-  assert.ok(first.text.includes(first.code) && first.link.startsWith(`${base}/api/v1/auth/magic/verify?token=`));
+  assert.ok(
+    first.text.includes(first.code) &&
+      first.link.startsWith(`${base}/api/v1/auth/magic/verify?token=`),
+  );
   await page.goto(first.link);
-  await page.getByText('n***@example.com').or(page.getByText(/n.*@example\.com/)).first().waitFor();
+  await page
+    .getByText('n***@example.com')
+    .or(page.getByText(/n.*@example\.com/))
+    .first()
+    .waitFor();
   await inspect(page, 'journey-2-confirm');
-  assert.ok(!(await checkCookies(context)).includes('session'), 'the page of a link signs nobody in');
+  assert.ok(
+    !(await checkCookies(context)).includes('session'),
+    'the page of a link signs nobody in',
+  );
   await page.getByRole('button', { name: 'Sign in on this device' }).click();
   await page.getByRole('heading', { name: 'Two clicks to what your skins are worth' }).waitFor();
   assert.ok((await checkCookies(context)).includes('session'));
   await inspect(page, 'journey-3-first-use');
 
-  // The first click: Steam, by way of a page that goes on by itself. To be looked at it is held once.
+  // The first click: Steam, by way of a page that goes on by itself. To be looked at it is held
+  // once.
   const leaving = '**/account/providers/link';
   await page.route(leaving, async (route) => {
     const response = await route.fetch();
@@ -97,8 +121,12 @@ await scenario(async (browser) => {
 
   // Pictures come from the one host, and where there is none stands a drawing.
   await page.locator('tbody tr').last().scrollIntoViewIfNeeded();
-  await page.waitForFunction(() => [...document.querySelectorAll('.picture img')].every((img) => img.naturalWidth > 0));
-  const drawn = await page.locator('tbody tr', { has: page.locator('.picture:not(:has(img)) .icon:visible') }).all();
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll('.picture img')].every((img) => img.naturalWidth > 0),
+  );
+  const drawn = await page
+    .locator('tbody tr', { has: page.locator('.picture:not(:has(img)) .icon:visible') })
+    .all();
   const names = await Promise.all(drawn.map((row) => row.locator('th a').textContent()));
   assert.deepEqual(names.sort(), ['Souvenir Charm | Austin 2025', 'Sticker | Crown (Foil)']);
   await inspect(page, 'journey-7-portfolio');
@@ -128,7 +156,11 @@ await scenario(async (browser) => {
   await desktop.page.getByText('You have been signed out on this device').waitFor();
   await desktop.page.goBack();
   for (const text of [NINA, 'Where you are signed in']) {
-    assert.equal(await desktop.page.getByText(text).count(), 0, `going back shows nothing: ${text}`);
+    assert.equal(
+      await desktop.page.getByText(text).count(),
+      0,
+      `going back shows nothing: ${text}`,
+    );
   }
 
   // The account's end.

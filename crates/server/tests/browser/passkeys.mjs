@@ -1,5 +1,5 @@
-// Passkeys with Chromium's virtual authenticator: register, sign in by suggestion and by button, step up, remove, a second
-// device, called off, wrong origin.
+// Passkeys with Chromium's virtual authenticator: register, sign in by suggestion and by button,
+// step up, remove, a second device, called off, wrong origin.
 import assert from 'node:assert/strict';
 import { assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
 
@@ -13,18 +13,26 @@ async function device(page, options = {}) {
   await cdp.send('WebAuthn.enable', { enableUI: false });
   const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
     options: {
-      protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true,
-      isUserVerified: true, automaticPresenceSimulation: true, ...options,
+      protocol: 'ctap2',
+      transport: 'internal',
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+      ...options,
     },
   });
-  const credentials = async () => (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials;
-  const verified = (isUserVerified) => cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified });
+  const credentials = async () =>
+    (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials;
+  const verified = (isUserVerified) =>
+    cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified });
   const add = (credential) => cdp.send('WebAuthn.addCredential', { authenticatorId, credential });
   const remove = () => cdp.send('WebAuthn.removeVirtualAuthenticator', { authenticatorId });
   return { credentials, verified, add, remove };
 }
 
-const row = (page) => page.locator('#passkeys li', { has: page.getByRole('button', { name: /^Remove the passkey/ }) });
+const row = (page) =>
+  page.locator('#passkeys li', { has: page.getByRole('button', { name: /^Remove the passkey/ }) });
 
 await scenario(async (browser) => {
   const ann = await person(browser);
@@ -79,10 +87,16 @@ await scenario(async (browser) => {
   await page.getByText('You are signed out.').waitFor();
   await key.verified(false);
   await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
-  assert.equal(await page.getByRole('button', { name: 'Send me a sign-in link' }).isEnabled(), true);
+  assert.equal(
+    await page.getByRole('button', { name: 'Send me a sign-in link' }).isEnabled(),
+    true,
+  );
   await key.verified(true);
   // The field's suggestion waits again, and may sign in before the button is pressed.
-  await page.getByRole('button', { name: 'Sign in with a passkey' }).click({ timeout: 5_000 }).catch(() => {});
+  await page
+    .getByRole('button', { name: 'Sign in with a passkey' })
+    .click({ timeout: 5_000 })
+    .catch(() => {});
   await page.waitForURL(`${base}/`);
 
   // A second device, signed in by a recovery code, gets a passkey of its own.
@@ -114,8 +128,15 @@ await scenario(async (browser) => {
   const elsewhere = await browser.newPage();
   await elsewhere.goto(base.replace('localhost', '127.0.0.1') + '/login');
   const refused = await elsewhere.evaluate(async () => {
-    const publicKey = { challenge: new Uint8Array(32), rpId: 'localhost', userVerification: 'required' };
-    return navigator.credentials.get({ publicKey }).then(() => '', (error) => error.name);
+    const publicKey = {
+      challenge: new Uint8Array(32),
+      rpId: 'localhost',
+      userVerification: 'required',
+    };
+    return navigator.credentials.get({ publicKey }).then(
+      () => '',
+      (error) => error.name,
+    );
   });
   assert.equal(refused, 'SecurityError');
   await elsewhere.close();

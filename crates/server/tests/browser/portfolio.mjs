@@ -14,7 +14,9 @@ await scenario(async (browser) => {
   await page.getByText('1 item has no price').waitFor();
   assert.equal(await page.getByText('Each of them').count(), 0);
   await page.locator('tbody tr').last().scrollIntoViewIfNeeded();
-  await page.waitForFunction(() => [...document.querySelectorAll('.picture img')].every((img) => img.naturalWidth > 0));
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll('.picture img')].every((img) => img.naturalWidth > 0),
+  );
   await inspect(page, 'portfolio');
 
   // The cooldown counts down, and ends.
@@ -24,9 +26,12 @@ await scenario(async (browser) => {
     return Number(minutes) * 60 + Number(seconds);
   };
   const before = await left();
-  assert.ok(before <= 600 && before > 500 && await again.isDisabled(), `${before} s`);
-  await page.waitForFunction((text) => !document.querySelector('[data-wait]').textContent.endsWith(text), await again.textContent());
-  assert.ok(await left() < before);
+  assert.ok(before <= 600 && before > 500 && (await again.isDisabled()), `${before} s`);
+  await page.waitForFunction(
+    (text) => !document.querySelector('[data-wait]').textContent.endsWith(text),
+    await again.textContent(),
+  );
+  assert.ok((await left()) < before);
 
   // The chart by keyboard and by pointer.
   const chart = page.getByRole('slider');
@@ -47,7 +52,10 @@ await scenario(async (browser) => {
   await page.keyboard.press('Home');
   assert.equal(await page.locator('[data-tip] strong').textContent(), '$3,627.00');
   await page.keyboard.press('End');
-  assert.equal(await page.locator('[data-tip] strong').textContent(), await page.locator('.total').textContent());
+  assert.equal(
+    await page.locator('[data-tip] strong').textContent(),
+    await page.locator('.total').textContent(),
+  );
 
   // Search, filter and sort are in the address.
   const names = () => page.locator('tbody th a').allTextContents();
@@ -55,7 +63,7 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Show', exact: true }).click();
   await page.waitForURL('**/?q=karambit**#items-title');
   const scrolled = () => page.evaluate(() => scrollY);
-  assert.ok(await scrolled() > 50, 'the page stays at its items');
+  assert.ok((await scrolled()) > 50, 'the page stays at its items');
   assert.deepEqual(await names(), ['★ Karambit | Doppler (Factory New)']);
   await page.goto('/?priced=false');
   assert.deepEqual(await names(), ['Souvenir Charm | Austin 2025']);
@@ -68,7 +76,7 @@ await scenario(async (browser) => {
   await page.getByRole('link', { name: 'Item', exact: true }).click();
   await page.waitForURL('**/?sort=name#items-title');
   assert.equal((await names())[0], 'AK-47 | Redline (Field-Tested)');
-  assert.ok(await scrolled() > 50, 'the page stays at its items');
+  assert.ok((await scrolled()) > 50, 'the page stays at its items');
   await page.getByLabel('Order', { exact: true }).selectOption('Quantity');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
   assert.equal((await names())[0], 'Dreams & Nightmares Case');
@@ -76,13 +84,19 @@ await scenario(async (browser) => {
   await page.goto('/?sort=price&order=asc');
   await page.getByLabel('Name').fill('factory new');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
-  assert.deepEqual(await names(), ['Desert Eagle | Blaze (Factory New)', '★ Karambit | Doppler (Factory New)']);
+  assert.deepEqual(await names(), [
+    'Desert Eagle | Blaze (Factory New)',
+    '★ Karambit | Doppler (Factory New)',
+  ]);
   await page.goto('/?sort=quantity');
   await page.getByRole('link', { name: 'AK-47 | Redline (Field-Tested)' }).click();
   await page.getByText('Each of them').waitFor();
   await page.getByText('Float 0.312345').waitFor();
   const market = page.getByRole('link', { name: 'Steam market' });
-  assert.equal(await market.getAttribute('href'), 'https://steamcommunity.com/market/listings/730/AK%2D47%20%7C%20Redline%20%28Field%2DTested%29');
+  assert.equal(
+    await market.getAttribute('href'),
+    'https://steamcommunity.com/market/listings/730/AK%2D47%20%7C%20Redline%20%28Field%2DTested%29',
+  );
   assert.equal(await market.getAttribute('rel'), 'noreferrer noopener');
   await inspect(page, 'portfolio-item');
   await page.goto('/?q=case');
@@ -116,7 +130,10 @@ await scenario(async (browser) => {
   const carl = await person(browser, { javaScriptEnabled: false }, [images]);
   await signIn(carl.page, 'alice@example.com');
   await carl.page.getByText('$4,267.96').first().waitFor();
-  assert.match(await carl.page.getByRole('img', { name: /^Value from/ }).getAttribute('aria-label'), /highest \$/);
+  assert.match(
+    await carl.page.getByRole('img', { name: /^Value from/ }).getAttribute('aria-label'),
+    /highest \$/,
+  );
   assert.equal(await carl.page.locator('tbody tr').count(), 9);
 
   assertNoViolations(alice, fresh, carl);

@@ -1,4 +1,5 @@
-// A portfolio of large values and long names, on small screens: nothing is cut off or broken inside a word.
+// A portfolio of large values and long names, on small screens: nothing is cut off or broken inside
+// a word.
 import assert from 'node:assert/strict';
 import { assertNoViolations, inspect, person, scenario, signIn } from './driver.mjs';
 
@@ -14,7 +15,9 @@ await scenario(async (browser) => {
 
   for (const width of [360, 768, 860, 928]) {
     await page.setViewportSize({ width, height: 720 });
-    const hidden = await page.locator('.scroll').evaluate((table) => table.scrollWidth - table.clientWidth);
+    const hidden = await page
+      .locator('.scroll')
+      .evaluate((table) => table.scrollWidth - table.clientWidth);
     assert.ok(hidden <= 0, `${hidden} px of the table are out of sight at ${width} px`);
   }
   await page.setViewportSize({ width: 360, height: 720 });
@@ -28,7 +31,10 @@ await scenario(async (browser) => {
   assert.ok(await page.getByLabel('Rarity').isVisible());
   await page.setViewportSize({ width: 360, height: 720 });
   for (const name of await page.locator('tbody .what > a').all()) {
-    const [room, text] = await name.evaluate((link) => [link.parentElement.clientWidth, link.textContent]);
+    const [room, text] = await name.evaluate((link) => [
+      link.parentElement.clientWidth,
+      link.textContent,
+    ]);
     assert.ok(room > 110, `${text} has ${room} px`);
   }
 
@@ -37,7 +43,9 @@ await scenario(async (browser) => {
   await signIn(lena.page, `${'lena'.repeat(12)}@${'traders'.repeat(8)}.example.com`);
   await lena.page.goto('/account');
   await lena.page.getByText('Change', { exact: true }).click();
-  await lena.page.getByLabel('New e-mail address').fill(`${'lena'.repeat(14)}@${'traders'.repeat(8)}.example.com`);
+  await lena.page
+    .getByLabel('New e-mail address')
+    .fill(`${'lena'.repeat(14)}@${'traders'.repeat(8)}.example.com`);
   await lena.page.getByRole('button', { name: 'Send a link there' }).click();
   await lena.page.getByText('A mail with a link is on its way').waitFor();
   await inspect(lena.page, 'account-long-address');

@@ -13,10 +13,20 @@ await scenario(async (browser) => {
   // Waiting for Steam, as the stream of an import says it.
   const petra = await person(browser);
   await signIn(petra.page, 'petra@example.com');
-  const waiting = JSON.stringify({ stage: 'waiting', pages: 2, items_found: 4000, items_total: 5321, items_matched: 3900, wait_seconds: 24 });
-  await petra.page.route('**/import/events', (route) => route.fulfill({
-    contentType: 'text/event-stream', body: `retry: 600000\nevent: progress\ndata: ${waiting}\n\n`,
-  }));
+  const waiting = JSON.stringify({
+    stage: 'waiting',
+    pages: 2,
+    items_found: 4000,
+    items_total: 5321,
+    items_matched: 3900,
+    wait_seconds: 24,
+  });
+  await petra.page.route('**/import/events', (route) =>
+    route.fulfill({
+      contentType: 'text/event-stream',
+      body: `retry: 600000\nevent: progress\ndata: ${waiting}\n\n`,
+    }),
+  );
   await petra.page.route('**/portfolio/import', () => {});
   await petra.page.getByRole('button', { name: 'Import my inventory' }).click();
   await petra.page.getByText('Waiting 24 s for Steam').waitFor();
@@ -34,7 +44,9 @@ await scenario(async (browser) => {
   await petra.page.route('**/portfolio/import', () => {});
   await petra.page.getByRole('button', { name: 'Import my inventory' }).click();
   await petra.page.getByRole('heading', { name: 'Importing your inventory' }).waitFor();
-  assert.ok(await petra.page.getByRole('heading', { name: 'Your Steam inventory is private' }).isHidden());
+  assert.ok(
+    await petra.page.getByRole('heading', { name: 'Your Steam inventory is private' }).isHidden(),
+  );
   await petra.page.goto('about:blank');
   await petra.page.unrouteAll({ behavior: 'ignoreErrors' });
 
@@ -49,7 +61,10 @@ await scenario(async (browser) => {
   const gwen = await person(browser);
   await signIn(gwen.page, 'gwen@example.com');
   await gwen.page.getByRole('button', { name: 'Import my inventory' }).click();
-  await gwen.page.getByRole('alert').getByText('Steam does not give us what we ask for just now').waitFor();
+  await gwen.page
+    .getByRole('alert')
+    .getByText('Steam does not give us what we ask for just now')
+    .waitFor();
   assert.ok(await gwen.page.getByRole('button', { name: 'Import my inventory' }).isEnabled());
   await inspect(gwen.page, 'portfolio-steam-away');
 

@@ -1,6 +1,14 @@
 // Signing in by mail: by code, by link, by a link opened on another device; signing out.
 import assert from 'node:assert/strict';
-import { askForLink, assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
+import {
+  askForLink,
+  assertNoViolations,
+  base,
+  inspect,
+  person,
+  scenario,
+  signIn,
+} from './driver.mjs';
 
 await scenario(async (browser) => {
   const ann = await person(browser);
@@ -20,7 +28,10 @@ await scenario(async (browser) => {
   // The code, after a wrong one, pasted with a space.
   const first = await askForLink(page, 'ann@example.com');
   await page.getByText('ann@example.com').waitFor();
-  assert.match(await page.getByRole('button', { name: 'Send it again' }).textContent(), /again in \d+ s/);
+  assert.match(
+    await page.getByRole('button', { name: 'Send it again' }).textContent(),
+    /again in \d+ s/,
+  );
   assert.ok(await page.getByRole('button', { name: 'Send it again' }).isDisabled());
   await inspect(page, 'code');
   const field = page.getByLabel('Six-digit code');
@@ -40,7 +51,9 @@ await scenario(async (browser) => {
   await page.waitForURL(`${base}/account`);
 
   // Cookies as the browser has them.
-  const cookies = Object.fromEntries((await context.cookies()).map((cookie) => [cookie.name, cookie]));
+  const cookies = Object.fromEntries(
+    (await context.cookies()).map((cookie) => [cookie.name, cookie]),
+  );
   assert.equal(cookies.session.httpOnly, true);
   assert.equal(cookies.session.sameSite, 'Lax');
   assert.equal(cookies.session.path, '/');
@@ -58,7 +71,8 @@ await scenario(async (browser) => {
   await page.goto('/login');
   await page.getByText('Last used').waitFor();
 
-  // The link opened on another device: that one is signed in, the asking page says so and signs nobody in.
+  // The link opened on another device: that one is signed in, the asking page says so and signs
+  // nobody in.
   const mail = await askForLink(page, 'ann@example.com');
   const phone = await person(browser, { viewport: { width: 375, height: 720 } });
   await phone.page.goto(mail.link);
@@ -68,7 +82,10 @@ await scenario(async (browser) => {
   await phone.page.waitForURL(`${base}/`);
   await page.getByRole('heading', { name: 'Confirmed on another device' }).waitFor();
   await inspect(page, 'code-elsewhere');
-  assert.equal((await context.cookies()).find(({ name }) => name === 'session'), undefined);
+  assert.equal(
+    (await context.cookies()).find(({ name }) => name === 'session'),
+    undefined,
+  );
   await phone.page.goto(mail.link);
   await phone.page.getByText('You are signed in. That link').waitFor();
   const stranger = await person(browser);
@@ -84,7 +101,8 @@ await scenario(async (browser) => {
   await tab.getByRole('button', { name: 'Sign in on this device' }).click();
   await bob.page.waitForURL(`${base}/`);
 
-  // Signed in too long ago for one's data: the page waits for the proof, twice asked, and then leads back.
+  // Signed in too long ago for one's data: the page waits for the proof, twice asked, and then
+  // leads back.
   for (const byCode of [true, false]) {
     await fetch(`${process.env.TRACERA_BACKSTAGE}/later`, { method: 'POST' });
     const proof = await askForLink(bob.page, 'bob@example.com', '/account/data.json');
@@ -122,7 +140,8 @@ await scenario(async (browser) => {
   await late.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
   await late.page.waitForURL('**/login/code');
 
-  // Signed in in another tab meanwhile: both the form that is sent as it was and the one a script looks after lead on.
+  // Signed in in another tab meanwhile: both the form that is sent as it was and the one a script
+  // looks after lead on.
   const tabs = await person(browser);
   const second = await tabs.context.newPage();
   await second.clock.install();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ pub(crate) struct Browser {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Of a page with white space as browsers show it: each run is one space.
     pub(crate) body: String,
 }
 
@@ -164,7 +165,11 @@ impl Browser {
         let request = self.with_cookies(request);
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let answer = Answer { status, headers, body: response.text().await? };
+        let is_page =
+            headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        let body = response.text().await?;
+        let body = if is_page { collapsed(&body) } else { body };
+        let answer = Answer { status, headers, body };
         self.remember_cookies(&answer);
         self.check(&answer, path);
         Ok(answer)
@@ -300,4 +305,9 @@ impl EventStream {
             self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
+}
+
+/// A page with each run of white space as one space, as browsers show it.
+fn collapsed(page: &str) -> String {
+    page.split_whitespace().collect::<Vec<_>>().join(" ")
 }

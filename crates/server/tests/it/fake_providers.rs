@@ -275,7 +275,8 @@ async fn token(
     };
     let now = person["now"].as_i64().unwrap();
     let mut claims = json!({
-        "iss": shared.base, "aud": CLIENT_ID, "nonce": request["nonce"], "iat": now, "exp": now + 300,
+        "iss": shared.base, "aud": CLIENT_ID, "nonce": request["nonce"], "iat": now,
+            "exp": now + 300,
     });
     for (name, value) in person.as_object().unwrap() {
         if name != "userinfo" {
@@ -321,7 +322,8 @@ async fn github_token(
             json!({ "access_token": token, "scope": scope, "token_type": "bearer" })
         }
         Err(()) => {
-            json!({ "error": "bad_verification_code", "error_description": "The code passed is incorrect or expired." })
+            json!({ "error": "bad_verification_code",
+                "error_description": "The code passed is incorrect or expired." })
         }
     };
     if headers.get(header::ACCEPT).is_some_and(|accept| accept == "application/json") {
@@ -409,7 +411,8 @@ async fn summaries(
         return StatusCode::FORBIDDEN.into_response();
     }
     Json(json!({ "response": { "players": [{
-        "steamid": query["steamids"], "personaname": "Robin <b>", "avatarfull": "https://avatars.example/r.jpg",
+        "steamid": query["steamids"], "personaname": "Robin <b>",
+            "avatarfull": "https://avatars.example/r.jpg",
     }] } }))
     .into_response()
 }

@@ -240,7 +240,10 @@ async fn a_github_app_has_no_scopes_and_signs_in() {
 #[tokio::test]
 async fn the_primary_address_is_found_on_a_later_page() {
     let (app, fake_providers) = start().await;
-    let other = |name: &str| json!({ "email": format!("{name}@example.com"), "primary": false, "verified": true });
+    let other = |name: &str| {
+        json!({ "email": format!("{name}@example.com"), "primary": false,
+        "verified": true })
+    };
     let primary = json!({ "email": "main@example.com", "primary": true, "verified": true });
     let person =
         json!({ "id": 1, "emails": [other("a"), other("b"), other("c"), other("d"), primary] });

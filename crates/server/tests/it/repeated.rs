@@ -1,5 +1,5 @@
-//! What may happen once is repeatable for the browser that did it, for some seconds, and what belongs
-//! to an attempt is kept with the attempt.
+//! What may happen once is repeatable for the browser that did it, for some seconds, and what
+//! belongs to an attempt is kept with the attempt.
 
 use std::time::Duration;
 
@@ -140,7 +140,8 @@ async fn what_is_fetched_ahead_or_looked_at_begins_nothing_and_uses_nothing_up()
     let transaction = browser.cookie("transaction");
     ahead(start).await;
     assert_eq!(browser.cookie("transaction"), transaction);
-    let person = json!({ "id": 1, "emails": [{ "email": "a@example.com", "primary": true, "verified": true }] });
+    let person = json!({ "id": 1, "emails": [{ "email": "a@example.com", "primary": true,
+        "verified": true }] });
     let callback = fake_providers.agree(&location, person);
     ahead(&callback).await;
     assert_eq!(fake_providers.calls("/login/oauth/access_token"), 0);

@@ -1,7 +1,7 @@
 //! What the server hands out and believes when it comes back: a challenge, the device cookie.
 //!
-//! 1. A seal is an end and a nonce under a MAC, so that no store is asked for one and no value comes
-//!    twice.
+//! 1. A seal is an end and a nonce under a MAC, so that no store is asked for one and no value
+//!    comes twice.
 //! 2. The MAC covers the purpose and the device session, named by a digest of its key; before there
 //!    is one, the session. So nothing is good for another session or another purpose.
 //! 3. Every secret of the ring verifies, the current one seals.

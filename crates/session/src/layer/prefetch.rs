@@ -25,7 +25,8 @@ use crate::sessions::{Opening, Sessions};
 ///
 /// fn app(sessions: Sessions) -> Router {
 ///     let is_limited = |request: &Request| request.uri().path().starts_with("/auth/");
-///     Router::new().route("/auth/logout", post(async |session: Session| session.sign_out().await)).layer(
+///     let sign_out = post(async |session: Session| session.sign_out().await);
+///     Router::new().route("/auth/logout", sign_out).layer(
 ///         ServiceBuilder::new()
 ///             .layer(PrefetchLayer::new(sessions.clone(), is_limited))
 ///             // The rate limit stands here.

@@ -99,14 +99,15 @@ impl Session {
         Ok((id, None))
     }
 
-    /// Sets a data field when the response is ready. Without a session one is begun for the visitor.
+    /// Sets a data field when the response is ready. Without a session one is begun for the
+    /// visitor.
     ///
     /// A stream or task that goes on after the response has begun writes at once instead, with
     /// [`update`](Self::update) or [`increment`](Self::increment), and only to a session that was
     /// there before.
     ///
-    /// A struct that grows a field no longer reads the values of live sessions, unless the new field
-    /// has a `#[serde(default)]`.
+    /// A struct that grows a field no longer reads the values of live sessions, unless the new
+    /// field has a `#[serde(default)]`.
     ///
     /// # Errors
     /// [`SessionError::Value`] when `value` cannot be written as JSON, [`SessionError::FieldName`],

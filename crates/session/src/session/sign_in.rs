@@ -74,7 +74,11 @@ impl SignIn {
     /// ```
     /// # use std::time::Duration;
     /// # use tracera_session::{Session, SessionError, SignIn, UserId};
-    /// async fn sign_in(session: Session, user: UserId, remember: bool) -> Result<(), SessionError> {
+    /// async fn sign_in(
+    ///     session: Session,
+    ///     user: UserId,
+    ///     remember: bool,
+    /// ) -> Result<(), SessionError> {
     ///     let sign_in = SignIn::new(user, "password");
     ///     session.sign_in(match remember {
     ///         true => sign_in.lifetime(Duration::from_hours(24 * 30)),
@@ -105,9 +109,9 @@ impl SignIn {
         self
     }
 
-    /// Moves these data fields of the browser's former session into the new one, such as the cart of
-    /// a visitor. The new session begins with them, in the same atomic step. Without this the new
-    /// session begins empty: what was stored before may be somebody else's.
+    /// Moves these data fields of the browser's former session into the new one, such as the cart
+    /// of a visitor. The new session begins with them, in the same atomic step. Without this the
+    /// new session begins empty: what was stored before may be somebody else's.
     #[must_use]
     pub fn carry(mut self, names: &[&str]) -> Self {
         self.carry = names.iter().map(|name| (*name).into()).collect();

@@ -29,8 +29,8 @@ pub(crate) struct State {
 pub(super) enum ResponsePhase {
     /// The handler is at work.
     Ahead,
-    /// What was set is being written: nothing writes what is set from here on, though a cookie still
-    /// goes out.
+    /// What was set is being written: nothing writes what is set from here on, though a cookie
+    /// still goes out.
     Writing,
     /// It has begun.
     Begun,

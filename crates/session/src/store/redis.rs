@@ -40,8 +40,9 @@ pub(crate) mod url;
 /// than this, where `session` is the prefix:
 ///
 /// ```text
-/// ACL SETUSER tracera on >password resetkeys resetchannels ~session:* -@all +hello +auth +client +ping +role
-///     +info +wait +asking +cluster +evalsha +eval +hmget +hget +hgetall +hkeys +hset +hdel +del +pttl +pexpire
+/// ACL SETUSER tracera on >password resetkeys resetchannels ~session:* -@all +hello
+///     +auth +client +ping +role +info +wait +asking +cluster +evalsha +eval +hmget +hget +hgetall
+///     +hkeys +hset +hdel +del +pttl +pexpire
 /// ```
 ///
 /// A rate limit over the same connection needs more; the documentation of

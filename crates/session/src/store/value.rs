@@ -13,18 +13,19 @@ use crate::invalidations::Invalidations;
 use crate::record::{self, Epoch};
 use crate::token::{SessionId, Tag, UserId};
 
-/// Keeps one value per tag, for all sessions of one user. This is the trait for a store of your own:
-/// every `ValueStore` is a [`SessionStore`], whose rules are this crate's.
+/// Keeps one value per tag, for all sessions of one user. This is the trait for a store of your
+/// own: every `ValueStore` is a [`SessionStore`], whose rules are this crate's.
 ///
-/// 1. A value is some bytes of this crate with the time when it expires. Keep the bytes as they are.
-/// 2. [`update`](Self::update) is one atomic step: no other update of the tag comes between its read
-///    and its write. A row lock does it, and so does compare and set in a loop.
+/// 1. A value is some bytes of this crate with the time when it expires. Keep the bytes as they
+///    are.
+/// 2. [`update`](Self::update) is one atomic step: no other update of the tag comes between its
+///    read and its write. A row lock does it, and so does compare and set in a loop.
 /// 3. A caller that goes away in the middle leaves all of an update or nothing.
 /// 4. After an `update` has returned, every later read of any process sees it.
 /// 5. An error means that the outcome is unknown or that nothing was done, never absence. Every
 ///    method returns within a bound that the store states.
-/// 6. An expired value may be removed at any time, but not by an update of its own tag. Nothing else
-///    has to be swept.
+/// 6. An expired value may be removed at any time, but not by an update of its own tag. Nothing
+///    else has to be swept.
 ///
 /// The whole of a store in memory:
 ///
@@ -70,9 +71,9 @@ pub trait ValueStore: Send + Sync + 'static {
     /// Writes what [`Update::apply`] makes of the value under a tag, in one atomic step.
     fn update<'a>(&'a self, tag: &'a Tag, update: Update) -> StoreFuture<'a, ()>;
 
-    /// The feed of changes, made by any process. Default `None`: the store cannot tell. Then nothing
-    /// is cached, and whoever waits for a change asks every second. Called only when the feed is
-    /// going to be used.
+    /// The feed of changes, made by any process. Default `None`: the store cannot tell. Then
+    /// nothing is cached, and whoever waits for a change asks every second. Called only when the
+    /// feed is going to be used.
     ///
     /// A store that is the only writer of its data tells each change before the write returns:
     /// [`Invalidations::complete`]. One that hears of the writes of others over a connection proves
@@ -124,8 +125,8 @@ pub enum Write {
 }
 
 impl Update {
-    /// Decides what to write, given the value as it is now. It depends on the value alone and may be
-    /// called again when the write lost a race; the last call counts.
+    /// Decides what to write, given the value as it is now. It depends on the value alone and may
+    /// be called again when the write lost a race; the last call counts.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when the bytes are no value of this crate: nothing is to be written.

@@ -87,8 +87,8 @@ impl Stage {
         self.stores[0].clone()
     }
 
-    /// The two instances with a near-cache, over the handles themselves: what they tell of changes is
-    /// believed.
+    /// The two instances with a near-cache, over the handles themselves: what they tell of changes
+    /// is believed.
     pub(super) fn cached_sites(&self) -> [Site; 2] {
         let keys = KeyRing::new(SECRET).expect("the secret is long enough");
         self.raw.clone().map(|store| {

@@ -51,7 +51,8 @@ fn change() -> impl Strategy<Value = FieldOp> {
         1 => Just(FieldOp::Take),
         2 => (prop::option::of(value.clone()), prop::option::of(value.clone()))
             .prop_map(|(expected, new)| FieldOp::CompareAndSet { expected, new }),
-        2 => prop_oneof![Just(1), Just(-3), Just(1 << 52), Just(i64::MAX)].prop_map(FieldOp::Increment),
+        2 => prop_oneof![Just(1), Just(-3), Just(1 << 52),
+            Just(i64::MAX)].prop_map(FieldOp::Increment),
     ]
 }
 
@@ -64,14 +65,17 @@ fn step() -> impl Strategy<Value = Step> {
     let advance =
         prop::sample::select(&[1, 999, 1_000, 30_000, 60_000, 600_000, 1_800_000, 3_600_000][..]);
     prop_oneof![
-        4 => (user.clone(), prop::option::of(session.clone()), prop::bool::weighted(0.1), 1..5_usize)
-            .prop_map(|(user, replaces, outdated, most)| Step::Create { user, replaces, outdated, most }),
+        4 => (user.clone(), prop::option::of(session.clone()), prop::bool::weighted(0.1),
+            1..5_usize)
+            .prop_map(|(user, replaces, outdated, most)| Step::Create { user, replaces, outdated,
+                most }),
         8 => (session.clone(), changes, touch)
             .prop_map(|(session, changes, touch)| Step::Commit { session, changes, touch }),
         3 => session.clone().prop_map(|session| Step::Rotate { session }),
         2 => session.clone().prop_map(|session| Step::Destroy { session }),
         2 => session.clone().prop_map(|session| Step::Abandon { session }),
-        1 => (user, prop::option::of(session)).prop_map(|(user, keep)| Step::RevokeAll { user, keep }),
+        1 => (user, prop::option::of(session)).prop_map(|(user, keep)| Step::RevokeAll { user,
+            keep }),
         3 => advance.prop_map(|millis| Step::Advance(Duration::from_millis(millis))),
     ]
 }

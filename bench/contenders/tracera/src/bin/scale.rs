@@ -39,7 +39,8 @@ async fn main() -> anyhow::Result<()> {
             (times.value_at_quantile(0.5) / 1000, times.value_at_quantile(0.99) / 1000);
         let total = users * PER_USER;
         println!(
-            r#"{{"sessions":{total},"operation":"{operation}","p50_micros":{p50},"p99_micros":{p99}}}"#
+            r#"{{"sessions":{total},"operation":"{operation}","p50_micros":{p50},
+                "p99_micros":{p99}}}"#
         );
     };
     let probes = || (0..users).step_by(usize::try_from(step).unwrap_or(1)).take(2000);

@@ -88,7 +88,8 @@ impl Browser<'_> {
         let out = self.connection.outgoing();
         write!(
             out,
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nUser-Agent: bench\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: \
+                http://{address}\r\nUser-Agent: bench\r\n\
              X-Forwarded-For: {client}\r\nCookie: {cookie}\r\nX-CSRF-Token: {token}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()

@@ -241,12 +241,10 @@ fn the_usual_feeds_are_in_the_configured_currency() {
 #[test]
 fn a_price_feed_is_a_file_or_an_address() {
     let feed = |url| accepted(&[("PRICE_FEED_URL", url)]).prices.feed;
-    assert!(
-        matches!(feed("file:///a%20b.json"), PriceFeed::File(path) if path == Path::new("/a b.json"))
-    );
-    assert!(
-        matches!(feed("https://p.example/x?y=1"), PriceFeed::Http(url) if url.expose() == "https://p.example/x?y=1")
-    );
+    assert!(matches!(feed("file:///a%20b.json"),
+            PriceFeed::File(path) if path == Path::new("/a b.json")));
+    assert!(matches!(feed("https://p.example/x?y=1"),
+            PriceFeed::Http(url) if url.expose() == "https://p.example/x?y=1"));
 }
 
 #[test]

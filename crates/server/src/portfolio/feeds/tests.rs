@@ -14,10 +14,14 @@ fn cents(list: &PriceList, name: &str, phase: Option<Phase>) -> Option<(u64, boo
 fn skinport_rows_give_the_least_the_median_or_an_estimate() {
     let (list, skipped) = list(
         r#"[
-        {"market_hash_name":"A","version":null,"currency":"USD","suggested_price":9.9,"min_price":7364.79,"median_price":1},
-        {"market_hash_name":"B","version":null,"currency":"USD","suggested_price":9.9,"min_price":null,"median_price":8.25},
-        {"market_hash_name":"C","version":null,"currency":"USD","suggested_price":9.9,"min_price":null,"median_price":null},
-        {"market_hash_name":"D","version":null,"currency":"USD","suggested_price":null,"min_price":null},
+        {"market_hash_name":"A","version":null,"currency":"USD","suggested_price":9.9,
+            "min_price":7364.79,"median_price":1},
+        {"market_hash_name":"B","version":null,"currency":"USD","suggested_price":9.9,
+            "min_price":null,"median_price":8.25},
+        {"market_hash_name":"C","version":null,"currency":"USD","suggested_price":9.9,
+            "min_price":null,"median_price":null},
+        {"market_hash_name":"D","version":null,"currency":"USD","suggested_price":null,
+            "min_price":null},
         {"market_hash_name":"E","version":null,"currency":"USD","min_price":1e308},
         {"market_hash_name":"F","version":null,"currency":"USD","min_price":-3},
         {"market_hash_name":7}, null, "x"
@@ -33,7 +37,8 @@ fn skinport_rows_give_the_least_the_median_or_an_estimate() {
 fn phases_have_prices_of_their_own_and_the_plain_name_the_least() {
     let row = |version: &str, price: u32| {
         format!(
-            r#"{{"market_hash_name":"★ Karambit | Doppler","version":{version},"currency":"USD","min_price":{price}}}"#
+            r#"{{"market_hash_name":"★ Karambit | Doppler","version":{version},"currency":"USD",
+                "min_price":{price}}}"#
         )
     };
     let phases =
@@ -54,7 +59,8 @@ fn phases_have_prices_of_their_own_and_the_plain_name_the_least() {
 #[test]
 fn csfloat_is_in_cents_and_lonely_offers_are_ignored() {
     let (list, skipped) = list(
-        r#"[{"market_hash_name":"A","quantity":12,"min_price":1234},{"market_hash_name":"B","quantity":2,"min_price":99999999}]"#,
+        r#"[{"market_hash_name":"A","quantity":12,"min_price":1234},{"market_hash_name":"B",
+            "quantity":2,"min_price":99999999}]"#,
     );
     assert_eq!(cents(&list, "A", None), Some((1234, false)));
     assert_eq!((list.len(), skipped), (1, 1));
@@ -63,7 +69,8 @@ fn csfloat_is_in_cents_and_lonely_offers_are_ignored() {
 #[test]
 fn market_csgo_is_an_object_with_strings() {
     let (list, _) = list(
-        r#"{"success":true,"time":1724318846,"currency":"USD","items":[{"market_hash_name":"K","volume":"340","price":"0.128"}]}"#,
+        r#"{"success":true,"time":1724318846,"currency":"USD","items":[{"market_hash_name":"K",
+            "volume":"340","price":"0.128"}]}"#,
     );
     assert_eq!(cents(&list, "K", None), Some((13, false)));
 }

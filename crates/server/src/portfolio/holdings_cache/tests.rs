@@ -39,7 +39,9 @@ impl Users {
         let described: Vec<_> = ids()
             .map(|id| json!({"classid": id, "market_hash_name": format!("Item {id}")}))
             .collect();
-        let page = json!({"assets": assets, "descriptions": described, "total_inventory_count": count, "success": 1}).to_string();
+        let page = json!({"assets": assets, "descriptions": described,
+            "total_inventory_count": count, "success": 1})
+        .to_string();
         let Reply::Page(page) = inventory::parse(page.as_bytes()).unwrap() else {
             panic!("no page")
         };

@@ -106,11 +106,19 @@ mod tests {
 
     #[test]
     fn stickers_and_charms_are_read_from_their_pictures() {
-        let json = r#"{"classid":"1","descriptions":[
-            {"type":"html","value":"<div name=\"sticker_info\"><center><img width=64 src=\"https://cdn.example/a.png\" title=\"Sticker: Crown (Foil)\"><img src=\"http://plain.example/b.png\" title=\"Sticker: Tyloo, Holo &amp; more\"><br>Sticker: Crown</center></div>","name":"sticker_info"},
-            {"type":"html","value":"<center><img src=\"https://cdn.example/c.png\" title=\"Charm: Lil' Ava\"></center>"},
-            {"value":"<img title=\"Nothing\"> <img"}, null, {"value":null}]}"#;
-        let all = attachments(&described(json));
+        let stickers = r#"<div name="sticker_info"><center>
+            <img width=64 src="https://cdn.example/a.png" title="Sticker: Crown (Foil)">
+            <img src="http://plain.example/b.png" title="Sticker: Tyloo, Holo &amp; more">
+            <br>Sticker: Crown</center></div>"#;
+        let charm =
+            r#"<center><img src="https://cdn.example/c.png" title="Charm: Lil' Ava"></center>"#;
+        let json = serde_json::json!({ "classid": "1", "descriptions": [
+            { "type": "html", "value": stickers, "name": "sticker_info" },
+            { "type": "html", "value": charm },
+            { "value": "<img title=\"Nothing\"> <img" }, null, { "value": null },
+        ] })
+        .to_string();
+        let all = attachments(&described(&json));
         let named = |list: &[Attachment]| list.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
         assert_eq!(
             named(&all.stickers),
@@ -126,14 +134,18 @@ mod tests {
         let end = datetime!(2026-12-03 08:00 UTC);
         for json in [
             r#"{"classid":"1","cache_expiration":"2026-12-03T08:00:00Z"}"#,
-            r#"{"classid":"1","owner_descriptions":[{"value":" "},{"value":"\nTradable/Marketable After Dec 03, 2026 (8:00:00) GMT"}]}"#,
-            r#"{"classid":"1","owner_descriptions":[{"value":"⇆ This item is trade-protected and cannot be transferred until Dec 3, 2026 (8:00:00) GMT"}]}"#,
+            r#"{"classid":"1","owner_descriptions":[{"value":" "},
+                {"value":"\nTradable/Marketable After Dec 03, 2026 (8:00:00) GMT"}]}"#,
+            r#"{"classid":"1","owner_descriptions":[{"value":
+    "⇆ This item is trade-protected and cannot be transferred until Dec 3, 2026 (8:00:00) GMT"
+            }]}"#,
         ] {
             assert_eq!(locked_until(&described(json)), Some(end), "{json}");
         }
         for json in [
             r#"{"classid":"1"}"#,
-            r#"{"classid":"1","cache_expiration":"soon","owner_descriptions":[{"value":"Tradable After Smarch 99"}]}"#,
+            r#"{"classid":"1","cache_expiration":"soon","owner_descriptions":
+                [{"value":"Tradable After Smarch 99"}]}"#,
         ] {
             assert_eq!(locked_until(&described(json)), None, "{json}");
         }

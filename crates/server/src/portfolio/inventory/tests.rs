@@ -13,20 +13,30 @@ fn page(body: &Value) -> Page {
 fn captured() -> Value {
     json!({
         "assets": [
-            {"appid":730,"contextid":"2","assetid":"46153215277","classid":"6918207757","instanceid":"302028390","amount":"1"},
-            {"appid":730,"contextid":"2","assetid":"46153215278","classid":"310777185","amount":"3"},
-            {"appid":730,"contextid":"2","assetid":"46153215279","classid":"1","instanceid":"2","amount":"1"},
+            {"appid":730,"contextid":"2","assetid":"46153215277","classid":"6918207757",
+                "instanceid":"302028390","amount":"1"},
+            {"appid":730,"contextid":"2","assetid":"46153215278","classid":"310777185",
+                "amount":"3"},
+            {"appid":730,"contextid":"2","assetid":"46153215279","classid":"1","instanceid":"2",
+                "amount":"1"},
             {"appid":753,"contextid":"6","assetid":"1","classid":"1","instanceid":"2","amount":"1"}
         ],
         "descriptions": [
-            {"appid":730,"classid":"6918207757","instanceid":"302028390","icon_url":"i0CoZ81Ui0m-9Kwl","tradable":0,"marketable":1,
-             "market_tradable_restriction":7,"market_marketable_restriction":7,"type":"Consumer Grade SMG",
+            {"appid":730,"classid":"6918207757","instanceid":"302028390",
+                "icon_url":"i0CoZ81Ui0m-9Kwl","tradable":0,"marketable":1,
+             "market_tradable_restriction":7,"market_marketable_restriction":7,"type":"Consumer \
+                 Grade SMG",
              "market_hash_name":"StatTrak™ MP7 | Short Ochre (Minimal Wear)",
              "tags":[
-                {"category":"Quality","internal_name":"strange","localized_category_name":"Category","localized_tag_name":"StatTrak™"},
-                {"category":"Rarity","internal_name":"Rarity_Common_Weapon","localized_category_name":"Quality","localized_tag_name":"Consumer Grade","color":"b0c3d9"},
-                {"category":"Exterior","internal_name":"WearCategory1","localized_category_name":"Exterior","localized_tag_name":"Minimal Wear"}]},
-            {"appid":730,"classid":"310777185","market_hash_name":"★ Karambit | Doppler (Factory New)","tradable":1,"marketable":1,
+                {"category":"Quality","internal_name":"strange",
+                    "localized_category_name":"Category","localized_tag_name":"StatTrak™"},
+                {"category":"Rarity","internal_name":"Rarity_Common_Weapon",
+                    "localized_category_name":"Quality","localized_tag_name":"Consumer Grade",
+                    "color":"b0c3d9"},
+                {"category":"Exterior","internal_name":"WearCategory1",
+                    "localized_category_name":"Exterior","localized_tag_name":"Minimal Wear"}]},
+            {"appid":730,"classid":"310777185","market_hash_name":"★ Karambit | Doppler (Factory \
+                New)","tradable":1,"marketable":1,
              "icon_url":"../evil","tags":null}
         ],
         "asset_properties": [
@@ -37,7 +47,8 @@ fn captured() -> Value {
             {"assetid":"46153215278","asset_properties":[{"propertyid":7,"int_value":415}]},
             {"assetid":"46153215279","asset_properties":null}
         ],
-        "more_items":1,"last_assetid":"46153215276","total_inventory_count":325,"success":1,"rwgrsn":-2
+        "more_items":1,"last_assetid":"46153215276","total_inventory_count":325,"success":1,
+            "rwgrsn":-2
     })
 }
 
@@ -151,7 +162,8 @@ fn noise_and_changed_pages_are_read_within_bounds_or_not_at_all() {
         insert in "[\\[\\]{}\":,0-9a-z.+-]{0,6}|\\PC{0,3}",
         noise in prop::collection::vec(any::<u8>(), 0..60),
     )| {
-        let changed = [&genuine.as_bytes()[..at], insert.as_bytes(), genuine.as_bytes().get(at + remove..).unwrap_or_default()];
+        let changed = [&genuine.as_bytes()[..at], insert.as_bytes(),
+            genuine.as_bytes().get(at + remove..).unwrap_or_default()];
         for body in [changed.concat(), noise] {
             let Ok(Reply::Page(page)) = parse(&body) else { continue };
             for item in &page.items {

@@ -108,7 +108,9 @@ pub async fn newest(db: &Database, user: Uuid, limit: u32) -> Result<Vec<Snapsho
     let sql = "SELECT taken_at, day, total_cents, currency, items, unpriced_items, price_source, \
                import_id
         FROM portfolio_snapshots WHERE user_id = $1 ORDER BY taken_at DESC, id LIMIT $2";
-    on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(i64::from(limit)).fetch_all(pool).await).await
+    on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(i64::from(limit)).fetch_all(pool)
+        .await)
+    .await
 }
 
 /// The user's snapshots since then, the oldest first.
@@ -166,6 +168,7 @@ pub async fn users_without(db: &Database, day: Date, limit: u32) -> Result<Vec<U
             SELECT 1 FROM portfolio_snapshots s WHERE s.user_id = p.user_id AND s.day = $1)
         ORDER BY user_id LIMIT $2";
     let day = day.to_string();
-    on_pool!(db, pool => sqlx::query_scalar(sql).bind(&*day).bind(i64::from(limit)).fetch_all(pool).await)
-        .await
+    on_pool!(db, pool => sqlx::query_scalar(sql).bind(&*day).bind(i64::from(limit)).fetch_all(pool)
+        .await)
+    .await
 }

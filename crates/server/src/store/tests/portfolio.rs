@@ -45,7 +45,8 @@ pub(super) fn page(ids: std::ops::Range<u64>) -> Page {
         .map(|id| serde_json::json!({"assetid": id.to_string(), "classid": "7", "amount": "2"}))
         .collect();
     let body = serde_json::json!({"assets": assets, "success": 1, "total_inventory_count": 1,
-        "descriptions": [{"classid": "7", "market_hash_name": "A", "tradable": 1, "marketable": 0, "market_marketable_restriction": 7}]});
+        "descriptions": [{"classid": "7", "market_hash_name": "A", "tradable": 1, "marketable": 0,
+            "market_marketable_restriction": 7}]});
     match inventory::parse(body.to_string().as_bytes()).unwrap() {
         Reply::Page(page) => page,
         other => panic!("{other:?}"),

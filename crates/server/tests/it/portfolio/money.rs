@@ -118,8 +118,10 @@ async fn stickers_charms_and_locks_are_shown_and_never_added() {
         let mut body = upstream::steam::page(&[Asset { locked: true, ..asset(1, "A") }], 1, None);
         let described = &mut body["descriptions"][0];
         described["descriptions"] = json!([
-            {"type":"html","name":"sticker_info","value":"<center><img src=\"https://cdn.example/a.png\" title=\"Sticker: Crown (Foil)\"></center>"},
-            {"type":"html","value":"<center><img src=\"https://cdn.example/c.png\" title=\"Charm: Hot Sauce\"></center>"}]);
+            {"type":"html","name":"sticker_info","value":"<center><img \
+                src=\"https://cdn.example/a.png\" title=\"Sticker: Crown (Foil)\"></center>"},
+            {"type":"html","value":"<center><img src=\"https://cdn.example/c.png\" title=\"Charm: \
+                Hot Sauce\"></center>"}]);
         described["owner_descriptions"] =
             json!([{"value":"Tradable/Marketable After Dec 03, 2030 (8:00:00) GMT"}]);
         described["actions"] =
@@ -131,7 +133,8 @@ async fn stickers_charms_and_locks_are_shown_and_never_added() {
     assert_eq!(shown["total_value"], 250);
     let holding = &shown["holdings"][0];
     assert_eq!(holding["locked_until"], "2030-12-03T08:00:00Z");
-    let sticker = json!({"name":"Sticker | Crown (Foil)","image_url":"https://cdn.example/a.png","price":70_000});
+    let sticker = json!({"name":"Sticker | Crown \
+        (Foil)","image_url":"https://cdn.example/a.png","price":70_000});
     assert_eq!(holding["stickers"], json!([sticker]));
     assert_eq!(holding["charms"][0]["price"], json!(null));
     let id = holding["item_id"].as_str().unwrap();

@@ -90,7 +90,8 @@ async fn fallbacks_help_out_in_their_order() {
     let list = Answer::text(200, r#"[{"market_hash_name":"A","quantity":9,"min_price":123}]"#);
     let phases = r#"{"data":[{"market_hash_name":"K","phase_name":"Ruby","min_price":900010}]}"#;
     let csfloat = Feed::csfloat(list, Answer::text(200, phases)).await;
-    let csgo = r#"{"success":true,"time":1,"currency":"USD","items":[{"market_hash_name":"A","volume":"3","price":"4.567"}]}"#;
+    let csgo = r#"{"success":true,"time":1,"currency":"USD","items":[{"market_hash_name":"A",
+        "volume":"3","price":"4.567"}]}"#;
     let csgo = Feed::answering(Answer::text(200, csgo)).await;
     let prices = prices(&[&blocked.url, &csfloat.url, &csgo.url], directory.path(), &[]);
     let price = || prices.current().unwrap().list.find("A", None).unwrap().cents.get();

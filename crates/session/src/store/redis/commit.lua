@@ -1,5 +1,6 @@
--- ARGV: 3 id, 4 touch if last seen so many ms ago, or '', 5 most fields, 6 most bytes, then kind, name, value …
--- Answers {1 done, 0 gone, -1 over budget, -2 not a number; 1 if forwarded; 1 if anything changed; one answer per op}.
+-- ARGV: 3 id, 4 touch if last seen so many ms ago, or '', 5 most fields, 6 most bytes, then kind,
+-- name, value … Answers {1 done, 0 gone, -1 over budget, -2 not a number; 1 if forwarded; 1 if
+-- anything changed; one answer per op}.
 local id, record = live(ARGV[3])
 if not id then return { 0 } end
 local fields, bytes, before, values, answers = int(record, 22, 22), int(record, 23, 24), {}, {}, {}
@@ -19,7 +20,8 @@ local function write(name, value)
   values[name] = value
 end
 
--- The value of a compare and set: which of the two are there (1 expected, 2 new), length of the expected one, both.
+-- The value of a compare and set: which of the two are there (1 expected, 2 new), length of the
+-- expected one, both.
 local function compare_and_set(name, both)
   local there, expected_end = string.byte(both, 1), 5 + int(both, 2, 5)
   local expected = there % 2 == 1 and string.sub(both, 6, expected_end)
@@ -50,7 +52,9 @@ for at = 7, #ARGV, 3 do
   else
     local old = read(name) or '0'
     local number, by = string.match(old, '^-?%d+$') and tonumber(old), tonumber(value)
-    if not number or not exact(number) or not exact(by) or not exact(number + by) then return { -2 } end
+    if not number or not exact(number) or not exact(by) or not exact(number + by) then
+      return { -2 }
+    end
     local sum = number + by
     answer = string.format('%.0f', sum)
     write(name, answer)
@@ -75,7 +79,9 @@ end
 local updated = splice(record, 22, pack(fields, 1) .. pack(bytes, 2))
 if ARGV[4] ~= '' then
   local seen, last = math.floor((now - created(record)) / 1000), int(record, 12, 15)
-  if seen > last and seen - last >= math.floor(tonumber(ARGV[4]) / 1000) then updated = splice(updated, 12, pack(seen, 4)) end
+  if seen > last and seen - last >= math.floor(tonumber(ARGV[4]) / 1000) then
+    updated = splice(updated, 12, pack(seen, 4))
+  end
 end
 if updated ~= record then
   changed = 1

@@ -1,4 +1,5 @@
--- Shared head of every script. KEYS[1] is the user's hash, ARGV[1] now in ms, ARGV[2] the idle timeout in ms or 0.
+-- Shared head of every script. KEYS[1] is the user's hash, ARGV[1] now in ms, ARGV[2] the idle
+-- timeout in ms or 0.
 local key, now, idle = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local function int(bytes, from, to)
@@ -24,7 +25,8 @@ local function is_record(bytes) return #bytes >= 24 and string.byte(bytes, 1) ~=
 local function is_forward(bytes) return #bytes == 23 and string.byte(bytes, 1) == 0 end
 local function created(record) return int(record, 2, 7) end
 
--- The idle timeout: the sign-in's own, which is an extension behind method, client and address, or else the application's.
+-- The idle timeout: the sign-in's own, which is an extension behind method, client and address, or
+-- else the application's.
 local function idle_timeout(record)
   local at = 33
   for _ = 1, 3 do
@@ -35,7 +37,9 @@ local function idle_timeout(record)
   while at + 1 <= #record do
     local kind, len = string.byte(record, at, at + 1)
     if at + 1 + len > #record then return idle end
-    if kind == 1 and len == 5 and string.byte(record, at + 2) % 4 >= 2 then return int(record, at + 3, at + 6) * 1000 end
+    if kind == 1 and len == 5 and string.byte(record, at + 2) % 4 >= 2 then
+      return int(record, at + 3, at + 6) * 1000
+    end
     at = at + 2 + len
   end
   return idle

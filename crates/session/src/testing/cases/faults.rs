@@ -1,5 +1,5 @@
-//! Errors of a store, where [`Instances::breaking`](crate::testing::Instances::breaking) says how to
-//! cause them.
+//! Errors of a store, where [`Instances::breaking`](crate::testing::Instances::breaking) says how
+//! to cause them.
 
 use std::fmt::Debug;
 use std::time::Duration;

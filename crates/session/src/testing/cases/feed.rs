@@ -1,5 +1,5 @@
-//! What a store tells of changes, as the near-cache of another instance shows it. A store that tells
-//! nothing passes: then nothing is cached.
+//! What a store tells of changes, as the near-cache of another instance shows it. A store that
+//! tells nothing passes: then nothing is cached.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ async fn warm(site: &Site, browser: &Browser) {
     }
 }
 
-/// Pauses between two looks at the other instance; panics when it still knows nothing of the change.
+/// Pauses between two looks at the other instance; panics when it still knows nothing of the
+/// change.
 async fn wait_for(what: &str, begun: Instant) {
     assert!(begun.elapsed() < LIMIT, "{what} is not known to the other instance after {LIMIT:?}");
     sleep(Duration::from_millis(1)).await;
