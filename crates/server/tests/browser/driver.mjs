@@ -164,10 +164,11 @@ async function mails(context, email) {
   }
 }
 
-// Signs in by mail; ends on the page that was asked for before.
+// Signs in by mail; ends on the page that was asked for before, with its scripts running.
 export async function signIn(page, email) {
   const { link } = await askForLink(page, email);
   await page.goto(link);
   await page.getByRole('button', { name: 'Sign in on this device' }).click();
   await page.getByRole('button', { name: 'Sign out', exact: true }).waitFor();
+  await page.waitForLoadState();
 }

@@ -72,10 +72,12 @@ await scenario(async (browser) => {
   await eve.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
   await eve.page.waitForURL('**/login/code');
   for (let tries = 0; tries < 20; tries += 1) {
-    if ((await eve.page.getByLabel('Six-digit code').count()) === 0) break;
-    await eve.page.getByLabel('Six-digit code').fill('000000');
-    await eve.page.waitForLoadState();
-    await eve.page.waitForFunction(() => !document.getElementById('code')?.form.dataset.sent);
+    const [answer] = await Promise.all([
+      eve.page.waitForResponse((response) => response.request().method() === 'POST'),
+      eve.page.waitForEvent('load'),
+      eve.page.getByLabel('Six-digit code').fill('000000'),
+    ]);
+    if (answer.status() === 429) break;
   }
   await eve.page.getByRole('heading', { name: 'That was a bit fast' }).waitFor();
   await eve.page.getByText(/Please wait \d+ seconds/).waitFor();

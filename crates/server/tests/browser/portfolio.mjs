@@ -73,17 +73,20 @@ await scenario(async (browser) => {
   await page.getByText('Nothing matches.').waitFor();
   await inspect(page, 'portfolio-no-match');
   await page.getByRole('link', { name: 'Show everything' }).click();
+  await page.waitForURL((url) => !url.searchParams.has('q'));
   await page.getByRole('link', { name: 'Item', exact: true }).click();
   await page.waitForURL('**/?sort=name#items-title');
   assert.equal((await names())[0], 'AK-47 | Redline (Field-Tested)');
   assert.ok((await scrolled()) > 50, 'the page stays at its items');
   await page.getByLabel('Order', { exact: true }).selectOption('Quantity');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
+  await page.waitForURL('**/?*sort=quantity*');
   assert.equal((await names())[0], 'Dreams & Nightmares Case');
   // A search keeps the order that was turned round.
   await page.goto('/?sort=price&order=asc');
   await page.getByLabel('Name').fill('factory new');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
+  await page.waitForURL('**/?q=factory+new*');
   assert.deepEqual(await names(), [
     'Desert Eagle | Blaze (Factory New)',
     '★ Karambit | Doppler (Factory New)',

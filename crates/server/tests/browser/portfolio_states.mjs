@@ -80,6 +80,7 @@ await scenario(async (browser) => {
   await hugo.page.getByRole('button', { name: 'Import my inventory' }).click();
   await hugo.page.getByText('Page 1 of 2').waitFor();
   await hugo.page.getByRole('link', { name: 'Next' }).click();
+  await hugo.page.waitForURL('**/?*page=2*');
   await hugo.page.getByText('Page 2 of 2').waitFor();
   assert.equal(await hugo.page.locator('tbody tr').count(), 30);
   await inspect(hugo.page, 'portfolio-second-page');

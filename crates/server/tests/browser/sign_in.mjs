@@ -66,7 +66,7 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByText('You are signed out.').waitFor();
   await page.goBack();
-  await page.waitForURL('**/login**');
+  await page.waitForURL('**/login?next=%2Faccount');
   assert.equal(await page.getByText('Where you are signed in').count(), 0);
   await page.goto('/login');
   await page.getByText('Last used').waitFor();
@@ -99,7 +99,7 @@ await scenario(async (browser) => {
   const tab = await bob.context.newPage();
   await tab.goto(link);
   await tab.getByRole('button', { name: 'Sign in on this device' }).click();
-  await bob.page.waitForURL(`${base}/`);
+  for (const one of [bob.page, tab]) await one.waitForURL(`${base}/`);
 
   // Signed in too long ago for one's data: the page waits for the proof, twice asked, and then
   // leads back.
@@ -114,7 +114,11 @@ await scenario(async (browser) => {
       assert.equal((await answer.json()).status, 'waiting');
     }
     if (byCode) {
+      // The proof gives the session a new id, and the other tab is led on to its page again.
+      const ledOn = tab.waitForEvent('framenavigated');
       await bob.page.getByLabel('Six-digit code').fill(proof.code);
+      await ledOn;
+      await tab.waitForURL(`${base}/`);
     } else {
       await tab.goto(proof.link);
       await tab.getByRole('button', { name: 'Sign in on this device' }).click();
