@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::harness::TestApp;
 
 /// The longest a script may take.
-const LIMIT: Duration = Duration::from_secs(150);
+const LIMIT: Duration = Duration::from_mins(4);
 
 /// Runs `tests/browser/<name>.mjs` to its end.
 ///
