@@ -40,6 +40,9 @@ impl Order<'_> {
         command.arg(format!("--mode={}", self.mode));
         command.arg(format!("--seconds={}", self.seconds));
         command.arg(format!("--first-user={}", self.first_user));
+        if let Some(mailbox) = crate::service::mailbox(self.address) {
+            command.arg(format!("--mailbox={mailbox}"));
+        }
         if let Some(path) = self.cookies {
             command.arg("--cookies").arg(path);
         }

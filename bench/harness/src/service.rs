@@ -1,9 +1,11 @@
 //! Starts the service itself, `tracera dev` or `tracera serve`, with Redis and an embedded
 //! database.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
@@ -49,10 +51,29 @@ pub(crate) fn start(
     ];
     let mut command = wrapper.to_vec();
     command.extend([text(&program)?, contender.variant()]);
+    let printed = File::create(output_of(address))?;
     let mut process =
-        Process::spawn(command[0], &command[1..], &env, Stdio::null(), Stdio::null())?;
+        Process::spawn(command[0], &command[1..], &env, printed.into(), Stdio::null())?;
     process.wait_until_connectable(address)?;
+    if contender.variant() == "dev" {
+        // It connects a moment before it prints.
+        while mailbox(address).is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
     Ok(Running { contender, process, address })
+}
+
+/// The path of the mailbox of the service that listens there, with the key it printed; `None` if
+/// it has none.
+pub(crate) fn mailbox(address: SocketAddr) -> Option<String> {
+    let printed = std::fs::read_to_string(output_of(address)).ok()?;
+    let at = printed.split_whitespace().find(|word| word.contains("/dev/mailbox?key="))?;
+    Some(at[at.find("/dev/")?..].to_owned())
+}
+
+fn output_of(address: SocketAddr) -> PathBuf {
+    scratch::directory().join(format!("service-at-{}.out", address.port()))
 }
 
 /// The product's own release build.

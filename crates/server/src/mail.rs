@@ -73,7 +73,7 @@ impl Transport {
             MailSettings::Resend(resend) => {
                 Self::Resend(resend::ResendTransport::new(resend, limits)?)
             }
-            MailSettings::Terminal => Self::Terminal(dev::Mailbox::default()),
+            MailSettings::Terminal => Self::Terminal(dev::Mailbox::new()),
             MailSettings::None => return Ok(None),
         }))
     }

@@ -445,10 +445,13 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
             (None, SessionStoreKind::Postgres) => store.database.to_string(),
             (None, _) => store.data_dir.display().to_string(),
         };
+        let url = &app.base_url;
+        println!("\n  Tracera is ready: {url}");
+        if let Some(mailbox) = &app.mailbox {
+            println!("  Mails appear here and at {url}dev/mailbox?key={}", mailbox.key());
+        }
         println!(
-            "\n  Tracera is ready: {url}\n  Mails appear here and at {url}dev/mailbox\n  Sessions \
-             are kept in {sessions}, everything else in {database}\n",
-            url = app.base_url,
+            "  Sessions are kept in {sessions}, everything else in {database}\n",
             database = store.database
         );
     }

@@ -1,11 +1,16 @@
 //! To the terminal and a mailbox in memory, for `tracera dev`: nothing leaves the machine.
+//!
+//! The mailbox opens with a key that only the terminal shows. A proxy or a tunnel before the
+//! service therefore publishes no mail.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::message::Message;
 use crate::domain::email::Email;
@@ -14,8 +19,14 @@ use crate::domain::email::Email;
 const CAPACITY: usize = 50;
 
 /// The last 50 mails. Cheap to clone; all clones are the same mailbox.
-#[derive(Clone, Debug, Default)]
-pub struct Mailbox(Arc<Mutex<VecDeque<DevMail>>>);
+#[derive(Clone)]
+pub struct Mailbox(Arc<Inner>);
+
+struct Inner {
+    /// 122 random bits, in hexadecimal digits.
+    key: String,
+    mails: Mutex<VecDeque<DevMail>>,
+}
 
 /// A mail that was printed. `Debug` shows neither link nor code.
 #[derive(Clone)]
@@ -37,9 +48,25 @@ pub struct DevMail {
 }
 
 impl Mailbox {
+    /// An empty one with a key of its own.
+    pub(super) fn new() -> Self {
+        let key = Uuid::new_v4().simple().to_string();
+        Self(Arc::new(Inner { key, mails: Mutex::default() }))
+    }
+
+    /// What opens the mailbox; for the operator's terminal.
+    pub fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// Whether the text is the key; takes the same time for every wrong one of its length.
+    pub fn opens(&self, key: &str) -> bool {
+        key.as_bytes().ct_eq(self.0.key.as_bytes()).into()
+    }
+
     /// The mails, newest first.
     pub fn messages(&self) -> Vec<DevMail> {
-        let mails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mails = self.0.mails.lock().unwrap_or_else(PoisonError::into_inner);
         mails.iter().cloned().collect()
     }
 
@@ -53,7 +80,7 @@ impl Mailbox {
         let (to, subject, link) = (&letter.to, &letter.subject, &letter.link);
         let _ =
             writeln!(std::io::stdout(), "\n  Mail to {to}: {subject}\n    link  {link}\n{code}");
-        let mut mails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mails = self.0.mails.lock().unwrap_or_else(PoisonError::into_inner);
         mails.truncate(CAPACITY - 1);
         mails.push_front(DevMail {
             to: letter.to.clone(),
@@ -64,6 +91,12 @@ impl Mailbox {
             code: letter.code.clone(),
             requested_at: letter.requested_at,
         });
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mailbox").field(&self.messages()).finish()
     }
 }
 

@@ -1,16 +1,32 @@
 //! The mails of `tracera dev`, which leave the machine for nowhere.
+//!
+//! The page opens with the key that the terminal shows. A cookie then keeps the key, so that links
+//! to the page need not have it: everybody sees those.
+
+use std::net::IpAddr;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use http::uri::Authority;
 use http::{HeaderMap, StatusCode, header};
-use std::net::IpAddr;
+use serde::Deserialize;
 
 use crate::clock::utc;
+use crate::cookie::ServiceCookie;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::page::{ago, minute};
+
+/// A day: the key lives no longer than the process.
+const COOKIE: ServiceCookie = ServiceCookie::new("__Host-mailbox", 86_400);
+
+/// The query of the mailbox.
+#[derive(Deserialize, Default)]
+pub struct MailboxQuery {
+    key: Option<String>,
+}
 
 struct MailView {
     subject: String,
@@ -28,14 +44,28 @@ struct MailboxPage {
     mails: Vec<MailView>,
 }
 
-/// `GET /dev/mailbox`: newest first.
-pub async fn mailbox(State(app): State<App>, headers: HeaderMap) -> AppResult<Response> {
+/// `GET /dev/mailbox?key=…`: newest first.
+pub async fn mailbox(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<MailboxQuery>, QueryRejection>,
+) -> AppResult<Response> {
     let mailbox = app.mailbox.as_ref().ok_or_else(AppError::not_found)?;
     if !is_this_machine(&headers) || is_forwarded(&headers) {
         return Err(AppError::new(
             StatusCode::MISDIRECTED_REQUEST,
             "wrong_host",
             "the mailbox opens only under localhost or a loopback address, and not through a proxy",
+        ));
+    }
+    let https = app.is_https();
+    let given = query.unwrap_or_default().0.key;
+    if !given.as_deref().or_else(|| COOKIE.read(&headers, https)).is_some_and(|k| mailbox.opens(k))
+    {
+        return Err(AppError::new(
+            StatusCode::FORBIDDEN,
+            "mailbox_key_required",
+            "the mailbox opens at the address that the terminal shows, which has its key",
         ));
     }
     let now = utc(app.clock.now());
@@ -49,7 +79,8 @@ pub async fn mailbox(State(app): State<App>, headers: HeaderMap) -> AppResult<Re
         text: mail.text,
     });
     let html = MailboxPage { mails: mails.collect() }.render().map_err(AppError::internal)?;
-    Ok(Html(html).into_response())
+    let kept = given.map(|key| [(header::SET_COOKIE, COOKIE.set(&key, https))]);
+    Ok((kept, Html(html)).into_response())
 }
 
 /// A proxy or tunnel may write a local host, and stand between this machine and everybody.

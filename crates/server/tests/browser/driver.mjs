@@ -10,6 +10,8 @@ const { chromium } = require('playwright-core');
 const axeSource = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
 export const base = process.env.TRACERA_URL.replace(/\/$/, '');
+// Where the mails are, with the key that opens them; only servers in development have it.
+export const mailbox = process.env.TRACERA_MAILBOX;
 const artifacts = process.env.TRACERA_ARTIFACTS;
 export const DESKTOP = { width: 1200, height: 820 };
 export const PHONE = { width: 375, height: 720 };
@@ -148,7 +150,7 @@ export async function askForLink(page, email, at = '/login') {
 async function mails(context, email) {
   const box = await context.newPage();
   try {
-    await box.goto('/dev/mailbox');
+    await box.goto(mailbox);
     const found = await box
       .locator('article', { hasText: email })
       .filter({ has: box.locator('[data-code]') })

@@ -1,12 +1,12 @@
 // The pages of what goes wrong: a form too old, a page that is none, too many tries, a service that
 // is away.
 import assert from 'node:assert/strict';
-import { assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
+import { assertNoViolations, base, inspect, mailbox, person, scenario, signIn } from './driver.mjs';
 
 await scenario(async (browser) => {
   const ann = await person(browser);
   const { page } = ann;
-  await page.goto('/dev/mailbox');
+  await page.goto(mailbox);
   await page.getByText('No mail yet').waitFor();
   await inspect(page, 'mailbox-empty');
   await signIn(page, 'ann@example.com');

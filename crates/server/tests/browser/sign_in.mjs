@@ -5,6 +5,7 @@ import {
   assertNoViolations,
   base,
   inspect,
+  mailbox,
   person,
   scenario,
   signIn,
@@ -131,7 +132,7 @@ await scenario(async (browser) => {
   await page.goto('/nothing');
   await page.getByRole('heading', { name: 'There is nothing here' }).waitFor();
   await inspect(page, 'not-found');
-  await page.goto('/dev/mailbox');
+  await page.goto(mailbox);
   await inspect(page, 'mailbox');
 
   // Open for longer than its form is good for, as a tab that was forgotten.

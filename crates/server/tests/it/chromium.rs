@@ -31,6 +31,7 @@ pub(crate) async fn run_with(name: &str, app: &TestApp, vars: &[(&str, &str)]) {
     let running = Command::new("node")
         .arg(script.with_extension("mjs"))
         .env("TRACERA_URL", app.instances[0].app.base_url.as_str())
+        .env("TRACERA_MAILBOX", app.mailbox_path().unwrap_or_default())
         .env("TRACERA_PACKAGES", packages)
         .env("TRACERA_ARTIFACTS", artifacts)
         .envs(vars.iter().copied())

@@ -178,6 +178,12 @@ impl TestApp {
         eventually(|| async { self.sign_in_mails(email).reduce(newer) }).await
     }
 
+    /// Where the first instance shows its mails, with the key.
+    pub(crate) fn mailbox_path(&self) -> Option<String> {
+        let mailbox = self.instances[0].app.mailbox.as_ref()?;
+        Some(format!("/dev/mailbox?key={}", mailbox.key()))
+    }
+
     pub(crate) fn mails_to(&self, email: &str) -> usize {
         self.sign_in_mails(email).count()
     }

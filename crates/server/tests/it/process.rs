@@ -192,6 +192,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Where `dev` shows its mails, with the key it printed.
+    pub(crate) fn mailbox_path(&self) -> Option<String> {
+        let log = self.log();
+        let at = log.split_whitespace().find(|word| word.contains("/dev/mailbox?key="))?;
+        Some(at[at.find("/dev/")?..].to_owned())
+    }
+
     pub(crate) async fn start(command: &str, directory: &Path, vars: &[(&str, &str)]) -> Self {
         let base = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
         Self::start_at(base, command, directory, vars).await
@@ -309,8 +316,14 @@ async fn dev_needs_nothing_and_its_sessions_survive_a_restart() {
     })
     .await;
     assert!(link.starts_with(&format!("http://localhost:{}/", dev.base.port())), "{link}");
-    let mailbox = browser.get("/dev/mailbox").await.expect(200);
-    assert!(mailbox.body.contains("a@example.com"));
+    let mailbox = eventually(|| async { dev.mailbox_path() }).await;
+    let visitor = dev.browser();
+    for closed in ["/dev/mailbox", "/dev/mailbox?key=", "/dev/mailbox?key=0"] {
+        visitor.get(closed).await.expect_error(403, "mailbox_key_required");
+    }
+    let opened = visitor.get(&mailbox).await.expect(200);
+    assert!(opened.body.contains("a@example.com"));
+    visitor.get("/dev/mailbox").await.expect(200);
     browser.redeem(&token_of(&link)).await.expect(200);
     let user = browser.me().await;
     assert!(user.is_some());

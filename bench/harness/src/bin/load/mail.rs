@@ -19,11 +19,18 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) async fn sign_in(
     connection: &mut Connection,
     address: SocketAddr,
+    mailbox: &str,
     number: u64,
 ) -> anyhow::Result<(String, String)> {
     let email = format!("user-{number:07}@bench.example");
-    let mut browser =
-        Browser { connection, address, number, cookie: String::new(), token: String::new() };
+    let mut browser = Browser {
+        connection,
+        address,
+        mailbox,
+        number,
+        cookie: String::new(),
+        token: String::new(),
+    };
     let csrf = browser.send("GET", "/api/v1/auth/csrf", "").await?;
     browser.token = csrf["csrf_token"].as_str().context("no CSRF token")?.to_owned();
     browser
@@ -46,6 +53,8 @@ pub(crate) async fn sign_in(
 struct Browser<'a> {
     connection: &'a mut Connection,
     address: SocketAddr,
+    /// The path of the mailbox, with its key.
+    mailbox: &'a str,
     number: u64,
     /// The newest visitor or session cookie.
     cookie: String,
@@ -68,8 +77,8 @@ impl Browser<'_> {
     /// The code mailed to `email`; `None` when the mailbox does not hold it.
     async fn code(&mut self, email: &str) -> anyhow::Result<Option<String>> {
         // As from this machine itself: what was forwarded does not get to see the mails.
-        let Self { address, .. } = self;
-        write!(self.connection.outgoing(), "GET /dev/mailbox HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+        let Self { address, mailbox, .. } = self;
+        write!(self.connection.outgoing(), "GET {mailbox} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
         let answer = self.connection.exchange().await?;
         ensure!(answer.status == 200, "the mailbox was answered with {}", answer.status);
         let page = std::str::from_utf8(answer.body)?;

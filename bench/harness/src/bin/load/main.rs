@@ -49,6 +49,9 @@ struct Options {
     /// Stop after so many requests.
     #[arg(long, default_value_t = u64::MAX)]
     requests: u64,
+    /// The path of the mailbox, with its key; for sign-ins by mail.
+    #[arg(long, default_value = "/dev/mailbox")]
+    mailbox: String,
     /// Number of the first user who signs in.
     #[arg(long, default_value_t = 0)]
     first_user: u64,
@@ -92,6 +95,7 @@ async fn run(options: &Options, tally: Rc<RefCell<Tally>>) -> anyhow::Result<()>
             Mode::Mail => tokio::task::spawn_local(sign_in(
                 connection,
                 options.address,
+                options.mailbox.clone(),
                 deadline,
                 tally.clone(),
             )),
@@ -153,6 +157,7 @@ async fn drive(mut connection: Connection, deadline: Instant, tally: Rc<RefCell<
 async fn sign_in(
     mut connection: Connection,
     address: SocketAddr,
+    mailbox: String,
     deadline: Instant,
     tally: Rc<RefCell<Tally>>,
 ) {
@@ -162,7 +167,8 @@ async fn sign_in(
             return;
         }
         let Some(number) = tally.borrow_mut().requests.next_user() else { return };
-        let signed_in = timeout(PATIENCE, mail::sign_in(&mut connection, address, number)).await;
+        let signing_in = mail::sign_in(&mut connection, address, &mailbox, number);
+        let signed_in = timeout(PATIENCE, signing_in).await;
         let mut tally = tally.borrow_mut();
         match signed_in.unwrap_or_else(|_| Err(anyhow::anyhow!("no sign-in in time"))) {
             Ok((user, cookie)) => {
