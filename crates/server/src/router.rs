@@ -102,9 +102,11 @@ fn private_pages() -> Vec<Row> {
         at("/account/providers/link").post(linked::link),
         at("/account/providers/unlink").post(linked::unlink),
         at("/account/delete").post(delete::delete),
-        at("/account/sessions/revoke").post(account_page::revoke),
-        at("/account/sessions/revoke-others").post(account_page::revoke_others),
-        at("/logout").post(account_page::logout),
+        at("/account/sessions/revoke").post(account_page::revoke).counted_by_session(),
+        at("/account/sessions/revoke-others")
+            .post(account_page::revoke_others)
+            .counted_by_session(),
+        at("/logout").post(account_page::logout).counted_by_session(),
     ]
 }
 
@@ -211,5 +213,9 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(csrf::token_in_header(app))
         .layer(switch(csrf::is_form, from_fn_with_state(app.clone(), expired_form::help)))
         .layer(csrf::token_in_form(app))
+        .layer(switch(
+            limits::is_counted_by_session,
+            from_fn_with_state(app.clone(), limits::count_session),
+        ))
         .service(routes.with_state(app.clone()))
 }

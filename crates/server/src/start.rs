@@ -21,8 +21,11 @@ use tracera_session::{
 };
 
 use crate::auth::api_tokens::{self, ApiTokens};
+use crate::auth::code_budget::CodeBudget;
 use crate::auth::events::SecurityEvents;
-use crate::auth::magic_link::{MagicLinks, MailLimits};
+use crate::auth::magic_link::MagicLinks;
+use crate::auth::mail_limits::MailLimits;
+use crate::auth::one_time_key::OneTimeKey;
 use crate::auth::passkeys::Passkeys;
 use crate::auth::providers::Providers;
 use crate::auth::recovery_codes::{GUESSES, RecoveryCodes};
@@ -335,11 +338,12 @@ pub fn assemble(
     let mailer = Mailer::new(&config.mail)?;
     let mailbox = mailer.as_ref().and_then(Mailer::mailbox).cloned();
     let magic_links = mailer.clone().map(|mailer| {
+        let key = OneTimeKey::new(stores.keys.derive("one-time").0);
         MagicLinks::new(
             stores.database.clone(),
             mailer,
-            MailLimits::new(limiter),
-            stores.keys.derive("one-time").0,
+            (MailLimits::new(key.clone(), limiter), CodeBudget::new(limiter)),
+            key,
             &base_url,
             config.auth.magic_link_expiry,
         )
@@ -358,6 +362,8 @@ pub fn assemble(
         VisitorCookie::new(visitor_key, previous_visitor_keys, config.session.cookie_secure);
     let auth_limit =
         RateLimit::new("auth", config.auth.rate_limit_per_minute, Duration::from_mins(1));
+    let session_limit =
+        RateLimit::new("session", config.auth.rate_limit_per_minute, Duration::from_mins(1));
     let app = App::new(Parts {
         request_timeout: config.http.request_timeout,
         log_all_requests: config.log.all_requests,
@@ -379,6 +385,7 @@ pub fn assemble(
         proxies: config.http.trusted_proxies.clone(),
         auth_limit: ClientLimit::new(limiter(auth_limit))
             .wide(config.auth.rate_limit_wide, config.auth.rate_limit_widest),
+        session_limit: limiter(session_limit),
         origin: OriginPolicy::new(base_url.as_str())
             .expect("the configuration has checked the base URL"),
         csrf: CsrfGuard::new(stores.keys.derive("csrf"), Session::csrf_binding)

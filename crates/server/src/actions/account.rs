@@ -96,7 +96,7 @@ pub async fn delete(
         accounts.sessions.revoke_all(&caller.id).await?;
         caller.session.sign_out().await?;
         if let Some(links) = links {
-            links.forget(user.id, user.email.as_ref()).await?;
+            links.limits().forget(user.id, user.email.as_ref()).await?;
         }
         tracing::info!(event = "account_deleted", "an account was deleted by its user");
         Ok(())

@@ -31,7 +31,7 @@ pub async fn request(
     page: &Url,
 ) -> Result<(), ActionError<NotRecent>> {
     require_recent(&caller.session, NotRecent).await?;
-    if !links.may_confirm(caller.user, email).await? {
+    if !links.limits().admit_confirmation(caller.user, email).await? {
         return Ok(());
     }
     let (token, now) = (fresh_token(), accounts.now());

@@ -93,7 +93,7 @@ async fn redeem_first(
     client: &ClientInfo,
     proof: &Proof,
 ) -> Result<SignedIn, ActionError<RedeemRefusal>> {
-    let claimed = match links.claim(proof, accounts.now()).await {
+    let claimed = match links.claim(proof, client, accounts.now()).await {
         Ok(claimed) => claimed,
         Err(ClaimError::Invalid) => return Err(ActionError::Refused(RedeemRefusal::Invalid)),
         Err(ClaimError::WrongCode(addresses)) => {

@@ -2,30 +2,24 @@
 //! browser that asked.
 //!
 //! 1. Asking answers the same, and does the same work, whether or not the address is known.
-//! 2. The newest link of an address is the one that works. The database knows hashes only.
+//! 2. Of what one browser asked for, the newest link works; requests of others end none of them.
+//!    The database knows hashes only.
 //! 3. Looking at a link changes nothing; redeeming it is one atomic step, undone if no session
 //!    could be made.
 //! 4. An address that gets no mail costs the same work as one that does.
-//! 5. An address gets at most [`MAILS_PER_ADDRESS`] mails in [`MAIL_WINDOW`], whoever asks; a mail
-//!    sent before that stays good, and no other way in is touched. Redeeming a link clears the
-//!    count. Mails that confirm an address for an account are counted apart, so that nobody's
-//!    account can use up another's sign-in mails.
-//! 6. An address gets at most [`CODES_PER_ADDRESS`] codes in [`CODE_WINDOW`], five guesses each;
-//!    then its mails bring a link only, which nobody can guess.
+//! 5. How many mails and codes a mailbox gets is decided by [`MailLimits`], and how many wrong
+//!    codes are taken by [`CodeBudget`].
 
-use std::fmt;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use time::OffsetDateTime;
-use tracera_guard::{RateLimit, RateLimitError, RateLimiter};
+use tracera_guard::RateLimitError;
 use url::Url;
-use uuid::Uuid;
 
 use crate::auth::client::ClientInfo;
+use crate::auth::code_budget::CodeBudget;
+use crate::auth::mail_limits::{Asker, MailDecision, MailLimits, network_of};
+use crate::auth::one_time_key::OneTimeKey;
 use crate::auth::service_error::ServiceError;
 use crate::auth::token::{fresh_token, pasted, token_hash};
 use crate::domain::email::Email;
@@ -35,61 +29,19 @@ use crate::store::magic_links::{
     WrongCode,
 };
 use crate::store::redemptions::RedemptionKey;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, events};
 use crate::telemetry::metrics;
-
-/// How many mails one address gets in [`MAIL_WINDOW`] without signing in.
-pub const MAILS_PER_ADDRESS: u32 = 5;
-/// See [`MAILS_PER_ADDRESS`].
-pub const MAIL_WINDOW: Duration = Duration::from_mins(10);
-/// How many mails that confirm an address one user may ask for, and one address gets, in
-/// [`MAIL_WINDOW`].
-pub const CONFIRMATIONS: u32 = 5;
-/// How many codes one address gets in [`CODE_WINDOW`].
-pub const CODES_PER_ADDRESS: u32 = 10;
-/// See [`CODES_PER_ADDRESS`].
-pub const CODE_WINDOW: Duration = Duration::from_hours(24);
 
 /// Sends links and redeems them.
 #[derive(Debug, Clone)]
 pub struct MagicLinks {
     database: Database,
     mailer: Mailer,
-    per_address: RateLimiter,
-    confirmations: RateLimiter,
-    codes: RateLimiter,
-    key: Key,
+    limits: MailLimits,
+    budget: CodeBudget,
+    key: OneTimeKey,
     verify_url: Url,
     expiry: Duration,
-}
-
-/// Keys the hashes of codes and addresses. Prints nothing.
-#[derive(Clone)]
-struct Key([u8; 32]);
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(…)")
-    }
-}
-
-/// The limits on mails, in whichever store the service keeps limits.
-#[derive(Debug, Clone)]
-pub struct MailLimits {
-    per_address: RateLimiter,
-    confirmations: RateLimiter,
-    codes: RateLimiter,
-}
-
-impl MailLimits {
-    /// With limiters that `limiter` makes.
-    pub fn new(limiter: impl Fn(RateLimit) -> RateLimiter) -> Self {
-        Self {
-            per_address: limiter(RateLimit::new("mail", MAILS_PER_ADDRESS, MAIL_WINDOW)),
-            confirmations: limiter(RateLimit::new("confirmation", CONFIRMATIONS, MAIL_WINDOW)),
-            codes: limiter(RateLimit::new("code", CODES_PER_ADDRESS, CODE_WINDOW)),
-        }
-    }
 }
 
 /// Who asks for a link, for the mail and the confirm page.
@@ -133,31 +85,21 @@ pub enum ClaimError {
 }
 
 impl MagicLinks {
-    /// Links under `base_url` that live for `expiry`; `key` is used for nothing else.
+    /// Links under `base_url` that live for `expiry`.
     pub fn new(
         database: Database,
         mailer: Mailer,
-        limits: MailLimits,
-        key: [u8; 32],
+        (limits, budget): (MailLimits, CodeBudget),
+        key: OneTimeKey,
         base_url: &Url,
         expiry: Duration,
     ) -> Self {
         let mut verify_url = base_url.clone();
         verify_url.set_path("/api/v1/auth/magic/verify");
-        let MailLimits { per_address, confirmations, codes } = limits;
-        Self {
-            database,
-            mailer,
-            per_address,
-            confirmations,
-            codes,
-            key: Key(key),
-            verify_url,
-            expiry,
-        }
+        Self { database, mailer, limits, budget, key, verify_url, expiry }
     }
 
-    /// Sends a link to `email`, unless the address has had its share.
+    /// Sends a link to `email`, unless the mailbox has had its share.
     ///
     /// # Errors
     /// [`ServiceError`] when the database, the limit's store or the mail queue cannot take it.
@@ -166,82 +108,94 @@ impl MagicLinks {
         email: Email,
         requester: &Requester<'_>,
         now: OffsetDateTime,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<MailDecision, ServiceError> {
         let place = self.mailer.reserve()?;
-        let may_mail = self.may_mail(&email).await?;
-        // What an address gets that has had its share is made for nobody, so that the answer takes
+        let network = network_of(requester.client.ip);
+        let asker = self.asker(&email, &network, requester.client).await?;
+        let mut decision = self.limits.admit(&email, &asker).await?;
+        // What a mailbox gets that has had its share is made for nobody, so that the answer takes
         // as long.
-        let email = if may_mail { email } else { nobody() };
+        let is_sent = decision == MailDecision::Sent;
+        let email = if is_sent { email } else { nobody() };
         let token = fresh_token();
-        let code = match requester.browser {
-            Some(browser) if self.may_have_code(&email).await? => Some((fresh_code(), browser)),
-            _ => None,
-        };
+        // Nobody's link is in no browser: in this one it would void the one it has.
+        let browser =
+            requester.browser.map(|browser| if is_sent { browser } else { token.as_bytes() });
+        let may_have_code = self.may_have_code(&email, &asker, &network, now).await?;
+        let code = browser.filter(|_| may_have_code || !is_sent).map(|_| fresh_code());
         let ClientInfo { client, ip, .. } = requester.client;
         let (device, ip) = (client.phrase(), *ip);
         let link = NewMagicLink {
             email: &email,
             token_hash: token_hash(&token),
-            // Nobody's would void the one this visitor has.
-            code: code
-                .as_ref()
-                .filter(|_| may_mail)
-                .map(|(code, browser)| self.visitor_code(code, browser)),
+            visitor_hash: browser.map(|browser| self.visitor_hash(browser)),
+            code_hash: code.as_deref().map(|code| self.code_hash(code)),
             expires_at: now + self.expiry,
             device: &device,
             ip,
+            network: &network,
+            is_known: matches!(asker, Asker::KnownDevice(_)),
         };
-        magic_links::create(&self.database, &link, now).await?;
+        if !magic_links::create(&self.database, &link, now).await? && is_sent {
+            let to = email.masked();
+            tracing::warn!(event = "mail_limited", %to, "the mailbox has too many links that work");
+            decision = MailDecision::Later(self.expiry);
+        }
         let mut url = self.verify_url.clone();
         url.query_pairs_mut().append_pair("token", &token);
         let mail = SignInMail {
             to: &email,
             link: &url,
-            code: code.as_ref().map_or("", |(code, _)| code),
+            code: code.as_deref().unwrap_or_default(),
             valid_for: self.expiry,
             requested_at: now,
             device: &device,
             ip,
         };
-        if may_mail {
-            if requester.browser.is_some() && code.is_none() {
-                let to = mail.to.masked();
-                tracing::warn!(event = "code_limited", %to,
-                    "the address has had its codes for today");
-            }
+        if decision == MailDecision::Sent {
             place.send(&mail);
             tracing::info!(event = "link_sent", "queued a sign-in mail");
         } else {
             place.discard(&mail);
         }
-        Ok(())
+        Ok(decision)
     }
 
-    /// Counts a mail that confirms the address for the user; `false` when either has had its share.
-    ///
-    /// # Errors
-    /// [`RateLimitError`] when the limit's store does not answer.
-    pub async fn may_confirm(&self, user: Uuid, email: &Email) -> Result<bool, RateLimitError> {
-        // The user first: who has had their share takes nothing from the address.
-        for key in [self.user_key(user), self.address_key(email)] {
-            if !self.confirmations.check(&key).await?.allowed {
-                let to = email.masked();
-                tracing::warn!(event = "mail_limited", %user, %to,
-                    "no more mails to confirm an address for now");
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// By whom a mail to the address is asked for.
+    async fn asker(
+        &self,
+        email: &Email,
+        network: &str,
+        client: &ClientInfo,
+    ) -> Result<Asker, StoreError> {
+        // Asked also without a token, so that the answer takes as long.
+        let device = token_hash(client.device_token.as_deref().unwrap_or_default());
+        let is_known = events::is_known_device(&self.database, email, &device).await?;
+        Ok(if is_known { Asker::KnownDevice(device) } else { Asker::Stranger(network.to_owned()) })
     }
 
-    /// Counts a sign-in mail to the address; `false` when it has had its share.
-    async fn may_mail(&self, email: &Email) -> Result<bool, RateLimitError> {
-        let decision = self.per_address.check(&self.address_key(email)).await?;
-        if !decision.allowed {
-            tracing::warn!(event = "mail_limited", to = %email.masked(),
-                "the address has had its mails for now");
+    async fn may_have_code(
+        &self,
+        email: &Email,
+        asker: &Asker,
+        network: &str,
+        now: OffsetDateTime,
+    ) -> Result<bool, RateLimitError> {
+        let is_stranger = matches!(asker, Asker::Stranger(_));
+        if is_stranger && self.budget.is_spent(network, now) {
+            return Ok(false);
         }
-        Ok(decision.allowed)
+        let admitted = self.limits.admit_code(email, asker).await?;
+        if !admitted {
+            let to = email.masked();
+            tracing::warn!(event = "code_limited", %to, "the mailbox has had its codes for today");
+        }
+        Ok(admitted)
+    }
+
+    /// What decides how many mails a mailbox gets.
+    pub fn limits(&self) -> &MailLimits {
+        &self.limits
     }
 
     /// Where the mails go.
@@ -249,16 +203,18 @@ impl MagicLinks {
         &self.mailer
     }
 
-    /// What the confirm page shows of a link; `None` when it no longer works.
+    /// What the confirm page shows of a link to this browser; `None` when it no longer works.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
     pub async fn peek(
         &self,
         token: &str,
+        browser: &[u8],
         now: OffsetDateTime,
     ) -> Result<Option<PendingLink>, StoreError> {
-        magic_links::peek(&self.database, &token_hash(pasted(token)), now).await
+        let (token, visitor) = (token_hash(pasted(token)), self.visitor_hash(browser));
+        magic_links::peek(&self.database, &token, &visitor, now).await
     }
 
     /// To whom a link was mailed, whether it still works or not; `None` if it is not known any
@@ -285,17 +241,24 @@ impl MagicLinks {
     pub async fn claim(
         &self,
         proof: &Proof,
+        client: &ClientInfo,
         now: OffsetDateTime,
     ) -> Result<ClaimedLink, ClaimError> {
+        let network = network_of(client.ip);
         let claimed = match &proof.secret {
             Secret::Token(token) => {
                 magic_links::claim_by_token(&self.database, &token_hash(pasted(token)), now).await?
             }
             Secret::Code(code) => {
-                let code = self.visitor_code(&digits(code), &proof.browser);
-                match magic_links::claim_by_code(&self.database, &code, now).await? {
+                let code = VisitorCode {
+                    visitor_hash: self.visitor_hash(&proof.browser),
+                    code_hash: self.code_hash(&digits(code)),
+                };
+                let only_known = self.budget.is_spent(&network, now);
+                match magic_links::claim_by_code(&self.database, &code, only_known, now).await? {
                     CodeOutcome::Claimed(link) => Some(link),
                     CodeOutcome::Wrong(tries) => {
+                        self.budget.count(&network, now).await;
                         tracing::warn!(
                             event = "sign_in_failed",
                             method = "email",
@@ -319,8 +282,8 @@ impl MagicLinks {
             metrics::tried_to_sign_in("email", "failed");
             return Err(ClaimError::Invalid);
         };
-        if let Err(error) = self.per_address.forget(&self.address_key(&claimed.email)).await {
-            tracing::warn!(%error, "the address's mail count stays as it is");
+        if let Err(error) = self.forgive(&claimed.email, &network, client).await {
+            tracing::warn!(%error, "the mailbox's count of mails stays as it is");
         }
         Ok(claimed)
     }
@@ -330,7 +293,7 @@ impl MagicLinks {
         let browser_hash = self.visitor_hash(&proof.browser);
         let proof_hash = match &proof.secret {
             Secret::Token(token) => token_hash(pasted(token)),
-            Secret::Code(code) => self.keyed("redemption", digits(code).as_bytes()),
+            Secret::Code(code) => self.key.hash("redemption", digits(code).as_bytes()),
         };
         RedemptionKey { proof_hash, browser_hash }
     }
@@ -342,55 +305,28 @@ impl MagicLinks {
         }
     }
 
-    /// Whether the address gets a code with its link. What a guesser used up is not given back by a
-    /// sign-in.
-    async fn may_have_code(&self, email: &Email) -> Result<bool, RateLimitError> {
-        Ok(self.codes.check(&self.address_key(email)).await?.allowed)
-    }
-
-    fn visitor_code(&self, code: &str, browser: &[u8]) -> VisitorCode {
-        VisitorCode {
-            visitor_hash: self.visitor_hash(browser),
-            code_hash: self.keyed("code", code.as_bytes()),
-        }
-    }
-
-    /// What the database knows the asking browser by.
-    fn visitor_hash(&self, browser: &[u8]) -> [u8; 32] {
-        self.keyed("visitor", browser)
-    }
-
-    /// Forgets how many mails and codes the user and their address have had, when the account goes.
-    ///
-    /// # Errors
-    /// [`RateLimitError`] when the limit's store does not answer.
-    pub async fn forget(&self, user: Uuid, email: Option<&Email>) -> Result<(), RateLimitError> {
-        self.confirmations.forget(&self.user_key(user)).await?;
-        let Some(email) = email else { return Ok(()) };
-        let key = self.address_key(email);
-        for limiter in [&self.per_address, &self.confirmations, &self.codes] {
-            limiter.forget(&key).await?;
+    /// Who has signed in may ask again at once.
+    async fn forgive(
+        &self,
+        email: &Email,
+        network: &str,
+        client: &ClientInfo,
+    ) -> Result<(), ServiceError> {
+        let asker = self.asker(email, network, client).await?;
+        self.limits.forgive(email, &Asker::Stranger(network.to_owned())).await?;
+        if let Asker::KnownDevice(_) = asker {
+            self.limits.forgive(email, &asker).await?;
         }
         Ok(())
     }
 
-    fn user_key(&self, user: Uuid) -> String {
-        URL_SAFE_NO_PAD.encode(self.keyed("user", user.as_bytes()))
+    fn code_hash(&self, code: &str) -> [u8; 32] {
+        self.key.hash("code", code.as_bytes())
     }
 
-    fn address_key(&self, email: &Email) -> String {
-        URL_SAFE_NO_PAD.encode(self.keyed("address", email.as_str().as_bytes()))
-    }
-
-    fn keyed(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
-        Hmac::<Sha256>::new_from_slice(&self.key.0)
-            .expect("HMAC takes keys of any length")
-            .chain_update(purpose)
-            .chain_update([0])
-            .chain_update(message)
-            .finalize()
-            .into_bytes()
-            .into()
+    /// What the database knows the asking browser by.
+    fn visitor_hash(&self, browser: &[u8]) -> [u8; 32] {
+        self.key.hash("visitor", browser)
     }
 }
 

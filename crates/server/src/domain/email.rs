@@ -107,6 +107,21 @@ impl Email {
         self.parts().1
     }
 
+    /// The mailbox that a mail to this address arrives in, as far as the address tells: without the
+    /// tag after a `+`, and without the dots that Gmail does not look at. It is for counting, never
+    /// for writing to.
+    pub fn mailbox(&self) -> String {
+        let (local, domain) = self.parts();
+        let untagged = match local.split_once('+') {
+            Some((untagged, _)) if !untagged.is_empty() => untagged,
+            _ => local,
+        };
+        match domain {
+            "gmail.com" | "googlemail.com" => format!("{}@gmail.com", untagged.replace('.', "")),
+            _ => format!("{untagged}@{domain}"),
+        }
+    }
+
     /// The address as it may stand in a log or on a page that anyone can open: `a***@example.com`.
     pub fn masked(&self) -> String {
         let (local, domain) = self.parts();
@@ -269,6 +284,21 @@ mod tests {
         assert_eq!(fits.len(), 254);
         assert!(Email::parse(&fits).is_ok());
         assert_eq!(Email::parse(&format!("{fits}e")), Err(EmailError::TooLong));
+    }
+
+    #[test]
+    fn a_mailbox_is_counted_once_whatever_its_tag() {
+        for (address, mailbox) in [
+            ("a@example.com", "a@example.com"),
+            ("a+1@example.com", "a@example.com"),
+            ("a+1+2@example.com", "a@example.com"),
+            ("+1@example.com", "+1@example.com"),
+            ("a.b@example.com", "a.b@example.com"),
+            ("a.b+1@gmail.com", "ab@gmail.com"),
+            ("ab@googlemail.com", "ab@gmail.com"),
+        ] {
+            assert_eq!(Email::parse(address).unwrap().mailbox(), mailbox);
+        }
     }
 
     #[test]

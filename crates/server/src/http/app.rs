@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::StatusCode;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
-use tracera_guard::{ClientLimit, CsrfGuard, OriginPolicy, SecurityHeaders, TrustedProxies};
+use tracera_guard::{
+    ClientLimit, CsrfGuard, OriginPolicy, RateLimiter, SecurityHeaders, TrustedProxies,
+};
 use tracera_session::{Clock, Sessions};
 use url::Url;
 
@@ -67,6 +69,8 @@ pub struct Parts {
     pub proxies: TrustedProxies,
     /// How often one client may call the authentication endpoints.
     pub auth_limit: ClientLimit,
+    /// How often one session may post a form that ends sessions.
+    pub session_limit: RateLimiter,
     /// Where unsafe requests may come from.
     pub origin: OriginPolicy,
     /// Issues and checks CSRF tokens.

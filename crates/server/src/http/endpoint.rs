@@ -39,6 +39,8 @@ pub struct Endpoint {
     pub pattern: &'static str,
     /// Whether browsers are sent there, although it is no page.
     pub is_navigated: bool,
+    /// Whether its forms are counted by the session that posts them, not by the client's address.
+    pub is_counted_by_session: bool,
     /// The largest body that is read there, in bytes.
     pub max_body: usize,
     /// What an API token needs to be taken instead of a session; `None` where none is.
@@ -83,6 +85,7 @@ impl Endpoint {
 pub struct Row {
     pattern: &'static str,
     is_navigated: bool,
+    is_counted_by_session: bool,
     max_body: usize,
     scope: Option<Scope>,
     methods: Methods,
@@ -94,6 +97,7 @@ pub fn at(pattern: &'static str) -> Row {
     Row {
         pattern,
         is_navigated: false,
+        is_counted_by_session: false,
         max_body: MAX_BODY_BYTES,
         scope: None,
         methods: Methods::default(),
@@ -138,6 +142,13 @@ impl Row {
         Self { is_navigated: true, ..self }
     }
 
+    /// Its forms are counted by the session that posts them: others behind the same address, and
+    /// pages that make a browser spend its address's requests, do not keep their person from it.
+    #[must_use]
+    pub fn counted_by_session(self) -> Self {
+        Self { is_counted_by_session: true, ..self }
+    }
+
     /// Reads bodies of at most so many bytes, where [`MAX_BODY_BYTES`] is too little.
     #[must_use]
     pub fn reading(self, max_body: usize) -> Self {
@@ -155,8 +166,9 @@ impl Row {
 
     /// What the layers know of it.
     pub fn endpoint(&self, access: Access) -> Endpoint {
-        let Self { pattern, is_navigated, max_body, scope, methods, .. } = *self;
-        Endpoint { access, pattern, is_navigated, max_body, scope, methods }
+        let Self { pattern, is_navigated, is_counted_by_session, max_body, scope, methods, .. } =
+            *self;
+        Endpoint { access, pattern, is_navigated, is_counted_by_session, max_body, scope, methods }
     }
 }
 

@@ -7,14 +7,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::HttpBody;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower::{Layer, Service};
 use tracera_guard::{is_safe_method, path_is_under};
+use tracera_session::Session;
 
+use crate::http::App;
 use crate::http::body::{Awaited, watched};
 use crate::http::context::RequestContext;
 use crate::http::endpoint::{Access, MAX_BODY_BYTES};
@@ -192,11 +195,29 @@ pub fn is_limited(request: &Request) -> bool {
     // A browser proves its device by itself, and must not use up its person's requests.
     if context
         .and_then(|context| context.endpoint)
-        .is_some_and(|row| row.access == Access::DeviceProof)
+        .is_some_and(|row| row.access == Access::DeviceProof || row.is_counted_by_session)
     {
         return false;
     }
     is_under("/api/v1/auth/") || !is_safe_method(request.method()) && !is_under("/api/")
+}
+
+/// Whether a request is a form that [`count_session`] counts.
+pub fn is_counted_by_session(request: &Request) -> bool {
+    RequestContext::of(request.extensions())
+        .and_then(RequestContext::answering)
+        .is_some_and(|row| row.is_counted_by_session)
+}
+
+/// Lets a form pass within the limit of the session that posts it, after it was found to live and
+/// to mean it.
+pub async fn count_session(State(app): State<App>, request: Request, next: Next) -> Response {
+    let info = Session::of(request.extensions()).ok().and_then(|session| session.info());
+    let Some(info) = info else { return AppError::unauthenticated().into_response() };
+    match app.session_limit.admit(&info.handle.to_string()).await {
+        Ok(_) => next.run(request).await,
+        Err(rejection) => rejection.into_response(),
+    }
 }
 
 /// The answer when a handler panicked.

@@ -75,7 +75,7 @@ async fn answer(
         }
         Some("/login/confirm") => {
             let token = field(form, "token").unwrap_or_default().into_owned();
-            match sign_in::peek(app, &token).await? {
+            match sign_in::peek(app, &token, binding.as_bytes()).await? {
                 None if is_signed_in => return on(),
                 pending => {
                     let link = pending.map(|pending| (token, pending));

@@ -8,14 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 
-use crate::auth::magic_link::{MAIL_WINDOW, MAILS_PER_ADDRESS};
+use crate::auth::mail_limits::{MAIL_WINDOW, MAILS_PER_NETWORK};
 use crate::cookie::ServiceCookie;
 use crate::domain::email::Email;
 
 /// How long a browser waits before it offers to send another mail, in seconds.
 const RESEND_SECS: i64 = 30;
-/// How many mails an address gets in [`WINDOW_SECS`]; whoever asks for more is promised none.
-const MAILS: usize = MAILS_PER_ADDRESS as usize;
+/// How many mails one network gets in [`WINDOW_SECS`]; whoever asks for more is promised none.
+const MAILS: usize = MAILS_PER_NETWORK as usize;
 const WINDOW_SECS: i64 = MAIL_WINDOW.as_secs().cast_signed();
 const COOKIE: ServiceCookie = ServiceCookie::new("__Host-asked", 600);
 
@@ -129,16 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn the_sixth_request_in_ten_minutes_is_promised_nothing_and_does_not_count() {
+    fn the_seventh_request_in_ten_minutes_is_promised_nothing_and_does_not_count() {
         let email = Email::parse("a@example.com").unwrap();
         let at = |secs: u64| datetime!(2026-11-23 20:00 UTC) + Duration::from_secs(secs);
         let mut asked = None;
-        for minute in 0..5 {
+        for minute in 0..6 {
             let next = PendingAddress::new(email.clone(), asked, at(60 * minute));
             assert_eq!(next.minutes_without_mail(at(60 * minute)), None, "{minute}");
             asked = Some(next);
         }
-        for minute in [5, 6, 7] {
+        for minute in [6, 7, 8] {
             let next = PendingAddress::new(email.clone(), asked, at(60 * minute));
             let left = i64::try_from(10 - minute).unwrap();
             assert_eq!(next.minutes_without_mail(at(60 * minute)), Some(left), "{minute}");

@@ -383,6 +383,7 @@ struct LinkView {
     device: String,
     ip: String,
     when: String,
+    is_own: bool,
 }
 
 #[derive(Template)]
@@ -398,11 +399,12 @@ pub async fn confirm(
     State(app): State<App>,
     session: Session,
     page: Page,
+    binding: CsrfBinding,
     headers: HeaderMap,
     query: Result<Query<LinkQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let token = pasted(&query.unwrap_or_default().0.token).to_owned();
-    let pending = peek(&app, &token).await?;
+    let pending = peek(&app, &token, binding.as_bytes()).await?;
     if pending.is_none() && is_own_link(&app, &session, &token).await? {
         return Ok(led_on(&app, &headers));
     }
@@ -425,10 +427,10 @@ fn led_on(app: &App, headers: &HeaderMap) -> Response {
     }
 }
 
-/// What is known of a link that still works.
-pub(super) async fn peek(app: &App, token: &str) -> AppResult<Option<PendingLink>> {
+/// What is known of a link that still works, for this browser.
+pub(super) async fn peek(app: &App, token: &str, browser: &[u8]) -> AppResult<Option<PendingLink>> {
     match &app.magic_links {
-        Some(links) => Ok(links.peek(token, app.now()).await?),
+        Some(links) => Ok(links.peek(token, browser, app.now()).await?),
         None => Ok(None),
     }
 }
@@ -446,6 +448,7 @@ pub(super) fn confirm_page(
         device: pending.device,
         ip: pending.ip,
         when: minute(pending.created_at),
+        is_own: pending.is_own,
     });
     let status = match (&link, problem) {
         (None, _) => StatusCode::BAD_REQUEST,

@@ -52,6 +52,7 @@ macro_rules! migrations {
             "0032_undo_links",
             "0040_passkeys_and_tokens",
             "0050_disabled_users",
+            "0060_links_per_browser",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {

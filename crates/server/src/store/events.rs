@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::column::{Timestamp, from_row};
 use super::{Database, StoreError, on_pool};
+use crate::domain::email::Email;
 
 /// How long an event is kept.
 pub const KEPT: Duration = Duration::days(90);
@@ -140,4 +141,25 @@ pub async fn known_devices(
     })
     .await?;
     Ok((any > 0, this > 0))
+}
+
+/// Whether the device of this hash has signed in, within the last 90 days, to the account that has
+/// this address.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn is_known_device(
+    db: &Database,
+    email: &Email,
+    device_hash: &[u8; 32],
+) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) FROM security_events
+        WHERE user_id = (SELECT id FROM users WHERE email = $1)
+            AND kind = 'signed_in' AND device_hash = $2";
+    let found: i64 = on_pool!(db, pool => {
+        sqlx::query_scalar(sql).bind(email).bind(&device_hash[..]).fetch_one(pool).await
+    })
+    .await?;
+    Ok(found > 0)
 }

@@ -1,13 +1,16 @@
 //! Sign-in links that are on their way, and the six-digit codes that come with them.
 //!
 //! 1. The store sees hashes only; nothing in it can be presented as a link or a code.
-//! 2. An address has at most one unused link: a new one takes the row of the older
-//!    (a unique index sees to it, whatever runs at the same time).
-//! 3. A link is claimed once, by one `UPDATE`. Looking at it never claims it.
-//! 4. A code works only for the visitor who asked, and [`MAX_WRONG_CODES`] wrong ones void it; the
+//! 2. A browser has at most one unused link of an address: a newer one ends the older. Requests of
+//!    other browsers end none of them, within the next rule.
+//! 3. A mailbox has at most [`MAX_ALIVE`] unused links. Beyond that the network with the most loses
+//!    its oldest. Where all have as many, the newest request has come too late; links that
+//!    known browsers asked for are kept before all others.
+//! 4. A link is claimed once, by one `UPDATE`. Looking at it never claims it.
+//! 5. A code works only for the visitor who asked, and [`MAX_WRONG_CODES`] wrong ones void it; the
 //!    count and the comparison are one `UPDATE`, so guessing in parallel buys nothing. The
 //!    link itself stays good: it cannot be guessed.
-//! 5. Rows are removed when they have expired, by whoever asks for the next link.
+//! 6. Rows are removed when they have expired, by whoever asks for the next link.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,6 +24,8 @@ use crate::domain::email::Email;
 
 /// How many wrong codes void a code.
 pub const MAX_WRONG_CODES: u32 = 5;
+/// How many unused links a mailbox has at most.
+pub const MAX_ALIVE: u32 = 10;
 
 /// A link to be sent.
 pub struct NewMagicLink<'a> {
@@ -28,14 +33,20 @@ pub struct NewMagicLink<'a> {
     pub email: &'a Email,
     /// Hash of the token in the link.
     pub token_hash: [u8; 32],
-    /// The code of the same mail; `None` if only the link shall work.
-    pub code: Option<VisitorCode>,
+    /// Hash of what the asking browser holds; `None` if it is not to be known again.
+    pub visitor_hash: Option<[u8; 32]>,
+    /// Keyed hash of the code of the same mail; `None` if only the link shall work.
+    pub code_hash: Option<[u8; 32]>,
     /// When link and code end.
     pub expires_at: OffsetDateTime,
     /// What asked, for the confirm page: "Firefox on Linux".
     pub device: &'a str,
     /// From where it was asked.
     pub ip: IpAddr,
+    /// The network of that address, by which links are counted.
+    pub network: &'a str,
+    /// Whether a browser asked that had signed in to the account before.
+    pub is_known: bool,
 }
 
 /// A code that one visitor may type.
@@ -86,9 +97,11 @@ pub struct PendingLink {
     pub created_at: OffsetDateTime,
     /// When it ends, to the second.
     pub expires_at: OffsetDateTime,
+    /// Whether the browser that looks at it asked for it.
+    pub is_own: bool,
 }
 
-from_row!(PendingLink { email, device, ip, created_at, expires_at });
+from_row!(PendingLink { email, device, ip, created_at, expires_at, is_own });
 
 /// A wrong code was counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +123,8 @@ pub enum CodeOutcome {
     Nothing,
 }
 
-/// Stores a link; an older unused one of the address ends with this. Removes expired rows.
+/// Stores a link by the rules above; `false` if the mailbox has too many from elsewhere, so that
+/// this one does not work. Removes expired rows.
 ///
 /// # Errors
 ///
@@ -119,35 +133,62 @@ pub async fn create(
     db: &Database,
     link: &NewMagicLink<'_>,
     now: OffsetDateTime,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     purge_expired(db, now).await?;
 
-    let upsert = "INSERT INTO magic_links
-            (id, email, token_hash, code_hash, visitor_hash, created_at, expires_at, device, ip)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        ON CONFLICT (email) WHERE used_at IS NULL DO UPDATE SET
-            id = excluded.id, token_hash = excluded.token_hash,
-            code_hash = excluded.code_hash, visitor_hash = excluded.visitor_hash, wrong_codes = 0,
-            created_at = excluded.created_at, expires_at = excluded.expires_at,
-            device = excluded.device, ip = excluded.ip";
-    let visitor_hash = link.code.as_ref().map(|code| &code.visitor_hash[..]);
-    let code_hash = link.code.as_ref().map(|code| &code.code_hash[..]);
-    on_pool!(db, pool => {
-        sqlx::query(upsert)
-            .bind(Uuid::new_v4())
+    let insert = "INSERT INTO magic_links
+            (id, email, token_hash, code_hash, visitor_hash, created_at, expires_at, device, ip,
+            mailbox, network, is_known)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let end_older = "DELETE FROM magic_links
+        WHERE email = $1 AND visitor_hash = $2 AND used_at IS NULL AND id <> $3";
+    // By turns: the newest of each network, then the second of each, and so on.
+    let trim = "DELETE FROM magic_links WHERE id IN (
+            SELECT id FROM (
+                SELECT id, row_number() OVER (
+                    ORDER BY is_known DESC, turn, created_at, id = $4
+                ) AS place FROM (
+                    SELECT id, is_known, created_at, row_number() OVER (
+                        PARTITION BY network, is_known ORDER BY created_at DESC, id = $4 DESC
+                    ) AS turn
+                    FROM magic_links WHERE mailbox = $1 AND used_at IS NULL AND expires_at > $2
+                ) AS by_network
+            ) AS in_order WHERE place > $3
+        ) RETURNING id";
+    let (id, mailbox) = (Uuid::new_v4(), link.email.mailbox());
+    let visitor_hash = link.visitor_hash.as_ref().map(|hash| &hash[..]);
+    let removed: Vec<Uuid> = on_pool!(db, pool => {
+        sqlx::query(insert)
+            .bind(id)
             .bind(link.email)
             .bind(&link.token_hash[..])
-            .bind(code_hash)
+            .bind(link.code_hash.as_ref().map(|hash| &hash[..]))
             .bind(visitor_hash)
             .bind(Timestamp::from(now))
             .bind(Timestamp::from(link.expires_at))
             .bind(link.device)
             .bind(link.ip.to_string())
+            .bind(&mailbox)
+            .bind(link.network)
+            .bind(link.is_known)
             .execute(pool)
+            .await?;
+        sqlx::query(end_older)
+            .bind(link.email)
+            .bind(visitor_hash)
+            .bind(id)
+            .execute(pool)
+            .await?;
+        sqlx::query_scalar(trim)
+            .bind(&mailbox)
+            .bind(Timestamp::from(now))
+            .bind(i64::from(MAX_ALIVE))
+            .bind(id)
+            .fetch_all(pool)
             .await
-            .map(drop)
     })
-    .await
+    .await?;
+    Ok(!removed.contains(&id))
 }
 
 /// Uses the link up. Of any number of callers at once, one gets it; `None` for a link that is
@@ -172,7 +213,7 @@ pub async fn claim_by_token(
 }
 
 /// Uses the visitor's link up if the code is right for one, else counts the try for each of their
-/// links.
+/// links. With `only_known` only links count that a known browser asked for.
 ///
 /// # Errors
 ///
@@ -180,6 +221,7 @@ pub async fn claim_by_token(
 pub async fn claim_by_code(
     db: &Database,
     code: &VisitorCode,
+    only_known: bool,
     now: OffsetDateTime,
 ) -> Result<CodeOutcome, StoreError> {
     struct Tried {
@@ -199,8 +241,10 @@ pub async fn claim_by_code(
                 SELECT 1 FROM magic_links known
                 WHERE known.visitor_hash = $1 AND known.code_hash = $2 AND known.used_at IS NULL
                     AND known.expires_at > $3 AND known.wrong_codes < $4
+                    AND (known.is_known OR NOT $5)
             ) THEN 0 ELSE 1 END
-        WHERE visitor_hash = $1 AND used_at IS NULL AND expires_at > $3 AND wrong_codes < $4
+        WHERE visitor_hash = $1 AND code_hash IS NOT NULL AND used_at IS NULL
+            AND expires_at > $3 AND wrong_codes < $4 AND (is_known OR NOT $5)
         RETURNING id, email, wrong_codes, used_at IS NOT NULL AS claimed";
     let tried: Vec<Tried> = on_pool!(db, pool => {
         sqlx::query_as(sql)
@@ -208,6 +252,7 @@ pub async fn claim_by_code(
             .bind(&code.code_hash[..])
             .bind(Timestamp::from(now))
             .bind(MAX_WRONG_CODES.cast_signed())
+            .bind(only_known)
             .fetch_all(pool)
             .await
     })
@@ -225,25 +270,20 @@ pub async fn claim_by_code(
 }
 
 /// Gives a claimed link back, for when the session could not be made: the user may try again.
-/// `false` if it cannot be, because a newer link was asked for meanwhile, or it was cancelled, or
-/// it has expired and gone.
+/// `false` if it cannot be, because it was cancelled, or has expired and gone.
 ///
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn release(db: &Database, id: Uuid) -> Result<bool, StoreError> {
     let sql = "UPDATE magic_links SET used_at = NULL WHERE id = $1";
-    let released = on_pool!(db, pool => {
+    on_pool!(db, pool => {
         sqlx::query(sql).bind(id).execute(pool).await.map(|done| done.rows_affected() == 1)
-    });
-    match released.await {
-        // The unique index: the address has a newer unused link.
-        Err(StoreError::Conflict(_)) => Ok(false),
-        released => released,
-    }
+    })
+    .await
 }
 
-/// What a confirm page shows; `None` as for [`claim_by_token`]. Changes nothing.
+/// What a confirm page shows to this visitor; `None` as for [`claim_by_token`]. Changes nothing.
 ///
 /// # Errors
 ///
@@ -251,13 +291,19 @@ pub async fn release(db: &Database, id: Uuid) -> Result<bool, StoreError> {
 pub async fn peek(
     db: &Database,
     token_hash: &[u8; 32],
+    visitor_hash: &[u8; 32],
     now: OffsetDateTime,
 ) -> Result<Option<PendingLink>, StoreError> {
-    let sql = "SELECT email, device, ip, created_at, expires_at FROM magic_links
-        WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
-    let now = Timestamp::from(now);
+    let sql = "SELECT email, device, ip, created_at, expires_at,
+            visitor_hash IS NOT NULL AND visitor_hash = $3 AS is_own
+        FROM magic_links WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
     on_pool!(db, pool => {
-        sqlx::query_as(sql).bind(&token_hash[..]).bind(now).fetch_optional(pool).await
+        sqlx::query_as(sql)
+            .bind(&token_hash[..])
+            .bind(Timestamp::from(now))
+            .bind(&visitor_hash[..])
+            .fetch_optional(pool)
+            .await
     })
     .await
 }
@@ -297,7 +343,7 @@ pub async fn is_used(
     Ok(used.unwrap_or(false))
 }
 
-/// Ends the unused link of this address, if there is one: after a sign-in none shall be lying
+/// Ends the unused links of this address: after a sign-in none shall be lying
 /// about.
 ///
 /// # Errors

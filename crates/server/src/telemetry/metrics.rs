@@ -36,6 +36,10 @@ fn describe() {
         metrics::counter!("tracera_imports_total", "outcome" => outcome).increment(0);
     }
     metrics::counter!("tracera_steam_refusals_total").increment(0);
+    metrics::counter!("tracera_wrong_codes_total").increment(0);
+    for scope in CodeScope::ALL {
+        count_withheld_codes(scope, 0);
+    }
     for method in ["email", "google", "github", "steam"] {
         for outcome in ["done", "failed"] {
             count_sign_ins(method, outcome, 0);
@@ -67,6 +71,7 @@ const GAUGES: &[(&str, &str)] = &[
 ];
 
 const COUNTERS: &[(&str, &str)] = &[
+    ("tracera_codes_withheld_total", "Codes not sent or not tried, since too many were wrong."),
     ("tracera_http_requests_total", "Answers by route and status."),
     ("tracera_imports_total", "Imports that ended, by outcome."),
     ("tracera_mails_total", "Mails by what became of them."),
@@ -74,6 +79,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("tracera_session_cache_total", "What the cache of sessions did."),
     ("tracera_sign_ins_total", "Sign-ins that were tried, by method and outcome."),
     ("tracera_steam_refusals_total", "Answers of Steam that asked for fewer requests."),
+    ("tracera_wrong_codes_total", "Wrong sign-in codes that were typed."),
 ];
 
 const HISTOGRAMS: &[(&str, &str)] = &[
@@ -148,6 +154,40 @@ pub fn mailed(outcome: MailOutcome) {
 
 fn count_mails(outcome: MailOutcome, mails: u64) {
     metrics::counter!("tracera_mails_total", "outcome" => outcome.name()).increment(mails);
+}
+
+/// Whose budget of wrong codes is spent.
+#[derive(Clone, Copy, Debug)]
+pub enum CodeScope {
+    /// That of one network.
+    Network,
+    /// That of all together.
+    All,
+}
+
+impl CodeScope {
+    const ALL: [Self; 2] = [Self::Network, Self::All];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::All => "all",
+        }
+    }
+}
+
+/// Counts a wrong code.
+pub fn wrong_code() {
+    metrics::counter!("tracera_wrong_codes_total").increment(1);
+}
+
+/// Counts a code that was not sent or not tried, since too many were wrong.
+pub fn withheld_code(scope: CodeScope) {
+    count_withheld_codes(scope, 1);
+}
+
+fn count_withheld_codes(scope: CodeScope, codes: u64) {
+    metrics::counter!("tracera_codes_withheld_total", "scope" => scope.name()).increment(codes);
 }
 
 /// Counts a sign-in that was tried.

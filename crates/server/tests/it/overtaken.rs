@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, get};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tracera::actions::sign_in::{SignInMethod, sign_in};
-use tracera::auth::client::ClientInfo;
+use tracera::auth::client::{Client, ClientInfo};
 use tracera::auth::magic_link::{Proof, Secret};
 use tracera::clock::utc;
 use tracera::domain::email::Email;
@@ -136,9 +136,14 @@ fn proof(token: &str) -> Proof {
 }
 
 async fn claimed(app: &TestApp, email: &str) -> ClaimedLink {
-    let token = app.link_token(&app.browser(), email).await;
+    claim(app, &app.link_token(&app.browser(), email).await).await
+}
+
+async fn claim(app: &TestApp, token: &str) -> ClaimedLink {
     let links = app.instances[0].app.magic_links.as_ref().unwrap();
-    links.claim(&proof(&token), utc(app.clock.now())).await.unwrap()
+    let ip = [127, 0, 0, 1].into();
+    let visit = ClientInfo { client: Client::default(), ip, device_token: None };
+    links.claim(&proof(token), &visit, utc(app.clock.now())).await.unwrap()
 }
 
 fn by_link(link: ClaimedLink) -> MethodRouter<App> {
@@ -179,8 +184,8 @@ async fn a_link_that_is_being_redeemed_ends_when_its_owner_signs_out_everywhere(
     let owner = app.signed_in("a@example.com").await;
     let thief = app.browser();
     let token = app.link_token(&thief, "a@example.com").await;
+    let claimed = claim(&app, &token).await;
     let links = app.instances[0].app.magic_links.as_ref().unwrap();
-    let claimed = links.claim(&proof(&token), utc(app.clock.now())).await.unwrap();
     owner.delete("/api/v1/auth/sessions").await.expect(204);
     links.release(&claimed).await;
     thief.redeem(&token).await.expect_error(400, "link_invalid");

@@ -189,6 +189,37 @@ async fn pages_cost_nothing_of_the_limit_and_their_forms_count() {
 }
 
 #[tokio::test]
+async fn a_person_can_sign_out_however_often_their_address_has_asked() {
+    let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "6")]).await;
+    let person = app.signed_in("a@example.com").await;
+    let token = person.form_token("/account").await;
+    while app.browser().get("/api/v1/auth/methods").await.status != 429 {}
+    person.get("/api/v1/auth/me").await.expect_error(429, "rate_limited");
+    for _ in 0..5 {
+        let form = [("csrf_token", &*token)];
+        person.submit("/account/sessions/revoke-others", &form).await.expect(303);
+    }
+    person.submit("/logout", &[("csrf_token", "made-up")]).await.expect(403);
+    person.submit("/logout", &[("csrf_token", &token)]).await.expect(303);
+    assert_eq!(person.cookie("session"), None);
+}
+
+#[tokio::test]
+async fn forms_that_end_sessions_are_counted_by_session() {
+    let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "10")]).await;
+    let (one, other) = (app.signed_in("a@example.com").await, app.signed_in("b@example.com").await);
+    let end_others = async |person: &Browser| {
+        let token = person.form_token("/account").await;
+        person.submit("/account/sessions/revoke-others", &[("csrf_token", &token)]).await
+    };
+    for _ in 0..10 {
+        end_others(&one).await.expect(303);
+    }
+    end_others(&one).await.expect(429);
+    end_others(&other).await.expect(303);
+}
+
+#[tokio::test]
 async fn a_link_that_is_confirmed_too_fast_or_while_redis_is_away_can_be_confirmed_again() {
     let app = TestApp::start_with(&[("AUTH_RATE_LIMIT_PER_MINUTE", "3")]).await;
     let browser = app.browser();

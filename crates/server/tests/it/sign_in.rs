@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::browser::Browser;
 use crate::harness::{TestApp, eventually};
 
 #[tokio::test]
@@ -169,10 +170,10 @@ async fn known_and_unknown_addresses_get_the_same_answer() {
 }
 
 #[tokio::test]
-async fn an_address_gets_five_mails_and_its_last_link_stays_good() {
+async fn a_mailbox_gets_six_mails_from_a_network_and_its_last_link_stays_good() {
     let app = TestApp::start().await;
     let attacker = app.browser();
-    for n in 1..=5 {
+    for n in 1..=6 {
         attacker.request_link("victim@example.com").await.expect(200);
         eventually(|| async { (app.mails_to("victim@example.com") == n).then_some(()) }).await;
     }
@@ -182,7 +183,11 @@ async fn an_address_gets_five_mails_and_its_last_link_stays_good() {
         assert_eq!(limited.body, normal.body);
     }
     app.mail_to("other@example.com").await;
-    assert_eq!(app.mails_to("victim@example.com"), 5);
+    assert_eq!(app.mails_to("victim@example.com"), 6);
+    attacker.request_link("victim+tag@example.com").await.expect(200);
+    app.browser().request_link("other@example.com").await.expect(200);
+    eventually(|| async { (app.mails_to("other@example.com") == 2).then_some(()) }).await;
+    assert_eq!(app.mails_to("victim+tag@example.com"), 0);
     let link = app.mail_to("victim@example.com").await.link;
     let owner = app.browser();
     owner.redeem(&crate::harness::token_of(&link)).await.expect(200);
@@ -193,7 +198,7 @@ async fn an_address_gets_five_mails_and_its_last_link_stays_good() {
 async fn an_address_that_gets_no_mail_costs_the_same_work() {
     let mut app = TestApp::start().await;
     let browser = app.browser();
-    for n in 1..=5 {
+    for n in 1..=6 {
         browser.request_link("a@example.com").await.expect(200);
         eventually(|| async { (app.mails_to("a@example.com") == n).then_some(()) }).await;
     }
@@ -268,4 +273,76 @@ async fn links_are_built_from_the_base_url_whatever_the_request_says() {
         link.starts_with("https://tracera.localhost/api/v1/auth/magic/verify?token="),
         "{link}"
     );
+}
+
+/// Browsers that come from the address they are given.
+async fn behind_a_proxy() -> TestApp {
+    TestApp::start_with(&[("TRUSTED_PROXIES", "127.0.0.1/32")]).await
+}
+
+#[tokio::test]
+async fn a_request_of_another_browser_voids_neither_link_nor_code() {
+    let app = TestApp::start().await;
+    let owner = app.browser();
+    let link = app.link_token(&owner, "a@example.com").await;
+    let code = app.mail_to("a@example.com").await.code;
+    for _ in 0..3 {
+        app.browser().request_link("a@example.com").await.expect(200);
+    }
+    let path = format!("/api/v1/auth/magic/verify?token={link}");
+    assert!(owner.get(&path).await.expect(200).body.contains(", this browser<"));
+    assert!(app.browser().get(&path).await.expect(200).body.contains(", another browser<"));
+    owner.post("/api/v1/auth/magic/verify", &json!({ "code": code })).await.expect(200);
+}
+
+#[tokio::test]
+async fn strangers_keep_nobody_from_a_mail() {
+    let app = behind_a_proxy().await;
+    let from = |browser: &Browser, ip: &str| browser.with_header("x-forwarded-for", ip);
+    let known = from(&app.browser(), "192.0.2.1");
+    app.sign_in(&known, "a@example.com").await;
+    known.logout().await.expect(204);
+    for _ in 0..8 {
+        let stranger = from(&app.browser(), "198.51.100.7");
+        stranger.request_link("a@example.com").await.expect(200);
+    }
+    eventually(|| async { (app.mails_to("a@example.com") == 7).then_some(()) }).await;
+    let unknown = from(&app.browser(), "203.0.113.9");
+    app.sign_in(&unknown, "a@example.com").await;
+    for network in 0..40 {
+        let stranger = from(&app.browser(), &format!("198.18.{network}.7"));
+        stranger.request_link("a@example.com").await.expect(200);
+    }
+    let token = app.link_token(&known, "a@example.com").await;
+    assert!(!app.mail_to("a@example.com").await.link.is_empty());
+    known.redeem(&token).await.expect(200);
+}
+
+#[tokio::test]
+async fn after_many_wrong_codes_strangers_get_links_only() {
+    let app = TestApp::start().await;
+    let known = app.signed_in("a@example.com").await;
+    known.logout().await.expect(204);
+    let verify = "/api/v1/auth/magic/verify";
+    let asked = app.browser();
+    app.link_token(&asked, "asked@example.com").await;
+    let code_before = app.mail_to("asked@example.com").await.code;
+    for n in 0..20 {
+        let (guesser, email) = (app.browser(), format!("{n}@example.com"));
+        app.link_token(&guesser, &email).await;
+        let code = app.mail_to(&email).await.code;
+        let wrong = if code == "000000" { "000001" } else { "000000" };
+        for _ in 0..5 {
+            guesser.post(verify, &json!({ "code": wrong })).await.expect(400);
+        }
+    }
+    let stranger = app.browser();
+    let token = app.link_token(&stranger, "b@example.com").await;
+    assert_eq!(app.mail_to("b@example.com").await.code, "");
+    stranger.redeem(&token).await.expect(200);
+    let early = asked.post(verify, &json!({ "code": code_before })).await;
+    early.expect_error(400, "link_invalid");
+    app.link_token(&known, "a@example.com").await;
+    let code = app.mail_to("a@example.com").await.code;
+    known.post(verify, &json!({ "code": code })).await.expect(200);
 }

@@ -20,6 +20,7 @@ on_both_databases!(
     a_wrong_code_counts_for_each_of_a_visitors_links,
     a_new_link_brings_new_tries,
     a_released_code_works_again,
+    while_codes_are_withheld_those_of_known_browsers_work,
 );
 
 const RIGHT: u8 = 100;
@@ -30,7 +31,11 @@ fn code(visitor: u8, code: u8) -> VisitorCode {
 }
 
 fn link_with_code(email: &Email, token: u8, visitor: u8) -> NewMagicLink<'_> {
-    NewMagicLink { code: Some(code(visitor, RIGHT)), ..link(email, token) }
+    NewMagicLink {
+        visitor_hash: Some([visitor; 32]),
+        code_hash: Some([RIGHT; 32]),
+        ..link(email, token)
+    }
 }
 
 /// A wrong code for Alice.
@@ -39,7 +44,7 @@ fn wrong(tries_left: u32) -> CodeOutcome {
 }
 
 async fn try_code(db: &Database, visitor: u8, typed: u8) -> CodeOutcome {
-    claim_by_code(db, &code(visitor, typed), NOW).await.unwrap()
+    claim_by_code(db, &code(visitor, typed), false, NOW).await.unwrap()
 }
 
 async fn a_right_code_uses_the_link_up(db: Database) {
@@ -107,7 +112,10 @@ async fn a_code_works_for_its_visitor_and_its_time_only(db: Database) {
         assert_eq!(try_code(&db, 9, RIGHT).await, CodeOutcome::Nothing);
     }
     let end = NOW + Duration::minutes(10);
-    assert_eq!(claim_by_code(&db, &code(7, RIGHT), end).await.unwrap(), CodeOutcome::Nothing);
+    assert_eq!(
+        claim_by_code(&db, &code(7, RIGHT), false, end).await.unwrap(),
+        CodeOutcome::Nothing
+    );
     let CodeOutcome::Claimed(claimed) = try_code(&db, 7, RIGHT).await else {
         panic!("the code is right");
     };
@@ -119,15 +127,17 @@ async fn a_code_works_for_its_visitor_and_its_time_only(db: Database) {
 }
 
 async fn a_link_without_a_code_has_none(db: Database) {
-    create(&db, &link(&email("alice@example.com"), 1), NOW).await.unwrap();
-    assert_eq!(try_code(&db, 0, 0).await, CodeOutcome::Nothing);
+    let alice = email("alice@example.com");
+    let link = NewMagicLink { code_hash: None, ..link_with_code(&alice, 1, 7) };
+    create(&db, &link, NOW).await.unwrap();
+    assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Nothing);
 }
 
 async fn each_code_of_a_visitor_works(db: Database) {
     let (bob, alice) = (email("bob@example.com"), email("alice@example.com"));
     create(&db, &link_with_code(&bob, 1, 7), NOW).await.unwrap();
-    let second = VisitorCode { visitor_hash: [7; 32], code_hash: [101; 32] };
-    create(&db, &NewMagicLink { code: Some(second), ..link(&alice, 2) }, NOW).await.unwrap();
+    let second = NewMagicLink { code_hash: Some([101; 32]), ..link_with_code(&alice, 2, 7) };
+    create(&db, &second, NOW).await.unwrap();
     for (typed, owner) in [(101, alice), (RIGHT, bob)] {
         let CodeOutcome::Claimed(claimed) = try_code(&db, 7, typed).await else {
             panic!("the code is right");
@@ -167,4 +177,17 @@ async fn a_released_code_works_again(db: Database) {
     };
     assert!(release(&db, claimed.id).await.unwrap());
     assert_eq!(try_code(&db, 7, RIGHT).await, CodeOutcome::Claimed(claimed));
+}
+
+async fn while_codes_are_withheld_those_of_known_browsers_work(db: Database) {
+    let alice = email("alice@example.com");
+    create(&db, &link_with_code(&alice, 1, 7), NOW).await.unwrap();
+    let known = NewMagicLink { is_known: true, ..link_with_code(&alice, 2, 8) };
+    create(&db, &known, NOW).await.unwrap();
+    let stranger = claim_by_code(&db, &code(7, RIGHT), true, NOW).await.unwrap();
+    assert_eq!(stranger, CodeOutcome::Nothing);
+    let known = claim_by_code(&db, &code(8, RIGHT), true, NOW).await.unwrap();
+    assert!(matches!(known, CodeOutcome::Claimed(_)));
+    let later = claim_by_code(&db, &code(7, RIGHT), false, NOW).await.unwrap();
+    assert!(matches!(later, CodeOutcome::Claimed(_)), "no try was counted meanwhile");
 }

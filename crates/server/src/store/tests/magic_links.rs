@@ -16,11 +16,12 @@ on_both_databases!(
     a_link_is_claimed_once_of_a_hundred_times,
     a_link_ends_with_its_time,
     a_link_with_a_fraction_of_a_second_never_lives_longer,
-    a_newer_link_ends_the_older_of_the_same_address_only,
-    of_links_made_at_once_one_works,
+    a_newer_link_ends_the_older_of_the_same_browser_and_address_only,
+    links_made_at_once_by_others_all_work_up_to_ten,
+    of_one_network_the_oldest_goes_first,
+    the_eleventh_network_comes_too_late_unless_its_browser_is_known,
     looking_at_a_link_does_not_use_it,
     a_released_link_works_again,
-    a_released_link_does_not_return_beside_a_newer_one,
     cancelling_ends_what_is_outstanding,
     a_link_cancelled_while_it_is_redeemed_does_not_return,
     expired_rows_go_when_the_next_link_is_made,
@@ -32,11 +33,19 @@ pub(super) fn link(email: &Email, token: u8) -> NewMagicLink<'_> {
     NewMagicLink {
         email,
         token_hash: [token; 32],
-        code: None,
+        visitor_hash: None,
+        code_hash: None,
         expires_at: NOW + LIFE,
         device: "Firefox on Linux",
         ip: Ipv4Addr::new(192, 0, 2, 7).into(),
+        network: "192.0.2.0/24",
+        is_known: false,
     }
+}
+
+/// What a browser sees of a link that it did not ask for.
+async fn looked_at(db: &Database, token: u8, now: OffsetDateTime) -> Option<PendingLink> {
+    peek(db, &[token; 32], &[99; 32], now).await.unwrap()
 }
 
 async fn claim(db: &Database, token: u8, now: OffsetDateTime) -> Option<ClaimedLink> {
@@ -62,7 +71,7 @@ async fn a_link_ends_with_its_time(db: Database) {
     create(&db, &link(&alice, 1), NOW).await.unwrap();
     let end = NOW + LIFE;
     for too_late in [end, end + Duration::seconds(1), end + Duration::days(400)] {
-        assert_eq!(peek(&db, &[1; 32], too_late).await.unwrap(), None);
+        assert_eq!(looked_at(&db, 1, too_late).await, None);
         assert_eq!(claim(&db, 1, too_late).await, None);
     }
     assert!(claim(&db, 1, end - Duration::seconds(1)).await.is_some());
@@ -77,19 +86,22 @@ async fn a_link_with_a_fraction_of_a_second_never_lives_longer(db: Database) {
     assert!(claim(&db, 1, end - Duration::seconds(1)).await.is_some());
 }
 
-async fn a_newer_link_ends_the_older_of_the_same_address_only(db: Database) {
+async fn a_newer_link_ends_the_older_of_the_same_browser_and_address_only(db: Database) {
     let (alice, bob) = (email("alice@example.com"), email("bob@example.com"));
-    create(&db, &link(&bob, 9), NOW).await.unwrap();
-    for token in 1..=3 {
-        create(&db, &link(&alice, token), NOW).await.unwrap();
+    let asked_by = |browser, link| NewMagicLink { visitor_hash: Some([browser; 32]), ..link };
+    for (browser, address, token) in
+        [(1, &bob, 9), (2, &alice, 8), (1, &alice, 1), (1, &alice, 2), (1, &alice, 3)]
+    {
+        assert!(create(&db, &asked_by(browser, link(address, token)), NOW).await.unwrap());
     }
     assert_eq!(claim(&db, 1, NOW).await, None);
     assert_eq!(claim(&db, 2, NOW).await, None);
-    assert_eq!(claim(&db, 3, NOW).await.unwrap().email, alice);
-    assert_eq!(claim(&db, 9, NOW).await.unwrap().email, bob);
+    for (token, owner) in [(3, &alice), (8, &alice), (9, &bob)] {
+        assert_eq!(claim(&db, token, NOW).await.unwrap().email, *owner, "{token}");
+    }
 }
 
-async fn of_links_made_at_once_one_works(db: Database) {
+async fn links_made_at_once_by_others_all_work_up_to_ten(db: Database) {
     let made = at_once(20, |at| {
         let db = db.clone();
         let token = u8::try_from(at).unwrap();
@@ -97,11 +109,46 @@ async fn of_links_made_at_once_one_works(db: Database) {
     })
     .await;
     assert!(made.iter().all(Result::is_ok));
+    // What overlapped did not see each other; the next one does.
+    create(&db, &link(&email("alice@example.com"), 20), NOW).await.unwrap();
     let mut working = 0;
-    for token in 0..20 {
+    for token in 0..=20 {
         working += usize::from(claim(&db, token, NOW).await.is_some());
     }
-    assert_eq!(working, 1);
+    assert!((1..=10).contains(&working), "{working}");
+}
+
+async fn of_one_network_the_oldest_goes_first(db: Database) {
+    let alice = email("alice@example.com");
+    let tagged = email("alice+tag@example.com");
+    let own = NewMagicLink { network: "198.51.100.0/24", ..link(&alice, 100) };
+    assert!(create(&db, &own, NOW).await.unwrap());
+    for token in 0..30 {
+        let at = NOW + Duration::seconds(i64::from(token));
+        let address = if token % 2 == 0 { &alice } else { &tagged };
+        assert!(create(&db, &link(address, token), at).await.unwrap(), "{token}");
+    }
+    let now = NOW + Duration::seconds(30);
+    assert!(claim(&db, 100, now).await.is_some(), "the one of the other network");
+    for token in 0..30 {
+        assert_eq!(claim(&db, token, now).await.is_some(), token >= 21, "{token}");
+    }
+}
+
+async fn the_eleventh_network_comes_too_late_unless_its_browser_is_known(db: Database) {
+    let alice = email("alice@example.com");
+    let networks: Vec<_> = (0..40).map(|n| format!("198.51.{n}.0/24")).collect();
+    for (token, network) in (0..).zip(&networks) {
+        let link = NewMagicLink { network, ..link(&alice, token) };
+        assert_eq!(create(&db, &link, NOW).await.unwrap(), token < 10, "{token}");
+    }
+    assert!(claim(&db, 0, NOW).await.is_some() && claim(&db, 10, NOW).await.is_none());
+    let known = NewMagicLink { is_known: true, network: "203.0.113.0/24", ..link(&alice, 100) };
+    for token in 100..105 {
+        let known = NewMagicLink { token_hash: [token; 32], ..known };
+        assert!(create(&db, &known, NOW).await.unwrap(), "{token}");
+    }
+    assert!(claim(&db, 100, NOW).await.is_some() && claim(&db, 104, NOW).await.is_some());
 }
 
 async fn looking_at_a_link_does_not_use_it(db: Database) {
@@ -114,12 +161,16 @@ async fn looking_at_a_link_does_not_use_it(db: Database) {
             ip: "192.0.2.7".to_owned(),
             created_at: NOW,
             expires_at: NOW + LIFE,
+            is_own: false,
         };
-        assert_eq!(peek(&db, &[1; 32], NOW).await.unwrap(), Some(shown));
+        assert_eq!(looked_at(&db, 1, NOW).await, Some(shown));
     }
-    assert_eq!(peek(&db, &[2; 32], NOW).await.unwrap(), None);
+    assert_eq!(looked_at(&db, 2, NOW).await, None);
     assert!(claim(&db, 1, NOW).await.is_some());
-    assert_eq!(peek(&db, &[1; 32], NOW).await.unwrap(), None);
+    assert_eq!(looked_at(&db, 1, NOW).await, None);
+    let own = NewMagicLink { visitor_hash: Some([99; 32]), ..link(&alice, 3) };
+    create(&db, &own, NOW).await.unwrap();
+    assert!(looked_at(&db, 3, NOW).await.unwrap().is_own);
 }
 
 async fn a_released_link_works_again(db: Database) {
@@ -129,16 +180,6 @@ async fn a_released_link_works_again(db: Database) {
     assert!(release(&db, claimed.id).await.unwrap());
     assert_eq!(claim(&db, 1, NOW).await, Some(claimed));
     assert!(!release(&db, Uuid::new_v4()).await.unwrap());
-}
-
-async fn a_released_link_does_not_return_beside_a_newer_one(db: Database) {
-    let alice = email("alice@example.com");
-    create(&db, &link(&alice, 1), NOW).await.unwrap();
-    let claimed = claim(&db, 1, NOW).await.unwrap();
-    create(&db, &link(&alice, 2), NOW).await.unwrap();
-    assert!(!release(&db, claimed.id).await.unwrap());
-    assert_eq!(claim(&db, 1, NOW).await, None);
-    assert!(claim(&db, 2, NOW).await.is_some());
 }
 
 async fn cancelling_ends_what_is_outstanding(db: Database) {

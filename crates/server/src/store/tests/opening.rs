@@ -166,6 +166,6 @@ async fn both_databases_have_the_same_tables() {
         sqlite.contains("users.email null") && sqlite.contains("magic_links.token_hash not null"),
         "{sqlite:?}"
     );
-    assert!(sqlite.contains("index magic_links.magic_links_open"), "{sqlite:?}");
+    assert!(sqlite.contains("index magic_links.magic_links_of_mailbox"), "{sqlite:?}");
     assert_eq!(sqlite, schema(&on_postgres().await.db).await);
 }

@@ -1,0 +1,142 @@
+//! How many wrong codes are taken from everybody together.
+//!
+//! A code has a million values and a mail five tries, so one mailbox is safe. Many mailboxes are
+//! not: whoever asks for a code of each has as many chances. Hence two budgets of wrong codes in an
+//! hour, one of each network and one of all. While one is spent, mails to strangers bring links
+//! only, and what strangers type is not tried. A browser that has signed in to the account before
+//! is no stranger.
+//!
+//! An instance learns that a budget is spent when it counts a wrong code itself. So each instance
+//! may take one wrong code more than the budget, and honest sign-ins cost no call.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tracera_guard::{Decision, RateLimit, RateLimitError, RateLimiter};
+
+use crate::telemetry::metrics::{self, CodeScope};
+
+/// How many wrong codes one network may type in an hour.
+pub const WRONG_CODES_PER_NETWORK: u32 = 100;
+/// How many wrong codes all together may type in an hour.
+pub const WRONG_CODES: u32 = 3_000;
+const HOUR: Duration = Duration::from_hours(1);
+/// How long no codes are taken after one that could not be counted.
+const UNCOUNTED: Duration = Duration::from_mins(1);
+/// How many networks are remembered at once.
+const NETWORKS: usize = 10_000;
+
+/// The budgets, in whichever store the service keeps limits. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CodeBudget {
+    of_network: RateLimiter,
+    of_all: RateLimiter,
+    spent: Arc<Mutex<Spent>>,
+}
+
+/// Until when which budget is spent.
+#[derive(Debug, Default)]
+struct Spent {
+    of_all: Option<OffsetDateTime>,
+    of_network: HashMap<String, OffsetDateTime>,
+}
+
+impl CodeBudget {
+    /// With limiters that `limiter` makes.
+    pub fn new(limiter: impl Fn(RateLimit) -> RateLimiter) -> Self {
+        let of_network = RateLimit::new("wrong-code", WRONG_CODES_PER_NETWORK, HOUR);
+        let of_all = RateLimit::new("wrong-codes", WRONG_CODES, HOUR);
+        Self::with(limiter(of_network), limiter(of_all))
+    }
+
+    fn with(of_network: RateLimiter, of_all: RateLimiter) -> Self {
+        Self { of_network, of_all, spent: Arc::default() }
+    }
+
+    /// Whether strangers from that network type no codes for now. Counted for the operator.
+    pub fn is_spent(&self, network: &str, now: OffsetDateTime) -> bool {
+        let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let scope = if spent.of_all.is_some_and(|until| now < until) {
+            CodeScope::All
+        } else if spent.of_network.get(network).is_some_and(|until| now < *until) {
+            CodeScope::Network
+        } else {
+            return false;
+        };
+        metrics::withheld_code(scope);
+        true
+    }
+
+    /// Counts a wrong code that was typed from that network.
+    pub async fn count(&self, network: &str, now: OffsetDateTime) {
+        metrics::wrong_code();
+        let until = |decision: Decision| {
+            (decision.remaining == 0)
+                .then(|| now + decision.reset_after.max(Duration::from_secs(1)))
+        };
+        let counted: Result<_, RateLimitError> = async {
+            let own = self.of_network.check(network).await?;
+            // What is refused there takes nothing from all.
+            let all = if own.allowed { until(self.of_all.check("all").await?) } else { None };
+            Ok((until(own), all))
+        }
+        .await;
+        let (own, all) = counted.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a wrong code could not be counted; none is taken for a minute");
+            (None, Some(now + UNCOUNTED))
+        });
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = all {
+            tracing::warn!(event = "codes_withheld", %until,
+                "too many wrong codes; mails bring links only");
+            spent.of_all = Some(until);
+        }
+        if let Some(until) = own {
+            spent.of_network.retain(|_, until| now < *until);
+            if spent.of_network.len() < NETWORKS {
+                spent.of_network.insert(network.to_owned(), until);
+            } else {
+                spent.of_all = spent.of_all.max(Some(now + UNCOUNTED));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-12-01 12:00 UTC);
+
+    fn budget(of_network: u32, of_all: u32) -> CodeBudget {
+        let limiter = |limit| RateLimiter::in_memory(RateLimit::new("test", limit, HOUR));
+        CodeBudget::with(limiter(of_network), limiter(of_all))
+    }
+
+    #[tokio::test]
+    async fn a_network_that_guesses_ends_its_own_codes_only() {
+        let budget = budget(3, 10);
+        for _ in 0..50 {
+            budget.count("one", NOW).await;
+        }
+        assert!(budget.is_spent("one", NOW) && !budget.is_spent("other", NOW));
+        assert!(!budget.is_spent("one", NOW + HOUR + Duration::from_secs(1)));
+    }
+
+    #[tokio::test]
+    async fn many_networks_that_guess_end_the_codes_of_all_strangers() {
+        let budget = budget(3, 10);
+        for network in ["a", "b", "c"] {
+            for _ in 0..3 {
+                budget.count(network, NOW).await;
+            }
+        }
+        assert!(!budget.is_spent("other", NOW), "nine are counted");
+        budget.count("d", NOW).await;
+        assert!(budget.is_spent("other", NOW));
+    }
+}
