@@ -25,5 +25,6 @@ pub use csrf::{
 pub use headers::SecurityHeaders;
 pub use path::path_is_under;
 pub use rate_limit::{
-    ClientLimit, Decision, RateLimit, RateLimitError, RateLimitRejection, RateLimiter,
+    ClientLimit, Decision, RateLimit, RateLimitError, RateLimitRejection, RateLimitRequest,
+    RateLimitStore, RateLimitUsage, RateLimiter, StoreAnswer,
 };

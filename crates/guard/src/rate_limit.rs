@@ -5,6 +5,7 @@ mod layer;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+mod store;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 pub use decision::{Decision, RateLimitRejection};
 pub use layer::ClientLimit;
 use memory::Memory;
+pub use store::{RateLimitRequest, RateLimitStore, RateLimitUsage, StoreAnswer};
 
 use crate::name::is_name;
 
@@ -54,6 +56,21 @@ impl RateLimit {
         Self { name, limit, window }
     }
 
+    /// What separates it from other limits in one store.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How many requests a window grants.
+    pub fn requests(&self) -> u32 {
+        self.limit
+    }
+
+    /// How long a window is.
+    pub fn window(&self) -> Duration {
+        self.window
+    }
+
     fn window_micros(&self) -> u64 {
         micros(self.window)
     }
@@ -73,8 +90,8 @@ pub enum RateLimitError {
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// An exact sliding-window rate limit, in memory or shared through Redis. Cheap to clone; clones
-/// share the store.
+/// An exact sliding-window rate limit, in memory, shared through Redis or in a [`RateLimitStore`].
+/// Cheap to clone; clones share the store.
 ///
 /// 1. A request is admitted if fewer than `limit` admitted requests of its key are at most `window`
 ///    old. With 20 per 60 s, no 60 seconds ever admit 21, wherever they begin. (A fixed window
@@ -120,8 +137,7 @@ struct Inner {
 
 enum Store {
     Memory(Memory),
-    #[cfg(feature = "redis")]
-    Redis(redis::Windows),
+    Shared(Box<dyn RateLimitStore>),
 }
 
 impl RateLimiter {
@@ -193,7 +209,12 @@ impl RateLimiter {
     where
         F: Future<Output = RedisResult<Value>> + Send + 'static,
     {
-        Self::new(limit, Store::Redis(redis::Windows::new(limit, prefix, send)))
+        Self::in_store(limit, redis::Windows::new(limit, prefix, send))
+    }
+
+    /// A limit kept in a store of another kind, such as `PostgresLimits` of `tracera-session-sqlx`.
+    pub fn in_store(limit: RateLimit, store: impl RateLimitStore) -> Self {
+        Self::new(limit, Store::Shared(Box::new(store)))
     }
 
     fn new(limit: RateLimit, store: Store) -> Self {
@@ -254,33 +275,23 @@ impl RateLimiter {
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(clippy::unused_async, reason = "only Redis has to be waited for")
-    )]
     pub async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
         match &self.0.store {
             Store::Memory(memory) => memory.forget(key),
-            #[cfg(feature = "redis")]
-            Store::Redis(windows) => windows.forget(key).await?,
+            Store::Shared(store) => store.forget(self.0.limit, &short(key)).await?,
         }
         Ok(())
     }
 
     /// [`RateLimiter::check_all`] of a limit in memory, which needs no wait.
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(clippy::unnecessary_wraps, reason = "only Redis has to be waited for")
-    )]
     pub(crate) fn check_all_now(&self, keys: &[(&str, u32)]) -> Option<Decision> {
         match &self.0.store {
             Store::Memory(memory) => Some(self.decision(memory.request(keys, None))),
-            #[cfg(feature = "redis")]
-            Store::Redis(_) => None,
+            Store::Shared(_) => None,
         }
     }
 
-    fn decision(&self, usage: Usage) -> Decision {
+    fn decision(&self, usage: RateLimitUsage) -> Decision {
         Decision::new(self.0.limit, self.0.policy.clone(), usage)
     }
 
@@ -292,10 +303,6 @@ impl RateLimiter {
         self.check(key).await?.admitted()
     }
 
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(clippy::unused_async, reason = "only Redis has to be waited for")
-    )]
     async fn decide(
         &self,
         keys: &[(&str, u32)],
@@ -303,8 +310,10 @@ impl RateLimiter {
     ) -> Result<Decision, RateLimitError> {
         let usage = match &self.0.store {
             Store::Memory(memory) => memory.request(keys, now),
-            #[cfg(feature = "redis")]
-            Store::Redis(windows) => windows.request(keys, now).await?,
+            Store::Shared(store) => {
+                let limit = self.0.limit;
+                store.request(&RateLimitRequest { limit, keys, now }).await?
+            }
         };
         Ok(self.decision(usage))
     }
@@ -312,24 +321,11 @@ impl RateLimiter {
 
 impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let store = match &self.0.store {
-            Store::Memory(_) => "memory",
-            #[cfg(feature = "redis")]
-            Store::Redis(_) => "redis",
-        };
-        write!(f, "RateLimiter({:?} in {store})", self.0.limit)
+        match &self.0.store {
+            Store::Memory(_) => write!(f, "RateLimiter({:?} in memory)", self.0.limit),
+            Store::Shared(store) => write!(f, "RateLimiter({:?} in {store:?})", self.0.limit),
+        }
     }
-}
-
-/// What a store says after one request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Usage {
-    allowed: bool,
-    /// Admitted requests within the window, this one included.
-    used: u32,
-    /// Microseconds since the oldest of them. If the limit was lowered: since the one whose end
-    /// makes room for a request.
-    oldest_age: u64,
 }
 
 /// The key, or its digest where it is long.

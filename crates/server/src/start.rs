@@ -19,6 +19,7 @@ use tracera_session::{
     OpenError, RedisAuthorities, RedisConnection, RedisKind, RedisLimits, RedisStore, RedisUrl,
     Session, SessionConfig, Sessions,
 };
+use tracera_session_sqlx::PostgresLimits;
 
 use crate::auth::api_tokens::{self, ApiTokens};
 use crate::auth::code_budget::CodeBudget;
@@ -137,8 +138,10 @@ pub enum StartError {
 pub struct Stores {
     /// Users and magic links.
     pub database: Database,
-    /// The connection sessions and limits share; `None` with the embedded store.
+    /// The connection sessions and limits share, where they live in Redis.
     pub redis: Option<RedisConnection>,
+    /// Where limits are counted, if sessions live in PostgreSQL.
+    limits: Option<PostgresLimits>,
     /// Everybody's sessions.
     pub sessions: Sessions,
     keys: KeyRing,
@@ -168,6 +171,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         Some(url) => Some(connect_redis(url, config).await?),
         None => None,
     };
+    let mut limits = None;
     let sessions = match (&redis, &config.store.database) {
         (Some(connection), _) => {
             let prefix = format!("{}session", config.store.redis_key_prefix);
@@ -178,7 +182,9 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         (None, DatabaseTarget::Postgres(url))
             if config.store.sessions == SessionStoreKind::Postgres =>
         {
-            let store = Database::sessions(url.expose()).await.map_err(StartError::Database)?;
+            let stores = Database::sessions_and_limits(url.expose()).await;
+            let (store, shared) = stores.map_err(StartError::Database)?;
+            limits = Some(shared);
             Sessions::new(store, keys.clone(), session_config)
         }
         (None, _) => {
@@ -190,7 +196,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
             Sessions::new(file, keys.clone(), session_config)
         }
     };
-    Ok(Stores { database, redis, sessions, keys })
+    Ok(Stores { database, redis, limits, sessions, keys })
 }
 
 /// The file of the embedded session store.
@@ -318,8 +324,8 @@ pub fn assemble(
     stores: &Stores,
     clock: Clock,
 ) -> Result<(App, Option<Mailer>), StartError> {
-    let limiter = |limit: RateLimit| match &stores.redis {
-        Some(connection) => {
+    let limiter = |limit: RateLimit| match (&stores.redis, &stores.limits) {
+        (Some(connection), _) => {
             let connection = connection.clone();
             RateLimiter::redis_prefixed(limit, &config.store.redis_key_prefix, move |command| {
                 let (watch, asked) = (Stopwatch::start(), connection.ask(command));
@@ -330,7 +336,8 @@ pub fn assemble(
                 }
             })
         }
-        None => RateLimiter::in_memory(limit),
+        (None, Some(shared)) => RateLimiter::in_store(limit, shared.clone()),
+        (None, None) => RateLimiter::in_memory(limit),
     };
     let base_url = config.http.base_url.clone();
     let mut account_url = base_url.clone();

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::{PgPool, SqlitePool};
-use tracera_session_sqlx::PostgresStore;
+use tracera_session_sqlx::{PostgresLimits, PostgresStore};
 
 use crate::clock::Stopwatch;
 use crate::config::DatabaseTarget;
@@ -149,14 +149,21 @@ impl Database {
         connect::copy_sqlite(file, to).await
     }
 
-    /// Sessions in the same server as `url` says, over connections of their own.
+    /// Sessions and rate limits in the same server as `url` says, over connections of their own.
     ///
     /// # Errors
     ///
     /// As for [`Database::connect`].
-    pub async fn sessions(url: &str) -> Result<PostgresStore, ConnectError> {
+    pub async fn sessions_and_limits(
+        url: &str,
+    ) -> Result<(PostgresStore, PostgresLimits), ConnectError> {
         let pool = connect::postgres_for_sessions(url).await?;
-        PostgresStore::open(pool).await.map_err(ConnectError::unreachable)
+        let sessions = PostgresStore::open(pool.clone()).await;
+        let limits = PostgresLimits::open(pool).await;
+        Ok((
+            sessions.map_err(ConnectError::unreachable)?,
+            limits.map_err(ConnectError::unreachable)?,
+        ))
     }
 
     /// Connects to the configured database and writes, and takes that back. Makes no file and

@@ -4,11 +4,15 @@
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod compare_and_set;
+#[cfg(feature = "rate-limit")]
+mod limits;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "rate-limit")]
+pub use limits::PostgresLimits;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 #[cfg(feature = "sqlite")]

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, PgPool, Postgres};
 use tokio::runtime::Handle;
@@ -44,8 +45,8 @@ const REMOVE: &str = "WITH written AS (
 const SWEEP: &str = "DELETE FROM tracera_sessions WHERE tag IN (
     SELECT tag FROM tracera_sessions WHERE expires < $1 AND tag <> $2 ORDER BY expires LIMIT $3
     FOR UPDATE SKIP LOCKED)";
-/// Of an isolation level above the usual one: another transaction was first.
-const SERIALIZATION_FAILURE: &str = "40001";
+/// Of an isolation level above the usual one: another transaction was first. And a deadlock.
+const LOST_RACES: [&str; 2] = ["40001", "40P01"];
 
 /// Sessions in a `PostgreSQL` database, of any number of instances. Cheap to clone.
 ///
@@ -168,13 +169,15 @@ fn written(
 ) -> Result<bool, sqlx::Error> {
     match outcome {
         Ok(result) => Ok(result.rows_affected() == 1),
-        Err(sqlx::Error::Database(error))
-            if error.code().is_some_and(|code| code == SERIALIZATION_FAILURE) =>
-        {
-            Ok(false)
-        }
+        Err(error) if is_lost_race(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether nothing was done because of another transaction, so that trying again may help.
+pub(crate) fn is_lost_race(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| LOST_RACES.contains(&&*code))
 }
 
 impl fmt::Debug for PostgresStore {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{RateLimit, RateLimitError, Usage};
+use super::{RateLimit, RateLimitError, RateLimitUsage};
 use crate::client_addr::ClientAddrMissing;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -29,13 +29,12 @@ pub struct Decision {
 }
 
 impl Decision {
-    pub(super) fn new(limit: RateLimit, policy: HeaderValue, usage: Usage) -> Self {
-        let reset_after = limit.window_micros().saturating_sub(usage.oldest_age);
+    pub(super) fn new(limit: RateLimit, policy: HeaderValue, usage: RateLimitUsage) -> Self {
         Self {
             allowed: usage.allowed,
             limit: limit.limit,
             remaining: limit.limit.saturating_sub(usage.used),
-            reset_after: Duration::from_micros(reset_after),
+            reset_after: limit.window.saturating_sub(usage.oldest_age),
             name: limit.name,
             policy,
         }

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{RateLimit, Usage, micros, short};
+use super::{RateLimit, RateLimitUsage, micros, short};
 
 /// How many entries a new key looks at, to remove expired ones or to find the one it replaces.
 const SWEEP: usize = 16;
@@ -42,13 +42,13 @@ impl Memory {
 
     /// Admits or refuses one request at `now` (microseconds), by default the time since this store
     /// was made.
-    pub(super) fn request(&self, budgets: &[(&str, u32)], now: Option<u64>) -> Usage {
+    pub(super) fn request(&self, budgets: &[(&str, u32)], now: Option<u64>) -> RateLimitUsage {
         let mut table = self.table();
         // Read under the lock, so that the times of one key ascend.
         let now = now.unwrap_or_else(|| micros(clock().saturating_duration_since(self.origin)));
         let window = self.limit.window_micros();
         // The key that the decision describes: the one that refuses for longest, else the first.
-        let mut described: Option<(Usage, bool)> = None;
+        let mut described: Option<(RateLimitUsage, bool)> = None;
         for (key, times) in budgets {
             let usage = table.usage(&short(key), window, now);
             let is_full = usage.used >= self.limit.limit.saturating_mul(*times);
@@ -66,7 +66,7 @@ impl Memory {
         for (key, _) in budgets {
             table.admit(&short(key), now.saturating_sub(window), now, self.max_keys);
         }
-        Usage { allowed: true, used: usage.used + 1, ..usage }
+        RateLimitUsage { allowed: true, used: usage.used + 1, ..usage }
     }
 
     pub(super) fn forget(&self, key: &str) {
@@ -84,9 +84,9 @@ impl Memory {
 
 impl Table {
     /// What counts under a key right now.
-    fn usage(&mut self, key: &str, window: u64, now: u64) -> Usage {
+    fn usage(&mut self, key: &str, window: u64, now: u64) -> RateLimitUsage {
         let entry = self.index.get(key).map(|at| &mut self.entries[*at]);
-        entry.map_or_else(Usage::default, |entry| entry.usage(window, now))
+        entry.map_or_else(RateLimitUsage::default, |entry| entry.usage(window, now))
     }
 
     /// Counts a request that was admitted.
@@ -151,7 +151,7 @@ impl Entry {
         self.admitted.len() - self.admitted.partition_point(|at| *at < oldest_counted)
     }
 
-    fn usage(&mut self, window: u64, now: u64) -> Usage {
+    fn usage(&mut self, window: u64, now: u64) -> RateLimitUsage {
         let oldest_counted = now.saturating_sub(window);
         while self.admitted.front().is_some_and(|at| *at < oldest_counted) {
             self.admitted.pop_front();
@@ -160,18 +160,16 @@ impl Entry {
         for at in self.admitted.iter_mut().rev().take_while(|at| **at > now) {
             *at = now;
         }
-        Usage {
+        RateLimitUsage {
             allowed: false,
             used: u32::try_from(self.admitted.len()).unwrap_or(u32::MAX),
-            oldest_age: now - self.admitted.front().copied().unwrap_or(now),
+            oldest_age: Duration::from_micros(now - self.admitted.front().copied().unwrap_or(now)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const LIMIT: RateLimit = RateLimit::new("test", 3, Duration::from_secs(1));

@@ -1,15 +1,17 @@
 //! Sliding windows in Redis.
 
-use std::io;
 use std::pin::Pin;
 use std::time::Duration;
+use std::{fmt, io};
 
 use redis::{
     Cmd, ErrorKind, RedisError, RedisResult, RedisWrite, Script, ServerErrorKind, ToRedisArgs,
     ToSingleRedisArg, Value,
 };
 
-use super::{RateLimit, RateLimitError, Usage, short};
+use super::{
+    RateLimit, RateLimitError, RateLimitRequest, RateLimitStore, RateLimitUsage, StoreAnswer, short,
+};
 
 /// How long Redis may take for an answer.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(1500);
@@ -50,31 +52,6 @@ impl Windows {
         Self { send, key_prefix: format!("{prefix}ratelimit:{}:", limit.name), script, sha1 }
     }
 
-    /// Admits or refuses one request at `now` (microseconds), by default Redis' time.
-    pub(super) async fn request(
-        &self,
-        budgets: &[(&str, u32)],
-        now: Option<u64>,
-    ) -> Result<Usage, RateLimitError> {
-        let by_sha1 = (self.send)(self.command("EVALSHA", &self.sha1, budgets, now));
-        let answer = match checked(by_sha1.await) {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let reply = (self.send)(self.command("EVAL", &self.script, budgets, now));
-                checked(within(SECOND_TIMEOUT, reply).await)
-            }
-            answer => answer,
-        };
-        let answer = answer.map_err(unavailable)?;
-        usage(&answer)
-            .ok_or_else(|| RateLimitError::Unavailable("the script answered something else".into()))
-    }
-
-    pub(super) async fn forget(&self, key: &str) -> Result<(), RateLimitError> {
-        let mut command = redis::cmd("DEL");
-        command.arg(self.key(&short(key)));
-        checked((self.send)(command).await).map(drop).map_err(unavailable)
-    }
-
     fn key<'a>(&'a self, key: &'a str) -> Key<'a> {
         Key { prefix: &self.key_prefix, key }
     }
@@ -95,6 +72,39 @@ impl Windows {
             command.arg(*times);
         }
         command
+    }
+}
+
+impl RateLimitStore for Windows {
+    fn request<'a>(&'a self, request: &'a RateLimitRequest<'a>) -> StoreAnswer<'a, RateLimitUsage> {
+        Box::pin(async move {
+            let RateLimitRequest { keys, now, .. } = *request;
+            let by_sha1 = (self.send)(self.command("EVALSHA", &self.sha1, keys, now));
+            let answer = match checked(by_sha1.await) {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    let reply = (self.send)(self.command("EVAL", &self.script, keys, now));
+                    checked(within(SECOND_TIMEOUT, reply).await)
+                }
+                answer => answer,
+            };
+            usage(&answer.map_err(unavailable)?).ok_or_else(|| {
+                RateLimitError::Unavailable("the script answered something else".into())
+            })
+        })
+    }
+
+    fn forget<'a>(&'a self, _: RateLimit, key: &'a str) -> StoreAnswer<'a, ()> {
+        Box::pin(async move {
+            let mut command = redis::cmd("DEL");
+            command.arg(self.key(key));
+            checked((self.send)(command).await).map(drop).map_err(unavailable)
+        })
+    }
+}
+
+impl fmt::Debug for Windows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("redis")
     }
 }
 
@@ -131,13 +141,13 @@ impl ToRedisArgs for Key<'_> {
 impl ToSingleRedisArg for Key<'_> {}
 
 /// The script's reply.
-fn usage(answer: &Value) -> Option<Usage> {
+fn usage(answer: &Value) -> Option<RateLimitUsage> {
     let Value::BulkString(bytes) = answer else { return None };
     let (allowed, rest) = bytes.split_first()?;
     let (used, oldest_age) = rest.split_first_chunk()?;
-    Some(Usage {
+    Some(RateLimitUsage {
         allowed: *allowed == 1,
         used: u32::from_le_bytes(*used),
-        oldest_age: u64::from_le_bytes(oldest_age.try_into().ok()?),
+        oldest_age: Duration::from_micros(u64::from_le_bytes(oldest_age.try_into().ok()?)),
     })
 }

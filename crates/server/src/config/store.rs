@@ -128,8 +128,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<StoreSettings> {
         let wrong = Wrong::new("is set without Redis", "set REDIS_URL too, or leave it out");
         return Err(reader.refuse("SESSION_REPLICA_ACK", wrong));
     }
-    if reader.mode == Mode::Serve {
-        warn_of_what_is_not_shared(reader, sessions);
+    if reader.mode == Mode::Serve && sessions == SessionStoreKind::Embedded {
+        let text =
+            "is not set: sessions and rate limits live in this process, which must be the only one";
+        reader.warn("REDIS_URL", text);
     }
     let DatabaseSettings { data_dir, target: database, max_connections } = database;
     let redis_variable = redis_variable(reader);
@@ -190,22 +192,6 @@ fn choose(
 
 fn redis_variable(reader: &Reader<'_>) -> &'static str {
     if reader.given("REDIS_URL").is_some() { "REDIS_URL" } else { "REDIS_HOST" }
-}
-
-fn warn_of_what_is_not_shared(reader: &mut Reader<'_>, sessions: SessionStoreKind) {
-    let (variable, text) = match sessions {
-        SessionStoreKind::Redis => return,
-        SessionStoreKind::Embedded => (
-            "REDIS_URL",
-            "is not set: sessions and rate limits live in this process, which must be the only one",
-        ),
-        SessionStoreKind::Postgres => (
-            "SESSION_STORE",
-            "is postgres: rate limits are counted by each instance for itself, so N instances let \
-             N times as much pass",
-        ),
-    };
-    reader.warn(variable, text);
 }
 
 pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<DatabaseSettings> {

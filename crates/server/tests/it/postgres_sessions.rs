@@ -1,7 +1,8 @@
-//! Sessions in PostgreSQL: several instances share them without Redis.
+//! Sessions and rate limits in PostgreSQL: several instances share them without Redis.
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracera_testkit::Postgres;
 
@@ -55,4 +56,32 @@ async fn postgres_that_is_away_is_503_and_signs_nobody_out() {
         (answer.status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn two_instances_on_one_postgres_admit_exactly_twenty() {
+    let postgres = Postgres::start().await;
+    let mut app = TestApp::embedded_with(&[
+        ("DATABASE_URL", &*postgres.url()),
+        ("SESSION_STORE", "postgres"),
+        ("AUTH_RATE_LIMIT_PER_MINUTE", "20"),
+    ])
+    .await;
+    let other = app.add_instance().await;
+    let mut requests = JoinSet::new();
+    for n in 0..100 {
+        let browser = if n % 2 == 0 { app.browser() } else { app.browser().at(other) };
+        requests.spawn(async move { browser.get("/api/v1/auth/methods").await });
+    }
+    let answers = requests.join_all().await;
+    let admitted = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(admitted, 20);
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        assert_eq!(answer.status, 429);
+        assert_eq!(answer.code(), "rate_limited");
+        let retry: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=61).contains(&retry));
+    }
+    postgres.kill();
+    app.browser().get("/api/v1/auth/methods").await.expect_error(503, "unavailable");
 }

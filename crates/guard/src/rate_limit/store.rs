@@ -1,0 +1,82 @@
+//! What another kind of store has to do.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::{RateLimit, RateLimitError, short};
+
+/// The answer of a [`RateLimitStore`], to be waited for.
+pub type StoreAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RateLimitError>> + Send + 'a>>;
+
+/// Where the windows of limits are kept, for
+/// [`RateLimiter::in_store`](super::RateLimiter::in_store).
+///
+/// One store may serve several limits. It keeps the rules of
+/// [`RateLimiter`](super::RateLimiter) and of
+/// [`RateLimiter::check_all`](super::RateLimiter::check_all):
+///
+/// 1. It keeps the times of admitted requests for each name of a limit and key.
+/// 2. Before it counts, times in the future become the time of now: the clock was set back.
+/// 3. A time that is at most a window old counts. A key whose count has reached what it is granted
+///    is full.
+/// 4. A request with a full key is refused and stored nowhere. Every other one is admitted and
+///    stored under each key. All of that is one atomic step.
+/// 5. Without [`RateLimitRequest::now`] the time is the store's own, the same for all instances.
+/// 6. An answer comes within about two seconds, if only as an error.
+/// 7. What no longer counts is removed at some time.
+pub trait RateLimitStore: fmt::Debug + Send + Sync + 'static {
+    /// Admits or refuses one request.
+    ///
+    /// # Errors
+    /// [`RateLimitError::Unavailable`] when that is not known.
+    fn request<'a>(&'a self, request: &'a RateLimitRequest<'a>) -> StoreAnswer<'a, RateLimitUsage>;
+
+    /// Forgets what was admitted under a key.
+    ///
+    /// # Errors
+    /// [`RateLimitError::Unavailable`] when it may not have been forgotten.
+    fn forget<'a>(&'a self, limit: RateLimit, key: &'a str) -> StoreAnswer<'a, ()>;
+}
+
+/// One request, as a store is asked about it.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimitRequest<'a> {
+    pub(super) limit: RateLimit,
+    pub(super) keys: &'a [(&'a str, u32)],
+    pub(super) now: Option<u64>,
+}
+
+impl<'a> RateLimitRequest<'a> {
+    /// The limit that is kept.
+    pub fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
+    /// Each key, of at most 128 bytes, with the number of requests a window grants it. The first
+    /// one is the client's own.
+    pub fn keys(&self) -> impl Iterator<Item = (Cow<'a, str>, u64)> {
+        let requests = u64::from(self.limit.limit);
+        self.keys.iter().map(move |(key, times)| (short(key), requests * u64::from(*times)))
+    }
+
+    /// The time, where the caller chooses it, since an origin that only the caller knows. Whole
+    /// microseconds.
+    pub fn now(&self) -> Option<Duration> {
+        self.now.map(Duration::from_micros)
+    }
+}
+
+/// What a store says after one request. It describes the first key or, when refused, the full key
+/// that stays full for longest; of several the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimitUsage {
+    /// Whether the request was admitted.
+    pub allowed: bool,
+    /// Requests that count under the key, this one included if it was admitted.
+    pub used: u32,
+    /// How long ago the oldest of them was made; zero if this one is the oldest. In a full window:
+    /// the one whose end makes room, which is another one if the limit was lowered.
+    pub oldest_age: Duration,
+}
