@@ -21,6 +21,10 @@ async function confirm() {
 }
 
 async function add() {
+    if (performance.now() >= recentUntil && has.length === 0) {
+        location.assign('/confirm?next=%2Faccount');
+        return;
+    }
     try {
         await confirm();
         await register();
@@ -41,11 +45,10 @@ async function confirmThenSend(event) {
             await fetch('/api/v1/auth/csrf', { cache: 'no-store' })
         ).json();
         form.elements.csrf_token.value = token;
-        form.submit();
-    } catch (error) {
-        say(error);
-        location.hash = 'passkeys';
+    } catch {
+        // The answer is the page with the other ways to confirm.
     }
+    form.submit();
 }
 
 if (supported()) {

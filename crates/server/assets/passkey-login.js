@@ -8,6 +8,8 @@ let waiting = null;
 
 async function signIn(how) {
     try {
+        // Whatever watches a session that gets a new id by this stops first.
+        dispatchEvent(new Event('tracera:renewed'));
         await prove(how);
         location.assign(way.dataset.next || '/');
     } catch (error) {

@@ -5,12 +5,14 @@
 pub mod account;
 pub mod address;
 pub mod assets;
+pub mod confirm;
 pub mod data;
 pub mod delete;
 pub mod device;
 pub mod error_page;
 pub mod expired_form;
 pub mod from_provider;
+pub mod kept_form;
 pub mod last_method;
 pub mod linked;
 pub mod live;

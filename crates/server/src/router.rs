@@ -26,8 +26,8 @@ use crate::http::switch::switch;
 use crate::http::{bearer, context, csrf, limits, require_auth};
 use crate::pages::page::to_sign_in;
 use crate::pages::{
-    account as account_page, address as address_page, assets, data, delete, device as device_page,
-    error_page, expired_form, from_provider, linked, live, mailbox, passkey_offer,
+    account as account_page, address as address_page, assets, confirm, data, delete, device as device_page,
+    error_page, expired_form, from_provider, kept_form, linked, live, mailbox, passkey_offer,
     passkeys as passkeys_page, portfolio as portfolio_page, resubmit, sign_in, to_provider,
     tokens as tokens_page, undo as undo_page,
 };
@@ -89,6 +89,7 @@ fn private_pages() -> Vec<Row> {
         at("/").get(portfolio_page::portfolio),
         at("/import").post(portfolio_page::import),
         at("/email").get(address_page::page).post(address_page::confirm),
+        at("/confirm").get(confirm::page).post(confirm::mail),
         at("/account").get(account_page::account),
         at("/account/live").get(live::stream),
         at("/account/data.json").get(data::data),
@@ -187,7 +188,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .map_request(move |request| context::arrive(&arriving, request))
         .layer(LogLayer::new(app.log_all_requests))
         .layer(app.security_headers())
-        .layer(around(app.clone(), error_page::wanted, error_page::as_page))
+        .layer(around(app.clone(), error_page::asked, error_page::as_page))
         .map_response(|response: axum::http::Response<_>| response.map(Body::new))
         .layer(CatchPanicLayer::custom(limits::after_panic))
         .layer(around((), limits::is_chunked, limits::close_after_chunks))
@@ -208,6 +209,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         ))
         .layer(switch(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
         .layer(around((), error_page::session, error_page::note_person))
+        .layer(switch(kept_form::is_kept, from_fn_with_state(app.clone(), kept_form::keep)))
         // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.
         .layer(require_auth::require_auth(app.clone(), to_sign_in, device_page::to_proof))
         .layer(csrf::token_in_header(app))

@@ -377,6 +377,8 @@ pub fn assemble(
         database: stores.database.clone(),
         redis: stores.redis.is_some(),
         sessions: stores.sessions.clone(),
+        session_lifetime: config.session.lifetime,
+        session_idle: config.session.idle,
         magic_links,
         providers: Arc::new(Providers::new(config, &stores.database)),
         passkeys: Passkeys::new(stores.database.clone(), &base_url),

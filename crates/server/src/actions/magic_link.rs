@@ -1,6 +1,7 @@
 //! Signing in by a mailed link, or by the code in the same mail.
 
 use tracera_session::Session;
+use uuid::Uuid;
 
 use crate::actions::redemption::{self, Turn};
 use crate::actions::sign_in::{SignInMethod, SignedIn, on_mailbox_verified, sign_in};
@@ -23,9 +24,12 @@ pub enum RedeemRefusal {
     Invalid,
     /// Only passkeys and recovery codes open the account. The link stays as it is.
     PasskeyOnly,
+    /// It opens another account than the one it has to be. The link stays as it is.
+    OtherAccount,
 }
 
 /// Uses a link up and signs its owner in. The browser that did it may do it again for some seconds.
+/// Where somebody shows that it is still them, `only` is their account, and none is made.
 ///
 /// # Errors
 /// [`RedeemRefusal`]. When the service fails, the link works again.
@@ -35,6 +39,7 @@ pub async fn redeem(
     session: Session,
     client: ClientInfo,
     proof: Proof,
+    only: Option<Uuid>,
 ) -> Result<SignedIn, ActionError<RedeemRefusal>> {
     run_to_completion(async move {
         let (accounts, key) = (&accounts, links.redemption_key(&proof));
@@ -50,7 +55,7 @@ pub async fn redeem(
             }
             Turn::Nothing => return Err(ActionError::Refused(RedeemRefusal::Invalid)),
         }
-        let entered = redeem_first(accounts, &links, &session, &client, &proof).await;
+        let entered = redeem_first(accounts, &links, &session, &client, &proof, only).await;
         match &entered {
             Ok(entered) => {
                 let handle = session.info().map(|info| info.handle.to_string());
@@ -92,6 +97,7 @@ async fn redeem_first(
     session: &Session,
     client: &ClientInfo,
     proof: &Proof,
+    only: Option<Uuid>,
 ) -> Result<SignedIn, ActionError<RedeemRefusal>> {
     let claimed = match links.claim(proof, client, accounts.now()).await {
         Ok(claimed) => claimed,
@@ -105,7 +111,7 @@ async fn redeem_first(
         }
         Err(ClaimError::Store(error)) => return Err(error.into()),
     };
-    match enter(accounts, session, &claimed, client).await {
+    match enter(accounts, session, &claimed, client, only).await {
         Ok(entered) => Ok(entered),
         Err(error) => {
             links.release(&claimed).await;
@@ -130,7 +136,14 @@ async fn enter(
     session: &Session,
     claimed: &ClaimedLink,
     client: &ClientInfo,
+    only: Option<Uuid>,
 ) -> Result<SignedIn, ActionError<RedeemRefusal>> {
+    if let Some(only) = only {
+        let owner = users::find_by_email(&accounts.database, &claimed.email).await?;
+        if owner.is_none_or(|owner| owner.id != only) {
+            return Err(ActionError::Refused(RedeemRefusal::OtherAccount));
+        }
+    }
     let now = accounts.now();
     let (user, _) =
         users::find_or_create_by_verified_email(&accounts.database, &claimed.email, now).await?;

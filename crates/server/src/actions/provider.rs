@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use tracera_session::Session;
+use tracera_session::{Session, SessionError};
 use uuid::Uuid;
 
 use crate::actions::redemption::{self, Turn};
 use crate::actions::sign_in::{SignInMethod, SignedIn, sign_in};
-use crate::actions::{Accounts, ActionError, REAUTH_WINDOW, user_id};
+use crate::actions::{Accounts, ActionError, Caller, REAUTH_WINDOW, user_id};
 use crate::auth::accounts::{self as rules, Entry};
 use crate::auth::callback::OauthCallback;
 use crate::auth::client::ClientInfo;
@@ -19,7 +19,7 @@ use crate::auth::providers::Providers;
 use crate::auth::token::token_hash;
 use crate::auth::transaction::{Ended, LIFETIME, Leaving, Purpose, Spent};
 use crate::domain::provider::Provider;
-use crate::store::passkeys;
+use crate::store::{identities, passkeys};
 use crate::store::redemptions::{Redemption, RedemptionKey};
 use crate::store::users::{self, User};
 use crate::telemetry::metrics;
@@ -55,6 +55,22 @@ pub async fn begin(
     leaving: Leaving,
 ) -> Result<Departure, ActionError<BeginRefusal>> {
     depart(accounts, providers, provider, &Purpose::SignIn, leaving).await
+}
+
+/// Begins to show with a provider that it is still the caller who uses their session.
+///
+/// # Errors
+/// [`BeginRefusal`].
+pub async fn begin_confirming(
+    accounts: &Accounts,
+    providers: &Providers,
+    caller: &Caller,
+    provider: Provider,
+    leaving: Leaving,
+) -> Result<Departure, ActionError<BeginRefusal>> {
+    let binding = caller.session.binding().ok_or(SessionError::Unauthenticated)?;
+    let purpose = Purpose::Confirm { user: caller.user, session_hash: token_hash(binding) };
+    depart(accounts, providers, provider, &purpose, leaving).await
 }
 
 pub(super) async fn depart(
@@ -223,6 +239,13 @@ impl Returning {
                     metrics::tried_to_sign_in(method, "failed");
                 })
             }
+            Purpose::Confirm { user, session_hash } => {
+                let entered = self.confirm(&transaction, callback, *user, session_hash).await;
+                if entered.is_err() {
+                    self.record(*user, Kind::SignInFailed).await;
+                }
+                entered.map(Arrived::SignedIn)
+            }
             Purpose::Link { user, session_hash } => {
                 let linked = self.link(&transaction, callback, *user, session_hash).await;
                 if let Err(error) = linked {
@@ -298,6 +321,31 @@ impl Returning {
         Ok(ProviderError::ProofMailed)
     }
 
+    /// Signs in who is signed in, and nobody else: neither another account nor a new one.
+    async fn confirm(
+        &self,
+        transaction: &Ended,
+        callback: &OauthCallback,
+        user: Uuid,
+        session_hash: &[u8; 32],
+    ) -> Result<SignedIn, ProviderError> {
+        let Arrival { session, client, query, provider, .. } = &self.arrival;
+        let database = &self.accounts.database;
+        self.require_binding(user, session_hash)?;
+        let now = self.now();
+        let person = self.providers.identify(*provider, transaction, callback, query, now).await?;
+        if identities::owner(database, &person.identity).await? != Some(user) {
+            return Err(ProviderError::OtherAccount);
+        }
+        if passkeys::is_passkey_only(database, user).await? {
+            return Err(ProviderError::PasskeyOnly);
+        }
+        let owner = users::find_by_id(database, user).await?;
+        let owner = owner.ok_or(ProviderError::SessionChanged)?;
+        let by = SignInMethod::Identity(&person.identity);
+        Ok(sign_in(&self.accounts, session, owner, by, client).await?)
+    }
+
     async fn link(
         &self,
         transaction: &Ended,
@@ -334,16 +382,22 @@ impl Returning {
         user: Uuid,
         session_hash: &[u8; 32],
     ) -> Result<(), ProviderError> {
+        self.require_binding(user, session_hash)?;
+        self.arrival
+            .session
+            .require_fresh(REAUTH_WINDOW + LIFETIME)
+            .await
+            .map_err(|_| ProviderError::SessionChanged)
+    }
+
+    fn require_binding(&self, user: Uuid, session_hash: &[u8; 32]) -> Result<(), ProviderError> {
         let session = &self.arrival.session;
         let present = session.user().ok().and_then(|id| user_id(&id).ok());
         let binding = session.binding().map(token_hash);
         if present != Some(user) || binding.as_ref() != Some(session_hash) {
             return Err(ProviderError::SessionChanged);
         }
-        session
-            .require_fresh(REAUTH_WINDOW + LIFETIME)
-            .await
-            .map_err(|_| ProviderError::SessionChanged)
+        Ok(())
     }
 
     async fn record(&self, user: Uuid, kind: Kind) {

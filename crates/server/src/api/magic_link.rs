@@ -73,7 +73,7 @@ pub async fn verify(
     ApiJson(body): ApiJson<Redemption>,
 ) -> AppResult<impl IntoResponse> {
     let (links, proof) = (app.mailed_links()?.clone(), body.into_proof(&binding)?);
-    let entered = redeem(app.accounts(), links, session, client, proof).await?;
+    let entered = redeem(app.accounts(), links, session, client, proof, None).await?;
     let device = cookies::device(app.is_https()).set(&entered.device_token);
     let body = json!({ "user": UserBody::from(entered.user) });
     Ok(([(header::SET_COOKIE, device)], Json(body)))

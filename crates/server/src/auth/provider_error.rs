@@ -33,6 +33,9 @@ pub enum ProviderError {
     /// The identity belongs to another account.
     #[error("the identity belongs to another account")]
     IdentityTaken,
+    /// Somebody was to confirm who they are, and came as another one.
+    #[error("the identity does not open the account that is signed in")]
+    OtherAccount,
     /// The account has another identity of this provider.
     #[error("the account has another identity of this provider")]
     AlreadyLinked,
@@ -63,6 +66,7 @@ impl ProviderError {
             Self::AccountExists => "account_exists",
             Self::ProofMailed => "proof_mailed",
             Self::IdentityTaken => "identity_taken",
+            Self::OtherAccount => "other_account",
             Self::AlreadyLinked => "already_linked",
             Self::PasskeyOnly => "passkey_only",
             Self::SessionChanged => "session_changed",
@@ -80,6 +84,7 @@ impl ProviderError {
             Self::AccountExists,
             Self::ProofMailed,
             Self::IdentityTaken,
+            Self::OtherAccount,
             Self::AlreadyLinked,
             Self::PasskeyOnly,
             Self::SessionChanged,

@@ -5,8 +5,8 @@
 //!    the next, so that several can be under way in it, each with a state of its own.
 //! 3. The first callback that brings a state in the browser it was made for spends it, whatever
 //!    comes of it: one `DELETE … RETURNING`. Others change nothing.
-//! 4. A transaction is also of one provider and one purpose; linking is of the one session that
-//!    began it. Anything else is [`ProviderError::Expired`], without a word on what was wrong.
+//! 4. A transaction is also of one provider and one purpose; linking and confirming are of the one
+//!    session that began them. Anything else is [`ProviderError::Expired`], without a word on what was wrong.
 //! 5. `nonce` and the PKCE verifier never leave the server.
 
 use std::time::Duration;
@@ -42,6 +42,13 @@ pub enum Purpose {
         /// Who began it.
         user: Uuid,
         /// Hash of the binding of the session it began in.
+        session_hash: [u8; 32],
+    },
+    /// To show that it is still this user who uses this session.
+    Confirm {
+        /// Who is signed in.
+        user: Uuid,
+        /// Hash of the binding of their session.
         session_hash: [u8; 32],
     },
 }
@@ -101,7 +108,7 @@ impl Transactions {
         let browser = leaving.browser.unwrap_or_else(fresh_token);
         let link = match purpose {
             Purpose::SignIn => None,
-            Purpose::Link { user, session_hash } => {
+            Purpose::Link { user, session_hash } | Purpose::Confirm { user, session_hash } => {
                 Some(Link { user: *user, session_hash: *session_hash })
             }
         };
@@ -110,6 +117,7 @@ impl Transactions {
             browser_hash: token_hash(&browser),
             provider,
             link,
+            confirms: matches!(purpose, Purpose::Confirm { .. }),
             nonce: &nonce,
             verifier: &verifier,
             return_to: leaving.return_to.as_deref(),
@@ -148,6 +156,9 @@ impl Spent {
         }
         let purpose = match spent.link {
             None => Purpose::SignIn,
+            Some(Link { user, session_hash }) if spent.confirms => {
+                Purpose::Confirm { user, session_hash }
+            }
             Some(Link { user, session_hash }) => Purpose::Link { user, session_hash },
         };
         Ok(Ended { purpose, nonce: spent.nonce, verifier: spent.verifier })

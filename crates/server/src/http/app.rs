@@ -49,6 +49,10 @@ pub struct Parts {
     pub redis: bool,
     /// Everybody's sessions.
     pub sessions: Sessions,
+    /// How long a session lasts at most.
+    pub session_lifetime: Duration,
+    /// How long it lasts without use; `None` for as long as that.
+    pub session_idle: Option<Duration>,
     /// Sign-in by e-mail; `None` when no mail can be sent.
     pub magic_links: Option<MagicLinks>,
     /// Google, GitHub and Steam.

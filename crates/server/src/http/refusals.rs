@@ -54,6 +54,11 @@ impl From<RedeemRefusal> for AppError {
                 "passkey_only",
                 "only a passkey or a recovery code opens this account, as its owner wanted",
             ),
+            RedeemRefusal::OtherAccount => Self::new(
+                StatusCode::FORBIDDEN,
+                "other_account",
+                "that opens another account than the one that is signed in",
+            ),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::email::Email;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::messages::{Done, Problem};
-use crate::pages::page::{Page, Person, account_done, account_problem, to_sign_in_again};
+use crate::pages::page::{Page, Person, account_done, account_problem, to_confirm_first};
 use crate::pages::sign_in::LinkQuery;
 
 #[derive(Template)]
@@ -83,7 +83,7 @@ pub async fn request(
     let (accounts, page) = (app.accounts(), app.page("/email"));
     match address::request(&accounts, links, &caller, &email, &page).await {
         Ok(()) => Ok(account_done(Done::EmailSent)),
-        Err(ActionError::Refused(_)) => Ok(to_sign_in_again()),
+        Err(ActionError::Refused(_)) => Ok(to_confirm_first()),
         Err(error) => Err(error.into()),
     }
 }

@@ -52,6 +52,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         account,
         sign_in,
         offer,
+        asset("clean.js", SCRIPT, include_bytes!("../../assets/clean.js")),
         asset("code.js", SCRIPT, include_bytes!("../../assets/code.js")),
         asset("confirm.js", SCRIPT, include_bytes!("../../assets/confirm.js")),
         asset("login.js", SCRIPT, include_bytes!("../../assets/login.js")),

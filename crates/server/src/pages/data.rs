@@ -14,14 +14,16 @@ use crate::clock::rfc3339;
 use crate::http::App;
 use crate::http::error::AppResult;
 use crate::http::json::{EventBody, PasskeyBody, SessionBody, TokenBody, UserBody, ValueBody};
-use crate::pages::page::{Person, to_sign_in_again};
+use crate::pages::confirm::to_confirm;
+use crate::pages::page::Person;
+use crate::pages::return_target::ReturnTarget;
 use crate::portfolio::export::Format;
 
 /// `GET /account/data.json`: everything kept about the person, as a file.
 pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> AppResult<Response> {
     let data = match account::data(&app.accounts(), &caller, person.account).await {
         Ok(data) => data,
-        Err(ActionError::Refused(_)) => return Ok(to_sign_in_again()),
+        Err(ActionError::Refused(_)) => return Ok(to_confirm(&ReturnTarget::data())),
         Err(error) => return Err(error.into()),
     };
     let items = export(&app.portfolio, caller.user, Format::Json).await?;

@@ -10,7 +10,7 @@ use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::http::signing_out::clear_site_data;
 use crate::pages::messages::{self, Done, Problem};
-use crate::pages::page::{Person, to_sign_in_again};
+use crate::pages::page::{Person, to_confirm_first};
 
 /// What has to be typed to delete an account, whatever the case.
 pub const PHRASE: &str = "delete my account";
@@ -39,7 +39,7 @@ pub async fn delete(
             let target = messages::after("/login", Done::Deleted);
             Ok((clear_site_data(), Redirect::to(&target)).into_response())
         }
-        Err(ActionError::Refused(_)) => Ok(to_sign_in_again()),
+        Err(ActionError::Refused(_)) => Ok(to_confirm_first()),
         Err(error) => Err(error.into()),
     }
 }

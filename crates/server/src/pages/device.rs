@@ -43,7 +43,7 @@ pub fn to_proof(parts: &Parts) -> Response {
         return AppError::from(SessionError::DeviceProofMissing).into_response();
     }
     let target = ReturnTarget::asked_for(&parts.method, &parts.uri).unwrap_or_default();
-    page(StatusCode::UNAUTHORIZED, &MissingPage { sign_in: target.by_way_of_signing_in_again() })
+    page(StatusCode::UNAUTHORIZED, &MissingPage { sign_in: target.by_way_of_sign_in() })
 }
 
 fn page(status: StatusCode, template: &impl Template) -> Response {

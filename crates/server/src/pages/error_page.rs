@@ -10,7 +10,9 @@ use tracera_session::Session;
 
 use crate::http::App;
 use crate::http::context::RequestContext;
+use crate::pages::kept_form::OfferedOn;
 use crate::pages::resubmit::{Resubmit, may_pass};
+use crate::pages::return_target::ReturnTarget;
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -25,6 +27,8 @@ struct ErrorPage<'a> {
     /// Where to begin anew.
     start: &'a str,
     is_signed_in: bool,
+    /// Where what was wanted can be had.
+    on: Option<(&'static str, String)>,
 }
 
 /// What kind of page the browser asked for, if it asked for one.
@@ -39,11 +43,19 @@ pub enum Wanted {
 }
 
 /// Browsers name HTML when they open an address, and only then.
-pub fn wanted(request: &Request) -> Wanted {
+fn wanted(request: &Request) -> Wanted {
     if !is_for_browsers(request) || !has(request.headers(), header::ACCEPT, "text/html") {
         return Wanted::Data;
     }
     if request.method() == Method::GET { Wanted::Page } else { Wanted::AnswerToForm }
+}
+
+/// What the browser asked for, and where to go on after a sign-in.
+pub fn asked(request: &Request) -> (Wanted, Option<ReturnTarget>) {
+    let wanted = wanted(request);
+    let is_page = wanted == Wanted::Page;
+    let next = is_page.then(|| ReturnTarget::asked_for(request.method(), request.uri()));
+    (wanted, next.flatten())
 }
 
 /// That an answer goes to somebody who is signed in. In its extensions.
@@ -75,7 +87,11 @@ fn is_for_browsers(request: &Request) -> bool {
 }
 
 /// Turns the error that comes back into a page if a browser asked for one. Status and headers stay.
-pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
+pub fn as_page(
+    app: &App,
+    (wanted, sign_in): (Wanted, Option<ReturnTarget>),
+    response: Response,
+) -> Response {
     if !is_failure(response.status())
         || wanted == Wanted::Data
         || has(response.headers(), header::CONTENT_TYPE, "text/html")
@@ -87,6 +103,11 @@ pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
     let may_pass = wanted == Wanted::Page && may_pass(parts.status);
     let again = parts.extensions.remove();
     let is_signed_in = parts.extensions.remove::<ToPerson>().is_some();
+    let offered = parts.extensions.remove::<OfferedOn>();
+    let on = match parts.status {
+        StatusCode::UNAUTHORIZED => sign_in.map(|next| ("Sign in", next.by_way_of_sign_in())),
+        _ => offered.map(|OfferedOn(page)| ("Go on there", page.landing())),
+    };
     // A form that was refused may stand on a page that was opened under another address than ours.
     let start = if parts.status == StatusCode::FORBIDDEN { app.base_url.as_str() } else { "/" };
     let page = ErrorPage {
@@ -97,6 +118,7 @@ pub fn as_page(app: &App, wanted: Wanted, response: Response) -> Response {
         again,
         start,
         is_signed_in,
+        on,
     };
     let Ok(html) = page.render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

@@ -15,6 +15,7 @@ use crate::http::context::RequestContext;
 use crate::http::error::AppResult;
 use crate::http::extract::field;
 use crate::pages::error_page;
+use crate::pages::kept_form::NotYet;
 use crate::pages::page::Page;
 use crate::pages::pending_address::PendingAddress;
 use crate::pages::return_target::ReturnTarget;
@@ -36,7 +37,11 @@ pub async fn help(
     let (parts, body) = request.into_parts();
     let mut response = next.run(Request::from_parts(parts.clone(), body)).await;
     let Some(RefusedForm(form)) = response.extensions_mut().remove() else { return Ok(response) };
-    Ok(answer(&app, &session, &parts, &form).await?.unwrap_or(response))
+    let answer = answer(&app, &session, &parts, &form).await?;
+    Ok(answer.unwrap_or_else(|| {
+        response.extensions_mut().insert(NotYet::TooLate);
+        response
+    }))
 }
 
 /// The answer to a form of a page; `None` for those of which there is nothing better to say than
@@ -59,7 +64,7 @@ async fn answer(
     let next = field(form, "next").as_deref().and_then(ReturnTarget::parse);
     let next = next.or_else(|| ReturnTarget::remembered(headers, app.is_https()));
     let is_signed_in = session.user().is_ok();
-    let on = || Ok(Some(Redirect::to(next.clone().unwrap_or_default().as_str()).into_response()));
+    let on = || Ok(Some(Redirect::to(&next.clone().unwrap_or_default().landing()).into_response()));
     let Ok(binding) = app.csrf.binding(&parts.extensions, headers) else { return Ok(None) };
     let page = &Page::new(&binding);
     let answer = match pattern {

@@ -91,7 +91,7 @@ async fn land(app: App, returned: Returned, provider: Provider, linking: Option<
         Ok(Arrived::Linked) if next.is_page("/account") => {
             next.saying(DONE, Done::Linked(provider).code())
         }
-        Ok(_) => next.as_str().to_owned(),
+        Ok(_) => next.landing(),
         Err(error) => failed_at(&next, &session, linking, *error),
     };
     let used_up = ReturnTarget::forget(&headers, https).filter(|_| is_known);
@@ -118,6 +118,7 @@ fn failed_at(
     error: ProviderError,
 ) -> String {
     match (linking, session.user()) {
+        _ if next.is_page("/confirm") => next.saying(ERROR, error.code()),
         (Some(true), _) => next.saying(ERROR, error.code()),
         (_, Ok(_)) => next.by_way_of_failure(error.code()),
         (_, Err(_)) => after_problem("/login", Problem::Provider(error)),

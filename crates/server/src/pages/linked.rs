@@ -15,7 +15,7 @@ use crate::domain::provider::Provider;
 use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
 use crate::pages::messages::{Done, Problem};
-use crate::pages::page::{account_done, account_problem, to_sign_in_again};
+use crate::pages::page::{account_done, account_problem, to_confirm_first};
 use crate::pages::return_target::ReturnTarget;
 
 /// The form beside a provider.
@@ -62,7 +62,7 @@ pub async fn link(
             Ok((cookie, Html(html)).into_response())
         }
         Err(ActionError::Refused(refusal)) => Ok(match refusal {
-            BeginRefusal::NotRecent => to_sign_in_again(),
+            BeginRefusal::NotRecent => to_confirm_first(),
             BeginRefusal::NotConfigured => account_problem(Problem::NotConfigured),
             BeginRefusal::Provider(error) => account_problem(Problem::Provider(error)),
         }),
@@ -80,7 +80,7 @@ pub async fn unlink(
     match linking::unlink(app.accounts(), app.ways_in(), caller, provider).await {
         Ok(()) => Ok(account_done(Done::Unlinked)),
         Err(ActionError::Refused(refusal)) => Ok(match refusal {
-            UnlinkRefusal::NotRecent => to_sign_in_again(),
+            UnlinkRefusal::NotRecent => to_confirm_first(),
             UnlinkRefusal::NotLinked => account_problem(Problem::NotLinked),
             UnlinkRefusal::LastWayIn => account_problem(Problem::LastWayIn),
         }),

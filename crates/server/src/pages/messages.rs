@@ -1,5 +1,8 @@
 //! What pages say of the last step: for each a code, which stands in the address, and a sentence.
 
+use http::Uri;
+use url::form_urlencoded;
+
 use crate::auth::provider_error::ProviderError;
 use crate::domain::provider::Provider;
 
@@ -8,6 +11,16 @@ pub const DONE: &str = "done";
 /// The parameter of an address that holds the code of a [`Problem`].
 pub const ERROR: &str = "error";
 
+/// The parameter of an address by which a page begins a download.
+pub const DOWNLOAD: &str = "download";
+
+/// Whether an address says what came of the last step, or begins a download.
+pub fn is_said_by(address: &Uri) -> bool {
+    let query = address.query().unwrap_or_default();
+    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    names.any(|name| [DONE, ERROR, DOWNLOAD].contains(&&*name))
+}
+
 /// Why the last step came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
@@ -15,8 +28,8 @@ pub enum Problem {
     LinkInvalid,
     /// The session behind a page has ended.
     SignedOut,
-    /// One has to prove again who one is.
-    NotRecent,
+    /// The session a form was sent in has come to its end.
+    SessionOver,
     /// A session that was to be ended had ended.
     SessionGone,
     /// A provider is the only way into the account.
@@ -46,7 +59,7 @@ impl Problem {
         let own = [
             Self::LinkInvalid,
             Self::SignedOut,
-            Self::NotRecent,
+            Self::SessionOver,
             Self::SessionGone,
             Self::LastWayIn,
             Self::NotLinked,
@@ -71,7 +84,7 @@ impl Problem {
         match self {
             Self::LinkInvalid => "link_invalid",
             Self::SignedOut => "signed_out",
-            Self::NotRecent => "reauthentication_required",
+            Self::SessionOver => "session_over",
             Self::SessionGone => "session_gone",
             Self::LastWayIn => "last_way_in",
             Self::NotLinked => "not_linked",
@@ -91,9 +104,7 @@ impl Problem {
         match self {
             Self::LinkInvalid => "That link or code no longer works. Ask for a new one below.",
             Self::SignedOut => "You have been signed out on this device. Sign in again to go on.",
-            Self::NotRecent => {
-                "Please confirm that it is you: sign in again, then repeat what you were doing."
-            }
+            Self::SessionOver => "You were signed out. What you typed is kept: sign in to go on.",
             Self::SessionGone => "That session had ended already.",
             Self::LastWayIn => {
                 "That is the only way into your account. Add an e-mail address or link another \
@@ -154,6 +165,10 @@ fn of_provider(error: ProviderError) -> &'static str {
         ProviderError::IdentityTaken => {
             "That account opens another Tracera account. Sign in with it and unlink it there, or \
              delete that account if it has no other way in; then link it here."
+        }
+        ProviderError::OtherAccount => {
+            "That opens another account. Confirm with one of the ways into this one, or sign out \
+             first."
         }
         ProviderError::AlreadyLinked => {
             "Another account of that provider is linked already. Unlink it first."

@@ -13,6 +13,7 @@ use crate::actions::user_id;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::messages::{self, Done, Problem};
+use crate::pages::kept_form::{self, KeptForm, NotYet};
 use crate::pages::passkey_offer;
 use crate::pages::return_target::ReturnTarget;
 use crate::store::users::{self, User};
@@ -24,6 +25,12 @@ pub struct Page {
     pub csrf_token: String,
     /// Whether a passkey is offered.
     pub offers_passkey: bool,
+    /// Whether its address says what came of the last step. A script takes that out.
+    pub speaks: bool,
+    /// A form that had to wait.
+    pub kept: Option<KeptForm>,
+    /// The file whose download the page begins.
+    pub download: Option<&'static str>,
     cookie: Option<HeaderValue>,
 }
 
@@ -31,7 +38,7 @@ impl Page {
     /// For this session or visitor.
     pub fn new(binding: &CsrfBinding) -> Self {
         let (csrf_token, cookie) = (binding.token(), binding.set_cookie());
-        Self { csrf_token, offers_passkey: false, cookie }
+        Self { csrf_token, offers_passkey: false, speaks: false, kept: None, download: None, cookie }
     }
 
     /// Renders a template with the page's cookie.
@@ -51,7 +58,12 @@ impl FromRequestParts<App> for Page {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, CsrfRejection> {
         let binding = CsrfBinding::from_request_parts(parts, app).await?;
         let offers_passkey = passkey_offer::is_open(app, &parts.headers);
-        Ok(Self { offers_passkey, ..Self::new(&binding) })
+        let session = Session::from_request_parts(parts, app).await;
+        let user = session.ok().and_then(|session| user_id(&session.user().ok()?).ok());
+        let kept = user.and_then(|_| kept_form::read(&parts.headers, app.is_https(), user));
+        let download = ReturnTarget::to_download(&parts.uri);
+        let speaks = messages::is_said_by(&parts.uri);
+        Ok(Self { offers_passkey, speaks, kept, download, ..Self::new(&binding) })
     }
 }
 
@@ -98,14 +110,19 @@ async fn find(app: &App, session: &Session) -> AppResult<Option<Person>> {
 
 /// The answer to somebody who has to sign in first.
 pub fn to_sign_in(method: &Method, uri: &Uri) -> Response {
-    Redirect::to(&ReturnTarget::asked_for(method, uri).unwrap_or_default().by_way_of_sign_in())
-        .into_response()
+    let next = ReturnTarget::asked_for(method, uri).unwrap_or_default();
+    not_yet(NotYet::SignedOut, &next.by_way_of_sign_in())
 }
 
-/// The answer to somebody who has to prove again who they are, before they go on with the account
-/// page.
-pub fn to_sign_in_again() -> Response {
-    Redirect::to(&ReturnTarget::account().by_way_of_signing_in_again()).into_response()
+/// The answer to a form whose sender has to confirm who they are.
+pub fn to_confirm_first() -> Response {
+    not_yet(NotYet::NotRecent, &ReturnTarget::account().by_way_of_confirming())
+}
+
+fn not_yet(why: NotYet, page: &str) -> Response {
+    let mut response = Redirect::to(page).into_response();
+    response.extensions_mut().insert(why);
+    response
 }
 
 /// The account page, which says what is done.

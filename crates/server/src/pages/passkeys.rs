@@ -8,7 +8,7 @@ use axum::extract::{Form, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use tracera_session::Session;
 use uuid::Uuid;
@@ -18,13 +18,16 @@ use crate::actions::recovery::{RecoveryRefusal, make, recover};
 use crate::actions::{ActionError, Caller, REAUTH_WINDOW};
 use crate::auth::authenticators;
 use crate::auth::client::ClientInfo;
+use crate::auth::provider_error::ProviderError;
 use crate::auth::recovery_codes::RecoveryCode;
 use crate::domain::email::Email;
 use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
-use crate::pages::messages::{Done, Problem};
-use crate::pages::page::{Page, Person, account_done, account_problem, minute, to_sign_in_again};
-use crate::store::{passkeys, recovery_codes};
+use crate::pages::confirm::confirming;
+use crate::pages::messages::{Done, Problem, after_problem};
+use crate::pages::page::{Page, Person, account_done, account_problem, minute, to_confirm_first};
+use crate::pages::return_target::ReturnTarget;
+use crate::store::{passkeys, recovery_codes, users};
 
 /// The section of the account page.
 pub(super) struct PasskeysView {
@@ -96,7 +99,7 @@ pub async fn remove(
     match actions::remove(app.accounts(), app.ways_in(), caller, form.id).await {
         Ok(()) => Ok(account_done(Done::PasskeyRemoved)),
         Err(ActionError::Refused(refusal)) => Ok(match refusal {
-            RemoveRefusal::NotRecent => to_sign_in_again(),
+            RemoveRefusal::NotRecent => to_confirm_first(),
             RemoveRefusal::NotFound => account_problem(Problem::NotLinked),
             RemoveRefusal::LastWayIn => account_problem(Problem::LastWayIn),
             RemoveRefusal::Needed => account_problem(Problem::PasskeysMissing),
@@ -121,7 +124,7 @@ pub async fn passkey_only(
     match actions::set_passkey_only(app.accounts(), caller, form.enabled).await {
         Ok(()) if form.enabled => Ok(account_done(Done::PasskeyOnlyOn)),
         Ok(()) => Ok(account_done(Done::PasskeyOnlyOff)),
-        Err(ActionError::Refused(OnlyRefusal::NotRecent)) => Ok(to_sign_in_again()),
+        Err(ActionError::Refused(OnlyRefusal::NotRecent)) => Ok(to_confirm_first()),
         Err(ActionError::Refused(OnlyRefusal::Lacking)) => {
             Ok(account_problem(Problem::PasskeysMissing))
         }
@@ -159,9 +162,19 @@ pub async fn make_codes(
             };
             page.render(StatusCode::OK, &shown)
         }
-        Err(ActionError::Refused(_)) => Ok(to_sign_in_again()),
+        Err(ActionError::Refused(_)) => Ok(to_confirm_first()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The address of who confirms in this browser that it is still them.
+async fn own_address(
+    app: &App,
+    session: &Session,
+    headers: &HeaderMap,
+) -> AppResult<Option<Email>> {
+    let Some(user) = confirming(app, session, headers) else { return Ok(None) };
+    Ok(users::find_by_id(&app.database, user).await?.and_then(|user| user.email))
 }
 
 #[derive(Template)]
@@ -173,8 +186,15 @@ struct RecoveryPage<'a> {
 }
 
 /// `GET /login/recovery`
-pub async fn recovery(page: Page) -> AppResult<Response> {
-    page.render(StatusCode::OK, &RecoveryPage { page: &page, address: "", problem: None })
+pub async fn recovery(
+    State(app): State<App>,
+    session: Session,
+    page: Page,
+    headers: HeaderMap,
+) -> AppResult<Response> {
+    let own = own_address(&app, &session, &headers).await?;
+    let address = own.as_ref().map_or("", Email::as_str);
+    page.render(StatusCode::OK, &RecoveryPage { page: &page, address, problem: None })
 }
 
 /// The form of the recovery page.
@@ -190,18 +210,32 @@ pub async fn redeem(
     session: Session,
     client: ClientInfo,
     page: Page,
+    headers: HeaderMap,
     form: Result<Form<RecoveryForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let confirms = confirming(&app, &session, &headers).is_some();
+    let own = own_address(&app, &session, &headers).await?;
     let refusal = match Email::parse(&form.email) {
         Err(_) => RecoveryRefusal::Invalid,
+        // Another account's codes confirm nothing, and are not used up.
+        Ok(email) if confirms && own.as_ref() != Some(&email) => {
+            let problem = Problem::Provider(ProviderError::OtherAccount);
+            return Ok(Redirect::to(&after_problem("/confirm", problem)).into_response());
+        }
         Ok(email) => {
             let codes = app.recovery_codes.clone();
             match recover(app.accounts(), codes, session, client, email, form.code).await {
                 Ok(entered) => {
                     let device = cookies::device(app.is_https()).set(&entered.device_token);
                     let cookie = AppendHeaders([(header::SET_COOKIE, device)]);
-                    return Ok((cookie, Redirect::to("/account#passkeys")).into_response());
+                    let here = ReturnTarget::remembered(&headers, app.is_https());
+                    let here = here.filter(|_| confirms);
+                    let next = here.map_or_else(
+                        || "/account#passkeys".to_owned(),
+                        |here| here.landing(),
+                    );
+                    return Ok((cookie, Redirect::to(&next)).into_response());
                 }
                 Err(ActionError::Refused(refusal)) => refusal,
                 Err(error) => return Err(error.into()),

@@ -10,11 +10,17 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use url::form_urlencoded;
 
 use crate::cookie::ServiceCookie;
-use crate::pages::messages::{DONE, ERROR};
+use crate::pages::messages::{DONE, DOWNLOAD, ERROR};
 
-/// The pages of a person.
-const PAGES: [&str; 3] = [HOME, "/account", "/email"];
+/// The pages of a person, and the files they can take along.
+const PAGES: [&str; 4] = [HOME, "/account", "/email", "/confirm"];
 const HOME: &str = "/";
+const DATA: &str = "/account/data.json";
+const CSV: &str = "/api/v1/portfolio/export.csv";
+const JSON: &str = "/api/v1/portfolio/export.json";
+/// For each file the page that offers it, which begins the download by this query.
+const DOWNLOADS: [(&str, &str, &str); 3] =
+    [(DATA, "/account", "data"), (CSV, HOME, "csv"), (JSON, HOME, "json")];
 const MAX_CHARS: usize = 1000;
 const COOKIE: ServiceCookie = ServiceCookie::new("__Host-next", 600);
 
@@ -35,23 +41,50 @@ impl ReturnTarget {
             return None;
         }
         let (path, query) = address.split_once('?').unwrap_or((address, ""));
-        let page = PAGES.into_iter().find(|page| *page == path)?;
-        // What a page had to say about the last step is not said again.
+        let downloads = DOWNLOADS.into_iter().map(|(file, ..)| file);
+        let page = PAGES.into_iter().chain(downloads).find(|page| *page == path)?;
+        // What a page had to say about the last step is not said again, nor begun again.
         let pairs = form_urlencoded::parse(query.as_bytes())
-            .filter(|(name, _)| name != DONE && name != ERROR);
+            .filter(|(name, _)| ![DONE, ERROR, DOWNLOAD].contains(&&**name));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let address = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
         // Written anew it may be three times as long.
         (address.len() <= MAX_CHARS).then_some(Self(address))
     }
 
-    /// The page a request asks for; for a file the page that offers it.
+    /// The file with everything kept about a person.
+    pub fn data() -> Self {
+        Self(DATA.to_owned())
+    }
+
+    /// The page or file a request asks for.
     pub fn asked_for(method: &Method, uri: &Uri) -> Option<Self> {
         let address = uri.path_and_query().filter(|_| *method == Method::GET)?;
-        match address.path() {
-            "/account/data.json" => Some(Self::account()),
-            _ => Self::parse(address.as_str()),
-        }
+        Self::parse(address.as_str())
+    }
+
+    /// Whether it is a file.
+    pub fn is_download(&self) -> bool {
+        DOWNLOADS.into_iter().any(|(file, ..)| self.is_page(file))
+    }
+
+    /// Where to send the browser: for a file to its page, which begins the download. A browser that
+    /// is sent to a file stays on the page it was on.
+    pub fn landing(&self) -> String {
+        let download = DOWNLOADS.into_iter().find(|(file, ..)| self.is_page(file));
+        download.map_or_else(
+            || self.0.clone(),
+            |(_, page, query)| format!("{page}?{DOWNLOAD}={query}"),
+        )
+    }
+
+    /// The file that a page with this query begins to download.
+    pub fn to_download(page: &Uri) -> Option<&'static str> {
+        let query = form_urlencoded::parse(page.query()?.as_bytes());
+        let (_, wanted) = query.into_iter().find(|(name, _)| name == DOWNLOAD)?;
+        let mut downloads = DOWNLOADS.into_iter();
+        let (file, ..) = downloads.find(|(_, of, it)| *of == page.path() && *it == wanted)?;
+        Some(file)
     }
 
     /// The page this browser remembers.
@@ -85,13 +118,13 @@ impl ReturnTarget {
         self.append_to(&format!("{path}?"))
     }
 
-    /// The sign-in page for somebody who is signed in and has to prove again who they are, and then
-    /// leads on to it.
-    pub fn by_way_of_signing_in_again(&self) -> String {
-        self.append_to("/login?again=1&error=reauthentication_required&")
+    /// The page on which somebody who is signed in confirms that it is them, and which then leads on
+    /// to it.
+    pub fn by_way_of_confirming(&self) -> String {
+        self.by_way_of("/confirm")
     }
 
-    /// The same for somebody whose sign-in or link came to nothing, for this reason.
+    /// The sign-in page for somebody whose sign-in or link came to nothing, for this reason.
     pub fn by_way_of_failure(&self, code: &str) -> String {
         self.append_to(&format!("/login?error={code}&"))
     }
@@ -99,7 +132,12 @@ impl ReturnTarget {
     /// Its address with what it is to say, an `error` or something `done`. A page that says nothing
     /// leaves it to the start page.
     pub fn saying(&self, kind: &str, code: &str) -> String {
-        let address = if self.is_page("/email") { HOME } else { &self.0 };
+        let address = match self.0.as_str() {
+            _ if self.is_page("/email") => HOME,
+            DATA => "/account",
+            CSV | JSON => HOME,
+            address => address,
+        };
         let separator = if address.contains('?') { '&' } else { '?' };
         format!("{address}{separator}{kind}={code}")
     }
@@ -178,7 +216,8 @@ mod tests {
             "/login",
             "/logout",
             "/dev/mailbox",
-            "/account/data.json",
+            "/account/data.json/",
+            "/api/v1/portfolio/export.xml",
             "/.evil.example",
             "/@evil.example",
             "http://localhost:8080/account",
@@ -216,13 +255,31 @@ mod tests {
     fn the_sign_in_page_is_told_where_it_leads() {
         assert_eq!(ReturnTarget::default().by_way_of_sign_in(), "/login");
         assert_eq!(ReturnTarget::account().by_way_of_sign_in(), "/login?next=%2Faccount");
-        let again = ReturnTarget::account().by_way_of_signing_in_again();
-        assert_eq!(again, "/login?again=1&error=reauthentication_required&next=%2Faccount");
+        assert_eq!(ReturnTarget::account().by_way_of_confirming(), "/confirm?next=%2Faccount");
         assert_eq!(
             ReturnTarget::account().by_way_of_failure("x"),
             "/login?error=x&next=%2Faccount"
         );
         assert_eq!(ReturnTarget::default().by_way_of_failure("x"), "/login?error=x");
+    }
+
+    #[test]
+    fn a_file_is_downloaded_from_the_page_that_offers_it() {
+        for (file, page) in [
+            ("/account/data.json", "/account?download=data"),
+            ("/api/v1/portfolio/export.csv?x=y", "/?download=csv"),
+            ("/api/v1/portfolio/export.json", "/?download=json"),
+        ] {
+            let target = ReturnTarget::parse(file).unwrap();
+            assert!(target.is_download() && target.landing() == page, "{file}");
+            let begun = ReturnTarget::to_download(&page.parse().unwrap());
+            assert_eq!(begun, file.split('?').next(), "{page}");
+        }
+        for page in ["/", "/?download=data", "/account?download=csv", "/account?download="] {
+            assert_eq!(ReturnTarget::to_download(&page.parse().unwrap()), None, "{page}");
+            assert!(!ReturnTarget::parse(page).unwrap().is_download());
+        }
+        assert_eq!(ReturnTarget::parse("/?download=csv&q=a").unwrap().landing(), "/?q=a");
     }
 
     #[test]
@@ -244,7 +301,7 @@ mod tests {
                 let ours = url::Url::parse("https://tracera.example/").unwrap();
                 let target = ours.join(next.as_str()).unwrap();
                 prop_assert_eq!(target.origin(), ours.origin());
-                prop_assert!(PAGES.contains(&target.path()));
+                prop_assert!(PAGES.contains(&target.path()) || next.is_download());
                 prop_assert!(HeaderValue::from_str(next.as_str()).is_ok());
                 prop_assert_eq!(ReturnTarget::parse(next.as_str()), Some(next));
             }

@@ -1,5 +1,7 @@
 //! Signing in: ask for a link, type the code, confirm the link. Each step is a page and a form.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::Json;
 use axum::extract::rejection::{FormRejection, QueryRejection};
@@ -22,7 +24,8 @@ use crate::domain::email::Email;
 use crate::domain::provider::Provider;
 use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
-use crate::pages::messages::{self, Done, ERROR, Problem};
+use crate::pages::confirm::confirming;
+use crate::pages::messages::{self, Done, ERROR, Problem, after_problem};
 use crate::pages::page::{Page, account_done, minute};
 use crate::pages::pending_address::{self, PendingAddress};
 use crate::pages::return_target::ReturnTarget;
@@ -50,6 +53,10 @@ impl LoginPage<'_> {
         let next = self.next.and_then(ReturnTarget::parse).unwrap_or_default();
         next.by_way_of(provider.sign_in_path())
     }
+
+    fn landing(&self) -> String {
+        self.next.and_then(ReturnTarget::parse).unwrap_or_default().landing()
+    }
 }
 
 /// What the sign-in page says, and what its form holds.
@@ -65,8 +72,6 @@ pub(super) struct Greeting<'a> {
 #[derive(Deserialize, Default)]
 pub struct LoginQuery {
     error: Option<String>,
-    /// Shows the page to somebody who is signed in, to prove again who they are.
-    again: Option<String>,
     done: Option<String>,
     /// The page to go on to afterwards.
     next: Option<String>,
@@ -82,14 +87,14 @@ pub async fn login(
 ) -> AppResult<Response> {
     let Query(query) = query.unwrap_or_default();
     let next = query.next.as_deref().and_then(ReturnTarget::parse);
-    if session.user().is_ok() && query.again.is_none() {
+    if session.user().is_ok() {
         let failed = match query.error.as_deref().and_then(Problem::parse) {
             Some(Problem::Provider(error)) => Some(error),
             _ => None,
         };
         let next = next.unwrap_or_default();
         let target = failed
-            .map_or_else(|| next.as_str().to_owned(), |error| next.saying(ERROR, error.code()));
+            .map_or_else(|| next.landing(), |error| next.saying(ERROR, error.code()));
         return Ok(Redirect::to(&target).into_response());
     }
     let asked = PendingAddress::from_headers(&headers, app.is_https());
@@ -97,9 +102,31 @@ pub async fn login(
         address: asked.as_ref().map_or("", |asked| asked.email.as_str()),
         next,
         notice: query.done.as_deref().and_then(Done::parse).map(Done::sentence),
-        problem: query.error.map(|code| messages::problem(&code).to_owned()),
+        problem: query.error.map(|code| match Problem::parse(&code) {
+            Some(Problem::SessionOver) => session_over(&app),
+            _ => messages::problem(&code).to_owned(),
+        }),
     };
     login_page(&app, &page, &headers, StatusCode::OK, greeting)
+}
+
+/// Why somebody is signed out whose form came too late.
+fn session_over(app: &App) -> String {
+    let lasts = in_words(app.session_lifetime);
+    let unused = app.session_idle.map_or_else(String::new, |idle| {
+        format!(", or {} without use", in_words(idle))
+    });
+    format!(
+        "You were signed out: a sign-in lasts {lasts}{unused}. What you typed is kept. Sign in to \
+         go on."
+    )
+}
+
+/// A length of time as a person says it, in whole hours or minutes.
+fn in_words(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    let (count, unit) = if minutes % 60 == 0 { (minutes / 60, "hour") } else { (minutes, "minute") };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 pub(super) fn login_page(
@@ -180,6 +207,8 @@ struct CodePage<'a> {
     next: ReturnTarget,
     /// The page to ask for another link on.
     ask_again: String,
+    /// Whether somebody who is signed in confirms that it is them.
+    confirms: bool,
     mailbox: bool,
     problem: Option<&'static str>,
 }
@@ -211,9 +240,10 @@ pub(super) fn code_page(
         wait_secs: asked.wait_secs(app.now()),
         minutes_without_mail: asked.minutes_without_mail(app.now()),
         ask_again: match session.user() {
-            Ok(_) => next.by_way_of_signing_in_again(),
+            Ok(_) => next.landing(),
             Err(_) => next.by_way_of_sign_in(),
         },
+        confirms: confirming(app, session, headers).is_some(),
         next,
         mailbox: app.mailbox.is_some(),
         problem,
@@ -246,12 +276,18 @@ pub async fn redeem_code(
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
     let proof = Proof { secret: Secret::Code(form.code), browser: binding.as_bytes().to_vec() };
     let links = app.mailed_links()?.clone();
-    match redeem(app.accounts(), links, session.clone(), client, proof).await {
+    let only = confirming(&app, &session, &headers);
+    match redeem(app.accounts(), links, session.clone(), client, proof, only).await {
         Ok(entered) => {
             let next = form.next.as_deref().and_then(ReturnTarget::parse);
             Ok(signed_in(&app, &headers, &entered, next).await)
         }
-        Err(ActionError::Refused(RedeemRefusal::PasskeyOnly)) => Ok(passkey_only(&session)),
+        Err(ActionError::Refused(RedeemRefusal::PasskeyOnly)) => {
+            Ok(came_to_nothing(&app, &session, &headers, PASSKEY_ONLY))
+        }
+        Err(ActionError::Refused(RedeemRefusal::OtherAccount)) => {
+            Ok(came_to_nothing(&app, &session, &headers, OTHER_ACCOUNT))
+        }
         Err(ActionError::Refused(RedeemRefusal::Invalid)) => {
             let https = app.is_https();
             let asked = PendingAddress::from_headers(&headers, https)
@@ -291,28 +327,44 @@ pub async fn redeem_link(
     let links = app.mailed_links()?.clone();
     let proof =
         Proof { secret: Secret::Token(token.clone()), browser: binding.as_bytes().to_vec() };
-    match redeem(app.accounts(), links, session.clone(), client, proof).await {
+    let only = confirming(&app, &session, &headers);
+    match redeem(app.accounts(), links, session.clone(), client, proof, only).await {
         Ok(entered) => Ok(signed_in(&app, &headers, &entered, None).await),
-        Err(ActionError::Refused(RedeemRefusal::PasskeyOnly)) => Ok(passkey_only(&session)),
+        Err(ActionError::Refused(RedeemRefusal::PasskeyOnly)) => {
+            Ok(came_to_nothing(&app, &session, &headers, PASSKEY_ONLY))
+        }
+        Err(ActionError::Refused(RedeemRefusal::OtherAccount)) => {
+            Ok(came_to_nothing(&app, &session, &headers, OTHER_ACCOUNT))
+        }
         Err(ActionError::Refused(RedeemRefusal::Invalid)) => {
             if is_own_link(&app, &session, &token).await? {
                 return Ok(led_on(&app, &headers));
             }
-            Ok(to_login(&session, Problem::LinkInvalid))
+            Ok(came_to_nothing(&app, &session, &headers, Problem::LinkInvalid))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn passkey_only(session: &Session) -> Response {
-    to_login(session, Problem::Provider(ProviderError::PasskeyOnly))
-}
+const PASSKEY_ONLY: Problem = Problem::Provider(ProviderError::PasskeyOnly);
+const OTHER_ACCOUNT: Problem = Problem::Provider(ProviderError::OtherAccount);
 
-/// The sign-in page, which says what went wrong.
-pub(super) fn to_login(session: &Session, problem: Problem) -> Response {
-    // Whoever is signed in is sent on from the sign-in page unless they are to sign in again.
-    let again = if session.user().is_ok() { "again=1&" } else { "" };
-    Redirect::to(&format!("/login?{again}{ERROR}={}", problem.code())).into_response()
+/// The page that says what went wrong: the one on which somebody confirms that it is them, else the
+/// account page of who is signed in, else the sign-in page.
+fn came_to_nothing(
+    app: &App,
+    session: &Session,
+    headers: &HeaderMap,
+    problem: Problem,
+) -> Response {
+    if confirming(app, session, headers).is_some() {
+        let here = ReturnTarget::remembered(headers, app.is_https());
+        let here = here.filter(|here| here.is_page("/confirm"));
+        let here = here.or_else(|| ReturnTarget::parse("/confirm")).unwrap_or_default();
+        return Redirect::to(&here.saying(ERROR, problem.code())).into_response();
+    }
+    let page = if session.user().is_ok() { "/account" } else { "/login" };
+    Redirect::to(&after_problem(page, problem)).into_response()
 }
 
 /// On to `next`, else to the page this browser remembers.
@@ -329,7 +381,7 @@ async fn signed_in(
     let cookies = own.into_iter().chain(ReturnTarget::forget(headers, https)).chain(offer);
     let cookies: Vec<_> = cookies.map(|cookie| (header::SET_COOKIE, cookie)).collect();
     let next = next.or_else(|| ReturnTarget::remembered(headers, https)).unwrap_or_default();
-    (AppendHeaders(cookies), Redirect::to(next.as_str())).into_response()
+    (AppendHeaders(cookies), Redirect::to(&next.landing())).into_response()
 }
 
 /// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells
@@ -422,7 +474,7 @@ async fn is_own_link(app: &App, session: &Session, token: &str) -> AppResult<boo
 /// On to the page that was wanted, else to the account page, which says that one is signed in.
 fn led_on(app: &App, headers: &HeaderMap) -> Response {
     match ReturnTarget::remembered(headers, app.is_https()) {
-        Some(next) => Redirect::to(next.as_str()).into_response(),
+        Some(next) => Redirect::to(&next.landing()).into_response(),
         None => account_done(Done::AlreadyIn),
     }
 }
@@ -470,6 +522,15 @@ fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_of_time_read_as_people_say_them() {
+        for (minutes, words) in
+            [(60, "1 hour"), (72 * 60, "72 hours"), (30, "30 minutes"), (1, "1 minute")]
+        {
+            assert_eq!(in_words(Duration::from_mins(minutes)), words);
+        }
+    }
 
     #[test]
     fn a_message_becomes_a_sentence() {

@@ -5,20 +5,24 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
 use http::{HeaderMap, header};
 use serde::Deserialize;
+use tracera_session::Session;
 
-use crate::actions::provider::{BeginRefusal, Departure, begin};
+use crate::actions::provider::{BeginRefusal, Departure, begin, begin_confirming};
 use crate::actions::{ActionError, Caller, linking};
 use crate::auth::transaction::Leaving;
 use crate::domain::provider::Provider;
 use crate::http::error::{AppError, AppResult};
 use crate::http::extract::Navigation;
 use crate::http::{App, cookies};
+use crate::pages::confirm::confirming;
 use crate::pages::messages::{Problem, after_problem};
 use crate::pages::return_target::ReturnTarget;
 
 /// A browser that is about to leave.
 pub struct Departing {
     headers: HeaderMap,
+    /// Who confirms that it is still them.
+    confirming: Option<Caller>,
     next: Option<ReturnTarget>,
 }
 
@@ -47,7 +51,13 @@ impl FromRequestParts<App> for Departing {
         let query = Query::<NextQuery>::try_from_uri(&parts.uri).unwrap_or_default().0;
         let named = query.next.as_deref().and_then(ReturnTarget::parse);
         let next = named.or_else(|| ReturnTarget::remembered(&parts.headers, app.is_https()));
-        Ok(Self { headers: parts.headers.clone(), next })
+        let session =
+            Session::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        let confirming = match confirming(app, &session, &parts.headers) {
+            Some(_) => Caller::from_request_parts(parts, app).await.ok(),
+            None => None,
+        };
+        Ok(Self { headers: parts.headers.clone(), confirming, next })
     }
 }
 
@@ -67,8 +77,14 @@ pub async fn steam_login(State(app): State<App>, departing: Departing) -> AppRes
 }
 
 async fn sign_in(app: &App, provider: Provider, departing: &Departing) -> AppResult<Response> {
-    let leaving = departing.leaving(app);
-    leave(app, begin(&app.accounts(), &app.providers, provider, leaving).await, "/login")
+    let (accounts, leaving) = (app.accounts(), departing.leaving(app));
+    match &departing.confirming {
+        Some(caller) => {
+            let begun = begin_confirming(&accounts, &app.providers, caller, provider, leaving);
+            leave(app, begun.await, "/confirm")
+        }
+        None => leave(app, begin(&accounts, &app.providers, provider, leaving).await, "/login"),
+    }
 }
 
 /// `GET /api/v1/auth/steam`: links Steam to the account that is signed in.

@@ -13,7 +13,7 @@ use crate::domain::scope::Scope;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::messages::{Done, Problem};
-use crate::pages::page::{Page, Person, account_done, account_problem, minute, to_sign_in_again};
+use crate::pages::page::{Page, Person, account_done, account_problem, minute, to_confirm_first};
 use crate::pages::passkeys::{IdForm, ShownOncePage};
 use crate::store::tokens;
 
@@ -86,7 +86,7 @@ pub async fn create(
             };
             page.render(StatusCode::OK, &shown)
         }
-        Err(ActionError::Refused(CreateRefusal::NotRecent)) => Ok(to_sign_in_again()),
+        Err(ActionError::Refused(CreateRefusal::NotRecent)) => Ok(to_confirm_first()),
         Err(ActionError::Refused(CreateRefusal::TooMany)) => {
             Ok(account_problem(Problem::TooManyTokens))
         }
@@ -106,7 +106,7 @@ pub async fn revoke(
         Ok(()) | Err(ActionError::Refused(RevokeRefusal::NotFound)) => {
             Ok(account_done(Done::TokenRevoked))
         }
-        Err(ActionError::Refused(RevokeRefusal::NotRecent)) => Ok(to_sign_in_again()),
+        Err(ActionError::Refused(RevokeRefusal::NotRecent)) => Ok(to_confirm_first()),
         Err(error) => Err(error.into()),
     }
 }

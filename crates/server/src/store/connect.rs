@@ -53,6 +53,7 @@ macro_rules! migrations {
             "0040_passkeys_and_tokens",
             "0050_disabled_users",
             "0060_links_per_browser",
+            "0062_confirmations",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {

@@ -7,7 +7,7 @@ use super::column::{Timestamp, from_row, hash_of};
 use super::{Database, StoreError, on_pool};
 use crate::domain::provider::Provider;
 
-/// The account a transaction links to, and the session it began in.
+/// The account a transaction is for, and the session it began in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The account.
@@ -26,6 +26,8 @@ pub struct NewTransaction<'a> {
     pub provider: Provider,
     /// `None` to sign in.
     pub link: Option<Link>,
+    /// Whether that account's owner only shows that it is them.
+    pub confirms: bool,
     /// For the ID token.
     pub nonce: &'a str,
     /// For the token request.
@@ -42,6 +44,8 @@ pub struct SpentTransaction {
     pub provider: Provider,
     /// `None` to sign in.
     pub link: Option<Link>,
+    /// See [`NewTransaction::confirms`].
+    pub confirms: bool,
     /// For the ID token.
     pub nonce: String,
     /// For the token request.
@@ -56,13 +60,14 @@ struct Row {
     provider: Provider,
     user_id: Option<Uuid>,
     session_hash: Option<Vec<u8>>,
+    confirms: bool,
     nonce: String,
     verifier: String,
     return_to: Option<String>,
     expires_at: OffsetDateTime,
 }
 
-from_row!(Row { provider, user_id, session_hash, nonce, verifier, return_to, expires_at });
+from_row!(Row { provider, user_id, session_hash, confirms, nonce, verifier, return_to, expires_at });
 
 /// Remembers a transaction, and forgets those whose time is over.
 ///
@@ -76,10 +81,9 @@ pub async fn begin(
 ) -> Result<(), StoreError> {
     let purge = "DELETE FROM auth_transactions WHERE expires_at <= $1";
     let insert = "INSERT INTO auth_transactions
-            (state_hash, browser_hash, provider, user_id, session_hash, nonce, verifier, \
-                  expires_at,
-            return_to)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+            (state_hash, browser_hash, provider, user_id, session_hash, nonce, verifier,
+            expires_at, return_to, confirms)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let session_hash = new.link.as_ref().map(|link| &link.session_hash[..]);
     on_pool!(db, pool => {
         sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
@@ -93,6 +97,7 @@ pub async fn begin(
             .bind(new.verifier)
             .bind(Timestamp::from(new.expires_at))
             .bind(new.return_to)
+            .bind(new.confirms)
             .execute(pool)
             .await
             .map(drop)
@@ -112,7 +117,7 @@ pub async fn spend(
     browser_hash: &[u8; 32],
 ) -> Result<Option<SpentTransaction>, StoreError> {
     let sql = "DELETE FROM auth_transactions WHERE state_hash = $1 AND browser_hash = $2
-        RETURNING provider, user_id, session_hash, nonce, verifier, return_to, expires_at";
+        RETURNING provider, user_id, session_hash, confirms, nonce, verifier, return_to, expires_at";
     let row: Option<Row> = on_pool!(db, pool => {
         sqlx::query_as(sql).bind(&state_hash[..]).bind(&browser_hash[..]).fetch_optional(pool).await
     })
@@ -125,6 +130,7 @@ pub async fn spend(
     Ok(Some(SpentTransaction {
         provider: row.provider,
         link,
+        confirms: row.confirms,
         nonce: row.nonce,
         verifier: row.verifier,
         return_to: row.return_to,

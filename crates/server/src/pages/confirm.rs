@@ -1,0 +1,173 @@
+//! "Confirm that it is you": what was wanted needs a sign-in of the last minutes. The page names the
+//! account and offers the ways into it, and no other.
+//!
+//! 1. A cookie tells that this browser confirms, and for which account. While it stands, what opens
+//!    another account is refused, and none is made.
+//! 2. Every way ends on this page again. It leads on once the sign-in is recent: to the page where
+//!    the [form](super::kept_form) is that had to wait, else to `next`.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, Query, State};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use tracera_guard::CsrfBinding;
+use tracera_session::Session;
+use uuid::Uuid;
+
+use crate::actions::{Caller, REAUTH_WINDOW, user_id};
+use crate::auth::magic_link::Requester;
+use crate::cookie::ServiceCookie;
+use crate::domain::provider::Provider;
+use crate::http::App;
+use crate::http::error::{AppError, AppResult};
+use crate::pages::kept_form::{self, owner_mark};
+use crate::pages::messages;
+use crate::pages::page::{Page, Person};
+use crate::pages::pending_address::PendingAddress;
+use crate::pages::return_target::ReturnTarget;
+use crate::store::{identities, passkeys, recovery_codes};
+
+const COOKIE: ServiceCookie = ServiceCookie::new("__Host-confirming", 600);
+
+#[derive(Template)]
+#[template(path = "confirm_person.html")]
+struct ConfirmPage<'a> {
+    page: &'a Page,
+    name: String,
+    /// Where a link can be mailed.
+    email: Option<String>,
+    providers: Vec<Provider>,
+    has_passkeys: bool,
+    has_codes: bool,
+    /// Whether only passkeys and recovery codes open the account.
+    only_passkeys: bool,
+    next: ReturnTarget,
+    wanted: Option<String>,
+    problem: Option<&'static str>,
+}
+
+impl ConfirmPage<'_> {
+    /// This page, which leads on.
+    fn here(&self) -> String {
+        self.next.by_way_of_confirming()
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+    fn address(&self, provider: &Provider) -> String {
+        let here = ReturnTarget::parse(&self.here()).unwrap_or_default();
+        here.by_way_of(provider.sign_in_path())
+    }
+}
+
+/// The query of the page.
+#[derive(Deserialize, Default)]
+pub struct ConfirmQuery {
+    next: Option<String>,
+    error: Option<String>,
+}
+
+/// `GET /confirm?next=<page>`
+pub async fn page(
+    State(app): State<App>,
+    session: Session,
+    person: Person,
+    page: Page,
+    headers: HeaderMap,
+    query: Result<Query<ConfirmQuery>, QueryRejection>,
+) -> AppResult<Response> {
+    let Query(query) = query.unwrap_or_default();
+    let next = query.next.as_deref().and_then(ReturnTarget::parse).unwrap_or_default();
+    if is_recent(&app, &session) {
+        let done = COOKIE.read(&headers, app.is_https()).map(|_| COOKIE.forget(app.is_https()));
+        let cookies = done.into_iter().chain(ReturnTarget::forget(&headers, app.is_https()));
+        let cookies: Vec<_> = cookies.map(|cookie| (header::SET_COOKIE, cookie)).collect();
+        return Ok((AppendHeaders(cookies), Redirect::to(&next.landing())).into_response());
+    }
+    let user = person.account.id;
+    let wanted = kept_form::read(&headers, app.is_https(), Some(user)).map(|form| form.label());
+    let linked = identities::of_user(&app.database, user).await?;
+    let opens = |provider: &Provider| linked.iter().any(|found| found.provider == *provider);
+    let only_passkeys = passkeys::is_passkey_only(&app.database, user).await?;
+    let template = ConfirmPage {
+        name: person.label(),
+        email: person
+            .account
+            .email
+            .filter(|_| app.magic_links.is_some() && !only_passkeys)
+            .map(|email| email.to_string()),
+        providers: app
+            .providers
+            .configured()
+            .filter(|provider| !only_passkeys && opens(provider))
+            .collect(),
+        has_passkeys: !passkeys::of_user(&app.database, user).await?.is_empty(),
+        has_codes: recovery_codes::count(&app.database, user).await? > 0,
+        only_passkeys,
+        wanted: wanted.or_else(|| next.is_download().then(|| "Download".to_owned())),
+        problem: query.error.as_deref().map(messages::problem),
+        next,
+        page: &page,
+    };
+    let mut response = page.render(StatusCode::OK, &template)?;
+    let here = ReturnTarget::parse(&template.here()).unwrap_or_default();
+    for cookie in [begin(&app, user), here.remember(app.is_https())] {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// The form of the page.
+#[derive(Deserialize)]
+pub struct MailForm {
+    next: Option<String>,
+}
+
+/// `POST /confirm`: mails a link to the account's own address.
+pub async fn mail(
+    State(app): State<App>,
+    caller: Caller,
+    person: Person,
+    binding: CsrfBinding,
+    headers: HeaderMap,
+    form: Result<Form<MailForm>, FormRejection>,
+) -> AppResult<Response> {
+    let Form(form) = form.map_err(|_| AppError::malformed_form())?;
+    let Some(email) = person.account.email else { return Err(AppError::malformed_form()) };
+    let https = app.is_https();
+    let earlier = PendingAddress::from_headers(&headers, https);
+    let asked = PendingAddress::new(email.clone(), earlier, app.now());
+    let requester = Requester { browser: Some(binding.as_bytes()), client: &caller.client };
+    app.mailed_links()?.request(email, &requester, app.now()).await?;
+    let next = form.next.as_deref().and_then(ReturnTarget::parse).unwrap_or_default();
+    let here = ReturnTarget::parse(&next.by_way_of_confirming()).unwrap_or_default();
+    let cookies = [asked.cookie(https), begin(&app, person.account.id), here.remember(https)];
+    let cookies = cookies.map(|cookie| (header::SET_COOKIE, cookie));
+    Ok((AppendHeaders(cookies), Redirect::to("/login/code")).into_response())
+}
+
+fn begin(app: &App, user: Uuid) -> HeaderValue {
+    COOKIE.set(&owner_mark(user), app.is_https())
+}
+
+/// The account whose owner confirms in this browser that it is still them.
+pub fn confirming(app: &App, session: &Session, headers: &HeaderMap) -> Option<Uuid> {
+    let user = user_id(&session.user().ok()?).ok()?;
+    (COOKIE.read(headers, app.is_https())? == owner_mark(user)).then_some(user)
+}
+
+/// The answer to somebody who has to confirm before they go on with that page.
+pub fn to_confirm(next: &ReturnTarget) -> Response {
+    Redirect::to(&next.by_way_of_confirming()).into_response()
+}
+
+/// Whether the caller has proved who they are within [`REAUTH_WINDOW`], with some seconds to go on.
+fn is_recent(app: &App, session: &Session) -> bool {
+    const TO_GO_ON: Duration = Duration::from_secs(30);
+    let proved = session.info().and_then(|info| info.authentication);
+    let since = proved.map(|proof| app.clock.now().since(proof.at));
+    since.is_some_and(|since| since + TO_GO_ON < REAUTH_WINDOW)
+}
