@@ -26,10 +26,10 @@ use crate::http::switch::switch;
 use crate::http::{bearer, context, csrf, limits, require_auth};
 use crate::pages::page::to_sign_in;
 use crate::pages::{
-    account as account_page, address as address_page, assets, confirm, data, delete, device as device_page,
-    error_page, expired_form, from_provider, kept_form, linked, live, mailbox, passkey_offer,
-    passkeys as passkeys_page, portfolio as portfolio_page, resubmit, sign_in, to_provider,
-    tokens as tokens_page, undo as undo_page,
+    account as account_page, address as address_page, assets, confirm, data, delete,
+    device as device_page, error_page, expired_form, from_provider, kept_form, linked, live,
+    mailbox, passkey_offer, passkeys as passkeys_page, portfolio as portfolio_page, resubmit,
+    sign_in, to_provider, tokens as tokens_page, undo as undo_page,
 };
 
 /// Reachable by everybody, and the same for everybody.

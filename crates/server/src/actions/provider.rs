@@ -19,9 +19,9 @@ use crate::auth::providers::Providers;
 use crate::auth::token::token_hash;
 use crate::auth::transaction::{Ended, LIFETIME, Leaving, Purpose, Spent};
 use crate::domain::provider::Provider;
-use crate::store::{identities, passkeys};
 use crate::store::redemptions::{Redemption, RedemptionKey};
 use crate::store::users::{self, User};
+use crate::store::{identities, passkeys};
 use crate::telemetry::metrics;
 use crate::telemetry::task::run_to_completion;
 

@@ -12,8 +12,8 @@ use tracera_session::{Session, UserId};
 use crate::actions::user_id;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
-use crate::pages::messages::{self, Done, Problem};
 use crate::pages::kept_form::{self, KeptForm, NotYet};
+use crate::pages::messages::{self, Done, Problem};
 use crate::pages::passkey_offer;
 use crate::pages::return_target::ReturnTarget;
 use crate::store::users::{self, User};
@@ -38,7 +38,14 @@ impl Page {
     /// For this session or visitor.
     pub fn new(binding: &CsrfBinding) -> Self {
         let (csrf_token, cookie) = (binding.token(), binding.set_cookie());
-        Self { csrf_token, offers_passkey: false, speaks: false, kept: None, download: None, cookie }
+        Self {
+            csrf_token,
+            offers_passkey: false,
+            speaks: false,
+            kept: None,
+            download: None,
+            cookie,
+        }
     }
 
     /// Renders a template with the page's cookie.

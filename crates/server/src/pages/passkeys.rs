@@ -231,10 +231,8 @@ pub async fn redeem(
                     let cookie = AppendHeaders([(header::SET_COOKIE, device)]);
                     let here = ReturnTarget::remembered(&headers, app.is_https());
                     let here = here.filter(|_| confirms);
-                    let next = here.map_or_else(
-                        || "/account#passkeys".to_owned(),
-                        |here| here.landing(),
-                    );
+                    let next =
+                        here.map_or_else(|| "/account#passkeys".to_owned(), |here| here.landing());
                     return Ok((cookie, Redirect::to(&next)).into_response());
                 }
                 Err(ActionError::Refused(refusal)) => refusal,

@@ -72,10 +72,8 @@ impl ReturnTarget {
     /// is sent to a file stays on the page it was on.
     pub fn landing(&self) -> String {
         let download = DOWNLOADS.into_iter().find(|(file, ..)| self.is_page(file));
-        download.map_or_else(
-            || self.0.clone(),
-            |(_, page, query)| format!("{page}?{DOWNLOAD}={query}"),
-        )
+        download
+            .map_or_else(|| self.0.clone(), |(_, page, query)| format!("{page}?{DOWNLOAD}={query}"))
     }
 
     /// The file that a page with this query begins to download.

@@ -93,8 +93,8 @@ pub async fn login(
             _ => None,
         };
         let next = next.unwrap_or_default();
-        let target = failed
-            .map_or_else(|| next.landing(), |error| next.saying(ERROR, error.code()));
+        let target =
+            failed.map_or_else(|| next.landing(), |error| next.saying(ERROR, error.code()));
         return Ok(Redirect::to(&target).into_response());
     }
     let asked = PendingAddress::from_headers(&headers, app.is_https());
@@ -113,9 +113,9 @@ pub async fn login(
 /// Why somebody is signed out whose form came too late.
 fn session_over(app: &App) -> String {
     let lasts = in_words(app.session_lifetime);
-    let unused = app.session_idle.map_or_else(String::new, |idle| {
-        format!(", or {} without use", in_words(idle))
-    });
+    let unused = app
+        .session_idle
+        .map_or_else(String::new, |idle| format!(", or {} without use", in_words(idle)));
     format!(
         "You were signed out: a sign-in lasts {lasts}{unused}. What you typed is kept. Sign in to \
          go on."
@@ -125,7 +125,8 @@ fn session_over(app: &App) -> String {
 /// A length of time as a person says it, in whole hours or minutes.
 fn in_words(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
-    let (count, unit) = if minutes % 60 == 0 { (minutes / 60, "hour") } else { (minutes, "minute") };
+    let (count, unit) =
+        if minutes % 60 == 0 { (minutes / 60, "hour") } else { (minutes, "minute") };
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 

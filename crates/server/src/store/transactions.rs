@@ -67,7 +67,16 @@ struct Row {
     expires_at: OffsetDateTime,
 }
 
-from_row!(Row { provider, user_id, session_hash, confirms, nonce, verifier, return_to, expires_at });
+from_row!(Row {
+    provider,
+    user_id,
+    session_hash,
+    confirms,
+    nonce,
+    verifier,
+    return_to,
+    expires_at
+});
 
 /// Remembers a transaction, and forgets those whose time is over.
 ///

@@ -42,14 +42,14 @@ await scenario(async (browser) => {
   // Ended from here: the other page signs itself out, and the row goes.
   await desktop.page.goto('/account');
   await page.getByRole('button', { name: /End the session of Firefox/ }).click();
-  await desktop.page.waitForURL('**/login?error=signed_out**');
+  await desktop.page.getByText('You have been signed out on this device').waitFor();
   await page.getByText('The session is over.').waitFor();
   assert.equal(await rows.count(), 2);
 
   // Signed out there: the row goes here without a reload. Signed in again: it comes.
   await phone.page.goto('/account');
   await phone.page.getByRole('button', { name: 'Sign out', exact: true }).click();
-  await phone.page.waitForURL('**/login?done=signed_out');
+  await phone.page.getByText('You are signed out.').waitFor();
   await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 1);
   await signIn(phone.page, 'dana@example.com');
   // What is open meanwhile stays open, and the focus where it was as long as that is there.
@@ -75,8 +75,8 @@ await scenario(async (browser) => {
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await page.getByText('You are signed out everywhere else.').waitFor();
-  await phone.page.waitForURL('**/login?error=signed_out**');
-  await desktop.page.waitForURL('**/login?error=signed_out**');
+  await phone.page.getByText('You have been signed out on this device').waitFor();
+  await desktop.page.getByText('You have been signed out on this device').waitFor();
   assert.equal(await rows.count(), 1);
 
   // The data as a file.

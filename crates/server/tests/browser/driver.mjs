@@ -134,10 +134,25 @@ export async function shot(page, name) {
 // Asks for a link on the sign-in page, or on the one that this address leads to; returns what the
 // mail says that came of it.
 export async function askForLink(page, email, at = '/login') {
+  return newMail(page, email, async () => {
+    await page.goto(at);
+    await page.getByLabel('E-mail address').fill(email);
+    await page.getByRole('button', { name: 'Send me a sign-in link' }).click();
+  });
+}
+
+// The same for somebody who is signed in and has to confirm that it is them, where `at` leads to
+// that, or on the page that is open.
+export async function askToConfirm(page, email, at) {
+  return newMail(page, email, async () => {
+    if (at) await page.goto(at);
+    await page.getByRole('button', { name: 'Mail me a link and a code' }).click();
+  });
+}
+
+async function newMail(page, email, ask) {
   const before = (await mails(page.context(), email)).length;
-  await page.goto(at);
-  await page.getByLabel('E-mail address').fill(email);
-  await page.getByRole('button', { name: 'Send me a sign-in link' }).click();
+  await ask();
   await page.waitForURL('**/login/code');
   for (let tries = 0; tries < 200; tries += 1) {
     const now = await mails(page.context(), email);

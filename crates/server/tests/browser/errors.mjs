@@ -53,7 +53,8 @@ await scenario(async (browser) => {
     'unavailable',
     'link_invalid',
     'signed_out',
-    'reauthentication_required',
+    'session_over',
+    'other_account',
   ]) {
     await eve.page.goto(`/login?error=${code}`);
     assert.doesNotMatch(await eve.page.getByRole('alert').textContent(), /did not work/, code);

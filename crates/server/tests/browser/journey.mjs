@@ -10,8 +10,10 @@ const NINA = 'nina@example.com';
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 const COOKIES = [
   'asked',
+  'confirming',
   'csrf_visitor',
   'device',
+  'form',
   'last_used',
   'next',
   'passkey-offer',
@@ -195,7 +197,7 @@ await scenario(async (browser) => {
   await gamer.page.getByRole('alert').getByText('That is the only way into your account').waitFor();
   await inspect(gamer.page, 'journey-10-last-way-in');
   await gamer.page.getByRole('button', { name: 'Sign out', exact: true }).click();
-  await gamer.page.waitForURL('**/login?done=signed_out');
+  await gamer.page.getByText('You are signed out.').waitFor();
 
   assertNoViolations(laptop, desktop, gamer);
 });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import {
   askForLink,
+  askToConfirm,
   assertNoViolations,
   base,
   inspect,
@@ -106,7 +107,7 @@ await scenario(async (browser) => {
   // leads back.
   for (const byCode of [true, false]) {
     await fetch(`${process.env.TRACERA_BACKSTAGE}/later`, { method: 'POST' });
-    const proof = await askForLink(bob.page, 'bob@example.com', '/account/data.json');
+    const proof = await askToConfirm(bob.page, 'bob@example.com', '/account/data.json');
     for (const _ of [1, 2]) {
       const [answer] = await Promise.all([
         bob.page.waitForResponse('**/login/status'),

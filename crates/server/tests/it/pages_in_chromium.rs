@@ -38,6 +38,15 @@ async fn a_person_signs_in_and_out_with_and_without_scripts() {
 }
 
 #[tokio::test]
+async fn a_trader_who_comes_back_confirms_and_goes_on_with_and_without_scripts() {
+    let app = TestApp::for_real_browsers(&ALL_PROVIDERS).await;
+    let clock = app.clock.clone();
+    let later = post(async move || clock.advance(std::time::Duration::from_mins(16)));
+    let backstage = serve(Router::new().route("/later", later)).await;
+    chromium::run_with("confirm", &app, &[("TRACERA_BACKSTAGE", &backstage)]).await;
+}
+
+#[tokio::test]
 async fn passkeys_sign_in_confirm_and_end_as_browsers_have_them() {
     let app = TestApp::for_real_browsers(&[]).await;
     let clock = app.clock.clone();

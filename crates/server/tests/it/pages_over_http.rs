@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::browser::{Browser, EventStream, token_in};
+use crate::confirming::ask_to_confirm;
 use crate::harness::{TestApp, eventually, token_of};
 
-const AGAIN: &str = "/login?again=1&error=reauthentication_required&next=%2Faccount";
+const CONFIRM: &str = "/confirm?next=%2Faccount";
 
 #[tokio::test]
 async fn forms_need_the_token_of_their_own_visitor() {
@@ -282,7 +283,7 @@ async fn pages_of_a_person_send_others_to_sign_in() {
         ("/account", "?next=%2Faccount"),
         ("/account?done=unlinked", "?next=%2Faccount"),
         ("/account/live", ""),
-        ("/account/data.json", "?next=%2Faccount"),
+        ("/account/data.json", "?next=%2Faccount%2Fdata.json"),
         ("/email?token=x", "?next=%2Femail%3Ftoken%3Dx"),
     ] {
         let answer = browser.get(path).await.expect(303);
@@ -352,8 +353,10 @@ async fn the_fifth_wrong_code_is_said_to_be_the_last_and_the_wait_for_another_ma
 #[tokio::test]
 async fn a_link_that_no_longer_works_says_so_to_everybody() {
     let app = TestApp::start().await;
-    for browser in [app.browser(), app.signed_in("a@example.com").await] {
-        let token = browser.form_token("/login?again=1").await;
+    for (browser, page) in
+        [(app.browser(), "/login"), (app.signed_in("a@example.com").await, "/account")]
+    {
+        let token = browser.form_token(page).await;
         let used = "x".repeat(43);
         let answer = browser
             .submit("/login/confirm", &[("csrf_token", &token), ("token", &used)])
@@ -437,9 +440,10 @@ async fn deleting_an_account_demands_its_phrase_and_a_recent_sign_in() {
     );
     assert_eq!(page.matches("Nothing was deleted").count(), 1);
     app.advance(Duration::from_mins(16));
-    for answer in [delete("delete my account").await, browser.get("/account/data.json").await] {
-        assert_eq!(answer.expect(303).header("location"), AGAIN);
-    }
+    let answer = delete("delete my account").await.expect(303);
+    assert_eq!(answer.header("location"), CONFIRM);
+    let answer = browser.get("/account/data.json").await.expect(303);
+    assert_eq!(answer.header("location"), "/confirm?next=%2Faccount%2Fdata.json");
     assert_eq!(browser.me().await, user);
     let other = app.signed_in("a@example.com").await;
     let token = other.form_token("/account").await;
@@ -589,11 +593,14 @@ async fn whoever_proves_again_who_they_are_is_waited_for_until_they_have() {
         let to_sign_in =
             browser.get("/account/data.json").await.expect(303).header("location").to_owned();
         assert_eq!(status(&browser).await, "signed_in", "nothing is asked for yet");
-        assert_eq!(ask_by_form(&app, &browser, &to_sign_in).await, "/login/code");
+        ask_to_confirm(&app, &browser, &to_sign_in).await;
         assert_eq!(status(&browser).await, "waiting");
         let page = browser.get("/login/code").await.expect(200);
-        assert!(page.body.contains("data-next=\"/account\""), "{}", page.body);
-        assert_eq!(redeem_by_form(&app, &browser, "/login/code", by_code).await, "/account");
+        let here = "/confirm?next=%2Faccount%2Fdata.json";
+        assert!(page.body.contains(&format!("data-next=\"{here}\"")), "{}", page.body);
+        assert_eq!(redeem_by_form(&app, &browser, "/login/code", by_code).await, here);
+        let answer = browser.get(here).await.expect(303);
+        assert_eq!(answer.header("location"), "/account?download=data");
         assert_eq!(status(&browser).await, "signed_in");
         browser.get("/account/data.json").await.expect(200);
     }
@@ -608,10 +615,10 @@ async fn a_proof_given_elsewhere_or_to_the_api_is_noticed_by_the_page_that_waits
     opening.get("/login").await;
     for (redeeming, told) in [(&opening, "confirmed_elsewhere"), (&browser, "signed_in")] {
         app.advance(Duration::from_mins(16));
-        ask_by_form(&app, &browser, AGAIN).await;
+        ask_to_confirm(&app, &browser, CONFIRM).await;
         assert_eq!(status(&browser).await, "waiting");
         let page = browser.get("/login/code").await.expect(200).body;
-        let ask_again = format!("href=\"{}\"", AGAIN.replace('&', "&#38;"));
+        let ask_again = format!("href=\"{CONFIRM}\"");
         assert_eq!(page.matches(&ask_again).count(), 2, "{page}");
         let token = token_of(&app.mail_to("a@example.com").await.link);
         redeeming.redeem(&token).await.expect(200);

@@ -24,6 +24,7 @@ fn transaction(state: u8, link: Option<Link>) -> NewTransaction<'static> {
         browser_hash: [7; 32],
         provider: Provider::Github,
         link,
+        confirms: false,
         nonce: "nonce",
         verifier: "verifier",
         return_to: Some("/account"),
