@@ -99,11 +99,16 @@ pub fn as_page(
         return response;
     }
     let (mut parts, _) = response.into_parts();
-    let (title, text) = words(parts.status, &parts.headers, wanted);
+    let (title, mut text) = words(parts.status, &parts.headers, wanted);
     let may_pass = wanted == Wanted::Page && may_pass(parts.status);
     let again = parts.extensions.remove();
     let is_signed_in = parts.extensions.remove::<ToPerson>().is_some();
     let offered = parts.extensions.remove::<OfferedOn>();
+    if offered.is_some() {
+        text = "For your safety its form is no longer good. Nothing was changed, and what you \
+                typed is kept: the page offers it once more."
+            .into();
+    }
     let on = match parts.status {
         StatusCode::UNAUTHORIZED => sign_in.map(|next| ("Sign in", next.by_way_of_sign_in())),
         _ => offered.map(|OfferedOn(page)| ("Go on there", page.landing())),

@@ -126,7 +126,7 @@ fn session_over(app: &App) -> String {
 fn in_words(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     let (count, unit) =
-        if minutes % 60 == 0 { (minutes / 60, "hour") } else { (minutes, "minute") };
+        if minutes.is_multiple_of(60) { (minutes / 60, "hour") } else { (minutes, "minute") };
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
