@@ -161,7 +161,8 @@ async fn a_form_that_had_to_wait_is_offered_with_what_was_typed() {
     let steam = [("provider", "steam")];
     let linked = [("provider", "steam"), ("next", "/account")];
     let token = [("name", "bot \"1\""), ("portfolio_read", "true"), ("days", "30")];
-    let forms: [(&str, &[(&str, &str)], &str, &str); 10] = [
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+    let forms: [(&str, Fields<'_>, &str, &str); 10] = [
         ("/account/providers/link", &steam, "/", "Link Steam"),
         ("/account/providers/link", &linked, "/account", "Link Steam"),
         ("/account/providers/unlink", &steam, "/account", "Unlink Steam"),
