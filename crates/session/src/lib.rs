@@ -169,7 +169,3 @@ pub use user_watch::UserWatch;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
-
-#[cfg(all(doctest, feature = "testing"))]
-#[doc = include_str!("../guide/recipes.md")]
-mod recipes {}
