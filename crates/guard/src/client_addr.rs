@@ -256,16 +256,18 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
     }
 }
 
+const NO_CLIENT: &str = "the client address is not known: add the layer TrustedProxies outside of \
+    what needs it, and serve with into_make_service_with_connect_info::<SocketAddr>()";
+
 /// The client's address is not known. A handler or guard needs the layer [`TrustedProxies`] before
 /// it, and that needs a server that passes on `ConnectInfo<SocketAddr>`. As a response: 500.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the client address is not known: TrustedProxies or ConnectInfo<SocketAddr> is missing")]
+#[error("{NO_CLIENT}")]
 pub struct ClientAddrMissing;
 
 impl IntoResponse for ClientAddrMissing {
     fn into_response(self) -> Response {
-        tracing::error!("{self}");
-        crate::reply::internal()
+        crate::reply::mistake(NO_CLIENT)
     }
 }
 

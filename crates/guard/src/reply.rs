@@ -18,7 +18,9 @@ pub(crate) fn error(status: StatusCode, code: &'static str, message: &'static st
     response
 }
 
-/// 500: a layer is missing.
-pub(crate) fn internal() -> Response {
-    error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
+/// 500: the application is put together wrongly. A debug build says how in its answer, too.
+pub(crate) fn mistake(what: &'static str) -> Response {
+    tracing::error!("{what}");
+    let message = if cfg!(debug_assertions) { what } else { "something went wrong on our side" };
+    error(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
 }

@@ -204,7 +204,12 @@ async fn without_the_address_of_its_client_a_limited_route_is_closed_and_others_
         .layer(limit);
     for (path, status) in [("/api/v1/auth/me", 500), ("/free", 200)] {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        assert_eq!(router.clone().oneshot(request).await.unwrap().status(), status, "{path}");
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = std::str::from_utf8(&body).unwrap();
+        let says_why = cfg!(debug_assertions) && status == 500;
+        assert_eq!(body.contains("add the layer TrustedProxies"), says_why, "{path}: {body}");
     }
 }
 

@@ -282,21 +282,47 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// The signed-in user. As an extractor it rejects with 401 when nobody is signed in and with 503
-/// when that is not known; as `Option<CurrentUser>` only with 503.
+/// The id of the signed-in user, by default as the [`UserId`] it is. As an extractor it rejects
+/// with 401 when nobody is signed in and with 503 when that is not known; as `Option<CurrentUser>`
+/// only with 503.
+///
+/// `T` is what the application signs users in with: an integer, a `String`, the bytes of a UUID, or
+/// a type of its own with `TryFrom<UserId>`. An id that is no `T` is answered 500. For the user
+/// themselves, from the database, see [`LoggedIn`](crate::login::LoggedIn).
+///
+/// ```
+/// use axum::{Router, routing::{get, post}};
+/// use tracera_session::{CurrentUser, Session, SessionError, SignIn};
+///
+/// async fn login(session: Session) -> Result<(), SessionError> {
+///     session.sign_in(SignIn::new(42_i64.into(), "password")).await
+/// }
+///
+/// async fn me(CurrentUser(id): CurrentUser<i64>) -> String {
+///     format!("user {id}")
+/// }
+///
+/// # let app: Router = Router::new().route("/login", post(login)).route("/me", get(me));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CurrentUser(pub UserId);
+pub struct CurrentUser<T = UserId>(pub T);
 
-impl<S: Sync> FromRequestParts<S> for CurrentUser {
+impl<S: Sync, T> FromRequestParts<S> for CurrentUser<T>
+where
+    T: TryFrom<UserId, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
     type Rejection = SessionError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionError> {
         let session = parts.extensions.get::<Session>().ok_or(SessionError::NoLayer)?;
-        session.user().map(Self)
+        T::try_from(session.user()?).map(Self).map_err(SessionError::value)
     }
 }
 
-impl<S: Sync> OptionalFromRequestParts<S> for CurrentUser {
+impl<S: Sync, T> OptionalFromRequestParts<S> for CurrentUser<T>
+where
+    T: TryFrom<UserId, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
     type Rejection = SessionError;
 
     async fn from_request_parts(
@@ -335,6 +361,65 @@ mod tests {
             axum::body::to_bytes(response.into_body(), 99).await.unwrap(),
             "a body of its own"
         );
+    }
+
+    #[tokio::test]
+    async fn a_debug_build_names_each_mistake() {
+        use axum::routing::get;
+
+        let store = EmbeddedStore::in_memory().unwrap();
+        let sessions = Sessions::new(store, KeyRing::generate(), SessionConfig::default());
+        let layer = SessionLayer::new(sessions);
+        let inside = axum::Router::new()
+            .route("/name", get(async |session: Session| session.set("userId", &1)))
+            .layer(layer.clone());
+        let no_layer = axum::Router::new().route("/", get(async |_: Session| ()));
+        let wrong_order = axum::Router::new()
+            .route("/", get(async || ()))
+            .layer(layer.clone())
+            .layer(crate::RequireAuth::new());
+        for (app, path, mistake) in [
+            (no_layer, "/", "add SessionLayer"),
+            (wrong_order, "/", "add SessionLayer"),
+            (inside, "/name", "a field name is"),
+        ] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let response = app.oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let body = axum::body::to_bytes(response.into_body(), 999).await.unwrap();
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            assert_eq!(body.contains(mistake), cfg!(debug_assertions), "{body}");
+        }
+        for error in [SessionError::NoLoginLayer, SessionError::ResponseBegan] {
+            let sentence = error.to_string();
+            let body = axum::body::to_bytes(error.into_response().into_body(), 999).await.unwrap();
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            assert_eq!(body.contains(&sentence), cfg!(debug_assertions), "{body}");
+        }
+    }
+
+    async fn user<T>(parts: &mut Parts) -> Result<Option<CurrentUser<T>>, SessionError>
+    where
+        CurrentUser<T>: OptionalFromRequestParts<(), Rejection = SessionError>,
+    {
+        CurrentUser::<T>::from_request_parts(parts, &()).await
+    }
+
+    #[tokio::test]
+    async fn users_are_extracted_as_what_the_application_numbers_them_by() {
+        let store = EmbeddedStore::in_memory().unwrap();
+        let config = SessionConfig::default().secure(false);
+        let sessions = Sessions::new(store, KeyRing::new(&[1; 32]).unwrap(), config);
+        let session = sessions.open(&http::HeaderMap::new()).await;
+        session.sign_in(crate::SignIn::new((-7_i64).into(), "password")).await.unwrap();
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.extensions.insert(session);
+        assert_eq!(user::<i64>(&mut parts).await.unwrap(), Some(CurrentUser(-7)));
+        assert_eq!(user::<String>(&mut parts).await.unwrap(), Some(CurrentUser("-7".to_owned())));
+        assert_eq!(user::<UserId>(&mut parts).await.unwrap(), Some(CurrentUser((-7_i64).into())));
+        let error = user::<u64>(&mut parts).await.unwrap_err();
+        assert!(error.to_string().contains("the user id is no u64"), "{error}");
+        assert!(user::<[u8; 16]>(&mut parts).await.is_err());
     }
 
     #[test]

@@ -162,10 +162,14 @@ pub use store::redis::{
     url::{RedisKind, RedisUrl, RedisUrlError},
 };
 pub use store::{Budget, InvalidFieldName, SessionStore};
-pub use token::{Handle, InvalidUserId, UserId};
+pub use token::{Handle, InvalidUserId, OtherUserId, UserId};
 pub use user_lease::UserLease;
 pub use user_watch::UserWatch;
 
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../guide/recipes.md")]
+mod recipes {}

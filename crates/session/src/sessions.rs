@@ -85,25 +85,21 @@ impl Sessions {
         Ok(SessionInfo::list(self.inner.alive(user).await?))
     }
 
-    /// Which of a user's live sessions are bound to a device: one question to the store for each.
+    /// Which of a user's live sessions are bound to a device: two questions to the store, however
+    /// many they are.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`].
     #[cfg(feature = "device-binding")]
     pub async fn device_bound(&self, user: &UserId) -> Result<Vec<Handle>, SessionError> {
-        let mut bound = Vec::new();
         if self.inner.config.device.is_none() {
-            return Ok(bound);
+            return Ok(Vec::new());
         }
-        let name = [device::preloaded()];
-        for (id, _) in self.inner.alive(user).await? {
-            let stored = self.inner.store.load(&id, &name).await?;
-            let values = stored.into_iter().flat_map(|stored| stored.values);
-            if values.flatten().any(|value| device::Bound::parse(&value).is_some()) {
-                bound.push(id.handle());
-            }
-        }
-        Ok(bound)
+        let (alive, name) = (self.inner.alive(user).await?, device::preloaded());
+        let mut fields = self.inner.store.fields(&self.inner.tag(user)).await?;
+        fields.retain(|field| field.name == name && device::Bound::parse(&field.value).is_some());
+        let is_bound = |id: &SessionId| fields.iter().any(|field| field.session == id.field);
+        Ok(alive.iter().filter(|(id, _)| is_bound(id)).map(|(id, _)| id.handle()).collect())
     }
 
     /// Waits for changes among a user's live sessions.

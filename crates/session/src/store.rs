@@ -72,6 +72,26 @@ pub struct ListedSession {
     pub record: Vec<u8>,
 }
 
+/// One data field of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredField {
+    /// The session's field, as in [`SessionId::field`].
+    pub session: [u8; 16],
+    /// Its name.
+    pub name: FieldName,
+    /// Its bytes.
+    pub value: Vec<u8>,
+}
+
+impl StoredField {
+    /// From a field of a user's hash; `None` when it holds something else than data.
+    pub(crate) fn read(field: &[u8], value: Vec<u8>) -> Option<Self> {
+        let (session, name) = field.split_first_chunk::<16>()?;
+        let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?;
+        Some(Self { session: *session, name: FieldName(name.into()), value })
+    }
+}
+
 /// Time and idle timeout, which every write judges liveness by.
 #[derive(Debug, Clone, Copy)]
 pub struct At {
@@ -332,6 +352,9 @@ pub trait SessionStore: Send + Sync + 'static {
         self.list(tag)
     }
 
+    /// The data fields of all sessions under a tag, in any order. Does not judge which of them live.
+    fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>>;
+
     /// Raises the epoch and ends all sessions under the tag but `keep`. The raised epoch is
     /// remembered for at least `remember`, so that no session of before can come back. With a
     /// `keep` that is dead nothing is changed; one that was rotated means its successor, and writes
@@ -378,9 +401,14 @@ impl FieldName {
     }
 
     /// A name of the crate's own, in capitals, which no application can take.
-    #[cfg(feature = "device-binding")]
+    #[cfg(any(feature = "device-binding", feature = "testing"))]
     pub(crate) fn reserved(name: &str) -> Self {
         Self(name.into())
+    }
+
+    /// Whether it is one of the crate's own.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.0.starts_with(|first: char| first.is_ascii_uppercase())
     }
 
     /// The name.

@@ -162,7 +162,37 @@ macro_rules! user_id_from_integers {
                 Self::new(id.to_string()).expect("an integer has at most 40 digits")
             }
         }
+
+        impl TryFrom<UserId> for $integer {
+            type Error = OtherUserId;
+
+            fn try_from(id: UserId) -> Result<Self, OtherUserId> {
+                let number = id.as_str().and_then(|text| text.parse().ok());
+                number.ok_or(OtherUserId(stringify!($integer)))
+            }
+        }
     )*};
+}
+
+/// A user's id is not what the application takes it for, such as a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the user id is no {0}")]
+pub struct OtherUserId(&'static str);
+
+impl TryFrom<UserId> for String {
+    type Error = OtherUserId;
+
+    fn try_from(id: UserId) -> Result<Self, OtherUserId> {
+        id.as_str().map(str::to_owned).ok_or(OtherUserId("text"))
+    }
+}
+
+impl TryFrom<UserId> for [u8; 16] {
+    type Error = OtherUserId;
+
+    fn try_from(id: UserId) -> Result<Self, OtherUserId> {
+        id.as_bytes().try_into().map_err(|_| OtherUserId("UUID of 16 bytes"))
+    }
 }
 
 user_id_from_integers!(i32 i64 i128 u32 u64 u128);

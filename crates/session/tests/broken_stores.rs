@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tracera_session::store::{
     At, Committed, Created, FieldName, FieldOp, FieldReply, Found, Invalidations, ListedSession,
-    NewSession, Rotated, Rotation, SessionId, StoreError, StoreFuture, StoredSession, Tag,
+    NewSession, Rotated, Rotation, SessionId, StoreError, StoreFuture, StoredField, StoredSession,
+    Tag,
 };
 use tracera_session::testing::{ALL, Fault, Instances};
 use tracera_session::{Budget, EmbeddedStore, Epoch, SessionStore};
@@ -32,6 +33,8 @@ enum Defect {
     TouchesAllTheTime,
     IncrementsInTwoSteps,
     TakesAndKeeps,
+    TakesInTwoSteps,
+    NamesNoFields,
     SetsThoughPresent,
     ComparesNothing,
     ChangesWhatIsUnchanged,
@@ -50,7 +53,7 @@ enum Defect {
 use Defect::*;
 
 /// Each defect, and the case that catches it.
-const CAUGHT: [(Defect, &str); 28] = [
+const CAUGHT: [(Defect, &str); 30] = [
     (LoadsNoValues, "what_is_created_is_loaded_by_every_instance"),
     (LoadsNoUser, "what_is_created_is_loaded_by_every_instance"),
     (ReadsNoEpoch, "the_epoch_only_rises_and_is_remembered"),
@@ -66,6 +69,8 @@ const CAUGHT: [(Defect, &str); 28] = [
     (TouchesAllTheTime, "a_touch_that_comes_late_does_not_write_again"),
     (IncrementsInTwoSteps, "a_hundred_parallel_requests_lose_no_increment_and_no_field"),
     (TakesAndKeeps, "of_a_hundred_takers_one_takes"),
+    (TakesInTwoSteps, "of_a_hundred_takers_one_takes"),
+    (NamesNoFields, "a_session_names_its_fields_and_loses_them_all_when_cleared"),
     (SetsThoughPresent, "of_a_hundred_setters_one_sets"),
     (ComparesNothing, "a_hundred_parallel_updates_of_one_field_keep_a_hundred"),
     (ChangesWhatIsUnchanged, "an_absent_field_is_taken_without_a_change"),
@@ -128,6 +133,10 @@ impl Broken {
                 let value = self.read(id, name).await?;
                 let keep = value.clone().map_or(FieldOp::Remove, FieldOp::Set);
                 Some((keep, FieldReply::Taken(value)))
+            }
+            FieldOp::Take if self.is(TakesInTwoSteps) => {
+                let value = self.read(id, name).await?;
+                Some((FieldOp::Remove, FieldReply::Taken(value)))
             }
             FieldOp::SetIfAbsent(value) if self.is(SetsThoughPresent) => {
                 Some((FieldOp::Set(value.clone()), FieldReply::WasAbsent(true)))
@@ -311,6 +320,16 @@ impl SessionStore for Broken {
                 listed.clear();
             }
             Ok((epoch, listed))
+        })
+    }
+
+    fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>> {
+        Box::pin(async move {
+            self.reach().await?;
+            match self.is(NamesNoFields) {
+                true => Ok(Vec::new()),
+                false => self.store.fields(tag).await,
+            }
         })
     }
 

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tower::ServiceExt;
 use tracera_session::store::{
     At, Committed, Created, FieldName, FieldOp, Found, ListedSession, NewSession, Rotated,
-    Rotation, SessionId, StoreFuture, StoredSession, Tag,
+    Rotation, SessionId, StoreFuture, StoredField, StoredSession, Tag,
 };
 use tracera_session::{
     Budget, EmbeddedStore, Epoch, KeyRing, Session, SessionConfig, SessionLayer, SessionStore,
@@ -151,6 +151,10 @@ impl SessionStore for Watched {
 
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.0.list(tag)
+    }
+
+    fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>> {
+        self.0.fields(tag)
     }
 
     fn revoke_all<'a>(

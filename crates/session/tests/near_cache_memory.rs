@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Request, header};
 use tower::ServiceExt;
 use tracera_session::store::{
     At, Committed, Created, FieldName, FieldOp, Found, Invalidations, ListedSession, NewSession,
-    Rotated, Rotation, SessionId, StoreError, StoreFuture, StoredSession, Tag,
+    Rotated, Rotation, SessionId, StoreError, StoreFuture, StoredField, StoredSession, Tag,
 };
 use tracera_session::{
     Budget, Epoch, KeyRing, NearCache, Session, SessionConfig, SessionLayer, SessionStore,
@@ -85,6 +85,10 @@ impl SessionStore for OneForAll {
     }
 
     fn list<'a>(&'a self, _: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
+        refuse()
+    }
+
+    fn fields<'a>(&'a self, _: &'a Tag) -> StoreFuture<'a, Vec<StoredField>> {
         refuse()
     }
 

@@ -61,8 +61,7 @@ impl IntoResponse for CsrfRejection {
             ),
             Self::SessionUnknown(answer) => *answer,
             Self::NoGuard => {
-                tracing::error!("{self}");
-                crate::reply::internal()
+                crate::reply::mistake("no CSRF guard around this route: add the layer CsrfGuard")
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::invalidations::Invalidations;
 use crate::record::Epoch;
 use crate::store::{
     At, Budget, Committed, Created, FieldName, FieldOp, Found, ListedSession, NewSession, Rotated,
-    Rotation, SessionStore, StoreFuture, StoredSession,
+    Rotation, SessionStore, StoreFuture, StoredField, StoredSession,
 };
 use crate::token::{SessionId, Tag};
 
@@ -155,6 +155,10 @@ impl SessionStore for InvalidatingStore {
 
     fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.store.list_watched(tag)
+    }
+
+    fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>> {
+        self.store.fields(tag)
     }
 
     fn revoke_all<'a>(

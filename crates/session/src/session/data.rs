@@ -1,5 +1,6 @@
 //! The application's data in a session: a set of named fields.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -44,6 +45,47 @@ impl Session {
             Known::As(value) => value.is_some(),
             Known::Not => self.fetch(&name).await?.is_some(),
         })
+    }
+
+    /// The names of the data fields that are set, in order: two questions to the store. Meant for
+    /// looking around and for [`Session::clear`].
+    ///
+    /// # Errors
+    /// As [`Session::get`].
+    pub async fn keys(&self) -> Result<Vec<String>, SessionError> {
+        let mut names = match self.present() {
+            Ok(Some(id)) => self.stored_names(id).await?,
+            Ok(None) | Err(SessionError::Unauthenticated) => BTreeSet::new(),
+            Err(error) => return Err(error),
+        };
+        for (name, change) in &self.state().changes {
+            match change {
+                FieldOp::Set(_) => names.insert(name.clone()),
+                _ => names.remove(name),
+            };
+        }
+        let own = names.into_iter().filter(|name| !name.is_reserved());
+        Ok(own.map(|name| name.as_str().to_owned()).collect())
+    }
+
+    async fn stored_names(&self, id: SessionId) -> Result<BTreeSet<FieldName>, SessionError> {
+        let (id, stored) = self.read_current(id, &[]).await?;
+        stored.ok_or(SessionError::Unauthenticated)?;
+        let fields = self.inner().store.fields(&id.tag).await?;
+        let own = fields.into_iter().filter(|field| field.session == id.field);
+        Ok(own.map(|field| field.name).collect())
+    }
+
+    /// Removes all data fields when the response is ready: those that are set now. The user stays
+    /// signed in, and what other requests set meanwhile stays too.
+    ///
+    /// # Errors
+    /// As [`Session::keys`] and [`Session::remove`].
+    pub async fn clear(&self) -> Result<(), SessionError> {
+        for name in self.keys().await? {
+            self.remove(&name)?;
+        }
+        Ok(())
     }
 
     /// What is known of a field without asking the store.

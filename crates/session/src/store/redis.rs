@@ -11,7 +11,8 @@ use self::operator::{NotReplicated, ReplicaAck};
 use self::scripts::{COMMIT, CREATE, Call, DESTROY, REVOKE_ALL, ROTATE, Script};
 use super::{
     At, Budget, Committed, Created, FORWARD, FieldName, FieldOp, FieldReply, Found, ListedSession,
-    NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
+    NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredField,
+    StoredSession,
 };
 use crate::clock::millis;
 use crate::invalidations::Invalidations;
@@ -363,6 +364,13 @@ impl SessionStore for RedisStore {
         Box::pin(async move { listed(tag, self.read_watched(|| self.hgetall(tag), tag).await?) })
     }
 
+    fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>> {
+        Box::pin(async move {
+            let all = pairs(self.read(|| self.hgetall(tag)).await?)?.into_iter();
+            Ok(all.filter_map(|(field, value)| StoredField::read(&field, value)).collect())
+        })
+    }
+
     fn revoke_all<'a>(
         &'a self,
         tag: &'a Tag,
@@ -450,9 +458,15 @@ fn stored_session(answer: Value, names: usize) -> Result<Option<StoredSession>, 
     }))
 }
 
+/// The fields of a hash with their values.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn pairs(answer: Value) -> Result<Pairs, StoreError> {
+    Vec::from_redis_value(answer).map_err(|error| StoreError::Corrupt(error.to_string().into()))
+}
+
 fn listed(tag: &Tag, answer: Value) -> Result<(Epoch, Vec<ListedSession>), StoreError> {
-    let all = Vec::<(Vec<u8>, Vec<u8>)>::from_redis_value(answer)
-        .map_err(|error| StoreError::Corrupt(error.to_string().into()))?;
+    let all = pairs(answer)?;
     let mut epoch = None;
     let mut sessions = Vec::new();
     for (field, record) in all {

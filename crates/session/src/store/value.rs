@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::rules::{Creation, Field, UserValue};
 use super::{
     At, Budget, Committed, Created, FieldName, FieldOp, Found, ListedSession, NewSession, Rotated,
-    Rotation, SessionStore, StoreError, StoreFuture, StoredSession,
+    Rotation, SessionStore, StoreError, StoreFuture, StoredField, StoredSession,
 };
 use crate::clock::Timestamp;
 use crate::invalidations::Invalidations;
@@ -275,6 +275,13 @@ impl<S: ValueStore> SessionStore for S {
                 })
                 .collect();
             Ok((epoch, sessions))
+        })
+    }
+
+    fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>> {
+        Box::pin(async move {
+            let all = read(self, tag).await?.fields.into_iter();
+            Ok(all.filter_map(|(field, value)| StoredField::read(&field, value)).collect())
         })
     }
 

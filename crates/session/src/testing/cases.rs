@@ -58,7 +58,8 @@ cases! { $
         nothing_acts_on_what_was_destroyed
         a_replacement_ends_the_old_session_with_its_data
         an_abandoned_id_leads_nowhere_for_a_minute
-        listings_hold_all_records_and_no_forwards;
+        listings_hold_all_records_and_no_forwards
+        fields_of_the_crate_itself_go_with_their_session_and_are_nobody_elses;
     races:
         two_writers_of_different_fields_keep_both
         a_reader_does_not_undo_a_write
@@ -129,6 +130,7 @@ cases! { $
         an_update_that_fails_changes_nothing
         what_is_set_after_the_response_began_is_refused_and_an_update_is_written
         an_absent_field_is_taken_without_a_change
+        a_session_names_its_fields_and_loses_them_all_when_cleared
         a_struct_that_grew_is_an_error_that_names_the_field
         a_sign_in_carries_the_fields_it_names_and_no_others
         of_two_sign_ins_with_one_cart_one_carries_it;

@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 use crate::record::Epoch;
 use crate::store::{
     At, Budget, Committed, Created, FieldName, FieldOp, Found, ListedSession, NewSession, Rotated,
-    Rotation, SessionStore, StoreFuture, StoredSession,
+    Rotation, SessionStore, StoreFuture, StoredField, StoredSession,
 };
 use crate::token::{SessionId, Tag};
 
@@ -98,6 +98,10 @@ impl SessionStore for Probe {
 
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         spaced(self.reading().list(tag))
+    }
+
+    fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>> {
+        spaced(self.reading().fields(tag))
     }
 
     fn revoke_all<'a>(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Barrier, Mutex, Notify};
 use tracera_session::store::{
     At, Committed, Created, FieldName, FieldOp, Found, Invalidations, ListedSession, NewSession,
-    Rotated, Rotation, SessionId, StoreFuture, StoredSession, Tag,
+    Rotated, Rotation, SessionId, StoreFuture, StoredField, StoredSession, Tag,
 };
 use tracera_session::{Budget, Epoch, NearCache, RedisStore, SessionError, SessionStore};
 use tracera_testkit::RedisServer;
@@ -113,6 +113,10 @@ impl SessionStore for Held {
 
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.store.list(tag)
+    }
+
+    fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>> {
+        self.store.fields(tag)
     }
 
     fn revoke_all<'a>(

@@ -428,3 +428,60 @@ pub(super) async fn listings_hold_all_records_and_no_forwards(stage: Stage) {
     assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), expected);
     assert!(listed.iter().all(|session| Record::decode(&session.record).is_ok()));
 }
+
+pub(super) async fn fields_of_the_crate_itself_go_with_their_session_and_are_nobody_elses(
+    stage: Stage,
+) {
+    let [a, b] = stage.stores();
+    let (user, at) = (new_user(), stage.at());
+    let [bound, key] = ["BOUND", "DEVICE"].map(FieldName::reserved);
+    let device = create(a, &user, at).await;
+    let other = create(a, &user, at).await;
+    set(a, &other, "cart", "1", at).await;
+    let register = async |store, id: &SessionId, byte: u8| {
+        let both = [(&bound, 15), (&key, 64)]
+            .map(|(name, len)| (name.clone(), FieldOp::SetIfAbsent(vec![byte; len])));
+        let Committed::Done { answers, .. } = commit(store, id, &both, at).await else {
+            panic!("it lives")
+        };
+        answers
+    };
+    assert_eq!(register(a, &device, 0).await, [const { FieldReply::WasAbsent(true) }; 2]);
+    assert_eq!(
+        register(b, &device, 1).await,
+        [const { FieldReply::WasAbsent(false) }; 2],
+        "for good"
+    );
+
+    let (to, rotation) = rotation(&record(at.now, HOUR, Epoch::default()));
+    b.rotate(&device, &rotation, at).await.unwrap();
+    let device = SessionId { field: to, ..device };
+    let names = [bound.clone(), key.clone()];
+    let values = a.load(&device, &names).await.unwrap().unwrap().values;
+    assert_eq!(values, [Some(vec![0; 15]), Some(vec![0; 64])]);
+    assert_eq!(a.load(&other, &names).await.unwrap().unwrap().values, [None, None]);
+
+    let fields = async |store: &dyn SessionStore| {
+        let mut all = store.fields(&device.tag).await.unwrap();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all.into_iter().map(|field| (field.session, field.name, field.value)).collect::<Vec<_>>()
+    };
+    let cart = (other.field, name("cart"), b"1".to_vec());
+    let expected = [(to, bound, vec![0; 15]), (to, key, vec![0; 64]), cart.clone()];
+    assert_eq!(fields(b).await, expected);
+
+    // The next sign-in in that browser.
+    let next = SessionId { field: new_field(), ..device };
+    let new = NewSession {
+        id: next,
+        user: Some(&user),
+        record: record(at.now, HOUR, Epoch::default()).encode(),
+        epoch: Epoch::default(),
+        replaces: Some(to),
+        max_sessions: 100,
+        carry: &[],
+        data: &[],
+    };
+    assert_eq!(a.create(&new, at).await.unwrap(), Created::Created);
+    assert_eq!(fields(b).await, [cart]);
+}

@@ -39,6 +39,7 @@ async fn all_fail(store: &dyn SessionStore, user: &UserId, id: SessionId, stage:
     fails("epoch", limit, store.epoch(&id.tag)).await;
     fails("list", limit, store.list(&id.tag)).await;
     fails("list_watched", limit, store.list_watched(&id.tag)).await;
+    fails("fields", limit, store.fields(&id.tag)).await;
     fails("create", limit, store.create(&new, at)).await;
     fails("commit", limit, store.commit(&id, &ops, None, Budget::default(), at)).await;
     fails("rotate", limit, store.rotate(&id, &rotation, at)).await;

@@ -240,3 +240,42 @@ pub(super) async fn of_two_sign_ins_with_one_cart_one_carries_it(stage: Stage) {
     assert_eq!(fast.field(&a, "cart").await, json!([1]));
     assert_eq!(visitor.field(&a, "cart").await, Value::Null);
 }
+
+pub(super) async fn a_session_names_its_fields_and_loses_them_all_when_cleared(stage: Stage) {
+    let [a, b] = stage.sites();
+    let user = new_user();
+    let neighbour = Browser::signed_in(&a, &user).await;
+    neighbour.clone().send(&a, |s| async move { s.set("of-another", &1) }).await;
+    let mut browser = Browser::signed_in(&a, &user).await;
+    let answer = browser.send(&a, |s| async move { s.keys().await }).await;
+    assert_eq!(answer.body, json!([]));
+    browser
+        .send(&a, |s| async move {
+            s.set("b", &1)?;
+            s.set("a", &2)
+        })
+        .await;
+    let answer = browser
+        .send(&b, |s| async move {
+            s.set("c", &3)?;
+            s.remove("b")?;
+            s.keys().await
+        })
+        .await;
+    assert_eq!(answer.body, json!(["a", "c"]), "with what this request changes");
+    let answer = browser
+        .send(&a, |s| async move {
+            s.set("d", &4)?;
+            s.clear().await?;
+            s.set("e", &5)?;
+            s.keys().await
+        })
+        .await;
+    assert_eq!(answer.body, json!(["e"]));
+    assert_eq!(browser.send(&b, |s| async move { s.keys().await }).await.body, json!(["e"]));
+    assert!(browser.is_signed_in(&b).await);
+    assert_eq!(neighbour.field(&b, "of-another").await, json!(1));
+
+    let answer = Browser::default().send(&a, |s| async move { s.keys().await }).await;
+    assert_eq!((answer.status, answer.body), (StatusCode::OK, json!([])), "a visitor has none");
+}

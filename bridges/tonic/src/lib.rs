@@ -1,0 +1,103 @@
+//! Sessions of a gRPC service on tonic, by the layer. Clients carry the token in `authorization`.
+//!
+//! The service is written out by hand, so that the example needs no compiler for protobuf.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response, StatusCode};
+use prost::Message;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::service::Routes;
+use tonic_prost::ProstCodec;
+use tower::{Layer, Service};
+use tracera_session::middleware::SessionService;
+use tracera_session::{Session, SessionError, SessionLayer, Sessions, SignIn};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The routes, within the sessions: `tonic::transport::Server` and any HTTP/2 server take them.
+/// Let the sessions have `SessionConfig::token_header(AUTHORIZATION)`.
+pub fn app(sessions: Sessions) -> SessionService<Routes> {
+    SessionLayer::new(sessions).layer(Routes::new(Accounts))
+}
+
+/// No request has more to say.
+#[derive(Clone, PartialEq, Message)]
+pub struct Nothing {}
+
+/// A token or a user's id.
+#[derive(Clone, PartialEq, Message)]
+pub struct Text {
+    /// It.
+    #[prost(string, tag = "1")]
+    pub text: String,
+}
+
+/// `SignIn` answers a token, `Me` who has it.
+#[derive(Clone, Copy)]
+enum Method {
+    SignIn,
+    Me,
+}
+
+impl UnaryService<Nothing> for Method {
+    type Response = Text;
+    type Future = BoxFuture<Result<tonic::Response<Text>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<Nothing>) -> Self::Future {
+        let method = *self;
+        Box::pin(async move {
+            let session = Session::of(request.extensions()).map_err(status)?;
+            let text = match method {
+                Self::SignIn => sign_in(&session).await,
+                Self::Me => session.user().map(|user| user.to_string()),
+            };
+            Ok(tonic::Response::new(Text { text: text.map_err(status)? }))
+        })
+    }
+}
+
+async fn sign_in(session: &Session) -> Result<String, SessionError> {
+    session.sign_in(SignIn::new(42.into(), "demo")).await?;
+    session.bearer_token().ok_or(SessionError::Unauthenticated)
+}
+
+/// What a client is told; the cause goes to the log.
+fn status(error: SessionError) -> Status {
+    let text = error.to_string();
+    match error.status_and_code().0 {
+        StatusCode::UNAUTHORIZED => Status::unauthenticated(text),
+        StatusCode::SERVICE_UNAVAILABLE => Status::unavailable(text),
+        _ => Status::internal("internal error"),
+    }
+}
+
+/// The service `example.Accounts`.
+#[derive(Clone)]
+pub struct Accounts;
+
+impl NamedService for Accounts {
+    const NAME: &'static str = "example.Accounts";
+}
+
+impl Service<Request<Body>> for Accounts {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let method =
+            if request.uri().path().ends_with("/SignIn") { Method::SignIn } else { Method::Me };
+        Box::pin(async move {
+            Ok(Grpc::new(ProstCodec::<Text, Nothing>::default()).unary(method, request).await)
+        })
+    }
+}
