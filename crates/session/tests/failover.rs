@@ -209,3 +209,33 @@ async fn a_sentinel_failover_loses_no_session_and_counts_nothing_twice() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_was_replaced_alive_is_left_before_it_is_demoted() {
+    let redis = RedisSentinel::start().await;
+    let store = RedisStore::connect(&redis.url()).await.unwrap();
+    let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
+    let old = redis.primary().await;
+    old.wait_for_replicas().await;
+    // Sentinels demote a server four of these periods after it was replaced.
+    for sentinel in redis.sentinels() {
+        sentinel.cli(&["SENTINEL", "DEBUG", "publish-period", "30000"]).await;
+    }
+    redis.sentinels()[0].cli(&["SENTINEL", "FAILOVER", "tracera"]).await;
+
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let session = sessions.open(&HeaderMap::new()).await;
+        let signed_in = session.sign_in(SignIn::new(UserId::new("user").unwrap(), "test")).await;
+        let new = redis.primary().await;
+        if signed_in.is_ok()
+            && new.port() != old.port()
+            && new.cli(&["KEYS", "session:*"]).await.contains("session:")
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "sign-ins still go to the old primary");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(old.cli(&["ROLE"]).await.starts_with("master"), "nobody has demoted it");
+}

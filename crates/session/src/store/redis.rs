@@ -29,6 +29,7 @@ pub(crate) mod limits;
 pub(crate) mod operator;
 mod outage;
 mod scripts;
+mod sentinels;
 mod sharing;
 mod supervisor;
 mod target;

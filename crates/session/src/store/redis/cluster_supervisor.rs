@@ -18,8 +18,8 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
-    RedisError, RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, RedisError,
+    RedisResult, ServerErrorKind, Value,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -28,6 +28,7 @@ use super::error::flatten;
 use super::limits::RedisLimits;
 use super::outage::Outage;
 use super::supervisor::{Generation, RECONNECT_PATIENCE};
+use super::target::moved_to;
 use super::tracking::{Tracking, tracking_on};
 use crate::invalidations::Heartbeat;
 
@@ -93,16 +94,10 @@ impl Cluster {
         port: u16,
     ) -> RedisResult<MultiplexedConnection> {
         self.side_connections.fetch_add(1, Ordering::SeqCst);
-        let addr = match self.node.addr().clone() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-                ConnectionAddr::TcpTls { host: host.into(), port, insecure, tls_params }
-            }
-            _ => ConnectionAddr::Tcp(host.into(), port),
-        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.limits.connect))
             .set_response_timeout(Some(self.limits.response));
-        let client = Client::open((*self.node).clone().set_addr(addr))?;
+        let client = Client::open(moved_to(&self.node, host, port))?;
         client.get_multiplexed_async_connection_with_config(&config).await
     }
 }

@@ -128,7 +128,8 @@ impl RedisConnection {
                 supervisor.supervise(suspect).await.map(Link::Cluster)
             }
             target => {
-                let supervisor = Supervisor { target, limits, tracking: tracking.clone(), resp3 };
+                let supervisor =
+                    Supervisor { target, limits, tracking: tracking.clone(), resp3, primary: None };
                 supervisor.supervise(suspect).await.map(|link| Link::Supervised(Arc::new(link)))
             }
         };

@@ -1,7 +1,7 @@
 //! Supervises one multiplexed connection.
 //!
-//! 1. Every heartbeat sends a command. A connection that is closed, silent or a replica's is
-//!    replaced. The client library alone notices a broken socket only when it writes, and a silent
+//! 1. Every heartbeat sends a command. A connection that is closed, silent or a replica's, or that
+//!    leads to a primary which Sentinels have replaced, is given up. The client library alone notices a broken socket only when it writes, and a silent
 //!    partition never.
 //! 2. A new connection is used only after the server was asked to track changes, if anybody wants
 //!    to know them.
@@ -20,6 +20,7 @@ use super::batch::Batcher;
 use super::error::{flatten, not_connected};
 use super::limits::RedisLimits;
 use super::outage::Outage;
+use super::sentinels::{Primary, Watch};
 use super::target::Target;
 use super::tracking::Tracking;
 use crate::invalidations::Heartbeat;
@@ -49,6 +50,8 @@ pub(super) struct Supervisor {
     pub(super) limits: RedisLimits,
     pub(super) tracking: Tracking,
     pub(super) resp3: bool,
+    /// The primary that is connected to, where Sentinels name it.
+    pub(super) primary: Option<Primary>,
 }
 
 impl Supervisor {
@@ -58,6 +61,10 @@ impl Supervisor {
         let first = Generation { connection, number: 0 };
         let (sender, current) = watch::channel(Some(first));
         let supervised = Supervised { current, change: sender.clone(), suspect: suspect.clone() };
+        let sentinels = match &self.target {
+            Target::Sentinel(sentinels) => Some((**sentinels).clone().watch(suspect.clone())),
+            Target::Server(_) | Target::Cluster(..) => None,
+        };
         tokio::spawn(async move {
             let mut number = 0;
             loop {
@@ -68,6 +75,7 @@ impl Supervisor {
                 }
                 let current = sender.borrow().clone();
                 let healthy = match current {
+                    Some(_) if self.is_replaced(sentinels.as_ref()) => false,
                     Some(current) => self.check(current.connection.connection()).await.is_ok(),
                     None => false,
                 };
@@ -127,11 +135,19 @@ impl Supervisor {
                 Target::Server(client) => {
                     client.get_multiplexed_async_connection_with_config(&config).await
                 }
-                Target::Sentinel(client) => client.get_async_connection_with_config(&config).await,
+                Target::Sentinel(sentinels) => {
+                    let (connection, primary) = sentinels.connect(&config).await?;
+                    self.primary = Some(primary);
+                    Ok(connection)
+                }
                 Target::Cluster(..) => Err(not_connected()),
             }
         };
         flatten(timeout(within, connecting).await)
+    }
+
+    fn is_replaced(&self, sentinels: Option<&Watch>) -> bool {
+        sentinels.zip(self.primary.as_ref()).is_some_and(|(watch, own)| watch.has_replaced(own))
     }
 
     /// Whether the connection is good for use, and why not. The answer is the heartbeat for what is

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use redis::cluster::ClusterClient;
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{Client, ConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates, TlsMode};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates,
+};
 use rustls::crypto::CryptoProvider;
 
 use super::authorities::RedisAuthorities;
 use super::error::ConnectError;
 use super::limits::RedisLimits;
+use super::sentinels::Sentinels;
 use super::tracking::Tracking;
 use super::url::{RedisKind, RedisUrl, RedisUrlError};
 
 /// Something to connect to.
 pub(super) enum Target {
     Server(Box<Client>),
-    Sentinel(Box<SentinelClient>),
+    Sentinel(Box<Sentinels>),
     /// With how to connect to one of its nodes.
     Cluster(Box<ClusterClient>, Arc<ConnectionInfo>),
 }
@@ -40,7 +42,8 @@ impl Target {
             if tracking.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
         let target = match url.kind() {
             RedisKind::Server => server(url, certificates, protocol),
-            RedisKind::Sentinel => sentinel(url, certificates, protocol),
+            RedisKind::Sentinel => Sentinels::new(url, certificates.as_ref(), protocol, limits)
+                .map(|sentinels| Target::Sentinel(Box::new(sentinels))),
             RedisKind::Cluster => cluster(url, limits, certificates, tracking),
         };
         target.map_err(ConnectError::Refused)
@@ -67,45 +70,25 @@ fn server(
         .map(|client| Target::Server(Box::new(client)))
 }
 
-fn client(info: ConnectionInfo, certificates: Option<TlsCertificates>) -> RedisResult<Client> {
+pub(super) fn client(
+    info: ConnectionInfo,
+    certificates: Option<TlsCertificates>,
+) -> RedisResult<Client> {
     match certificates {
         Some(certificates) => Client::build_with_tls(info, certificates),
         None => Client::open(info),
     }
 }
 
-fn sentinel(
-    url: &RedisUrl,
-    certificates: Option<TlsCertificates>,
-    protocol: ProtocolVersion,
-) -> RedisResult<Target> {
-    let sentinels = url.servers.iter().map(|sentinel| sentinel.addr().clone()).collect::<Vec<_>>();
-    let settings = url.servers[0].redis_settings();
-    let mut builder =
-        SentinelClientBuilder::new(sentinels, url.service(), SentinelServerType::Master)?
-            .set_client_to_redis_db(settings.db())
-            .set_client_to_redis_protocol(protocol);
-    if let Some(user) = settings.username() {
-        builder = builder.set_client_to_redis_username(user);
-    }
-    if let Some(password) = settings.password() {
-        builder = builder.set_client_to_redis_password(password);
-    }
-    if let Some(user) = &url.sentinel_username {
-        builder = builder.set_client_to_sentinel_username(user);
-    }
-    if let Some(password) = &url.sentinel_password {
-        builder = builder.set_client_to_sentinel_password(password);
-    }
-    if url.is_tls() {
-        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
-    }
-    if let Some(certificates) = certificates {
-        builder = builder
-            .set_client_to_redis_certificates(certificates.clone())
-            .set_client_to_sentinel_certificates(certificates);
-    }
-    builder.build().map(|client| Target::Sentinel(Box::new(client)))
+/// The same connection to another server.
+pub(super) fn moved_to(server: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
+    let addr = match server.addr().clone() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host: host.into(), port, insecure, tls_params }
+        }
+        _ => ConnectionAddr::Tcp(host.into(), port),
+    };
+    server.clone().set_addr(addr)
 }
 
 fn cluster(
