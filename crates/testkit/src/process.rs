@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
@@ -133,12 +133,7 @@ impl Ending {
 
 /// Runs a helper to its end and gives back what it printed; panics when it fails.
 pub(crate) async fn run(program: &str, args: &[&str]) -> Vec<u8> {
-    let mut command = tokio::process::Command::new(find(program));
-    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(START_LIMIT, command.output())
-        .await
-        .unwrap_or_else(|_| panic!("{program} {args:?} did not finish within {START_LIMIT:?}"))
-        .unwrap_or_else(|error| panic!("{program} could not be run: {error}"));
+    let output = output(program, args).await;
     assert!(
         output.status.success(),
         "{program} {args:?} failed:\n{}{}",
@@ -146,6 +141,16 @@ pub(crate) async fn run(program: &str, args: &[&str]) -> Vec<u8> {
         String::from_utf8_lossy(&output.stderr)
     );
     output.stdout
+}
+
+/// Runs a helper to its end, whatever comes of it.
+pub(crate) async fn output(program: &str, args: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(find(program));
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    tokio::time::timeout(START_LIMIT, command.output())
+        .await
+        .unwrap_or_else(|_| panic!("{program} {args:?} did not finish within {START_LIMIT:?}"))
+        .unwrap_or_else(|error| panic!("{program} could not be run: {error}"))
 }
 
 /// Asks `check` again and again until it says yes; panics when it never did within [`START_LIMIT`].

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::certificate::{Certificate, text};
 use crate::free_port;
-use crate::process::{Process, run, wait_until};
+use crate::process::{Process, output, run, wait_until};
 
 /// How often a start is tried, each time on another port.
 pub(crate) const ATTEMPTS: usize = 5;
@@ -153,6 +153,12 @@ impl RedisServer {
         printed.strip_suffix('\n').unwrap_or(&printed).to_owned()
     }
 
+    /// The same; `None` when the server does not answer, as one that is just being demoted.
+    pub async fn ask(&self, command: &[&str]) -> Option<String> {
+        let answer = output("redis-cli", &texts(&self.cli_args(command))).await;
+        answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).into_owned())
+    }
+
     /// Everything the server stores: each key with its readable and its serialised value.
     pub async fn dump_all(&self) -> Vec<u8> {
         self.cli_bytes(&["EVAL", DUMP_ALL, "0"]).await
@@ -196,10 +202,15 @@ impl RedisServer {
     }
 
     async fn cli_bytes(&self, command: &[&str]) -> Vec<u8> {
-        let port = self.port.to_string();
+        run("redis-cli", &texts(&self.cli_args(command))).await
+    }
+
+    fn cli_args(&self, command: &[&str]) -> Vec<String> {
         let tls = self.tls.as_deref().map(cli_options);
-        let tls: Vec<&str> = tls.iter().flatten().map(String::as_str).collect();
-        run("redis-cli", &[&["-e", "-h", "127.0.0.1", "-p", &port], &*tls, command].concat()).await
+        let address = ["-e", "-h", "127.0.0.1", "-p"].map(str::to_owned);
+        let command = command.iter().map(|&word| word.to_owned());
+        let port = std::iter::once(self.port.to_string());
+        address.into_iter().chain(port).chain(tls.into_iter().flatten()).chain(command).collect()
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -258,6 +269,10 @@ fn server_options(certificate: &Certificate, port: String) -> Vec<String> {
 /// What `redis-cli` needs to connect.
 pub(crate) fn cli_options(certificate: &Certificate) -> [String; 3] {
     ["--tls".to_owned(), "--cacert".to_owned(), text(certificate.authority())]
+}
+
+fn texts(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
 }
 
 pub(crate) fn scheme(tls: bool) -> &'static str {

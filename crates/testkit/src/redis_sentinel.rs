@@ -104,8 +104,8 @@ impl RedisSentinel {
     pub async fn wait_for_failover(&self) {
         wait_until("the sentinels name a living primary", async || {
             let primary = self.primary().await;
-            primary.is_running()
-                && primary.cli(&["INFO", "replication"]).await.contains("role:master")
+            let role = primary.ask(&["ROLE"]).await;
+            role.is_some_and(|role| role.starts_with("master"))
         })
         .await;
     }

@@ -28,6 +28,8 @@ pub struct Verdict {
     pub lost: usize,
     /// Those of them that had been ended.
     pub revived: usize,
+    /// Sessions that were used at two primaries at once.
+    pub torn: usize,
 }
 
 /// A line that cannot be.
@@ -58,8 +60,9 @@ pub fn check(events: &[(usize, Event)]) -> Verdict {
     for (name, own) in &index.sessions {
         match Session::new(name, own, &index).verdict() {
             Ok(lost) => {
-                verdict.lost += usize::from(lost > Lost::Nothing);
+                verdict.lost += usize::from(matches!(lost, Lost::Write | Lost::End));
                 verdict.revived += usize::from(lost == Lost::End);
+                verdict.torn += usize::from(lost == Lost::Torn);
             }
             Err(impossible) => verdict.impossible.push(impossible),
         }
@@ -206,11 +209,27 @@ impl<'a> Session<'a> {
                 });
                 let losses: Vec<_> = losses.collect();
                 let steps = self.steps(field);
-                // A lost rotation is no change of what is looked at here.
-                explain(&[steps, losses].concat()).map(|lost| lost.max(Lost::Write))
+                match explain(&[steps, losses].concat()) {
+                    // A lost rotation is no change of what is looked at here.
+                    Ok(lost) => Ok(lost.max(Lost::Write)),
+                    Err(line) if self.is_between_primaries(line) => Ok(Lost::Torn),
+                    Err(line) => Err(line),
+                }
             }
             explained => explained,
         }
+    }
+
+    /// Whether there were two primaries at that line, or a copy may be of such a time.
+    fn is_between_primaries(&self, line: usize) -> bool {
+        let event = self.lines.iter().find(|(at, _)| *at == line).map(|(_, event)| *event);
+        event.is_some_and(|event| {
+            self.faults.iter().any(|fault| {
+                leaves_two(fault)
+                    && fault.start <= event.end
+                    && event.start <= fault.end.saturating_add(STALENESS)
+            })
+        })
     }
 
     /// From here on the ids that a fault may have lost may be lost.
@@ -344,9 +363,21 @@ fn is_certain(event: &Event) -> bool {
     matches!(event.outcome, Some(Outcome::Ok | Outcome::Refused))
 }
 
+/// Faults after which the old primary is gone.
+const ENDS_ONE: [&str; 2] = ["kill", "crash"];
+/// Faults after which the old primary may live beside the new one.
+const LEAVES_TWO: [&str; 6] = ["freeze", "pause", "partition", "promot", "failover", "takeover"];
+
 /// Whether a primary may have gone before its replicas had everything.
 fn loses(event: &Event) -> bool {
-    let kinds = ["kill", "freeze", "pause", "partition", "promot", "failover", "takeover", "crash"];
-    event.op == Op::Fault
-        && event.kind.as_ref().is_some_and(|kind| kinds.iter().any(|word| kind.contains(word)))
+    is_of(&ENDS_ONE, event) || leaves_two(event)
+}
+
+fn leaves_two(event: &Event) -> bool {
+    is_of(&LEAVES_TWO, event)
+}
+
+fn is_of(kinds: &[&str], event: &Event) -> bool {
+    let kind = event.kind.as_deref().unwrap_or_default();
+    event.op == Op::Fault && kinds.iter().any(|word| kind.contains(word))
 }

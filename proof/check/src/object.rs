@@ -46,6 +46,8 @@ pub(crate) enum Lost {
     Write,
     /// The end of the session, which lived on.
     End,
+    /// While there were two primaries it was used at both, in no order.
+    Torn,
 }
 
 /// An operation as it concerns the object.
@@ -220,9 +222,6 @@ impl Open<'_> {
             let mut before = way.before.clone();
             if self.may_lose && state != way.state {
                 before.push((way.state, step.to));
-                if before.len() > 4 {
-                    before.remove(0);
-                }
             }
             states.push((state, before, way.lost));
         }

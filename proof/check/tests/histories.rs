@@ -441,9 +441,30 @@ fn what_a_fault_may_have_lost_is_counted_apart() {
 }
 
 #[test]
+fn what_happens_at_two_primaries_at_once_is_counted_apart_and_nothing_after_it_is() {
+    let story = |kind: &str, refused: u64| {
+        let (end, again, last) = (refused + 10, refused + 20, refused + 30);
+        verdict(&format!(
+            "0 10 c1 s1 sign_in u1 a ok
+             20 30 c1 s1 commit u1 a n=1 ok
+             40 1000 fault {kind}
+             {refused} {end} c1 s2 load u1 a refused
+             {again} {last} c1 s1 commit u1 a n=2 ok"
+        ))
+    };
+    let torn = story("promote", 500);
+    assert_eq!((torn.impossible, torn.torn, torn.lost), (vec![], 1, 0));
+    for later in [story("promote", 4000), story("kill", 500)] {
+        assert_eq!((later.impossible.len(), later.torn), (1, 0));
+    }
+}
+
+#[test]
 fn what_is_no_history_is_unreadable() {
-    let good = r#"{"start":1,"end":2,"client":1,"server":1,"op":"sign_in","user":"u","session":7,
-        "field":null,"value":null,"outcome":"ok"}"#;
+    let good = concat!(
+        r#"{"start":1,"end":2,"client":1,"server":1,"op":"sign_in","user":"u","session":7,"#,
+        r#""field":null,"value":null,"outcome":"ok"}"#
+    );
     assert_eq!(read(good).map(|events| events.len()), Ok(1));
     for (bad, line) in [
         ("{}".to_owned(), 1),

@@ -65,7 +65,8 @@ async fn main() -> Result<ExitCode> {
     let all = [
         (Store::Single, 0),
         (Store::Sentinel, 0),
-        (Store::Sentinel, 1),
+        // Both replicas: one of them may still follow a primary that was replaced.
+        (Store::Sentinel, 2),
         (Store::Cluster, 0),
         (Store::Cluster, 1),
     ];
@@ -121,8 +122,8 @@ fn judge(store: Store, replicas: usize, path: &Path, journal: Journal) -> Result
     };
     println!(
         "{of}: {} operations of {} sessions, {faults} faults, {} sessions that lost a write, {} \
-         of them its end",
-        verdict.operations, verdict.sessions, verdict.lost, verdict.revived
+         of them its end, {} at two primaries at once",
+        verdict.operations, verdict.sessions, verdict.lost, verdict.revived, verdict.torn
     );
     for impossible in verdict.impossible.iter().take(5) {
         println!("  {} {impossible}", path.display());
