@@ -32,7 +32,6 @@ async fn sentinels_are_asked_with_their_own_credentials_after_a_failover_too() {
                 "on",
                 ">secret",
                 "-@all",
-                "+role",
                 "+sentinel|masters",
             ])
             .await;

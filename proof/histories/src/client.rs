@@ -74,18 +74,20 @@ impl World {
         let browser = &self.browsers[browser];
         while Instant::now() < until {
             let server = &self.servers[random.usize(..self.servers.len())];
+            // Before the cookie is taken: the other tab may be given a newer one meanwhile.
+            let start = self.journal.now();
             let held = browser.held().clone();
             match held {
-                None if is_first => self.sign_in(browser, server).await?,
+                None if is_first => self.sign_in(start, browser, server).await?,
                 None => {}
                 Some(held) => match random.u32(..200) {
-                    0 if is_first => self.sign_in(browser, server).await?,
-                    1..=4 => self.sign_out(browser, server, &held).await?,
-                    5..=7 => self.revoke(browser, server, &held, &mut random).await?,
-                    8 => self.revoke_all(browser, server, &held).await?,
-                    9..=16 => self.rotate(browser, server, &held).await?,
-                    17..=60 => self.commit(browser, server, &held, &mut random).await?,
-                    _ => self.load(browser, server, &held, &mut random).await?,
+                    0 if is_first => self.sign_in(start, browser, server).await?,
+                    1..=4 => self.sign_out(start, browser, server, &held).await?,
+                    5..=7 => self.revoke(start, browser, server, &held, &mut random).await?,
+                    8 => self.revoke_all(start, browser, server, &held).await?,
+                    9..=16 => self.rotate(start, browser, server, &held).await?,
+                    17..=60 => self.commit(start, browser, server, &held, &mut random).await?,
+                    _ => self.load(start, browser, server, &held, &mut random).await?,
                 },
             }
             sleep(Duration::from_micros(random.u64(500..20_000))).await;
@@ -93,10 +95,10 @@ impl World {
         Ok(())
     }
 
-    async fn sign_in(&self, browser: &Browser, server: &Server) -> Result<()> {
+    async fn sign_in(&self, start: u64, browser: &Browser, server: &Server) -> Result<()> {
         let session = format!("x{}", self.number());
         let held = browser.held().clone();
-        let (start, answer) =
+        let answer =
             self.ask(server, &format!("/sign_in?user={}", browser.user), held.as_ref()).await?;
         if let (Some(cookie), Some(handle)) = (answer.cookie, answer.body["handle"].as_str()) {
             let session = session.clone();
@@ -107,13 +109,14 @@ impl World {
 
     async fn load(
         &self,
+        start: u64,
         browser: &Browser,
         server: &Server,
         held: &Held,
         random: &mut Rng,
     ) -> Result<()> {
         let field = FIELDS[random.usize(..FIELDS.len())];
-        let (start, answer) = self.ask(server, &format!("/load?field={field}"), Some(held)).await?;
+        let answer = self.ask(server, &format!("/load?field={field}"), Some(held)).await?;
         if answer.outcome == Outcome::Refused {
             browser.gives_up(held);
         }
@@ -129,20 +132,27 @@ impl World {
 
     async fn commit(
         &self,
+        start: u64,
         browser: &Browser,
         server: &Server,
         held: &Held,
         random: &mut Rng,
     ) -> Result<()> {
         let (field, value) = (FIELDS[random.usize(..FIELDS.len())], self.number());
-        let (start, answer) =
+        let answer =
             self.ask(server, &format!("/commit?field={field}&value={value}"), Some(held)).await?;
         let written = Some((field, json!(value)));
         self.write(start, browser, server, Op::Commit, answer.outcome, Some(&held.session), written)
     }
 
-    async fn rotate(&self, browser: &Browser, server: &Server, held: &Held) -> Result<()> {
-        let (start, answer) = self.ask(server, "/rotate", Some(held)).await?;
+    async fn rotate(
+        &self,
+        start: u64,
+        browser: &Browser,
+        server: &Server,
+        held: &Held,
+    ) -> Result<()> {
+        let answer = self.ask(server, "/rotate", Some(held)).await?;
         if let (Some(cookie), Some(handle)) = (answer.cookie, answer.body["handle"].as_str())
             && let Some(now) = &mut *browser.held()
             && now.session == held.session
@@ -152,14 +162,21 @@ impl World {
         self.write(start, browser, server, Op::Rotate, answer.outcome, Some(&held.session), None)
     }
 
-    async fn sign_out(&self, browser: &Browser, server: &Server, held: &Held) -> Result<()> {
-        let (start, answer) = self.ask(server, "/sign_out", Some(held)).await?;
+    async fn sign_out(
+        &self,
+        start: u64,
+        browser: &Browser,
+        server: &Server,
+        held: &Held,
+    ) -> Result<()> {
+        let answer = self.ask(server, "/sign_out", Some(held)).await?;
         self.write(start, browser, server, Op::SignOut, answer.outcome, Some(&held.session), None)
     }
 
     /// Ends the session of another browser of the same user.
     async fn revoke(
         &self,
+        start: u64,
         browser: &Browser,
         server: &Server,
         held: &Held,
@@ -167,33 +184,37 @@ impl World {
     ) -> Result<()> {
         let others: Vec<&Browser> =
             self.browsers.iter().filter(|other| other.user == browser.user).collect();
-        let start = self.journal.now();
         let Some(other) = others[random.usize(..others.len())].held().clone() else {
             return Ok(());
         };
         let path = format!("/revoke?handle={}", other.handle);
-        let (_, answer) = self.ask(server, &path, Some(held)).await?;
+        let answer = self.ask(server, &path, Some(held)).await?;
         // Who asks may be refused himself.
         let refused = answer.outcome == Outcome::Refused;
         let outcome = if refused { Outcome::Unknown } else { answer.outcome };
         self.write(start, browser, server, Op::Revoke, outcome, Some(&other.session), None)
     }
 
-    async fn revoke_all(&self, browser: &Browser, server: &Server, held: &Held) -> Result<()> {
-        let (start, answer) = self.ask(server, "/revoke_all", Some(held)).await?;
+    async fn revoke_all(
+        &self,
+        start: u64,
+        browser: &Browser,
+        server: &Server,
+        held: &Held,
+    ) -> Result<()> {
+        let answer = self.ask(server, "/revoke_all", Some(held)).await?;
         self.write(start, browser, server, Op::RevokeAll, answer.outcome, None, None)
     }
 
-    async fn ask(&self, server: &Server, path: &str, held: Option<&Held>) -> Result<(u64, Answer)> {
+    async fn ask(&self, server: &Server, path: &str, held: Option<&Held>) -> Result<Answer> {
         let mut request = Request::post(path);
         if let Some(held) = held {
             request = request.header(header::COOKIE, &held.cookie);
         }
         let request = request.body(Body::empty())?;
-        let start = self.journal.now();
         let unknown = Answer { outcome: Outcome::Unknown, cookie: None, body: Value::Null };
         let Ok(response) = timeout(PATIENCE, server.app.clone().oneshot(request)).await else {
-            return Ok((start, unknown));
+            return Ok(unknown);
         };
         let response = response.unwrap_or_else(|never| match never {});
         let outcome = match response.status() {
@@ -208,7 +229,7 @@ impl World {
         });
         let body = to_bytes(response.into_body(), 4096).await?;
         let body = serde_json::from_slice(&body).unwrap_or_default();
-        Ok((start, Answer { outcome, cookie, body }))
+        Ok(Answer { outcome, cookie, body })
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the columns of a line")]
