@@ -25,15 +25,7 @@ async fn sentinels_are_asked_with_their_own_credentials_after_a_failover_too() {
     let primary = redis.primary().await;
     for sentinel in redis.sentinels() {
         sentinel
-            .cli(&[
-                "ACL",
-                "SETUSER",
-                "tracera",
-                "on",
-                ">secret",
-                "-@all",
-                "+sentinel|masters",
-            ])
+            .cli(&["ACL", "SETUSER", "tracera", "on", ">secret", "-@all", "+sentinel|masters"])
             .await;
         // What requirepass does.
         sentinel.cli(&["ACL", "SETUSER", "default", "resetpass", ">p@ss/w?rd&+"]).await;
