@@ -76,9 +76,9 @@ fn output_of(address: SocketAddr) -> PathBuf {
     scratch::directory().join(format!("service-at-{}.out", address.port()))
 }
 
-/// The product's own release build.
+/// The product as it is installed.
 fn program() -> anyhow::Result<PathBuf> {
-    let path = bench_dir().join("../target/release/tracera");
+    let path = bench_dir().join("../target/dist/tracera");
     ensure!(path.exists(), "{} is missing, ./script/bench builds it", path.display());
     Ok(path)
 }

@@ -52,11 +52,11 @@ fn build(root: &Path, folder: &Path) -> Result<PathBuf> {
     );
     run(Command::new("cargo")
         .current_dir(folder)
-        .args(["build", "--release", "--locked", "--quiet", "-p", "tracera"])
+        .args(["build", "--profile", "dist", "--locked", "--quiet", "-p", "tracera"])
         .env("CARGO_TARGET_DIR", folder.join("target"))
         .env("TRACERA_COMMIT", commit)
         .env("RUSTFLAGS", flags))?;
-    Ok(folder.join("target/release/tracera"))
+    Ok(folder.join("target/dist/tracera"))
 }
 
 fn run(command: &mut Command) -> Result<()> {
