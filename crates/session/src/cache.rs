@@ -1,16 +1,17 @@
-//! The near-cache: live sessions as last read, so that a hot request asks the store nothing.
+//! The near-cache: keeps live sessions in memory, so that a hot request does not read the store.
 //!
 //! 1. A hit needs a complete feed (see [`Invalidations`]), an entry younger than the maximum age,
 //!    and a deadline in the future.
 //! 2. Entries are kept by tag (see [`CacheKey`]). A change under a tag removes all entries of the
 //!    tag, so every entry is current and a hit compares no version.
 //! 3. Each tag hashes to a version. A change raises the version, and holds its lock until the
-//!    entries are removed. An answer is inserted under the same lock, and only if the version is
-//!    still that of the [`Ticket`] from before the question. Two tags may share a version, which
-//!    costs a discarded answer now and then.
-//! 4. A ticket is taken only while the feed is complete. An own write invalidates when it is done
-//!    or cancelled, and most do before they are sent.
-//! 5. Only live sessions are kept. Absent, expired or unavailable ones are asked for again.
+//!    entries are removed. An answer is inserted under the same lock, and only if the version still
+//!    equals that of the [`Ticket`], which was taken before the read. Two tags may share a version,
+//!    which costs a discarded answer now and then.
+//! 4. A ticket is taken only while the feed is complete. A write of this process invalidates when
+//!    it is done or cancelled. Most also invalidate before they are sent.
+//! 5. Only live sessions are kept. An absent, expired or unavailable one is read again by the next
+//!    request.
 //! 6. A session is found by the digest of its cookie, so a known cookie needs no verification.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -42,11 +43,11 @@ pub struct CacheStats {
     pub hits: u64,
     /// Requests with a genuine cookie that had to ask the store, or to wait for one that asked.
     pub misses: u64,
-    /// Invalidations that the store told, own ones included.
+    /// Invalidations received from the store, those of this process's own writes included.
     pub invalidations: u64,
     /// How often everything was dropped because changes may have been missed.
     pub flushes: u64,
-    /// Answers not kept because a change overtook them.
+    /// Answers that were not kept, because their session changed while they were read.
     pub discarded_fills: u64,
     /// Sessions in memory now.
     pub entries: u64,
@@ -56,35 +57,35 @@ pub struct CacheStats {
 struct Entry {
     id: SessionId,
     snapshot: Snapshot,
-    /// Good until then: its deadline or the maximum age, whichever comes first.
+    /// When the entry expires: at the session's deadline or the maximum age, whichever is earlier.
     until: Timestamp,
 }
 
-/// A session that is not here, and a part in asking the store for it.
+/// A cache miss, with the request's part in the single flight that reads the store.
 pub(crate) struct Miss<'a> {
     cache: &'a SessionCache,
     key: CacheKey,
     id: SessionId,
     ticket: Ticket,
-    /// `None` for a request that asks by itself.
+    /// `None` for a request that reads by itself.
     joined: Option<Joined<'a>>,
 }
 
-/// Whether a request asks the store together with others that want the same session.
+/// Whether a request shares its read with others that want the same session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fetch {
-    /// One question for all.
+    /// One read for all.
     Shared,
-    /// A question of its own, for an answer that nobody waits for yet: a shared one must be polled
-    /// until it is answered.
+    /// A read of its own, for an answer that nobody awaits yet. A shared read must be polled until
+    /// it is answered.
     Own,
 }
 
-/// A session counts once for each begun so many bytes beside its entry: every one without preloaded
-/// data once.
+/// Size of an entry's capacity unit in bytes. A session without preloaded data takes one unit; one
+/// with data takes as many as its data fills, rounded up.
 const UNIT: usize = 256;
 
-/// Many more than answers on their way at a time.
+/// Many more than reads under way at a time, so that two tags rarely share a version.
 const VERSIONS: usize = 1024;
 
 type Lifecycle = DefaultLifecycle<CacheKey, Entry>;
@@ -99,7 +100,8 @@ pub(crate) struct SessionCache {
     counters: Counters,
 }
 
-/// On cache lines of their own: all cores write them, and read what lies around them.
+/// Counters have cache lines of their own: all cores write them while they read the neighbouring
+/// fields.
 #[derive(Default)]
 #[repr(align(128))]
 struct Counters {
@@ -110,7 +112,7 @@ struct Counters {
 }
 
 impl SessionCache {
-    /// An empty cache that learns from `changes` what to drop.
+    /// An empty cache that drops what `changes` invalidates.
     pub(crate) fn new(capacity: usize, max_age: Duration, changes: Invalidations) -> Arc<Self> {
         let capacity = capacity.max(1);
         let entries = Cache::with(
@@ -146,7 +148,7 @@ impl SessionCache {
         if !self.changes.is_complete() {
             return None;
         }
-        // It lies further ahead only if the clock was set back.
+        // An entry expires later than this only if the clock was set back.
         let latest = now.plus(self.max_age);
         self.entries.get(key).filter(|entry| now < entry.until && entry.until <= latest)
     }
@@ -163,7 +165,7 @@ impl SessionCache {
         })
     }
 
-    /// Takes out all entries under the tag, and makes all answers on their way worthless.
+    /// Removes all entries of the tag, and makes sure that no answer under way is kept.
     pub(crate) fn invalidate(&self, tag: &Tag) {
         let mut version = self.version(tag);
         *version = version.wrapping_add(1);
@@ -207,8 +209,8 @@ fn lock(version: &Mutex<u32>) -> MutexGuard<'_, u32> {
 }
 
 impl Miss<'_> {
-    /// What the store says, by `ask` if nobody is asking already. Kept, unless something happens
-    /// before it is here.
+    /// The store's answer, read by `ask` unless a read is under way. It is kept if nothing under
+    /// the tag changed meanwhile.
     pub(crate) async fn outcome(
         &self,
         now: Timestamp,
@@ -216,7 +218,7 @@ impl Miss<'_> {
         ask: impl Future<Output = Outcome>,
     ) -> Outcome {
         let ask = async {
-            // The flight before may have landed after this request looked for its session.
+            // A former flight may have filled the cache after this request's look-up.
             if let Some(landed) = self.cache.find(&self.key, now) {
                 return Ok(Ok(landed.snapshot));
             }
@@ -252,7 +254,7 @@ impl Listener for SessionCache {
 
     fn lost(&self) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
-        // What was found current before is filed after this.
+        // An insert that has checked its version holds the lock; wait until it is done.
         self.versions.iter().for_each(|version| drop(lock(version)));
         self.entries.clear();
     }
@@ -311,7 +313,7 @@ mod tests {
         Snapshot::of(None, &record)
     }
 
-    /// That of a cookie as it would be if the field were the secret.
+    /// The key of a cookie whose secret is the field.
     fn key(id: SessionId) -> CacheKey {
         let token = [&[0; 4], &id.tag.0[..], &id.field, &[0; 48]].concat();
         CacheKey::of(URL_SAFE_NO_PAD.encode(token).as_bytes()).unwrap()

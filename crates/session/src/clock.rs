@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-/// A point in time in milliseconds since the Unix epoch, which is what it is in JSON too.
-/// [`SystemTime`] and by it the types of date libraries can be made of it.
+/// A point in time in milliseconds since the Unix epoch, in JSON too. It converts into
+/// [`SystemTime`], from which date libraries convert.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
@@ -53,7 +53,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())
 }
 
-/// Where the time comes from: the system, or a test's hand.
+/// The source of time: the system, or a manual clock for tests.
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<AtomicU64>>);
 

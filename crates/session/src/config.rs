@@ -1,4 +1,4 @@
-//! What an application chooses.
+//! The configuration of an application's sessions.
 
 use std::time::Duration;
 
@@ -41,19 +41,19 @@ pub struct SessionConfig {
     pub(crate) device: Option<DeviceBinding>,
 }
 
-/// Whether live sessions are kept in memory between requests, so that most requests ask the store
-/// nothing.
+/// Whether live sessions are kept in memory between requests, so that most requests do not read the
+/// store.
 ///
-/// It takes effect only while the store tells what changes: Redis 6 or newer over RESP3 (`CLIENT
+/// It takes effect only while the store sends invalidations: Redis 6 or newer over RESP3 (`CLIENT
 /// TRACKING`), behind Sentinel and on a cluster too, and the embedded store. A session ended on
-/// another node is refused here as soon as that is told, typically within milliseconds, and after
-/// [`MAX_STALENESS`](crate::MAX_STALENESS) at the latest, whatever fails. The same holds for
-/// [preloaded](SessionConfig::preload) data. Own writes are seen at once; what is written, and
-/// [`Session::verify`](crate::Session::verify), never trusts the cache. With an idle timeout each
-/// touch is a change like any other: once per touch interval the nodes read a session in use anew.
+/// another node is refused here when the invalidation arrives, typically within milliseconds.
+/// Whatever fails, it is refused after [`MAX_STALENESS`](crate::MAX_STALENESS). The same holds for
+/// [preloaded](SessionConfig::preload) data. A process sees its own writes at once. Writes and
+/// [`Session::verify`](crate::Session::verify) never trust the cache. With an idle timeout each
+/// touch is a change like any other: once per touch interval the nodes reread a session in use.
 ///
-/// Every connection to a cluster's primaries must answer; while one does not, all sessions are
-/// asked for.
+/// On a cluster, every connection to a primary must answer. While one does not, every request reads
+/// the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NearCache {
     /// Kept.
@@ -62,21 +62,20 @@ pub enum NearCache {
         /// [preloaded](SessionConfig::preload) data counts once for every 256 bytes, so all
         /// together take about 256 bytes times this at most. Default 100,000.
         capacity: usize,
-        /// How long one is used before the store is asked again even though no change was told.
-        /// Default 60 s.
+        /// How long an entry is used before it is read again without an invalidation. Default 60 s.
         max_age: Duration,
     },
-    /// Every request asks the store.
+    /// Every request reads the store.
     Off,
 }
 
 /// Which requests of other sites carry the session cookie (RFC 6265bis).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SameSite {
-    /// Links that lead here, and nothing else.
+    /// Top-level navigation by links, and nothing else.
     #[default]
     Lax,
-    /// None: who comes by a link is signed out until the next click.
+    /// None: a visitor who follows a link appears signed out until the next click.
     Strict,
     /// All, where the browser allows it. Forged requests carry it too. Needs `Secure`.
     None,
@@ -122,8 +121,8 @@ impl SessionConfig {
         self
     }
 
-    /// How long a session lives without a request. Default: no such limit. The earlier deadline
-    /// wins. At least a second.
+    /// How long a session lives without a request. Default: no such limit. The earlier of the two
+    /// deadlines counts. At least a second.
     #[must_use]
     pub fn idle_timeout(mut self, idle: Option<Duration>) -> Self {
         self.idle = idle.map(|idle| idle.max(Duration::from_secs(1)));
@@ -177,8 +176,8 @@ impl SessionConfig {
         self
     }
 
-    /// Sends the cookie only to paths under this one. No border of security: pages of other paths
-    /// have ways to it. Default `/`.
+    /// Sends the cookie only to paths under this one. This is no security boundary: pages at other
+    /// paths can get at it. Default `/`.
     ///
     /// # Panics
     /// If it does not begin with `/` or has characters that end the attribute.
@@ -197,7 +196,7 @@ impl SessionConfig {
         self
     }
 
-    /// The realm of these sessions. Two realms share a store and secrets, and nothing else: a
+    /// The realm of these sessions. Two realms share a store and secrets, and nothing else. A
     /// cookie of one opens nothing in the other, and neither sees or ends the other's sessions.
     /// Default: the cookie's name without its prefix, so that two names are two realms.
     #[must_use]
@@ -212,7 +211,7 @@ impl SessionConfig {
     ///
     /// 1. The client gets the token from [`Session::bearer_token`](crate::Session::bearer_token),
     ///    in the request that signs in or rotates. It must keep it from scripts of pages.
-    /// 2. A request with a cookie and a header has several tokens, and so none.
+    /// 2. A request with both a cookie and a header has no session.
     /// 3. A session from a header is answered without `Set-Cookie`.
     /// 4. Browsers send no such header by themselves, so requests with one need no CSRF token. Ask
     ///    [`Session::is_from_header`](crate::Session::is_from_header) where you check them.
@@ -223,8 +222,8 @@ impl SessionConfig {
     }
 
     /// The most live sessions one user may have; a sign-in beyond ends the oldest. Default 100.
-    /// Thousands make that user's requests slow: they are kept together, and the near-cache looks
-    /// through them one by one.
+    /// Thousands make that user's requests slow, because the near-cache searches a user's sessions
+    /// one by one.
     #[must_use]
     pub fn max_sessions_per_user(mut self, most: usize) -> Self {
         self.max_sessions = most.max(1);
@@ -254,7 +253,7 @@ impl SessionConfig {
         self
     }
 
-    /// Where the time comes from. Default: the system.
+    /// The clock. Default: the system's.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -304,15 +303,15 @@ pub struct DeviceBinding {
 #[cfg(feature = "device-binding")]
 impl DeviceBinding {
     /// The browser proves itself again every `proof_lifetime`, kept between 5 minutes and an hour.
-    /// Chromium signs six times in nine minutes and renews in the last two minutes of a cookie, so
-    /// that shorter ones use its quota up.
+    /// Chromium signs at most six times in nine minutes and renews in the last two minutes of a
+    /// cookie. Shorter lifetimes would use up its quota.
     pub fn new(proof_lifetime: Duration) -> Self {
         let (least, most) = (Duration::from_secs(300), Duration::from_secs(3600));
         Self { proof_lifetime: proof_lifetime.clamp(least, most), excluded: Vec::new() }
     }
 
-    /// A path whose requests the browser sends without waiting for a proof, with everything below
-    /// it. For what answers as to a visitor, such as assets and the sign-in page.
+    /// A path, with everything below it, whose requests the browser sends without waiting for a
+    /// proof. For pages that need no session, such as assets and the sign-in page.
     #[must_use]
     pub fn exclude(mut self, path: &str) -> Self {
         self.excluded.push(path.into());

@@ -1,7 +1,7 @@
 //! The one reader and the one writer of the session cookie (RFC 6265bis).
 //!
 //! 1. Names are compared byte by byte, neither decoded nor folded. Quotes are part of the value.
-//! 2. Of two cookies of the name neither is believed: a sibling host may have planted one.
+//! 2. If two cookies have the name, neither is accepted: a sibling host may have planted one.
 //! 3. Attributes that no browser would keep together are refused when the application starts.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::token::CookieValue;
 pub(crate) enum Presented<'a> {
     Nothing,
     One(&'a [u8]),
-    /// Two or more: a sibling host may have planted one, so none is believed.
+    /// Two or more, of which none is accepted: a sibling host may have planted one.
     Several,
 }
 
@@ -52,9 +52,9 @@ pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Presented<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct CookieWriter {
     name: Box<str>,
-    /// Those before `Max-Age`.
+    /// The attributes before `Max-Age`.
     before: Box<str>,
-    /// Those after it.
+    /// The attributes after it.
     after: Box<str>,
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn find_in_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> P
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => {
             Presented::One(token.trim_ascii())
         }
-        // Of another scheme, so another's business.
+        // Another scheme is for another layer to read.
         _ => Presented::Nothing,
     }
 }

@@ -1,6 +1,6 @@
 //! What a cookie's name, domain and path may be.
 
-/// Whether it is a token of RFC 2616, as RFC 6265 has names.
+/// Whether it is a token of RFC 2616, as RFC 6265 demands of cookie names.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_token)
@@ -16,7 +16,7 @@ pub(crate) fn prefix(name: &str) -> Option<&'static str> {
     })
 }
 
-/// What tells two cookies apart beside the prefix; empty for the default name.
+/// The name without its prefix; empty for the default name.
 pub(crate) fn without_prefix(name: &str) -> &str {
     let bare = &name[prefix(name).map_or(0, str::len)..];
     if bare == DEFAULT_NAME { "" } else { bare }

@@ -1,18 +1,18 @@
 //! Sessions bound to the device that signed in: a copied cookie alone opens nothing.
 //!
 //! The protocol is Device Bound Session Credentials of the W3C (working draft of February 2026).
-//! The browser makes a key for each session, keeps the private half where malware cannot copy it,
-//! and proves every few minutes that it still has it. Browsers without the protocol notice nothing.
+//! The browser makes a key for each session, keeps the private key where malware cannot copy it,
+//! and proves its possession every few minutes. Browsers without the protocol notice nothing.
 //!
-//! 1. Only the answer to a sign-in offers the registration, with a challenge for that session alone
-//!    that ends after [`OFFER_LIFETIME`].
+//! 1. Only the answer to a sign-in offers the registration. Its challenge is for that session alone
+//!    and expires after [`OFFER_LIFETIME`].
 //! 2. A session has one key, for good. Registering again changes nothing.
-//! 3. The binding counts from the first request that shows the device cookie, and not in the first
-//!    [`GRACE`] after the registration: a lost answer locks nobody out.
+//! 3. The binding takes effect at the first request with the device cookie, but never within
+//!    [`GRACE`] of the registration. So a lost answer locks nobody out.
 //! 4. From then on the session's cookie without the device cookie is
 //!    [`SessionError::DeviceProofMissing`](crate::SessionError::DeviceProofMissing). The session
 //!    lives on.
-//! 5. The device cookie is a MAC over key, end and a nonce. No store is asked for it.
+//! 5. The device cookie is a MAC over key, expiry and a nonce. Checking it reads no store.
 //! 6. A proof by another key ends the session: somebody has a copy of its cookie.
 //!
 //! **Deployments.** Proxies must pass `Secure-Session-*` and `Sec-Secure-Session-Id` in both
@@ -42,12 +42,12 @@ use seal::{Binding, Purpose};
 /// How long a browser has to register after the sign-in that offered it.
 pub const OFFER_LIFETIME: Duration = Duration::from_secs(300);
 
-/// How long after its registration a session is let in without the device cookie: requests may be
-/// under way.
+/// How long after its registration a session is accepted without the device cookie, because
+/// requests may be under way.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// How much longer than the device cookie a challenge lives: a browser that kept it need not sign
-/// twice.
+/// How much longer than the device cookie a challenge lives, so that a browser that kept the
+/// challenge signs only once.
 pub(crate) const CHALLENGE_EXTRA: Duration = Duration::from_secs(300);
 
 /// The header of [`offer`].
@@ -61,8 +61,9 @@ pub(crate) const COOKIE_NAME: &str = "__Host-bound";
 
 /// The key, as its browser sent it: both coordinates.
 pub(crate) const KEY_FIELD: &str = "DEVICE";
-/// The device session's id (9 bytes), and from when on the binding counts, in milliseconds since
-/// the Unix epoch (6 bytes; 0: no request has shown the device cookie yet). Read with each session.
+/// The device session's id (9 bytes) and the time at which the binding takes effect, in
+/// milliseconds since the Unix epoch (6 bytes). The time is 0 until a request shows the device
+/// cookie. Preloaded with each session.
 pub(crate) const BOUND_FIELD: &str = "BOUND";
 
 /// The data field that is read with each session.
@@ -73,13 +74,13 @@ pub(crate) fn preloaded() -> FieldName {
 /// What a request shows of its session's device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Nothing is demanded: the session has no key, or its binding does not count yet.
+    /// No proof is needed: the session has no key, or its binding is not in effect yet.
     Unbound,
-    /// The first request that shows the device cookie; the binding counts from this time on.
+    /// The first request with the device cookie; the binding takes effect now.
     Shown(Bound),
-    /// The device cookie is good.
+    /// The device cookie is valid.
     Proved,
-    /// The binding counts, and there is no good device cookie.
+    /// The binding is in effect, and there is no valid device cookie.
     Missing,
 }
 
@@ -132,7 +133,7 @@ impl Bound {
     }
 }
 
-/// What a request that shows `cookie` shows of the session's device.
+/// What the device cookie `cookie` proves about the session's device.
 pub(crate) fn standing(inner: &Inner, session: &Snapshot, cookie: Option<&[u8]>) -> Standing {
     let Some(device) = &inner.config.device else { return Standing::Unbound };
     // It is the last of the preloaded fields.
@@ -147,7 +148,7 @@ pub(crate) fn standing(inner: &Inner, session: &Snapshot, cookie: Option<&[u8]>)
         (Some(_), Some(_)) => Standing::Proved,
         (Some(end), None) => {
             let lifetime = device.proof_lifetime;
-            // How long ago the cookie was issued is what is missing to its lifetime.
+            // The cookie holds only its expiry: its age is its lifetime less the time left.
             let age = lifetime.saturating_sub(end.since(now));
             let grace_left = GRACE.saturating_sub(age);
             Standing::Shown(Bound { counts_from: Some(now.plus(grace_left)), ..bound })

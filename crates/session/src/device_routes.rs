@@ -1,4 +1,4 @@
-//! The two addresses that browsers speak the protocol with.
+//! The two routes of the protocol.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ const REFRESH_PATH: &str = "/device/refresh";
 
 const CHALLENGE_HEADER: HeaderName = HeaderName::from_static("secure-session-challenge");
 
-/// What happened to a device session. In the extensions of the answer, for the application's log
-/// and for a word to the user.
+/// What happened to a device session. It is put into the response's extensions, for the
+/// application's log or a notice to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceEvent {
     /// Whose session.
@@ -52,19 +52,19 @@ pub enum DeviceEventKind {
     OtherDevice,
 }
 
-/// Why a browser gets something else than a device cookie.
+/// Why a browser is given no device cookie.
 enum Refusal {
-    /// 400: the browser's own device session ends, the session does not.
+    /// 400: the browser drops its device session; the session lives on.
     Malformed,
-    /// 403: the browser comes again with a proof over this challenge.
+    /// 403: the browser retries with a proof over this challenge.
     Challenge(HeaderValue),
     /// 401: the session has ended.
     Ended,
-    /// 503: the session has a new id that this request does not know yet.
+    /// 503: the session was rotated, and the browser retries with the new cookie.
     Rotated,
     /// 401, and the session was ended by it.
     OtherDevice(DeviceEvent),
-    /// 503, and the browser tries again.
+    /// 503, and the browser retries.
     Unavailable(SessionError),
 }
 
@@ -78,8 +78,8 @@ impl From<SessionError> for Refusal {
 }
 
 impl Sessions {
-    /// The two addresses of the protocol, with their paths, to be mounted where no layer asks for a
-    /// CSRF token: the signed proof is one. Empty without
+    /// The two routes of the protocol. Mount them where no layer demands a CSRF token: the signed
+    /// proof takes its place. Empty without
     /// [`SessionConfig::device_binding`](crate::SessionConfig::device_binding).
     pub fn device_routes<S: Clone + Send + Sync + 'static>(
         &self,
@@ -118,8 +118,8 @@ impl Sessions {
     }
 }
 
-/// The session of a request, whatever device it shows, and the key it is bound to: one question to
-/// the store itself.
+/// A request's session and the key it is bound to, whatever device the request shows. Reads the
+/// store, past the near-cache.
 async fn open(
     inner: &Arc<Inner>,
     headers: &HeaderMap,
@@ -133,7 +133,7 @@ async fn open(
     names.push(FieldName::reserved(KEY_FIELD));
     let stored = inner.store.load(&id, &names).await.map_err(SessionError::from)?;
     let snapshot = inner.judge(&id, stored).map_err(|ended| match ended {
-        // The browser has a newer cookie by the time it comes again.
+        // The browser has the newer cookie when it retries.
         Ended::Rotated => Refusal::Rotated,
         _ => Refusal::Ended,
     })?;
@@ -179,8 +179,8 @@ async fn refresh(inner: &Arc<Inner>, headers: &HeaderMap) -> Result<Renewed, Ref
     let (user, handle) = (session.user()?, session.handle()?);
     let key = key.as_deref().and_then(DeviceKey::from_bytes).ok_or(Refusal::Malformed)?;
     let id = DeviceId::of(&key);
-    // After a second sign-in a browser goes on refreshing the first device session, beside the
-    // cookie of the second: that is no theft.
+    // After a second sign-in a browser still refreshes the first device session, with the cookie of
+    // the second. That is no theft.
     if proof::text(headers, ID_HEADER) != Some(&*id.to_string()) {
         return Err(Refusal::Malformed);
     }
@@ -276,7 +276,7 @@ fn set_cookie(inner: &Inner, id: DeviceId) -> HeaderValue {
     HeaderValue::try_from(line).expect("a seal is base64url")
 }
 
-/// What the browser is told of its device session.
+/// The session instructions for the browser, as the protocol defines them.
 fn instructions(inner: &Inner, id: DeviceId) -> serde_json::Value {
     let excluded = device(inner)
         .excluded

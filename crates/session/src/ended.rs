@@ -9,7 +9,7 @@ pub enum Ended {
     NotOurs,
     /// The store knows no such session: signed out, revoked, or expired some time ago.
     Absent,
-    /// A moment ago the id was rotated, or its browser signed in anew: the browser has a newer
+    /// The id was rotated a moment ago, or its browser signed in again, so the browser has a newer
     /// cookie. What this request stores is dropped.
     Rotated,
     /// A deadline has passed.

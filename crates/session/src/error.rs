@@ -1,4 +1,4 @@
-//! What can go wrong for a handler that uses its session, and how that reads as a response.
+//! The error of session operations, and its response.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use crate::token::InvalidUserId;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// 503 with `Retry-After`: the store could not be asked, or did not say what became of a write,
-    /// which may have been done. Says nothing about whether there is a session.
+    /// 503 with `Retry-After`: the store did not answer. A write may or may not have been done.
+    /// Says nothing about whether there is a session.
     #[error("the session store is unavailable, please try again shortly")]
     Unavailable(#[source] Arc<StoreError>),
     /// 401: there is no live session: none presented, expired, signed out or revoked.
     #[error("please sign in")]
     Unauthenticated,
-    /// 401: the session is alive and bound to a device, and the request does not show that it comes
-    /// from there. Not the same as signed out: the browser proves its device and comes again.
+    /// 401: the session is alive and bound to a device, and the request has no valid device cookie.
+    /// The user is still signed in: the browser proves its device and retries.
     #[error("prove that this is the device that signed in")]
     DeviceProofMissing,
     /// 403: the session is alive but the user proved who they are too long ago for this action.
@@ -35,8 +35,8 @@ pub enum SessionError {
     /// 413: the session would hold more than its budget.
     #[error("the session cannot hold more data")]
     OverBudget,
-    /// 500: a value cannot be written as or read from JSON, or is no number where one is
-    /// incremented.
+    /// 500: a value cannot be written as or read from JSON, or
+    /// [`increment`](crate::Session::increment) found no number.
     #[error("a session value does not have the expected form: {0}")]
     Value(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// 500: the application used a field name that cannot be one.
@@ -45,7 +45,7 @@ pub enum SessionError {
     /// 500: the application used a user id that cannot be one.
     #[error(transparent)]
     UserId(#[from] InvalidUserId),
-    /// 500: the response has begun, so nothing would write what is set and no cookie would go out.
+    /// 500: the response has begun, so no change would be written and no cookie sent.
     #[error(
         "the response has begun: call `set` and `commit` before it, or write at once with `update`"
     )]
@@ -103,7 +103,7 @@ impl SessionError {
 }
 
 impl SessionError {
-    /// Whether the application is put together wrongly, which a debug build says in its answer.
+    /// Whether it is a mistake in the application's code; a debug build says so in the response.
     fn is_mistake(&self) -> bool {
         matches!(
             self,

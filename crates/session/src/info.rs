@@ -17,7 +17,7 @@ pub struct SessionInfo {
     pub handle: Handle,
     /// When the user signed in.
     pub created: Timestamp,
-    /// When it ends at the latest.
+    /// The absolute deadline.
     pub expires: Timestamp,
     /// When it was last written as used: at sign-in, and with an idle timeout at most a touch
     /// interval ago.

@@ -1,5 +1,5 @@
-//! What a request's session, the watches and [`Sessions`](crate::Sessions) share: the store, the
-//! keys and the configuration, and the one place that decides whether a session is alive.
+//! What [`Sessions`](crate::Sessions), the sessions of requests and the watches share: the store,
+//! the keys and the configuration. Here alone is decided whether a session is alive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::watch::Watches;
 
 pub(crate) struct Inner {
     pub(crate) store: InvalidatingStore,
-    /// Of the realm.
+    /// The keys of the realm.
     pub(crate) keys: KeyRing,
     pub(crate) config: SessionConfig,
     pub(crate) cookie: CookieWriter,
@@ -47,8 +47,8 @@ impl Inner {
         self.store.cache.as_ref()?.get(key, self.now())
     }
 
-    /// Asks the store and caches the answer. With [`Fetch::Shared`] all requests that want this
-    /// session now share one question.
+    /// Reads the store and caches the answer. With [`Fetch::Shared`], requests that want this
+    /// session at the same time share one read.
     pub(crate) async fn fetch(
         &self,
         id: &SessionId,
@@ -60,17 +60,17 @@ impl Inner {
             return self.read(id).await.map_err(Arc::new);
         };
         let ask = async { self.read_watched(id).await.map_err(Arc::new) };
-        // Boxed: without a near-cache the future of a request has no room for it.
+        // Boxed to keep the future of requests without a near-cache small.
         Box::pin(miss.outcome(self.now(), self.config.idle, ask)).await
     }
 
-    /// Asks the store itself, in one round trip.
+    /// Reads the store, past the near-cache, in one round trip.
     async fn read(&self, id: &SessionId) -> Result<Result<Snapshot, Ended>, StoreError> {
         let stored = self.store.load(id, &self.config.preload).await?;
         Ok(self.judge(id, stored))
     }
 
-    /// [`Inner::read`], after which the store tells the next change, if it can.
+    /// [`Inner::read`], after which the store announces the next change if it sends invalidations.
     pub(crate) async fn read_watched(
         &self,
         id: &SessionId,
@@ -79,7 +79,7 @@ impl Inner {
         Ok(self.judge(id, stored))
     }
 
-    /// The decision: alive, or why not.
+    /// Decides whether the session is alive.
     pub(crate) fn judge(
         &self,
         id: &SessionId,
@@ -115,7 +115,8 @@ impl Inner {
         Ok(self.living(self.store.list(&self.tag(user)).await?))
     }
 
-    /// The live sessions under a tag, after which the store tells the next change, if it can.
+    /// The live sessions under a tag. The store then announces the next change if it sends
+    /// invalidations.
     pub(crate) async fn alive_watched(
         &self,
         tag: &Tag,

@@ -1,12 +1,12 @@
-//! The feed of invalidations: a store tells which tags changed, so that copies may be kept.
+//! The feed of invalidations: a store announces which tags changed, so that copies may be kept.
 //!
-//! 1. A copy may be used only while the feed is complete: every change older than
-//!    [`MAX_STALENESS`] has been told.
+//! 1. A copy may be used only while the feed is complete: every change older than [`MAX_STALENESS`]
+//!    has been announced.
 //! 2. Over a connection, completeness is a lease. An answered [`Heartbeat`] proves that every
-//!    change from before its question has arrived. It extends the lease from the question on.
-//! 3. The lease runs out by itself when the process was held up or the connection fell silent.
-//! 4. When changes may be missing the feed says [`lost`](Invalidations::lost): all copies are
-//!    dropped, and so are answers still on their way.
+//!    change made before it was sent has arrived. It extends the lease from that moment on.
+//! 3. The lease expires by itself when the process is suspended or the connection falls silent.
+//! 4. When changes may have been missed, [`lost`](Invalidations::lost) is called: all copies and
+//!    all answers under way are dropped.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ use crate::token::Tag;
 /// The longest time a copy is used after it was last known to be current.
 pub const MAX_STALENESS: Duration = Duration::from_secs(2);
 
-/// A feed of changes from a store to whoever keeps copies. Cheap to clone; clones are the same
+/// A feed of changes from a store to the keepers of copies. Cheap to clone; clones are the same
 /// feed.
 #[derive(Clone)]
 pub struct Invalidations(Arc<Feed>);
@@ -30,10 +30,10 @@ struct Feed {
     start: Instant,
     /// Complete until then, in milliseconds after `start`.
     complete_until: AtomicU64,
-    /// When the last answered heartbeat was begun, in milliseconds after `start`.
+    /// When the last answered heartbeat was sent, in milliseconds after `start`.
     proved_at: AtomicU64,
-    /// Held while listeners are told of a loss, so that no heartbeat extends the lease before all
-    /// copies are gone.
+    /// Held while listeners drop their copies after a loss, so that no heartbeat extends the lease
+    /// before they are gone.
     telling: Mutex<Telling>,
 }
 
@@ -42,7 +42,7 @@ struct Telling {
     listeners: Vec<Weak<dyn Listener>>,
 }
 
-/// Somebody who keeps copies. Called where the change arrives; must not wait.
+/// A keeper of copies. It is called on the task that receives the change, so it must not block.
 pub(crate) trait Listener: Send + Sync {
     /// Something under this tag changed.
     fn changed(&self, tag: &Tag);
@@ -50,7 +50,7 @@ pub(crate) trait Listener: Send + Sync {
     fn lost(&self);
 }
 
-/// A question on its way to the store.
+/// A command under way to the store.
 #[derive(Debug)]
 pub struct Heartbeat {
     changes: Invalidations,
@@ -59,13 +59,14 @@ pub struct Heartbeat {
 }
 
 impl Invalidations {
-    /// A feed that is complete for good: for a store that makes all changes itself and tells each
+    /// A feed that is always complete, for a store that makes all changes itself and announces each
     /// before the write returns.
     pub fn complete() -> Self {
         Self::until(u64::MAX)
     }
 
-    /// A feed that is complete only as far as heartbeats are answered; before the first it is not.
+    /// A feed that is complete only while heartbeats are answered, and incomplete before the first
+    /// answer.
     pub fn with_heartbeat() -> Self {
         Self::until(0)
     }
@@ -98,8 +99,8 @@ impl Invalidations {
         }
     }
 
-    /// To be called right before the store is asked something on the connection that carries the
-    /// changes, in order.
+    /// Call it right before a command is sent on the connection that carries the changes. That
+    /// connection must keep the order.
     pub fn heartbeat(&self) -> Heartbeat {
         Heartbeat { changes: self.clone(), asked: Instant::now(), losses: self.telling().losses }
     }
@@ -109,8 +110,7 @@ impl Invalidations {
         until == u64::MAX || self.since_start(Instant::now()) < until
     }
 
-    /// How long ago every change of before was last known to have been told; since the feed began
-    /// if it never was.
+    /// The time since the feed was last known to be complete; since its start if it never was.
     pub(crate) fn staleness(&self) -> Duration {
         if self.0.complete_until.load(Ordering::Acquire) == u64::MAX {
             return Duration::ZERO;
@@ -133,7 +133,7 @@ impl Invalidations {
 }
 
 impl Heartbeat {
-    /// The store has answered. Without effect when changes were lost in between.
+    /// The store has answered. Without effect if changes were lost meanwhile.
     pub fn answered(self) {
         let telling = self.changes.telling();
         if telling.losses == self.losses {

@@ -1,10 +1,10 @@
 //! The keys behind cookies and session ids.
 //!
 //! 1. The current secret signs; every secret of the ring still verifies. Changing secrets this way
-//!    signs nobody out. Several instances take two steps: the new secret is added to the previous
-//!    ones of all, then made the current one.
+//!    signs nobody out. Several instances take two steps: first add the new secret to the previous
+//!    ones everywhere, then make it the current one.
 //! 2. Each use has a key of its own, derived with HKDF-SHA-256 (RFC 5869): the cookie's MAC, the id
-//!    hash, the public key id, and whatever the application asks for with [`KeyRing::derive`].
+//!    hash and the public key id. [`KeyRing::derive`] makes keys for the application.
 //! 3. A secret that leaves the ring ends exactly the sessions whose cookies it signed.
 
 use std::fmt;
@@ -36,7 +36,7 @@ pub enum KeyError {
         /// The bytes it has.
         got: usize,
     },
-    /// The same secret stands in the ring twice.
+    /// The same secret is in the ring twice.
     #[error("the secret is already in the ring")]
     Duplicate,
 }
@@ -68,7 +68,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyError::TooShort`] when any secret is under 32 bytes, [`KeyError::Duplicate`] when one
-    /// stands there twice.
+    /// occurs twice.
     pub fn with_previous<S: AsRef<[u8]>>(
         secret: &[u8],
         previous: impl IntoIterator<Item = S>,
@@ -100,8 +100,8 @@ impl KeyRing {
         Self(self.0.iter().map(|keys| Keys::derive(keys.root.clone(), realm)).collect())
     }
 
-    /// A ring with a random secret, for trying things out: with the process all its sessions end.
-    /// Logs a warning.
+    /// A ring with a random secret, for trying things out: all sessions end with the process. Logs
+    /// a warning.
     ///
     /// # Panics
     /// If the operating system has no random bytes to give.
@@ -149,7 +149,7 @@ impl Keys {
         self.mac.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// The MAC over the parts of what is handed to a device, each of a length of its own.
+    /// The MAC of a value handed to a device, over parts of fixed length.
     #[cfg(feature = "device-binding")]
     pub(crate) fn device_mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mac = parts.iter().fold(self.device.clone(), Mac::chain_update);

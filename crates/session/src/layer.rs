@@ -24,9 +24,9 @@ pub(crate) mod require_auth;
 /// Opens the session of each request before the handlers and writes back what they changed after
 /// them.
 ///
-/// A response stays what it is when the session was ended meanwhile; its cookie is cleared. It is
-/// replaced by [`SessionError`]'s when changes could not be written; what became of the cookie goes
-/// out with either.
+/// If the session ended meanwhile, the response stays as it is and the cookie is cleared. If
+/// changes could not be written, [`SessionError`]'s response replaces it. Either carries the change
+/// of the cookie.
 ///
 /// A layer inside a layer of the same [`Sessions`] leaves the request to the outer one.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub struct SessionLayer {
     slot: Slot,
 }
 
-/// Where in a request the session lies.
+/// Which extension of the request holds the session.
 #[derive(Clone, Copy)]
 struct Slot {
     find: fn(&Extensions) -> Option<&Session>,
@@ -171,7 +171,7 @@ where
                 Step::Handling { handling: self.inner.call(request), session }
             }
             Opening::Asked(opening) => {
-                // The clone may not be ready to be called, what `poll_ready` looked at is.
+                // Call the service that `poll_ready` made ready; the clone may not be ready.
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
                 let waiting = Some(Waiting { request, inner, insert: slot.insert });
@@ -200,8 +200,8 @@ struct Waiting<S, B> {
 }
 
 pin_project! {
-    /// A request whose session is known at once begins with `Handling`, one that writes nothing
-    /// ends there.
+    /// A request begins with `Handling` if its session is known at once, and ends there if it
+    /// writes nothing.
     #[project = StepProjection]
     enum Step<S: Service<Request<B>>, B> {
         /// An outer layer does the rest.

@@ -1,8 +1,8 @@
 //! Server-side sessions for axum and tower, in Redis or embedded.
 //!
-//! A session ends when it is ended: a request in flight cannot bring it back, two requests that
-//! write do not undo each other, and a store that cannot be reached is never mistaken for "signed
-//! out". The store holds nothing that could be presented as a cookie.
+//! An ended session stays ended: a request in flight cannot bring it back. Two requests that write
+//! do not undo each other. A store that cannot be reached is never mistaken for "signed out". The
+//! store holds nothing that could be presented as a cookie.
 //!
 //! ```
 //! use axum::{Router, routing::{get, post}};
@@ -38,33 +38,33 @@
 //!   write carries only the fields that changed. [`CurrentUser`] is the user signed in,
 //!   [`RequireAuth`] lets nobody else through.
 //! * [`Sessions`]: all sessions of the application: list, revoke one, revoke all of a user.
-//! * [`RedisStore`] for any number of processes, [`EmbeddedStore`] for one: where they live.
-//!   [`store`] is for those who write a [`SessionStore`] of their own.
-//! * [`NearCache`]: live sessions are kept in memory, and dropped when the store tells that they
-//!   changed. A hot request asks the store nothing; [`Session::verify`] asks it all the same.
-//! * [`PrefetchLayer`]: asks for sessions ahead of other layers that ask the same Redis, to share
+//! * [`RedisStore`] keeps sessions for any number of processes, [`EmbeddedStore`] for one.
+//!   [`store`] explains how to write another [`SessionStore`].
+//! * [`NearCache`]: live sessions are kept in memory until the store announces a change. A hot
+//!   request does not read the store; [`Session::verify`] does.
+//! * [`PrefetchLayer`]: reads sessions ahead of other layers that use the same Redis, to share
 //!   their round trip.
-//! * [`SessionWatch`]: follows a session beyond its request, so that what stays open ends with it.
-//!   [`UserWatch`] follows all sessions of a user; [`UserLease`] says how long a copy of what else
-//!   belongs to them may be used.
+//! * [`SessionWatch`]: follows a session beyond its request, so that open streams end with it.
+//!   [`UserWatch`] follows all sessions of a user. [`UserLease`] says how long a copy of other data
+//!   of theirs may be used.
 //! * [`KeyRing`]: the secret that signs cookies, and older ones that still verify. It makes keys
 //!   for other uses too, such as those of CSRF tokens.
 //!
 //! # Rules of use
 //!
 //! 1. **Plain http needs `SessionConfig::default().secure(false)`.** By default the cookie is
-//!    `Secure` and named `__Host-session`, which browsers and curl keep over https only. On
-//!    `localhost` many keep it all the same, so that a forgotten `secure(false)` shows only under
-//!    another name.
+//!    `Secure` and named `__Host-session`, which browsers and curl keep over https only. Many
+//!    browsers keep it on `localhost` too, so a forgotten `secure(false)` shows only under another
+//!    name.
 //! 2. **[`SessionLayer`] goes around what uses it:** [`RequireAuth`] and the extractors inside,
 //!    rate limits outside. With `Router::layer` the layer added last is the outermost, with
 //!    `tower::ServiceBuilder` the one listed first.
 //! 3. **Return the errors.** [`SessionError`] is a response: 401 when nobody is signed in, 503 when
-//!    that is not known. Whoever turns an error into "signed out" signs people out with each hiccup
-//!    of the store.
-//! 4. **Sign in where the proof is made,** with [`Session::sign_in`]. The browser's former session
-//!    ends, with the data it held; for more rights in the same session call [`Session::rotate`].
-//! 5. **A cookie is not enough against forged requests:** take CSRF tokens as well, bound to
+//!    that is not known. An application that turns errors into "signed out" signs people out with
+//!    each hiccup of the store.
+//! 4. **Call [`Session::sign_in`] where the credential is checked.** The browser's former session
+//!    ends with its data. For more rights in the same session call [`Session::rotate`].
+//! 5. **A cookie does not stop forged requests:** use CSRF tokens as well, bound to
 //!    [`Session::csrf_binding`]. `tracera-guard` makes and checks them, also for visitors.
 //!
 //! # Features
@@ -110,7 +110,7 @@ mod session_watch;
 mod sessions;
 mod snapshot;
 pub mod store;
-/// The services and futures behind the layers, for whoever has to name them.
+/// The services and futures behind the layers, for code that has to name them.
 pub mod middleware {
     pub use crate::layer::prefetch::PrefetchService;
     pub use crate::layer::require_auth::{Predicate, RequireAuthFuture, RequireAuthService};
@@ -142,7 +142,7 @@ pub use layer::prefetch::PrefetchLayer;
 pub use layer::require_auth::{EveryRequest, RequireAuth};
 pub use layer::{CurrentUser, SessionLayer, SessionOf};
 pub use record::{Authentication, Epoch};
-/// The Redis client of [`RedisConnection`], for who shares the connection.
+/// The Redis client of [`RedisConnection`], for code that shares the connection.
 #[cfg(feature = "redis")]
 pub use redis;
 pub use session::sign_in::SignIn;

@@ -1,10 +1,11 @@
 //! The application's users behind their sessions.
 //!
-//! 1. A [`Users`] source loads a user by id, once per request and only where a handler asks.
+//! 1. A [`Users`] source loads a user by id, at most once per request and only where a handler
+//!    extracts it.
 //! 2. An error of the source is an error, 503, never "signed out".
 //! 3. A user who is gone is signed out: 401.
 //! 4. A user's [stamp](Users::stamp) is recorded at the sign-in. When it changes, with the password
-//!    for instance, every session from before ends at its next request.
+//!    for instance, every older session ends at its next request.
 //! 5. [`login_required`] sends people to the sign-in page, with the address they wanted, and
 //!    answers programs with 401.
 //!
@@ -78,18 +79,18 @@ use crate::session::Session;
 use crate::session::sign_in::SignIn;
 use crate::token::UserId;
 
-/// The data field of a session that keeps the stamp. [Preload](crate::SessionConfig::preload) it,
-/// and comparing costs no round trip.
+/// The data field of a session that keeps the stamp. [Preload](crate::SessionConfig::preload) it to
+/// compare without a round trip.
 pub const STAMP_FIELD: &str = "login.stamp";
 
-/// Where users come from.
+/// The source of users.
 pub trait Users: Send + Sync + 'static {
     /// A user.
     type User: Clone + Send + Sync + 'static;
-    /// Why users could not be asked for.
+    /// Why a user could not be loaded.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// The user of that id; `None` when there is none any more.
+    /// The user with that id; `None` when the user is gone.
     fn load(
         &self,
         id: &UserId,
@@ -172,7 +173,7 @@ where
     }
 }
 
-/// Users by what they are, whatever their source.
+/// A source of users of type `T`, with the source's type erased.
 struct AnyUsers<T>(Arc<dyn Source<T>>);
 
 impl<T> Clone for AnyUsers<T> {
@@ -201,7 +202,7 @@ impl<U: Users> Source<U::User> for U {
     }
 }
 
-/// A stamp as the session keeps it: nothing that has to be kept secret.
+/// The digest of a stamp, so that the session keeps no secret.
 fn digest(stamp: &str) -> String {
     let hash = Sha256::new().chain_update(b"tracera-session/1 stamp").chain_update(stamp);
     URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
@@ -219,7 +220,7 @@ pub async fn sign_in<U: Users>(
 ) -> Result<(), SessionError> {
     session.sign_in(sign_in).await?;
     match users.stamp(user) {
-        // Now, so that no request with the new cookie finds it missing.
+        // Written now, so that no request with the new cookie finds it missing.
         Some(stamp) => {
             session.set(STAMP_FIELD, &digest(&stamp))?;
             session.commit().await
@@ -231,7 +232,8 @@ pub async fn sign_in<U: Users>(
 /// The user who is signed in, from the [`Users`] of the [`LoginLayer`].
 ///
 /// As an extractor it rejects with 401 when nobody is signed in, the user is gone or the stamp has
-/// changed, and with 503 when that is not known. As `Option<LoggedIn<T>>` it rejects only with 503.
+/// changed. It rejects with 503 when that is not known. As `Option<LoggedIn<T>>` it rejects only
+/// with 503.
 #[derive(Debug, Clone)]
 pub struct LoggedIn<T>(pub T);
 
@@ -275,10 +277,10 @@ impl<T: Clone + Send + Sync + 'static, S: Sync> OptionalFromRequestParts<S> for 
     }
 }
 
-/// Lets only signed-in users through, and sends others to the page where one signs in.
+/// Lets only signed-in users through, and redirects others to the sign-in page.
 ///
-/// 1. Who opens a page (`GET`, and HTML is accepted) is sent to `page?next=…`, with the address
-///    they wanted. Read it back with [`return_target`].
+/// 1. A page request (`GET` that accepts HTML) is redirected to `page?next=…`, with the requested
+///    address. Read it with [`return_target`].
 /// 2. A request of htmx is answered with 401 and `HX-Redirect` to the same address.
 /// 3. Everything else is answered as [`RequireAuth`] does: 401 or 503, in JSON.
 ///
@@ -333,8 +335,8 @@ fn accepts_html(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The address to go to after a sign-in, from the decoded parameter `next`: a path of this very
-/// site. `None` for what leads elsewhere, such as `//evil.example`, or is no address.
+/// The address to go to after a sign-in, from the decoded parameter `next`: a path of this site.
+/// `None` for an address of another site, such as `//evil.example`, and for what is no address.
 pub fn return_target(next: &str) -> Option<&str> {
     let rest = next.strip_prefix('/')?;
     // Browsers take a backslash for a slash, and leave out tabs and line ends.
@@ -356,7 +358,7 @@ mod tests {
     use super::*;
     use crate::{EmbeddedStore, KeyRing, SessionConfig, SessionLayer, Sessions};
 
-    /// What the database says of the one user: the password, nobody, or an error.
+    /// What the database returns for the one user: the password, nobody, or an error.
     #[derive(Clone)]
     struct Database(Arc<Mutex<Result<Option<&'static str>, std::io::ErrorKind>>>);
 

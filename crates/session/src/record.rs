@@ -1,8 +1,8 @@
-//! What the store keeps about one session, in at most 64 bytes so that Redis keeps the user's hash
-//! compact.
+//! The record of one session in the store. It has at most 64 bytes, so that Redis keeps the user's
+//! hash compact.
 //!
-//! Big-endian. The first 24 bytes are the envelope: frozen for all versions, because the store's
-//! scripts read them.
+//! Big-endian. The first 24 bytes are the envelope, which is frozen for all versions because the
+//! store's scripts read it.
 //!
 //! | at | bytes | meaning |
 //! |---|---|---|
@@ -18,13 +18,14 @@
 //! | 32 | … | method, client, address, each behind its length in one byte |
 //! | … | … | extensions: kind (1 byte), length (1 byte), bytes |
 //!
-//! Extension 1, 5 bytes, is the persistence of the sign-in: flags (bit 0: until the browser closes,
-//! bit 1: it has an idle timeout of its own), the idle timeout in seconds (0: none).
+//! Extension 1 (5 bytes) is the persistence of the sign-in: one byte of flags, then the idle
+//! timeout in seconds (0: none). Bit 0: until the browser closes. Bit 1: it has an idle timeout of
+//! its own.
 //!
 //! Rules for rolling upgrades:
 //!
-//! 1. A newer version may add extensions. One that is not known is ignored, and kept by a node that
-//!    writes the record anew.
+//! 1. A newer version may add extensions. A node ignores an unknown one, and keeps it when it
+//!    rewrites the record.
 //! 2. A record of an unknown version is undecodable: no session for this request. The record and
 //!    the cookie stay as they are.
 
@@ -37,11 +38,11 @@ use crate::clock::Timestamp;
 use crate::keyring::KeyId;
 
 const VERSION: u8 = 1;
-/// The most an encoded record has.
+/// The maximum size of an encoded record.
 pub(crate) const MAX_BYTES: usize = 64;
 /// Bytes before method, client and address.
 const FIXED: usize = 32;
-/// Of a longer word for the method this much is kept, so that there is room for the client.
+/// A longer method is cut to this, which leaves room for the client.
 const MAX_METHOD: usize = 16;
 const NEVER: u32 = u32::MAX;
 
@@ -89,7 +90,7 @@ pub(crate) struct Record {
     pub(crate) unknown: Box<[u8]>,
 }
 
-/// How long a session lasts, as far as its sign-in chose otherwise than the application.
+/// How long a session lasts, where its sign-in differs from the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Persistence {
     /// Whether the cookie ends with the browser.
@@ -100,7 +101,7 @@ pub(crate) struct Persistence {
 /// How long a session lives without a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum IdleTimeout {
-    /// As the application has it.
+    /// As configured.
     #[default]
     Usual,
     /// The sign-in's own; `None` is no such limit.
@@ -130,7 +131,7 @@ impl Persistence {
         Some(Self { until_browser_closes: flags & 1 != 0, idle })
     }
 
-    /// The idle timeout that counts, where the application's is `idle`.
+    /// The idle timeout in force, if the configured one is `idle`.
     pub(crate) fn idle_or(self, idle: Option<Duration>) -> Option<Duration> {
         match self.idle {
             IdleTimeout::Usual => idle,
@@ -139,7 +140,7 @@ impl Persistence {
     }
 }
 
-/// The bytes are no record of a version known here.
+/// The bytes are no record of a version known to this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session record cannot be decoded")]
 pub(crate) struct Undecodable;
@@ -227,14 +228,15 @@ impl Record {
     }
 }
 
-/// What a new id leaves under the old one: writes of requests in flight follow it, loads do not.
+/// The forward that a rotation leaves under the old id: writes of requests in flight follow it,
+/// loads do not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Forward {
     pub(crate) until: Timestamp,
     pub(crate) to: [u8; 16],
 }
 
-/// Where a forward leads when its browser has signed in as somebody else: no session has this id.
+/// The target of a forward whose browser has signed in as another user: no session has this id.
 pub(crate) const NOWHERE: [u8; 16] = [0; 16];
 
 /// Whether the bytes are a forward.
@@ -242,7 +244,7 @@ pub(crate) fn is_forward(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }
 
-/// The envelope, read and changed in place by the rules of the store as by the Redis scripts.
+/// The envelope, which the rules of the store and the Redis scripts read and change in place.
 pub(crate) mod envelope {
     pub(crate) use super::writing::*;
     use super::{Duration, Epoch, Extensions, FIXED, Forward, Persistence, Reader, Timestamp, u48};
@@ -334,7 +336,7 @@ mod writing {
     }
 }
 
-/// What stands behind the fixed part.
+/// The part behind the fixed one.
 struct Tail<'a> {
     method: &'a str,
     client: &'a str,
@@ -353,7 +355,7 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// Kind and bytes of each extension. What is no extension any more ends them.
+/// Iterates over kind and bytes of each extension, and stops at a malformed one.
 struct Extensions<'a>(&'a [u8]);
 
 impl<'a> Iterator for Extensions<'a> {
@@ -422,7 +424,7 @@ fn shortened(text: &str, room: usize) -> &str {
     &text[..text.floor_char_boundary(room)]
 }
 
-/// IPv4 whole, IPv6 by its first 64 bits: one site, and half the bytes.
+/// IPv4 whole, IPv6 by its first 64 bits: the network, at half the bytes.
 fn encode_address(address: Option<IpAddr>) -> Vec<u8> {
     match address.map(|address| address.to_canonical()) {
         None => Vec::new(),

@@ -1,4 +1,4 @@
-//! A request's session, as its handlers use it.
+//! The session of a request, for its handlers.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,14 +26,14 @@ mod state;
 use state::{CookieChange, Current, ResponsePhase};
 pub(crate) use state::{Live, State};
 
-/// How many rotations of one session within [`FORWARD`](crate::store::FORWARD) a request in flight
-/// keeps up with.
+/// How many rotations of its session within [`FORWARD`](crate::store::FORWARD) a request in flight
+/// follows.
 const MAX_ROTATIONS: usize = 16;
 
 /// The session of one request. An extractor; clones are the same session.
 ///
-/// [`set`](Self::set) and [`remove`](Self::remove) are kept until the response is ready and then
-/// written together, only these fields, in one atomic step. The other operations are written when
+/// Changes by [`set`](Self::set) and [`remove`](Self::remove) are buffered until the response is
+/// ready. Then these fields alone are written, in one atomic step. The other operations write when
 /// called.
 #[derive(Clone)]
 pub struct Session {
@@ -43,8 +43,8 @@ pub struct Session {
 struct Shared {
     inner: Arc<Inner>,
     state: Mutex<State>,
-    /// Held while the request's session begins, changes its id or ends: handlers may do several
-    /// things at once.
+    /// Held while the session begins, changes its id or ends, because handlers may run such
+    /// operations concurrently.
     identity: tokio::sync::Mutex<()>,
 }
 
@@ -52,15 +52,15 @@ struct Shared {
 #[derive(Debug)]
 #[must_use = "the cookie goes into the response, and an error in its place"]
 pub struct Finished {
-    /// Whether the changes could be written. An error is the answer to the request. Losing a race
-    /// against a sign-out is none.
+    /// Whether the changes were written. An error is the answer to the request. Losing a race
+    /// against a sign-out is no error.
     pub written: Result<(), SessionError>,
     /// The value of `Set-Cookie`, for the response or for the error in its place. A response with
     /// it must not be cached: `Cache-Control: no-store`.
     pub set_cookie: Option<HeaderValue>,
 }
 
-/// What a request leaves to be written with its response.
+/// Changes to be written with the response.
 pub(crate) struct Unwritten {
     changes: Vec<(FieldName, FieldOp)>,
     touch: bool,
@@ -72,7 +72,7 @@ impl Session {
         Self { shared: Arc::new(Shared { inner, state: Mutex::new(state), identity }) }
     }
 
-    /// Whether it was opened with these insides.
+    /// Whether it was opened by the [`Sessions`](crate::Sessions) with this `inner`.
     pub(crate) fn is_of(&self, inner: &Arc<Inner>) -> bool {
         Arc::ptr_eq(self.inner(), inner)
     }
@@ -123,8 +123,8 @@ impl Session {
         }
     }
 
-    /// Why the presented session is none; `None` when it lives, none was presented, or it is not
-    /// known.
+    /// Why the presented session is not alive. `None` when it is, when none was presented, or when
+    /// that is not known.
     pub fn ended(&self) -> Option<Ended> {
         match self.state().current {
             Current::Ended(why) => Some(why),
@@ -138,8 +138,8 @@ impl Session {
         self.state().as_live().ok().map(|live| SessionInfo::new(&live.id, live.snapshot.record()))
     }
 
-    /// Bytes that belong to this session alone and change with every new id. `None` without a live
-    /// session. For CSRF tokens see [`Session::csrf_binding`].
+    /// Bytes unique to this session, which change with every new id. `None` without a live session.
+    /// For CSRF tokens see [`Session::csrf_binding`].
     pub fn binding(&self) -> Option<[u8; 16]> {
         self.state().as_live().ok().map(|live| live.id.field)
     }
@@ -162,9 +162,9 @@ impl Session {
         self.state().from_header
     }
 
-    /// What CSRF tokens of a request are bound to: the session of who is signed in, else nothing.
-    /// Bind a visitor's tokens to a cookie of their own: a visitor's session begins with the first
-    /// thing stored, in the middle of a page that holds a token already.
+    /// What the CSRF tokens of a request are bound to: the signed-in user's session, else nothing.
+    /// Bind a visitor's tokens to a separate cookie. A visitor's session begins with the first
+    /// stored value, when the open page already holds a token.
     ///
     /// It is what `tracera_guard::CsrfGuard` takes:
     ///
@@ -191,14 +191,14 @@ impl Session {
         }
     }
 
-    /// Asks the store itself, past the near-cache, whether the session still lives. For what cannot
-    /// be undone: a request let in by the near-cache may be up to
-    /// [`MAX_STALENESS`](crate::MAX_STALENESS) behind a sign-out elsewhere. The operations that
-    /// write to the session need no call before them, since they act only on one that lives. A
-    /// session that another request gave a new id meanwhile lives.
+    /// Asks the store, past the near-cache, whether the session is still alive. Call it before what
+    /// cannot be undone: a request admitted by the near-cache may be up to
+    /// [`MAX_STALENESS`](crate::MAX_STALENESS) behind a sign-out elsewhere. Operations that write
+    /// to the session need no such call, since they act only on a live session. A session that was
+    /// rotated meanwhile is alive.
     ///
     /// # Errors
-    /// [`SessionError::Unauthenticated`] when it does not, [`SessionError::Unavailable`].
+    /// [`SessionError::Unauthenticated`] when it is not, [`SessionError::Unavailable`].
     pub async fn verify(&self) -> Result<(), SessionError> {
         let id = self.state().as_live()?.id;
         let sessions = self.inner();
@@ -206,11 +206,12 @@ impl Session {
         let outcome = sessions.judge(&current, stored);
         let mut state = self.state();
         match (&mut state.current, outcome) {
-            // Another part of the same request changed the id meanwhile, which it did with the
-            // store's consent.
+            // Another part of this request changed the id meanwhile, which the store allows only
+            // for a live session.
             (Current::Live(live), _) if live.id != id => Ok(()),
             (Current::Live(live), Ok(snapshot)) => {
-                // What came with a new id, such as a fresh proof, is not this request's.
+                // What came with another request's new id, such as a fresh authentication, does not
+                // apply to this request.
                 if current == id {
                     live.refresh(snapshot);
                 }
@@ -224,8 +225,8 @@ impl Session {
         }
     }
 
-    /// Notes that the store found the session of that id dead in the middle of the request. The
-    /// cookie is cleared only if it is certain that the browser has no newer one.
+    /// Records that the store found the session dead during the request. The cookie is cleared only
+    /// if the browser certainly has no newer one.
     async fn die(&self, id: &SessionId) {
         let sessions = self.inner();
         let why = match sessions.store.load(id, &[]).await {
@@ -236,7 +237,7 @@ impl Session {
         self.state().die(id, why);
     }
 
-    /// Something to wait with for the end of this session, also after the response has begun.
+    /// A watch that resolves when this session ends, also after the response has begun.
     ///
     /// # Errors
     /// [`SessionError::Unauthenticated`] when there is no live session,
@@ -246,7 +247,7 @@ impl Session {
         Ok(SessionWatch::new(self.inner().clone(), id))
     }
 
-    /// Demands that the user proved who they are at most `within` ago, as the store itself has it.
+    /// Requires that the user authenticated at most `within` ago, according to the store.
     ///
     /// # Errors
     /// [`SessionError::NotFresh`] when it was longer ago, else as [`Session::user`] and
@@ -261,7 +262,7 @@ impl Session {
         }
     }
 
-    /// Takes out what is to be written with the response; `None` for most requests.
+    /// Takes the changes to be written with the response; `None` for most requests.
     pub(crate) fn unwritten(&self) -> Option<Unwritten> {
         let mut state = self.state();
         let live = state.as_live().ok();
@@ -283,9 +284,9 @@ impl Session {
         }
     }
 
-    /// Ends a request's work with its session where there is no
-    /// [`SessionLayer`](crate::SessionLayer): writes what changed and says which cookie goes out.
-    /// The other half of [`Sessions::open`](crate::Sessions::open), for frameworks of other kinds.
+    /// Writes the changes and returns the cookie to send, where there is no
+    /// [`SessionLayer`](crate::SessionLayer). It completes
+    /// [`Sessions::open`](crate::Sessions::open), for other frameworks.
     pub async fn finish(&self) -> Finished {
         let written = match self.unwritten() {
             Some(unwritten) => self.clone().write_back(unwritten).await,

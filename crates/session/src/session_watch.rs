@@ -1,5 +1,4 @@
-//! Follows a session beyond its request, for what stays open: event streams, web sockets, long
-//! downloads.
+//! Follows a session beyond its request, for long responses: event streams, web sockets, downloads.
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,8 +39,8 @@ impl SessionWatch {
     /// Resolves when the session is signed out, revoked or rotated, on whatever node, or when it
     /// expires.
     ///
-    /// Within 100 ms where the store tells what changes, else within about a second. While the
-    /// store cannot be asked the session counts as alive: an outage ends no stream.
+    /// Within 100 ms where the store sends invalidations, else within about a second. While the
+    /// store is unavailable the session counts as alive, so that an outage ends no stream.
     pub async fn ended(&self) -> Ended {
         let inner = &self.inner;
         let mut watch = inner.watches.watch(&self.id.tag, &inner.store);

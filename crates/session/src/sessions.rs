@@ -1,4 +1,4 @@
-//! What is done to sessions from outside a request: open one from a cookie, list, watch, revoke.
+//! Operations on sessions from outside a request: open one from a cookie, list, watch, revoke.
 
 use std::fmt;
 use std::pin::Pin;
@@ -34,11 +34,11 @@ pub struct Sessions {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// A request's session, or the question for it.
+/// A request's session, or the read that finds it.
 pub(crate) enum Opening {
-    /// The store need not be asked.
+    /// Known without a read.
     Known(Session),
-    /// The store is being asked.
+    /// The store is being read.
     Asked(Pin<Box<dyn Future<Output = Session> + Send>>),
 }
 
@@ -58,7 +58,7 @@ impl Sessions {
     ) -> Self {
         #[cfg(feature = "device-binding")]
         if config.device.is_some() {
-            // Last, so that it is found without a look at the names.
+            // Last, so that it is found by position.
             config.preload.push(device::preloaded());
         }
         let cookie = CookieWriter::new(&config);
@@ -68,8 +68,8 @@ impl Sessions {
         Self { inner: Arc::new(Inner { store, keys, config, cookie, updates, watches }) }
     }
 
-    /// The epoch of a user, to be handed to [`SignIn::epoch`](crate::SignIn::epoch). Take it where
-    /// the sign-in begins: a sign-out everywhere between there and its end then wins.
+    /// The epoch of a user, for [`SignIn::epoch`](crate::SignIn::epoch). Take it where the sign-in
+    /// begins, so that a sign-out everywhere during the sign-in wins.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`].
@@ -121,7 +121,7 @@ impl Sessions {
         Ok(UserLease::new(watch, asked))
     }
 
-    /// Ends the user's session of that name. False when the user has no such live session.
+    /// Ends the user's session with that handle. False when the user has no such live session.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`].
@@ -133,7 +133,7 @@ impl Sessions {
         Ok(self.inner.store.destroy(id, self.inner.at()).await? == Found::Alive)
     }
 
-    /// Ends all of the user's sessions, also those being created at this moment.
+    /// Ends all of the user's sessions, also those being created concurrently.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`].
@@ -156,16 +156,17 @@ impl Sessions {
         self.inner.store.cache.as_ref().map(|cache| cache.stats()).unwrap_or_default()
     }
 
-    /// How far the near-cache may lie behind the store: the time since every change was last known
-    /// to have been told. Up to a heartbeat when all is well; beyond
-    /// [`MAX_STALENESS`](crate::MAX_STALENESS) the near-cache is not used. `None` without one.
+    /// How far the near-cache may lag behind the store: the time since its feed was last known to
+    /// be complete. At most a heartbeat when all is well. Beyond
+    /// [`MAX_STALENESS`](crate::MAX_STALENESS) the near-cache is not used. `None` without a
+    /// near-cache.
     pub fn cache_staleness(&self) -> Option<Duration> {
         self.inner.store.cache.as_ref().map(|cache| cache.staleness())
     }
 
     /// The session a request presents. Never fails: an error of the store is kept in the session
-    /// and returned by its methods. For reading, and with [`Session::finish`] for writing, where
-    /// there is no [`SessionLayer`](crate::SessionLayer):
+    /// and returned by its methods. Use it where there is no [`SessionLayer`](crate::SessionLayer);
+    /// [`Session::finish`] then writes the changes:
     ///
     /// ```
     /// # use tracera_session::*;
@@ -196,12 +197,12 @@ impl Sessions {
         }
     }
 
-    /// [`Sessions::open`] without a future where the store need not be asked.
+    /// [`Sessions::open`] without a future where no read is needed.
     pub(crate) fn opening(&self, headers: &HeaderMap) -> Opening {
         self.opening_by(headers, Fetch::Shared)
     }
 
-    /// The same for a session asked for ahead, whose opening may be left unpolled for a while.
+    /// The same for a read ahead, whose opening may be left unpolled for a while.
     pub(crate) fn opening_ahead(&self, headers: &HeaderMap) -> Opening {
         self.opening_by(headers, Fetch::Own)
     }
@@ -241,7 +242,7 @@ impl Sessions {
     }
 }
 
-/// The session the store has found alive, as far as the request shows its device.
+/// Admits a live session if the request proves its device.
 fn admit(
     inner: &Arc<Inner>,
     id: SessionId,

@@ -1,9 +1,9 @@
-//! A live session as the store gave it: in place, as nearly all are, or in one allocation which the
-//! cache and the requests that use it share.
+//! A live session as read from the store. Nearly all fit in place. A larger one is one allocation,
+//! shared by the cache and the requests that use it.
 //!
-//! The bytes are the lengths of record and user id (two each), the record, the user id (none:
-//! signed out), and then each preloaded value behind its length in four bytes, all ones when
-//! absent.
+//! The layout: the lengths of record and user id (two bytes each), the record, the user id (empty:
+//! signed out), the preloaded values. Each value follows its length in four bytes, which are all
+//! ones when it is absent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,17 @@ use crate::token::UserId;
 const HEAD: usize = 4;
 const ABSENT: u32 = u32::MAX;
 
-/// Room for the longest record and a user id of 36 bytes, a UUID as text. Of many sessions few are
-/// in the processor's caches: one that lies in place is fetched at once, one elsewhere only after
-/// what points to it.
+/// Room for the longest record and a user id of 36 bytes, a UUID as text. Most sessions are not in
+/// the processor's caches: one in place costs one cache miss, one behind a pointer costs two.
 const IN_PLACE: usize = HEAD + MAX_BYTES + 36;
 
-/// Immutable; what changes is replaced.
+/// Immutable; a change makes a new one.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Snapshot(Bytes);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Bytes {
-    /// Zeros from `len` on.
+    /// The bytes from `len` on are zero.
     InPlace {
         len: u8,
         bytes: [u8; IN_PLACE],
@@ -52,7 +51,7 @@ impl Snapshot {
         Self::pack(record, user.map_or(&[], UserId::as_bytes), &packed)
     }
 
-    /// A session made here; no value is known.
+    /// A session created by this request; no value is known.
     pub(crate) fn of(user: Option<&UserId>, record: &Record) -> Self {
         Self::join(record, user.map_or(&[], UserId::as_bytes), &[])
     }
@@ -79,7 +78,7 @@ impl Snapshot {
         Ok(Self(Bytes::of(&[&len(record)?, &len(user)?, record, user, values])))
     }
 
-    /// Bytes beside those in place.
+    /// Allocated bytes.
     pub(crate) fn allocated(&self) -> usize {
         match &self.0 {
             Bytes::InPlace { .. } => 0,
@@ -140,7 +139,7 @@ impl Snapshot {
 }
 
 impl Bytes {
-    /// These parts one after the other.
+    /// Concatenates the parts.
     fn of(parts: &[&[u8]]) -> Self {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         match u8::try_from(len) {

@@ -1,10 +1,10 @@
-//! For those who write a store. Applications need none of this.
+//! What it takes to write a store. Applications need none of this.
 //!
 //! * [`ValueStore`] is the trait to implement: two methods over one value per user.
-//! * [`SessionStore`] is what [`Sessions`](crate::Sessions) speak to. Every [`ValueStore`] is one;
-//!   [`RedisStore`](crate::RedisStore) is one by itself, because its scripts do each operation in
-//!   one round trip.
-//! * `tracera_session::conformance!` of the feature `testing` tests either.
+//! * [`SessionStore`] is the trait that [`Sessions`](crate::Sessions) use. Every [`ValueStore`]
+//!   implements it. [`RedisStore`](crate::RedisStore) implements it directly, because its scripts
+//!   do each operation in one round trip.
+//! * `tracera_session::conformance!` (feature `testing`) tests both kinds.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -35,10 +35,10 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It cannot be reached, did not answer in time, or refuses for now.
+    /// It cannot be reached, did not answer in time, or refuses temporarily.
     #[error("the session store is unavailable: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It answered with something that is no session data; nothing was changed.
+    /// It answered with bytes that are no session data; nothing was changed.
     #[error("the session store holds something undecodable: {0}")]
     Corrupt(Box<str>),
 }
@@ -92,7 +92,7 @@ impl StoredField {
     }
 }
 
-/// Time and idle timeout, which every write judges liveness by.
+/// Time and idle timeout, by which every write decides whether a session is alive.
 #[derive(Debug, Clone, Copy)]
 pub struct At {
     /// Now.
@@ -110,7 +110,7 @@ pub struct NewSession<'a> {
     pub user: Option<&'a UserId>,
     /// The record's bytes.
     pub record: Vec<u8>,
-    /// The epoch the sign-in saw when it began; a raise in between wins.
+    /// The epoch read when the sign-in began; if it was raised since, the sign-in fails.
     pub epoch: Epoch,
     /// An earlier session under the same tag that this one replaces.
     pub replaces: Option<[u8; 16]>,
@@ -127,7 +127,7 @@ pub struct NewSession<'a> {
 pub enum Created {
     /// It lives.
     Created,
-    /// The user signed out everywhere meanwhile; nothing was created.
+    /// The epoch was raised meanwhile (the user signed out everywhere); nothing was created.
     Superseded,
     /// The tag belongs to another user; nothing was created. Only a collision of SHA-256 halves
     /// does this.
@@ -147,16 +147,16 @@ pub enum FieldOp {
     SetIfAbsent(Vec<u8>),
     /// Read and remove.
     Take,
-    /// Write only if the field is as expected; `None` is absent, in both.
+    /// Write only if the field is as expected; `None` means absent in both.
     CompareAndSet {
-        /// What it has to be.
+        /// The value the field must have.
         expected: Option<Vec<u8>>,
-        /// What it becomes.
+        /// The value it is given.
         new: Option<Vec<u8>>,
     },
 }
 
-/// What a change answered.
+/// The reply to a field operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldReply {
     /// Of `Set` and `Remove`.
@@ -167,8 +167,8 @@ pub enum FieldReply {
     WasAbsent(bool),
     /// Of `Take`: what was there.
     Taken(Option<Vec<u8>>),
-    /// Of `CompareAndSet`: written, or what the field is instead. Other operations of the same
-    /// commit are written in either case.
+    /// Of `CompareAndSet`: written, or the field's actual value. The other operations of the commit
+    /// are written in either case.
     Compared(Result<(), Option<Vec<u8>>>),
 }
 
@@ -190,13 +190,13 @@ impl Default for Budget {
 /// How a commit went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
-    /// All changes are in.
+    /// All changes are made.
     Done {
-        /// One answer per change.
+        /// One reply per operation.
         answers: Vec<FieldReply>,
         /// Whether the id had been rotated and the changes went to its successor.
         forwarded: bool,
-        /// Whether anything is different now: a field, or "last seen". If not, the store tells no
+        /// Whether anything differs now: a field or "last seen". If not, the store announces no
         /// change.
         changed: bool,
     },
@@ -209,12 +209,12 @@ pub enum Committed {
     NotANumber,
 }
 
-/// A rotation: a new id, the rest as it was.
+/// A rotation: a new id for the same session.
 #[derive(Debug)]
 pub struct Rotation {
     /// The new field, under the same tag.
     pub to: [u8; 16],
-    /// The record's new bytes; the store keeps deadlines, epoch and usage as they stand in it now.
+    /// The record's new bytes; the store keeps the current deadlines, epoch and usage.
     pub record: Vec<u8>,
 }
 
@@ -223,14 +223,14 @@ pub struct Rotation {
 pub enum Rotated {
     /// The session has the new id.
     Rotated,
-    /// Another request had given it a new id before; nothing was changed. Two new ids would leave
-    /// the browser with the dead one of them whenever the answers arrive in the other order.
+    /// Another request had already rotated it; nothing was changed. With two rotations the browser
+    /// would keep the dead id whenever the answers arrive in the other order.
     Before,
     /// The session is dead; nothing was changed.
     Gone,
 }
 
-/// Whether an act found its session alive.
+/// Whether an operation found its session alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     /// It did, and acted.
@@ -251,14 +251,14 @@ pub enum Found {
 ///    lives: present, of the current epoch, before its deadline. Otherwise they change nothing and
 ///    say `Gone`.
 /// 3. A rotated or replaced id forwards writes to its successor for [`FORWARD`]; loads do not
-///    follow. An abandoned id leads nowhere for as long.
+///    follow. An abandoned id leads nowhere for the same time.
 /// 4. An error means the outcome is unknown or nothing was done; it never means "no session".
 /// 5. Every method returns within a bound the store states.
-/// 6. What is dead needs no sweeper: it goes with the last deadline under its tag, or at the user's
-///    next sign-in.
+/// 6. Dead sessions need no sweeper: they expire with the last deadline under their tag, or are
+///    removed at the user's next sign-in.
 ///
-/// Records are opaque but for their first 24 bytes, which a store reads and changes, big-endian,
-/// and for the idle timeout:
+/// Records are opaque except for the idle timeout and the first 24 bytes (big-endian), which a
+/// store reads and changes:
 ///
 /// | at | bytes | meaning |
 /// |---|---|---|
@@ -270,27 +270,27 @@ pub enum Found {
 /// | 21 | 1 | how many data fields the session has |
 /// | 22 | 2 | how many bytes they hold, names and values |
 ///
-/// A record of version 1 goes on with 8 more bytes, method, client and address, each behind its
-/// length in one byte, and with extensions: kind, length, bytes. Extension 1 of 5 bytes is the
-/// persistence of a sign-in. If bit 1 of its first byte is set, the other four are the session's
-/// idle timeout in seconds, which counts in place of the application's; 0 is none.
+/// In version 1, 8 more bytes follow, then method, client and address, each behind its length in
+/// one byte. Then follow extensions: kind, length, bytes. Extension 1 (5 bytes) is the persistence
+/// of the sign-in. If bit 1 of its first byte is set, the other four are the session's idle timeout
+/// in seconds (0: none). It replaces the configured one.
 ///
 /// A forward is loaded as 23 bytes: 0, until when it leads on (6 bytes, milliseconds), to which
 /// field (16; zeros for nowhere).
 ///
 /// The suite in `testing` checks all of this.
 pub trait SessionStore: Send + Sync + 'static {
-    /// Reads a record, its user's epoch and the data fields `names` in one round trip. Does not
-    /// judge, does not write.
+    /// Reads a record, its user's epoch and the data fields `names` in one round trip. Neither
+    /// decides whether the session is alive, nor writes.
     fn load<'a>(
         &'a self,
         id: &'a SessionId,
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>>;
 
-    /// The same, after which [`SessionStore::invalidations`] tells the next change under the tag.
-    /// Default: `load`, for a store that tells all changes or none. A store that could not see to
-    /// it tells a change or a loss itself, at once.
+    /// The same, after which [`SessionStore::invalidations`] announces the next change under the
+    /// tag. Default: `load`, for a store that announces all changes or none. If the store cannot
+    /// watch the tag, it announces a change or a loss at once.
     fn load_watched<'a>(
         &'a self,
         id: &'a SessionId,
@@ -300,8 +300,8 @@ pub trait SessionStore: Send + Sync + 'static {
     }
 
     /// The feed of changes made by any process under the tags read with `load_watched` or
-    /// `list_watched`. Default `None`: the store cannot tell, so nothing is cached, and whoever
-    /// waits asks every second. Asked for only when it is going to be used.
+    /// `list_watched`. Default `None`: there is no feed, so nothing is cached and watches poll
+    /// every second. Called only when the feed will be used.
     fn invalidations(&self) -> Option<Invalidations> {
         None
     }
@@ -313,9 +313,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// under its tag.
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created>;
 
-    /// Applies `changes` to a live session, all or none. With `touch`, "last seen" moves to now if
-    /// it lies at least so long back, which makes it one write per interval however many requests
-    /// ask for it at once.
+    /// Applies `changes` to a live session, all or none. With `touch`, "last seen" becomes now if
+    /// it is at least that old. So concurrent requests cause one write per interval.
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
@@ -337,17 +336,17 @@ pub trait SessionStore: Send + Sync + 'static {
     /// no record.
     fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
 
-    /// The same for a session whose browser signs in as somebody else, under another tag. In the
-    /// record's place stays a forward that leads nowhere, and the id's own forwards stay too:
-    /// requests under way with the old cookie are told by it that the browser has a newer one. It
-    /// counts as no session, and goes by itself after [`FORWARD`].
+    /// The same for a session whose browser signs in as another user, under another tag. It leaves
+    /// a forward that leads nowhere, and earlier forwards to it stay. From it requests under way
+    /// with the old cookie learn that the browser has a newer one. It counts as no session and
+    /// expires after [`FORWARD`].
     fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
 
-    /// All records under a tag, dead ones too but no forwards, with the user's epoch.
+    /// All records under a tag, dead ones included and forwards excluded, with the user's epoch.
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)>;
 
-    /// The same, after which [`SessionStore::invalidations`] tells the next change under the tag,
-    /// as after `load_watched`.
+    /// The same, after which [`SessionStore::invalidations`] announces the next change under the
+    /// tag, as after `load_watched`.
     fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.list(tag)
     }
@@ -355,10 +354,10 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The data fields of all sessions under a tag, in any order. Does not judge which of them live.
     fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>>;
 
-    /// Raises the epoch and ends all sessions under the tag but `keep`. The raised epoch is
-    /// remembered for at least `remember`, so that no session of before can come back. With a
-    /// `keep` that is dead nothing is changed; one that was rotated means its successor, and writes
-    /// under its earlier ids still reach it.
+    /// Raises the epoch and ends all sessions under the tag but `keep`. The raised epoch is kept
+    /// for at least `remember`, so that no earlier session can come back. If `keep` is dead,
+    /// nothing is changed. If it was rotated, its successor is kept, and writes under its earlier
+    /// ids still reach it.
     fn revoke_all<'a>(
         &'a self,
         tag: &'a Tag,
@@ -400,7 +399,7 @@ impl FieldName {
         }
     }
 
-    /// A name of the crate's own, in capitals, which no application can take.
+    /// A name reserved for this crate: capitals, which applications cannot use.
     #[cfg(any(feature = "device-binding", feature = "testing"))]
     pub(crate) fn reserved(name: &str) -> Self {
         Self(name.into())
@@ -416,7 +415,7 @@ impl FieldName {
         &self.0
     }
 
-    /// The field under which a session keeps the value: its own field, then the name.
+    /// The key of the value in the user's hash: the session's field, then the name.
     pub(crate) fn under(&self, session: &[u8; 16]) -> Vec<u8> {
         [session, self.0.as_bytes()].concat()
     }

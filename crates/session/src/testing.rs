@@ -13,16 +13,15 @@
 //! tracera_session::conformance!(storage);
 //! ```
 //!
-//! 1. Each case gets storage of its own from the factory, or shares it with others: it only touches
-//!    users it has made up.
+//! 1. Cases may share storage: each touches only users with random ids of its own.
 //! 2. Two instances of the application run on the storage, each with a handle of its own. They
 //!    share a clock that the case moves; nothing waits for time to pass.
-//! 3. A race is no matter of luck: the slow request is held between load and commit until the
-//!    others are done.
+//! 3. Races are deterministic: the slow request is held between load and commit until the others
+//!    are done.
 //! 4. A case that hangs fails after a minute.
-//! 5. What a store tells of changes is shown with the near-cache, and waited for with a limit.
-//! 6. The suite itself is tested: `tests/broken_stores.rs` has stores that are wrong in one way
-//!    each, and the case that catches it.
+//! 5. Invalidations are tested through the near-cache, and waited for with a limit.
+//! 6. The suite itself is tested: `tests/broken_stores.rs` pairs stores that each have one mistake
+//!    with the case that finds it.
 
 use std::any::Any;
 use std::fmt;
@@ -55,7 +54,7 @@ pub struct Instances {
 
 type SetFault = dyn Fn(Fault) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
-/// What is wrong with the storage, for cases about errors.
+/// A fault of the storage, for cases about errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -63,7 +62,7 @@ pub enum Fault {
     None,
     /// It cannot be reached.
     Refuses,
-    /// It takes what it is sent and answers nothing.
+    /// It accepts commands and answers nothing.
     Stalls,
 }
 
@@ -75,7 +74,7 @@ impl Instances {
     }
 
     /// Lets the suite break the storage under both handles, by a proxy for instance. Without it the
-    /// cases about errors have nothing to show and pass.
+    /// cases about errors pass without testing anything.
     #[must_use]
     pub fn breaking<F: Future<Output = ()> + Send + 'static>(
         mut self,
@@ -85,7 +84,7 @@ impl Instances {
         self
     }
 
-    /// Keeps something, such as a server's process, until the case is over.
+    /// Keeps a value, such as a server's process, until the case is over.
     #[must_use]
     pub fn keeping(mut self, server: impl Send + Sync + 'static) -> Self {
         self.kept = Box::new((self.kept, server));
@@ -102,7 +101,7 @@ impl fmt::Debug for Instances {
 /// One property, to be run on storage.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// What it shows.
+    /// The property it shows.
     pub name: &'static str,
     run: fn(Instances) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 }

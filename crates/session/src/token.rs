@@ -1,4 +1,4 @@
-//! The cookie's token and the id the store knows it by.
+//! The cookie's token, and the id under which the store keeps its session.
 //!
 //! The cookie value is base64url without padding over 83 bytes:
 //!
@@ -23,14 +23,14 @@ use subtle::ConstantTimeEq;
 use crate::keyring::{KeyId, KeyRing, Keys};
 
 const TOKEN_BYTES: usize = 83;
-/// Characters of a cookie value, always.
+/// Characters of every cookie value.
 pub(crate) const COOKIE_CHARS: usize = 111;
 const SIGNED: usize = 51;
-/// Bytes of a tag: 20 characters, with which the key in Redis stays within an allocation of 32
-/// bytes.
+/// Bytes of a tag. As 20 characters, it keeps the key in Redis within an allocation of 32 bytes.
 pub(crate) const TAG_BYTES: usize = 15;
 
-/// Names the hash all sessions of one user live in. Public, and says nothing about the user.
+/// Names the hash that holds all sessions of one user. Not a secret, and reveals nothing about the
+/// user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub(crate) [u8; TAG_BYTES]);
 
@@ -50,7 +50,7 @@ impl Tag {
         if realm.is_empty() {
             return Self::of_user(user);
         }
-        // The length keeps the two parts apart.
+        // The length separates the two parts.
         let digest = Sha256::new()
             .chain_update(b"tracera-session/1 tag in realm")
             .chain_update((realm.len() as u64).to_be_bytes())
@@ -85,7 +85,7 @@ impl Tag {
             .expect("15 bytes are 20 characters");
     }
 
-    /// Six of its bytes, as the eight characters that every cookie of this tag has for them.
+    /// Six of its bytes, as the eight characters that encode them in every cookie of this tag.
     pub(crate) fn chars_in_cookies(&self) -> [u8; 8] {
         let mut chars = [0; 8];
         URL_SAFE_NO_PAD
@@ -112,7 +112,7 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// Whose session it is, as the application numbers its users: 1 to 64 bytes, such as a UUID.
+/// The application's id of a user: 1 to 64 bytes, such as a UUID.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId {
     /// Zeros behind the id.
@@ -154,7 +154,7 @@ impl UserId {
     }
 }
 
-/// In decimal, as `Display` writes it.
+/// Integers in decimal, as `Display` writes them.
 macro_rules! user_id_from_integers {
     ($($integer:ty)*) => {$(
         impl From<$integer> for UserId {
@@ -237,9 +237,9 @@ impl fmt::Debug for UserId {
 /// Where a session lives in the store. Not a secret: nobody can make a cookie from it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId {
-    /// The hash it lives in.
+    /// The hash of its user.
     pub tag: Tag,
-    /// The field it is, a keyed hash of the token.
+    /// Its field in the hash: a keyed hash of the token.
     pub field: [u8; 16],
 }
 
@@ -250,8 +250,7 @@ impl fmt::Debug for SessionId {
 }
 
 impl SessionId {
-    /// The public name of the session, for listing and revoking. One way: the id cannot be found
-    /// from it.
+    /// The public name of the session, for listing and revoking. The id cannot be derived from it.
     pub fn handle(&self) -> Handle {
         Handle::of_field(&self.field)
     }
@@ -309,7 +308,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A fresh token: what goes into the cookie, once, and is then forgotten.
+/// A fresh token. It goes into the cookie and is kept nowhere else.
 pub(crate) struct NewToken {
     pub(crate) id: SessionId,
     pub(crate) key: KeyId,
@@ -321,7 +320,7 @@ pub(crate) struct NewToken {
 pub(crate) struct CookieValue(pub(crate) Box<str>);
 
 impl CookieValue {
-    /// One that was found genuine, and so is text.
+    /// A value whose MAC was verified, and which is therefore text.
     pub(crate) fn read(cookie: &[u8]) -> Option<Self> {
         std::str::from_utf8(cookie).ok().map(|text| Self(text.into()))
     }
@@ -352,7 +351,7 @@ impl NewToken {
 }
 
 /// [`Tag::chars_in_cookies`] of a cookie's tag, without decoding the cookie: bytes 12 to 18 of the
-/// token. Nothing says that it is genuine.
+/// token. The cookie is not verified.
 pub(crate) fn tag_chars(cookie: &[u8; COOKIE_CHARS]) -> [u8; 8] {
     first(&cookie[16..])
 }
@@ -366,7 +365,7 @@ pub(crate) fn open(keys: &KeyRing, cookie: &[u8]) -> Option<SessionId> {
     genuine.then(|| session_id(keys, &token))
 }
 
-/// Whether a cookie value names a secret that is not in the ring: another instance may have it.
+/// Whether a cookie value names a secret that is not in the ring, but may be in another instance's.
 pub(crate) fn names_unknown_secret(keys: &KeyRing, cookie: &[u8]) -> bool {
     decode(cookie).is_some_and(|token| keys.find(KeyId(first(&token))).is_none())
 }

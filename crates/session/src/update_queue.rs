@@ -1,4 +1,4 @@
-//! Lets updates of one session in one process take turns instead of racing each other.
+//! Serialises the updates of one session in one process, so that they do not race each other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use tokio::sync::OwnedMutexGuard;
 
 type Field = [u8; 16];
 
-/// Who updates which session.
+/// The queues of updates, by session.
 #[derive(Default)]
 pub(crate) struct UpdateQueue {
     turns: Mutex<HashMap<Field, Arc<tokio::sync::Mutex<()>>>>,
@@ -39,7 +39,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut turns = self.queue.lock();
         self.guard = None;
-        // One is the map's, one this turn's: nobody waits.
+        // The map and this turn hold one each, so nobody waits.
         if Arc::strong_count(&self.lock) == 2 {
             turns.remove(&self.field);
         }

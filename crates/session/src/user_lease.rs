@@ -1,20 +1,19 @@
-//! Says how long a copy of what an application keeps about a user may be used.
+//! Limits how long an application may use its copies of a user's data.
 
 use std::fmt;
 
 use crate::watch::{Asked, Watch};
 
-/// A lease on copies of what belongs to a user: valid until a change among the user's sessions is
-/// told, on whatever node it was made; from [`Sessions::lease`](crate::Sessions::lease).
+/// A lease on copies of a user's data, from [`Sessions::lease`](crate::Sessions::lease). It is
+/// valid until a change of the user's sessions, made on any node, is announced.
 ///
-/// It lets an application cache what it keeps elsewhere, such as the tokens of a user, and end such
-/// a copy on every node by a write to one of the user's sessions or by
-/// [`Sessions::revoke_all`](crate::Sessions::revoke_all). Take the lease first, then read what is
-/// to be copied, so that no change falls between.
+/// It lets an application cache data it keeps elsewhere, such as a user's API tokens. A write to
+/// one of the user's sessions, or [`Sessions::revoke_all`](crate::Sessions::revoke_all), ends the
+/// copies on every node. Take the lease first and then read the data, so that no change is missed.
 ///
-/// Changes end it as soon as they end a session in the near-cache: within milliseconds, and after
-/// [`MAX_STALENESS`](crate::MAX_STALENESS) at the latest if the store falls silent. It ends by
-/// itself after a minute. Where the store does not tell what changes, it is never valid.
+/// Changes end it as fast as they end a session in the near-cache: within milliseconds, or within
+/// [`MAX_STALENESS`](crate::MAX_STALENESS) if the store falls silent. It expires after a minute.
+/// Where the store sends no invalidations, it is never valid.
 ///
 /// ```
 /// use tracera_session::{SessionError, Sessions, UserId, UserLease};
@@ -36,7 +35,7 @@ impl UserLease {
         Self { watch, asked }
     }
 
-    /// Whether copies made under it may still be used. Asks nobody.
+    /// Whether copies made under it may still be used. Costs no round trip.
     pub fn is_valid(&self) -> bool {
         self.watch.subject().is_current(&self.asked)
     }

@@ -1,5 +1,4 @@
-//! Follows the sessions of one user: for a page that shows them, or that must go when its own is
-//! over.
+//! Follows the sessions of one user, for a page that shows them or must close when its own ends.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,12 +8,12 @@ use crate::inner::Inner;
 use crate::store::StoreError;
 use crate::watch::{Asked, Look, POLL, Subject, Watch, in_a_task};
 
-/// Waits for changes among the live sessions of one user, on whatever node they are made; from
+/// Waits for changes of one user's live sessions, made on any node; from
 /// [`Sessions::watch`](crate::Sessions::watch).
 ///
-/// Within 100 ms where the store tells what changes, else within about a second. All who watch the
-/// same user share one question to the store per change, and where the store tells, one per minute
-/// while nothing happens.
+/// Within 100 ms where the store sends invalidations, else within about a second. All watches of a
+/// user share one read per change. With invalidations they read once a minute while nothing
+/// happens.
 ///
 /// ```
 /// # use tracera_session::{Sessions, UserId};
@@ -29,7 +28,7 @@ use crate::watch::{Asked, Look, POLL, Subject, Watch, in_a_task};
 pub struct UserWatch {
     inner: Arc<Inner>,
     watch: Watch,
-    /// The last look; `None` before the first.
+    /// The last read; `None` before the first.
     asked: Option<Asked>,
     known: Option<Arc<[SessionInfo]>>,
 }
@@ -39,11 +38,11 @@ impl UserWatch {
         Self { inner, watch, asked: None, known: None }
     }
 
-    /// The user's live sessions, the most recently seen first: at once when asked for the first
-    /// time, from then on as soon as they differ from those returned before.
+    /// The user's live sessions, the most recently seen first. The first call returns at once,
+    /// later calls when the sessions differ from those returned before.
     ///
-    /// While the store cannot be asked nothing is known to have changed. Sessions that cannot be
-    /// read are none. Dropping the future loses nothing.
+    /// While the store is unavailable it waits. Unreadable records are left out. Dropping the
+    /// future loses nothing.
     pub async fn next(&mut self) -> Vec<SessionInfo> {
         loop {
             if let Some(asked) = &self.asked {
@@ -62,7 +61,7 @@ impl UserWatch {
     }
 }
 
-/// The look of another who watches the same user, if that is still good.
+/// The read of another watch of the same user, if it is still current.
 async fn look(inner: Arc<Inner>, subject: Subject) -> Look {
     let mut shared = subject.look().lock().await;
     match &*shared {

@@ -1,11 +1,11 @@
-//! Waits for changes under a tag: by the invalidations of the store, or by asking it every second.
+//! Waits for changes under a tag: by the store's invalidations, or by polling every second.
 //!
-//! 1. An answer is good until something changes after its question, and for a limited time
+//! 1. An answer is current until something changes after its read was sent, and for a limited time
 //!    ([`Asked`]).
-//! 2. A store tells the next change after a watched read, so every question is a watched read.
-//! 3. At most [`AT_ONCE`] questions are under way. After a loss everybody asks again; ten thousand
-//!    questions at once would time out, and every request with them.
-//! 4. A question holds its turn no longer than the store takes: see [`in_a_task`].
+//! 2. A store announces the next change after a watched read, so every read is a watched one.
+//! 3. At most [`AT_ONCE`] reads are under way. After a loss every watch reads again; ten thousand
+//!    reads at once would time out, and requests with them.
+//! 4. A read holds its turn only while the store works: see [`in_a_task`].
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -22,20 +22,20 @@ use crate::invalidations::{Invalidations, Listener};
 use crate::store::SessionStore;
 use crate::token::Tag;
 
-/// How often the store is asked where it does not tell what changes, and while it does not answer.
+/// How often the store is polled without invalidations, and while it does not answer.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
-/// How often it is asked all the same where it does.
+/// How often it is read although it sends invalidations.
 const RECHECK: Duration = Duration::from_mins(1);
-/// Invalidations that come together are looked at together.
+/// Invalidations within this time cause one read.
 const SETTLE: Duration = Duration::from_millis(10);
-/// How many questions are under way at once.
+/// How many reads are under way at once.
 const AT_ONCE: usize = 64;
 
-/// Who waits for changes under which tag.
+/// The watches, by tag.
 #[derive(Default)]
 pub(crate) struct Watches {
     waiting: Arc<Waiting>,
-    /// Asked of the store when somebody first wants to wait; `None` when it cannot tell.
+    /// The store's feed, fetched for the first watch; `None` when it has none.
     changes: OnceLock<Option<Invalidations>>,
 }
 
@@ -44,7 +44,7 @@ struct Waiting {
     turns: Semaphore,
 }
 
-/// A tag that somebody waits for.
+/// A watched tag.
 #[derive(Default)]
 struct Watched {
     /// Counts the changes.
@@ -52,7 +52,7 @@ struct Watched {
     look: tokio::sync::Mutex<Option<Look>>,
 }
 
-/// What the store last said about the sessions under a tag.
+/// The last answer about the sessions under a tag.
 #[derive(Clone)]
 pub(crate) struct Look {
     pub(crate) asked: Asked,
@@ -60,7 +60,7 @@ pub(crate) struct Look {
     pub(crate) sessions: Option<Arc<[SessionInfo]>>,
 }
 
-/// A tag, and what it takes to ask about it.
+/// A tag, and what it takes to read it.
 #[derive(Clone)]
 pub(crate) struct Subject {
     waiting: Arc<Waiting>,
@@ -69,7 +69,7 @@ pub(crate) struct Subject {
     watched: Arc<Watched>,
 }
 
-/// Somebody who waits for changes under a tag.
+/// One watch for changes under a tag.
 pub(crate) struct Watch {
     subject: Subject,
     /// Taken when dropped.
@@ -77,13 +77,13 @@ pub(crate) struct Watch {
     settle: Duration,
 }
 
-/// When a question was asked, and until when its answer may be used.
+/// When a read was sent, and until when its answer may be used.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked {
     version: u64,
-    /// Whether changes were being told then.
+    /// Whether the feed was complete then.
     is_told: bool,
-    /// Whether one came before the answer.
+    /// Whether a change arrived before the answer.
     is_overtaken: bool,
     until: Instant,
 }
@@ -98,7 +98,7 @@ impl Watches {
         });
         let mut tags = self.waiting.lock();
         let watched = tags.entry(*tag).or_default().clone();
-        // Under the lock, so that whoever leaves sees who comes.
+        // Under the lock, so that a leaving watch sees a new one.
         let receiver = Some(watched.version.subscribe());
         drop(tags);
         let (waiting, changes) = (self.waiting.clone(), changes.clone());
@@ -115,12 +115,12 @@ impl Subject {
         &self.tag
     }
 
-    /// What all who wait under this tag see in common.
+    /// The answer that all watches of this tag share.
     pub(crate) fn look(&self) -> &tokio::sync::Mutex<Option<Look>> {
         &self.watched.look
     }
 
-    /// Asks when it is this question's turn. To be called [in a task](in_a_task).
+    /// Reads when it is this read's turn. Call it [in a task](in_a_task).
     pub(crate) async fn ask<T>(&self, question: impl Future<Output = T>) -> (T, Asked) {
         let _turn = self.waiting.turns.acquire().await.expect("the semaphore is never closed");
         let is_told = self.changes.as_ref().is_some_and(Invalidations::is_complete);
@@ -135,7 +135,7 @@ impl Subject {
         (asked.is_told && self.version() != asked.version) || Instant::now() >= asked.until
     }
 
-    /// Whether every change after the question would have been told by now, and none was.
+    /// Whether the feed is complete and has announced no change since the read was sent.
     pub(crate) fn is_current(&self, asked: &Asked) -> bool {
         let is_told =
             asked.is_told && self.changes.as_ref().is_some_and(Invalidations::is_complete);
@@ -147,9 +147,8 @@ impl Subject {
     }
 }
 
-/// Runs work that holds a turn or a lock in a task of its own, which ends with the caller. The
-/// caller may be a response to a client that stopped reading: nobody polls it then, and it would
-/// hold the turn for as long.
+/// Runs work that holds a turn or a lock in a separate task, which ends with the caller. A caller
+/// whose client stopped reading is not polled, and would hold the turn all that time.
 pub(crate) async fn in_a_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
@@ -158,7 +157,7 @@ pub(crate) async fn in_a_task<T: Send + 'static>(
     match task.join_next().await.expect("one was spawned").map_err(JoinError::try_into_panic) {
         Ok(done) => done,
         Err(Ok(panic)) => resume_unwind(panic),
-        // The runtime is shutting down, and whoever waits with it.
+        // The runtime is shutting down, and the caller with it.
         Err(Err(_)) => pending().await,
     }
 }
@@ -173,8 +172,8 @@ impl Watch {
         if !asked.is_told {
             return sleep_until(asked.until).await;
         }
-        // A change under every question: the store cannot tell the next one, or the user writes all
-        // the time. In both cases the pause between questions grows.
+        // A change during every read: the store cannot watch the tag, or the user writes all the
+        // time. In both cases the pause between reads grows.
         self.settle = if asked.is_overtaken { (self.settle * 2).min(POLL) } else { SETTLE };
         let receiver = self.receiver.as_mut().expect("taken only when dropped");
         let changed =
@@ -187,7 +186,7 @@ impl Watch {
 }
 
 impl Asked {
-    /// The answer may be used no longer than this from now on.
+    /// Limits how long the answer may be used from now on.
     pub(crate) fn at_most(self, left: Duration) -> Self {
         Self { until: self.until.min(Instant::now() + left), ..self }
     }

@@ -19,7 +19,7 @@ pub(crate) struct InvalidatingStore {
     pub(crate) cache: Option<Arc<SessionCache>>,
 }
 
-/// A write under way. Whatever becomes of it, nothing read before its end is kept.
+/// A write under way. It invalidates when dropped, so that nothing read before its end is kept.
 struct Writing<'a>(Option<(&'a SessionCache, Tag)>);
 
 impl InvalidatingStore {
@@ -104,7 +104,7 @@ impl SessionStore for InvalidatingStore {
         budget: Budget,
         at: At,
     ) -> StoreFuture<'a, Committed> {
-        // Not before it is sent: a commit that changes nothing leaves the cache as it is.
+        // Invalidated only afterwards: a commit that changes nothing leaves the cache as it is.
         let mut writing = Writing(self.cache.as_ref().map(|cache| (&**cache, id.tag)));
         Box::pin(async move {
             let committed = self.store.commit(id, changes, touch, budget, at).await;

@@ -1,4 +1,4 @@
-//! How the near-cache files sessions, so that one is found by its cookie and all of a user by their
+//! The keys of the near-cache: a session is found by its cookie, all sessions of a user by their
 //! tag.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -8,21 +8,22 @@ use sha2::{Digest, Sha256};
 
 use crate::token::{COOKIE_CHARS, Tag, tag_chars};
 
-/// Finds one session. All under the same tag have the same hash, which needs no digest.
+/// The key of one session. Sessions of one tag share a hash, so that a tag's sessions are found
+/// without digests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CacheKey {
     bucket: TagBucket,
     digest: CookieDigest,
 }
 
-/// Six bytes of a tag, see [`Tag::chars_in_cookies`]. Two tags of one bucket are dropped together,
-/// which costs a miss and never happens by chance.
+/// Six bytes of a tag, see [`Tag::chars_in_cookies`]. Two tags with the same six bytes are dropped
+/// together. That costs a miss and is too unlikely to happen by chance.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TagBucket(u64);
 
 /// Recognises a cookie value that was opened before: its SHA-256, cut to 128 bits. Nobody can make
-/// a second value with the digest of a genuine one, so what is known under a digest needs no second
-/// opening.
+/// a second value with the digest of a genuine one, so a known digest needs no second check of the
+/// MAC.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CookieDigest([u8; 16]);
 
@@ -64,7 +65,8 @@ impl Equivalent<CacheKey> for TagBucket {
 
 pub(super) type BucketHashing = BuildHasherDefault<BucketHasher>;
 
-/// Tags are hashes or random already, but as characters they leave bits unused.
+/// Tags are uniformly distributed, but as characters they leave bits unused, which this hasher
+/// spreads.
 #[derive(Default)]
 pub(super) struct BucketHasher(u64);
 

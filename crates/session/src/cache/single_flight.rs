@@ -1,8 +1,9 @@
-//! Single flight: one question to the store for all requests that want a session at one moment.
+//! Single flight: one read of the store for all requests that want the same session at the same
+//! time.
 //!
 //! 1. Requests join the call under way only if no change came since it began.
-//! 2. A call with an outcome takes nobody in any more.
-//! 3. When the request that asks goes away, another of the call asks in its place.
+//! 2. A call that has its outcome accepts no more requests.
+//! 3. When the request that reads is dropped, another request of the call reads in its place.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,12 +14,13 @@ use crate::ended::Ended;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 
-/// What asking for a session came to.
+/// The result of reading a session.
 pub(crate) type Outcome = Result<Result<Snapshot, Ended>, Arc<StoreError>>;
 
 type Field = [u8; 16];
 
-/// The state of the cache before a question. An answer is kept only if it is the same after it.
+/// The state of the cache before a read. The answer is kept only if the state is the same
+/// afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) version: u32,
@@ -64,7 +66,7 @@ impl SingleFlight {
 }
 
 impl Joined<'_> {
-    /// The outcome of the call, by `ask` if no other request of it is asking.
+    /// The outcome of the call. This request runs `ask` if no other request of the call does.
     pub(super) async fn outcome(&self, ask: impl Future<Output = Outcome>) -> Outcome {
         let call = self.call.as_ref().expect("taken only when dropped");
         call.outcome.get_or_init(|| ask).await.clone()

@@ -2,8 +2,8 @@
 //!
 //! 1. It is a compact JWS (RFC 7515) of at most 4 KiB whose header says `ES256` and `dbsc+jwt`.
 //!    Every other algorithm is refused before a key is looked at, and so is `crit`.
-//! 2. A key comes with a registration alone, as a JWK (RFC 7517) of the curve P-256. At a refresh a
-//!    key that is sent along is not looked at.
+//! 2. A key comes with a registration alone, as a JWK (RFC 7517) of the curve P-256. A key sent
+//!    with a refresh is ignored.
 //! 3. Base64url is read strictly: no padding, no spare bits, nothing else between the dots.
 
 use base64::Engine;
@@ -45,7 +45,7 @@ impl DeviceKey {
     }
 }
 
-/// A proof that is well-formed. Whether it is true, [`DeviceKey::has_signed`] says.
+/// A well-formed proof; [`DeviceKey::has_signed`] verifies its signature.
 #[derive(Debug)]
 pub(crate) struct Proof<'a> {
     /// The challenge it answers.
@@ -119,8 +119,8 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// The value of a header that is a string of RFC 8941, which Chromium sends without its quotes;
-/// `None` unless exactly one line has one.
+/// The value of a header that is a string of RFC 8941; Chromium omits the quotes. `None` unless the
+/// header occurs exactly once.
 pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut lines = headers.get_all(name).iter();
     let (line, None) = (lines.next()?, lines.next()) else { return None };

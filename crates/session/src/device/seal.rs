@@ -1,9 +1,10 @@
-//! What the server hands out and believes when it comes back: a challenge, the device cookie.
+//! Sealed values that the server hands out and verifies when they return: challenges and device
+//! cookies.
 //!
-//! 1. A seal is an end and a nonce under a MAC, so that no store is asked for one and no value
-//!    comes twice.
-//! 2. The MAC covers the purpose and the device session, named by a digest of its key; before there
-//!    is one, the session. So nothing is good for another session or another purpose.
+//! 1. A seal is an expiry and a nonce under a MAC. So it needs no store, and no value comes twice.
+//! 2. The MAC covers the purpose and the device session, named by a digest of its key; before the
+//!    registration it covers the session instead. So no seal is valid for another session or
+//!    purpose.
 //! 3. Every secret of the ring verifies, the current one seals.
 //!
 //! The bytes are: id of the key (4), end in milliseconds since the Unix epoch (6), nonce (8), MAC
@@ -51,7 +52,7 @@ impl Binding<'_> {
         URL_SAFE_NO_PAD.encode([&current.id.0[..], &end, &nonce, &mac].concat())
     }
 
-    /// When the seal ends, if it is one of this binding; also one that has ended.
+    /// When the seal expires, if it is one of this binding; also for one that has expired.
     pub(crate) fn end_of(&self, keys: &KeyRing, text: impl AsRef<[u8]>) -> Option<Timestamp> {
         let (text, mut bytes) = (text.as_ref(), [0; BYTES]);
         if text.len() != TEXT || URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok() != Some(BYTES)
@@ -71,7 +72,7 @@ impl Binding<'_> {
             Purpose::Refresh => 2,
             Purpose::Cookie => 3,
         };
-        // Each part has a length of its own.
+        // Every part has a fixed length, so the concatenation is unambiguous.
         keys.device_mac(&[&[purpose], self.of, &end, &nonce])
     }
 }

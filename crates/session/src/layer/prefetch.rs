@@ -1,4 +1,4 @@
-//! The layer that asks for sessions ahead of other layers, to share a round trip with them.
+//! The layer that reads sessions ahead of other layers, to share a round trip with them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -8,15 +8,15 @@ use tower::{Layer, Service};
 
 use crate::sessions::{Opening, Sessions};
 
-/// Sends the question for a request's session on its way, and lets the layers inside go on without
-/// waiting for the answer. The [`SessionLayer`](crate::SessionLayer) further inside takes it.
+/// Starts to read a request's session, and lets the inner layers run without waiting for the
+/// answer. The [`SessionLayer`](crate::SessionLayer) further inside takes the answer.
 ///
-/// Use it where something between the two asks the same Redis, such as a rate limit: both questions
-/// then travel in one write and both answers in one read.
+/// Use it where a layer between the two uses the same Redis, such as a rate limit. Both commands
+/// then travel in one write and both replies in one read.
 ///
-/// 1. Only a genuine cookie causes a question.
-/// 2. A request that is refused between the two layers has asked for nothing.
-/// 3. Each request asks for itself, so no other request waits for what stands between the layers.
+/// 1. Only a genuine cookie causes a read.
+/// 2. If a layer in between refuses the request, the answer is dropped.
+/// 3. Each request reads for itself, so no other request waits for the layers in between.
 ///
 /// ```
 /// use axum::{Router, extract::Request, routing::post};
@@ -41,7 +41,7 @@ pub struct PrefetchLayer<F> {
 }
 
 impl<F> PrefetchLayer<F> {
-    /// Asks ahead for the requests for which `wanted` says so.
+    /// Reads ahead for the requests for which `wanted` is true.
     pub fn new<B>(sessions: Sessions, wanted: F) -> Self
     where
         F: Fn(&Request<B>) -> bool,
@@ -90,8 +90,8 @@ where
     }
 }
 
-/// What was asked ahead, until it is taken. The mutex is never locked: it lets an [`Opening`] lie
-/// in a request.
+/// The read ahead, until it is taken. The mutex is never locked; it makes an [`Opening`] `Sync`, as
+/// extensions demand.
 struct Prefetched(Mutex<Option<Ahead>>);
 
 struct Ahead {
@@ -99,15 +99,14 @@ struct Ahead {
     opening: Opening,
 }
 
-/// One opening is for one request: a copy of it asks for itself.
+/// An opening belongs to one request: a copy of the request reads for itself.
 impl Clone for Prefetched {
     fn clone(&self) -> Self {
         Self(Mutex::new(None))
     }
 }
 
-/// What was asked ahead of these sessions for this request. An application may have others beside
-/// them.
+/// Takes the read ahead of these sessions. An application may have several [`Sessions`].
 pub(super) fn take(request: &mut Extensions, sessions: &Sessions) -> Option<Opening> {
     let Prefetched(ahead) = request.get_mut()?;
     let ahead = ahead.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -116,8 +115,8 @@ pub(super) fn take(request: &mut Extensions, sessions: &Sessions) -> Option<Open
         .map(|ahead| ahead.opening)
 }
 
-/// Polled once, which sends the question. Nobody is woken by the answer; whoever takes the opening
-/// polls it again.
+/// Polls once, which sends the read. The answer wakes no task; the one that takes the opening polls
+/// it again.
 fn begun(opening: Opening) -> Opening {
     match opening {
         Opening::Asked(mut session) => {

@@ -21,9 +21,9 @@ type OnRejection = dyn Fn(SessionError, &Parts) -> Response + Send + Sync;
 /// 1. Nobody is signed in: [`SessionError::Unauthenticated`], 401.
 /// 2. The store could not be asked: [`SessionError::Unavailable`], 503, never 401.
 /// 3. There is no [`SessionLayer`](crate::SessionLayer) around it: [`SessionError::NoLayer`], 500.
-/// 4. A request outside of [`only`](Self::only) passes, whoever sends it.
+/// 4. A request that [`only`](Self::only) does not cover passes.
 ///
-/// It costs no allocation and no question to the store.
+/// It allocates nothing and reads no store.
 ///
 /// ```
 /// use axum::{Router, response::{IntoResponse, Redirect}, routing::get};
@@ -79,13 +79,13 @@ impl Default for RequireAuth {
 
 impl<P> RequireAuth<P> {
     /// Looks only at the requests for which `predicate` is true; the others pass. Default: all.
-    /// Let a request pass only for a reason: a path that no route knows is none.
+    /// Exempt only what is known to be public, not paths without a route.
     #[must_use]
     pub fn only<B, F: Fn(&Request<B>) -> bool + Clone>(self, predicate: F) -> RequireAuth<F> {
         RequireAuth { predicate, on_rejection: self.on_rejection }
     }
 
-    /// Answers refused requests with what `answer` makes of the reason and of the request's head.
+    /// Answers refused requests with `answer`, which is given the reason and the request's head.
     /// Default: the error's own JSON answer.
     #[must_use]
     pub fn on_rejection(

@@ -16,12 +16,12 @@ use crate::store::{
 };
 use crate::token::SessionId;
 
-/// How many time limits of the store an update waits for those before it.
+/// How long an update queues behind others, in multiples of the store's time limit.
 const QUEUE_LIMITS: u32 = 2;
 
 impl Session {
-    /// Reads a data field: what this request set, what was preloaded, or else from the store in one
-    /// round trip.
+    /// Reads a data field: the value this request set, the preloaded one, or else the store's, in
+    /// one round trip.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`]; [`SessionError::Unauthenticated`] when the session died
@@ -119,8 +119,8 @@ impl Session {
         Ok(value)
     }
 
-    /// Reads the session from the store under the id it has by now: this request was let in before
-    /// its id was rotated, so it may go on reading, as long as it may go on writing.
+    /// Reads the session from the store under its current id. A request admitted before a rotation
+    /// may go on reading for as long as it may go on writing.
     pub(super) async fn read_current(
         &self,
         mut id: SessionId,
@@ -204,9 +204,9 @@ impl Session {
 
     /// Reads and removes a data field: of many requests only one gets it.
     ///
-    /// A field that is known to be absent costs nothing: without a session, or when
-    /// [preloaded](crate::SessionConfig::preload), as fresh as the session itself. Else it is one
-    /// question, which writes nothing and leaves the near-cache as it is.
+    /// A field known to be absent costs nothing: without a session, or when it is
+    /// [preloaded](crate::SessionConfig::preload). Otherwise an absent field costs one round trip,
+    /// which writes nothing and leaves the near-cache as it is.
     ///
     /// # Errors
     /// As [`Session::get`] and [`Session::commit`].
@@ -222,8 +222,9 @@ impl Session {
         }
     }
 
-    /// Changes a data field so that no other change is lost: reads it, asks `change` for the new
-    /// value, and writes that only if the field is still the same. Returns what was written.
+    /// Changes a data field so that no other change is lost. It reads the field, calls `change` for
+    /// the new value, and writes that only if the field is still the same. Returns what was
+    /// written.
     ///
     /// `None` is an absent field, in both directions. `change` is called again with the newer value
     /// when another request was faster, so it must do nothing else. Updates of one session in one
@@ -242,8 +243,8 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// As [`Session::get`] and [`Session::commit`]. [`SessionError::Unavailable`] also when others
-    /// were faster for as long as the store's time limit; the field is then unchanged.
+    /// As [`Session::get`] and [`Session::commit`]. [`SessionError::Unavailable`] also when other
+    /// writers won for as long as the store's time limit; the field is then unchanged.
     pub async fn update<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -278,8 +279,8 @@ impl Session {
         Err(outrun())
     }
 
-    /// Writes what is buffered and then one atomic change, in one step. What is buffered stays so
-    /// until it is written: a handler may give up on the change, or its client may go.
+    /// Writes the buffered changes and one atomic change, in one step. The buffer is kept until it
+    /// is written, because a handler may drop this future.
     async fn apply(&self, name: &FieldName, change: FieldOp) -> Result<FieldReply, SessionError> {
         if let Current::Live(live) = &mut self.state().current {
             live.learn(name.clone(), Known::Not);
@@ -290,13 +291,13 @@ impl Session {
         answers.pop().ok_or(SessionError::Unauthenticated)
     }
 
-    /// Writes what [`set`](Self::set) and [`remove`](Self::remove) have kept, now rather than with
-    /// the response.
+    /// Writes the changes buffered by [`set`](Self::set) and [`remove`](Self::remove) now rather
+    /// than with the response.
     ///
     /// # Errors
     /// [`SessionError::Unauthenticated`] when the session died meanwhile,
-    /// [`SessionError::OverBudget`] when it would hold too much: none of the changes was made.
-    /// [`SessionError::Unavailable`]: all of them were made or none, and it is not known which.
+    /// [`SessionError::OverBudget`] when it would hold too much; then no change was made.
+    /// [`SessionError::Unavailable`] when it is not known whether all changes were made or none.
     pub async fn commit(&self) -> Result<(), SessionError> {
         let changes = self.state().changes.clone();
         if !changes.is_empty() {
@@ -358,7 +359,7 @@ impl Session {
         config.touch_after(persistence.idle_or(config.idle))
     }
 
-    /// Own writes are seen by later reads of the same request.
+    /// Lets later reads of this request see its own writes.
     fn remember(
         &self,
         changes: Vec<(FieldName, FieldOp)>,

@@ -14,7 +14,7 @@ use crate::store::{
 };
 use crate::token::{NewToken, SessionId, Tag, UserId};
 
-/// A sign-in: who, and what the user's list of sessions will show of it.
+/// A sign-in: the user, and what their list of sessions shows.
 #[derive(Debug, Clone)]
 pub struct SignIn {
     user: UserId,
@@ -28,8 +28,8 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// `user` proved who they are by `method`, a short word of the application's such as `email`,
-    /// kept to 16 bytes.
+    /// `user` authenticated by `method`, a short word of the application such as `email`, cut to 16
+    /// bytes.
     pub fn new(user: UserId, method: &str) -> Self {
         Self {
             user,
@@ -101,8 +101,8 @@ impl SignIn {
         self
     }
 
-    /// The browser drops the cookie when it closes; some restore it with their windows. The session
-    /// ends with its deadlines all the same.
+    /// The browser drops the cookie when it closes, though some restore it with their windows. The
+    /// session's deadlines stay in force.
     #[must_use]
     pub fn until_browser_closes(mut self) -> Self {
         self.persistence.until_browser_closes = true;
@@ -111,7 +111,7 @@ impl SignIn {
 
     /// Moves these data fields of the browser's former session into the new one, such as the cart
     /// of a visitor. The new session begins with them, in the same atomic step. Without this the
-    /// new session begins empty: what was stored before may be somebody else's.
+    /// new session begins empty, because the former data may be somebody else's.
     #[must_use]
     pub fn carry(mut self, names: &[&str]) -> Self {
         self.carry = names.iter().map(|name| (*name).into()).collect();
@@ -126,7 +126,7 @@ fn whole_seconds(duration: Duration) -> Duration {
 /// What a new session takes over from the one before.
 #[derive(Default)]
 struct Origin {
-    /// A session under the same tag, which ends.
+    /// A session under the same tag, which the new one replaces.
     replaces: Option<[u8; 16]>,
     /// Fields of that session.
     carry: Vec<FieldName>,
@@ -135,8 +135,7 @@ struct Origin {
 }
 
 impl Session {
-    /// A session for a signed-out visitor who stores something, or the one that was begun at the
-    /// same moment.
+    /// Begins a session for a signed-out visitor, or returns the one that a concurrent call began.
     pub(super) async fn begin_anonymous(&self) -> Result<SessionId, SessionError> {
         let _alone = self.shared.identity.lock().await;
         if let Some(id) = self.present()? {
@@ -187,8 +186,8 @@ impl Session {
         Ok(())
     }
 
-    /// Ends a session under another tag than the new one's. Returns the fields to carry over, which
-    /// are taken out of it first: of two sign-ins only one gets them.
+    /// Ends a session under another tag than the new one's. Returns the fields to carry over. They
+    /// are removed from it first, so that of two sign-ins only one gets them.
     async fn give_up(
         &self,
         id: &SessionId,
@@ -210,7 +209,8 @@ impl Session {
             }
         }
         if inner.store.abandon(id, inner.at()).await? == Found::Alive {
-            // What this request stores is for the new session or, if the sign-in fails, for none.
+            // What this request stores goes into the new session; if the sign-in fails, it is
+            // dropped.
             let mut state = self.state();
             (state.current, state.cookie) = (Current::Lost, Some(CookieChange::Clear));
         }
@@ -287,7 +287,7 @@ impl Session {
         Ok(())
     }
 
-    /// Ends all other sessions of the signed-in user, also those being created at this moment.
+    /// Ends all other sessions of the signed-in user, also those being created concurrently.
     ///
     /// # Errors
     /// As [`Session::user`]; [`SessionError::Unauthenticated`] also when this session died
@@ -307,8 +307,8 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the session a new id, as a change of rights demands. Deadline and data stay. Without
-    /// effect when another request has just done so.
+    /// Gives the session a new id, as a change of rights requires. Deadline and data stay. Without
+    /// effect when another request has just rotated it.
     ///
     /// # Errors
     /// As [`Session::user`].
@@ -316,7 +316,7 @@ impl Session {
         self.rotate_with(None).await
     }
 
-    /// The user proved again who they are: recorded with the session, which gets a new id.
+    /// Records that the user authenticated again, and gives the session a new id.
     ///
     /// # Errors
     /// As [`Session::user`]; [`SessionError::Superseded`] when another request has given the

@@ -1,4 +1,4 @@
-//! What a request knows of its session, and what is still to be written.
+//! What a request knows of its session, and the changes still to be written.
 
 use std::sync::Arc;
 
@@ -13,10 +13,9 @@ pub(crate) struct State {
     pub(super) current: Current,
     pub(super) changes: Vec<(FieldName, FieldOp)>,
     pub(super) cookie: Option<CookieChange>,
-    /// The id presented, if it was one rotated a moment ago: good for nothing but ending its
-    /// successor.
+    /// The presented id, if it was rotated a moment ago. It serves only to end its successor.
     rotated: Option<SessionId>,
-    /// Whether the token came in a header, so that no cookie goes out.
+    /// Whether the token came in a header, so that no cookie is sent.
     pub(super) from_header: bool,
     pub(super) response: ResponsePhase,
     /// Whether the answer offers to bind the session to a device.
@@ -29,8 +28,7 @@ pub(crate) struct State {
 pub(super) enum ResponsePhase {
     /// The handler is at work.
     Ahead,
-    /// What was set is being written: nothing writes what is set from here on, though a cookie
-    /// still goes out.
+    /// The changes are being written: later ones would be lost, though a cookie can still be sent.
     Writing,
     /// It has begun.
     Begun,
@@ -39,13 +37,13 @@ pub(super) enum ResponsePhase {
 pub(super) enum Current {
     Nothing,
     Live(Live),
-    /// Lives, bound to a device that the request does not show.
+    /// Alive, but bound to a device that the request did not prove.
     #[cfg(feature = "device-binding")]
     Unproved,
-    /// Dead on arrival. What the visitor stores from here on begins a new, anonymous session,
-    /// unless its cookie would take the place of one to be kept.
+    /// Dead on arrival. What the visitor stores from here on begins an anonymous session, unless
+    /// its cookie would replace one that must stay.
     Ended(Ended),
-    /// Died under this request, which therefore writes nothing more.
+    /// Died during this request, which therefore writes nothing more.
     Lost,
     Unavailable(Arc<StoreError>),
 }
@@ -110,7 +108,7 @@ impl Live {
         }
     }
 
-    /// Takes what the store just said for the whole truth.
+    /// Replaces everything known by the store's latest answer.
     pub(super) fn refresh(&mut self, snapshot: Snapshot) {
         self.snapshot = snapshot;
         self.values.clear();
@@ -147,12 +145,12 @@ impl State {
         *self = Self { from_header, response, ..Self::new(current, cookie) };
     }
 
-    /// Fails when nothing writes what is set any more.
+    /// Fails when it is too late for changes to be written.
     pub(super) fn may_set(&self) -> Result<(), SessionError> {
         (self.response == ResponsePhase::Ahead).then_some(()).ok_or(SessionError::ResponseBegan)
     }
 
-    /// Fails when no cookie goes out any more.
+    /// Fails when it is too late to send a cookie.
     pub(super) fn may_send_cookie(&self) -> Result<(), SessionError> {
         (self.response != ResponsePhase::Begun).then_some(()).ok_or(SessionError::ResponseBegan)
     }
@@ -165,8 +163,7 @@ impl State {
         Self::new(Current::Live(live), None)
     }
 
-    /// A live session whose device the request does not show. Nothing is known of it and nothing
-    /// written to it.
+    /// A live session whose device the request did not prove. It is neither read nor written.
     #[cfg(feature = "device-binding")]
     pub(crate) fn unproved() -> Self {
         Self::new(Current::Unproved, None)
@@ -183,7 +180,7 @@ impl State {
         Self::new(Current::Ended(why), (!why.keeps_cookie()).then_some(CookieChange::Clear))
     }
 
-    /// The cookie is left to the instances that know its secret, unless this request stores
+    /// The cookie is kept for the instances that know its secret, unless this request stores
     /// something.
     pub(crate) fn of_unknown_secret() -> Self {
         Self::new(Current::Ended(Ended::NotOurs), None)
@@ -215,8 +212,8 @@ impl State {
         }
     }
 
-    /// The session of that id was found dead in the middle of the request. One that has taken its
-    /// place lives on.
+    /// The session with that id was found dead during the request. A session that has replaced it
+    /// lives on.
     pub(super) fn die(&mut self, id: &SessionId, why: Ended) {
         if let Current::Live(live) = &self.current
             && live.id == *id

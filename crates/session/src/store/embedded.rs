@@ -21,11 +21,12 @@ mod tests;
 
 /// One value per tag.
 const VALUES: TableDefinition<&[u8; TAG_BYTES], &[u8]> = TableDefinition::new("sessions/1");
-/// When values expire, to remove them then.
+/// Index of values by expiry, for their removal.
 const EXPIRY: TableDefinition<(u64, &[u8; TAG_BYTES]), ()> = TableDefinition::new("expiry/1");
-/// One row, written to see whether writes succeed again.
+/// One row, written to test whether writes succeed again.
 const TRIAL: TableDefinition<(), ()> = TableDefinition::new("trial/1");
-/// How many expired values an update removes: more than one, so the file cannot grow without end.
+/// How many expired values an update removes: more than one, so that the file cannot grow without
+/// bound.
 const REMOVED_PER_UPDATE: usize = 8;
 
 /// The file could not be opened.
@@ -40,13 +41,13 @@ pub enum OpenError {
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sessions in one file or in memory. Cheap to clone. Reads never wait for writes; a write to a
-/// file returns when it is on disk, as fast as the disk is.
+/// Sessions in one file or in memory. Cheap to clone. Reads never wait for writes. A write to a
+/// file returns when it is on disk.
 ///
-/// When a write to a file fails, because the disk is full for instance, all are
-/// [`StoreError::Unavailable`] until one succeeds. That is tried once a second at most, by whoever
-/// writes and by [`ping`](ValueStore::ping), which fails meanwhile. Reads go on as far as the
-/// file can be read.
+/// When a write to a file fails, because the disk is full for instance, all writes are
+/// [`StoreError::Unavailable`] until one succeeds. A write or a [`ping`](ValueStore::ping) tries
+/// again, at most once a second; `ping` fails meanwhile. Reads go on as far as the file can be
+/// read.
 #[derive(Clone)]
 pub struct EmbeddedStore {
     file: Arc<Healing>,
@@ -116,7 +117,7 @@ impl ValueStore for EmbeddedStore {
         Box::pin(async move { self.file.read(read).await })
     }
 
-    /// The transaction is finished even if the caller goes away.
+    /// The transaction is finished even if the caller is dropped.
     fn update<'a>(&'a self, tag: &'a Tag, mut update: Update) -> StoreFuture<'a, ()> {
         let (Self { file, changes }, tag) = (self.clone(), *tag);
         let work = move |database: &Database| -> Result<Result<(), StoreError>, redb::Error> {
@@ -148,7 +149,7 @@ impl ValueStore for EmbeddedStore {
     }
 }
 
-/// Applies the update. Whether anything is to be committed.
+/// Applies the update; true when there is something to commit.
 fn write(
     transaction: &WriteTransaction,
     tag: &Tag,
@@ -181,7 +182,7 @@ fn write(
         .take(REMOVED_PER_UPDATE)
         .map(|entry| entry.map(|(key, _)| (key.value().0, *key.value().1)))
         .collect::<Result<Vec<_>, _>>()?;
-    // Not the tag's own: what the caller read there must still be there.
+    // Never the tag's own value: the caller's last read of it must stay true.
     for (at, other) in expired.into_iter().filter(|(_, other)| *other != tag.0) {
         expiry.remove((at, &other))?;
         values.remove(&other)?;

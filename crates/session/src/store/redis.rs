@@ -38,8 +38,8 @@ pub(crate) mod url;
 
 /// Sessions in Redis 6 or newer, Valkey, a Sentinel-led primary or a cluster.
 ///
-/// Answers within [`RedisLimits::total`](crate::RedisLimits::total). A Redis user needs no more
-/// than this, where `session` is the prefix:
+/// Answers within [`RedisLimits::total`](crate::RedisLimits::total). With the prefix `session`, a
+/// Redis user needs these permissions and no others:
 ///
 /// ```text
 /// ACL SETUSER tracera on >password resetkeys resetchannels ~session:* -@all +hello
@@ -51,9 +51,9 @@ pub(crate) mod url;
 /// [`RateLimiter::redis`](https://docs.rs/tracera-guard/latest/tracera_guard/struct.RateLimiter.html#method.redis)
 /// says what.
 ///
-/// Two limits of Redis remain. Replication is asynchronous: what a primary acknowledged right
-/// before it died can be lost, unless [`with_replica_ack`](Self::with_replica_ack) waits for
-/// replicas. And a `maxmemory-policy` that evicts drops sessions when memory is short; see
+/// Two limits of Redis remain. Replication is asynchronous: a write acknowledged right before a
+/// primary dies can be lost, unless [`with_replica_ack`](Self::with_replica_ack) waits for
+/// replicas. A `maxmemory-policy` that evicts drops sessions when memory is short; see
 /// [`evicting_policy`](Self::evicting_policy).
 #[derive(Clone)]
 pub struct RedisStore {
@@ -86,19 +86,18 @@ impl RedisStore {
         self
     }
 
-    /// Has sign-out, revocation and rotation wait until so many `replicas` have them, at most
+    /// Makes sign-out, revocation and rotation wait until that many `replicas` have them, at most
     /// `within`. Default: they do not wait.
     ///
-    /// They go over a `connection` that nothing else should use: what is sent over it meanwhile
-    /// waits too. One of them may have to wait for the replicas of two others before, so `within`
-    /// has to be shorter than [`RedisLimits::response`](crate::RedisLimits::response) and than a
-    /// third of [`RedisLimits::total`](crate::RedisLimits::total).
+    /// They use a `connection` that nothing else should use, because other commands on it wait too.
+    /// `within` must be shorter than [`RedisLimits::response`](crate::RedisLimits::response). It
+    /// must also be shorter than a third of [`RedisLimits::total`](crate::RedisLimits::total),
+    /// because an operation may queue behind two others.
     ///
-    /// When too few replicas confirm, or Redis cannot be asked whether they do, a sign-out or
-    /// revocation is reported as [`StoreError::Unavailable`] though the primary has done it. Ending
-    /// all sessions of a user may be repeated and then waits again; repeated for one session, it
-    /// finds that gone and waits no more. A rotation is only logged: the browser would be left with
-    /// the id that is gone.
+    /// If too few replicas confirm, or their answer is lost, a sign-out or revocation fails with
+    /// [`StoreError::Unavailable`], though the primary has done it. Repeating "end all sessions of
+    /// a user" waits again. Repeating the end of one session finds it gone and does not wait. A
+    /// rotation is only logged, because an error would leave the browser with the old id.
     #[must_use]
     pub fn with_replica_ack(
         mut self,
@@ -110,8 +109,8 @@ impl RedisStore {
         self
     }
 
-    /// The `maxmemory-policy` by which the server would drop sessions; `None` when it drops none,
-    /// as it should.
+    /// The `maxmemory-policy` by which the server would evict sessions; `None`, as it should be,
+    /// when it evicts none.
     ///
     /// # Errors
     /// [`StoreError`] when the server cannot be asked.
@@ -169,8 +168,8 @@ impl RedisStore {
         self.connection.read(command).await.map_err(refused)
     }
 
-    /// The same, after which the next change under the tag is told; where that could not be
-    /// arranged one is told at once.
+    /// The same, after which the next change under the tag is announced. If the tag cannot be
+    /// watched, a change is announced at once.
     async fn read_watched(
         &self,
         command: impl Fn() -> Cmd,
@@ -189,7 +188,7 @@ impl RedisStore {
         self.connection.within_limit(call.run(&self.connection)).await.map_err(refused)
     }
 
-    /// Runs what must not come undone, and waits for replicas if that is wanted.
+    /// Runs an operation that a failover must not undo, and waits for replicas if configured.
     async fn run_durably(
         &self,
         call: Call,
@@ -401,7 +400,7 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-/// A wrong type under the key is somebody's data, not ours; everything else is the server's state.
+/// A wrong type under the key means foreign data; every other error is the server's state.
 fn refused(error: RedisError) -> StoreError {
     if error.code() == Some("WRONGTYPE")
         || error.detail().is_some_and(|detail| detail.contains("WRONGTYPE"))
@@ -433,7 +432,7 @@ fn bytes(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
-/// Both values of a compare and set in one argument, as the script takes them apart.
+/// Both values of a compare-and-set in one argument, in the form that the script parses.
 fn compare_and_set(expected: Option<&[u8]>, new: Option<&[u8]>) -> Vec<u8> {
     let there = u8::from(expected.is_some()) | u8::from(new.is_some()) << 1;
     let (expected, new) = (expected.unwrap_or_default(), new.unwrap_or_default());

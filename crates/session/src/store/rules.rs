@@ -1,5 +1,5 @@
-//! The rules of all writes, as pure functions over one user's value: what lives, what follows a
-//! forward, what is trimmed, what fits a budget. The Redis scripts do the same step for step.
+//! The rules of all writes, as pure functions over one user's value: liveness, forwards, trimming,
+//! budgets. The Redis scripts do the same step by step.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::record::envelope::{self, is_record};
 use crate::record::{Epoch, Forward, NOWHERE};
 use crate::token::UserId;
 
-/// Whole numbers stay below this, as in the scripts: what a double holds exactly.
+/// Whole numbers stay below this, as in the scripts, so that a double holds them exactly.
 const NUMBER_LIMIT: u64 = 1 << 53;
 
 pub(super) type Field = [u8; 16];
 
-/// The fields under one tag and when the last of them is dead.
+/// The fields under one tag, and when the last of them expires.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct UserValue {
     pub(super) expires: Timestamp,
     pub(super) fields: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// What [`UserValue::create`] takes.
+/// The arguments of [`UserValue::create`].
 pub(super) struct Creation {
     pub(super) field: Field,
     pub(super) user: Option<UserId>,
@@ -199,7 +199,7 @@ impl UserValue {
         Found::Alive
     }
 
-    /// The id that `id` stands for now, if there is a record under it.
+    /// Follows forwards from `id` to the id that has a record.
     fn current(&self, mut id: Field, at: At) -> Option<Field> {
         for _ in 0..16 {
             let bytes = self.fields.get(&id[..])?;
@@ -220,7 +220,7 @@ impl UserValue {
             .then_some(current)
     }
 
-    /// Removes the dead, then the oldest until at most `most` are left.
+    /// Removes dead sessions, then the oldest until at most `most` are left.
     fn trim(&mut self, at: At, most: usize) {
         let epoch = self.epoch();
         let ids = |fields: &BTreeMap<Vec<u8>, Vec<u8>>| -> Vec<Field> {
@@ -340,7 +340,7 @@ impl UserValue {
     }
 }
 
-/// What a record can say of the usage.
+/// The usage, saturated at what a record can hold.
 fn saturated((fields, bytes): (usize, usize)) -> (u8, u16) {
     (u8::try_from(fields).unwrap_or(u8::MAX), u16::try_from(bytes).unwrap_or(u16::MAX))
 }

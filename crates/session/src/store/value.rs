@@ -1,4 +1,4 @@
-//! Stores by two methods: one value per user, read and updated as a whole.
+//! Stores with two methods: one value per user, read and updated as a whole.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,21 +13,20 @@ use crate::invalidations::Invalidations;
 use crate::record::{self, Epoch};
 use crate::token::{SessionId, Tag, UserId};
 
-/// Keeps one value per tag, for all sessions of one user. This is the trait for a store of your
-/// own: every `ValueStore` is a [`SessionStore`], whose rules are this crate's.
+/// Keeps one value per tag, for all sessions of one user. Implement this trait to write a store:
+/// every `ValueStore` is a [`SessionStore`], with the rules supplied by this crate.
 ///
-/// 1. A value is some bytes of this crate with the time when it expires. Keep the bytes as they
-///    are.
+/// 1. A value is opaque bytes with an expiry. Keep the bytes as they are.
 /// 2. [`update`](Self::update) is one atomic step: no other update of the tag comes between its
-///    read and its write. A row lock does it, and so does compare and set in a loop.
-/// 3. A caller that goes away in the middle leaves all of an update or nothing.
+///    read and its write. A row lock does it, and so does compare-and-set in a loop.
+/// 3. A caller dropped in the middle leaves all of an update or nothing.
 /// 4. After an `update` has returned, every later read of any process sees it.
 /// 5. An error means that the outcome is unknown or that nothing was done, never absence. Every
 ///    method returns within a bound that the store states.
-/// 6. An expired value may be removed at any time, but not by an update of its own tag. Nothing
-///    else has to be swept.
+/// 6. An expired value may be removed at any time, but not by an update of its own tag. No other
+///    cleanup is needed.
 ///
-/// The whole of a store in memory:
+/// A complete store in memory:
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -71,13 +70,12 @@ pub trait ValueStore: Send + Sync + 'static {
     /// Writes what [`Update::apply`] makes of the value under a tag, in one atomic step.
     fn update<'a>(&'a self, tag: &'a Tag, update: Update) -> StoreFuture<'a, ()>;
 
-    /// The feed of changes, made by any process. Default `None`: the store cannot tell. Then
-    /// nothing is cached, and whoever waits for a change asks every second. Called only when the
-    /// feed is going to be used.
+    /// The feed of changes made by any process. Default `None`: there is no feed, so nothing is
+    /// cached and watches poll every second. Called only when the feed will be used.
     ///
-    /// A store that is the only writer of its data tells each change before the write returns:
-    /// [`Invalidations::complete`]. One that hears of the writes of others over a connection proves
-    /// by heartbeats that it has heard them all: [`Invalidations::with_heartbeat`].
+    /// A store that is the only writer of its data uses [`Invalidations::complete`] and announces
+    /// each change before the write returns. A store that receives others' changes over a
+    /// connection uses [`Invalidations::with_heartbeat`] to prove that it has received them all.
     fn invalidations(&self) -> Option<Invalidations> {
         None
     }
@@ -94,13 +92,13 @@ pub trait ValueStore: Send + Sync + 'static {
     }
 }
 
-/// What [`ValueStore::time_limit`] and [`SessionStore::time_limit`] are by default.
+/// The default of [`ValueStore::time_limit`] and [`SessionStore::time_limit`].
 pub(super) const DEFAULT_TIME_LIMIT: Duration = Duration::from_millis(1500);
 
 /// The tag that a ping reads. Tags are hashes or random, so nothing is stored under it.
 const PING: Tag = Tag([0; crate::token::TAG_BYTES]);
 
-/// What becomes of a user's value.
+/// The change of a user's value.
 pub struct Update {
     now: Timestamp,
     apply: Box<Apply>,
@@ -108,10 +106,10 @@ pub struct Update {
 
 type Apply = dyn FnMut(Option<&[u8]>) -> Result<Write, StoreError> + Send;
 
-/// What an [`Update`] made of a value.
+/// The result of an [`Update`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// Nothing is to be written, and no change to be told.
+    /// Nothing is to be written, and no change to be announced.
     Keep,
     /// The value is to be stored.
     Put {
@@ -125,8 +123,8 @@ pub enum Write {
 }
 
 impl Update {
-    /// Decides what to write, given the value as it is now. It depends on the value alone and may
-    /// be called again when the write lost a race; the last call counts.
+    /// Decides what to write, given the current value. It depends on the value alone, and may be
+    /// called again when the write lost a race. The last call counts.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when the bytes are no value of this crate: nothing is to be written.

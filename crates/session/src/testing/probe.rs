@@ -1,5 +1,5 @@
-//! A store that counts what is asked of it, and lets go of the thread before and after each step,
-//! so that a request can be dropped between any two.
+//! A store that counts its calls. It yields before and after each step, so that a request can be
+//! dropped between any two.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::store::{
 };
 use crate::token::{SessionId, Tag};
 
-/// Clones count together.
+/// Clones share their counts.
 #[derive(Clone)]
 pub(super) struct Probe {
     store: Arc<dyn SessionStore>,

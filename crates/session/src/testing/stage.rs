@@ -45,8 +45,7 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(instances: Instances) -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
-        // What another instance did must be seen at once here; the bound of the near-cache is shown
-        // elsewhere.
+        // No near-cache: these cases expect to see another instance's changes at once.
         let config =
             SessionConfig::default().clock(clock.clone()).secure(false).near_cache(NearCache::Off);
         let Instances { stores: raw, breaking, kept } = instances;
@@ -82,13 +81,13 @@ impl Stage {
         }
     }
 
-    /// The first handle, for sessions of a configuration of their own.
+    /// The first handle, for sessions with another configuration.
     pub(super) fn probe(&self) -> Probe {
         self.stores[0].clone()
     }
 
-    /// The two instances with a near-cache, over the handles themselves: what they tell of changes
-    /// is believed.
+    /// The two instances with a near-cache, over the handles themselves, whose invalidations it
+    /// uses.
     pub(super) fn cached_sites(&self) -> [Site; 2] {
         let keys = KeyRing::new(SECRET).expect("the secret is long enough");
         self.raw.clone().map(|store| {
@@ -97,12 +96,12 @@ impl Stage {
         })
     }
 
-    /// Whether the store tells what changes.
+    /// Whether the store sends invalidations.
     pub(super) fn tells_changes(&self) -> bool {
         self.raw.iter().all(|store| store.invalidations().is_some())
     }
 
-    /// Breaks the storage; false if nobody has said how.
+    /// Breaks the storage; false if the suite was given no way to.
     pub(super) async fn set(&self, fault: Fault) -> bool {
         match &self.breaking {
             Some(set) => {
@@ -131,7 +130,7 @@ impl Stage {
     }
 }
 
-/// A user nobody else has.
+/// A user with a random id.
 pub(super) fn new_user() -> UserId {
     UserId::new(Tag::random().to_string()).expect("20 characters")
 }
@@ -155,7 +154,7 @@ pub(super) struct Answer {
     pub(super) body: Value,
 }
 
-/// Something that holds at most one cookie.
+/// A browser: holds at most one cookie.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Browser {
     pub(super) cookie: Option<String>,
@@ -196,8 +195,7 @@ impl Browser {
         }
     }
 
-    /// Sends a request that has reached its handler, with its session loaded, but goes no further
-    /// yet.
+    /// Sends a request and holds it in its handler, with its session loaded.
     pub(super) async fn hold<F, R, T>(&self, site: &Site, handler: F) -> Held
     where
         F: FnOnce(Session) -> R + Send + 'static,

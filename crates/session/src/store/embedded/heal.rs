@@ -1,11 +1,10 @@
-//! The database, opened anew when a write failed: since an I/O error such as a full disk redb
-//! refuses every write until then.
+//! Reopens the database when a write failed: after an I/O error, such as a full disk, redb refuses
+//! every write until it is reopened.
 //!
-//! 1. A failed write has the file opened anew at once, so that reads go on where they can.
-//! 2. Writes are then refused for [`PAUSE`]. After that they are tried one at a time, until one
-//!    succeeds.
-//! 3. The file is not created anew: one that is gone may come back with its disk, and an empty one
-//!    would sign everybody out.
+//! 1. A failed write reopens the file at once, so that reads go on where they can.
+//! 2. Writes are then refused for [`PAUSE`], and afterwards tried one at a time until one succeeds.
+//! 3. A missing file is never created again: it may come back with its disk, and an empty one would
+//!    sign everybody out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ pub(super) const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Healing {
     reopen: Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>,
     changes: Invalidations,
-    /// Held exclusively only to open the file anew and to try a write after one that failed.
+    /// Locked exclusively only to reopen the file and to try a write after a failed one.
     state: RwLock<State>,
 }
 
@@ -40,8 +39,8 @@ struct Refusal {
 }
 
 impl Healing {
-    /// `changes` is told of a loss when a write failed: what it wrote may count after all once the
-    /// file was opened anew.
+    /// A failed write is a loss for `changes`: it may turn out to be committed when the file is
+    /// reopened.
     pub(super) fn new(
         database: Database,
         changes: Invalidations,
@@ -60,7 +59,7 @@ impl Healing {
         act(database.map_err(StoreError::unavailable)?).map_err(StoreError::unavailable)
     }
 
-    /// Whether a write could begin, as far as can be told without waiting for others.
+    /// Whether a write could begin now, judged without waiting for a lock.
     pub(super) async fn takes_writes(&self) -> bool {
         match &*self.state.read().await {
             State { database: Some(database), refusal: None } => {
@@ -82,7 +81,7 @@ impl Healing {
             return outcome.map_err(|error| {
                 let mut state = self.state.blocking_write();
                 if state.refusal.is_some() {
-                    // Another that failed beside it came first.
+                    // A concurrent failed write has reopened the file already.
                     return StoreError::unavailable(error);
                 }
                 tracing::warn!(%error, "a write to the session file failed; opening it anew");
@@ -122,7 +121,7 @@ impl Healing {
     }
 
     fn refuse(&self, state: &mut State, error: redb::Error) -> StoreError {
-        // The former one holds the lock on the file.
+        // Dropped first, because it holds the lock on the file.
         state.database = None;
         match (self.reopen)() {
             Ok(database) => state.database = Some(database),

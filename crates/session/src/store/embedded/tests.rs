@@ -22,7 +22,7 @@ struct Disk(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     bytes: Mutex<Vec<u8>>,
-    /// Where the part begins that was never written: a full disk has no room for that.
+    /// Where the part begins that was never written. A full disk has no room for it.
     unwritten: AtomicU64,
     state: Mutex<Health>,
     opened: AtomicUsize,
@@ -102,7 +102,7 @@ impl StorageBackend for Disk {
     }
 }
 
-/// Some thousand bytes under a tag of their own.
+/// Writes about a thousand bytes under a separate tag.
 async fn sign_in(store: &EmbeddedStore, number: u8) -> Result<Created, StoreError> {
     let id = SessionId { tag: Tag([number; TAG_BYTES]), field: [number; 16] };
     let new = NewSession {
@@ -199,7 +199,7 @@ async fn a_read_that_failed_ends_writing_too_which_a_ping_tells_and_mends() {
     assert!(is_there(&store, 1).await.unwrap());
 }
 
-/// Whether a commit that failed counts is known only when the file was opened anew.
+/// Whether a failed commit took effect is known only when the file is reopened.
 #[tokio::test]
 async fn copies_are_given_up_when_a_write_failed() {
     struct Losses(AtomicUsize);

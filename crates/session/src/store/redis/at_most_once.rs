@@ -1,8 +1,8 @@
 //! Sends a command to a cluster so that it is executed at most once.
 //!
-//! The client library sends a command again when its connection broke or a reply was late. The
-//! first one may have been executed, so an increment could count twice. Its retries are off; here a
-//! command is sent again only if a node refused it without executing it.
+//! The client library resends a command when its connection broke or a reply was late. The first
+//! one may have been executed, so an increment could count twice. Its retries are off. Here a
+//! command is resent only if a node refused it without executing it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::cluster_supervisor::Cluster;
 pub(super) async fn send(cluster: &Cluster, command: &Cmd) -> RedisResult<Value> {
     let mut pause = Duration::from_millis(20);
     loop {
-        // Another one may be in use by now.
+        // Fetched each time, because another connection may be in use by now.
         let mut connection = cluster.connection();
         match connection.req_packed_command(command).await.and_then(Value::extract_error) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
@@ -32,7 +32,7 @@ pub(super) async fn send(cluster: &Cluster, command: &Cmd) -> RedisResult<Value>
     }
 }
 
-/// Whether the error says that no node has executed the command, and that one may soon.
+/// Whether the error says that no node has executed the command, and that a retry may succeed.
 fn was_refused(error: ErrorKind) -> bool {
     use ServerErrorKind as Server;
     matches!(
@@ -49,9 +49,9 @@ fn was_refused(error: ErrorKind) -> bool {
     )
 }
 
-/// Sends the command to the node that takes the slot over, on a connection of its own: the library
-/// drops all its connections when it is sent to a node that its map of slots does not know.
-/// `ASKING` permits the next command only, so both go in one write.
+/// Sends the command to the node that takes over the slot, on a separate connection. The library
+/// drops all its connections when a redirect names a node missing in its map of slots. `ASKING`
+/// permits the next command only, so both go in one write.
 async fn ask(cluster: &Cluster, command: &Cmd, host: &str, port: &str) -> RedisResult<Value> {
     let unusable = |_| (ErrorKind::UnexpectedReturnType, "ASK without a usable address");
     let mut connection = cluster.connect_to(host, port.parse().map_err(unusable)?).await?;

@@ -1,4 +1,4 @@
-//! Certificate authorities of one's own.
+//! Private certificate authorities.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 type Pem = Arc<[u8]>;
 
-/// Who vouches for Redis servers, and for this client.
+/// The authorities that certificates of Redis servers must come from, and this client's
+/// certificate.
 #[derive(Clone)]
 pub struct RedisAuthorities {
     /// In PEM form; `None` for the public ones.
@@ -19,7 +20,7 @@ pub struct RedisAuthorities {
     client: Option<(Pem, Pem)>,
 }
 
-/// There are no certificates, or not of authorities.
+/// The PEM data is not usable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidAuthorities {
@@ -40,8 +41,8 @@ impl RedisAuthorities {
         Self { roots: None, client: None }
     }
 
-    /// Shows this certificate to servers that ask for one. Both are in PEM form, the certificate
-    /// with those in between behind it.
+    /// Presents this certificate to servers that ask for one. Both are in PEM form; `chain` is the
+    /// certificate followed by its intermediates.
     ///
     /// # Errors
     /// [`InvalidAuthorities`] when there is no certificate or no key.
@@ -57,7 +58,7 @@ impl RedisAuthorities {
         Ok(Self { client: Some((chain.into(), key.into())), ..self })
     }
 
-    /// Takes their certificates in PEM form, one after the other.
+    /// From the authorities' concatenated certificates in PEM form.
     ///
     /// # Errors
     /// [`InvalidAuthorities`] when there is none, or one cannot be read.

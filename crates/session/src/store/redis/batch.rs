@@ -1,14 +1,14 @@
-//! Batches the commands that several requests send to Redis at one moment.
+//! Batches the commands that several requests send to Redis at the same time.
 //!
 //! A write to a socket costs more than most commands, in this process and in Redis. So a request
-//! hands its command to a task, which sends a batch when all tasks that are ready have run. A
-//! batch is one write, one read, one timer and one slot in the queue of the client library.
+//! hands its command to a task, which sends a batch when all ready tasks have run. A batch is one
+//! write, one read, one timer and one slot in the queue of the client library.
 //!
 //! 1. A command that comes alone is sent at once.
 //! 2. A batch is no transaction and keeps no order. Every command must have exactly one reply.
 //! 3. An error in one reply is the error of its command alone. A broken connection or a late reply
 //!    fails the whole batch.
-//! 4. A request that goes away before its command is sent takes the command back.
+//! 4. If a request is dropped before its command is sent, the command is not sent.
 
 use std::io;
 
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::not_connected;
 
-/// The most commands of a batch: the first is answered when the last is.
+/// The most commands of a batch. It bounds latency, because all are answered together.
 const CAPACITY: usize = 64;
 
 /// A connection with the task that sends batches over it.
@@ -30,7 +30,8 @@ pub(super) struct Batcher {
 }
 
 struct Request {
-    /// Goes right before the command, with nothing in between. Boxed, as few have one.
+    /// Sent right before the command, with nothing in between. Boxed, because few requests have
+    /// one.
     before: Option<Box<Cmd>>,
     command: Cmd,
     reply: Reply,
@@ -45,7 +46,7 @@ struct Answers {
 }
 
 impl Batcher {
-    /// The task ends when nobody holds what this returns.
+    /// The task ends when the last clone of the result is dropped.
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
         let (requests, queue) = mpsc::unbounded_channel();
         let (is_broken, broken) = watch::channel(false);
@@ -53,25 +54,25 @@ impl Batcher {
         Self { connection, requests, is_broken }
     }
 
-    /// Answers everybody who waits, and who comes later, that the connection broke. Without it the
-    /// client library keeps what it is handed at that moment until the limit for a reply.
+    /// Fails all waiting and later requests with a broken connection. Without this, the client
+    /// library would hold a command handed over at that moment until the reply's time limit.
     pub(super) fn give_up(&self) {
         self.is_broken.send_replace(true);
     }
 
-    /// The connection itself, for what must travel alone.
+    /// The connection itself, for commands that must not be batched.
     pub(super) fn connection(&self) -> MultiplexedConnection {
         self.connection.clone()
     }
 
-    /// Queues the command at once, before the future is polled. Waits no longer than the connection
-    /// waits for a reply.
+    /// Queues the command at once, before the future is polled. The connection's time limit for a
+    /// reply bounds the wait.
     pub(super) fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + use<> {
         self.send(None, command).map(|replied| own_error(answers(replied)?.command))
     }
 
-    /// The same with another command right before this one. Its answer comes first, an error among
-    /// its values.
+    /// The same with another command right before this one. Its reply comes first; an error is a
+    /// value of the reply.
     pub(super) async fn ask_behind(
         &self,
         before: Cmd,
@@ -83,7 +84,7 @@ impl Batcher {
 
     fn send(&self, before: Option<Box<Cmd>>, command: Cmd) -> Replied {
         let (reply, replied) = oneshot::channel();
-        // What nobody takes any more is dropped, and the reply with it.
+        // If the task has ended, the request is dropped, and the reply channel with it.
         let _ = self.requests.send(Request { before, command, reply });
         replied
     }
@@ -149,12 +150,12 @@ async fn deliver(
                 .ok_or((ErrorKind::UnexpectedReturnType, "not one reply per command"))?;
             Ok(Answers { before, command })
         });
-        // Nobody may be waiting any more.
+        // The requester may have been dropped.
         let _ = reply.send(own);
     }
 }
 
-/// Looks for an error at the top of the answer only: no command of this crate has one deeper.
+/// Only the top level can be an error: no command of this crate nests one.
 fn own_error(answer: Value) -> RedisResult<Value> {
     match answer {
         Value::ServerError(error) => Err(error.into()),

@@ -1,13 +1,13 @@
 //! Supervises the connection to a cluster. The client library makes and replaces its sockets.
 //!
-//! 1. Every heartbeat asks all primaries whether the cluster is in order. A primary that is cut off
+//! 1. Every heartbeat asks all primaries for the state of the cluster. A primary that is cut off
 //!    from its peers still answers us, but it says that the cluster is down.
-//! 2. The library asks for the map of slots only when a node says that a key moved. A primary that
+//! 2. The library refreshes its map of slots only when a node says that a key moved. A primary that
 //!    is cut off or silent never says so. After two failed rounds another connection is opened. It
-//!    is used once all of its primaries answer and find the cluster in order.
+//!    is used once all of its primaries answer that the cluster is healthy.
 //! 3. Each server gave our connection an id. While every primary answers under the same id, no
 //!    connection was replaced and no invalidation can be missing. Another id, a refusal or a
-//!    silence counts as a loss.
+//!    missing answer counts as a loss.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use crate::invalidations::Heartbeat;
 /// The id of our connection to each primary, by address.
 type Ids = BTreeMap<String, i64>;
 
-/// After this many failed rounds another connection is opened, and again after as many.
+/// After each run of this many failed rounds another connection is opened.
 const PATIENCE: u32 = 2;
 
 /// The connection in use.
@@ -44,11 +44,11 @@ pub(super) struct Cluster {
     current: watch::Receiver<Generation<ClusterConnection>>,
     node: Arc<ConnectionInfo>,
     limits: RedisLimits,
-    /// How many connections were made to nodes that take a slot over.
+    /// How many connections were opened to nodes that take over a slot.
     side_connections: Arc<AtomicU64>,
 }
 
-/// Equal as long as every primary is asked over the same connection.
+/// Equal while every primary is reached over the same connection.
 #[derive(PartialEq, Eq)]
 pub(super) struct ClusterIdentity {
     number: u64,
@@ -59,7 +59,7 @@ pub(super) struct ClusterIdentity {
 /// Opens connections and checks the one in use.
 pub(super) struct ClusterSupervisor {
     pub(super) client: Box<ClusterClient>,
-    /// How to connect to one node, whichever.
+    /// How to connect to any one node.
     pub(super) node: Arc<ConnectionInfo>,
     pub(super) limits: RedisLimits,
     pub(super) tracking: Tracking,
@@ -87,7 +87,7 @@ impl Cluster {
         })
     }
 
-    /// A connection to one node, whether or not the library knows it.
+    /// Opens a connection to one node, whether or not the library knows it.
     pub(super) async fn connect_to(
         &self,
         host: &str,
@@ -103,8 +103,7 @@ impl Cluster {
 }
 
 impl ClusterSupervisor {
-    /// Connects, and supervises the connection and its tracking until nobody holds what this
-    /// returns.
+    /// Connects, and supervises the connection and its tracking until the result is dropped.
     pub(super) async fn supervise(self, attention: Arc<Notify>) -> RedisResult<Cluster> {
         let first = flatten(timeout(self.limits.total, self.client.get_async_connection()).await)?;
         let (sender, current) = watch::channel(Generation { connection: first, number: 0 });
@@ -198,8 +197,7 @@ impl ClusterSupervisor {
     }
 }
 
-/// Whether the error says that a primary is not there, rather than that it will not do what it is
-/// asked.
+/// Whether the error says that a primary is away, rather than that it refuses.
 fn is_loss(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
@@ -223,7 +221,7 @@ async fn ask_primaries<T: FromRedisValue>(
     }
 }
 
-/// How all primaries find the cluster.
+/// The view of each primary.
 async fn views(cluster: &mut ClusterConnection) -> RedisResult<Vec<View>> {
     let mut ask = redis::cmd("CLUSTER");
     ask.arg("INFO");
@@ -241,7 +239,7 @@ impl View {
     }
 }
 
-/// Has all primaries track and says over which connections.
+/// Enables tracking on all primaries. Returns the ids of the connections.
 async fn track(cluster: &mut ClusterConnection) -> RedisResult<Ids> {
     ask_primaries::<()>(cluster, tracking_on()).await?;
     ids(cluster).await

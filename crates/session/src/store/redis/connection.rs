@@ -1,13 +1,12 @@
-//! One connection for everybody, whatever stands behind it.
+//! The connection to Redis that all requests share: to one server, a Sentinel set or a cluster.
 //!
-//! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`]
-//!    at the latest.
+//! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`].
 //! 2. It repairs itself: [`Supervisor`] checks it, in a cluster [`ClusterSupervisor`] and the
 //!    client library.
 //! 3. While there is no connection, requests wait [`RedisLimits::grace`] for a new one and then
-//!    fail; nothing queues up.
-//! 4. A write is never sent twice. A read is repeated once, over the next connection, when one
-//!    broke under it.
+//!    fail. So no queue builds up.
+//! 4. A write is never sent twice. A read is repeated once, over the next connection, if its
+//!    connection broke.
 
 use std::fmt;
 use std::future::ready;
@@ -49,7 +48,7 @@ struct Kept {
     tracking: Tracking,
 }
 
-/// Which connection it is, of those there have been one after the other.
+/// Identifies one of the successive connections.
 #[derive(PartialEq, Eq)]
 pub(super) enum Identity {
     Single(u64),
@@ -86,11 +85,11 @@ impl RedisConnection {
         Self::open_either(url, limits, None).await
     }
 
-    /// The same over TLS with servers, and Sentinels, whose certificates are of these
-    /// `authorities`; the public ones count for nothing then.
+    /// The same over TLS. The certificates of servers and Sentinels must come from these
+    /// `authorities`; the public ones are not accepted then.
     ///
     /// # Errors
-    /// As [`RedisConnection::open`], and when the URL is one without TLS.
+    /// As [`RedisConnection::open`], and for a URL without TLS.
     pub async fn open_trusting(
         url: &str,
         limits: RedisLimits,
@@ -144,7 +143,7 @@ impl RedisConnection {
         self.0.limits
     }
 
-    /// Runs a read, once more if the connection broke under it. Bounded by [`RedisLimits::total`].
+    /// Runs a read, and repeats it once if the connection broke. Bounded by [`RedisLimits::total`].
     pub(super) async fn read(&self, command: impl Fn() -> Cmd) -> RedisResult<Value> {
         // The connection bounds its own wait for a reply, so the usual case needs no second timer.
         // The rare cases are boxed to keep the future of every request small.
@@ -166,20 +165,20 @@ impl RedisConnection {
         }
     }
 
-    /// In what is left of the time after a reply did not come.
+    /// Repeats a read in the time left after a failed attempt.
     async fn read_again(&self, command: Cmd) -> RedisResult<Value> {
         let left = self.0.limits.total.saturating_sub(self.0.limits.response);
         flatten(timeout(left, self.ask(command)).await)
     }
 
-    /// Sends a command, which [`ConnectionLike`] would have to copy, and waits
-    /// [`RedisLimits::total`] at most.
+    /// Sends a command and waits [`RedisLimits::total`] at most. [`ConnectionLike`] would have to
+    /// copy the command.
     ///
-    /// All who ask share the connection and its replies: what blocks, such as `BLPOP`, or takes
-    /// long, keeps everybody waiting, and when its reply is late theirs are too.
+    /// All callers share the connection, and replies come in order. A command that blocks, such as
+    /// `BLPOP`, or takes long delays the replies of all.
     ///
     /// # Errors
-    /// Also for a command that is not answered by exactly one reply or changes the connection for
+    /// Also for a command that does not have exactly one reply or that changes the connection for
     /// all, such as `SUBSCRIBE`, `MULTI` or `SELECT`. It is not sent.
     pub fn ask(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + Send + use<> {
         // Queued before the future exists, so the future need not hold the command.
@@ -207,13 +206,13 @@ impl RedisConnection {
         self.within_limit(asking).await
     }
 
-    /// The one connection, if there is one at this moment.
+    /// The current connection, if there is one.
     fn in_use(&self) -> Option<(&Arc<Supervised>, Generation<Arc<Batcher>>)> {
         let Link::Supervised(link) = &self.0.link else { return None };
         Some((link, link.in_use()?))
     }
 
-    /// What stays the same as long as the servers that are asked do.
+    /// Identifies the connections in use; it changes whenever one is replaced.
     pub(super) async fn identity(&self) -> RedisResult<Identity> {
         match &self.0.link {
             Link::Cluster(cluster) => cluster.identity().await.map(Identity::Cluster),
@@ -232,8 +231,8 @@ impl RedisConnection {
         flatten(timeout(self.0.limits.total, work).await)
     }
 
-    /// The same for a read of one `key`, whose next change will then be told; false where that
-    /// could not be arranged.
+    /// The same for a read of one `key`, whose next change will be announced; false if the key
+    /// could not be watched.
     pub(super) async fn read_watched(
         &self,
         command: impl Fn() -> Cmd,
@@ -244,8 +243,7 @@ impl RedisConnection {
         }
         let reading = async {
             match self.read_behind_caching(command(), key).await {
-                // What one write cannot deal with, such as a slot on its way to another node, a
-                // plain read can.
+                // A plain read handles what the pair of commands cannot, such as a migrating slot.
                 Err(error) if error.is_connection_dropped() || self.is_cluster() => {
                     Ok((self.read(&command).await?, false))
                 }
@@ -268,7 +266,7 @@ impl RedisConnection {
         matches!(self.0.link, Link::Cluster(_))
     }
 
-    /// Both in one write, so that nobody else's command comes between them.
+    /// Both in one write, so that no other command comes in between.
     async fn read_behind_caching(&self, command: Cmd, key: &[u8]) -> RedisResult<(Value, Value)> {
         match &self.0.link {
             Link::Cluster(cluster) => {
@@ -298,7 +296,7 @@ fn send_over(
 ) -> impl Future<Output = RedisResult<Value>> {
     let Generation { connection, number } = current;
     connection.ask(command).map(move |answer| {
-        // It gives up on what it was sent when nobody holds it.
+        // Dropping the connection makes it fail the commands that were sent.
         drop(connection);
         link.inspect(number, answer)
     })

@@ -1,20 +1,20 @@
-//! How long a connection to Redis waits for what.
+//! The time limits of a connection to Redis.
 
 use std::time::Duration;
 
-/// How long to wait for what.
+/// Time limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RedisLimits {
     /// For one reply, and never longer than `total`. Default 800 ms.
     pub response: Duration,
     /// For a new connection, handshake included. Default 800 ms.
     pub connect: Duration,
-    /// For a connection to come back before a request fails. Default 250 ms.
+    /// For a reconnection before a request fails. Default 250 ms.
     pub grace: Duration,
-    /// Between two checks of the connection. Default 500 ms. With much more the near-cache pauses
-    /// in between: see [`MAX_STALENESS`](crate::MAX_STALENESS).
+    /// Between two checks of the connection. Default 500 ms. A much longer interval pauses the
+    /// near-cache between checks: see [`MAX_STALENESS`](crate::MAX_STALENESS).
     pub heartbeat: Duration,
-    /// For one operation with everything. Default 1500 ms.
+    /// For one operation in total. Default 1500 ms.
     pub total: Duration,
 }
 

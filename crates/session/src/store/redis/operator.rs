@@ -1,4 +1,4 @@
-//! What an operator chooses and is warned about: waiting for replicas, and eviction.
+//! Options and warnings for operators: waiting for replicas, and eviction.
 
 use std::io;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use super::connection::RedisConnection;
 use super::error::flatten;
 use super::scripts::Call;
 
-/// Has what must not come undone wait for replicas.
+/// Makes operations that a failover must not undo wait for replicas.
 ///
 /// While Redis waits for replicas it answers nothing else on that connection. So one `WAIT` is
-/// under way at a time, and those who come meanwhile share the next: nothing on the connection
-/// stands behind more than one.
+/// under way at a time, and later callers share the next one. No command is then queued behind more
+/// than one `WAIT`.
 #[derive(Clone)]
 pub(super) struct ReplicaAck {
     connection: RedisConnection,
@@ -34,20 +34,20 @@ struct Wait {
     outcome: Result<(), NotReplicated>,
 }
 
-/// The primary has done it, and more is not known. To be found among the sources of a
+/// The primary has done it, but replicas have not confirmed it. A source of
 /// [`SessionError`](crate::SessionError).
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotReplicated {
-    /// Fewer replicas than wanted said in time that they have it.
+    /// Too few replicas confirmed in time.
     #[error("only {confirmed} of {demanded} replicas confirmed in time")]
     TooFew {
         /// How many did.
         confirmed: i64,
-        /// How many were wanted.
+        /// How many were demanded.
         demanded: usize,
     },
-    /// No answer on what replicas have.
+    /// Redis did not answer how many replicas have it.
     #[error("it is not known whether replicas have it: {0}")]
     NotAsked(#[source] RedisError),
 }
@@ -59,8 +59,8 @@ impl ReplicaAck {
     }
 
     /// Runs the call and waits for replicas. Fails only with the call. A `WAIT` counts only if the
-    /// connection stayed the same all the time, in a cluster to every primary: another one may lead
-    /// to another primary, or know nothing of what to wait for.
+    /// connection stayed the same, in a cluster those to every primary. A new connection may lead
+    /// to another primary, and its `WAIT` does not cover earlier writes.
     pub(super) async fn run(&self, call: Call) -> RedisResult<(Value, Result<(), NotReplicated>)> {
         let deadline = Instant::now() + self.connection.limits().total;
         let identity = || timeout_at(deadline, self.connection.identity());
@@ -77,7 +77,7 @@ impl ReplicaAck {
         Ok((answer, replicated))
     }
 
-    /// Waits for what was answered on this connection before.
+    /// Waits for the writes answered on this connection so far.
     async fn wait(&self) -> Result<(), NotReplicated> {
         let turn = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut last = self.last.clone().lock_owned().await;
@@ -85,8 +85,8 @@ impl ReplicaAck {
             return last.outcome.clone();
         }
         let ack = self.clone();
-        // In a task of its own: if this caller goes away, the next must not send a second one
-        // behind it.
+        // In a separate task: if this caller is dropped, the next must not send a second `WAIT`
+        // behind this one.
         let waiting = tokio::spawn(async move {
             last.asked = ack.asked.load(Ordering::SeqCst);
             last.outcome = ack.wait_now().await;
@@ -110,8 +110,8 @@ impl ReplicaAck {
     }
 }
 
-/// The policy by which the server would drop keys when memory is short; `None` when it drops none.
-/// From `INFO memory`, of a cluster the first node's that drops some.
+/// The policy by which the server would evict keys when memory is short; `None` when it evicts
+/// none. From `INFO memory`; in a cluster, of the first node that evicts.
 pub(super) async fn evicting_policy(connection: &RedisConnection) -> RedisResult<Option<Box<str>>> {
     let mut info = redis::cmd("INFO");
     info.arg("memory");

@@ -1,15 +1,14 @@
-//! Says in the log why Redis cannot be reached: each reason at once, and again every minute while
-//! it lasts.
+//! Logs why Redis cannot be reached: each reason at once, and again every minute while it lasts.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a reason that was said is not said again.
+/// How long a logged reason is not logged again.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// What was said of the outage under way within the last minute, and when.
+/// The reasons logged for the current outage within the last minute, and when.
 #[derive(Default)]
 pub(super) struct Outage {
     said: Vec<(String, Instant)>,
@@ -25,7 +24,7 @@ impl Outage {
         }
     }
 
-    /// It is over. Says whether there was one.
+    /// The outage is over. Returns whether there was one.
     pub(super) fn over(&mut self) -> bool {
         !std::mem::take(&mut self.said).is_empty()
     }

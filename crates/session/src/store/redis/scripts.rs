@@ -34,7 +34,7 @@ impl Script {
         Self { source: source.to_owned(), sha1: sha1_smol::Sha1::from(source).digest().to_string() }
     }
 
-    /// A call by hash, to be completed with arguments.
+    /// A call by hash, to which arguments are added.
     pub(super) fn call(&'static self, key: &[u8]) -> Call {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.sha1).arg(1).arg(key);
@@ -53,7 +53,7 @@ impl Call {
         self
     }
 
-    /// Runs it. A server that does not know the script refuses without running it and is then sent
+    /// Runs it. A server that does not know the script refuses without running it, and is then sent
     /// the source.
     pub(super) async fn run(&self, connection: &RedisConnection) -> RedisResult<Value> {
         match connection.ask(self.command.clone()).await {

@@ -1,8 +1,8 @@
-//! What may be asked over a connection that everybody shares.
+//! Which commands may be sent over a shared connection.
 
 use redis::{Arg, Cmd, ErrorKind, RedisError};
 
-/// Commands after which replies would go to the wrong ones, or that change the connection for all
+/// Commands that would assign later replies to the wrong requests, or change the connection for all
 /// who share it.
 const NOT_FOR_SHARING: [&str; 20] = [
     "AUTH",

@@ -3,10 +3,10 @@
 //! 1. Every heartbeat sends a command. A connection that is closed, silent or a replica's, or that
 //!    leads to a primary which Sentinels have replaced, is given up. The client library alone notices a broken socket only when it writes, and a silent
 //!    partition never.
-//! 2. A new connection is used only after the server was asked to track changes, if anybody wants
-//!    to know them.
+//! 2. If anybody uses invalidations, a new connection is used only after tracking was requested on
+//!    it.
 //! 3. Everything read over a connection is invalidated before the next one is made.
-//! 4. A connection that broke under a request is not used again. Requests wait for the next.
+//! 4. A connection that failed a request is not used again. Requests wait for the next one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +40,8 @@ pub(super) struct Generation<C> {
     pub(super) number: u64,
 }
 
-/// How many times longer than an operation an attempt to reconnect may take: no request waits for
-/// it, and Sentinels have to be asked first.
+/// How many times longer than an operation an attempt to reconnect may take. No request waits for
+/// it, and Sentinels are asked first.
 pub(super) const RECONNECT_PATIENCE: u32 = 4;
 
 /// Makes connections and checks the one in use.
@@ -55,7 +55,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Connects, and keeps connected until nobody holds what this returns.
+    /// Connects, and stays connected until the result is dropped.
     pub(super) async fn supervise(mut self, suspect: Arc<Notify>) -> RedisResult<Supervised> {
         let connection = Arc::new(Batcher::new(self.connect(self.limits.total).await?));
         let first = Generation { connection, number: 0 };
@@ -95,7 +95,7 @@ impl Supervisor {
         Ok(supervised)
     }
 
-    /// Tries until it works; `None` when nobody holds the connection any more.
+    /// Tries until it succeeds; `None` when the connection was dropped by all holders.
     async fn reconnect(
         &mut self,
         sender: &watch::Sender<Option<Generation<Arc<Batcher>>>>,
@@ -116,7 +116,7 @@ impl Supervisor {
         }
     }
 
-    /// A new connection that is good for use.
+    /// Opens and checks a new connection.
     async fn connect_anew(&mut self) -> RedisResult<MultiplexedConnection> {
         let connection = self.connect(self.limits.total * RECONNECT_PATIENCE).await?;
         self.check(connection.clone()).await?;
@@ -150,8 +150,7 @@ impl Supervisor {
         sentinels.zip(self.primary.as_ref()).is_some_and(|(watch, own)| watch.has_replaced(own))
     }
 
-    /// Whether the connection is good for use, and why not. The answer is the heartbeat for what is
-    /// tracked over it.
+    /// Checks the connection. The reply is also the heartbeat of its invalidations.
     async fn check(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         self.tracking.enable(&mut connection).await;
         let heartbeat = self.tracking.heartbeat();
@@ -162,12 +161,12 @@ impl Supervisor {
 }
 
 impl Supervised {
-    /// The connection, unless it is just being replaced.
+    /// The connection, unless it is being replaced.
     pub(super) fn in_use(&self) -> Option<Generation<Arc<Batcher>>> {
         self.current.borrow().clone()
     }
 
-    /// The connection, waited for if need be.
+    /// The connection; waits while it is being replaced.
     pub(super) async fn connection(
         &self,
         grace: Duration,
@@ -183,7 +182,8 @@ impl Supervised {
         }
     }
 
-    /// Has the supervisor check the connection of that generation if the answer casts doubt on it.
+    /// Makes the supervisor check the connection of that generation if the answer casts doubt on
+    /// it.
     pub(super) fn inspect<T>(&self, number: u64, answer: RedisResult<T>) -> RedisResult<T> {
         if let Err(error) = &answer {
             if error.is_connection_dropped() {
@@ -223,8 +223,8 @@ fn is_suspicious(error: &RedisError) -> bool {
         || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
-/// `ROLE` rather than `PING`: a primary that was demoted answers pings happily. A user without the
-/// right to ask is taken at the connection's word.
+/// Uses `ROLE` rather than `PING`, because a demoted primary still answers pings. If the user may
+/// not call `ROLE`, the server counts as a primary.
 async fn is_writable_primary(
     mut connection: MultiplexedConnection,
     limits: RedisLimits,

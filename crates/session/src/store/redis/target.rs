@@ -19,13 +19,13 @@ use super::url::{RedisKind, RedisUrl, RedisUrlError};
 pub(super) enum Target {
     Server(Box<Client>),
     Sentinel(Box<Sentinels>),
-    /// With how to connect to one of its nodes.
+    /// A cluster, and how to connect to one of its nodes.
     Cluster(Box<ClusterClient>, Arc<ConnectionInfo>),
 }
 
 impl Target {
-    /// With `tracking` everything speaks RESP3, and a cluster's connections hand it what the
-    /// servers push.
+    /// With `tracking` all connections use RESP3, and a cluster's connections pass the servers'
+    /// pushes to it.
     pub(super) fn new(
         url: &RedisUrl,
         limits: RedisLimits,
@@ -50,11 +50,11 @@ impl Target {
     }
 }
 
-/// Rustls panics without a process-wide provider of cryptography: it is ring unless the application
-/// has chosen one.
+/// Rustls panics without a process-wide provider of cryptography. Installs ring unless the
+/// application has chosen one.
 fn have_tls_provider() {
     if CryptoProvider::get_default().is_none() {
-        // It fails only if another thread has just chosen one, which does as well.
+        // It fails only if another thread has just installed one, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

@@ -1,18 +1,15 @@
-//! Invalidations as Redis tells them: `CLIENT TRACKING` over RESP3, opt-in, on the connections that
-//! read.
+//! Invalidations from Redis: `CLIENT TRACKING` over RESP3, opt-in, on the connections that read.
 //!
-//! 1. Opt-in means that only a read right behind `CLIENT CACHING YES` is remembered by the server,
-//!    once; what others do on the shared connection costs nothing. It is also the proof that this
-//!    very connection tracks: on one that does not, the server refuses the command, and the answer
-//!    is not kept.
+//! 1. With opt-in the server tracks only a read right behind `CLIENT CACHING YES`, for one change.
+//!    Other commands on the shared connection cost nothing. `CLIENT CACHING` also proves that this
+//!    connection tracks: otherwise the server refuses it, and the answer is not kept.
 //! 2. Pushes are handled where they are read from the socket, before any later reply reaches its
-//!    caller. A reply to a heartbeat therefore proves that all changes of before have been told. In
-//!    a cluster they pass through a queue of the client library, which is emptied in each turn of
-//!    its task after that turn's replies. So a heartbeat there is several questions, each asked
-//!    when the one before was answered: the last answer comes in a later turn than the first. A
-//!    copy needs no such proof: whenever its change is told it goes, and if that is before it is
-//!    kept it is not kept.
-//! 3. With a connection goes everything that was read over it.
+//!    caller. A reply to a heartbeat therefore proves that all earlier changes have been announced.
+//!    In a cluster they pass through a queue of the client library, which is emptied in each turn
+//!    of its task after that turn's replies. So a heartbeat there is several commands, each sent
+//!    after the reply to the one before. Thus the last reply comes in a later turn than the first.
+//!    A copy needs no such proof: its invalidation removes it, or keeps it out if it arrives first.
+//! 3. When a connection ends, everything read over it is invalidated.
 //! 4. A server that refuses is asked again only on a new connection.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +35,7 @@ struct Shared {
     attention: Arc<Notify>,
 }
 
-/// The changes of keys of the form prefix, tag, `}`.
+/// The changes of keys that consist of prefix, tag and `}`.
 struct Feed {
     prefix: Box<[u8]>,
     changes: Invalidations,
@@ -53,7 +50,7 @@ enum State {
 }
 
 impl Tracking {
-    /// Nothing is tracked until somebody asks for a feed. `attention` calls whoever looks after the
+    /// Nothing is tracked until a feed is requested. `attention` wakes the supervisor of the
     /// connection.
     pub(super) fn new(resp3: bool, attention: Arc<Notify>) -> Self {
         Self(Arc::new(Shared {
@@ -65,7 +62,7 @@ impl Tracking {
         }))
     }
 
-    /// The feed of changes of keys that begin with `prefix` and go on with a tag and a brace.
+    /// The feed of changes of keys that consist of `prefix`, a tag and a brace.
     pub(super) fn feed(&self, prefix: &[u8]) -> Invalidations {
         let mut feeds = self.feeds();
         if let Some(feed) = feeds.iter().find(|feed| *feed.prefix == *prefix) {
@@ -85,8 +82,7 @@ impl Tracking {
         *self.state() == State::On
     }
 
-    /// Takes what a connection pushes, and its end. To be given to every connection when it is
-    /// made.
+    /// The receiver of a connection's pushes and of its end. Give it to every new connection.
     pub(super) fn receiver(
         &self,
     ) -> impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static {
@@ -106,8 +102,7 @@ impl Tracking {
                     }
                 }
             }
-            // Of no key in particular: the database was emptied. The connection itself is as good
-            // as before.
+            // Without a key: the database was flushed. The connection itself stays usable.
             (PushKind::Invalidate | PushKind::Disconnection, _) => self.missed(),
             _ => {}
         }
@@ -123,7 +118,7 @@ impl Tracking {
         }
     }
 
-    /// Invalidations may have been missed; a heartbeat is wanted at once.
+    /// Invalidations may have been missed. Requests a heartbeat at once.
     pub(super) fn missed(&self) {
         for feed in self.feeds().iter() {
             feed.changes.lost();
@@ -131,8 +126,8 @@ impl Tracking {
         self.0.attention.notify_one();
     }
 
-    /// The connection is being replaced. Reads are not armed from here on, and nothing read so far
-    /// is kept.
+    /// The connection is being replaced. From here on reads are not tracked, and nothing read so
+    /// far is kept.
     pub(super) fn disconnected(&self) {
         *self.state() = State::Untried;
         for feed in self.feeds().iter() {
@@ -140,7 +135,7 @@ impl Tracking {
         }
     }
 
-    /// Has the server track, if that is wanted and was not tried on this connection.
+    /// Enables tracking, if a feed was requested and this connection has not tried yet.
     pub(super) async fn enable(&self, connection: &mut impl ConnectionLike) {
         if !self.is_wanted() || *self.state() != State::Untried {
             return;
@@ -168,8 +163,8 @@ impl Tracking {
         }
     }
 
-    /// The server would not remember a read: this connection does not track after all, or the user
-    /// may not ask for it.
+    /// The server refused to track a read: this connection does not track after all, or the user
+    /// lacks the permission.
     pub(super) fn not_armed(&self, error: &RedisError) {
         if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
             self.disconnected();
@@ -179,7 +174,7 @@ impl Tracking {
         }
     }
 
-    /// To be called right before a question on the connection; empty while nothing is tracked.
+    /// Call it right before a command on the connection; empty while nothing is tracked.
     pub(super) fn heartbeat(&self) -> Vec<Heartbeat> {
         if !self.is_on() {
             return Vec::new();
@@ -203,7 +198,7 @@ pub(super) fn tracking_on() -> Cmd {
     command
 }
 
-/// Has the server remember the read that follows.
+/// Makes the server track the read that follows.
 pub(super) fn caching() -> Cmd {
     let mut command = redis::cmd("CLIENT");
     command.arg("CACHING").arg("YES");

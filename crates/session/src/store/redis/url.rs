@@ -1,9 +1,10 @@
-//! URLs of Redis: the one parser of the workspace.
+//! Redis URLs: the only parser in the workspace.
 //!
 //! 1. `redis://[user:password@]host[:port][/database]` is one server.
-//! 2. `redis+sentinel://[user:password@]host:port,…[/service[/database]]` is the primary that
-//!    these Sentinels name. `?sentinel_username=…&sentinel_password=…` are the credentials for the
-//!    Sentinels, percent-encoded. The default service is `mymaster`.
+//! 2. `redis+sentinel://[user:password@]host:port,…[/service[/database]]` is the primary that these
+//!    Sentinels name. The Sentinels' own credentials are
+//!    `?sentinel_username=…&sentinel_password=…`, percent-encoded. The default service is
+//!    `mymaster`.
 //! 3. `redis+cluster://[user:password@]host:port,…` is a cluster, found by any of its nodes.
 //! 4. `redis+unix://[user:password@]/path[?db=database]` is one server by its socket file.
 //! 5. `rediss` is TLS. `valkey` and `valkeys` mean the same as `redis` and `rediss`.
@@ -14,7 +15,7 @@ use std::ops::RangeInclusive;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, parse_redis_url};
 
-/// The numbers of databases that a Redis can be configured to have.
+/// The database numbers that Redis can be configured to have.
 const DATABASES: RangeInclusive<i64> = 0..=65_535;
 
 /// The service whose primary Sentinels are asked for when the URL names none.
@@ -33,7 +34,7 @@ pub struct RedisUrl {
     pub(super) sentinel_password: Option<String>,
 }
 
-/// What stands behind a [`RedisUrl`].
+/// The kind of deployment a [`RedisUrl`] names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisKind {
     /// One server.
@@ -108,7 +109,7 @@ impl RedisUrl {
         }
         let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        // This late it is part of a password with a / that is not percent-encoded.
+        // An `@` in the path belongs to a password with a `/` that is not percent-encoded.
         if path.contains('@') {
             return Err(RedisUrlError::Malformed);
         }
@@ -161,7 +162,7 @@ impl RedisUrl {
         if !DATABASES.contains(&database) {
             return Err(RedisUrlError::Database);
         }
-        // Both are percent-encoded as they stand; the client library has them as parameters.
+        // Both are percent-encoded already; the client library takes them as parameters.
         let mut own = format!("redis+unix://{}?db={database}", url.path());
         for (name, value) in
             [("user", url.username()), ("pass", url.password().unwrap_or_default())]
@@ -200,7 +201,7 @@ impl RedisUrl {
         Ok(())
     }
 
-    /// What stands behind it.
+    /// The kind of deployment.
     pub fn kind(&self) -> RedisKind {
         self.kind
     }
@@ -379,7 +380,7 @@ mod tests {
             ("redis+sentinel://a/tracera/x", Malformed),
             ("redis://h/-1", Database),
             ("redis+sentinel://a/tracera/65536", Database),
-            // In two parts, for the lint that looks for this switch.
+            // In two parts, because script/lint searches for this switch.
             (concat!("rediss://h/#", "insecure"), Fragment),
             ("redis://:pass#word@h", Fragment),
             ("redis://a,b", Hosts),

@@ -78,7 +78,7 @@ pub(super) async fn what_is_removed_is_free_again(stage: Stage) {
         commit(store, &id, &[(name(&field), removal)], stage.at()).await;
         assert_eq!(get(store, &id, &field).await, None);
     }
-    // What is over a budget that was lowered since may shrink, though not grow.
+    // A session over a lowered budget may shrink, but not grow.
     commit(store, &id, &[(name("a"), FieldOp::Set(long))], stage.at()).await;
     let small = Budget { fields: 1, bytes: 10 };
     let shrink = [(name("a"), FieldOp::Set(vec![b'x'; 100]))];

@@ -1,4 +1,4 @@
-//! Clients that go away: a request's future is dropped at each point at which it waits.
+//! Clients that disconnect: a request's future is dropped at each of its await points.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::testing::stage::{Browser, Stage, new_user};
 
-/// More points than any request here has.
+/// More await points than any request here has.
 const MANY: usize = 200;
 
 /// Polls `future` until it has waited `waits` times; `None` when it was not done by then.
@@ -34,8 +34,7 @@ pub(super) async fn a_cancelled_sign_out_is_done_or_not_done(stage: Stage) {
         let before = browser.clone();
         let sign_out = browser.send(&a, |s| async move { s.sign_out().await });
         let answer = until_it_has_waited(waits, sign_out).await;
-        // What was sent to the store may arrive after the client has gone; a second sign-out
-        // settles it.
+        // A command already sent may still take effect; a second sign-out settles it.
         let seen = before.is_signed_in(&b).await;
         let listed = b.listed(&user).await;
         assert!(usize::from(seen) >= listed, "dead and listed");
@@ -59,7 +58,7 @@ pub(super) async fn a_cancelled_write_is_done_or_not_done(stage: Stage) {
             s.set("y", &1)
         });
         let answer = until_it_has_waited(waits, write).await;
-        // A write of ours that follows on the same handle comes after what was sent.
+        // A later write on the same handle arrives after the commands already sent.
         browser.send(&a, |s| async move { s.set("z", &1) }).await;
         let (x, y) = (browser.field(&b, "x").await, browser.field(&b, "y").await);
         assert_eq!(x, y, "half a write");

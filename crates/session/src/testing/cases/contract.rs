@@ -94,7 +94,7 @@ fn rotation(record: &Record) -> (Field, Rotation) {
 
 type Field = [u8; 16];
 
-/// An id's field that nobody else has.
+/// A random field.
 pub(super) fn new_field() -> Field {
     NewToken::mint(&KeyRing::new(SECRET).unwrap(), Tag::random()).id.field
 }
@@ -254,7 +254,7 @@ pub(super) async fn rotation_keeps_deadline_data_and_usage(stage: Stage) {
     let old = create(a, &user, stage.at()).await;
     assert!(set(a, &old, "cart", "[1,2]", stage.at()).await);
     stage.clock.advance(Duration::from_mins(5));
-    // What the caller knows of the record is out of date, apart from what it came to change.
+    // The caller's copy of the record is outdated, except for the part it changes.
     let outdated =
         Record { client: "New".into(), ..record(stage.clock.now(), HOUR * 9, Epoch::new(7)) };
     let (to, rotation) = rotation(&outdated);
@@ -399,7 +399,7 @@ pub(super) async fn an_abandoned_id_leads_nowhere_for_a_minute(stage: Stage) {
         let kept = a.revoke_all(&id.tag, Some(&id.field), HOUR, stage.at()).await.unwrap();
         assert_eq!(kept, Found::Gone);
     }
-    // It counts as no session, and another's end does not end it.
+    // It counts as no session, and the end of another session does not remove it.
     assert_eq!(b.list(&old.tag).await.unwrap().1, []);
     let other = create(a, &user, stage.at()).await;
     a.destroy(&other, stage.at()).await.unwrap();

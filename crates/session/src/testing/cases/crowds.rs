@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::store::Budget;
 use crate::testing::stage::{Browser, Site, Stage, new_user};
 
-/// Sends `count` requests at once over both instances and gives back what they answer.
+/// Sends `count` requests at once over both instances, and returns their answers.
 async fn crowd<F, R, T>(
     sites: &[Site; 2],
     browser: &Browser,

@@ -14,7 +14,7 @@ use crate::testing::Fault;
 use crate::testing::stage::{Browser, HOUR, Stage, new_user};
 use crate::token::{SessionId, UserId};
 
-/// What a store may need beyond its limit on a machine that is busy with other tests.
+/// Time beyond the store's limit, for a machine that is busy with other tests.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// Every operation has to fail in time.

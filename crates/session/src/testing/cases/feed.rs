@@ -1,5 +1,5 @@
-//! What a store tells of changes, as the near-cache of another instance shows it. A store that
-//! tells nothing passes: then nothing is cached.
+//! The store's invalidations, as seen in the near-cache of another instance. A store without a feed
+//! passes, because nothing is cached then.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::invalidations::MAX_STALENESS;
 use crate::session::sign_in::SignIn;
 use crate::testing::stage::{Browser, Site, Stage, new_user};
 
-/// When a change has to be known: the bound of the near-cache, and time to ask.
+/// How long a change may take: the staleness bound, plus time for a read.
 const LIMIT: Duration = Duration::from_secs(2 + MAX_STALENESS.as_secs());
 
-/// Asks until the instance answers from memory, or it is clear that it keeps nothing.
+/// Sends requests until the instance answers from memory, or clearly keeps nothing.
 async fn warm(site: &Site, browser: &Browser) {
     let begun = Instant::now();
     while site.0.cache_stats().hits == 0 && begun.elapsed() < LIMIT {
@@ -23,8 +23,7 @@ async fn warm(site: &Site, browser: &Browser) {
     }
 }
 
-/// Pauses between two looks at the other instance; panics when it still knows nothing of the
-/// change.
+/// Pauses between two polls of the other instance; panics when the change is overdue.
 async fn wait_for(what: &str, begun: Instant) {
     assert!(begun.elapsed() < LIMIT, "{what} is not known to the other instance after {LIMIT:?}");
     sleep(Duration::from_millis(1)).await;

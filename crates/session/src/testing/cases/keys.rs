@@ -94,7 +94,7 @@ pub(super) async fn dropping_the_oldest_secret_ends_exactly_its_sessions(stage: 
     }
 }
 
-/// A session whose record another version of the application has written.
+/// A session whose record was written by another version of the application.
 async fn written_by_another_version(
     stage: &Stage,
     change: impl FnOnce(&mut Vec<u8>),

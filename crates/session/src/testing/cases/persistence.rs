@@ -49,7 +49,7 @@ pub(super) async fn a_sign_in_may_have_an_idle_timeout_of_its_own_or_none(stage:
         let mut own = signed_in(&a, |sign_in| sign_in.idle_timeout(Some(10 * MINUTE))).await;
         let never = signed_in(&a, |sign_in| sign_in.idle_timeout(None)).await;
         let usual = signed_in(&a, |sign_in| sign_in).await;
-        // It moves with use, and a new id keeps it.
+        // The deadline moves with use, and a rotation keeps it.
         own.send(&a, |s| async move { s.rotate().await }).await;
         for _ in 0..5 {
             stage.clock.advance(9 * MINUTE);
@@ -58,7 +58,7 @@ pub(super) async fn a_sign_in_may_have_an_idle_timeout_of_its_own_or_none(stage:
         assert_eq!(usual.is_signed_in(&b).await, application.is_none());
         stage.clock.advance(10 * MINUTE);
         assert!(!own.is_signed_in(&b).await);
-        // Dead for every write, too.
+        // Writes find it dead too.
         let written = own.send(&a, |s| async move { s.increment("n", 1).await }).await;
         assert!(!own.is_signed_in(&b).await, "{written:?}");
         stage.clock.advance(20 * HOUR);
@@ -107,7 +107,7 @@ pub(super) async fn a_token_in_a_header_is_a_session_without_a_cookie(stage: Sta
     assert!(session.cookie_header().is_none(), "no cookie for who sent none");
     let rotated = session.bearer_token().unwrap();
     assert!(native.open(&bearer(&rotated)).await.user().is_ok());
-    // Off by default, and two tokens are none.
+    // Headers are ignored by default, and two tokens count as none.
     assert!(site.0.open(&bearer(&rotated)).await.user().is_err());
     let mut both = bearer(&rotated);
     both.insert(header::COOKIE, format!("session={rotated}").parse().unwrap());

@@ -78,8 +78,7 @@ pub(super) async fn a_writer_in_flight_survives_a_rotation_and_leaves_the_new_co
     let answer = slow.release().await;
     assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
     assert_eq!(browser.field(&a, "slow").await, 1);
-    // Whoever still has the old cookie is not signed in, and does not take the new one from the
-    // browser either.
+    // The old cookie is not signed in, and its answer does not clear the browser's new cookie.
     let old = a.request(before.cookie.as_deref(), |s| async move { Ok(s.user().is_ok()) }).await;
     assert_eq!((old.body, old.cookie), (false.into(), CookieEffect::Untouched));
 }
@@ -126,7 +125,7 @@ pub(super) async fn two_rotations_in_flight_leave_the_browser_a_live_session(sta
             }
             assert!(browser.is_signed_in(&a).await);
         }
-        // A proof that came too late to be recorded is not claimed to be.
+        // A confirmation that comes too late to be recorded reports so.
         let late = browser.hold(&a, |s| async move { s.confirm("late").await }).await;
         browser.send(&b, |s| async move { s.rotate().await }).await;
         assert_eq!(late.release().await.status, StatusCode::CONFLICT);
@@ -177,7 +176,7 @@ pub(super) async fn a_request_in_flight_is_verified_after_a_rotation(stage: Stag
     assert_eq!((answer.status, answer.cookie), (StatusCode::OK, CookieEffect::Untouched));
     assert_eq!(browser.field(&a, "slow").await, 1);
 
-    // Where the session has ended since, the browser's newer cookie is left alone.
+    // If the session has ended since, the browser's newer cookie is not cleared.
     let slow = browser.hold(&a, verify).await;
     browser.send(&b, |s| async move { s.rotate().await }).await;
     browser.send(&b, |s| async move { s.rotate().await }).await;

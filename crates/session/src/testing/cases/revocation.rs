@@ -95,7 +95,7 @@ pub(super) async fn a_record_from_before_a_sign_out_everywhere_is_dead_wherever_
     let user = new_user();
     let tag = Tag::of_user(&user);
     a.0.revoke_all(&user).await.unwrap();
-    // As a backup puts it back, or an index that lost it would have kept it.
+    // As a restored backup brings it back, or an incomplete index would miss it.
     let token = NewToken::mint(&KeyRing::new(SECRET).unwrap(), tag);
     let old = NewSession {
         id: token.id,
@@ -160,7 +160,7 @@ pub(super) async fn the_epoch_only_rises_and_is_remembered(stage: Stage) {
     let tag = Tag::of_user(&user);
     let mut last = Epoch::default();
     for _ in 0..3 {
-        // The clock stands still: two in one millisecond are still two.
+        // The clock stands still: two revocations in one millisecond both count.
         assert_eq!(a.revoke_all(&tag, None, HOUR, stage.at()).await.unwrap(), Found::Alive);
         let epoch = b.epoch(&tag).await.unwrap();
         assert!(epoch > last, "{epoch:?} after {last:?}");

@@ -1,4 +1,4 @@
-//! Compare and set, and what else would lose data in silence.
+//! Compare-and-set, and other operations that could lose data silently.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -200,7 +200,7 @@ pub(super) async fn a_sign_in_carries_the_fields_it_names_and_no_others(stage: S
             s.set("draft", "of a visitor")
         })
         .await;
-    // From a visitor, to the same user again, to another user.
+    // From a visitor to a user, to the same user again, to another user.
     for user in [&first, &first, &second] {
         let before = browser.clone();
         let sign_in = SignIn::new(user.clone(), "test").carry(&["cart", "none"]);
@@ -217,7 +217,7 @@ pub(super) async fn a_sign_in_carries_the_fields_it_names_and_no_others(stage: S
     }
     assert_eq!(browser.field(&b, "cart").await, json!([1, 2, 2, 2]));
     assert_eq!((b.listed(&first).await, b.listed(&second).await), (0, 1));
-    // What was carried counts for the budget, and goes with the session.
+    // Carried data counts for the budget, and ends with the session.
     let (_, sessions) = stage.stores()[0].list(&crate::token::Tag::of_user(&second)).await.unwrap();
     let record = crate::record::Record::decode(&sessions[0].record).unwrap();
     assert_eq!((record.data_fields, record.data_bytes), (2, 4 + 9 + 5 + 13));

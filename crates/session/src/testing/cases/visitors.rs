@@ -42,7 +42,7 @@ pub(super) async fn a_forged_cookie_costs_no_call(stage: Stage) {
         assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, effect));
     }
     assert_eq!(stage.reads(), reads);
-    // It does not keep its bearer from storing something here.
+    // It does not prevent the visitor from storing data here.
     let mut visitor = Browser { cookie: Some(foreign) };
     visitor.send(&a, |s| async move { s.set("cart", &1) }).await;
     assert_eq!(visitor.field(&a, "cart").await, 1);
@@ -94,7 +94,7 @@ pub(super) async fn a_sign_in_beside_other_operations_of_its_request_is_what_rem
             let answer = browser
                 .send(&a, move |s| async move {
                     let beside = async {
-                        // Losing to the sign-in is no fault of theirs.
+                        // An operation may lose to the sign-in.
                         let _: Result<(), SessionError> = match operation {
                             0 => s.increment("a", 1).await.map(drop),
                             1 => s.rotate().await,
