@@ -351,7 +351,7 @@ pub trait SessionStore: Send + Sync + 'static {
         self.list(tag)
     }
 
-    /// The data fields of all sessions under a tag, in any order. Does not judge which of them live.
+    /// The data fields of all sessions under a tag, in any order. Dead sessions may be included.
     fn fields<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Vec<StoredField>>;
 
     /// Raises the epoch and ends all sessions under the tag but `keep`. The raised epoch is kept
