@@ -1,8 +1,8 @@
 //! Supervises one multiplexed connection.
 //!
 //! 1. Every heartbeat sends a command. A connection that is closed, silent or a replica's, or that
-//!    leads to a primary which Sentinels have replaced, is given up. The client library alone notices a broken socket only when it writes, and a silent
-//!    partition never.
+//!    leads to a primary which Sentinels have replaced, is given up. The client library alone
+//!    notices a broken socket only when it writes, and a silent partition never.
 //! 2. If anybody uses invalidations, a new connection is used only after tracking was requested on
 //!    it.
 //! 3. Everything read over a connection is invalidated before the next one is made.
