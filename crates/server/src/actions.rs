@@ -19,6 +19,7 @@ use crate::store::Database;
 
 pub mod account;
 pub mod address;
+pub mod deletion;
 pub mod linking;
 pub mod magic_link;
 pub mod passkeys;

@@ -102,7 +102,8 @@ fn private_pages() -> Vec<Row> {
         at("/account/tokens/revoke").post(tokens_page::revoke),
         at("/account/providers/link").post(linked::link),
         at("/account/providers/unlink").post(linked::unlink),
-        at("/account/delete").post(delete::delete),
+        at("/account/delete").get(delete::page).post(delete::delete),
+        at("/account/keep").post(delete::keep),
         at("/account/sessions/revoke").post(account_page::revoke).counted_by_session(),
         at("/account/sessions/revoke-others")
             .post(account_page::revoke_others)

@@ -21,6 +21,7 @@ use tracera_session::{
 };
 use tracera_session_sqlx::PostgresLimits;
 
+use crate::actions::deletion;
 use crate::auth::api_tokens::{self, ApiTokens};
 use crate::auth::code_budget::CodeBudget;
 use crate::auth::events::SecurityEvents;
@@ -450,6 +451,7 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
     }
     tracing::info!(bound = %listener, base_url = %config.http.base_url,
         version = env!("CARGO_PKG_VERSION"), "listening");
+    deletion::keep_up(app.accounts(), app.magic_links.clone(), app.stopping.clone());
     if let Some(demo) = demo {
         demo::fill(demo, &app).await.map_err(StartError::Demo)?;
         println!("\n  The demo: sign in with Steam, which a page of this program stands in for.");

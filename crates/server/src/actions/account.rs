@@ -1,19 +1,17 @@
-//! A whole account: everything kept about its owner, and deleting it.
+//! Everything kept about the owner of an account.
 
 use time::OffsetDateTime;
 use tracera_session::SessionInfo;
 use uuid::Uuid;
 
 use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent};
-use crate::auth::magic_link::MagicLinks;
 use crate::auth::service_error::ServiceError;
 use crate::store::events::{self, Event};
 use crate::store::identities::{self, LinkedIdentity};
 use crate::store::passkeys::{self, Passkey};
 use crate::store::portfolio::snapshots::{self, Snapshot};
 use crate::store::tokens::{self, StoredToken};
-use crate::store::users::{self, User};
-use crate::telemetry::task::run_to_completion;
+use crate::store::users::User;
 
 /// How many events are read at once.
 const EVENTS_AT_ONCE: u32 = 200;
@@ -75,31 +73,4 @@ async fn all_events(
         }
         all.extend(some);
     }
-}
-
-/// Deletes the caller's account and everything in it.
-///
-/// # Errors
-/// [`NotRecent`]. When the service fails in between, the caller is still signed in and can try
-/// again.
-pub async fn delete(
-    accounts: Accounts,
-    links: Option<MagicLinks>,
-    caller: Caller,
-    user: User,
-) -> Result<(), ActionError<NotRecent>> {
-    require_recent(&caller.session, NotRecent).await?;
-    run_to_completion(async move {
-        caller.session.sign_out_others().await?;
-        users::delete(&accounts.database, user.id).await?;
-        accounts.portfolio.forget(user.id);
-        accounts.sessions.revoke_all(&caller.id).await?;
-        caller.session.sign_out().await?;
-        if let Some(links) = links {
-            links.limits().forget(user.id, user.email.as_ref()).await?;
-        }
-        tracing::info!(event = "account_deleted", "an account was deleted by its user");
-        Ok(())
-    })
-    .await
 }

@@ -67,6 +67,10 @@ pub enum Kind {
     TokenRevoked,
     /// The operator of the server took passkeys, recovery codes and tokens from the account.
     WaysInReset,
+    /// The owner asked that the account be deleted.
+    DeletionAsked,
+    /// The owner said that it stays.
+    DeletionCalledOff,
     /// The owner of the mailbox undid what somebody else had changed.
     Undone,
     /// The owner of the mailbox came, and everything somebody else may have left was removed.
@@ -100,6 +104,8 @@ impl Kind {
             Self::TokenCreated => "token_created",
             Self::TokenRevoked => "token_revoked",
             Self::WaysInReset => "ways_in_reset",
+            Self::DeletionAsked => "deletion_asked",
+            Self::DeletionCalledOff => "deletion_called_off",
             Self::Reclaimed => "reclaimed",
             Self::OtherDevice => "other_device",
             Self::Undone => "undone",
@@ -330,6 +336,10 @@ pub enum Notice<'a> {
     OtherDevice,
     /// What somebody else had changed was undone.
     Undone,
+    /// The account goes for good at that time.
+    DeletionAsked(OffsetDateTime),
+    /// It stays.
+    DeletionCalledOff,
 }
 
 impl Notice<'_> {
@@ -412,6 +422,23 @@ impl Notice<'_> {
                  since is unlinked, and all sessions have ended. Sign in by mail, and look at \
                  your sign-in methods."
                     .to_owned(),
+            ),
+            Self::DeletionAsked(at) => (
+                "Your Tracera account will be deleted in 7 days".to_owned(),
+                format!(
+                    "Somebody who is signed in asked for that. On {} at {:02}:{:02} UTC the \
+                     account, the portfolio with its history and all ways in are removed for \
+                     good. All sessions have ended already. Until then nothing else is lost: to \
+                     keep the account, sign in and press \u{201c}Keep my account\u{201d}, or open \
+                     the link.",
+                    at.date(),
+                    at.hour(),
+                    at.minute()
+                ),
+            ),
+            Self::DeletionCalledOff => (
+                "Your Tracera account stays".to_owned(),
+                "Somebody who is signed in called off its deletion.".to_owned(),
             ),
             Self::Reclaimed => (
                 "Your Tracera account was cleaned".to_owned(),

@@ -1,19 +1,51 @@
-//! Leaving for good. It asks that one signed in recently.
+//! Leaving for good: what happens when, asking for it, and calling it off. Asking demands that one
+//! signed in recently.
 
+use askama::Template;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
 use serde::Deserialize;
 
-use crate::actions::{ActionError, Caller, account};
+use crate::actions::deletion::{self, WAIT};
+use crate::actions::{ActionError, Caller};
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::http::signing_out::clear_site_data;
 use crate::pages::messages::{self, Done, Problem};
-use crate::pages::page::{Person, to_confirm_first};
+use crate::pages::page::{Page, Person, account_done, minute, to_confirm_first};
 
 /// What has to be typed to delete an account, whatever the case.
 pub const PHRASE: &str = "delete my account";
+
+#[derive(Template)]
+#[template(path = "delete.html")]
+struct DeletePage<'a> {
+    page: &'a Page,
+    name: String,
+    /// When the account goes, or would if that was asked for now.
+    at: String,
+    leaving: Option<String>,
+    has_email: bool,
+    phrase: &'static str,
+    is_wrong_phrase: bool,
+}
+
+/// `GET /account/delete`
+pub async fn page(State(app): State<App>, person: Person, page: Page) -> AppResult<Response> {
+    let leaving = person.leaving();
+    let template = DeletePage {
+        name: person.label(),
+        at: leaving.clone().unwrap_or_else(|| minute(app.now() + WAIT)),
+        leaving,
+        has_email: person.account.email.is_some(),
+        phrase: PHRASE,
+        is_wrong_phrase: false,
+        page: &page,
+    };
+    page.render(StatusCode::OK, &template)
+}
 
 /// The form that deletes the account.
 #[derive(Deserialize)]
@@ -33,13 +65,18 @@ pub async fn delete(
         let target = messages::after_problem("/account", Problem::WrongPhrase) + "#delete";
         return Ok(Redirect::to(&target).into_response());
     }
-    let links = app.magic_links.clone();
-    match account::delete(app.accounts(), links, caller, person.account).await {
+    match deletion::ask(app.accounts(), caller, person.account).await {
         Ok(()) => {
-            let target = messages::after("/login", Done::Deleted);
+            let target = messages::after("/login", Done::DeletionAsked);
             Ok((clear_site_data(), Redirect::to(&target)).into_response())
         }
         Err(ActionError::Refused(_)) => Ok(to_confirm_first()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// `POST /account/keep`
+pub async fn keep(State(app): State<App>, caller: Caller, person: Person) -> AppResult<Response> {
+    deletion::call_off(app.accounts(), caller, person.account).await?;
+    Ok(account_done(Done::Kept))
 }

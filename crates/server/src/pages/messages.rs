@@ -186,8 +186,10 @@ fn of_provider(error: ProviderError) -> &'static str {
 pub enum Done {
     /// Signed out.
     SignedOut,
-    /// The account is deleted.
-    Deleted,
+    /// The account will be deleted.
+    DeletionAsked,
+    /// The account stays.
+    Kept,
     /// Nothing: one is signed in, and a used link of the account was opened.
     AlreadyIn,
     /// What somebody else had changed is undone.
@@ -221,7 +223,8 @@ impl Done {
         let linked = Provider::ALL.into_iter().map(Self::Linked);
         linked.chain([
             Self::SignedOut,
-            Self::Deleted,
+            Self::DeletionAsked,
+            Self::Kept,
             Self::AlreadyIn,
             Self::Undone,
             Self::SessionEnded,
@@ -246,7 +249,8 @@ impl Done {
     pub fn code(self) -> &'static str {
         match self {
             Self::SignedOut => "signed_out",
-            Self::Deleted => "deleted",
+            Self::DeletionAsked => "deletion_asked",
+            Self::Kept => "account_kept",
             Self::AlreadyIn => "already_signed_in",
             Self::Undone => "undone",
             Self::SessionEnded => "session_ended",
@@ -269,7 +273,11 @@ impl Done {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::SignedOut => "You are signed out.",
-            Self::Deleted => "Your account and everything in it is deleted.",
+            Self::DeletionAsked => {
+                "Your account and everything in it will be deleted in 7 days. You are signed out \
+                 everywhere. Sign in until then to keep it."
+            }
+            Self::Kept => "Your account stays, with everything in it.",
             Self::AlreadyIn => "You are signed in. That link has done its work.",
             Self::Undone => {
                 "Your account is yours again, and all its sessions have ended. Sign in by mail."

@@ -89,6 +89,11 @@ impl Person {
         let email = self.account.email.as_ref().map(ToString::to_string);
         self.account.name.clone().or(email).unwrap_or_else(|| "Your account".to_owned())
     }
+
+    /// When their account goes for good, if they asked for that.
+    pub fn leaving(&self) -> Option<String> {
+        self.account.delete_at.map(minute)
+    }
 }
 
 impl FromRequestParts<App> for Person {

@@ -37,6 +37,8 @@ use view::{Change, HoldingView, ItemView, Shown, changes, market_page};
 struct PortfolioPage<'a> {
     page: &'a Page,
     name: String,
+    /// When the account goes for good.
+    leaving: Option<String>,
     steam_id: Option<String>,
     is_importing: bool,
     /// Seconds until the next import.
@@ -108,6 +110,7 @@ pub async fn portfolio(
     let next = app.portfolio.next_import_at(user).await?;
     let template = PortfolioPage {
         name: person.label(),
+        leaving: person.leaving(),
         steam_id: app.portfolio.steam_id(user).await?.map(SteamId64::digits),
         is_importing: app.portfolio.progress(user).await?.is_some(),
         wait_secs: next.map_or(0, |next| (next - now).whole_seconds().max(0)),

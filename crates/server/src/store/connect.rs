@@ -54,6 +54,7 @@ macro_rules! migrations {
             "0050_disabled_users",
             "0060_links_per_browser",
             "0062_confirmations",
+            "0063_deletions",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {

@@ -1,7 +1,7 @@
 //! Links in mails about a change, by which the owner of the mailbox takes the account back.
 //!
 //! 1. A link restores the account to what it was when the change was made: the address it was
-//!    mailed to, without what was linked since.
+//!    mailed to, without what was linked since. It is not deleted then.
 //! 2. It works once. Using it voids every link of the account that was mailed later: those may have
 //!    been mailed to whoever made the change.
 
@@ -107,7 +107,7 @@ pub async fn redeem(
     let restore = "UPDATE users SET
             email_verified_at = CASE WHEN email = $2 THEN email_verified_at ELSE $3 END,
             email_vouched_by = CASE WHEN email = $2 THEN email_vouched_by END,
-            email = $2
+            email = $2, delete_at = NULL
         WHERE id = $1";
     let since = [
         "DELETE FROM identities WHERE user_id = $1 AND linked_at >= $2",

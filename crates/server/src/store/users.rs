@@ -55,6 +55,8 @@ pub struct User {
     pub email_vouched_by: Option<Provider>,
     /// When the operator disabled the account: nobody gets in.
     pub disabled_at: Option<OffsetDateTime>,
+    /// When the account goes for good, as its owner asked.
+    pub delete_at: Option<OffsetDateTime>,
 }
 
 from_row!(User {
@@ -66,7 +68,8 @@ from_row!(User {
     created_at,
     email_verified_at,
     email_vouched_by,
-    disabled_at
+    disabled_at,
+    delete_at
 });
 
 /// The user with this id.
@@ -170,18 +173,89 @@ pub async fn find_or_create_by_verified_email(
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn delete(db: &Database, id: Uuid) -> Result<bool, StoreError> {
+    delete_where(db, id, None).await
+}
+
+/// The same if the user's [time](User::delete_at) has come.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn delete_if_due(
+    db: &Database,
+    id: Uuid,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    delete_where(db, id, Some(now)).await
+}
+
+async fn delete_where(
+    db: &Database,
+    id: Uuid,
+    due: Option<OffsetDateTime>,
+) -> Result<bool, StoreError> {
     let links = "DELETE FROM magic_links WHERE email = (SELECT email FROM users WHERE id = $1)";
     // Every table that refers to users does so ON DELETE CASCADE.
-    let user = "DELETE FROM users WHERE id = $1";
-    let deleted = on_pool!(db, pool => {
+    let user = match due {
+        None => "DELETE FROM users WHERE id = $1",
+        Some(_) => "DELETE FROM users WHERE id = $1 AND delete_at <= $2",
+    };
+    on_pool!(db, pool => {
         let mut transaction = pool.begin().await?;
         sqlx::query(links).bind(id).execute(&mut *transaction).await?;
-        let deleted = sqlx::query(user).bind(id).execute(&mut *transaction).await?.rows_affected();
-        transaction.commit().await?;
-        Ok(deleted)
+        let query = sqlx::query(user).bind(id);
+        let query = match due {
+            None => query,
+            Some(now) => query.bind(Timestamp::from(now)),
+        };
+        let deleted = query.execute(&mut *transaction).await?.rows_affected();
+        // One that is not due keeps its links.
+        if deleted == 1 {
+            transaction.commit().await?;
+        }
+        Ok(deleted == 1)
     })
-    .await?;
-    Ok(deleted == 1)
+    .await
+}
+
+/// Says when the account goes, unless that is said already, or with `None` that it stays; `false`
+/// if nothing was changed.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn set_deletion(
+    db: &Database,
+    id: Uuid,
+    at: Option<OffsetDateTime>,
+) -> Result<bool, StoreError> {
+    let sql = match at {
+        Some(_) => "UPDATE users SET delete_at = $2 WHERE id = $1 AND delete_at IS NULL",
+        None => "UPDATE users SET delete_at = $2 WHERE id = $1 AND delete_at IS NOT NULL",
+    };
+    on_pool!(db, pool => {
+        let query = sqlx::query(sql).bind(id).bind(at.map(Timestamp::from));
+        query.execute(pool).await.map(|done| done.rows_affected() == 1)
+    })
+    .await
+}
+
+/// Up to `limit` users whose [time](User::delete_at) has come.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn due_for_deletion(
+    db: &Database,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<User>, StoreError> {
+    let sql = "SELECT * FROM users WHERE delete_at <= $1 ORDER BY delete_at LIMIT $2";
+    on_pool!(db, pool => {
+        let query = sqlx::query_as(sql).bind(Timestamp::from(now)).bind(i64::from(limit));
+        query.fetch_all(pool).await
+    })
+    .await
 }
 
 /// The mailbox of the account's address has been shown to be theirs.

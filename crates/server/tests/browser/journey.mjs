@@ -171,8 +171,8 @@ await scenario(async (browser) => {
   await page.getByText('The session is over.').waitFor();
   await page.getByText('Delete my account…').click();
   await page.getByLabel('to confirm').fill('delete my account');
-  await page.getByRole('button', { name: 'Delete everything for good' }).click();
-  await page.getByText('everything in it is deleted').waitFor();
+  await page.getByRole('button', { name: 'Delete everything in 7 days' }).click();
+  await page.getByText('everything in it will be deleted').waitFor();
   await inspect(page, 'journey-9-deleted');
   assert.ok(!(await checkCookies(context)).includes('session'));
   for (const path of ['/', '/account']) {

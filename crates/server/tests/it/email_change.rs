@@ -1,8 +1,11 @@
 //! Giving an account another address: who is written to, and how often.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::browser::Browser;
+use crate::deletion::delete_what_is_due;
 use crate::harness::TestApp;
 
 async fn wish(browser: &Browser, email: &str) {
@@ -72,5 +75,7 @@ async fn what_was_counted_for_a_user_goes_with_the_account() {
     let token = browser.form_token("/account").await;
     let fields = [("csrf_token", &*token), ("confirmation", "delete my account")];
     browser.submit("/account/delete", &fields).await.expect(303);
+    app.advance(Duration::from_hours(7 * 24));
+    delete_what_is_due(&app).await;
     assert_eq!(counts().await.split_whitespace().count(), 1, "that of the address stays");
 }

@@ -11,6 +11,7 @@ mod confirming;
 mod contract;
 mod cookies;
 mod csrf;
+mod deletion;
 mod demo;
 mod device_binding;
 mod email_change;

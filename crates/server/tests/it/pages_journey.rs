@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use http::StatusCode;
 use tokio::sync::Semaphore;
+use tracera::actions::deletion;
 use tracera::clock::utc;
 use tracera::domain::email::Email;
 use tracera::http::App;
@@ -122,6 +123,9 @@ async fn a_new_trader_goes_the_whole_way_and_leaves_nothing() {
         }
     }
     let user = trader.lock().unwrap().expect("the script noted the trader");
+    let due = service.now() + time::Duration::days(7);
+    let links = service.magic_links.as_ref();
+    assert_eq!(deletion::carry_out(&service.accounts(), links, due).await.unwrap(), 1);
     assert_eq!(users::find_by_id(&service.database, user).await.unwrap(), None);
     assert_eq!(kept(&service, user).await, [0; 4]);
     assert_eq!(portfolio::next_import_at(&service.database, user).await.unwrap(), None);

@@ -140,3 +140,42 @@ async fn an_account_that_was_made_with_the_address_meanwhile_gives_it_back() {
     assert_eq!((puzzled.me().await, thief.me().await), (None, None));
     assert_eq!(app.signed_in("owner@example.com").await.me().await, user);
 }
+
+/// Who holds a link, what happened, and whether the account is theirs after they use it.
+#[tokio::test]
+async fn who_takes_an_account_by_undoing_and_who_does_not() {
+    let day = Duration::from_hours(24);
+    // The addresses the account has one after the other; of which of them the holder of the link
+    // has the mailbox; how long after the last change they use it; who else used theirs before.
+    let rows: [(&str, &[&str], usize, Duration, Option<usize>, bool); 8] = [
+        ("the owner, of whom a thief took the address", &["o1", "t1"], 0, day, None, true),
+        ("the owner, on the last day", &["o2", "t2"], 0, 7 * day - 3 * SECOND, None, true),
+        ("whoever has the mailbox later", &["o3", "t3"], 0, 7 * day, None, false),
+        ("the owner, after two changes", &["o4", "t4", "u4"], 0, day, None, true),
+        ("a thief with a mail to their own address", &["o5", "t5", "u5"], 1, day, Some(0), false),
+        ("the owner, after the thief used theirs", &["o6", "t6", "u6"], 0, day, Some(1), true),
+        ("an employer, whose mailbox was left a day ago", &["w7", "h7"], 0, day, None, true),
+        ("an employer, whose mailbox was left a week ago", &["w8", "h8"], 0, 7 * day, None, false),
+    ];
+    for (who, names, holder, later, before, takes) in rows {
+        let (app, _providers) = start().await;
+        let addresses: Vec<_> = names.iter().map(|name| format!("{name}@example.com")).collect();
+        let browser = app.signed_in(&addresses[0]).await;
+        for address in &addresses[1..] {
+            change_address(&app, &browser, address).await;
+            app.advance(SECOND);
+        }
+        app.advance(later - SECOND);
+        for (used_by, counts) in before.map(|it| (it, true)).into_iter().chain([(holder, takes)]) {
+            let token = undo_token(&app, &addresses[used_by], "was changed").await;
+            let answer = app.browser().post(UNDO, &json!({ "token": token })).await;
+            assert_eq!(answer.status == 204, counts, "{who}: {}", answer.body);
+        }
+        let user = app.signed_in(&addresses[holder]).await;
+        let created = user.get("/api/v1/auth/me").await.json()["user"]["created_at"].clone();
+        let is_theirs = created == "2030-03-17T17:46:40Z";
+        assert_eq!(is_theirs, takes, "{who}");
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
