@@ -423,19 +423,7 @@ impl Notice<'_> {
                  your sign-in methods."
                     .to_owned(),
             ),
-            Self::DeletionAsked(at) => (
-                "Your Tracera account will be deleted in 7 days".to_owned(),
-                format!(
-                    "Somebody who is signed in asked for that. On {} at {:02}:{:02} UTC the \
-                     account, the portfolio with its history and all ways in are removed for \
-                     good. All sessions have ended already. Until then nothing else is lost: to \
-                     keep the account, sign in and press \u{201c}Keep my account\u{201d}, or open \
-                     the link.",
-                    at.date(),
-                    at.hour(),
-                    at.minute()
-                ),
-            ),
+            Self::DeletionAsked(at) => deletion_asked(*at),
             Self::DeletionCalledOff => (
                 "Your Tracera account stays".to_owned(),
                 "Somebody who is signed in called off its deletion.".to_owned(),
@@ -449,4 +437,15 @@ impl Notice<'_> {
             ),
         }
     }
+}
+
+fn deletion_asked(at: OffsetDateTime) -> (String, String) {
+    let (date, hour, minute) = (at.date(), at.hour(), at.minute());
+    let text = format!(
+        "Somebody who is signed in asked for that. On {date} at {hour:02}:{minute:02} UTC the \
+         account, the portfolio with its history and all ways in are removed for good. All \
+         sessions have ended already. Until then nothing else is lost: to keep the account, sign \
+         in and press \u{201c}Keep my account\u{201d}, or open the link."
+    );
+    ("Your Tracera account will be deleted in 7 days".to_owned(), text)
 }
