@@ -12,6 +12,8 @@ use crate::harness::{TestApp, eventually, token_of};
 
 const EMAIL: &str = "a@example.com";
 
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
 async fn start() -> (TestApp, FakeProviders) {
     let fake_providers = FakeProviders::start().await;
     let vars = fake_providers.vars();
@@ -161,7 +163,6 @@ async fn a_form_that_had_to_wait_is_offered_with_what_was_typed() {
     let steam = [("provider", "steam")];
     let linked = [("provider", "steam"), ("next", "/account")];
     let token = [("name", "bot \"1\""), ("portfolio_read", "true"), ("days", "30")];
-    type Fields<'a> = &'a [(&'a str, &'a str)];
     let forms: [(&str, Fields<'_>, &str, &str); 10] = [
         ("/account/providers/link", &steam, "/", "Link Steam"),
         ("/account/providers/link", &linked, "/account", "Link Steam"),
