@@ -1,5 +1,5 @@
-//! The comparison: in each round every contender is measured once, in a rotating order, so that
-//! what else the machine does falls on all of them alike.
+//! The comparison: each round measures every contender once, in a rotating order. So other load of
+//! the machine falls on all alike.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -17,17 +17,16 @@ use ipnet::{IpNet, Ipv4Net};
 use self::hops::Hops;
 use crate::layer::{Guard, Settings, Verdict, guard_layer};
 
-/// The proxies whose forwarding header is believed, and the [`tower::Layer`] that finds the
-/// client's address. Parsed from addresses and CIDR ranges separated by commas. Default: none.
+/// The proxies whose forwarding header is trusted, and the [`tower::Layer`] that finds the client's
+/// address. Parsed from addresses and CIDR ranges separated by commas. Default: none.
 ///
 /// 1. The client is the TCP peer, whatever the headers say, unless the peer is a trusted proxy.
-/// 2. Exactly one header is believed: `X-Forwarded-For`, or the one that
-///    [`TrustedProxies::header`] names. Most proxies pass the other one through as the sender wrote
-///    it, so it never counts.
+/// 2. Exactly one header is trusted: `X-Forwarded-For`, or the one that [`TrustedProxies::header`]
+///    names. Most proxies pass the other one through as the client wrote it, so it is ignored.
 /// 3. The hops of all lines of that header, joined in order, are walked from right to left past
 ///    trusted proxies. The first untrusted hop is the client.
-/// 4. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk:
-///    the client is the closest address known so far. The 33rd hop ends it too.
+/// 4. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk.
+///    The client is then the closest address known so far. The 33rd hop ends the walk too.
 /// 5. An IPv4-mapped IPv6 address is the IPv4 address, everywhere; so is a public IPv4 address in
 ///    the NAT64 prefix `64:ff9b::/96` (RFC 6052). Ports are ignored.
 ///
@@ -55,7 +54,7 @@ pub struct TrustedProxies {
     settings: Settings<ClientAddrMissing>,
 }
 
-/// The header in which trusted proxies say whom they speak for. Parsed from the header's name.
+/// The header in which trusted proxies name their client. Parsed from the header's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`, which most proxies set.
@@ -134,7 +133,7 @@ impl TrustedProxies {
     }
 }
 
-/// Takes any range, also one of all addresses. Parsing refuses that.
+/// Accepts any range, also one of all addresses, which parsing refuses.
 impl FromIterator<IpNet> for TrustedProxies {
     fn from_iter<I: IntoIterator<Item = IpNet>>(ranges: I) -> Self {
         let ranges = ranges.into_iter().map(canonical_range).collect();
@@ -163,7 +162,7 @@ fn parse_range(item: &str) -> Result<IpNet, TrustedProxiesError> {
     Ok(range)
 }
 
-/// A range of IPv6 addresses that stand for IPv4 ones, as the IPv4 range it means.
+/// Converts a range of IPv6 addresses that stand for IPv4 ones into the IPv4 range.
 fn canonical_range(range: IpNet) -> IpNet {
     let IpNet::V6(v6) = range else { return range };
     match (canonical(v6.network().into()), v6.prefix_len().checked_sub(96)) {
@@ -260,7 +259,7 @@ const NO_CLIENT: &str = "the client address is not known: add the layer TrustedP
     what needs it, and serve with into_make_service_with_connect_info::<SocketAddr>()";
 
 /// The client's address is not known. A handler or guard needs the layer [`TrustedProxies`] before
-/// it, and that needs a server that passes on `ConnectInfo<SocketAddr>`. As a response: 500.
+/// it. That layer needs a server that provides `ConnectInfo<SocketAddr>`. As a response: 500.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{NO_CLIENT}")]
 pub struct ClientAddrMissing;
@@ -296,7 +295,7 @@ impl Guard for TrustedProxies {
     }
 }
 
-/// The other end of the connection, as axum's servers note it.
+/// The peer of the connection, as axum's servers provide it.
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     let connected = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
     let mocked = || extensions.get::<MockConnectInfo<SocketAddr>>().map(|info| info.0);

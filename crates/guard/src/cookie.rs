@@ -15,11 +15,11 @@ const PREFIX: &str = "__Host-";
 ///    over https, for all its paths ([RFC 6265bis, section 4.1.3.2]).
 /// 2. Every cookie is `HttpOnly`, `SameSite=Lax` and `Path=/`.
 /// 3. A name is compared byte by byte; nothing is decoded or folded.
-/// 4. Two cookies of the name are as good as none.
-/// 5. A value may stand in double quotes, which do not belong to it: Java's `HttpClient` adds them.
+/// 4. Two cookies of the name count as none.
+/// 5. Double quotes around a value are removed: Java's `HttpClient` adds them.
 ///
-/// A deployment on plain http has no prefix. There, a neighbour (another port, another path,
-/// whoever is on the wire) can set the cookie.
+/// A deployment on plain http has no prefix. There, another port or path of the host, or anybody on
+/// the network path, can set the cookie.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,7 +59,7 @@ impl HostCookie {
         Self { name, max_age, secure: true }
     }
 
-    /// Whether the cookie is `Secure` and has the prefix. Default: yes; no is for plain http.
+    /// Whether the cookie is `Secure` and has the prefix. Default: true; use false for plain http.
     #[must_use]
     pub const fn secure(self, secure: bool) -> Self {
         Self { secure, ..self }
@@ -94,11 +94,11 @@ impl HostCookie {
         })
     }
 
-    /// The `Set-Cookie` that makes the browser keep `value`.
+    /// The `Set-Cookie` header that stores `value`.
     ///
     /// # Panics
-    /// If the value is empty or has a character RFC 6265 does not allow: control characters,
-    /// spaces, double quotes, commas, semicolons, backslashes, and what is not ASCII.
+    /// If the value is empty or has a character that RFC 6265 forbids. These are control
+    /// characters, spaces, double quotes, commas, semicolons, backslashes and non-ASCII characters.
     pub fn set(&self, value: &str) -> HeaderValue {
         assert!(
             !value.is_empty() && value.bytes().all(is_cookie_octet),
@@ -107,7 +107,7 @@ impl HostCookie {
         self.line(value, self.max_age.as_secs())
     }
 
-    /// The `Set-Cookie` that makes the browser forget it.
+    /// The `Set-Cookie` header that removes the cookie.
     pub fn clear(&self) -> HeaderValue {
         self.line("", 0)
     }

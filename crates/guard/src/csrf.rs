@@ -1,4 +1,4 @@
-//! Cross-site request forgery: where a request comes from ([`OriginPolicy`]), and whether it knows
+//! Protection against cross-site request forgery: checks of the origin ([`OriginPolicy`]) and of
 //! the token ([`CsrfGuard`]).
 
 mod binding;
@@ -21,7 +21,7 @@ pub use visitor::{VisitorCookie, VisitorId};
 /// The header that carries the token: `X-CSRF-Token`.
 pub const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
 
-/// True for the methods that must change nothing: GET, HEAD and OPTIONS.
+/// True for the methods without side effects: GET, HEAD and OPTIONS.
 pub fn is_safe_method(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }

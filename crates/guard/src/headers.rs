@@ -27,12 +27,11 @@ const HSTS: &str = "max-age=31536000; includeSubDomains";
 const ALWAYS: [(HeaderName, &str); 3] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
-    // Browsers have dropped it. Scanners and product rules still ask for it, and beside a CSP it
-    // does no harm.
+    // Browsers ignore it, but scanners and security policies still ask for it.
     (X_XSS_PROTECTION, "1; mode=block"),
 ];
 
-/// Headers that a handler may set otherwise.
+/// Headers that a handler may override.
 const DEFAULTS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("permissions-policy"), PERMISSIONS),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -77,7 +76,7 @@ pub struct SecurityHeaders {
     settings: Settings<Infallible>,
 }
 
-/// The headers of pages and of all else. A copy of a map costs a fraction of filling one.
+/// The headers of pages and of other responses. Copying a map costs a fraction of filling one.
 #[derive(Debug)]
 pub struct Prepared {
     page: HeaderMap,
@@ -100,8 +99,8 @@ impl SecurityHeaders {
     }
 
     /// Whether the public URL is https. Then `Strict-Transport-Security: max-age=31536000;
-    /// includeSubDomains` is sent. Default: no. Browsers that saw it refuse plain http to this host
-    /// and to every host below it for a year, even if it is no longer sent.
+    /// includeSubDomains` is sent. Default: no. A browser that received it refuses plain http to
+    /// this host and its subdomains for a year, even if it is no longer sent.
     #[must_use]
     pub fn https(self, https: bool) -> Self {
         let prepared = Prepared::new(https, &self.page_policy);
@@ -145,7 +144,7 @@ impl Prepared {
         let own = std::mem::replace(headers, prepared.clone());
         let mut name = None;
         for (next, value) in own {
-            // A name comes with the first of its values.
+            // The iterator yields a name only with the first of its values.
             let is_first = next.is_some();
             name = next.or(name);
             match &name {
@@ -158,7 +157,7 @@ impl Prepared {
     }
 }
 
-/// Whether a handler's own value does not count.
+/// Whether the header overwrites a handler's value.
 fn is_fixed(name: &HeaderName) -> bool {
     *name == STRICT_TRANSPORT_SECURITY || ALWAYS.iter().any(|(fixed, _)| fixed == name)
 }

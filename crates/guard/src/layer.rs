@@ -22,7 +22,7 @@ pub trait Guard: Send + Sync + 'static {
     type Rejection: IntoResponse;
     /// What comes out of a wait.
     type Awaited;
-    /// What the guard keeps of a request for its answer.
+    /// What the guard keeps of a request to complete its answer.
     type Note;
 
     /// What the user of the layer chose.
@@ -137,8 +137,8 @@ macro_rules! guard_layer {
         crate::layer::guard_layer!($guard);
 
         impl $guard {
-            /// Answers refused requests with what `answer` makes of the reason and of the
-            /// request's head. Default: the rejection's own JSON answer.
+            /// Answers refused requests with `answer`, which is given the reason and the request's
+            /// head. Default: the rejection's own JSON answer.
             #[must_use]
             pub fn on_rejection(
                 mut self,
@@ -207,7 +207,7 @@ where
             }
             Verdict::Wait(awaited) => {
                 let next = self.inner.clone();
-                // The service that was found ready goes with the request.
+                // The service that `poll_ready` made ready handles the request.
                 let inner = std::mem::replace(&mut self.inner, next);
                 let guard = Arc::clone(&self.guard);
                 Step::Waiting { awaited, held: Some(Held { inner, guard, request }) }

@@ -1,4 +1,4 @@
-//! What kind of body a message says it has.
+//! The media type of a message.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;

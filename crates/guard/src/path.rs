@@ -1,22 +1,22 @@
 //! Whether a request path lies under a prefix, in any spelling.
 //!
-//! A guard of a part of the URL space must hold for every path that *anything* behind it could read
-//! as lying there. That it also holds for a path that merely looks so costs nothing.
+//! A guard of a part of the URL space must cover every path that *anything* behind it could read as
+//! lying there. Covering a path that merely looks so costs nothing.
 
 /// How often a path is decoded before it counts as an evasion.
 const MAX_DECODINGS: usize = 4;
 
 /// True if anything could read `path` as `prefix` or as a path under it.
 ///
-/// 1. Case does not count.
-/// 2. Percent-encoding is undone, also when it is repeated; a path encoded more than three times
+/// 1. Case is ignored.
+/// 2. Percent-encoding is decoded, also when it is repeated. A path encoded more than three times
 ///    counts as under every prefix.
-/// 3. Doubled and trailing slashes, `.` segments, control bytes and spaces around a segment do not
-///    count; a backslash is a slash; a segment ends at `;`, and at an encoded `?` or `#`.
+/// 3. Doubled and trailing slashes, `.` segments, control bytes and spaces around a segment are
+///    ignored. A backslash is a slash. A segment ends at `;`, and at an encoded `?` or `#`.
 /// 4. A path with a `..` segment, in any of these spellings, counts as under every prefix: where it
 ///    leads depends on who resolves it. Browsers never send one.
 ///
-/// So the answer is good for guarding what lies under a prefix. Do not use it to let somebody in.
+/// So use the answer to restrict what lies under a prefix, never to grant access.
 ///
 /// ```
 /// use tracera_guard::path_is_under;
@@ -67,7 +67,7 @@ fn is_plain(path: &str) -> bool {
     })
 }
 
-/// The segments that count: no empty ones, no `.`, without parameters.
+/// The segments without empty ones, `.` and parameters.
 fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| matches!(byte, b'/' | b'\\'))
         .map(|segment| {
@@ -216,7 +216,7 @@ mod tests {
             path_is_under(&path, PREFIX);
         }
 
-        /// Readers of many kinds: whoever finds the prefix, it is under it.
+        /// If any of many parsers finds the prefix, the path is under it.
         #[test]
         fn what_any_reader_finds_under_the_prefix_is_under_it(
             path in "(//?|\\\\|\\.\\.?|%2e|%252E|%2f|%5c|%1d|%20|;x|%3f|api|v1|auth|AUTH|x){0,14}",

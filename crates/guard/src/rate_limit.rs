@@ -27,7 +27,7 @@ pub use store::{RateLimitRequest, RateLimitStore, RateLimitUsage, StoreAnswer};
 
 use crate::name::is_name;
 
-/// A longer key is replaced by its SHA-256, so that no input decides what a key costs.
+/// A longer key is replaced by its SHA-256, so that a key's cost is bounded.
 const MAX_KEY_BYTES: usize = 128;
 
 /// How many requests a key is granted within any window of a length.
@@ -43,9 +43,9 @@ impl RateLimit {
     /// response headers.
     ///
     /// # Panics
-    /// If the name is empty or has anything but lower-case letters, digits, `-` and `_`; if the
-    /// limit is zero; if the window is under a millisecond or over a year. In a `const` this is an
-    /// error of the compiler.
+    /// If the name is empty or has anything but lower-case letters, digits, `-` and `_`. If the
+    /// limit is zero, or the window under a millisecond or over a year. In a `const` this is a
+    /// compile error.
     pub const fn new(name: &'static str, limit: u32, window: Duration) -> Self {
         assert!(is_name(name), "a limit's name is made of a-z, 0-9, - and _");
         assert!(limit > 0, "a limit of zero would refuse everything");
@@ -56,7 +56,7 @@ impl RateLimit {
         Self { name, limit, window }
     }
 
-    /// What separates it from other limits in one store.
+    /// The name that separates it from other limits in one store.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -101,7 +101,7 @@ pub enum RateLimitError {
 /// 4. While the store does not answer, nothing is admitted. The answer is 503.
 /// 5. In Redis one script decides, so any number of instances share the limit. Time is Redis' own.
 /// 6. Every key in Redis has a time to live.
-/// 7. When Redis' clock is set back, requests of the future count as made just now.
+/// 7. When Redis' clock is set back, times in the future become the present.
 ///
 /// The algorithm is the sliding window log. [`ClientLimit`] is the layer that limits clients by
 /// address. For a limit on something else call [`RateLimiter::admit`]:
@@ -147,9 +147,9 @@ impl RateLimiter {
     /// entries and removes the expired ones.
     ///
     /// When the table is full, a new key replaces one of 16 entries: the one with the fewest
-    /// admitted requests, and of those the one that was quiet for longest. So a flood of addresses
-    /// locks nobody out. It cannot reset a key that is at its limit either, unless it brings nearly
-    /// every other key to its limit first.
+    /// admitted requests, and among equals the least recently used. So a flood of addresses locks
+    /// nobody out. It cannot reset a key at its limit either, unless nearly every other key is at
+    /// its limit.
     pub fn in_memory(limit: RateLimit) -> Self {
         Self::in_memory_with_capacity(limit, 100_000)
     }
@@ -162,8 +162,8 @@ impl RateLimiter {
     /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
     /// `ratelimit:<name>:<key>`. A check fails after 2 seconds without an answer.
     ///
-    /// Redis reads and writes a window as one string, 8 bytes for each request that counts. That is
-    /// meant for limits up to a few thousand.
+    /// A window is one string in Redis, with 8 bytes for each counted request. That suits limits up
+    /// to a few thousand.
     ///
     /// The Redis user needs these rights, and those for what the connection sends by itself:
     ///
@@ -228,7 +228,7 @@ impl RateLimiter {
 
     /// Decides about one request under `key`, now by the store's clock.
     ///
-    /// The key is visible in the store. Hash what nobody else may read there.
+    /// The key is readable in the store. Hash it if it is confidential.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -236,8 +236,8 @@ impl RateLimiter {
         self.decide(&[(key, 1)], None).await
     }
 
-    /// [`RateLimiter::check`] under several keys at once. Each key stands with the multiple of the
-    /// limit it is granted; the first is granted the limit once.
+    /// [`RateLimiter::check`] under several keys at once. Each key comes with the multiple of the
+    /// limit it is granted; the first key's is one.
     ///
     /// 1. A request is admitted if every key has room for it.
     /// 2. A refused request is counted under no key.

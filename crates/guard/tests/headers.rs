@@ -101,7 +101,7 @@ fn assert_guarded(headers: &HeaderMap, https: bool, what: &str) {
     }
 }
 
-/// The headers of an answer whose handler said nothing of its own.
+/// The headers of an answer whose handler set none.
 fn assert_defaults(headers: &HeaderMap, what: &str) {
     for (name, value) in [
         ("referrer-policy", "strict-origin-when-cross-origin"),

@@ -29,7 +29,7 @@ async fn stores(limit: RateLimit) -> ([RateLimiter; 2], RedisServer) {
 }
 
 fn secs(secs: u64) -> Duration {
-    // Far from zero, as the time since an epoch is.
+    // Far from zero, like a time since the epoch.
     Duration::from_secs(1_800_000_000 + secs)
 }
 
@@ -242,7 +242,7 @@ fn documented_acl() -> Vec<&'static str> {
     line.split_whitespace().filter(|word| *word != "///").collect()
 }
 
-/// Everything the limiter ever asks of Redis.
+/// Every command that the limiter sends to Redis.
 async fn use_all(limiter: &RateLimiter) -> Result<(), RateLimitError> {
     let [later, set_back, next_window] = [200, 100, 500].map(Duration::from_secs);
     for now in [later, set_back, next_window] {
@@ -347,7 +347,7 @@ async fn a_refused_request_costs_no_wider_budget() {
     }
 }
 
-/// The definition, word for word: all admitted times, counted anew each time.
+/// The definition itself: keeps all admitted times and counts them for every request.
 #[derive(Default)]
 struct Naive(HashMap<&'static str, Vec<u64>>);
 

@@ -102,9 +102,9 @@ pub struct Config {
 impl Config {
     /// Reads the settings out of `vars`, in which foreign variables may stand as well.
     ///
-    /// A foreign name is refused when it begins with a family only Tracera uses, is within two
-    /// edits (one edit for names under ten characters) of a variable in the table, or writes out
-    /// its last word. Every other foreign name is ignored.
+    /// A foreign name is refused in three cases. It begins with a prefix that only Tracera uses. It
+    /// is within two edits of a variable in the table (one edit under ten characters). Or it writes
+    /// out a variable's last word. Every other foreign name is ignored.
     ///
     /// # Errors
     /// Every problem there is, in the order of the table's concerns.

@@ -6,8 +6,8 @@
 //!    waits until the link ends. What will not pass is given up and logged.
 //! 3. Every step of an attempt has a limit, and so have the attempts at one time and the mails at
 //!    one time.
-//! 4. A log line has the masked address and the reason, never the link, the code, the subject,
-//!    a credential, or text that a mail server sent.
+//! 4. A log line has the masked address and the reason. It never has the link, the code, the
+//!    subject, a credential, or a mail server's text.
 //! 5. Without TLS a mail goes to loopback only, whatever a server offers or leaves out.
 
 use std::fmt;

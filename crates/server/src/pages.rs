@@ -1,6 +1,6 @@
-//! The pages a person sees. They are rendered here and work without scripts: reading is a GET,
-//! doing is a form that is posted to a page route and answered with a redirect. The scripts only
-//! make them livelier.
+//! The pages a person sees. They are rendered here and work without scripts. Reading is a GET; an
+//! action is a form posted to a page route, which answers with a redirect. The scripts only make
+//! them livelier.
 
 pub mod account;
 pub mod address;

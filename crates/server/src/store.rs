@@ -2,8 +2,8 @@
 //!
 //! 1. One SQL text serves both databases; each query stands once and runs on whichever pool is
 //!    there. The two migration directories declare the same tables, and a test compares them.
-//! 2. What must happen once is one statement (`UPDATE … RETURNING`, `INSERT … ON CONFLICT`), so
-//!    that no two requests, on one server instance or several, can both win.
+//! 2. What must happen once is one statement (`UPDATE … RETURNING`, `INSERT … ON CONFLICT`). So no
+//!    two requests can both win, on one instance or several.
 //! 3. Every wait has a limit. A database that is away, busy or stopped is
 //!    [`StoreError::Unavailable`], never a hang and never "not found".
 //! 4. Time is an argument. It is stored in whole seconds, see [`column`].

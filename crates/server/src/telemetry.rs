@@ -1,6 +1,6 @@
 //! The log: one line per event on stderr, in UTC.
 //!
-//! An event is one line whatever a client put in it: every control character and line separator is
+//! An event is one line, whatever a client put in it. Control characters and line separators are
 //! written as `\uXXXX`, in text as in JSON. The lines carry no colours, so that an escape character
 //! in them could only come from a client.
 

@@ -198,8 +198,8 @@ fn forward() -> BoxedStrategy<i64> {
     prop_oneof![4 => 0..400i64, 1 => Just(1_000), 1 => Just(1_001), 1 => 0..3_000i64].boxed()
 }
 
-/// Random schedules of (keys, step of the clock) are decided as in memory, which in turn is
-/// compared with the definition by the tests of `tracera-guard`.
+/// Random schedules of (keys, step of the clock) have the same decisions as in memory. The tests of
+/// `tracera-guard` compare those with the definition.
 fn compare(schedule: impl Strategy<Value = Vec<(Keys, i64)>>) {
     const LIMIT: RateLimit = RateLimit::new("model", 3, Duration::from_millis(1));
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -1,6 +1,6 @@
-//! A whole application on `tracera-session` and `tracera-guard`: signing in and out, the list of
-//! one's sessions, ending one or all others, CSRF tokens, a rate limit, security headers. Copy it
-//! and put your users where `password_of` is.
+//! A complete application on `tracera-session` and `tracera-guard`. Users sign in and out, list
+//! their sessions, and end one or all others. It has CSRF tokens, a rate limit and security
+//! headers. Copy it and put your users where `password_of` is.
 //!
 //! ```text
 //! cargo run -p tracera-session --example web

@@ -1,5 +1,5 @@
-//! Redis fails in every way it can, during every operation: the answer is the documented one within
-//! its time, nothing is written that was not asked for, and everything works again by itself.
+//! Redis fails in every way it can, during every operation. The answer is the documented one within
+//! its time limit, nothing else is written, and everything recovers by itself.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -320,8 +320,8 @@ async fn a_redis_that_forgot_the_scripts_is_sent_them_again() {
     }
 }
 
-/// Invalidations every session's record with a Lua expression over `value`, and says how everything
-/// looks then.
+/// Rewrites every session's record by a Lua expression over `value`, and returns a dump of
+/// everything.
 async fn rewrite_records(stage: &Stage, expression: &str) -> Vec<u8> {
     let script = format!(
         "for _, key in ipairs(redis.call('KEYS', '*')) do

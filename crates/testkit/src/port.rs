@@ -3,8 +3,8 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Below the range the kernel hands out by itself (32768 and up), so no outgoing connection can
-/// take the port of a server that is being restarted.
+/// Below the kernel's ephemeral range (32768 and up). So no outgoing connection can take the port
+/// of a server that is being restarted.
 const RANGE: std::ops::Range<u16> = 10_240..32_768;
 
 /// A TCP port of 127.0.0.1 that nobody listens on at the moment, different on each call with high

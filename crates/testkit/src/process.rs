@@ -208,8 +208,8 @@ fn signal(name: &str, process: u32) {
     );
 }
 
-/// Starts a child from a thread that never ends: the kernel counts the end of the *thread* that
-/// started a child as its parent's death, and a test's thread may end before those that share the
+/// Starts a child from a thread that never ends. The kernel counts the end of the *thread* that
+/// started a child as its parent's death. A test's thread may end before others that share the
 /// child.
 fn spawn(command: Command) -> Child {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);

@@ -89,9 +89,9 @@ impl RedisServer {
     /// Starts a replica of this server. When this returns it has copied everything and is told what
     /// is written.
     pub async fn start_replica(&self) -> Self {
-        // Both may be the primary one day. Over a socket it would wait five seconds for more
-        // replicas before it lets one copy, and tell one that is online nothing until that reports,
-        // which it may do a second later.
+        // Both may be the primary one day. With diskless replication a primary waits five seconds
+        // for more replicas before the first may copy. It also sends an online replica nothing
+        // until that reports, which may take a second.
         let by_file = [("repl-diskless-sync", "no"), ("rdb-del-sync-files", "yes")];
         for (option, value) in by_file {
             self.cli(&["CONFIG", "SET", option, value]).await;

@@ -100,9 +100,9 @@ impl RedisCluster {
         self.wait_until_ok().await;
     }
 
-    /// Has a replica take a key over from its primary, which is cut off from all other nodes as if
-    /// its cluster bus were unplugged: it still talks to clients, but finds the cluster down. Lasts
-    /// a minute. Returns the new primary.
+    /// Makes a replica take over a key from its primary. The primary is cut off from all other
+    /// nodes: it still talks to clients, but finds the cluster down. Lasts a minute. Returns the
+    /// new primary.
     pub async fn cut_off_primary_of(&self, key: &str) -> &RedisServer {
         let old = self.primary_of(key).await;
         let id = old.cli(&["CLUSTER", "MYID"]).await;

@@ -7,8 +7,8 @@ use crate::redis_cluster::RedisCluster;
 /// How many keys are asked for at once.
 const PAGE: &str = "100";
 
-/// A slot on its way. Until [`finish`](Self::finish), the old primary answers for the keys it still
-/// has and sends all others on with ASK; from then on it sends everything on with MOVED.
+/// A migrating slot. Until [`finish`](Self::finish), the old primary answers for the keys it still
+/// has and redirects others with ASK. Afterwards it redirects everything with MOVED.
 #[derive(Debug)]
 pub struct SlotMigration<'a> {
     slot: String,

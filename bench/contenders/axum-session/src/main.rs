@@ -1,6 +1,5 @@
-//! `axum_session` with its Redis pool. It keeps sessions in the memory of the process and, as it
-//! comes, does not learn what other processes change or end; the variant `no-memory` turns that
-//! off.
+//! `axum_session` with its Redis pool. By default it keeps sessions in the memory of the process,
+//! and does not learn what other processes change or end. The variant `no-memory` turns that off.
 
 use anyhow::bail;
 use axum::extract::Query;

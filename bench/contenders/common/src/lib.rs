@@ -8,7 +8,7 @@
 //! * `POST /write?value=N`: the same answer, after writing one field of the session,
 //! * `POST /logout`: ends the session,
 //! * `POST /hold?port=P&write=B`: as `/me`, but with the session loaded it waits at the [`barrier`]
-//!   on that port, and then writes another field if it is told to,
+//!   on that port. Then it writes another field if `B` says so,
 //! * `GET /fields`: the user and both fields.
 
 use std::convert::Infallible;

@@ -160,8 +160,8 @@ fn is_limited(request: &Request) -> bool {
     request.uri().path() == "/me"
 }
 
-/// All requests of the load come from one address, so that an address of its own is made for each
-/// session, of the end of its cookie.
+/// All requests of the load come from one address, so each session is given an address made from
+/// the end of its cookie.
 fn with_client(mut request: Request) -> Request {
     let cookie = request.headers().get(header::COOKIE).map_or(&[][..], |cookie| cookie.as_bytes());
     let end = cookie.last_chunk::<8>().copied().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The hops that a forwarding header names, from the closest one outwards.
 //!
-//! The header is read from its right end, which the closest proxy wrote. What a stranger wrote
-//! further left (an open quote, bytes that are no text, a thousand addresses) cannot change that.
+//! The header is read from its right end, which the closest proxy wrote. A client's text further
+//! left (an open quote, binary bytes, a thousand addresses) cannot change that.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -49,7 +49,7 @@ impl Iterator for Hops<'_> {
 
 /// The text before the last `separator` outside quotes, and the text after it.
 ///
-/// `None` for an element that is too long or has a backslash: read from the right, a backslash
+/// `None` for an element that is too long or has a backslash. Read from the right, a backslash
 /// makes quotes ambiguous, and no proxy writes one.
 fn split_last(text: &[u8], separator: u8) -> Option<(Option<&[u8]>, &[u8])> {
     let mut quoted = false;

@@ -35,8 +35,8 @@ pub struct CsrfBinding {
 }
 
 impl CsrfBinding {
-    /// A fresh token: 86 characters of base64url. Every call returns another one; all are good as
-    /// long as the binding and the key are.
+    /// A fresh token: 86 characters of base64url. Every call returns a different one. All are valid
+    /// as long as the binding and the key.
     ///
     /// # Panics
     /// If the operating system has no random bytes to give.
@@ -50,8 +50,8 @@ impl CsrfBinding {
         self.visitor.as_ref().map(|visitor| self.issuer.visitors.renew(visitor))
     }
 
-    /// Bytes that belong to this session or visitor alone. Bind other things to them, such as a
-    /// code that only the asking browser may redeem.
+    /// Bytes unique to this session or visitor. Other things can be bound to them too, such as a
+    /// code that only the requesting browser may redeem.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -81,7 +81,7 @@ impl<S: Sync> FromRequestParts<S> for CsrfBinding {
         }
         let issuer = parts.extensions.get::<Arc<Issuer>>().ok_or(CsrfRejection::NoGuard)?;
         let binding = issuer.binding(&parts.extensions, &parts.headers)?;
-        // Whoever extracts it next gets the same new visitor.
+        // Later extractors get the same new visitor.
         parts.extensions.insert(binding.clone());
         Ok(binding)
     }

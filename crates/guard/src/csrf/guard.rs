@@ -27,19 +27,19 @@ const MAX_FORM_BYTES: usize = 16 * 1024;
 /// 3. With [`CsrfGuard::form_field`], a request without that header may carry the token in exactly
 ///    one field of a form (`application/x-www-form-urlencoded`) instead. The body is read up to a
 ///    limit and handed on whole.
-/// 4. **Binding.** A token is good for one binding: the id of the signed-in session, else the
+/// 4. **Binding.** A token is valid for one binding: the id of the signed-in session, else the
 ///    [`VisitorCookie`]. So a token ends at sign-in, and with its session.
 /// 5. If the session's store does not answer, its error is the answer. The request never counts as
 ///    a visitor's.
-/// 6. A token has no age of its own.
+/// 6. A token has no expiry of its own.
 /// 7. Each token is masked afresh, so that compression leaks nothing about it (BREACH).
 /// 8. Handlers behind the guard find the [`CsrfBinding`] of the request and make tokens from it.
 ///
 /// The scheme is the [HMAC-based token] of OWASP's cheat sheet.
 ///
-/// For a deployment: put the guard behind the session layer and behind
-/// [`OriginPolicy`](crate::OriginPolicy). What answers 401 to an ended session goes before it. When
-/// the guard reads forms, put a time limit before it.
+/// For a deployment: put the guard behind the session layer, behind
+/// [`OriginPolicy`](crate::OriginPolicy), and behind the layer that answers 401. When the guard
+/// reads forms, put a time limit before it.
 ///
 /// ```
 /// use axum::{Router, response::{Html, IntoResponse}, routing::get};
@@ -84,12 +84,12 @@ pub struct CsrfGuard {
 pub struct RefusedForm(pub Bytes);
 
 impl CsrfGuard {
-    /// Signs with the first key; tokens made with one of the previous keys are still good. The keys
+    /// Signs with the first key; tokens made with one of the previous keys stay valid. The keys
     /// must be random and used for nothing else.
     ///
     /// `session_of` finds the signed-in session among the extensions of a request. It returns
     ///
-    /// * bytes that belong to this session alone and change with its id,
+    /// * bytes unique to this session that change with its id,
     /// * `None` for a signed-out request, even with an anonymous session: that may begin while a
     ///   page with a token is open,
     /// * an error when the session is not known; the error is the answer.
@@ -121,7 +121,7 @@ impl CsrfGuard {
         self
     }
 
-    /// Whether the visitor cookie is `Secure`. Default: yes; no is for plain http.
+    /// Whether the visitor cookie is `Secure`. Default: true; use false for plain http.
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         let issuer = Arc::make_mut(&mut self.issuer);

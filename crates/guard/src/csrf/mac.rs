@@ -19,7 +19,7 @@ impl MacKeys {
         Self(keys.map(|key| keyed(&key)).collect())
     }
 
-    /// The MAC of `message` under the current key. No two purposes have the same MACs.
+    /// The MAC of `message` under the current key. Different purposes have different MACs.
     pub(super) fn sign(&self, purpose: &str, message: &[u8]) -> [u8; MAC_BYTES] {
         mac(&self.0[0], purpose, message)
     }
@@ -44,7 +44,7 @@ fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
-/// The length stands before each part, so that different pairs are different bytes.
+/// Each part is prefixed with its length, so that different pairs are different bytes.
 fn mac(key: &Hmac<Sha256>, purpose: &str, message: &[u8]) -> [u8; MAC_BYTES] {
     let mut mac = key.clone();
     for part in [purpose.as_bytes(), message] {

@@ -1,4 +1,4 @@
-//! Where a request comes from, by the headers that browsers set themselves.
+//! Checks where a request comes from, by the headers that only browsers set.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// The origin, or the few, whose pages may send unsafe requests and open a WebSocket here; a
-/// [`tower::Layer`]. [`OriginPolicy::check`] has the rules.
+/// The origins whose pages may send unsafe requests and open WebSockets here; a [`tower::Layer`].
+/// [`OriginPolicy::check`] has the rules.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, Method, header::ORIGIN};
@@ -39,8 +39,7 @@ pub struct OriginPolicy {
 #[derive(Clone, Debug)]
 struct AllowedOrigin {
     origin: Origin,
-    /// How the origin may be written in a header: without its port if that is the default, and with
-    /// it.
+    /// The spellings of the origin in a header: with its port and, if that is the default, without.
     spellings: [String; 2],
 }
 
@@ -60,9 +59,9 @@ pub enum OriginRejection {
     /// `Origin` is another one.
     #[error("the origin header names another origin")]
     OtherOrigin,
-    /// `Origin` is `null` and the browser does not mark the request as `same-origin`: a sandboxed
-    /// page, a page of another origin that sends no referrer, or an old browser behind a proxy that
-    /// adds `Referrer-Policy: no-referrer` to your pages.
+    /// `Origin` is `null` and the browser does not mark the request as `same-origin`. It comes from
+    /// a sandboxed page, or from another origin's page without a referrer. Or an old browser is
+    /// behind a proxy that adds `Referrer-Policy: no-referrer` to your pages.
     #[error("the origin header hides the origin")]
     HiddenOrigin,
     /// There is no `Origin`, and `Referer` lies in another one.
@@ -90,8 +89,8 @@ impl OriginPolicy {
         Ok(Self { origins, settings: Settings::default() })
     }
 
-    /// Pages of the origin of `url` may do the same. This is for an application with several
-    /// addresses, or for a sibling whose pages you trust like your own.
+    /// Pages of the origin of `url` may do the same. Use it for an application with several
+    /// addresses, or for a sibling application that you trust fully.
     ///
     /// # Errors
     /// [`OriginPolicyError`] if it is not an absolute http or https URL.
@@ -115,8 +114,8 @@ impl OriginPolicy {
     ///    one.
     /// 5. A repeated header is refused.
     ///
-    /// A request that passes shows no sign of another origin. Whether a page of yours sent it, the
-    /// token proves. The order of the rules is that of Go's `http.CrossOriginProtection`.
+    /// A request that passes shows no sign of another origin; only the token proves that a page of
+    /// yours sent it. The order of the rules is that of Go's `http.CrossOriginProtection`.
     ///
     /// # Errors
     /// [`OriginRejection`] says which rule.
@@ -166,7 +165,7 @@ impl AllowedOrigin {
         Ok(Self { origin, spellings })
     }
 
-    /// Compares text: a browser writes an origin in exactly one way.
+    /// Compares text, because browsers write an origin in exactly one way.
     fn is(&self, origin: &HeaderValue) -> bool {
         self.spellings
             .iter()

@@ -14,7 +14,7 @@ pub enum CsrfRejection {
     /// The request carries no token.
     #[error("the request carries no token")]
     NoToken,
-    /// The header or the field is there twice.
+    /// The header or the field occurs twice.
     #[error("the request carries more than one token")]
     RepeatedToken,
     /// The request has a token but no cookie it could be bound to: the browser blocks cookies, or

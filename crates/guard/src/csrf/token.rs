@@ -15,9 +15,8 @@ const TOKEN_CHARS: usize = 86;
 
 /// The keys that make and check CSRF tokens. Cheap to clone.
 ///
-/// [`CsrfGuard`](crate::CsrfGuard) knows what to bind a token to; by themselves the keys do not.
-/// What you bind to must belong to one browser alone, or a token is good for everybody who shares
-/// it:
+/// [`CsrfGuard`](crate::CsrfGuard) chooses the binding; with the keys alone you choose it. It must
+/// be unique to one browser, because a token is valid for everybody who shares it:
 ///
 /// ```
 /// let keys = tracera_guard::CsrfKeys::new([7; 32], []);
@@ -29,14 +28,14 @@ const TOKEN_CHARS: usize = 86;
 pub struct CsrfKeys(MacKeys);
 
 impl CsrfKeys {
-    /// Signs with `current`; tokens made with a `previous` key are still good. The keys must be
-    /// random and used for nothing else.
+    /// Signs with `current`; tokens made with a `previous` key stay valid. The keys must be random
+    /// and used for nothing else.
     pub fn new(current: [u8; 32], previous: impl IntoIterator<Item = [u8; 32]>) -> Self {
         Self(MacKeys::new(current, previous))
     }
 
-    /// A fresh token for `binding`: 86 characters of base64url. No two are alike, all are good as
-    /// long as the key and the binding are.
+    /// A fresh token for `binding`: 86 characters of base64url. Each differs; all are valid as long
+    /// as the key and the binding.
     ///
     /// # Panics
     /// If the operating system has no random bytes to give.

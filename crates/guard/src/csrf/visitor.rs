@@ -21,11 +21,12 @@ const COOKIE: HostCookie = HostCookie::new("visitor", Duration::from_secs(600));
 /// 1. Nothing is stored on the server.
 /// 2. The cookie is a [`HostCookie`] named `visitor` that lives 600 seconds.
 /// 3. An id grants nothing; it only separates visitors. So the MAC has no age.
-/// 4. Cookies whose MAC is wrong count as absent: on plain http a neighbour can add one.
-/// 5. Two cookies with a good MAC are as good as none.
+/// 4. Cookies with a wrong MAC count as absent: on plain http another application of the host can
+///    add one.
+/// 5. Two cookies with a valid MAC count as none.
 ///
-/// For a deployment on plain http: a neighbour can plant a cookie that was issued to the neighbour.
-/// The `__Host-` prefix prevents that on https.
+/// For a deployment on plain http: another application of the host can plant a cookie that was
+/// issued to an attacker. The `__Host-` prefix prevents that on https.
 ///
 /// ```
 /// use http::{HeaderMap, header::COOKIE};
@@ -45,7 +46,7 @@ pub struct VisitorCookie {
     cookie: HostCookie,
 }
 
-/// The random id of one signed-out browser, known to be issued here.
+/// The random id of one signed-out browser, whose MAC was verified.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct VisitorId([u8; ID_BYTES]);
 

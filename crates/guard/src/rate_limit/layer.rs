@@ -7,17 +7,17 @@ use super::{Decision, RateLimitError, RateLimitRejection, RateLimiter};
 use crate::client_addr::{ClientAddr, ClientAddrMissing};
 use crate::layer::{Guard, Settings, Verdict, guard_layer};
 
-/// Lets a request pass only within the limit of its client, and tells the client where it stands; a
+/// Limits the requests of each client, and reports the client's usage in headers; a
 /// [`tower::Layer`] behind [`TrustedProxies`](crate::TrustedProxies).
 ///
 /// 1. A client is counted by [`ClientAddr::rate_key`]: an IPv4 address, or an IPv6 /64.
 /// 2. With [`ClientLimit::wide`] its networks are counted beside it: an IPv4 /24, or an IPv6 /56
-///    and /48, each with a multiple of the limit. Nobody gets more by changing addresses within
-///    them.
-/// 3. A request over any of these limits is answered 429 with `Retry-After`, and counts for none.
+///    and /48, each with a multiple of the limit. So changing addresses within a network gains
+///    nothing.
+/// 3. A request over any of these limits is answered 429 with `Retry-After`, and is not counted.
 /// 4. While the limit's store does not answer, every request that would be counted is answered 503.
-/// 5. An answer to a request that was counted carries `RateLimit-Policy` and `RateLimit`, which
-///    speak of the client's own limit.
+/// 5. The answer to a counted request carries `RateLimit-Policy` and `RateLimit`, which describe
+///    the client's own limit.
 ///
 /// For a deployment: people behind one carrier's NAT share an IPv4 /24; choose its multiple for
 /// them.
@@ -61,8 +61,8 @@ impl ClientLimit {
     /// Also counts the networks of clients: an IPv4 /24 and an IPv6 /56 are granted the limit
     /// `wide` times, an IPv6 /48 `widest` times. Default: not counted. Ten and fifty are usual.
     ///
-    /// In Redis the keys of one client then share the tag of its widest network, such as
-    /// `ratelimit:auth:{203.0.113.0/24}203.0.113.9`, so that a cluster has them in one slot.
+    /// In Redis the keys of one client then share the tag of its widest network. An example is
+    /// `ratelimit:auth:{203.0.113.0/24}203.0.113.9`. So a cluster keeps them in one slot.
     ///
     /// # Panics
     /// If a multiple is zero.
@@ -114,7 +114,7 @@ impl Guard for ClientLimit {
     }
 }
 
-/// What a client is counted under, and how many times the limit each grants.
+/// The keys of a client, each with its multiple of the limit.
 struct Keys([Option<(String, u32)>; 3]);
 
 impl Keys {

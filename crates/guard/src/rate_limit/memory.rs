@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{RateLimit, RateLimitUsage, micros, short};
 
-/// How many entries a new key looks at, to remove expired ones or to find the one it replaces.
+/// How many entries a new key examines, to remove expired ones or to find the one it replaces.
 const SWEEP: usize = 16;
 
 pub(super) struct Memory {
@@ -16,7 +16,7 @@ pub(super) struct Memory {
     table: Mutex<Table>,
 }
 
-/// The entries stand in a vector, so that a cursor can walk over them. The map finds a key's entry.
+/// The entries are in a vector, so that a cursor can walk over them. The map finds a key's entry.
 #[derive(Default)]
 struct Table {
     index: HashMap<Arc<str>, usize>,
@@ -77,13 +77,13 @@ impl Memory {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // No step under the lock can panic half done.
+        // No panic under the lock leaves the table inconsistent.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
-    /// What counts under a key right now.
+    /// The present usage of a key.
     fn usage(&mut self, key: &str, window: u64, now: u64) -> RateLimitUsage {
         let entry = self.index.get(key).map(|at| &mut self.entries[*at]);
         entry.map_or_else(RateLimitUsage::default, |entry| entry.usage(window, now))
@@ -156,7 +156,7 @@ impl Entry {
         while self.admitted.front().is_some_and(|at| *at < oldest_counted) {
             self.admitted.pop_front();
         }
-        // The clock was set back: what seems to come from the future was made just now.
+        // The clock was set back: times in the future become the present.
         for at in self.admitted.iter_mut().rev().take_while(|at| **at > now) {
             *at = now;
         }

@@ -15,9 +15,9 @@ use super::{
 
 /// How long Redis may take for an answer.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(1500);
-/// How long the second command may take, after Redis said that it does not know the script.
+/// How long the second command may take, after Redis replied that it lacks the script.
 const SECOND_TIMEOUT: Duration = Duration::from_millis(500);
-/// How much longer than its window a key lives, so that no request is forgotten while it counts.
+/// How much longer than its window a key lives, so that no counted request expires early.
 const TTL_MARGIN: Duration = Duration::from_secs(1);
 
 type Reply = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;

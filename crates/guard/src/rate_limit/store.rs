@@ -1,4 +1,4 @@
-//! What another kind of store has to do.
+//! The trait for other stores of rate limits.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{RateLimit, RateLimitError, short};
 
-/// The answer of a [`RateLimitStore`], to be waited for.
+/// The future that a [`RateLimitStore`] returns.
 pub type StoreAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RateLimitError>> + Send + 'a>>;
 
 /// Where the windows of limits are kept, for
@@ -18,14 +18,13 @@ pub type StoreAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RateLimitErr
 /// [`RateLimiter::check_all`](super::RateLimiter::check_all):
 ///
 /// 1. It keeps the times of admitted requests for each name of a limit and key.
-/// 2. Before it counts, times in the future become the time of now: the clock was set back.
-/// 3. A time that is at most a window old counts. A key whose count has reached what it is granted
-///    is full.
+/// 2. Before it counts, times in the future become the present: the clock was set back.
+/// 3. A time that is at most a window old counts. A key is full when its count reaches its limit.
 /// 4. A request with a full key is refused and stored nowhere. Every other one is admitted and
 ///    stored under each key. All of that is one atomic step.
 /// 5. Without [`RateLimitRequest::now`] the time is the store's own, the same for all instances.
 /// 6. An answer comes within about two seconds, if only as an error.
-/// 7. What no longer counts is removed at some time.
+/// 7. Expired times are removed eventually.
 pub trait RateLimitStore: fmt::Debug + Send + Sync + 'static {
     /// Admits or refuses one request.
     ///
@@ -40,7 +39,7 @@ pub trait RateLimitStore: fmt::Debug + Send + Sync + 'static {
     fn forget<'a>(&'a self, limit: RateLimit, key: &'a str) -> StoreAnswer<'a, ()>;
 }
 
-/// One request, as a store is asked about it.
+/// One request for a store to decide.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimitRequest<'a> {
     pub(super) limit: RateLimit,
@@ -68,15 +67,15 @@ impl<'a> RateLimitRequest<'a> {
     }
 }
 
-/// What a store says after one request. It describes the first key or, when refused, the full key
-/// that stays full for longest; of several the first.
+/// A store's decision. It describes the first key or, when refused, the key that stays full for
+/// longest; among equals the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimitUsage {
     /// Whether the request was admitted.
     pub allowed: bool,
     /// Requests that count under the key, this one included if it was admitted.
     pub used: u32,
-    /// How long ago the oldest of them was made; zero if this one is the oldest. In a full window:
-    /// the one whose end makes room, which is another one if the limit was lowered.
+    /// The age of the oldest of them; zero if this one is the oldest. In a full window it is the
+    /// one whose expiry makes room, which differs if the limit was lowered.
     pub oldest_age: Duration,
 }

@@ -117,9 +117,9 @@ pub async fn sign_in(
     Ok(SignedIn { user, device_token })
 }
 
-/// The user's mailbox has just been shown to be theirs. If so far only a provider had vouched for
-/// the address, somebody else may have made the account: everything they may have left in it goes,
-/// and their sessions end.
+/// The user's mailbox has just been shown to be theirs. If only a provider had vouched for the
+/// address so far, somebody else may have made the account. Then everything in it is removed and
+/// its sessions end.
 ///
 /// # Errors
 /// [`ServiceError`] when a store does not answer; calling it again then completes it.

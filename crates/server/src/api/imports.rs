@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(1);
 struct NoBody {}
 
 /// `POST /api/v1/portfolio/import`: 200 with the result, or 202 when it takes longer than a request
-/// may; the import goes on either way, also without its caller.
+/// may. The import goes on even if its caller disconnects.
 pub async fn import(
     State(app): State<App>,
     Reader { user, .. }: Reader,
@@ -47,7 +47,7 @@ pub async fn import(
 }
 
 /// `POST /api/v1/portfolio/import/upload`: the same from the JSON that Steam gives to the owner's
-/// browser; what is longer than one of Steam's answers is a list of them.
+/// browser. A longer inventory is a list of Steam's answers.
 pub async fn upload(
     State(app): State<App>,
     Reader { user, .. }: Reader,

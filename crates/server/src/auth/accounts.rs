@@ -1,8 +1,8 @@
 //! Which account an identity opens. The rules, a row each in docs/sign-in.md:
 //!
 //! 1. A linked identity opens its account, whatever the provider says about addresses.
-//! 2. An address alone opens nothing. If it has an account already, its owner signs in the way they
-//!    did before, or by the link that is mailed there, and links the new identity then.
+//! 2. An address alone opens nothing. If it has an account already, its owner signs in as before,
+//!    or by the link mailed there. Then they link the new identity.
 //! 3. A new person brings a verified address; with Steam, which has none, they get an account
 //!    without one.
 //! 4. An identity is never moved from one account to another.

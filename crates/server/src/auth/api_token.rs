@@ -1,7 +1,7 @@
 //! API tokens as text: `trc_`, 43 characters for 256 random bits, six for a checksum.
 //!
-//! The prefix lets scanners of published code find lost tokens; the checksum tells a token from
-//! text that looks like one, and costs neither them nor us a question to the database.
+//! The prefix lets scanners of published code find lost tokens. The checksum distinguishes a token
+//! from similar text without a database query.
 
 use std::fmt;
 

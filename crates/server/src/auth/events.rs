@@ -1,7 +1,7 @@
 //! What the owner of an account is told: a log to read, and mail about what matters most.
 //!
-//! Neither holds anything that could be presented as a proof. A log entry or a mail that cannot be
-//! kept or sent is an error in the service's own log; it does not undo what the person has done.
+//! Neither holds anything that could be presented as a proof. If an entry or a mail cannot be kept
+//! or sent, the service logs an error. The person's action is not undone.
 
 use std::sync::Arc;
 

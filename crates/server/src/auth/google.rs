@@ -9,9 +9,9 @@
 //!    fetched once more.
 //! 4. What the ID token leaves out of address, name and picture is asked of the userinfo endpoint,
 //!    whose `sub` has to be the token's.
-//! 5. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`); other addresses it
-//!    has only verified once, as any other issuer has all of its own. An issuer on this machine
-//!    stands in for Google, in development and tests.
+//! 5. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`). Other addresses it
+//!    has only verified once, like any other issuer. An issuer on this machine stands in for
+//!    Google, in development and tests.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

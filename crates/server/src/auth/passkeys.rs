@@ -1,8 +1,8 @@
 //! Passkeys at this service: what browsers are asked for, and what their answers come to.
 //!
-//! 1. A challenge is 256 random bits, works once, for ten minutes, in the browser that asked for it
-//!    (known by a cookie of its own), and for the ceremony it was made for. Asking again leaves
-//!    earlier challenges as they are: there may be several tabs.
+//! 1. A challenge is 256 random bits and works once, for ten minutes and for one ceremony. It works
+//!    only in the browser that asked for it, which a cookie identifies. Asking again leaves earlier
+//!    challenges as they are: there may be several tabs.
 //! 2. A challenge of somebody who is signed in counts in that session alone, and only a passkey of
 //!    theirs answers it.
 //! 3. Passkeys are discoverable: who signs in need not say who they are. The handle of the user is

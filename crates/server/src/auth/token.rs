@@ -22,8 +22,8 @@ pub fn is_token(text: &str) -> bool {
     text.len() == TOKEN_CHARS && text.chars().all(is_base64url)
 }
 
-/// The token in a text that a person pasted or a mail program made a link of: without white space
-/// around it, and without what follows it, such as a full stop, a bracket or a line feed.
+/// The token in a text that a person pasted or a mail program made into a link. White space around
+/// it, and a full stop, bracket or line feed behind it, are removed.
 pub fn pasted(text: &str) -> &str {
     let text = text.trim();
     let end = text.find(|c: char| !is_base64url(c)).unwrap_or(text.len());

@@ -2,7 +2,7 @@
 //!
 //! 1. `state` is 256 random bits. The database keeps its hash, for ten minutes.
 //! 2. A cookie tells in which browser a transaction began. A browser keeps its cookie from one to
-//!    the next, so that several can be under way in it, each with a state of its own.
+//!    the next. So several can be under way in it, each with its own state.
 //! 3. The first callback that brings a state in the browser it was made for spends it, whatever
 //!    comes of it: one `DELETE … RETURNING`. Others change nothing.
 //! 4. A transaction is also of one provider and one purpose; linking and confirming are of the one

@@ -1,11 +1,11 @@
 //! Verifies what authenticators sign: the relying party's half of `WebAuthn` level 3
 //! (<https://www.w3.org/TR/webauthn-3/>), for passkeys without attestation.
 //!
-//! 1. A ceremony counts only for this relying party: the origin is that of the public address,
-//!    compared as text, and the hash of the RP id is that of its host.
+//! 1. A ceremony counts only for this relying party. The origin equals that of the public address
+//!    as text, and the RP id's hash is that of its host.
 //! 2. A ceremony counts only with user presence and user verification.
-//! 3. Keys are ES256, `EdDSA` (Ed25519) and RS256 with 2048 bits at least, verified by `ring`; the
-//!    algorithm is the one of the stored key, never one that an answer names.
+//! 3. Keys are ES256, `EdDSA` (Ed25519) and RS256 with at least 2048 bits, verified by `ring`. The
+//!    algorithm is that of the stored key, never one that an answer names.
 //! 4. A signature counter that does not grow means two devices with one key: refused. Counters that
 //!    stay at zero are what synced passkeys have.
 //! 5. What is signed is read to its last byte: data behind it, unknown flags of backup, or a key in

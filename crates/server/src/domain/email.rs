@@ -1,8 +1,7 @@
 //! E-mail addresses that are safe to write to.
 //!
-//! A sign-in link is worth as much as the account, so it may go to exactly one mailbox and to
-//! no other than the one the account knows. [`Email::parse`] therefore takes far less than
-//! RFC 5322 allows:
+//! A sign-in link is worth as much as the account. So it may go to exactly one mailbox, the
+//! account's own. [`Email::parse`] therefore takes far less than RFC 5322 allows:
 //!
 //! 1. one plain `local@domain`: no display name, list, comment, quoted local part or IP literal;
 //! 2. ASCII only. There is no SMTPUTF8 here; write an internationalised domain in its `xn--`
@@ -107,9 +106,8 @@ impl Email {
         self.parts().1
     }
 
-    /// The mailbox that a mail to this address arrives in, as far as the address tells: without the
-    /// tag after a `+`, and without the dots that Gmail does not look at. It is for counting, never
-    /// for writing to.
+    /// The mailbox of this address, as far as the address shows it: without the tag after a `+`,
+    /// and without dots that Gmail ignores. It is for counting, never for writing to.
     pub fn mailbox(&self) -> String {
         let (local, domain) = self.parts();
         let untagged = match local.split_once('+') {
@@ -151,8 +149,8 @@ impl fmt::Debug for Email {
     }
 }
 
-/// Whether a person who pastes the character does not see it: white space, the soft hyphen, what
-/// joins, separates or directs text, the byte order mark.
+/// Whether the character is invisible: white space, the soft hyphen, joiners, separators, direction
+/// marks, the byte order mark.
 fn is_blank(c: char) -> bool {
     let invisible = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}');

@@ -1,8 +1,8 @@
 //! API tokens in `Authorization: Bearer` (RFC 6750): who asks, on the routes that take them.
 //!
 //! 1. Only a row of the URL table with a scope takes tokens. Elsewhere the header means nothing.
-//! 2. With a token in the request there is no session: its cookies are not looked at, and no CSRF
-//!    token is asked for, because no browser sends this header by itself.
+//! 2. A request with a token has no session: its cookies are ignored. It needs no CSRF token,
+//!    because no browser sends this header by itself.
 //! 3. Everything wrong with a token is 401 `invalid_token`; one that lacks the scope is 403
 //!    `insufficient_scope`. Text that cannot be a token costs no question to any store.
 

@@ -55,8 +55,8 @@ pub fn takes_gzip(request: &HeaderMap) -> bool {
     })
 }
 
-/// Whether somebody else may have chosen the query of this request: it has one, and the browser
-/// does not say that our own page, or the person, asked for it.
+/// Whether another site may have chosen the query of this request. It has one, and the browser does
+/// not attribute the request to our own page or to the person.
 pub fn is_of_stranger(uri: &Uri, request: &HeaderMap) -> bool {
     let site = request.get("sec-fetch-site").map(HeaderValue::as_bytes);
     uri.query().is_some_and(|query| !query.is_empty())

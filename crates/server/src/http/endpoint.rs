@@ -142,8 +142,8 @@ impl Row {
         Self { is_navigated: true, ..self }
     }
 
-    /// Its forms are counted by the session that posts them: others behind the same address, and
-    /// pages that make a browser spend its address's requests, do not keep their person from it.
+    /// Its forms are counted by session. So neither others behind the same address, nor pages that
+    /// use up its requests, can block the person.
     #[must_use]
     pub fn counted_by_session(self) -> Self {
         Self { is_counted_by_session: true, ..self }

@@ -15,8 +15,8 @@ pub(super) struct Limits {
     pub(super) attempts_at_once: usize,
     /// How long a server may take for each step before it has the content of a mail.
     pub(super) step: Duration,
-    /// How long it may then take to accept it: scanners read the whole mail first, and a mail that
-    /// is given up meanwhile may arrive twice.
+    /// How long it may then take to accept the mail. Scanners read the whole mail first, and a mail
+    /// given up meanwhile may arrive twice.
     pub(super) acceptance: Duration,
     /// The waits between attempts. A mail is tried as long as its link works.
     pub(super) waits: Backoff,

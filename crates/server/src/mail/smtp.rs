@@ -1,5 +1,5 @@
-//! By SMTP. A connection on which a mail went well is kept for the next one; one on which anything
-//! went wrong, or that was given up in the middle, is not.
+//! By SMTP. A connection is kept for the next mail if this one succeeded. After an error or an
+//! abandoned mail it is closed.
 
 use std::time::Duration;
 

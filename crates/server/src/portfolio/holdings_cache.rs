@@ -1,10 +1,9 @@
 //! What users hold, as last read: reading the rows of a large inventory costs more than all else
 //! that an answer takes.
 //!
-//! 1. The holdings of an import never change. What is kept counts only while its import is the one
-//!    in force, and that is asked of the database each time: an import on another instance is seen
-//!    at once.
-//!    The portfolio put together from it is kept with it.
+//! 1. The holdings of an import never change. A cached entry is valid only while its import is in
+//!    force. The database is asked each time, so an import on another instance is seen at once. The
+//!    portfolio put together from it is kept with it.
 //! 2. It is kept under the user and given to nobody else. The user's next import takes its place;
 //!    deleting the account removes it.
 //! 3. It is bounded by what it occupies. It is emptied whenever prices are read, so that accounts

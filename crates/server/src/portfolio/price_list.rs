@@ -56,8 +56,9 @@ struct Entry {
 }
 
 impl PriceList {
-    /// The price of an item of that name and phase. Without an own price it is that of the name,
-    /// which for a phase is an estimate, or else the cheapest of the name, as an estimate.
+    /// The price of an item of that name and phase. Without its own price an item has that of its
+    /// name, which for a phase is an estimate. Otherwise it has the cheapest of the name, as an
+    /// estimate.
     pub fn find(&self, name: &str, phase: Option<Phase>) -> Option<Price> {
         let entry = self.entries.get(name)?;
         let of_phase = phase.and_then(|phase| entry.phases.iter().find(|(it, _)| *it == phase));

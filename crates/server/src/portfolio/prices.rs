@@ -147,8 +147,8 @@ impl Prices {
         Ok(Snapshot { source, currency, fetched_at: self.clock.now(), list })
     }
 
-    /// Whether a feed is too small now, and has not been for long: neither have we seen it so, nor
-    /// are the prices in force old.
+    /// Whether a feed is too small now, but only recently: we have not seen it so for long, and the
+    /// prices in force are not old.
     fn is_doubtful(&self, source: &Source, is_small: bool, in_force_since: Timestamp) -> bool {
         let mut shrunk = self.shrunk.lock().expect("nothing panics while it holds the lock");
         if !is_small {

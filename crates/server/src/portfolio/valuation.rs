@@ -1,8 +1,8 @@
 //! What holdings are worth: whole cents, no clock, no store.
 //!
 //! 1. Every total is the sum of the values it is made of; a value is price times quantity.
-//! 2. An item without a price has no value and is counted apart, never taken for worthless; what
-//!    can never be sold is not even counted as missing a price.
+//! 2. An item without a price has no value and is counted apart, never taken for worthless. An item
+//!    that can never be sold is not counted as lacking a price.
 //! 3. Sums stay far inside 64 bits: prices, amounts and the number of assets are bounded where they
 //!    are read.
 

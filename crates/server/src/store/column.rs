@@ -1,9 +1,9 @@
 //! How values stand in columns.
 //!
-//! `SQLite` has no type for times: they are RFC 3339 text there and compared as text. That order is
-//! the order of time only if all texts have one form, so every time is written in UTC and cut to
-//! whole seconds (with a fraction, `…:00Z` sorts after `…:00.5Z`). `PostgreSQL` gets the same
-//! values. Cutting can end a link's life up to a second early, never late.
+//! `SQLite` has no type for times: they are RFC 3339 text there and compared as text. Text sorts by
+//! time only if all texts have one form. So every time is in UTC and cut to whole seconds (`…:00Z`
+//! would sort after `…:00.5Z`). `PostgreSQL` gets the same values. Cutting can end a link's life up
+//! to a second early, never late.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -46,8 +46,8 @@ where
     }
 }
 
-/// What is text in a column and a checked value in the program, parsed again when it is read: a
-/// row from elsewhere cannot smuggle a bad value in. `$parse` gives a `Result` or an `Option`.
+/// A value that is text in a column. It is parsed when it is read, so that a foreign row cannot
+/// bring in an invalid value. `$parse` gives a `Result` or an `Option`.
 macro_rules! text_column {
     ($name:ty, $parse:expr) => {
         impl<DB: sqlx::Database> sqlx::Type<DB> for $name

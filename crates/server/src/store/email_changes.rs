@@ -57,9 +57,9 @@ pub async fn wanted(
         .await
 }
 
-/// Uses a wish up: the account's address is the wanted one from here on, and sign-in links to the
-/// old and the new one end, also those being redeemed. `None` unless the token is of this user,
-/// unused and not too old.
+/// Completes a change: the account has the new address from here on. Sign-in links to the old and
+/// the new address end, also those being redeemed. `None` unless the token is of this user, unused
+/// and not too old.
 ///
 /// # Errors
 ///

@@ -74,9 +74,9 @@ fn is_passing(reply: &dyn DatabaseError) -> bool {
         // Busy, locked, read-only, I/O error, full, cannot open.
         return matches!(sqlite_code(reply), Some(SQLITE_BUSY | 6 | 8 | 10 | 13 | 14));
     }
-    // SQLSTATE: connection lost, a standby's read-only transaction, transaction idle or open for
-    // too long, not let in, database gone, serialisation failure or deadlock, out of resources,
-    // lock not available, cancelled or shutting down, system error.
+    // SQLSTATE of temporary failures. Connection: lost, refused, database gone. Transaction:
+    // read-only on a standby, idle or open for too long, serialisation failure, deadlock. Server:
+    // out of resources, lock not available, cancelled or shutting down, system error.
     ["08", "25006", "25P03", "25P04", "28", PG_NO_DATABASE, "40", "53", "55P03", "57", "58"]
         .iter()
         .any(|class| code.starts_with(class))

@@ -262,10 +262,9 @@ pub async fn of_user(db: &Database, user: Uuid) -> Result<Vec<LinkedIdentity>, S
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).fetch_all(pool).await).await
 }
 
-/// Takes everything from the account that somebody may have left in it who never proved the
-/// address: identities, passkeys, recovery codes, tokens, name, picture, a pending change of the
-/// address, what was imported, the log.
-/// An import under way comes to nothing.
+/// Removes everything that somebody who never proved the address may have left in the account:
+/// identities, passkeys, recovery codes and tokens. Name, picture, a pending change of the address,
+/// imports and the log go too. An import under way comes to nothing.
 ///
 /// # Errors
 ///

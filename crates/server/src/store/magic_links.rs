@@ -7,9 +7,9 @@
 //!    its oldest. Where all have as many, the newest request has come too late; links that
 //!    known browsers asked for are kept before all others.
 //! 4. A link is claimed once, by one `UPDATE`. Looking at it never claims it.
-//! 5. A code works only for the visitor who asked, and [`MAX_WRONG_CODES`] wrong ones void it; the
-//!    count and the comparison are one `UPDATE`, so guessing in parallel buys nothing. The
-//!    link itself stays good: it cannot be guessed.
+//! 5. A code works only for the visitor who asked, and [`MAX_WRONG_CODES`] wrong ones void it.
+//!    Count and comparison are one `UPDATE`, so parallel guesses gain nothing. The link itself
+//!    stays good: it cannot be guessed.
 //! 6. Rows are removed when they have expired, by whoever asks for the next link.
 
 use std::fmt;

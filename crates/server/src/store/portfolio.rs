@@ -5,8 +5,8 @@
 //!    until then the earlier holdings stand. An import that dies leaves rows which the next one
 //!    removes.
 //! 2. A user's import holds a lease in the portfolio's row, claimed by one statement and renewed
-//!    while it lives, so that there is one at a time over all instances and a dead one frees the
-//!    way by itself.
+//!    while it runs. So there is one import at a time over all instances, and a dead one's lease
+//!    expires.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What came of a proof that works once, for some seconds, so that the browser that presented it
-//! and presents it again gets the same outcome.
+//! The outcomes of one-time credentials, kept for some seconds. So a browser that presents the same
+//! one again gets the same outcome.
 //!
 //! 1. A row belongs to one proof and one browser. What another browser presents has a row of its
 //!    own.

@@ -1,5 +1,5 @@
-//! Every property is shown on both databases by the same code: on a `SQLite` file and on a real
-//! `PostgreSQL` server, which the tests share while any of them runs.
+//! The same code tests every property on both databases: a `SQLite` file and a real `PostgreSQL`
+//! server. The tests share the server while any of them runs.
 
 use std::sync::{Arc, Weak};
 

@@ -25,8 +25,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     Ok(collected)
 }
 
-/// Help texts and units, and the counters whose labels are known: what appears only with its first
-/// event would be 1 from nothing, which is no increase.
+/// Help texts and units. Counters with known labels start at zero: one that first appears as 1
+/// shows no increase.
 fn describe() {
     metrics::gauge!("tracera_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     for outcome in ["ok", "failed"] {

@@ -1,7 +1,6 @@
-//! Whatever stands in the query of a callback from Steam: no panic, and nothing is read in it that
-//! Steam, asked to confirm it, could read differently. The kept examples in
-//! `corpus/steam_callbacks.txt` run first; a line is one query, `GENUINE` stands for what Steam
-//! sends.
+//! Any query of a callback from Steam: it causes no panic, and the server never reads it
+//! differently from Steam, which confirms it. The kept examples in `corpus/steam_callbacks.txt` run
+//! first; a line is one query, `GENUINE` stands for what Steam sends.
 
 use proptest::prelude::*;
 use time::macros::datetime;

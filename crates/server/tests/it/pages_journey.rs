@@ -1,5 +1,5 @@
-//! A trader's whole way in a real browser, with a mail server, an OpenID provider, a Steam, a price
-//! feed and a host of pictures on the other side.
+//! A trader's whole journey in a real browser. The servers behind it are a mail server, an OpenID
+//! provider, a Steam, a price feed and a host of pictures.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! What may happen once is repeatable for the browser that did it, for some seconds, and what
-//! belongs to an attempt is kept with the attempt.
+//! A browser can repeat its own one-time request for some seconds, and data of an attempt stays
+//! with the attempt.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Floor B: the least a server-side session can cost when each request asks Redis: one raw `GET` by
-//! the cookie's value over one multiplexed connection, nothing checked.
+//! Floor B: the least a server-side session can cost when each request reads Redis. It is one raw
+//! `GET` by the cookie's value over one multiplexed connection, without checks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

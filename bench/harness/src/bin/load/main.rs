@@ -1,5 +1,5 @@
-//! The load: a fixed number of keep-alive connections, each sending its next request when the last
-//! one is answered, going round the users of a file of cookies. Every answer is compared with what
+//! The load: a fixed number of keep-alive connections that go round the users of a file of cookies.
+//! Each sends its next request when the last one is answered. Every answer is compared with what
 //! that user must get.
 
 mod http;
@@ -23,9 +23,9 @@ use crate::requests::{Mode, Requests};
 /// An answer that takes longer is an error.
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_NANOS: u64 = 20_000_000_000;
-/// Before the load waits for answers it sleeps this long, so that it is not woken by them: over
-/// loopback it is the server's `send` that wakes who waits, and only a server that is slower than
-/// the load would pay for that.
+/// How long the load sleeps before it waits for answers, so that they do not wake it. Over loopback
+/// the server's `send` wakes a waiting receiver, a cost that only a server slower than the load
+/// would pay.
 const NAP: Duration = Duration::from_micros(20);
 
 /// Sends requests to one contender and prints one line of JSON.

@@ -87,8 +87,8 @@ async fn a_token_is_good_for_the_session_or_visitor_it_was_handed_to() {
     }
 }
 
-/// What is bound, and how the MAC is computed, may change only together with a new purpose: people
-/// keep their pages open while a server is upgraded. Computed with Python's `hmac`.
+/// The bound bytes and the MAC may change only together with a new purpose, because pages stay open
+/// while a server is upgraded. Computed with Python's `hmac`.
 #[test]
 fn tokens_and_visitors_of_earlier_releases_stay_good() {
     const OF_SESSION: &str =
@@ -221,7 +221,7 @@ async fn handlers_find_the_same_binding_however_often_they_ask() {
 
 #[tokio::test]
 async fn only_a_service_that_was_ready_is_called_and_by_no_refused_request() {
-    /// Fails when it is called without having been asked whether it is ready.
+    /// Fails when it is called without `poll_ready`.
     #[derive(Default)]
     struct Strict {
         is_ready: bool,

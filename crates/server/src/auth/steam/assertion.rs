@@ -180,8 +180,8 @@ fn read(query: &str) -> Result<BTreeMap<&'static str, String>, AssertionError> {
     if states == 1 { Ok(parameters) } else { Err(AssertionError::Parameters) }
 }
 
-/// Whether a parameter is of somebody on the way, such as `utm_source`: plainly written, and
-/// nothing that this or another protocol of signing in could mean.
+/// Whether a parameter was added on the way, such as `utm_source`. It is plainly written, and has
+/// no meaning in this or another sign-in protocol.
 fn is_foreign(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     let lower = name.to_ascii_lowercase();

@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::ListenAddr;
 
-/// What the kernel keeps of an answer that is not read. It calls a socket writable only when a
-/// third of this is free, and an honest slow reader has to get that far before it counts as
+/// What the kernel keeps of an answer that is not read. The kernel calls a socket writable only
+/// when a third of this is free. An honest slow reader must get that far before it counts as
 /// stalled.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 

@@ -2,8 +2,8 @@
 //! went.
 //!
 //! 1. An import that is replaced leaves its amounts by name, compressed.
-//! 2. They are kept while a value noted in the last days can be compared with: all for
-//!    [`ALL_KEPT`], after that those a value of a day is of, for [`KEPT`].
+//! 2. They are kept while a recorded value can be compared with them: all for [`ALL_KEPT`], then
+//!    those with a daily value for [`KEPT`].
 
 use std::io::{Read, Write};
 

@@ -130,8 +130,8 @@ pub async fn since(
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(begin).fetch_all(pool).await).await
 }
 
-/// The user's newest snapshot between the two times that is worth something in that currency, of
-/// holdings that are still known: those of the import in force, or remembered.
+/// The user's newest snapshot between the two times with a value in that currency. Its holdings are
+/// still known: those of the import in force, or former ones.
 ///
 /// # Errors
 ///
