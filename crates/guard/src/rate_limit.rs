@@ -146,10 +146,10 @@ impl RateLimiter {
     /// A key costs about 100 bytes, and 8 for each admitted request. Every new key looks at 16
     /// entries and removes the expired ones.
     ///
-    /// When the table is full, a new key replaces one of 16 entries: the one with the fewest
-    /// admitted requests, and among equals the least recently used. So a flood of addresses locks
-    /// nobody out. It cannot reset a key at its limit either, unless nearly every other key is at
-    /// its limit.
+    /// When the table is full, a new key replaces one of 16 entries. That is the one with the
+    /// fewest admitted requests, and among equals the least recently used. So a flood of addresses
+    /// locks nobody out. It cannot reset a key at its limit either, unless nearly every other key
+    /// is at its limit.
     pub fn in_memory(limit: RateLimit) -> Self {
         Self::in_memory_with_capacity(limit, 100_000)
     }

@@ -99,9 +99,9 @@ impl Sessions {
         vec![(REGISTER_PATH, register), (REFRESH_PATH, refresh)]
     }
 
-    /// The answer to `POST /device/register`, for whom [`Sessions::device_routes`] does not fit: an
-    /// application whose routes stand in a table of their own, or a framework other than axum. 404
-    /// without a device binding.
+    /// The answer to `POST /device/register`, where [`Sessions::device_routes`] does not fit: for
+    /// an application with its own table of routes, or another framework. 404 without a device
+    /// binding.
     pub async fn register_device(&self, headers: &HeaderMap) -> Response {
         if self.inner.config.device.is_none() {
             return StatusCode::NOT_FOUND.into_response();

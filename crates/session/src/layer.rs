@@ -286,9 +286,9 @@ impl<S: Sync> FromRequestParts<S> for Session {
 /// with 401 when nobody is signed in and with 503 when that is not known; as `Option<CurrentUser>`
 /// only with 503.
 ///
-/// `T` is what the application signs users in with: an integer, a `String`, the bytes of a UUID, or
-/// a type of its own with `TryFrom<UserId>`. An id that is no `T` is answered 500. For the user
-/// themselves, from the database, see [`LoggedIn`](crate::login::LoggedIn).
+/// `T` is the application's type of user ids: an integer, a `String`, the bytes of a UUID, or any
+/// type with `TryFrom<UserId>`. An id that is no `T` is answered 500. For the user themselves, from
+/// the database, see [`LoggedIn`](crate::login::LoggedIn).
 ///
 /// ```
 /// use axum::{Router, routing::{get, post}};

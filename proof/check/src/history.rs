@@ -9,8 +9,8 @@ use crate::STALENESS;
 use crate::event::{Event, Name, Op, Outcome};
 use crate::object::{Act, Lost, Step, ValueId, explain};
 
-/// How long before a fault what was answered may not have been copied yet, and how long after it
-/// one that is cut off may still answer, in microseconds.
+/// How long before a fault an answered write may not have been replicated yet, and how long after
+/// it a cut-off server may still answer. In microseconds.
 const COPYING: u64 = 2_000_000;
 /// How long servers take to find another primary at most, in microseconds.
 const FAILOVER: u64 = 20_000_000;
@@ -103,8 +103,8 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// What concerns a session by way of another one of the same browser: a later sign-in gives it
-    /// up, and what is still asked under an earlier one reaches it.
+    /// Operations on another session of the same browser that affect this one. A later sign-in ends
+    /// it, and requests under an earlier one still reach it.
     fn handed_over(&self, sign_in: &Event) -> Vec<Line<'a>> {
         let all = sign_in.client.as_ref().and_then(|client| self.sign_ins.get(client));
         let mut lines = Vec::new();

@@ -1,10 +1,10 @@
 //! Decides whether a history of requests is explainable by what the session layer promises.
 //!
 //! 1. A history is explainable if each operation can be given one moment between its start and its
-//!    end such that, in the order of these moments, all answers are right. Each session is looked
-//!    at by itself, and within it each field.
-//! 2. A load that was accepted may show the session as it was up to [`STALENESS`] before its start,
-//!    but not as it was before a write that the same server had answered.
+//!    end. In the order of these moments, all answers must be right. Each session is looked at by
+//!    itself, and within it each field.
+//! 2. An accepted load may show the session as it was up to [`STALENESS`] before its start. It may
+//!    not show it as it was before a write that the same server had answered.
 //! 3. A load that was refused, and every write, is up to date.
 //! 4. Who is refused while the session's id changes may have had the id of before.
 //! 5. A write without an answer, or answered as unavailable, was done at any time after its start,

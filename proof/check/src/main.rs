@@ -9,10 +9,10 @@ use prove_check::{check, read};
 /// Decides whether a history is explainable by what the session layer promises. Exits 0 if it is, 1
 /// with the first line that cannot be, 2 if a line is unreadable.
 ///
-/// A history is JSON lines: start and end in microseconds of one clock, client, server, op
-/// (`sign_in`, `load`, `commit`, `rotate`, `sign_out`, `revoke`, `revoke_all`, or fault with its
-/// kind), user, session, field and value (written or read, null for absent), outcome (ok, refused,
-/// unavailable, unknown).
+/// A history is JSON lines. Each has start and end in microseconds of one clock, client, server,
+/// op, user, session, field, value and outcome. The op is `sign_in`, `load`, `commit`, `rotate`,
+/// `sign_out`, `revoke`, `revoke_all`, or fault with its kind. The value is the one written or
+/// read, null for absent. The outcome is ok, refused, unavailable or unknown.
 #[derive(Parser)]
 #[command(name = "prove check")]
 struct Arguments {

@@ -1,10 +1,10 @@
-//! One session, with one of its fields or none, as its operations leave it: whether there is an
-//! order of them in which all answers are right.
+//! One session, with one of its fields or none: decides whether its operations have an order in
+//! which all answers are right.
 //!
-//! It goes through the history in the order of time and keeps every state the session can be in
-//! (Lowe, Testing for linearizability, 2017): a write is put in order when its end, or the end of
-//! an answer that shows it, demands it. A read is content as soon as the state is once what it
-//! shows, between its start and its end.
+//! It goes through the history in the order of time and keeps every possible state of the session
+//! (Lowe, Testing for linearizability, 2017). A write is ordered when its end, or the end of an
+//! answer that shows it, demands it. A read is content as soon as the state is once what it shows,
+//! between its start and its end.
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -1,5 +1,5 @@
-//! Drives servers of an application, and the real Redis servers behind them, through faults, writes
-//! down who asked what and was answered what when, and checks it.
+//! Drives servers of an application, and the real Redis servers behind them, through faults.
+//! Records each request and answer with its time, and checks the history.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ const BROWSERS: usize = 8;
 const PEACE: Duration = Duration::from_secs(1);
 
 /// Drives a Redis, a Sentinel set and a cluster on free loopback ports through faults while
-/// browsers use sessions, writes each history to target/histories and checks it. Exits 0 if all are
+/// browsers use sessions. Writes each history to target/histories and checks it. Exits 0 if all are
 /// explainable.
 ///
 /// Replicated stores run twice, without and with `SESSION_REPLICA_ACK`. What replication may lose

@@ -102,8 +102,8 @@ async fn single(
     world.fault(start, kind)
 }
 
-/// Until the old primary follows the new one there may be two, and what one of them was told is
-/// lost: so long the fault lasts.
+/// The fault lasts until the old primary follows the new one. Until then there may be two, and
+/// writes to one of them are lost.
 async fn of_sentinel(sentinel: &RedisSentinel, world: &World, random: &mut Rng) -> Result<()> {
     let start = world.journal.now();
     let primary = sentinel.primary().await;

@@ -17,11 +17,11 @@ mod state;
 mod store;
 
 /// Checks a model of the session protocol: every state of two servers, two sessions and a few
-/// operations, then what fails when one rule of the code is taken out. Exits 0 only if all
+/// operations. Then it shows what fails when one rule of the code is removed. Exits 0 only if all
 /// properties hold and each rule, taken out, makes one fail.
 ///
-/// Without options every history of three operations is looked at, and every one of two operations
-/// and a fault: a broken connection, a passed deadline, a lost answer and the like.
+/// Without options it checks every history of three operations, and every one of two operations and
+/// a fault. Faults are a broken connection, a passed deadline, a lost answer and the like.
 #[derive(Parser)]
 #[command(name = "prove model")]
 struct Arguments {

@@ -326,8 +326,8 @@ impl State {
 
     /// Makes states the same that differ only in what cannot matter any more.
     ///
-    /// A quiet server may have its feed complete whenever it begins a load, and never shows
-    /// anything from before that: for it what is over is over at once.
+    /// A quiet server may have its feed complete whenever it begins a load, and never shows older
+    /// state. For it an ended session ends at once.
     pub(crate) fn settle(&mut self) {
         for server in 0..SERVERS {
             if self.is_quiet(server) {

@@ -1,7 +1,7 @@
 //! An installation, event by event: requests, writes, copies, what is told, and what goes wrong.
 //!
-//! Sessions do not know each other, so a part of them stands for all: each one of the part is
-//! followed by itself, and what it costs counts as often as there are sessions to each of the part.
+//! Sessions are independent, so a sample stands for all. Each session of the sample is followed by
+//! itself, and its cost is multiplied by the sessions it stands for.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -10,10 +10,10 @@ use crate::installation::{Outcome, Plan, Trouble, run};
 mod cost;
 mod installation;
 
-/// Simulates an installation event by event, over the costs of docs/scale.md: a minute in peace,
-/// then with a primary that dies, a mass sign-out, and a restart of all servers at once. Says where
-/// it bends and what to set. Exits 1 if something is overloaded. The same arguments give the same
-/// answer.
+/// Simulates an installation event by event, over the costs of docs/scale.md. It runs a normal
+/// minute, then one with a dying primary, a mass sign-out, and a restart of all servers at once.
+/// Says where it bends and what to set. Exits 1 if something is overloaded. The same arguments give
+/// the same answer.
 #[derive(Parser)]
 #[command(name = "prove scale")]
 struct Arguments {

@@ -1,5 +1,5 @@
-//! Deleting an account. It is asked for, and done after [`WAIT`]: until then its owner can call it
-//! off, signed in or by the link in the mail about it.
+//! Deleting an account. It is done [`WAIT`] after the request. Until then the owner can call it
+//! off, signed in or by the link in the mail.
 //!
 //! 1. At once all sessions end, and API tokens and mailed links become void. Nothing else changes.
 //! 2. When the time has come, everything is removed. Calling it off and carrying it out are one

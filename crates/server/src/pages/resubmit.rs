@@ -1,6 +1,5 @@
-//! Forms with a mailed link in them, which by then stands nowhere else in the browser: turned away
-//! for now, their error page can send them again. The link stays in the form, out of addresses and
-//! logs.
+//! Forms with a mailed link, which the browser has nowhere else. When they are refused for now,
+//! their error page can send them again. The link stays in the form, out of addresses and logs.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};

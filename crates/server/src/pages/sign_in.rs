@@ -350,8 +350,8 @@ pub async fn redeem_link(
 const PASSKEY_ONLY: Problem = Problem::Provider(ProviderError::PasskeyOnly);
 const OTHER_ACCOUNT: Problem = Problem::Provider(ProviderError::OtherAccount);
 
-/// The page that says what went wrong: the one on which somebody confirms that it is them, else the
-/// account page of who is signed in, else the sign-in page.
+/// The page that shows the error: the confirmation page while one confirms, else the account page
+/// when signed in, else the sign-in page.
 fn came_to_nothing(
     app: &App,
     session: &Session,

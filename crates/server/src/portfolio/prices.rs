@@ -147,7 +147,7 @@ impl Prices {
         Ok(Snapshot { source, currency, fetched_at: self.clock.now(), list })
     }
 
-    /// Whether a feed is too small now, but only recently: we have not seen it so for long, and the
+    /// Whether a feed is too small now, but not for long: we first saw it so recently, and the
     /// prices in force are not old.
     fn is_doubtful(&self, source: &Source, is_small: bool, in_force_since: Timestamp) -> bool {
         let mut shrunk = self.shrunk.lock().expect("nothing panics while it holds the lock");

@@ -147,9 +147,8 @@ type Row<'a> = (&'a str, &'a [&'a str], usize, u64, Option<usize>, bool);
 #[tokio::test]
 async fn who_takes_an_account_by_undoing_and_who_does_not() {
     let day = 86_400;
-    // The addresses the account has, one after the other. Of which of them the holder of the link
-    // has the mailbox, how many seconds after the last change they use it, and who else used
-    // theirs before.
+    // The addresses the account has, one after the other. The mailbox of the link's holder, the
+    // seconds between the last change and its use, and who else used theirs before.
     let rows: [Row<'_>; 8] = [
         ("the owner, of whom a thief took the address", &["o1", "t1"], 0, day, None, true),
         ("the owner, on the last day", &["o2", "t2"], 0, 7 * day - 3, None, true),
