@@ -1,6 +1,6 @@
 //! Cookies that only this host can set and read: [`HostCookie`] has the rules.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -9,14 +9,18 @@ use crate::name::is_name;
 
 const PREFIX: &str = "__Host-";
 
+/// Browsers keep no cookie longer than 400 days; a century leaves room for the year in `Expires`.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// One cookie of this host: how it is read and written.
 ///
 /// 1. A secure cookie has the prefix `__Host-`, which browsers accept only from the host itself,
 ///    over https, for all its paths ([RFC 6265bis, section 4.1.3.2]).
 /// 2. Every cookie is `HttpOnly`, `SameSite=Lax` and `Path=/`.
 /// 3. A name is compared byte by byte; nothing is decoded or folded.
-/// 4. Two cookies of the name count as none.
+/// 4. A value that cannot be one's own counts as absent. Two that can be count as none.
 /// 5. Double quotes around a value are removed: Java's `HttpClient` adds them.
+/// 6. `Expires` says the same as `Max-Age`, for clients that know only that.
 ///
 /// A deployment on plain http has no prefix. There, another port or path of the host, or anybody on
 /// the network path, can set the cookie.
@@ -28,10 +32,9 @@ const PREFIX: &str = "__Host-";
 ///
 /// const THEME: HostCookie = HostCookie::new("theme", Duration::from_secs(86_400));
 ///
-/// assert_eq!(
-///     THEME.set("dark"),
-///     "__Host-theme=dark; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400; Secure"
-/// );
+/// let set_cookie = THEME.set("dark");
+/// let attributes = "__Host-theme=dark; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400; Expires=";
+/// assert!(set_cookie.to_str().unwrap().starts_with(attributes));
 /// let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static("__Host-theme=dark"))]);
 /// assert_eq!(THEME.read(&headers), Some("dark"));
 /// ```
@@ -71,30 +74,51 @@ impl HostCookie {
         Self::new(name, self.max_age).secure(self.secure)
     }
 
-    /// The value the browser sent; `None` unless there is exactly one cookie of this name, with a
-    /// value of the characters RFC 6265 allows.
+    /// The value the browser sent; `None` unless there is exactly one under this name that has only
+    /// characters RFC 6265 allows.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let mut values = self.values(headers);
-        let (value, None) = (values.next()?, values.next()) else { return None };
-        value
+        self.read_as(headers, Some)
     }
 
-    /// Every value the browser sent under this name; `None` for a malformed one.
-    pub(crate) fn values<'a>(
+    /// What `parse` makes of the value the browser sent; `None` unless `parse` takes exactly one of
+    /// the values under this name. The others are another application's.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{HeaderMap, HeaderValue, header::COOKIE};
+    /// use tracera_guard::HostCookie;
+    ///
+    /// const PAGE: HostCookie = HostCookie::new("page", Duration::from_secs(600)).secure(false);
+    ///
+    /// let read = |cookies| {
+    ///     let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static(cookies))]);
+    ///     PAGE.read_as(&headers, |value| value.parse::<u32>().ok())
+    /// };
+    /// assert_eq!(read("page=home; page=7"), Some(7));
+    /// assert_eq!(read("page=8; page=7"), None);
+    /// ```
+    pub fn read_as<'a, T>(
         &self,
         headers: &'a HeaderMap,
-    ) -> impl Iterator<Item = Option<&'a str>> {
+        parse: impl Fn(&'a str) -> Option<T>,
+    ) -> Option<T> {
+        let mut own = self.values(headers).filter_map(parse);
+        own.next().filter(|_| own.next().is_none())
+    }
+
+    /// Every well-formed value the browser sent under this name.
+    fn values<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
         let Self { name: own, secure, .. } = *self;
         let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
         lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(move |pair| {
             let equals = pair.iter().position(|byte| *byte == b'=')?;
             let (name, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
             let name = if secure { name.strip_prefix(PREFIX.as_bytes())? } else { name };
-            (name == own.as_bytes()).then(|| unquoted(value))
+            if name == own.as_bytes() { unquoted(value) } else { None }
         })
     }
 
-    /// The `Set-Cookie` header that stores `value`.
+    /// The `Set-Cookie` header that stores `value`. `Expires` is by the system's clock.
     ///
     /// # Panics
     /// If the value is empty or has a character that RFC 6265 forbids. These are control
@@ -104,20 +128,28 @@ impl HostCookie {
             !value.is_empty() && value.bytes().all(is_cookie_octet),
             "the value of a cookie is visible ASCII without `\"`, `,`, `;` and `\\`"
         );
-        self.line(value, self.max_age.as_secs())
+        #[expect(clippy::disallowed_methods, reason = "browsers compare it with their own clock")]
+        let now = SystemTime::now();
+        self.kept(value, now)
     }
 
     /// The `Set-Cookie` header that removes the cookie.
     pub fn clear(&self) -> HeaderValue {
-        self.line("", 0)
+        self.line("", 0, SystemTime::UNIX_EPOCH)
     }
 
-    fn line(&self, value: &str, max_age_secs: u64) -> HeaderValue {
+    fn kept(&self, value: &str, now: SystemTime) -> HeaderValue {
+        let max_age = self.max_age.min(LONGEST);
+        self.line(value, max_age.as_secs(), now + max_age)
+    }
+
+    fn line(&self, value: &str, max_age_secs: u64, end: SystemTime) -> HeaderValue {
         let name = self.name;
         let (prefix, secure) = if self.secure { (PREFIX, "; Secure") } else { ("", "") };
+        let expires = httpdate::fmt_http_date(end);
         let line = format!(
             "{prefix}{name}={value}; HttpOnly; SameSite=Lax; Path=/; \
-             Max-Age={max_age_secs}{secure}"
+             Max-Age={max_age_secs}; Expires={expires}{secure}"
         );
         HeaderValue::try_from(line).expect("names, values and numbers are visible ASCII")
     }
@@ -150,16 +182,30 @@ mod tests {
 
     #[test]
     fn attributes_are_strict() {
+        // Saturday, 28 November 2026, 10:00 UTC.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_860_000);
         assert_eq!(
-            COOKIE_S.set("x"),
-            "__Host-a_cookie=x; HttpOnly; SameSite=Lax; Path=/; Max-Age=600; Secure"
+            COOKIE_S.kept("x", now),
+            "__Host-a_cookie=x; HttpOnly; SameSite=Lax; Path=/; Max-Age=600; \
+             Expires=Sat, 28 Nov 2026 10:10:00 GMT; Secure"
         );
-        assert_eq!(PLAIN.set("x"), "a_cookie=x; HttpOnly; SameSite=Lax; Path=/; Max-Age=600");
+        assert_eq!(
+            PLAIN.kept("x", now),
+            "a_cookie=x; HttpOnly; SameSite=Lax; Path=/; Max-Age=600; \
+             Expires=Sat, 28 Nov 2026 10:10:00 GMT"
+        );
         assert_eq!(
             COOKIE_S.clear(),
-            "__Host-a_cookie=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0; Secure"
+            "__Host-a_cookie=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0; \
+             Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure"
         );
-        assert_eq!(PLAIN.clear(), "a_cookie=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+        assert_eq!(
+            PLAIN.clear(),
+            "a_cookie=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0; \
+             Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+        );
+        let forever = HostCookie::new("forever", Duration::MAX);
+        assert!(forever.set("x").to_str().unwrap().contains("; Max-Age=3153600000; Expires="));
     }
 
     #[test]
@@ -181,7 +227,8 @@ mod tests {
             (&["__Host-a_cookie"], None),
             (&["__Host-a_cookie=x; __Host-a_cookie=x"], None),
             (&["__Host-a_cookie=x", "__Host-a_cookie=y"], None),
-            (&["__Host-a_cookie=x; __Host-a_cookie=\u{fffd}"], None),
+            (&["__Host-a_cookie=x; __Host-a_cookie=\u{fffd}"], Some("x")),
+            (&["$Version=\"1\"; __Host-a_cookie=\"x\";$Path=\"/\""], Some("x")),
             (&["__Host-a_cookie=\"x"], None),
             (&["__Host-a_cookie=\"\"x\"\""], None),
             (&["__Host-a_cookie=x y"], None),

@@ -89,7 +89,7 @@ impl SecurityHeaders {
     pub const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                                    img-src 'self' data:; font-src 'self'; connect-src 'self'; \
                                    form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
-                                   object-src 'none'";
+                                   object-src 'none'; manifest-src 'self'";
 
     /// The strict defaults, without `Strict-Transport-Security`.
     pub fn new() -> Self {

@@ -20,7 +20,8 @@ const DATA_POLICY: &str =
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src \
                            'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; \
-                           base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
+                           base-uri 'none'; frame-ancestors 'none'; object-src 'none'; \
+                           manifest-src 'self'";
 
 fn routes() -> Router {
     let refusing = middleware::from_fn(async |_: Request<Body>, _: middleware::Next| {

@@ -9,7 +9,6 @@ mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod cookie;
 pub mod demo;
 pub mod domain;
 mod error_chain;

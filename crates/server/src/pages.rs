@@ -9,6 +9,7 @@ pub mod confirm;
 pub mod data;
 pub mod delete;
 pub mod device;
+pub mod discovery;
 pub mod error_page;
 pub mod expired_form;
 pub mod from_provider;

@@ -27,8 +27,8 @@ use crate::http::{bearer, context, csrf, limits, require_auth};
 use crate::pages::page::to_sign_in;
 use crate::pages::{
     account as account_page, address as address_page, assets, confirm, data, delete,
-    device as device_page, error_page, expired_form, from_provider, kept_form, linked, live,
-    mailbox, passkey_offer, passkeys as passkeys_page, portfolio as portfolio_page, resubmit,
+    device as device_page, discovery, error_page, expired_form, from_provider, kept_form, linked,
+    live, mailbox, passkey_offer, passkeys as passkeys_page, portfolio as portfolio_page, resubmit,
     sign_in, to_provider, tokens as tokens_page, undo as undo_page,
 };
 
@@ -40,7 +40,8 @@ fn no_session() -> Vec<Row> {
         at("/api/v1/health").get(health::ready),
         at("/assets/{file}").get(assets::serve),
         at("/favicon.ico").get(assets::icon),
-        at("/robots.txt").get(assets::robots),
+        at("/robots.txt").get(discovery::robots),
+        at("/.well-known/security.txt").get(discovery::security_txt),
     ]
 }
 

@@ -159,6 +159,9 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         .idle_timeout(config.session.idle)
         .max_sessions_per_user(config.session.max_per_user as usize)
         .secure(config.session.cookie_secure)
+        .cookie_name(&config.session.cookie_name)
+        // Another name ends no session and hides none from who ends it.
+        .realm("")
         .near_cache(if config.session.near_cache { NearCache::default() } else { NearCache::Off })
         .clock(clock.clone());
     let session_config = match config.session.device_proof {
@@ -392,6 +395,7 @@ pub fn assemble(
         events: SecurityEvents::new(stores.database.clone(), mailer.clone(), account_url),
         mailbox,
         portfolio,
+        security_contact: config.http.security_contact.clone(),
         proxies: config.http.trusted_proxies.clone(),
         auth_limit: ClientLimit::new(limiter(auth_limit))
             .wide(config.auth.rate_limit_wide, config.auth.rate_limit_widest),

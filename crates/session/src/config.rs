@@ -211,7 +211,7 @@ impl SessionConfig {
     ///
     /// 1. The client gets the token from [`Session::bearer_token`](crate::Session::bearer_token),
     ///    in the request that signs in or rotates. It must keep it from scripts of pages.
-    /// 2. A request with both a cookie and a header has no session.
+    /// 2. A request with a good token in its cookie and one in its header has none.
     /// 3. A session from a header is answered without `Set-Cookie`.
     /// 4. Browsers send no such header by themselves, so requests with one need no CSRF token. Ask
     ///    [`Session::is_from_header`](crate::Session::is_from_header) where you check them.

@@ -1,51 +1,40 @@
 //! The one reader and the one writer of the session cookie (RFC 6265bis).
 //!
-//! 1. Names are compared byte by byte, neither decoded nor folded. Quotes are part of the value.
-//! 2. If two cookies have the name, neither is accepted: a sibling host may have planted one.
+//! 1. Names are compared byte by byte, neither decoded nor folded.
+//! 2. A value may stand in double quotes, which do not belong to it: Java's `HttpClient` adds them.
 //! 3. Attributes that no browser would keep together are refused when the application starts.
-
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::clock::Timestamp;
 use crate::config::{SameSite, SessionConfig};
 use crate::cookie_rules;
 use crate::token::CookieValue;
 
-/// What a request presents under the cookie's name.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Presented<'a> {
-    Nothing,
-    One(&'a [u8]),
-    /// Two or more, of which none is accepted: a sibling host may have planted one.
-    Several,
-}
-
-/// Finds the cookie by its exact name. Names are not decoded or folded; quotes are part of the
-/// value.
-pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Presented<'a> {
-    let mut found = Presented::Nothing;
-    for line in headers.get_all(header::COOKIE) {
-        let line = line.as_bytes();
-        let ends = memchr::memchr_iter(b';', line).chain([line.len()]);
+/// Every value a request presents under exactly this name. Another application of the host may have
+/// set some of them.
+pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    lines.flat_map(move |line| {
         let mut begin = 0;
-        for end in ends {
+        memchr::memchr_iter(b';', line).chain([line.len()]).filter_map(move |end| {
             let pair = &line[begin..end];
             begin = end + 1;
-            let Some(value) = pair
-                .trim_ascii_start()
-                .strip_prefix(name.as_bytes())
-                .and_then(|rest| rest.strip_prefix(b"="))
-            else {
-                continue;
-            };
-            if found != Presented::Nothing {
-                return Presented::Several;
-            }
-            found = Presented::One(value.trim_ascii_end());
-        }
-    }
-    found
+            let rest = pair.trim_ascii_start().strip_prefix(name.as_bytes())?;
+            Some(unquoted(rest.strip_prefix(b"=")?.trim_ascii_end()))
+        })
+    })
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    inner.unwrap_or(value)
+}
+
+/// The only item, if there is exactly one. Of two cookies neither is accepted: a sibling
+/// host may have planted one.
+pub(crate) fn lone<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    items.next().filter(|_| items.next().is_none())
 }
 
 /// How the session cookie is written: its name and its attributes.
@@ -95,21 +84,35 @@ impl CookieWriter {
         &self.name
     }
 
-    /// `Set-Cookie` with the token for the time the session has `left`; without it until the
-    /// browser closes.
-    pub(crate) fn set(&self, value: &CookieValue, left: Option<Duration>) -> HeaderValue {
+    /// `Set-Cookie` with the token, kept from `now` until the session ends; without an `end` until
+    /// the browser closes.
+    pub(crate) fn set(
+        &self,
+        value: &CookieValue,
+        now: Timestamp,
+        end: Option<Timestamp>,
+    ) -> HeaderValue {
         let Self { name, before, after } = self;
-        let max_age = left.map(|left| left.as_secs() + u64::from(left.subsec_millis() >= 500));
-        let max_age = max_age.map_or(String::new(), |max_age| format!("; Max-Age={max_age}"));
-        header_value(format!("{name}={}{before}{max_age}{after}", value.0))
+        let lasting = end.map_or(String::new(), |end| {
+            let left = end.since(now);
+            let max_age = left.as_secs() + u64::from(left.subsec_millis() >= 500);
+            let expires = httpdate::fmt_http_date(end.min(LAST_DATE).into());
+            format!("; Max-Age={max_age}; Expires={expires}")
+        });
+        header_value(format!("{name}={}{before}{lasting}{after}", value.0))
     }
 
     /// `Set-Cookie` that removes the cookie.
     pub(crate) fn clear(&self) -> HeaderValue {
         let Self { name, before, after } = self;
-        header_value(format!("{name}={before}; Max-Age=0{after}"))
+        header_value(format!(
+            "{name}={before}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{after}"
+        ))
     }
 }
+
+/// The end of the year 9999, the last that `Expires` can say.
+const LAST_DATE: Timestamp = Timestamp::from_millis(253_402_300_799_000);
 
 fn header_value(text: String) -> HeaderValue {
     let mut value = HeaderValue::try_from(text).expect("checked names and attributes, base64url");
@@ -117,28 +120,26 @@ fn header_value(text: String) -> HeaderValue {
     value
 }
 
-/// The token in a header for clients without cookies.
-pub(crate) fn find_in_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Presented<'a> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Presented::Nothing };
-    if values.next().is_some() {
-        return Presented::Several;
-    }
-    let value = value.as_bytes().trim_ascii();
-    if *name != header::AUTHORIZATION {
-        return Presented::One(value);
-    }
-    match value.split_at_checked(7) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => {
-            Presented::One(token.trim_ascii())
+/// Every value of a header for clients without cookies.
+pub(crate) fn header_values<'a>(
+    headers: &'a HeaderMap,
+    name: &'a HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).iter().filter_map(move |value| {
+        let value = value.as_bytes().trim_ascii();
+        if *name != header::AUTHORIZATION {
+            return Some(value);
         }
         // Another scheme is for another layer to read.
-        _ => Presented::Nothing,
-    }
+        let (scheme, token) = value.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -151,42 +152,61 @@ mod tests {
     }
 
     #[test]
-    fn only_the_exact_name_counts_and_only_once() {
+    fn only_the_exact_name_counts() {
         for (lines, expected) in [
-            (&[][..], Presented::Nothing),
-            (&["__Host-session=abc"], Presented::One(b"abc")),
-            (&["a=1; __Host-session=abc; b=2"], Presented::One(b"abc")),
-            (&["a=1;__Host-session=abc"], Presented::One(b"abc")),
-            (&["a=1", "__Host-session=abc"], Presented::One(b"abc")),
-            (&["__Host-session=abc; __Host-session=def"], Presented::Several),
-            (&["__Host-session=abc", "__Host-session=abc"], Presented::Several),
-            (&["__host-session=abc"], Presented::Nothing),
-            (&["__%48ost-session=abc"], Presented::Nothing),
-            (&["x__Host-session=abc"], Presented::Nothing),
-            (&["__Host-session2=abc"], Presented::Nothing),
-            (&["__Host-session = abc"], Presented::Nothing),
-            (&["__Host-session=\"abc\""], Presented::One(b"\"abc\"")),
-            (&["__Host-session"], Presented::Nothing),
-            (&["__Host-session=ü"], Presented::One("ü".as_bytes())),
+            (&[][..], &[][..]),
+            (&["__Host-session=abc"], &["abc"]),
+            (&["a=1; __Host-session=abc; b=2"], &["abc"]),
+            (&["a=1;__Host-session=abc"], &["abc"]),
+            (&["a=1", "__Host-session=abc "], &["abc"]),
+            (&["__Host-session=abc; __Host-session=def"], &["abc", "def"]),
+            (&["__Host-session=abc", "__Host-session=abc"], &["abc", "abc"]),
+            (&["__host-session=abc"], &[]),
+            (&["__%48ost-session=abc"], &[]),
+            (&["x__Host-session=abc"], &[]),
+            (&["__Host-session2=abc"], &[]),
+            (&["__Host-session = abc"], &[]),
+            (&["$Version=\"1\"; __Host-session=\"abc\";$Path=\"/\""], &["abc"]),
+            (&["__Host-session=\"abc"], &["\"abc"]),
+            (&["__Host-session=\""], &["\""]),
+            (&["__Host-session=\"\"abc\"\""], &["\"abc\""]),
+            (&["__Host-session"], &[]),
+            (&["__Host-session="], &[""]),
+            (&["__Host-session=ü"], &["ü"]),
         ] {
-            assert_eq!(find(&headers(lines), "__Host-session"), expected, "{lines:?}");
+            let headers = headers(lines);
+            let found: Vec<_> = values(&headers, "__Host-session").collect();
+            let expected: Vec<_> = expected.iter().map(|value| value.as_bytes()).collect();
+            assert_eq!(found, expected, "{lines:?}");
         }
+        let numbers = [7, 7];
+        assert_eq!([2, 1, 0].map(|count| lone(numbers.iter().take(count))), [None, Some(&7), None]);
     }
 
     #[test]
     fn the_attributes_are_as_promised() {
         let (value, plain) = (CookieValue("v".into()), SessionConfig::default().secure(false));
-        let hours = Some(Duration::from_hours(72));
-        for (config, left, written) in [
+        // Saturday, 28 November 2026, 10:00 UTC.
+        let now = Timestamp::from_millis(1_795_860_000_000);
+        let hours = Some(now.plus(Duration::from_hours(72)));
+        for (config, end, written) in [
             (
                 SessionConfig::default(),
                 hours,
-                "__Host-session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=259200; Secure",
+                "__Host-session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=259200; \
+                 Expires=Tue, 01 Dec 2026 10:00:00 GMT; Secure",
             ),
             (
                 plain.clone(),
-                Some(Duration::from_millis(1499)),
-                "session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=1",
+                Some(now.plus(Duration::from_millis(1499))),
+                "session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=1; \
+                 Expires=Sat, 28 Nov 2026 10:00:01 GMT",
+            ),
+            (
+                plain.clone(),
+                Some(Timestamp::from_millis(u64::MAX)),
+                "session=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=18446742277849552; \
+                 Expires=Fri, 31 Dec 9999 23:59:59 GMT",
             ),
             (plain.clone(), None, "session=v; HttpOnly; SameSite=Lax; Path=/"),
             (
@@ -198,12 +218,13 @@ mod tests {
                     .partitioned(true),
                 hours,
                 "__Secure-sid=v; HttpOnly; SameSite=None; Path=/app; Domain=example.org; \
-                 Max-Age=259200; Secure; Partitioned",
+                 Max-Age=259200; Expires=Tue, 01 Dec 2026 10:00:00 GMT; Secure; Partitioned",
             ),
         ] {
-            assert_eq!(CookieWriter::new(&config).set(&value, left), written);
+            assert_eq!(CookieWriter::new(&config).set(&value, now, end), written);
         }
-        let cleared = "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0";
+        let cleared = "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0; \
+                       Expires=Thu, 01 Jan 1970 00:00:00 GMT";
         assert_eq!(CookieWriter::new(&plain).clear(), cleared);
     }
 
@@ -231,19 +252,22 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_a_header_is_taken_once_and_of_its_scheme() {
+    fn a_token_in_a_header_is_of_its_scheme() {
         let own = HeaderName::from_static("x-session");
         for (name, lines, expected) in [
-            (header::AUTHORIZATION, &["Bearer abc"][..], Presented::One(b"abc")),
-            (header::AUTHORIZATION, &["bearer  abc "], Presented::One(b"abc")),
-            (header::AUTHORIZATION, &["Basic abc"], Presented::Nothing),
-            (header::AUTHORIZATION, &["Bearer"], Presented::Nothing),
-            (header::AUTHORIZATION, &["Bearer a", "Bearer b"], Presented::Several),
-            (own.clone(), &["abc"], Presented::One(b"abc")),
-            (own.clone(), &[], Presented::Nothing),
+            (header::AUTHORIZATION, &["Bearer abc"][..], &["abc"][..]),
+            (header::AUTHORIZATION, &["bearer  abc "], &["abc"]),
+            (header::AUTHORIZATION, &["Basic abc"], &[]),
+            (header::AUTHORIZATION, &["Bearer"], &[]),
+            (header::AUTHORIZATION, &["Bearer a", "Basic b", "Bearer c"], &["a", "c"]),
+            (own.clone(), &["abc"], &["abc"]),
+            (own.clone(), &[], &[]),
         ] {
             let lines = lines.iter().map(|line| (name.clone(), HeaderValue::from_static(line)));
-            assert_eq!(find_in_header(&lines.collect(), &name), expected);
+            let headers: HeaderMap = lines.collect();
+            let found: Vec<_> = header_values(&headers, &name).collect();
+            let expected: Vec<_> = expected.iter().map(|value| value.as_bytes()).collect();
+            assert_eq!(found, expected);
         }
     }
 
@@ -253,7 +277,7 @@ mod tests {
             if let Ok(value) = HeaderValue::from_bytes(&line) {
                 let mut headers = HeaderMap::new();
                 headers.insert(header::COOKIE, value);
-                find(&headers, "s");
+                values(&headers, "s").for_each(drop);
             }
         }
     }

@@ -30,7 +30,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::cookie::{self, Presented};
+use crate::cookie;
 use crate::inner::Inner;
 use crate::keyring::KeyRing;
 use crate::snapshot::Snapshot;
@@ -160,10 +160,7 @@ pub(crate) fn standing(inner: &Inner, session: &Snapshot, cookie: Option<&[u8]>)
 
 /// The device cookie of a request.
 pub(crate) fn shown(headers: &HeaderMap) -> Option<&[u8]> {
-    match cookie::find(headers, COOKIE_NAME) {
-        Presented::One(value) => Some(value),
-        Presented::Nothing | Presented::Several => None,
-    }
+    cookie::lone(cookie::values(headers, COOKIE_NAME))
 }
 
 /// The `Set-Cookie` that makes the browser forget the device cookie.

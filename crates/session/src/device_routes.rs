@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::config::DeviceBinding;
-use crate::cookie::{self, Presented};
+use crate::cookie;
 use crate::device::proof::{self, DeviceKey, ID_HEADER, PROOF_HEADER, Proof};
 use crate::device::seal::Purpose;
 use crate::device::{
@@ -58,6 +58,8 @@ enum Refusal {
     Malformed,
     /// 403: the browser retries with a proof over this challenge.
     Challenge(HeaderValue),
+    /// 401: there is no session of ours, and what stands in its cookie is left alone.
+    NotOurs,
     /// 401: the session has ended.
     Ended,
     /// 503: the session was rotated, and the browser retries with the new cookie.
@@ -124,11 +126,9 @@ async fn open(
     inner: &Arc<Inner>,
     headers: &HeaderMap,
 ) -> Result<(Session, Option<Vec<u8>>), Refusal> {
-    let presented = match cookie::find(headers, inner.cookie.name()) {
-        Presented::One(value) => token::open(&inner.keys, value),
-        Presented::Nothing | Presented::Several => None,
-    };
-    let id = presented.ok_or(Refusal::Ended)?;
+    let values = cookie::values(headers, inner.cookie.name());
+    let genuine = cookie::lone(values.filter_map(|value| token::open(&inner.keys, value)));
+    let id = genuine.ok_or(Refusal::NotOurs)?;
     let mut names = inner.config.preload.clone();
     names.push(FieldName::reserved(KEY_FIELD));
     let stored = inner.store.load(&id, &names).await.map_err(SessionError::from)?;
@@ -231,6 +231,7 @@ fn answer(inner: &Inner, outcome: Result<Renewed, Refusal>) -> Response {
             response.headers_mut().insert(CHALLENGE_HEADER, challenge);
             response
         }
+        Err(Refusal::NotOurs) => without_device(),
         Err(Refusal::Ended) => ended(inner),
         Err(Refusal::Rotated) => {
             let mut response = refused(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
@@ -248,11 +249,15 @@ fn answer(inner: &Inner, outcome: Result<Renewed, Refusal>) -> Response {
     response
 }
 
-fn ended(inner: &Inner) -> Response {
+fn without_device() -> Response {
     let mut response = refused(StatusCode::UNAUTHORIZED, "unauthenticated");
-    let headers = response.headers_mut();
-    headers.append(header::SET_COOKIE, inner.cookie.clear());
-    headers.append(header::SET_COOKIE, crate::device::clear_cookie());
+    response.headers_mut().append(header::SET_COOKIE, crate::device::clear_cookie());
+    response
+}
+
+fn ended(inner: &Inner) -> Response {
+    let mut response = without_device();
+    response.headers_mut().append(header::SET_COOKIE, inner.cookie.clear());
     response
 }
 

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
-    /// The cookie is forged, damaged, signed with a secret that is not in the ring, or there are
-    /// several. The store was not asked.
+    /// No secret of the ring signed what is presented: it is forged, damaged or of another
+    /// application. Or several tokens are genuine. The store was not asked.
     NotOurs,
     /// The store knows no such session: signed out, revoked, or expired some time ago.
     Absent,

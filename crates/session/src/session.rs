@@ -337,7 +337,7 @@ impl Session {
             ) => {
                 let until = snapshot.deadline(config.idle);
                 let lasts = !snapshot.persistence().until_browser_closes;
-                Some(writer.set(cookie, lasts.then(|| until.since(self.inner().now()))))
+                Some(writer.set(cookie, self.inner().now(), lasts.then_some(until)))
             }
             (Some(_), _) => Some(writer.clear()),
         }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use crate::cache::invalidating_store::InvalidatingStore;
 use crate::cache::{CacheKey, CacheStats, Fetch};
 use crate::config::SessionConfig;
-use crate::cookie::{self, CookieWriter, Presented};
+use crate::cookie::{self, CookieWriter};
 #[cfg(feature = "device-binding")]
 use crate::device::{self, Standing};
 use crate::ended::Ended;
@@ -209,36 +209,57 @@ impl Sessions {
 
     fn opening_by(&self, headers: &HeaderMap, fetch: Fetch) -> Opening {
         let inner = &self.inner;
-        let mut presented = cookie::find(headers, inner.cookie.name());
-        let mut from_header = false;
-        if let Some(name) = &inner.config.token_header {
-            match (&presented, cookie::find_in_header(headers, name)) {
-                (_, Presented::Nothing) => {}
-                (Presented::Nothing, found) => (presented, from_header) = (found, true),
-                _ => presented = Presented::Several,
-            }
-        }
-        let state = match presented {
-            Presented::Nothing => State::nothing(),
-            Presented::Several => State::ended(Ended::NotOurs),
-            Presented::One(value) => {
-                let key = inner.store.cache.as_ref().and_then(|_| CacheKey::of(value));
-                if let Some((id, snapshot)) = key.and_then(|key| inner.cached(&key)) {
+        let in_cookies = cookie::values(headers, inner.cookie.name()).map(|value| (value, false));
+        let header = inner.config.token_header.as_ref();
+        let in_headers = header.into_iter().flat_map(|name| cookie::header_values(headers, name));
+        let (mut has_cookie, mut has_header) = (false, false);
+        let mut genuine = in_cookies
+            .chain(in_headers.map(|value| (value, true)))
+            .inspect(|(_, from_header)| {
+                has_cookie |= !from_header;
+                has_header |= from_header;
+            })
+            .filter_map(|(value, from_header)| Some((Genuine::of(inner, value)?, from_header)));
+        let (state, from_header) = match (genuine.next(), genuine.next()) {
+            (None, _) if has_cookie || has_header => (State::not_ours(), !has_cookie),
+            (None, _) => (State::nothing(), false),
+            // A sibling host may have planted one.
+            (Some(_), Some(_)) => (State::ended(Ended::NotOurs), false),
+            (Some((Genuine { value, id, key, cached }, from_header)), None) => match cached {
+                Some(snapshot) => {
                     let cookie = || CookieValue::read(value);
-                    admit(inner, id, snapshot, cookie, shown_device(inner, headers))
-                } else if let Some(id) = token::open(&inner.keys, value) {
+                    let device = shown_device(inner, headers);
+                    (admit(inner, id, snapshot, cookie, device), from_header)
+                }
+                None => {
                     let cookie = *value.first_chunk().expect("a genuine cookie has its length");
                     let device = shown_device(inner, headers).map(<[u8]>::to_vec);
                     let loading = Loading { id, key, cookie, device, from_header, fetch };
                     return Opening::Asked(Box::pin(load(inner.clone(), loading)));
-                } else if token::names_unknown_secret(&inner.keys, value) {
-                    State::of_unknown_secret()
-                } else {
-                    State::ended(Ended::NotOurs)
                 }
-            }
+            },
         };
         Opening::Known(Session::new(inner.clone(), state.presented_in_header(from_header)))
+    }
+}
+
+/// A token that a secret of the ring signed.
+struct Genuine<'a> {
+    value: &'a [u8],
+    id: SessionId,
+    key: Option<CacheKey>,
+    /// The session, where the near-cache has it.
+    cached: Option<Snapshot>,
+}
+
+impl<'a> Genuine<'a> {
+    fn of(inner: &Inner, value: &'a [u8]) -> Option<Self> {
+        let key = inner.store.cache.as_ref().and_then(|_| CacheKey::of(value));
+        let (id, cached) = match key.and_then(|key| inner.cached(&key)) {
+            Some((id, snapshot)) => (id, Some(snapshot)),
+            None => (token::open(&inner.keys, value)?, None),
+        };
+        Some(Self { value, id, key, cached })
     }
 }
 

@@ -365,11 +365,6 @@ pub(crate) fn open(keys: &KeyRing, cookie: &[u8]) -> Option<SessionId> {
     genuine.then(|| session_id(keys, &token))
 }
 
-/// Whether a cookie value names a secret that is not in the ring, but may be in another instance's.
-pub(crate) fn names_unknown_secret(keys: &KeyRing, cookie: &[u8]) -> bool {
-    decode(cookie).is_some_and(|token| keys.find(KeyId(first(&token))).is_none())
-}
-
 fn decode(cookie: &[u8]) -> Option<[u8; TOKEN_BYTES]> {
     if cookie.len() != COOKIE_CHARS {
         return None;

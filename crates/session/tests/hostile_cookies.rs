@@ -76,6 +76,40 @@ fn the_kept_examples_open_nothing() {
 }
 
 #[test]
+fn foreign_values_beside_the_genuine_one_change_nothing() {
+    let stage = stage();
+    let genuine = stage.2.as_str();
+    let (_, value) = genuine.split_once('=').unwrap();
+    for line in CORPUS.lines() {
+        let (before, behind) = (unescape(line), unescape(&format!("; {line}")));
+        assert!(opens(&stage, &[&before, b"; ".as_slice(), genuine.as_bytes()].concat()), "{line}");
+        assert!(opens(&stage, &[genuine.as_bytes(), &behind].concat()), "{line}");
+    }
+    let quoted = format!("$Version=\"1\"; session=\"{value}\";$Path=\"/\"");
+    assert!(opens(&stage, quoted.as_bytes()), "as Java's HttpClient sends it");
+    let other = self::stage().2;
+    for both in [format!("{genuine}; {genuine}"), format!("{genuine}; {other}")] {
+        assert!(!opens(&stage, both.as_bytes()), "{both}");
+    }
+}
+
+#[test]
+fn a_cookie_of_another_application_is_left_alone() {
+    let (sessions, _, genuine) = stage();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let set_cookie = |line: &[u8]| {
+        let value = HeaderValue::from_bytes(line).unwrap();
+        let headers: HeaderMap = [(header::COOKIE, value)].into_iter().collect();
+        runtime.block_on(async { sessions.open(&headers).await.finish().await.set_cookie })
+    };
+    for line in CORPUS.lines() {
+        assert_eq!(set_cookie(&unescape(line)), None, "{line}");
+    }
+    let both = set_cookie(format!("{genuine}; {genuine}").as_bytes());
+    assert!(both.unwrap().to_str().unwrap().starts_with("session=; "));
+}
+
+#[test]
 fn noise_opens_nothing() {
     let stage = stage();
     proptest!(|(line in prop::collection::vec(any::<u8>(), 0..200), named in any::<bool>())| {

@@ -106,7 +106,6 @@ async fn the_question_is_on_its_way_before_the_layers_between_have_asked_theirs(
     let forged = format!("{rest}{}", if last == "A" { "E" } else { "A" });
     let response = send(app(&sessions, between(None, true)), "GET", "/me", Some(&forged)).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    assert!(response.headers()[header::SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
     assert_eq!(redis.command_calls("hmget").await, 2, "a forged cookie asks nothing");
 
     let response = send(app(&sessions, between(None, true)), "POST", "/login", Some(&cookie)).await;

@@ -91,9 +91,7 @@ impl VisitorCookie {
 
     /// The visitor whose cookie the request carries.
     pub fn parse(&self, headers: &HeaderMap) -> Option<VisitorId> {
-        let mut issued = self.cookie.values(headers).filter_map(|value| self.parse_value(value?));
-        let (visitor, None) = (issued.next()?, issued.next()) else { return None };
-        Some(visitor)
+        self.cookie.read_as(headers, |value| self.parse_value(value))
     }
 
     /// A new visitor and the `Set-Cookie` that makes the browser remember it.
@@ -174,17 +172,22 @@ mod tests {
         let (pair, attributes) = set_cookie.to_str().unwrap().split_once("; ").unwrap();
         assert_eq!(pair.len(), "__Host-visitor=".len() + VALUE_CHARS);
         assert!(pair.starts_with("__Host-visitor="));
-        assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=600; Secure");
+        let (before, expires) = attributes.split_once("; Expires=").unwrap();
+        assert_eq!(before, "HttpOnly; SameSite=Lax; Path=/; Max-Age=600");
+        assert!(expires.ends_with(" GMT; Secure"), "{expires}");
 
         let plain = VisitorCookie::new(NEW, [], false);
         let (_, set_cookie) = plain.issue();
         let (pair, attributes) = set_cookie.to_str().unwrap().split_once("; ").unwrap();
         assert!(pair.starts_with("visitor="));
-        assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=600");
+        let (before, expires) = attributes.split_once("; Expires=").unwrap();
+        assert_eq!(before, "HttpOnly; SameSite=Lax; Path=/; Max-Age=600");
+        assert!(expires.ends_with(" GMT"), "{expires}");
 
         assert_eq!(
             secure().clear(),
-            "__Host-visitor=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0; Secure"
+            "__Host-visitor=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0; \
+             Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure"
         );
     }
 

@@ -13,6 +13,7 @@ use super::Mode;
 use super::address::{is_loopback, not_a_url};
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader, parse_bool};
+use crate::domain::email::Email;
 
 /// Listening, the public address and proxies.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct HttpSettings {
     pub trusted_proxies: TrustedProxies,
     /// How long a request may take. Default 30 s.
     pub request_timeout: Duration,
+    /// Whom to tell of a weakness: a `mailto:` or https address. Default nobody.
+    pub security_contact: Option<String>,
 }
 
 /// Where connections come from.
@@ -86,6 +89,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<HttpSettings> {
     let drain = reader.number("DRAIN_SECONDS", 0..=300);
     let connections_per_client = reader.number("MAX_CONNECTIONS_PER_CLIENT", 1..=20_000);
     let proxy_protocol = reader.read("PROXY_PROTOCOL", parse_bool);
+    let security_contact = reader.optional("SECURITY_CONTACT", parse_contact);
     let http = HttpSettings {
         base_url: base_url?,
         listen_addr: listen_addr?,
@@ -95,6 +99,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<HttpSettings> {
         drain: Duration::from_secs(drain?),
         connections_per_client: connections_per_client?,
         proxy_protocol: proxy_protocol?,
+        security_contact: security_contact?,
     };
     let has_proxies = reader.given("TRUSTED_PROXIES").is_some()
         || matches!(http.listen_addr, ListenAddr::Unix(_));
@@ -107,6 +112,19 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<HttpSettings> {
     }
     warn(reader, &http);
     Ok(http)
+}
+
+fn parse_contact(value: &str) -> Result<String, Wrong> {
+    let is_mail = |address| Email::parse(address).is_ok_and(|email| email.as_str() == address);
+    let is_site = Url::parse(value).is_ok_and(|url| url.scheme() == "https")
+        && value.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_site || value.strip_prefix("mailto:").is_some_and(is_mail) {
+        return Ok(value.to_owned());
+    }
+    Err(Wrong::new(
+        format!("is {}", quoted(value)),
+        "write mailto: and an address, or an https address",
+    ))
 }
 
 /// The metrics socket. Default none.

@@ -71,6 +71,7 @@ fn shown(
 fn derived(name: &str, config: &Config) -> String {
     match name {
         "SESSION_COOKIE_SECURE" => config.session.cookie_secure.to_string(),
+        "SESSION_COOKIE_NAME" => config.session.cookie_name.clone(),
         "SESSION_STORE" => config.store.sessions.to_string(),
         "REDIS_URL" => config.store.redis.as_ref().map_or("unset".to_owned(), ToString::to_string),
         "DATABASE_URL" => config.store.database.to_string(),

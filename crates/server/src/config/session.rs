@@ -37,6 +37,9 @@ pub struct SessionSettings {
     pub near_cache: bool,
     /// Whether the cookie carries `Secure`. Default: whether the public address is https.
     pub cookie_secure: bool,
+    /// The cookie's name, its prefix included. Default `__Host-session` where the cookie is secure,
+    /// else `session`.
+    pub cookie_name: String,
     /// How long a device's proof lasts; `None` when sessions are bound to no device. Default ten
     /// minutes where the cookie is secure.
     pub device_proof: Option<Duration>,
@@ -52,6 +55,7 @@ pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read
     let cookie_secure = read_cookie_secure(reader, http);
     let binding = reader.read("SESSION_DEVICE_BINDING", parse_auto_or_off);
     let proof_secs: Read<u32> = reader.number("DEVICE_PROOF_SECONDS", 300..=3600);
+    let cookie_name = read_cookie_name(reader, cookie_secure);
     let (cookie_secure, binding, proof_secs) = (cookie_secure?, binding?, proof_secs?);
     Ok(SessionSettings {
         device_proof: (binding && cookie_secure)
@@ -63,6 +67,7 @@ pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read
         max_per_user: max_per_user?,
         near_cache: near_cache?,
         cookie_secure,
+        cookie_name: cookie_name?,
     })
 }
 
@@ -206,11 +211,119 @@ fn read_cookie_secure(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> R
     }
 }
 
+/// The other cookies of this server, without prefixes.
+const OTHER_COOKIES: [&str; 12] = [
+    "asked",
+    "bound",
+    "confirming",
+    "device",
+    "form",
+    "last_used",
+    "mailbox",
+    "next",
+    "passkey",
+    "passkey-offer",
+    "transaction",
+    "visitor",
+];
+
+/// Prefixes that browsers give a meaning to (RFC 6265bis, section 4.1.3); both demand `Secure`.
+const PREFIXES: [&str; 2] = ["__Host-", "__Secure-"];
+
+/// `secure` is an error when that was refused already.
+fn read_cookie_name(reader: &mut Reader<'_>, secure: Read<bool>) -> Read<String> {
+    let secure = secure.ok();
+    let given = reader.optional("SESSION_COOKIE_NAME", |value| check_cookie_name(value, secure))?;
+    let usual = if secure == Some(true) { "__Host-session" } else { "session" };
+    Ok(given.unwrap_or_else(|| usual.to_owned()))
+}
+
+fn check_cookie_name(name: &str, secure: Option<bool>) -> Result<String, Wrong> {
+    let prefix = PREFIXES.into_iter().find(|prefix| name.starts_with(prefix));
+    let bare = prefix.map_or(name, |prefix| &name[prefix.len()..]);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if bare.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+        let what = format!("is {}", quoted(name));
+        return Err(Wrong::new(what, "write 1 to 64 letters, digits, `-`, `_` and `.`"));
+    }
+    if bare.starts_with("__") {
+        let what = format!("is {name}: browsers give a meaning to names that begin with `__`");
+        return Err(Wrong::new(what, "begin it with a letter, __Host- or __Secure-"));
+    }
+    if OTHER_COOKIES.iter().any(|other| other.eq_ignore_ascii_case(bare)) {
+        let what = format!("is {name}, as another cookie of this server");
+        return Err(Wrong::new(what, "choose another name"));
+    }
+    if let (Some(prefix), Some(false)) = (prefix, secure) {
+        let what = format!("is {name}: browsers keep {prefix} cookies only when they are Secure");
+        return Err(Wrong::new(what, "leave the prefix out, or make BASE_URL https"));
+    }
+    Ok(name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use secrecy::ExposeSecret;
 
     use super::*;
+
+    #[test]
+    fn the_name_of_the_session_cookie_is_one_that_browsers_keep() {
+        for (name, secure, part) in [
+            ("tracera", false, None),
+            ("tracera.sid_2-x", true, None),
+            ("__Host-tracera", true, None),
+            ("__Secure-tracera", true, None),
+            ("session", true, None),
+            ("__Host-tracera", false, Some("only when they are Secure")),
+            ("__Secure-tracera", false, Some("only when they are Secure")),
+            ("__host-tracera", true, Some("begin with `__`")),
+            ("__Http-tracera", true, Some("begin with `__`")),
+            ("__Host-__Host-a", true, Some("begin with `__`")),
+            ("visitor", false, Some("another cookie of this server")),
+            ("__Host-Device", true, Some("another cookie of this server")),
+            ("__Host-", true, Some("is \"__Host-\"")),
+            ("a b", true, Some("is \"a b\"")),
+            ("a=b", true, Some("is \"a=b\"")),
+            ("a;b", true, Some("is \"a;b\"")),
+            ("ä", true, Some("is")),
+        ] {
+            let refused = check_cookie_name(name, Some(secure)).err();
+            let text = refused.map(|wrong| format!("{wrong:?}"));
+            match part {
+                None => assert_eq!(text, None, "{name}"),
+                Some(part) => {
+                    let text = text.unwrap_or_default().replace('\\', "");
+                    assert!(text.contains(part), "{name}: {text}");
+                }
+            }
+        }
+        assert!(check_cookie_name(&"a".repeat(64), None).is_ok());
+        assert!(check_cookie_name(&"a".repeat(65), None).is_err());
+    }
+
+    #[test]
+    fn the_list_has_every_other_cookie() {
+        fn visit(folder: &Path, found: &mut BTreeSet<String>) {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    visit(&path, found);
+                    continue;
+                }
+                let text = fs::read_to_string(&path).unwrap();
+                let made = text.split("= HostCookie::new(\"").skip(1);
+                found.extend(made.map(|rest| rest.split('"').next().unwrap().to_owned()));
+            }
+        }
+        // Those that the libraries set.
+        let mut found = BTreeSet::from(["bound".to_owned(), "visitor".to_owned()]);
+        visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), OTHER_COOKIES);
+    }
 
     #[test]
     fn a_fresh_secret_passes_the_check_and_is_fresh() {

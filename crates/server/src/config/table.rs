@@ -121,6 +121,10 @@ static SECTIONS: &[Section] = &[
         public("SESSION_COOKIE_SECURE", Derived("true when BASE_URL is https"),
             "true, false or auto",
             "Whether browsers send the session cookie over HTTPS only."),
+        public("SESSION_COOKIE_NAME",
+            Derived("__Host-session when the cookie is secure, else session"),
+            "letters, digits, -, _ and .; __Host- or __Secure- before them",
+            "Name of the session cookie, for a host that has another application's too."),
         public("SESSION_DEVICE_BINDING", Value("auto"), "auto or off",
             "Whether browsers that can prove their device are asked to, where the cookie is \
                 secure."),
@@ -146,6 +150,8 @@ static SECTIONS: &[Section] = &[
             "The one header in which TRUSTED_PROXIES name their client."),
         public("REQUEST_TIMEOUT_SECONDS", Value("30"), "seconds, 1 to 300",
             "How long a request may take."),
+        public("SECURITY_CONTACT", Unset, "mailto: or https address",
+            "Whom to tell of a weakness, in /.well-known/security.txt."),
     ]},
     Section { title: "Stores", variables: &[
         url("REDIS_URL", Derived("built from REDIS_HOST"),

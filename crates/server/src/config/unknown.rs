@@ -174,7 +174,7 @@ mod tests {
         for name in [
             "PORTFOLIO_CURRENCY",
             "RESEND_TOKEN",
-            "SESSION_COOKIE_NAME",
+            "SESSION_COOKIE_PATH",
             "SESSION_IDLE_TIMEOUT",
             "SESSION_LIFETIME",
             "SESSION_TTL",

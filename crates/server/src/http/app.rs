@@ -37,6 +37,8 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     /// The public origin, source of every absolute link.
     pub base_url: Url,
+    /// Whom to tell of a weakness: a `mailto:` or https address.
+    pub security_contact: Option<String>,
     /// The longest a request may take.
     pub request_timeout: Duration,
     /// Whether every request has a line in the log, rather than those that failed or took long.

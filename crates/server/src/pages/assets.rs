@@ -21,6 +21,7 @@ use crate::http::extract::ApiPath;
 /// Files of ours are small, and compressed once.
 const BEST: u32 = 9;
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const PICTURE: &str = "image/png";
 const FONT: &str = "inter.woff2";
 const STYLE: &str = "app.css";
 
@@ -59,6 +60,13 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset("portfolio.js", SCRIPT, include_bytes!("../../assets/portfolio.js")),
         asset("live.js", SCRIPT, include_bytes!("../../assets/live.js")),
         asset("icon.svg", "image/svg+xml", include_bytes!("../../assets/icon.svg")),
+        asset("touch-icon.png", PICTURE, include_bytes!("../../assets/touch-icon.png")),
+        asset("preview.png", PICTURE, include_bytes!("../../assets/preview.png")),
+        asset(
+            "site.webmanifest",
+            "application/manifest+json",
+            include_bytes!("../../assets/site.webmanifest"),
+        ),
         font,
     ]
 });
@@ -75,8 +83,8 @@ fn asset(name: &'static str, media_type: &'static str, bytes: &[u8]) -> Asset {
         name,
         path: format!("/assets/{stem}.{content}.{extension}"),
         media_type,
-        // A font is compressed by itself.
-        gzip: if name == FONT { None } else { gzip(bytes, BEST) },
+        // Fonts and pictures are compressed by themselves.
+        gzip: if name == FONT || media_type == PICTURE { None } else { gzip(bytes, BEST) },
         bytes: bytes.to_vec(),
         etag: ETag::of(&digest[..12]),
     }
@@ -104,11 +112,6 @@ pub async fn serve(ApiPath(file): ApiPath<String>, headers: HeaderMap) -> AppRes
 /// `GET /favicon.ico`: the icon, for what asks for it without having read a page.
 pub async fn icon(headers: HeaderMap) -> AppResult<Response> {
     serve(ApiPath("icon.svg".to_owned()), headers).await
-}
-
-/// `GET /robots.txt`: nothing but the start page is for search engines.
-pub async fn robots() -> &'static str {
-    "User-agent: *\nAllow: /$\nDisallow: /\n"
 }
 
 impl Asset {

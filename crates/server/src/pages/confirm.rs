@@ -14,13 +14,12 @@ use axum::extract::{Form, Query, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
-use tracera_guard::CsrfBinding;
+use tracera_guard::{CsrfBinding, HostCookie};
 use tracera_session::Session;
 use uuid::Uuid;
 
 use crate::actions::{Caller, REAUTH_WINDOW, user_id};
 use crate::auth::magic_link::Requester;
-use crate::cookie::ServiceCookie;
 use crate::domain::provider::Provider;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
@@ -31,7 +30,7 @@ use crate::pages::pending_address::PendingAddress;
 use crate::pages::return_target::ReturnTarget;
 use crate::store::{identities, passkeys, recovery_codes};
 
-const COOKIE: ServiceCookie = ServiceCookie::new("__Host-confirming", 600);
+const COOKIE: HostCookie = HostCookie::new("confirming", Duration::from_mins(10));
 
 #[derive(Template)]
 #[template(path = "confirm_person.html")]
@@ -82,7 +81,8 @@ pub async fn page(
     let Query(query) = query.unwrap_or_default();
     let next = query.next.as_deref().and_then(ReturnTarget::parse).unwrap_or_default();
     if is_recent(&app, &session) {
-        let done = COOKIE.read(&headers, app.is_https()).map(|_| COOKIE.forget(app.is_https()));
+        let done = confirming(&app, &session, &headers);
+        let done = done.map(|_| COOKIE.secure(app.is_https()).clear());
         let cookies = done.into_iter().chain(ReturnTarget::forget(&headers, app.is_https()));
         let cookies: Vec<_> = cookies.map(|cookie| (header::SET_COOKIE, cookie)).collect();
         return Ok((AppendHeaders(cookies), Redirect::to(&next.landing())).into_response());
@@ -150,13 +150,14 @@ pub async fn mail(
 }
 
 fn begin(app: &App, user: Uuid) -> HeaderValue {
-    COOKIE.set(&owner_mark(user), app.is_https())
+    COOKIE.secure(app.is_https()).set(&owner_mark(user))
 }
 
 /// The account whose owner confirms in this browser that it is still them.
 pub fn confirming(app: &App, session: &Session, headers: &HeaderMap) -> Option<Uuid> {
     let user = user_id(&session.user().ok()?).ok()?;
-    (COOKIE.read(headers, app.is_https())? == owner_mark(user)).then_some(user)
+    let own = |mark: &str| (mark == owner_mark(user)).then_some(user);
+    COOKIE.secure(app.is_https()).read_as(headers, own)
 }
 
 /// The answer to somebody who has to confirm before they go on with that page.

@@ -7,6 +7,8 @@
 //!    ended, whoever signs in next in this browser sees it; deletion is not kept then.
 //! 3. It is over once a form of the list is done, or after ten minutes.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -15,12 +17,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
+use tracera_guard::HostCookie;
 use tracera_session::Session;
 use url::form_urlencoded;
 use uuid::Uuid;
 
 use crate::actions::user_id;
-use crate::cookie::ServiceCookie;
 use crate::domain::provider::Provider;
 use crate::http::App;
 use crate::http::context::RequestContext;
@@ -30,7 +32,7 @@ use crate::http::extract::{field, too_large};
 use crate::pages::messages::Problem;
 use crate::pages::return_target::ReturnTarget;
 
-const COOKIE: ServiceCookie = ServiceCookie::new("__Host-form", 600);
+const COOKIE: HostCookie = HostCookie::new("form", Duration::from_mins(10));
 /// The longest cookie that is set. Browsers take 4096 bytes.
 const MAX_CHARS: usize = 3000;
 
@@ -95,7 +97,7 @@ impl KeptForm {
         let form = form.append_pair("", self.action).extend_pairs(&self.fields).finish();
         let mark = owner.map(owner_mark).unwrap_or_default();
         let value = format!("{mark}.{}", URL_SAFE_NO_PAD.encode(form));
-        (value.len() <= MAX_CHARS).then(|| COOKIE.set(&value, https))
+        (value.len() <= MAX_CHARS).then(|| COOKIE.secure(https).set(&value))
     }
 
     fn value(&self, name: &str) -> &str {
@@ -141,7 +143,7 @@ pub fn owner_mark(user: Uuid) -> String {
 
 /// The form this browser keeps for that account.
 pub fn read(headers: &HeaderMap, https: bool, owner: Option<Uuid>) -> Option<KeptForm> {
-    KeptForm::parse(COOKIE.read(headers, https)?, owner)
+    COOKIE.secure(https).read_as(headers, |value| KeptForm::parse(value, owner))
 }
 
 /// Whether a request is a form of the list.
@@ -164,14 +166,15 @@ pub async fn keep(State(app): State<App>, request: Request, next: Next) -> AppRe
     let https = app.is_https();
     let session = Session::of(request.extensions()).ok();
     let owner = session.and_then(|session| user_id(&session.user().ok()?).ok());
-    let is_offered = COOKIE.read(request.headers(), https).is_some();
+    let is_form = |value: &str| value.split_once('.').map(drop);
+    let is_offered = COOKIE.secure(https).read_as(request.headers(), is_form).is_some();
     let (parts, body) = request.into_parts();
     let form = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| too_large())?;
     let mut response = next.run(Request::from_parts(parts, Body::from(form.clone()))).await;
     let Some(why) = response.extensions_mut().remove::<NotYet>() else {
         let is_done = response.status().is_success() || response.status().is_redirection();
         if is_done && is_offered {
-            response.headers_mut().append(header::SET_COOKIE, COOKIE.forget(https));
+            response.headers_mut().append(header::SET_COOKIE, COOKIE.secure(https).clear());
         }
         return Ok(response);
     };

@@ -1,18 +1,18 @@
 //! How this browser signed in the last time, which the sign-in page marks.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue};
+use tracera_guard::HostCookie;
 
-use crate::cookie::ServiceCookie;
-
-/// A year. It tells nothing worth protecting and has the same name everywhere.
-const COOKIE: ServiceCookie = ServiceCookie::new("last_used", 31_536_000);
+const COOKIE: HostCookie = HostCookie::new("last_used", Duration::from_hours(365 * 24));
 
 /// The method's name.
-pub fn read(headers: &HeaderMap) -> Option<&str> {
-    COOKIE.read(headers, false)
+pub fn read(headers: &HeaderMap, https: bool) -> Option<&str> {
+    COOKIE.secure(https).read(headers)
 }
 
 /// The `Set-Cookie` that remembers a method.
 pub fn remember(method: &str, https: bool) -> HeaderValue {
-    COOKIE.set(method, https)
+    COOKIE.secure(https).set(method)
 }

@@ -4,6 +4,7 @@
 //! to the page need not have it: everybody sees those.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
@@ -12,15 +13,15 @@ use axum::response::{Html, IntoResponse, Response};
 use http::uri::Authority;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
+use tracera_guard::HostCookie;
 
 use crate::clock::utc;
-use crate::cookie::ServiceCookie;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::page::{ago, minute};
 
 /// A day: the key lives no longer than the process.
-const COOKIE: ServiceCookie = ServiceCookie::new("__Host-mailbox", 86_400);
+const COOKIE: HostCookie = HostCookie::new("mailbox", Duration::from_hours(24));
 
 /// The query of the mailbox.
 #[derive(Deserialize, Default)]
@@ -60,8 +61,9 @@ pub async fn mailbox(
     }
     let https = app.is_https();
     let given = query.unwrap_or_default().0.key;
-    if !given.as_deref().or_else(|| COOKIE.read(&headers, https)).is_some_and(|k| mailbox.opens(k))
-    {
+    let cookie = COOKIE.secure(https);
+    let opens = |key| mailbox.opens(key).then_some(());
+    if given.as_deref().map_or_else(|| cookie.read_as(&headers, opens), opens).is_none() {
         return Err(AppError::new(
             StatusCode::FORBIDDEN,
             "mailbox_key_required",
@@ -79,7 +81,7 @@ pub async fn mailbox(
         text: mail.text,
     });
     let html = MailboxPage { mails: mails.collect() }.render().map_err(AppError::internal)?;
-    let kept = given.map(|key| [(header::SET_COOKIE, COOKIE.set(&key, https))]);
+    let kept = given.map(|key| [(header::SET_COOKIE, cookie.set(&key))]);
     Ok((kept, Html(html)).into_response())
 }
 

@@ -1,19 +1,22 @@
 //! Offers a passkey to who signed in by mail: once per account, on the pages after that sign-in.
 //! "Not now" ends it for good.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, header};
+use tracera_guard::HostCookie;
 use uuid::Uuid;
 
 use crate::actions::Caller;
-use crate::cookie::ServiceCookie;
 use crate::http::App;
 use crate::http::error::AppResult;
 use crate::store::passkeys;
 
-/// Ten minutes. It says that the offer stands, which is no secret.
-const COOKIE: ServiceCookie = ServiceCookie::new("__Host-passkey-offer", 600);
+/// It says that the offer stands, which is no secret.
+const COOKIE: HostCookie = HostCookie::new("passkey-offer", Duration::from_mins(10));
+const OPEN: &str = "open";
 
 /// The `Set-Cookie` that makes the next pages offer one, if that is due. An error of the database
 /// makes no offer, and another sign-in will.
@@ -22,16 +25,17 @@ pub(super) async fn begin(app: &App, user: Uuid) -> Option<HeaderValue> {
         tracing::warn!(%error, "a passkey could not be offered");
         false
     });
-    is_due.then(|| COOKIE.set("open", app.is_https()))
+    is_due.then(|| COOKIE.secure(app.is_https()).set(OPEN))
 }
 
 /// Whether the offer stands in this browser.
 pub(super) fn is_open(app: &App, headers: &HeaderMap) -> bool {
-    COOKIE.read(headers, app.is_https()).is_some()
+    let cookie = COOKIE.secure(app.is_https());
+    cookie.read_as(headers, |value| (value == OPEN).then_some(())).is_some()
 }
 
 /// `POST /account/passkey-offer`: not now.
 pub async fn decline(State(app): State<App>, _: Caller) -> AppResult<Response> {
-    let cookie = AppendHeaders([(header::SET_COOKIE, COOKIE.forget(app.is_https()))]);
+    let cookie = AppendHeaders([(header::SET_COOKIE, COOKIE.secure(app.is_https()).clear())]);
     Ok((cookie, Redirect::to("/")).into_response())
 }

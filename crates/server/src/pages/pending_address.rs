@@ -3,13 +3,15 @@
 //! The browser itself counts what it asked for and what it typed. So a page can say that no more
 //! mail will come without telling anything about the address: it would say the same of any other.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
+use tracera_guard::HostCookie;
 
 use crate::auth::mail_limits::{MAIL_WINDOW, MAILS_PER_NETWORK};
-use crate::cookie::ServiceCookie;
 use crate::domain::email::Email;
 
 /// How long a browser waits before it offers to send another mail, in seconds.
@@ -17,7 +19,7 @@ const RESEND_SECS: i64 = 30;
 /// How many mails one network gets in [`WINDOW_SECS`]; whoever asks for more is promised none.
 const MAILS: usize = MAILS_PER_NETWORK as usize;
 const WINDOW_SECS: i64 = MAIL_WINDOW.as_secs().cast_signed();
-const COOKIE: ServiceCookie = ServiceCookie::new("__Host-asked", 600);
+const COOKIE: HostCookie = HostCookie::new("asked", Duration::from_mins(10));
 
 /// Where and when a link was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +50,10 @@ impl PendingAddress {
 
     /// Reads the cookie of a request.
     pub fn from_headers(headers: &HeaderMap, https: bool) -> Option<Self> {
-        let value = COOKIE.read(headers, https)?;
+        COOKIE.secure(https).read_as(headers, Self::parse)
+    }
+
+    fn parse(value: &str) -> Option<Self> {
         let (times, rest) = value.split_once('.')?;
         let (wrong_codes, email) = rest.split_once('.')?;
         let email = String::from_utf8(URL_SAFE_NO_PAD.decode(email).ok()?).ok()?;
@@ -63,7 +68,7 @@ impl PendingAddress {
         let email = URL_SAFE_NO_PAD.encode(self.email.as_str());
         let times: Vec<_> = self.asked_at_secs.iter().map(ToString::to_string).collect();
         let value = format!("{}.{}.{email}", times.join("-"), self.wrong_codes);
-        COOKIE.set(&value, https)
+        COOKIE.secure(https).set(&value)
     }
 
     /// After one more wrong code.
@@ -97,13 +102,11 @@ impl PendingAddress {
 
 /// The `Set-Cookie` that forgets it.
 pub fn forget(https: bool) -> HeaderValue {
-    COOKIE.forget(https)
+    COOKIE.secure(https).clear()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::header;
     use time::macros::datetime;
 
@@ -173,6 +176,9 @@ mod tests {
         ] {
             let headers = HeaderMap::from_iter([(header::COOKIE, value.parse().unwrap())]);
             assert_eq!(PendingAddress::from_headers(&headers, false), None, "{value}");
+            let both = format!("{value}; asked=1.0.YUBiLmNv").parse().unwrap();
+            let headers = HeaderMap::from_iter([(header::COOKIE, both)]);
+            assert!(PendingAddress::from_headers(&headers, false).is_some(), "{value}");
         }
     }
 }

@@ -4,12 +4,14 @@
 //! 2. The query is read and written anew: nothing goes into a header as it came.
 //! 3. The browser remembers it for ten minutes, and whichever way one signs in uses it up.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use tracera_guard::HostCookie;
 use url::form_urlencoded;
 
-use crate::cookie::ServiceCookie;
 use crate::pages::messages::{DONE, DOWNLOAD, ERROR};
 
 /// The pages of a person, and the files they can take along.
@@ -22,7 +24,7 @@ const JSON: &str = "/api/v1/portfolio/export.json";
 const DOWNLOADS: [(&str, &str, &str); 3] =
     [(DATA, "/account", "data"), (CSV, HOME, "csv"), (JSON, HOME, "json")];
 const MAX_CHARS: usize = 1000;
-const COOKIE: ServiceCookie = ServiceCookie::new("__Host-next", 600);
+const COOKIE: HostCookie = HostCookie::new("next", Duration::from_mins(10));
 
 /// A page of ours to go on to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,18 +89,20 @@ impl ReturnTarget {
 
     /// The page this browser remembers.
     pub fn remembered(headers: &HeaderMap, https: bool) -> Option<Self> {
-        let address = URL_SAFE_NO_PAD.decode(COOKIE.read(headers, https)?).ok()?;
-        Self::parse(std::str::from_utf8(&address).ok()?)
+        COOKIE.secure(https).read_as(headers, |value| {
+            let address = URL_SAFE_NO_PAD.decode(value).ok()?;
+            Self::parse(std::str::from_utf8(&address).ok()?)
+        })
     }
 
     /// The `Set-Cookie` that makes the browser remember it.
     pub fn remember(&self, https: bool) -> HeaderValue {
-        COOKIE.set(&URL_SAFE_NO_PAD.encode(&self.0), https)
+        COOKIE.secure(https).set(&URL_SAFE_NO_PAD.encode(&self.0))
     }
 
     /// The `Set-Cookie` that makes the browser forget what it remembers, if it does.
     pub fn forget(headers: &HeaderMap, https: bool) -> Option<HeaderValue> {
-        COOKIE.read(headers, https).map(|_| COOKIE.forget(https))
+        Self::remembered(headers, https).map(|_| COOKIE.secure(https).clear())
     }
 
     /// Its address.

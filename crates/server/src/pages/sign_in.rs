@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tracera_guard::CsrfBinding;
 use tracera_session::Session;
+use url::Url;
 
 use crate::actions::magic_link::{RedeemRefusal, redeem};
 use crate::actions::sign_in::SignedIn;
@@ -29,9 +30,13 @@ use crate::pages::messages::{self, Done, ERROR, Problem, after_problem};
 use crate::pages::page::{Page, account_done, minute};
 use crate::pages::pending_address::{self, PendingAddress};
 use crate::pages::return_target::ReturnTarget;
-use crate::pages::{last_method, passkey_offer};
+use crate::pages::{assets, last_method, passkey_offer};
 use crate::store::magic_links::{MAX_WRONG_CODES, PendingLink};
 use crate::store::users;
+
+/// What the site is, for search engines and previews.
+pub const DESCRIPTION: &str = "Tracera shows what your Counter-Strike 2 inventory is worth: every \
+                               skin priced, its value over time, the source of every price.";
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -44,6 +49,10 @@ struct LoginPage<'a> {
     last_used: Option<&'a str>,
     notice: Option<&'static str>,
     problem: Option<String>,
+    /// The page's own address, for search engines and previews.
+    own_address: Url,
+    /// The picture that previews show.
+    picture: Url,
 }
 
 impl LoginPage<'_> {
@@ -143,10 +152,12 @@ pub(super) fn login_page(
         providers: app.providers.configured().collect(),
         address,
         next: next.as_ref().map(ReturnTarget::as_str),
-        last_used: last_method::read(headers),
+        last_used: last_method::read(headers, app.is_https()),
         notice,
         problem,
         page,
+        own_address: app.page("/login"),
+        picture: app.page(assets::url("preview.png")),
     };
     let mut response = page.render(status, &login)?;
     if let Some(next) = &next {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
+use tracera::clock::utc;
+
 use crate::browser::Answer;
 use crate::harness::TestApp;
 
@@ -17,7 +20,12 @@ async fn over_http_the_cookie_is_plain_and_over_https_it_is_secure() {
     let cookie = sign_in_answer(&app).await.set_cookie("session").unwrap();
     let (value, attributes) = cookie.split_once(';').unwrap();
     assert_eq!(value.len(), "session=".len() + 111);
-    assert_eq!(attributes, " HttpOnly; SameSite=Lax; Path=/; Max-Age=259200");
+    let (before, expires) = attributes.split_once("; Expires=").unwrap();
+    assert_eq!(before, " HttpOnly; SameSite=Lax; Path=/; Max-Age=259200");
+    // A client without `Max-Age` and by the clock of the server keeps it as long.
+    let format = time::format_description::well_known::Rfc2822;
+    let expires = time::OffsetDateTime::parse(expires, &format).unwrap();
+    assert_eq!(expires.unix_timestamp(), utc(app.clock.now()).unix_timestamp() + 259_200);
 
     let app = TestApp::start_with(&[("BASE_URL", "https://tracera.localhost")]).await;
     let browser = app.browser();
@@ -26,10 +34,8 @@ async fn over_http_the_cookie_is_plain_and_over_https_it_is_secure() {
     assert_eq!(answer.header("strict-transport-security"), "max-age=31536000; includeSubDomains");
     let answer = sign_in_answer(&app).await;
     let cookie = answer.set_cookie("__Host-session").unwrap();
-    assert!(
-        cookie.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=259200; Secure"),
-        "{cookie}"
-    );
+    assert!(cookie.contains("; HttpOnly; SameSite=Lax; Path=/; Max-Age=259200; "), "{cookie}");
+    assert!(cookie.ends_with(" GMT; Secure"), "{cookie}");
     assert!(!cookie.to_lowercase().contains("domain"));
 }
 
@@ -89,7 +95,6 @@ async fn what_is_no_cookie_of_ours_costs_redis_nothing() {
         format!("{good}A"),
         forged,
         foreign,
-        format!("\"{good}\""),
         good.to_uppercase(),
         "x".repeat(good.len()),
         format!("{good}; session={good}"),
@@ -99,17 +104,70 @@ async fn what_is_no_cookie_of_ours_costs_redis_nothing() {
     for cookie in cookies {
         let visitor = app.browser();
         let header = format!("session={cookie}");
-        let answer =
-            visitor.send(reqwest::Method::GET, "/", &[("cookie", &header)], None).await.expect(303);
+        let answer = visitor.send(Method::GET, "/", &[("cookie", &header)], None).await.expect(303);
         assert_eq!(answer.header("location"), "/login", "{cookie}");
+        // What another application of the host has set is not taken from it.
+        let both_verify = cookie.matches(&*good).count() == 2;
+        assert_eq!(answer.set_cookie("session").is_some(), both_verify, "{cookie}");
     }
     assert_eq!(app.redis().command_calls("hmget").await, before);
     for (name, value) in [("x-session-id", &*good), ("authorization", &*format!("Bearer {good}"))] {
-        let answer = app.browser().send(reqwest::Method::GET, "/", &[(name, value)], None).await;
+        let answer = app.browser().send(Method::GET, "/", &[(name, value)], None).await;
         assert_eq!(answer.header("location"), "/login");
     }
     app.browser().get(&format!("/?session={good}&sid={good}")).await.expect(303);
     assert!(browser.me().await.is_some());
+}
+
+/// Every cookie of ours, as another application of the host may have it on plain http.
+const THEIRS: &str = "session=theirs; visitor=theirs; asked=theirs; next=theirs; device=theirs; \
+                      transaction=theirs; passkey=theirs; passkey-offer=theirs; last_used=\u{fc}";
+
+#[tokio::test]
+async fn cookies_of_another_application_of_the_host_disturb_nothing() {
+    let app = TestApp::start().await;
+    let browser = app.browser().with_header("cookie", THEIRS);
+    let page = browser.get("/login").await.expect(200);
+    assert_eq!(page.set_cookie("session"), None);
+    app.sign_in(&browser, "a@example.com").await;
+    let me = browser.me().await.expect("signed in beside their cookies");
+
+    // By pages too, with the code that this browser asked for.
+    let pages = app.browser().with_header("cookie", THEIRS);
+    let token = pages.form_token("/login?next=/account").await;
+    let fields = [("csrf_token", &*token), ("email", "a@example.com")];
+    let answer = pages.submit("/login", &fields).await.expect(303);
+    assert_eq!(answer.header("location"), "/login/code");
+    let code = app.mail_to("a@example.com").await.code;
+    let token = pages.form_token("/login/code").await;
+    let answer = pages.submit("/login/code", &[("csrf_token", &token), ("code", &code)]).await;
+    assert_eq!(answer.expect(303).header("location"), "/account");
+    assert_eq!(pages.me().await, Some(me));
+
+    // Two of ours are one too many: somebody planted one.
+    let other = app.signed_in("b@example.com").await.cookie("session").unwrap();
+    let planted = browser.with_header("cookie", &format!("session={other}"));
+    assert_eq!(planted.me().await, None);
+}
+
+#[tokio::test]
+async fn the_session_cookie_has_the_name_that_was_chosen() {
+    let mut app = TestApp::start_with(&[("SESSION_COOKIE_NAME", "tracera")]).await;
+    let browser = app.browser().with_header("cookie", "session=theirs");
+    app.sign_in(&browser, "a@example.com").await;
+    assert!(browser.me().await.is_some());
+    assert!(browser.cookie("tracera").is_some() && browser.cookie("session").is_none());
+
+    // Under another name nobody is signed in, and sessions of the old name can be ended.
+    app.set(&[("SESSION_COOKIE_NAME", "sid")]);
+    let renamed = app.add_instance().await;
+    assert_eq!(browser.at(renamed).me().await, None);
+    app.advance(Duration::from_secs(1));
+    let newer = app.browser().at(renamed);
+    app.sign_in(&newer, "a@example.com").await;
+    assert!(newer.cookie("sid").is_some());
+    newer.delete("/api/v1/auth/sessions").await;
+    assert_eq!(browser.me().await, None);
 }
 
 #[tokio::test]

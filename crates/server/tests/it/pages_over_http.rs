@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracera::clock::utc;
+
 use crate::browser::{Browser, EventStream, token_in};
 use crate::confirming::ask_to_confirm;
 use crate::harness::{TestApp, eventually, token_of};
@@ -270,7 +272,52 @@ async fn what_is_asked_for_without_reading_a_page_has_an_answer() {
     assert_eq!(icon.body, browser.get("/assets/icon.svg").await.expect(200).body);
     let robots = browser.get("/robots.txt").await.expect(200);
     assert_eq!(robots.header("content-type"), "text/plain; charset=utf-8");
-    assert_eq!(robots.body, "User-agent: *\nAllow: /$\nDisallow: /\n");
+    let rules = "Allow: /$\nAllow: /login$\nAllow: /assets/\nDisallow: /\n";
+    assert_eq!(robots.body, format!("User-agent: *\n{rules}"));
+    browser.get("/.well-known/security.txt").await.expect(404);
+}
+
+#[tokio::test]
+async fn whom_to_tell_of_a_weakness_is_said_when_it_is_configured() {
+    let contact = ("SECURITY_CONTACT", "mailto:security@tracera.example");
+    let app = TestApp::start_with(&[contact]).await;
+    let answer = app.browser().get("/.well-known/security.txt").await.expect(200);
+    assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    let fields: Vec<_> = answer.body.lines().filter_map(|line| line.split_once(": ")).collect();
+    let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["Contact", "Expires", "Preferred-Languages", "Canonical"]);
+    assert_eq!((fields[0].1, fields[2].1), ("mailto:security@tracera.example", "en"));
+    assert!(fields[3].1.ends_with("/.well-known/security.txt"), "{}", fields[3].1);
+    let format = time::format_description::well_known::Rfc3339;
+    let left = time::OffsetDateTime::parse(fields[1].1, &format).unwrap() - utc(app.clock.now());
+    assert!((179..=180).contains(&left.whole_days()), "{left}");
+}
+
+#[tokio::test]
+async fn the_page_everybody_may_read_says_what_the_site_is() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    let page = browser.get("/login?next=/account").await.expect(200).body;
+    let content = |name: &str| {
+        let (_, rest) = page.split_once(&format!("{name}\" content=\"")).expect(name);
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    for name in ["name=\"description", "property=\"og:title", "property=\"og:description"] {
+        assert!(content(name).len() > 20, "{name}");
+    }
+    assert!(content("property=\"og:url").ends_with("/login"));
+    let host = content("property=\"og:url").replace("/login", "");
+    for (name, kind) in [
+        (content("property=\"og:image").replace(&host, ""), "image/png"),
+        ("/assets/touch-icon.png".to_owned(), "image/png"),
+        ("/assets/site.webmanifest".to_owned(), "application/manifest+json"),
+    ] {
+        assert_eq!(browser.get(&name).await.expect(200).header("content-type"), kind, "{name}");
+    }
+    let manifest = browser.get("/assets/site.webmanifest").await.json();
+    for icon in manifest["icons"].as_array().unwrap() {
+        browser.get(icon["src"].as_str().unwrap()).await.expect(200);
+    }
 }
 
 #[tokio::test]

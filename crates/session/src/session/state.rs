@@ -180,9 +180,10 @@ impl State {
         Self::new(Current::Ended(why), (!why.keeps_cookie()).then_some(CookieChange::Clear))
     }
 
-    /// The cookie is kept for the instances that know its secret, unless this request stores
-    /// something.
-    pub(crate) fn of_unknown_secret() -> Self {
+    /// Nothing that the request presents is known to be ours. A cookie is left alone, unless this
+    /// request stores something: another application of the host, or an instance with another
+    /// secret, may have set it.
+    pub(crate) fn not_ours() -> Self {
         Self::new(Current::Ended(Ended::NotOurs), None)
     }
 

@@ -276,7 +276,10 @@ impl CookieEffect {
                 let (pair, attributes) = line.split_once("; ").expect("attributes");
                 match pair.split_once('=') {
                     Some(("session", "")) => {
-                        assert!(attributes.ends_with("Max-Age=0"), "{line}");
+                        assert!(
+                            attributes.contains("Max-Age=0; Expires=Thu, 01 Jan 1970"),
+                            "{line}"
+                        );
                         Self::Cleared
                     }
                     Some(("session", value)) => Self::Set(value.to_owned()),

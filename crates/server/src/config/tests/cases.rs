@@ -83,6 +83,25 @@ const CASES: &[Case] = &[
         &["true", "TRUE", "1", "yes", "On", "false", "0", "no", "off", "auto", "Auto"],
         &["x", "2", "truee", "automatic", " true"],
     ),
+    (
+        &["SECURITY_CONTACT"],
+        &["mailto:security@tracera.example", "https://tracera.example/security?lang=en"],
+        &[
+            "security@tracera.example",
+            "mailto:",
+            "mailto:tracera.example",
+            "mailto:a@tracera.example?subject=x\nExpires: never",
+            "http://tracera.example/",
+            "https://",
+            "https://tracera.example/a b",
+            "https://tracera.example/\nContact: mailto:a@b.example",
+        ],
+    ),
+    (
+        &["SESSION_COOKIE_NAME"],
+        &["tracera", "session", "sid.v2_x-y"],
+        &["__Host-tracera", "__secure-x", "a b", "a;b", "visitor", "ä"],
+    ),
     (&["SESSION_NEAR_CACHE"], &["on", "OFF", "true", "0"], &["x", "auto", "on "]),
     (&["SESSION_DEVICE_BINDING"], &["auto", "OFF", "off"], &["on", "true", "x", "off "]),
     (

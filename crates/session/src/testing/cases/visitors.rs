@@ -34,12 +34,11 @@ pub(super) async fn a_forged_cookie_costs_no_call(stage: Stage) {
     let last = if genuine.ends_with('A') { "B" } else { "A" };
     let changed = format!("{}{last}", &genuine[..genuine.len() - 1]);
     let reads = stage.reads();
-    // Another instance may know the secret of the foreign one.
-    let cleared =
-        [&genuine[..100], &changed, "x", "\"\""].map(|cookie| (cookie, CookieEffect::Cleared));
-    for (cookie, effect) in cleared.into_iter().chain([(&*foreign, CookieEffect::Untouched)]) {
+    // Another instance may know the secret, or another application of the host may have set it.
+    for cookie in [&genuine[..100], &changed, "x", "\"\"", &foreign] {
         let answer = a.request(Some(cookie), |s| async move { s.user().map(drop) }).await;
-        assert_eq!((answer.status, answer.cookie), (StatusCode::UNAUTHORIZED, effect));
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{cookie}");
+        assert_eq!(answer.cookie, CookieEffect::Untouched, "{cookie}");
     }
     assert_eq!(stage.reads(), reads);
     // It does not prevent the visitor from storing data here.
