@@ -116,7 +116,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<HttpSettings> {
 
 fn parse_contact(value: &str) -> Result<String, Wrong> {
     let is_mail = |address| Email::parse(address).is_ok_and(|email| email.as_str() == address);
-    let is_site = Url::parse(value).is_ok_and(|url| url.scheme() == "https")
+    let url = Url::parse(value).ok();
+    if url.as_ref().is_some_and(|url| !url.username().is_empty() || url.password().is_some()) {
+        return Err(Wrong::new("holds a user name or password", "leave them out: it is published"));
+    }
+    let is_site = url.is_some_and(|url| url.scheme() == "https")
         && value.bytes().all(|byte| byte.is_ascii_graphic());
     if is_site || value.strip_prefix("mailto:").is_some_and(is_mail) {
         return Ok(value.to_owned());
