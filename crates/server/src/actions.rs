@@ -1,9 +1,9 @@
 //! What can be done here, beneath both faces: the API answers with JSON, the pages with pages and
 //! redirects, and both call the same functions.
 //!
-//! 1. An action takes domain values and who asks, and returns values and typed errors. It knows
-//!    nothing of HTTP.
-//! 2. What has several steps runs to its end, even if the client hangs up.
+//! 1. An action takes domain values and the caller, and returns values and typed errors. It does
+//!    not depend on HTTP.
+//! 2. An action with several steps runs to completion, even if the client disconnects.
 
 use time::OffsetDateTime;
 use tracera_session::{Clock, Session, SessionError, Sessions, UserId};
@@ -75,7 +75,7 @@ impl Accounts {
     }
 }
 
-/// Somebody who is signed in and asks for something.
+/// The signed-in caller of an action.
 #[derive(Clone)]
 pub struct Caller {
     /// The session they ask in.
@@ -88,7 +88,7 @@ pub struct Caller {
     pub client: ClientInfo,
 }
 
-/// Why an action came to nothing.
+/// Why an action failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ActionError<R> {
     /// By a rule, for this reason.

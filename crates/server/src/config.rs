@@ -1,6 +1,6 @@
 //! The configuration: environment variables in, settings out, one struct per concern.
 //!
-//! 1. Every variable stands in one table ([`sections`]); `--help`, `.env.sample` and the check for
+//! 1. Every variable is in one table ([`sections`]). `--help`, `.env.sample` and the check for
 //!    unknown names are made from it.
 //! 2. Reading is pure: [`Config::from_vars`] takes a map and reports every [`Problem`] at once.
 //! 3. An empty value is an unset one.
@@ -73,7 +73,7 @@ pub enum Mode {
     Serve,
 }
 
-/// Everything the server was told, checked.
+/// The checked settings of the server.
 #[derive(Debug)]
 pub struct Config {
     /// Session cookies and their lifetimes.
@@ -100,7 +100,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the settings out of `vars`, in which foreign variables may stand as well.
+    /// Reads the settings from `vars`, which may also hold foreign variables.
     ///
     /// A foreign name is refused in three cases. It begins with a prefix that only Tracera uses. It
     /// is within two edits of a variable in the table (one edit under ten characters). Or it writes
@@ -147,7 +147,7 @@ impl Config {
         })
     }
 
-    /// What is allowed but probably not meant. Shown at start and by `check-config`.
+    /// Settings that are allowed but probably not intended. Shown at start and by `check-config`.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }

@@ -2,13 +2,13 @@
 //!
 //! 1. [`Mailer::send`] only takes the mail in, at once or not at all: [`MailError::QueueFull`] is
 //!    for the caller to pass on, never a lost promise.
-//! 2. What may pass (no connection, "try again later", no answer) is tried again with growing
-//!    waits until the link ends. What will not pass is given up and logged.
+//! 2. Temporary failures (no connection, "try again later", no answer) are retried with growing
+//!    waits until the link expires. Permanent failures are logged and not retried.
 //! 3. Every step of an attempt has a limit, and so have the attempts at one time and the mails at
 //!    one time.
 //! 4. A log line has the masked address and the reason. It never has the link, the code, the
 //!    subject, a credential, or a mail server's text.
-//! 5. Without TLS a mail goes to loopback only, whatever a server offers or leaves out.
+//! 5. Without TLS a mail goes to loopback only, whatever the server offers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -236,8 +236,7 @@ impl Mailer {
         if done { 0 } else { lost }
     }
 
-    /// Sends one mail that says nothing but that it came, and waits for it. Returns what the mail
-    /// server said.
+    /// Sends one test mail and waits for it. Returns the mail server's answer.
     ///
     /// # Errors
     /// [`Refusal`]; it is not tried again.

@@ -28,7 +28,7 @@ use crate::store::{Database, StoreError, magic_links, passkeys, tokens, users};
 /// How long a mail of a command may take to leave.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OperatorError {
@@ -143,8 +143,8 @@ pub async fn revoke_sessions(
     answer("ended the session".to_owned(), &tell_owner(&stores, &account, &clock).await, doubt)
 }
 
-/// `tracera users reset-ways-in`: for somebody who has lost their passkeys and codes. Mailed links
-/// and providers open the account again; what was taken away opens it no more.
+/// `tracera users reset-ways-in`: for a user who has lost their passkeys and codes. Mailed links
+/// and providers open the account again; the removed passkeys and codes do not.
 ///
 /// # Errors
 /// [`OperatorError`].
@@ -153,7 +153,8 @@ pub async fn reset_ways_in(config: &Config, user: &UserSelector) -> Result<Strin
     let stores = existing_stores(config, &clock).await?;
     let account = find(&stores.database, user).await?;
     passkeys::reset(&stores.database, account.id).await?;
-    // After what could make a session is gone; it also tells every instance to forget the tokens.
+    // Only after the credentials that could make a session are removed. It also makes every
+    // instance forget the tokens.
     let revoked = stores.sessions.revoke_all(&session_user(&account)).await;
     let doubt = doubt(&revoked);
     if doubt.is_none() {
@@ -180,7 +181,7 @@ pub async fn reset_ways_in(config: &Config, user: &UserSelector) -> Result<Strin
     answer(done.to_owned(), &told, doubt)
 }
 
-/// What has been done may yet come undone, for this reason.
+/// Why a finished change may still be lost.
 fn doubt<T>(outcome: &Result<T, SessionError>) -> Option<String> {
     let error = outcome.as_ref().err()?;
     causes(error).find_map(|cause| cause.downcast_ref::<NotReplicated>()).map(ToString::to_string)
@@ -202,7 +203,7 @@ async fn tell_owner(stores: &Stores, account: &User, clock: &Clock) -> String {
     }
 }
 
-/// `tracera send-test-mail`: what the mail server says to one mail.
+/// `tracera send-test-mail`: sends one mail and shows the mail server's answer.
 ///
 /// # Errors
 /// [`OperatorError`].

@@ -133,7 +133,7 @@ impl Portfolio {
         &self.0.prices
     }
 
-    /// What the user holds; `None` before the first import.
+    /// The user's holdings; `None` before the first import.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -177,8 +177,7 @@ impl Portfolio {
         Ok(worth)
     }
 
-    /// What the user's portfolio was worth: the newest values, at most `limit`, the oldest of them
-    /// first.
+    /// Past values of the portfolio: the newest, at most `limit`, in ascending order of time.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -228,7 +227,7 @@ impl Portfolio {
         store::progress(&self.0.database, user, utc(self.0.clock.now())).await
     }
 
-    /// Keeps nothing of a user whose account goes.
+    /// Drops everything cached of a user whose account is deleted.
     pub fn forget(&self, user: Uuid) {
         self.0.held.remove(user);
     }
@@ -243,7 +242,8 @@ impl Portfolio {
         &self.0.pictures
     }
 
-    /// Begins an import of the inventory of the user's Steam account. It goes on whoever listens.
+    /// Begins an import of the inventory of the user's Steam account. It continues without a
+    /// listener.
     ///
     /// # Errors
     /// [`ImportError`] when it may not begin.

@@ -1,6 +1,6 @@
 //! The URL table, and the one list of layers every request passes, in this order.
 //!
-//! A path is private unless it stands among the public ones; private ones need a signed-in user.
+//! A path is private unless it is listed as public; private ones need a signed-in user.
 
 use axum::Router;
 use axum::body::Body;
@@ -197,8 +197,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(ValidateRequestHeaderLayer::custom(limits::check_host))
         .layer(ValidateRequestHeaderLayer::custom(limits::check_framing))
         .layer(TimeLimit::new(app.request_timeout))
-        // Before the limit: what a page of another site makes a browser load does not use up its
-        // visitor's.
+        // Before the limit, so that requests caused by another site do not use up the visitor's.
         .layer(ResourceIsolation::new())
         .layer(switch(resubmit::holds_a_link, from_fn_with_state(app.clone(), resubmit::keep)))
         .layer(PrefetchLayer::new(app.sessions.clone(), limits::is_limited))

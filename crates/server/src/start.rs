@@ -1,4 +1,4 @@
-//! From settings to a running service: connects what it depends on and puts the parts together.
+//! From settings to a running service: connects the dependencies and assembles the parts.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -55,7 +55,7 @@ const REPLICA_ACK_WITHIN: Duration = Duration::from_millis(450);
 /// How long imports may take to end when the server stops.
 const IMPORT_DRAIN: Duration = Duration::from_secs(5);
 
-/// Why the service could not start. Names what to look at; never a secret.
+/// Why the service could not start. Names the setting to check, never a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {

@@ -1,7 +1,7 @@
 //! The relational store: users and what belongs to them, on `SQLite` or `PostgreSQL`.
 //!
-//! 1. One SQL text serves both databases; each query stands once and runs on whichever pool is
-//!    there. The two migration directories declare the same tables, and a test compares them.
+//! 1. One SQL text serves both databases: each query is written once and runs on the configured
+//!    pool. The two migration directories declare the same tables, and a test compares them.
 //! 2. What must happen once is one statement (`UPDATE … RETURNING`, `INSERT … ON CONFLICT`). So no
 //!    two requests can both win, on one instance or several.
 //! 3. Every wait has a limit. A database that is away, busy or stopped is
@@ -54,7 +54,7 @@ use probe::Probe;
 use recall::Recall;
 
 /// How long one store operation may take, waiting for a connection included. A little above the
-/// databases' own limits, so that normally they are the ones to say what was wrong.
+/// databases' own limits, so that normally their errors name the cause.
 const OPERATION_LIMIT: Duration = Duration::from_secs(6);
 /// How long a health probe waits for an answer.
 const PING_LIMIT: Duration = Duration::from_secs(1);

@@ -1,9 +1,9 @@
 //! Updates without locks: a value is read, and replaced if it is still the same.
 //!
-//! 1. An update depends on the value alone, so equal bytes are as good as unchanged ones. The value
-//!    is its own version, and a row that went and came back needs no care.
-//! 2. Of several writers one wins each round, so all of them get on. Those of one process queue,
-//!    user by user, because most races are between requests of one browser.
+//! 1. An update depends on the value alone, so the value is its own version. A row that changed and
+//!    changed back is harmless.
+//! 2. Of several writers one wins each round, so all make progress. Writers in one process queue
+//!    per user, because most races are between requests of one browser.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,9 +15,10 @@ use tracera_session::store::{StoreError, Tag, Update, Write};
 
 /// How long an operation takes at most.
 const LIMIT: Duration = Duration::from_millis(1500);
-/// Every so many writes expired rows are removed.
+/// Expired rows are removed once per this many writes.
 const SWEEP_EVERY: u32 = 16;
-/// How many at most: more than rows are made in between, so that the table cannot grow without end.
+/// At most this many rows are removed: more than are added in between, so that the table stays
+/// bounded.
 pub(crate) const SWEPT_AT_ONCE: i64 = 128;
 
 /// The statements of one database. Each is a transaction of its own.
@@ -31,7 +32,7 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
         tag: &Tag,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, sqlx::Error>> + Send;
 
-    /// Stores a value where there is none. Whether there was none.
+    /// Stores a value if there is none. Returns whether it did.
     fn insert(
         connection: &mut Self::Connection,
         tag: &Tag,
@@ -39,7 +40,7 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
         expires: Timestamp,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
-    /// Replaces a value if it is still `seen`. Whether it was.
+    /// Replaces a value if it is still `seen`. Returns whether it did.
     fn replace(
         connection: &mut Self::Connection,
         tag: &Tag,
@@ -48,7 +49,7 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
         expires: Timestamp,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
-    /// Removes a value if it is still `seen`. Whether it was.
+    /// Removes a value if it is still `seen`. Returns whether it did.
     fn remove(
         connection: &mut Self::Connection,
         tag: &Tag,
@@ -68,7 +69,7 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
 pub(crate) struct Values<T> {
     pub(crate) table: T,
     pub(crate) limit: Duration,
-    /// By the last byte of the tag, which is as good as random.
+    /// By the last byte of the tag, which is evenly distributed.
     queues: Arc<[Mutex<()>; 256]>,
     writes: Arc<AtomicU32>,
 }
@@ -108,7 +109,7 @@ impl<T: Table> Values<T> {
         Ok(())
     }
 
-    /// Nobody waits for it, and the next one makes up for one that failed.
+    /// In the background; the next sweep makes up for a failed one.
     fn sweep(&self, tag: Tag, now: Timestamp) {
         let values = self.clone();
         tokio::spawn(async move {
@@ -136,7 +137,7 @@ impl<T: Table> Values<T> {
     }
 }
 
-/// Writes if the value is still `seen`. Whether it was.
+/// Writes if the value is still `seen`. Returns whether it did.
 async fn write_over<T: Table>(
     connection: &mut T::Connection,
     tag: &Tag,

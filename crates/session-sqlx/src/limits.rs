@@ -17,19 +17,19 @@ use crate::postgres::is_lost_race;
 
 /// How long a decision takes at most.
 const LIMIT: Duration = Duration::from_millis(1500);
-/// Every so many admitted requests expired rows are removed.
+/// Expired rows are removed once per this many admitted requests.
 const SWEEP_EVERY: u32 = 16;
 
 /// Whether table and function are there. A role that may not create them can still ask.
 const IS_THERE: &str = "SELECT to_regclass('tracera_limits') IS NOT NULL
     AND to_regprocedure('tracera_limit_1(bytea[],bigint[],bigint,bigint)') IS NOT NULL";
-/// The lock, on a number of our own, keeps instances that start together from making them twice.
+/// The advisory lock keeps instances that start together from creating them twice.
 const ALONE: &str = "SET LOCAL client_min_messages = warning;
     SELECT pg_advisory_xact_lock(6074881205320837493)";
 const SCHEMA: &str = include_str!("limits.sql");
 const REQUEST: &str = "SELECT allowed, used, oldest_age FROM tracera_limit_1($1, $2, $3, $4)";
 const FORGET: &str = "DELETE FROM tracera_limits WHERE key = $1";
-/// More than the rows that are made in between, so that the table cannot grow without end.
+/// Removes more rows than are added in between, so that the table stays bounded.
 const SWEEP: &str = "DELETE FROM tracera_limits WHERE key IN (
     SELECT key FROM tracera_limits WHERE expires < extract(epoch FROM clock_timestamp())::bigint
     ORDER BY expires LIMIT 128 FOR UPDATE SKIP LOCKED)";
@@ -103,7 +103,7 @@ impl PostgresLimits {
         })
     }
 
-    /// Nobody waits for it, and the next one makes up for one that failed.
+    /// In the background; the next sweep makes up for a failed one.
     fn sweep(&self) {
         let pool = self.pool.clone();
         tokio::spawn(async move {

@@ -18,7 +18,7 @@ use crate::compare_and_set::{SWEPT_AT_ONCE, Table, Values, millis};
 
 /// Whether the table is there. A role that may not create one can still ask.
 const IS_THERE: &str = "SELECT to_regclass('tracera_sessions') IS NOT NULL";
-/// The lock, on a number of our own, keeps instances that start together from making it twice.
+/// The advisory lock keeps instances that start together from creating it twice.
 const SCHEMA: &str = "
     SET LOCAL client_min_messages = warning;
     SELECT pg_advisory_xact_lock(6074881205320837492);
@@ -45,13 +45,13 @@ const REMOVE: &str = "WITH written AS (
 const SWEEP: &str = "DELETE FROM tracera_sessions WHERE tag IN (
     SELECT tag FROM tracera_sessions WHERE expires < $1 AND tag <> $2 ORDER BY expires LIMIT $3
     FOR UPDATE SKIP LOCKED)";
-/// Of an isolation level above the usual one: another transaction was first. And a deadlock.
+/// Serialisation failure, at isolation levels above the default, and deadlock.
 const LOST_RACES: [&str; 2] = ["40001", "40P01"];
 
 /// Sessions in a `PostgreSQL` database, of any number of instances. Cheap to clone.
 ///
-/// It tells of changes by `LISTEN` and `NOTIFY`, over one connection beside those of the pool. That
-/// one is opened when a near-cache or somebody who waits for a change asks for it.
+/// It announces changes by `LISTEN` and `NOTIFY`, over one connection beside the pool. That one is
+/// opened for the first near-cache or watch.
 #[derive(Clone)]
 pub struct PostgresStore {
     values: Values<PostgresTable>,
@@ -174,7 +174,7 @@ fn written(
     }
 }
 
-/// Whether nothing was done because of another transaction, so that trying again may help.
+/// Whether another transaction prevented the change, so that a retry may succeed.
 pub(crate) fn is_lost_race(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| LOST_RACES.contains(&&*code))

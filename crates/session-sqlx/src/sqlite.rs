@@ -29,8 +29,8 @@ const SWEEP: &str = "DELETE FROM tracera_sessions WHERE tag IN (
 
 /// Sessions in a `SQLite` file, of one process or several. Cheap to clone.
 ///
-/// It tells of no change: every request reads, and whoever waits for a change asks every second.
-/// Use WAL mode, or readers and writers wait for each other.
+/// It sends no invalidations: every request reads, and watches poll every second. Use WAL mode, or
+/// readers and writers block each other.
 #[derive(Clone)]
 pub struct SqliteStore(Values<SqliteTable>);
 

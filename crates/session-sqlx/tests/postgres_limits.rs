@@ -39,7 +39,7 @@ async fn admitted_at_once(instances: &[RateLimiter], n: usize) -> usize {
         let instance = instances[n % instances.len()].clone();
         let network = ["/24", "/16"][n / instances.len() % 2];
         checks.spawn(async move {
-            // In both orders, for whoever locks in the order that is asked for.
+            // In both orders, which would deadlock if rows were locked in the order of the keys.
             let wide = [(network, 10), ("everybody", 50)];
             let wide = if n % 3 == 0 { [wide[1], wide[0]] } else { wide };
             instance.check_all(&[("a", 1), wide[0], wide[1]]).await.unwrap().allowed

@@ -1,5 +1,5 @@
 //! How much memory of Redis a signed-in session takes, and whether listing and revoking slow down
-//! as they become many.
+//! with their number.
 //!
 //! `cargo run --release -p tracera-session --example memory -- 1000000`
 

@@ -44,7 +44,7 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
     let sessions = Sessions::new(store, keys.clone(), config);
     let csrf = guard::CsrfGuard::new(keys.derive("csrf"), Session::csrf_binding).secure(https);
 
-    // Who is not signed in is 401, whatever the token; so RequireAuth comes first.
+    // RequireAuth comes first, so that signed-out requests get 401, whatever the token.
     let private = Router::new()
         .route("/me", get(me))
         .route("/sessions", get(list).delete(end_others))
@@ -158,7 +158,7 @@ fn browser(headers: &HeaderMap) -> &'static str {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // From your secret store. It signs the cookies, and CSRF tokens are made with it.
+    // From your secret store. It signs the cookies and the CSRF tokens.
     let secret = std::env::var("SESSION_SECRET")
         .unwrap_or_else(|_| "for trying out only, never for other people".to_owned());
     let app = app("http://localhost:3000", secret.as_bytes())?;

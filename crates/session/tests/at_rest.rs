@@ -45,7 +45,8 @@ async fn a_dump_of_redis_holds_nothing_of_the_cookie() {
     let (_, value) = cookie.to_str().unwrap().split_once('=').unwrap();
     let token = URL_SAFE_NO_PAD.decode(value).unwrap();
     let dump = redis.dump_all().await;
-    // All after key id and tag is secret or MAC; eight bytes in a row are no accident.
+    // Everything after key id and tag is secret or MAC; eight equal bytes in a row are no
+    // coincidence.
     for part in token[19..].windows(8).chain(value.as_bytes()[28..].windows(8)) {
         assert!(!dump.windows(8).any(|window| window == part));
     }

@@ -312,7 +312,7 @@ async fn only_a_sign_in_offers_and_a_session_registers_once() {
     browser.ask(&server, "POST", "/rotate", &[]).await;
     assert_eq!(browser.offer, None);
 
-    // A challenge is for the session it was offered to, and ends.
+    // A challenge is valid for the session it was offered to, and expires.
     let mut other = Browser::new();
     let others = other.sign_in(&server).await;
     assert_eq!(browser.register(&server, &others).await.status(), StatusCode::BAD_REQUEST);
@@ -451,7 +451,7 @@ async fn forged_proofs_and_registrations_change_nothing() {
         let response = browser.refresh(&server, &id, proof).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{proof}");
     }
-    // A registration's challenge is none for a refresh.
+    // A registration's challenge is invalid for a refresh.
     assert_eq!(browser.prove(&server, &id, &challenge).await.status(), StatusCode::FORBIDDEN);
     for other in ["", "AAAAAAAAAAAA", "nonsense"] {
         let challenge = browser.challenge(&server, &id).await;

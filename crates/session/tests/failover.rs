@@ -28,7 +28,7 @@ struct Counter {
     cookie: HeaderValue,
 }
 
-/// What became of a browser's increments.
+/// The outcomes of a browser's increments.
 #[derive(Debug, Default, Clone, Copy)]
 struct Tally {
     done: i64,

@@ -409,7 +409,7 @@ async fn a_redis_that_was_killed_is_found_again_when_it_is_back() {
         assert!(Instant::now() < deadline, "not found again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // It came back empty, so the session is gone now; that is an answer and not a guess.
+    // It came back empty, so the session is really gone.
     let answer = stage.request(&cookie, |s| async move { s.user().map(drop) }).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     let cookie = stage.sign_in(&user).await;

@@ -1,4 +1,4 @@
-//! Whatever stands in a `Cookie` header: no panic, no session, no call to the store. The kept
+//! No `Cookie` header causes a panic, and no forged one a session or a call to the store. The kept
 //! examples in `corpus/cookies.txt` run first; a line is one header, `\x..` one byte.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

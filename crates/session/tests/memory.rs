@@ -1,4 +1,4 @@
-//! A session keeps to its share of Redis' memory. `examples/memory.rs` measures the same for a
+//! A session stays within its share of Redis' memory. `examples/memory.rs` measures the same for a
 //! million.
 
 #[expect(dead_code, unreachable_pub, reason = "an example is a program of its own")]

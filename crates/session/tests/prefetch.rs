@@ -1,4 +1,4 @@
-//! A session asked for ahead of the layers between.
+//! A session read ahead of the layers in between.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What several tasks ask over one [`RedisConnection`] at the same moment.
+//! Commands of several tasks over one [`RedisConnection`] at the same time.
 #![cfg(feature = "redis")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

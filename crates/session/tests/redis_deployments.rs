@@ -183,7 +183,7 @@ async fn a_redis_that_cannot_be_asked_about_replicas_fails_a_sign_out_and_no_rot
 /// Long enough for a command to come to the proxy.
 const A_MOMENT: Duration = Duration::from_millis(200);
 
-/// The next connection may lead to another primary, whose replicas have nothing of it.
+/// The next connection may lead to another primary, whose replicas lack the write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_over_another_connection_is_not_confirmed() {
     let primary = RedisServer::start().await;
@@ -213,7 +213,7 @@ async fn what_was_written_over_another_connection_is_not_confirmed() {
     assert!(one.is_err() && other.is_err(), "{one:?} {other:?}");
 }
 
-/// Every primary's replica must confirm: which primary did the work is not what is asked.
+/// A replica of every primary must confirm, because it is not known which primary did the work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_cluster_a_sign_out_waits_for_a_replica_of_each_primary() {
     let cluster = RedisCluster::start().await;

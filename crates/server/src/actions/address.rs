@@ -1,5 +1,5 @@
-//! Giving an account an address, or another one. Nothing changes until somebody who is signed in to
-//! that account opens the link mailed to the new address.
+//! Setting or changing the address of an account. Nothing changes until a browser signed in to the
+//! account opens the link mailed to the new address.
 
 use std::time::Duration;
 

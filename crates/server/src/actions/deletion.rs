@@ -75,7 +75,7 @@ pub async fn call_off(accounts: Accounts, caller: Caller, user: User) -> Result<
 /// Deletes the accounts whose time has come; how many.
 ///
 /// # Errors
-/// [`ServiceError`] when a store does not answer. What was not deleted is the next time.
+/// [`ServiceError`] when a store does not answer. The next run deletes the rest.
 pub async fn carry_out(
     accounts: &Accounts,
     links: Option<&MagicLinks>,

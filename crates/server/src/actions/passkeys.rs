@@ -39,7 +39,7 @@ pub enum AddRefusal {
 pub enum ProofRefusal {
     /// It does not count.
     Invalid,
-    /// Nobody has the passkey (any more). Only whoever holds it can ask.
+    /// The passkey is unknown or removed. Only its holder can learn that.
     Unknown,
 }
 
@@ -65,7 +65,7 @@ pub enum OnlyRefusal {
     Lacking,
 }
 
-/// What a passkey's signature came to.
+/// The result of a passkey's signature.
 #[derive(Debug)]
 pub enum Proved {
     /// Its owner is signed in.
@@ -85,7 +85,7 @@ fn asker(session: &Session) -> Result<Option<Asker>, ServiceError> {
     }
 }
 
-/// What to ask of the caller's browser for a new passkey.
+/// The options of a registration for the caller's browser.
 ///
 /// # Errors
 /// [`NotRecent`].
@@ -157,7 +157,7 @@ pub async fn add(
     .await
 }
 
-/// What its owner calls it, else what it says it is.
+/// The owner's name for it, else the model it claims.
 fn name(wanted: Option<&str>, aaguid: &[u8]) -> String {
     let wanted = wanted.unwrap_or_default().trim();
     let kept: String = wanted.chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect();
@@ -168,7 +168,7 @@ fn name(wanted: Option<&str>, aaguid: &[u8]) -> String {
     }
 }
 
-/// What to ask of a browser whose user signs in, or confirms that it is them.
+/// The options of a sign-in or a confirmation.
 ///
 /// # Errors
 /// [`ServiceError`] when a store does not answer.

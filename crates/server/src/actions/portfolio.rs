@@ -26,7 +26,7 @@ pub struct Reading {
     selection: Selection,
 }
 
-/// What is wanted of a portfolio.
+/// A request for a part of a portfolio.
 #[derive(Debug)]
 pub struct Selected<'a> {
     /// Sums over all that is selected.
@@ -54,7 +54,7 @@ pub async fn read(
 }
 
 impl Reading {
-    /// Names what is shown: the same for the same, another for anything else.
+    /// A digest of the shown part; it changes with the content.
     pub fn version(&self) -> [u8; 16] {
         self.worth.version(&self.selection)
     }
@@ -97,8 +97,8 @@ pub enum From {
     Upload(Bytes),
 }
 
-/// Imports the user's inventory and waits for that, but not longer than `patience`. The import goes
-/// on either way, also without its caller.
+/// Imports the user's inventory and waits for that, but not longer than `patience`. The import
+/// continues in any case, also without its caller.
 ///
 /// # Errors
 /// [`ImportError`]: the earlier holdings are unchanged.
@@ -117,7 +117,7 @@ pub async fn import(
     });
     let mut watcher: watch::Receiver<State> = begun.await.map_err(Arc::new)?;
     let ended = watcher.wait_for(|state| !matches!(state, State::Running(_)));
-    // In time, or not, or the import has gone without a word: its last state says it.
+    // Whether it ended, timed out or died, its last state is the answer.
     let _ = tokio::time::timeout(patience, ended).await.map(|ended| ended.map(drop));
     let state = watcher.borrow().clone();
     match state {

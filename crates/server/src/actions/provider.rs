@@ -25,11 +25,11 @@ use crate::store::{identities, passkeys};
 use crate::telemetry::metrics;
 use crate::telemetry::task::run_to_completion;
 
-/// A browser is on its way to a provider.
+/// The redirect of a browser to a provider.
 pub struct Departure {
     /// Where it goes.
     pub url: String,
-    /// For the transaction cookie, by which the browser is known when it comes back.
+    /// The value of the transaction cookie, which identifies the browser on return.
     pub browser: String,
 }
 
@@ -129,8 +129,8 @@ pub struct Finished {
 /// The outcome of linking, as it is kept for a repetition.
 const LINKED: &str = "linked";
 
-/// Ends the transaction of somebody who has come back. The same browser may come back once more for
-/// some seconds, and gets the same outcome.
+/// Ends the transaction of a returned browser. If the same browser returns again within some
+/// seconds, it gets the same outcome.
 pub async fn finish(
     accounts: Accounts,
     providers: Arc<Providers>,
@@ -321,7 +321,7 @@ impl Returning {
         Ok(ProviderError::ProofMailed)
     }
 
-    /// Signs in who is signed in, and nobody else: neither another account nor a new one.
+    /// Confirms the signed-in user: signs in neither another account nor a new one.
     async fn confirm(
         &self,
         transaction: &Ended,

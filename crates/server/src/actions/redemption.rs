@@ -5,7 +5,7 @@
 //!    outcome. From anybody else it is worth nothing.
 //! 2. Of equal requests at once one does the work; the others wait for its outcome.
 //! 3. A repeated sign-in makes a fresh session in place of the one made before, which ends. It is
-//!    allowed only while that one lives: whoever signed out since then stays signed out.
+//!    allowed only while that one lives, so that a sign-out since then stays in force.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) enum Turn {
     First,
     /// What the first has done.
     Repeat(Redemption),
-    /// Nothing: the first has come to nothing, or goes on for too long.
+    /// Nothing: the first one failed, or takes too long.
     Nothing,
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn take_turn(
     Ok(Turn::Nothing)
 }
 
-/// Says what came of the first request.
+/// Records the outcome of the first request.
 pub(super) async fn conclude(accounts: &Accounts, key: &RedemptionKey, redemption: &Redemption) {
     let until = accounts.now() + REPEATABLE;
     if let Err(error) = redemptions::conclude(&accounts.database, key, redemption, until).await {
@@ -74,7 +74,7 @@ pub(super) async fn conclude(accounts: &Accounts, key: &RedemptionKey, redemptio
     }
 }
 
-/// Says that nothing came of the first request: another may try.
+/// Records that the first request failed, so that another may try.
 pub(super) async fn abandon(accounts: &Accounts, key: &RedemptionKey) {
     if let Err(error) = redemptions::abandon(&accounts.database, key).await {
         tracing::error!(%error, "a redemption that came to nothing stays reserved for a minute");

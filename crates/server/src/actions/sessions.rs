@@ -78,7 +78,7 @@ pub async fn end_others(accounts: Accounts, caller: Caller) -> Result<(), Servic
         // First, so that a link claimed before makes no session afterwards. The sessions end
         // whatever becomes of it.
         let cancelled = magic_links::cancel_all(&accounts.database, caller.user).await;
-        // Before the sessions, whose end tells every instance to forget the tokens it knows.
+        // Before the sessions: their end makes every instance drop its cached tokens.
         let revoked = tokens::remove_all(&accounts.database, caller.user).await;
         caller.session.sign_out_others().await?;
         cancelled?;

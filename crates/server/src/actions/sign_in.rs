@@ -98,13 +98,13 @@ pub async fn sign_in(
         return Err(SessionError::Superseded.into());
     }
     if let Some(email) = &user.email {
-        // Who is in needs no link any more. An unused one in a mailbox would be another way in.
+        // After a sign-in an unused link in the mailbox would only be another way in.
         magic_links::cancel_outstanding(&accounts.database, email).await?;
     }
     let label = client.client.label();
     session.sign_in(SignIn::new(id, method).client(&label).address(client.ip).epoch(epoch)).await?;
-    // And again: who takes a way in away ends the sessions by it that are there. One that is made
-    // after that sees here that the way in is gone. So it is with an account that is disabled.
+    // Checked again: removing a sign-in method ends the sessions that exist by then. A session made
+    // afterwards finds here that the method is gone. The same holds for a disabled account.
     if !by.leads_to(accounts, &user).await?
         || users::is_disabled(&accounts.database, user.id).await?
     {
@@ -139,8 +139,9 @@ pub(super) async fn on_mailbox_verified(
     let id = session_id(user.id)?;
     let same_person = session.user().is_ok_and(|present| present == id);
     if !same_person {
-        // Before, because a session could add to what is removed. After, because what is removed
-        // could make a session. Both before the mark goes, so that a failure is made up for.
+        // Sessions end before the removal, because one could add data, and after it, because
+        // removed credentials could make one. Both come before the mark is cleared, so that a
+        // failure is retried.
         sessions.revoke_all(&id).await?;
         identities::strip_account(database, user.id).await?;
         sessions.revoke_all(&id).await?;

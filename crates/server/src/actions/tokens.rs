@@ -15,7 +15,7 @@ use crate::telemetry::task::run_to_completion;
 
 /// How many days a token lives at most.
 pub const MAX_DAYS: u16 = 365;
-/// How many if nothing else is asked for.
+/// The default lifetime.
 pub const DEFAULT_DAYS: u16 = 90;
 /// The longest name, in characters.
 pub const NAME_CHARS: usize = 60;
@@ -122,7 +122,7 @@ pub async fn revoke(
     .await
 }
 
-/// Ends every lease on what is remembered of the user's tokens, by a change of their session.
+/// Ends every lease on the user's cached tokens, by a change of their session.
 async fn tell_instances(session: &Session, revoked: Uuid) -> Result<(), ServiceError> {
     session.set("token_revoked", revoked.as_bytes())?;
     session.commit().await?;

@@ -39,8 +39,8 @@ pub async fn undo(
         let invalid = || ActionError::Refused(LinkInvalid);
         let link = undo_links::peek(database, &hash, accounts.now()).await?.ok_or_else(invalid)?;
         let id = session_id(link.user_id)?;
-        // Before, because a session could change more. After, because what is undone could make
-        // one.
+        // Sessions end before the undo, because one could change more, and after it, because undone
+        // credentials could make one.
         sessions.revoke_all(&id).await?;
         let undone = undo_links::redeem(database, &hash, accounts.now()).await?;
         let (link, other) = undone.ok_or_else(invalid)?;

@@ -108,7 +108,7 @@ pub async fn events(State(app): State<App>, reader: Reader) -> AppResult<Respons
         }
         None => Source::Elsewhere { app, user, last: None },
     };
-    // Whoever signs out, or revokes the token, hears no more.
+    // The stream ends when its session ends or its token is revoked.
     let events = unfold(from, Source::next).take_until(async move {
         ended.await;
         drop(place);

@@ -17,7 +17,7 @@ use crate::store::Database;
 use crate::store::identities::{self, Creation, Linking, NewAccount};
 use crate::store::users::{self, User};
 
-/// What follows from what is known about a person who signs in.
+/// The decision about a person who signs in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
     /// They are in.
@@ -25,7 +25,7 @@ pub enum Decision {
     /// They get a new account with this address and, unless it runs the mailbox, the provider that
     /// vouches for it.
     Create(Option<(Email, Option<Provider>)>),
-    /// The address has an account; who owns that has to be shown first.
+    /// The address has an account, whose ownership must be proved first.
     AskForProof(Email),
     /// There is no verified address to make an account with.
     RefuseUnverified,
@@ -54,7 +54,7 @@ pub fn decide(
     }
 }
 
-/// What signing in came to.
+/// The result of a sign-in.
 #[derive(Debug)]
 pub enum Entry {
     /// Into this account, which is new or not.

@@ -26,7 +26,7 @@ impl ApiToken {
         while text.len() < PREFIX.len() + SECRET_CHARS {
             let mut bytes = [0; 64];
             getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-            // Four times 62 fit into a byte; what is beyond would favour the first digits.
+            // Four times 62 fit into a byte; larger values would favour the first digits.
             let digits = bytes.into_iter().filter(|byte| usize::from(*byte) < 4 * DIGITS.len());
             let digits = digits.map(|byte| char::from(DIGITS[usize::from(byte) % DIGITS.len()]));
             text.extend(digits.take(PREFIX.len() + SECRET_CHARS - text.len()));
@@ -60,7 +60,7 @@ impl fmt::Debug for ApiToken {
     }
 }
 
-/// The first 32 bits of the SHA-256 of what stands before it, in base 62.
+/// The first 32 bits of the SHA-256 of the preceding text, in base 62.
 fn checksum(text: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(text).into();
     let [a, b, c, d, ..] = digest;

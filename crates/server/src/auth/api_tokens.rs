@@ -1,11 +1,10 @@
 //! Verifies API tokens, and remembers the ones in use.
 //!
 //! 1. Text that is no token by its form or checksum costs no question to any store.
-//! 2. A token that was looked up is remembered while nothing changes among its owner's sessions;
-//!    the session store tells of that on every instance. Who revokes a token, or signs its owner
-//!    out everywhere, makes such a change.
-//! 3. The lease on changes is taken before the look that is remembered, so that no change falls
-//!    between. Where the store does not tell, the database is asked each time.
+//! 2. A token is cached until its owner's sessions change, which the session store announces to
+//!    every instance. Revoking a token, or signing its owner out everywhere, makes such a change.
+//! 3. The lease is taken before the query whose result is cached, so that no change is missed.
+//!    Where the store sends no invalidations, the database is asked each time.
 //! 4. The limit is kept per token, where the service keeps its limits.
 
 use std::sync::Arc;

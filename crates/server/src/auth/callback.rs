@@ -16,7 +16,7 @@ pub struct OauthCallback {
     pub iss: Option<String>,
     /// Why there is no code.
     pub error: Option<String>,
-    /// One of the four came twice: the rest is not to be believed.
+    /// One of the four came twice, so the query is not trusted.
     pub repeated: bool,
 }
 

@@ -25,7 +25,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reads a `User-Agent`; what it does not tell is absent.
+    /// Reads a `User-Agent`; unknown parts are absent.
     pub fn from_user_agent(agent: &str) -> Self {
         let agent = &agent[..agent.floor_char_boundary(512)];
         let Some(parsed) = Parser::new().parse(agent) else {

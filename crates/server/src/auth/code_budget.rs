@@ -1,10 +1,9 @@
 //! How many wrong codes are taken from everybody together.
 //!
-//! A code has a million values and a mail five tries, so one mailbox is safe. Many mailboxes are
-//! not: whoever asks for a code of each has as many chances. Hence two budgets of wrong codes in an
-//! hour, one of each network and one of all. While one is spent, mails to strangers bring links
-//! only, and what strangers type is not tried. A browser that has signed in to the account before
-//! is no stranger.
+//! A code has a million values and a mail five tries, so one mailbox is safe. An attacker who
+//! requests codes for many mailboxes has many chances. Hence two hourly budgets of wrong codes: one
+//! for each network and one for all. While one is spent, mails to unknown browsers have links only,
+//! and codes from them are refused. A browser that has signed in to the account before is known.
 //!
 //! An instance learns that a budget is spent when it counts a wrong code itself. So each instance
 //! may take one wrong code more than the budget, and honest sign-ins cost no call.
@@ -78,7 +77,7 @@ impl CodeBudget {
         };
         let counted: Result<_, RateLimitError> = async {
             let own = self.of_network.check(network).await?;
-            // What is refused there takes nothing from all.
+            // A code refused there is not counted for all.
             let all = if own.allowed { until(self.of_all.check("all").await?) } else { None };
             Ok((until(own), all))
         }

@@ -1,4 +1,4 @@
-//! What the owner of an account is told: a log to read, and mail about what matters most.
+//! Notices to the owner of an account: a log to read, and mails about the most important events.
 //!
 //! Neither holds anything that could be presented as a proof. If an entry or a mail cannot be kept
 //! or sent, the service logs an error. The person's action is not undone.
@@ -47,7 +47,7 @@ pub enum Kind {
     RevokedByOperator,
     /// The address was set or changed.
     EmailChanged,
-    /// Somebody who is signed in showed that it is them.
+    /// A signed-in user confirmed their identity.
     Confirmed,
     /// A passkey was added.
     PasskeyAdded,
@@ -73,7 +73,7 @@ pub enum Kind {
     DeletionCalledOff,
     /// The owner of the mailbox undid what somebody else had changed.
     Undone,
-    /// The owner of the mailbox came, and everything somebody else may have left was removed.
+    /// The owner of the mailbox signed in, and everything that others may have left was removed.
     Reclaimed,
     /// A copy of a session's cookie was tried on another device, and the session ended.
     OtherDevice,
@@ -220,7 +220,7 @@ impl SecurityEvents {
         self.send(to, notice, ("See your account", &self.account_url, advice), client, now);
     }
 
-    /// The same with a link that undoes what was done to the account from `since` on.
+    /// The same with a link that undoes changes of the account from `since` on.
     pub async fn mail_with_undo(
         &self,
         user: Uuid,
@@ -336,7 +336,7 @@ pub enum Notice<'a> {
     OtherDevice,
     /// What somebody else had changed was undone.
     Undone,
-    /// The account goes for good at that time.
+    /// The account will be deleted at that time.
     DeletionAsked(OffsetDateTime),
     /// It stays.
     DeletionCalledOff,

@@ -3,10 +3,10 @@
 //! 1. GitHub reports errors with status 200; an answer without a token is one.
 //! 2. The person is the numeric id. Logins are renamed and taken by others, names are free text.
 //! 3. The address is the one that `/user/emails` lists as primary and verified; the profile's is
-//!    never looked at. GitHub Apps have no scopes, so that only asking shows whether addresses may
-//!    be read: 403 and 404 are a no.
+//!    ignored. GitHub Apps have no scopes, so only the request shows whether addresses may be read:
+//!    403 and 404 mean no.
 //! 4. It may say in `iss` who answers, and then it has to be itself.
-//! 5. A stand-in address (`…@users.noreply.github.com`) counts for nothing: no mail is read there.
+//! 5. A stand-in address (`…@users.noreply.github.com`) is ignored: no mail is read there.
 //! 6. The token is forgotten after the sign-in.
 
 use http::header;

@@ -7,8 +7,8 @@
 //!    Discovery 1.0, 3).
 //! 3. Discovery and keys are kept for a while. A token signed with an unknown key makes the keys be
 //!    fetched once more.
-//! 4. What the ID token leaves out of address, name and picture is asked of the userinfo endpoint,
-//!    whose `sub` has to be the token's.
+//! 4. If the ID token lacks address, name or picture, the userinfo endpoint supplies them. Its
+//!    `sub` must be the token's.
 //! 5. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`). Other addresses it
 //!    has only verified once, like any other issuer. An issuer on this machine stands in for
 //!    Google, in development and tests.
@@ -38,7 +38,7 @@ const GOOGLES_ISSUER: &str = "https://accounts.google.com";
 const DISCOVERY_LIFETIME: Duration = Duration::from_hours(1);
 /// How long keys are used at least and at most, whatever the issuer's `Cache-Control` says.
 const KEYS_LIFETIME: std::ops::RangeInclusive<u64> = 60..=86_400;
-/// How long an issuer that does not answer is not asked again: from when it was asked, so longer
+/// How long an issuer that does not answer is not asked again. Counted from the request, so longer
 /// than [`LIMIT`].
 const SILENCE: Duration = LIMIT.saturating_add(Duration::from_secs(5));
 
@@ -121,7 +121,7 @@ impl Google {
             .append_pair("nonce", &begun.nonce)
             .append_pair("code_challenge", &begun.challenge)
             .append_pair("code_challenge_method", "S256");
-        // Other issuers may refuse what they do not know.
+        // Other issuers may refuse unknown parameters.
         if self.issuer == GOOGLES_ISSUER {
             url.query_pairs_mut().append_pair("prompt", "select_account");
         }

@@ -81,7 +81,7 @@ struct Jwk {
     y: Option<String>,
 }
 
-/// What a token has to say, and when.
+/// What a token must contain, and the time of the check.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// All spellings of the issuer.
@@ -114,7 +114,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// With what `told` says and these claims do not.
+    /// Fills absent claims from `told`.
     pub(super) fn completed_by(self, told: Self) -> Self {
         let (email, email_verified) = match self.email {
             Some(email) => (Some(email), self.email_verified),
@@ -231,7 +231,7 @@ impl Material {
     }
 }
 
-/// Checks a token and gives back what it says.
+/// Checks a token and returns its claims.
 ///
 /// # Errors
 /// [`IdTokenError`]: the first rule it breaks.

@@ -2,8 +2,8 @@
 //! browser that asked.
 //!
 //! 1. Asking answers the same, and does the same work, whether or not the address is known.
-//! 2. Of what one browser asked for, the newest link works; requests of others end none of them.
-//!    The database knows hashes only.
+//! 2. Of the links one browser asked for, the newest works. Requests of other browsers do not end
+//!    it. The database has hashes only.
 //! 3. Looking at a link changes nothing; redeeming it is one atomic step, undone if no session
 //!    could be made.
 //! 4. An address that gets no mail costs the same work as one that does.
@@ -47,8 +47,8 @@ pub struct MagicLinks {
 /// Who asks for a link, for the mail and the confirm page.
 #[derive(Debug)]
 pub struct Requester<'a> {
-    /// What the code will be bound to: bytes that no other browser has. Without it the mail brings
-    /// a link only.
+    /// Bytes unique to the browser, to which the code is bound. Without them the mail has a link
+    /// only.
     pub browser: Option<&'a [u8]>,
     /// The client, as the mail names it.
     pub client: &'a ClientInfo,
@@ -113,8 +113,7 @@ impl MagicLinks {
         let network = network_of(requester.client.ip);
         let asker = self.asker(&email, &network, requester.client).await?;
         let mut decision = self.limits.admit(&email, &asker).await?;
-        // What a mailbox gets that has had its share is made for nobody, so that the answer takes
-        // as long.
+        // Over the limit a mail is prepared and dropped, so that the answer takes as long.
         let is_sent = decision == MailDecision::Sent;
         let email = if is_sent { email } else { nobody() };
         let token = fresh_token();
@@ -226,7 +225,7 @@ impl MagicLinks {
         magic_links::recipient(&self.database, &token_hash(pasted(token))).await
     }
 
-    /// Whether the newest link this browser asked for was used, wherever.
+    /// Whether the newest link this browser asked for was used, in any browser.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -237,7 +236,7 @@ impl MagicLinks {
     /// Uses a link up.
     ///
     /// # Errors
-    /// [`ClaimError`], which does not tell wrong, used, superseded and expired apart.
+    /// [`ClaimError`], which does not distinguish wrong, used, superseded and expired.
     pub async fn claim(
         &self,
         proof: &Proof,
@@ -305,7 +304,7 @@ impl MagicLinks {
         }
     }
 
-    /// Who has signed in may ask again at once.
+    /// After a sign-in the next mail may be requested at once.
     async fn forgive(
         &self,
         email: &Email,

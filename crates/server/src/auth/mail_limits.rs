@@ -1,13 +1,13 @@
-//! How many mails and codes a mailbox gets, whoever asks for them.
+//! Limits of mails and codes per mailbox, for all requesters together.
 //!
 //! 1. A mailbox is an address without its tag; see [`Email::mailbox`].
-//! 2. A network is an IPv4 /24 or an IPv6 /48: what one customer can have.
+//! 2. A network is an IPv4 /24 or an IPv6 /48, which one customer can have.
 //! 3. One network has [`MAILS_PER_NETWORK`] mails in [`MAIL_WINDOW`] sent to a mailbox, and
 //!    [`MAILS_PER_NETWORK_AND_DAY`] in a day. So its pauses grow: none, ten minutes, a day.
 //! 4. All networks together have [`MAILS_PER_DAY`] in a day sent there.
 //! 5. A browser that has signed in to the account before is counted apart, by its device, and only
 //!    by the day. Strangers cannot keep it from a mail, nor from a code.
-//! 6. Who signs in by a link clears what their own network or device had counted there.
+//! 6. A sign-in by a link clears the counts of its own network or device.
 //! 7. All strangers together have [`CODES_PER_DAY`] codes in a day sent to a mailbox. Later mails
 //!    bring a link only, which nobody can guess.
 //! 8. Mails that confirm an address for an account are counted apart, so that nobody's account can
@@ -53,7 +53,7 @@ pub struct MailLimits {
     key: OneTimeKey,
 }
 
-/// Who asks for a mail, as the limits tell apart.
+/// The requester of a mail, as the limits distinguish them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// A browser that has signed in to the account before, by the hash of its device token.
@@ -68,7 +68,7 @@ pub enum Asker {
 pub enum MailDecision {
     /// It is.
     Sent,
-    /// It is not, and one that is asked for after this time may be.
+    /// It is not sent; a request after this time may succeed.
     Later(Duration),
 }
 
@@ -136,7 +136,7 @@ impl MailLimits {
         user: Uuid,
         email: &Email,
     ) -> Result<bool, RateLimitError> {
-        // The user first: who has had their share takes nothing from the mailbox.
+        // The user's limit first: a refusal there is not counted for the mailbox.
         for key in [self.user_key(user), self.mailbox_key(email)] {
             if !self.confirmations.check(&key).await?.allowed {
                 let to = email.masked();

@@ -1,14 +1,13 @@
-//! Passkeys at this service: what browsers are asked for, and what their answers come to.
+//! Passkeys of this service: options for browsers, and the check of their answers.
 //!
 //! 1. A challenge is 256 random bits and works once, for ten minutes and for one ceremony. It works
 //!    only in the browser that asked for it, which a cookie identifies. Asking again leaves earlier
 //!    challenges as they are: there may be several tabs.
-//! 2. A challenge of somebody who is signed in counts in that session alone, and only a passkey of
-//!    theirs answers it.
-//! 3. Passkeys are discoverable: who signs in need not say who they are. The handle of the user is
-//!    the account's id, which tells nobody anything.
-//! 4. Everything that is wrong with an answer is one answer to its sender; the reason goes to the
-//!    log.
+//! 2. A challenge of a signed-in user is valid in that session alone, and only their passkeys
+//!    answer it.
+//! 3. Passkeys are discoverable: a sign-in needs no user name. The user handle is the account's id,
+//!    which is random.
+//! 4. Every wrong answer has the same error; the reason goes to the log.
 
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ pub struct Asked {
     pub browser: String,
 }
 
-/// Why an answer came to nothing.
+/// Why an answer was refused.
 #[derive(Debug)]
 pub enum PasskeyError {
     /// It does not count.
@@ -92,8 +91,8 @@ impl Passkeys {
         self.party.id()
     }
 
-    /// What to ask of a browser whose user wants a new passkey. `browser` is what the browser holds
-    /// from an earlier time.
+    /// The options of a registration. `browser` is the value of the browser's cookie, if it has
+    /// one.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -131,8 +130,7 @@ impl Passkeys {
         Ok(Asked { options, browser })
     }
 
-    /// What to ask of a browser whose user shall sign in or, if they are signed in, show that it is
-    /// them.
+    /// The options of a sign-in or, for a signed-in user, of a confirmation.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.

@@ -1,4 +1,4 @@
-//! Why signing in or linking by a provider came to nothing.
+//! Why signing in or linking by a provider failed.
 
 use tracera_session::SessionError;
 
@@ -33,7 +33,7 @@ pub enum ProviderError {
     /// The identity belongs to another account.
     #[error("the identity belongs to another account")]
     IdentityTaken,
-    /// Somebody was to confirm who they are, and came as another one.
+    /// A user who was to confirm their identity came back as another one.
     #[error("the identity does not open the account that is signed in")]
     OtherAccount,
     /// The account has another identity of this provider.
@@ -42,7 +42,7 @@ pub enum ProviderError {
     /// Only passkeys and recovery codes open the account.
     #[error("only a passkey or a recovery code opens this account")]
     PasskeyOnly,
-    /// Who is signed in is not who began to link, or signed out everywhere while signing in.
+    /// Another user is signed in than began to link, or the user signed out everywhere meanwhile.
     #[error("the session is not the one that it began with")]
     SessionChanged,
     /// Something of ours does not answer.
@@ -51,7 +51,7 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
-    /// The stable code, which stands in the address of the page the person ends on.
+    /// The stable code, which goes into the address of the final page.
     pub fn code(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",

@@ -1,4 +1,5 @@
-//! The configured providers behind one face: send somebody there, tell who has come back.
+//! The configured providers behind one interface: redirect a browser there, identify who has come
+//! back.
 
 use time::OffsetDateTime;
 use url::Url;
@@ -22,7 +23,7 @@ pub struct Providers {
     github: Option<Github>,
     steam: Steam,
     base_url: Url,
-    /// What is remembered of those who are away.
+    /// The transactions under way.
     pub transactions: Transactions,
 }
 

@@ -1,4 +1,4 @@
-//! Why the service itself could not do what was asked, whoever asked.
+//! A failure of the service itself.
 
 use tracera_guard::RateLimitError;
 use tracera_session::SessionError;

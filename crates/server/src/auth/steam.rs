@@ -1,10 +1,10 @@
 //! Steam, by OpenID 2.0 as a relying party without discovery and without associations.
 //!
 //! 1. The endpoint is the configured one. Nothing in a callback is ever used as an address.
-//! 2. What comes back is read strictly ([`assertion`]), forwarded as it was read, and believed only
-//!    if Steam confirms it, once, by `check_authentication`.
-//! 3. A `response_nonce` is reserved before the check: of any number of equal callbacks one is
-//!    looked at.
+//! 2. The answer is parsed strictly ([`assertion`]) and forwarded as parsed. It is accepted only if
+//!    Steam confirms it, once, by `check_authentication`.
+//! 3. A `response_nonce` is reserved before the check: of any number of equal callbacks only one is
+//!    checked.
 //! 4. No answer, or none in Steam's language, is "unavailable"; only `is_valid:false` is a no.
 
 use std::time::Duration;

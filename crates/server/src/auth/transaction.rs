@@ -1,12 +1,12 @@
-//! What is remembered between sending somebody to a provider and their return.
+//! Transactions: the state kept between the redirect to a provider and the return.
 //!
 //! 1. `state` is 256 random bits. The database keeps its hash, for ten minutes.
-//! 2. A cookie tells in which browser a transaction began. A browser keeps its cookie from one to
-//!    the next. So several can be under way in it, each with its own state.
-//! 3. The first callback that brings a state in the browser it was made for spends it, whatever
-//!    comes of it: one `DELETE … RETURNING`. Others change nothing.
-//! 4. A transaction is also of one provider and one purpose; linking and confirming are of the one
-//!    session that began them. Anything else is [`ProviderError::Expired`], without a word on what was wrong.
+//! 2. A cookie identifies the browser in which a transaction began. A browser keeps its cookie from
+//!    one to the next. So several can be under way in it, each with its own state.
+//! 3. The first callback with a state, in the browser it was made for, spends it by one `DELETE …
+//!    RETURNING`, even if it fails then. Others change nothing.
+//! 4. A transaction is bound to one provider and one purpose; linking and confirming also to the
+//!    session that began them. Anything else is [`ProviderError::Expired`], without a reason.
 //! 5. `nonce` and the PKCE verifier never leave the server.
 
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub enum Purpose {
     },
 }
 
-/// Who leaves for a provider, and what to do when they are back.
+/// The start of a transaction: its browser, and what to do on return.
 #[derive(Clone, Debug, Default)]
 pub struct Leaving {
     /// What the cookie of the browser holds, if it has one.

@@ -8,10 +8,10 @@
 //!    algorithm is that of the stored key, never one that an answer names.
 //! 4. A signature counter that does not grow means two devices with one key: refused. Counters that
 //!    stay at zero are what synced passkeys have.
-//! 5. What is signed is read to its last byte: data behind it, unknown flags of backup, or a key in
-//!    another form is refused.
-//! 6. The attestation statement is not looked at. Who made an authenticator is not asked for, and
-//!    what it says of itself is shown to its owner and trusted by nobody.
+//! 5. The signed data is parsed to its last byte. Trailing data, unknown backup flags or a key in
+//!    another form are refused.
+//! 6. The attestation statement is ignored. The model that an authenticator claims is shown to its
+//!    owner and never trusted.
 //!
 //! Whether a challenge is ours, unused and of this browser is for
 //! [`Passkeys`](crate::auth::passkeys) to say. Nothing here waits or keeps state.
@@ -84,8 +84,7 @@ pub enum Rejection {
     /// No account has this credential.
     #[error("nobody has this credential")]
     UnknownCredential,
-    /// It belongs to somebody else than the answer says, or than the one who has to prove
-    /// themselves.
+    /// It belongs to another user than the answer names, or than the one who must confirm.
     #[error("the credential is another user's")]
     OtherUser,
     /// The credential is registered already.
@@ -93,7 +92,7 @@ pub enum Rejection {
     Registered,
 }
 
-/// Who asks for passkeys: this service at its public address.
+/// The relying party: this service at its public address.
 #[derive(Clone, Debug)]
 pub struct RelyingParty {
     id: String,
@@ -160,7 +159,7 @@ impl RelyingParty {
         ClientData::parse(client_data)?.challenge(of, &self.origin)
     }
 
-    /// A new credential (section 7.1). The challenge has been looked at before.
+    /// A new credential (section 7.1). The challenge has been checked before.
     ///
     /// # Errors
     /// [`Rejection`].
@@ -182,7 +181,7 @@ impl RelyingParty {
         })
     }
 
-    /// A signature of a known credential (section 7.2). The challenge has been looked at before.
+    /// A signature of a known credential (section 7.2). The challenge has been checked before.
     ///
     /// # Errors
     /// [`Rejection`].

@@ -85,7 +85,7 @@ impl ServiceUrl {
         Self::parse(url).expect("tests write URLs of loopback")
     }
 
-    // A message about a URL never repeats it, for somebody may have put a password there.
+    // A message about a URL never repeats it, because it may hold a password.
     pub(super) fn parse(value: &str) -> Result<Self, Wrong> {
         let url = Url::parse(value).map_err(not_a_url)?;
         if !url.username().is_empty() || url.password().is_some() {

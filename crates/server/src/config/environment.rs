@@ -223,7 +223,7 @@ impl Environment {
     }
 }
 
-/// The variable that a line is meant to set, as far as that can be told.
+/// The variable that a malformed line was probably meant to set.
 fn named_in(line: &str) -> Option<&str> {
     let name = line.split_once('=')?.0.trim();
     Some(name.strip_prefix("export ").map_or(name, str::trim_start))
@@ -235,7 +235,7 @@ fn parse_line(line: &str) -> Result<Option<(String, String)>, Wrong> {
     let value = line.split_once('=').map_or("", |(_, value)| value.trim());
     let literal = value.len() > 1 && value.starts_with('\'') && value.ends_with('\'');
     if value.contains('$') && !literal && !line.trim_start().starts_with('#') {
-        // The parser would put another variable's value, or nothing, in its place.
+        // The parser would substitute another variable's value, or nothing.
         return Err(Wrong::new("holds a $ outside single quotes", "write NAME='value'"));
     }
     // Without the line feed the parser refuses white space at the end.

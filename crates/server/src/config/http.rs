@@ -25,7 +25,7 @@ pub struct HttpSettings {
     pub listen_addr: ListenAddr,
     /// How long a connection may wait for its next request. Default 130 s.
     pub idle_connection: Duration,
-    /// How long the server goes on listening after it was asked to stop. Default not at all.
+    /// How long the server goes on listening after it was asked to stop. Default: zero.
     pub drain: Duration,
     /// Open connections of one client. Default 200.
     pub connections_per_client: usize,
@@ -256,7 +256,7 @@ fn read_trusted_proxies(
             |_| Wrong::new(format!("is {}", quoted(name)), "write x-forwarded-for or forwarded");
         name.parse::<ProxyHeader>().map_err(wrong)
     });
-    // Whoever may open the socket file is a proxy; its connections count as this machine's.
+    // A process that may open the socket file is a proxy; its connections count as local.
     let local = matches!(listen_addr, Some(ListenAddr::Unix(_)))
         .then(|| IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     let networks = networks?.unwrap_or_default().into_iter().chain(local);

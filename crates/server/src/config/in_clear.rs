@@ -13,8 +13,8 @@ pub(super) fn redis(url: &RedisUrl) -> bool {
     url.has_password() && !url.is_tls() && url.hosts().any(is_foreign)
 }
 
-/// The same for `PostgreSQL`. Where TLS is only preferred, whoever is in between can say that there
-/// is none.
+/// The same for `PostgreSQL`. Where TLS is only preferred, an attacker on the network path can
+/// suppress it.
 pub(super) fn postgres(url: &str) -> bool {
     let (Ok(parsed), Ok(options)) = (Url::parse(url), url.parse::<PgConnectOptions>()) else {
         return false;
@@ -29,8 +29,8 @@ pub(super) fn postgres(url: &str) -> bool {
         && is_foreign(options.get_host())
 }
 
-/// Whether a host, as it stands in a URL, may be outside of one's own networks. A name without a
-/// dot means something in one of them only.
+/// Whether a host in a URL may be outside the operator's networks. A name without a dot resolves
+/// only inside.
 fn is_foreign(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let is_private = match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {

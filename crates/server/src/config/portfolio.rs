@@ -167,7 +167,7 @@ pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
             ))
         }
     });
-    // Whoever names a feed of their own means that one alone.
+    // An operator who names a feed wants that one alone.
     let usual_feed = matches!(variable("PRICE_FEED_URL").fallback,
         Fallback::Value(usual) if reader.given("PRICE_FEED_URL").is_none_or(|url| url == usual));
     let feed = reader.read("PRICE_FEED_URL", |url| match &currency {
@@ -211,7 +211,7 @@ pub(super) fn read_portfolio(reader: &mut Reader<'_>) -> Read<PortfolioSettings>
     })
 }
 
-/// Its origin goes into a header, where these signs would end it.
+/// Its origin goes into a header, where these characters would end it.
 fn parse_image_url(value: &str) -> Result<ServiceUrl, Wrong> {
     let url = ServiceUrl::parse(value)?;
     if url.origin().contains([';', ',']) {

@@ -11,7 +11,7 @@ use super::table::{Fallback, variable};
 /// A value, or the knowledge that its problem is already written down.
 pub(super) type Read<T> = Result<T, Refused>;
 
-/// Only [`Reader::refuse`] makes one, so whoever holds one knows that a problem was recorded.
+/// Only [`Reader::refuse`] makes one, so its existence proves that a problem was recorded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(());
 

@@ -1,8 +1,8 @@
 //! Secrets from files, as Docker and systemd hand them over: `NAME_FILE` is the path of a file with
 //! the value of `NAME`.
 //!
-//! Any variable whose value is not shown in whole can be given that way. The path is not repeated
-//! in a message: somebody may have put the secret itself there.
+//! Any variable whose value is not shown in whole can be given that way. A message does not repeat
+//! the path, which may be the secret itself by mistake.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ pub(super) fn candidates() -> impl Iterator<Item = (&'static Variable, String)> 
         .map(|row| (row, format!("{}_FILE", row.name)))
 }
 
-/// What the file holds, without the line feed an editor leaves at its end.
+/// The content of the file, without a final line feed.
 pub(super) fn read(path: &str) -> Result<String, Wrong> {
     let cannot = |error: io::Error| {
         let what = format!("names a file that cannot be read ({error})");

@@ -29,7 +29,7 @@ pub struct StoreSettings {
     pub redis_ca_file: Option<PathBuf>,
     /// PEM files of this client's certificate and its key. Default none.
     pub redis_client: Option<(PathBuf, PathBuf)>,
-    /// What stands before every key in Redis. Default nothing.
+    /// The prefix of every key in Redis. Default: none.
     pub redis_key_prefix: String,
     /// How many replicas of Redis must confirm the end of a session. Default 0: none is waited for.
     pub replica_ack: usize,
@@ -305,7 +305,7 @@ fn read_redis(reader: &mut Reader<'_>) -> Read<Option<RedisUrl>> {
     let credentials = reader.given("REDIS_PASSWORD").map_or_else(String::new, |password| {
         format!(":{}@", utf8_percent_encode(password, NON_ALPHANUMERIC))
     });
-    // What is well-formed and no host all the same: 0.0.0.0, for instance.
+    // Refuses what is well-formed but no host, such as 0.0.0.0.
     RedisUrl::parse(&format!("redis://{credentials}{host}:{port}/{database}")).map(Some).map_err(
         |_| {
             let wrong = Wrong::new("is no host to connect to", "write the address of the server");

@@ -1,8 +1,8 @@
 //! Names that are not in the table but were probably meant to be.
 //!
 //! An environment holds hundreds of foreign variables, some of which begin like ours: `GITHUB_…` in
-//! CI, `STEAM_…` on a desktop, `REDIS_…` in Kubernetes. A name is therefore judged only when nobody
-//! else would use it.
+//! CI, `STEAM_…` on a desktop, `REDIS_…` in Kubernetes. A name is therefore refused only when no
+//! other program would use it.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,8 @@ pub(super) fn in_environment(vars: &BTreeMap<String, String>) -> impl Iterator<I
         .map(|name| unknown(name))
 }
 
-/// What Kubernetes tells every pod about a service, which may be named `tracera` or `portfolio`.
+/// Whether it is a variable that Kubernetes sets for a service, which may be named `tracera` or
+/// `portfolio`.
 fn is_service_link(name: &str, value: &str) -> bool {
     name.contains("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")

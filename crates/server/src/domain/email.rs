@@ -6,8 +6,8 @@
 //! 1. one plain `local@domain`: no display name, list, comment, quoted local part or IP literal;
 //! 2. ASCII only. There is no SMTPUTF8 here; write an internationalised domain in its `xn--`
 //!    form. Characters that only look like ASCII are refused, never folded;
-//! 3. the canonical form is the whole address in lower case. It is what is stored, compared and
-//!    written to; the typed spelling is forgotten.
+//! 3. the canonical form is the whole address in lower case. It is stored, compared and used for
+//!    mail; the typed spelling is dropped.
 //!
 //! ```
 //! use tracera::domain::email::Email;
@@ -120,13 +120,13 @@ impl Email {
         }
     }
 
-    /// The address as it may stand in a log or on a page that anyone can open: `a***@example.com`.
+    /// The address for logs and public pages: `a***@example.com`.
     pub fn masked(&self) -> String {
         let (local, domain) = self.parts();
         format!("{}***@{domain}", &local[..1])
     }
 
-    /// Whether nothing that is sent there is read: GitHub's stand-in for a private address.
+    /// Whether it is GitHub's stand-in for a private address, which nobody reads.
     pub fn is_stand_in(&self) -> bool {
         let domain = self.domain();
         domain.starts_with("users.noreply.") || domain.starts_with("noreply.")

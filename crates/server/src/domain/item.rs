@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use crate::domain::item_type::ItemType;
 use crate::domain::phase::Phase;
 
-/// Names what has one name and one price. The same for everybody, and at every import.
+/// The id of an item: all with one name and one price. The same for every user and import.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ItemId(String);
 

@@ -1,4 +1,4 @@
-//! What sorts of items there are, as traders tell them apart.
+//! The types of items that traders distinguish.
 
 /// Names of a type: ours, Steam's internal ones, words of its label, what pages call it.
 struct Names {

@@ -64,8 +64,8 @@ impl fmt::Display for Provider {
     }
 }
 
-/// Who somebody is at a provider: never an e-mail address, a login or a name, all of which can
-/// change hands.
+/// The identity of a person at a provider: never an e-mail address, a login or a name, because
+/// those can change hands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The kind of provider.

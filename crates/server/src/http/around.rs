@@ -1,4 +1,4 @@
-//! A layer that looks at a request and then at its answer, without an allocation.
+//! A layer with a hook for the request and one for its answer, without an allocation.
 //!
 //! `axum::middleware::from_fn` can wait, but boxes a future and a copy of what lies below for each
 //! request. It is for middleware that has to wait, behind a [`switch`](super::switch::switch).

@@ -1,4 +1,4 @@
-//! API tokens in `Authorization: Bearer` (RFC 6750): who asks, on the routes that take them.
+//! API tokens in `Authorization: Bearer` (RFC 6750): the caller, on routes that accept them.
 //!
 //! 1. Only a row of the URL table with a scope takes tokens. Elsewhere the header means nothing.
 //! 2. A request with a token has no session: its cookies are ignored. It needs no CSRF token,
@@ -106,7 +106,7 @@ fn challenge(error: AppError, value: String) -> Response {
     response
 }
 
-/// Who asks on a route that takes tokens: the token's owner, or who is signed in.
+/// The caller on a route that accepts tokens: the token's owner, or the signed-in user.
 #[derive(Clone, Debug)]
 pub struct Reader {
     /// Their account, as the database knows it.
@@ -122,7 +122,7 @@ enum By {
     Session(Session),
 }
 
-/// How often a token that keeps an answer open is looked at.
+/// How often the token of an open stream is checked.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Reader {

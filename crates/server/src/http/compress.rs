@@ -1,9 +1,9 @@
 //! Compressing answers by gzip, for clients that take it.
 //!
-//! 1. A caller asks for it, answer by answer; nothing is compressed by default. Where a secret
-//!    stands beside what a stranger can choose, the length would tell the secret letter by letter
-//!    (BREACH). A page may be compressed although it holds a CSRF token: that is masked anew each
-//!    time. It may not when it repeats what another site's link chose, see [`is_of_stranger`].
+//! 1. A caller asks for it, answer by answer; nothing is compressed by default. Where a secret is
+//!    beside text that an attacker can choose, the length reveals the secret letter by letter
+//!    (BREACH). A page with a CSRF token may be compressed, because the token is masked afresh each
+//!    time. A page that repeats text from another site's link may not, see [`is_of_stranger`].
 //! 2. What fits into one packet is not.
 //! 3. `Vary: Accept-Encoding` tells caches, also where nothing was compressed.
 

@@ -1,4 +1,4 @@
-//! What a request carries for everything below: found out once, when it arrives.
+//! The context of a request for all inner layers, determined once on arrival.
 
 use axum::extract::Request;
 use http::Extensions;

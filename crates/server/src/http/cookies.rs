@@ -21,12 +21,12 @@ pub fn device(secure: bool) -> TokenCookie {
     TokenCookie(DEVICE.secure(secure))
 }
 
-/// By it a browser is known that comes back from a provider.
+/// Identifies a browser that returns from a provider.
 pub fn transaction(secure: bool) -> TokenCookie {
     TokenCookie(TRANSACTION.secure(secure))
 }
 
-/// By it a browser is known that asked for a passkey.
+/// Identifies a browser that asked for a passkey.
 pub fn passkey(secure: bool) -> TokenCookie {
     TokenCookie(PASSKEY.secure(secure))
 }

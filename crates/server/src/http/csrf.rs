@@ -1,8 +1,8 @@
-//! Which CSRF guard looks at which request, and how the service answers what they refuse.
+//! Which CSRF guard checks which request, and the answers to refused ones.
 //!
 //! 1. Forms of pages carry their token in the field `csrf_token`, everything else in
 //!    `X-CSRF-Token`.
-//! 2. A refused form goes with its answer, for the page that helps on.
+//! 2. A refused form goes with its answer, for the page that can resubmit it.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};

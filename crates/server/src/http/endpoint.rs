@@ -1,5 +1,5 @@
-//! The URL table as the layers know it: for each path who may pass, which methods it takes, and its
-//! pattern for the log.
+//! The URL table for the layers: for each path its access, its methods, and its pattern for the
+//! log.
 
 use axum::handler::Handler;
 use axum::routing::MethodRouter;
@@ -12,7 +12,7 @@ use crate::http::App;
 /// The largest body routes read unless the table says otherwise.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// Who may pass to a path, and how its unsafe requests prove that they are meant.
+/// The access to a path, and where its unsafe requests carry the CSRF token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Everybody, and the same for everybody: no session is looked for.

@@ -69,8 +69,8 @@ impl FromRequestParts<App> for ClientInfo {
     }
 }
 
-/// A person's browser goes to this address. A HEAD request, and what a browser or a program fetches
-/// beforehand, begin nothing and use nothing up: they are answered without the handler.
+/// A person's browser goes to this address. HEAD requests and prefetches begin nothing and use
+/// nothing up: they are answered without the handler.
 #[derive(Clone, Copy, Debug)]
 pub struct Navigation;
 
@@ -141,7 +141,8 @@ pub fn malformed_query(rejection: &QueryRejection) -> AppError {
     AppError::bad_request("malformed_query", hint)
 }
 
-/// What the parser says of a name. What it says of a value is left out: it would repeat it.
+/// The parser's message about a name. Its messages about values are dropped, because they repeat
+/// the value.
 fn wrong_field(rejection: &(dyn Error + 'static)) -> Option<String> {
     let said = causes(rejection).last()?.to_string();
     // In front of it stands where in the body that is.

@@ -27,7 +27,7 @@ use crate::http::extract::too_large;
 /// The largest inventory that is read from its owner.
 pub const MAX_UPLOAD_BYTES: usize = 16 << 20;
 
-/// Refuses requests of which not everybody would read the same host.
+/// Refuses requests with an ambiguous host.
 ///
 /// # Errors
 /// The refusal.
@@ -41,8 +41,7 @@ pub fn check_host(request: &mut Request) -> Result<(), Response> {
     Ok(())
 }
 
-/// Refuses bodies of which not everybody would see the same end, and those that say they are too
-/// large. Bounds all others.
+/// Refuses bodies with an ambiguous end, and those declared too large. Bounds all others.
 ///
 /// # Errors
 /// The refusal.
@@ -174,7 +173,7 @@ where
         Poll::Ready(Ok(if this.awaited.as_ref().is_some_and(Awaited::is_now) {
             let sentence = "the body took too long to arrive";
             let error = AppError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", sentence);
-            // What is still to come is not the next request.
+            // The rest of the body must not be read as the next request.
             closing(error.into_response())
         } else {
             let sentence = "this took too long, please try again";
@@ -185,7 +184,7 @@ where
 }
 
 /// Whether a request goes to the authentication endpoints, or is a form of a page, which does the
-/// same. Looking at a page is free.
+/// same. Reading a page is not limited.
 pub fn is_limited(request: &Request) -> bool {
     let context = RequestContext::of(request.extensions());
     let is_under = |prefix| match context.and_then(|context| context.endpoint) {

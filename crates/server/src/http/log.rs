@@ -20,7 +20,7 @@ use crate::telemetry::{InRequest, RequestId, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What takes so long has a line in any case.
+/// A request that takes this long is always logged.
 const LONG: Duration = Duration::from_secs(1);
 
 /// Logs how each request was answered, and returns its id in `X-Request-Id`.
@@ -131,7 +131,7 @@ impl Line {
         let client = client.map(ClientAddr::text);
         let (method, client) = (method.as_str(), client.as_deref());
         let _entered = id.enter();
-        // Whoever is over a limit could bury the rest.
+        // A client over its limit could flood the log.
         let is_failure = status >= 400 && status != StatusCode::TOO_MANY_REQUESTS.as_u16();
         if *is_always_written || is_failure || elapsed >= LONG {
             tracing::info!(method, route, status, micros, client, "answered");

@@ -1,4 +1,4 @@
-//! Why an action came to nothing, as an answer: the status, the stable code and the sentence.
+//! The answers to failed actions: status, stable code and message.
 
 use http::StatusCode;
 use tracera_session::SessionError;

@@ -1,4 +1,4 @@
-//! RequireAuth: who may pass to private paths, and that look-alike paths tell nothing else.
+//! RequireAuth: lets only signed-in users to private paths, and answers look-alike paths the same.
 //!
 //! 1. Public rows of the URL table pass. Everything else needs somebody who is signed in, or an API
 //!    token where the row takes one.
@@ -19,8 +19,8 @@ use crate::http::context::RequestContext;
 use crate::http::endpoint::Access;
 use crate::http::error::AppError;
 
-/// Whether a request goes to something that may ask who is signed in, and not with an API token.
-/// Others do not cost the session store a look.
+/// Whether the handler may need the session, and there is no API token. Other requests do not read
+/// the session store.
 pub fn is_personal(request: &Request) -> bool {
     let context = RequestContext::of(request.extensions());
     let endpoint = context.and_then(|context| context.endpoint);

@@ -1,9 +1,9 @@
-//! The listener: accepts connections, bounds what a client may take, and ends gently.
+//! The listener: accepts connections, bounds each client's resources, and shuts down gracefully.
 //!
 //! 1. A connection waits [`ServeLimits::idle`] for its next request; once that begins, its headers
 //!    have [`ServeLimits::header_read`].
-//! 2. A client that does not read what it is sent loses the connection, and so does one that opens
-//!    too many. Trusted proxies may have any number.
+//! 2. A client that does not read its answers, or opens too many connections, is disconnected.
+//!    Trusted proxies may have any number.
 //! 3. What a trusted proxy says in front of the connection (PROXY protocol) is the peer from then
 //!    on. HTTP/2 without TLS is spoken with trusted proxies only.
 //! 4. While draining, requests are answered as before and answers close their connections.
@@ -45,8 +45,8 @@ use listener::Socket;
 
 /// How long the kernel may take to hand over what had connected before listening stopped.
 const LAST_CALL: Duration = Duration::from_millis(10);
-/// How long a connection without a request may go on after listening stopped. What is on its way to
-/// an idle one is answered, where the end of the connection would meet it.
+/// How long an idle connection may stay open after listening stopped, so that a request already
+/// under way is answered.
 const LAST_REQUEST: Duration = Duration::from_millis(500);
 /// Requests at one time on an HTTP/2 connection.
 const STREAMS: u32 = 128;
@@ -144,7 +144,7 @@ struct Shared {
     per_client: PerClient,
 }
 
-/// Serves until it is told to stop, then lets requests in flight finish.
+/// Serves until `stop`, then lets requests in flight finish.
 pub async fn serve(listener: impl Into<Listener>, app: impl HttpService, serving: Serving) {
     let listener = listener.into();
     let (limits, stop) = (serving.limits, serving.stop.clone());

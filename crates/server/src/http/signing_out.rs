@@ -1,4 +1,4 @@
-//! What an answer carries when its session has been ended, besides the cleared cookie.
+//! Headers of an answer that ends a session, besides the cleared cookie.
 
 use http::{HeaderName, HeaderValue};
 

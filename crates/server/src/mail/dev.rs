@@ -71,7 +71,7 @@ impl Mailbox {
     }
 
     pub(super) fn deliver(&self, letter: &Message) {
-        // A terminal that is gone is no reason to fail: the mailbox has it too.
+        // A closed terminal is no error, because the mailbox has it too.
         let code = if letter.code.is_empty() {
             String::new()
         } else {

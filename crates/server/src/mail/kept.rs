@@ -25,7 +25,7 @@ impl Connection {
         Self { smtp, mails: 0, until: Instant::now() }
     }
 
-    /// Says goodbye. What was accepted stays so, whatever the server answers.
+    /// Sends `QUIT`. An accepted mail stays accepted, whatever the server answers.
     pub(super) async fn quit(mut self) {
         let _ = tokio::time::timeout(QUIT_LIMIT, self.smtp.abort()).await;
     }

@@ -1,4 +1,4 @@
-//! What stands in a sign-in mail.
+//! The content of a sign-in mail.
 
 use std::fmt;
 use std::net::IpAddr;

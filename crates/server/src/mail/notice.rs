@@ -1,4 +1,4 @@
-//! Mails that tell something and have one button.
+//! Notices by mail, each with one button.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct NoticeMail<'a> {
     pub subject: &'a str,
     /// What happened, in a sentence or two of our own.
     pub text: &'a str,
-    /// What the button says.
+    /// The label of the button.
     pub button: &'a str,
     /// Where it leads.
     pub link: &'a Url,

@@ -63,7 +63,7 @@ impl ResendTransport {
 
     /// Whether the key is accepted; sends nothing.
     pub(super) async fn check(&self, limits: &Limits) -> Result<(), SendError> {
-        // A mail without anything in it is refused, but only after the key was looked at.
+        // An empty mail is refused, but only after the key was checked.
         let answer = within(limits.step, self.post(&json!({}), None)).await?;
         match answer.status {
             StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => Ok(()),
@@ -87,7 +87,7 @@ impl ResendTransport {
         let seconds = response.headers().get(header::RETRY_AFTER);
         let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
         let mut body = Vec::new();
-        // The status is the answer; the rest is only there to be told.
+        // The status is the answer; the body is only for the message.
         while let Ok(Some(chunk)) = response.chunk().await {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_ANSWER_BYTES {

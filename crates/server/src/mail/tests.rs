@@ -1,4 +1,4 @@
-//! Mail against a real mail server and an HTTP double, and what the log says meanwhile.
+//! Mail against a real mail server and a fake HTTP service, and its log.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `tracera users`: who has an account, and who may use it.
+//! `tracera users`: lists accounts, and enables or disables them.
 
 use std::fmt::Write;
 
@@ -38,7 +38,7 @@ pub async fn list(config: &Config) -> Result<String, OperatorError> {
     }
 }
 
-/// `tracera users show`: what is known of one.
+/// `tracera users show`: shows one account.
 ///
 /// # Errors
 /// [`OperatorError`].

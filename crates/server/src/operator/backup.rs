@@ -41,7 +41,8 @@ pub enum BackupError {
     Busy,
 }
 
-/// Copies what is embedded into `to`, which then serves as `DATA_DIR`. Returns what was copied.
+/// Copies the embedded stores into `to`, which can then serve as `DATA_DIR`. Returns what was
+/// copied.
 ///
 /// # Errors
 /// [`BackupError`]; what has been copied so far stays.

@@ -1,8 +1,8 @@
-//! Whether what the configuration names answers: `tracera check-config --connect`.
+//! Tests that every configured service answers: `tracera check-config --connect`.
 //!
 //! 1. Everything is tried at once, each within ten seconds.
-//! 2. Nothing is left behind: what is written to the database is rolled back, no mail is sent, no
-//!    price is read.
+//! 2. Nothing is left behind: writes to the database are rolled back, no mail is sent, no price is
+//!    read.
 //! 3. Redis, the database and mail are needed to serve. Without feeds and discovery there are
 //!    warnings.
 
@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Reads a key that the permissions of a session store allow, as a script.
 const SCRIPT: &str = "return redis.call('HGET', KEYS[1], 'check')";
 
-/// What came of each attempt.
+/// The result of each attempt.
 #[derive(Debug)]
 pub struct Connections(Vec<Attempt>);
 

@@ -85,7 +85,7 @@ pub async fn mailbox(
     Ok((kept, Html(html)).into_response())
 }
 
-/// A proxy or tunnel may write a local host, and stand between this machine and everybody.
+/// A proxy or tunnel may send a local host, and still serve the whole internet.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host"]
         .iter()

@@ -1,4 +1,4 @@
-//! What pages say of the last step: for each a code, which stands in the address, and a sentence.
+//! Notices about the last step: each has a code in the address and a sentence.
 
 use http::Uri;
 use url::form_urlencoded;
@@ -21,7 +21,7 @@ pub fn is_said_by(address: &Uri) -> bool {
     names.any(|name| [DONE, ERROR, DOWNLOAD].contains(&&*name))
 }
 
-/// Why the last step came to nothing.
+/// Why the last step failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// A mailed link or its code does not work.

@@ -1,5 +1,5 @@
-//! Offers a passkey to who signed in by mail: once per account, on the pages after that sign-in.
-//! "Not now" ends it for good.
+//! Offers a passkey after a sign-in by mail: once per account, on the following pages. "Not now"
+//! ends the offer for good.
 
 use std::time::Duration;
 

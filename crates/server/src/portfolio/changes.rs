@@ -1,10 +1,10 @@
 //! How the value of a portfolio changed: by prices, by what was added, by what was removed.
 //!
-//! 1. `prices` is what was held then at today's prices less its value then.
-//! 2. `added` and `removed` are the pieces that came and went, by name, at today's prices; what was
-//!    removed is not positive.
+//! 1. `prices` is the earlier holdings at today's prices, less their value then.
+//! 2. `added` and `removed` are the added and removed pieces, by name, at today's prices; `removed`
+//!    is never positive.
 //! 3. The three together are the difference of the two totals.
-//! 4. What has no price counts as nothing, then and today.
+//! 4. An item without a price counts as zero, then and today.
 
 use std::collections::HashMap;
 
@@ -49,7 +49,7 @@ impl Period {
 pub struct Change {
     /// By prices.
     pub prices: i64,
-    /// By pieces that came.
+    /// By added pieces.
     pub added: i64,
     /// By pieces that went; not positive.
     pub removed: i64,
@@ -121,7 +121,7 @@ impl Change {
         change
     }
 
-    /// By prices, and by what came and went.
+    /// By prices, additions and removals.
     pub fn total(&self) -> i64 {
         self.prices + self.added + self.removed
     }

@@ -1,7 +1,7 @@
 //! Downloads: one row per asset, made as they are sent.
 //!
-//! A text never begins with what a spreadsheet takes for a formula, and is always quoted; amounts
-//! are plain decimal numbers, in units beside cents.
+//! A text is always quoted and never begins like a spreadsheet formula. Amounts are plain decimal
+//! numbers, in units beside cents.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -139,7 +139,7 @@ pub fn rows(
     })
 }
 
-/// The download of somebody who has imported nothing.
+/// The download of a user without an import.
 pub fn empty(format: Format) -> &'static str {
     match format {
         Format::Csv => HEADER_LINE,

@@ -24,8 +24,8 @@ pub(super) enum Occasion {
     Day,
 }
 
-/// Values a user's portfolio and notes it; what is too old of the history goes. Does nothing before
-/// the first import, and without prices: nothing is known of the value then.
+/// Records the value of a user's portfolio, and removes old history. Does nothing before the first
+/// import, or without prices, when the value is not known.
 pub(super) async fn take(
     inner: &Inner,
     user: Uuid,
@@ -72,7 +72,7 @@ pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64
     }
 }
 
-/// How the value of what is held changed up to now.
+/// How the value of the holdings changed up to now.
 pub(super) async fn changes(
     db: &Database,
     user: Uuid,

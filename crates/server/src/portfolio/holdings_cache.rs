@@ -6,7 +6,7 @@
 //!    portfolio put together from it is kept with it.
 //! 2. It is kept under the user and given to nobody else. The user's next import takes its place;
 //!    deleting the account removes it.
-//! 3. It is bounded by what it occupies. It is emptied whenever prices are read, so that accounts
+//! 3. It is bounded by its size in memory. It is emptied whenever prices are read, so that accounts
 //!    deleted on another instance do not stay.
 
 use std::fmt;
@@ -28,7 +28,7 @@ use crate::store::{Database, StoreError};
 const CAPACITY_BYTES: u64 = 64 << 20;
 /// How many users that is, for sizing tables.
 const EXPECTED_USERS: usize = 1_000;
-/// What a portfolio that was put together takes for each stack.
+/// Bytes for each stack of a valued portfolio.
 const PUT_TOGETHER: usize = size_of::<Option<Price>>() + size_of::<u32>();
 
 /// A portfolio with its holdings, and room for what is put together from them.
@@ -38,7 +38,7 @@ pub(super) struct Entry {
     pub(super) worth: Arc<ArcSwapOption<Worth>>,
 }
 
-/// Keeps what was read.
+/// A cache of holdings by user.
 pub(super) struct HoldingsCache(Cache<Uuid, Kept, ByBytes>);
 
 #[derive(Clone)]
@@ -126,7 +126,7 @@ async fn rows_of(
     let held = |stacks: &[Stack]| stacks.iter().map(|it| it.holding.quantity).sum::<i64>();
     let read = |stacks: &[Stack]| stacks.iter().map(|it| it.pieces.quantity).sum::<u64>();
     if stacks.is_empty() || held(&stacks).unsigned_abs() != read(&stacks) {
-        // Nothing is held, or another import came into force between the queries.
+        // There are no holdings, or another import took effect between the queries.
         let Some(current) = holdings::summary(db, user).await? else { return Ok(None) };
         if current.import_id != summary.import_id {
             summary = current;

@@ -1,8 +1,8 @@
 //! One import: takes a user's inventory page by page, all or nothing.
 //!
 //! 1. A page that leads back to where the import has been ends it with an error.
-//! 2. A page that says it is the last although fewer items came than Steam says there are is not
-//!    believed: one more question is asked. Only when that brings nothing is the rest hidden.
+//! 2. If the last page leaves fewer items than Steam's total, one more page is requested. Only if
+//!    that is empty are the missing items counted as hidden.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::store::portfolio::{self as store, Source};
 
 /// More pages than an inventory has at any page size Steam chooses.
 const MAX_PAGES: u32 = 2_000;
-/// How often one page is asked for when Steam is in passing trouble.
+/// How often one page is requested while Steam fails temporarily.
 const ATTEMPTS: u32 = 2;
 /// How often a lease is renewed, beside at every page.
 const RENEWAL: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ pub struct Imported {
     pub assets: u64,
     /// How many of them have a price.
     pub matched: u64,
-    /// How many Steam says there are; what is more than `assets` is hidden from outsiders.
+    /// Steam's total; those beyond `assets` are hidden from outsiders.
     pub reported: Option<u32>,
     /// Pages read.
     pub pages: u32,
@@ -113,7 +113,7 @@ pub enum ImportError {
     Store(#[from] StoreError),
 }
 
-/// Where an import stands, for whoever watches it.
+/// The progress of an import, for its watchers.
 #[derive(Clone, Debug)]
 pub enum State {
     /// Under way.
@@ -260,7 +260,7 @@ impl Import {
         {
             return Err(ImportError::LeaseLost);
         }
-        // The import stands; without this only a point of its history is missing.
+        // The import succeeded; on an error only one point of its history is missing.
         if let Err(error) = history::take(inner, self.user, history::Occasion::Import, now).await {
             tracing::warn!(%error, "the value after an import was not noted");
         }

@@ -1,4 +1,4 @@
-//! In which order holdings stand.
+//! The order of holdings.
 
 use std::cmp::Ordering;
 
@@ -77,7 +77,7 @@ pub(super) fn compare(
     };
     let ascending = order.map_or(sort == Sort::Name, |order| order == Order::Asc);
     let ordering = if ascending { ordering } else { ordering.reverse() };
-    // What has no price comes last either way.
+    // Items without a price come last in both directions.
     let unpriced =
         |it: &Valued<'_>| matches!(sort, Sort::Value | Sort::Price) && it.price.is_none();
     unpriced(a).cmp(&unpriced(b)).then(ordering).then_with(|| tie(a).cmp(&tie(b)))

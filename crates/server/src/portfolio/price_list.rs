@@ -27,7 +27,7 @@ pub enum Basis {
     LowestOffer,
     /// Half of the offers ask less.
     MedianOffer,
-    /// What the market suggests where nobody offers any.
+    /// The market's suggestion where there is no offer.
     Suggested,
     /// A price list without more words.
     Listed,
@@ -51,7 +51,7 @@ pub struct PriceList {
 struct Entry {
     plain: Option<Price>,
     phases: Vec<(Phase, Price)>,
-    /// The cheapest of what is more special than the name says.
+    /// The cheapest variant that is more specific than the name.
     cheapest: Option<Price>,
 }
 

@@ -4,7 +4,7 @@
 //! 2. A feed that fails, is empty, or has less than half the prices of the snapshot in force
 //!    changes nothing; the next feed is tried. One that stays so small for a day is believed. A
 //!    snapshot from a feed that is no longer configured is not compared with.
-//! 3. What is in force is also in a file, and is again after a restart.
+//! 3. The prices in force are also kept in a file, for the next start.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! Why an import brought nothing, as a person is told.
+//! Why an import failed, in words for the person.
 
 use super::import::ImportError;
 use super::steam_client::SteamError;

@@ -1,5 +1,5 @@
-//! What somebody types to find holdings, as traders type it: `ak redline`, `deagle fn`, `m4 ft`,
-//! `case hardened 661`.
+//! The search of holdings, in traders' shorthand: `ak redline`, `deagle fn`, `m4 ft`, `case
+//! hardened 661`.
 //!
 //! 1. Every word has to be there, whatever its case and its order: in the name, the phase, the
 //!    type, the rarity or the exterior. A word that is in none of them can be in an asset's name
@@ -38,7 +38,7 @@ const SHORT: [(&str, &str); 16] = [
 /// The shortest word that is looked for in the middle of others.
 const MIDDLE: usize = 3;
 
-/// What is looked for.
+/// A parsed search.
 pub(super) struct Search {
     plain: String,
     /// Each with a space before it.
@@ -68,7 +68,7 @@ impl Search {
         }
     }
 
-    /// How well a stack is found, and what is left for its assets; `None` if it is not.
+    /// How well a stack matches, and the terms left for its assets; `None` if it does not.
     pub(super) fn find(&self, stack: &Stack) -> Option<(Found, Left<'_>)> {
         if self.words.is_empty() {
             let is_there = stack.holding.market_hash_name.to_lowercase().contains(&self.plain);

@@ -19,13 +19,13 @@ const DEFAULT_PER_PAGE: usize = 100;
 /// Each word is looked for in each holding.
 const MAX_SEARCH: usize = 100;
 
-/// What is selected, field by field; without any it is everything, on one page.
+/// The selection, field by field; without fields it is everything, on one page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
-    /// What decides the order; the total value unless told.
+    /// The sort key. Default: the total value.
     pub sort: Option<Sort>,
-    /// Which way round; names begin at A, all else with the most, unless told.
+    /// The direction. Default: names ascend, all else descends.
     pub order: Option<Order>,
     /// Words, as the search has them.
     pub q: Option<String>,
@@ -124,7 +124,7 @@ impl Selection {
         any.into_iter().any(Option::is_some) || self.priced == Some(false)
     }
 
-    /// What is left of a holding; `None` if that is nothing.
+    /// The selected pieces of a holding; `None` if there are none.
     fn pieces<'a>(&self, valued: Valued<'a>, left: Option<&Left<'_>>) -> Option<Valued<'a>> {
         if !self.is_of_pieces() && left.is_none_or(Left::is_none) {
             return Some(valued);

@@ -1,4 +1,4 @@
-//! What is held of one name: its single assets, and what they have in common.
+//! The holdings of one name: single assets, and their common properties.
 
 use std::sync::Arc;
 

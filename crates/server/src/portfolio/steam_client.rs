@@ -65,8 +65,8 @@ impl SteamError {
     }
 }
 
-/// How many items to ask for at once: what is configured, then what has always worked, then
-/// whatever Steam likes.
+/// The page size of requests: the configured one, then one that always worked, then Steam's
+/// default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(Option<u32>);
 

@@ -1,4 +1,4 @@
-//! A portfolio put together: what is held, at the prices in force, and how that changed.
+//! A valued portfolio: holdings, prices in force, and changes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::stack::Stack;
 use super::valuation::{Totals, Valued, total};
 use crate::store::portfolio::holdings::Summary;
 
-/// How long what is put together is shown: with time another value is the one of a day ago.
+/// How long a valued portfolio is shown, because the value of a day ago moves with time.
 const LASTS: Duration = Duration::minutes(1);
 
 /// What a user holds and what that is worth.
@@ -115,7 +115,7 @@ impl Worth {
         })
     }
 
-    /// Names what is shown of it by a query: the same for the same, another for anything else.
+    /// A digest of the part that a query shows; it changes with the content.
     pub fn version(&self, query: &impl Serialize) -> [u8; 16] {
         digest(&[&self.version, &json(query)])
     }

@@ -1,4 +1,4 @@
-//! How values stand in columns.
+//! The forms of values in columns.
 //!
 //! `SQLite` has no type for times: they are RFC 3339 text there and compared as text. Text sorts by
 //! time only if all texts have one form. So every time is in UTC and cut to whole seconds (`…:00Z`

@@ -29,14 +29,14 @@ const PG_MIGRATION_LIMIT: &str = "60s";
 /// `SQLite` has one writer at a time; more connections only help readers.
 const SQLITE_CONNECTIONS: u32 = 4;
 const PG_SESSION_CONNECTIONS: u32 = 8;
-/// A connection that was used so recently is not asked for a sign of life first.
+/// A connection used within this time is not pinged first.
 const PG_FRESH: Duration = Duration::from_secs(1);
 /// A little above the limit of the session store, which gives up by itself.
 const PG_SESSION_LIMIT: &str = "2s";
 /// Needs what a migration needs; rolled back.
 const TRIAL: &str = "CREATE TABLE tracera_check (id INTEGER)";
 
-/// The migrations of one dialect: `NNNN_words.sql`, in order. What has shipped is never edited.
+/// The migrations of one dialect: `NNNN_words.sql`, in order. A released one is never edited.
 ///
 /// `sqlx::migrate!` would make the list itself, but its crate compiles both drivers a second time.
 macro_rules! migrations {
@@ -240,7 +240,7 @@ pub(super) async fn postgres(
     let options = pg_options(url)?;
     let migrating = options.clone().options([
         ("statement_timeout", PG_MIGRATION_LIMIT),
-        // At each start it would tell that the table of migrations is there already.
+        // Otherwise each start would log that the table of migrations exists.
         ("client_min_messages", "warning"),
     ]);
     let mut connection = connect_postgres(migrating).await?;

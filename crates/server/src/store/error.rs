@@ -1,4 +1,4 @@
-//! What can go wrong, told apart by who has to act.
+//! Errors of the store, by who has to act.
 
 use std::io;
 use std::path::PathBuf;

@@ -59,7 +59,7 @@ pub enum Unlinking {
     LastWayIn,
 }
 
-/// The ways in that this server offers; what it does not offer opens no account.
+/// The sign-in methods that this server offers; others open no account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaysIn {
     /// Links by e-mail.
@@ -264,7 +264,7 @@ pub async fn of_user(db: &Database, user: Uuid) -> Result<Vec<LinkedIdentity>, S
 
 /// Removes everything that somebody who never proved the address may have left in the account:
 /// identities, passkeys, recovery codes and tokens. Name, picture, a pending change of the address,
-/// imports and the log go too. An import under way comes to nothing.
+/// imports and the log go too. An import under way is discarded.
 ///
 /// # Errors
 ///

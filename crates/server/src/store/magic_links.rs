@@ -4,13 +4,13 @@
 //! 2. A browser has at most one unused link of an address: a newer one ends the older. Requests of
 //!    other browsers end none of them, within the next rule.
 //! 3. A mailbox has at most [`MAX_ALIVE`] unused links. Beyond that the network with the most loses
-//!    its oldest. Where all have as many, the newest request has come too late; links that
-//!    known browsers asked for are kept before all others.
+//!    its oldest; if all have equally many, the newest request is refused. Links of known browsers
+//!    are kept before all others.
 //! 4. A link is claimed once, by one `UPDATE`. Looking at it never claims it.
 //! 5. A code works only for the visitor who asked, and [`MAX_WRONG_CODES`] wrong ones void it.
 //!    Count and comparison are one `UPDATE`, so parallel guesses gain nothing. The link itself
 //!    stays good: it cannot be guessed.
-//! 6. Rows are removed when they have expired, by whoever asks for the next link.
+//! 6. The next request for a link removes expired rows.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -112,14 +112,14 @@ pub struct WrongCode {
     pub tries_left: u32,
 }
 
-/// What came of a typed code.
+/// The result of a typed code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeOutcome {
     /// It was right, and the link is used up with it.
     Claimed(ClaimedLink),
     /// It was wrong, and that was counted for each address this visitor has a code of.
     Wrong(Vec<WrongCode>),
-    /// This visitor has no code that could be right: none asked for, used, expired or void.
+    /// This visitor has no valid code: none requested, used, expired or void.
     Nothing,
 }
 
@@ -212,7 +212,7 @@ pub async fn claim_by_token(
     .await
 }
 
-/// Uses the visitor's link up if the code is right for one, else counts the try for each of their
+/// Uses up the visitor's link if the code is right for one, else counts the try for each of their
 /// links. With `only_known` only links count that a known browser asked for.
 ///
 /// # Errors
@@ -233,8 +233,8 @@ pub async fn claim_by_code(
 
     from_row!(Tried { id, email, wrong_codes, claimed });
 
-    // All links this visitor asked for, so that two tabs that asked for two addresses both go on. A
-    // code that is right for one of them is not wrong for the others.
+    // All links this visitor asked for, so that two tabs with two addresses both work. A code that
+    // is right for one of them is not wrong for the others.
     let sql = "UPDATE magic_links SET
             used_at = CASE WHEN code_hash = $2 THEN $3 END,
             wrong_codes = wrong_codes + CASE WHEN EXISTS (
@@ -269,8 +269,8 @@ pub async fn claim_by_code(
     Ok(if wrong.is_empty() { CodeOutcome::Nothing } else { CodeOutcome::Wrong(wrong) })
 }
 
-/// Gives a claimed link back, for when the session could not be made: the user may try again.
-/// `false` if it cannot be, because it was cancelled, or has expired and gone.
+/// Gives a claimed link back, if the session could not be made, so that the user can try again.
+/// `false` if it was cancelled, or has expired and was removed.
 ///
 /// # Errors
 ///
@@ -377,8 +377,8 @@ pub async fn is_claimed(db: &Database, id: Uuid) -> Result<bool, StoreError> {
     Ok(claimed == 1)
 }
 
-/// Removes rows whose time is over, used or not; returns how many. [`create`] does it, so that
-/// the table holds no more than what the last minutes brought.
+/// Removes rows whose time is over, used or not; returns how many. [`create`] calls it, so that the
+/// table holds only rows of the last minutes.
 ///
 /// # Errors
 ///

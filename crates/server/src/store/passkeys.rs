@@ -2,8 +2,8 @@
 //!
 //! 1. A credential has one owner: a unique index sees to it. An account has at most
 //!    [`MAX_PER_USER`].
-//! 2. A challenge is spent by one `DELETE`, by the browser that asked for it. The database knows
-//!    its hash only.
+//! 2. A challenge is spent by one `DELETE`, by the browser that asked for it. The database has its
+//!    hash only.
 //! 3. A counter only grows, by one `UPDATE`: of two answers with the same number one is refused.
 //! 4. The last way in cannot be removed, nor what "passkey only" needs. Removals of one account run
 //!    one after the other: each first takes the lock on the account's row.
@@ -162,8 +162,8 @@ pub async fn begin(
     .await
 }
 
-/// Spends the challenge of this browser, for one of any number of callers. The inner value is who
-/// asked for it, if they were signed in; `None` outside when there is no such challenge.
+/// Spends the challenge of this browser; only one caller succeeds. The inner value is the
+/// requester, if signed in; the outer `None` means there is no such challenge.
 ///
 /// # Errors
 ///
@@ -263,8 +263,8 @@ pub async fn find(db: &Database, credential_id: &[u8]) -> Result<Option<Passkey>
     on_pool!(db, pool => sqlx::query_as(sql).bind(credential_id).fetch_optional(pool).await).await
 }
 
-/// Notes a signature. `false` when the counter has not grown or the passkey is gone; then nothing
-/// is changed.
+/// Records a signature. `false`, with nothing changed, when the counter has not grown or the
+/// passkey was removed.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Imported inventories: what users hold, the import that is running, what it was worth.
+//! Imported inventories: holdings, the running import, past values.
 //!
 //! 1. An import writes its rows under its own id, where nobody reads them, page by page. One
 //!    transaction at its end makes that id the portfolio's and removes the rows of all others;
@@ -30,7 +30,7 @@ pub const LEASE: Duration = Duration::from_mins(2);
 /// Rows in one statement: far under both databases' limits on parameters.
 const ROWS: usize = 200;
 
-/// What came of asking to import.
+/// The result of a request to import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The caller may import, under this id.
@@ -260,8 +260,8 @@ fn insert_rows(insert: &str, columns: usize, rows: usize) -> String {
 }
 
 /// Makes what was staged the user's portfolio, all of it or nothing, ends the lease and starts the
-/// cooldown. `false`, and nothing changed, if the lease is somebody else's by now. What was held
-/// before is remembered, see [`former`].
+/// cooldown. `false`, and nothing changed, if another import has the lease. The earlier holdings
+/// are kept, see [`former`].
 ///
 /// # Errors
 ///

@@ -92,7 +92,7 @@ pub async fn conclude(
     .await
 }
 
-/// Removes the row: nothing came of it that would have to be the same again.
+/// Removes the row, because there is no outcome to repeat.
 ///
 /// # Errors
 ///
@@ -129,7 +129,7 @@ pub async fn find(
     .await
 }
 
-/// What came of the proof in this session, which it made.
+/// The outcome of the credential that made this session.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 //! Links in mails about a change, by which the owner of the mailbox takes the account back.
 //!
-//! 1. A link restores the account to what it was when the change was made: the address it was
-//!    mailed to, without what was linked since. It is not deleted then.
-//! 2. It works once. Using it voids every link of the account that was mailed later: those may have
-//!    been mailed to whoever made the change.
+//! 1. A link restores the account to the state before the change: the address it was mailed to,
+//!    without what was linked since. It also cancels a deletion.
+//! 2. It works once. Using it voids every later link of the account, which may have been mailed to
+//!    the attacker.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -33,7 +33,7 @@ pub struct UndoLink {
     pub user_id: Uuid,
     /// The address.
     pub email: Email,
-    /// What was changed from then on is undone.
+    /// Changes from then on are undone.
     pub since: OffsetDateTime,
 }
 

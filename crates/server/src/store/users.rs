@@ -1,4 +1,4 @@
-//! Who has an account.
+//! The accounts.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -55,7 +55,7 @@ pub struct User {
     pub email_vouched_by: Option<Provider>,
     /// When the operator disabled the account: nobody gets in.
     pub disabled_at: Option<OffsetDateTime>,
-    /// When the account goes for good, as its owner asked.
+    /// When the account will be deleted, as its owner asked.
     pub delete_at: Option<OffsetDateTime>,
 }
 
@@ -218,8 +218,7 @@ async fn delete_where(
     .await
 }
 
-/// Says when the account goes, unless that is said already, or with `None` that it stays; `false`
-/// if nothing was changed.
+/// Sets the time of deletion unless one is set; `None` cancels it. `false` if nothing was changed.
 ///
 /// # Errors
 ///

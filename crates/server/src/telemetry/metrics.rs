@@ -12,7 +12,7 @@ use tracera_session::Sessions;
 /// Upper bounds of the request time histogram, in seconds.
 const SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
-/// Collects from here on what the process counts.
+/// Collects the metrics of the process from here on.
 ///
 /// # Errors
 /// When something collects already.
@@ -115,7 +115,7 @@ pub fn answered(route: &str, status: u16, elapsed: Duration) {
     }
 }
 
-/// What may become of a mail, or of an attempt to send it.
+/// The outcome of a mail, or of an attempt to send it.
 #[derive(Clone, Copy, Debug)]
 pub enum MailOutcome {
     /// The mail server or service has it.

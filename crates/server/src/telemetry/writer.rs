@@ -1,7 +1,6 @@
-//! Log lines on their way out: whoever logs puts them into memory, a thread of their own writes
-//! them.
+//! The writer of log lines: logging puts a line into memory, and a separate thread writes it.
 //!
-//! 1. No request waits for whoever reads the log, and a thousand lines are one write.
+//! 1. No request waits for the log's reader, and a thousand lines are one write.
 //! 2. A line is written within about [`GATHER`], if the reader takes it.
 //! 3. At most [`MAX_BYTES`] wait. What does not fit is dropped whole and counted, and the count is
 //!    logged.
@@ -21,7 +20,7 @@ const GATHER: Duration = Duration::from_millis(10);
 const MAX_BYTES: usize = 8 << 20;
 /// How much memory is kept when nothing waits.
 const KEPT_BYTES: usize = 256 << 10;
-/// How long the end of the process waits for whoever reads the log.
+/// How long the end of the process waits for the log's reader.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes lines for as long as it lives.
@@ -90,7 +89,7 @@ impl Shared {
                 self.over.notify_all();
                 return;
             }
-            // Nobody is left to be told of an output that fails.
+            // A failing output cannot be reported anywhere.
             let _ = output.write_all(&batch).and_then(|()| output.flush());
             batch.clear();
             batch.shrink_to(KEPT_BYTES);
@@ -149,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// Passes on what is written, when it is let.
+    /// An output that writes only when permitted.
     struct Output {
         may_write: Receiver<()>,
         written: Sender<Vec<u8>>,

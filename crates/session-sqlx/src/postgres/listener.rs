@@ -1,12 +1,12 @@
 //! The feed of changes by `LISTEN` and `NOTIFY`.
 //!
 //! 1. `PostgreSQL` keeps notifications in one queue, in the order of commits, and gives them to a
-//!    listening connection in that order. So when a notification of our own arrives, all that were
-//!    committed before it have arrived. That is the heartbeat.
+//!    listening connection in that order. So when our own notification arrives, all committed
+//!    before it have arrived. That is the heartbeat.
 //! 2. An answer to a mere query would prove nothing: a connection is sent its notifications when it
 //!    is idle, a moment later than their commit.
-//! 3. What happens between two connections is told to nobody. So everything counts as changed when
-//!    a connection is lost, and again when the next one listens.
+//! 3. Notifications between two connections are lost. So everything counts as changed when a
+//!    connection is lost, and again when the next one listens.
 
 use std::convert::Infallible;
 use std::io;
@@ -103,8 +103,8 @@ async fn listen(
 
 /// A connection that listens, and the name of the channel for its heartbeats.
 async fn connect(options: &PgConnectOptions) -> Result<(PgListener, String), sqlx::Error> {
-    // Of its own, because a listener keeps its connection, and would lack one when the others are
-    // all in use.
+    // A separate pool, because a listener keeps its connection, and could not get one while all
+    // others are in use.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(CONNECT_LIMIT)

@@ -1,4 +1,4 @@
-//! The connection that carries the changes fails: the cache is given up within the stated bound.
+//! When the connection of the feed fails, the cache is not used beyond the stated bound.
 
 use std::time::Duration;
 

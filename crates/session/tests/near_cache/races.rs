@@ -179,7 +179,7 @@ async fn no_race_leaves_an_ended_session_in_the_cache() {
     assert!(stats.discarded_fills >= RACES as u64 / 4, "the races were not provoked: {stats:?}");
 }
 
-/// Redis has done it, its reply is late, and nobody tells of the change either.
+/// Redis has done it, but its reply is late and no invalidation arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_an_end_is_under_way_its_session_is_not_answered_from_memory() {
     let redis = RedisServer::start().await;
@@ -203,7 +203,7 @@ async fn while_an_end_is_under_way_its_session_is_not_answered_from_memory() {
     assert!(!node.accepts(&browser).await);
 }
 
-/// An instance that is never told of any change, and so is behind for certain.
+/// An instance that receives no invalidations, and so is certainly behind.
 #[tokio::test]
 async fn what_cannot_be_undone_never_trusts_the_cache() {
     let redis = RedisServer::start().await;

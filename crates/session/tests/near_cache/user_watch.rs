@@ -1,5 +1,5 @@
-//! Who watches a user's sessions learns of every change, from whatever instance it comes, and asks
-//! for nothing else.
+//! A watch of a user's sessions sees every change, made on any instance, and reads at no other
+//! time.
 
 use std::time::Duration;
 

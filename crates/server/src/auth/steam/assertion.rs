@@ -34,7 +34,7 @@ const PARAMETERS: [&str; 10] = [
 ];
 /// Parameters of an answer that asserts nothing.
 const OTHER_PARAMETERS: [&str; 3] = ["openid.error", "openid.contact", "openid.reference"];
-/// What has to be signed, beside the namespace and the mode, which Steam leaves out and we check.
+/// The fields that must be signed. Steam does not sign namespace and mode, which we check.
 const SIGNED: [&str; 6] =
     ["op_endpoint", "claimed_id", "identity", "return_to", "response_nonce", "assoc_handle"];
 const MAX_NONCE_CHARS: usize = 255;
@@ -77,7 +77,7 @@ pub enum AssertionError {
     /// One of the ten is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// This one is not what it has to be.
+    /// This field has a wrong value.
     #[error("{0} does not fit")]
     Mismatch(&'static str),
 }
@@ -152,8 +152,8 @@ impl fmt::Debug for Assertion {
     }
 }
 
-/// The `openid.*` parameters of a query. Besides them it has our state, and what somebody on the
-/// way has added.
+/// The `openid.*` parameters of a query. The query also has our state, and parameters added on the
+/// way.
 fn read(query: &str) -> Result<BTreeMap<&'static str, String>, AssertionError> {
     let mut parameters = BTreeMap::new();
     let mut states = 0;

@@ -6,7 +6,7 @@ use super::Rejection;
 /// How deep items may be nested.
 const MAX_DEPTH: u8 = 8;
 
-/// What is left to be read.
+/// The bytes still to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(&'a [u8]);
 

@@ -1,4 +1,4 @@
-//! What the browser signs along: which ceremony, for which challenge, at which page.
+//! The client data, which is signed too: ceremony, challenge and origin.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

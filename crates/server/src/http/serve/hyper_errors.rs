@@ -1,5 +1,5 @@
-//! What the HTTP library answers by itself, to what is no request it can read: an empty 400 or 431.
-//! It asks nobody about these answers, so the security headers are put into them on their way out.
+//! The HTTP library answers unreadable requests itself, with an empty 400 or 431. No layer sees
+//! these answers, so the security headers are inserted as they are written.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -20,7 +20,7 @@ use crate::config::ListenAddr;
 /// stalled.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Whoever may open the socket file is a proxy of this machine: the owner and its group.
+/// The owner of the socket file and its group may connect; they are local proxies.
 const SOCKET_MODE: u32 = 0o660;
 
 /// The peer of a connection over a socket file, which has no address.
@@ -140,7 +140,7 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Closing drops what was not read, instead of the kernel going on to offer it.
+    /// Closing drops unsent data, instead of the kernel keeping it.
     pub(super) fn forget_unsent(&self) {
         if let Self::Tcp(stream) = self {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));

@@ -11,13 +11,13 @@ use super::{LONG, Log, Parts, quick, resend_at, send_one, send_one_within};
 use crate::mail::delivery::Limits;
 use crate::mail::{Mailer, SignInMail};
 
-/// What the double got: path, headers, body.
+/// A request to the fake service: path, headers, body.
 type Request = (String, HeaderMap, Value);
 type Reply = (StatusCode, Option<(&'static str, &'static str)>);
 type Script = (Arc<Mutex<Vec<Request>>>, Vec<Reply>);
 
-/// Resend as it answers: with each of `replies` in turn, then with 200. As there, who does not say
-/// who it is is refused.
+/// A fake Resend: answers with each of `replies` in turn, then with 200. Like Resend, it refuses
+/// requests without a key.
 struct Double {
     url: String,
     requests: Arc<Mutex<Vec<Request>>>,

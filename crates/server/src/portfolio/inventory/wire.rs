@@ -1,7 +1,7 @@
 //! The JSON of Steam's inventory endpoint, with the liberties it takes.
 //!
 //! Ids, amounts and names are strict: a text or a number, else the page is unreadable. Everything
-//! beside them is lenient: what is not of its kind is taken for absent.
+//! else is lenient: a value of a wrong type counts as absent.
 
 use std::borrow::Cow;
 

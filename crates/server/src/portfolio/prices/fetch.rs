@@ -121,7 +121,7 @@ impl Fetcher {
     }
 }
 
-/// Whether a redirect stays on the host it comes from, and has not gone on for long.
+/// Whether a redirect stays on its host, and the chain is short.
 fn is_near(to: &Attempt<'_>) -> bool {
     let from = to.previous().last();
     to.previous().len() <= MAX_REDIRECTS

@@ -1,5 +1,4 @@
-//! What users held before their last import, for saying apart how prices changed and what came and
-//! went.
+//! Holdings before the last import, to separate changes of prices from additions and removals.
 //!
 //! 1. An import that is replaced leaves its amounts by name, compressed.
 //! 2. They are kept while a recorded value can be compared with them: all for [`ALL_KEPT`], then
@@ -59,7 +58,7 @@ fn unpacked(packed: &[u8]) -> Result<Vec<Amount>, sqlx::Error> {
     serde_json::from_slice(&json).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
-/// What an import of the user held; `None` when that is not remembered.
+/// The holdings of one of the user's imports; `None` when they are no longer kept.
 ///
 /// # Errors
 ///

@@ -45,8 +45,7 @@ from_row!(Snapshot {
 });
 
 impl Snapshot {
-    /// Whether it says what the portfolio was worth in that currency. What was noted without prices
-    /// says nothing.
+    /// Whether it has a value in that currency. A snapshot without prices has none.
     pub fn is_worth_in(&self, currency: &str) -> bool {
         self.currency == currency && !self.price_source.is_empty()
     }

@@ -82,7 +82,7 @@ async fn connections_to_a_server_that_takes_no_writes_leave_the_pool() {
     let name = url.rsplit('/').next().unwrap();
     let admin = PgPool::connect(&server.url()).await.unwrap();
     Database::postgres(&url).await.unwrap();
-    // As after a failover: connections that are open lead to what was the primary.
+    // As after a failover: open connections lead to the former primary.
     read_only(&admin, name, true).await;
     let db = Database::postgres(&url).await.unwrap();
     let alice = email("alice@example.com");
