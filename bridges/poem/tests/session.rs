@@ -1,7 +1,5 @@
 //! A sign-in and the request after it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use http::header::{COOKIE, SET_COOKIE};
 use poem::test::TestClient;
 use tracera_session::{EmbeddedStore, KeyRing, SessionConfig, Sessions};

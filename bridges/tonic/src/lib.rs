@@ -51,12 +51,12 @@ impl UnaryService<Nothing> for Method {
     fn call(&mut self, request: tonic::Request<Nothing>) -> Self::Future {
         let method = *self;
         Box::pin(async move {
-            let session = Session::of(request.extensions()).map_err(status)?;
+            let session = Session::of(request.extensions()).map_err(|error| status(&error))?;
             let text = match method {
                 Self::SignIn => sign_in(&session).await,
                 Self::Me => session.user().map(|user| user.to_string()),
             };
-            Ok(tonic::Response::new(Text { text: text.map_err(status)? }))
+            Ok(tonic::Response::new(Text { text: text.map_err(|error| status(&error))? }))
         })
     }
 }
@@ -67,7 +67,7 @@ async fn sign_in(session: &Session) -> Result<String, SessionError> {
 }
 
 /// What a client is told; the cause goes to the log.
-fn status(error: SessionError) -> Status {
+fn status(error: &SessionError) -> Status {
     let text = error.to_string();
     match error.status_and_code().0 {
         StatusCode::UNAUTHORIZED => Status::unauthenticated(text),

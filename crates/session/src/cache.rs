@@ -288,7 +288,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
     fn cache(changes: &Invalidations) -> Arc<SessionCache> {
-        SessionCache::new(1000, Duration::from_mins(1), changes.clone())
+        SessionCache::new(1000, Duration::from_secs(60), changes.clone())
     }
 
     fn id(tag: u8, field: u8) -> SessionId {
@@ -487,7 +487,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_cache_stays_within_its_capacity() {
-        let cache = SessionCache::new(100, Duration::from_mins(1), Invalidations::complete());
+        let cache = SessionCache::new(100, Duration::from_secs(60), Invalidations::complete());
         for n in 0..=u16::MAX {
             let mut id = id(0, 0);
             id.field[..2].copy_from_slice(&n.to_be_bytes());
@@ -500,7 +500,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_with_much_preloaded_takes_the_room_of_several() {
         let fill_with = async |snapshot: Snapshot| {
-            let cache = SessionCache::new(100, Duration::from_mins(1), Invalidations::complete());
+            let cache = SessionCache::new(100, Duration::from_secs(60), Invalidations::complete());
             for n in 0..200 {
                 let ask = async { Ok(Ok(snapshot.clone())) };
                 miss(&cache, id(n, n)).outcome(NOW, None, ask).await.unwrap().unwrap();

@@ -83,16 +83,16 @@ pub enum SameSite {
 
 impl Default for NearCache {
     fn default() -> Self {
-        Self::On { capacity: 100_000, max_age: Duration::from_mins(1) }
+        Self::On { capacity: 100_000, max_age: Duration::from_secs(60) }
     }
 }
 
 impl Default for SessionConfig {
     fn default() -> Self {
         Self {
-            lifetime: Duration::from_hours(72),
+            lifetime: Duration::from_secs(72 * 3600),
             idle: None,
-            touch_interval: Duration::from_mins(1),
+            touch_interval: Duration::from_secs(60),
             secure: true,
             cookie_name: None,
             realm: None,

@@ -33,6 +33,7 @@ fn unquoted(value: &[u8]) -> &[u8] {
 
 /// The only item, if there is exactly one. Of two cookies neither is accepted: a sibling
 /// host may have planted one.
+#[cfg(feature = "device-binding")]
 pub(crate) fn lone<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     items.next().filter(|_| items.next().is_none())
 }
@@ -188,7 +189,7 @@ mod tests {
         let (value, plain) = (CookieValue("v".into()), SessionConfig::default().secure(false));
         // Saturday, 28 November 2026, 10:00 UTC.
         let now = Timestamp::from_millis(1_795_860_000_000);
-        let hours = Some(now.plus(Duration::from_hours(72)));
+        let hours = Some(now.plus(Duration::from_secs(72 * 3600)));
         for (config, end, written) in [
             (
                 SessionConfig::default(),

@@ -206,7 +206,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_tells_everything_needs_no_heartbeat() {
         let changes = Invalidations::complete();
-        tokio::time::advance(Duration::from_hours(99)).await;
+        tokio::time::advance(Duration::from_secs(99 * 3600)).await;
         assert!(changes.is_complete() && changes.staleness().is_zero());
         changes.lost();
         assert!(changes.is_complete());

@@ -71,8 +71,10 @@
 //!
 //! | feature | default | brings |
 //! |---|---|---|
-//! | `redis` | yes | [`RedisStore`]: Redis, Valkey, Cluster, Sentinel. With a TLS URL ring becomes the provider of rustls, unless the process has chosen another |
-//! | `embedded` | yes | [`EmbeddedStore`] |
+//! | `redis` | yes | [`RedisStore`]: Redis, Valkey, Sentinel |
+//! | `redis-cluster` | yes | the same for Redis Cluster |
+//! | `redis-tls` | yes | URLs with TLS. With the first of them ring becomes the provider of rustls, unless the process has chosen another |
+//! | `embedded` | yes | [`EmbeddedStore`]. Needs Rust 1.90, everything else 1.88 |
 //! | `device-binding` | no | [`SessionConfig::device_binding`]: a copied cookie alone opens nothing |
 //! | `testing` | no | the conformance suite for stores |
 //!
@@ -151,10 +153,11 @@ pub use session_watch::SessionWatch;
 pub use sessions::Sessions;
 #[cfg(feature = "embedded")]
 pub use store::embedded::{EmbeddedStore, OpenError};
+#[cfg(feature = "redis-tls")]
+pub use store::redis::authorities::{InvalidAuthorities, RedisAuthorities};
 #[cfg(feature = "redis")]
 pub use store::redis::{
     RedisStore,
-    authorities::{InvalidAuthorities, RedisAuthorities},
     connection::RedisConnection,
     error::ConnectError,
     limits::RedisLimits,

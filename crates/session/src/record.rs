@@ -421,7 +421,9 @@ fn push(bytes: &mut Vec<u8>, part: &[u8]) {
 }
 
 fn shortened(text: &str, room: usize) -> &str {
-    &text[..text.floor_char_boundary(room)]
+    // `floor_char_boundary` is newer than our oldest Rust.
+    let end = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
 }
 
 /// IPv4 whole, IPv6 by its first 64 bits: the network, at half the bytes.
@@ -456,8 +458,8 @@ mod tests {
         let created = Timestamp::from_millis(1_800_000_000_123);
         Record {
             created,
-            lifetime: Duration::from_hours(72),
-            last_seen: created.plus(Duration::from_mins(5)),
+            lifetime: Duration::from_secs(72 * 3600),
+            last_seen: created.plus(Duration::from_secs(300)),
             epoch: Epoch(1_799_999_999_000),
             data_fields: 2,
             data_bytes: 300,
@@ -516,15 +518,15 @@ mod tests {
                 assert!(bytes.len() <= 64);
                 assert_eq!(Record::decode(&bytes).unwrap().persistence, persistence);
                 assert_eq!(envelope::persistence(&bytes), persistence);
-                for idle in [None, Some(Duration::from_mins(30))] {
+                for idle in [None, Some(Duration::from_secs(1800))] {
                     assert_eq!(envelope::deadline(&bytes, idle), record.deadline(idle));
                 }
             }
         }
-        let minute = IdleTimeout::Own(Some(Duration::from_mins(1)));
+        let minute = IdleTimeout::Own(Some(Duration::from_secs(60)));
         let own = Persistence { idle: minute, ..Persistence::default() };
         let record = Record { persistence: own, ..record() };
-        assert_eq!(record.deadline(None), record.last_seen.plus(Duration::from_mins(1)));
+        assert_eq!(record.deadline(None), record.last_seen.plus(Duration::from_secs(60)));
         let none =
             Record { persistence: Persistence { idle: IdleTimeout::Own(None), ..own }, ..record };
         assert_eq!(none.deadline(Some(Duration::ZERO)), none.deadline(None));
@@ -542,10 +544,10 @@ mod tests {
     #[test]
     fn the_earlier_of_the_two_deadlines_counts() {
         let record = record();
-        assert_eq!(record.deadline(None), record.created.plus(Duration::from_hours(72)));
-        let idle = Some(Duration::from_mins(30));
-        assert_eq!(record.deadline(idle), record.created.plus(Duration::from_mins(35)));
-        assert_eq!(record.deadline(Some(Duration::from_hours(99))), record.deadline(None));
+        assert_eq!(record.deadline(None), record.created.plus(Duration::from_secs(72 * 3600)));
+        let idle = Some(Duration::from_secs(1800));
+        assert_eq!(record.deadline(idle), record.created.plus(Duration::from_secs(2100)));
+        assert_eq!(record.deadline(Some(Duration::from_secs(99 * 3600))), record.deadline(None));
     }
 
     proptest! {

@@ -189,8 +189,8 @@ mod tests {
         let created = Timestamp::from_millis(1_800_000_000_000);
         Record {
             created,
-            lifetime: Duration::from_hours(72),
-            last_seen: created.plus(Duration::from_mins(5)),
+            lifetime: Duration::from_secs(72 * 3600),
+            last_seen: created.plus(Duration::from_secs(300)),
             epoch: Epoch::new(7),
             data_fields: 1,
             data_bytes: 9,
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(snapshot.values().collect::<Vec<_>>(), [Some(&b"one"[..]), None, Some(b"")]);
         let later = snapshot.seen(record().last_seen.plus(Duration::from_secs(9)));
         assert_eq!(later.values().next(), Some(Some(&b"one"[..])));
-        let idle = Some(Duration::from_mins(1));
+        let idle = Some(Duration::from_secs(60));
         assert_eq!(later.deadline(idle), snapshot.deadline(idle).plus(Duration::from_secs(9)));
     }
 

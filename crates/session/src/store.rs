@@ -26,7 +26,7 @@ mod value;
 pub use value::{Update, ValueStore, Write};
 
 /// How long writes under a rotated id still reach its successor: longer than any request runs.
-pub const FORWARD: Duration = Duration::from_mins(1);
+pub const FORWARD: Duration = Duration::from_secs(60);
 
 /// What a store's methods return.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -25,7 +25,7 @@ use crate::token::Tag;
 /// How often the store is polled without invalidations, and while it does not answer.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 /// How often it is read although it sends invalidations.
-const RECHECK: Duration = Duration::from_mins(1);
+const RECHECK: Duration = Duration::from_secs(60);
 /// Invalidations within this time cause one read.
 const SETTLE: Duration = Duration::from_millis(10);
 /// How many reads are under way at once.

@@ -73,7 +73,7 @@ impl Stage {
         let config = SessionConfig::default()
             .clock(clock.clone())
             .near_cache(NearCache::Off)
-            .idle_timeout(Some(Duration::from_hours(1)));
+            .idle_timeout(Some(Duration::from_secs(3600)));
         let connection = RedisConnection::open_with(&proxy.redis_url(), limits).await.unwrap();
         let store = RedisStore::new(connection);
         let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), config);
@@ -130,7 +130,7 @@ impl Stage {
             return self.request(cookie, |s| async move { s.user().map(drop) }).await;
         }
         if operation == Touch {
-            self.clock.advance(Duration::from_mins(10));
+            self.clock.advance(Duration::from_secs(600));
         }
         let proxy = self.proxy.clone();
         let user = UserId::new("somebody-else").unwrap();

@@ -142,7 +142,8 @@ async fn a_cached_session_takes_at_most_250_bytes_and_preloaded_data_the_room_of
 
     let fill = async |capacity, preload: &[&str]| {
         let before = resident_bytes();
-        let cached = sessions(NearCache::On { capacity, max_age: Duration::from_mins(1) }, preload);
+        let cached =
+            sessions(NearCache::On { capacity, max_age: Duration::from_secs(60) }, preload);
         for cookie in &cookies {
             let headers = [(header::COOKIE, HeaderValue::from_str(cookie).unwrap())];
             assert!(cached.open(&HeaderMap::from_iter(headers)).await.user().is_ok());

@@ -16,7 +16,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// The origins whose pages may send unsafe requests and open WebSockets here; a [`tower::Layer`].
+/// The origins whose pages may send unsafe requests and open a WebSocket here; a [`tower::Layer`].
 /// [`OriginPolicy::check`] has the rules.
 ///
 /// ```

@@ -81,8 +81,8 @@ impl SignIn {
     /// ) -> Result<(), SessionError> {
     ///     let sign_in = SignIn::new(user, "password");
     ///     session.sign_in(match remember {
-    ///         true => sign_in.lifetime(Duration::from_hours(24 * 30)),
-    ///         false => sign_in.idle_timeout(Some(Duration::from_mins(30))).until_browser_closes(),
+    ///         true => sign_in.lifetime(Duration::from_secs(24 * 30 * 3600)),
+    ///         false => sign_in.idle_timeout(Some(Duration::from_secs(1800))).until_browser_closes(),
     ///     }).await
     /// }
     /// ```

@@ -19,13 +19,18 @@ use crate::invalidations::Invalidations;
 use crate::record::{Epoch, is_forward};
 use crate::token::{SessionId, Tag, UserId};
 
+#[cfg(feature = "redis-cluster")]
 mod at_most_once;
+#[cfg(feature = "redis-tls")]
 pub(crate) mod authorities;
 mod batch;
+#[cfg(feature = "redis-cluster")]
 mod cluster_supervisor;
 pub(crate) mod connection;
 pub(crate) mod error;
 pub(crate) mod limits;
+#[cfg(not(feature = "redis-tls"))]
+mod no_tls;
 pub(crate) mod operator;
 mod outage;
 mod scripts;

@@ -250,7 +250,13 @@ impl UserValue {
     /// Removes the record and its data; the data is returned.
     fn drop_session(&mut self, id: &Field) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.fields.remove(&id[..]);
-        self.fields.extract_if(id.to_vec().., |field, _| field.starts_with(id)).collect()
+        // Fields are in order, so the session's stand together.
+        let mut own = self.fields.split_off(&id[..]);
+        let behind = own.keys().find(|field| !field.starts_with(id)).cloned();
+        if let Some(behind) = behind {
+            self.fields.append(&mut own.split_off(&behind));
+        }
+        own.into_iter().collect()
     }
 
     fn leave_forward(&mut self, from: Field, to: Field, at: At) {

@@ -30,7 +30,7 @@ use crate::token::{Tag, UserId};
 
 pub(super) const SECRET: &[u8] = b"the secret of the suite, 32 bytes or more";
 
-pub(super) const HOUR: Duration = Duration::from_hours(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Sets the scene of a case.
 pub(super) struct Stage {

@@ -21,7 +21,7 @@ use self::reference::{Field, Model, Verdict};
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/model/regressions.txt");
 
 const USERS: usize = 2;
-const LIFETIME: Duration = Duration::from_hours(1);
+const LIFETIME: Duration = Duration::from_secs(3600);
 const BUDGET: Budget = Budget { fields: 3, bytes: 40 };
 
 #[derive(Debug, Clone)]
@@ -237,7 +237,7 @@ fn check(cases: u32, handles: [&dyn SessionStore; 2], runtime: &tokio::runtime::
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
         ..Config::default()
     };
-    let idle = prop::option::of(Just(Duration::from_mins(20)));
+    let idle = prop::option::of(Just(Duration::from_secs(1200)));
     let runs = (idle, prop::collection::vec(step(), 1..40));
     let outcome = TestRunner::new(config).run(&runs, |(idle, steps)| {
         runtime.block_on(async {

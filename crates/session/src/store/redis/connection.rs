@@ -16,6 +16,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::Either;
 use redis::aio::ConnectionLike;
+#[cfg(feature = "redis-cluster")]
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value,
@@ -23,12 +24,17 @@ use redis::{
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+#[cfg(feature = "redis-cluster")]
 use super::at_most_once;
+#[cfg(feature = "redis-tls")]
 use super::authorities::RedisAuthorities;
 use super::batch::Batcher;
+#[cfg(feature = "redis-cluster")]
 use super::cluster_supervisor::{Cluster, ClusterIdentity, ClusterSupervisor};
 use super::error::{ConnectError, flatten, not_connected};
 use super::limits::RedisLimits;
+#[cfg(not(feature = "redis-tls"))]
+use super::no_tls::RedisAuthorities;
 use super::sharing::{is_for_sharing, not_for_sharing};
 use super::supervisor::{Generation, Supervised, Supervisor};
 use super::target::Target;
@@ -52,11 +58,13 @@ struct Kept {
 #[derive(PartialEq, Eq)]
 pub(super) enum Identity {
     Single(u64),
+    #[cfg(feature = "redis-cluster")]
     Cluster(ClusterIdentity),
 }
 
 enum Link {
     Supervised(Arc<Supervised>),
+    #[cfg(feature = "redis-cluster")]
     Cluster(Cluster),
 }
 
@@ -90,6 +98,7 @@ impl RedisConnection {
     ///
     /// # Errors
     /// As [`RedisConnection::open`], and for a URL without TLS.
+    #[cfg(feature = "redis-tls")]
     pub async fn open_trusting(
         url: &str,
         limits: RedisLimits,
@@ -121,6 +130,7 @@ impl RedisConnection {
         let suspect = Arc::new(Notify::new());
         let tracking = Tracking::new(resp3, suspect.clone());
         let link = match Target::new(url, limits, authorities, resp3.then_some(&tracking))? {
+            #[cfg(feature = "redis-cluster")]
             Target::Cluster(client, node) => {
                 let supervisor =
                     ClusterSupervisor { client, node, limits, tracking: tracking.clone() };
@@ -196,6 +206,7 @@ impl RedisConnection {
     async fn ask_when_connected(self, command: Cmd) -> RedisResult<Value> {
         let asking = async {
             match &self.0.link {
+                #[cfg(feature = "redis-cluster")]
                 Link::Cluster(cluster) => at_most_once::send(cluster, &command).await,
                 Link::Supervised(link) => {
                     let current = link.connection(self.0.limits.grace).await?;
@@ -208,13 +219,17 @@ impl RedisConnection {
 
     /// The current connection, if there is one.
     fn in_use(&self) -> Option<(&Arc<Supervised>, Generation<Arc<Batcher>>)> {
-        let Link::Supervised(link) = &self.0.link else { return None };
-        Some((link, link.in_use()?))
+        match &self.0.link {
+            Link::Supervised(link) => Some((link, link.in_use()?)),
+            #[cfg(feature = "redis-cluster")]
+            Link::Cluster(_) => None,
+        }
     }
 
     /// Identifies the connections in use; it changes whenever one is replaced.
     pub(super) async fn identity(&self) -> RedisResult<Identity> {
         match &self.0.link {
+            #[cfg(feature = "redis-cluster")]
             Link::Cluster(cluster) => cluster.identity().await.map(Identity::Cluster),
             Link::Supervised(link) => link
                 .in_use()
@@ -263,12 +278,17 @@ impl RedisConnection {
     }
 
     fn is_cluster(&self) -> bool {
-        matches!(self.0.link, Link::Cluster(_))
+        !matches!(self.0.link, Link::Supervised(_))
     }
 
     /// Both in one write, so that no other command comes in between.
+    #[cfg_attr(
+        not(feature = "redis-cluster"),
+        expect(unused_variables, reason = "only a cluster is asked by the key")
+    )]
     async fn read_behind_caching(&self, command: Cmd, key: &[u8]) -> RedisResult<(Value, Value)> {
         match &self.0.link {
+            #[cfg(feature = "redis-cluster")]
             Link::Cluster(cluster) => {
                 let mut both = Pipeline::with_capacity(2);
                 both.add_command(caching()).add_command(command);
@@ -323,6 +343,7 @@ impl ConnectionLike for RedisConnection {
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             match &self.0.link {
+                #[cfg(feature = "redis-cluster")]
                 Link::Cluster(cluster) => {
                     cluster.connection().req_packed_commands(pipeline, offset, count).await
                 }
@@ -338,6 +359,7 @@ impl ConnectionLike for RedisConnection {
 
     fn get_db(&self) -> i64 {
         match &self.0.link {
+            #[cfg(feature = "redis-cluster")]
             Link::Cluster(_) => 0,
             Link::Supervised(link) => link.database(),
         }
@@ -347,6 +369,7 @@ impl ConnectionLike for RedisConnection {
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.link {
+            #[cfg(feature = "redis-cluster")]
             Link::Cluster(_) => f.write_str("RedisConnection(cluster)"),
             Link::Supervised(link) if link.is_connected() => {
                 f.write_str("RedisConnection(connected)")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a logged reason is not logged again.
-const QUIET: Duration = Duration::from_mins(1);
+const QUIET: Duration = Duration::from_secs(60);
 
 /// The reasons logged for the current outage within the last minute, and when.
 #[derive(Default)]
@@ -25,6 +25,7 @@ impl Outage {
     }
 
     /// The outage is over. Returns whether there was one.
+    #[cfg(feature = "redis-cluster")]
     pub(super) fn over(&mut self) -> bool {
         !std::mem::take(&mut self.said).is_empty()
     }

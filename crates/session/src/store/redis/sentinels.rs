@@ -21,14 +21,14 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, RedisConnectionInfo,
-    RedisError, RedisResult, TlsCertificates,
+    RedisError, RedisResult,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::error::flatten;
 use super::limits::RedisLimits;
-use super::target::{client, moved_to};
+use super::target::{TlsCertificates, client, moved_to};
 use super::url::RedisUrl;
 
 /// Sentinels, and how to connect to what they name.

@@ -63,7 +63,9 @@ impl Supervisor {
         let supervised = Supervised { current, change: sender.clone(), suspect: suspect.clone() };
         let sentinels = match &self.target {
             Target::Sentinel(sentinels) => Some((**sentinels).clone().watch(suspect.clone())),
-            Target::Server(_) | Target::Cluster(..) => None,
+            Target::Server(_) => None,
+            #[cfg(feature = "redis-cluster")]
+            Target::Cluster(..) => None,
         };
         tokio::spawn(async move {
             let mut number = 0;
@@ -140,6 +142,7 @@ impl Supervisor {
                     self.primary = Some(primary);
                     Ok(connection)
                 }
+                #[cfg(feature = "redis-cluster")]
                 Target::Cluster(..) => Err(not_connected()),
             }
         };

@@ -1,16 +1,24 @@
 //! Clients of the redis crate for a [`RedisUrl`].
 
+#[cfg(feature = "redis-cluster")]
 use std::sync::Arc;
 
+#[cfg(feature = "redis-tls")]
+pub(super) use redis::TlsCertificates;
+#[cfg(feature = "redis-cluster")]
 use redis::cluster::ClusterClient;
-use redis::{
-    Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates,
-};
+use redis::{Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisResult};
+#[cfg(feature = "redis-tls")]
 use rustls::crypto::CryptoProvider;
 
+#[cfg(feature = "redis-tls")]
 use super::authorities::RedisAuthorities;
 use super::error::ConnectError;
 use super::limits::RedisLimits;
+#[cfg(not(feature = "redis-tls"))]
+use super::no_tls::RedisAuthorities;
+#[cfg(not(feature = "redis-tls"))]
+pub(super) use super::no_tls::TlsCertificates;
 use super::sentinels::Sentinels;
 use super::tracking::Tracking;
 use super::url::{RedisKind, RedisUrl, RedisUrlError};
@@ -19,6 +27,7 @@ use super::url::{RedisKind, RedisUrl, RedisUrlError};
 pub(super) enum Target {
     Server(Box<Client>),
     Sentinel(Box<Sentinels>),
+    #[cfg(feature = "redis-cluster")]
     /// A cluster, and how to connect to one of its nodes.
     Cluster(Box<ClusterClient>, Arc<ConnectionInfo>),
 }
@@ -33,7 +42,7 @@ impl Target {
         tracking: Option<&Tracking>,
     ) -> Result<Self, ConnectError> {
         if url.is_tls() {
-            have_tls_provider();
+            have_tls_provider()?;
         } else if authorities.is_some() {
             return Err(RedisUrlError::NoTls.into());
         }
@@ -44,6 +53,9 @@ impl Target {
             RedisKind::Server => server(url, certificates, protocol),
             RedisKind::Sentinel => Sentinels::new(url, certificates.as_ref(), protocol, limits)
                 .map(|sentinels| Target::Sentinel(Box::new(sentinels))),
+            #[cfg(not(feature = "redis-cluster"))]
+            RedisKind::Cluster => return Err(RedisUrlError::NotBuiltIn("redis-cluster").into()),
+            #[cfg(feature = "redis-cluster")]
             RedisKind::Cluster => cluster(url, limits, certificates, tracking),
         };
         target.map_err(ConnectError::Refused)
@@ -52,11 +64,19 @@ impl Target {
 
 /// Rustls panics without a process-wide provider of cryptography. Installs ring unless the
 /// application has chosen one.
-fn have_tls_provider() {
+#[cfg(feature = "redis-tls")]
+#[expect(clippy::unnecessary_wraps, reason = "a build without TLS has none")]
+fn have_tls_provider() -> Result<(), RedisUrlError> {
     if CryptoProvider::get_default().is_none() {
         // It fails only if another thread has just installed one, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
+    Ok(())
+}
+
+#[cfg(not(feature = "redis-tls"))]
+fn have_tls_provider() -> Result<(), RedisUrlError> {
+    Err(RedisUrlError::NotBuiltIn("redis-tls"))
 }
 
 fn server(
@@ -75,7 +95,10 @@ pub(super) fn client(
     certificates: Option<TlsCertificates>,
 ) -> RedisResult<Client> {
     match certificates {
+        #[cfg(feature = "redis-tls")]
         Some(certificates) => Client::build_with_tls(info, certificates),
+        #[cfg(not(feature = "redis-tls"))]
+        Some(none) => match none {},
         None => Client::open(info),
     }
 }
@@ -91,6 +114,7 @@ pub(super) fn moved_to(server: &ConnectionInfo, host: &str, port: u16) -> Connec
     server.clone().set_addr(addr)
 }
 
+#[cfg(feature = "redis-cluster")]
 fn cluster(
     url: &RedisUrl,
     limits: RedisLimits,
@@ -100,8 +124,12 @@ fn cluster(
     let nodes = url.servers.clone();
     let node = client(nodes[0].clone(), certificates.clone())?.get_connection_info().clone();
     let mut builder = ClusterClient::builder(nodes);
-    if let Some(certificates) = certificates {
-        builder = builder.certs(certificates);
+    match certificates {
+        #[cfg(feature = "redis-tls")]
+        Some(certificates) => builder = builder.certs(certificates),
+        #[cfg(not(feature = "redis-tls"))]
+        Some(none) => match none {},
+        None => {}
     }
     if let Some(tracking) = tracking {
         builder = builder.use_protocol(ProtocolVersion::RESP3).push_sender(tracking.receiver());
@@ -115,7 +143,7 @@ fn cluster(
         .map(|client| Target::Cluster(Box::new(client), Arc::new(node)))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redis-tls"))]
 mod tests {
     use super::*;
 

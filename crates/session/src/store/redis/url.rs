@@ -66,6 +66,9 @@ pub enum RedisUrlError {
     /// Several hosts for a single server.
     #[error("there are several hosts; use redis+sentinel or redis+cluster for several")]
     Hosts,
+    /// What the URL asks for is not part of this build: the feature has to be enabled.
+    #[error("this build has no such connections: enable the feature {0} of tracera-session")]
+    NotBuiltIn(&'static str),
     /// A database of a cluster, which has only number 0.
     #[error("a cluster has no database but 0")]
     ClusterDatabase,

@@ -253,7 +253,7 @@ pub(super) async fn rotation_keeps_deadline_data_and_usage(stage: Stage) {
     let user = new_user();
     let old = create(a, &user, stage.at()).await;
     assert!(set(a, &old, "cart", "[1,2]", stage.at()).await);
-    stage.clock.advance(Duration::from_mins(5));
+    stage.clock.advance(Duration::from_secs(300));
     // The caller's copy of the record is outdated, except for the part it changes.
     let outdated =
         Record { client: "New".into(), ..record(stage.clock.now(), HOUR * 9, Epoch::new(7)) };

@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::store::{Budget, Committed, FieldOp, Found, Rotated, Rotation};
 use crate::testing::stage::{Browser, CookieEffect, HOUR, Stage, new_user};
 
-const MINUTE: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const MILLI: Duration = Duration::from_millis(1);
 const ALMOST_A_MINUTE: Duration = Duration::from_millis(59_999);
 

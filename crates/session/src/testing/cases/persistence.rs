@@ -9,7 +9,7 @@ use crate::session::sign_in::SignIn;
 use crate::sessions::Sessions;
 use crate::testing::stage::{Browser, HOUR, SECRET, Site, Stage, new_user};
 
-const MINUTE: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 async fn signed_in(site: &Site, choose: impl FnOnce(SignIn) -> SignIn) -> Browser {
     let mut browser = Browser::default();

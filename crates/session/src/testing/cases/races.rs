@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::session::sign_in::SignIn;
 use crate::testing::stage::{Browser, CookieEffect, HOUR, Stage, new_user};
 
-const MINUTE: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 pub(super) async fn two_writers_of_different_fields_keep_both(stage: Stage) {
     let [a, b] = stage.sites();
