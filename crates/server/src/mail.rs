@@ -79,12 +79,12 @@ impl Transport {
     }
 
     /// Returns what the server said when it took the mail.
-    async fn send(&self, letter: &Message, limits: &Limits) -> Result<String, SendError> {
+    async fn send(&self, message: &Message, limits: &Limits) -> Result<String, SendError> {
         match self {
-            Self::Smtp(smtp) => smtp.send(letter, limits).await,
-            Self::Resend(resend) => resend.send(letter, limits).await,
+            Self::Smtp(smtp) => smtp.send(message, limits).await,
+            Self::Resend(resend) => resend.send(message, limits).await,
             Self::Terminal(mailbox) => {
-                mailbox.deliver(letter);
+                mailbox.deliver(message);
                 Ok("printed above".to_owned())
             }
         }
@@ -266,12 +266,12 @@ impl Place {
         drop(Message::compose(mail));
     }
 
-    fn take_in(self, letter: Message) {
+    fn take_in(self, message: Message) {
         let Self { mailer, place } = self;
         let shared = Arc::clone(&mailer.0);
         mailer.0.tasks.spawn(async move {
             let _place = place;
-            shared.stop.run_until_cancelled(Box::pin(shared.deliver(&letter))).await;
+            shared.stop.run_until_cancelled(Box::pin(shared.deliver(&message))).await;
         });
     }
 }

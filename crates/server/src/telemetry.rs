@@ -25,7 +25,7 @@ mod writer;
 
 use journal::Prioritized;
 pub use request_id::{InRequest, RequestId};
-pub use writer::Spool;
+pub use writer::LogWriter;
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +42,10 @@ pub enum InitError {
 ///
 /// # Errors
 /// [`InitError`].
-pub fn init(settings: &LogSettings) -> Result<Spool, InitError> {
+pub fn init(settings: &LogSettings) -> Result<LogWriter, InitError> {
     let fitting = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     let format = settings.format.unwrap_or(fitting);
-    let (writer, lines) = Spool::start(io::stderr(), |dropped| {
+    let (writer, lines) = LogWriter::start(io::stderr(), |dropped| {
         tracing::warn!(dropped, "log lines were dropped, whoever reads them is too slow");
     })?;
     let journal = journal::is_stderr(std::env::var("JOURNAL_STREAM").ok().as_deref());

@@ -383,7 +383,10 @@ mod tests {
             while cache.stats().flushes == 0 {
                 thread::yield_now();
             }
-            thread::sleep(Duration::from_millis(50));
+            for _ in 0..1_000 {
+                thread::yield_now();
+                assert!(!losing.is_finished(), "it waits for the lock");
+            }
             let until = NOW.plus(Duration::from_secs(1));
             cache.entries.insert(key(id), Entry { id, snapshot: snapshot(), until });
             drop(filing);

@@ -19,7 +19,7 @@ use tracera_session::{
     KeyRing, NearCache, RedisConnection, RedisStore, Session, SessionConfig, SessionLayer,
     Sessions, SignIn, UserId,
 };
-use tracera_testkit::RedisServer;
+use tracera_testkit::{Fault, FaultProxy, RedisServer};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -122,17 +122,18 @@ async fn what_would_give_replies_to_the_wrong_ones_is_not_sent() {
 #[tokio::test]
 async fn a_connection_that_breaks_fails_all_and_the_next_serves() {
     let server = RedisServer::start().await;
-    let connection = RedisConnection::open(&server.url()).await.unwrap();
-    server.freeze().await;
+    let proxy = FaultProxy::start(server.port()).await;
+    let connection = RedisConnection::open(&proxy.redis_url()).await.unwrap();
+    let mut sent = proxy.hold_next("GET");
     let asking = tokio::spawn({
         let connection = connection.clone();
         async move { ask_for_each(&connection, (0..9).map(|n| format!("key{n}"))).await }
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    server.kill();
+    sent.reached().await;
+    proxy.set(Fault::Refuse).await;
     let answers = asking.await.unwrap();
     assert!(answers.len() == 9 && answers.iter().all(|(_, answer)| answer.is_err()), "{answers:?}");
-    server.restart().await;
+    proxy.set(Fault::None).await;
     let all_are_answered = async {
         while !ask_for_each(&connection, (0..9).map(|n| format!("key{n}")))
             .await

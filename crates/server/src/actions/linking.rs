@@ -9,7 +9,7 @@ use crate::auth::providers::Providers;
 use crate::auth::token::token_hash;
 use crate::auth::transaction::{Leaving, Purpose};
 use crate::domain::provider::Provider;
-use crate::store::identities::{self, Unlinking, WaysIn};
+use crate::store::identities::{self, SignInMethods, Unlinking};
 use crate::store::users;
 use crate::telemetry::task::run_to_completion;
 
@@ -48,7 +48,7 @@ pub enum UnlinkRefusal {
 /// [`UnlinkRefusal`].
 pub async fn unlink(
     accounts: Accounts,
-    ways: WaysIn,
+    ways: SignInMethods,
     caller: Caller,
     provider: Provider,
 ) -> Result<(), ActionError<UnlinkRefusal>> {

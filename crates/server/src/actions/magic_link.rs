@@ -8,7 +8,7 @@ use crate::actions::sign_in::{SignInMethod, SignedIn, on_mailbox_verified, sign_
 use crate::actions::{Accounts, ActionError};
 use crate::auth::client::ClientInfo;
 use crate::auth::events::Kind;
-use crate::auth::magic_link::{ClaimError, MagicLinks, Proof};
+use crate::auth::magic_link::{ClaimError, Credential, MagicLinks};
 use crate::auth::service_error::ServiceError;
 use crate::domain::email::Email;
 use crate::store::magic_links::ClaimedLink;
@@ -38,11 +38,11 @@ pub async fn redeem(
     links: MagicLinks,
     session: Session,
     client: ClientInfo,
-    proof: Proof,
+    credential: Credential,
     only: Option<Uuid>,
 ) -> Result<SignedIn, ActionError<RedeemRefusal>> {
     run_to_completion(async move {
-        let (accounts, key) = (&accounts, links.redemption_key(&proof));
+        let (accounts, key) = (&accounts, links.redemption_key(&credential));
         if let Some(entered) = already_in(accounts, &session, &key, &client).await? {
             return Ok(entered);
         }
@@ -55,7 +55,7 @@ pub async fn redeem(
             }
             Turn::Nothing => return Err(ActionError::Refused(RedeemRefusal::Invalid)),
         }
-        let entered = redeem_first(accounts, &links, &session, &client, &proof, only).await;
+        let entered = redeem_first(accounts, &links, &session, &client, &credential, only).await;
         match &entered {
             Ok(entered) => {
                 let handle = session.info().map(|info| info.handle.to_string());
@@ -74,7 +74,7 @@ pub async fn redeem(
     .await
 }
 
-/// The session that presents the proof was made by it.
+/// The session that presents the credential was made by it.
 async fn already_in(
     accounts: &Accounts,
     session: &Session,
@@ -96,10 +96,10 @@ async fn redeem_first(
     links: &MagicLinks,
     session: &Session,
     client: &ClientInfo,
-    proof: &Proof,
+    credential: &Credential,
     only: Option<Uuid>,
 ) -> Result<SignedIn, ActionError<RedeemRefusal>> {
-    let claimed = match links.claim(proof, client, accounts.now()).await {
+    let claimed = match links.claim(credential, client, accounts.now()).await {
         Ok(claimed) => claimed,
         Err(ClaimError::Invalid) => return Err(ActionError::Refused(RedeemRefusal::Invalid)),
         Err(ClaimError::WrongCode(addresses)) => {

@@ -14,8 +14,8 @@ use crate::auth::passkeys::{Asked, PASSKEY, PasskeyError, Passkeys};
 use crate::auth::service_error::ServiceError;
 use crate::auth::token::token_hash;
 use crate::auth::webauthn::{AssertionAnswer, RegistrationAnswer, Rejection};
-use crate::store::identities::WaysIn;
-use crate::store::passkeys::{self, Adding, Asker, NewPasskey, Passkey, Removal};
+use crate::store::identities::SignInMethods;
+use crate::store::passkeys::{self, Adding, NewPasskey, Passkey, Removal, Requester};
 use crate::store::users;
 use crate::telemetry::metrics;
 use crate::telemetry::task::run_to_completion;
@@ -75,10 +75,10 @@ pub enum Proved {
 }
 
 /// Who is signed in, as challenges know them.
-fn asker(session: &Session) -> Result<Option<Asker>, ServiceError> {
+fn requester(session: &Session) -> Result<Option<Requester>, ServiceError> {
     match (session.user(), session.binding()) {
         (Ok(id), Some(binding)) => {
-            Ok(Some(Asker { user: user_id(&id)?, session_hash: token_hash(binding) }))
+            Ok(Some(Requester { user: user_id(&id)?, session_hash: token_hash(binding) }))
         }
         (Err(SessionError::Unauthenticated), _) | (Ok(_), None) => Ok(None),
         (Err(error), _) => Err(error.into()),
@@ -96,10 +96,10 @@ pub async fn begin_adding(
     browser: Option<&str>,
 ) -> Result<Asked, ActionError<NotRecent>> {
     require_recent(&caller.session, NotRecent).await?;
-    let asker = asker(&caller.session)?.ok_or(SessionError::Unauthenticated)?;
+    let requester = requester(&caller.session)?.ok_or(SessionError::Unauthenticated)?;
     let user = users::find_by_id(&accounts.database, caller.user).await?;
     let user = user.ok_or(SessionError::Unauthenticated)?;
-    Ok(passkeys.ask_for_new(&user, asker, browser, accounts.now()).await?)
+    Ok(passkeys.ask_for_new(&user, requester, browser, accounts.now()).await?)
 }
 
 /// Adds the passkey of the answer to the caller's account.
@@ -116,9 +116,9 @@ pub async fn add(
     require_recent(&caller.session, AddRefusal::NotRecent).await?;
     run_to_completion(async move {
         let (database, user) = (&accounts.database, caller.user);
-        let asker = asker(&caller.session)?.ok_or(SessionError::Unauthenticated)?;
+        let requester = requester(&caller.session)?.ok_or(SessionError::Unauthenticated)?;
         let answered =
-            passkeys.registered(&answer, asker, browser.as_deref(), accounts.now()).await;
+            passkeys.registered(&answer, requester, browser.as_deref(), accounts.now()).await;
         let credential = match answered {
             Ok(credential) => credential,
             Err(PasskeyError::Service(error)) => return Err(error.into()),
@@ -178,7 +178,7 @@ pub async fn begin_proof(
     session: &Session,
     browser: Option<&str>,
 ) -> Result<Asked, ServiceError> {
-    Ok(passkeys.ask_to_sign(asker(session)?, browser, accounts.now()).await?)
+    Ok(passkeys.ask_to_sign(requester(session)?, browser, accounts.now()).await?)
 }
 
 /// Signs the owner of the passkey in or, if it was asked of somebody who is signed in, makes their
@@ -195,8 +195,8 @@ pub async fn prove(
     answer: AssertionAnswer,
 ) -> Result<Proved, ActionError<ProofRefusal>> {
     run_to_completion(async move {
-        let asker = asker(&session)?;
-        let signed = passkeys.signed(&answer, asker, browser.as_deref(), accounts.now()).await;
+        let requester = requester(&session)?;
+        let signed = passkeys.signed(&answer, requester, browser.as_deref(), accounts.now()).await;
         let (passkey, was_asked_of_caller) = match signed {
             Ok(signed) => signed,
             Err(PasskeyError::Service(error)) => return Err(error.into()),
@@ -241,7 +241,7 @@ async fn refused(
 /// [`RemoveRefusal`].
 pub async fn remove(
     accounts: Accounts,
-    ways: WaysIn,
+    ways: SignInMethods,
     caller: Caller,
     id: Uuid,
 ) -> Result<(), ActionError<RemoveRefusal>> {

@@ -11,7 +11,7 @@ use tracera_session::Session;
 
 use crate::actions::magic_link::redeem;
 use crate::auth::client::ClientInfo;
-use crate::auth::magic_link::{Proof, Requester, Secret};
+use crate::auth::magic_link::{Credential, Requester, Secret};
 use crate::domain::email::Email;
 use crate::http::error::{AppError, AppResult};
 use crate::http::extract::ApiJson;
@@ -54,11 +54,11 @@ pub struct Redemption {
 }
 
 impl Redemption {
-    fn into_proof(self, binding: &CsrfBinding) -> AppResult<Proof> {
-        let proof = |secret| Proof { secret, browser: binding.as_bytes().to_vec() };
+    fn into_credential(self, binding: &CsrfBinding) -> AppResult<Credential> {
+        let credential = |secret| Credential { secret, browser: binding.as_bytes().to_vec() };
         match (self.token, self.code) {
-            (Some(token), None) => Ok(proof(Secret::Token(token))),
-            (None, Some(code)) => Ok(proof(Secret::Code(code))),
+            (Some(token), None) => Ok(credential(Secret::Token(token))),
+            (None, Some(code)) => Ok(credential(Secret::Code(code))),
             _ => Err(AppError::bad_request("malformed_body", "send either a token or a code")),
         }
     }
@@ -72,8 +72,8 @@ pub async fn verify(
     binding: CsrfBinding,
     ApiJson(body): ApiJson<Redemption>,
 ) -> AppResult<impl IntoResponse> {
-    let (links, proof) = (app.mailed_links()?.clone(), body.into_proof(&binding)?);
-    let entered = redeem(app.accounts(), links, session, client, proof, None).await?;
+    let (links, credential) = (app.mailed_links()?.clone(), body.into_credential(&binding)?);
+    let entered = redeem(app.accounts(), links, session, client, credential, None).await?;
     let device = cookies::device(app.is_https()).set(&entered.device_token);
     let body = json!({ "user": UserBody::from(entered.user) });
     Ok(([(header::SET_COOKIE, device)], Json(body)))

@@ -77,7 +77,7 @@ pub async fn remove(
     caller: Caller,
     ApiPath(id): ApiPath<Uuid>,
 ) -> AppResult<StatusCode> {
-    actions::remove(app.accounts(), app.ways_in(), caller, id).await?;
+    actions::remove(app.accounts(), app.sign_in_methods(), caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -57,6 +57,6 @@ pub async fn unlink(
     ApiPath(provider): ApiPath<String>,
 ) -> AppResult<StatusCode> {
     let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
-    linking::unlink(app.accounts(), app.ways_in(), caller, provider).await?;
+    linking::unlink(app.accounts(), app.sign_in_methods(), caller, provider).await?;
     Ok(StatusCode::NO_CONTENT)
 }

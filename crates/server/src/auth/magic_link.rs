@@ -18,7 +18,7 @@ use url::Url;
 
 use crate::auth::client::ClientInfo;
 use crate::auth::code_budget::CodeBudget;
-use crate::auth::mail_limits::{Asker, MailDecision, MailLimits, network_of};
+use crate::auth::mail_limits::{MailDecision, MailLimits, MailRequester, network_of};
 use crate::auth::one_time_key::OneTimeKey;
 use crate::auth::service_error::ServiceError;
 use crate::auth::token::{fresh_token, pasted, token_hash};
@@ -55,7 +55,7 @@ pub struct Requester<'a> {
 }
 
 /// What somebody presents to sign in.
-pub struct Proof {
+pub struct Credential {
     /// The token or the code.
     pub secret: Secret,
     /// The browser that presents it, see [`Requester::browser`].
@@ -111,8 +111,8 @@ impl MagicLinks {
     ) -> Result<MailDecision, ServiceError> {
         let place = self.mailer.reserve()?;
         let network = network_of(requester.client.ip);
-        let asker = self.asker(&email, &network, requester.client).await?;
-        let mut decision = self.limits.admit(&email, &asker).await?;
+        let mail_requester = self.mail_requester(&email, &network, requester.client).await?;
+        let mut decision = self.limits.admit(&email, &mail_requester).await?;
         // Over the limit a mail is prepared and dropped, so that the answer takes as long.
         let is_sent = decision == MailDecision::Sent;
         let email = if is_sent { email } else { nobody() };
@@ -120,7 +120,7 @@ impl MagicLinks {
         // Nobody's link is in no browser: in this one it would void the one it has.
         let browser =
             requester.browser.map(|browser| if is_sent { browser } else { token.as_bytes() });
-        let may_have_code = self.may_have_code(&email, &asker, &network, now).await?;
+        let may_have_code = self.may_have_code(&email, &mail_requester, &network, now).await?;
         let code = browser.filter(|_| may_have_code || !is_sent).map(|_| fresh_code());
         let ClientInfo { client, ip, .. } = requester.client;
         let (device, ip) = (client.phrase(), *ip);
@@ -133,7 +133,7 @@ impl MagicLinks {
             device: &device,
             ip,
             network: &network,
-            is_known: matches!(asker, Asker::KnownDevice(_)),
+            is_known: matches!(mail_requester, MailRequester::KnownDevice(_)),
         };
         if !magic_links::create(&self.database, &link, now).await? && is_sent {
             let to = email.masked();
@@ -161,30 +161,34 @@ impl MagicLinks {
     }
 
     /// By whom a mail to the address is asked for.
-    async fn asker(
+    async fn mail_requester(
         &self,
         email: &Email,
         network: &str,
         client: &ClientInfo,
-    ) -> Result<Asker, StoreError> {
+    ) -> Result<MailRequester, StoreError> {
         // Asked also without a token, so that the answer takes as long.
         let device = token_hash(client.device_token.as_deref().unwrap_or_default());
         let is_known = events::is_known_device(&self.database, email, &device).await?;
-        Ok(if is_known { Asker::KnownDevice(device) } else { Asker::Stranger(network.to_owned()) })
+        Ok(if is_known {
+            MailRequester::KnownDevice(device)
+        } else {
+            MailRequester::Stranger(network.to_owned())
+        })
     }
 
     async fn may_have_code(
         &self,
         email: &Email,
-        asker: &Asker,
+        mail_requester: &MailRequester,
         network: &str,
         now: OffsetDateTime,
     ) -> Result<bool, RateLimitError> {
-        let is_stranger = matches!(asker, Asker::Stranger(_));
+        let is_stranger = matches!(mail_requester, MailRequester::Stranger(_));
         if is_stranger && self.budget.is_spent(network, now) {
             return Ok(false);
         }
-        let admitted = self.limits.admit_code(email, asker).await?;
+        let admitted = self.limits.admit_code(email, mail_requester).await?;
         if !admitted {
             let to = email.masked();
             tracing::warn!(event = "code_limited", %to, "the mailbox has had its codes for today");
@@ -239,18 +243,18 @@ impl MagicLinks {
     /// [`ClaimError`], which does not distinguish wrong, used, superseded and expired.
     pub async fn claim(
         &self,
-        proof: &Proof,
+        credential: &Credential,
         client: &ClientInfo,
         now: OffsetDateTime,
     ) -> Result<ClaimedLink, ClaimError> {
         let network = network_of(client.ip);
-        let claimed = match &proof.secret {
+        let claimed = match &credential.secret {
             Secret::Token(token) => {
                 magic_links::claim_by_token(&self.database, &token_hash(pasted(token)), now).await?
             }
             Secret::Code(code) => {
                 let code = VisitorCode {
-                    visitor_hash: self.visitor_hash(&proof.browser),
+                    visitor_hash: self.visitor_hash(&credential.browser),
                     code_hash: self.code_hash(&digits(code)),
                 };
                 let only_known = self.budget.is_spent(&network, now);
@@ -287,10 +291,10 @@ impl MagicLinks {
         Ok(claimed)
     }
 
-    /// What a redemption of this proof by its browser is known by.
-    pub fn redemption_key(&self, proof: &Proof) -> RedemptionKey {
-        let browser_hash = self.visitor_hash(&proof.browser);
-        let proof_hash = match &proof.secret {
+    /// What a redemption of this credential by its browser is known by.
+    pub fn redemption_key(&self, credential: &Credential) -> RedemptionKey {
+        let browser_hash = self.visitor_hash(&credential.browser);
+        let proof_hash = match &credential.secret {
             Secret::Token(token) => token_hash(pasted(token)),
             Secret::Code(code) => self.key.hash("redemption", digits(code).as_bytes()),
         };
@@ -311,10 +315,10 @@ impl MagicLinks {
         network: &str,
         client: &ClientInfo,
     ) -> Result<(), ServiceError> {
-        let asker = self.asker(email, network, client).await?;
-        self.limits.forgive(email, &Asker::Stranger(network.to_owned())).await?;
-        if let Asker::KnownDevice(_) = asker {
-            self.limits.forgive(email, &asker).await?;
+        let mail_requester = self.mail_requester(email, network, client).await?;
+        self.limits.forgive(email, &MailRequester::Stranger(network.to_owned())).await?;
+        if let MailRequester::KnownDevice(_) = mail_requester {
+            self.limits.forgive(email, &mail_requester).await?;
         }
         Ok(())
     }

@@ -55,7 +55,7 @@ pub struct MailLimits {
 
 /// The requester of a mail, as the limits distinguish them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asker {
+pub enum MailRequester {
     /// A browser that has signed in to the account before, by the hash of its device token.
     KnownDevice([u8; 32]),
     /// Any other, by its network.
@@ -96,11 +96,11 @@ impl MailLimits {
     pub async fn admit(
         &self,
         email: &Email,
-        asker: &Asker,
+        requester: &MailRequester,
     ) -> Result<MailDecision, RateLimitError> {
-        let (mailbox, own) = (self.mailbox_key(email), self.own_key(email, asker));
+        let (mailbox, own) = (self.mailbox_key(email), self.own_key(email, requester));
         let budgets = [(&*own, 1), (&*mailbox, NETWORKS)];
-        let decision = if let Asker::KnownDevice(_) = asker {
+        let decision = if let MailRequester::KnownDevice(_) = requester {
             self.today.check(&own).await?
         } else {
             let lately = self.lately.check(&own).await?;
@@ -119,10 +119,14 @@ impl MailLimits {
     ///
     /// # Errors
     /// [`RateLimitError`] when the limit's store does not answer.
-    pub async fn admit_code(&self, email: &Email, asker: &Asker) -> Result<bool, RateLimitError> {
-        let key = match asker {
-            Asker::KnownDevice(_) => self.own_key(email, asker),
-            Asker::Stranger(_) => self.mailbox_key(email),
+    pub async fn admit_code(
+        &self,
+        email: &Email,
+        requester: &MailRequester,
+    ) -> Result<bool, RateLimitError> {
+        let key = match requester {
+            MailRequester::KnownDevice(_) => self.own_key(email, requester),
+            MailRequester::Stranger(_) => self.mailbox_key(email),
         };
         Ok(self.codes.check(&key).await?.allowed)
     }
@@ -153,8 +157,12 @@ impl MailLimits {
     ///
     /// # Errors
     /// [`RateLimitError`] when the limit's store does not answer.
-    pub async fn forgive(&self, email: &Email, asker: &Asker) -> Result<(), RateLimitError> {
-        let own = self.own_key(email, asker);
+    pub async fn forgive(
+        &self,
+        email: &Email,
+        requester: &MailRequester,
+    ) -> Result<(), RateLimitError> {
+        let own = self.own_key(email, requester);
         self.lately.forget(&own).await?;
         self.today.forget(&own).await
     }
@@ -182,10 +190,10 @@ impl MailLimits {
         format!("{{{}}}", self.hidden("mailbox", email.mailbox().as_bytes()))
     }
 
-    fn own_key(&self, email: &Email, asker: &Asker) -> String {
-        let own = match asker {
-            Asker::KnownDevice(hash) => self.hidden("device", hash),
-            Asker::Stranger(network) => self.hidden("network", network.as_bytes()),
+    fn own_key(&self, email: &Email, requester: &MailRequester) -> String {
+        let own = match requester {
+            MailRequester::KnownDevice(hash) => self.hidden("device", hash),
+            MailRequester::Stranger(network) => self.hidden("network", network.as_bytes()),
         };
         self.mailbox_key(email) + &own
     }
@@ -203,17 +211,17 @@ mod tests {
         MailLimits::new(OneTimeKey::new([7; 32]), RateLimiter::in_memory)
     }
 
-    async fn mails(limits: &MailLimits, to: &str, asker: &Asker, times: u32) -> usize {
+    async fn mails(limits: &MailLimits, to: &str, requester: &MailRequester, times: u32) -> usize {
         let mut sent = 0;
         for _ in 0..times {
-            let decision = limits.admit(&Email::parse(to).unwrap(), asker).await.unwrap();
+            let decision = limits.admit(&Email::parse(to).unwrap(), requester).await.unwrap();
             sent += usize::from(decision == MailDecision::Sent);
         }
         sent
     }
 
-    fn stranger(third_octet: u8) -> Asker {
-        Asker::Stranger(network_of(IpAddr::from([198, 51, third_octet, 7])))
+    fn stranger(third_octet: u8) -> MailRequester {
+        MailRequester::Stranger(network_of(IpAddr::from([198, 51, third_octet, 7])))
     }
 
     #[tokio::test]
@@ -221,8 +229,9 @@ mod tests {
         let limits = limits();
         let mut sent = 0;
         for n in 0..20 {
-            let asker = Asker::Stranger(network_of(format!("2001:db8:1:{n}::1").parse().unwrap()));
-            sent += mails(&limits, &format!("victim+{n}@example.com"), &asker, 1).await;
+            let requester =
+                MailRequester::Stranger(network_of(format!("2001:db8:1:{n}::1").parse().unwrap()));
+            sent += mails(&limits, &format!("victim+{n}@example.com"), &requester, 1).await;
         }
         assert_eq!(sent, 6);
         assert_eq!(mails(&limits, "victim@example.com", &stranger(1), 1).await, 1);
@@ -237,7 +246,7 @@ mod tests {
             sent += mails(&limits, "victim@example.com", &stranger(network), 20).await;
         }
         assert_eq!(sent, usize::try_from(MAILS_PER_DAY).unwrap());
-        let known = Asker::KnownDevice([1; 32]);
+        let known = MailRequester::KnownDevice([1; 32]);
         assert_eq!(mails(&limits, "victim@example.com", &known, 30).await, 20);
         let (email, known) = (Email::parse("victim@example.com").unwrap(), known);
         for _ in 0..30 {
@@ -251,8 +260,8 @@ mod tests {
     async fn who_signs_in_gets_mails_again_and_others_do_not() {
         let limits = limits();
         let (own, other) = (stranger(1), stranger(2));
-        for asker in [&own, &other] {
-            assert_eq!(mails(&limits, "a@example.com", asker, 10).await, 6);
+        for requester in [&own, &other] {
+            assert_eq!(mails(&limits, "a@example.com", requester, 10).await, 6);
         }
         limits.forgive(&Email::parse("a@example.com").unwrap(), &own).await.unwrap();
         assert_eq!(mails(&limits, "a@example.com", &own, 10).await, 6);

@@ -24,7 +24,7 @@ use crate::auth::webauthn::{
     ALGORITHMS, AssertionAnswer, Ceremony, KnownCredential, NewCredential, PublicKey,
     RegistrationAnswer, Rejection, RelyingParty,
 };
-use crate::store::passkeys::{self, Asker, NewChallenge, Passkey};
+use crate::store::passkeys::{self, NewChallenge, Passkey, Requester};
 use crate::store::users::User;
 use crate::store::{Database, StoreError};
 
@@ -99,12 +99,12 @@ impl Passkeys {
     pub async fn ask_for_new(
         &self,
         user: &User,
-        asker: Asker,
+        requester: Requester,
         browser: Option<&str>,
         now: OffsetDateTime,
     ) -> Result<Asked, StoreError> {
         let known = passkeys::of_user(&self.database, user.id).await?;
-        let (challenge, browser) = self.begin(true, Some(asker), browser, now).await?;
+        let (challenge, browser) = self.begin(true, Some(requester), browser, now).await?;
         let name = user.email.as_ref().map(ToString::to_string).or_else(|| user.name.clone());
         let name = name.unwrap_or_else(|| "Tracera account".to_owned());
         let algorithms = ALGORITHMS.map(|alg| json!({ "type": "public-key", "alg": alg }));
@@ -136,15 +136,15 @@ impl Passkeys {
     /// [`StoreError`] as for every store operation.
     pub async fn ask_to_sign(
         &self,
-        asker: Option<Asker>,
+        requester: Option<Requester>,
         browser: Option<&str>,
         now: OffsetDateTime,
     ) -> Result<Asked, StoreError> {
-        let known = match asker {
-            Some(asker) => passkeys::of_user(&self.database, asker.user).await?,
+        let known = match requester {
+            Some(requester) => passkeys::of_user(&self.database, requester.user).await?,
             None => Vec::new(),
         };
-        let (challenge, browser) = self.begin(false, asker, browser, now).await?;
+        let (challenge, browser) = self.begin(false, requester, browser, now).await?;
         let options = json!({ "publicKey": {
             "challenge": challenge,
             "timeout": TIMEOUT_MILLIS,
@@ -158,7 +158,7 @@ impl Passkeys {
     async fn begin(
         &self,
         registers: bool,
-        asker: Option<Asker>,
+        requester: Option<Requester>,
         browser: Option<&str>,
         now: OffsetDateTime,
     ) -> Result<(String, String), StoreError> {
@@ -168,7 +168,7 @@ impl Passkeys {
             challenge_hash: token_hash(&challenge),
             browser_hash: token_hash(&browser),
             registers,
-            asker,
+            requester,
             expires_at: now + LIFETIME,
         };
         passkeys::begin(&self.database, &new, now).await?;
@@ -182,18 +182,18 @@ impl Passkeys {
     pub async fn registered(
         &self,
         answer: &RegistrationAnswer,
-        asker: Asker,
+        requester: Requester,
         browser: Option<&str>,
         now: OffsetDateTime,
     ) -> Result<NewCredential, PasskeyError> {
         let challenge = self.party.challenge(answer.client_data(), Ceremony::Registration)?;
-        if self.spend(&challenge, browser, true, now).await? != Some(asker) {
+        if self.spend(&challenge, browser, true, now).await? != Some(requester) {
             return Err(Rejection::Challenge.into());
         }
         Ok(self.party.registered(answer)?)
     }
 
-    /// The passkey that signed an answer. `asker` is who is signed in now. The flag says whether it
+    /// The passkey that signed an answer. `requester` is who is signed in now. The flag says whether it
     /// was asked of them.
     ///
     /// # Errors
@@ -201,13 +201,13 @@ impl Passkeys {
     pub async fn signed(
         &self,
         answer: &AssertionAnswer,
-        asker: Option<Asker>,
+        requester: Option<Requester>,
         browser: Option<&str>,
         now: OffsetDateTime,
     ) -> Result<(Passkey, bool), PasskeyError> {
         let challenge = self.party.challenge(answer.client_data(), Ceremony::Assertion)?;
         let asked_of = self.spend(&challenge, browser, false, now).await?;
-        if asked_of.is_some() && asked_of != asker {
+        if asked_of.is_some() && asked_of != requester {
             return Err(Rejection::Challenge.into());
         }
         let found = passkeys::find(&self.database, answer.credential_id()?).await?;
@@ -246,7 +246,7 @@ impl Passkeys {
         browser: Option<&str>,
         registers: bool,
         now: OffsetDateTime,
-    ) -> Result<Option<Asker>, PasskeyError> {
+    ) -> Result<Option<Requester>, PasskeyError> {
         let browser = browser.ok_or(Rejection::Challenge)?;
         let challenge = token_hash(URL_SAFE_NO_PAD.encode(challenge));
         let browser = token_hash(browser);

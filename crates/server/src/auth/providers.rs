@@ -14,7 +14,7 @@ use crate::auth::transaction::{Begun, Ended, Purpose, Transactions};
 use crate::config::Config;
 use crate::domain::provider::{Person, Provider};
 use crate::store::Database;
-use crate::store::identities::WaysIn;
+use crate::store::identities::SignInMethods;
 
 /// The providers of this server, and the transactions with them.
 #[derive(Debug)]
@@ -65,8 +65,8 @@ impl Providers {
     }
 
     /// The ways in there are, given whether mail can be sent.
-    pub fn ways_in(&self, email: bool) -> WaysIn {
-        WaysIn { email, google: self.google.is_some(), github: self.github.is_some() }
+    pub fn sign_in_methods(&self, email: bool) -> SignInMethods {
+        SignInMethods { email, google: self.google.is_some(), github: self.github.is_some() }
     }
 
     /// Where the browser goes.

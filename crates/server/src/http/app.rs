@@ -26,7 +26,7 @@ use crate::http::event_stream::Streams;
 use crate::mail::dev::Mailbox;
 use crate::portfolio::Portfolio;
 use crate::store::Database;
-use crate::store::identities::WaysIn;
+use crate::store::identities::SignInMethods;
 
 /// What all handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -110,8 +110,8 @@ impl App {
     }
 
     /// The ways in this server offers.
-    pub fn ways_in(&self) -> WaysIn {
-        self.providers.ways_in(self.magic_links.is_some())
+    pub fn sign_in_methods(&self) -> SignInMethods {
+        self.providers.sign_in_methods(self.magic_links.is_some())
     }
 
     /// What actions work on.

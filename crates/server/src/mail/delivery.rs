@@ -72,17 +72,18 @@ impl SendError {
 }
 
 impl Shared {
-    /// Sends the letter or gives it up, and says in the log which.
-    pub(super) async fn deliver(&self, letter: &Message) {
-        let to = letter.to.masked();
+    /// Sends the message or gives it up, and says in the log which.
+    pub(super) async fn deliver(&self, message: &Message) {
+        let to = message.to.masked();
         // A link that has ended is not worth sending.
-        let outcome = tokio::time::timeout(letter.valid_for, self.send_with_retries(letter)).await;
+        let outcome =
+            tokio::time::timeout(message.valid_for, self.send_with_retries(message)).await;
         match &outcome {
-            Ok(Ok(attempt)) => tracing::info!(mail = %letter.id, to, attempt, "mail sent"),
-            Ok(Err(error)) => tracing::error!(mail = %letter.id, to, %error, "mail given up"),
+            Ok(Ok(attempt)) => tracing::info!(mail = %message.id, to, attempt, "mail sent"),
+            Ok(Err(error)) => tracing::error!(mail = %message.id, to, %error, "mail given up"),
             Err(_) => {
                 let error = "its link ended first";
-                tracing::error!(mail = %letter.id, to, error, "mail given up");
+                tracing::error!(mail = %message.id, to, error, "mail given up");
             }
         }
         let sent = matches!(outcome, Ok(Ok(_)));
@@ -90,10 +91,10 @@ impl Shared {
     }
 
     /// Returns the number of the attempt that worked.
-    async fn send_with_retries(&self, letter: &Message) -> Result<u32, SendError> {
+    async fn send_with_retries(&self, message: &Message) -> Result<u32, SendError> {
         let mut attempt = 1;
         loop {
-            let error = match self.attempt(letter).await {
+            let error = match self.attempt(message).await {
                 Ok(_) => return Ok(attempt),
                 Err(error) if error.may_pass => error,
                 Err(error) => return Err(error),
@@ -101,7 +102,7 @@ impl Shared {
             let asked = error.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
             let pause = self.limits.waits.after(attempt).max(asked);
             tracing::warn!(
-                mail = %letter.id, to = letter.to.masked(), attempt, ?pause, reason = error.reason,
+                mail = %message.id, to = message.to.masked(), attempt, ?pause, reason = error.reason,
                 "mail not sent yet"
             );
             metrics::mailed(MailOutcome::Retried);
@@ -111,9 +112,9 @@ impl Shared {
     }
 
     /// Returns what the server said when it took the mail.
-    pub(super) async fn attempt(&self, letter: &Message) -> Result<String, SendError> {
+    pub(super) async fn attempt(&self, message: &Message) -> Result<String, SendError> {
         let _permit = self.attempts.acquire().await.expect("this semaphore is never closed");
-        self.transport.send(letter, &self.limits).await
+        self.transport.send(message, &self.limits).await
     }
 }
 

@@ -70,26 +70,26 @@ impl Mailbox {
         mails.iter().cloned().collect()
     }
 
-    pub(super) fn deliver(&self, letter: &Message) {
+    pub(super) fn deliver(&self, message: &Message) {
         // A closed terminal is no error, because the mailbox has it too.
-        let code = if letter.code.is_empty() {
+        let code = if message.code.is_empty() {
             String::new()
         } else {
-            format!("    code  {}\n", letter.code)
+            format!("    code  {}\n", message.code)
         };
-        let (to, subject, link) = (&letter.to, &letter.subject, &letter.link);
+        let (to, subject, link) = (&message.to, &message.subject, &message.link);
         let _ =
             writeln!(std::io::stdout(), "\n  Mail to {to}: {subject}\n    link  {link}\n{code}");
         let mut mails = self.0.mails.lock().unwrap_or_else(PoisonError::into_inner);
         mails.truncate(CAPACITY - 1);
         mails.push_front(DevMail {
-            to: letter.to.clone(),
-            subject: letter.subject.clone(),
-            text: letter.text.clone(),
-            html: letter.html.clone(),
-            link: letter.link.clone(),
-            code: letter.code.clone(),
-            requested_at: letter.requested_at,
+            to: message.to.clone(),
+            subject: message.subject.clone(),
+            text: message.text.clone(),
+            html: message.html.clone(),
+            link: message.link.clone(),
+            code: message.code.clone(),
+            requested_at: message.requested_at,
         });
     }
 }

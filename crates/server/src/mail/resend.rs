@@ -42,21 +42,21 @@ impl ResendTransport {
     /// Returns what the service said when it took the mail.
     pub(super) async fn send(
         &self,
-        letter: &Message,
+        message: &Message,
         limits: &Limits,
     ) -> Result<String, SendError> {
         let headers: serde_json::Map<_, _> =
             AUTOMATIC.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         let body = json!({
             "from": self.from.to_string(),
-            "to": [letter.to.as_str()],
-            "subject": letter.subject,
-            "text": letter.text,
-            "html": letter.html,
+            "to": [message.to.as_str()],
+            "subject": message.subject,
+            "text": message.text,
+            "html": message.html,
             "headers": headers,
         });
         // A retry of a mail that was accepted after all is not a second mail.
-        let key = letter.id.to_string();
+        let key = message.id.to_string();
         let answer = within(limits.step, self.post(&body, Some(&key))).await?;
         if answer.status.is_success() { Ok(answer.words()) } else { Err(answer.into()) }
     }

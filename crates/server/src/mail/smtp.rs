@@ -66,11 +66,11 @@ impl SmtpTransport {
     /// Returns what the server said when it took the mail.
     pub(super) async fn send(
         &self,
-        letter: &Message,
+        message: &Message,
         limits: &Limits,
     ) -> Result<String, SendError> {
         let message =
-            letter.to_mime(&self.from).map_err(|error| SendError::permanent(error.to_string()))?;
+            message.to_mime(&self.from).map_err(|error| SendError::permanent(error.to_string()))?;
         let mut connection = match self.kept.take(limits.step).await {
             Some(connection) => connection,
             None => Connection::new(self.connect(limits).await?),

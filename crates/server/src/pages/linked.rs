@@ -77,7 +77,7 @@ pub async fn unlink(
     form: Result<Form<ProviderForm>, FormRejection>,
 ) -> AppResult<Response> {
     let (provider, _) = parse(form)?;
-    match linking::unlink(app.accounts(), app.ways_in(), caller, provider).await {
+    match linking::unlink(app.accounts(), app.sign_in_methods(), caller, provider).await {
         Ok(()) => Ok(account_done(Done::Unlinked)),
         Err(ActionError::Refused(refusal)) => Ok(match refusal {
             UnlinkRefusal::NotRecent => to_confirm_first(),

@@ -96,7 +96,7 @@ pub async fn remove(
     form: Result<Form<IdForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    match actions::remove(app.accounts(), app.ways_in(), caller, form.id).await {
+    match actions::remove(app.accounts(), app.sign_in_methods(), caller, form.id).await {
         Ok(()) => Ok(account_done(Done::PasskeyRemoved)),
         Err(ActionError::Refused(refusal)) => Ok(match refusal {
             RemoveRefusal::NotRecent => to_confirm_first(),

@@ -17,7 +17,7 @@ use crate::actions::magic_link::{RedeemRefusal, redeem};
 use crate::actions::sign_in::SignedIn;
 use crate::actions::{ActionError, user_id};
 use crate::auth::client::ClientInfo;
-use crate::auth::magic_link::{Proof, Requester, Secret};
+use crate::auth::magic_link::{Credential, Requester, Secret};
 use crate::auth::provider_error::ProviderError;
 use crate::auth::token::pasted;
 use crate::clock::utc;
@@ -286,10 +286,11 @@ pub async fn redeem_code(
     form: Result<Form<CodeForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    let proof = Proof { secret: Secret::Code(form.code), browser: binding.as_bytes().to_vec() };
+    let credential =
+        Credential { secret: Secret::Code(form.code), browser: binding.as_bytes().to_vec() };
     let links = app.mailed_links()?.clone();
     let only = confirming(&app, &session, &headers);
-    match redeem(app.accounts(), links, session.clone(), client, proof, only).await {
+    match redeem(app.accounts(), links, session.clone(), client, credential, only).await {
         Ok(entered) => {
             let next = form.next.as_deref().and_then(ReturnTarget::parse);
             Ok(signed_in(&app, &headers, &entered, next).await)
@@ -337,10 +338,10 @@ pub async fn redeem_link(
 ) -> AppResult<Response> {
     let Form(ConfirmForm { token }) = form.map_err(|_| AppError::malformed_form())?;
     let links = app.mailed_links()?.clone();
-    let proof =
-        Proof { secret: Secret::Token(token.clone()), browser: binding.as_bytes().to_vec() };
+    let credential =
+        Credential { secret: Secret::Token(token.clone()), browser: binding.as_bytes().to_vec() };
     let only = confirming(&app, &session, &headers);
-    match redeem(app.accounts(), links, session.clone(), client, proof, only).await {
+    match redeem(app.accounts(), links, session.clone(), client, credential, only).await {
         Ok(entered) => Ok(signed_in(&app, &headers, &entered, None).await),
         Err(ActionError::Refused(RedeemRefusal::PasskeyOnly)) => {
             Ok(came_to_nothing(&app, &session, &headers, PASSKEY_ONLY))

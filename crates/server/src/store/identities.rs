@@ -61,7 +61,7 @@ pub enum Unlinking {
 
 /// The sign-in methods that this server offers; others open no account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WaysIn {
+pub struct SignInMethods {
     /// Links by e-mail.
     pub email: bool,
     /// Google.
@@ -214,7 +214,7 @@ pub async fn unlink(
     db: &Database,
     user: Uuid,
     provider: Provider,
-    ways: WaysIn,
+    ways: SignInMethods,
 ) -> Result<Unlinking, StoreError> {
     // Changes nothing but takes the lock, on both databases: the next removal of this account sees
     // what this one did.

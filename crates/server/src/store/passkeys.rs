@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::column::{Timestamp, from_row, hash_of};
-use super::identities::WaysIn;
+use super::identities::SignInMethods;
 use super::{Database, StoreError, on_pool};
 
 /// How many passkeys an account may have.
@@ -20,7 +20,7 @@ pub const MAX_PER_USER: i64 = 20;
 
 /// Whose request for a passkey it is, when they are signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
+pub struct Requester {
     /// The account.
     pub user: Uuid,
     /// Hash of the session's binding.
@@ -37,7 +37,7 @@ pub struct NewChallenge {
     /// Whether a passkey is to be made rather than to sign.
     pub registers: bool,
     /// Who asks, if they are signed in.
-    pub asker: Option<Asker>,
+    pub requester: Option<Requester>,
     /// When it ends.
     pub expires_at: OffsetDateTime,
 }
@@ -145,14 +145,14 @@ pub async fn begin(
     let insert = "INSERT INTO passkey_challenges
             (challenge_hash, browser_hash, registers, user_id, session_hash, expires_at)
         VALUES ($1, $2, $3, $4, $5, $6)";
-    let session_hash = new.asker.as_ref().map(|asker| &asker.session_hash[..]);
+    let session_hash = new.requester.as_ref().map(|requester| &requester.session_hash[..]);
     on_pool!(db, pool => {
         sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
         sqlx::query(insert)
             .bind(&new.challenge_hash[..])
             .bind(&new.browser_hash[..])
             .bind(new.registers)
-            .bind(new.asker.map(|asker| asker.user))
+            .bind(new.requester.map(|requester| requester.user))
             .bind(session_hash)
             .bind(Timestamp::from(new.expires_at))
             .execute(pool)
@@ -174,7 +174,7 @@ pub async fn spend(
     browser_hash: &[u8; 32],
     registers: bool,
     now: OffsetDateTime,
-) -> Result<Option<Option<Asker>>, StoreError> {
+) -> Result<Option<Option<Requester>>, StoreError> {
     let sql = "DELETE FROM passkey_challenges
         WHERE challenge_hash = $1 AND browser_hash = $2 AND registers = $3 AND expires_at > $4
         RETURNING user_id, session_hash";
@@ -190,7 +190,9 @@ pub async fn spend(
     .await?;
     Ok(match row {
         None => None,
-        Some((Some(user), Some(hash))) => Some(Some(Asker { user, session_hash: hash_of(hash)? })),
+        Some((Some(user), Some(hash))) => {
+            Some(Some(Requester { user, session_hash: hash_of(hash)? }))
+        }
         Some(_) => Some(None),
     })
 }
@@ -300,7 +302,7 @@ pub async fn remove(
     db: &Database,
     user: Uuid,
     id: Uuid,
-    ways: WaysIn,
+    ways: SignInMethods,
 ) -> Result<Removal, StoreError> {
     let delete = "DELETE FROM passkeys WHERE id = $2 AND user_id = $1";
     let other_ways = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND email IS NOT NULL AND \

@@ -4,7 +4,7 @@
 //! 2. A line is written within about [`GATHER`], if the reader takes it.
 //! 3. At most [`MAX_BYTES`] wait. What does not fit is dropped whole and counted, and the count is
 //!    logged.
-//! 4. Dropping the [`Spool`] writes what is left, for at most [`PATIENCE`].
+//! 4. Dropping the [`LogWriter`] writes what is left, for at most [`PATIENCE`].
 
 use std::io::{self, Write};
 use std::mem;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes lines for as long as it lives.
 #[derive(Debug)]
-pub struct Spool(Arc<Shared>);
+pub struct LogWriter(Arc<Shared>);
 
 /// Takes one line per `write`, without waiting.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ struct Waiting {
     is_over: bool,
 }
 
-impl Spool {
+impl LogWriter {
     /// Begins to write to `output`, and says how many lines were dropped when some were.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Spool {
     }
 }
 
-impl Drop for Spool {
+impl Drop for LogWriter {
     fn drop(&mut self) {
         let mut waiting = self.0.lock();
         waiting.is_closed = true;
@@ -168,7 +168,7 @@ mod tests {
     }
 
     struct Running {
-        spool: Spool,
+        writer: LogWriter,
         lines: Lines,
         let_write: Sender<()>,
         written: Receiver<Vec<u8>>,
@@ -179,33 +179,34 @@ mod tests {
         let ((let_write, may_write), (write, written)) = (channel(), channel());
         let (drops, dropped) = channel();
         let output = Output { may_write, written: write };
-        let (spool, lines) = Spool::start(output, move |count| drops.send(count).unwrap()).unwrap();
-        Running { spool, lines, let_write, written, dropped }
+        let (writer, lines) =
+            LogWriter::start(output, move |count| drops.send(count).unwrap()).unwrap();
+        Running { writer, lines, let_write, written, dropped }
     }
 
     #[test]
     fn lines_come_out_whole_in_their_order_and_the_last_before_the_end() {
-        let Running { spool, mut lines, let_write, written, dropped } = start();
+        let Running { writer, mut lines, let_write, written, dropped } = start();
         drop(let_write);
         let sent: Vec<_> = (0..1000).map(|number| format!("line {number}\n")).collect();
         for line in &sent {
             lines.write_all(line.as_bytes()).unwrap();
         }
-        drop(spool);
+        drop(writer);
         assert_eq!(written.iter().flatten().collect::<Vec<_>>(), sent.concat().as_bytes());
         assert_eq!(dropped.iter().count(), 0);
     }
 
     #[test]
     fn a_reader_that_stalls_holds_nobody_up_and_costs_whole_lines_that_are_counted() {
-        let Running { spool, mut lines, let_write, written, dropped } = start();
+        let Running { writer, mut lines, let_write, written, dropped } = start();
         let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
         let sent = 3 * MAX_BYTES / line.len();
         for _ in 0..sent {
             lines.write_all(&line).unwrap();
         }
         drop(let_write);
-        drop(spool);
+        drop(writer);
         let whole: Vec<u8> = written.iter().flatten().collect();
         let lost = usize::try_from(dropped.iter().sum::<u64>()).unwrap();
         assert!(lost > 0);

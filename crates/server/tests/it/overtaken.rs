@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tracera::actions::sign_in::{SignInMethod, sign_in};
 use tracera::auth::client::{Client, ClientInfo};
-use tracera::auth::magic_link::{Proof, Secret};
+use tracera::auth::magic_link::{Credential, Secret};
 use tracera::clock::utc;
 use tracera::domain::email::Email;
 use tracera::domain::provider::{Identity, Provider};
@@ -131,8 +131,8 @@ async fn by(
     Ok(())
 }
 
-fn proof(token: &str) -> Proof {
-    Proof { secret: Secret::Token(token.to_owned()), browser: b"a browser".to_vec() }
+fn credential(token: &str) -> Credential {
+    Credential { secret: Secret::Token(token.to_owned()), browser: b"a browser".to_vec() }
 }
 
 async fn claimed(app: &TestApp, email: &str) -> ClaimedLink {
@@ -143,7 +143,7 @@ async fn claim(app: &TestApp, token: &str) -> ClaimedLink {
     let links = app.instances[0].app.magic_links.as_ref().unwrap();
     let ip = [127, 0, 0, 1].into();
     let visit = ClientInfo { client: Client::default(), ip, device_token: None };
-    links.claim(&proof(token), &visit, utc(app.clock.now())).await.unwrap()
+    links.claim(&credential(token), &visit, utc(app.clock.now())).await.unwrap()
 }
 
 fn by_link(link: ClaimedLink) -> MethodRouter<App> {

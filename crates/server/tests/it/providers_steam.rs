@@ -451,7 +451,7 @@ async fn signing_in_and_linking_are_not_confused() {
 
 #[tokio::test]
 async fn another_site_cannot_begin_linking() {
-    let (app, _doubles) = start().await;
+    let (app, _fakes) = start().await;
     let browser = app.signed_in("a@example.com").await;
     for (site, status) in
         [("cross-site", 403), ("same-site", 403), ("same-origin", 303), ("none", 303)]

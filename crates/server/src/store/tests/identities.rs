@@ -6,7 +6,7 @@ use super::{NOW, at_once, email, on_both_databases};
 use crate::domain::provider::{Identity, Provider};
 use crate::store::events::{self, NewEvent};
 use crate::store::identities::{
-    Creation, Linking, NewAccount, Unlinking, WaysIn, create_account, link, of_user, owner,
+    Creation, Linking, NewAccount, SignInMethods, Unlinking, create_account, link, of_user, owner,
     strip_account, undo_link, unlink,
 };
 use crate::store::portfolio::snapshots::{self, Snapshot};
@@ -28,7 +28,7 @@ on_both_databases!(
     nobody_links_to_an_account_that_is_not_there,
 );
 
-const ALL_WAYS: WaysIn = WaysIn { email: true, google: true, github: true };
+const ALL_WAYS: SignInMethods = SignInMethods { email: true, google: true, github: true };
 
 fn identity(provider: Provider, subject: &str) -> Identity {
     Identity { provider, issuer: "https://issuer.example".to_owned(), subject: subject.to_owned() }
@@ -171,7 +171,7 @@ async fn only_ways_that_are_on_offer_count(db: Database) {
     assert_eq!(unlink(Provider::Steam, ALL_WAYS).await, Unlinking::LastWayIn);
     assert_eq!(unlink(Provider::Github, ALL_WAYS).await, Unlinking::NotLinked);
     link(&db, user.id, &identity(Provider::Github, "2"), NOW).await.unwrap();
-    let without_github = WaysIn { github: false, ..ALL_WAYS };
+    let without_github = SignInMethods { github: false, ..ALL_WAYS };
     assert_eq!(unlink(Provider::Steam, without_github).await, Unlinking::LastWayIn);
     assert_eq!(unlink(Provider::Github, without_github).await, Unlinking::Unlinked);
     link(&db, user.id, &identity(Provider::Github, "2"), NOW).await.unwrap();
@@ -181,7 +181,7 @@ async fn only_ways_that_are_on_offer_count(db: Database) {
     let (owner, _) =
         find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
     link(&db, owner.id, &identity(Provider::Google, "3"), NOW).await.unwrap();
-    let without_mail = WaysIn { email: false, ..ALL_WAYS };
+    let without_mail = SignInMethods { email: false, ..ALL_WAYS };
     let unlink = async |ways| {
         super::super::identities::unlink(&db, owner.id, Provider::Google, ways).await.unwrap()
     };

@@ -1,8 +1,8 @@
 use super::{NOW, at_once, email, on_both_databases};
 use crate::domain::provider::{Identity, Provider};
-use crate::store::identities::{self, Unlinking, WaysIn};
+use crate::store::identities::{self, SignInMethods, Unlinking};
 use crate::store::passkeys::{
-    self, Adding, Asker, MAX_PER_USER, NewChallenge, NewPasskey, Removal,
+    self, Adding, MAX_PER_USER, NewChallenge, NewPasskey, Removal, Requester,
 };
 use crate::store::users::{User, find_or_create_by_verified_email};
 use crate::store::{Database, recovery_codes, tokens};
@@ -16,8 +16,8 @@ on_both_databases!(
     an_account_that_is_stripped_or_reset_has_no_passkey_left,
 );
 
-const ALL_WAYS: WaysIn = WaysIn { email: true, google: true, github: true };
-const NO_MAIL: WaysIn = WaysIn { email: false, ..ALL_WAYS };
+const ALL_WAYS: SignInMethods = SignInMethods { email: true, google: true, github: true };
+const NO_MAIL: SignInMethods = SignInMethods { email: false, ..ALL_WAYS };
 
 async fn user(db: &Database) -> User {
     find_or_create_by_verified_email(db, &email("a@example.com"), NOW).await.unwrap().0
@@ -45,14 +45,14 @@ async fn add(db: &Database, user: &User, credential_id: &[u8]) -> uuid::Uuid {
 
 async fn a_challenge_is_spent_once_by_its_browser_for_its_ceremony_in_time(db: Database) {
     let user = user(&db).await;
-    let asker = Some(Asker { user: user.id, session_hash: [3; 32] });
+    let requester = Some(Requester { user: user.id, session_hash: [3; 32] });
     let ends = NOW + time::Duration::minutes(10);
     for registers in [false, true] {
         let new = NewChallenge {
             challenge_hash: [1; 32],
             browser_hash: [2; 32],
             registers,
-            asker,
+            requester,
             expires_at: ends,
         };
         passkeys::begin(&db, &new, NOW).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_challenge_is_spent_once_by_its_browser_for_its_ceremony_in_time(db: D
         assert_eq!(spend(1, 2, !registers, NOW).await, None, "another ceremony");
         assert_eq!(spend(1, 2, registers, ends).await, None, "too late");
         let winners = at_once(10, |_| spend(1, 2, registers, NOW)).await;
-        assert_eq!(winners.iter().flatten().collect::<Vec<_>>(), [&asker]);
+        assert_eq!(winners.iter().flatten().collect::<Vec<_>>(), [&requester]);
     }
 }
 
