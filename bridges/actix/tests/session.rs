@@ -1,4 +1,5 @@
-//! What the conformance suite shows over HTTP, through actix-web: two instances on one store.
+//! The properties of the conformance suite over HTTP, through actix-web: two instances on one
+//! store.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

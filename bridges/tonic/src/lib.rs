@@ -37,7 +37,7 @@ pub struct Text {
     pub text: String,
 }
 
-/// `SignIn` answers a token, `Me` who has it.
+/// `SignIn` answers a token, `Me` the user it belongs to.
 #[derive(Clone, Copy)]
 enum Method {
     SignIn,
@@ -66,7 +66,7 @@ async fn sign_in(session: &Session) -> Result<String, SessionError> {
     session.bearer_token().ok_or(SessionError::Unauthenticated)
 }
 
-/// What a client is told; the cause goes to the log.
+/// The status for the client; the cause goes to the log.
 fn status(error: &SessionError) -> Status {
     let text = error.to_string();
     match error.status_and_code().0 {

@@ -15,7 +15,7 @@ pub struct Event {
     /// Who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Name>,
-    /// Who was asked.
+    /// The server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Name>,
     pub op: Op,
@@ -29,7 +29,7 @@ pub struct Event {
     pub session: Option<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<Name>,
-    /// What was written or read, null for absent.
+    /// The value written or read, null for absent.
     #[serde(default)]
     pub value: Value,
     /// Of a fault there is none.

@@ -15,7 +15,7 @@ const COPYING: u64 = 2_000_000;
 /// How long servers take to find another primary at most, in microseconds.
 const FAILOVER: u64 = 20_000_000;
 
-/// What a history comes to.
+/// The verdict on a history.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
     /// Lines that are no faults.
@@ -210,7 +210,7 @@ impl<'a> Session<'a> {
                 let losses: Vec<_> = losses.collect();
                 let steps = self.steps(field);
                 match explain(&[steps, losses].concat()) {
-                    // A lost rotation is no change of what is looked at here.
+                    // A lost rotation does not change the fields checked here.
                     Ok(lost) => Ok(lost.max(Lost::Write)),
                     Err(line) if self.is_between_primaries(line) => Ok(Lost::Torn),
                     Err(line) => Err(line),
@@ -265,7 +265,7 @@ impl<'a> Session<'a> {
             let certain = is_certain(event) && !self.is_of_another(event);
             steps.push(Step { line, from, to: event.end, act, certain });
         }
-        // What may not have been written and was never read changes nothing.
+        // A write that may have failed and was never read changes nothing.
         steps.retain(|step| match step.act {
             Act::Set(value) => step.certain || read.contains(&value),
             Act::Use => step.certain,

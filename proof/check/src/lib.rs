@@ -1,4 +1,4 @@
-//! Decides whether a history of requests is explainable by what the session layer promises.
+//! Decides whether a history of requests is explainable by the guarantees of the session layer.
 //!
 //! 1. A history is explainable if each operation can be given one moment between its start and its
 //!    end. In the order of these moments, all answers must be right. Each session is looked at by

@@ -1,4 +1,4 @@
-//! What can happen next, and what comes of it.
+//! The possible next steps, and their effects.
 
 use std::ops::Range;
 
@@ -38,7 +38,7 @@ pub(crate) enum Step {
     ExecuteUntold {
         operation: usize,
     },
-    /// What has been on its way longest reaches a server.
+    /// The oldest message under way reaches a server.
     Arrive {
         server: usize,
     },
@@ -178,7 +178,7 @@ impl Protocol {
         };
         let (truth, session) = (&state.truth, usize::from(state.truth.session_of[id]));
         if record.epoch != state.store.epoch && self.keeps(Rule::LoadEpoch) {
-            // What was restored is no session, and goes with the next sign-in.
+            // A restored record is no session, and the next sign-in removes it.
             return (truth.everywhere & (1 << session) == 0).then_some(Property::Index);
         }
         if truth.ended[session].is_some() {

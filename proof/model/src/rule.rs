@@ -1,8 +1,8 @@
-//! What is promised, and the rules of the code that keep the promises.
+//! The guarantees, and the rules of the code that keep them.
 
 use crate::state::Kind;
 
-/// What has to hold in every state.
+/// The invariants of every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Property {
     Bound,

@@ -177,7 +177,7 @@ impl Protocol {
         Some(())
     }
 
-    /// What was on its way is gone, and so is what the store remembered.
+    /// Messages under way are lost, and so is the store's tracking table.
     pub(crate) fn break_link(&self, state: &mut State, server: usize) {
         state.servers[server].link = Link::Broken;
         state.servers[server].queue = Queue::default();

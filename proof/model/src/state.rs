@@ -1,4 +1,4 @@
-//! One moment of the whole: the store, the servers, what is on its way, and what has been promised.
+//! One state of the whole: the store, the servers, messages under way, and guarantees in force.
 //!
 //! Time is counted in ticks of half of [`MAX_STALENESS`], as ages: how long ago something was, at
 //! most [`BOUND`]. So time goes on for good and the states are still finitely many.
@@ -54,11 +54,11 @@ pub(crate) struct Store {
     pub(crate) slots: [Slot; IDS],
     /// The data fields under an id, a bit for each.
     pub(crate) data: [u8; IDS],
-    /// Whether the next change is told to that server.
+    /// Whether that server is sent the next change.
     pub(crate) armed: [bool; SERVERS],
 }
 
-/// What is on its way from the store to a server.
+/// Messages under way from the store to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Message {
     Changed,
@@ -92,7 +92,7 @@ pub(crate) enum Link {
     Up,
     /// It broke, and the server has not noticed.
     Broken,
-    /// The server has noticed: answers on their way are worthless, but copies are not gone yet.
+    /// The server has noticed: answers under way are discarded, but copies are not dropped yet.
     Losing,
 }
 

@@ -366,7 +366,7 @@ pub(crate) fn is_expired(state: &State, server: usize, id: Id) -> bool {
     state.truth.expired[state.session_of(id)].is_some_and(|age| age >= BEHIND[server])
 }
 
-/// Tells everybody who has read, once.
+/// Sends an invalidation to every reader, once.
 fn tell(state: &mut State) {
     for (server, armed) in state.servers.iter_mut().zip(&mut state.store.armed) {
         if std::mem::take(armed) && server.link == Link::Up {

@@ -1,4 +1,4 @@
-//! What one operation was measured to cost: the table of docs/scale.md, by its letters.
+//! The measured cost of each operation: the table of docs/scale.md, by its letters.
 
 /// Server CPU of a request answered from the near-cache, µs.
 pub(crate) const H: f64 = 5.4;

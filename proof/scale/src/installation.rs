@@ -1,4 +1,4 @@
-//! An installation, event by event: requests, writes, copies, what is told, and what goes wrong.
+//! An installation, event by event: requests, writes, copies, invalidations, and faults.
 //!
 //! Sessions are independent, so a sample stands for all. Each session of the sample is followed by
 //! itself, and its cost is multiplied by the sessions it stands for.
@@ -13,7 +13,7 @@ use crate::cost::{FAILOVER, H, M, MAX_AGE, R, TELL, W};
 /// Sessions in use that are followed.
 const FOLLOWED: usize = 20_000;
 
-/// What the operator has, and what users do.
+/// The operator's servers, and the users' behaviour.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) active: f64,
@@ -64,7 +64,7 @@ pub(crate) struct Second {
     pub(crate) failed: f64,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome {
     /// Shares of one, of all seconds after the trouble; times in milliseconds.

@@ -1,8 +1,8 @@
-//! "Confirm that it is you": what was wanted needs a sign-in of the last minutes. The page names the
-//! account and offers the ways into it, and no other.
+//! "Confirm that it is you": for actions that need a recent sign-in. The page names the account and
+//! offers only its sign-in methods.
 //!
-//! 1. A cookie tells that this browser confirms, and for which account. While it stands, what opens
-//!    another account is refused, and none is made.
+//! 1. A cookie records that this browser confirms, and for which account. While it lasts,
+//!    credentials of another account are refused, and no account is made.
 //! 2. Every way ends on this page again. It leads on once the sign-in is recent: to the page where
 //!    the [form](super::kept_form) is that had to wait, else to `next`.
 
@@ -160,7 +160,7 @@ pub fn confirming(app: &App, session: &Session, headers: &HeaderMap) -> Option<U
     COOKIE.secure(app.is_https()).read_as(headers, own)
 }
 
-/// The answer to somebody who has to confirm before they go on with that page.
+/// The redirect of a user who must confirm before they go on with that page.
 pub fn to_confirm(next: &ReturnTarget) -> Response {
     Redirect::to(&next.by_way_of_confirming()).into_response()
 }

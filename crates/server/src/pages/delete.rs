@@ -1,5 +1,5 @@
-//! Leaving for good: what happens when, asking for it, and calling it off. Asking demands that one
-//! signed in recently.
+//! Deleting an account: the explanation, the request, and its cancellation. The request needs a
+//! recent sign-in.
 
 use askama::Template;
 use axum::extract::rejection::FormRejection;
@@ -16,7 +16,7 @@ use crate::http::signing_out::clear_site_data;
 use crate::pages::messages::{self, Done, Problem};
 use crate::pages::page::{Page, Person, account_done, minute, to_confirm_first};
 
-/// What has to be typed to delete an account, whatever the case.
+/// The phrase to type for a deletion; case is ignored.
 pub const PHRASE: &str = "delete my account";
 
 #[derive(Template)]

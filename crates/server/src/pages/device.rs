@@ -1,4 +1,4 @@
-//! What a browser is answered that has not proved the device of its session.
+//! The answer to a browser that has not proved its session's device.
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};

@@ -24,10 +24,10 @@ struct ErrorPage<'a> {
     may_pass: bool,
     /// The form that can be sent again.
     again: Option<Resubmit>,
-    /// Where to begin anew.
+    /// Where to start again.
     start: &'a str,
     is_signed_in: bool,
-    /// Where what was wanted can be had.
+    /// Where the requested thing is available.
     on: Option<(&'static str, String)>,
 }
 
@@ -50,7 +50,7 @@ fn wanted(request: &Request) -> Wanted {
     if request.method() == Method::GET { Wanted::Page } else { Wanted::AnswerToForm }
 }
 
-/// What the browser asked for, and where to go on after a sign-in.
+/// The kind of page that was requested, and where to go after a sign-in.
 pub fn asked(request: &Request) -> (Wanted, Option<ReturnTarget>) {
     let wanted = wanted(request);
     let is_page = wanted == Wanted::Page;
@@ -58,17 +58,17 @@ pub fn asked(request: &Request) -> (Wanted, Option<ReturnTarget>) {
     (wanted, next.flatten())
 }
 
-/// That an answer goes to somebody who is signed in. In its extensions.
+/// Marks an answer to a signed-in user, in its extensions.
 #[derive(Clone, Copy)]
 struct ToPerson;
 
-/// The session of who may have to be shown an error.
+/// The session of a request whose answer may be an error page.
 pub fn session(request: &Request) -> Option<Session> {
     let wants_page = has(request.headers(), header::ACCEPT, "text/html");
     request.extensions().get().filter(|_| wants_page).cloned()
 }
 
-/// Notes beside an error whether it goes to somebody who is signed in; further out nobody knows.
+/// Marks errors for signed-in users, because outer layers do not know the session.
 pub fn note_person((): &(), session: Option<Session>, mut response: Response) -> Response {
     if is_failure(response.status()) && session.is_some_and(|session| session.user().is_ok()) {
         response.extensions_mut().insert(ToPerson);
@@ -113,7 +113,7 @@ pub fn as_page(
         StatusCode::UNAUTHORIZED => sign_in.map(|next| ("Sign in", next.by_way_of_sign_in())),
         _ => offered.map(|OfferedOn(page)| ("Go on there", page.landing())),
     };
-    // A form that was refused may stand on a page that was opened under another address than ours.
+    // A refused form may be on a page that was opened under a foreign address.
     let start = if parts.status == StatusCode::FORBIDDEN { app.base_url.as_str() } else { "/" };
     let page = ErrorPage {
         status: parts.status.as_u16(),

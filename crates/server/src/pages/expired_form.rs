@@ -1,6 +1,6 @@
-//! Sign-in forms that came too late: their CSRF token is no longer good, often because the person
-//! signed in in another tab meanwhile. Nothing is done. The answer leads on, or is the same form
-//! once more with what was typed.
+//! Expired sign-in forms: their CSRF token is no longer valid, often after a sign-in in another
+//! tab. They have no effect. The answer leads on, or is the same form once more with what was
+//! typed.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -44,8 +44,7 @@ pub async fn help(
     }))
 }
 
-/// The answer to a form of a page; `None` for those of which there is nothing better to say than
-/// that they are refused.
+/// The answer to an expired form of a page; `None` where a plain refusal is best.
 ///
 /// # Errors
 /// 503 when the database does not answer.

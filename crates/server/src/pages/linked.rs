@@ -40,8 +40,8 @@ struct LeavingPage {
     url: String,
 }
 
-/// `POST /account/providers/link`: on to the provider, by way of a page that goes there by itself.
-/// A redirect would not do: `form-action` governs where a form may end up.
+/// `POST /account/providers/link`: leads to the provider by a page that navigates by itself. A
+/// redirect would fail, because `form-action` also restricts redirects of a form.
 pub async fn link(
     State(app): State<App>,
     caller: Caller,

@@ -13,8 +13,8 @@ use crate::http::error::AppResult;
 use crate::http::event_stream::{Place, event_stream};
 use crate::pages::page::Person;
 
-/// `GET /account/live`: `sessions` when a session came or went, `signed-out` when this one ended,
-/// and then no more.
+/// `GET /account/live`: `sessions` when a session began or ended; `signed-out` when this one ended,
+/// as the last event.
 pub async fn stream(
     State(app): State<App>,
     session: Session,
@@ -39,7 +39,7 @@ struct Feed {
     /// The session behind the page.
     own: Handle,
     stopping: CancellationToken,
-    /// The sessions last told of; `None` at first.
+    /// The sessions in the last event; `None` at first.
     known: Option<String>,
     over: bool,
     _place: Place,
@@ -67,8 +67,7 @@ impl Feed {
     }
 }
 
-/// The names of sessions, in an order of their own: what a page compares to see whether it still
-/// shows the right ones.
+/// The sorted names of sessions, which a page compares with those it shows.
 pub fn names(sessions: &[SessionInfo]) -> String {
     let mut names: Vec<_> = sessions.iter().map(|session| session.handle.to_string()).collect();
     names.sort_unstable();

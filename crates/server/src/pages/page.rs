@@ -74,8 +74,7 @@ impl FromRequestParts<App> for Page {
     }
 }
 
-/// The person who is signed in, for the pages of their own. Anybody else is sent to the sign-in
-/// page.
+/// The signed-in user, for private pages. Others are redirected to the sign-in page.
 pub struct Person {
     /// Their account.
     pub account: User,
@@ -90,7 +89,7 @@ impl Person {
         self.account.name.clone().or(email).unwrap_or_else(|| "Your account".to_owned())
     }
 
-    /// When their account goes for good, if they asked for that.
+    /// When their account will be deleted, if they asked for that.
     pub fn leaving(&self) -> Option<String> {
         self.account.delete_at.map(minute)
     }
@@ -120,7 +119,7 @@ async fn find(app: &App, session: &Session) -> AppResult<Option<Person>> {
     }
 }
 
-/// The answer to somebody who has to sign in first.
+/// The redirect of a visitor who must sign in first.
 pub fn to_sign_in(method: &Method, uri: &Uri) -> Response {
     let next = ReturnTarget::asked_for(method, uri).unwrap_or_default();
     not_yet(NotYet::SignedOut, &next.by_way_of_sign_in())

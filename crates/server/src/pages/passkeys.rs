@@ -56,7 +56,7 @@ pub(super) struct PasskeyView {
     pub(super) used: Option<String>,
 }
 
-/// What the account page shows of a user's passkeys.
+/// The user's passkeys for the account page.
 pub(super) async fn view(app: &App, session: &Session, user: Uuid) -> AppResult<PasskeysView> {
     let all = passkeys::of_user(&app.database, user).await?;
     let ids: Vec<_> =
@@ -132,7 +132,7 @@ pub async fn passkey_only(
     }
 }
 
-/// A page that shows what is shown this once.
+/// A page for secrets that are shown only once.
 #[derive(Template)]
 #[template(path = "shown_once.html")]
 pub(super) struct ShownOncePage<'a> {

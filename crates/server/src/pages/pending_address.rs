@@ -1,7 +1,7 @@
 //! Where a signed-out browser has asked a link to be sent, and when, remembered for the page after.
 //!
-//! The browser itself counts what it asked for and what it typed. So a page can say that no more
-//! mail will come without telling anything about the address: it would say the same of any other.
+//! The browser itself counts its requests and typed codes. So a page can say that no more mail will
+//! come without revealing anything about the address.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::domain::email::Email;
 
 /// How long a browser waits before it offers to send another mail, in seconds.
 const RESEND_SECS: i64 = 30;
-/// How many mails one network gets in [`WINDOW_SECS`]; whoever asks for more is promised none.
+/// How many mails one network gets in [`WINDOW_SECS`]; beyond that the page announces no mail.
 const MAILS: usize = MAILS_PER_NETWORK as usize;
 const WINDOW_SECS: i64 = MAIL_WINDOW.as_secs().cast_signed();
 const COOKIE: HostCookie = HostCookie::new("asked", Duration::from_mins(10));

@@ -1,5 +1,4 @@
-//! The portfolio: what it is worth, how that changed, what is in it, and the way there for somebody
-//! new.
+//! The portfolio: its value, its changes, its items, and the first steps of a new user.
 
 use std::collections::BTreeSet;
 
@@ -207,7 +206,7 @@ pub async fn import(State(app): State<App>, CurrentUser(user): CurrentUser) -> A
     }
 }
 
-/// What the page says of an import that brought nothing, or of another failure that ended here.
+/// The notice of a failed import, or of another failure that ends here.
 fn sentence(code: &str, is_limited: bool) -> &'static str {
     match Refusal::parse(code) {
         Some(Refusal::SteamUnavailable) if is_limited => {

@@ -1,7 +1,7 @@
 //! The page somebody wanted before they had to sign in.
 //!
-//! 1. It is one of a closed list, with its query. Anything else counts as nothing asked for.
-//! 2. The query is read and written anew: nothing goes into a header as it came.
+//! 1. It is one of a closed list, with its query. Anything else counts as absent.
+//! 2. The query is parsed and rewritten, so that no input goes into a header unchanged.
 //! 3. The browser remembers it for ten minutes, and whichever way one signs in uses it up.
 
 use std::time::Duration;
@@ -45,12 +45,12 @@ impl ReturnTarget {
         let (path, query) = address.split_once('?').unwrap_or((address, ""));
         let downloads = DOWNLOADS.into_iter().map(|(file, ..)| file);
         let page = PAGES.into_iter().chain(downloads).find(|page| *page == path)?;
-        // What a page had to say about the last step is not said again, nor begun again.
+        // Notices of the last step are not repeated, nor downloads restarted.
         let pairs = form_urlencoded::parse(query.as_bytes())
             .filter(|(name, _)| ![DONE, ERROR, DOWNLOAD].contains(&&**name));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let address = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
-        // Written anew it may be three times as long.
+        // Rewritten it may be three times as long.
         (address.len() <= MAX_CHARS).then_some(Self(address))
     }
 
@@ -95,12 +95,12 @@ impl ReturnTarget {
         })
     }
 
-    /// The `Set-Cookie` that makes the browser remember it.
+    /// The `Set-Cookie` header that stores it.
     pub fn remember(&self, https: bool) -> HeaderValue {
         COOKIE.secure(https).set(&URL_SAFE_NO_PAD.encode(&self.0))
     }
 
-    /// The `Set-Cookie` that makes the browser forget what it remembers, if it does.
+    /// The `Set-Cookie` header that removes it, if the browser has one.
     pub fn forget(headers: &HeaderMap, https: bool) -> Option<HeaderValue> {
         Self::remembered(headers, https).map(|_| COOKIE.secure(https).clear())
     }
@@ -120,13 +120,12 @@ impl ReturnTarget {
         self.append_to(&format!("{path}?"))
     }
 
-    /// The page on which somebody who is signed in confirms that it is them, and which then leads on
-    /// to it.
+    /// The confirmation page, which then leads on to it.
     pub fn by_way_of_confirming(&self) -> String {
         self.by_way_of("/confirm")
     }
 
-    /// The sign-in page for somebody whose sign-in or link came to nothing, for this reason.
+    /// The sign-in page with this error of a failed sign-in or link.
     pub fn by_way_of_failure(&self, code: &str) -> String {
         self.append_to(&format!("/login?error={code}&"))
     }

@@ -68,7 +68,7 @@ impl LoginPage<'_> {
     }
 }
 
-/// What the sign-in page says, and what its form holds.
+/// The notices of the sign-in page, and the values of its form.
 #[derive(Default)]
 pub(super) struct Greeting<'a> {
     pub(super) address: &'a str,
@@ -119,7 +119,7 @@ pub async fn login(
     login_page(&app, &page, &headers, StatusCode::OK, greeting)
 }
 
-/// Why somebody is signed out whose form came too late.
+/// The notice after an expired form: the session has ended.
 fn session_over(app: &App) -> String {
     let lasts = in_words(app.session_lifetime);
     let unused = app
@@ -410,7 +410,7 @@ pub async fn status(
     }
     let status = match &app.magic_links {
         Some(links) => {
-            // Boxed: whoever is signed in need not make room for it.
+            // Boxed to keep the future small for signed-in users.
             let asking = Box::pin(links.is_used(binding.as_bytes(), app.now()));
             if asking.await? { "confirmed_elsewhere" } else { "waiting" }
         }
@@ -419,8 +419,7 @@ pub async fn status(
     Ok(Json(Status { status }))
 }
 
-/// Whether somebody is signed in. Who has asked for a link since then is about to prove again who
-/// they are.
+/// Whether a user is signed in, and has not asked for a link since then.
 fn is_signed_in(session: &Session, asked: Option<&PendingAddress>) -> bool {
     let Some(asked) = asked else { return session.user().is_ok() };
     let proof = session.info().and_then(|info| info.authentication);

@@ -122,8 +122,7 @@ fn leave(
     }
 }
 
-/// Whether a page of ours or the person themselves has caused this request, as far as the browser
-/// tells.
+/// Whether the browser attributes this request to a page of ours or to the person.
 fn is_own_navigation(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     match (sites.next(), sites.next()) {

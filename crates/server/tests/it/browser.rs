@@ -25,7 +25,7 @@ pub(crate) struct Browser {
     headers: HeaderMap,
 }
 
-/// What came back.
+/// The answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,

@@ -1,4 +1,4 @@
-//! "Confirm that it is you": who it is, by which ways, and what had to wait meanwhile.
+//! "Confirm that it is you": for which account, by which sign-in methods, and the kept form.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) async fn ask_to_confirm(app: &TestApp, browser: &Browser, at: &str) {
     eventually(|| async { (app.mails_to(EMAIL) > before).then_some(()) }).await;
 }
 
-/// Confirms by what is mailed; the page that leads to.
+/// Confirms by the mailed link. Returns the page it leads to.
 async fn confirm(app: &TestApp, browser: &Browser, at: &str, by_code: bool) -> String {
     ask_to_confirm(app, browser, at).await;
     let mail = app.mail_to(EMAIL).await;
@@ -237,7 +237,7 @@ async fn a_form_sent_after_its_session_ended_says_why_and_is_offered_after_the_s
         app.sign_in(&browser, EMAIL).await;
         let page = browser.get("/account").await.expect(200).body;
         assert!(page.contains("Send a link to typed@example.com"), "{page}");
-        // A deletion is not kept for whoever signs in next.
+        // A deletion is not kept for the next person who signs in.
         let form = [("csrf_token", &*token), ("confirmation", "delete my account")];
         let stranger = app.browser();
         stranger.submit("/account/delete", &form).await.expect(303);

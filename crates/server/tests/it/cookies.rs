@@ -1,4 +1,4 @@
-//! The session cookie: its attributes, its lifetime, and what is not taken for one.
+//! The session cookie: its attributes, its lifetime, and values that are refused.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ const EMAIL: &str = "a@example.com";
 const DAY: Duration = Duration::from_hours(24);
 const ALMOST_A_WEEK: Duration = Duration::from_secs(7 * 86_400 - 1);
 
-/// What the service does by itself every ten minutes.
+/// The job that the service runs every ten minutes.
 pub(crate) async fn delete_what_is_due(app: &TestApp) -> u64 {
     let app = &app.instances[0].app;
     let links = app.magic_links.as_ref();

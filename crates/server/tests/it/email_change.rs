@@ -1,4 +1,4 @@
-//! Giving an account another address: who is written to, and how often.
+//! Changing the address of an account: who gets mail, and how often.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn mails_that_confirm_an_address_are_counted_for_it_and_for_who_asks() {
     }
     wish_and_wait(&app, &two, "a@example.com", 5).await;
     wish(&two, "a@example.com").await;
-    // Whoever is refused for their own share takes nothing from an address.
+    // A request refused by the user's own limit is not counted for the address.
     wish_and_wait(&app, &two, "c@example.com", 1).await;
     let mails = ["a", "b", "c"].map(|name| app.all_mails(&format!("{name}@example.com")).count());
     assert_eq!(mails, [5, 1, 1]);

@@ -54,14 +54,14 @@ impl Reply {
 
 type Form = BTreeMap<String, String>;
 
-/// What a double remembers and is told.
+/// The state of a fake provider.
 #[derive(Default)]
 pub(crate) struct Script {
     /// What to say at an address instead of the truth.
     pub(crate) instead: HashMap<&'static str, Reply>,
-    /// What was sent to each address.
+    /// The requests to each address.
     pub(crate) seen: Vec<(&'static str, Form)>,
-    /// What a code stands for; used once.
+    /// The meaning of a code, which works once.
     codes: HashMap<String, (Value, Form)>,
     next_code: u32,
     kid: u32,
@@ -245,7 +245,7 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     Some((decoded(id)?, decoded(secret)?))
 }
 
-/// What the ID token does not say, for whoever has the access token made of it.
+/// Claims that the ID token lacks, for the holder of its access token.
 async fn userinfo(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     note(&shared, "/userinfo", b"");
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

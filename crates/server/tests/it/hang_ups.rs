@@ -13,8 +13,8 @@ use crate::browser::Browser;
 use crate::fake_providers::FakeProviders;
 use crate::harness::{TestApp, eventually, token_of};
 
-/// Long enough for requests to come to what they write, and for the service to notice that nobody
-/// waits for them.
+/// Long enough for requests to reach their write, and for the service to notice that the client has
+/// disconnected.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
 struct Stage {

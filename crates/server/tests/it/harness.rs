@@ -41,7 +41,7 @@ pub(crate) struct Instance {
 }
 
 impl TestApp {
-    /// On Redis and SQLite, its clock standing still at a fixed time.
+    /// On Redis and SQLite, with a clock stopped at a fixed time.
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
@@ -244,7 +244,7 @@ fn listen_on(
     (addr, stop.drop_guard())
 }
 
-/// A clock that stands still until it is moved.
+/// A stopped clock, which the test moves.
 fn frozen() -> Clock {
     Clock::manual(Timestamp::from_millis(1_900_000_000_000))
 }

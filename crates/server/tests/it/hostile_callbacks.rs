@@ -42,8 +42,8 @@ fn parse(query: &str) -> Result<Assertion, AssertionError> {
     Assertion::parse(query, &expected)
 }
 
-/// Reads a query; what is accepted has to be what a plain reader of forms finds in it, all of it
-/// and each once.
+/// Reads a query. An accepted one must equal what a plain form parser finds, with every field
+/// exactly once.
 fn accepted(query: &str) -> bool {
     let callback = OauthCallback::parse(query);
     let Ok(assertion) = parse(query) else { return false };

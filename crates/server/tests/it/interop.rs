@@ -1,5 +1,5 @@
-//! With software that nobody of this project wrote: the samples of `deploy/` do what they say.
-//! `script/test --interop` runs these tests.
+//! Tests of the samples in `deploy/` with software of others. `script/test --interop` runs these
+//! tests.
 
 mod connections;
 mod mail;

@@ -1,5 +1,5 @@
-//! `docs/openapi.json` is what the server does: its paths and methods are those of the URL table,
-//! and answers fit it.
+//! `docs/openapi.json` matches the server: its paths and methods are those of the URL table, and
+//! answers fit its schemas.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ fn document() -> Value {
     serde_json::from_str(include_str!("../../../../docs/openapi.json")).unwrap()
 }
 
-/// What is said about an answer of that status, references followed.
+/// The description of an answer with that status, references resolved.
 fn described<'d>(document: &'d Value, path: &str, method: &str, status: &str) -> &'d Value {
     let response = &document["paths"][path][method]["responses"][status];
     match response["$ref"].as_str() {
@@ -68,7 +68,7 @@ async fn the_openapi_document_has_the_paths_and_methods_of_the_url_table() {
     let app = TestApp::start_with(&[MANY]).await;
     let browser = app.signed_in("alice@example.com").await;
     for (path, operations) in described {
-        // No route takes it, so the answer says what the route does take.
+        // No route takes it, so the answer names the methods that the route takes.
         let answer = browser.call(Method::PATCH, &path.replace(['{', '}'], ""), None).await;
         let allowed = answer.expect_error(405, "method_not_allowed");
         let allowed: BTreeSet<_> =

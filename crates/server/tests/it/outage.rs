@@ -15,7 +15,7 @@ use crate::harness::{TestApp, eventually};
 /// The longest any answer may take while something is away.
 const BOUND: Duration = Duration::from_secs(2);
 
-/// Requests of a signed-in user from 16 connections until stopped; counts what came back.
+/// Sends requests of a signed-in user over 16 connections until stopped, and counts the answers.
 struct Load {
     stop: Arc<AtomicBool>,
     refused: Arc<AtomicU32>,

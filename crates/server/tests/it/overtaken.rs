@@ -1,4 +1,4 @@
-//! Sign-ins and links under way when somebody takes away what they rest on.
+//! Sign-ins and links under way while their precondition is removed.
 
 use std::time::Duration;
 

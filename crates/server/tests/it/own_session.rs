@@ -10,8 +10,7 @@ async fn own_handle(browser: &Browser) -> String {
     own["handle"].as_str().unwrap().to_owned()
 }
 
-/// What an answer makes the browser forget: the cookies it clears, and what it asks to be cleared
-/// besides.
+/// What an answer makes the browser drop: the cookies it clears, and its `Clear-Site-Data`.
 fn forgotten(answer: &Answer) -> (Vec<String>, String) {
     let cookies = answer.headers.get_all("set-cookie").iter();
     let cleared = cookies.map(|cookie| cookie.to_str().unwrap()).filter(|cookie| {

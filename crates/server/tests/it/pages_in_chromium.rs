@@ -105,7 +105,7 @@ async fn in_a_market(script: &str) {
     let [public, private, bare, huge, gone, rich] =
         [1, 2, 3, 4, 5, 6].map(|last| format!("7656119800000000{last}"));
     let full = inventory(assets());
-    // What was traded in the last days counts and is not shown.
+    // Recently traded items count, but are not shown.
     let hidden = json!({ "total_inventory_count": 7, "success": 1, "rwgrsn": -2 });
     let many = inventory(
         (1..=130).map(|id| asset(id, &format!("AK-47 | Number {id:03} (Well-Worn)"))).collect(),

@@ -28,7 +28,7 @@ use crate::portfolio::upstream::{Answer, serve};
 
 const TRADER: &str = "nina@example.com";
 
-/// What the script can do beside using its browser.
+/// The script's commands beside those of its browser.
 #[derive(Clone)]
 struct Backstage {
     mails: Arc<SmtpServer>,

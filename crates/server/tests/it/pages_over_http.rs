@@ -1,4 +1,4 @@
-//! The pages as plain HTTP: what their forms demand, what they cost, what they tell.
+//! The pages over plain HTTP: the demands of their forms, their limits, their notices.
 
 use std::time::Duration;
 
@@ -344,7 +344,7 @@ async fn pages_of_a_person_send_others_to_sign_in() {
     }
 }
 
-/// Asks for a link on the sign-in page and redeems what was mailed; where that leads.
+/// Asks for a link on the sign-in page and redeems it. Returns where that leads.
 async fn sign_in_by_form(app: &TestApp, browser: &Browser, by_code: bool) -> String {
     ask_by_form(app, browser, "/login").await;
     redeem_by_form(app, browser, "/login", by_code).await
@@ -360,7 +360,7 @@ async fn ask_by_form(app: &TestApp, browser: &Browser, page: &str) -> String {
     answer.header("location").to_owned()
 }
 
-/// Redeems what was mailed last, with the token of this page's forms; where that leads.
+/// Redeems the last mailed link, with the token of this page's forms. Returns where that leads.
 async fn redeem_by_form(app: &TestApp, browser: &Browser, page: &str, by_code: bool) -> String {
     let token = browser.form_token(page).await;
     let mail =

@@ -1,4 +1,4 @@
-//! Importing an inventory and what it is worth, against stand-ins for Steam and the price feeds.
+//! Importing an inventory and valuing it, against fakes of Steam and the price feeds.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ pub(crate) async fn linked(app: &TestApp, email: &str, steam_id: &str) -> Browse
     browser
 }
 
-/// What is held, as `name: quantity`.
+/// The holdings, as `name: quantity`.
 fn quantities(portfolio: &Value) -> Vec<(String, u64)> {
     let holdings = portfolio["holdings"].as_array().unwrap().iter();
     let mut all: Vec<_> = holdings

@@ -1,4 +1,4 @@
-//! The program itself: commands, exit statuses, what it prints, and what never leaves it.
+//! The program itself: commands, exit statuses, output, and secrets that it never prints.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -370,7 +370,7 @@ async fn a_redis_dump_and_the_log_at_trace_hold_nothing_to_sign_in_with() {
     let cookie = browser.cookie("session").unwrap();
     secrets.push(("session CSRF token", browser.csrf().await));
     secrets.push(("whole session cookie", cookie.clone()));
-    // The tag at its beginning may stand in the store; what makes it a key may not.
+    // The tag at its beginning may be in the store, the secret behind it may not.
     secrets.push(("session cookie's secret", cookie[28..66].to_owned()));
 
     let dump = redis.dump_all().await;

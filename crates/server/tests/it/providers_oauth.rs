@@ -57,7 +57,7 @@ async fn sign_in(
     landed(browser.get(&fake_providers.agree(&location, person)).await)
 }
 
-/// Links a provider to whoever is signed in.
+/// Links a provider to the signed-in user.
 async fn link(
     fake_providers: &FakeProviders,
     browser: &Browser,
@@ -767,7 +767,7 @@ async fn a_browser_is_news_after_ninety_quiet_days() {
     let app = TestApp::embedded().await;
     app.signed_in("a@example.com").await;
     app.advance(Duration::from_hours(24 * 91));
-    // What is too old of the log goes with the next entry.
+    // The next entry removes old ones from the log.
     app.signed_in("b@example.com").await;
     app.signed_in("a@example.com").await;
     app.notice_to("a@example.com", "New sign-in").await;

@@ -80,7 +80,7 @@ async fn a_real_openid_connect_provider_signs_people_in() {
         google(&unverified, "unverified-eve", |location| location).await.0,
         "/login?error=email_unverified"
     );
-    // An address that has an account is not let in by somebody who does not run its mailbox.
+    // A provider that does not run the mailbox of an address cannot open the address's account.
     app.signed_in("bob@example.test").await;
     let bob = app.browser();
     assert_eq!(google(&bob, "bob", |location| location).await.0, "/login?error=proof_mailed");

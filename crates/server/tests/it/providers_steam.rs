@@ -477,7 +477,7 @@ async fn changing_the_ways_in_needs_a_recent_sign_in() {
     google.expect_error(403, "reauthentication_required");
     let email = browser.post("/api/v1/auth/email", &json!({ "email": "b@example.com" })).await;
     email.expect_error(403, "reauthentication_required");
-    // Signing in again with what is linked will do.
+    // Signing in again with the linked identity suffices.
     assert_eq!(sign_in(&app, &fake_providers, &browser, ID, "b").await, "/");
     browser.delete("/api/v1/auth/providers/steam").await.expect(204);
 }

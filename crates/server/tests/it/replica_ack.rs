@@ -15,7 +15,7 @@ const BOUND: Duration = Duration::from_secs(2);
 async fn a_sign_out_is_confirmed_only_when_a_replica_has_it() {
     let primary = RedisServer::start().await;
     let replica = primary.start_replica().await;
-    // As the user the guide gives, who may wait.
+    // With the guide's Redis user, which has the right to `WAIT`.
     let rule = documented_rule();
     let rule: Vec<_> =
         ["ACL", "SETUSER", "tracera"].into_iter().chain(rule.iter().map(String::as_str)).collect();

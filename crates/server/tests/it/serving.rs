@@ -1,4 +1,4 @@
-//! Connections: how long they live, who may have how many, and how they begin and end.
+//! Connections: their lifetime, their number per client, their beginning and their end.
 
 use std::net::SocketAddr;
 use std::time::Duration;

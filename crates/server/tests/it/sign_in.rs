@@ -208,7 +208,7 @@ async fn an_address_that_gets_no_mail_costs_the_same_work() {
     for email in ["a@example.com", "b@example.com"] {
         browser.request_link(email).await.expect_error(503, "unavailable");
     }
-    // Nor does it take from what was sent before.
+    // Nor does it end the links sent before.
     let second = app.add_instance().await;
     browser
         .at(second)

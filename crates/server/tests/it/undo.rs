@@ -1,4 +1,4 @@
-//! The way back from a taken account, and who cannot use it to take one.
+//! Recovering a taken account, and attempts to abuse that.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn the_owner_of_the_former_address_takes_the_account_back_without_signing_
     assert_eq!(owner.me().await, user);
     let linked = owner.get("/api/v1/auth/providers").await.json();
     assert!(linked["providers"].as_array().unwrap().iter().all(|it| it["linked"] == false));
-    // What was mailed to the thief is void, and what was used is used.
+    // Links mailed to the thief are void, and a used link stays used.
     for token in [thiefs_token, token] {
         app.browser()
             .post(UNDO, &json!({ "token": token }))

@@ -10,7 +10,7 @@ pub(super) fn percent(tenths: u128) -> String {
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
-/// A part of the whole in percent; what is too small for that is not nothing.
+/// A part of the whole in percent; a tiny part is not shown as zero.
 pub(super) fn share(part: u64, whole: u64) -> String {
     match tenths(part, whole) {
         0 if part > 0 => "< 0.1 %".to_owned(),

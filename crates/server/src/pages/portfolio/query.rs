@@ -87,9 +87,8 @@ impl PageQuery {
         (name, *length)
     }
 
-    /// The address that sorts by a column: the other way round if it does so already. What comes
-    /// `first` without being asked for is not asked for, so that another choice of order is not
-    /// turned round by it.
+    /// The address that sorts by a column, reversed if it is sorted by it already. The default
+    /// order `first` is left out, so that it does not reverse a later choice.
     pub(super) fn sorted(&self, column: &str, first: &str) -> String {
         let other = if first == "asc" { "desc" } else { "asc" };
         let order =
@@ -116,7 +115,7 @@ impl PageQuery {
         if self.get("order").is_empty() { first } else { self.get("order") }
     }
 
-    /// What it selects. What is not known selects nothing.
+    /// Its selection; unknown values select nothing.
     pub(super) fn selection(&self) -> Selection {
         let text = |name: &str| Some(self.get(name).to_owned()).filter(|text| !text.is_empty());
         let only = |kind: &str| self.is("only", kind).then_some(true);

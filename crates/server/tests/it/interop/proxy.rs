@@ -169,7 +169,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Both fail only for a child that is gone already, which is what is wanted.
+        // Both fail only for a child that has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -377,7 +377,7 @@ async fn a_client_that_goes_away_does_not_stop_the_import_and_others_follow_it()
     let here = tokio::spawn(async move { here.get("/api/v1/portfolio/import/events").await });
     let elsewhere =
         tokio::spawn(async move { elsewhere.get("/api/v1/portfolio/import/events").await });
-    // Both streams stand before the import goes on.
+    // Both streams are open before the import goes on.
     eventually(|| async { (!here.is_finished() && !elsewhere.is_finished()).then_some(()) }).await;
     gate.add_permits(10);
     let here = here.await.unwrap().expect(200);

@@ -59,8 +59,7 @@ async fn kill_in_the_middle(database: &str) {
     assert_eq!(quantities(&world.portfolio("").await), before);
     let export = world.browser.get("/api/v1/portfolio/export.json").await.expect(200).json();
     assert_eq!(export["items"].as_array().unwrap().len(), 1);
-    // By this process' clock the lease has run out; what the dead import wrote goes with the next
-    // one.
+    // By this process' clock the lease has expired. The next import removes the dead one's rows.
     world.steam.becomes(inventory(assets(12, 2)));
     world.import().await.expect(200);
     assert_eq!(world.portfolio("").await["item_count"], 12);

@@ -1,4 +1,4 @@
-//! That figures are what they say: changes, sums over filters, what has no price.
+//! The figures: changes, sums over filters, items without a price.
 
 use serde_json::json;
 

@@ -21,7 +21,7 @@ pub(crate) async fn serve(router: axum::Router) -> String {
     url
 }
 
-/// What a double answers.
+/// The answer of a fake.
 #[derive(Clone)]
 pub(crate) enum Answer {
     /// Status, content type, body.

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::serve;
 
-/// Icons, with what the browser said.
+/// Icons, with the browser's headers.
 type Requests = Arc<Mutex<Vec<(String, HeaderMap)>>>;
 
 /// Pictures at `{url}/{icon}/96fx96f`.
@@ -29,7 +29,7 @@ impl Images {
         Self { url: format!("{}/economy/image", serve(router).await), asked }
     }
 
-    /// The icons asked for, with what the browser said.
+    /// The requested icons, with the browser's headers.
     pub(crate) fn asked(&self) -> Vec<(String, HeaderMap)> {
         self.asked.lock().unwrap().clone()
     }

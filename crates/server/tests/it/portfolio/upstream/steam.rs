@@ -25,7 +25,7 @@ pub(crate) struct PendingAddress {
 
 type Script = Arc<dyn Fn(&PendingAddress) -> Answer + Send + Sync>;
 
-/// A Steam that answers as told.
+/// A fake Steam with configured answers.
 #[derive(Clone)]
 pub(crate) struct Steam {
     pub(crate) url: String,
@@ -204,7 +204,7 @@ fn hash(name: &str) -> String {
         .to_string()
 }
 
-/// An inventory in pages of what is asked for; without a count, of 75.
+/// An inventory in pages of the requested size; without a count, of 75.
 pub(crate) fn inventory(
     assets: Vec<Asset>,
 ) -> impl Fn(&PendingAddress) -> Answer + Send + Sync + 'static {
