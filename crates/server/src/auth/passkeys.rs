@@ -193,8 +193,8 @@ impl Passkeys {
         Ok(self.party.registered(answer)?)
     }
 
-    /// The passkey that signed an answer. `requester` is who is signed in now. The flag says whether it
-    /// was asked of them.
+    /// The passkey that signed an answer. `requester` is who is signed in now. The flag says
+    /// whether it was asked of them.
     ///
     /// # Errors
     /// [`PasskeyError`]. The challenge is spent all the same.

@@ -102,7 +102,8 @@ impl Shared {
             let asked = error.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
             let pause = self.limits.waits.after(attempt).max(asked);
             tracing::warn!(
-                mail = %message.id, to = message.to.masked(), attempt, ?pause, reason = error.reason,
+                mail = %message.id, to = message.to.masked(), attempt, ?pause,
+                reason = error.reason,
                 "mail not sent yet"
             );
             metrics::mailed(MailOutcome::Retried);

@@ -1,5 +1,5 @@
-//! A form that cannot be done yet: its sender has to sign in, to confirm who they are, or to send it
-//! from a fresh page. It is kept in a cookie and offered on the pages after that, with what was
+//! A form that cannot be done yet: its sender has to sign in, to confirm who they are, or to send
+//! it from a fresh page. It is kept in a cookie and offered on the pages after that, with what was
 //! typed. Nothing is done before its button is pressed there.
 //!
 //! 1. Only forms of the list are kept, and of them only the fields they have.
@@ -156,8 +156,8 @@ fn path(request: &Request) -> Option<&'static str> {
     FORMS.into_iter().map(|(action, _)| action).find(|action| *action == pattern)
 }
 
-/// Keeps a form that is [not done yet](NotYet), and leads its sender to what has to come first. What
-/// says that another site sent it was refused before.
+/// Keeps a form that is [not done yet](NotYet), and leads its sender to what has to come first.
+/// What says that another site sent it was refused before.
 ///
 /// # Errors
 /// 413.
