@@ -12,6 +12,14 @@ function countDown(seconds) {
 }
 countDown(Number(again.dataset.wait));
 
+// The minutes until another mail can come, as they pass.
+const minutes = document.querySelector('[data-minutes]');
+function countMinutes(left) {
+    minutes.textContent = `${left} minute${left === 1 ? '' : 's'}`;
+    if (left > 1) setTimeout(countMinutes, 60_000, left - 1);
+}
+if (minutes) countMinutes(Number(minutes.dataset.minutes));
+
 const code = document.getElementById('code');
 code.addEventListener('input', () => {
     const digits = code.value.replace(/\D/g, '').slice(0, 6);
@@ -30,6 +38,15 @@ async function look() {
     const { status } = await response.json();
     if (status === 'signed_in') location.replace(waiting.dataset.next);
     if (status === 'confirmed_elsewhere') showElsewhere();
+    showTrouble(status);
+}
+
+// What keeps the mail from leaving. Nothing is promised meanwhile.
+function showTrouble(status) {
+    const troubles = [...document.querySelectorAll('[data-trouble]')];
+    for (const trouble of troubles) trouble.hidden = trouble.dataset.trouble !== status;
+    const promise = document.querySelector('[data-promise]');
+    if (promise) promise.hidden = troubles.some((trouble) => !trouble.hidden);
 }
 
 function showElsewhere() {

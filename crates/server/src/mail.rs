@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,11 +33,13 @@ mod resend;
 mod smtp;
 #[cfg(test)]
 mod tests;
+pub mod troubles;
 
 use delivery::{Limits, SendError};
 use message::Message;
 pub use message::SignInMail;
 pub use notice::NoticeMail;
+use troubles::{Told, Troubles};
 
 /// Takes mails in and sends them in the background. Cheap to clone; needs a tokio runtime.
 #[derive(Clone)]
@@ -49,6 +52,7 @@ struct Shared {
     places: Arc<Semaphore>,
     /// One for each attempt that is going on.
     attempts: Semaphore,
+    troubles: Troubles,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -167,6 +171,7 @@ impl Mailer {
             limits,
             places: Arc::new(Semaphore::new(limits.mails)),
             attempts: Semaphore::new(limits.attempts_at_once),
+            troubles: Troubles::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }))
@@ -214,6 +219,11 @@ impl Mailer {
             MailError::QueueFull
         })?;
         Ok(Place { mailer: self.clone(), place })
+    }
+
+    /// What keeps mails from leaving, from now on. For one listener.
+    pub fn troubles(&self) -> UnboundedReceiver<Told> {
+        self.0.troubles.listen()
     }
 
     /// How many mails are neither sent nor given up.

@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tracera_guard::RateLimitError;
 use url::Url;
 
@@ -23,10 +24,11 @@ use crate::auth::one_time_key::OneTimeKey;
 use crate::auth::service_error::ServiceError;
 use crate::auth::token::{fresh_token, pasted, token_hash};
 use crate::domain::email::Email;
+use crate::mail::troubles::Told;
 use crate::mail::{Mailer, SignInMail};
 use crate::store::magic_links::{
-    self, ClaimedLink, CodeOutcome, MAX_WRONG_CODES, NewMagicLink, PendingLink, VisitorCode,
-    WrongCode,
+    self, ClaimedLink, CodeOutcome, MAX_WRONG_CODES, NewMagicLink, PendingLink, Progress,
+    VisitorCode, WrongCode,
 };
 use crate::store::redemptions::RedemptionKey;
 use crate::store::{Database, StoreError, events};
@@ -96,6 +98,7 @@ impl MagicLinks {
     ) -> Self {
         let mut verify_url = base_url.clone();
         verify_url.set_path("/api/v1/auth/magic/verify");
+        tokio::spawn(note_troubles(database.clone(), mailer.troubles()));
         Self { database, mailer, limits, budget, key, verify_url, expiry }
     }
 
@@ -229,12 +232,16 @@ impl MagicLinks {
         magic_links::recipient(&self.database, &token_hash(pasted(token))).await
     }
 
-    /// Whether the newest link this browser asked for was used, in any browser.
+    /// How far the sign-in is for which this browser asked for a link last.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
-    pub async fn is_used(&self, browser: &[u8], now: OffsetDateTime) -> Result<bool, StoreError> {
-        magic_links::is_used(&self.database, &self.visitor_hash(browser), now).await
+    pub async fn progress(
+        &self,
+        browser: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Progress, StoreError> {
+        magic_links::progress(&self.database, &self.visitor_hash(browser), now).await
     }
 
     /// Uses a link up.
@@ -330,6 +337,22 @@ impl MagicLinks {
     /// What the database knows the asking browser by.
     fn visitor_hash(&self, browser: &[u8]) -> [u8; 32] {
         self.key.hash("visitor", browser)
+    }
+}
+
+/// Keeps with each link what keeps its mail from leaving. What cannot be kept is told of by nobody,
+/// and the page goes on waiting.
+async fn note_troubles(database: Database, mut troubles: UnboundedReceiver<Told>) {
+    while let Some(Told { link, trouble }) = troubles.recv().await {
+        let link = Url::parse(&link).ok();
+        let token = link.as_ref().and_then(|link| {
+            link.query_pairs().find(|(name, _)| name == "token").map(|(_, token)| token)
+        });
+        let Some(token) = token else { continue };
+        let noted = magic_links::note_mail(&database, &token_hash(&*token), trouble).await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the page that waits for a mail is not told what became of it");
+        }
     }
 }
 

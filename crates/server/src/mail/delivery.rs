@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Message, Shared};
 use crate::backoff::Backoff;
+use crate::store::magic_links::MailTrouble;
 use crate::telemetry::metrics::{self, MailOutcome};
 
 /// Bounds on the work for mail.
@@ -87,6 +88,11 @@ impl Shared {
             }
         }
         let sent = matches!(outcome, Ok(Ok(_)));
+        match outcome {
+            Ok(Ok(1)) => {}
+            Ok(Ok(_)) => self.troubles.tell(&letter.link, None),
+            Ok(Err(_)) | Err(_) => self.troubles.tell(&letter.link, Some(MailTrouble::GivenUp)),
+        }
         metrics::mailed(if sent { MailOutcome::Sent } else { MailOutcome::GivenUp });
     }
 
@@ -107,6 +113,7 @@ impl Shared {
                 "mail not sent yet"
             );
             metrics::mailed(MailOutcome::Retried);
+            self.troubles.tell(&letter.link, Some(MailTrouble::Delayed));
             tokio::time::sleep(pause).await;
             attempt += 1;
         }

@@ -141,7 +141,8 @@ pub async fn mail(
     let earlier = PendingAddress::from_headers(&headers, https);
     let asked = PendingAddress::new(email.clone(), earlier, app.now());
     let requester = Requester { browser: Some(binding.as_bytes()), client: &caller.client };
-    app.mailed_links()?.request(email, &requester, app.now()).await?;
+    let decision = app.mailed_links()?.request(email, &requester, app.now()).await?;
+    let asked = asked.decided(decision, app.now());
     let next = form.next.as_deref().and_then(ReturnTarget::parse).unwrap_or_default();
     let here = ReturnTarget::parse(&next.by_way_of_confirming()).unwrap_or_default();
     let cookies = [asked.cookie(https), begin(&app, person.account.id), here.remember(https)];

@@ -69,7 +69,7 @@ async fn answer(
     let answer = match pattern {
         Some("/login" | "/login/code") if is_signed_in => return on(),
         Some("/login/code") if PendingAddress::from_headers(headers, app.is_https()).is_some() => {
-            code_page(app, session, page, headers, StatusCode::FORBIDDEN, Some(TOO_LATE))
+            code_page(app, session, page, headers, StatusCode::FORBIDDEN, (Some(TOO_LATE), None))
         }
         Some("/login" | "/login/code") => {
             let address = field(form, "email").unwrap_or_default();

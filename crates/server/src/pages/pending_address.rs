@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 use tracera_guard::HostCookie;
 
-use crate::auth::mail_limits::{MAIL_WINDOW, MAILS_PER_NETWORK};
+use crate::auth::mail_limits::{MAIL_WINDOW, MAILS_PER_NETWORK, MailDecision};
 use crate::domain::email::Email;
 
 /// How long a browser waits before it offers to send another mail, in seconds.
@@ -31,6 +31,9 @@ pub struct PendingAddress {
     pub wrong_codes: u32,
     /// When it was asked for, the newest first: at most one more than there are mails for.
     asked_at_secs: Vec<i64>,
+    /// Until when the address gets no mail, because others asked for as many as there are; 0 if it
+    /// does.
+    full_until_secs: i64,
 }
 
 impl PendingAddress {
@@ -45,7 +48,17 @@ impl PendingAddress {
         }
         sent.retain(|at| now.saturating_sub(*at) < WINDOW_SECS);
         sent.insert(0, now);
-        Self { email, wrong_codes: 0, asked_at_secs: sent }
+        Self { email, wrong_codes: 0, asked_at_secs: sent, full_until_secs: 0 }
+    }
+
+    /// What became of the mail.
+    #[must_use]
+    pub fn decided(self, decision: MailDecision, now: OffsetDateTime) -> Self {
+        let full_until_secs = match decision {
+            MailDecision::Sent => 0,
+            MailDecision::Later(wait) => (now + wait).unix_timestamp(),
+        };
+        Self { full_until_secs, ..self }
     }
 
     /// Reads the cookie of a request.
@@ -55,19 +68,22 @@ impl PendingAddress {
 
     fn parse(value: &str) -> Option<Self> {
         let (times, rest) = value.split_once('.')?;
-        let (wrong_codes, email) = rest.split_once('.')?;
+        let (wrong_codes, rest) = rest.split_once('.')?;
+        let (full_until, email) = rest.split_once('.')?;
         let email = String::from_utf8(URL_SAFE_NO_PAD.decode(email).ok()?).ok()?;
         let asked_at_secs: Vec<i64> =
             times.split('-').take(MAILS + 1).map(|at| at.parse().ok()).collect::<Option<_>>()?;
         let (email, wrong_codes) = (Email::parse(&email).ok()?, wrong_codes.parse().ok()?);
-        Some(Self { email, wrong_codes, asked_at_secs })
+        let full_until_secs = full_until.parse().ok()?;
+        Some(Self { email, wrong_codes, asked_at_secs, full_until_secs })
     }
 
     /// The `Set-Cookie` that remembers it for ten minutes.
     pub fn cookie(&self, https: bool) -> HeaderValue {
         let email = URL_SAFE_NO_PAD.encode(self.email.as_str());
         let times: Vec<_> = self.asked_at_secs.iter().map(ToString::to_string).collect();
-        let value = format!("{}.{}.{email}", times.join("-"), self.wrong_codes);
+        let (times, wrong_codes) = (times.join("-"), self.wrong_codes);
+        let value = format!("{times}.{wrong_codes}.{}.{email}", self.full_until_secs);
         COOKIE.secure(https).set(&value)
     }
 
@@ -86,12 +102,24 @@ impl PendingAddress {
         self.asked_at_secs.first().copied().unwrap_or_default()
     }
 
-    /// In how many whole minutes the address gets a mail again, if this browser asked for more than
-    /// there are. Then the last request has brought none.
+    /// In how many whole minutes the address gets a mail again, if this browser or others asked for
+    /// more than there are. Then the last request has brought none.
     pub fn minutes_without_mail(&self, now: OffsetDateTime) -> Option<i64> {
-        let oldest = self.asked_at_secs.last().filter(|_| self.asked_at_secs.len() > MAILS)?;
-        let left = oldest.saturating_add(WINDOW_SECS).saturating_sub(now.unix_timestamp());
+        let own = self.own_wait_secs(now);
+        let left = own.max(self.full_until_secs.saturating_sub(now.unix_timestamp()));
         (left > 0).then(|| (left + 59) / 60)
+    }
+
+    /// How many mails this browser asked for, if it asked for more than there are.
+    pub fn times_asked(&self, now: OffsetDateTime) -> Option<usize> {
+        (self.own_wait_secs(now) > 0).then_some(MAILS)
+    }
+
+    fn own_wait_secs(&self, now: OffsetDateTime) -> i64 {
+        let oldest = self.asked_at_secs.last().filter(|_| self.asked_at_secs.len() > MAILS);
+        oldest.map_or(0, |oldest| {
+            oldest.saturating_add(WINDOW_SECS).saturating_sub(now.unix_timestamp())
+        })
     }
 
     /// Seconds until another mail may be offered.
@@ -155,6 +183,21 @@ mod tests {
     }
 
     #[test]
+    fn others_who_used_the_mails_up_are_not_counted_as_this_browser() {
+        let now = datetime!(2026-11-23 20:00 UTC);
+        let asked = PendingAddress::new(Email::parse("a@example.com").unwrap(), None, now);
+        let sent = asked.clone().decided(MailDecision::Sent, now);
+        assert_eq!((sent.minutes_without_mail(now), sent.times_asked(now)), (None, None));
+        let later = asked.decided(MailDecision::Later(Duration::from_secs(61)), now);
+        assert_eq!((later.minutes_without_mail(now), later.times_asked(now)), (Some(2), None));
+        let headers = HeaderMap::from_iter([(
+            header::COOKIE,
+            later.cookie(false).to_str().unwrap().split(';').next().unwrap().parse().unwrap(),
+        )]);
+        assert_eq!(PendingAddress::from_headers(&headers, false), Some(later));
+    }
+
+    #[test]
     fn whoever_signs_in_within_the_same_second_has_not_done_so_before() {
         let now = datetime!(2026-11-23 20:00:00.9 UTC);
         let asked = PendingAddress::new(Email::parse("a@example.com").unwrap(), None, now);
@@ -170,9 +213,11 @@ mod tests {
             "asked=1",
             "asked=1.0",
             "asked=x.0.YUBiLmNv",
-            "asked=1.x.YUBiLmNv",
-            "asked=1.0.PHNjcmlwdD4",
-            "asked=1.0.!!",
+            "asked=1.x.0.YUBiLmNv",
+            "asked=1.0.0.PHNjcmlwdD4",
+            "asked=1.0.YUBiLmNv",
+            "asked=1.0.x.YUBiLmNv",
+            "asked=1.0.0.!!",
         ] {
             let headers = HeaderMap::from_iter([(header::COOKIE, value.parse().unwrap())]);
             assert_eq!(PendingAddress::from_headers(&headers, false), None, "{value}");

@@ -31,7 +31,7 @@ use crate::pages::page::{Page, account_done, minute};
 use crate::pages::pending_address::{self, PendingAddress};
 use crate::pages::return_target::ReturnTarget;
 use crate::pages::{assets, last_method, passkey_offer};
-use crate::store::magic_links::{MAX_WRONG_CODES, PendingLink};
+use crate::store::magic_links::{MAX_WRONG_CODES, MailTrouble, PendingLink, Progress};
 use crate::store::users;
 
 /// What the site is, for search engines and previews.
@@ -198,7 +198,8 @@ pub async fn ask(
     let earlier = PendingAddress::from_headers(&headers, app.is_https());
     let asked = PendingAddress::new(email.clone(), earlier, app.now());
     let requester = Requester { browser: Some(binding.as_bytes()), client: &client };
-    app.mailed_links()?.request(email, &requester, app.now()).await?;
+    let decision = app.mailed_links()?.request(email, &requester, app.now()).await?;
+    let asked = asked.decided(decision, app.now());
     let mut response = Redirect::to("/login/code").into_response();
     response.headers_mut().append(header::SET_COOKIE, asked.cookie(app.is_https()));
     if let Some(cookie) = binding.set_cookie() {
@@ -215,6 +216,10 @@ struct CodePage<'a> {
     wait_secs: i64,
     /// Until a mail can come again; `None` while one is on its way.
     minutes_without_mail: Option<i64>,
+    /// How many times this browser asked, if that is why none comes.
+    times: Option<usize>,
+    /// What keeps the mail from leaving.
+    trouble: Option<MailTrouble>,
     /// The page to go on to once the link was opened in another tab.
     next: ReturnTarget,
     /// The page to ask for another link on.
@@ -230,9 +235,19 @@ pub async fn code(
     State(app): State<App>,
     session: Session,
     page: Page,
+    binding: CsrfBinding,
     headers: HeaderMap,
 ) -> AppResult<Response> {
-    code_page(&app, &session, &page, &headers, StatusCode::OK, None)
+    let progress = progress(&app, &binding).await?;
+    let trouble = progress.mail_trouble;
+    code_page(&app, &session, &page, &headers, StatusCode::OK, (None, trouble))
+}
+
+async fn progress(app: &App, binding: &CsrfBinding) -> AppResult<Progress> {
+    match &app.magic_links {
+        Some(links) => Ok(Box::pin(links.progress(binding.as_bytes(), app.now())).await?),
+        None => Ok(Progress::default()),
+    }
 }
 
 pub(super) fn code_page(
@@ -241,7 +256,7 @@ pub(super) fn code_page(
     page: &Page,
     headers: &HeaderMap,
     status: StatusCode,
-    problem: Option<&'static str>,
+    (problem, trouble): (Option<&'static str>, Option<MailTrouble>),
 ) -> AppResult<Response> {
     let Some(asked) = PendingAddress::from_headers(headers, app.is_https()) else {
         return Ok(Redirect::to("/login").into_response());
@@ -251,6 +266,8 @@ pub(super) fn code_page(
         email: &asked.email,
         wait_secs: asked.wait_secs(app.now()),
         minutes_without_mail: asked.minutes_without_mail(app.now()),
+        times: asked.times_asked(app.now()),
+        trouble,
         ask_again: match session.user() {
             Ok(_) => next.landing(),
             Err(_) => next.by_way_of_sign_in(),
@@ -311,7 +328,8 @@ pub async fn redeem_code(
             };
             let page = Page::new(&binding);
             let status = StatusCode::BAD_REQUEST;
-            let mut response = code_page(&app, &session, &page, &headers, status, Some(problem))?;
+            let mut response =
+                code_page(&app, &session, &page, &headers, status, (Some(problem), None))?;
             if let Some(asked) = asked {
                 response.headers_mut().append(header::SET_COOKIE, asked.cookie(https));
             }
@@ -397,8 +415,8 @@ async fn signed_in(
     (AppendHeaders(cookies), Redirect::to(&next.landing())).into_response()
 }
 
-/// `GET /login/status`: whether the link this browser asked for was confirmed somewhere. It tells
-/// only that; it signs nobody in.
+/// `GET /login/status`: whether the link this browser asked for was confirmed somewhere, or what
+/// keeps its mail from leaving. It tells only that; it signs nobody in.
 pub async fn status(
     State(app): State<App>,
     session: Session,
@@ -408,13 +426,12 @@ pub async fn status(
     if is_signed_in(&session, PendingAddress::from_headers(&headers, app.is_https()).as_ref()) {
         return Ok(Json(Status { status: "signed_in" }));
     }
-    let status = match &app.magic_links {
-        Some(links) => {
-            // Boxed to keep the future small for signed-in users.
-            let asking = Box::pin(links.is_used(binding.as_bytes(), app.now()));
-            if asking.await? { "confirmed_elsewhere" } else { "waiting" }
-        }
-        None => "waiting",
+    let progress = progress(&app, &binding).await?;
+    let status = match (progress.is_used, progress.mail_trouble) {
+        (true, _) => "confirmed_elsewhere",
+        (false, None) => "waiting",
+        (false, Some(MailTrouble::Delayed)) => "mail_delayed",
+        (false, Some(MailTrouble::GivenUp)) => "mail_given_up",
     };
     Ok(Json(Status { status }))
 }
@@ -429,7 +446,7 @@ fn is_signed_in(session: &Session, asked: Option<&PendingAddress>) -> bool {
 /// How far a sign-in is.
 #[derive(Serialize)]
 pub struct Status {
-    /// `waiting`, `confirmed_elsewhere` or `signed_in`.
+    /// `waiting`, `mail_delayed`, `mail_given_up`, `confirmed_elsewhere` or `signed_in`.
     status: &'static str,
 }
 

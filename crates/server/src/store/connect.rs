@@ -55,6 +55,7 @@ macro_rules! migrations {
             "0060_links_per_browser",
             "0062_confirmations",
             "0063_deletions",
+            "0065_mail_troubles",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {

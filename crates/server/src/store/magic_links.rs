@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::column::{Timestamp, from_row};
+use super::column::{Timestamp, from_row, text_column};
 use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
 
@@ -321,26 +321,79 @@ pub async fn recipient(db: &Database, token_hash: &[u8; 32]) -> Result<Option<Em
     .await
 }
 
-/// Whether the newest link this visitor asked for, of those not yet expired, was used. Changes
-/// nothing.
+/// What keeps a mail from leaving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailTrouble {
+    /// The mail server did not take it yet; it is tried again.
+    Delayed,
+    /// It is not tried again.
+    GivenUp,
+}
+
+impl MailTrouble {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delayed => "delayed",
+            Self::GivenUp => "given_up",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Delayed, Self::GivenUp].into_iter().find(|it| it.as_str() == name)
+    }
+}
+
+text_column!(MailTrouble, MailTrouble::parse);
+
+/// How far a sign-in by mail is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether the link was used.
+    pub is_used: bool,
+    /// What keeps its mail from leaving.
+    pub mail_trouble: Option<MailTrouble>,
+}
+
+from_row!(Progress { is_used, mail_trouble });
+
+/// Says what keeps the mail of a link from leaving; `None` when nothing does any more.
 ///
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn is_used(
+pub async fn note_mail(
+    db: &Database,
+    token_hash: &[u8; 32],
+    trouble: Option<MailTrouble>,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE magic_links SET mail_trouble = $2 WHERE token_hash = $1";
+    let trouble = trouble.map(MailTrouble::as_str);
+    on_pool!(db, pool => {
+        sqlx::query(sql).bind(&token_hash[..]).bind(trouble).execute(pool).await.map(drop)
+    })
+    .await
+}
+
+/// How far the sign-in is for which this visitor asked for a link last, of those not yet expired.
+/// Changes nothing.
+///
+/// # Errors
+///
+/// [`StoreError`] as for every store operation.
+pub async fn progress(
     db: &Database,
     visitor_hash: &[u8; 32],
     now: OffsetDateTime,
-) -> Result<bool, StoreError> {
-    let sql = "SELECT used_at IS NOT NULL FROM magic_links
+) -> Result<Progress, StoreError> {
+    let sql = "SELECT used_at IS NOT NULL AS is_used, mail_trouble FROM magic_links
         WHERE visitor_hash = $1 AND expires_at > $2
         ORDER BY created_at DESC, id LIMIT 1";
     let now = Timestamp::from(now);
-    let used: Option<bool> = on_pool!(db, pool => {
-        sqlx::query_scalar(sql).bind(&visitor_hash[..]).bind(now).fetch_optional(pool).await
+    let progress: Option<Progress> = on_pool!(db, pool => {
+        sqlx::query_as(sql).bind(&visitor_hash[..]).bind(now).fetch_optional(pool).await
     })
     .await?;
-    Ok(used.unwrap_or(false))
+    Ok(progress.unwrap_or_default())
 }
 
 /// Ends the unused links of this address: after a sign-in none shall be lying

@@ -20,6 +20,7 @@ mod hostile_callbacks;
 mod interop;
 mod least_privilege;
 mod limits;
+mod mail_troubles;
 mod openapi;
 mod outage;
 mod overtaken;
