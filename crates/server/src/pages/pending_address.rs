@@ -221,7 +221,7 @@ mod tests {
         ] {
             let headers = HeaderMap::from_iter([(header::COOKIE, value.parse().unwrap())]);
             assert_eq!(PendingAddress::from_headers(&headers, false), None, "{value}");
-            let both = format!("{value}; asked=1.0.YUBiLmNv").parse().unwrap();
+            let both = format!("{value}; asked=1.0.0.YUBiLmNv").parse().unwrap();
             let headers = HeaderMap::from_iter([(header::COOKIE, both)]);
             assert!(PendingAddress::from_headers(&headers, false).is_some(), "{value}");
         }
