@@ -90,8 +90,8 @@ impl Shared {
         let sent = matches!(outcome, Ok(Ok(_)));
         match outcome {
             Ok(Ok(1)) => {}
-            Ok(Ok(_)) => self.troubles.tell(&letter.link, None),
-            Ok(Err(_)) | Err(_) => self.troubles.tell(&letter.link, Some(MailTrouble::GivenUp)),
+            Ok(Ok(_)) => self.troubles.tell(&message.link, None),
+            Ok(Err(_)) | Err(_) => self.troubles.tell(&message.link, Some(MailTrouble::GivenUp)),
         }
         metrics::mailed(if sent { MailOutcome::Sent } else { MailOutcome::GivenUp });
     }
@@ -113,7 +113,7 @@ impl Shared {
                 "mail not sent yet"
             );
             metrics::mailed(MailOutcome::Retried);
-            self.troubles.tell(&letter.link, Some(MailTrouble::Delayed));
+            self.troubles.tell(&message.link, Some(MailTrouble::Delayed));
             tokio::time::sleep(pause).await;
             attempt += 1;
         }
