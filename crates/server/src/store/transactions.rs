@@ -126,7 +126,8 @@ pub async fn spend(
     browser_hash: &[u8; 32],
 ) -> Result<Option<SpentTransaction>, StoreError> {
     let sql = "DELETE FROM auth_transactions WHERE state_hash = $1 AND browser_hash = $2
-        RETURNING provider, user_id, session_hash, confirms, nonce, verifier, return_to, expires_at";
+        RETURNING provider, user_id, session_hash, confirms, nonce, verifier, return_to,
+        expires_at";
     let row: Option<Row> = on_pool!(db, pool => {
         sqlx::query_as(sql).bind(&state_hash[..]).bind(&browser_hash[..]).fetch_optional(pool).await
     })

@@ -82,7 +82,9 @@ impl SignIn {
     ///     let sign_in = SignIn::new(user, "password");
     ///     session.sign_in(match remember {
     ///         true => sign_in.lifetime(Duration::from_secs(24 * 30 * 3600)),
-    ///         false => sign_in.idle_timeout(Some(Duration::from_secs(1800))).until_browser_closes(),
+    ///         false => sign_in
+    ///             .idle_timeout(Some(Duration::from_secs(1800)))
+    ///             .until_browser_closes(),
     ///     }).await
     /// }
     /// ```
