@@ -1,27 +1,29 @@
 //! Sending mail, off the path of the request.
 //!
-//! 1. [`Mailer::send`] only takes the mail in, at once or not at all: [`MailError::QueueFull`] is
-//!    for the caller to pass on, never a lost promise.
-//! 2. Temporary failures (no connection, "try again later", no answer) are retried with growing
-//!    waits until the link expires. Permanent failures are logged and not retried.
-//! 3. Every step of an attempt has a limit, and so have the attempts at one time and the mails at
+//! 1. A mail is taken in at once or not at all: [`MailError::QueueFull`] is for the caller to pass
+//!    on, never a lost promise. What is taken in is kept in the [`Outbox`], so that a restart loses
+//!    none.
+//! 2. Whoever asks for many mails waits for their own; `queue` has the rules.
+//! 3. What may pass (no connection, "try again later", no answer) is tried again with growing waits
+//!    until the link ends, a notice for a day. What will not pass is given up and logged.
+//! 4. Every step of an attempt has a limit, and so have the attempts at one time and the mails at
 //!    one time.
-//! 4. A log line has the masked address and the reason. It never has the link, the code, the
-//!    subject, a credential, or a mail server's text.
-//! 5. Without TLS a mail goes to loopback only, whatever the server offers.
+//! 5. A log line has the masked address and the reason, never the link, the code, the subject,
+//!    a credential, or text that a mail server sent.
+//! 6. Without TLS a mail goes to loopback only, whatever a server offers or leaves out.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::MailSettings;
 use crate::domain::email::Email;
+use crate::store::StoreError;
 use crate::telemetry::metrics::{self, MailOutcome};
 
 mod delivery;
@@ -29,16 +31,20 @@ pub mod dev;
 mod kept;
 mod message;
 mod notice;
+mod outbox;
+mod queue;
 mod resend;
 mod smtp;
 #[cfg(test)]
 mod tests;
 pub mod troubles;
 
-use delivery::{Limits, SendError};
+use delivery::{Job, Limits, Line, SendError};
 use message::Message;
 pub use message::SignInMail;
 pub use notice::NoticeMail;
+pub use outbox::Outbox;
+use queue::{Lane, Sender};
 use troubles::{Told, Troubles};
 
 /// Takes mails in and sends them in the background. Cheap to clone; needs a tokio runtime.
@@ -48,20 +54,26 @@ pub struct Mailer(Arc<Shared>);
 struct Shared {
     transport: Transport,
     limits: Limits,
-    /// One for each mail that is taken in and neither sent nor given up.
-    places: Arc<Semaphore>,
-    /// One for each attempt that is going on.
-    attempts: Semaphore,
+    line: Mutex<Line>,
+    outbox: Option<Outbox>,
     troubles: Troubles,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
+/// Who asks for a mail.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The network, as wide as one customer can have it.
+    pub network: &'a str,
+    /// Whether it is somebody who has signed in to the account before.
+    pub is_known: bool,
+}
+
 /// Room in the queue for one mail. Given back when dropped.
-#[derive(Debug)]
 pub struct Place {
     mailer: Mailer,
-    place: OwnedSemaphorePermit,
+    sender: Sender,
 }
 
 enum Transport {
@@ -154,7 +166,8 @@ pub enum SetupError {
 }
 
 impl Mailer {
-    /// A mailer for these settings; `None` if they say that no mail is sent.
+    /// A mailer for these settings, which keeps what waits in memory only; `None` if they say that
+    /// no mail is sent.
     ///
     /// # Errors
     ///
@@ -162,19 +175,63 @@ impl Mailer {
     pub fn new(settings: &MailSettings) -> Result<Option<Self>, SetupError> {
         let limits = Limits::default();
         let transport = Transport::new(settings, &limits)?;
-        Ok(transport.map(|transport| Self::with_limits(transport, limits)))
+        Ok(transport.map(|transport| Self::with(transport, limits, None)))
     }
 
-    fn with_limits(transport: Transport, limits: Limits) -> Self {
+    /// The same with an outbox, from which it also sends what an earlier process has left.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] as for [`Mailer::new`].
+    pub fn with_outbox(
+        settings: &MailSettings,
+        outbox: Outbox,
+    ) -> Result<Option<Self>, SetupError> {
+        let limits = Limits::default();
+        let transport = Transport::new(settings, &limits)?;
+        Ok(transport.map(|transport| {
+            let mailer = Self::with(transport, limits, Some(outbox));
+            let rounds = mailer.clone();
+            tokio::spawn(async move { rounds.make_rounds().await });
+            mailer
+        }))
+    }
+
+    fn with(transport: Transport, limits: Limits, outbox: Option<Outbox>) -> Self {
         Self(Arc::new(Shared {
             transport,
             limits,
-            places: Arc::new(Semaphore::new(limits.mails)),
-            attempts: Semaphore::new(limits.attempts_at_once),
+            line: Mutex::new(Line::new(limits.places)),
+            outbox,
             troubles: Troubles::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }))
+    }
+
+    /// Looks after the outbox until the shutdown.
+    async fn make_rounds(&self) {
+        let shared = &self.0;
+        let mut rounds = tokio::time::interval(outbox::ROUND);
+        while shared.stop.run_until_cancelled(rounds.tick()).await.is_some()
+            && !shared.tasks.is_closed()
+        {
+            self.make_round().await;
+        }
+    }
+
+    async fn make_round(&self) {
+        let Some(outbox) = &self.0.outbox else { return };
+        match outbox.round().await {
+            Ok(found) => {
+                for mail in found {
+                    self.0.line().queue.add_place(&mail.sender);
+                    let place = Place { mailer: self.clone(), sender: mail.sender };
+                    self.0.enqueue(Job::new(mail.message, place, mail.left));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the outbox could not be looked after"),
+        }
     }
 
     /// The mails printed on the terminal, if that is where they go.
@@ -185,40 +242,45 @@ impl Mailer {
         }
     }
 
-    /// Takes a mail in; it is sent after this has returned. Never waits.
+    /// Takes a notice in; it is sent after this has returned.
     ///
     /// # Errors
     ///
     /// [`MailError`]: then it will not be sent.
-    pub fn send(&self, mail: &SignInMail<'_>) -> Result<(), MailError> {
-        self.reserve().map(|place| place.send(mail))
+    pub async fn notify(&self, mail: &NoticeMail<'_>) -> Result<(), MailError> {
+        let place = self.place_for(Sender::new(Lane::Notice, "", mail.to.domain()))?;
+        let message = Message::notice(mail);
+        if let Some(outbox) = &self.0.outbox {
+            // It is better sent by this process alone than not at all.
+            if let Err(error) = outbox.add(&message, &place.sender, true).await {
+                tracing::error!(%error, "a notice would be lost by a restart");
+            }
+        }
+        place.enqueue(message);
+        Ok(())
     }
 
-    /// The same with a notice.
-    ///
-    /// # Errors
-    ///
-    /// [`MailError`]: then it will not be sent.
-    pub fn notify(&self, mail: &NoticeMail<'_>) -> Result<(), MailError> {
-        self.reserve().map(|place| place.take_in(Message::notice(mail)))
-    }
-
-    /// A place for one mail, for a caller that has something to prepare and must know before that
-    /// it will be sent.
+    /// A place for one mail to this address, for a caller that has something to prepare and must
+    /// know before that it will be sent.
     ///
     /// # Errors
     ///
     /// [`MailError`].
-    pub fn reserve(&self) -> Result<Place, MailError> {
+    pub fn reserve(&self, to: &Email, origin: &Origin<'_>) -> Result<Place, MailError> {
+        let lane = if origin.is_known { Lane::Known } else { Lane::Stranger };
+        self.place_for(Sender::new(lane, origin.network, to.domain()))
+    }
+
+    fn place_for(&self, sender: Sender) -> Result<Place, MailError> {
         let shared = &self.0;
         if shared.tasks.is_closed() {
             return Err(MailError::ShutDown);
         }
-        let place = Arc::clone(&shared.places).try_acquire_owned().map_err(|_| {
+        if !shared.line().queue.take_place(&sender) {
             metrics::mailed(MailOutcome::Refused);
-            MailError::QueueFull
-        })?;
-        Ok(Place { mailer: self.clone(), place })
+            return Err(MailError::QueueFull);
+        }
+        Ok(Place { mailer: self.clone(), sender })
     }
 
     /// What keeps mails from leaving, from now on. For one listener.
@@ -228,22 +290,28 @@ impl Mailer {
 
     /// How many mails are neither sent nor given up.
     pub fn waiting(&self) -> usize {
-        self.0.limits.mails.saturating_sub(self.0.places.available_permits())
+        self.0.line().queue.taken()
     }
 
     /// Takes no more mails in and waits until those taken in are sent or given up, but no longer
-    /// than `limit`. Returns how many were neither.
+    /// than `limit`. Returns how many were neither: the next process finds them in the outbox.
     pub async fn shutdown(&self, limit: Duration) -> usize {
         let shared = &self.0;
         shared.tasks.close();
         let done = tokio::time::timeout(limit, shared.tasks.wait()).await.is_ok();
-        let lost = shared.tasks.len();
+        let left = self.waiting();
+        shared.stop.cancel();
         if !done {
-            tracing::warn!(lost, "mails were not sent before the shutdown");
-            shared.stop.cancel();
+            tracing::warn!(left, "mails were not sent before the shutdown");
+            // Their places are given back when they are dropped, which asks for the lock again.
+            let waiting = shared.line().queue.drain();
+            drop(waiting);
+        }
+        if let Some(outbox) = &shared.outbox {
+            outbox.release().await;
         }
         shared.transport.close().await;
-        if done { 0 } else { lost }
+        if done { 0 } else { left }
     }
 
     /// Sends one test mail and waits for it. Returns the mail server's answer.
@@ -267,22 +335,58 @@ impl Mailer {
 
 impl Place {
     /// Takes the mail in; it is sent after this has returned.
-    pub fn send(self, mail: &SignInMail<'_>) {
-        self.take_in(Message::compose(mail));
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: then it will not be sent.
+    pub async fn send(self, mail: &SignInMail<'_>) -> Result<(), StoreError> {
+        self.take_in(Message::compose(mail)).await
+    }
+
+    /// The same with a mail that confirms something.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: then it will not be sent.
+    pub async fn send_notice(self, mail: &NoticeMail<'_>) -> Result<(), StoreError> {
+        self.take_in(Message::notice(mail)).await
     }
 
     /// The same work for a mail that is not to be sent.
-    pub fn discard(self, mail: &SignInMail<'_>) {
-        drop(Message::compose(mail));
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] as for one that is.
+    pub async fn discard(self, mail: &SignInMail<'_>) -> Result<(), StoreError> {
+        match &self.mailer.0.outbox {
+            Some(outbox) => outbox.add(&Message::compose(mail), &self.sender, false).await,
+            None => Ok(drop(Message::compose(mail))),
+        }
     }
 
-    fn take_in(self, message: Message) {
-        let Self { mailer, place } = self;
-        let shared = Arc::clone(&mailer.0);
-        mailer.0.tasks.spawn(async move {
-            let _place = place;
-            shared.stop.run_until_cancelled(Box::pin(shared.deliver(&message))).await;
-        });
+    async fn take_in(self, message: Message) -> Result<(), StoreError> {
+        if let Some(outbox) = &self.mailer.0.outbox {
+            outbox.add(&message, &self.sender, true).await?;
+        }
+        self.enqueue(message);
+        Ok(())
+    }
+
+    fn enqueue(self, message: Message) {
+        let (shared, left) = (Arc::clone(&self.mailer.0), message.valid_for);
+        shared.enqueue(Job::new(message, self, left));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.mailer.0.line().queue.give_back(&self.sender);
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("sender", &self.sender).finish_non_exhaustive()
     }
 }
 

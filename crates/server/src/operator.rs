@@ -168,7 +168,7 @@ pub async fn reset_ways_in(config: &Config, user: &UserSelector) -> Result<Strin
     let events = SecurityEvents::new(stores.database.clone(), mailer.clone(), account_url);
     let by = Client { browser: Some("the operator's command line".to_owned()), device: None };
     let by = ClientInfo { client: by, ip: Ipv4Addr::LOCALHOST.into(), device_token: None };
-    events.mail(account.email.as_ref(), &Notice::WaysInReset, &by, now);
+    events.mail(account.email.as_ref(), &Notice::WaysInReset, &by, now).await;
     if let Some(mailer) = mailer {
         mailer.shutdown(MAIL_DRAIN).await;
     }

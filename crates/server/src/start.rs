@@ -37,7 +37,7 @@ use crate::demo::{self, Demo};
 use crate::http::event_stream::Streams;
 use crate::http::serve::{Listener, ServeLimits, Serving, serve};
 use crate::http::{App, Parts};
-use crate::mail::{self, Mailer};
+use crate::mail::{self, Mailer, Outbox};
 use crate::portfolio::Portfolio;
 use crate::private_dir;
 use crate::router;
@@ -346,7 +346,8 @@ pub fn assemble(
     let base_url = config.http.base_url.clone();
     let mut account_url = base_url.clone();
     account_url.set_path("/account");
-    let mailer = Mailer::new(&config.mail)?;
+    let outbox = Outbox::new(stores.database.clone(), &stores.keys.derive("outbox"), clock.clone());
+    let mailer = Mailer::with_outbox(&config.mail, outbox)?;
     let mailbox = mailer.as_ref().and_then(Mailer::mailbox).cloned();
     let magic_links = mailer.clone().map(|mailer| {
         let key = OneTimeKey::new(stores.keys.derive("one-time").0);

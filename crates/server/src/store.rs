@@ -36,6 +36,7 @@ mod error;
 pub mod events;
 pub mod identities;
 pub mod magic_links;
+pub mod outbox;
 pub mod passkeys;
 pub mod portfolio;
 mod probe;
@@ -210,6 +211,16 @@ impl Database {
                 error.into()
             }),
             Err(_) => Err(StoreError::timed_out(limit)),
+        }
+    }
+
+    /// Writes the log of a `SQLite` file into the file and empties it, so that nothing is left in it
+    /// of what was deleted. The next checkpoint does where this one cannot.
+    async fn empty_log(&self) {
+        let Pool::Sqlite(pool) = &self.pool else { return };
+        let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool);
+        if let Err(error) = self.within(OPERATION_LIMIT, emptied).await {
+            tracing::warn!(%error, "what was deleted is still in the database's log");
         }
     }
 

@@ -8,9 +8,10 @@ use url::Url;
 use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent, sessions};
 use crate::auth::events::{Kind, Notice};
 use crate::auth::magic_link::MagicLinks;
+use crate::auth::mail_limits::network_of;
 use crate::auth::token::{fresh_token, pasted, token_hash};
 use crate::domain::email::Email;
-use crate::mail::NoticeMail;
+use crate::mail::{NoticeMail, Origin};
 use crate::store::users::{self, User};
 use crate::store::{StoreError, email_changes};
 use crate::telemetry::task::run_to_completion;
@@ -34,6 +35,8 @@ pub async fn request(
     if !links.limits().admit_confirmation(caller.user, email).await? {
         return Ok(());
     }
+    let network = network_of(caller.client.ip);
+    let place = links.mailer().reserve(email, &Origin { network: &network, is_known: true })?;
     let (token, now) = (fresh_token(), accounts.now());
     let (hash, until) = (token_hash(&token), now + LIFETIME);
     email_changes::begin(&accounts.database, caller.user, email, &hash, until, now).await?;
@@ -52,7 +55,7 @@ pub async fn request(
         ip: caller.client.ip,
         advice: "You did not ask for this? Then ignore this mail. Without you nothing changes.",
     };
-    Ok(links.mailer().notify(&mail)?)
+    Ok(place.send_notice(&mail).await?)
 }
 
 /// Why an address was not confirmed.

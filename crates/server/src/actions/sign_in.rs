@@ -152,7 +152,7 @@ pub(super) async fn on_mailbox_verified(
     users::confirm_mailbox(database, user.id, accounts.now()).await?;
     if !same_person {
         accounts.record(user.id, Kind::Reclaimed, Some("email"), client).await;
-        accounts.events.mail(user.email.as_ref(), &Notice::Reclaimed, client, accounts.now());
+        accounts.events.mail(user.email.as_ref(), &Notice::Reclaimed, client, accounts.now()).await;
     }
     let user = users::find_by_id(database, user.id).await?;
     user.ok_or_else(|| SessionError::Unauthenticated.into())

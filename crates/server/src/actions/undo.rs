@@ -51,7 +51,7 @@ pub async fn undo(
         tracing::warn!(event = "undone", user = %link.user_id,
             "the owner of the mailbox undid a change");
         accounts.record(link.user_id, Kind::Undone, Some("email"), &client).await;
-        accounts.events.mail(Some(&link.email), &Notice::Undone, &client, accounts.now());
+        accounts.events.mail(Some(&link.email), &Notice::Undone, &client, accounts.now()).await;
         Ok(())
     })
     .await

@@ -208,7 +208,7 @@ impl SecurityEvents {
     }
 
     /// Writes to the owner, if there is an address and a way to.
-    pub fn mail(
+    pub async fn mail(
         &self,
         to: Option<&Email>,
         notice: &Notice<'_>,
@@ -217,7 +217,7 @@ impl SecurityEvents {
     ) {
         let advice = "This was not you? Then sign in, end all other sessions and unlink what you \
                       do not know.";
-        self.send(to, notice, ("See your account", &self.account_url, advice), client, now);
+        self.send(to, notice, ("See your account", &self.account_url, advice), client, now).await;
     }
 
     /// The same with a link that undoes changes of the account from `since` on.
@@ -241,7 +241,7 @@ impl SecurityEvents {
         };
         if let Err(error) = undo_links::create(&self.database, &new, now).await {
             tracing::error!(%error, %user, "a notice goes without its undo link");
-            return self.mail(to, notice, client, now);
+            return self.mail(to, notice, client, now).await;
         }
         let mut link = Url::clone(&self.account_url);
         link.set_path("/undo");
@@ -249,11 +249,11 @@ impl SecurityEvents {
         let advice = "This was you? Then there is nothing to do. If not, the link takes your \
                       account back without a sign-in: it restores this address, unlinks what was \
                       linked since and ends all sessions. It works for 7 days.";
-        self.send(to, notice, ("This was not me", &link, advice), client, now);
+        self.send(to, notice, ("This was not me", &link, advice), client, now).await;
     }
 
     /// `action` is what the button says, where it leads, and what to do.
-    fn send(
+    async fn send(
         &self,
         to: Option<&Email>,
         notice: &Notice<'_>,
@@ -275,7 +275,7 @@ impl SecurityEvents {
             ip: client.ip,
             advice: action.2,
         };
-        if let Err(error) = mailer.notify(&mail) {
+        if let Err(error) = mailer.notify(&mail).await {
             tracing::error!(%error, to = to.masked(), "a notice could not be sent");
         }
     }

@@ -25,7 +25,7 @@ use crate::auth::service_error::ServiceError;
 use crate::auth::token::{fresh_token, pasted, token_hash};
 use crate::domain::email::Email;
 use crate::mail::troubles::Told;
-use crate::mail::{Mailer, SignInMail};
+use crate::mail::{Mailer, Origin, SignInMail};
 use crate::store::magic_links::{
     self, ClaimedLink, CodeOutcome, MAX_WRONG_CODES, NewMagicLink, PendingLink, Progress,
     VisitorCode, WrongCode,
@@ -112,11 +112,13 @@ impl MagicLinks {
         requester: &Requester<'_>,
         now: OffsetDateTime,
     ) -> Result<MailDecision, ServiceError> {
-        let place = self.mailer.reserve()?;
         let network = network_of(requester.client.ip);
         let mail_requester = self.mail_requester(&email, &network, requester.client).await?;
+        let is_known = matches!(mail_requester, MailRequester::KnownDevice(_));
+        let place = self.mailer.reserve(&email, &Origin { network: &network, is_known })?;
         let mut decision = self.limits.admit(&email, &mail_requester).await?;
-        // Over the limit a mail is prepared and dropped, so that the answer takes as long.
+        // What a mailbox gets that has had its share is made for nobody, so that the answer takes
+        // as long.
         let is_sent = decision == MailDecision::Sent;
         let email = if is_sent { email } else { nobody() };
         let token = fresh_token();
@@ -136,7 +138,7 @@ impl MagicLinks {
             device: &device,
             ip,
             network: &network,
-            is_known: matches!(mail_requester, MailRequester::KnownDevice(_)),
+            is_known,
         };
         if !magic_links::create(&self.database, &link, now).await? && is_sent {
             let to = email.masked();
@@ -155,10 +157,10 @@ impl MagicLinks {
             ip,
         };
         if decision == MailDecision::Sent {
-            place.send(&mail);
+            place.send(&mail).await?;
             tracing::info!(event = "link_sent", "queued a sign-in mail");
         } else {
-            place.discard(&mail);
+            place.discard(&mail).await?;
         }
         Ok(decision)
     }

@@ -1,8 +1,12 @@
 //! From "taken in" to "sent" or "given up".
 
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Message, Shared};
+use tokio::time::Instant;
+
+use super::queue::{FairQueue, Lane, Places};
+use super::{Message, Place, Shared};
 use crate::backoff::Backoff;
 use crate::store::magic_links::MailTrouble;
 use crate::telemetry::metrics::{self, MailOutcome};
@@ -11,7 +15,7 @@ use crate::telemetry::metrics::{self, MailOutcome};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Mails taken in and not yet done with.
-    pub(super) mails: usize,
+    pub(super) places: Places,
     /// Attempts going on at the same time.
     pub(super) attempts_at_once: usize,
     /// How long a server may take for each step before it has the content of a mail.
@@ -21,20 +25,27 @@ pub(super) struct Limits {
     pub(super) acceptance: Duration,
     /// The waits between attempts. A mail is tried as long as its link works.
     pub(super) waits: Backoff,
+    /// Those of a notice, which is tried for a day.
+    pub(super) notice_waits: Backoff,
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        let waits =
+            Backoff { first: Duration::from_secs(2), factor: 3, longest: Duration::from_mins(1) };
         Self {
-            mails: 256,
+            places: Places {
+                sign_ins: 1_024,
+                strangers: 768,
+                network: 64,
+                domain: 512,
+                notices: 1_024,
+            },
             attempts_at_once: 4,
             step: Duration::from_secs(30),
             acceptance: Duration::from_mins(5),
-            waits: Backoff {
-                first: Duration::from_secs(2),
-                factor: 3,
-                longest: Duration::from_mins(1),
-            },
+            waits,
+            notice_waits: Backoff { longest: Duration::from_mins(15), ..waits },
         }
     }
 }
@@ -72,56 +83,130 @@ impl SendError {
     }
 }
 
+/// The mails that wait, and how many tasks send them.
+pub(super) struct Line {
+    pub(super) queue: FairQueue<Job>,
+    workers: usize,
+}
+
+impl Line {
+    pub(super) fn new(places: Places) -> Self {
+        Self { queue: FairQueue::new(places), workers: 0 }
+    }
+}
+
+/// A mail that is neither sent nor given up.
+pub(super) struct Job {
+    pub(super) message: Message,
+    pub(super) place: Place,
+    /// The number of the next attempt.
+    attempt: u32,
+    /// From when on it is not worth sending.
+    deadline: Instant,
+}
+
+impl Job {
+    /// Worth sending for so long.
+    pub(super) fn new(message: Message, place: Place, left: Duration) -> Self {
+        Self { message, place, attempt: 1, deadline: Instant::now() + left }
+    }
+}
+
 impl Shared {
-    /// Sends the message or gives it up, and says in the log which.
-    pub(super) async fn deliver(&self, message: &Message) {
-        let to = message.to.masked();
-        // A link that has ended is not worth sending.
-        let outcome =
-            tokio::time::timeout(message.valid_for, self.send_with_retries(message)).await;
-        match &outcome {
-            Ok(Ok(attempt)) => tracing::info!(mail = %message.id, to, attempt, "mail sent"),
-            Ok(Err(error)) => tracing::error!(mail = %message.id, to, %error, "mail given up"),
-            Err(_) => {
-                let error = "its link ended first";
-                tracing::error!(mail = %message.id, to, error, "mail given up");
-            }
-        }
-        let sent = matches!(outcome, Ok(Ok(_)));
-        match outcome {
-            Ok(Ok(1)) => {}
-            Ok(Ok(_)) => self.troubles.tell(&message.link, None),
-            Ok(Err(_)) | Err(_) => self.troubles.tell(&message.link, Some(MailTrouble::GivenUp)),
-        }
-        metrics::mailed(if sent { MailOutcome::Sent } else { MailOutcome::GivenUp });
+    pub(super) fn line(&self) -> MutexGuard<'_, Line> {
+        // No step under the lock can panic half done.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the number of the attempt that worked.
-    async fn send_with_retries(&self, message: &Message) -> Result<u32, SendError> {
-        let mut attempt = 1;
-        loop {
-            let error = match self.attempt(message).await {
-                Ok(_) => return Ok(attempt),
-                Err(error) if error.may_pass => error,
-                Err(error) => return Err(error),
-            };
-            let asked = error.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
-            let pause = self.limits.waits.after(attempt).max(asked);
-            tracing::warn!(
-                mail = %message.id, to = message.to.masked(), attempt, ?pause,
-                reason = error.reason,
-                "mail not sent yet"
-            );
-            metrics::mailed(MailOutcome::Retried);
-            self.troubles.tell(&message.link, Some(MailTrouble::Delayed));
-            tokio::time::sleep(pause).await;
-            attempt += 1;
+    /// Lets a mail wait for its turn.
+    pub(super) fn enqueue(self: &Arc<Self>, job: Job) {
+        let mut line = self.line();
+        let sender = job.place.sender.clone();
+        line.queue.push(&sender, job);
+        if line.workers < self.limits.attempts_at_once {
+            line.workers += 1;
+            let shared = Arc::clone(self);
+            self.tasks.spawn(async move {
+                shared.stop.run_until_cancelled(Box::pin(shared.work())).await;
+            });
         }
+    }
+
+    /// Sends mails as long as some wait.
+    async fn work(self: &Arc<Self>) {
+        while let Some(job) = self.next_job() {
+            self.advance(job).await;
+        }
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let mut line = self.line();
+        let job = line.queue.pop();
+        if job.is_none() {
+            line.workers -= 1;
+        }
+        job
+    }
+
+    /// Makes one attempt, and says in the log what came of it.
+    async fn advance(self: &Arc<Self>, mut job: Job) {
+        let (to, attempt) = (job.message.to.masked(), job.attempt);
+        let ended = || SendError::permanent("its link ended first");
+        let sent = if Instant::now() < job.deadline {
+            let sending = self.transport.send(&job.message, &self.limits);
+            tokio::time::timeout_at(job.deadline, sending).await.unwrap_or_else(|_| Err(ended()))
+        } else {
+            Err(ended())
+        };
+        let outcome = match sent {
+            Ok(_) => {
+                tracing::info!(mail = %job.message.id, to, attempt, "mail sent");
+                if attempt > 1 {
+                    self.troubles.tell(&job.message.link, None);
+                }
+                MailOutcome::Sent
+            }
+            Err(error) if error.may_pass => {
+                let waits = match job.place.sender.lane {
+                    Lane::Notice => self.limits.notice_waits,
+                    Lane::Known | Lane::Stranger => self.limits.waits,
+                };
+                let asked = error.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+                let pause = waits.after(attempt).max(asked);
+                tracing::warn!(
+                    mail = %job.message.id, to, attempt, ?pause, reason = error.reason,
+                    "mail not sent yet"
+                );
+                metrics::mailed(MailOutcome::Retried);
+                self.troubles.tell(&job.message.link, Some(MailTrouble::Delayed));
+                job.attempt += 1;
+                return self.enqueue_after(pause, job);
+            }
+            Err(error) => {
+                tracing::error!(mail = %job.message.id, to, %error, "mail given up");
+                self.troubles.tell(&job.message.link, Some(MailTrouble::GivenUp));
+                MailOutcome::GivenUp
+            }
+        };
+        metrics::mailed(outcome);
+        if let Some(outbox) = &self.outbox {
+            outbox.remove(job.message.id).await;
+        }
+    }
+
+    fn enqueue_after(self: &Arc<Self>, pause: Duration, job: Job) {
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let until = job.deadline.min(Instant::now() + pause);
+            let waiting = tokio::time::sleep_until(until);
+            if shared.stop.run_until_cancelled(waiting).await.is_some() {
+                shared.enqueue(job);
+            }
+        });
     }
 
     /// Returns what the server said when it took the mail.
     pub(super) async fn attempt(&self, message: &Message) -> Result<String, SendError> {
-        let _permit = self.attempts.acquire().await.expect("this semaphore is never closed");
         self.transport.send(message, &self.limits).await
     }
 }

@@ -100,10 +100,8 @@ impl Message {
         Self {
             id: Uuid::new_v4(),
             to: mail.to.clone(),
-            subject: match mail.code {
-                "" => "Sign in to Tracera".to_owned(),
-                code => format!("Sign in to Tracera: {code}"),
-            },
+            // Without the code: phones show subjects on locked screens.
+            subject: "Sign in to Tracera".to_owned(),
             text: TextPart { mail: &content }.render().expect("writing to a string does not fail"),
             html: HtmlPart { mail: &content }.render().expect("writing to a string does not fail"),
             link: mail.link.to_string(),

@@ -12,7 +12,7 @@ use super::message::{Message, at_minute, plain_words};
 use crate::domain::email::Email;
 
 /// How long it is tried to send a notice.
-const VALID_FOR: Duration = Duration::from_hours(1);
+const VALID_FOR: Duration = Duration::from_hours(24);
 
 /// Something the owner of an account should know, and what brought it about.
 #[derive(Clone, Copy)]

@@ -56,6 +56,7 @@ macro_rules! migrations {
             "0062_confirmations",
             "0063_deletions",
             "0065_mail_troubles",
+            "0066_outbox",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {
@@ -118,6 +119,8 @@ pub(super) fn sqlite_options(file: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
+        // What is deleted is overwritten.
+        .pragma("secure_delete", "ON")
         .busy_timeout(SQLITE_BUSY_LIMIT)
 }
 

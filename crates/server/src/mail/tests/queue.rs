@@ -9,16 +9,23 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio::sync::Barrier;
 
-use super::{CODE, LONG, Log, Parts, TOKEN, quick, resend_at};
+use super::{CODE, LONG, Log, Parts, TOKEN, quick, resend_at, take_in};
 use crate::config::MailSettings;
 use crate::mail::delivery::Limits;
+use crate::mail::queue::Places;
 use crate::mail::{MailError, Mailer};
 
 async fn mailer_to(app: Router, limits: Limits) -> Mailer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    Mailer::with_limits(resend_at(&url), limits)
+    Mailer::with(resend_at(&url), limits, None)
+}
+
+/// Room for two mails.
+fn two_places() -> Limits {
+    let usual = quick();
+    Limits { places: Places { sign_ins: 2, ..usual.places }, ..usual }
 }
 
 #[tokio::test]
@@ -31,15 +38,15 @@ async fn a_full_queue_says_so_and_has_room_again() {
             waiting.wait().await;
         }),
     );
-    let mailer = mailer_to(app, Limits { mails: 2, ..quick() }).await;
+    let mailer = mailer_to(app, two_places()).await;
     let parts = Parts::of("alice@example.com");
-    assert_eq!(mailer.send(&parts.mail()), Ok(()));
-    assert_eq!(mailer.send(&parts.mail()), Ok(()));
-    assert_eq!(mailer.send(&parts.mail()), Err(MailError::QueueFull));
+    assert_eq!(take_in(&mailer, &parts.mail()), Ok(()));
+    assert_eq!(take_in(&mailer, &parts.mail()), Ok(()));
+    assert_eq!(take_in(&mailer, &parts.mail()), Err(MailError::QueueFull));
 
     gate.wait().await;
     let room = async {
-        while mailer.send(&parts.mail()).is_err() {
+        while take_in(&mailer, &parts.mail()).is_err() {
             tokio::task::yield_now().await;
         }
     };
@@ -56,11 +63,11 @@ async fn what_becomes_of_mails_is_counted() {
         StatusCode::from_u16(answers.lock().unwrap().pop().unwrap()).unwrap()
     };
     let app = Router::new().route("/emails", post(answer));
-    let mailer = mailer_to(app, Limits { mails: 2, attempts_at_once: 1, ..quick() }).await;
+    let mailer = mailer_to(app, Limits { attempts_at_once: 1, ..two_places() }).await;
     let parts = Parts::of("alice@example.com");
-    mailer.send(&parts.mail()).unwrap();
-    mailer.send(&parts.mail()).unwrap();
-    assert_eq!(mailer.send(&parts.mail()), Err(MailError::QueueFull));
+    take_in(&mailer, &parts.mail()).unwrap();
+    take_in(&mailer, &parts.mail()).unwrap();
+    assert_eq!(take_in(&mailer, &parts.mail()), Err(MailError::QueueFull));
     assert_eq!(mailer.waiting(), 2);
     assert_eq!(mailer.shutdown(LONG).await, 0);
     assert_eq!(mailer.waiting(), 0);
@@ -88,7 +95,7 @@ async fn four_mails_are_sent_at_a_time() {
     };
     let mailer = mailer_to(app, quick()).await;
     for _ in 0..16 {
-        mailer.send(&Parts::of("alice@example.com").mail()).unwrap();
+        take_in(&mailer, &Parts::of("alice@example.com").mail()).unwrap();
     }
     assert_eq!(mailer.shutdown(LONG).await, 0, "with fewer than four at a time this would not end");
     assert_eq!(most.load(Ordering::SeqCst), 4);
@@ -100,12 +107,12 @@ async fn a_shutdown_waits_no_longer_than_it_is_told_and_takes_nothing_in() {
     let mailer = mailer_to(app, quick()).await;
     let log = Log::capture();
     let parts = Parts::of("alice@example.com");
-    mailer.send(&parts.mail()).unwrap();
-    mailer.send(&parts.mail()).unwrap();
+    take_in(&mailer, &parts.mail()).unwrap();
+    take_in(&mailer, &parts.mail()).unwrap();
     assert_eq!(mailer.shutdown(Duration::from_millis(50)).await, 2);
-    assert_eq!(mailer.send(&parts.mail()), Err(MailError::ShutDown));
+    assert_eq!(take_in(&mailer, &parts.mail()), Err(MailError::ShutDown));
     assert_eq!(mailer.shutdown(LONG).await, 0, "those given up do not go on");
-    assert!(log.text().contains("lost=2"), "{}", log.text());
+    assert!(log.text().contains("left=2"), "{}", log.text());
 }
 
 #[tokio::test]
@@ -113,7 +120,7 @@ async fn on_the_terminal_the_last_fifty_mails_can_be_read() {
     let mailer = Mailer::new(&MailSettings::Terminal).unwrap().unwrap();
     let mailbox = mailer.mailbox().unwrap().clone();
     for number in 0..55 {
-        mailer.send(&Parts::of(&format!("user{number}@example.com")).mail()).unwrap();
+        take_in(&mailer, &Parts::of(&format!("user{number}@example.com")).mail()).unwrap();
     }
     assert_eq!(mailer.shutdown(LONG).await, 0);
     let mails = mailbox.messages();
