@@ -45,6 +45,8 @@ use crate::store::{self, Database};
 use crate::telemetry::metrics;
 use crate::tls;
 
+/// How many event streams one user may have open, over all tabs.
+const STREAMS_PER_USER: usize = 16;
 /// How long queued mails may take to leave when the server stops.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
 
@@ -405,7 +407,8 @@ pub fn assemble(
             .expect("the configuration has checked the base URL"),
         csrf: CsrfGuard::new(stores.keys.derive("csrf"), Session::csrf_binding)
             .visitor_cookie(visitor),
-        streams: Streams::default(),
+        streams: Streams::new(STREAMS_PER_USER),
+        downloads: Streams::new(1),
         endpoints: router::endpoints(),
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),

@@ -1,22 +1,25 @@
 //! Everything kept about the owner of an account.
 
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
 use time::OffsetDateTime;
 use tracera_session::SessionInfo;
 use uuid::Uuid;
 
 use crate::actions::{Accounts, ActionError, Caller, NotRecent, require_recent};
-use crate::auth::service_error::ServiceError;
 use crate::store::events::{self, Event};
 use crate::store::identities::{self, LinkedIdentity};
 use crate::store::passkeys::{self, Passkey};
 use crate::store::portfolio::snapshots::{self, Snapshot};
 use crate::store::tokens::{self, StoredToken};
 use crate::store::users::User;
+use crate::store::{Database, StoreError};
 
-/// How many events are read at once.
+/// How many events are read and sent together.
 const EVENTS_AT_ONCE: u32 = 200;
 
-/// What is kept about a person, except the items they hold, which may be very many.
+/// What is kept about a person, except their events and the items they hold, which may be very
+/// many.
 #[derive(Debug)]
 pub struct PersonalData {
     /// Their account.
@@ -29,8 +32,6 @@ pub struct PersonalData {
     pub tokens: Vec<StoredToken>,
     /// Where they are signed in.
     pub sessions: Vec<SessionInfo>,
-    /// Their log, the newest first.
-    pub events: Vec<Event>,
     /// What their portfolio was worth, the oldest first.
     pub values: Vec<Snapshot>,
 }
@@ -53,24 +54,23 @@ pub async fn data(
         passkeys: passkeys::of_user(database, user.id).await?,
         tokens: tokens::of_user(database, user.id, accounts.now()).await?,
         sessions: accounts.sessions.list(&caller.id).await?,
-        events: all_events(accounts, user.id, accounts.now()).await?,
         values,
         user,
     })
 }
 
-async fn all_events(
-    accounts: &Accounts,
+/// The user's log, the newest first, read while it is sent.
+pub fn events(
+    database: Database,
     user: Uuid,
     now: OffsetDateTime,
-) -> Result<Vec<Event>, ServiceError> {
-    let mut all = Vec::<Event>::new();
-    loop {
-        let before = all.last().map(|event| event.id);
-        let some = events::list(&accounts.database, user, before, EVENTS_AT_ONCE, now).await?;
-        if some.is_empty() {
-            return Ok(all);
+) -> impl Stream<Item = Result<Vec<Event>, StoreError>> + Send {
+    try_unfold(None, move |before| {
+        let database = database.clone();
+        async move {
+            let some = events::list(&database, user, before, EVENTS_AT_ONCE, now).await?;
+            let oldest = some.last().map(|event| event.id);
+            Ok(oldest.map(|oldest| (some, Some(oldest))))
         }
-        all.extend(some);
-    }
+    })
 }

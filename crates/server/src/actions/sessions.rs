@@ -68,8 +68,8 @@ pub(super) async fn end_those_by(
     Ok(())
 }
 
-/// Ends all of the caller's sessions but this one, revokes their API tokens, and cancels a mailed
-/// link, which may be in the wrong hands.
+/// Ends all of the caller's sessions but this one, revokes their API tokens, and cancels mailed
+/// links, which may be in the wrong hands. Where there was none of these, nothing is recorded.
 ///
 /// # Errors
 /// [`ServiceError`] when a store does not answer.
@@ -80,14 +80,15 @@ pub async fn end_others(accounts: Accounts, caller: Caller) -> Result<(), Servic
         let cancelled = magic_links::cancel_all(&accounts.database, caller.user).await;
         // Before the sessions: their end makes every instance drop its cached tokens.
         let revoked = tokens::remove_all(&accounts.database, caller.user).await;
+        let others = accounts.sessions.list(&caller.id).await?.len() > 1;
         caller.session.sign_out_others().await?;
-        cancelled?;
-        revoked?;
-        tracing::info!(
-            event = "other_sessions_revoked",
-            "all other sessions were ended by their user"
-        );
-        accounts.record(caller.user, Kind::OtherSessionsRevoked, None, &caller.client).await;
+        if cancelled? > 0 || revoked? > 0 || others {
+            tracing::info!(
+                event = "other_sessions_revoked",
+                "all other sessions were ended by their user"
+            );
+            accounts.record(caller.user, Kind::OtherSessionsRevoked, None, &caller.client).await;
+        }
         Ok(())
     })
     .await

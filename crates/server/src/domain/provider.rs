@@ -100,10 +100,16 @@ pub struct Person {
     pub avatar_url: Option<String>,
 }
 
-/// A name to keep: one line, not too long.
+/// A name to keep: one line, not too long, and nothing in it that turns the direction of the text
+/// around it (the bidirectional controls of Unicode's UAX 9).
 pub fn tidy_name(name: &str) -> Option<String> {
+    let directs = |c: &char| {
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}')
+    };
     let plain = |c: char| if c.is_control() { ' ' } else { c };
-    let name: String = name.trim().chars().map(plain).take(MAX_NAME_CHARS).collect();
+    let chars = name.trim().chars().filter(|c| !directs(c));
+    let name: String = chars.map(plain).take(MAX_NAME_CHARS).collect();
     (!name.trim().is_empty()).then_some(name)
 }
 
@@ -121,6 +127,8 @@ mod tests {
     fn names_and_pictures_are_tidied() {
         assert_eq!(tidy_name(" Robin\r\n<b> "), Some("Robin  <b>".to_owned()));
         assert_eq!(tidy_name(" \u{7} "), None);
+        assert_eq!(tidy_name("\u{202e}nibor\u{2069}\u{200f}"), Some("nibor".to_owned()));
+        assert_eq!(tidy_name("\u{202e}"), None);
         assert_eq!(tidy_name(&"x".repeat(500)).unwrap().len(), MAX_NAME_CHARS);
         assert!(tidy_avatar_url("https://avatars.example/a.jpg").is_some());
         for url in ["http://avatars.example/a.jpg", "javascript:alert(1)", "data:image/png,x", "x"]

@@ -83,6 +83,8 @@ pub struct Parts {
     pub csrf: CsrfGuard,
     /// The open event streams.
     pub streams: Streams,
+    /// The downloads of all of a person's data that are going on.
+    pub downloads: Streams,
     /// The URL table as the layers know it.
     pub endpoints: Endpoints,
     /// Cancelled when the service is asked to stop: from then on it says that it is not well.

@@ -25,20 +25,26 @@ pub(crate) fn event_stream(events: impl Stream<Item = Event> + Send + 'static) -
     ([("cache-control", "no-store"), ("x-accel-buffering", "no")], events).into_response()
 }
 
-/// How many streams one user may have open on one instance, over all tabs.
-const MAX_PER_USER: usize = 16;
-
-/// The open streams, counted by user. Cheap to clone; clones count together.
-#[derive(Debug, Clone, Default)]
-pub struct Streams(Arc<Mutex<HashMap<UserId, usize>>>);
+/// The open streams of one kind, counted by user. Cheap to clone; clones count together.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    max_per_user: usize,
+    open: Arc<Mutex<HashMap<UserId, usize>>>,
+}
 
 /// A place among the streams of a user, free again when dropped.
+#[derive(Debug)]
 pub(crate) struct Place {
     streams: Streams,
     user: UserId,
 }
 
 impl Streams {
+    /// So many for one user on one instance, over all tabs.
+    pub fn new(max_per_user: usize) -> Self {
+        Self { max_per_user, open: Arc::default() }
+    }
+
     /// A place for one more.
     ///
     /// # Errors
@@ -46,11 +52,11 @@ impl Streams {
     pub(crate) fn enter(&self, user: &UserId) -> AppResult<Place> {
         let mut open = self.lock();
         let count = open.entry(user.clone()).or_default();
-        if *count >= MAX_PER_USER {
+        if *count >= self.max_per_user {
             return Err(AppError::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_streams",
-                "too many pages of yours are open; please close some",
+                "too many pages or downloads of yours are open; please close some",
             )
             .retry_after(HEARTBEAT));
         }
@@ -59,7 +65,7 @@ impl Streams {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,9 +87,9 @@ mod tests {
 
     #[test]
     fn a_user_has_so_many_streams_and_no_more_until_one_ends() {
-        let streams = Streams::default();
+        let streams = Streams::new(16);
         let (user, other) = (UserId::new("a").unwrap(), UserId::new("b").unwrap());
-        let mut open: Vec<_> = (0..MAX_PER_USER).map(|_| streams.enter(&user).unwrap()).collect();
+        let mut open: Vec<_> = (0..16).map(|_| streams.enter(&user).unwrap()).collect();
         assert!(streams.enter(&user).is_err());
         assert!(streams.enter(&other).is_ok());
         open.pop();

@@ -1,5 +1,6 @@
 //! Taking one's data along. It asks that one signed in recently.
 
+use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,7 @@ use crate::pages::confirm::to_confirm;
 use crate::pages::page::Person;
 use crate::pages::return_target::ReturnTarget;
 use crate::portfolio::export::Format;
+use crate::store::events::Event;
 
 /// `GET /account/data.json`: everything kept about the person, as a file.
 pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> AppResult<Response> {
@@ -26,9 +28,10 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
         Err(ActionError::Refused(_)) => return Ok(to_confirm(&ReturnTarget::data())),
         Err(error) => return Err(error.into()),
     };
+    let place = app.downloads.enter(&person.id)?;
     let items = export(&app.portfolio, caller.user, Format::Json).await?;
     let items = Body::from_stream(items);
-    let PersonalData { user, linked, passkeys, tokens, sessions, events, values } = data;
+    let PersonalData { user, linked, passkeys, tokens, sessions, values } = data;
     let current = caller.session.info().map(|info| info.handle);
     let bound = app.sessions.device_bound(&person.id).await?;
     let sessions = sessions.into_iter().map(|info| {
@@ -48,19 +51,36 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
         "passkeys": passkeys.into_iter().map(PasskeyBody::from).collect::<Vec<_>>(),
         "tokens": tokens.into_iter().map(TokenBody::from).collect::<Vec<_>>(),
         "sessions": sessions.collect::<Vec<_>>(),
-        "events": events.into_iter().map(EventBody::from).collect::<Vec<_>>(),
         "portfolio_values": {
             "currency": app.portfolio.prices().currency(),
             "history": values.iter().map(ValueBody::new).collect::<Vec<_>>(),
         },
     });
-    // The items may be very many: they are read while they are sent, as the last field.
+    // Events and items may be very many: they are read while they are sent, as the last fields.
     let mut few = few.to_string();
     few.truncate(few.len() - "}".len());
-    let begin = stream::once(future::ready(Ok(Bytes::from(few + ",\"portfolio\":"))));
-    let end = stream::once(future::ready(Ok(Bytes::from_static(b"}"))));
-    let body = Body::from_stream(begin.chain(items.into_data_stream()).chain(end));
+    let written =
+        |text: &str| stream::once(future::ready(Ok::<_, BoxError>(Bytes::from(text.to_owned()))));
+    let log = account::events(app.database.clone(), caller.user, app.now());
+    let log = log.enumerate().map(|(at, some)| Ok(written_events(at, some?)));
+    let body = written(&(few + ",\"events\":["))
+        .chain(log)
+        .chain(written("],\"portfolio\":"))
+        .chain(items.into_data_stream().map(|part| part.map_err(BoxError::from)))
+        .chain(written("}"));
+    let body = Body::from_stream(body.inspect(move |_| {
+        // Another download may begin when this one ends.
+        let _ = &place;
+    }));
     let kind = HeaderValue::from_static("application/json");
     let file = HeaderValue::from_static("attachment; filename=\"tracera-data.json\"");
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], body).into_response())
+}
+
+/// Some events of the list, with a comma before all but the first.
+fn written_events(at: usize, events: Vec<Event>) -> Bytes {
+    let some: Vec<_> = events.into_iter().map(EventBody::from).collect();
+    let list = serde_json::to_string(&some).expect("texts, numbers and times are JSON");
+    let inner = &list["[".len()..list.len() - "]".len()];
+    Bytes::from([if at == 0 { "" } else { "," }, inner].concat())
 }

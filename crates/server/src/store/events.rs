@@ -1,5 +1,5 @@
-//! What happened to an account's security, for its owner to read: rows are added and, after 90
-//! days, removed.
+//! What happened to an account's security, for its owner to read: rows are added and removed after
+//! 90 days, or when a user has [`MOST`] newer ones.
 
 use std::net::IpAddr;
 
@@ -12,6 +12,12 @@ use crate::domain::email::Email;
 
 /// How long an event is kept.
 pub const KEPT: Duration = Duration::days(90);
+
+/// How many events of a user are kept.
+pub const MOST: u32 = 1_000;
+/// How many a write removes at most, so that it takes no longer where very many are left from
+/// before.
+const REMOVED_AT_ONCE: u32 = 5_000;
 
 /// An event to be recorded. Nothing in it could be presented as a proof.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +55,7 @@ pub struct Event {
 
 from_row!(Event { id, kind, method, device, ip, at });
 
-/// Adds an event, and removes those that are too old.
+/// Adds an event, and removes those that are too old and those of the user that are too many.
 ///
 /// # Errors
 ///
@@ -62,6 +68,9 @@ pub async fn record(
     let purge = "DELETE FROM security_events WHERE at <= $1";
     let insert = "INSERT INTO security_events (user_id, kind, method, device, device_hash, ip, at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let prune = "DELETE FROM security_events WHERE id IN (
+            SELECT id FROM security_events WHERE user_id = $1
+            ORDER BY id DESC LIMIT $3 OFFSET $2)";
     on_pool!(db, pool => {
         sqlx::query(purge).bind(Timestamp::from(now - KEPT)).execute(pool).await?;
         sqlx::query(insert)
@@ -72,6 +81,12 @@ pub async fn record(
             .bind(new.device_hash.as_ref().map(|hash| &hash[..]))
             .bind(new.ip.map_or_else(String::new, |ip| ip.to_string()))
             .bind(Timestamp::from(now))
+            .execute(pool)
+            .await?;
+        sqlx::query(prune)
+            .bind(new.user)
+            .bind(i64::from(MOST))
+            .bind(i64::from(REMOVED_AT_ONCE))
             .execute(pool)
             .await
             .map(drop)

@@ -153,12 +153,15 @@ pub async fn remove(db: &Database, user: Uuid, id: Uuid) -> Result<bool, StoreEr
     .await
 }
 
-/// Takes all tokens from the account.
+/// Takes all tokens from the account; returns how many there were.
 ///
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn remove_all(db: &Database, user: Uuid) -> Result<(), StoreError> {
+pub async fn remove_all(db: &Database, user: Uuid) -> Result<u64, StoreError> {
     let sql = "DELETE FROM api_tokens WHERE user_id = $1";
-    on_pool!(db, pool => sqlx::query(sql).bind(user).execute(pool).await.map(drop)).await
+    on_pool!(db, pool => {
+        sqlx::query(sql).bind(user).execute(pool).await.map(|done| done.rows_affected())
+    })
+    .await
 }

@@ -167,7 +167,8 @@ pub async fn find_or_create_by_verified_email(
 }
 
 /// Removes the user and everything that belongs to them; `false` if there was no such user. Their
-/// sessions live elsewhere and are the caller's to end.
+/// sessions live elsewhere and are the caller's to end. `SQLite` overwrites what it removes, and its
+/// log is emptied, which holds it too.
 ///
 /// # Errors
 ///
@@ -200,7 +201,7 @@ async fn delete_where(
         None => "DELETE FROM users WHERE id = $1",
         Some(_) => "DELETE FROM users WHERE id = $1 AND delete_at <= $2",
     };
-    on_pool!(db, pool => {
+    let deleted = on_pool!(db, pool => {
         let mut transaction = pool.begin().await?;
         sqlx::query(links).bind(id).execute(&mut *transaction).await?;
         let query = sqlx::query(user).bind(id);
@@ -215,7 +216,11 @@ async fn delete_where(
         }
         Ok(deleted == 1)
     })
-    .await
+    .await?;
+    if deleted {
+        db.empty_log().await;
+    }
+    Ok(deleted)
 }
 
 /// Sets the time of deletion unless one is set; `None` cancels it. `false` if nothing was changed.

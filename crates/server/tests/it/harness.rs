@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -142,6 +142,12 @@ impl TestApp {
 
     pub(crate) fn redis(&self) -> &RedisServer {
         self.redis.as_ref().unwrap()
+    }
+
+    /// The database, for a test that looks or writes past the service.
+    pub(crate) async fn database(&self) -> SqlitePool {
+        let file = self.directory.path().join("tracera.db");
+        SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap()
     }
 
     /// Nothing is written to the database until the transaction ends.

@@ -15,6 +15,7 @@ mod deletion;
 mod demo;
 mod device_binding;
 mod email_change;
+mod growing_tables;
 mod hang_ups;
 mod hostile_callbacks;
 mod interop;

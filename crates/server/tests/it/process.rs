@@ -192,6 +192,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The most memory it has had resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap()));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    }
+
     /// Where `dev` shows its mails, with the key it printed.
     pub(crate) fn mailbox_path(&self) -> Option<String> {
         let log = self.log();
