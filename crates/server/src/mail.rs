@@ -358,9 +358,10 @@ impl Place {
     ///
     /// [`StoreError`] as for one that is.
     pub async fn discard(self, mail: &SignInMail<'_>) -> Result<(), StoreError> {
+        let letter = Message::compose(mail);
         match &self.mailer.0.outbox {
-            Some(outbox) => outbox.add(&Message::compose(mail), &self.sender, false).await,
-            None => Ok(drop(Message::compose(mail))),
+            Some(outbox) => outbox.add(&letter, &self.sender, false).await,
+            None => Ok(()),
         }
     }
 

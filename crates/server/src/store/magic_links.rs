@@ -408,17 +408,17 @@ pub async fn cancel_outstanding(db: &Database, email: &Email) -> Result<(), Stor
 }
 
 /// Ends every link to the user's address. One that is being redeemed ends as well: [`is_claimed`]
-/// denies it, and [`release`] does not bring it back. Returns how many there were.
+/// denies it, and [`release`] does not bring it back. Returns how many were unused.
 ///
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
-pub async fn cancel_all(db: &Database, user: Uuid) -> Result<u64, StoreError> {
-    let sql = "DELETE FROM magic_links WHERE email = (SELECT email FROM users WHERE id = $1)";
-    on_pool!(db, pool => {
-        sqlx::query(sql).bind(user).execute(pool).await.map(|done| done.rows_affected())
-    })
-    .await
+pub async fn cancel_all(db: &Database, user: Uuid) -> Result<usize, StoreError> {
+    let sql = "DELETE FROM magic_links WHERE email = (SELECT email FROM users WHERE id = $1)
+        RETURNING used_at IS NULL";
+    let unused: Vec<bool> =
+        on_pool!(db, pool => sqlx::query_scalar(sql).bind(user).fetch_all(pool).await).await?;
+    Ok(unused.into_iter().filter(|unused| *unused).count())
 }
 
 /// Whether the link is still the one that was claimed, and not cancelled since.

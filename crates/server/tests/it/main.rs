@@ -7,6 +7,7 @@ mod chromium;
 mod fake_providers;
 mod harness;
 
+mod attack;
 mod confirming;
 mod contract;
 mod cookies;
