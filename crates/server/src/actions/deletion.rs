@@ -65,7 +65,7 @@ pub async fn call_off(accounts: Accounts, caller: Caller, user: User) -> Result<
             tracing::info!(event = "deletion_called_off", user = %user.id, "an account stays");
             accounts.record(user.id, Kind::DeletionCalledOff, None, &caller.client).await;
             let (notice, now) = (Notice::DeletionCalledOff, accounts.now());
-            accounts.events.mail(user.email.as_ref(), &notice, &caller.client, now);
+            accounts.events.mail(user.email.as_ref(), &notice, &caller.client, now).await;
         }
         Ok(())
     })

@@ -167,8 +167,8 @@ pub async fn find_or_create_by_verified_email(
 }
 
 /// Removes the user and everything that belongs to them; `false` if there was no such user. Their
-/// sessions live elsewhere and are the caller's to end. `SQLite` overwrites what it removes, and its
-/// log is emptied, which holds it too.
+/// sessions live elsewhere and are the caller's to end. `SQLite` overwrites what it removes, and
+/// its log is emptied, which holds it too.
 ///
 /// # Errors
 ///

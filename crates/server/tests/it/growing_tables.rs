@@ -1,7 +1,10 @@
 //! Rows that were made to grow, and what the process then costs.
 
+use std::time::Duration;
+
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
+use crate::deletion::delete_what_is_due;
 use crate::harness::{TestApp, eventually, token_of};
 use crate::process::Running;
 
@@ -101,5 +104,7 @@ async fn a_deleted_account_leaves_nothing_in_the_files_of_the_database() {
     let token = browser.form_token("/account").await;
     let form = [("csrf_token", &*token), ("confirmation", "delete my account")];
     browser.submit("/account/delete", &form).await.expect(303);
+    app.advance(Duration::from_hours(7 * 24));
+    assert_eq!(delete_what_is_due(&app).await, 1);
     assert!(!holds_it().await);
 }
