@@ -24,6 +24,7 @@ mod at_most_once;
 #[cfg(feature = "redis-tls")]
 pub(crate) mod authorities;
 mod batch;
+mod client;
 #[cfg(feature = "redis-cluster")]
 mod cluster_supervisor;
 pub(crate) mod connection;

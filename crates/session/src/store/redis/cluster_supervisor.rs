@@ -24,11 +24,11 @@ use redis::{
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::client::moved_to;
 use super::error::flatten;
 use super::limits::RedisLimits;
 use super::outage::Outage;
 use super::supervisor::{Generation, RECONNECT_PATIENCE};
-use super::target::moved_to;
 use super::tracking::{Tracking, tracking_on};
 use crate::invalidations::Heartbeat;
 

@@ -26,9 +26,9 @@ use redis::{
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::client::{TlsCertificates, client, moved_to};
 use super::error::flatten;
 use super::limits::RedisLimits;
-use super::target::{TlsCertificates, client, moved_to};
 use super::url::RedisUrl;
 
 /// Sentinels, and how to connect to what they name.

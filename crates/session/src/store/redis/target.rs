@@ -3,22 +3,21 @@
 #[cfg(feature = "redis-cluster")]
 use std::sync::Arc;
 
-#[cfg(feature = "redis-tls")]
-pub(super) use redis::TlsCertificates;
+#[cfg(feature = "redis-cluster")]
+use redis::ConnectionInfo;
 #[cfg(feature = "redis-cluster")]
 use redis::cluster::ClusterClient;
-use redis::{Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisResult};
+use redis::{Client, ProtocolVersion, RedisResult};
 #[cfg(feature = "redis-tls")]
 use rustls::crypto::CryptoProvider;
 
 #[cfg(feature = "redis-tls")]
 use super::authorities::RedisAuthorities;
+use super::client::{TlsCertificates, client};
 use super::error::ConnectError;
 use super::limits::RedisLimits;
 #[cfg(not(feature = "redis-tls"))]
 use super::no_tls::RedisAuthorities;
-#[cfg(not(feature = "redis-tls"))]
-pub(super) use super::no_tls::TlsCertificates;
 use super::sentinels::Sentinels;
 use super::tracking::Tracking;
 use super::url::{RedisKind, RedisUrl, RedisUrlError};
@@ -88,30 +87,6 @@ fn server(
     let settings = info.redis_settings().clone().set_protocol(protocol);
     client(info.set_redis_settings(settings), certificates)
         .map(|client| Target::Server(Box::new(client)))
-}
-
-pub(super) fn client(
-    info: ConnectionInfo,
-    certificates: Option<TlsCertificates>,
-) -> RedisResult<Client> {
-    match certificates {
-        #[cfg(feature = "redis-tls")]
-        Some(certificates) => Client::build_with_tls(info, certificates),
-        #[cfg(not(feature = "redis-tls"))]
-        Some(none) => match none {},
-        None => Client::open(info),
-    }
-}
-
-/// The same connection to another server.
-pub(super) fn moved_to(server: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
-    let addr = match server.addr().clone() {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-            ConnectionAddr::TcpTls { host: host.into(), port, insecure, tls_params }
-        }
-        _ => ConnectionAddr::Tcp(host.into(), port),
-    };
-    server.clone().set_addr(addr)
 }
 
 #[cfg(feature = "redis-cluster")]
