@@ -125,10 +125,12 @@ fn parse_contact(value: &str) -> Result<String, Wrong> {
     if is_site || value.strip_prefix("mailto:").is_some_and(is_mail) {
         return Ok(value.to_owned());
     }
-    Err(Wrong::new(
-        format!("is {}", quoted(value)),
-        "write mailto: and an address, or an https address",
-    ))
+    // A URL may hold a password, also one that is not understood.
+    let what = match value.contains("://") {
+        true => "is no https address".to_owned(),
+        false => format!("is {}", quoted(value)),
+    };
+    Err(Wrong::new(what, "write mailto: and an address, or an https address"))
 }
 
 /// The metrics socket. Default none.

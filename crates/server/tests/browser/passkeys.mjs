@@ -123,7 +123,8 @@ await scenario(async (browser) => {
   await row(phone.page).first().getByRole('button').click();
   await phone.page.getByText('The passkey is removed').waitFor();
   assert.equal(await row(phone.page).count(), 1);
-  await page.waitForURL('**/login?error=signed_out**');
+  await page.waitForURL('**/login**');
+  await page.getByText('You have been signed out on this device').waitFor();
   await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
   await page.getByRole('alert').getByText('did not work here').waitFor();
   const left = await key.credentials();

@@ -723,14 +723,14 @@ async fn the_log_and_the_mails_tell_what_happened() {
         sign_in(&fake_providers, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await,
         "/"
     );
-    browser.delete("/api/v1/auth/providers/google").await.expect(204);
     browser.delete("/api/v1/auth/sessions").await.expect(204);
+    browser.delete("/api/v1/auth/providers/google").await.expect(204);
     let told = browser.get("/api/v1/auth/events").await.expect(200).json();
     let events = told["events"].as_array().unwrap();
     let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     let expected = [
-        "other_sessions_revoked",
         "unlinked",
+        "other_sessions_revoked",
         "signed_in",
         "signed_in",
         "new_device",
