@@ -214,8 +214,8 @@ impl Database {
         }
     }
 
-    /// Writes the log of a `SQLite` file into the file and empties it, so that nothing is left in it
-    /// of what was deleted. The next checkpoint does where this one cannot.
+    /// Writes the log of a `SQLite` file into the file and empties it, so that nothing is left in
+    /// it of what was deleted. The next checkpoint does where this one cannot.
     async fn empty_log(&self) {
         let Pool::Sqlite(pool) = &self.pool else { return };
         let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool);

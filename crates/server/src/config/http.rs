@@ -126,9 +126,10 @@ fn parse_contact(value: &str) -> Result<String, Wrong> {
         return Ok(value.to_owned());
     }
     // A URL may hold a password, also one that is not understood.
-    let what = match value.contains("://") {
-        true => "is no https address".to_owned(),
-        false => format!("is {}", quoted(value)),
+    let what = if value.contains("://") {
+        "is no https address".to_owned()
+    } else {
+        format!("is {}", quoted(value))
     };
     Err(Wrong::new(what, "write mailto: and an address, or an https address"))
 }
