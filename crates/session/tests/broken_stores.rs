@@ -136,6 +136,8 @@ impl Broken {
             }
             FieldOp::Take if self.is(TakesInTwoSteps) => {
                 let value = self.read(id, name).await?;
+                // A way to a server and back lies between the two.
+                tokio::time::sleep(Duration::from_millis(20)).await;
                 Some((FieldOp::Remove, FieldReply::Taken(value)))
             }
             FieldOp::SetIfAbsent(value) if self.is(SetsThoughPresent) => {

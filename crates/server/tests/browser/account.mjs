@@ -62,7 +62,7 @@ await scenario(async (browser) => {
   await page.getByText('Sign out everywhere else (2)').click();
   await page.getByRole('button', { name: /End the session of Firefox/ }).focus();
   await desktop.page.getByRole('button', { name: 'Sign out', exact: true }).click();
-  await desktop.page.waitForURL('**/login?done=signed_out');
+  await desktop.page.getByText('You are signed out.').waitFor();
   await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 2);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'sessions-title');
   await signIn(desktop.page, 'dana@example.com');
