@@ -180,31 +180,33 @@ async fn a_redis_that_cannot_be_asked_about_replicas_fails_a_sign_out_and_no_rot
     assert!(cause.to_string().contains("no permissions"), "{cause}");
 }
 
-/// Long enough for a command to come to the proxy.
-const A_MOMENT: Duration = Duration::from_millis(200);
-
 /// The next connection may lead to another primary, whose replicas lack the write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_over_another_connection_is_not_confirmed() {
     let primary = RedisServer::start().await;
     let proxy = FaultProxy::start(primary.port()).await;
     let own = RedisConnection::open_with(&proxy.redis_url(), PATIENT).await.unwrap();
-    let sessions = acknowledged(&primary.url(), own, A_MOMENT).await;
+    let sessions = acknowledged(&primary.url(), own, Duration::from_millis(200)).await;
     let user = UserId::new("user").unwrap();
     // Has Redis know the script.
     signed_in(&sessions, &user).await.sign_out().await.unwrap_err();
     let (one, other) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
-    // Both sign-outs are sent before the first is answered; then one waits, and the other for its
-    // turn.
+    // Both sign-outs are sent before the first is answered. Then one waits, and the other waits for
+    // its turn.
     let mut first = proxy.hold_next("EVALSHA");
     let one = tokio::spawn(async move { one.sign_out().await });
     first.reached().await;
     let other = tokio::spawn(async move { other.sign_out().await });
-    tokio::time::sleep(A_MOMENT).await;
+    first.followed().await;
     let mut waiting = proxy.hold_next("WAIT");
     first.release();
     waiting.reached().await;
-    tokio::time::sleep(A_MOMENT).await;
+    let both_are_carried_out = async {
+        while !sessions.list(&user).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENT.total, both_are_carried_out).await.unwrap();
     proxy.set(Fault::Refuse).await;
     waiting.release();
     proxy.inject("WAIT", ":1\r\n");

@@ -60,7 +60,7 @@ struct Rule {
 #[derive(Debug)]
 enum Action {
     Answer { reply: Vec<u8>, once: bool },
-    Hold { reached: oneshot::Sender<()>, release: oneshot::Receiver<()> },
+    Hold { arrived: watch::Sender<usize>, release: oneshot::Receiver<()> },
 }
 
 impl FaultProxy {
@@ -116,10 +116,10 @@ impl FaultProxy {
     /// Holds back the next Redis request with `command`, and what follows it on the same
     /// connection, until the returned [`Hold`] releases it.
     pub fn hold_next(&self, command: &str) -> Hold {
-        let (reached, at_reached) = oneshot::channel();
+        let (arrived, seen) = watch::channel(0);
         let (at_release, release) = oneshot::channel();
-        self.add(command, Action::Hold { reached, release });
-        Hold { reached: Some(at_reached), release: at_release }
+        self.add(command, Action::Hold { arrived, release });
+        Hold { arrived: seen, release: at_release }
     }
 
     /// Forgets all injected answers, and the holds that were not reached yet.
@@ -140,17 +140,26 @@ impl FaultProxy {
 /// A request held back by [`FaultProxy::hold_next`]; goes on when this is released or dropped.
 #[derive(Debug)]
 pub struct Hold {
-    reached: Option<oneshot::Receiver<()>>,
+    /// How many requests have arrived: the held one, then those behind it.
+    arrived: watch::Receiver<usize>,
     release: oneshot::Sender<()>,
 }
 
 impl Hold {
     /// Waits until the request has arrived at the proxy.
     pub async fn reached(&mut self) {
-        if let Some(reached) = self.reached.take() {
-            let reached = tokio::time::timeout(START_LIMIT, reached).await;
-            reached.expect("the held request comes in time").expect("the hold was not cleared");
-        }
+        self.arrived(1).await;
+    }
+
+    /// Waits until another request has arrived behind it, on the same connection.
+    pub async fn followed(&mut self) {
+        self.arrived(2).await;
+    }
+
+    async fn arrived(&mut self, requests: usize) {
+        let arrived = self.arrived.wait_for(|arrived| *arrived >= requests);
+        let arrived = tokio::time::timeout(START_LIMIT, arrived).await;
+        arrived.expect("the request comes in time").expect("the hold was not cleared");
     }
 
     /// Lets the request go on to the server.

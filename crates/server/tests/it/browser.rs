@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// Every header of the specification, on every response whatever its status.
 const SECURITY_HEADERS: [(&str, &str); 4] = [
@@ -141,14 +145,40 @@ impl Browser {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> reqwest::Result<Answer> {
+        self.answer(self.request(method, path, headers, body), path).await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if let Some(body) = body {
-            request = request.json(body);
+        match body {
+            Some(body) => request.json(body),
+            None => request,
         }
-        self.answer(request, path).await
+    }
+
+    /// [`Browser::send`] for a client that does not wait for the answer.
+    pub(crate) async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> OpenRequest {
+        OpenRequest::send(self.with_cookies(self.request(method, path, headers, body))).await
+    }
+
+    /// [`Browser::submit`] for a client that does not wait for the answer.
+    pub(crate) async fn begin_form(&self, path: &str, fields: &[(&str, &str)]) -> OpenRequest {
+        OpenRequest::send(self.with_cookies(self.form(path, fields))).await
     }
 
     fn with_cookies(&self, request: RequestBuilder) -> RequestBuilder {
@@ -241,15 +271,17 @@ impl Browser {
 
     /// Posts a form as a browser without scripts does.
     pub(crate) async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.answer(self.form(path, fields), path).await.unwrap()
+    }
+
+    fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
         let body =
             url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let request = self
-            .http
+        self.http
             .post(format!("{}{path}", self.base))
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "text/html")
-            .body(body);
-        self.answer(request, path).await.unwrap()
+            .body(body)
     }
 
     /// Opens a stream of server-sent events.
@@ -304,6 +336,36 @@ impl EventStream {
             let Some(chunk) = self.response.chunk().await.unwrap() else { return String::new() };
             self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
         }
+    }
+}
+
+/// A request whose answer is still awaited, on a connection of its own.
+pub(crate) struct OpenRequest(TcpStream);
+
+impl OpenRequest {
+    async fn send(request: RequestBuilder) -> Self {
+        let request = request.build().unwrap();
+        let url = request.url();
+        let authority = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+        let mut stream = TcpStream::connect(&authority).await.unwrap();
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nhost: {authority}\r\n", request.method(), url.path());
+        for (name, value) in request.headers() {
+            head += &format!("{name}: {}\r\n", value.to_str().unwrap());
+        }
+        let body = request.body().map_or(&[][..], |body| body.as_bytes().unwrap());
+        head += &format!("content-length: {}\r\n\r\n", body.len());
+        stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+        Self(stream)
+    }
+
+    /// Closes the connection before the answer, and waits until the service has noticed.
+    pub(crate) async fn hang_up(mut self) {
+        self.0.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let ended = timeout(Duration::from_secs(10), self.0.read_to_end(&mut answer)).await;
+        ended.expect("the service notices in time").unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), "", "it was answered before it was given up");
     }
 }
 

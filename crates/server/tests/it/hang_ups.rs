@@ -1,26 +1,19 @@
 //! Clients that close the connection while something in their account changes.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 use tracera::clock::utc;
 use tracera::domain::email::Email;
 use tracera::store::{events, users};
 
-use crate::browser::Browser;
+use crate::browser::{Browser, OpenRequest};
 use crate::fake_providers::FakeProviders;
 use crate::harness::{TestApp, eventually, token_of};
-
-/// Long enough for requests to reach their write, and for the service to notice that the client has
-/// disconnected.
-const A_MOMENT: Duration = Duration::from_secs(1);
 
 struct Stage {
     app: TestApp,
     fake_providers: FakeProviders,
-    requests: JoinSet<()>,
+    requests: Vec<OpenRequest>,
 }
 
 impl Stage {
@@ -28,7 +21,7 @@ impl Stage {
         let fake_providers = FakeProviders::start().await;
         let vars = fake_providers.vars();
         let vars: Vec<_> = vars.iter().map(|(name, value)| (&**name, &**value)).collect();
-        Self { app: TestApp::embedded_with(&vars).await, fake_providers, requests: JoinSet::new() }
+        Self { app: TestApp::embedded_with(&vars).await, fake_providers, requests: Vec::new() }
     }
 
     /// Signed in with a second session and GitHub linked.
@@ -44,7 +37,7 @@ impl Stage {
         browser
     }
 
-    fn send(
+    async fn send(
         &mut self,
         browser: &Browser,
         token: String,
@@ -52,17 +45,15 @@ impl Stage {
         path: &str,
         body: Option<Value>,
     ) {
-        let (browser, path) = (browser.clone(), path.to_owned());
-        self.requests.spawn(async move {
-            browser.send(method, &path, &[("x-csrf-token", &token)], body.as_ref()).await;
-        });
+        let headers = [("x-csrf-token", &*token)];
+        self.requests.push(browser.begin(method, path, &headers, body.as_ref()).await);
     }
 
     async fn hang_up(&mut self) {
-        tokio::time::sleep(A_MOMENT).await;
-        assert!(self.requests.try_join_next().is_none(), "one was answered before it was given up");
-        self.requests.shutdown().await;
-        tokio::time::sleep(A_MOMENT).await;
+        self.app.writers_wait(self.requests.len()).await;
+        for request in self.requests.drain(..) {
+            request.hang_up().await;
+        }
     }
 
     async fn is_recorded(&self, email: &str, kind: &str) {
@@ -89,8 +80,8 @@ async fn the_owner_learns_of_a_change_although_nobody_waits_for_its_answer() {
 
     let lock = stage.app.lock_database().await;
     let confirmation = Some(json!({ "token": token_of(&link) }));
-    stage.send(&changer, changing, Method::POST, "/api/v1/auth/email/confirm", confirmation);
-    stage.send(&unlinker, unlinking, Method::DELETE, "/api/v1/auth/providers/github", None);
+    stage.send(&changer, changing, Method::POST, "/api/v1/auth/email/confirm", confirmation).await;
+    stage.send(&unlinker, unlinking, Method::DELETE, "/api/v1/auth/providers/github", None).await;
     stage.hang_up().await;
     lock.rollback().await.unwrap();
 
@@ -119,13 +110,11 @@ async fn the_end_of_sessions_is_recorded_although_nobody_waits_for_its_answer() 
     let (ending, leaving, revoking) = (others.csrf().await, leaver.csrf().await, api.csrf().await);
 
     let lock = stage.app.lock_database().await;
-    stage.send(&api, revoking, Method::DELETE, &path, None);
-    stage.send(&others, ending, Method::DELETE, "/api/v1/auth/sessions", None);
-    stage.send(&leaver, leaving, Method::POST, "/api/v1/auth/logout", None);
-    stage.requests.spawn(async move {
-        let fields = [("csrf_token", &*form_token), ("handle", &*handle)];
-        page.submit("/account/sessions/revoke", &fields).await;
-    });
+    stage.send(&api, revoking, Method::DELETE, &path, None).await;
+    stage.send(&others, ending, Method::DELETE, "/api/v1/auth/sessions", None).await;
+    stage.send(&leaver, leaving, Method::POST, "/api/v1/auth/logout", None).await;
+    let fields = [("csrf_token", &*form_token), ("handle", &*handle)];
+    stage.requests.push(page.begin_form("/account/sessions/revoke", &fields).await);
     stage.hang_up().await;
     lock.rollback().await.unwrap();
 
@@ -142,11 +131,8 @@ async fn a_deletion_is_asked_for_to_the_end_although_nobody_waits_for_it() {
     let browser = stage.user("a@example.com", 1).await;
     let token = browser.form_token("/account").await;
     let lock = stage.app.lock_database().await;
-    let leaver = browser.clone();
-    stage.requests.spawn(async move {
-        let fields = [("csrf_token", &*token), ("confirmation", "delete my account")];
-        leaver.submit("/account/delete", &fields).await;
-    });
+    let fields = [("csrf_token", &*token), ("confirmation", "delete my account")];
+    stage.requests.push(browser.begin_form("/account/delete", &fields).await);
     stage.hang_up().await;
     lock.rollback().await.unwrap();
     eventually(|| async { browser.me().await.is_none().then_some(()) }).await;

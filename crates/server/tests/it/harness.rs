@@ -158,6 +158,18 @@ impl TestApp {
         pool.begin_with("BEGIN IMMEDIATE").await.unwrap()
     }
 
+    /// Waits until so many writers wait for [`TestApp::lock_database`].
+    pub(crate) async fn writers_wait(&self, writers: usize) {
+        // A reader also holds a connection, but not for so many looks in a row.
+        let mut looks = 0;
+        eventually(|| {
+            let (open, idle) = self.instances[0].app.database.connections();
+            looks = if open as usize - idle >= writers { looks + 1 } else { 0 };
+            std::future::ready((looks == 5).then_some(()))
+        })
+        .await;
+    }
+
     /// All that is kept: the database's files and everything in Redis.
     pub(crate) async fn dump(&self) -> Vec<u8> {
         let mut dump = self.redis().dump_all().await;

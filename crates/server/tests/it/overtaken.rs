@@ -1,7 +1,5 @@
 //! Sign-ins and links under way while their precondition is removed.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{MethodRouter, get};
@@ -22,10 +20,7 @@ use tracera_session::{Session, UserId};
 
 use crate::browser::Browser;
 use crate::fake_providers::FakeProviders;
-use crate::harness::{TestApp, listen};
-
-/// Long enough for a request to come from GitHub's last answer to the lock it waits for.
-const A_MOMENT: Duration = Duration::from_millis(500);
+use crate::harness::{TestApp, eventually, listen};
 
 struct Stage {
     app: TestApp,
@@ -63,9 +58,7 @@ impl Stage {
     }
 
     async fn github_is_asked(&self, path: &str, before: usize) {
-        while self.fake_providers.calls(path) == before {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually(async || (self.fake_providers.calls(path) > before).then_some(())).await;
     }
 
     /// Comes back, and when the answer of GitHub is there and the next thing is to be written,
@@ -79,7 +72,7 @@ impl Stage {
             let before = self.fake_providers.calls("/api/user/emails");
             answers.add_permits(1);
             self.github_is_asked("/api/user/emails", before).await;
-            tokio::time::sleep(A_MOMENT).await;
+            self.app.writers_wait(1).await;
             self.app.instances[0].app.sessions.revoke_all(&self.user).await.unwrap();
             lock.rollback().await.unwrap();
         };

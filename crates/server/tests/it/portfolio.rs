@@ -523,7 +523,7 @@ async fn a_day_that_ends_while_it_is_noted_is_noted_to_its_end() {
     bob.call(Method::POST, "/api/v1/portfolio/import", None).await.expect(200);
     let lock = world.app.lock_database().await;
     let midnight = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.app.writers_wait(1).await;
         world.app.advance(Duration::from_hours(24));
         lock.rollback().await.unwrap();
     };

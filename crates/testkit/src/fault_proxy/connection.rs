@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use super::resp::{bulk, next_request};
+use super::resp::{bulk, complete_requests, next_request};
 use super::{Action, Fault, Shared};
 
 /// Injected replies that wait for their turn, each with the echo the server will send in its place.
@@ -72,10 +72,15 @@ async fn requests(
             let bytes: Vec<u8> = buffer.drain(..request.length).collect();
             match shared.action_for(&request.command) {
                 None => server.write_all(&bytes).await?,
-                Some(Action::Hold { reached, release }) => {
-                    // A hold whose handle was dropped no longer holds.
-                    let _ = reached.send(());
-                    let _ = release.await;
+                Some(Action::Hold { arrived, mut release }) => {
+                    loop {
+                        arrived.send_replace(1 + complete_requests(&buffer));
+                        tokio::select! {
+                            // A hold whose handle was dropped no longer holds.
+                            _ = &mut release => break,
+                            read = client.read_buf(&mut buffer) => if read? == 0 { break },
+                        }
+                    }
                     server.write_all(&bytes).await?;
                 }
                 Some(Action::Answer { reply, .. }) => {

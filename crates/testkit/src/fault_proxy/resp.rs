@@ -25,6 +25,16 @@ pub(super) fn next_request(buffer: &[u8]) -> Option<Request> {
     (at <= buffer.len()).then_some(Request { command, length: at })
 }
 
+/// How many complete requests `buffer` begins with.
+pub(super) fn complete_requests(mut buffer: &[u8]) -> usize {
+    let mut requests = 0;
+    while let Some(request) = next_request(buffer) {
+        buffer = &buffer[request.length..];
+        requests += 1;
+    }
+    requests
+}
+
 /// Reads `{kind}{number}\r\n` at `at`, and moves behind it.
 fn number(buffer: &[u8], at: &mut usize, kind: u8) -> Option<usize> {
     let rest = buffer.get(*at..)?;
@@ -54,5 +64,7 @@ mod tests {
         let request = next_request(&pipeline).unwrap();
         assert_eq!(request, Request { command: "GET".into(), length: get.len() });
         assert_eq!(next_request(&pipeline[request.length..]).unwrap().command, "PING");
+        assert_eq!(complete_requests(&pipeline), 2);
+        assert_eq!(complete_requests(&pipeline[..pipeline.len() - 1]), 1);
     }
 }

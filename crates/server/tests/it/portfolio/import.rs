@@ -411,14 +411,11 @@ async fn a_client_that_goes_away_while_the_import_is_claimed_does_not_stop_it() 
     let browser = world.browser.clone();
     let token = browser.csrf().await;
     let lock = world.app.lock_database().await;
-    let caller = tokio::spawn(async move {
-        browser
-            .send(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None)
-            .await
-    });
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    caller.abort();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let import = browser
+        .begin(Method::POST, "/api/v1/portfolio/import", &[("x-csrf-token", &token)], None)
+        .await;
+    world.app.writers_wait(1).await;
+    import.hang_up().await;
     lock.rollback().await.unwrap();
     eventually(|| async { (world.steam.asked().len() == 1).then_some(()) }).await;
 }
