@@ -1,4 +1,4 @@
-//! What everything else talks about: values that are checked once and depend on nothing.
+//! Value types that are validated once and depend on no other module.
 
 pub mod email;
 pub mod item;

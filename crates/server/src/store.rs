@@ -54,14 +54,14 @@ pub use error::{ConnectError, StoreError};
 use probe::Probe;
 use recall::Recall;
 
-/// How long one store operation may take, waiting for a connection included. A little above the
+/// Limit for one store operation, including the wait for a connection. It is slightly above the
 /// databases' own limits, so that normally their errors name the cause.
 const OPERATION_LIMIT: Duration = Duration::from_secs(6);
-/// How long a health probe waits for an answer.
+/// Timeout of a health probe.
 const PING_LIMIT: Duration = Duration::from_secs(1);
-/// Connections to `PostgreSQL` unless told otherwise.
+/// Default number of connections to `PostgreSQL`.
 const PG_CONNECTIONS: u32 = 16;
-/// How long closing waits for connections in use.
+/// How long `close` waits for connections in use.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A pool of connections to one database. Cheap to clone.
@@ -91,7 +91,7 @@ macro_rules! on_pool {
 }
 use on_pool;
 
-/// The number of the newest migration.
+/// The version of the newest migration.
 pub fn newest_migration() -> i64 {
     connect::newest_migration()
 }
@@ -115,8 +115,8 @@ impl Database {
         }
     }
 
-    /// Opens a `SQLite` file. If it is missing it is created, like its directory, for the owner
-    /// alone.
+    /// Opens a `SQLite` file. Creates it and its directory if they are missing, readable by the
+    /// owner alone.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Database {
         Ok(Self { pool: Pool::Postgres(pool), recall, probe: Probe::default() })
     }
 
-    /// A consistent copy of a `SQLite` file that others may be using.
+    /// Copies a `SQLite` file that other processes may be writing. The copy is consistent.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Database {
         connect::copy_sqlite(file, to).await
     }
 
-    /// Sessions and rate limits in the same server as `url` says, over connections of their own.
+    /// Stores for sessions and rate limits in the same server, with connections of their own.
     ///
     /// # Errors
     ///
@@ -167,8 +167,8 @@ impl Database {
         ))
     }
 
-    /// Connects to the configured database and writes, and takes that back. Makes no file and
-    /// changes no table.
+    /// Connects to the configured database, writes in a transaction, and rolls it back. Creates no
+    /// file and no table.
     ///
     /// # Errors
     ///
@@ -180,11 +180,11 @@ impl Database {
         }
     }
 
-    /// Whether the database does what requests need, which includes writing; for health probes.
+    /// Whether the database serves requests, including writes. For health probes.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when it does not within a second.
+    /// [`StoreError::Unavailable`] when it does not answer within a second.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let ping = async {
             match &self.pool {
@@ -214,8 +214,8 @@ impl Database {
         }
     }
 
-    /// Writes the log of a `SQLite` file into the file and empties it, so that nothing is left in
-    /// it of what was deleted. The next checkpoint does where this one cannot.
+    /// Moves the write-ahead log of `SQLite` into the database file and truncates it, so that the
+    /// log keeps no deleted data. If this checkpoint fails, the next one does it.
     async fn empty_log(&self) {
         let Pool::Sqlite(pool) = &self.pool else { return };
         let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool);
@@ -224,7 +224,7 @@ impl Database {
         }
     }
 
-    /// How many connections there are, and how many of them nobody uses.
+    /// The number of connections, and how many of them are idle.
     pub fn connections(&self) -> (u32, usize) {
         match &self.pool {
             Pool::Sqlite(pool) => (pool.size(), pool.num_idle()),
@@ -232,8 +232,8 @@ impl Database {
         }
     }
 
-    /// Closes the connections once they are idle, at most five seconds from now; operations
-    /// after this are [`StoreError::Unavailable`].
+    /// Closes the connections once they are idle, within five seconds. Later operations fail with
+    /// [`StoreError::Unavailable`].
     pub async fn close(&self) {
         let close = async {
             match &self.pool {

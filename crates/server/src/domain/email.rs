@@ -35,8 +35,8 @@ const MAX_LABEL_LEN: usize = 63;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Email(String);
 
-/// Why a text is not an address this service writes to. The message is a sentence part for a
-/// person.
+/// Why a text is not an address this service sends mail to. The message is part of a sentence that
+/// users read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmailError {
     /// Nothing but white space.
@@ -106,8 +106,8 @@ impl Email {
         self.parts().1
     }
 
-    /// The mailbox of this address, as far as the address shows it: without the tag after a `+`,
-    /// and without dots that Gmail ignores. It is for counting, never for writing to.
+    /// The mailbox behind the address, as far as it can be derived: without the tag after a `+`,
+    /// and without the dots that Gmail ignores. For counting only, never for sending.
     pub fn mailbox(&self) -> String {
         let (local, domain) = self.parts();
         let untagged = match local.split_once('+') {
@@ -126,7 +126,8 @@ impl Email {
         format!("{}***@{domain}", &local[..1])
     }
 
-    /// Whether it is GitHub's stand-in for a private address, which nobody reads.
+    /// Whether this is GitHub's noreply address, which stands in for a private one and delivers
+    /// nowhere.
     pub fn is_stand_in(&self) -> bool {
         let domain = self.domain();
         domain.starts_with("users.noreply.") || domain.starts_with("noreply.")
@@ -197,7 +198,7 @@ mod tests {
             ("o'hara!#$%&*/=?^_`{|}~-@example.com", "o'hara!#$%&*/=?^_`{|}~-@example.com"),
             ("x@xn--bcher-kva.example", "x@xn--bcher-kva.example"),
             ("1@1.2.example", "1@1.2.example"),
-            // As they come from other programs' clipboards.
+            // Invisible characters that clipboards add.
             ("\u{a0}a@example.com\u{a0}", "a@example.com"),
             ("\u{200b}a@example.com\u{200b}", "a@example.com"),
             ("\u{feff}a@example.com\u{2060}\n", "a@example.com"),

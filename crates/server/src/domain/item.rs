@@ -1,4 +1,4 @@
-//! What an inventory holds: assets, and what assets of one name have in common.
+//! The contents of an inventory: assets, and the properties that assets of one name share.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 use crate::domain::item_type::ItemType;
 use crate::domain::phase::Phase;
 
-/// The id of an item: all with one name and one price. The same for every user and import.
+/// The id of an item: one market name and phase, hence one price. The same for every user and
+/// import.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ItemId(String);
 
@@ -27,39 +28,39 @@ impl ItemId {
         Self(hex)
     }
 
-    /// Its 24 hexadecimal digits.
+    /// The 24 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What items of one name have in common.
+/// The properties that items of one name share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// Its name in price lists; empty when Steam did not describe it.
+    /// The name in price lists; empty when Steam sent no description.
     pub market_hash_name: String,
     /// The variant of a Doppler finish, which has a price of its own.
     pub phase: Option<Phase>,
-    /// Such as `Consumer Grade SMG`.
+    /// The type label, such as `Consumer Grade SMG`.
     pub label: String,
-    /// What sort of item that is.
+    /// The type, derived from Steam's tags or the label.
     pub item_type: ItemType,
-    /// Such as `Covert`.
+    /// The rarity, such as `Covert`.
     pub rarity: String,
-    /// Six hexadecimal digits, or empty.
+    /// The rarity's color: six hexadecimal digits, or empty.
     pub rarity_color: String,
-    /// Such as `Field-Tested`, or empty.
+    /// The exterior, such as `Field-Tested`, or empty.
     pub exterior: String,
-    /// Ordinary, StatTrak, Souvenir.
+    /// Normal, StatTrak, Souvenir or unusual.
     pub quality: Quality,
-    /// The last part of its picture's address at Steam, or empty.
+    /// The last path segment of the image URL at Steam, or empty.
     pub icon: String,
 }
 
 /// The category Steam calls quality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quality {
-    /// None of the others.
+    /// None of the categories below.
     Normal,
     /// Counts kills.
     StatTrak,
@@ -98,11 +99,11 @@ impl Quality {
 /// One asset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Unique at any one time; a trade changes it.
+    /// Steam's asset id: unique at any one time, changed by each trade.
     pub asset_id: i64,
-    /// What it is.
+    /// The item that the asset is one of.
     pub item_id: ItemId,
-    /// How many it stands for; one today.
+    /// The number of units in this asset; always 1 today.
     pub amount: u32,
     /// The float value as Steam writes it.
     pub wear: Option<String>,
@@ -110,7 +111,7 @@ pub struct Item {
     pub pattern: Option<u32>,
     /// The finish catalogue number (paint index).
     pub paint_index: Option<u32>,
-    /// What the owner named it.
+    /// The name tag that the owner wrote.
     pub name_tag: Option<String>,
     /// Whether it can be traded now.
     pub tradable: bool,
@@ -118,15 +119,15 @@ pub struct Item {
     pub marketable: bool,
     /// Whether it cannot be traded or sold for now, but later.
     pub locked: bool,
-    /// When that ends, if Steam tells.
+    /// When the lock ends, if Steam says so.
     pub locked_until: Option<OffsetDateTime>,
-    /// Opens it in the game: a `steam:` address.
+    /// A `steam:` URL that opens the asset in the game.
     pub inspect_link: Option<String>,
-    /// What is fixed to it.
+    /// The stickers, patches and charms on it.
     pub attachments: Attachments,
 }
 
-/// What is fixed to an item and has a price of its own.
+/// Stickers, patches and charms on an item. Each has a price of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachments {
     /// Stickers and patches, in the order Steam lists them.
@@ -138,7 +139,7 @@ pub struct Attachments {
 }
 
 impl Attachments {
-    /// Whether there are none.
+    /// Whether there are no attachments.
     pub fn is_empty(&self) -> bool {
         self.stickers.is_empty() && self.charms.is_empty()
     }
@@ -147,23 +148,24 @@ impl Attachments {
 /// One sticker, patch or charm on an item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// Its name in price lists, such as `Sticker | Crown (Foil)`.
+    /// The name in price lists, such as `Sticker | Crown (Foil)`.
     pub name: String,
-    /// The address of its picture at Steam.
+    /// The URL of the image at Steam.
     pub image: Option<String>,
 }
 
-/// One page.
+/// One page of an inventory.
 #[derive(Debug, Default)]
 pub struct Page {
     /// The assets.
     pub items: Vec<Item>,
-    /// What they are.
+    /// The descriptions of those assets' items.
     pub kinds: HashMap<ItemId, Kind>,
-    /// How many assets Steam says the whole inventory has; more than outsiders can see.
+    /// The number of assets in the whole inventory, as Steam reports it. It includes assets that
+    /// outsiders cannot see.
     pub total: Option<u32>,
-    /// Where the next page begins, if Steam says that there is one.
+    /// The cursor of the next page, if Steam says that there is one.
     pub next: Option<String>,
-    /// The last asset of this page: where another page would begin.
+    /// The last asset on this page. It is the cursor for another page when `next` is missing.
     pub last: Option<String>,
 }

@@ -1,15 +1,15 @@
 //! The types of items that traders distinguish.
 
-/// Names of a type: ours, Steam's internal ones, words of its label, what pages call it.
+/// The names of a type: in this API, in Steam's tags, in labels, and on pages.
 struct Names {
     name: &'static str,
     internal: &'static [&'static str],
-    /// A label such as `Covert Sniper Rifle` contains one of them.
+    /// The type applies if the label, such as `Covert Sniper Rifle`, contains one of these words.
     words: &'static [&'static str],
     plural: &'static str,
 }
 
-/// The most special words first: `Sniper Rifle` before `Rifle`.
+/// More specific words come first: `Sniper Rifle` before `Rifle`.
 const NAMES: [Names; 21] = [
     names("knife", &["CSGO_Type_Knife"], &["Knife"], "Knives"),
     names("gloves", &["Type_Hands"], &["Gloves"], "Gloves"),
@@ -49,23 +49,23 @@ const fn names(
 pub struct ItemType(usize);
 
 impl ItemType {
-    /// From Steam's internal name of the type or, without one we know, from the label.
+    /// Derives the type from Steam's internal name or, if that is unknown, from the label.
     pub fn of(internal: &str, label: &str) -> Self {
         let known = NAMES.iter().position(|names| names.internal.contains(&internal));
         Self(known.or_else(|| by_label(label)).unwrap_or(OTHER))
     }
 
-    /// From its name in the database and in queries.
+    /// Parses the name used in the database and in queries.
     pub fn parse(name: &str) -> Option<Self> {
         NAMES.iter().position(|names| names.name == name).map(Self)
     }
 
-    /// Its name in the database and in answers, such as `sniper_rifle`.
+    /// The name in the database and in responses, such as `sniper_rifle`.
     pub fn as_str(self) -> &'static str {
         NAMES[self.0].name
     }
 
-    /// What pages call several of them.
+    /// The plural that pages show.
     pub fn plural(self) -> &'static str {
         NAMES[self.0].plural
     }

@@ -1,4 +1,5 @@
-//! The variants of Doppler finishes: one name on Steam's market, several prices elsewhere.
+//! The variants of Doppler finishes. Steam's market has one name for all; price lists price each
+//! one.
 
 /// A Doppler phase or gem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,12 +41,12 @@ impl Phase {
         }
     }
 
-    /// From the name in a price list or in the database.
+    /// Parses the name used in price lists and in the database.
     pub fn parse(text: &str) -> Option<Self> {
         ALL.into_iter().find(|phase| phase.as_str().eq_ignore_ascii_case(text.trim()))
     }
 
-    /// From the game's finish catalogue; `None` for a finish without phases.
+    /// Maps a paint index to its phase; `None` for a finish without phases.
     pub fn of_paint_index(index: u32) -> Option<Self> {
         Some(match index {
             418 | 569 | 852 | 1120 => One,

@@ -1,4 +1,4 @@
-//! The providers one can sign in with, and what each says about a person.
+//! The identity providers, and the claims each makes about a user.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use url::Url;
 
 use crate::domain::email::Email;
 
-/// Longest name and address of a picture that are kept, in characters.
+/// Longest stored name and avatar URL, in characters.
 const MAX_NAME_CHARS: usize = 80;
 const MAX_AVATAR_CHARS: usize = 500;
 
-/// Somebody else who knows people.
+/// An identity provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Provider {
     /// Google, or another OpenID Connect issuer.
@@ -25,7 +25,7 @@ impl Provider {
     /// All of them, in the order pages show them.
     pub const ALL: [Self; 3] = [Self::Google, Self::Github, Self::Steam];
 
-    /// The name in paths, answers and the database.
+    /// The name in paths, responses and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Google => "google",
@@ -34,7 +34,7 @@ impl Provider {
         }
     }
 
-    /// The name as people write it.
+    /// The name that pages show.
     pub fn label(self) -> &'static str {
         match self {
             Self::Google => "Google",
@@ -43,7 +43,7 @@ impl Provider {
         }
     }
 
-    /// Where signing in with it begins.
+    /// The path that starts a sign-in with this provider.
     pub fn sign_in_path(self) -> &'static str {
         match self {
             Self::Google => "/api/v1/auth/google",
@@ -52,7 +52,7 @@ impl Provider {
         }
     }
 
-    /// The provider of that name.
+    /// Parses the name from [`Provider::as_str`].
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|provider| provider.as_str() == name)
     }
@@ -64,22 +64,22 @@ impl fmt::Display for Provider {
     }
 }
 
-/// The identity of a person at a provider: never an e-mail address, a login or a name, because
-/// those can change hands.
+/// The identity of a user at a provider. It is never an e-mail address, login or name, because
+/// those can pass to another person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The kind of provider.
     pub provider: Provider,
-    /// Which one of that kind; a number at one GitHub is another person at another.
+    /// The provider's instance: the same subject at another GitHub host is another person.
     pub issuer: String,
-    /// The provider's permanent name for the person.
+    /// The provider's permanent id of the user.
     pub subject: String,
 }
 
-/// What a provider says about the address of a person.
+/// A provider's claim about a user's e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EmailClaim {
-    /// Nothing that counts: no address, or one that is not verified.
+    /// No usable claim: no address, or an unverified one.
     Nothing,
     /// The provider verified the address at some time, but does not run its mailbox.
     Vouched(Email),
@@ -87,21 +87,21 @@ pub enum EmailClaim {
     Authoritative(Email),
 }
 
-/// A person as a provider has just shown them to be.
+/// A user as the provider has just authenticated them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
-    /// Who.
+    /// The identity at the provider.
     pub identity: Identity,
-    /// Their address.
+    /// The claim about their address.
     pub email: EmailClaim,
-    /// What they are called: text to escape.
+    /// The display name: untrusted text, to be escaped.
     pub name: Option<String>,
-    /// An https address of a picture.
+    /// An `https` URL of the avatar.
     pub avatar_url: Option<String>,
 }
 
-/// A name to keep: one line, not too long, and nothing in it that turns the direction of the text
-/// around it (the bidirectional controls of Unicode's UAX 9).
+/// Cleans a name for storage: one line, of limited length, without characters that change the
+/// direction of the surrounding text (bidirectional controls, UAX 9).
 pub fn tidy_name(name: &str) -> Option<String> {
     let directs = |c: &char| {
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
@@ -113,7 +113,7 @@ pub fn tidy_name(name: &str) -> Option<String> {
     (!name.trim().is_empty()).then_some(name)
 }
 
-/// The address of a picture to keep: https and not too long.
+/// Accepts an avatar URL for storage if it is `https` and not too long.
 pub fn tidy_avatar_url(url: &str) -> Option<String> {
     let parsed = Url::parse(url).ok()?;
     (parsed.scheme() == "https" && parsed.as_str().len() <= MAX_AVATAR_CHARS).then(|| parsed.into())

@@ -1,21 +1,21 @@
-//! What an API token may be used for.
+//! The permissions of API tokens.
 
 /// One permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Read the portfolio, its history and its downloads.
     PortfolioRead,
-    /// Import the inventory, and follow an import.
+    /// Import the inventory, and follow the import's progress.
     PortfolioImport,
-    /// Read who the owner is, and their security events.
+    /// Read the owner's account and security events.
     AccountRead,
 }
 
 impl Scope {
-    /// All there are.
+    /// All scopes.
     pub const ALL: [Self; 3] = [Self::PortfolioRead, Self::PortfolioImport, Self::AccountRead];
 
-    /// Its name in the API.
+    /// The name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PortfolioRead => "portfolio:read",
@@ -24,33 +24,33 @@ impl Scope {
         }
     }
 
-    /// The one of that name.
+    /// Parses the name used in the API.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
 }
 
-/// Some of them, each once.
+/// A set of scopes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// Reads names separated by blanks; unknown ones give nothing.
+    /// Parses names separated by spaces; unknown names are ignored.
     pub fn parse(names: &str) -> Self {
         names.split(' ').filter_map(Scope::parse).collect()
     }
 
-    /// Whether it is one of them.
+    /// Whether the set contains the scope.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & Self::bit(scope) != 0
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Their names.
+    /// The names of the scopes in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Scope::ALL.into_iter().filter(move |scope| self.contains(*scope)).map(Scope::as_str)
     }

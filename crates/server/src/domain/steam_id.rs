@@ -1,4 +1,4 @@
-//! The number Steam knows a person by.
+//! Steam's 64-bit account id.
 
 use std::fmt;
 
@@ -10,13 +10,14 @@ const INDIVIDUALS: std::ops::RangeInclusive<u64> = 0x0110_0001_0000_0001..=0x011
 pub struct SteamId64(u64);
 
 impl SteamId64 {
-    /// From its seventeen digits; `None` for anything else, also for groups and other universes.
+    /// Parses the seventeen digits; `None` for anything else, including ids of groups and other
+    /// universes.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.len() == 17 && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|number| digits && INDIVIDUALS.contains(number)).map(Self)
     }
 
-    /// Its digits, for a request to Steam.
+    /// The decimal digits, for a request to Steam.
     pub fn digits(self) -> String {
         self.0.to_string()
     }

@@ -1,4 +1,4 @@
-//! The forms of values in columns.
+//! Encodings of values in columns.
 //!
 //! `SQLite` has no type for times: they are RFC 3339 text there and compared as text. Text sorts by
 //! time only if all texts have one form. So every time is in UTC and cut to whole seconds (`…:00Z`
@@ -46,8 +46,8 @@ where
     }
 }
 
-/// A value that is text in a column. It is parsed when it is read, so that a foreign row cannot
-/// bring in an invalid value. `$parse` gives a `Result` or an `Option`.
+/// Stores a value as text. It is parsed again when read, so that a row written by other means
+/// cannot bring in an invalid value. `$parse` returns a `Result` or an `Option`.
 macro_rules! text_column {
     ($name:ty, $parse:expr) => {
         impl<DB: sqlx::Database> sqlx::Type<DB> for $name
@@ -87,10 +87,10 @@ macro_rules! text_column {
     };
 }
 
-/// Reads a struct from columns named as its fields, on both databases.
+/// Decodes a struct from columns that have the names of its fields, on both databases.
 ///
-/// The derive macro of sqlx does the same, but makes the build compile both drivers and `SQLite`
-/// a second time.
+/// The derive macro of sqlx does the same, but makes the build compile both drivers and `SQLite` a
+/// second time.
 macro_rules! from_row {
     ($name:ident { $($field:ident),+ $(,)? }) => {
         $crate::store::column::from_row!(@ sqlx::sqlite::SqliteRow, $name { $($field),+ });
@@ -110,7 +110,7 @@ pub(super) use {from_row, text_column};
 text_column!(Email, |text| Email::parse(text).ok());
 text_column!(Provider, Provider::parse);
 
-/// A hash as it is read back; the tables check its length.
+/// A 32-byte hash from a column; the tables check its length.
 pub(super) fn hash_of(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {
     let length = bytes.len();
     bytes

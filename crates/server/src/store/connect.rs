@@ -1,4 +1,4 @@
-//! Opening the pools, with a limit on every wait, and bringing the tables up to date.
+//! Opens the connection pools, with a limit on every wait, and runs the migrations.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -24,19 +24,19 @@ const SQLITE_BUSY_LIMIT: Duration = Duration::from_secs(5);
 const SQLITE_RETRY: Duration = Duration::from_millis(20);
 const PG_STATEMENT_LIMIT: &str = "5s";
 const PG_CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Also bounds the wait for another instance that is migrating at the same moment.
+/// This also limits the wait for another instance that is running the migrations.
 const PG_MIGRATION_LIMIT: &str = "60s";
 /// `SQLite` has one writer at a time; more connections only help readers.
 const SQLITE_CONNECTIONS: u32 = 4;
 const PG_SESSION_CONNECTIONS: u32 = 8;
-/// A connection used within this time is not pinged first.
+/// A connection idle for less than this is not pinged before use.
 const PG_FRESH: Duration = Duration::from_secs(1);
-/// A little above the limit of the session store, which gives up by itself.
+/// Slightly above the session store's own limit, which normally applies first.
 const PG_SESSION_LIMIT: &str = "2s";
-/// Needs what a migration needs; rolled back.
+/// This statement needs the same rights as a migration. It is rolled back.
 const TRIAL: &str = "CREATE TABLE tracera_check (id INTEGER)";
 
-/// The migrations of one dialect: `NNNN_words.sql`, in order. A released one is never edited.
+/// The migrations of one dialect: `NNNN_words.sql`, in order. A released file is never edited.
 ///
 /// `sqlx::migrate!` would make the list itself, but its crate compiles both drivers a second time.
 macro_rules! migrations {
@@ -82,7 +82,7 @@ fn migrator(files: &[(&'static str, &'static str)]) -> Migrator {
 }
 
 async fn migrate(migrator: Migrator, connection: &mut impl Migrate) -> Result<(), ConnectError> {
-    // The documented `run` makes futures that are not `Send` when it is given a connection.
+    // `run`, the documented method, returns a future that is not `Send` for a connection.
     migrator.run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => ConnectError::Newer(version),
         error => ConnectError::Migration(error),
@@ -104,8 +104,8 @@ pub(super) async fn sqlite(file: &Path) -> Result<SqlitePool, ConnectError> {
     }
 }
 
-/// Whether another process has the file. `SQLite` waits for it by itself, but not where the file is
-/// turned to WAL.
+/// Whether another process has locked the file. `SQLite` waits for such locks itself, except while
+/// it switches the file to WAL mode.
 fn is_locked(error: &ConnectError) -> bool {
     let ConnectError::File { source: sqlx::Error::Database(reply), .. } = error else {
         return false;
@@ -119,7 +119,7 @@ pub(super) fn sqlite_options(file: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        // What is deleted is overwritten.
+        // Overwrites deleted content.
         .pragma("secure_delete", "ON")
         .busy_timeout(SQLITE_BUSY_LIMIT)
 }
@@ -129,8 +129,7 @@ pub(super) async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqliteP
     let mut connection = options.connect().await.map_err(unusable)?;
     // The write lock is taken first, so that of two processes one migrates and the other waits.
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(unusable)?;
-    // A file that may only be read gives no write lock and says nothing of it; this is refused
-    // there.
+    // A read-only file gets a read lock here without an error. This write fails there.
     tx.execute("PRAGMA user_version = 0").await.map_err(unusable)?;
     migrate(migrations!("sqlite"), &mut *tx).await?;
     tx.commit().await.map_err(unusable)?;
@@ -139,13 +138,13 @@ pub(super) async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqliteP
     let pool = SqlitePoolOptions::new()
         .max_connections(SQLITE_CONNECTIONS)
         .acquire_timeout(ACQUIRE_LIMIT)
-        // A file does not go away as a server does; the test would be a second way to the thread
-        // that reads it.
+        // A file needs no connection test: it does not disconnect. The test would only cost a
+        // second trip to the thread that reads it.
         .test_before_acquire(false);
     pool.connect_with(options.clone()).await.map_err(unusable)
 }
 
-/// Writes to the file, if it is there, and takes it back.
+/// Writes to the file if it exists, and rolls the write back.
 pub(super) async fn try_sqlite(file: &Path) -> Result<(), ConnectError> {
     if !file.exists() {
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
@@ -170,8 +169,8 @@ fn try_directory(dir: &Path) -> Result<(), ConnectError> {
     written.map_err(|source| ConnectError::Create { path: dir.to_owned(), source })
 }
 
-/// Writes to the database and takes it back: to its table if there is one, else as the migrations
-/// would.
+/// Writes to the database and rolls it back: to the migrations table if it exists, otherwise by
+/// creating a table.
 pub(super) async fn try_postgres(url: &str) -> Result<(), ConnectError> {
     let mut connection = connect_postgres(pg_options(url)?).await?;
     let trial = async {
@@ -191,7 +190,7 @@ fn pg_options(url: &str) -> Result<PgConnectOptions, ConnectError> {
     Ok(options.application_name("tracera"))
 }
 
-/// A single connection says why it failed; a pool only says that it timed out.
+/// A single connection reports why it failed; a pool only reports a timeout.
 async fn connect_postgres(options: PgConnectOptions) -> Result<PgConnection, ConnectError> {
     tokio::time::timeout(PG_CONNECT_LIMIT, options.connect())
         .await
@@ -199,7 +198,7 @@ async fn connect_postgres(options: PgConnectOptions) -> Result<PgConnection, Con
         .map_err(ConnectError::unreachable)
 }
 
-/// Connections for sessions alone, so that slow queries of other tables hold up no request.
+/// Connections for sessions alone, so that slow queries elsewhere delay no request.
 pub(super) async fn postgres_for_sessions(url: &str) -> Result<PgPool, ConnectError> {
     let options = pg_options(url)?.options([("statement_timeout", PG_SESSION_LIMIT)]);
     connect_postgres(options.clone()).await?.close().await.map_err(ConnectError::unreachable)?;
@@ -218,7 +217,7 @@ pub(super) async fn postgres_for_sessions(url: &str) -> Result<PgPool, ConnectEr
     Ok(pool.connect_lazy_with(options))
 }
 
-/// A consistent copy of the file, made while others write.
+/// Copies the file while other processes may be writing it.
 pub(super) async fn copy_sqlite(file: &Path, to: &Path) -> Result<(), ConnectError> {
     let unusable = |source| ConnectError::File { path: file.to_owned(), source };
     let options = SqliteConnectOptions::new().filename(file).busy_timeout(SQLITE_BUSY_LIMIT);
@@ -228,8 +227,8 @@ pub(super) async fn copy_sqlite(file: &Path, to: &Path) -> Result<(), ConnectErr
     connection.close().await.map_err(unusable)
 }
 
-/// Whether every migration has been made and none that is not known here. Then there is nothing to
-/// migrate, and the user need not have the right to.
+/// Whether exactly the known migrations have been applied. Then the database user needs no right to
+/// create tables.
 async fn is_up_to_date(migrator: &Migrator, connection: &mut PgConnection) -> bool {
     let sql = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
     let made = sqlx::query_scalar::<_, i64>(sql).fetch_all(connection).await;
@@ -244,11 +243,11 @@ pub(super) async fn postgres(
     let options = pg_options(url)?;
     let migrating = options.clone().options([
         ("statement_timeout", PG_MIGRATION_LIMIT),
-        // Otherwise each start would log that the table of migrations exists.
+        // Otherwise each start logs the notice that the migrations table exists.
         ("client_min_messages", "warning"),
     ]);
     let mut connection = connect_postgres(migrating).await?;
-    // Takes an advisory lock, so that of several instances one migrates and the others wait.
+    // The migrator takes an advisory lock, so that one instance migrates while the others wait.
     let migrations = migrations!("postgres");
     if !is_up_to_date(&migrations, &mut connection).await {
         migrate(migrations, &mut connection).await?;
@@ -269,14 +268,14 @@ pub(super) async fn postgres(
                 if recalled {
                     return Ok(false);
                 }
-                // A round trip, which a connection in constant use can do without.
+                // The ping is a round trip. A connection in constant use can skip it.
                 Ok(used.idle_for < PG_FRESH || connection.ping().await.is_ok())
             })
         });
     pool.connect_with(options).await.map_err(ConnectError::unreachable)
 }
 
-/// Makes the file and its directory for the owner alone. `SQLite` gives its side files the same
+/// Creates the file and its directory for the owner alone. `SQLite` gives its side files the same
 /// mode.
 fn create_private(file: &Path) -> Result<(), ConnectError> {
     let failed = |path: &Path| {
@@ -297,7 +296,7 @@ fn create_private(file: &Path) -> Result<(), ConnectError> {
 mod tests {
     use super::*;
 
-    /// The versions of the files in a dialect's folder.
+    /// The versions of the migration files in a dialect's directory.
     fn files(dialect: &str) -> Vec<i64> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect);
         let mut versions: Vec<_> = std::fs::read_dir(folder)

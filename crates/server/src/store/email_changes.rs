@@ -1,4 +1,4 @@
-//! Addresses that accounts want to have and that are not proved yet.
+//! Pending changes of e-mail addresses: requested, but not yet verified.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -7,8 +7,8 @@ use super::column::Timestamp;
 use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
 
-/// Remembers the address an account wants, in place of an earlier wish. Removes wishes whose time
-/// is over.
+/// Stores the address that an account requests, replacing an earlier request. Removes expired
+/// requests.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub async fn begin(
     .await
 }
 
-/// The address the account wants and has not proved yet.
+/// The requested address that is not yet verified.
 ///
 /// # Errors
 ///
@@ -57,9 +57,9 @@ pub async fn wanted(
         .await
 }
 
-/// Completes a change: the account has the new address from here on. Sign-in links to the old and
-/// the new address end, also those being redeemed. `None` unless the token is of this user, unused
-/// and not too old.
+/// Completes a change: the account gets the new address. Sign-in links to the old and the new
+/// address become void, including those being redeemed. `None` unless the token belongs to this
+/// user, is unused and has not expired.
 ///
 /// # Errors
 ///
@@ -96,7 +96,8 @@ pub async fn finish(
     .await
 }
 
-/// Voids all wishes for this address: somebody has just proved it and is their own account.
+/// Voids all pending changes to this address, because its owner has just verified it for an account
+/// of their own.
 ///
 /// # Errors
 ///

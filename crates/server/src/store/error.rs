@@ -1,4 +1,4 @@
-//! Errors of the store, by who has to act.
+//! Errors of the store, grouped by who can fix them.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,17 +7,16 @@ use std::time::Duration;
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::migrate::MigrateError;
 
-/// Why an operation on the store failed.
+/// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database is away, overloaded or too slow. Nothing is wrong with the request; later it
-    /// may work.
+    /// The database is down, overloaded or too slow. The request is valid and may succeed later.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
-    /// The rows that are there rule the change out, for example by a unique address.
+    /// Existing rows forbid the change, for example a unique address.
     #[error("the change conflicts with what the database already has")]
     Conflict(#[source] sqlx::Error),
-    /// A defect of this program or of the data.
+    /// A bug in this program, or corrupt data.
     #[error("the database refused the operation")]
     Unexpected(#[source] sqlx::Error),
 }
@@ -41,7 +40,7 @@ impl From<sqlx::Error> for StoreError {
         };
 
         match &error {
-            // A connection that dies in mid-answer shows as `Protocol`.
+            // A connection that breaks in the middle of a response is reported as `Protocol`.
             Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed | Protocol(_)
             | BeginFailed => Self::Unavailable(error),
             Database(reply) if is_passing(reply.as_ref()) => Self::Unavailable(error),
@@ -57,15 +56,15 @@ fn is_constraint(reply: &dyn DatabaseError) -> bool {
 
 pub(super) const SQLITE_BUSY: u32 = 5;
 
-/// The primary result code of `SQLite`, the low byte of what a reply carries.
+/// The primary result code of `SQLite`: the low byte of the reported code.
 pub(super) fn sqlite_code(reply: &dyn DatabaseError) -> Option<u32> {
     Some(reply.code()?.parse::<u32>().ok()? & 0xff)
 }
 
-/// The SQLSTATE of a database that is not there.
+/// The SQLSTATE for a database that does not exist.
 const PG_NO_DATABASE: &str = "3D000";
 
-/// Whether the database reports its own state rather than a fault of the statement.
+/// Whether the error is a temporary state of the database rather than a fault of the statement.
 fn is_passing(reply: &dyn DatabaseError) -> bool {
     let Some(code) = reply.code() else {
         return false;
@@ -74,8 +73,8 @@ fn is_passing(reply: &dyn DatabaseError) -> bool {
         // Busy, locked, read-only, I/O error, full, cannot open.
         return matches!(sqlite_code(reply), Some(SQLITE_BUSY | 6 | 8 | 10 | 13 | 14));
     }
-    // SQLSTATE of temporary failures. Connection: lost, refused, database gone. Transaction:
-    // read-only on a standby, idle or open for too long, serialisation failure, deadlock. Server:
+    // SQLSTATE of temporary failures. Connection: lost, refused, database missing. Transaction:
+    // read-only on a standby, idle or open for too long, serialization failure, deadlock. Server:
     // out of resources, lock not available, cancelled or shutting down, system error.
     ["08", "25006", "25P03", "25P04", "28", PG_NO_DATABASE, "40", "53", "55P03", "57", "58"]
         .iter()
@@ -93,7 +92,7 @@ pub enum ConnectError {
     Create {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the operating system.
         source: io::Error,
     },
     /// The `SQLite` file cannot be opened or written.
@@ -103,22 +102,22 @@ pub enum ConnectError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the library said.
+        /// The error from the library.
         source: sqlx::Error,
     },
-    /// The server does not answer or does not let us in.
+    /// The server does not answer or rejects the credentials.
     #[error("cannot reach the database: {}; {}", said(.0), unreachable_remedy(.0))]
     Unreachable(#[source] sqlx::Error),
     /// The server has no such database.
     #[error("{}; create it, or correct its name in the URL", said(.0))]
     NoDatabase(#[source] sqlx::Error),
-    /// The server lets us in, but not write.
+    /// The server accepts the connection but no writes.
     #[error(
         "the database cannot be written: {}; name the primary, and a user who may write", said(.0)
     )]
     NotWritable(#[source] sqlx::Error),
-    /// The tables are from a newer version of this program, which brought them up to this
-    /// migration.
+    /// The tables are from a newer version of this program: they have this migration, which this
+    /// version does not know.
     #[error(
         "the tables are from a newer tracera (migration {0}); start that version, or restore a \
          backup from before it"
@@ -143,7 +142,7 @@ impl ConnectError {
 fn unreachable_remedy(error: &sqlx::Error) -> &'static str {
     let text = error.to_string();
     if text.contains("unsupported startup parameter") {
-        // PgBouncer names the first one it does not know.
+        // PgBouncer's error names the first parameter it does not know.
         "in pgbouncer.ini set ignore_startup_parameters = extra_float_digits,options"
     } else if text.contains("UnknownIssuer") {
         "name the authority's certificate: sslrootcert=/path/of/ca.pem"
@@ -152,16 +151,17 @@ fn unreachable_remedy(error: &sqlx::Error) -> &'static str {
     }
 }
 
-/// Without the line of PostgreSQL's own sources, which the library adds to a reply.
+/// The error text without the source line of `PostgreSQL`, which sqlx appends to a reply.
 fn said(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| error.to_string(), |reply| reply.message().to_owned())
 }
 
-/// What to do where a pooler in between gives each transaction another connection.
+/// The remedy when a pooler gives each transaction another connection.
 const POOLED: &str = "behind PgBouncer set pool_mode = session, or with PgBouncer 1.21 or newer \
                       max_prepared_statements = 200";
 
-/// SQLSTATE of a prepared statement that is not there, or there already: of another connection.
+/// SQLSTATE of a prepared statement that is missing or exists already. Both mean that a pooler
+/// changed the connection.
 fn is_pooled(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| ["26000", "42P05"].contains(&&*code))

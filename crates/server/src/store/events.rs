@@ -1,5 +1,5 @@
-//! What happened to an account's security, for its owner to read: rows are added and removed after
-//! 90 days, or when a user has [`MOST`] newer ones.
+//! Security events of accounts, for their owners to read. Rows are only added, and removed after 90
+//! days or when a user has [`MOST`] newer ones.
 
 use std::net::IpAddr;
 
@@ -10,52 +10,52 @@ use super::column::{Timestamp, from_row};
 use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
 
-/// How long an event is kept.
+/// Retention of an event.
 pub const KEPT: Duration = Duration::days(90);
 
-/// How many events of a user are kept.
+/// Maximum number of events per user.
 pub const MOST: u32 = 1_000;
-/// How many a write removes at most, so that it takes no longer where very many are left from
-/// before.
+/// Maximum number of rows that one insert removes. It keeps the insert fast when many old rows have
+/// accumulated.
 const REMOVED_AT_ONCE: u32 = 5_000;
 
-/// An event to be recorded. Nothing in it could be presented as a proof.
+/// An event to be recorded. It holds nothing that could be used as a credential.
 #[derive(Clone, Copy, Debug)]
 pub struct NewEvent<'a> {
-    /// Whose account.
+    /// The account.
     pub user: Uuid,
-    /// What happened, such as `signed_in`.
+    /// The kind of event, such as `signed_in`.
     pub kind: &'static str,
-    /// By which way in, where that matters.
+    /// The sign-in method, where that matters.
     pub method: Option<&'a str>,
     /// The client: "Firefox on Linux".
     pub device: &'a str,
     /// Hash of the client's device cookie.
     pub device_hash: Option<[u8; 32]>,
-    /// Its address; `None` when it was no client.
+    /// The client's address; `None` when no client caused the event.
     pub ip: Option<IpAddr>,
 }
 
-/// An event as its owner reads it.
+/// An event as shown to its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Later events have greater ids.
     pub id: i64,
-    /// What happened.
+    /// The kind of event.
     pub kind: String,
-    /// By which way in.
+    /// The sign-in method.
     pub method: Option<String>,
-    /// The client.
+    /// The client: "Firefox on Linux".
     pub device: String,
-    /// Its address; empty when it was no client.
+    /// The client's address; empty when no client caused the event.
     pub ip: String,
-    /// When.
+    /// The time of the event.
     pub at: OffsetDateTime,
 }
 
 from_row!(Event { id, kind, method, device, ip, at });
 
-/// Adds an event, and removes those that are too old and those of the user that are too many.
+/// Adds an event. Removes expired events, and the user's oldest above [`MOST`].
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ pub async fn record(
     .await
 }
 
-/// The newest events of a user, of those before the one with the id `before`.
+/// The user's newest events with an id below `before`.
 ///
 /// # Errors
 ///
@@ -120,8 +120,8 @@ pub async fn list(
     .await
 }
 
-/// The user's newest sign-in was with the device of this hash: the answer that should have made it
-/// known got lost.
+/// Sets the device of the user's newest sign-in. For a browser that never received its device
+/// cookie because the response was lost.
 ///
 /// # Errors
 ///
@@ -139,7 +139,7 @@ pub async fn correct_device(
     .await
 }
 
-/// Whether the user signed in at all within the last 90 days, and whether with this device.
+/// Two flags: whether any sign-in of the user is recorded, and whether one is with this device.
 ///
 /// # Errors
 ///
@@ -158,8 +158,7 @@ pub async fn known_devices(
     Ok((any > 0, this > 0))
 }
 
-/// Whether the device of this hash has signed in, within the last 90 days, to the account that has
-/// this address.
+/// Whether a sign-in with this device to the account with this address is recorded.
 ///
 /// # Errors
 ///

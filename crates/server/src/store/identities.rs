@@ -1,9 +1,9 @@
-//! Which identities at providers open which account.
+//! The identities at providers that are linked to accounts.
 //!
-//! 1. An identity has one owner: the primary key sees to it. It is never moved.
+//! 1. An identity has one owner, enforced by the primary key. It is never moved.
 //! 2. An account has at most one identity of each provider.
-//! 3. The last way in cannot be removed. Removals of one account run one after the other: each
-//!    first takes the lock on the account's row.
+//! 3. The last sign-in method cannot be removed. Removals from one account run one after the other:
+//!    each first locks the account's row.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -14,55 +14,55 @@ use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
 use crate::domain::provider::{Identity, Provider};
 
-/// An account to be made for an identity.
+/// An account to be created for an identity.
 pub struct NewAccount<'a> {
-    /// What opens it.
+    /// The identity that signs in to it.
     pub identity: &'a Identity,
-    /// The address and, if it does not run the mailbox, the provider that vouched for it.
+    /// The address. The provider is set if it vouches for the address without running the mailbox.
     pub email: Option<(&'a Email, Option<Provider>)>,
-    /// What the provider calls the person.
+    /// The user's name at the provider.
     pub name: Option<&'a str>,
-    /// As the provider gave it.
+    /// The avatar URL from the provider.
     pub avatar_url: Option<&'a str>,
 }
 
-/// What became of a new account.
+/// The result of creating an account.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Creation {
-    /// It is there.
+    /// The account was created.
     Created(User),
-    /// Somebody else has the identity or the address; nothing was made.
+    /// The identity or the address belongs to another account; nothing was created.
     Taken,
 }
 
-/// What became of a link.
+/// The result of linking an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linking {
-    /// The account has the identity now.
+    /// The identity is now linked to the account.
     Linked,
-    /// It had it already.
+    /// The identity was already linked to this account.
     AlreadyTheirs,
-    /// Another account has the identity, and keeps it.
+    /// The identity is linked to another account and stays there.
     Taken,
-    /// The account has another identity of the provider, and keeps it.
+    /// The account has another identity of this provider, which stays linked.
     HasAnother,
 }
 
-/// What became of a removal.
+/// The result of removing an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unlinking {
-    /// It is gone.
+    /// The identity was removed.
     Unlinked,
-    /// There was nothing.
+    /// The account has no such identity.
     NotLinked,
-    /// It is the only way into the account, and stays.
+    /// It is the account's only sign-in method and stays.
     LastWayIn,
 }
 
-/// The sign-in methods that this server offers; others open no account.
+/// The sign-in methods that this server offers. Others do not count as a way to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignInMethods {
-    /// Links by e-mail.
+    /// Links sent by e-mail.
     pub email: bool,
     /// Google.
     pub google: bool,
@@ -70,14 +70,14 @@ pub struct SignInMethods {
     pub github: bool,
 }
 
-/// An identity of an account.
+/// An identity linked to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedIdentity {
-    /// Where.
+    /// The provider.
     pub provider: Provider,
-    /// Who there; of Steam the 64-bit id.
+    /// The provider's id of the user; for Steam, the 64-bit id.
     pub subject: String,
-    /// Since when.
+    /// When it was linked.
     pub linked_at: OffsetDateTime,
 }
 
@@ -88,7 +88,7 @@ const INSERT: &str = "INSERT INTO identities (provider, issuer, subject, user_id
 const SELECT_OWNER: &str =
     "SELECT user_id FROM identities WHERE provider = $1 AND issuer = $2 AND subject = $3";
 
-/// The account an identity opens.
+/// The account that an identity belongs to.
 ///
 /// # Errors
 ///
@@ -105,7 +105,7 @@ pub async fn owner(db: &Database, identity: &Identity) -> Result<Option<Uuid>, S
     .await
 }
 
-/// Makes an account and its identity, both or neither.
+/// Creates an account and its identity, both or neither.
 ///
 /// # Errors
 ///
@@ -150,7 +150,7 @@ pub async fn create_account(
     .await
 }
 
-/// Gives the account another way in.
+/// Links an identity to the account.
 ///
 /// # Errors
 ///
@@ -176,7 +176,7 @@ pub async fn link(
     if inserted.await? {
         return Ok(Linking::Linked);
     }
-    // The insert has waited for the one it lost against, so the row is there to be read.
+    // The insert waited for the conflicting transaction, so the row is visible now.
     Ok(match owner(db, identity).await? {
         Some(owner) if owner == user => Linking::AlreadyTheirs,
         Some(_) => Linking::Taken,
@@ -184,7 +184,7 @@ pub async fn link(
     })
 }
 
-/// Undoes a [`link`] that should not have been made.
+/// Undoes a [`link`] whose precondition no longer held.
 ///
 /// # Errors
 ///
@@ -205,7 +205,7 @@ pub async fn undo_link(db: &Database, user: Uuid, identity: &Identity) -> Result
     .await
 }
 
-/// Takes a way into the account away, unless it is the last one.
+/// Removes a provider from the account, unless it is the last sign-in method.
 ///
 /// # Errors
 ///
@@ -216,8 +216,8 @@ pub async fn unlink(
     provider: Provider,
     ways: SignInMethods,
 ) -> Result<Unlinking, StoreError> {
-    // Changes nothing but takes the lock, on both databases: the next removal of this account sees
-    // what this one did.
+    // This update only locks the row, on both databases. The next removal for this account then
+    // sees the effect of this one.
     let lock = "UPDATE users SET id = id WHERE id = $1";
     let delete = "DELETE FROM identities WHERE user_id = $1 AND provider = $2 AND (
             EXISTS (SELECT 1 FROM users WHERE id = $1 AND email IS NOT NULL AND $3)
@@ -262,9 +262,9 @@ pub async fn of_user(db: &Database, user: Uuid) -> Result<Vec<LinkedIdentity>, S
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).fetch_all(pool).await).await
 }
 
-/// Removes everything that somebody who never proved the address may have left in the account:
-/// identities, passkeys, recovery codes and tokens. Name, picture, a pending change of the address,
-/// imports and the log go too. An import under way is discarded.
+/// Removes everything that someone who never verified the address may have added: identities,
+/// passkeys, recovery codes and tokens. Name, avatar, a pending address change, imports and
+/// security events are removed too. A running import is discarded.
 ///
 /// # Errors
 ///

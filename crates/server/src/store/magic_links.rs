@@ -1,15 +1,15 @@
-//! Sign-in links that are on their way, and the six-digit codes that come with them.
+//! Pending sign-in links and the six-digit codes in the same mails.
 //!
-//! 1. The store sees hashes only; nothing in it can be presented as a link or a code.
-//! 2. A browser has at most one unused link of an address: a newer one ends the older. Requests of
-//!    other browsers end none of them, within the next rule.
-//! 3. A mailbox has at most [`MAX_ALIVE`] unused links. Beyond that the network with the most loses
-//!    its oldest; if all have equally many, the newest request is refused. Links of known browsers
-//!    are kept before all others.
+//! 1. The store keeps hashes only. No row can be used as a link or a code.
+//! 2. A browser has at most one unused link per address: a newer one voids the older. Requests from
+//!    other browsers void none of them, up to the limit of rule 3.
+//! 3. A mailbox has at most [`MAX_ALIVE`] unused links. Above that, the network with the most links
+//!    loses its oldest. If all have equally many, the newest request is refused. Links requested by
+//!    known browsers are kept before all others.
 //! 4. A link is claimed once, by one `UPDATE`. Looking at it never claims it.
-//! 5. A code works only for the visitor who asked, and [`MAX_WRONG_CODES`] wrong ones void it.
-//!    Count and comparison are one `UPDATE`, so parallel guesses gain nothing. The link itself
-//!    stays good: it cannot be guessed.
+//! 5. A code works only for the visitor who requested it. [`MAX_WRONG_CODES`] wrong codes void it.
+//!    Counting and comparison are one `UPDATE`, so parallel guesses gain nothing. The link stays
+//!    valid: it cannot be guessed.
 //! 6. The next request for a link removes expired rows.
 
 use std::fmt;
@@ -22,39 +22,39 @@ use super::column::{Timestamp, from_row, text_column};
 use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
 
-/// How many wrong codes void a code.
+/// Number of wrong codes that void a code.
 pub const MAX_WRONG_CODES: u32 = 5;
-/// How many unused links a mailbox has at most.
+/// Maximum number of unused links per mailbox.
 pub const MAX_ALIVE: u32 = 10;
 
 /// A link to be sent.
 pub struct NewMagicLink<'a> {
-    /// Who it is for.
+    /// The recipient.
     pub email: &'a Email,
     /// Hash of the token in the link.
     pub token_hash: [u8; 32],
-    /// Hash of what the asking browser holds; `None` if it is not to be known again.
+    /// Hash of the requesting browser's cookie; `None` if the browser is not to be recognised.
     pub visitor_hash: Option<[u8; 32]>,
-    /// Keyed hash of the code of the same mail; `None` if only the link shall work.
+    /// Keyed hash of the code in the same mail; `None` if only the link is to work.
     pub code_hash: Option<[u8; 32]>,
-    /// When link and code end.
+    /// When link and code expire.
     pub expires_at: OffsetDateTime,
-    /// What asked, for the confirm page: "Firefox on Linux".
+    /// The requesting client, for the confirm page: "Firefox on Linux".
     pub device: &'a str,
-    /// From where it was asked.
+    /// The requesting client's address.
     pub ip: IpAddr,
-    /// The network of that address, by which links are counted.
+    /// The network of that address. Links are counted per network.
     pub network: &'a str,
-    /// Whether a browser asked that had signed in to the account before.
+    /// Whether the requesting browser has signed in to the account before.
     pub is_known: bool,
 }
 
-/// A code that one visitor may type.
+/// A code and the visitor who typed it.
 #[derive(Clone, Copy)]
 pub struct VisitorCode {
-    /// Hash of what the visitor's browser holds.
+    /// Hash of the visitor's cookie.
     pub visitor_hash: [u8; 32],
-    /// Keyed hash of the code: six digits would not survive a plain one.
+    /// Keyed hash of the code: a plain hash of six digits could be reversed by trial.
     pub code_hash: [u8; 32],
 }
 
@@ -76,55 +76,55 @@ impl fmt::Debug for VisitorCode {
 /// A link that has just been used up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimedLink {
-    /// For [`release`], should the sign-in fail after this.
+    /// The id for [`release`], in case the sign-in fails later.
     pub id: Uuid,
-    /// The address that is proved by it.
+    /// The address that the link verifies.
     pub email: Email,
 }
 
 from_row!(ClaimedLink { id, email });
 
-/// What a confirm page shows of a link that still works.
+/// The details of a valid link, for the confirm page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingLink {
-    /// Who it is for.
+    /// The recipient.
     pub email: Email,
-    /// What asked for it: text to escape.
+    /// The requesting client: untrusted text, to be escaped.
     pub device: String,
-    /// From where it was asked, for display.
+    /// The requesting client's address, for display.
     pub ip: String,
-    /// When it was asked for, to the second.
+    /// When the link was requested, to the second.
     pub created_at: OffsetDateTime,
-    /// When it ends, to the second.
+    /// When it expires, to the second.
     pub expires_at: OffsetDateTime,
-    /// Whether the browser that looks at it asked for it.
+    /// Whether this browser requested it.
     pub is_own: bool,
 }
 
 from_row!(PendingLink { email, device, ip, created_at, expires_at, is_own });
 
-/// A wrong code was counted.
+/// A counted attempt with a wrong code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongCode {
-    /// Whose sign-in was tried.
+    /// The address whose sign-in was attempted.
     pub email: Email,
-    /// How many tries are left; with 0 the code is void.
+    /// The number of attempts left; at 0 the code is void.
     pub tries_left: u32,
 }
 
 /// The result of a typed code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeOutcome {
-    /// It was right, and the link is used up with it.
+    /// The code was right. It and its link are used up.
     Claimed(ClaimedLink),
-    /// It was wrong, and that was counted for each address this visitor has a code of.
+    /// The code was wrong. The attempt is counted for each address this visitor has a code for.
     Wrong(Vec<WrongCode>),
     /// This visitor has no valid code: none requested, used, expired or void.
     Nothing,
 }
 
-/// Stores a link by the rules above; `false` if the mailbox has too many from elsewhere, so that
-/// this one does not work. Removes expired rows.
+/// Stores a link by the rules above. `false` if rule 3 refuses it, so that it does not work.
+/// Removes expired rows.
 ///
 /// # Errors
 ///
@@ -142,7 +142,7 @@ pub async fn create(
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     let end_older = "DELETE FROM magic_links
         WHERE email = $1 AND visitor_hash = $2 AND used_at IS NULL AND id <> $3";
-    // By turns: the newest of each network, then the second of each, and so on.
+    // Round robin over networks: the newest link of each, then the second of each, and so on.
     let trim = "DELETE FROM magic_links WHERE id IN (
             SELECT id FROM (
                 SELECT id, row_number() OVER (
@@ -191,8 +191,8 @@ pub async fn create(
     Ok(!removed.contains(&id))
 }
 
-/// Uses the link up. Of any number of callers at once, one gets it; `None` for a link that is
-/// unknown, used, superseded or expired.
+/// Claims the link. Of concurrent callers, one succeeds. `None` for a link that is unknown, used,
+/// superseded or expired.
 ///
 /// # Errors
 ///
@@ -212,8 +212,8 @@ pub async fn claim_by_token(
     .await
 }
 
-/// Uses up the visitor's link if the code is right for one, else counts the try for each of their
-/// links. With `only_known` only links count that a known browser asked for.
+/// Claims the visitor's link that the code belongs to; otherwise counts an attempt for each of
+/// their links. With `only_known`, considers only links that a known browser requested.
 ///
 /// # Errors
 ///
@@ -233,8 +233,8 @@ pub async fn claim_by_code(
 
     from_row!(Tried { id, email, wrong_codes, claimed });
 
-    // All links this visitor asked for, so that two tabs with two addresses both work. A code that
-    // is right for one of them is not wrong for the others.
+    // The query covers all links of this visitor, so that two tabs with two addresses both work. A
+    // code that is right for one of them is not wrong for the others.
     let sql = "UPDATE magic_links SET
             used_at = CASE WHEN code_hash = $2 THEN $3 END,
             wrong_codes = wrong_codes + CASE WHEN EXISTS (
@@ -269,8 +269,8 @@ pub async fn claim_by_code(
     Ok(if wrong.is_empty() { CodeOutcome::Nothing } else { CodeOutcome::Wrong(wrong) })
 }
 
-/// Gives a claimed link back, if the session could not be made, so that the user can try again.
-/// `false` if it was cancelled, or has expired and was removed.
+/// Makes a claimed link usable again after the session could not be created. `false` if the link
+/// was cancelled, or expired and was removed.
 ///
 /// # Errors
 ///
@@ -283,7 +283,7 @@ pub async fn release(db: &Database, id: Uuid) -> Result<bool, StoreError> {
     .await
 }
 
-/// What a confirm page shows to this visitor; `None` as for [`claim_by_token`]. Changes nothing.
+/// The details for the confirm page; `None` as for [`claim_by_token`]. Changes nothing.
 ///
 /// # Errors
 ///
@@ -308,7 +308,7 @@ pub async fn peek(
     .await
 }
 
-/// Whom a link was made for, whatever became of it since.
+/// The recipient of a link, in any state until its row is removed.
 ///
 /// # Errors
 ///
@@ -321,12 +321,12 @@ pub async fn recipient(db: &Database, token_hash: &[u8; 32]) -> Result<Option<Em
     .await
 }
 
-/// What keeps a mail from leaving.
+/// Why a mail has not been delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailTrouble {
-    /// The mail server did not take it yet; it is tried again.
+    /// The mail server has not accepted it yet; delivery is retried.
     Delayed,
-    /// It is not tried again.
+    /// Delivery is not retried.
     GivenUp,
 }
 
@@ -345,18 +345,18 @@ impl MailTrouble {
 
 text_column!(MailTrouble, MailTrouble::parse);
 
-/// How far a sign-in by mail is.
+/// The state of a sign-in by mail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Whether the link was used.
     pub is_used: bool,
-    /// What keeps its mail from leaving.
+    /// Why its mail has not been delivered; `None` without trouble.
     pub mail_trouble: Option<MailTrouble>,
 }
 
 from_row!(Progress { is_used, mail_trouble });
 
-/// Says what keeps the mail of a link from leaving; `None` when nothing does any more.
+/// Stores the delivery trouble of a link's mail; `None` clears it.
 ///
 /// # Errors
 ///
@@ -374,8 +374,7 @@ pub async fn note_mail(
     .await
 }
 
-/// How far the sign-in is for which this visitor asked for a link last, of those not yet expired.
-/// Changes nothing.
+/// The state of the newest unexpired link that this visitor requested. Changes nothing.
 ///
 /// # Errors
 ///
@@ -396,8 +395,7 @@ pub async fn progress(
     Ok(progress.unwrap_or_default())
 }
 
-/// Ends the unused links of this address: after a sign-in none shall be lying
-/// about.
+/// Voids the unused links of this address, so that none stays usable after a sign-in.
 ///
 /// # Errors
 ///
@@ -407,8 +405,8 @@ pub async fn cancel_outstanding(db: &Database, email: &Email) -> Result<(), Stor
     on_pool!(db, pool => sqlx::query(sql).bind(email).execute(pool).await.map(drop)).await
 }
 
-/// Ends every link to the user's address. One that is being redeemed ends as well: [`is_claimed`]
-/// denies it, and [`release`] does not bring it back. Returns how many were unused.
+/// Voids every link to the user's address, including one that is being redeemed: [`is_claimed`]
+/// denies it and [`release`] does not restore it. Returns how many were unused.
 ///
 /// # Errors
 ///
@@ -421,7 +419,7 @@ pub async fn cancel_all(db: &Database, user: Uuid) -> Result<usize, StoreError> 
     Ok(unused.into_iter().filter(|unused| *unused).count())
 }
 
-/// Whether the link is still the one that was claimed, and not cancelled since.
+/// Whether the link is still claimed, not cancelled since.
 ///
 /// # Errors
 ///
@@ -433,8 +431,8 @@ pub async fn is_claimed(db: &Database, id: Uuid) -> Result<bool, StoreError> {
     Ok(claimed == 1)
 }
 
-/// Removes rows whose time is over, used or not; returns how many. [`create`] calls it, so that the
-/// table holds only rows of the last minutes.
+/// Removes expired rows, used or not; returns how many. [`create`] calls it, so that the table
+/// holds only rows of the last minutes.
 ///
 /// # Errors
 ///

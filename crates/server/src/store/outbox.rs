@@ -2,9 +2,9 @@
 //!
 //! 1. A row is written before the request for the mail is answered, and removed when the mail is
 //!    sent or given up.
-//! 2. The process that took a mail in has a lease of its row and renews it. When a lease has run
-//!    out, another process takes the row over, or the same one after a restart.
-//! 3. What is in a mail is sealed before it comes here.
+//! 2. The process that accepted a mail holds a lease on its row and renews it. When the lease
+//!    expires, another process takes the row over, or the same one after a restart.
+//! 3. The caller encrypts the content of a mail before storing it.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -12,14 +12,14 @@ use uuid::Uuid;
 use super::column::{Timestamp, from_row};
 use super::{Database, StoreError, on_pool};
 
-/// A mail to be kept.
+/// A mail to be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct NewMail<'a> {
-    /// Its own id.
+    /// The mail's id.
     pub id: Uuid,
     /// The mail, encrypted.
     pub sealed: &'a [u8],
-    /// From when on it is not worth sending.
+    /// When the mail becomes useless.
     pub expires_at: OffsetDateTime,
 }
 
@@ -28,24 +28,24 @@ pub struct NewMail<'a> {
 pub struct Lease {
     /// The process.
     pub owner: Uuid,
-    /// When it ends unless it is renewed.
+    /// When the lease expires unless it is renewed.
     pub until: OffsetDateTime,
 }
 
 /// A mail that was taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundMail {
-    /// Its own id.
+    /// The mail's id.
     pub id: Uuid,
     /// The mail, encrypted.
     pub sealed: Vec<u8>,
-    /// From when on it is not worth sending.
+    /// When the mail becomes useless.
     pub expires_at: OffsetDateTime,
 }
 
 from_row!(FoundMail { id, sealed, expires_at });
 
-/// Keeps a mail under this lease.
+/// Stores a mail under this lease.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ pub async fn add(db: &Database, mail: &NewMail<'_>, lease: Lease) -> Result<(), 
     .await
 }
 
-/// Forgets a mail that is done with.
+/// Removes a mail that was sent or given up.
 ///
 /// # Errors
 ///
@@ -77,8 +77,8 @@ pub async fn remove(db: &Database, id: Uuid) -> Result<(), StoreError> {
     on_pool!(db, pool => sqlx::query(sql).bind(id).execute(pool).await.map(drop)).await
 }
 
-/// Renews the lease of all mails of its owner, removes those that have expired, and takes over at
-/// most `most` whose lease has run out.
+/// Renews the lease of all mails of its owner and removes expired mails. Takes over at most `most`
+/// mails whose lease has expired.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub async fn renew_and_take_over(
 ) -> Result<Vec<FoundMail>, StoreError> {
     let renew = "UPDATE outbox SET claimed_until = $2 WHERE owner = $1";
     let purge = "DELETE FROM outbox WHERE expires_at <= $1";
-    // The lease is looked at twice: another process may have taken the row meanwhile.
+    // The lease is checked in both queries: another process may have taken the row in between.
     let take = "UPDATE outbox SET owner = $1, claimed_until = $2
         WHERE claimed_until <= $3 AND id IN (
             SELECT id FROM outbox WHERE claimed_until <= $3 ORDER BY expires_at LIMIT $4
@@ -111,7 +111,7 @@ pub async fn renew_and_take_over(
     .await
 }
 
-/// Leaves all mails of this process to the next one.
+/// Ends this process's leases, so that another process can take its mails over.
 ///
 /// # Errors
 ///

@@ -1,12 +1,13 @@
-//! Passkeys, and the challenges that wait for an answer.
+//! Passkeys, and pending WebAuthn challenges.
 //!
-//! 1. A credential has one owner: a unique index sees to it. An account has at most
+//! 1. A credential has one owner, enforced by a unique index. An account has at most
 //!    [`MAX_PER_USER`].
-//! 2. A challenge is spent by one `DELETE`, by the browser that asked for it. The database has its
-//!    hash only.
-//! 3. A counter only grows, by one `UPDATE`: of two answers with the same number one is refused.
-//! 4. The last way in cannot be removed, nor what "passkey only" needs. Removals of one account run
-//!    one after the other: each first takes the lock on the account's row.
+//! 2. A challenge is spent by one `DELETE`, for the browser that requested it. The database keeps
+//!    its hash only.
+//! 3. A signature counter only grows, by one `UPDATE`: of two responses with the same count, one is
+//!    refused.
+//! 4. The last sign-in method cannot be removed, nor can a passkey that "passkey only" needs.
+//!    Removals from one account run one after the other: each first locks the account's row.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,10 +16,10 @@ use super::column::{Timestamp, from_row, hash_of};
 use super::identities::SignInMethods;
 use super::{Database, StoreError, on_pool};
 
-/// How many passkeys an account may have.
+/// Maximum number of passkeys per account.
 pub const MAX_PER_USER: i64 = 20;
 
-/// Whose request for a passkey it is, when they are signed in.
+/// The signed-in user who requests a passkey ceremony.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requester {
     /// The account.
@@ -27,68 +28,68 @@ pub struct Requester {
     pub session_hash: [u8; 32],
 }
 
-/// A challenge to be remembered.
+/// A challenge to be stored.
 #[derive(Debug)]
 pub struct NewChallenge {
     /// Hash of the challenge.
     pub challenge_hash: [u8; 32],
-    /// Hash of what the browser holds.
+    /// Hash of the browser's cookie.
     pub browser_hash: [u8; 32],
-    /// Whether a passkey is to be made rather than to sign.
+    /// Whether the challenge is for registration rather than sign-in.
     pub registers: bool,
-    /// Who asks, if they are signed in.
+    /// The requesting user, if they are signed in.
     pub requester: Option<Requester>,
-    /// When it ends.
+    /// When the challenge expires.
     pub expires_at: OffsetDateTime,
 }
 
-/// A passkey to be kept.
+/// A passkey to be stored.
 #[derive(Clone, Debug)]
 pub struct NewPasskey<'a> {
-    /// The authenticator's name for it.
+    /// The credential id from the authenticator.
     pub credential_id: &'a [u8],
-    /// In the form of COSE.
+    /// The public key, in COSE encoding.
     pub public_key: &'a [u8],
     /// The signature counter.
     pub counter: u32,
-    /// The model of the authenticator.
+    /// The authenticator's model (AAGUID).
     pub aaguid: [u8; 16],
-    /// The owner's name for it.
+    /// The name that the owner gave it.
     pub name: &'a str,
-    /// How the authenticator can be reached, separated by blanks.
+    /// The authenticator's transports, separated by spaces.
     pub transports: &'a str,
-    /// Whether copies may be kept elsewhere.
+    /// Whether the passkey may be backed up (flag BE).
     pub backup_eligible: bool,
-    /// Whether there is one.
+    /// Whether it is backed up (flag BS).
     pub backed_up: bool,
 }
 
 /// A passkey of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passkey {
-    /// Our name for it.
+    /// This service's id of it.
     pub id: Uuid,
-    /// Whose it is.
+    /// The owner's account.
     pub user_id: Uuid,
-    /// The authenticator's name for it.
+    /// The credential id from the authenticator.
     pub credential_id: Vec<u8>,
-    /// In the form of COSE.
+    /// The public key, in COSE encoding.
     pub public_key: Vec<u8>,
     /// The signature counter, a `u32`.
     pub counter: i64,
-    /// The model of the authenticator: 16 bytes.
+    /// The authenticator's model (AAGUID): 16 bytes.
     pub aaguid: Vec<u8>,
-    /// The owner's name for it: text to escape.
+    /// The name that the owner gave it: untrusted text, to be escaped.
     pub name: String,
-    /// How the authenticator can be reached, separated by blanks.
+    /// The authenticator's transports, separated by spaces.
     pub transports: String,
-    /// Whether copies may be kept elsewhere.
+    /// Whether the passkey may be backed up (flag BE).
     pub backup_eligible: bool,
-    /// Whether there was one when it was used last.
+    /// Whether it was backed up at its last use (flag BS).
     pub backed_up: bool,
     /// When it was registered, to the second.
     pub created_at: OffsetDateTime,
-    /// When it last signed in or confirmed its owner.
+    /// The last sign-in or confirmation with it.
     pub last_used_at: Option<OffsetDateTime>,
 }
 
@@ -107,31 +108,31 @@ from_row!(Passkey {
     last_used_at,
 });
 
-/// What became of a new passkey.
+/// The result of adding a passkey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adding {
-    /// The account has it now.
+    /// The passkey was added under this id.
     Added(Uuid),
-    /// Somebody has the credential already.
+    /// The credential belongs to an account already.
     Taken,
     /// The account has [`MAX_PER_USER`] already.
     TooMany,
 }
 
-/// What became of a removal.
+/// The result of removing a passkey.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// It is gone.
+    /// The passkey was removed.
     Removed,
-    /// There was nothing.
+    /// The account has no such passkey.
     NotFound,
-    /// It is the only way into the account, and stays.
+    /// It is the account's only sign-in method and stays.
     LastWayIn,
-    /// "Passkey only" needs it, and it stays.
+    /// "Passkey only" needs it, so it stays.
     Needed,
 }
 
-/// Remembers a challenge, and forgets those whose time is over.
+/// Stores a challenge, and removes expired ones.
 ///
 /// # Errors
 ///
@@ -197,11 +198,11 @@ pub async fn spend(
     })
 }
 
-/// Takes the lock on the account's row, on both databases: the next change of its ways in sees what
-/// this one did.
+/// Locks the account's row, on both databases. The next change of its sign-in methods then sees the
+/// effect of this one.
 const LOCK: &str = "UPDATE users SET id = id WHERE id = $1";
 
-/// Gives the account a passkey.
+/// Adds a passkey to the account.
 ///
 /// # Errors
 ///
@@ -255,7 +256,7 @@ pub async fn of_user(db: &Database, user: Uuid) -> Result<Vec<Passkey>, StoreErr
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).fetch_all(pool).await).await
 }
 
-/// The passkey with that id of its authenticator's.
+/// The passkey with this credential id.
 ///
 /// # Errors
 ///
@@ -265,8 +266,8 @@ pub async fn find(db: &Database, credential_id: &[u8]) -> Result<Option<Passkey>
     on_pool!(db, pool => sqlx::query_as(sql).bind(credential_id).fetch_optional(pool).await).await
 }
 
-/// Records a signature. `false`, with nothing changed, when the counter has not grown or the
-/// passkey was removed.
+/// Records a use. `false`, with nothing changed, when the counter has not grown or the passkey was
+/// removed.
 ///
 /// # Errors
 ///
@@ -293,7 +294,8 @@ pub async fn note_use(
     .await
 }
 
-/// Takes a passkey from the account, unless it is the last way in or "passkey only" needs it.
+/// Removes a passkey from the account, unless it is the last sign-in method or "passkey only" needs
+/// it.
 ///
 /// # Errors
 ///
@@ -338,15 +340,16 @@ pub async fn remove(
     .await
 }
 
-/// Whether the account is "passkey only" without two passkeys, or one and recovery codes.
+/// Whether the account is "passkey only" with neither two passkeys nor one passkey and recovery
+/// codes.
 const LACKS_WHAT_IT_NEEDS: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND \
                                    passkey_only)
     AND (SELECT count(*) FROM passkeys WHERE user_id = $1) < 2
     AND NOT ((SELECT count(*) FROM passkeys WHERE user_id = $1) = 1
         AND EXISTS (SELECT 1 FROM recovery_codes WHERE user_id = $1))";
 
-/// Says whether only passkeys and recovery codes open the account. `false` when it lacks two
-/// passkeys, or one and recovery codes, and nothing is changed.
+/// Turns "passkey only" on or off: only passkeys and recovery codes then sign in. `false`, with
+/// nothing changed, when the account has neither two passkeys nor one passkey and recovery codes.
 ///
 /// # Errors
 ///
@@ -371,7 +374,7 @@ pub async fn set_passkey_only(
     .await
 }
 
-/// Whether only passkeys and recovery codes open the account.
+/// Whether only passkeys and recovery codes sign in to the account.
 ///
 /// # Errors
 ///
@@ -383,8 +386,7 @@ pub async fn is_passkey_only(db: &Database, user: Uuid) -> Result<bool, StoreErr
     Ok(only.unwrap_or(false))
 }
 
-/// Whether the account is to be offered a passkey: it has none, and was not offered one before.
-/// Says so once.
+/// Whether to suggest a passkey to the owner. `true` once per account, and only while it has none.
 ///
 /// # Errors
 ///
@@ -399,7 +401,7 @@ pub async fn offer_once(db: &Database, user: Uuid) -> Result<bool, StoreError> {
     .await
 }
 
-/// Takes every passkey, every recovery code and "passkey only" from the account.
+/// Removes all passkeys and recovery codes, and turns "passkey only" off.
 ///
 /// # Errors
 ///

@@ -1,12 +1,12 @@
-//! Imported inventories: holdings, the running import, past values.
+//! Imported inventories: holdings, the running import, and past values.
 //!
-//! 1. An import writes its rows under its own id, where nobody reads them, page by page. One
-//!    transaction at its end makes that id the portfolio's and removes the rows of all others;
-//!    until then the earlier holdings stand. An import that dies leaves rows which the next one
-//!    removes.
-//! 2. A user's import holds a lease in the portfolio's row, claimed by one statement and renewed
-//!    while it runs. So there is one import at a time over all instances, and a dead one's lease
-//!    expires.
+//! 1. An import writes its rows page by page under its own id, where no reader looks. One
+//!    transaction at its end makes that id the portfolio's and removes the rows of all others.
+//!    Until then the earlier holdings stay visible. Rows of an import that died are removed by the
+//!    next one.
+//! 2. A running import holds a lease in the portfolio's row. One statement claims the lease, and
+//!    the import renews it. So there is one import per user across all instances, and the lease of
+//!    a dead one expires.
 
 use std::time::Duration;
 
@@ -24,36 +24,36 @@ pub mod former;
 pub mod holdings;
 pub mod snapshots;
 
-/// How long a lease lasts without being renewed.
+/// Lifetime of a lease that is not renewed.
 pub const LEASE: Duration = Duration::from_mins(2);
 
-/// Rows in one statement: far under both databases' limits on parameters.
+/// Rows per statement: far below both databases' limits on parameters.
 const ROWS: usize = 200;
 
-/// The result of a request to import.
+/// The result of requesting an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The caller may import, under this id.
     Granted(Uuid),
-    /// Another import of the user is running.
+    /// Another import for this user is running.
     Running,
-    /// The last one was too recently; this is when the next may begin.
+    /// The last import was too recent; the next may begin at this time.
     CoolingDown(OffsetDateTime),
 }
 
-/// Where holdings come from.
+/// The origin of holdings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Steam was asked.
+    /// The service fetched them from Steam.
     Steam,
-    /// The owner's browser asked Steam, and the owner uploaded the answer.
+    /// The owner's browser fetched them from Steam, and the owner uploaded the response.
     Upload,
 }
 
 text_column!(Source, Source::parse);
 
 impl Source {
-    /// The name in the database and in answers.
+    /// The name in the database and in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Steam => "steam",
@@ -61,7 +61,7 @@ impl Source {
         }
     }
 
-    /// The other way round.
+    /// Parses the name from [`Source::as_str`].
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Steam, Self::Upload].into_iter().find(|source| source.as_str() == name)
     }
@@ -79,7 +79,7 @@ pub async fn linked_steam_id(db: &Database, user: Uuid) -> Result<Option<SteamId
     Ok(subject.as_deref().and_then(SteamId64::parse))
 }
 
-/// Asks for the user's lease. Of any number of callers at once, one is granted it.
+/// Requests the user's import lease. Of concurrent callers, one gets it.
 ///
 /// # Errors
 ///
@@ -110,8 +110,7 @@ pub async fn claim(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<Cla
     Ok(next.map_or(Claim::Running, Claim::CoolingDown))
 }
 
-/// Prolongs a lease and notes how far the import is. `false` if the lease is somebody else's by
-/// now.
+/// Renews a lease and stores the import's progress. `false` if another import holds the lease now.
 ///
 /// # Errors
 ///
@@ -133,8 +132,8 @@ pub async fn renew(
     .await
 }
 
-/// How far the user's import is, as [`renew`] was told; `None` when none is running, an empty text
-/// when it has only begun.
+/// The progress of the running import, as stored by [`renew`]. `None` when none is running; empty
+/// when it has just begun.
 ///
 /// # Errors
 ///
@@ -168,8 +167,8 @@ pub async fn next_import_at(
     Ok(next.flatten())
 }
 
-/// Writes a page where nobody reads it yet. An asset that is there already is not written again.
-/// Returns how many assets the import has now.
+/// Writes a page that stays invisible until [`publish`]. An asset that is already staged is
+/// skipped. Returns the number of assets staged so far.
 ///
 /// # Errors
 ///
@@ -243,7 +242,7 @@ pub async fn stage(
     Ok(total.cast_unsigned())
 }
 
-/// As JSON; `None` without any.
+/// The attachments as JSON; `None` without any.
 fn attachments(all: &Attachments) -> Option<String> {
     (!all.is_empty()).then(|| serde_json::to_string(all).unwrap_or_default())
 }
@@ -259,9 +258,9 @@ fn insert_rows(insert: &str, columns: usize, rows: usize) -> String {
     format!("{insert} VALUES {} ON CONFLICT DO NOTHING", rows.join(", "))
 }
 
-/// Makes what was staged the user's portfolio, all of it or nothing, ends the lease and starts the
-/// cooldown. `false`, and nothing changed, if another import has the lease. The earlier holdings
-/// are kept, see [`former`].
+/// Publishes the staged rows as the user's portfolio, all or nothing. It ends the lease and starts
+/// the cooldown. `false`, with nothing changed, if another import holds the lease. The earlier
+/// amounts are kept, see [`former`].
 ///
 /// # Errors
 ///
@@ -335,8 +334,8 @@ const REMOVE_OTHERS: [&str; 2] = [
     "DELETE FROM portfolio_holdings WHERE user_id = $1 AND import_id <> $2",
 ];
 
-/// Ends a lease without a result and removes what was staged. The earlier holdings stay; there is
-/// no cooldown.
+/// Ends a lease without a result and removes the staged rows. The earlier holdings stay, and no
+/// cooldown starts.
 ///
 /// # Errors
 ///
@@ -344,7 +343,7 @@ const REMOVE_OTHERS: [&str; 2] = [
 pub async fn abandon(db: &Database, user: Uuid, import: Uuid) -> Result<(), StoreError> {
     let release = "UPDATE portfolios SET lease_id = NULL, lease_until = NULL, progress = NULL
         WHERE user_id = $1 AND lease_id = $2";
-    // Of the import's own rows only, and never of the one in force.
+    // Removes only the import's own rows, and never those of the published import.
     let remove = [
         "DELETE FROM portfolio_items WHERE import_id = $2
             AND NOT EXISTS (SELECT 1 FROM portfolios WHERE user_id = $1 AND import_id = $2)",

@@ -1,4 +1,4 @@
-//! Whether the database does what requests need: not only that it answers.
+//! Checks that the database serves requests, including writes, rather than merely answers.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -9,12 +9,13 @@ use std::time::Duration;
 use sqlx::{Executor, PgPool, SqlitePool};
 use tokio::time::{Instant, timeout};
 
-/// How often a file is written to find out whether it can be.
+/// Interval between test writes to a file.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
-/// How long such a write may wait for another one. A file that is being written can be written.
+/// How long a test write waits for the lock. A lock held by another writer shows that the file is
+/// writable.
 const WRITE_LIMIT: Duration = Duration::from_millis(500);
 
-/// What is known of a `SQLite` file.
+/// The state of a `SQLite` file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probe {
     /// Its path and inode.
@@ -29,18 +30,18 @@ impl Probe {
         Self { file, written: Arc::default() }
     }
 
-    /// Whether the file is still the one that was opened, and can be written.
+    /// Whether the path still leads to the opened file, and the file is writable.
     pub(super) async fn sqlite(&self, pool: &SqlitePool) -> Result<(), sqlx::Error> {
         if let Some((path, opened)) = self.file.as_deref()
             && std::fs::metadata(path).map(|file| file.ino()).ok() != Some(*opened)
         {
-            // The connections go on in a file that nobody finds any more.
+            // The open connections would keep using a file that no longer has a name.
             let reason = format!("{} is gone", path.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, reason).into());
         }
         let due = self.lock().is_none_or(|written| written.elapsed() >= WRITE_EVERY);
         if due {
-            // Changes nothing and is written to the disk all the same.
+            // This statement changes nothing but still writes to the disk.
             match timeout(WRITE_LIMIT, pool.execute("PRAGMA user_version = 0")).await {
                 Ok(written) => written.map(drop)?,
                 Err(_) => return pool.execute("SELECT 1").await.map(drop),
@@ -55,12 +56,12 @@ impl Probe {
     }
 }
 
-/// Whether the server is one that takes writes.
+/// Whether the server accepts writes.
 pub(super) async fn postgres(pool: &PgPool) -> Result<(), sqlx::Error> {
     let sql = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'";
     if sqlx::query_scalar::<_, bool>(sql).fetch_one(pool).await? {
         return Ok(());
     }
-    // Of the kind that makes the pool connect anew.
+    // This kind of error makes the pool reconnect.
     Err(io::Error::other("the server takes no writes").into())
 }

@@ -1,11 +1,10 @@
-//! Codes that open an account once each when every other way in is lost. The database knows hashes
-//! only.
+//! Single-use codes that sign in when every other method is lost. The database keeps hashes only.
 
 use uuid::Uuid;
 
 use super::{Database, StoreError, on_pool};
 
-/// Gives the account these codes, in place of all it had.
+/// Replaces the account's codes.
 ///
 /// # Errors
 ///
@@ -27,8 +26,7 @@ pub async fn replace(db: &Database, user: Uuid, hashes: &[[u8; 32]]) -> Result<(
 
 const INSERT: &str = "INSERT INTO recovery_codes (user_id, code_hash) VALUES ($1, $2)";
 
-/// Uses a code up; `false` when the account has no such code. Of any number of callers at once, one
-/// gets it.
+/// Uses a code up; `false` when the account has no such code. Of concurrent callers, one succeeds.
 ///
 /// # Errors
 ///
@@ -42,7 +40,7 @@ pub async fn claim(db: &Database, user: Uuid, hash: &[u8; 32]) -> Result<bool, S
     .await
 }
 
-/// Gives a claimed code back, for when the session could not be made.
+/// Restores a claimed code after the session could not be created.
 ///
 /// # Errors
 ///
@@ -54,7 +52,7 @@ pub async fn release(db: &Database, user: Uuid, hash: &[u8; 32]) -> Result<(), S
     .await
 }
 
-/// How many codes the account has left.
+/// The number of unused codes.
 ///
 /// # Errors
 ///

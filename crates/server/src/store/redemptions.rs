@@ -1,10 +1,10 @@
-//! The outcomes of one-time credentials, kept for some seconds. So a browser that presents the same
-//! one again gets the same outcome.
+//! Outcomes of one-time credentials, kept for some seconds. A browser that presents the same
+//! credential again gets the same outcome.
 //!
-//! 1. A row belongs to one proof and one browser. What another browser presents has a row of its
-//!    own.
-//! 2. Of any number of equal requests at once, one reserves the row and does the work.
-//! 3. A row holds hashes and the public handle of a session, nothing that could be presented.
+//! 1. A row belongs to one credential and one browser. The same credential in another browser has a
+//!    row of its own.
+//! 2. Of concurrent equal requests, one reserves the row and does the work.
+//! 3. A row holds hashes and the public handle of a session, nothing usable as a credential.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -12,32 +12,31 @@ use uuid::Uuid;
 use super::column::{Timestamp, from_row};
 use super::{Database, StoreError, on_pool};
 
-/// Which proof, presented by which browser.
+/// A credential and the browser that presents it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedemptionKey {
-    /// Hash of the proof.
+    /// Hash of the credential.
     pub proof_hash: [u8; 32],
-    /// Hash of what the browser is known by.
+    /// Hash of the browser's cookie.
     pub browser_hash: [u8; 32],
 }
 
-/// What came of a redemption.
+/// The result of redeeming a credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redemption {
-    /// Its code; `None` while it goes on.
+    /// The outcome's code; `None` while the redemption is running.
     pub outcome: Option<String>,
-    /// Who is in.
+    /// The account that was signed in.
     pub user_id: Option<Uuid>,
-    /// The public handle of the session that was made last.
+    /// The public handle of the newest session.
     pub session: Option<String>,
-    /// The page that was wanted.
+    /// The page to return to.
     pub return_to: Option<String>,
 }
 
 from_row!(Redemption { outcome, user_id, session, return_to });
 
-/// Reserves the row until `expires_at`; `false` if it is there already. Removes rows whose time is
-/// over.
+/// Reserves the row until `expires_at`; `false` if it exists already. Removes expired rows.
 ///
 /// # Errors
 ///
@@ -62,7 +61,7 @@ pub async fn reserve(
     .await
 }
 
-/// Says what came of it, and keeps that until `expires_at`.
+/// Stores the outcome and keeps it until `expires_at`.
 ///
 /// # Errors
 ///
@@ -106,7 +105,7 @@ pub async fn abandon(db: &Database, key: &RedemptionKey) -> Result<(), StoreErro
     .await
 }
 
-/// What came of it; `None` if there is no row, or its time is over.
+/// The row; `None` if it is missing or expired.
 ///
 /// # Errors
 ///
@@ -149,7 +148,7 @@ pub async fn find_by_session(
     .await
 }
 
-/// Puts another session in the place of the one that was made last; `false` if that is not `old`.
+/// Replaces the newest session; `false` if the row's session is not `old`.
 ///
 /// # Errors
 ///

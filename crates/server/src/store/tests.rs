@@ -1,5 +1,5 @@
-//! The same code tests every property on both databases: a `SQLite` file and a real `PostgreSQL`
-//! server. The tests share the server while any of them runs.
+//! Each property is tested by the same code on both databases: a `SQLite` file and a real
+//! `PostgreSQL` server. Tests that overlap share the server.
 
 use std::sync::{Arc, Weak};
 
@@ -43,7 +43,7 @@ macro_rules! on_both_databases {
 }
 use on_both_databases;
 
-/// A fresh database, and what has to stay for it to work.
+/// A fresh database, and the resource that must outlive it.
 struct TestDatabase<Keep> {
     db: Database,
     _keep: Keep,
@@ -78,7 +78,7 @@ fn email(text: &str) -> Email {
     Email::parse(text).unwrap()
 }
 
-/// Runs `count` of a future at the same time and gives back what they gave.
+/// Runs `count` futures concurrently and returns their outputs.
 async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     count: usize,
     mut make: impl FnMut(usize) -> F,

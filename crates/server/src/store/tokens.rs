@@ -1,4 +1,4 @@
-//! API tokens: what programs present instead of a session. The database knows hashes only.
+//! API tokens, which programs present instead of a session. The database keeps hashes only.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -6,36 +6,36 @@ use uuid::Uuid;
 use super::column::{Timestamp, from_row};
 use super::{Database, StoreError, on_pool};
 
-/// How many tokens an account may have.
+/// Maximum number of tokens per account.
 pub const MAX_PER_USER: i64 = 50;
 
-/// A token to be kept.
+/// A token to be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct NewToken<'a> {
-    /// Hash of what the program presents.
+    /// Hash of the token.
     pub token_hash: [u8; 32],
-    /// The owner's name for it.
+    /// The name that the owner gave it.
     pub name: &'a str,
-    /// Separated by blanks.
+    /// The scopes, separated by spaces.
     pub scopes: &'a str,
-    /// When it ends.
+    /// When the token expires.
     pub expires_at: OffsetDateTime,
 }
 
 /// A token of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredToken {
-    /// Our name for it.
+    /// This service's id of it.
     pub id: Uuid,
-    /// Whose it is.
+    /// The owner's account.
     pub user_id: Uuid,
-    /// The owner's name for it: text to escape.
+    /// The name that the owner gave it: untrusted text, to be escaped.
     pub name: String,
-    /// Separated by blanks.
+    /// The scopes, separated by spaces.
     pub scopes: String,
-    /// When it was made, to the second.
+    /// When it was created, to the second.
     pub created_at: OffsetDateTime,
-    /// When it ends, to the second.
+    /// When it expires, to the second.
     pub expires_at: OffsetDateTime,
     /// When it was last used, to about a minute.
     pub last_used_at: Option<OffsetDateTime>,
@@ -43,7 +43,7 @@ pub struct StoredToken {
 
 from_row!(StoredToken { id, user_id, name, scopes, created_at, expires_at, last_used_at });
 
-/// Keeps a token; `None` when the account has [`MAX_PER_USER`] already. Removes expired ones.
+/// Stores a token; `None` when the account has [`MAX_PER_USER`] already. Removes expired tokens.
 ///
 /// # Errors
 ///
@@ -86,7 +86,7 @@ pub async fn create(
     .await
 }
 
-/// The token of that hash, if it has not expired.
+/// The token with this hash, if it has not expired.
 ///
 /// # Errors
 ///
@@ -126,7 +126,7 @@ pub async fn of_user(
     .await
 }
 
-/// Notes that a token was used.
+/// Records the use of a token.
 ///
 /// # Errors
 ///
@@ -139,7 +139,7 @@ pub async fn note_use(db: &Database, id: Uuid, now: OffsetDateTime) -> Result<()
     .await
 }
 
-/// Takes a token from the account; `false` when it has no such token.
+/// Removes a token of the account; `false` when it has no such token.
 ///
 /// # Errors
 ///
@@ -153,7 +153,7 @@ pub async fn remove(db: &Database, user: Uuid, id: Uuid) -> Result<bool, StoreEr
     .await
 }
 
-/// Takes all tokens from the account; returns how many there were.
+/// Removes all tokens of the account; returns their number.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Visits to providers that have not come back yet, and Steam's nonces that have been seen.
+//! Pending sign-ins at providers, and the nonces of Steam assertions already used.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -7,7 +7,7 @@ use super::column::{Timestamp, from_row, hash_of};
 use super::{Database, StoreError, on_pool};
 use crate::domain::provider::Provider;
 
-/// The account a transaction is for, and the session it began in.
+/// The account to link to, and the session in which the transaction began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The account.
@@ -16,43 +16,43 @@ pub struct Link {
     pub session_hash: [u8; 32],
 }
 
-/// A transaction to be remembered.
+/// A transaction to be stored.
 pub struct NewTransaction<'a> {
-    /// Hash of the state that will come back.
+    /// Hash of the `state` parameter.
     pub state_hash: [u8; 32],
-    /// Hash of what the browser holds.
+    /// Hash of the browser's cookie.
     pub browser_hash: [u8; 32],
-    /// Where the browser was sent.
+    /// The provider the browser was sent to.
     pub provider: Provider,
-    /// `None` to sign in.
+    /// The account to link; `None` to sign in.
     pub link: Option<Link>,
-    /// Whether that account's owner only shows that it is them.
+    /// Whether the visit only confirms that the account's owner is present.
     pub confirms: bool,
-    /// For the ID token.
+    /// The nonce for the ID token.
     pub nonce: &'a str,
-    /// For the token request.
+    /// The PKCE code verifier for the token request.
     pub verifier: &'a str,
-    /// The page that was wanted.
+    /// The page to return to.
     pub return_to: Option<&'a str>,
-    /// When it ends.
+    /// When the transaction expires.
     pub expires_at: OffsetDateTime,
 }
 
 /// A transaction that has just been removed.
 pub struct SpentTransaction {
-    /// Where the browser was sent.
+    /// The provider the browser was sent to.
     pub provider: Provider,
-    /// `None` to sign in.
+    /// The account to link; `None` to sign in.
     pub link: Option<Link>,
     /// See [`NewTransaction::confirms`].
     pub confirms: bool,
-    /// For the ID token.
+    /// The nonce for the ID token.
     pub nonce: String,
-    /// For the token request.
+    /// The PKCE code verifier for the token request.
     pub verifier: String,
-    /// The page that was wanted.
+    /// The page to return to.
     pub return_to: Option<String>,
-    /// When it ended or would have.
+    /// When the transaction expires or expired.
     pub expires_at: OffsetDateTime,
 }
 
@@ -78,7 +78,7 @@ from_row!(Row {
     expires_at
 });
 
-/// Remembers a transaction, and forgets those whose time is over.
+/// Stores a transaction, and removes expired ones.
 ///
 /// # Errors
 ///
@@ -114,8 +114,8 @@ pub async fn begin(
     .await
 }
 
-/// Removes the transaction of this state and browser and gives it back: to one of any number of
-/// callers.
+/// Removes the transaction of this state and browser and returns it. Of concurrent callers, one
+/// gets it.
 ///
 /// # Errors
 ///
@@ -148,8 +148,8 @@ pub async fn spend(
     }))
 }
 
-/// Reserves a nonce; `false` if it has been before. Of any number of callers one gets it. Kept
-/// until `expires_at`.
+/// Stores a nonce until `expires_at`; `false` if it is stored already. Of concurrent callers, one
+/// succeeds.
 ///
 /// # Errors
 ///

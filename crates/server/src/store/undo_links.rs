@@ -1,9 +1,10 @@
-//! Links in mails about a change, by which the owner of the mailbox takes the account back.
+//! Links in notification mails that let the owner of the mailbox recover the account after a
+//! change.
 //!
-//! 1. A link restores the account to the state before the change: the address it was mailed to,
-//!    without what was linked since. It also cancels a deletion.
-//! 2. It works once. Using it voids every later link of the account, which may have been mailed to
-//!    the attacker.
+//! 1. A link restores the account to its state before the change: the address the mail went to,
+//!    without anything linked since. It also cancels a deletion.
+//! 2. A link works once. Using it voids every later link of the account, because those may have
+//!    gone to an attacker.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -14,32 +15,32 @@ use crate::domain::email::Email;
 
 /// A link to be mailed.
 pub struct NewUndoLink<'a> {
-    /// Hash of its token.
+    /// Hash of the link's token.
     pub token_hash: [u8; 32],
-    /// Whose account.
+    /// The account.
     pub user: Uuid,
-    /// Where it is mailed to.
+    /// The recipient.
     pub email: &'a Email,
     /// When the change was made.
     pub since: OffsetDateTime,
-    /// When the link ends.
+    /// When the link expires.
     pub expires_at: OffsetDateTime,
 }
 
-/// What a link restores.
+/// The state that a link restores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndoLink {
-    /// Whose account.
+    /// The account.
     pub user_id: Uuid,
-    /// The address.
+    /// The restored address.
     pub email: Email,
-    /// Changes from then on are undone.
+    /// Changes since this time are undone.
     pub since: OffsetDateTime,
 }
 
 from_row!(UndoLink { user_id, email, since });
 
-/// Keeps a link. Removes those whose time is over.
+/// Stores a link, and removes expired ones.
 ///
 /// # Errors
 ///
@@ -67,7 +68,8 @@ pub async fn create(
     .await
 }
 
-/// What a link restores; `None` for one that is unknown, used, void or too old. Changes nothing.
+/// The state that a link would restore; `None` if it is unknown, used, void or expired. Changes
+/// nothing.
 ///
 /// # Errors
 ///
@@ -86,9 +88,9 @@ pub async fn peek(
     .await
 }
 
-/// Uses a link up and restores the account. If another account has got the address meanwhile, it
-/// loses it: of two proofs of a mailbox the one that undoes counts. Returns that account, if there
-/// is one; `None` as for [`peek`].
+/// Uses a link up and restores the account. Another account that has the address by now loses it,
+/// because recovery outranks the later verification. Returns that account's id, if there is one.
+/// `None` as for [`peek`].
 ///
 /// # Errors
 ///
@@ -115,7 +117,7 @@ pub async fn redeem(
         "DELETE FROM passkeys WHERE user_id = $1 AND created_at >= $2",
         "DELETE FROM api_tokens WHERE user_id = $1 AND created_at >= $2",
     ];
-    // Passkeys from before go on guarding an account that only they open.
+    // Passkeys registered before the change still protect a "passkey only" account.
     let any_way_in = "UPDATE users SET passkey_only = $2
         WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM passkeys WHERE user_id = $1)";
     let pending = [

@@ -1,4 +1,4 @@
-//! The accounts.
+//! User accounts.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -8,17 +8,17 @@ use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
 use crate::domain::provider::Provider;
 
-/// What a user may do.
+/// A user's permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Sees their own things only. The default.
+    /// Access to their own data only. The default.
     User,
-    /// Runs the service.
+    /// Access to the operator's functions.
     Admin,
 }
 
 impl Role {
-    /// The name in the database and in answers.
+    /// The name in the database and in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -38,24 +38,24 @@ text_column!(Role, Role::parse);
 pub struct User {
     /// Random, never reused.
     pub id: Uuid,
-    /// Proved to be theirs. `None` for an account that only ever signed in through Steam.
+    /// The verified address, if any. An account created through Steam starts without one.
     pub email: Option<Email>,
-    /// As the provider gave it: text to escape, not to trust.
+    /// The name from the provider: untrusted text, to be escaped.
     pub name: Option<String>,
-    /// As the provider gave it.
+    /// The avatar URL from the provider.
     pub avatar_url: Option<String>,
-    /// What they may do.
+    /// The user's permissions.
     pub role: Role,
     /// When the account was made, to the second.
     pub created_at: OffsetDateTime,
-    /// When the address was first proved; set exactly if there is an address.
+    /// When the address was first verified; set exactly when there is an address.
     pub email_verified_at: Option<OffsetDateTime>,
-    /// Who vouched for the address while its mailbox has not been shown to be theirs; `None` once
-    /// it has.
+    /// The provider that vouched for the address, until the user proves access to the mailbox; then
+    /// `None`.
     pub email_vouched_by: Option<Provider>,
-    /// When the operator disabled the account: nobody gets in.
+    /// When the operator disabled the account. Nobody can sign in to it.
     pub disabled_at: Option<OffsetDateTime>,
-    /// When the account will be deleted, as its owner asked.
+    /// When the account will be deleted, at its owner's request.
     pub delete_at: Option<OffsetDateTime>,
 }
 
@@ -82,7 +82,7 @@ pub async fn find_by_id(db: &Database, id: Uuid) -> Result<Option<User>, StoreEr
     on_pool!(db, pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await).await
 }
 
-/// The user whose proved address this is.
+/// The user with this verified address.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub async fn find_by_email(db: &Database, email: &Email) -> Result<Option<User>,
     on_pool!(db, pool => sqlx::query_as(sql).bind(email).fetch_optional(pool).await).await
 }
 
-/// Up to `limit` users, the oldest accounts first, behind the one with this creation and id.
+/// Up to `limit` users, oldest accounts first, after the one with this creation time and id.
 ///
 /// # Errors
 ///
@@ -139,8 +139,8 @@ pub async fn set_disabled(
     .await
 }
 
-/// The user of this address, made now if there is none; the flag says whether it was. The caller
-/// has just seen proof that the address is theirs. Any number of callers at once get one user.
+/// The user with this address, created if there is none; the flag says whether it was. The caller
+/// has just verified the address. Concurrent callers get the same user.
 ///
 /// # Errors
 ///
@@ -155,7 +155,8 @@ pub async fn find_or_create_by_verified_email(
     let insert = "INSERT INTO users (id, email, created_at, email_verified_at) VALUES ($1, $2, \
                   $3, $3)
         ON CONFLICT (email) DO NOTHING";
-    // The insert waits for one in flight of the same address, so the row is there to be read.
+    // The insert waits for a concurrent one with the same address, so the row is visible
+    // afterwards.
     let select = "SELECT * FROM users WHERE email = $1";
     let user: User = on_pool!(db, pool => {
         sqlx::query(insert).bind(id).bind(email).bind(now).execute(pool).await?;
@@ -166,9 +167,9 @@ pub async fn find_or_create_by_verified_email(
     Ok((user, created))
 }
 
-/// Removes the user and everything that belongs to them; `false` if there was no such user. Their
-/// sessions live elsewhere and are the caller's to end. `SQLite` overwrites what it removes, and
-/// its log is emptied, which holds it too.
+/// Deletes the user and all their data; `false` if there was no such user. Sessions are stored
+/// elsewhere: the caller ends them. `SQLite` overwrites deleted data, and the write-ahead log is
+/// truncated because it holds copies.
 ///
 /// # Errors
 ///
@@ -177,7 +178,7 @@ pub async fn delete(db: &Database, id: Uuid) -> Result<bool, StoreError> {
     delete_where(db, id, None).await
 }
 
-/// The same if the user's [time](User::delete_at) has come.
+/// Deletes the user if their [deletion time](User::delete_at) has come.
 ///
 /// # Errors
 ///
@@ -210,7 +211,7 @@ async fn delete_where(
             Some(now) => query.bind(Timestamp::from(now)),
         };
         let deleted = query.execute(&mut *transaction).await?.rows_affected();
-        // One that is not due keeps its links.
+        // A user who is not due keeps their links.
         if deleted == 1 {
             transaction.commit().await?;
         }
@@ -244,7 +245,7 @@ pub async fn set_deletion(
     .await
 }
 
-/// Up to `limit` users whose [time](User::delete_at) has come.
+/// Up to `limit` users whose [deletion time](User::delete_at) has come.
 ///
 /// # Errors
 ///
@@ -262,7 +263,7 @@ pub async fn due_for_deletion(
     .await
 }
 
-/// The mailbox of the account's address has been shown to be theirs.
+/// Records that the user has proved access to their mailbox.
 ///
 /// # Errors
 ///

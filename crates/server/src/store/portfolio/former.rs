@@ -1,6 +1,6 @@
-//! Holdings before the last import, to separate changes of prices from additions and removals.
+//! Holdings of earlier imports. They separate price changes from additions and removals.
 //!
-//! 1. An import that is replaced leaves its amounts by name, compressed.
+//! 1. When an import is replaced, its amounts by name are kept, compressed.
 //! 2. They are kept while a recorded value can be compared with them: all for [`ALL_KEPT`], then
 //!    those with a daily value for [`KEPT`].
 
@@ -16,21 +16,21 @@ use uuid::Uuid;
 use crate::store::column::{Timestamp, from_row};
 use crate::store::{Database, StoreError, on_pool};
 
-/// How long each import is remembered after it was replaced.
+/// Retention of every replaced import.
 pub const ALL_KEPT: Duration = Duration::hours(60);
-/// How long those are that a value of a day is of.
+/// Retention of replaced imports that a daily snapshot refers to.
 pub const KEPT: Duration = Duration::days(32);
-/// More than the amounts of any inventory take.
+/// Limit for decompression: more than the amounts of any inventory take.
 const MAX_UNPACKED: u64 = 256 << 20;
 
-/// How many of one item.
+/// The quantity of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
-    /// Its name in price lists.
+    /// The item's name in price lists.
     pub market_hash_name: String,
     /// A [`Phase`](crate::domain::phase::Phase) or empty.
     pub phase: String,
-    /// How many.
+    /// The number of units.
     pub quantity: i64,
 }
 
@@ -42,7 +42,7 @@ pub(super) const KEEP: &str = "INSERT INTO portfolio_former (import_id, user_id,
                                amounts)
         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 
-/// JSON, deflated: names repeat their words, so that one takes about ten bytes.
+/// Deflated JSON. Names share most words, so that one takes about ten bytes.
 pub(super) fn packed(amounts: &[Amount]) -> Result<Vec<u8>, sqlx::Error> {
     let broken = |error: std::io::Error| sqlx::Error::Encode(error.into());
     let json = serde_json::to_vec(amounts).map_err(|error| sqlx::Error::Encode(error.into()))?;
@@ -58,7 +58,7 @@ fn unpacked(packed: &[u8]) -> Result<Vec<Amount>, sqlx::Error> {
     serde_json::from_slice(&json).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
-/// The holdings of one of the user's imports; `None` when they are no longer kept.
+/// The amounts of one of the user's imports; `None` when they are no longer kept.
 ///
 /// # Errors
 ///
@@ -76,7 +76,7 @@ pub async fn amounts(
     Ok(kept.map(|kept| unpacked(&kept)).transpose()?)
 }
 
-/// Forgets what nothing can be compared with any more.
+/// Removes amounts that no recorded value can be compared with any more.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Reading what users hold.
+//! Queries for users' holdings.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -10,19 +10,19 @@ use crate::store::{Database, StoreError, on_pool};
 /// A portfolio without its holdings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// The import in force.
+    /// The published import.
     pub import_id: Uuid,
     /// When it was published.
     pub imported_at: OffsetDateTime,
-    /// How many assets Steam said there are, those hidden from outsiders included.
+    /// The number of assets that Steam reported, including those hidden from outsiders.
     pub reported_items: Option<i64>,
-    /// Where they come from.
+    /// The origin of the holdings.
     pub source: Source,
 }
 
 from_row!(Summary { import_id, imported_at, reported_items, source });
 
-/// What a user holds of one name.
+/// A user's holding of one item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holding {
     /// See [`ItemId`](crate::domain::item::ItemId).
@@ -31,21 +31,21 @@ pub struct Holding {
     pub market_hash_name: String,
     /// A [`Phase`](crate::domain::phase::Phase) or empty.
     pub phase: String,
-    /// Such as `Consumer Grade SMG`.
+    /// The type label, such as `Consumer Grade SMG`.
     pub kind: String,
     /// An [`ItemType`](crate::domain::item_type::ItemType), or empty for an old import.
     pub item_type: String,
-    /// Such as `Covert`.
+    /// The rarity, such as `Covert`.
     pub rarity: String,
-    /// Six hexadecimal digits, or empty.
+    /// The rarity's color: six hexadecimal digits, or empty.
     pub rarity_color: String,
-    /// Such as `Field-Tested`, or empty.
+    /// The exterior, such as `Field-Tested`, or empty.
     pub exterior: String,
     /// A [`Quality`](crate::domain::item::Quality).
     pub quality: String,
-    /// The last part of the picture's address at Steam, or empty.
+    /// The last path segment of the image URL at Steam, or empty.
     pub icon: String,
-    /// How many.
+    /// The number of units.
     pub quantity: i64,
 }
 
@@ -63,22 +63,22 @@ from_row!(Holding {
     quantity
 });
 
-/// One asset, without what it is.
+/// One asset, without its item's description.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asset {
     /// Steam's id of the asset.
     pub asset_id: i64,
-    /// Which holding it belongs to.
+    /// The holding that the asset belongs to.
     pub item_id: String,
-    /// How many it stands for.
+    /// The number of units in this asset.
     pub amount: i64,
     /// The float value as Steam writes it.
     pub wear: Option<String>,
-    /// The pattern template.
+    /// The pattern template (paint seed).
     pub pattern: Option<i64>,
-    /// The finish catalogue number.
+    /// The finish catalogue number (paint index).
     pub paint_index: Option<i64>,
-    /// What the owner named it.
+    /// The name tag that the owner wrote.
     pub name_tag: Option<String>,
     /// Whether it can be traded now.
     pub tradable: bool,
@@ -86,11 +86,11 @@ pub struct Asset {
     pub marketable: bool,
     /// Whether it cannot be traded or sold for now, but later.
     pub locked: bool,
-    /// When that ends, if Steam told.
+    /// When the lock ends, if Steam said so.
     pub locked_until: Option<OffsetDateTime>,
-    /// Opens it in the game.
+    /// A `steam:` URL that opens the asset in the game.
     pub inspect_link: Option<String>,
-    /// Stickers and charms as JSON.
+    /// Stickers, patches and charms as JSON.
     pub attachments: Option<String>,
 }
 
@@ -110,32 +110,32 @@ from_row!(Asset {
     attachments
 });
 
-/// One asset with what it is.
+/// One asset with its item's description.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldItem {
     /// Steam's id of the asset.
     pub asset_id: i64,
-    /// Which holding it belongs to.
+    /// The holding that the asset belongs to.
     pub item_id: String,
-    /// Its holding's name.
+    /// The item's name in price lists.
     pub market_hash_name: String,
-    /// Its holding's phase.
+    /// The item's Doppler phase, or empty.
     pub phase: String,
-    /// Its holding's rarity.
+    /// The item's rarity.
     pub rarity: String,
-    /// Its holding's exterior.
+    /// The item's exterior.
     pub exterior: String,
-    /// Its holding's quality.
+    /// The item's quality.
     pub quality: String,
-    /// How many it stands for.
+    /// The number of units in this asset.
     pub amount: i64,
     /// The float value as Steam writes it.
     pub wear: Option<String>,
-    /// The pattern template.
+    /// The pattern template (paint seed).
     pub pattern: Option<i64>,
-    /// The finish catalogue number.
+    /// The finish catalogue number (paint index).
     pub paint_index: Option<i64>,
-    /// What the owner named it.
+    /// The name tag that the owner wrote.
     pub name_tag: Option<String>,
     /// Whether it can be traded now.
     pub tradable: bool,
@@ -143,9 +143,9 @@ pub struct HeldItem {
     pub marketable: bool,
     /// Whether it cannot be traded or sold for now, but later.
     pub locked: bool,
-    /// When that ends, if Steam told.
+    /// When the lock ends, if Steam said so.
     pub locked_until: Option<OffsetDateTime>,
-    /// Stickers and charms as JSON.
+    /// Stickers, patches and charms as JSON.
     pub attachments: Option<String>,
 }
 
@@ -169,7 +169,7 @@ from_row!(HeldItem {
     attachments
 });
 
-/// The user's portfolio; `None` before the first import.
+/// The summary of the user's portfolio; `None` before the first import.
 ///
 /// # Errors
 ///
@@ -180,7 +180,7 @@ pub async fn summary(db: &Database, user: Uuid) -> Result<Option<Summary>, Store
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).fetch_optional(pool).await).await
 }
 
-/// All holdings of an import of the user. Empty for an import that has been replaced meanwhile.
+/// All holdings of one of the user's imports. Empty if the import was replaced meanwhile.
 ///
 /// # Errors
 ///
@@ -193,7 +193,7 @@ pub async fn list(db: &Database, user: Uuid, import: Uuid) -> Result<Vec<Holding
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(import).fetch_all(pool).await).await
 }
 
-/// At most `limit` assets of an import of the user, in the order of their ids, after `after`.
+/// At most `limit` assets of one of the user's imports, ordered by id, with ids above `after`.
 ///
 /// # Errors
 ///
@@ -220,7 +220,7 @@ pub async fn items(
     .await
 }
 
-/// All assets of an import of the user, holding by holding.
+/// All assets of one of the user's imports, grouped by holding.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What portfolios were worth: one row per import, one per day, thinned when they are old.
+//! Past portfolio values: one row per import and one per day. Old rows are thinned out.
 
 use time::{Date, Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -7,29 +7,30 @@ use crate::store::column::Timestamp;
 use crate::store::column::from_row;
 use crate::store::{Database, StoreError, on_pool};
 
-/// How long values of imports are kept; after that there is one value a day.
+/// Retention of snapshots made by imports. Older history has one value per day.
 pub const IMPORTS_KEPT: Duration = Duration::days(90);
-/// How long values of days are kept: five years.
+/// Retention of daily snapshots: five years.
 pub const DAYS_KEPT: Duration = Duration::days(5 * 365);
 
-/// What a portfolio was worth at one time.
+/// The value of a portfolio at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// When it was valued.
+    /// When the portfolio was valued.
     pub taken_at: OffsetDateTime,
-    /// The day it stands for, as in `2026-11-23`; `None` when it was taken at an import.
+    /// The day that a daily snapshot is for, as in `2026-11-23`; `None` when an import made the
+    /// snapshot.
     pub day: Option<String>,
-    /// The priced items together.
+    /// The total of the priced items.
     pub total_cents: i64,
     /// The currency.
     pub currency: String,
-    /// How many items there were.
+    /// The number of items.
     pub items: i64,
-    /// How many of them had no price.
+    /// The number of items without a price.
     pub unpriced_items: i64,
-    /// Where the prices came from; empty without any.
+    /// The price source; empty when no prices were available.
     pub price_source: String,
-    /// The import that was in force, if that is known.
+    /// The published import at that time, if known.
     pub import_id: Option<Uuid>,
 }
 
@@ -51,7 +52,7 @@ impl Snapshot {
     }
 }
 
-/// Adds a snapshot. A second one of the same day is not added.
+/// Adds a snapshot. A second one for the same day is ignored.
 ///
 /// # Errors
 ///
@@ -81,8 +82,8 @@ pub async fn add(db: &Database, user: Uuid, snapshot: &Snapshot) -> Result<(), S
     .await
 }
 
-/// Removes what is too old of a user's history, see [`IMPORTS_KEPT`] and [`DAYS_KEPT`]; returns how
-/// many.
+/// Removes the user's expired snapshots, see [`IMPORTS_KEPT`] and [`DAYS_KEPT`]. Returns the number
+/// removed.
 ///
 /// # Errors
 ///
@@ -98,7 +99,7 @@ pub async fn thin(db: &Database, user: Uuid, now: OffsetDateTime) -> Result<u64,
     .await
 }
 
-/// The user's newest snapshots, at most `limit`, the newest first.
+/// The user's newest snapshots, at most `limit`, newest first.
 ///
 /// # Errors
 ///
@@ -112,7 +113,7 @@ pub async fn newest(db: &Database, user: Uuid, limit: u32) -> Result<Vec<Snapsho
     .await
 }
 
-/// The user's snapshots since then, the oldest first.
+/// The user's snapshots since `begin`, oldest first.
 ///
 /// # Errors
 ///
@@ -129,8 +130,8 @@ pub async fn since(
     on_pool!(db, pool => sqlx::query_as(sql).bind(user).bind(begin).fetch_all(pool).await).await
 }
 
-/// The user's newest snapshot between the two times with a value in that currency. Its holdings are
-/// still known: those of the import in force, or former ones.
+/// The user's newest snapshot between the two times with a value in that currency. Its amounts must
+/// still be stored, as current or [former](super::former) holdings.
 ///
 /// # Errors
 ///

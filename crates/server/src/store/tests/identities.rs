@@ -60,12 +60,12 @@ async fn an_account_and_its_identity_are_made_together(db: Database) {
     assert_eq!((user.name.as_deref(), user.email_verified_at), (Some("Alice"), Some(NOW)));
     assert_eq!(owner(&db, &github).await.unwrap(), Some(user.id));
 
-    // The address is taken: the identity is not kept either.
+    // The address is taken, so the identity is not stored either.
     let other = identity(Provider::Github, "2");
     let again = NewAccount { identity: &other, ..new };
     assert_eq!(create_account(&db, &again, NOW).await.unwrap(), Creation::Taken);
     assert_eq!(owner(&db, &other).await.unwrap(), None);
-    // The identity is taken: the account is not kept either.
+    // The identity is taken, so the account is not stored either.
     let bob = email("b@example.com");
     let again =
         NewAccount { identity: &github, email: Some((&bob, None)), name: None, avatar_url: None };
@@ -206,7 +206,7 @@ async fn removing_both_ways_at_once_leaves_one(db: Database) {
     }
 }
 
-/// A portfolio of one item and its value.
+/// Publishes a portfolio of one item and its value.
 async fn import(db: &Database, user: Uuid) -> Uuid {
     let claimed = claim(db, user, NOW).await.unwrap();
     let Claim::Granted(import) = claimed else { panic!("{claimed:?}") };

@@ -43,7 +43,7 @@ pub(super) fn link(email: &Email, token: u8) -> NewMagicLink<'_> {
     }
 }
 
-/// What a browser sees of a link that it did not ask for.
+/// The details that another browser sees.
 async fn looked_at(db: &Database, token: u8, now: OffsetDateTime) -> Option<PendingLink> {
     peek(db, &[token; 32], &[99; 32], now).await.unwrap()
 }
@@ -109,7 +109,7 @@ async fn links_made_at_once_by_others_all_work_up_to_ten(db: Database) {
     })
     .await;
     assert!(made.iter().all(Result::is_ok));
-    // What overlapped did not see each other; the next one does.
+    // Overlapping inserts do not see each other's rows; the next insert does.
     create(&db, &link(&email("alice@example.com"), 20), NOW).await.unwrap();
     let mut working = 0;
     for token in 0..=20 {

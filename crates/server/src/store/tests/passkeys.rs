@@ -102,7 +102,7 @@ async fn the_last_way_in_stays_and_so_does_what_passkey_only_needs(db: Database)
     assert_eq!(remove(uuid::Uuid::nil(), ALL_WAYS).await.unwrap(), Removal::NotFound);
     assert!(!only(true).await.unwrap() && !passkeys::is_passkey_only(&db, user.id).await.unwrap());
 
-    // A passkey is another way in beside a provider, and the other way round.
+    // A passkey counts as a sign-in method beside a provider, and a provider beside a passkey.
     identities::link(&db, user.id, &identity, NOW).await.unwrap();
     let unlinked = identities::unlink(&db, user.id, Provider::Github, NO_MAIL).await.unwrap();
     assert_eq!(unlinked, Unlinking::Unlinked);
