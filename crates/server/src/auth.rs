@@ -1,4 +1,4 @@
-//! Ways to sign in: protocols and rules, without a server around them.
+//! Sign-in methods: protocols and rules, independent of the HTTP server.
 
 pub mod accounts;
 pub mod api_token;

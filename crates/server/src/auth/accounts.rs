@@ -1,10 +1,10 @@
-//! Which account an identity opens. The rules, a row each in docs/sign-in.md:
+//! Decides which account an identity signs in to. docs/sign-in.md has a table row for each rule:
 //!
-//! 1. A linked identity opens its account, whatever the provider says about addresses.
-//! 2. An address alone opens nothing. If it has an account already, its owner signs in as before,
-//!    or by the link mailed there. Then they link the new identity.
-//! 3. A new person brings a verified address; with Steam, which has none, they get an account
-//!    without one.
+//! 1. A linked identity signs in to its account, whatever the provider claims about addresses.
+//! 2. An address alone signs in to nothing. If an account has it already, the owner signs in with
+//!    an existing method or the mailed link. Then they link the new identity.
+//! 3. A new user needs a verified address. Steam provides none, so its users get an account without
+//!    one.
 //! 4. An identity is never moved from one account to another.
 
 use time::OffsetDateTime;
@@ -17,22 +17,22 @@ use crate::store::Database;
 use crate::store::identities::{self, Creation, Linking, NewAccount};
 use crate::store::users::{self, User};
 
-/// The decision about a person who signs in.
+/// The decision about a sign-in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// They are in.
+    /// Signs in to this account.
     SignIn(Uuid),
-    /// They get a new account with this address and, unless it runs the mailbox, the provider that
-    /// vouches for it.
+    /// Creates an account with this address. The provider is set if it vouches for the address
+    /// without running the mailbox.
     Create(Option<(Email, Option<Provider>)>),
-    /// The address has an account, whose ownership must be proved first.
+    /// The address has an account, so the user must first prove that it is theirs.
     AskForProof(Email),
-    /// There is no verified address to make an account with.
+    /// There is no verified address, so no account is created.
     RefuseUnverified,
 }
 
-/// The rules for signing in. `owner` is whose account the identity opens, `account_of_address`
-/// whose account has the claimed address.
+/// The rules for signing in. `owner` has the identity linked; `account_of_address` has the claimed
+/// address.
 pub fn decide(
     provider: Provider,
     email: &EmailClaim,
@@ -57,13 +57,13 @@ pub fn decide(
 /// The result of a sign-in.
 #[derive(Debug)]
 pub enum Entry {
-    /// Into this account, which is new or not.
+    /// Signs in to this account, new or existing.
     Open(User),
-    /// Nowhere yet: [`Decision::AskForProof`], of this account.
+    /// [`Decision::AskForProof`]: the user must first prove that this account is theirs.
     ProofNeeded(User),
 }
 
-/// Finds or makes the account of a person who signs in.
+/// Finds or creates the account for a sign-in.
 ///
 /// # Errors
 /// [`ProviderError::EmailUnverified`], [`ProviderError::Service`].
@@ -72,8 +72,8 @@ pub async fn enter(
     person: &Person,
     now: OffsetDateTime,
 ) -> Result<Entry, ProviderError> {
-    // Somebody else may take the identity or the address between reading and writing; then the
-    // second look shows it.
+    // A concurrent request may take the identity or the address between the reads and the write.
+    // The second pass sees its result.
     for _ in 0..2 {
         let owner = identities::owner(database, &person.identity).await?;
         let holder = match &person.email {
@@ -113,7 +113,7 @@ pub async fn enter(
     Err(ProviderError::Service)
 }
 
-/// Gives the account another way in; `true` if it is new to it.
+/// Links the identity to the account; `true` if it was not linked before.
 ///
 /// # Errors
 /// [`ProviderError::IdentityTaken`], [`ProviderError::AlreadyLinked`], [`ProviderError::Service`].
@@ -157,7 +157,7 @@ mod tests {
         let (me, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let create = |by: Option<Provider>| Create(Some((email.clone(), by)));
         for (provider, claim, owner, holder, decision) in [
-            // Nobody has the identity: the address decides.
+            // Nobody has linked the identity: the address decides.
             (Google, runs_it(), None, None, create(None)),
             (Google, vouched(), None, None, create(Some(Google))),
             (Github, vouched(), None, None, create(Some(Github))),
@@ -167,7 +167,7 @@ mod tests {
             (Google, EmailClaim::Nothing, None, None, RefuseUnverified),
             (Github, EmailClaim::Nothing, None, None, RefuseUnverified),
             (Steam, EmailClaim::Nothing, None, None, Create(None)),
-            // Somebody has it: nothing else counts.
+            // Somebody has linked the identity: nothing else counts.
             (Google, runs_it(), Some(me), None, SignIn(me)),
             (Google, runs_it(), Some(me), Some(me), SignIn(me)),
             (Google, runs_it(), Some(me), Some(other), SignIn(me)),

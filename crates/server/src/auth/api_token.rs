@@ -1,7 +1,8 @@
-//! API tokens as text: `trc_`, 43 characters for 256 random bits, six for a checksum.
+//! The text form of API tokens: `trc_`, 43 characters with 256 random bits, and a six-character
+//! checksum.
 //!
-//! The prefix lets scanners of published code find lost tokens. The checksum distinguishes a token
-//! from similar text without a database query.
+//! The prefix lets secret scanners find leaked tokens. The checksum rejects similar text without a
+//! database query.
 
 use std::fmt;
 
@@ -12,21 +13,22 @@ const SECRET_CHARS: usize = 43;
 const CHECKSUM_CHARS: usize = 6;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A token as its owner is shown it, once. Prints nothing of itself.
+/// A token in plain text, shown to its owner once. `Debug` redacts it.
 #[derive(Clone)]
 pub struct ApiToken(String);
 
 impl ApiToken {
-    /// A new one.
+    /// Generates a token.
     ///
     /// # Panics
-    /// If the operating system has no random bytes to give.
+    /// If the operating system provides no random bytes.
     pub fn fresh() -> Self {
         let mut text = PREFIX.to_owned();
         while text.len() < PREFIX.len() + SECRET_CHARS {
             let mut bytes = [0; 64];
             getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-            // Four times 62 fit into a byte; larger values would favour the first digits.
+            // Larger values would make the first digits more likely: a byte holds four times 62
+            // values.
             let digits = bytes.into_iter().filter(|byte| usize::from(*byte) < 4 * DIGITS.len());
             let digits = digits.map(|byte| char::from(DIGITS[usize::from(byte) % DIGITS.len()]));
             text.extend(digits.take(PREFIX.len() + SECRET_CHARS - text.len()));
@@ -35,7 +37,7 @@ impl ApiToken {
         Self(text)
     }
 
-    /// Reads one; `None` unless it has the form of one and the right checksum.
+    /// Parses a token; `None` unless the form and the checksum are right.
     pub fn parse(text: &str) -> Option<Self> {
         let (secret, sum) = text.split_at_checked(PREFIX.len() + SECRET_CHARS)?;
         let is_secret = secret.starts_with(PREFIX)
@@ -43,12 +45,13 @@ impl ApiToken {
         (is_secret && sum == checksum(secret)).then(|| Self(text.to_owned()))
     }
 
-    /// What is stored of it. A plain hash of 256 random bits is safe to keep.
+    /// The SHA-256 hash kept in the database. A plain hash is safe because the token has 256 random
+    /// bits.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(&self.0).into()
     }
 
-    /// The text, for its owner.
+    /// The plain text, for its owner.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -115,7 +118,7 @@ mod tests {
             good.repeat(2),
             format!("{good},{good}"),
         ];
-        // One digit changed.
+        // One character changed.
         let changed = if good.as_bytes()[20] == b'a' { "b" } else { "a" };
         wrong.push(format!("{}{changed}{}", &good[..20], &good[21..]));
         for text in wrong {

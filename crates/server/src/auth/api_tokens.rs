@@ -1,11 +1,11 @@
-//! Verifies API tokens, and remembers the ones in use.
+//! Verifies API tokens, and caches those in use.
 //!
-//! 1. Text that is no token by its form or checksum costs no question to any store.
-//! 2. A token is cached until its owner's sessions change, which the session store announces to
-//!    every instance. Revoking a token, or signing its owner out everywhere, makes such a change.
-//! 3. The lease is taken before the query whose result is cached, so that no change is missed.
-//!    Where the store sends no invalidations, the database is asked each time.
-//! 4. The limit is kept per token, where the service keeps its limits.
+//! 1. Text with the wrong form or checksum causes no query to any store.
+//! 2. A token stays cached until its owner's sessions change, which the session store announces to
+//!    every instance. Revoking a token is such a change; so is ending all sessions of its owner.
+//! 3. The cache lease is taken before the query whose result is cached, so that no change is
+//!    missed. If the store sends no invalidations, the database is queried each time.
+//! 4. Requests are limited per token, in the service's rate limit store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,13 +24,13 @@ use crate::store::tokens::{self, StoredToken};
 use crate::store::{Database, StoreError};
 use crate::telemetry::RequestId;
 
-/// How many requests a token is good for within a minute.
+/// Request limit of one token.
 pub const LIMIT: RateLimit = RateLimit::new("token", 600, Duration::from_mins(1));
 
-/// How many tokens are remembered, at about 300 bytes each.
+/// Maximum number of cached tokens, at about 300 bytes each.
 const REMEMBERED: usize = 10_000;
 
-/// How often it is noted that a token is in use.
+/// Minimum interval between updates of `last_used_at`, in seconds.
 const NOTE_EVERY: i64 = 60;
 
 /// Verifies tokens. Cheap to clone.
@@ -42,37 +42,37 @@ pub struct ApiTokens {
     known: Arc<Cache<[u8; 32], Arc<Known>>>,
 }
 
-/// A token that was looked up.
+/// A cached token.
 #[derive(Debug)]
 struct Known {
     verified: VerifiedToken,
     expires_at: OffsetDateTime,
     lease: UserLease,
-    /// When its use was last noted, in seconds since 1970.
+    /// The last recorded use, in seconds since 1970.
     noted_at: AtomicI64,
 }
 
-/// Whose token it is, and what for.
+/// A verified token: its owner and scopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
-    /// Its name.
+    /// The token's id.
     pub id: Uuid,
-    /// Its owner.
+    /// The owner's account.
     pub user: Uuid,
-    /// What it may be used for.
+    /// The permissions it grants.
     pub scopes: Scopes,
 }
 
 impl ApiTokens {
-    /// `limit` keeps [`LIMIT`].
+    /// `limit` must enforce [`LIMIT`].
     pub fn new(database: Database, sessions: Sessions, limit: RateLimiter) -> Self {
         Self { database, sessions, limit, known: Arc::new(Cache::new(REMEMBERED)) }
     }
 
-    /// The token, if it is one that lives now.
+    /// Verifies a token; `None` if it is unknown, expired or revoked.
     ///
     /// # Errors
-    /// [`ServiceError`] when it has to be looked up and the database does not answer.
+    /// [`ServiceError`] when the token is not cached and the database does not answer.
     pub async fn verify(
         &self,
         token: &ApiToken,
@@ -96,7 +96,7 @@ impl ApiTokens {
         Ok(Some(known.verified))
     }
 
-    /// Counts a request of this token.
+    /// Counts a request against the token's limit.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`].
@@ -109,7 +109,8 @@ impl ApiTokens {
         hash: &[u8; 32],
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Known>>, ServiceError> {
-        // Whose it is has to be known before there can be a lease; what counts is the second look.
+        // The lease needs the owner's id, which only the token's row has. The second query is the
+        // one whose result counts.
         let Some(first) = tokens::find(&self.database, hash, now).await? else { return Ok(None) };
         let owner =
             UserId::new(first.user_id.as_bytes()).map_err(tracera_session::SessionError::from)?;
@@ -120,7 +121,7 @@ impl ApiTokens {
         Ok(Some(known))
     }
 
-    /// Notes in passing that the token is in use: at most once in [`NOTE_EVERY`] seconds.
+    /// Records the use in the background, at most once per [`NOTE_EVERY`] seconds.
     fn note_use(&self, known: &Known, now: OffsetDateTime) {
         let (noted_at, now_secs) = (known.noted_at.load(Ordering::Relaxed), now.unix_timestamp());
         let is_ours = now_secs - noted_at >= NOTE_EVERY
@@ -152,7 +153,7 @@ impl Known {
     }
 }
 
-/// Whether a token of that name is still there, for what stays open.
+/// Whether the token still exists. For connections that stay open.
 ///
 /// # Errors
 /// [`StoreError`] as for every store operation.

@@ -1,14 +1,14 @@
-//! What people call authenticators, by the AAGUID they give (<https://www.w3.org/TR/webauthn-3/>,
-//! "AAGUID"). Not verified: for their owner to tell passkeys apart.
+//! Product names of authenticators, by AAGUID (<https://www.w3.org/TR/webauthn-3/>, "AAGUID"). An
+//! AAGUID is not verified: the names only help owners to tell passkeys apart.
 
-/// The name of a model; `None` for zeros, which say nothing, and for those not listed.
+/// The product name; `None` for an AAGUID of zeros or an unlisted one.
 pub fn name(aaguid: &[u8]) -> Option<&'static str> {
     let number = u128::from_be_bytes(aaguid.try_into().ok()?);
     let at = NAMES.binary_search_by_key(&number, |(known, _)| *known).ok()?;
     Some(NAMES[at].1)
 }
 
-/// In order of the number.
+/// Sorted by AAGUID, for binary search.
 const NAMES: [(u128, &str); 30] = [
     (0x08987058_cadc_4b81_b6e1_30de50dcbe96, "Windows Hello"),
     (0x0ea242b4_43c4_4a1b_8b17_dd6d0b6baec6, "Keeper"),

@@ -4,24 +4,23 @@ use std::fmt;
 
 use url::form_urlencoded;
 
-/// What a provider sends back. Parameters it adds of its own are ignored; these four may each come
-/// once.
+/// The parameters of a provider's response. Each may occur once; additional parameters are ignored.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OauthCallback {
-    /// Ours, unchanged; `None` also when it came twice.
+    /// The `state` from the request; `None` also when it occurs twice.
     pub state: Option<String>,
-    /// To be exchanged for a token.
+    /// The authorization code.
     pub code: Option<String>,
-    /// Which issuer answers.
+    /// The issuer of the response (RFC 9207).
     pub iss: Option<String>,
-    /// Why there is no code.
+    /// The error code, when there is no authorization code.
     pub error: Option<String>,
-    /// One of the four came twice, so the query is not trusted.
+    /// Whether one of the four occurs twice. Then the query is rejected.
     pub repeated: bool,
 }
 
 impl OauthCallback {
-    /// Reads a query.
+    /// Parses a query.
     pub fn parse(query: &str) -> Self {
         let mut callback = Self::default();
         let mut states = 0;

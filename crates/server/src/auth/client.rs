@@ -1,31 +1,31 @@
-//! Which browser on which device, from a User-Agent, in a few words.
+//! Describes browser and device from a `User-Agent` in a few words.
 
 use std::net::IpAddr;
 
 use woothee::parser::Parser;
 
-/// Who is at the other end of a request.
+/// The client that sent a request.
 #[derive(Clone, Debug)]
 pub struct ClientInfo {
     /// The browser.
     pub client: Client,
-    /// Its address.
+    /// The client's address.
     pub ip: IpAddr,
-    /// The token in its device cookie, by which a browser that was used before is known.
+    /// The token in the device cookie. It identifies a browser used before.
     pub device_token: Option<String>,
 }
 
-/// Browser and device as a person would name them.
+/// Browser and device, as people call them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {
-    /// Such as `Firefox`.
+    /// The browser, such as `Firefox`.
     pub browser: Option<String>,
-    /// Such as `Windows` or `iPhone`.
+    /// The device, such as `Windows` or `iPhone`.
     pub device: Option<String>,
 }
 
 impl Client {
-    /// Reads a `User-Agent`; unknown parts are absent.
+    /// Parses a `User-Agent`; unknown parts are `None`.
     pub fn from_user_agent(agent: &str) -> Self {
         let agent = &agent[..agent.floor_char_boundary(512)];
         let Some(parsed) = Parser::new().parse(agent) else {
@@ -39,20 +39,20 @@ impl Client {
         }
     }
 
-    /// The form kept with a session: both parts with a bar between.
+    /// The form stored in a session: both parts, separated by a bar.
     pub fn label(&self) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         format!("{}|{}", part(&self.browser), part(&self.device))
     }
 
-    /// Reads [`Client::label`] back, also where a session kept only its beginning.
+    /// Parses [`Client::label`], also when the session store truncated it.
     pub fn from_label(label: &str) -> Self {
         let (browser, device) = label.split_once('|').unwrap_or((label, ""));
         let part = |part: &str| (!part.is_empty()).then(|| part.to_owned());
         Self { browser: part(browser), device: part(device) }
     }
 
-    /// A phrase for a person: `Firefox on Linux`.
+    /// A phrase for pages and mails: `Firefox on Linux`.
     pub fn phrase(&self) -> String {
         match (&self.browser, &self.device) {
             (Some(browser), Some(device)) => format!("{browser} on {device}"),
@@ -76,7 +76,7 @@ fn device(os: String) -> String {
     }
 }
 
-/// A command-line client or library names itself before the slash.
+/// The name of a command-line client or library: the part before the slash.
 fn tool(agent: &str) -> Option<String> {
     let name = agent.split(['/', ' ']).next().unwrap_or_default();
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));

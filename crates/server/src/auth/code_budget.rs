@@ -1,12 +1,14 @@
-//! How many wrong codes are taken from everybody together.
+//! Limits on wrong codes, across all mailboxes.
 //!
-//! A code has a million values and a mail five tries, so one mailbox is safe. An attacker who
-//! requests codes for many mailboxes has many chances. Hence two hourly budgets of wrong codes: one
-//! for each network and one for all. While one is spent, mails to unknown browsers have links only,
-//! and codes from them are refused. A browser that has signed in to the account before is known.
+//! A code has a million values and each mail allows five tries, so a single mailbox is safe. An
+//! attacker who requests codes for many mailboxes has many chances. Hence two hourly budgets of
+//! wrong codes: one per network and one in total. While a budget is used up, mails to unknown
+//! browsers contain links only, and codes from such browsers are refused. A browser that has signed
+//! in to the account before is known.
 //!
-//! An instance learns that a budget is spent when it counts a wrong code itself. So each instance
-//! may take one wrong code more than the budget, and honest sign-ins cost no call.
+//! An instance learns that a budget is used up only when it counts a wrong code itself. So each
+//! instance may accept one wrong code more than the budget. In return, honest sign-ins need no
+//! extra call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,17 +19,17 @@ use tracera_guard::{Decision, RateLimit, RateLimitError, RateLimiter};
 
 use crate::telemetry::metrics::{self, CodeScope};
 
-/// How many wrong codes one network may type in an hour.
+/// Wrong codes per network and hour.
 pub const WRONG_CODES_PER_NETWORK: u32 = 100;
-/// How many wrong codes all together may type in an hour.
+/// Wrong codes per hour from all networks together.
 pub const WRONG_CODES: u32 = 3_000;
 const HOUR: Duration = Duration::from_hours(1);
-/// How long no codes are taken after one that could not be counted.
+/// How long codes are refused after a wrong code could not be counted.
 const UNCOUNTED: Duration = Duration::from_mins(1);
-/// How many networks are remembered at once.
+/// Maximum number of networks in memory.
 const NETWORKS: usize = 10_000;
 
-/// The budgets, in whichever store the service keeps limits. Cheap to clone.
+/// The budgets, kept in the service's rate limit store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CodeBudget {
     of_network: RateLimiter,
@@ -35,7 +37,7 @@ pub struct CodeBudget {
     spent: Arc<Mutex<Spent>>,
 }
 
-/// Until when which budget is spent.
+/// When each used-up budget is available again.
 #[derive(Debug, Default)]
 struct Spent {
     of_all: Option<OffsetDateTime>,
@@ -43,7 +45,7 @@ struct Spent {
 }
 
 impl CodeBudget {
-    /// With limiters that `limiter` makes.
+    /// Creates the limiters through `limiter`.
     pub fn new(limiter: impl Fn(RateLimit) -> RateLimiter) -> Self {
         let of_network = RateLimit::new("wrong-code", WRONG_CODES_PER_NETWORK, HOUR);
         let of_all = RateLimit::new("wrong-codes", WRONG_CODES, HOUR);
@@ -54,7 +56,7 @@ impl CodeBudget {
         Self { of_network, of_all, spent: Arc::default() }
     }
 
-    /// Whether strangers from that network type no codes for now. Counted for the operator.
+    /// Whether unknown browsers in that network may not use codes at the moment. Updates a metric.
     pub fn is_spent(&self, network: &str, now: OffsetDateTime) -> bool {
         let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         let scope = if spent.of_all.is_some_and(|until| now < until) {
@@ -68,7 +70,7 @@ impl CodeBudget {
         true
     }
 
-    /// Counts a wrong code that was typed from that network.
+    /// Counts a wrong code from that network.
     pub async fn count(&self, network: &str, now: OffsetDateTime) {
         metrics::wrong_code();
         let until = |decision: Decision| {
@@ -77,7 +79,7 @@ impl CodeBudget {
         };
         let counted: Result<_, RateLimitError> = async {
             let own = self.of_network.check(network).await?;
-            // A code refused there is not counted for all.
+            // A code refused by the network's budget does not count against the total.
             let all = if own.allowed { until(self.of_all.check("all").await?) } else { None };
             Ok((until(own), all))
         }

@@ -1,7 +1,7 @@
-//! Notices to the owner of an account: a log to read, and mails about the most important events.
+//! Security notices to account owners: a log, and mails about the most important events.
 //!
-//! Neither holds anything that could be presented as a proof. If an entry or a mail cannot be kept
-//! or sent, the service logs an error. The person's action is not undone.
+//! Neither contains anything that could be used as a credential. If an entry or a mail cannot be
+//! stored, the service logs an error. The user's action is not undone.
 
 use std::sync::Arc;
 
@@ -19,33 +19,33 @@ use crate::store::undo_links::{self, NewUndoLink};
 use crate::store::users::User;
 use crate::store::{Database, StoreError};
 
-/// How long a change can be undone.
+/// How long the owner can undo a change.
 const UNDO_LIFETIME: Duration = Duration::days(7);
 
-/// What can happen.
+/// The kind of a security event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Somebody signed in.
+    /// A sign-in.
     SignedIn,
-    /// The sign-in was with a browser that had not been used for it before.
+    /// A sign-in with a browser that had not signed in to the account before.
     NewDevice,
-    /// Somebody tried to sign in and was not let in.
+    /// A sign-in attempt failed.
     SignInFailed,
-    /// Somebody signed out.
+    /// A sign-out.
     SignedOut,
     /// A provider was linked.
     Linked,
-    /// A provider was to be linked and was not.
+    /// Linking a provider failed.
     LinkFailed,
     /// A provider was unlinked.
     Unlinked,
-    /// One session was ended from another.
+    /// A session was ended from another session.
     SessionRevoked,
     /// All other sessions were ended.
     OtherSessionsRevoked,
-    /// The operator of the server ended one session or all.
+    /// The server's operator ended one or all sessions.
     RevokedByOperator,
-    /// The address was set or changed.
+    /// The e-mail address was set or changed.
     EmailChanged,
     /// A signed-in user confirmed their identity.
     Confirmed,
@@ -53,34 +53,34 @@ pub enum Kind {
     PasskeyAdded,
     /// A passkey was removed.
     PasskeyRemoved,
-    /// Only passkeys and recovery codes open the account from now on.
+    /// "Passkey only" was turned on: other methods no longer sign in.
     PasskeyOnlyOn,
-    /// Every way in opens the account again.
+    /// "Passkey only" was turned off: every method signs in again.
     PasskeyOnlyOff,
-    /// Recovery codes were made; earlier ones are void.
+    /// Recovery codes were created; earlier ones are void.
     RecoveryCodesMade,
-    /// A recovery code signed somebody in.
+    /// A recovery code was used to sign in.
     RecoveryCodeUsed,
-    /// An API token was made.
+    /// An API token was created.
     TokenCreated,
     /// An API token was revoked.
     TokenRevoked,
-    /// The operator of the server took passkeys, recovery codes and tokens from the account.
+    /// The server's operator removed passkeys, recovery codes and tokens.
     WaysInReset,
-    /// The owner asked that the account be deleted.
+    /// The owner requested deletion of the account.
     DeletionAsked,
-    /// The owner said that it stays.
+    /// The owner cancelled the deletion.
     DeletionCalledOff,
-    /// The owner of the mailbox undid what somebody else had changed.
+    /// The mailbox owner undid changes by an undo link.
     Undone,
-    /// The owner of the mailbox signed in, and everything that others may have left was removed.
+    /// The mailbox owner signed in for the first time, and everything added before was removed.
     Reclaimed,
-    /// A copy of a session's cookie was tried on another device, and the session ended.
+    /// Another device presented a copy of the session cookie, so the session was ended.
     OtherDevice,
 }
 
 impl Kind {
-    /// The stable name.
+    /// The name in the database and in responses; it never changes.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SignedIn => "signed_in",
@@ -113,7 +113,7 @@ impl Kind {
     }
 }
 
-/// Keeps the log and sends the mails.
+/// Writes the log and sends the mails.
 #[derive(Clone, Debug)]
 pub struct SecurityEvents {
     database: Database,
@@ -122,12 +122,12 @@ pub struct SecurityEvents {
 }
 
 impl SecurityEvents {
-    /// Mails lead to the page at `account_url`.
+    /// Mails link to the page at `account_url`.
     pub fn new(database: Database, mailer: Option<Mailer>, account_url: Url) -> Self {
         Self { database, mailer, account_url: Arc::new(account_url) }
     }
 
-    /// Adds to the user's log.
+    /// Adds an event to the user's log.
     pub async fn record(
         &self,
         user: Uuid,
@@ -163,8 +163,8 @@ impl SecurityEvents {
         }
     }
 
-    /// Records a sign-in, and mails the owner if the browser is a new one. Returns the token by
-    /// which the browser will be known next time.
+    /// Records a sign-in, and mails the owner if the browser is new. Returns the device token for
+    /// the browser's cookie.
     pub async fn signed_in(
         &self,
         user: &User,
@@ -177,8 +177,8 @@ impl SecurityEvents {
         let hash = token_hash(&device);
         match events::known_devices(&self.database, user.id, known.map(|_| &hash)).await {
             Ok((_, true)) => {}
-            // The first device of an account is no news to its owner. An older one was not used for
-            // as long as events are kept.
+            // The owner of a new account knows the first device. An older account without known
+            // devices has signed in with none for as long as events are kept.
             Ok((false, _)) if now - user.created_at < KEPT => {}
             Ok(_) => {
                 self.record(user.id, Kind::NewDevice, Some(method), client, now).await;
@@ -193,8 +193,8 @@ impl SecurityEvents {
         device
     }
 
-    /// A sign-in that is repeated is no news. Returns the token by which the browser will be known
-    /// next time.
+    /// Handles a repeated sign-in, which creates no new event. Returns the device token for the
+    /// browser's cookie.
     pub async fn recognised(&self, user: &User, client: &ClientInfo) -> String {
         if let Some(known) = &client.device_token {
             return known.clone();
@@ -207,7 +207,7 @@ impl SecurityEvents {
         device
     }
 
-    /// Writes to the owner, if there is an address and a way to.
+    /// Mails the owner, if there is an address and a mailer.
     pub async fn mail(
         &self,
         to: Option<&Email>,
@@ -220,7 +220,7 @@ impl SecurityEvents {
         self.send(to, notice, ("See your account", &self.account_url, advice), client, now).await;
     }
 
-    /// The same with a link that undoes changes of the account from `since` on.
+    /// Mails the owner with a link that undoes the account's changes since `since`.
     pub async fn mail_with_undo(
         &self,
         user: Uuid,
@@ -252,7 +252,7 @@ impl SecurityEvents {
         self.send(to, notice, ("This was not me", &link, advice), client, now).await;
     }
 
-    /// `action` is what the button says, where it leads, and what to do.
+    /// `action` is the button's label, its URL, and the advice text.
     async fn send(
         &self,
         to: Option<&Email>,
@@ -281,7 +281,7 @@ impl SecurityEvents {
     }
 }
 
-/// Adds to a user's log what the operator did from the command line.
+/// Logs an action that the operator took on the command line.
 ///
 /// # Errors
 /// [`StoreError`] as for every store operation.
@@ -302,48 +302,48 @@ pub async fn record_of_operator(
     events::record(database, &event, now).await
 }
 
-/// What the owner is written about.
+/// The subject of a mail to the owner.
 #[derive(Clone, Copy, Debug)]
 pub enum Notice<'a> {
-    /// A sign-in with a browser that had not been used for it before.
+    /// A sign-in with a browser that had not signed in to the account before.
     NewDevice,
-    /// A provider opens the account from now on.
+    /// A provider was linked.
     Linked(Provider),
-    /// A provider does not open the account any more.
+    /// A provider was unlinked.
     Unlinked(Provider),
-    /// The account has another address from now on; to the old one.
+    /// The e-mail address was changed to this one. Sent to the old address.
     EmailChanged(&'a Email),
-    /// A passkey of this name opens the account from now on.
+    /// A passkey with this name was added.
     PasskeyAdded(&'a str),
-    /// A passkey of this name does not open it any more.
+    /// A passkey with this name was removed.
     PasskeyRemoved(&'a str),
-    /// Whether only passkeys and recovery codes open it.
+    /// "Passkey only" was turned on or off.
     PasskeyOnly(bool),
-    /// There are new recovery codes.
+    /// Recovery codes were created.
     RecoveryCodesMade,
-    /// A recovery code opened it.
+    /// A recovery code was used to sign in.
     RecoveryCodeUsed {
-        /// How many there are now.
+        /// The number of codes left.
         left: i64,
     },
-    /// A token of this name reads or imports from now on.
+    /// An API token with this name was created.
     TokenCreated(&'a str),
-    /// The operator took passkeys, recovery codes and tokens from the account.
+    /// The operator removed passkeys, recovery codes and tokens.
     WaysInReset,
-    /// Somebody else's leavings were removed.
+    /// Everything added before the owner's first sign-in was removed.
     Reclaimed,
-    /// A copy of a session's cookie was tried on another device.
+    /// Another device presented a copy of a session cookie.
     OtherDevice,
-    /// What somebody else had changed was undone.
+    /// The changes were undone.
     Undone,
-    /// The account will be deleted at that time.
+    /// The account will be deleted at this time.
     DeletionAsked(OffsetDateTime),
-    /// It stays.
+    /// The deletion was cancelled.
     DeletionCalledOff,
 }
 
 impl Notice<'_> {
-    /// Subject and text.
+    /// The subject and the text.
     fn words(&self) -> (String, String) {
         match self {
             Self::NewDevice => (

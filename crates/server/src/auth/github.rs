@@ -1,13 +1,14 @@
-//! GitHub, or GitHub Enterprise: OAuth 2.0 with PKCE S256, and GitHub's ways.
+//! GitHub or GitHub Enterprise: OAuth 2.0 with PKCE S256, and GitHub's deviations.
 //!
-//! 1. GitHub reports errors with status 200; an answer without a token is one.
-//! 2. The person is the numeric id. Logins are renamed and taken by others, names are free text.
-//! 3. The address is the one that `/user/emails` lists as primary and verified; the profile's is
-//!    ignored. GitHub Apps have no scopes, so only the request shows whether addresses may be read:
-//!    403 and 404 mean no.
-//! 4. It may say in `iss` who answers, and then it has to be itself.
-//! 5. A stand-in address (`…@users.noreply.github.com`) is ignored: no mail is read there.
-//! 6. The token is forgotten after the sign-in.
+//! 1. GitHub reports errors with status 200, so a response without a token is an error.
+//! 2. The numeric id identifies the user. Logins can be renamed and taken by others; names are free
+//!    text.
+//! 3. The address is the one that `/user/emails` lists as primary and verified; the profile's
+//!    address is ignored. GitHub Apps have no scopes, so only the request shows whether addresses
+//!    are readable: 403 and 404 mean no.
+//! 4. `iss` is optional, but if present it must be GitHub's issuer.
+//! 5. A noreply address (`…@users.noreply.github.com`) is ignored: it delivers nowhere.
+//! 6. The access token is dropped after the sign-in.
 
 use http::header;
 use secrecy::{ExposeSecret, SecretString};
@@ -24,9 +25,9 @@ use crate::domain::email::Email;
 use crate::domain::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
 
 const GITHUB: Provider = Provider::Github;
-/// What GitHub names itself by in `iss` (RFC 9207), after its address.
+/// The path of GitHub's issuer identifier in `iss` (RFC 9207).
 const ISSUER_PATH: &str = "/login/oauth";
-/// More pages of addresses than anybody has.
+/// Limit on the pages of addresses; no user has that many.
 const MAX_EMAIL_PAGES: u32 = 10;
 
 /// Signing in with GitHub.
@@ -37,7 +38,7 @@ pub struct Github {
     redirect_uri: String,
 }
 
-/// Either of these; GitHub sends both with status 200.
+/// A token response: one of the two fields is set, with status 200 either way.
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: Option<SecretString>,
@@ -60,15 +61,15 @@ struct Address {
 }
 
 impl Github {
-    /// With this app's settings; `redirect_uri` is registered there.
+    /// Uses this app's settings; `redirect_uri` must be registered for the app.
     pub fn new(settings: GithubSettings, redirect_uri: String, http: Outgoing) -> Self {
         Self { http, settings, redirect_uri }
     }
 
-    /// Where the browser goes.
+    /// The authorization URL, to redirect the browser to.
     ///
     /// # Errors
-    /// None that a checked configuration could cause.
+    /// Never with a validated configuration.
     pub fn authorize_url(&self, begun: &Begun) -> Result<Url, ProviderError> {
         let url = self.settings.url.endpoint("/login/oauth/authorize");
         let mut url = Url::parse(&url).map_err(|_| ProviderError::Unavailable(GITHUB))?;
@@ -83,7 +84,7 @@ impl Github {
         Ok(url)
     }
 
-    /// Who has come back.
+    /// Identifies the user who returned.
     ///
     /// # Errors
     /// [`ProviderError`].
@@ -144,7 +145,7 @@ impl Github {
         for page in 1..=MAX_EMAIL_PAGES {
             let path = format!("/user/emails?per_page=100&page={page}");
             let answer = match self.read(&path, token).await {
-                // The app may not see addresses.
+                // The app has no permission to read addresses.
                 Err(ProviderError::Refused(_)) => return Ok(EmailClaim::Nothing),
                 answer => answer?,
             };

@@ -1,17 +1,17 @@
-//! Google, or another OpenID Connect issuer, found by discovery.
+//! Google or another OpenID Connect issuer, by discovery.
 //!
-//! 1. All addresses come from the document of the configured issuer, which has to name itself
-//!    exactly.
-//! 2. Code flow with PKCE S256, state and nonce. The client shows its secret by
-//!    `client_secret_basic`, in the body only where the issuer lists nothing else (OpenID Connect
-//!    Discovery 1.0, 3).
-//! 3. Discovery and keys are kept for a while. A token signed with an unknown key makes the keys be
-//!    fetched once more.
-//! 4. If the ID token lacks address, name or picture, the userinfo endpoint supplies them. Its
-//!    `sub` must be the token's.
-//! 5. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`). Other addresses it
-//!    has only verified once, like any other issuer. An issuer on this machine stands in for
-//!    Google, in development and tests.
+//! 1. All endpoints come from the discovery document of the configured issuer, whose `issuer` must
+//!    match exactly.
+//! 2. The flow is authorization code with PKCE S256, state and nonce. The client authenticates by
+//!    `client_secret_basic`; by `client_secret_post` only if the issuer lists nothing else (OpenID
+//!    Connect Discovery 1.0, 3).
+//! 3. The discovery document and the keys are cached. A token signed with an unknown key causes one
+//!    more fetch of the keys.
+//! 4. If the ID token has no address, name or picture, the userinfo endpoint supplies them. Its
+//!    `sub` must equal the token's.
+//! 5. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`). It has only verified
+//!    other addresses once, like any other issuer. An issuer on a loopback address counts as
+//!    Google, for development and tests.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -34,28 +34,28 @@ use crate::domain::provider::{EmailClaim, Identity, Person, Provider, tidy_avata
 
 const GOOGLE: Provider = Provider::Google;
 const GOOGLES_ISSUER: &str = "https://accounts.google.com";
-/// How long a discovery document is used.
+/// Cache lifetime of the discovery document.
 const DISCOVERY_LIFETIME: Duration = Duration::from_hours(1);
-/// How long keys are used at least and at most, whatever the issuer's `Cache-Control` says.
+/// Minimum and maximum cache lifetime of keys, whatever the issuer's `Cache-Control` says.
 const KEYS_LIFETIME: std::ops::RangeInclusive<u64> = 60..=86_400;
-/// How long an issuer that does not answer is not asked again. Counted from the request, so longer
-/// than [`LIMIT`].
+/// How long an unresponsive issuer is not asked again. Counted from the request, hence longer than
+/// [`LIMIT`].
 const SILENCE: Duration = LIMIT.saturating_add(Duration::from_secs(5));
 
-/// Signing in by OpenID Connect.
+/// Sign-in by OpenID Connect.
 #[derive(Debug)]
 pub struct Google {
     http: Outgoing,
     issuer: String,
-    /// Whether it is Google, or in its place, and so runs the mailboxes that Google runs.
+    /// Whether the issuer is Google or its stand-in, and so counts as running Google's mailboxes.
     runs_mailboxes: bool,
     client_id: String,
     client_secret: SecretString,
     redirect_uri: String,
-    /// Held while they are fetched, so that many sign-ins at once fetch them once.
+    /// Locked during a fetch, so that concurrent sign-ins cause only one.
     discovery: Mutex<Option<Kept<Discovery>>>,
     keys: Mutex<Option<Kept<KeySet>>>,
-    /// Until then, in Unix seconds, nothing is fetched.
+    /// No request is sent before this time, in Unix seconds.
     silent_until: AtomicI64,
 }
 
@@ -84,7 +84,7 @@ struct TokenAnswer {
 }
 
 impl Google {
-    /// With this client's settings; `redirect_uri` is registered at the issuer.
+    /// Uses this client's settings; `redirect_uri` must be registered at the issuer.
     pub fn new(settings: &GoogleSettings, redirect_uri: String, http: Outgoing) -> Self {
         Self {
             http,
@@ -100,10 +100,10 @@ impl Google {
         }
     }
 
-    /// Where the browser goes.
+    /// The authorization URL, to redirect the browser to.
     ///
     /// # Errors
-    /// [`ProviderError::Unavailable`] when discovery does not work.
+    /// [`ProviderError::Unavailable`] when discovery fails.
     pub async fn authorize_url(
         &self,
         begun: &Begun,
@@ -128,7 +128,7 @@ impl Google {
         Ok(url)
     }
 
-    /// Who has come back.
+    /// Identifies the user who returned.
     ///
     /// # Errors
     /// [`ProviderError`].
@@ -199,7 +199,7 @@ impl Google {
         let basic = methods.is_none_or(|it| it.iter().any(|it| it == "client_secret_basic"));
         let mut request = self.http.post(&discovery.token_endpoint);
         if basic {
-            // Both are encoded as in a form first (RFC 6749, 2.3.1).
+            // Both parts are form-encoded first (RFC 6749, 2.3.1).
             let encoded = |part: &str| byte_serialize(part.as_bytes()).collect::<String>();
             request = request.basic_auth(encoded(&self.client_id), Some(encoded(secret)));
         } else {
@@ -218,7 +218,7 @@ impl Google {
         answer.json().map_err(|_| refused("the token answer has no tokens"))
     }
 
-    /// Takes from the userinfo endpoint what the ID token does not say.
+    /// Completes the claims of the ID token from the userinfo endpoint.
     async fn complete(
         &self,
         claims: Claims,
@@ -244,7 +244,7 @@ impl Google {
     ) -> Result<Claims, ProviderError> {
         let mut issuers = vec![&*self.issuer];
         if self.issuer == GOOGLES_ISSUER {
-            // Google's own spelling from before the standard.
+            // Google also uses this form, which predates the standard.
             issuers.push("accounts.google.com");
         }
         let expected = Expected {
@@ -287,8 +287,8 @@ impl Google {
         Ok(value)
     }
 
-    /// Those who waited while an issuer did not answer fail with who asked it, rather than ask one
-    /// after the other.
+    /// Callers that waited for an unresponsive issuer fail together with the first one, instead of
+    /// retrying one after the other.
     async fn fetch(&self, url: &str, now: OffsetDateTime) -> Result<Answer, ProviderError> {
         if now.unix_timestamp() < self.silent_until.load(Ordering::Relaxed) {
             return Err(ProviderError::Unavailable(GOOGLE));
@@ -301,10 +301,10 @@ impl Google {
         })
     }
 
-    /// Whether the issuer can be found.
+    /// Whether discovery works.
     ///
     /// # Errors
-    /// [`ProviderError::Unavailable`] when it cannot; the log says why.
+    /// [`ProviderError::Unavailable`] when it fails; the log has the reason.
     pub async fn check(&self, now: OffsetDateTime) -> Result<(), ProviderError> {
         self.discover(now).await.map(drop)
     }
@@ -336,7 +336,7 @@ impl Google {
     }
 }
 
-/// The code of a callback, or what its error means.
+/// The code of a callback, or the error it reports.
 ///
 /// # Errors
 /// [`ProviderError::Cancelled`] or [`ProviderError::Refused`].
@@ -351,7 +351,7 @@ pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, Pro
     }
 }
 
-/// The `error` of an answer (RFC 6749, 5.2), if it is one of the words such codes are.
+/// The `error` of a response (RFC 6749, 5.2), if it has the form of such a code.
 fn error_code(answer: &Answer) -> Option<String> {
     #[derive(Deserialize)]
     struct Refusal {

@@ -1,11 +1,11 @@
-//! ID tokens: signed statements of an issuer about who has just signed in (OpenID Connect Core 1.0,
-//! 3.1.3.7).
+//! Verifies ID tokens: an issuer's signed statements about a user who has just authenticated
+//! (OpenID Connect Core 1.0, 3.1.3.7).
 //!
-//! 1. The algorithm is `RS256` or `ES256`, with a key of that kind from the issuer's own key set.
-//!    `none`, the HMACs and every key or address that a token brings along are ignored or refused:
-//!    an attacker's choice is no choice.
-//! 2. The signature is checked before anything the token says is read.
-//! 3. Issuer, audience, authorised party, times and nonce all have to fit. Time is an argument.
+//! 1. The algorithm is `RS256` or `ES256`, with a key of that type from the issuer's own key set.
+//!    `none` and the HMACs are refused. Keys and URLs in the token's header are ignored, because an
+//!    attacker could choose them.
+//! 2. The signature is verified before any claim is read.
+//! 3. Issuer, audience, authorised party, times and nonce must all match. Time is an argument.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,32 +17,32 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// How far the issuer's clock may be off, in seconds.
+/// Tolerated difference to the issuer's clock, in seconds.
 const SKEW_SECS: i64 = 60;
-/// A subject's longest form, by the standard.
+/// Maximum length of a subject, by the standard.
 const MAX_SUBJECT_CHARS: usize = 255;
 
-/// Why a token is refused.
+/// Why a token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdTokenError {
-    /// Not three parts of base64url with JSON in the first two.
+    /// The token does not have three base64url parts with JSON in the first two.
     #[error("the ID token is malformed")]
     Malformed,
-    /// Not one of ours.
+    /// The algorithm is not allowed.
     #[error("the ID token's algorithm is not allowed")]
     Algorithm,
-    /// The issuer's key set has no such key; perhaps a newer one has.
+    /// The key set has no such key. A fresh key set may have it.
     #[error("the ID token's key is not known")]
     UnknownKey,
-    /// The signature is not the issuer's.
+    /// The signature does not verify.
     #[error("the ID token's signature is wrong")]
     Signature,
-    /// The claim of this name does not fit.
+    /// The claim with this name does not match.
     #[error("the ID token's {0} does not fit")]
     Claim(&'static str),
 }
 
-/// An issuer's public keys. Those it has for other purposes or algorithms are left out when parsed.
+/// An issuer's public keys. Parsing drops keys for other purposes or algorithms.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet(Vec<Key>);
 
@@ -81,40 +81,40 @@ struct Jwk {
     y: Option<String>,
 }
 
-/// What a token must contain, and the time of the check.
+/// The expected values in a token, and the time of the check.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// All spellings of the issuer.
+    /// All accepted forms of the issuer.
     pub issuers: &'a [&'a str],
-    /// The audience: us.
+    /// The audience: this service's client id.
     pub client_id: &'a str,
-    /// The transaction's nonce.
+    /// The nonce of the transaction.
     pub nonce: &'a str,
-    /// The access token that came along.
+    /// The access token from the same response.
     pub access_token: &'a str,
-    /// Seconds since 1970.
+    /// The current time in seconds since 1970.
     pub now: i64,
 }
 
-/// What a valid token says of a person.
+/// The claims of a valid token.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Claims {
-    /// The issuer's permanent name for the person.
+    /// The issuer's permanent id of the user.
     pub sub: String,
-    /// Their address.
+    /// The user's address.
     pub email: Option<String>,
     #[serde(default)]
     email_verified: serde_json::Value,
-    /// Their Google Workspace domain, which runs their mailbox.
+    /// The user's Google Workspace domain, which runs their mailbox.
     pub hd: Option<String>,
-    /// What they are called.
+    /// The display name.
     pub name: Option<String>,
-    /// Address of a picture.
+    /// The URL of the user's picture.
     pub picture: Option<String>,
 }
 
 impl Claims {
-    /// Fills absent claims from `told`.
+    /// Fills absent claims from `told`, the userinfo response.
     pub(super) fn completed_by(self, told: Self) -> Self {
         let (email, email_verified) = match self.email {
             Some(email) => (Some(email), self.email_verified),
@@ -130,7 +130,8 @@ impl Claims {
         }
     }
 
-    /// Whether the issuer says that it has verified the address: `true` and nothing like it.
+    /// Whether the issuer states that it has verified the address. Only the JSON value `true`
+    /// counts.
     pub fn email_is_verified(&self) -> bool {
         self.email_verified == serde_json::Value::Bool(true)
     }
@@ -163,10 +164,10 @@ enum Audience {
 }
 
 impl KeySet {
-    /// Reads a JWK set.
+    /// Parses a JWK set.
     ///
     /// # Errors
-    /// When it is no JSON of that form. Single keys that cannot be used are left out.
+    /// [`IdTokenError::Malformed`] when it is not JSON of that form. Unusable keys are skipped.
     pub fn parse(json: &[u8]) -> Result<Self, IdTokenError> {
         let jwks: Jwks = serde_json::from_slice(json).map_err(|_| IdTokenError::Malformed)?;
         let keys =
@@ -174,7 +175,7 @@ impl KeySet {
         Ok(Self(keys.collect()))
     }
 
-    /// The one key a header names, or the only one there is if it names none.
+    /// The key that the header names or, without a name, the only suitable one.
     fn find(&self, id: Option<&str>, algorithm: &str) -> Option<&Material> {
         let mut fitting = self
             .0
@@ -231,10 +232,10 @@ impl Material {
     }
 }
 
-/// Checks a token and returns its claims.
+/// Verifies a token and returns its claims.
 ///
 /// # Errors
-/// [`IdTokenError`]: the first rule it breaks.
+/// [`IdTokenError`] for the first rule that the token breaks.
 pub fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Result<Claims, IdTokenError> {
     let (message, signature) = token.rsplit_once('.').ok_or(IdTokenError::Malformed)?;
     let (header, payload) = message.split_once('.').ok_or(IdTokenError::Malformed)?;
@@ -284,7 +285,7 @@ impl Envelope {
             !nonce.is_empty() && bool::from(nonce.as_bytes().ct_eq(expected.nonce.as_bytes())),
             "nonce",
         )?;
-        // Left half of the hash that goes with RS256 and ES256 alike.
+        // `at_hash` is the left half of SHA-256, for RS256 and ES256 alike.
         let half = || URL_SAFE_NO_PAD.encode(&Sha256::digest(expected.access_token)[..16]);
         require(self.at_hash.as_ref().is_none_or(|hash| *hash == half()), "at_hash")
     }

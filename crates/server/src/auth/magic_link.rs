@@ -1,14 +1,13 @@
-//! Sign-in by e-mail: a link that works once, anywhere, and a six-digit code that works in the
-//! browser that asked.
+//! Sign-in by e-mail: a link that works once in any browser, and a six-digit code that works in the
+//! requesting browser.
 //!
-//! 1. Asking answers the same, and does the same work, whether or not the address is known.
-//! 2. Of the links one browser asked for, the newest works. Requests of other browsers do not end
-//!    it. The database has hashes only.
-//! 3. Looking at a link changes nothing; redeeming it is one atomic step, undone if no session
-//!    could be made.
-//! 4. An address that gets no mail costs the same work as one that does.
-//! 5. How many mails and codes a mailbox gets is decided by [`MailLimits`], and how many wrong
-//!    codes are taken by [`CodeBudget`].
+//! 1. The response and the work are the same whether or not the address has an account.
+//! 2. Of the links one browser requested, only the newest works. Requests from other browsers do
+//!    not void it. The database keeps hashes only.
+//! 3. Opening a link changes nothing. Redeeming it is one atomic step, undone if no session could
+//!    be created.
+//! 4. A request that sends no mail does the same work as one that does.
+//! 5. [`MailLimits`] limits the mails and codes per mailbox; [`CodeBudget`] limits the wrong codes.
 
 use std::time::Duration;
 
@@ -46,39 +45,39 @@ pub struct MagicLinks {
     expiry: Duration,
 }
 
-/// Who asks for a link, for the mail and the confirm page.
+/// The requesting client, for the mail and the confirm page.
 #[derive(Debug)]
 pub struct Requester<'a> {
-    /// Bytes unique to the browser, to which the code is bound. Without them the mail has a link
-    /// only.
+    /// Bytes unique to the browser. The code is bound to them; without them the mail contains a
+    /// link only.
     pub browser: Option<&'a [u8]>,
-    /// The client, as the mail names it.
+    /// The client, as described in the mail.
     pub client: &'a ClientInfo,
 }
 
-/// What somebody presents to sign in.
+/// A credential from a sign-in mail.
 pub struct Credential {
     /// The token or the code.
     pub secret: Secret,
-    /// The browser that presents it, see [`Requester::browser`].
+    /// The presenting browser's bytes, see [`Requester::browser`].
     pub browser: Vec<u8>,
 }
 
-/// What a mail brings.
+/// The secret in a mail.
 pub enum Secret {
-    /// The token of the link, as it was pasted.
+    /// The token of the link, as pasted.
     Token(String),
-    /// The code, as it was typed. It works in the browser that asked.
+    /// The code, as typed. It works only in the requesting browser.
     Code(String),
 }
 
-/// Why nothing was claimed.
+/// Why a credential was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
-    /// It is wrong, used, superseded or expired.
+    /// The credential is wrong, used, superseded or expired.
     #[error("the link or code does not work")]
     Invalid,
-    /// The same, and it is the first wrong code since these addresses were sent one.
+    /// The code is wrong, and it is the first wrong code for the latest mails to these addresses.
     #[error("the code is wrong")]
     WrongCode(Vec<Email>),
     /// The database did not answer.
@@ -87,7 +86,7 @@ pub enum ClaimError {
 }
 
 impl MagicLinks {
-    /// Links under `base_url` that live for `expiry`.
+    /// Sends links under `base_url` that are valid for `expiry`.
     pub fn new(
         database: Database,
         mailer: Mailer,
@@ -102,10 +101,10 @@ impl MagicLinks {
         Self { database, mailer, limits, budget, key, verify_url, expiry }
     }
 
-    /// Sends a link to `email`, unless the mailbox has had its share.
+    /// Sends a link to `email`, unless the mailbox has reached its limit.
     ///
     /// # Errors
-    /// [`ServiceError`] when the database, the limit's store or the mail queue cannot take it.
+    /// [`ServiceError`] when the database, the limits' store or the mail queue is unavailable.
     pub async fn request(
         &self,
         email: Email,
@@ -117,12 +116,12 @@ impl MagicLinks {
         let is_known = matches!(mail_requester, MailRequester::KnownDevice(_));
         let place = self.mailer.reserve(&email, &Origin { network: &network, is_known })?;
         let mut decision = self.limits.admit(&email, &mail_requester).await?;
-        // What a mailbox gets that has had its share is made for nobody, so that the answer takes
+        // A refused request creates a link for a non-existent mailbox, so that the response takes
         // as long.
         let is_sent = decision == MailDecision::Sent;
         let email = if is_sent { email } else { nobody() };
         let token = fresh_token();
-        // Nobody's link is in no browser: in this one it would void the one it has.
+        // That link must not use this browser's hash: it would void the browser's valid link.
         let browser =
             requester.browser.map(|browser| if is_sent { browser } else { token.as_bytes() });
         let may_have_code = self.may_have_code(&email, &mail_requester, &network, now).await?;
@@ -165,14 +164,14 @@ impl MagicLinks {
         Ok(decision)
     }
 
-    /// By whom a mail to the address is asked for.
+    /// The requester of a mail, for the limits.
     async fn mail_requester(
         &self,
         email: &Email,
         network: &str,
         client: &ClientInfo,
     ) -> Result<MailRequester, StoreError> {
-        // Asked also without a token, so that the answer takes as long.
+        // The query also runs without a token, so that the response takes as long.
         let device = token_hash(client.device_token.as_deref().unwrap_or_default());
         let is_known = events::is_known_device(&self.database, email, &device).await?;
         Ok(if is_known {
@@ -201,17 +200,17 @@ impl MagicLinks {
         Ok(admitted)
     }
 
-    /// What decides how many mails a mailbox gets.
+    /// The limits on mails per mailbox.
     pub fn limits(&self) -> &MailLimits {
         &self.limits
     }
 
-    /// Where the mails go.
+    /// The mailer that sends the links.
     pub fn mailer(&self) -> &Mailer {
         &self.mailer
     }
 
-    /// What the confirm page shows of a link to this browser; `None` when it no longer works.
+    /// The link's details for the confirm page in this browser; `None` if it no longer works.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -225,8 +224,7 @@ impl MagicLinks {
         magic_links::peek(&self.database, &token, &visitor, now).await
     }
 
-    /// To whom a link was mailed, whether it still works or not; `None` if it is not known any
-    /// more.
+    /// The recipient of a link, valid or not; `None` if its row has been removed.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -234,7 +232,7 @@ impl MagicLinks {
         magic_links::recipient(&self.database, &token_hash(pasted(token))).await
     }
 
-    /// How far the sign-in is for which this browser asked for a link last.
+    /// The state of the sign-in that this browser requested last.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -246,7 +244,7 @@ impl MagicLinks {
         magic_links::progress(&self.database, &self.visitor_hash(browser), now).await
     }
 
-    /// Uses a link up.
+    /// Claims a link by its token or code.
     ///
     /// # Errors
     /// [`ClaimError`], which does not distinguish wrong, used, superseded and expired.
@@ -300,7 +298,7 @@ impl MagicLinks {
         Ok(claimed)
     }
 
-    /// What a redemption of this credential by its browser is known by.
+    /// The key under which the outcome of this credential in its browser is stored.
     pub fn redemption_key(&self, credential: &Credential) -> RedemptionKey {
         let browser_hash = self.visitor_hash(&credential.browser);
         let proof_hash = match &credential.secret {
@@ -310,14 +308,14 @@ impl MagicLinks {
         RedemptionKey { proof_hash, browser_hash }
     }
 
-    /// Gives a claimed link back because no session could be made of it.
+    /// Makes a claimed link usable again because no session could be created.
     pub async fn release(&self, claimed: &ClaimedLink) {
         if let Err(error) = magic_links::release(&self.database, claimed.id).await {
             tracing::error!(%error, "a link stays used although nobody was signed in");
         }
     }
 
-    /// After a sign-in the next mail may be requested at once.
+    /// Lifts the limits on mails after a sign-in.
     async fn forgive(
         &self,
         email: &Email,
@@ -336,14 +334,14 @@ impl MagicLinks {
         self.key.hash("code", code.as_bytes())
     }
 
-    /// What the database knows the asking browser by.
+    /// Keyed hash of the browser's bytes, for the database.
     fn visitor_hash(&self, browser: &[u8]) -> [u8; 32] {
         self.key.hash("visitor", browser)
     }
 }
 
-/// Keeps with each link what keeps its mail from leaving. What cannot be kept is told of by nobody,
-/// and the page goes on waiting.
+/// Stores delivery trouble with each link. If it cannot be stored, the waiting page does not show
+/// it.
 async fn note_troubles(database: Database, mut troubles: UnboundedReceiver<Told>) {
     while let Some(Told { link, trouble }) = troubles.recv().await {
         let link = Url::parse(&link).ok();
@@ -358,7 +356,7 @@ async fn note_troubles(database: Database, mut troubles: UnboundedReceiver<Told>
     }
 }
 
-/// No mailbox: `.invalid` is reserved for that.
+/// A non-existent mailbox: `.invalid` is reserved (RFC 2606).
 fn nobody() -> Email {
     Email::parse("nobody@throttled.invalid").expect("this is an address")
 }
@@ -367,7 +365,7 @@ fn digits(typed: &str) -> String {
     typed.chars().filter(char::is_ascii_digit).collect()
 }
 
-/// Six digits, each number as likely as any other.
+/// Six digits, uniformly distributed.
 fn fresh_code() -> String {
     const CODES: u32 = 1_000_000;
     loop {

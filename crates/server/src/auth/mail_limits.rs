@@ -1,19 +1,19 @@
-//! Limits of mails and codes per mailbox, for all requesters together.
+//! Limits on mails and codes per mailbox, across all requesters.
 //!
 //! 1. A mailbox is an address without its tag; see [`Email::mailbox`].
-//! 2. A network is an IPv4 /24 or an IPv6 /48, which one customer can have.
-//! 3. One network has [`MAILS_PER_NETWORK`] mails in [`MAIL_WINDOW`] sent to a mailbox, and
-//!    [`MAILS_PER_NETWORK_AND_DAY`] in a day. So its pauses grow: none, ten minutes, a day.
-//! 4. All networks together have [`MAILS_PER_DAY`] in a day sent there.
-//! 5. A browser that has signed in to the account before is counted apart, by its device, and only
-//!    by the day. Strangers cannot keep it from a mail, nor from a code.
-//! 6. A sign-in by a link clears the counts of its own network or device.
-//! 7. All strangers together have [`CODES_PER_DAY`] codes in a day sent to a mailbox. Later mails
-//!    bring a link only, which nobody can guess.
-//! 8. Mails that confirm an address for an account are counted apart, so that nobody's account can
-//!    use up another's sign-in mails.
+//! 2. A network is an IPv4 /24 or an IPv6 /48, the most that one customer usually gets.
+//! 3. One network can have [`MAILS_PER_NETWORK`] mails in [`MAIL_WINDOW`] sent to a mailbox, and
+//!    [`MAILS_PER_NETWORK_AND_DAY`] in a day. So the waiting time grows: none, ten minutes, a day.
+//! 4. All networks together can have [`MAILS_PER_DAY`] mails in a day sent to a mailbox.
+//! 5. A browser that has signed in to the account before has its own daily limit, counted by its
+//!    device. So strangers cannot keep a mail or a code from it.
+//! 6. A sign-in by a link resets the counts of its own network or device.
+//! 7. All strangers together can have [`CODES_PER_DAY`] codes in a day sent to a mailbox. Later
+//!    mails contain a link only, which nobody can guess.
+//! 8. Mails that verify an address for an account are counted separately. So no account can use up
+//!    another's sign-in mails.
 //!
-//! Each decision is one call of the limit's store.
+//! Each decision is one call to the limits' store.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -26,24 +26,23 @@ use uuid::Uuid;
 use crate::auth::one_time_key::OneTimeKey;
 use crate::domain::email::Email;
 
-/// How many mails one network has sent to one mailbox in [`MAIL_WINDOW`].
+/// Mails that one network can have sent to one mailbox in [`MAIL_WINDOW`].
 pub const MAILS_PER_NETWORK: u32 = 6;
-/// See [`MAILS_PER_NETWORK`].
+/// The period for [`MAILS_PER_NETWORK`].
 pub const MAIL_WINDOW: Duration = Duration::from_mins(10);
-/// How many mails one network, or one known device, has sent to one mailbox in a day.
+/// Mails that one network, or one known device, can have sent to one mailbox in a day.
 pub const MAILS_PER_NETWORK_AND_DAY: u32 = 20;
-/// How many mails all networks together have sent to one mailbox in a day.
+/// Mails that all networks together can have sent to one mailbox in a day.
 pub const MAILS_PER_DAY: u32 = MAILS_PER_NETWORK_AND_DAY * NETWORKS;
 const NETWORKS: u32 = 5;
-/// How many codes all strangers together, or one known device, have sent to one mailbox in a day.
+/// Codes that all strangers together, or one known device, can have sent to one mailbox in a day.
 pub const CODES_PER_DAY: u32 = 10;
-/// How many mails that confirm an address one user may ask for, and one mailbox gets, in
-/// [`MAIL_WINDOW`].
+/// Verification mails that one user may request, and one mailbox may get, in [`MAIL_WINDOW`].
 pub const CONFIRMATIONS: u32 = 5;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// The limits, in whichever store the service keeps limits.
+/// The limits, kept in the service's rate limit store.
 #[derive(Debug, Clone)]
 pub struct MailLimits {
     lately: RateLimiter,
@@ -53,32 +52,32 @@ pub struct MailLimits {
     key: OneTimeKey,
 }
 
-/// The requester of a mail, as the limits distinguish them.
+/// The requester of a mail, as seen by the limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MailRequester {
     /// A browser that has signed in to the account before, by the hash of its device token.
     KnownDevice([u8; 32]),
-    /// Any other, by its network.
+    /// Any other browser, by its network.
     Stranger(String),
 }
 
-/// Whether a mail is sent. It tells of the mailbox how often others have asked for it, and nothing
-/// of an account.
+/// Whether a mail is sent. It reveals how often mails to the mailbox were requested, but nothing
+/// about an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailDecision {
-    /// It is.
+    /// The mail is sent.
     Sent,
-    /// It is not sent; a request after this time may succeed.
+    /// The mail is not sent; a request after this time may succeed.
     Later(Duration),
 }
 
-/// The network that a client is counted by.
+/// The network under which a client is counted.
 pub fn network_of(ip: IpAddr) -> String {
     ClientAddr::from(ip).network(24, 48)
 }
 
 impl MailLimits {
-    /// With limiters that `limiter` makes; `key` hides the addresses in their store.
+    /// Creates the limiters through `limiter`; `key` hides the addresses in their store.
     pub fn new(key: OneTimeKey, limiter: impl Fn(RateLimit) -> RateLimiter) -> Self {
         Self {
             lately: limiter(RateLimit::new("mail", MAILS_PER_NETWORK, MAIL_WINDOW)),
@@ -114,8 +113,8 @@ impl MailLimits {
         Ok(MailDecision::Later(decision.reset_after))
     }
 
-    /// Whether a mail brings a code with its link. What a guesser used up is not given back by a
-    /// sign-in.
+    /// Whether a mail contains a code beside its link. A sign-in does not reset this limit, because
+    /// guesses count against it.
     ///
     /// # Errors
     /// [`RateLimitError`] when the limit's store does not answer.
@@ -131,7 +130,8 @@ impl MailLimits {
         Ok(self.codes.check(&key).await?.allowed)
     }
 
-    /// Counts a mail that confirms the address for the user; `false` when either has had its share.
+    /// Counts a mail that verifies the address for the user; `false` when either has reached the
+    /// limit.
     ///
     /// # Errors
     /// [`RateLimitError`] when the limit's store does not answer.
@@ -140,7 +140,7 @@ impl MailLimits {
         user: Uuid,
         email: &Email,
     ) -> Result<bool, RateLimitError> {
-        // The user's limit first: a refusal there is not counted for the mailbox.
+        // The user's limit comes first: a refusal there does not count against the mailbox.
         for key in [self.user_key(user), self.mailbox_key(email)] {
             if !self.confirmations.check(&key).await?.allowed {
                 let to = email.masked();
@@ -152,8 +152,8 @@ impl MailLimits {
         Ok(true)
     }
 
-    /// Forgets the mails that one network or device had sent to the address, after it has signed in
-    /// by one of them.
+    /// Resets the counts of one network or device for the address, after a sign-in by one of its
+    /// mails.
     ///
     /// # Errors
     /// [`RateLimitError`] when the limit's store does not answer.
@@ -167,7 +167,7 @@ impl MailLimits {
         self.today.forget(&own).await
     }
 
-    /// Forgets how many mails and codes the user and their address have had, when the account goes.
+    /// Resets the counts of the user and their address when the account is deleted.
     ///
     /// # Errors
     /// [`RateLimitError`] when the limit's store does not answer.
@@ -185,7 +185,7 @@ impl MailLimits {
         self.hidden("user", user.as_bytes())
     }
 
-    /// The braces make a mailbox and what is counted under it one slot of a cluster.
+    /// The braces put all keys of a mailbox into one Redis Cluster slot.
     fn mailbox_key(&self, email: &Email) -> String {
         format!("{{{}}}", self.hidden("mailbox", email.mailbox().as_bytes()))
     }

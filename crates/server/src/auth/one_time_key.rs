@@ -1,16 +1,16 @@
-//! The key of what is short or guessable and yet must be looked up: codes, browsers, addresses.
+//! A keyed hash for short or guessable values that must be looked up: codes, browsers, addresses.
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Keys hashes, each for one purpose. Prints nothing.
+/// Computes keyed hashes, separated by purpose. `Debug` redacts the key.
 #[derive(Clone)]
 pub struct OneTimeKey([u8; 32]);
 
 impl OneTimeKey {
-    /// `key` is used for nothing else.
+    /// `key` must have no other use.
     pub fn new(key: [u8; 32]) -> Self {
         Self(key)
     }

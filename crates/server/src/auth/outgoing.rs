@@ -1,5 +1,5 @@
-//! Requests to providers, with a limit on everything: ten seconds, no redirects, a small answer,
-//! certificates checked. An error never holds the URL.
+//! HTTP requests to providers, with strict limits: ten seconds, no redirects, a small response,
+//! verified certificates. Errors never contain the URL.
 
 use std::time::Duration;
 
@@ -9,61 +9,61 @@ use serde::de::DeserializeOwned;
 
 use crate::{error_chain, http_client};
 
-/// From the first packet to the last byte of the answer.
+/// Timeout from connecting to the last byte of the response.
 pub const LIMIT: Duration = Duration::from_secs(10);
-/// The largest answer that is read.
+/// Maximum size of a response body.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
-/// A client for providers. Cheap to clone.
+/// An HTTP client for providers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Outgoing(reqwest::Client);
 
-/// An answer, whatever its status.
+/// A response of any status.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status.
+    /// The status code.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// All of the body.
+    /// The whole body.
     pub body: Bytes,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
-    /// No connection in time, or no answer, or not all of it.
+    /// The connection or the whole response took too long.
     #[error("no answer in time: {0}")]
     TimedOut(String),
-    /// No connection: the request was not seen by anybody.
+    /// The connection failed, so the server did not receive the request.
     #[error("cannot connect: {0}")]
     Connect(String),
-    /// Cut off, or not HTTP.
+    /// The response was cut off or was not HTTP.
     #[error("no answer: {0}")]
     Broken(String),
-    /// More than 256 KiB.
+    /// The body exceeds 256 KiB.
     #[error("the answer is too large")]
     TooLarge,
-    /// Not the JSON that was expected.
+    /// The body is not the expected JSON.
     #[error("the answer is not the JSON expected")]
     Json,
 }
 
 impl Outgoing {
-    /// A client.
+    /// Creates a client.
     ///
     /// # Panics
-    /// If TLS cannot be initialised, which is a defect of the build.
+    /// If TLS cannot be initialised, which is a bug in the build.
     pub fn new() -> Self {
         Self(http_client::builder(LIMIT).build().expect("these settings make a client"))
     }
 
-    /// Begins a GET.
+    /// Starts a GET request.
     pub fn get(&self, url: &str) -> reqwest::RequestBuilder {
         self.0.get(url)
     }
 
-    /// Begins a POST.
+    /// Starts a POST request.
     pub fn post(&self, url: &str) -> reqwest::RequestBuilder {
         self.0.post(url)
     }
@@ -75,7 +75,7 @@ impl Default for Outgoing {
     }
 }
 
-/// Sends the request once.
+/// Sends the request once, without retries.
 ///
 /// # Errors
 /// [`OutgoingError`].
@@ -93,12 +93,12 @@ pub async fn send(request: reqwest::RequestBuilder) -> Result<Answer, OutgoingEr
 }
 
 impl Answer {
-    /// The body as JSON, whatever the content type says.
+    /// Parses the body as JSON, whatever its content type.
     ///
     /// # Errors
     /// [`OutgoingError::Json`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, OutgoingError> {
-        // The parser's own message may quote the answer, and a token with it.
+        // The parser's own message may quote the response, including a token.
         serde_json::from_slice(&self.body).map_err(|_| OutgoingError::Json)
     }
 }
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_certificate_nobody_vouches_for_is_not_talked_to() {
-        // Any server will do that begins with TLS and has a certificate of its own making.
+        // Any TLS server with a self-signed certificate will do.
         let stranger = SmtpServer::start(SmtpMode::ImplicitTls).await;
         let url = format!("https://localhost:{}/token", stranger.port());
         let error = send(Outgoing::new().post(&url).body("code=canary")).await.unwrap_err();

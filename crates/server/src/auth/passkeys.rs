@@ -1,13 +1,13 @@
-//! Passkeys of this service: options for browsers, and the check of their answers.
+//! Passkey ceremonies of this service: options for browsers, and verification of their responses.
 //!
-//! 1. A challenge is 256 random bits and works once, for ten minutes and for one ceremony. It works
-//!    only in the browser that asked for it, which a cookie identifies. Asking again leaves earlier
-//!    challenges as they are: there may be several tabs.
-//! 2. A challenge of a signed-in user is valid in that session alone, and only their passkeys
+//! 1. A challenge has 256 random bits. It works once, for ten minutes, for one ceremony, and only
+//!    in the browser that requested it, which a cookie identifies. A new request does not void
+//!    earlier challenges: the user may have several tabs.
+//! 2. A signed-in user's challenge is valid in that session alone, and only their own passkeys can
 //!    answer it.
-//! 3. Passkeys are discoverable: a sign-in needs no user name. The user handle is the account's id,
-//!    which is random.
-//! 4. Every wrong answer has the same error; the reason goes to the log.
+//! 3. Passkeys are discoverable: a sign-in needs no user name. The user handle is the account's
+//!    random id.
+//! 4. All invalid responses get the same error; the log has the reason.
 
 use std::time::Duration;
 
@@ -31,40 +31,40 @@ use crate::store::{Database, StoreError};
 /// The method's name in sessions, logs and events.
 pub const PASSKEY: &str = "passkey";
 
-/// How long an answer may take.
+/// How long a challenge is valid.
 pub const LIFETIME: Duration = Duration::from_mins(10);
 
-/// How long the browser waits for its user.
+/// How long the browser waits for the user.
 const TIMEOUT_MILLIS: u32 = 300_000;
 
-/// Asks for passkeys and judges answers. Cheap to clone.
+/// Creates challenges and verifies responses. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Passkeys {
     database: Database,
     party: RelyingParty,
 }
 
-/// What a browser is to be asked.
+/// The input for a ceremony in the browser.
 #[derive(Debug)]
 pub struct Asked {
     /// `{"publicKey": …}` for `PublicKeyCredential.parseCreationOptionsFromJSON`, or
     /// `parseRequestOptionsFromJSON`.
     pub options: Value,
-    /// For the cookie that makes the browser recognisable.
+    /// The value for the cookie that identifies the browser.
     pub browser: String,
 }
 
-/// Why an answer was refused.
+/// Why a response was refused.
 #[derive(Debug)]
 pub enum PasskeyError {
-    /// It does not count.
+    /// The response is invalid.
     Rejected {
-        /// Why.
+        /// The rule that it breaks.
         why: Rejection,
-        /// Whose passkey it was, if that is known.
+        /// The owner of the passkey, if known.
         owner: Option<Uuid>,
     },
-    /// Something does not answer.
+    /// A dependency does not answer.
     Service(ServiceError),
 }
 
@@ -81,7 +81,7 @@ impl From<StoreError> for PasskeyError {
 }
 
 impl Passkeys {
-    /// For the relying party at this address.
+    /// Uses the relying party at this address.
     pub fn new(database: Database, base_url: &Url) -> Self {
         Self { database, party: RelyingParty::at(base_url) }
     }
@@ -91,7 +91,7 @@ impl Passkeys {
         self.party.id()
     }
 
-    /// The options of a registration. `browser` is the value of the browser's cookie, if it has
+    /// The options for a registration. `browser` is the value of the browser's cookie, if it has
     /// one.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Passkeys {
         Ok(Asked { options, browser })
     }
 
-    /// The options of a sign-in or, for a signed-in user, of a confirmation.
+    /// The options for a sign-in or, for a signed-in user, for a confirmation.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -175,10 +175,10 @@ impl Passkeys {
         Ok((challenge, browser))
     }
 
-    /// The credential that an answer brings, for whom it was asked.
+    /// The new credential in a response to the requester's challenge.
     ///
     /// # Errors
-    /// [`PasskeyError`]. The challenge is spent all the same.
+    /// [`PasskeyError`]. The challenge is spent in any case.
     pub async fn registered(
         &self,
         answer: &RegistrationAnswer,
@@ -193,11 +193,11 @@ impl Passkeys {
         Ok(self.party.registered(answer)?)
     }
 
-    /// The passkey that signed an answer. `requester` is who is signed in now. The flag says
-    /// whether it was asked of them.
+    /// The passkey that signed a response. `requester` is the user signed in now. The flag is
+    /// `true` if the challenge was for a signed-in user.
     ///
     /// # Errors
-    /// [`PasskeyError`]. The challenge is spent all the same.
+    /// [`PasskeyError`]. The challenge is spent in any case.
     pub async fn signed(
         &self,
         answer: &AssertionAnswer,
@@ -239,7 +239,7 @@ impl Passkeys {
         Ok((passkey, asked_of.is_some()))
     }
 
-    /// Who asked for that challenge; `None` for a visitor.
+    /// Spends the challenge and returns its requester; `None` for a visitor.
     async fn spend(
         &self,
         challenge: &[u8],

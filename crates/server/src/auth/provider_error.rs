@@ -1,4 +1,4 @@
-//! Why signing in or linking by a provider failed.
+//! Why signing in with a provider, or linking one, failed.
 
 use tracera_session::SessionError;
 
@@ -6,52 +6,52 @@ use crate::auth::service_error::ServiceError;
 use crate::domain::provider::Provider;
 use crate::store::StoreError;
 
-/// The reason. It holds nothing that a provider wrote.
+/// The reason. It contains no text from a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
-    /// The person said no at the provider.
+    /// The user cancelled at the provider.
     #[error("cancelled at the provider")]
     Cancelled,
-    /// No such transaction, or not this browser's, not this provider's, too old, used.
+    /// The transaction is unknown, of another browser or provider, expired or used.
     #[error("no transaction of this browser")]
     Expired,
-    /// The provider says no, or says something that does not hold.
+    /// The provider refused, or its response failed verification.
     #[error("refused by or because of {0}")]
     Refused(Provider),
-    /// The provider does not answer, or not in its language.
+    /// The provider does not answer, or its response is unusable.
     #[error("{0} does not answer at the moment, please try again later")]
     Unavailable(Provider),
-    /// A new person without an address that is proved.
+    /// The user is new and has no verified address.
     #[error("no verified address")]
     EmailUnverified,
-    /// The address has an account, which this identity does not open.
+    /// Another account has the address, and the identity is not linked to it.
     #[error("the address has an account already")]
     AccountExists,
-    /// The same, and a sign-in link is on its way to the address.
+    /// As [`Self::AccountExists`]; a sign-in link was sent to the address.
     #[error("the address has an account already, a link was mailed")]
     ProofMailed,
     /// The identity belongs to another account.
     #[error("the identity belongs to another account")]
     IdentityTaken,
-    /// A user who was to confirm their identity came back as another one.
+    /// A user who was to confirm their identity returned as another user.
     #[error("the identity does not open the account that is signed in")]
     OtherAccount,
     /// The account has another identity of this provider.
     #[error("the account has another identity of this provider")]
     AlreadyLinked,
-    /// Only passkeys and recovery codes open the account.
+    /// The account accepts only passkeys and recovery codes.
     #[error("only a passkey or a recovery code opens this account")]
     PasskeyOnly,
-    /// Another user is signed in than began to link, or the user signed out everywhere meanwhile.
+    /// The session is not the one that began the transaction: another user, or ended meanwhile.
     #[error("the session is not the one that it began with")]
     SessionChanged,
-    /// Something of ours does not answer.
+    /// A part of this service does not answer.
     #[error("unavailable")]
     Service,
 }
 
 impl ProviderError {
-    /// The stable code, which goes into the address of the final page.
+    /// The stable code in the URL of the final page.
     pub fn code(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
@@ -74,7 +74,7 @@ impl ProviderError {
         }
     }
 
-    /// All of them.
+    /// All variants.
     pub fn all() -> impl Iterator<Item = Self> {
         let of_provider = |provider| [Self::Refused(provider), Self::Unavailable(provider)];
         Provider::ALL.into_iter().flat_map(of_provider).chain([
@@ -92,14 +92,14 @@ impl ProviderError {
         ])
     }
 
-    /// The one of that code.
+    /// Parses [`ProviderError::code`].
     pub fn parse(code: &str) -> Option<Self> {
         Self::all().find(|error| error.code() == code)
     }
 }
 
 impl From<ServiceError> for ProviderError {
-    /// Writes the cause to the log: the answer to a person will be a redirect.
+    /// Logs the cause here, because the user's response is only a redirect.
     fn from(error: ServiceError) -> Self {
         error.log();
         match error {

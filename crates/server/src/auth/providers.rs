@@ -1,5 +1,5 @@
-//! The configured providers behind one interface: redirect a browser there, identify who has come
-//! back.
+//! The configured providers behind one interface: redirect a browser, then identify the user who
+//! returns.
 
 use time::OffsetDateTime;
 use url::Url;
@@ -23,12 +23,12 @@ pub struct Providers {
     github: Option<Github>,
     steam: Steam,
     base_url: Url,
-    /// The transactions under way.
+    /// The pending transactions.
     pub transactions: Transactions,
 }
 
 impl Providers {
-    /// Those that are configured. Steam needs no configuration.
+    /// Sets up the configured providers. Steam needs no configuration.
     pub fn new(config: &Config, database: &Database) -> Self {
         let http = Outgoing::new();
         let base_url = &config.http.base_url;
@@ -50,7 +50,7 @@ impl Providers {
         }
     }
 
-    /// Whether the provider can be used here.
+    /// Whether the provider is available.
     pub fn is_configured(&self, provider: Provider) -> bool {
         match provider {
             Provider::Google => self.google.is_some(),
@@ -59,17 +59,17 @@ impl Providers {
         }
     }
 
-    /// Those that can be used here.
+    /// The available providers.
     pub fn configured(&self) -> impl Iterator<Item = Provider> {
         Provider::ALL.into_iter().filter(|provider| self.is_configured(*provider))
     }
 
-    /// The ways in there are, given whether mail can be sent.
+    /// The available sign-in methods; `email` says whether mail can be sent.
     pub fn sign_in_methods(&self, email: bool) -> SignInMethods {
         SignInMethods { email, google: self.google.is_some(), github: self.github.is_some() }
     }
 
-    /// Where the browser goes.
+    /// The authorization URL, to redirect the browser to.
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`] when the provider is not configured or cannot be reached.
@@ -92,7 +92,7 @@ impl Providers {
         }
     }
 
-    /// Who has come back with this query, after a transaction that has ended.
+    /// Identifies the user from the callback's query, after the transaction has ended.
     ///
     /// # Errors
     /// [`ProviderError`].
@@ -120,7 +120,7 @@ impl Providers {
     }
 }
 
-/// Where a provider sends the browser back to. Steam has an address for linking of its own.
+/// The callback URL of a provider. Steam has a separate one for linking.
 fn callback_url(base_url: &Url, provider: Provider, linking: bool) -> Url {
     let mut url = base_url.clone();
     url.set_path(match (provider, linking) {

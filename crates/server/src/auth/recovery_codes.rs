@@ -1,9 +1,9 @@
-//! Recovery codes: ten that open an account once each when its passkeys are lost.
+//! Recovery codes: ten single-use codes for users who lost their passkeys.
 //!
-//! 1. A code has 120 random bits, so that a plain hash of it is safe to keep.
-//! 2. An unknown account, a wrong code and a used one are one answer, at the same cost.
-//! 3. Guesses are limited per address, whether or not it has an account. The limit touches no other
-//!    way in.
+//! 1. A code has 120 random bits, so a plain hash is safe to store.
+//! 2. An unknown account, a wrong code and a used code get the same error, after the same work.
+//! 3. Attempts are limited per address, whether or not it has an account. The limit affects no
+//!    other sign-in method.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,43 +20,44 @@ use crate::store::{Database, StoreError, recovery_codes};
 /// The method's name in sessions, logs and events.
 pub const RECOVERY: &str = "recovery";
 
-/// How many codes an account has.
+/// Number of codes per account.
 pub const CODES: usize = 10;
 
-/// How many guesses an address has within an hour.
+/// Attempts per address and hour.
 pub const GUESSES: RateLimit = RateLimit::new("recovery", 10, Duration::from_hours(1));
 
 const CODE_CHARS: usize = 24;
-/// Without letters and digits that look alike: 32 of them.
+/// 32 letters and digits, without those that look alike.
 const DIGITS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
-/// Makes codes and takes them back.
+/// Creates and redeems codes.
 #[derive(Clone, Debug)]
 pub struct RecoveryCodes {
     database: Database,
     guesses: RateLimiter,
 }
 
-/// A code as its owner is shown it, once. Prints nothing of itself.
+/// A code in plain text, shown to its owner once. `Debug` redacts it.
 #[derive(Clone)]
 pub struct RecoveryCode(String);
 
 /// A code that was used up.
 #[derive(Debug)]
 pub struct ClaimedCode {
-    /// Whose it was.
+    /// The owner.
     pub user: User,
     hash: [u8; 32],
 }
 
-/// Why a code was not taken.
+/// Why a code was not accepted.
 #[derive(Debug)]
 pub enum ClaimError {
-    /// No account has that address and that code.
+    /// No account has that address and that code. Contains the account with the address, if there
+    /// is one.
     Invalid(Option<User>),
-    /// The address was tried too often; the time to wait.
+    /// The address had too many attempts; the time to wait.
     TooOften(Duration),
-    /// Something does not answer.
+    /// A dependency does not answer.
     Service(ServiceError),
 }
 
@@ -67,7 +68,7 @@ impl<E: Into<ServiceError>> From<E> for ClaimError {
 }
 
 impl RecoveryCode {
-    /// A new one: six groups of four.
+    /// Generates a code: six groups of four characters.
     fn fresh() -> Self {
         let mut bytes = [0; CODE_CHARS];
         getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
@@ -76,7 +77,7 @@ impl RecoveryCode {
         Self(groups.join("-"))
     }
 
-    /// Reads what somebody typed: case, blanks and hyphens do not matter.
+    /// Parses typed text; case, spaces and hyphens do not matter.
     pub fn parse(typed: &str) -> Option<Self> {
         if typed.len() > 4 * CODE_CHARS {
             return None;
@@ -90,12 +91,12 @@ impl RecoveryCode {
         })
     }
 
-    /// The text, for its owner.
+    /// The plain text, for its owner.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What is stored of it.
+    /// The SHA-256 hash kept in the database.
     fn hash(&self) -> [u8; 32] {
         Sha256::digest(&self.0).into()
     }
@@ -108,12 +109,12 @@ impl fmt::Debug for RecoveryCode {
 }
 
 impl RecoveryCodes {
-    /// `guesses` keeps [`GUESSES`].
+    /// `guesses` must enforce [`GUESSES`].
     pub fn new(database: Database, guesses: RateLimiter) -> Self {
         Self { database, guesses }
     }
 
-    /// New codes for the account, in place of all it had.
+    /// Creates new codes for the account, replacing all earlier ones.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -124,7 +125,7 @@ impl RecoveryCodes {
         Ok(codes)
     }
 
-    /// Uses a code of the account with that address up.
+    /// Uses up a code of the account with that address.
     ///
     /// # Errors
     /// [`ClaimError`].
@@ -137,7 +138,7 @@ impl RecoveryCodes {
         }
         let user = users::find_by_email(&self.database, email).await?;
         let hash = RecoveryCode::parse(typed).map_or([0; 32], |code| code.hash());
-        // Asked for nobody's too, so that the answer takes the same time.
+        // The query also runs without an account, so that the response takes the same time.
         let id = user.as_ref().map_or_else(Uuid::nil, |user| user.id);
         match (recovery_codes::claim(&self.database, id, &hash).await?, user) {
             (true, Some(user)) => {
@@ -148,7 +149,7 @@ impl RecoveryCodes {
         }
     }
 
-    /// Gives a claimed code back, for when its owner could not be signed in.
+    /// Restores a claimed code, because its owner could not be signed in.
     pub async fn release(&self, claimed: &ClaimedCode) {
         let done = recovery_codes::release(&self.database, claimed.user.id, &claimed.hash).await;
         if let Err(error) = done {
@@ -157,7 +158,7 @@ impl RecoveryCodes {
     }
 }
 
-/// The key of an address's limit: not the address, which nobody should read there.
+/// The address's key in the limit: a hash, so that the limit's store does not reveal the address.
 fn guesses_key(email: &Email) -> String {
     use std::fmt::Write;
     let digest: [u8; 32] = Sha256::digest(email.as_str()).into();

@@ -1,4 +1,4 @@
-//! A failure of the service itself.
+//! Failures of the service itself.
 
 use tracera_guard::RateLimitError;
 use tracera_session::SessionError;
@@ -7,28 +7,28 @@ use crate::error_chain::chain;
 use crate::mail::MailError;
 use crate::store::StoreError;
 
-/// Something the service depends on does not answer, or the service has a defect.
+/// A dependency does not answer, or the service has a bug.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The session store. Also tells that the session ended or was superseded meanwhile.
+    /// The session store failed, or the session ended or was superseded meanwhile.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// The store of the rate limits.
+    /// The rate limits' store failed.
     #[error(transparent)]
     Limit(#[from] RateLimitError),
-    /// The mail queue.
+    /// The mail queue failed.
     #[error(transparent)]
     Mail(#[from] MailError),
-    /// A user id that is no UUID.
+    /// A session's user id is not a UUID.
     #[error("a session has a user id that is no UUID")]
     UserId(#[from] uuid::Error),
 }
 
 impl ServiceError {
-    /// Whether it is a mistake of ours, rather than something that may pass.
+    /// Whether it is a bug rather than a temporary failure.
     pub fn is_defect(&self) -> bool {
         match self {
             Self::Store(error) => !error.is_unavailable(),
@@ -40,7 +40,7 @@ impl ServiceError {
         }
     }
 
-    /// Writes it to the log, for a caller that answers with something else.
+    /// Logs the error, for a caller that does not return it.
     pub fn log(&self) {
         let cause = chain(self);
         if self.is_defect() {

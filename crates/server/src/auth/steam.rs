@@ -1,11 +1,11 @@
-//! Steam, by OpenID 2.0 as a relying party without discovery and without associations.
+//! Steam: an OpenID 2.0 relying party without discovery and associations.
 //!
-//! 1. The endpoint is the configured one. Nothing in a callback is ever used as an address.
-//! 2. The answer is parsed strictly ([`assertion`]) and forwarded as parsed. It is accepted only if
-//!    Steam confirms it, once, by `check_authentication`.
-//! 3. A `response_nonce` is reserved before the check: of any number of equal callbacks only one is
-//!    checked.
-//! 4. No answer, or none in Steam's language, is "unavailable"; only `is_valid:false` is a no.
+//! 1. The endpoint is the configured one. No value from a callback is ever used as a URL.
+//! 2. The response is parsed strictly ([`assertion`]) and forwarded as parsed. It is accepted only
+//!    if Steam confirms it, once, by `check_authentication`.
+//! 3. The `response_nonce` is reserved before that request. So of concurrent identical callbacks
+//!    only one is checked.
+//! 4. A missing or unusable response means "unavailable"; only `is_valid:false` is a refusal.
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ use assertion::{Assertion, AssertionError};
 
 const STEAM: Provider = Provider::Steam;
 const IDENTIFIER_SELECT: &str = "http://specs.openid.net/auth/2.0/identifier_select";
-/// How long a nonce is remembered: longer than one is accepted.
+/// How long a nonce is stored: longer than an assertion is accepted.
 const NONCE_LIFETIME: Duration = Duration::from_mins(15);
 
-/// Signing in with Steam.
+/// Sign-in with Steam.
 #[derive(Debug)]
 pub struct Steam {
     http: Outgoing,
@@ -62,7 +62,7 @@ struct Player {
 }
 
 impl Steam {
-    /// With these addresses; `base_url` is what Steam shows to people as the site they sign in to.
+    /// Uses these addresses; Steam shows `base_url` to users as the site they sign in to.
     pub fn new(
         settings: &SteamSettings,
         base_url: &Url,
@@ -82,10 +82,10 @@ impl Steam {
         }
     }
 
-    /// Where the browser goes, to come back to `callback`.
+    /// The URL at Steam, to redirect the browser to. Steam returns it to `callback`.
     ///
     /// # Errors
-    /// None that a checked configuration could cause.
+    /// Never with a validated configuration.
     pub fn authorize_url(&self, callback: &Url, state: &str) -> Result<Url, ProviderError> {
         let mut url = Url::parse(&self.endpoint).map_err(|_| ProviderError::Unavailable(STEAM))?;
         url.query_pairs_mut()
@@ -98,7 +98,7 @@ impl Steam {
         Ok(url)
     }
 
-    /// Who has come back to `callback` with this query; its state has been spent.
+    /// Identifies the user from the query of `callback`. The caller has spent the state.
     ///
     /// # Errors
     /// [`ProviderError`].
@@ -152,7 +152,7 @@ impl Steam {
     async fn check_authentication(&self, assertion: &Assertion) -> Result<(), ProviderError> {
         let form = assertion.check_authentication_form();
         let request = || {
-            // Steam has refused requests without them.
+            // Steam has rejected requests without these headers.
             self.http
                 .post(&self.endpoint)
                 .header(header::ORIGIN, &self.origin)
@@ -160,7 +160,7 @@ impl Steam {
                 .form(&form)
         };
         let answer = match send(request()).await {
-            // Steam has not seen this one, so the nonce is still good.
+            // The request did not reach Steam, so the nonce is still unused.
             Err(OutgoingError::Connect(_)) => send(request()).await,
             answer => answer,
         };
@@ -185,7 +185,7 @@ impl Steam {
         }
     }
 
-    /// Name and picture, if there is a key and Steam is willing. Never a reason to fail.
+    /// Name and avatar, if an API key is configured and Steam answers. A failure is ignored.
     async fn summary(&self, id: SteamId64) -> Option<Player> {
         let key = self.api_key.as_ref()?;
         let request = self
@@ -205,7 +205,7 @@ fn return_to(callback: &Url, state: &str) -> String {
     format!("{callback}?state={state}")
 }
 
-/// What a key-value answer says; `None` when it is none.
+/// The value of `is_valid` in a key-value response; `None` when it has none.
 fn is_valid(answer: &Answer) -> Option<bool> {
     if answer.status != StatusCode::OK {
         return None;

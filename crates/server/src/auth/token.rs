@@ -1,4 +1,4 @@
-//! Random tokens: what a mailed link, a cookie or a provider's `state` holds.
+//! Random tokens for mailed links, cookies and the `state` parameter.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,20 +10,20 @@ const TOKEN_CHARS: usize = 43;
 /// 256 random bits in base64url.
 ///
 /// # Panics
-/// If the operating system has no random bytes to give.
+/// If the operating system provides no random bytes.
 pub fn fresh_token() -> String {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Whether the text could be a token.
+/// Whether the text has the form of a token.
 pub fn is_token(text: &str) -> bool {
     text.len() == TOKEN_CHARS && text.chars().all(is_base64url)
 }
 
-/// The token in a text that a person pasted or a mail program made into a link. White space around
-/// it, and a full stop, bracket or line feed behind it, are removed.
+/// Extracts the token from pasted text, or from a link that a mail program recognised. Removes
+/// white space around it, and a full stop, bracket or line feed after it.
 pub fn pasted(text: &str) -> &str {
     let text = text.trim();
     let end = text.find(|c: char| !is_base64url(c)).unwrap_or(text.len());
@@ -34,7 +34,7 @@ fn is_base64url(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
-/// What is stored of a token. A plain hash of 256 random bits is safe to keep.
+/// The SHA-256 hash kept in the database. A plain hash is safe because a token has 256 random bits.
 pub fn token_hash(token: impl AsRef<[u8]>) -> [u8; 32] {
     Sha256::digest(token).into()
 }

@@ -1,12 +1,12 @@
-//! Transactions: the state kept between the redirect to a provider and the return.
+//! Transactions: the state between the redirect to a provider and the callback.
 //!
 //! 1. `state` is 256 random bits. The database keeps its hash, for ten minutes.
-//! 2. A cookie identifies the browser in which a transaction began. A browser keeps its cookie from
-//!    one to the next. So several can be under way in it, each with its own state.
-//! 3. The first callback with a state, in the browser it was made for, spends it by one `DELETE …
-//!    RETURNING`, even if it fails then. Others change nothing.
-//! 4. A transaction is bound to one provider and one purpose; linking and confirming also to the
-//!    session that began them. Anything else is [`ProviderError::Expired`], without a reason.
+//! 2. A cookie identifies the browser in which a transaction began. The browser keeps the cookie
+//!    for later transactions. So several can be pending in it, each with its own state.
+//! 3. The first callback with a state, in the right browser, spends the transaction by one `DELETE
+//!    … RETURNING`, even if it then fails. Other callbacks change nothing.
+//! 4. A transaction is bound to one provider and one purpose; linking and confirming also to their
+//!    session. Any mismatch is [`ProviderError::Expired`], without a reason.
 //! 5. `nonce` and the PKCE verifier never leave the server.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::domain::provider::Provider;
 use crate::store::transactions::{self, Link, NewTransaction, SpentTransaction};
 use crate::store::{Database, StoreError};
 
-/// How long somebody may stay at the provider.
+/// How long a user may take at the provider.
 pub const LIFETIME: Duration = Duration::from_mins(10);
 
 /// Begins and ends transactions.
@@ -32,68 +32,68 @@ pub struct Transactions {
     database: Database,
 }
 
-/// What a transaction is for.
+/// The purpose of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To sign in, whoever it will be.
+    /// Sign in any user.
     SignIn,
-    /// To link the identity to this user, while this session lasts.
+    /// Link the identity to this user, in this session only.
     Link {
-        /// Who began it.
+        /// The user who began it.
         user: Uuid,
-        /// Hash of the binding of the session it began in.
+        /// Hash of the session's binding.
         session_hash: [u8; 32],
     },
-    /// To show that it is still this user who uses this session.
+    /// Confirm that this user is still the one who uses this session.
     Confirm {
-        /// Who is signed in.
+        /// The signed-in user.
         user: Uuid,
-        /// Hash of the binding of their session.
+        /// Hash of the session's binding.
         session_hash: [u8; 32],
     },
 }
 
-/// The start of a transaction: its browser, and what to do on return.
+/// The start of a transaction: the browser, and the page to return to.
 #[derive(Clone, Debug, Default)]
 pub struct Leaving {
-    /// What the cookie of the browser holds, if it has one.
+    /// The value of the browser's cookie, if it has one.
     pub browser: Option<String>,
-    /// The page to go on to.
+    /// The page to return to.
     pub return_to: Option<String>,
 }
 
-/// A transaction that has begun: what goes into the redirect.
+/// A transaction that has begun: the values for the redirect.
 pub struct Begun {
-    /// Comes back with the callback.
+    /// The `state` parameter.
     pub state: String,
-    /// To be found in the ID token.
+    /// The nonce expected in the ID token.
     pub nonce: String,
     /// The S256 challenge of the PKCE verifier.
     pub challenge: String,
-    /// For a cookie that makes the browser recognisable.
+    /// The value for the cookie that identifies the browser.
     pub browser: String,
 }
 
-/// A transaction that was spent by its browser.
+/// A transaction spent by its browser, not yet validated.
 pub struct Spent(SpentTransaction);
 
-/// A transaction that has just ended, by the right browser at the right provider.
+/// A transaction that ended in the right browser at the right provider in time.
 pub struct Ended {
-    /// What it was for.
+    /// The purpose.
     pub purpose: Purpose,
-    /// What the ID token has to hold.
+    /// The nonce expected in the ID token.
     pub nonce: String,
     /// The PKCE verifier.
     pub verifier: String,
 }
 
 impl Transactions {
-    /// Kept in this database.
+    /// Keeps the transactions in this database.
     pub fn new(database: Database) -> Self {
         Self { database }
     }
 
-    /// Begins one.
+    /// Begins a transaction.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -140,15 +140,15 @@ impl Transactions {
 }
 
 impl Spent {
-    /// The page that was wanted.
+    /// The page to return to.
     pub fn return_to(&self) -> Option<&str> {
         self.0.return_to.as_deref()
     }
 
-    /// Ends it.
+    /// Validates and ends it.
     ///
     /// # Errors
-    /// [`ProviderError::Expired`] unless it is of this provider and not yet too old.
+    /// [`ProviderError::Expired`] if it belongs to another provider or has expired.
     pub fn end(self, provider: Provider, now: OffsetDateTime) -> Result<Ended, ProviderError> {
         let Self(spent) = self;
         if spent.provider != provider || spent.expires_at <= now {

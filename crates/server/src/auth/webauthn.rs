@@ -1,20 +1,20 @@
-//! Verifies what authenticators sign: the relying party's half of `WebAuthn` level 3
+//! Verifies WebAuthn ceremonies: the relying party's part of `WebAuthn` level 3
 //! (<https://www.w3.org/TR/webauthn-3/>), for passkeys without attestation.
 //!
-//! 1. A ceremony counts only for this relying party. The origin equals that of the public address
-//!    as text, and the RP id's hash is that of its host.
+//! 1. A ceremony counts only for this relying party. The origin must equal that of the public URL,
+//!    compared as text. The RP id hash must be that of its host.
 //! 2. A ceremony counts only with user presence and user verification.
 //! 3. Keys are ES256, `EdDSA` (Ed25519) and RS256 with at least 2048 bits, verified by `ring`. The
-//!    algorithm is that of the stored key, never one that an answer names.
-//! 4. A signature counter that does not grow means two devices with one key: refused. Counters that
-//!    stay at zero are what synced passkeys have.
-//! 5. The signed data is parsed to its last byte. Trailing data, unknown backup flags or a key in
-//!    another form are refused.
-//! 6. The attestation statement is ignored. The model that an authenticator claims is shown to its
-//!    owner and never trusted.
+//!    algorithm comes from the stored key, never from a response.
+//! 4. A signature counter that does not grow is refused, because two devices may share the key.
+//!    Synced passkeys keep their counter at zero, which is accepted.
+//! 5. The signed data is parsed to the last byte. Trailing data, unknown backup flags and keys in
+//!    another encoding are refused.
+//! 6. The attestation statement is ignored. The claimed authenticator model is shown to the owner,
+//!    but never trusted.
 //!
-//! Whether a challenge is ours, unused and of this browser is for
-//! [`Passkeys`](crate::auth::passkeys) to say. Nothing here waits or keeps state.
+//! [`Passkeys`](crate::auth::passkeys) checks that a challenge is genuine, unused and of this
+//! browser. This module keeps no state and never waits.
 
 mod answer;
 mod authenticator_data;
@@ -33,58 +33,59 @@ pub use client_data::Ceremony;
 use client_data::ClientData;
 pub use public_key::{ALGORITHMS, PublicKey};
 
-/// The longest id a credential may have (section 4, "Credential ID").
+/// Maximum length of a credential id (section 4, "Credential ID").
 pub const MAX_CREDENTIAL_ID_BYTES: usize = 1023;
 
-/// Why an answer does not count. For the log; its sender learns only that it does not.
+/// Why a response is invalid. For the log: the sender learns only that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// The client data is not JSON of the expected form.
     #[error("the client data cannot be read")]
     ClientData,
-    /// It belongs to the other ceremony.
+    /// The response belongs to the other ceremony.
     #[error("the client data belongs to another ceremony")]
     Ceremony,
-    /// The page was not ours.
+    /// The page has another origin.
     #[error("the ceremony took place at another origin")]
     Origin,
     /// The page was in a frame of another site.
     #[error("the ceremony took place in a frame of another site")]
     CrossOrigin,
-    /// It is no challenge of ours.
+    /// The challenge is unknown, used, expired or another browser's.
     #[error("the challenge is unknown, used, too old, or another browser's")]
     Challenge,
-    /// The credential's id differs between its parts.
+    /// The credential id differs between parts of the response.
     #[error("the credential's id is not the same everywhere")]
     CredentialId,
-    /// What the authenticator wrote cannot be read.
+    /// The authenticator data cannot be parsed.
     #[error("the authenticator data cannot be read")]
     AuthenticatorData,
-    /// It was made for another relying party.
+    /// The authenticator data is for another relying party.
     #[error("the authenticator data is of another relying party")]
     RelyingParty,
-    /// Nobody touched the authenticator.
+    /// The authenticator did not detect the user (flag UP).
     #[error("the user was not present")]
     NotPresent,
-    /// Nobody unlocked it.
+    /// The authenticator did not verify the user (flag UV).
     #[error("the user was not verified")]
     NotVerified,
-    /// The flags contradict each other, or what was known of the credential.
+    /// The backup flags contradict each other or the stored credential.
     #[error("the flags of backup contradict each other or the credential")]
     Backup,
-    /// The key has another algorithm or form.
+    /// The key has an algorithm or encoding that is not accepted.
     #[error("the public key is none of the accepted ones")]
     PublicKey,
     /// The signature does not verify.
     #[error("the signature is wrong")]
     Signature,
-    /// The counter did not grow.
+    /// The signature counter did not grow.
     #[error("the signature counter did not grow: the key may have been copied")]
     Counter,
     /// No account has this credential.
     #[error("nobody has this credential")]
     UnknownCredential,
-    /// It belongs to another user than the answer names, or than the one who must confirm.
+    /// The credential belongs to another user than the response names, or than the one who must
+    /// confirm.
     #[error("the credential is another user's")]
     OtherUser,
     /// The credential is registered already.
@@ -92,7 +93,7 @@ pub enum Rejection {
     Registered,
 }
 
-/// The relying party: this service at its public address.
+/// The relying party: this service at its public URL.
 #[derive(Clone, Debug)]
 pub struct RelyingParty {
     id: String,
@@ -100,58 +101,57 @@ pub struct RelyingParty {
     id_hash: [u8; 32],
 }
 
-/// A credential as an authenticator has just made it.
+/// A newly created credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCredential {
-    /// Chosen by the authenticator, unique in the world.
+    /// The credential id, chosen by the authenticator and globally unique.
     pub id: Vec<u8>,
-    /// To verify its signatures with.
+    /// The public key that verifies its signatures.
     pub public_key: PublicKey,
     /// The signature counter; 0 where the authenticator has none.
     pub counter: u32,
-    /// The model, as the authenticator says; zeros where it does not.
+    /// The authenticator model (AAGUID); zeros if it does not tell.
     pub aaguid: [u8; 16],
-    /// Whether copies of it may be kept elsewhere.
+    /// Whether the credential may be backed up (flag BE).
     pub backup_eligible: bool,
-    /// Whether there is one.
+    /// Whether it is backed up (flag BS).
     pub backed_up: bool,
 }
 
-/// What is known of a credential when it signs.
+/// The stored data of a credential.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownCredential<'a> {
-    /// To verify with.
+    /// The public key.
     pub public_key: &'a PublicKey,
-    /// As it was last.
+    /// The counter at the last use.
     pub counter: u32,
-    /// Never changes.
+    /// Whether the credential may be backed up (flag BE); never changes.
     pub backup_eligible: bool,
 }
 
-/// What a signature brought.
+/// The result of a valid assertion, to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asserted {
-    /// To be kept.
+    /// The new counter.
     pub counter: u32,
-    /// To be kept.
+    /// Whether the credential is backed up now (flag BS).
     pub backed_up: bool,
 }
 
 impl RelyingParty {
-    /// The one at this address. Its id is the host.
+    /// The relying party at this URL. The host is its id.
     pub fn at(base_url: &Url) -> Self {
         let id = base_url.host_str().unwrap_or_default().to_owned();
         let id_hash = Sha256::digest(&id).into();
         Self { id, origin: base_url.origin().ascii_serialization(), id_hash }
     }
 
-    /// Its id: the domain that passkeys are bound to.
+    /// The RP id: the domain that passkeys are bound to.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The challenge an answer says it is for, from client data that is of this ceremony and was
-    /// written at our own pages.
+    /// Extracts the challenge from client data. The ceremony and the origin must match.
     ///
     /// # Errors
     /// [`Rejection`].
@@ -159,7 +159,7 @@ impl RelyingParty {
         ClientData::parse(client_data)?.challenge(of, &self.origin)
     }
 
-    /// A new credential (section 7.1). The challenge has been checked before.
+    /// Verifies a registration (section 7.1), except for its challenge.
     ///
     /// # Errors
     /// [`Rejection`].
@@ -181,7 +181,7 @@ impl RelyingParty {
         })
     }
 
-    /// A signature of a known credential (section 7.2). The challenge has been checked before.
+    /// Verifies an assertion of a known credential (section 7.2), except for its challenge.
     ///
     /// # Errors
     /// [`Rejection`].
@@ -201,7 +201,8 @@ impl RelyingParty {
         }
         let signed = [written, &Sha256::digest(answer.client_data())[..]].concat();
         known.public_key.verify(&signed, answer.signature())?;
-        // After the signature, so that nobody without the key learns of the counter.
+        // The counter is checked after the signature, so that nobody without the key learns about
+        // it.
         if (data.counter, known.counter) != (0, 0) && data.counter <= known.counter {
             return Err(Rejection::Counter);
         }

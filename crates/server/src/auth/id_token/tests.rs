@@ -160,7 +160,7 @@ fn the_token_does_not_choose_its_algorithm() {
             );
         }
     }
-    // Signed with the public key as if it were a shared secret.
+    // The token is signed with the public key as if it were a shared secret.
     let message = message(&json!({ "alg": "HS256", "kid": "k1" }), &claims());
     let tag = hmac::sign(
         &hmac::Key::new(hmac::HMAC_SHA256, issuer.key.public_key().as_ref()),
@@ -168,7 +168,7 @@ fn the_token_does_not_choose_its_algorithm() {
     );
     let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag));
     assert_eq!(verify(&token, &issuer.keys(), &expected()), Err(IdTokenError::Algorithm));
-    // The key is of another kind than the header says.
+    // The key has another type than the header's algorithm.
     let token = issuer.sign(&json!({ "alg": "RS256", "kid": "k1" }), &claims());
     assert_eq!(verify(&token, &issuer.keys(), &expected()), Err(IdTokenError::UnknownKey));
 }

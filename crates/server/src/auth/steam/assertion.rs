@@ -1,11 +1,11 @@
-//! What Steam sends back with the browser, read so strictly that Steam and we cannot understand two
-//! different things.
+//! Parses Steam's response strictly, so that Steam and this service cannot interpret it
+//! differently.
 //!
-//! 1. There are exactly the ten `openid.*` parameters of Steam, each once, its name written
-//!    plainly, and our `state` once. Besides them only what no protocol of signing in could mean,
-//!    such as `utm_source`. That is ignored and not sent to Steam.
+//! 1. Steam's ten `openid.*` parameters and `state` each occur exactly once, with plainly written
+//!    names. Other parameters may only be such as have no meaning in any sign-in protocol, for
+//!    example `utm_source`. Those are ignored and not sent to Steam.
 //! 2. Every value is printable ASCII.
-//! 3. Everything we read is signed, is what we expect, and is what will be sent to Steam for
+//! 3. Every value used here is signed, equals the expected one, and is sent to Steam for
 //!    confirmation.
 
 use std::collections::BTreeMap;
@@ -32,61 +32,61 @@ const PARAMETERS: [&str; 10] = [
     "openid.signed",
     "openid.sig",
 ];
-/// Parameters of an answer that asserts nothing.
+/// Parameters of a response that contains no assertion.
 const OTHER_PARAMETERS: [&str; 3] = ["openid.error", "openid.contact", "openid.reference"];
-/// The fields that must be signed. Steam does not sign namespace and mode, which we check.
+/// The fields that must be signed. Steam does not sign namespace and mode; both are checked here.
 const SIGNED: [&str; 6] =
     ["op_endpoint", "claimed_id", "identity", "return_to", "response_nonce", "assoc_handle"];
 const MAX_NONCE_CHARS: usize = 255;
 const OLDEST_NONCE: Duration = Duration::minutes(5);
 const NEWEST_NONCE: Duration = Duration::minutes(2);
 
-/// An answer that is well-formed and meant for us; Steam has still to confirm it. `Debug` shows
-/// nothing of it.
+/// A well-formed assertion for this service, not yet confirmed by Steam. `Debug` shows none of its
+/// content.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Assertion {
     parameters: BTreeMap<&'static str, String>,
     steam_id: SteamId64,
 }
 
-/// What an answer has to say.
+/// The expected values in a response.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// Steam's one endpoint.
+    /// Steam's OpenID endpoint.
     pub endpoint: &'a str,
-    /// What stands before the id in an identifier.
+    /// The part of an identifier before the Steam id.
     pub identifier_prefix: &'a str,
-    /// The address we asked Steam to answer to, state and all.
+    /// The return URL from the request, including `state`.
     pub return_to: &'a str,
-    /// The time.
+    /// The current time.
     pub now: OffsetDateTime,
 }
 
-/// Why an answer is refused.
+/// Why a response is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AssertionError {
-    /// The person said no.
+    /// The user cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// Steam reports an error, or wants what we did not ask for.
+    /// Steam reports an error or uses a mode that was not requested.
     #[error("the mode is not id_res")]
     Mode,
-    /// A parameter that is unknown, repeated, oddly written or not printable ASCII.
+    /// A parameter is unknown, repeated, encoded unusually, or not printable ASCII.
     #[error("a parameter is unknown, repeated or oddly written")]
     Parameters,
-    /// One of the ten is missing.
+    /// One of the ten parameters is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// This field has a wrong value.
+    /// The field with this name has a wrong value.
     #[error("{0} does not fit")]
     Mismatch(&'static str),
 }
 
 impl Assertion {
-    /// Reads the query of a callback.
+    /// Parses the query of a callback.
     ///
     /// # Errors
-    /// [`AssertionError`]: the first rule it breaks.
+    /// [`AssertionError`] for the first rule that the query breaks.
     pub fn parse(query: &str, expected: &Expected<'_>) -> Result<Self, AssertionError> {
         let parameters = read(query)?;
         match parameters.get("openid.mode").map(String::as_str) {
@@ -124,17 +124,17 @@ impl Assertion {
         Ok(Self { parameters, steam_id })
     }
 
-    /// Whom it asserts.
+    /// The asserted Steam account.
     pub fn steam_id(&self) -> SteamId64 {
         self.steam_id
     }
 
-    /// What makes it unique.
+    /// The `response_nonce`, unique per assertion.
     pub fn nonce(&self) -> &str {
         &self.parameters["openid.response_nonce"]
     }
 
-    /// What Steam is asked: the ten parameters as they were read, with another mode.
+    /// The form for `check_authentication`: the ten parameters as parsed, with the mode replaced.
     pub fn check_authentication_form(&self) -> Vec<(&str, &str)> {
         PARAMETERS
             .into_iter()
@@ -152,14 +152,15 @@ impl fmt::Debug for Assertion {
     }
 }
 
-/// The `openid.*` parameters of a query. The query also has our state, and parameters added on the
-/// way.
+/// The `openid.*` parameters of a query. The query also contains `state`, and perhaps parameters
+/// that others added.
 fn read(query: &str) -> Result<BTreeMap<&'static str, String>, AssertionError> {
     let mut parameters = BTreeMap::new();
     let mut states = 0;
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').ok_or(AssertionError::Parameters)?;
-        // The name is compared as it was sent: an encoded one may be another name to somebody else.
+        // Names are compared without decoding: other parsers may treat an encoded name as a
+        // different one.
         let mut known = PARAMETERS.iter().chain(&OTHER_PARAMETERS);
         let Some(known) = known.find(|known| **known == name) else {
             if name == "state" {
@@ -180,8 +181,8 @@ fn read(query: &str) -> Result<BTreeMap<&'static str, String>, AssertionError> {
     if states == 1 { Ok(parameters) } else { Err(AssertionError::Parameters) }
 }
 
-/// Whether a parameter was added on the way, such as `utm_source`. It is plainly written, and has
-/// no meaning in this or another sign-in protocol.
+/// Whether others added the parameter, such as `utm_source`. Its name is plain and has no meaning
+/// in this or another sign-in protocol.
 fn is_foreign(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     let lower = name.to_ascii_lowercase();
@@ -192,7 +193,8 @@ fn is_foreign(name: &str) -> bool {
         && !reserved.contains(&&*lower)
 }
 
-/// `2026-05-01T12:00:00Z` and something unique, from about now.
+/// Whether the nonce has Steam's form, `2026-05-01T12:00:00Z` and a unique suffix, with a current
+/// time.
 fn is_recent(nonce: &str, now: OffsetDateTime) -> bool {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     let Some(Ok(at)) = nonce.get(..20).map(|time| PrimitiveDateTime::parse(time, format)) else {

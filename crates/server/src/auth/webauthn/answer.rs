@@ -1,5 +1,5 @@
-//! Answers of browsers: `PublicKeyCredential.toJSON()` (section 5.1.2, `RegistrationResponseJSON`
-//! and `AuthenticationResponseJSON`). Members that are not needed are not read.
+//! Responses from browsers: `PublicKeyCredential.toJSON()` (section 5.1.2,
+//! `RegistrationResponseJSON` and `AuthenticationResponseJSON`). Unused members are ignored.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Deserializer};
 use super::Rejection;
 use super::cbor::{Item, Reader};
 
-/// The answer to a request for a new passkey.
+/// The response to a registration.
 #[derive(Debug, Deserialize)]
 pub struct RegistrationAnswer {
     #[serde(flatten)]
     credential: Credential,
     response: Attestation,
-    /// What its owner calls it.
+    /// The owner's name for the passkey.
     pub name: Option<String>,
 }
 
-/// The answer to a request for a signature.
+/// The response to an authentication.
 #[derive(Debug, Deserialize)]
 pub struct AssertionAnswer {
     #[serde(flatten)]
@@ -62,7 +62,7 @@ struct Assertion {
     user_handle: Option<Base64Url>,
 }
 
-/// Bytes that are written in base64url without padding.
+/// Bytes encoded in base64url without padding.
 #[derive(Debug, PartialEq, Eq)]
 struct Base64Url(Vec<u8>);
 
@@ -86,7 +86,7 @@ impl RegistrationAnswer {
         &self.response.client_data.0
     }
 
-    /// How its authenticator can be reached, in the words of the specification that are known here.
+    /// The authenticator's transports, limited to those that the specification names.
     pub fn transports(&self) -> impl Iterator<Item = &str> {
         const KNOWN: [&str; 6] = ["usb", "nfc", "ble", "smart-card", "hybrid", "internal"];
         KNOWN.into_iter().filter(|known| self.response.transports.iter().any(|it| it == known))
@@ -128,7 +128,7 @@ impl AssertionAnswer {
         &self.response.client_data.0
     }
 
-    /// Whose credential the authenticator says it is.
+    /// The user handle that the authenticator returned.
     pub fn user_handle(&self) -> Option<&[u8]> {
         self.response.user_handle.as_ref().map(|handle| &*handle.0)
     }

@@ -1,4 +1,4 @@
-//! What the authenticator signs (section 6.1).
+//! Parses authenticator data (section 6.1).
 
 use super::cbor::Reader;
 use super::{MAX_CREDENTIAL_ID_BYTES, PublicKey, Rejection};
@@ -10,7 +10,7 @@ const BACKED_UP: u8 = 0x10;
 const ATTESTED: u8 = 0x40;
 const EXTENSIONS: u8 = 0x80;
 
-/// The parts of it.
+/// Parsed authenticator data.
 #[derive(Debug)]
 pub(super) struct AuthenticatorData<'a> {
     pub(super) rp_id_hash: [u8; 32],
@@ -19,7 +19,7 @@ pub(super) struct AuthenticatorData<'a> {
     pub(super) attested: Option<Attested<'a>>,
 }
 
-/// A credential it has just made.
+/// The attested credential data: a new credential.
 #[derive(Debug)]
 pub(super) struct Attested<'a> {
     pub(super) aaguid: [u8; 16],
@@ -72,7 +72,7 @@ impl<'a> AuthenticatorData<'a> {
 }
 
 impl<'a> Attested<'a> {
-    /// It, and what stands behind it.
+    /// Parses it, and returns the remaining bytes.
     fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Rejection> {
         let malformed = Rejection::AuthenticatorData;
         let (aaguid, rest) = bytes.split_first_chunk::<16>().ok_or(malformed)?;

@@ -1,29 +1,29 @@
-//! Reads the little CBOR (RFC 8949) that `WebAuthn` uses: items of definite length, maps with
-//! numbers or texts as keys. Everything else is refused.
+//! Parses the subset of CBOR (RFC 8949) that `WebAuthn` uses: items of definite length, and maps
+//! whose keys are numbers or texts. Everything else is refused.
 
 use super::Rejection;
 
-/// How deep items may be nested.
+/// Maximum nesting depth.
 const MAX_DEPTH: u8 = 8;
 
-/// The bytes still to be read.
+/// The unread bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
-/// An item, or for a map how many pairs follow.
+/// A data item. Arrays and maps are represented by their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Item<'a> {
-    /// A whole number.
+    /// An integer.
     Number(i64),
-    /// Bytes.
+    /// A byte string.
     Bytes(&'a [u8]),
-    /// Text.
+    /// A text string.
     Text(&'a str),
-    /// So many items follow.
+    /// An array with this many items, which follow.
     Array(u64),
-    /// So many pairs follow.
+    /// A map with this many pairs, which follow.
     Map(u64),
-    /// `false`, `true` or `null`, which no key and no size is made of.
+    /// `false`, `true` or `null`. None of them is valid as a key or as a size.
     Simple,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    /// Everything not yet read.
+    /// The unread bytes.
     pub(super) fn rest(self) -> &'a [u8] {
         self.0
     }
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
                 let bytes = self.take(1 << (info - 24))?;
                 bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
             }
-            // Indefinite lengths among them.
+            // Includes indefinite lengths.
             _ => return Err(MALFORMED),
         };
         match major {
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// How many pairs a map has.
+    /// The number of pairs of the map that follows.
     pub(super) fn map(&mut self) -> Result<u64, Rejection> {
         match self.item()? {
             Item::Map(pairs) => Ok(pairs),
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads over one item and all that is in it.
+    /// Skips one item and everything in it.
     pub(super) fn skip(&mut self) -> Result<(), Rejection> {
         self.skip_within(MAX_DEPTH)
     }
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
             _ => return Ok(()),
         };
         let depth = depth.checked_sub(1).ok_or(MALFORMED)?;
-        // Each takes a byte at least, so a false number ends with the bytes.
+        // Each item takes at least one byte, so a forged count ends at the end of the input.
         (0..items).try_for_each(|_| self.skip_within(depth))
     }
 

@@ -1,4 +1,4 @@
-//! The client data, which is signed too: ceremony, challenge and origin.
+//! The client data: ceremony, challenge and origin. It is covered by the signature.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,17 +6,17 @@ use serde::Deserialize;
 
 use super::Rejection;
 
-/// What a passkey is asked for.
+/// A `WebAuthn` ceremony.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ceremony {
-    /// To be made.
+    /// Creates a passkey.
     Registration,
-    /// To sign.
+    /// Signs with a passkey.
     Assertion,
 }
 
 impl Ceremony {
-    /// Its name in client data.
+    /// The `type` in client data.
     fn as_str(self) -> &'static str {
         match self {
             Self::Registration => "webauthn.create",
@@ -25,7 +25,7 @@ impl Ceremony {
     }
 }
 
-/// Section 5.8.1; browsers may add members, which are signed like the others and mean nothing here.
+/// Collected client data (section 5.8.1). Browsers may add members, which are ignored.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ClientData {

@@ -1,5 +1,4 @@
-//! The public keys of credentials, in the form authenticators give them: COSE (RFC 9052, RFC 9053,
-//! RFC 8230).
+//! Public keys of credentials, in COSE encoding (RFC 9052, RFC 9053, RFC 8230).
 
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
@@ -13,13 +12,13 @@ const ES256: i64 = -7;
 const EDDSA: i64 = -8;
 const RS256: i64 = -257;
 
-/// The accepted algorithms by their COSE numbers, the wanted ones first.
+/// The accepted COSE algorithms, in order of preference.
 pub const ALGORITHMS: [i64; 3] = [EDDSA, ES256, RS256];
 
-/// The shortest and longest modulus of an RSA key, in bytes.
+/// Minimum and maximum length of an RSA modulus, in bytes.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
-/// A public key that has one of the accepted forms.
+/// A public key with an accepted algorithm and encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     cose: Vec<u8>,
@@ -28,7 +27,7 @@ pub struct PublicKey {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Key {
-    /// A point of P-256, uncompressed.
+    /// An uncompressed P-256 point.
     Es256(Vec<u8>),
     Ed25519(Vec<u8>),
     Rs256 {
@@ -38,25 +37,24 @@ enum Key {
 }
 
 impl PublicKey {
-    /// Reads one.
+    /// Parses a COSE key.
     ///
     /// # Errors
-    /// [`Rejection::PublicKey`] unless it is a COSE key of an accepted algorithm, each parameter
-    /// once.
+    /// [`Rejection::PublicKey`] unless it has an accepted algorithm and each parameter once.
     pub fn from_cose(cose: &[u8]) -> Result<Self, Rejection> {
         let parameters = Parameters::read(cose)?;
         Ok(Self { cose: cose.to_vec(), key: parameters.key().ok_or(Rejection::PublicKey)? })
     }
 
-    /// The bytes it was read from.
+    /// The original bytes.
     pub fn as_cose(&self) -> &[u8] {
         &self.cose
     }
 
-    /// Whether the signature of that message is by this key.
+    /// Verifies a signature of the message.
     ///
     /// # Errors
-    /// [`Rejection::Signature`] when it is not.
+    /// [`Rejection::Signature`] when it is invalid.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Rejection> {
         let verified = match &self.key {
             Key::Es256(point) => {
@@ -70,7 +68,8 @@ impl PublicKey {
     }
 }
 
-/// The parameters of a COSE key that are looked at: 1 kty, 3 alg, and -1 to -3 by key type.
+/// The parameters of a COSE key that are used: 1 (kty), 3 (alg), and -1 to -3 depending on the key
+/// type.
 #[derive(Default)]
 struct Parameters<'a> {
     kty: Option<Item<'a>>,

@@ -1,4 +1,4 @@
-//! Answers as authenticators give them, and forged ones.
+//! Genuine and forged authenticator responses.
 
 use serde_json::{Value, json};
 use tracera_testkit::{Algorithm, Draft, Passkey};

@@ -16,7 +16,7 @@ fn expected() -> Expected<'static> {
     }
 }
 
-/// What Steam sends.
+/// A genuine response from Steam.
 fn genuine() -> Vec<(String, String)> {
     let id = format!("https://steamcommunity.com/openid/id/{ID}");
     [
@@ -223,7 +223,7 @@ fn values_are_printable_ascii() {
             .replace("openid.assoc_handle=1234567890", &format!("openid.assoc_handle={value}"));
         assert_eq!(parse(&query), Err(AssertionError::Parameters), "{value}");
     }
-    // Digits, but not ours.
+    // Unicode digits that are not ASCII.
     let arabic =
         with("openid.claimed_id", "https://steamcommunity.com/openid/id/٧٦٥٦١١٩٧٩٦٠٤٣٥٥٣٠");
     assert_eq!(parse(&arabic), Err(AssertionError::Parameters));
