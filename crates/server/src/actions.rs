@@ -1,5 +1,5 @@
-//! What can be done here, beneath both faces: the API answers with JSON, the pages with pages and
-//! redirects, and both call the same functions.
+//! The operations of the service, shared by its two interfaces. The API responds with JSON, the
+//! pages with HTML and redirects; both call the same functions.
 //!
 //! 1. An action takes domain values and the caller, and returns values and typed errors. It does
 //!    not depend on HTTP.
@@ -33,19 +33,19 @@ pub mod sign_out;
 pub mod tokens;
 pub mod undo;
 
-/// How recently one must have signed in to change the ways into an account.
+/// How recently a user must have authenticated to change sign-in methods.
 pub const REAUTH_WINDOW: std::time::Duration = std::time::Duration::from_mins(15);
 
-/// Where accounts and everything that belongs to them is kept, and the time. Cheap to clone.
+/// The stores of accounts and their data, and the clock. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    /// Users, their ways in, their log.
+    /// Users, sign-in methods, security events.
     pub database: Database,
-    /// Everybody's sessions.
+    /// The sessions of all users.
     pub sessions: Sessions,
-    /// What the owners of accounts are told.
+    /// The notices to account owners.
     pub events: SecurityEvents,
-    /// What they hold.
+    /// The portfolios.
     pub portfolio: Portfolio,
     /// The wall clock.
     pub clock: Clock,
@@ -61,8 +61,7 @@ impl Accounts {
         self.events.record(user, kind, method, client, self.now()).await;
     }
 
-    /// Tells the owner by mail of something that was done to their account at `since`, and how to
-    /// undo it.
+    /// Mails the owner about a change made at `since`, with a link that undoes it.
     async fn notify(
         &self,
         user: Uuid,
@@ -78,20 +77,20 @@ impl Accounts {
 /// The signed-in caller of an action.
 #[derive(Clone)]
 pub struct Caller {
-    /// The session they ask in.
+    /// The session of the request.
     pub session: Session,
-    /// Their account, as sessions know it.
+    /// The user's id in the session store.
     pub id: UserId,
-    /// Their account, as the database knows it.
+    /// The user's id in the database.
     pub user: Uuid,
-    /// Their browser.
+    /// The user's browser.
     pub client: ClientInfo,
 }
 
 /// Why an action failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ActionError<R> {
-    /// By a rule, for this reason.
+    /// A rule refused it, for this reason.
     #[error("refused")]
     Refused(R),
     /// The service itself failed.
@@ -105,14 +104,14 @@ impl<R, E: Into<ServiceError>> From<E> for ActionError<R> {
     }
 }
 
-/// The caller proved too long ago who they are.
+/// The caller's last authentication is too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotRecent;
 
-/// Demands that the caller proved within [`REAUTH_WINDOW`] who they are.
+/// Requires that the caller authenticated within [`REAUTH_WINDOW`].
 ///
 /// # Errors
-/// The refusal, if that was longer ago.
+/// `refusal`, if that was longer ago.
 async fn require_recent<R>(session: &Session, refusal: R) -> Result<(), ActionError<R>> {
     match session.require_fresh(REAUTH_WINDOW).await {
         Err(SessionError::NotFresh) => Err(ActionError::Refused(refusal)),
@@ -120,15 +119,15 @@ async fn require_recent<R>(session: &Session, refusal: R) -> Result<(), ActionEr
     }
 }
 
-/// The id in the database of a session's user.
+/// Converts a session's user id to the id in the database.
 ///
 /// # Errors
-/// [`ServiceError::UserId`] if the session is of another application.
+/// [`ServiceError::UserId`] if another application created the session.
 pub fn user_id(id: &UserId) -> Result<Uuid, ServiceError> {
     Ok(Uuid::from_slice(id.as_bytes())?)
 }
 
-/// The id in sessions of a user.
+/// Converts a database id to the user id in sessions.
 fn session_id(user: Uuid) -> Result<UserId, SessionError> {
     Ok(UserId::new(user.as_bytes())?)
 }

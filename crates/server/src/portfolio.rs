@@ -1,10 +1,11 @@
-//! A user's portfolio: the public Counter-Strike 2 inventory of their Steam account, and what it is
-//! worth.
+//! A user's portfolio: the public Counter-Strike 2 inventory of their Steam account, and its value.
 //!
-//! 1. Only the linked Steam account is read, through one polite queue per process ([`queue`]).
-//! 2. An import is all or nothing, one at a time for each user over all instances ([`import`]).
-//! 3. Prices come from a feed in the background ([`prices`]); valuing is whole-cent arithmetic
-//!    ([`valuation`]).
+//! 1. Only the linked Steam account is read, through one rate-limited queue per process
+//!    ([`queue`]).
+//! 2. An import is all or nothing. Each user has at most one at a time, across all instances
+//!    ([`import`]).
+//! 3. Prices are fetched from a feed in the background ([`prices`]). Values are computed in whole
+//!    cents ([`valuation`]).
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -95,10 +96,10 @@ impl Inner {
 }
 
 impl Portfolio {
-    /// Of these settings, with the prices that are kept in `data_dir`. Nothing is contacted.
+    /// Uses these settings, and the prices stored in `data_dir`. Sends no request.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When TLS cannot be initialised.
     pub fn new(
         database: Database,
         clock: Clock,
@@ -128,7 +129,7 @@ impl Portfolio {
         })))
     }
 
-    /// The prices.
+    /// The current prices.
     pub fn prices(&self) -> &Prices {
         &self.0.prices
     }
@@ -141,7 +142,7 @@ impl Portfolio {
         Ok(self.0.held.get(&self.0.database, user).await?.map(|entry| entry.held))
     }
 
-    /// The import in force; `None` before the first.
+    /// The published import; `None` before the first.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -149,7 +150,7 @@ impl Portfolio {
         holdings::summary(&self.0.database, user).await
     }
 
-    /// The user's portfolio at the prices in force.
+    /// The user's portfolio at current prices.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -177,7 +178,7 @@ impl Portfolio {
         Ok(worth)
     }
 
-    /// Past values of the portfolio: the newest, at most `limit`, in ascending order of time.
+    /// Past values of the portfolio: the newest `limit`, in ascending order of time.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -187,8 +188,7 @@ impl Portfolio {
         Ok(values)
     }
 
-    /// The values noted since then that are worth something in the currency of the prices, the
-    /// oldest first.
+    /// The values recorded since `begin` in the current price currency, oldest first.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -218,8 +218,8 @@ impl Portfolio {
         store::next_import_at(&self.0.database, user).await
     }
 
-    /// How far the user's import is, whichever instance runs it, as JSON; `None` when none runs, an
-    /// empty text when it has only begun.
+    /// The progress of the user's import on any instance, as JSON. `None` when none is running;
+    /// empty when it has just begun.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -227,41 +227,40 @@ impl Portfolio {
         store::progress(&self.0.database, user, utc(self.0.clock.now())).await
     }
 
-    /// Drops everything cached of a user whose account is deleted.
+    /// Drops all cached data of a user whose account is deleted.
     pub fn forget(&self, user: Uuid) {
         self.0.held.remove(user);
     }
 
-    /// Whether Steam wants fewer requests just now.
+    /// Whether Steam currently limits the requests of this server.
     pub fn is_limited_by_steam(&self) -> bool {
         self.0.queue.is_limited()
     }
 
-    /// The pictures of items.
+    /// The URLs of item images.
     pub fn pictures(&self) -> &Pictures {
         &self.0.pictures
     }
 
-    /// Begins an import of the inventory of the user's Steam account. It continues without a
-    /// listener.
+    /// Starts an import of the user's Steam inventory. It continues if the receiver is dropped.
     ///
     /// # Errors
-    /// [`ImportError`] when it may not begin.
+    /// [`ImportError`] when the import cannot start.
     pub async fn import(&self, user: Uuid) -> Result<watch::Receiver<State>, ImportError> {
         self.begin(user, Pages::Steam).await
     }
 
-    /// Begins an import of what the user uploaded: the answer, or a list of the answers, that Steam
-    /// gave to the owner's own browser.
+    /// Starts an import of uploaded data: one or more responses that Steam sent to the owner's
+    /// browser.
     ///
     /// # Errors
-    /// [`ImportError`] when it may not begin.
+    /// [`ImportError`] when the import cannot start.
     pub async fn upload(
         &self,
         user: Uuid,
         body: Bytes,
     ) -> Result<watch::Receiver<State>, ImportError> {
-        // Megabytes of JSON would keep others waiting.
+        // Parsing megabytes of JSON would block other tasks.
         let parsed = tokio::task::spawn_blocking(move || upload::pages(&body)).await;
         let pages =
             parsed.unwrap_or(Err("it cannot be read")).map_err(ImportError::NotAnInventory)?;
@@ -289,12 +288,12 @@ impl Portfolio {
         Ok(watcher)
     }
 
-    /// The user's import, if this process runs it.
+    /// The user's running import, if this process runs it.
     pub fn running(&self, user: Uuid) -> Option<watch::Receiver<State>> {
         self.0.running().get(&user).cloned()
     }
 
-    /// Notes today's value of every portfolio that has none yet; returns how many.
+    /// Records today's value of every portfolio that has none yet; returns the number recorded.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -302,7 +301,7 @@ impl Portfolio {
         history::take_daily(&self.0, utc(self.0.clock.now())).await
     }
 
-    /// Begins to read prices and to note each day's values, until [`Portfolio::shutdown`].
+    /// Starts fetching prices and recording daily values, until [`Portfolio::shutdown`].
     pub fn start(&self) {
         let this = self.clone();
         let stop = self.0.stop.clone();
@@ -325,7 +324,7 @@ impl Portfolio {
         }
     }
 
-    /// Ends imports and everything in the background, within `limit`.
+    /// Stops imports and background tasks, within `limit`.
     pub async fn shutdown(&self, limit: Duration) {
         self.0.stop.cancel();
         self.0.tasks.close();

@@ -1,4 +1,4 @@
-//! Everything kept about the owner of an account.
+//! The personal data of an account.
 
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
@@ -15,28 +15,27 @@ use crate::store::tokens::{self, StoredToken};
 use crate::store::users::User;
 use crate::store::{Database, StoreError};
 
-/// How many events are read and sent together.
+/// Number of events read and sent in one batch.
 const EVENTS_AT_ONCE: u32 = 200;
 
-/// What is kept about a person, except their events and the items they hold, which may be very
-/// many.
+/// All data about a user, except events and items: those can be very many and are streamed.
 #[derive(Debug)]
 pub struct PersonalData {
-    /// Their account.
+    /// The account.
     pub user: User,
-    /// Their identities at providers.
+    /// The linked identities.
     pub linked: Vec<LinkedIdentity>,
-    /// Their passkeys.
+    /// The passkeys.
     pub passkeys: Vec<Passkey>,
-    /// Their API tokens.
+    /// The API tokens.
     pub tokens: Vec<StoredToken>,
-    /// Where they are signed in.
+    /// The active sessions.
     pub sessions: Vec<SessionInfo>,
-    /// What their portfolio was worth, the oldest first.
+    /// The past portfolio values, oldest first.
     pub values: Vec<Snapshot>,
 }
 
-/// Everything kept about the caller.
+/// Collects all data about the caller.
 ///
 /// # Errors
 /// [`NotRecent`].
@@ -59,7 +58,7 @@ pub async fn data(
     })
 }
 
-/// The user's log, the newest first, read while it is sent.
+/// Streams the user's security events, newest first.
 pub fn events(
     database: Database,
     user: Uuid,

@@ -16,10 +16,10 @@ use crate::store::users::{self, User};
 use crate::store::{StoreError, email_changes};
 use crate::telemetry::task::run_to_completion;
 
-/// How long the link works.
+/// How long the link is valid.
 const LIFETIME: Duration = Duration::from_mins(10);
 
-/// Mails a link to the wanted address. It leads to `page`. Only the owner of the mailbox is told
+/// Mails a link to the requested address; it leads to `page`. Only the owner of that mailbox learns
 /// whether another account has the address.
 ///
 /// # Errors
@@ -58,10 +58,10 @@ pub async fn request(
     Ok(place.send_notice(&mail).await?)
 }
 
-/// Why an address was not confirmed.
+/// Why an address was not verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfirmRefusal {
-    /// The link is wrong, used, expired or of another account.
+    /// The link is wrong, used, expired or another account's.
     LinkInvalid,
     /// Another account has the address.
     Taken,
@@ -69,8 +69,8 @@ pub enum ConfirmRefusal {
     NoAccount,
 }
 
-/// Gives the caller's account the address its link was mailed to, and ends the other sessions that
-/// began by a mail to the former one.
+/// Sets the verified address of the caller's account. Ends the other sessions that began by a mail
+/// to the former address.
 ///
 /// # Errors
 /// [`ConfirmRefusal`].
@@ -95,7 +95,8 @@ pub async fn confirm(
         tracing::info!(event = "email_changed", %user, "the account has another address");
         accounts.record(user, Kind::EmailChanged, Some("email"), &caller.client).await;
         let old = before.email.filter(|old| *old != email);
-        // Recorded and mailed also if this fails: the address is another one.
+        // If this fails, the change must still be recorded and mailed: the address has already
+        // changed.
         let ended = match old {
             Some(_) => sessions::end_those_by(&accounts, &caller, "email").await,
             None => Ok(()),

@@ -1,9 +1,10 @@
-//! Deleting an account. It is done [`WAIT`] after the request. Until then the owner can call it
-//! off, signed in or by the link in the mail.
+//! Account deletion, [`WAIT`] after the request. Until then the owner can cancel it, signed in or
+//! by the link in the mail.
 //!
-//! 1. At once all sessions end, and API tokens and mailed links become void. Nothing else changes.
-//! 2. When the time has come, everything is removed. Calling it off and carrying it out are one
-//!    statement each: one of them wins.
+//! 1. The request ends all sessions and voids API tokens and mailed links at once. It changes
+//!    nothing else.
+//! 2. After the wait everything is deleted. Cancelling and deleting are one statement each, so
+//!    exactly one of them takes effect.
 
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
@@ -16,19 +17,18 @@ use crate::store::users::{self, User};
 use crate::store::{magic_links, tokens};
 use crate::telemetry::task::run_to_completion;
 
-/// How long an account stays after its deletion was asked for.
+/// Time from the request to the deletion.
 pub const WAIT: Duration = Duration::days(7);
-/// How often accounts are looked for whose time has come.
+/// Interval between searches for due accounts.
 const LOOK: std::time::Duration = std::time::Duration::from_mins(10);
-/// How many are read at once.
+/// Number of accounts per query.
 const AT_ONCE: u32 = 100;
 
-/// Asks that the caller's account be deleted after [`WAIT`], signs them out everywhere and tells
-/// the owner by mail. Asked for again, the time stays.
+/// Schedules the deletion of the caller's account after [`WAIT`], signs the caller out everywhere
+/// and mails the owner. A repeated request does not change the time.
 ///
 /// # Errors
-/// [`NotRecent`]. When the service fails in between, the caller is still signed in and can try
-/// again.
+/// [`NotRecent`]. If the service fails halfway, the caller is still signed in and can retry.
 pub async fn ask(
     accounts: Accounts,
     caller: Caller,
@@ -39,7 +39,7 @@ pub async fn ask(
         let (database, id, now) = (&accounts.database, user.id, accounts.now());
         let at = now + WAIT;
         let is_new = users::set_deletion(database, id, Some(at)).await?;
-        // First, so that nothing opens the account after its sessions have ended.
+        // These come first, so that nothing can sign in after the sessions have ended.
         magic_links::cancel_all(database, id).await?;
         tokens::remove_all(database, id).await?;
         caller.session.sign_out_others().await?;
@@ -55,7 +55,7 @@ pub async fn ask(
     .await
 }
 
-/// Says that the caller's account stays.
+/// Cancels the deletion of the caller's account.
 ///
 /// # Errors
 /// [`ServiceError`] when the database does not answer.
@@ -72,7 +72,7 @@ pub async fn call_off(accounts: Accounts, caller: Caller, user: User) -> Result<
     .await
 }
 
-/// Deletes the accounts whose time has come; how many.
+/// Deletes the accounts that are due; returns their number.
 ///
 /// # Errors
 /// [`ServiceError`] when a store does not answer. The next run deletes the rest.
@@ -86,8 +86,8 @@ pub async fn carry_out(
         let due = users::due_for_deletion(&accounts.database, now, AT_ONCE).await?;
         for user in &due {
             let id = session_id(user.id)?;
-            // Before, so that a failure leaves the account to be found again. After, because a
-            // session could have been made meanwhile.
+            // Sessions end before the deletion, so that a failure leaves the account for the next
+            // run. They end again after it, because one could have begun meanwhile.
             accounts.sessions.revoke_all(&id).await?;
             if !users::delete_if_due(&accounts.database, user.id, now).await? {
                 continue;
@@ -106,7 +106,7 @@ pub async fn carry_out(
     }
 }
 
-/// [Carries out](carry_out) what is due from now on, until `stopping`.
+/// Runs [`carry_out`] periodically until `stopping`.
 pub fn keep_up(accounts: Accounts, links: Option<MagicLinks>, stopping: CancellationToken) {
     tokio::spawn(stopping.run_until_cancelled_owned(async move {
         loop {

@@ -1,4 +1,4 @@
-//! The providers linked to an account: beginning to link one, unlinking one.
+//! Linking providers to an account, and unlinking them.
 
 use tracera_session::SessionError;
 
@@ -13,7 +13,7 @@ use crate::store::identities::{self, SignInMethods, Unlinking};
 use crate::store::users;
 use crate::telemetry::task::run_to_completion;
 
-/// Begins to link a provider to the caller's account.
+/// Starts linking a provider to the caller's account.
 ///
 /// # Errors
 /// [`BeginRefusal`].
@@ -35,14 +35,14 @@ pub async fn begin(
 pub enum UnlinkRefusal {
     /// See [`super::NotRecent`].
     NotRecent,
-    /// It is not linked.
+    /// The provider is not linked.
     NotLinked,
-    /// It is the only way into the account.
+    /// The provider is the account's only sign-in method.
     LastWayIn,
 }
 
 /// Unlinks a provider from the caller's account, and ends the other sessions that began by it.
-/// `ways` are the ways in this server offers.
+/// `ways` are the sign-in methods that this server offers.
 ///
 /// # Errors
 /// [`UnlinkRefusal`].
@@ -62,7 +62,8 @@ pub async fn unlink(
         }
         let method = provider.as_str();
         tracing::info!(event = "unlinked", %user, method, "unlinked");
-        // Recorded and mailed also if this fails: the provider is unlinked.
+        // If this fails, the change must still be recorded and mailed: the provider is already
+        // unlinked.
         let ended = sessions::end_those_by(&accounts, &caller, method).await;
         accounts.record(user, Kind::Unlinked, Some(method), &caller.client).await;
         let owner = users::find_by_id(database, user).await?;

@@ -1,4 +1,4 @@
-//! Signing in by a mailed link, or by the code in the same mail.
+//! Sign-in by a mailed link, or by the code in the same mail.
 
 use tracera_session::Session;
 use uuid::Uuid;
@@ -17,22 +17,22 @@ use crate::store::{passkeys, users};
 use crate::telemetry::RequestId;
 use crate::telemetry::task::run_to_completion;
 
-/// Why a link or code did not sign its owner in.
+/// Why a link or code did not sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedeemRefusal {
-    /// It is wrong, used, superseded or expired.
+    /// The link or code is wrong, used, superseded or expired.
     Invalid,
-    /// Only passkeys and recovery codes open the account. The link stays as it is.
+    /// The account accepts only passkeys and recovery codes. The link stays valid.
     PasskeyOnly,
-    /// It opens another account than the one it has to be. The link stays as it is.
+    /// The link belongs to another account than the required one. The link stays valid.
     OtherAccount,
 }
 
-/// Uses a link up and signs its owner in. The browser that did it may do it again for some seconds.
-/// Where somebody shows that it is still them, `only` is their account, and none is made.
+/// Claims a link and signs its owner in. The same browser may repeat this for some seconds. To
+/// confirm a signed-in user, `only` is their account: no other is signed in, and none is created.
 ///
 /// # Errors
-/// [`RedeemRefusal`]. When the service fails, the link works again.
+/// [`RedeemRefusal`]. If the service fails, the link becomes valid again.
 pub async fn redeem(
     accounts: Accounts,
     links: MagicLinks,
@@ -74,7 +74,7 @@ pub async fn redeem(
     .await
 }
 
-/// The session that presents the credential was made by it.
+/// Handles a credential presented in the very session that it created.
 async fn already_in(
     accounts: &Accounts,
     session: &Session,
@@ -103,7 +103,8 @@ async fn redeem_first(
         Ok(claimed) => claimed,
         Err(ClaimError::Invalid) => return Err(ActionError::Refused(RedeemRefusal::Invalid)),
         Err(ClaimError::WrongCode(addresses)) => {
-            // Not waited for, so that the answer takes the same time whether there is an account.
+            // This runs in the background, so that the response time does not reveal whether there
+            // is an account.
             for email in addresses {
                 RequestId::spawn(note_wrong_code(accounts.clone(), email, client.clone()));
             }
@@ -120,7 +121,7 @@ async fn redeem_first(
     }
 }
 
-/// Tells the owner of the account that somebody guessed: once for each code that was sent.
+/// Informs the account's owner about a wrong code, once per mailed code.
 async fn note_wrong_code(accounts: Accounts, email: Email, client: ClientInfo) {
     match users::find_by_email(&accounts.database, &email).await {
         Ok(Some(user)) => {

@@ -1,5 +1,4 @@
-//! Passkeys of an account: adding one, signing in or confirming oneself with one, removing one, and
-//! "passkey only".
+//! Passkeys: adding, removing, signing in, confirming, and "passkey only".
 
 use tracera_session::{Session, SessionError};
 use uuid::Uuid;
@@ -20,7 +19,7 @@ use crate::store::users;
 use crate::telemetry::metrics;
 use crate::telemetry::task::run_to_completion;
 
-/// The longest name of a passkey, in characters.
+/// Maximum length of a passkey's name, in characters.
 const NAME_CHARS: usize = 60;
 
 /// Why no passkey was added.
@@ -28,18 +27,18 @@ const NAME_CHARS: usize = 60;
 pub enum AddRefusal {
     /// See [`NotRecent`].
     NotRecent,
-    /// The answer does not count.
+    /// The response is invalid.
     Invalid,
-    /// The account has as many as it may.
+    /// The account has the maximum number of passkeys.
     TooMany,
 }
 
-/// Why an answer did not sign its sender in.
+/// Why a passkey response was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofRefusal {
-    /// It does not count.
+    /// The response is invalid.
     Invalid,
-    /// The passkey is unknown or removed. Only its holder can learn that.
+    /// The passkey is unknown or removed. Only the holder of its key can get this error.
     Unknown,
 }
 
@@ -50,31 +49,31 @@ pub enum RemoveRefusal {
     NotRecent,
     /// The account has no such passkey.
     NotFound,
-    /// It is the only way into the account.
+    /// It is the account's only sign-in method.
     LastWayIn,
     /// "Passkey only" needs it.
     Needed,
 }
 
-/// Why "passkey only" was not set.
+/// Why "passkey only" was not turned on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnlyRefusal {
     /// See [`NotRecent`].
     NotRecent,
-    /// The account lacks two passkeys, or one and recovery codes.
+    /// The account has neither two passkeys nor one passkey and recovery codes.
     Lacking,
 }
 
-/// The result of a passkey's signature.
+/// The result of a valid passkey response.
 #[derive(Debug)]
 pub enum Proved {
-    /// Its owner is signed in.
+    /// The owner is signed in.
     SignedIn(SignedIn),
-    /// Its owner was signed in, and the session is recent again.
+    /// The owner was signed in already; the session is recent again.
     Confirmed(users::User),
 }
 
-/// Who is signed in, as challenges know them.
+/// The signed-in user, in the form stored with challenges.
 fn requester(session: &Session) -> Result<Option<Requester>, ServiceError> {
     match (session.user(), session.binding()) {
         (Ok(id), Some(binding)) => {
@@ -85,7 +84,7 @@ fn requester(session: &Session) -> Result<Option<Requester>, ServiceError> {
     }
 }
 
-/// The options of a registration for the caller's browser.
+/// The options for a registration in the caller's browser.
 ///
 /// # Errors
 /// [`NotRecent`].
@@ -102,7 +101,7 @@ pub async fn begin_adding(
     Ok(passkeys.ask_for_new(&user, requester, browser, accounts.now()).await?)
 }
 
-/// Adds the passkey of the answer to the caller's account.
+/// Adds the passkey in the response to the caller's account.
 ///
 /// # Errors
 /// [`AddRefusal`].
@@ -157,7 +156,7 @@ pub async fn add(
     .await
 }
 
-/// The owner's name for it, else the model it claims.
+/// The name that the owner chose, or the authenticator's claimed model.
 fn name(wanted: Option<&str>, aaguid: &[u8]) -> String {
     let wanted = wanted.unwrap_or_default().trim();
     let kept: String = wanted.chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect();
@@ -168,7 +167,7 @@ fn name(wanted: Option<&str>, aaguid: &[u8]) -> String {
     }
 }
 
-/// The options of a sign-in or a confirmation.
+/// The options for a sign-in or a confirmation.
 ///
 /// # Errors
 /// [`ServiceError`] when a store does not answer.
@@ -181,8 +180,8 @@ pub async fn begin_proof(
     Ok(passkeys.ask_to_sign(requester(session)?, browser, accounts.now()).await?)
 }
 
-/// Signs the owner of the passkey in or, if it was asked of somebody who is signed in, makes their
-/// session recent.
+/// Signs in the passkey's owner. If the challenge was for a signed-in user, makes their session
+/// recent instead.
 ///
 /// # Errors
 /// [`ProofRefusal`].
@@ -235,7 +234,7 @@ async fn refused(
     }
 }
 
-/// Removes a passkey of the caller's. `ways` are the ways in this server offers.
+/// Removes one of the caller's passkeys. `ways` are the sign-in methods that this server offers.
 ///
 /// # Errors
 /// [`RemoveRefusal`].
@@ -259,7 +258,7 @@ pub async fn remove(
             Removal::Needed => return Err(ActionError::Refused(RemoveRefusal::Needed)),
         }
         tracing::info!(event = "passkey_removed", %user, passkey = %id, "a passkey was removed");
-        // By which of one's passkeys a session began is not known.
+        // A session does not record which passkey began it, so all sessions begun by passkeys end.
         sessions::end_those_by(&accounts, &caller, PASSKEY).await?;
         let notice = Notice::PasskeyRemoved(&passkey.name);
         told(&accounts, &caller, Kind::PasskeyRemoved, &notice).await?;
@@ -268,7 +267,7 @@ pub async fn remove(
     .await
 }
 
-/// Says whether only passkeys and recovery codes open the caller's account.
+/// Turns "passkey only" on or off for the caller's account.
 ///
 /// # Errors
 /// [`OnlyRefusal`].
@@ -294,7 +293,7 @@ pub async fn set_passkey_only(
     .await
 }
 
-/// Tells the caller, in the log and by mail, what they did.
+/// Records the caller's change, and mails them about it.
 pub(super) async fn told(
     accounts: &Accounts,
     caller: &Caller,
@@ -304,7 +303,7 @@ pub(super) async fn told(
     accounts.record(caller.user, kind, None, &caller.client).await;
     let owner = users::find_by_id(&accounts.database, caller.user).await?;
     let email = owner.and_then(|owner| owner.email);
-    // A moment ago: times are kept in whole seconds.
+    // One second earlier, because times are stored in whole seconds.
     let since = accounts.now() - time::Duration::SECOND;
     accounts.notify(caller.user, email.as_ref(), notice, &caller.client, since).await;
     Ok(())

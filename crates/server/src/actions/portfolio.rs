@@ -1,4 +1,4 @@
-//! The portfolio: read it, import it, see its history, take it along.
+//! Reading, importing and exporting portfolios.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,30 +18,30 @@ use crate::portfolio::worth::Worth;
 use crate::store::StoreError;
 use crate::telemetry::task::run_to_completion;
 
-/// A portfolio and what of it is wanted.
+/// A portfolio and the requested selection.
 #[derive(Debug)]
 pub struct Reading {
-    /// All of it.
+    /// The whole portfolio.
     pub worth: Arc<Worth>,
     selection: Selection,
 }
 
-/// A request for a part of a portfolio.
+/// The selected part of a portfolio.
 #[derive(Debug)]
 pub struct Selected<'a> {
-    /// Sums over all that is selected.
+    /// Sums over the whole selection.
     pub totals: Totals,
-    /// How many different items are.
+    /// The number of selected holdings.
     pub holdings: usize,
-    /// The page that is shown: the wanted one, or the last there is.
+    /// The page: the requested one, or the last.
     pub page: usize,
-    /// How many there are.
+    /// The number of pages.
     pub pages: usize,
-    /// What stands on it.
+    /// The holdings on the page.
     pub on_page: Vec<Valued<'a>>,
 }
 
-/// Reads the user's portfolio at the prices in force.
+/// Reads the user's portfolio at current prices.
 ///
 /// # Errors
 /// [`StoreError`] as for every store operation.
@@ -54,17 +54,17 @@ pub async fn read(
 }
 
 impl Reading {
-    /// A digest of the shown part; it changes with the content.
+    /// A digest of the selected part; it changes with the content.
     pub fn version(&self) -> [u8; 16] {
         self.worth.version(&self.selection)
     }
 
-    /// What is wanted of it.
+    /// The requested selection.
     pub fn selection(&self) -> &Selection {
         &self.selection
     }
 
-    /// What of it is wanted.
+    /// Applies the selection.
     pub fn selected(&self) -> Selected<'_> {
         let chosen = self.selection.choose(&self.worth);
         let pages = self.selection.pages(chosen.len());
@@ -79,29 +79,29 @@ impl Reading {
     }
 }
 
-/// What became of an import in the time a caller waits.
+/// The state of an import when the caller stops waiting.
 #[derive(Clone, Copy, Debug)]
 pub enum Outcome {
-    /// It is done.
+    /// The import succeeded.
     Done(Imported),
-    /// It goes on.
+    /// The import is still running.
     Running(Progress),
 }
 
-/// Where an import gets the inventory from.
+/// The source of an inventory.
 #[derive(Debug)]
 pub enum From {
     /// Steam.
     Steam,
-    /// What the user uploaded.
+    /// Data uploaded by the user.
     Upload(Bytes),
 }
 
-/// Imports the user's inventory and waits for that, but not longer than `patience`. The import
-/// continues in any case, also without its caller.
+/// Imports the user's inventory and waits for the result, up to `patience`. The import continues
+/// even without its caller.
 ///
 /// # Errors
-/// [`ImportError`]: the earlier holdings are unchanged.
+/// [`ImportError`]; the earlier holdings are unchanged.
 pub async fn import(
     portfolio: &Portfolio,
     user: Uuid,
@@ -117,7 +117,7 @@ pub async fn import(
     });
     let mut watcher: watch::Receiver<State> = begun.await.map_err(Arc::new)?;
     let ended = watcher.wait_for(|state| !matches!(state, State::Running(_)));
-    // Whether it ended, timed out or died, its last state is the answer.
+    // The last state is the result, whether the import ended, timed out or died.
     let _ = tokio::time::timeout(patience, ended).await.map(|ended| ended.map(drop));
     let state = watcher.borrow().clone();
     match state {
@@ -127,10 +127,10 @@ pub async fn import(
     }
 }
 
-/// Everything the user holds, item by item, as the pieces of a file.
+/// Streams all items of the user as a file.
 ///
 /// # Errors
-/// [`StoreError`] as for every store operation; a failure later ends the file early.
+/// [`StoreError`] as for every store operation; a later failure ends the file early.
 pub async fn export(
     portfolio: &Portfolio,
     user: Uuid,

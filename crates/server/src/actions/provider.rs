@@ -1,4 +1,4 @@
-//! To a provider and back: signing in with it, and linking it.
+//! Signing in with a provider, and linking one: the redirect there and the return.
 
 use std::sync::Arc;
 
@@ -27,24 +27,24 @@ use crate::telemetry::task::run_to_completion;
 
 /// The redirect of a browser to a provider.
 pub struct Departure {
-    /// Where it goes.
+    /// The URL at the provider.
     pub url: String,
     /// The value of the transaction cookie, which identifies the browser on return.
     pub browser: String,
 }
 
-/// Why nobody was sent to a provider.
+/// Why no redirect was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BeginRefusal {
     /// See [`super::NotRecent`]. Only when linking.
     NotRecent,
-    /// This server does not use the provider.
+    /// The provider is not configured on this server.
     NotConfigured,
-    /// The provider cannot be used now.
+    /// The provider is unavailable.
     Provider(ProviderError),
 }
 
-/// Begins to sign in with a provider.
+/// Starts a sign-in with a provider.
 ///
 /// # Errors
 /// [`BeginRefusal`].
@@ -57,7 +57,7 @@ pub async fn begin(
     depart(accounts, providers, provider, &Purpose::SignIn, leaving).await
 }
 
-/// Begins to show with a provider that it is still the caller who uses their session.
+/// Starts a confirmation: the caller proves at a provider that they still use their session.
 ///
 /// # Errors
 /// [`BeginRefusal`].
@@ -91,42 +91,42 @@ pub(super) async fn depart(
     }
 }
 
-/// Somebody has come back from a provider.
+/// A browser that returns from a provider.
 pub struct Arrival {
     /// The session of the browser, if it has one.
     pub session: Session,
     /// The browser.
     pub client: ClientInfo,
-    /// What its transaction cookie holds.
+    /// The value of the transaction cookie.
     pub browser: Option<String>,
-    /// The query it came with.
+    /// The query of the callback.
     pub query: String,
-    /// By whose address it came.
+    /// The provider of the callback's path.
     pub provider: Provider,
-    /// Whether it came to link; `None` where the address does not tell.
+    /// Whether the callback's path is for linking; `None` where the path is shared.
     pub linking: Option<bool>,
 }
 
-/// What became of it.
+/// The successful outcome.
 #[derive(Debug)]
 pub enum Arrived {
-    /// Somebody is in.
+    /// The user is signed in.
     SignedIn(SignedIn),
     /// The provider is linked.
     Linked,
 }
 
-/// What became of it, and where to go on.
+/// The outcome of a return, and the page to continue on.
 pub struct Finished {
-    /// Whether it belongs to something this browser began.
+    /// Whether a transaction of this browser matches.
     pub is_known: bool,
-    /// The page that was wanted when the browser left.
+    /// The page to return to, stored when the browser left.
     pub return_to: Option<String>,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Result<Arrived, ProviderError>,
 }
 
-/// The outcome of linking, as it is kept for a repetition.
+/// The code of a successful link in the stored outcome.
 const LINKED: &str = "linked";
 
 /// Ends the transaction of a returned browser. If the same browser returns again within some
@@ -214,7 +214,7 @@ impl Returning {
         Finished { is_known: true, return_to: redemption.return_to, outcome }
     }
 
-    /// Says in the log that nothing was begun that this belongs to.
+    /// Logs that the callback matches no transaction.
     fn unknown(&self, error: ProviderError) -> Finished {
         Finished { is_known: false, return_to: None, outcome: Err(self.stray(error)) }
     }
@@ -272,7 +272,7 @@ impl Returning {
         Ok(ended)
     }
 
-    /// Says in the log that nothing was begun that this belongs to.
+    /// Logs that the callback matches no transaction.
     fn stray(&self, error: ProviderError) -> ProviderError {
         let (method, code) = (self.method(), error.code());
         tracing::warn!(
@@ -309,19 +309,19 @@ impl Returning {
         }
     }
 
-    /// Mails the owner of the address a link to sign in, unless somebody is signed in already.
+    /// Mails the owner of the address a sign-in link, unless somebody is signed in.
     async fn ask_for_proof(&self, owner: User) -> Result<ProviderError, ProviderError> {
         let Arrival { session, client, .. } = &self.arrival;
         let (Some(links), Some(email), Err(_)) = (&self.links, owner.email, session.user()) else {
             return Ok(ProviderError::AccountExists);
         };
-        // No code: it would be for this browser, which may be anybody's.
+        // No code is sent: it would work in this browser, which may belong to someone else.
         let requester = Requester { browser: None, client };
         links.request(email, &requester, self.now()).await?;
         Ok(ProviderError::ProofMailed)
     }
 
-    /// Confirms the signed-in user: signs in neither another account nor a new one.
+    /// Confirms the signed-in user. It never signs in another account or creates one.
     async fn confirm(
         &self,
         transaction: &Ended,
@@ -357,11 +357,11 @@ impl Returning {
         let (database, now) = (&self.accounts.database, self.now());
         self.require_session(user, session_hash).await?;
         let person = self.providers.identify(*provider, transaction, callback, query, now).await?;
-        // Again, because the provider may have taken its time.
+        // Checked again, because the request to the provider takes time.
         self.require_session(user, session_hash).await?;
         let linked_at = self.now();
         if rules::link(database, user, &person, linked_at).await? {
-            // And once more, because the owner of the mailbox may have come and ended it.
+            // Checked once more, because the mailbox owner may have ended the session meanwhile.
             if let Err(ended) = self.require_session(user, session_hash).await {
                 rules::undo_link(database, user, &person).await?;
                 return Err(ended);
@@ -376,7 +376,8 @@ impl Returning {
         Ok(())
     }
 
-    /// The session that began to link has to be this one, and alive by the store's own account.
+    /// Requires that this is the session that began the link, and that the session store still has
+    /// it.
     async fn require_session(
         &self,
         user: Uuid,

@@ -1,4 +1,4 @@
-//! Recovery codes: making them, and signing in by one.
+//! Recovery codes: creating them, and signing in with one.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use crate::store::recovery_codes;
 use crate::telemetry::metrics;
 use crate::telemetry::task::run_to_completion;
 
-/// Why a recovery code did not sign its sender in.
+/// Why a recovery code did not sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryRefusal {
-    /// No account has that address and that code.
+    /// No account has that address and code.
     Invalid,
-    /// The address was tried too often; the time to wait.
+    /// The address had too many attempts; the time to wait.
     TooOften(Duration),
 }
 
-/// Makes new codes for the caller's account; earlier ones are void.
+/// Creates new codes for the caller's account; earlier ones become void.
 ///
 /// # Errors
 /// [`NotRecent`].
@@ -44,10 +44,10 @@ pub async fn make(
     .await
 }
 
-/// Uses a code up and signs its owner in.
+/// Uses up a code and signs its owner in.
 ///
 /// # Errors
-/// [`RecoveryRefusal`]. When the service fails, the code works again.
+/// [`RecoveryRefusal`]. If the service fails, the code becomes valid again.
 pub async fn recover(
     accounts: Accounts,
     codes: RecoveryCodes,

@@ -1,11 +1,11 @@
-//! What works once is repeatable for the browser that did it: a double click, a page loaded twice,
-//! an answer that got lost.
+//! Makes single-use credentials repeatable for the browser that used them: after a double click, a
+//! reload, or a lost response.
 //!
-//! 1. For [`REPEATABLE`] the same proof, presented again by the same browser, gives the same
-//!    outcome. From anybody else it is worth nothing.
-//! 2. Of equal requests at once one does the work; the others wait for its outcome.
-//! 3. A repeated sign-in makes a fresh session in place of the one made before, which ends. It is
-//!    allowed only while that one lives, so that a sign-out since then stays in force.
+//! 1. For [`REPEATABLE`] the same credential, presented again by the same browser, has the same
+//!    outcome. For anybody else it is void.
+//! 2. Of concurrent identical requests, one does the work; the others wait for its outcome.
+//! 3. A repeated sign-in creates a new session and ends the one created before. It is refused if
+//!    that one has already ended, so that a sign-out stays in force.
 
 use std::time::Duration;
 
@@ -21,28 +21,29 @@ use crate::store::users;
 
 /// How long an outcome is repeated.
 const REPEATABLE: Duration = Duration::from_secs(30);
-/// How long the work may go on before nobody waits for it any more.
+/// How long the first request may take before others stop waiting.
 const LONGEST_WORK: Duration = Duration::from_mins(1);
-/// How often, and how many times, the outcome of the first request is looked for.
+/// Interval and maximum number of checks for the first request's outcome.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 300;
-/// How many other repetitions may come first.
+/// Maximum number of other repetitions that may win first.
 const MOST_AT_ONCE: u32 = 100;
 
-/// The outcome of a sign-in.
+/// The code of a sign-in in the stored outcome.
 pub(super) const SIGNED_IN: &str = "signed_in";
 
-/// What a request has to do.
+/// The task of a request.
 pub(super) enum Turn {
-    /// The work, as the first.
+    /// Do the work: this request is the first.
     First,
-    /// What the first has done.
+    /// Repeat this outcome of the first request.
     Repeat(Redemption),
-    /// Nothing: the first one failed, or takes too long.
+    /// Do nothing: the first request failed or takes too long.
     Nothing,
 }
 
-/// Tells whether this request is the first of its kind. Waits for the outcome of the first.
+/// Determines whether this request is the first of its kind. If not, waits for the outcome of the
+/// first.
 ///
 /// # Errors
 /// [`StoreError`] as for every store operation.
@@ -81,8 +82,7 @@ pub(super) async fn abandon(accounts: &Accounts, key: &RedemptionKey) {
     }
 }
 
-/// Signs the browser in again that has just signed in; `None` if it has signed out since, or was
-/// signed out.
+/// Repeats the sign-in of this browser; `None` if its session has ended since.
 ///
 /// # Errors
 /// [`ServiceError`] when a store does not answer.
@@ -117,8 +117,8 @@ pub(super) async fn sign_in_again(
     Ok(None)
 }
 
-/// The session that was made last and how it began; `None` if it has ended. Another repetition may
-/// put its own in the place of `made` meanwhile.
+/// The newest session and the method that began it; `None` if it has ended. A concurrent repetition
+/// may replace `made` with its own session.
 async fn living(
     accounts: &Accounts,
     user: &UserId,
@@ -140,8 +140,8 @@ async fn living(
     Ok(None)
 }
 
-/// Ends the session made before and puts this one in its place; `false` if that one has ended, and
-/// with it the right to take its place.
+/// Replaces the earlier session with this one and ends it. `false` if it has already ended: then
+/// this session has no right to replace it.
 async fn take_over(
     accounts: &Accounts,
     session: &Session,

@@ -1,4 +1,4 @@
-//! A user's own sessions: ending one, ending all others.
+//! Ending a user's own sessions: one, or all others.
 
 use tracera_session::{Handle, UserId};
 
@@ -9,16 +9,16 @@ use crate::auth::service_error::ServiceError;
 use crate::store::{magic_links, tokens, users};
 use crate::telemetry::task::run_to_completion;
 
-/// Which session has ended.
+/// The kind of session that was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedSession {
-    /// The one that asked: its user has signed out.
+    /// The requesting session: its user is signed out.
     Own,
-    /// Another one of the same user.
+    /// Another session of the same user.
     Other,
 }
 
-/// The caller has no such session, or has none any more.
+/// The caller has no such session, or it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoSuchSession;
 
@@ -48,8 +48,8 @@ pub async fn end(
     .await
 }
 
-/// Ends the caller's other sessions that began by this method, because it is no way into the
-/// account any more. The session that asks is kept: its user has proved a moment ago who they are.
+/// Ends the caller's other sessions that began by this sign-in method, because the method was
+/// removed. The requesting session stays: its user has just authenticated.
 ///
 /// # Errors
 /// [`ServiceError`] when the session store does not answer.
@@ -68,17 +68,18 @@ pub(super) async fn end_those_by(
     Ok(())
 }
 
-/// Ends all of the caller's sessions but this one, revokes their API tokens, and cancels mailed
-/// links, which may be in the wrong hands. Where there was none of these, nothing is recorded.
+/// Ends all of the caller's sessions but this one, revokes their API tokens, and voids mailed
+/// links, which others may hold. If nothing was ended, nothing is recorded.
 ///
 /// # Errors
 /// [`ServiceError`] when a store does not answer.
 pub async fn end_others(accounts: Accounts, caller: Caller) -> Result<(), ServiceError> {
     run_to_completion(async move {
-        // First, so that a link claimed before makes no session afterwards. The sessions end
-        // whatever becomes of it.
+        // Links come first, so that a link claimed before creates no session afterwards. A failure
+        // here does not keep the sessions from ending.
         let cancelled = magic_links::cancel_all(&accounts.database, caller.user).await;
-        // Before the sessions: their end makes every instance drop its cached tokens.
+        // Tokens come before the sessions: ending sessions makes every instance drop its cached
+        // tokens.
         let revoked = tokens::remove_all(&accounts.database, caller.user).await;
         let others = accounts.sessions.list(&caller.id).await?.len() > 1;
         caller.session.sign_out_others().await?;
@@ -94,8 +95,8 @@ pub async fn end_others(accounts: Accounts, caller: Caller) -> Result<(), Servic
     .await
 }
 
-/// Somebody with a copy of a session's cookie proved another device, and the session was ended:
-/// recorded and mailed with their address and browser.
+/// Records and mails that another device presented a copy of a session cookie. The session has
+/// ended. Address and browser are those of the other device.
 pub async fn tried_on_another_device(accounts: Accounts, user: UserId, client: ClientInfo) {
     run_to_completion(async move {
         let Ok(user) = user_id(&user) else { return };

@@ -1,4 +1,4 @@
-//! The end of every way in: a session, an entry in the log, perhaps a mail.
+//! The last step of every sign-in: a session, a security event, perhaps a mail.
 
 use tracera_session::{Session, SessionError, SignIn};
 
@@ -15,30 +15,30 @@ use crate::store::users::User;
 use crate::store::{StoreError, email_changes, identities, magic_links, users};
 use crate::telemetry::metrics;
 
-/// What somebody has shown to be theirs, and by which they come in.
+/// The credential that a user signs in with.
 #[derive(Clone, Copy, Debug)]
 pub enum SignInMethod<'a> {
-    /// This mailbox, by a link mailed there.
+    /// A mailbox, by a link mailed there.
     Mailbox(&'a ClaimedLink),
-    /// This account at a provider.
+    /// An identity at a provider.
     Identity(&'a Identity),
-    /// This passkey, unlocked by its owner.
+    /// A passkey.
     Passkey(&'a Passkey),
-    /// A recovery code, which was used up.
+    /// A recovery code, already used up.
     RecoveryCode,
 }
 
-/// Somebody is in.
+/// The result of a sign-in.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
-    /// Who.
+    /// The user.
     pub user: User,
-    /// For the device cookie, see [`ClientInfo::device_token`].
+    /// The value of the device cookie, see [`ClientInfo::device_token`].
     pub device_token: String,
 }
 
 impl SignInMethod<'_> {
-    /// Its name in sessions, logs and events.
+    /// The method's name in sessions, logs and events.
     fn name(self) -> &'static str {
         match self {
             Self::Mailbox(_) => "email",
@@ -48,12 +48,12 @@ impl SignInMethod<'_> {
         }
     }
 
-    /// Whether it opens an account that only passkeys and recovery codes open.
+    /// Whether a "passkey only" account accepts this method.
     fn is_for_passkey_only(self) -> bool {
         matches!(self, Self::Passkey(_) | Self::RecoveryCode)
     }
 
-    /// Whether it leads to that user's account now.
+    /// Whether the credential belongs to that user's account now.
     async fn leads_to(self, accounts: &Accounts, user: &User) -> Result<bool, StoreError> {
         let database = &accounts.database;
         let owner = match self {
@@ -74,11 +74,12 @@ impl SignInMethod<'_> {
     }
 }
 
-/// Signs the user in, and cancels a sign-in link of theirs that was not used.
+/// Signs the user in, and voids their unused sign-in links.
 ///
 /// # Errors
-/// [`SessionError::Superseded`] when the user signed out everywhere or lost this way in meanwhile;
-/// else [`ServiceError`] when the session cannot be made. Then nobody is signed in.
+/// [`SessionError::Superseded`] when the user signed out everywhere or lost this sign-in method
+/// meanwhile; otherwise [`ServiceError`] when the session cannot be created. In both cases nobody
+/// is signed in.
 pub async fn sign_in(
     accounts: &Accounts,
     session: &Session,
@@ -92,19 +93,19 @@ pub async fn sign_in(
     }
     let (id, method) = (session_id(user.id)?, by.name());
     let epoch = accounts.sessions.epoch(&id).await?;
-    // Looked at once more with the epoch known. Who takes a way in away and then ends all sessions
-    // does so either before this look, or after the epoch was read.
+    // Checked again after reading the epoch. Removing a sign-in method and then ending all sessions
+    // happens either before this check, or after the epoch was read.
     if !by.leads_to(accounts, &user).await? {
         return Err(SessionError::Superseded.into());
     }
     if let Some(email) = &user.email {
-        // After a sign-in an unused link in the mailbox would only be another way in.
+        // An unused link left in the mailbox would be one more way to sign in.
         magic_links::cancel_outstanding(&accounts.database, email).await?;
     }
     let label = client.client.label();
     session.sign_in(SignIn::new(id, method).client(&label).address(client.ip).epoch(epoch)).await?;
-    // Checked again: removing a sign-in method ends the sessions that exist by then. A session made
-    // afterwards finds here that the method is gone. The same holds for a disabled account.
+    // Checked once more. Removing a sign-in method ends the sessions that exist by then; a session
+    // created later fails here. The same holds for a disabled account.
     if !by.leads_to(accounts, &user).await?
         || users::is_disabled(&accounts.database, user.id).await?
     {
@@ -117,12 +118,12 @@ pub async fn sign_in(
     Ok(SignedIn { user, device_token })
 }
 
-/// The user's mailbox has just been shown to be theirs. If only a provider had vouched for the
-/// address so far, somebody else may have made the account. Then everything in it is removed and
+/// Handles the first proof that the mailbox belongs to the user. Until then only a provider vouched
+/// for the address, so someone else may have created the account. Everything in it is removed and
 /// its sessions end.
 ///
 /// # Errors
-/// [`ServiceError`] when a store does not answer; calling it again then completes it.
+/// [`ServiceError`] when a store does not answer; another call completes the work.
 pub(super) async fn on_mailbox_verified(
     accounts: &Accounts,
     session: &Session,
@@ -139,9 +140,9 @@ pub(super) async fn on_mailbox_verified(
     let id = session_id(user.id)?;
     let same_person = session.user().is_ok_and(|present| present == id);
     if !same_person {
-        // Sessions end before the removal, because one could add data, and after it, because
-        // removed credentials could make one. Both come before the mark is cleared, so that a
-        // failure is retried.
+        // Sessions end before the removal, because a session could add data. They end again after
+        // it, because a removed credential could have begun one. The mark is cleared last, so that
+        // a failure is retried.
         sessions.revoke_all(&id).await?;
         identities::strip_account(database, user.id).await?;
         sessions.revoke_all(&id).await?;

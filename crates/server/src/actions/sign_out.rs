@@ -1,4 +1,4 @@
-//! Signing out of this session.
+//! Signing out of the current session.
 
 use crate::actions::{Accounts, Caller};
 use crate::auth::events::Kind;

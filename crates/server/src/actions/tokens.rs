@@ -1,4 +1,4 @@
-//! API tokens of an account: making one, revoking one.
+//! Creating and revoking API tokens.
 
 use time::Duration;
 use tracera_session::Session;
@@ -13,33 +13,33 @@ use crate::domain::scope::Scopes;
 use crate::store::tokens::{self, NewToken, StoredToken};
 use crate::telemetry::task::run_to_completion;
 
-/// How many days a token lives at most.
+/// Maximum lifetime of a token, in days.
 pub const MAX_DAYS: u16 = 365;
-/// The default lifetime.
+/// Default lifetime of a token, in days.
 pub const DEFAULT_DAYS: u16 = 90;
-/// The longest name, in characters.
+/// Maximum length of a name, in characters.
 pub const NAME_CHARS: usize = 60;
 
-/// A token to be made.
+/// A validated request for a token.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// For its owner.
+    /// The name, for its owner.
     pub name: String,
-    /// What it may be used for.
+    /// The permissions.
     pub scopes: Scopes,
-    /// How many days it lives.
+    /// The lifetime in days.
     pub days: u16,
 }
 
-/// A wish that cannot be granted.
+/// The request is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
 impl Wanted {
-    /// A wish, checked.
+    /// Validates a request.
     ///
     /// # Errors
-    /// [`Malformed`] unless the name has 1 to [`NAME_CHARS`] characters, none of them for control,
+    /// [`Malformed`] unless the name has 1 to [`NAME_CHARS`] characters without control characters,
     /// there is a scope, and the days are 1 to [`MAX_DAYS`].
     pub fn new(name: &str, scopes: Scopes, days: Option<u16>) -> Result<Self, Malformed> {
         let (name, days) = (name.trim(), days.unwrap_or(DEFAULT_DAYS));
@@ -52,12 +52,12 @@ impl Wanted {
     }
 }
 
-/// Why no token was made.
+/// Why no token was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateRefusal {
     /// See [`super::NotRecent`].
     NotRecent,
-    /// The account has as many as it may.
+    /// The account has the maximum number of tokens.
     TooMany,
 }
 
@@ -70,7 +70,7 @@ pub enum RevokeRefusal {
     NotFound,
 }
 
-/// Makes a token.
+/// Creates a token.
 ///
 /// # Errors
 /// [`CreateRefusal`].
@@ -122,7 +122,7 @@ pub async fn revoke(
     .await
 }
 
-/// Ends every lease on the user's cached tokens, by a change of their session.
+/// Ends every lease on the user's cached tokens, by changing their session.
 async fn tell_instances(session: &Session, revoked: Uuid) -> Result<(), ServiceError> {
     session.set("token_revoked", revoked.as_bytes())?;
     session.commit().await?;

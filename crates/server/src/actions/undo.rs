@@ -1,5 +1,5 @@
-//! The way back from a taken account: the link in a mail about a change, by which its owner says
-//! that it was not them. It needs no sign-in and signs nobody in.
+//! Recovery of a taken account: the owner follows the link in a notification mail to undo a change.
+//! It needs no sign-in and signs nobody in.
 
 use crate::actions::{Accounts, ActionError, session_id};
 use crate::auth::client::ClientInfo;
@@ -9,11 +9,11 @@ use crate::auth::token::{pasted, token_hash};
 use crate::store::undo_links::{self, UndoLink};
 use crate::telemetry::task::run_to_completion;
 
-/// The link is unknown, used, void or too old.
+/// The link is unknown, used, void or expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkInvalid;
 
-/// What a link restores; `None` when it no longer works. Changes nothing.
+/// The state that a link would restore; `None` when it no longer works. Changes nothing.
 ///
 /// # Errors
 /// [`ServiceError`] when the database does not answer.
@@ -22,12 +22,12 @@ pub async fn peek(accounts: &Accounts, token: &str) -> Result<Option<UndoLink>, 
     Ok(undo_links::peek(&accounts.database, &hash, accounts.now()).await?)
 }
 
-/// Restores the address the link was mailed to, unlinks what was linked since, and ends all
+/// Restores the address that the link was mailed to, unlinks everything linked since, and ends all
 /// sessions.
 ///
 /// # Errors
-/// [`LinkInvalid`]. When the service fails after the account was restored, sessions may go on until
-/// their owner signs in and ends them.
+/// [`LinkInvalid`]. If the service fails after the restoration, sessions may continue until their
+/// owner signs in and ends them.
 pub async fn undo(
     accounts: Accounts,
     token: String,
@@ -39,8 +39,8 @@ pub async fn undo(
         let invalid = || ActionError::Refused(LinkInvalid);
         let link = undo_links::peek(database, &hash, accounts.now()).await?.ok_or_else(invalid)?;
         let id = session_id(link.user_id)?;
-        // Sessions end before the undo, because one could change more, and after it, because undone
-        // credentials could make one.
+        // Sessions end before the undo, because a session could change more. They end again after
+        // it, because an undone credential could have begun one.
         sessions.revoke_all(&id).await?;
         let undone = undo_links::redeem(database, &hash, accounts.now()).await?;
         let (link, other) = undone.ok_or_else(invalid)?;

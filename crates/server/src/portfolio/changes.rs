@@ -1,10 +1,10 @@
-//! How the value of a portfolio changed: by prices, by what was added, by what was removed.
+//! Changes in the value of a portfolio: by prices, by additions, by removals.
 //!
-//! 1. `prices` is the earlier holdings at today's prices, less their value then.
-//! 2. `added` and `removed` are the added and removed pieces, by name, at today's prices; `removed`
-//!    is never positive.
-//! 3. The three together are the difference of the two totals.
-//! 4. An item without a price counts as zero, then and today.
+//! 1. `prices` is the earlier holdings at today's prices, minus their value then.
+//! 2. `added` and `removed` are the added and removed units of each item, at today's prices;
+//!    `removed` is never positive.
+//! 3. The sum of the three is the difference of the two totals.
+//! 4. An item without a price counts as zero, both then and today.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use super::stack::Stack;
 use crate::domain::phase::Phase;
 use crate::store::portfolio::former::Amount;
 
-/// A length of time changes are told over.
+/// A period over which changes are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
     /// 24 hours.
@@ -28,13 +28,12 @@ pub enum Period {
 }
 
 impl Period {
-    /// All of them, the shortest first.
+    /// All periods, the shortest first.
     pub const ALL: [Self; 3] = [Self::Day, Self::Week, Self::Month];
-    /// How much older than its period the value may be that is compared with: values are noted once
-    /// a day.
+    /// Maximum age of the earlier value, beyond the period. Values are recorded once a day.
     pub const TOLERANCE: Duration = Duration::hours(36);
 
-    /// How long it is.
+    /// The length of the period.
     pub fn length(self) -> Duration {
         match self {
             Self::Day => Duration::DAY,
@@ -47,18 +46,18 @@ impl Period {
 /// The change over one period, in cents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// By prices.
+    /// The part caused by prices.
     pub prices: i64,
-    /// By added pieces.
+    /// The part caused by added units.
     pub added: i64,
-    /// By pieces that went; not positive.
+    /// The part caused by removed units; never positive.
     pub removed: i64,
-    /// The value then.
+    /// The earlier value.
     #[serde(skip)]
     pub then: i64,
 }
 
-/// The changes up to now; `None` where no value is that old.
+/// The changes up to now; `None` where no value is old enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// Over 24 hours.
@@ -73,7 +72,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Over that period.
+    /// The change over that period.
     pub fn over(&self, period: Period) -> Option<Change> {
         match period {
             Period::Day => self.day,
@@ -82,7 +81,7 @@ impl Changes {
         }
     }
 
-    /// Sets that of a period.
+    /// Sets the change over a period.
     pub(super) fn set(&mut self, period: Period, change: Option<Change>) {
         match period {
             Period::Day => self.day = change,
@@ -93,7 +92,7 @@ impl Changes {
 }
 
 impl Change {
-    /// Since holdings of these amounts were worth `then`.
+    /// The change since these amounts were worth `then`.
     pub fn since(then: i64, held: &[Amount], now: &[Stack], prices: &PriceList) -> Self {
         let mut before: HashMap<(&str, &str), i64> = HashMap::with_capacity(held.len());
         for Amount { market_hash_name, phase, quantity } in held {
@@ -121,7 +120,7 @@ impl Change {
         change
     }
 
-    /// By prices, additions and removals.
+    /// The sum of the three parts.
     pub fn total(&self) -> i64 {
         self.prices + self.added + self.removed
     }

@@ -1,7 +1,7 @@
-//! Downloads: one row per asset, made as they are sent.
+//! Downloads: one row per asset, generated while they are sent.
 //!
-//! A text is always quoted and never begins like a spreadsheet formula. Amounts are plain decimal
-//! numbers, in units beside cents.
+//! Text is always quoted, and never starts like a spreadsheet formula. Prices are plain decimal
+//! numbers of units, beside columns with cents.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::domain::phase::Phase;
 use crate::store::StoreError;
 use crate::store::portfolio::holdings::{self, HeldItem};
 
-/// Assets read and sent together.
+/// Number of assets read and sent in one batch.
 const BATCH: u32 = 1_000;
 
 /// The form of a download.
@@ -35,7 +35,7 @@ pub enum Format {
     Json,
 }
 
-/// One asset as it is downloaded.
+/// One asset in a download.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
     asset_id: String,
@@ -109,19 +109,19 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Cents as spreadsheets read money: `1234.50`.
+/// Cents as a decimal number, `1234.50`, which spreadsheets can parse.
 fn units(cents: u64) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
-/// The names of what is fixed to an item; `None` when that is nothing.
+/// The names of the attachments, joined; `None` without any.
 fn names(attached: &[Attachment]) -> Option<String> {
     let names: Vec<_> = attached.iter().map(|it| &*it.name).collect();
     (!names.is_empty()).then(|| names.join("; "))
 }
 
-/// Every asset of an import of the user. An import that is replaced meanwhile ends the download
-/// with an error, so that nobody takes a part for the whole.
+/// Streams every asset of one of the user's imports. If another import replaces it, the download
+/// ends with an error, so that nobody mistakes a part for the whole.
 pub fn rows(
     portfolio: Portfolio,
     user: Uuid,
@@ -139,7 +139,7 @@ pub fn rows(
     })
 }
 
-/// The download of a user without an import.
+/// The download for a user without an import.
 pub fn empty(format: Format) -> &'static str {
     match format {
         Format::Csv => HEADER_LINE,
@@ -150,13 +150,13 @@ pub fn empty(format: Format) -> &'static str {
 /// Why a download ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The holdings were imported anew.
+    /// Another import replaced the holdings.
     #[error("the holdings were imported anew during the download")]
     Replaced,
-    /// A row could not be written.
+    /// A row could not be serialized.
     #[error("a row could not be written")]
     Row(#[from] serde_json::Error),
 }
@@ -204,14 +204,14 @@ impl Next {
     }
 }
 
-/// The names of [`Row`]'s fields, in their order, after the mark by which spreadsheets know UTF-8.
+/// A byte order mark, by which spreadsheets detect UTF-8, and the field names of [`Row`] in order.
 const HEADER_LINE: &str = "\
      \u{feff}asset_id,item_id,market_hash_name,phase,quantity,rarity,exterior,quality,\
      float,pattern,paint_index,name_tag,tradable,marketable,locked,locked_until,stickers,\
      charms,price,price_cents,price_estimated,price_kind,value,value_cents,currency,\
      price_source,priced_at\r\n";
 
-/// Which of them hold a number.
+/// The columns that hold decimal numbers.
 const AMOUNTS: [&str; 2] = ["price", "value"];
 
 fn csv_row(into: &mut String, row: &Row<'_>) -> Result<(), serde_json::Error> {
@@ -233,7 +233,7 @@ fn csv_row(into: &mut String, row: &Row<'_>) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-/// A quoted cell that no spreadsheet takes for a formula.
+/// Writes a quoted cell that no spreadsheet interprets as a formula.
 fn cell(into: &mut String, text: &str) {
     into.push('"');
     if text.trim_start().starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']) {

@@ -1,4 +1,4 @@
-//! Reads a price feed as it arrives, whichever of the known shapes it has.
+//! Parses a price feed as a stream, in any of the known formats.
 //!
 //! | shape | known by | prices |
 //! |---|---|---|
@@ -7,7 +7,7 @@
 //! | market.csgo.com | rows with `price` | decimal units |
 //! | plain | one object `{name: price}` | decimal units |
 //!
-//! A row that makes no sense is left out and counted; it takes no other row with it.
+//! An unusable row is skipped and counted; other rows are not affected.
 
 use std::io::Read;
 use std::time::Duration;
@@ -20,47 +20,47 @@ mod row;
 use super::price_list::PriceList;
 pub use row::{Offer, Skipped};
 
-/// Why a feed is not taken.
+/// Why a feed is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
-    /// The file or connection failed, or there was more than is read.
+    /// Reading the file or connection failed, or the feed is too large.
     #[error("cannot read the feed: {0}")]
     Io(String),
-    /// An answer other than 200.
+    /// The status code is not 200.
     #[error("the feed answered {0}")]
     Status(u16),
-    /// Its limit on requests.
+    /// The feed limits requests; the time to wait, if it says so.
     #[error("the feed wants fewer requests")]
     Throttled(Option<Duration>),
-    /// No JSON, or of no known shape.
+    /// The content is not JSON, or has no known format.
     #[error("the feed is unreadable at line {line}, column {column}")]
     Unreadable {
-        /// Counted from one.
+        /// Starts at one.
         line: usize,
-        /// Counted from one.
+        /// Starts at one.
         column: usize,
     },
-    /// It says that something went wrong.
+    /// The feed reports an error.
     #[error("the feed reports an error")]
     Reported,
-    /// No row had a price.
+    /// No row has a price.
     #[error("the feed has no prices")]
     Empty,
-    /// Far fewer prices than before.
+    /// The feed has far fewer prices than before.
     #[error("the feed shrank from {had} prices to {has}")]
     Shrunk {
-        /// How many there were.
+        /// The previous number of prices.
         had: usize,
-        /// How many there are.
+        /// The current number of prices.
         has: usize,
     },
-    /// A row in another currency than the configured one.
+    /// A row has another currency than the configured one.
     #[error("the feed is in another currency")]
     Currency,
 }
 
 impl FeedError {
-    /// How long the feed wants to be left alone, if it said so; an hour at most.
+    /// How long to wait before the next request, if the feed says so; an hour at most.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Throttled(wait) => wait.map(|wait| wait.min(Duration::from_hours(1))),
@@ -69,15 +69,15 @@ impl FeedError {
     }
 }
 
-/// Reads a whole feed. Holds one row at a time besides the list it makes.
+/// Parses a whole feed. It holds only one row in memory besides the resulting list.
 ///
 /// # Errors
-/// [`FeedError`], when nothing of it can be used.
+/// [`FeedError`] when the feed is unusable.
 pub fn read(from: impl Read, currency: &str) -> Result<(PriceList, usize), FeedError> {
     let mut found = document::Found::new(currency);
     let mut json = serde_json::Deserializer::from_reader(from);
     let read = json.deserialize_any(document::Feed(&mut found)).and_then(|()| json.end());
-    // What stopped the reading counts before the complaint that it stopped.
+    // This failure caused the parser to stop, so it comes before the parser's own error.
     if let Some(error) = found.failure {
         return Err(error);
     }

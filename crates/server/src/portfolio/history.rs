@@ -1,4 +1,4 @@
-//! What portfolios were worth: noted after each import and once a day, and compared with today.
+//! Records portfolio values after each import and once a day, and compares them with today's.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -12,10 +12,10 @@ use crate::store::portfolio::former::{self, Amount};
 use crate::store::portfolio::snapshots::{self, Snapshot};
 use crate::store::{Database, StoreError};
 
-/// Users looked at together.
+/// Number of users per query.
 const BATCH: u32 = 100;
 
-/// Why a value is noted.
+/// The reason to record a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Occasion {
     /// An import.
@@ -24,8 +24,8 @@ pub(super) enum Occasion {
     Day,
 }
 
-/// Records the value of a user's portfolio, and removes old history. Does nothing before the first
-/// import, or without prices, when the value is not known.
+/// Records the value of a user's portfolio, and removes old history. Without an import or without
+/// prices the value is unknown, and nothing is recorded.
 pub(super) async fn take(
     inner: &Inner,
     user: Uuid,
@@ -51,10 +51,10 @@ pub(super) async fn take(
     former::thin(&inner.database, user, now).await
 }
 
-/// Notes the value of every portfolio that has none of the day of `now` yet. Any number of
-/// instances may do it at once.
+/// Records the value of every portfolio that has none for the day of `now`. Several instances may
+/// run it concurrently.
 pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64, StoreError> {
-    // Else it would be the turn of the same users again and again.
+    // Without prices nothing would be recorded, and the loop would read the same users forever.
     if inner.prices.current().is_none() {
         return Ok(0);
     }
@@ -65,14 +65,14 @@ pub(super) async fn take_daily(inner: &Inner, now: OffsetDateTime) -> Result<u64
             return Ok(taken);
         }
         for user in users {
-            // Of the day that was asked about, also when it ends meanwhile.
+            // Uses the given day even if it ends meanwhile.
             take(inner, user, Occasion::Day, now).await?;
             taken += 1;
         }
     }
 }
 
-/// How the value of the holdings changed up to now.
+/// The changes in the value of the holdings, up to now.
 pub(super) async fn changes(
     db: &Database,
     user: Uuid,
@@ -93,7 +93,7 @@ pub(super) async fn changes(
     Ok(changes)
 }
 
-/// What an import held; `None` if that is not known any more.
+/// The amounts of an import; `None` if they are no longer stored.
 async fn amounts(
     db: &Database,
     user: Uuid,

@@ -1,13 +1,13 @@
-//! What users hold, as last read: reading the rows of a large inventory costs more than all else
-//! that an answer takes.
+//! Caches users' holdings. Reading the rows of a large inventory costs more than the rest of a
+//! response.
 //!
-//! 1. The holdings of an import never change. A cached entry is valid only while its import is in
-//!    force. The database is asked each time, so an import on another instance is seen at once. The
-//!    portfolio put together from it is kept with it.
-//! 2. It is kept under the user and given to nobody else. The user's next import takes its place;
+//! 1. The holdings of an import never change. An entry is valid only while its import is the
+//!    published one. The database is asked each time, so an import on another instance is seen at
+//!    once. The portfolio computed from the holdings is cached with them.
+//! 2. The key is the user, and no one else gets the entry. The user's next import replaces it;
 //!    deleting the account removes it.
-//! 3. It is bounded by its size in memory. It is emptied whenever prices are read, so that accounts
-//!    deleted on another instance do not stay.
+//! 3. The cache is bounded by its size in memory. It is cleared whenever prices are refreshed, so
+//!    that entries of accounts deleted on another instance do not stay.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,15 +23,14 @@ use super::worth::Worth;
 use crate::store::portfolio::holdings::{self, Asset, Summary};
 use crate::store::{Database, StoreError};
 
-/// What everything that is kept may occupy: one of the largest inventories, or thousands of usual
-/// ones.
+/// Memory limit: one of the largest inventories, or thousands of usual ones.
 const CAPACITY_BYTES: u64 = 64 << 20;
-/// How many users that is, for sizing tables.
+/// The expected number of users, to size tables.
 const EXPECTED_USERS: usize = 1_000;
-/// Bytes for each stack of a valued portfolio.
+/// Bytes that a valued portfolio needs per stack.
 const PUT_TOGETHER: usize = size_of::<Option<Price>>() + size_of::<u32>();
 
-/// A portfolio with its holdings, and room for what is put together from them.
+/// A portfolio's holdings, and the slot for the value computed from them.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) held: Held,
@@ -65,7 +64,7 @@ impl HoldingsCache {
         let options = OptionsBuilder::new()
             .estimated_items_capacity(EXPECTED_USERS)
             .weight_capacity(bytes)
-            // Else one large inventory would have to fit into a shard's part.
+            // With several shards, one large inventory would have to fit into a shard's share.
             .shards(1)
             .build()
             .expect("both capacities are given");
@@ -73,7 +72,7 @@ impl HoldingsCache {
         Self(Cache::with_options(options, ByBytes, hashing, DefaultLifecycle::default()))
     }
 
-    /// What the user holds; `None` before the first import.
+    /// The user's holdings; `None` before the first import.
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -106,7 +105,7 @@ impl fmt::Debug for HoldingsCache {
     }
 }
 
-/// What the user holds, without keeping it.
+/// Reads the user's holdings without caching them.
 ///
 /// # Errors
 /// [`StoreError`] as for every store operation.
@@ -126,7 +125,7 @@ async fn rows_of(
     let held = |stacks: &[Stack]| stacks.iter().map(|it| it.holding.quantity).sum::<i64>();
     let read = |stacks: &[Stack]| stacks.iter().map(|it| it.pieces.quantity).sum::<u64>();
     if stacks.is_empty() || held(&stacks).unsigned_abs() != read(&stacks) {
-        // There are no holdings, or another import took effect between the queries.
+        // Either there are no holdings, or another import was published between the queries.
         let Some(current) = holdings::summary(db, user).await? else { return Ok(None) };
         if current.import_id != summary.import_id {
             summary = current;
@@ -138,7 +137,7 @@ async fn rows_of(
 
 async fn stacks_of(db: &Database, user: Uuid, import: Uuid) -> Result<Vec<Stack>, StoreError> {
     let rows = holdings::list(db, user, import).await?;
-    // Both are in the order of the holdings' ids.
+    // Both are sorted by the holdings' ids.
     let mut assets = holdings::assets(db, user, import).await?.into_iter().peekable();
     let stack = |holding: holdings::Holding| {
         let mut own: Vec<Asset> = Vec::new();

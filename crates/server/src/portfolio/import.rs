@@ -1,8 +1,8 @@
-//! One import: takes a user's inventory page by page, all or nothing.
+//! Runs one import: reads a user's inventory page by page, all or nothing.
 //!
-//! 1. A page that leads back to where the import has been ends it with an error.
+//! 1. A cursor that leads back to an earlier page ends the import with an error.
 //! 2. If the last page leaves fewer items than Steam's total, one more page is requested. Only if
-//!    that is empty are the missing items counted as hidden.
+//!    that page is empty are the missing items counted as hidden.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,94 +21,94 @@ use crate::domain::steam_id::SteamId64;
 use crate::store::StoreError;
 use crate::store::portfolio::{self as store, Source};
 
-/// More pages than an inventory has at any page size Steam chooses.
+/// Limit on pages: more than an inventory has at any of Steam's page sizes.
 const MAX_PAGES: u32 = 2_000;
-/// How often one page is requested while Steam fails temporarily.
+/// Number of requests for one page while Steam fails temporarily.
 const ATTEMPTS: u32 = 2;
-/// How often a lease is renewed, beside at every page.
+/// Interval at which the lease is renewed, besides after every page.
 const RENEWAL: Duration = Duration::from_secs(30);
 
-/// What an import brought.
+/// The result of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// Different assets.
+    /// The number of distinct assets.
     pub assets: u64,
-    /// How many of them have a price.
+    /// The number of assets with a price.
     pub matched: u64,
-    /// Steam's total; those beyond `assets` are hidden from outsiders.
+    /// Steam's total. Assets beyond `assets` are hidden from outsiders.
     pub reported: Option<u32>,
-    /// Pages read.
+    /// The number of pages read.
     pub pages: u32,
-    /// Whose inventory it is.
+    /// The owner of the inventory.
     pub owner: SteamId64,
 }
 
 impl Imported {
-    /// How many items Steam hides from outsiders.
+    /// The number of items that Steam hides from outsiders.
     pub fn hidden(&self) -> u64 {
         self.reported.map_or(0, |all| u64::from(all).saturating_sub(self.assets))
     }
 }
 
-/// Where an import gets its pages from.
+/// The source of an import's pages.
 #[derive(Debug)]
 pub(super) enum Pages {
-    /// Steam is asked for each.
+    /// Each page is requested from Steam.
     Steam,
-    /// The owner has brought them all.
+    /// The owner uploaded all pages.
     Upload(Vec<Page>),
 }
 
-/// Why an import brought nothing. The earlier holdings are untouched.
+/// Why an import failed. The earlier holdings are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The user has no Steam account linked.
     #[error("no Steam account is linked")]
     NotLinked,
-    /// An import of the user is running.
+    /// Another import for the user is running.
     #[error("an import is running")]
     Running,
-    /// The last import was too recently.
+    /// The last import was too recent; the time to wait.
     #[error("the last import was too recently")]
     Cooldown(Duration),
-    /// Steam did not give a page.
+    /// Steam refused a page or did not send it.
     #[error("page {page}: {error}")]
     Steam {
-        /// Which one, counted from one.
+        /// The page's number, starting at one.
         page: u32,
-        /// Why.
+        /// The reason.
         error: SteamError,
     },
-    /// Steam wants fewer requests, for longer than an import waits.
+    /// Steam limits requests for longer than an import waits.
     #[error("page {page}: Steam wants a pause of {pause:?}")]
     Paused {
-        /// Which one, counted from one.
+        /// The page's number, starting at one.
         page: u32,
-        /// For how long.
+        /// The remaining pause.
         pause: Duration,
     },
-    /// A page says that the next one is where the import has been already.
+    /// A page's cursor leads back to an earlier page.
     #[error("page {page} leads back to an earlier one")]
     LeadsBack {
-        /// Which one, counted from one.
+        /// The page's number, starting at one.
         page: u32,
     },
-    /// What was uploaded cannot be imported.
+    /// The uploaded data is not an inventory.
     #[error("no inventory was uploaded: {0}")]
     NotAnInventory(&'static str),
-    /// More assets or pages than are imported.
+    /// The inventory exceeds the limit on assets or pages.
     #[error("the inventory is too large")]
     TooLarge,
-    /// It took longer than an import may.
+    /// The import exceeded its time limit.
     #[error("the import took too long")]
     TookTooLong,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
-    /// The lease went to another import.
+    /// Another import has taken the lease.
     #[error("the import's lease was lost")]
     LeaseLost,
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -116,28 +116,28 @@ pub enum ImportError {
 /// The progress of an import, for its watchers.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// Under way.
+    /// The import is running.
     Running(Progress),
-    /// Done.
+    /// The import succeeded.
     Done(Imported),
-    /// Failed.
+    /// The import failed.
     Failed(Arc<ImportError>),
 }
 
-/// One import under way.
+/// A running import.
 pub(super) struct Import {
     pub(super) inner: Arc<Inner>,
     pub(super) user: Uuid,
     pub(super) steam: SteamId64,
     pub(super) pages: Pages,
-    /// Also the lease.
+    /// The id of the import and of its lease.
     pub(super) id: Uuid,
     pub(super) state: watch::Sender<State>,
 }
 
 impl Import {
-    /// Imports, within its time and while the lease lasts; tells the watchers and cleans up after a
-    /// failure.
+    /// Runs the import within its time limit and while the lease lasts. Informs the watchers, and
+    /// cleans up after a failure.
     pub(super) async fn run(mut self) {
         let pages = std::mem::replace(&mut self.pages, Pages::Steam);
         let inner = &self.inner;
@@ -218,7 +218,8 @@ impl Import {
         }
     }
 
-    /// Several pages have to be the whole; of one the rest may be hidden.
+    /// Several pages must be the complete inventory. A single page may be part of one whose rest is
+    /// hidden.
     async fn take_uploaded(
         &self,
         pages: Vec<Page>,
@@ -234,7 +235,7 @@ impl Import {
         Ok(())
     }
 
-    /// Writes a page where nobody reads it yet.
+    /// Writes a page that stays invisible until the import is published.
     async fn stage(&self, mut page: Page, progress: &mut Progress) -> Result<(), ImportError> {
         let inner = &self.inner;
         for link in page.items.iter_mut().filter_map(|item| item.inspect_link.as_mut()) {
@@ -260,7 +261,7 @@ impl Import {
         {
             return Err(ImportError::LeaseLost);
         }
-        // The import succeeded; on an error only one point of its history is missing.
+        // The import succeeded. If this fails, only one point of the history is missing.
         if let Err(error) = history::take(inner, self.user, history::Occasion::Import, now).await {
             tracing::warn!(%error, "the value after an import was not noted");
         }
@@ -273,7 +274,8 @@ impl Import {
         })
     }
 
-    /// One page, tried again in passing trouble, with fewer items when Steam refuses that many.
+    /// Fetches one page. Retries temporary failures, and uses a smaller page size if Steam refuses
+    /// the current one.
     async fn page(
         &self,
         size: &mut PageSize,
@@ -306,7 +308,7 @@ impl Import {
             };
             match error {
                 SteamError::Throttled(retry_after) => {
-                    // The next turn knows whether the pause is worth waiting for.
+                    // The next turn decides whether the pause is short enough to wait for.
                     let pause = turn.refused(retry_after);
                     tracing::warn!(?pause, "Steam wants fewer requests");
                     metrics::counter!("tracera_steam_refusals_total").increment(1);
@@ -324,7 +326,7 @@ impl Import {
         }
     }
 
-    /// How many of a page's assets have a price.
+    /// The number of assets on a page that have a price.
     fn matched(&self, page: &Page) -> u64 {
         let Some(snapshot) = self.inner.prices.current() else { return 0 };
         let priced = |item: &&Item| {
@@ -340,12 +342,12 @@ impl Import {
         self.state.send_replace(State::Running(progress));
     }
 
-    /// Renews the lease for as long as it can.
+    /// Renews the lease until it is lost.
     async fn hold_lease(&self) -> ImportError {
         loop {
             tokio::time::sleep(RENEWAL).await;
             match self.renew().await {
-                // A database that is briefly away does not end an import that waits for Steam.
+                // A short outage of the database does not end an import that waits for Steam.
                 Ok(()) | Err(ImportError::Store(_)) => {}
                 Err(error) => return error,
             }

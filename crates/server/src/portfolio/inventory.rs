@@ -1,12 +1,12 @@
-//! A page of a Steam inventory: parsed, bounded, assets joined with their descriptions.
+//! Parses one page of a Steam inventory, within bounds, and joins assets with their descriptions.
 //!
-//! 1. A description belongs to an asset by class and instance; each page carries those its own
-//!    assets need.
-//! 2. An asset without a description still counts, its name unknown.
-//! 3. Ids, amounts and names are strict: one that makes no sense makes the page unreadable, never a
-//!    wrong item. All that is shown beside them is lenient, so that one odd item does not cost the
-//!    others. Unknown fields are ignored.
-//! 4. A page says how many items there are in all, or it has some.
+//! 1. A description belongs to an asset by class and instance. Each page contains the descriptions
+//!    of its own assets.
+//! 2. An asset without a description still counts; its name is unknown.
+//! 3. Ids, amounts and names are parsed strictly: an invalid one makes the page unreadable, rather
+//!    than an item wrong. All other fields are parsed leniently, so that one odd item does not cost
+//!    the others. Unknown fields are ignored.
+//! 4. A valid page has a total number of items, or at least one item.
 
 use std::collections::HashMap;
 
@@ -19,35 +19,35 @@ use crate::domain::item_type::ItemType;
 use crate::domain::phase::Phase;
 use wire::{RawAsset, RawDescription, RawPage, RawProperty};
 
-/// Counter-Strike 2.
+/// Steam's app id of Counter-Strike 2.
 const APP: &str = "730";
-/// More of one asset than there ever was.
+/// Limit on the amount of one asset.
 const MAX_AMOUNT: u32 = 10_000;
 const MAX_NAME_CHARS: usize = 200;
 const MAX_LABEL_CHARS: usize = 80;
 
-/// What a successful answer of Steam says.
+/// The content of a response with status 200.
 #[derive(Debug)]
 pub enum Reply {
-    /// A page, perhaps without any items.
+    /// A page, possibly without items.
     Page(Page),
-    /// The inventory is private, said in the old way.
+    /// The inventory is private, reported in an old format.
     Private,
-    /// Nothing: a bare `null`, or `success` false for no reason we know.
+    /// No content: a bare `null`, or `success: false` without a known reason.
     Nothing,
 }
 
-/// The body is no inventory.
+/// The body is not an inventory.
 #[derive(Debug, thiserror::Error)]
 #[error("the inventory is unreadable: {0}")]
 pub struct Unreadable(&'static str);
 
-/// Reads a body that came with status 200.
+/// Parses a body that came with status 200.
 ///
 /// # Errors
-/// [`Unreadable`] when it is not the JSON of an inventory.
+/// [`Unreadable`] when the body is not the JSON of an inventory.
 pub fn parse(body: &[u8]) -> Result<Reply, Unreadable> {
-    // The parser's own message could repeat the body.
+    // The parser's own message could quote the body.
     let page: Option<RawPage<'_>> =
         serde_json::from_slice(body).map_err(|_| Unreadable("not the expected JSON"))?;
     let Some(page) = page else { return Ok(Reply::Nothing) };
@@ -174,13 +174,13 @@ fn kind(description: Option<&RawDescription<'_>>, paint_index: Option<u32>) -> K
     }
 }
 
-/// Six hexadecimal digits, else nothing.
+/// Six hexadecimal digits, or an empty text.
 fn hex_color(text: &str) -> String {
     let is_color = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_color { text.to_owned() } else { String::new() }
 }
 
-/// Whether this can stand in a path as it is.
+/// Whether the text can be used as a path segment without encoding.
 fn is_icon(text: &str) -> bool {
     (1..=600).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))

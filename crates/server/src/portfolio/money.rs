@@ -1,18 +1,18 @@
-//! Money as whole cents, read from decimal text without a float in between.
+//! Money in whole cents, parsed from decimal text without floating-point numbers.
 
 use serde::Serialize;
 
-/// The dearest thing that is believed: ten million, in cents. Together with the bounds on amounts
-/// it keeps every sum far inside 64 bits.
+/// The highest accepted price: ten million units, in cents. Together with the limit on amounts it
+/// keeps every sum far below 64 bits.
 const MAX_CENTS: u64 = 1_000_000_000;
 
-/// A price in hundredths of its currency, at most ten million units.
+/// A price in hundredths of a currency unit, at most ten million units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Cents(u64);
 
 impl Cents {
-    /// Whole cents; `None` above ten million units.
+    /// Creates a price; `None` above ten million units.
     pub fn new(cents: u64) -> Option<Self> {
         (cents <= MAX_CENTS).then_some(Self(cents))
     }
@@ -22,13 +22,13 @@ impl Cents {
         self.0
     }
 
-    /// A decimal number of units, such as `7364.79` or `1.2e3`; what is beyond a cent is rounded, a
-    /// half up. `None` for a negative, an absurdly large, or no number.
+    /// Parses a decimal number of units, such as `7364.79` or `1.2e3`, and rounds to cents, half
+    /// up. `None` for a negative number, one above the limit, or other text.
     pub fn parse_units(text: &str) -> Option<Self> {
         parse_scaled(text, 2)
     }
 
-    /// A decimal number of cents.
+    /// Parses a decimal number of cents.
     pub fn parse_cents(text: &str) -> Option<Self> {
         parse_scaled(text, 0)
     }
@@ -46,13 +46,14 @@ fn parse_scaled(text: &str, scale: i32) -> Option<Cents> {
         return None;
     }
     let digits = whole.bytes().chain(fraction.bytes()).map(|byte| u64::from(byte - b'0'));
-    // How many of the digits stand before the point of the scaled number.
+    // The number of digits before the decimal point, after scaling.
     let kept = i64::try_from(whole.len()).ok()? + i64::from(exponent) + i64::from(scale);
     let mut cents: u64 = 0;
     let mut seen: i64 = 0;
     for digit in digits {
         if seen >= kept {
-            // The first digit that is dropped decides; with `kept` below zero it is a leading zero.
+            // The first dropped digit decides the rounding. If `kept` is negative, that digit is a
+            // leading zero.
             if seen == kept && digit >= 5 {
                 cents += 1;
             }
@@ -61,7 +62,7 @@ fn parse_scaled(text: &str, scale: i32) -> Option<Cents> {
         cents = cents.checked_mul(10)?.checked_add(digit)?;
         seen += 1;
     }
-    // Zeros that were not written; of nothing they make nothing.
+    // Appends the zeros that the exponent implies; zero stays zero.
     while seen < kept && cents > 0 {
         cents = cents.checked_mul(10)?;
         seen += 1;

@@ -1,4 +1,4 @@
-//! The order of holdings.
+//! Sort orders of holdings.
 
 use std::cmp::Ordering;
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 use super::ranking;
 use super::valuation::Valued;
 
-/// What decides the order.
+/// A sort key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sort {
     /// Price times quantity.
     Value,
-    /// Of one piece.
+    /// The price of one unit.
     Price,
-    /// How many pieces.
+    /// The number of units.
     Quantity,
-    /// The market's name.
+    /// The market name.
     Name,
-    /// The game's ladder.
+    /// The game's ranking of rarities.
     Rarity,
 }
 
 impl Sort {
-    /// From its name in a query.
+    /// Parses the name used in queries.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "value" => Self::Value,
@@ -37,18 +37,18 @@ impl Sort {
     }
 }
 
-/// Which way round.
+/// The direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// The least first.
+    /// The lowest first.
     Asc,
-    /// The most first.
+    /// The highest first.
     Desc,
 }
 
 impl Order {
-    /// From its name in a query.
+    /// Parses the name used in queries.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "asc" => Self::Asc,
@@ -58,7 +58,7 @@ impl Order {
     }
 }
 
-/// The order of two holdings; equals are in the order of their names.
+/// Compares two holdings; equal ones are ordered by name.
 pub(super) fn compare(
     sort: Sort,
     order: Option<Order>,

@@ -1,37 +1,37 @@
-//! Where browsers find the pictures of items. The server itself never asks for one.
+//! The URLs of item images. Browsers load them; the server itself never does.
 
 use http::HeaderValue;
 use tracera_guard::SecurityHeaders;
 
 use crate::config::ServiceUrl;
 
-/// The size asked for: fits 96 by 96 pixels, two for each of a page's.
+/// Fits 96 by 96 pixels: twice the displayed size, for high-density displays.
 const SIZE: &str = "96fx96f";
 
-/// Addresses of pictures.
+/// Builds URLs of item images.
 #[derive(Clone, Debug)]
 pub struct Pictures(ServiceUrl);
 
 impl Pictures {
-    /// Below this address.
+    /// Builds URLs below `base`.
     pub fn new(base: ServiceUrl) -> Self {
         Self(base)
     }
 
-    /// The address of an icon's picture; `None` without an icon.
+    /// The URL of an icon's image; `None` without an icon.
     pub fn address(&self, icon: &str) -> Option<String> {
         (!icon.is_empty()).then(|| self.0.endpoint(&format!("/{icon}/{SIZE}")))
     }
 
-    /// Whether a picture is on the one host whose pictures are shown.
+    /// Whether an image is on the one host that pages may load images from.
     pub fn has(&self, address: &str) -> bool {
         address.strip_prefix(&self.0.origin()).is_some_and(|path| path.starts_with('/'))
     }
 
-    /// The `Content-Security-Policy` of a page that shows them: with images of their one origin.
+    /// The `Content-Security-Policy` of a page with item images. It allows their origin.
     ///
     /// # Panics
-    /// If the origin is not written in visible ASCII, which the origin of a URL is.
+    /// Never: the origin of a URL is visible ASCII.
     pub fn page_policy(&self) -> HeaderValue {
         let sources = format!("img-src 'self' {}", self.0.origin());
         let policy = SecurityHeaders::PAGE_POLICY.replace("img-src 'self'", &sources);

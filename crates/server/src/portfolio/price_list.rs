@@ -8,33 +8,33 @@ use serde::{Deserialize, Serialize};
 use super::money::Cents;
 use crate::domain::phase::Phase;
 
-/// What one item costs.
+/// The price of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
-    /// In the list's currency.
+    /// The amount, in the list's currency.
     pub cents: Cents,
-    /// Whether nobody asks this price now: a suggestion, or the price of a similar item.
+    /// Whether nobody offers the item at this price: a suggestion, or the price of a similar item.
     pub estimated: bool,
-    /// What kind of price it is.
+    /// The kind of price.
     pub basis: Basis,
 }
 
-/// What a price is: which of a market's figures.
+/// The figure of a market that a price comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
-    /// The least anybody asks.
+    /// The lowest offer.
     LowestOffer,
-    /// Half of the offers ask less.
+    /// The median of all offers.
     MedianOffer,
-    /// The market's suggestion where there is no offer.
+    /// The market's suggestion, used without offers.
     Suggested,
-    /// A price list without more words.
+    /// A price from a plain price list.
     Listed,
 }
 
 impl Price {
-    /// The least anybody asks.
+    /// A price from the lowest offer.
     pub fn exact(cents: Cents) -> Self {
         Self { cents, estimated: false, basis: Basis::LowestOffer }
     }
@@ -56,9 +56,9 @@ struct Entry {
 }
 
 impl PriceList {
-    /// The price of an item of that name and phase. Without its own price an item has that of its
-    /// name, which for a phase is an estimate. Otherwise it has the cheapest of the name, as an
-    /// estimate.
+    /// The price of an item with that name and phase. The first that exists is used: its own price,
+    /// the price of the name, the cheapest variant. The price of the name is an estimate for a
+    /// phase; the cheapest variant always is one.
     pub fn find(&self, name: &str, phase: Option<Phase>) -> Option<Price> {
         let entry = self.entries.get(name)?;
         let of_phase = phase.and_then(|phase| entry.phases.iter().find(|(it, _)| *it == phase));
@@ -67,7 +67,7 @@ impl PriceList {
         of_phase.map(|(_, price)| *price).or(of_name).or_else(|| entry.cheapest.map(guess))
     }
 
-    /// Adds a price; of two for the same the lower one stays.
+    /// Adds a price; of two for the same item the lower one stays.
     pub fn add(&mut self, name: String, phase: Option<Phase>, price: Price) {
         let entry = self.entries.entry(name.into_boxed_str()).or_default();
         match phase {
@@ -88,7 +88,7 @@ impl PriceList {
         }
     }
 
-    /// Adds the price of something more special than the name says.
+    /// Adds the price of a variant that is more specific than the name.
     pub fn add_variant(&mut self, name: String, price: Price) {
         let entry = self.entries.entry(name.into_boxed_str()).or_default();
         self.prices += usize::from(entry.cheapest.is_none() && entry.phases.is_empty());
@@ -110,17 +110,17 @@ impl PriceList {
         }
     }
 
-    /// How many prices there are.
+    /// The number of prices.
     pub fn len(&self) -> usize {
         self.prices
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.prices == 0
     }
 
-    /// All prices as rows, for keeping.
+    /// All prices as rows, for storage.
     pub fn rows(&self) -> impl Iterator<Item = PriceRow<'_>> {
         self.entries.iter().flat_map(|(name, entry)| {
             let row = |phase: Option<&'static str>, price: Price| {
@@ -140,7 +140,7 @@ impl PriceList {
         })
     }
 
-    /// The other way round; rows that make no sense are left out.
+    /// Restores a list from rows; invalid rows are skipped.
     pub fn from_rows<'a>(rows: impl IntoIterator<Item = PriceRow<'a>>) -> Self {
         let mut list = Self::default();
         for PriceRow(name, phase, cents, estimated, basis) in rows {
@@ -158,10 +158,10 @@ impl PriceList {
     }
 }
 
-/// The phase of a row that is of none.
+/// Marks the row of an unknown variant, in the place of a phase.
 const OTHER: &str = "other";
 
-/// Name, phase, cents, estimated, which figure.
+/// Name, phase, cents, whether it is an estimate, basis.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PriceRow<'a>(pub Cow<'a, str>, pub Option<Cow<'a, str>>, pub u64, pub bool, pub Basis);
 

@@ -1,10 +1,10 @@
-//! The prices in force: read in the background, swapped in whole, kept over a restart.
+//! The current prices: fetched in the background, replaced as a whole, stored for the next start.
 //!
-//! 1. Readers never wait: they hold the snapshot they took.
-//! 2. A feed that fails, is empty, or has less than half the prices of the snapshot in force
-//!    changes nothing; the next feed is tried. One that stays so small for a day is believed. A
-//!    snapshot from a feed that is no longer configured is not compared with.
-//! 3. The prices in force are also kept in a file, for the next start.
+//! 1. Readers never wait: they keep the snapshot that they took.
+//! 2. A feed that fails, is empty, or has less than half of the current number of prices changes
+//!    nothing; the next feed is tried. A feed that stays so small for a day is accepted. If the
+//!    current snapshot's feed is no longer configured, sizes are not compared.
+//! 3. The current prices are also stored in a file, for the next start.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,25 +25,25 @@ use crate::config::{PriceFeed, PriceSettings};
 use crate::private_dir;
 use fetch::Fetcher;
 
-/// How long a feed may be far smaller than before until that is taken for the truth.
+/// How long a feed must stay far smaller than before to be accepted.
 const BELIEVED_AFTER: time::Duration = time::Duration::DAY;
-/// Where prices are kept.
+/// The file that stores the prices.
 const FILE: &str = "prices.json";
 
 /// All prices of one feed at one time.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Who says so: a name a person knows, or a host.
+    /// The feed: a well-known name, or a host.
     pub source: String,
     /// The currency.
     pub currency: String,
-    /// When they were read.
+    /// When the prices were fetched.
     pub fetched_at: Timestamp,
     /// The prices.
     pub list: PriceList,
 }
 
-/// The prices in force.
+/// The current prices.
 #[derive(Debug)]
 pub struct Prices {
     current: ArcSwapOption<Snapshot>,
@@ -52,11 +52,11 @@ pub struct Prices {
     currency: String,
     file: PathBuf,
     clock: Clock,
-    /// Since when a feed is too small to be believed, by its name.
+    /// Since when each feed has been too small, by its name.
     shrunk: Mutex<HashMap<String, Timestamp>>,
 }
 
-/// A feed and what it is called.
+/// A feed and its name.
 #[derive(Clone, Debug)]
 struct Source {
     name: String,
@@ -64,10 +64,10 @@ struct Source {
 }
 
 impl Prices {
-    /// The kept prices, if there are any in `data_dir`; none are read from a feed yet.
+    /// Loads the stored prices from `data_dir`, if there are any. Fetches no feed yet.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When TLS cannot be initialised.
     pub fn new(
         settings: &PriceSettings,
         data_dir: &Path,
@@ -95,7 +95,7 @@ impl Prices {
         Ok(prices)
     }
 
-    /// The prices in force; `None` before the first.
+    /// The current prices; `None` before the first.
     pub fn current(&self) -> Option<Arc<Snapshot>> {
         self.current.load_full()
     }
@@ -105,11 +105,10 @@ impl Prices {
         &self.currency
     }
 
-    /// Reads the first feed that can be used. Returns how long feeds want to be left alone, if one
-    /// said so.
+    /// Fetches the first usable feed.
     ///
     /// # Errors
-    /// The last feed's error when none could be used; the prices in force stay.
+    /// The last feed's error when none is usable; the current prices stay.
     pub async fn refresh(&self) -> Result<(), FeedError> {
         let mut last = FeedError::Empty;
         for source in &self.sources {
@@ -147,8 +146,8 @@ impl Prices {
         Ok(Snapshot { source, currency, fetched_at: self.clock.now(), list })
     }
 
-    /// Whether a feed is too small now, but not for long: we first saw it so recently, and the
-    /// prices in force are not old.
+    /// Whether to reject a small feed for now: it became small recently, and the current prices are
+    /// recent too.
     fn is_doubtful(&self, source: &Source, is_small: bool, in_force_since: Timestamp) -> bool {
         let mut shrunk = self.shrunk.lock().expect("nothing panics while it holds the lock");
         if !is_small {
@@ -161,7 +160,7 @@ impl Prices {
         !(is_old(since) || is_old(in_force_since))
     }
 
-    /// The prices in force, if they are from a feed that is still configured.
+    /// The current prices, if their feed is still configured.
     fn comparable(&self) -> Option<Arc<Snapshot>> {
         self.current()
             .filter(|current| self.sources.iter().any(|source| source.name == current.source))
@@ -175,7 +174,7 @@ impl Prices {
         self.current.store(Some(Arc::new(snapshot)));
     }
 
-    /// Keeps prices for the next start. Without the file they are just read again then.
+    /// Stores prices for the next start. If this fails, they are fetched again then.
     async fn keep(&self, snapshot: &Snapshot) {
         let kept = Kept {
             source: snapshot.source.as_str().into(),
@@ -202,16 +201,16 @@ struct Kept<'a> {
     rows: Vec<PriceRow<'a>>,
 }
 
-/// Writes beside the file and renames, so that there is always a whole one.
+/// Writes a temporary file and renames it, so that the file is always complete.
 fn save(file: &Path, json: &[u8]) -> io::Result<()> {
     if let Some(directory) = file.parent() {
-        // With Redis and PostgreSQL nothing else is kept there, so nobody else makes it.
+        // With Redis and PostgreSQL nothing else uses this directory, so it may not exist yet.
         private_dir::create(directory)?;
     }
     let new = file.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
     let written = std::fs::write(&new, json).and_then(|()| std::fs::rename(&new, file));
     if written.is_err() {
-        // It may not even be there.
+        // The temporary file may not exist.
         let _ = std::fs::remove_file(&new);
     }
     written
@@ -229,7 +228,7 @@ fn load(file: &Path, max_bytes: u64) -> io::Result<Snapshot> {
     })
 }
 
-/// What people call a feed; never its parameters, which may hold a key.
+/// The name of a feed for people. It excludes URL parameters, which may contain a key.
 fn name_of(feed: &PriceFeed) -> String {
     let host = match feed {
         PriceFeed::File(_) => return "file".to_owned(),
@@ -244,5 +243,5 @@ fn name_of(feed: &PriceFeed) -> String {
     }
 }
 
-/// How long after a failed reading the next one is tried.
+/// Interval between attempts after a failed fetch.
 pub const RETRY: Duration = Duration::from_mins(5);

@@ -1,39 +1,39 @@
-//! How far an import is.
+//! The progress of an import.
 
 use serde::Serialize;
 
-/// What is happening.
+/// The current step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// For its turn: Steam's limit keeps requests apart.
+    /// Waiting for a turn: requests to Steam are spaced out.
     #[default]
     Waiting,
-    /// Reading a page from Steam.
+    /// Fetching a page from Steam.
     Reading,
-    /// Putting the new holdings in force.
+    /// Publishing the new holdings.
     Saving,
 }
 
-/// How far an import is.
+/// The progress of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Progress {
-    /// What is happening.
+    /// The current step.
     pub stage: Stage,
-    /// Pages read.
+    /// The number of pages read.
     pub pages: u32,
-    /// Different assets found.
+    /// The number of distinct assets found.
     pub items_found: u64,
-    /// How many Steam says there are; some of them may be hidden.
+    /// Steam's total; some of the items may be hidden.
     pub items_total: Option<u32>,
-    /// How many of those found have a price.
+    /// The number of found assets with a price.
     pub items_matched: u64,
-    /// How long the present wait is.
+    /// The length of the current wait.
     pub wait_seconds: u64,
 }
 
 impl Progress {
-    /// Whether fewer items were found than Steam says there are.
+    /// Whether fewer items were found than Steam's total.
     pub fn is_short(&self) -> bool {
         self.items_total.is_some_and(|total| u64::from(total) > self.items_found)
     }

@@ -1,5 +1,5 @@
-//! One polite queue to Steam per process: one request at a time, with room between them, silent
-//! while Steam says so.
+//! The queue for requests to Steam, one per process. It sends one request at a time, with a gap
+//! between them, and none during a pause that Steam requires.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 
-/// The longest pause, whatever Steam asks for or however often it refused.
+/// Maximum pause, whatever Steam requires and however often it refused.
 const MAX_PAUSE: Duration = Duration::from_hours(1);
 
-/// Hands out turns in the order they were asked for.
+/// Grants turns in the order of requests.
 #[derive(Debug)]
 pub struct SteamQueue {
     gate: Mutex<Gate>,
@@ -23,15 +23,15 @@ pub struct SteamQueue {
 #[derive(Debug, Default)]
 struct Gate {
     open_at: Option<Instant>,
-    /// Refusals without a success since.
+    /// Refusals since the last success.
     refusals: u32,
 }
 
-/// Steam wants to be left alone for longer than anybody should wait here.
+/// Steam requires a longer pause than the queue's patience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paused(pub Duration);
 
-/// Leave to send one request. The next turn begins a spacing after this one is dropped.
+/// Permission to send one request. The gap to the next turn starts when this is dropped.
 #[derive(Debug)]
 pub struct Turn<'a> {
     gate: MutexGuard<'a, Gate>,
@@ -39,16 +39,16 @@ pub struct Turn<'a> {
 }
 
 impl SteamQueue {
-    /// Turns at least `spacing` apart; after a refusal a pause that begins at `first_pause` and
-    /// doubles; nobody waits for a pause longer than `patience`.
+    /// Spaces turns by `spacing`. After a refusal it pauses for `first_pause`, doubled with each
+    /// further one. A pause longer than `patience` is an error instead.
     pub fn new(spacing: Duration, first_pause: Duration, patience: Duration) -> Self {
         Self { gate: Mutex::default(), spacing, first_pause, patience }
     }
 
-    /// Waits for a turn; `on_wait` is told how long it will be once that is known.
+    /// Waits for a turn. Calls `on_wait` with the waiting time once it is known.
     ///
     /// # Errors
-    /// [`Paused`] at once, when the pause is longer than the queue's patience.
+    /// [`Paused`], without waiting, when the pause is longer than the queue's patience.
     pub async fn turn(&self, on_wait: impl FnOnce(Duration)) -> Result<Turn<'_>, Paused> {
         let gate = self.gate.lock().await;
         let wait =
@@ -63,9 +63,9 @@ impl SteamQueue {
         Ok(Turn { gate, queue: self })
     }
 
-    /// Whether Steam has refused because of its limit, and the pause since is not over.
+    /// Whether the queue is in a pause after Steam refused a request.
     pub fn is_limited(&self) -> bool {
-        // While somebody has a turn there is no pause.
+        // While a turn is in use there is no pause.
         self.gate
             .try_lock()
             .is_ok_and(|gate| gate.refusals > 0 && gate.open_at > Some(Instant::now()))
@@ -73,12 +73,12 @@ impl SteamQueue {
 }
 
 impl Turn<'_> {
-    /// Steam answered.
+    /// Reports a response from Steam that was not a refusal.
     pub fn answered(mut self) {
         self.gate.refusals = 0;
     }
 
-    /// Steam refused because of its limit. Returns the pause that follows.
+    /// Reports that Steam refused because of its limit. Returns the pause that follows.
     pub fn refused(mut self, retry_after: Option<Duration>) -> Duration {
         self.gate.refusals += 1;
         let backoff = Backoff { first: self.queue.first_pause, factor: 2, longest: MAX_PAUSE };

@@ -1,7 +1,7 @@
-//! The orders in which the game's players name rarities and exteriors.
+//! The game's rankings of rarities and exteriors.
 
-/// From the commonest to the rarest; names on a line are as rare: of skins, of other items, of
-/// agents.
+/// From the most common to the rarest. Names in one line are equally rare: of skins, other items
+/// and agents.
 const RARITIES: [&[&str]; 7] = [
     &["Base Grade", "Consumer Grade", "Stock"],
     &["Industrial Grade"],
@@ -15,12 +15,12 @@ const RARITIES: [&[&str]; 7] = [
 const EXTERIORS: [&str; 5] =
     ["Factory New", "Minimal Wear", "Field-Tested", "Well-Worn", "Battle-Scarred"];
 
-/// How rare that is, from 1; 0 for a name that is not known.
+/// The rank of a rarity, from 1; 0 for an unknown name.
 pub fn rarity(name: &str) -> usize {
     RARITIES.iter().position(|names| names.contains(&name)).map_or(0, |at| at + 1)
 }
 
-/// How worn that is, from 1; 0 for a name that is not known.
+/// The rank of an exterior, from 1; 0 for an unknown name.
 pub fn wear(exterior: &str) -> usize {
     EXTERIORS.iter().position(|name| *name == exterior).map_or(0, |at| at + 1)
 }

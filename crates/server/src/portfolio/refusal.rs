@@ -1,26 +1,26 @@
-//! Why an import failed, in words for the person.
+//! Reasons for failed imports, in words for users.
 
 use super::import::ImportError;
 use super::steam_client::SteamError;
 
-/// A reason a person can do something about, or wait out.
+/// A reason that the user can remedy or wait out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No Steam account is linked.
     NotLinked,
-    /// An import of theirs is running.
+    /// An import of the user is running already.
     Running,
-    /// The last one was too recently.
+    /// The last import was too recent.
     Cooldown,
-    /// Profile or inventory is private.
+    /// The profile or inventory is private.
     Private,
-    /// Steam knows no such profile.
+    /// Steam has no such profile.
     ProfileMissing,
-    /// More items than are imported here.
+    /// The inventory exceeds the limit.
     TooLarge,
-    /// What was uploaded is no inventory.
+    /// The uploaded data is not an inventory.
     NotAnInventory,
-    /// Steam does not answer as it should.
+    /// Steam does not answer properly.
     SteamUnavailable,
 }
 
@@ -41,7 +41,7 @@ const ALL: [Refusal; 8] = [
 ];
 
 impl Refusal {
-    /// The stable code in answers and addresses.
+    /// The stable code in responses and URLs.
     pub fn code(self) -> &'static str {
         match self {
             NotLinked => "steam_not_linked",
@@ -55,12 +55,12 @@ impl Refusal {
         }
     }
 
-    /// From its code.
+    /// Parses [`Refusal::code`].
     pub fn parse(code: &str) -> Option<Self> {
         ALL.into_iter().find(|refusal| refusal.code() == code)
     }
 
-    /// The sentence for a person.
+    /// The sentence shown to the user.
     pub fn sentence(self) -> &'static str {
         match self {
             NotLinked => "Link your Steam account first, then import.",
@@ -91,7 +91,7 @@ impl Refusal {
 }
 
 impl ImportError {
-    /// What a person is told; `None` for a failure of the service itself.
+    /// The refusal shown to the user; `None` for a failure of the service itself.
     pub fn refusal(&self) -> Option<Refusal> {
         Some(match self {
             Self::NotLinked => NotLinked,

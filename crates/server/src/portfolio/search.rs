@@ -1,22 +1,22 @@
-//! The search of holdings, in traders' shorthand: `ak redline`, `deagle fn`, `m4 ft`, `case
+//! Searches holdings, with traders' abbreviations: `ak redline`, `deagle fn`, `m4 ft`, `case
 //! hardened 661`.
 //!
-//! 1. Every word has to be there, whatever its case and its order: in the name, the phase, the
-//!    type, the rarity or the exterior. A word that is in none of them can be in an asset's name
-//!    tag, or be its pattern; then only such assets are found.
-//! 2. Whatever is neither letter nor digit parts words, and a word may span such parts from where
-//!    one begins: `ak47`.
-//! 3. The beginning of a word is found before its middle, and two letters are only ever found at a
-//!    beginning.
-//! 4. A short form stands for its long one as well as for itself.
-//! 5. Without a letter or a digit it is a part of the name as it stands: `★`.
+//! 1. Every word must be found, in any case and order: in the name, the phase, the type, the rarity
+//!    or the exterior. A word found in none of them may match an asset's name tag or pattern; then
+//!    only those assets match.
+//! 2. Characters other than letters and digits separate words. A search word may span several words
+//!    of the text, from the start of one: `ak47`.
+//! 3. A match at the start of a word ranks before one in the middle. Words of two letters match
+//!    only at a start.
+//! 4. An abbreviation matches both its long form and itself.
+//! 5. A search without letters and digits is compared with the name literally: `★`.
 
 use crate::store::portfolio::holdings::Asset;
 
 use super::stack::Stack;
 use super::words::push_words;
 
-/// Short forms, and what they stand for.
+/// Abbreviations and their long forms.
 const SHORT: [(&str, &str); 16] = [
     ("fn", " factory new "),
     ("mw", " minimal wear "),
@@ -35,26 +35,26 @@ const SHORT: [(&str, &str); 16] = [
     ("p2", " phase 2 "),
     ("p4", " phase 4 "),
 ];
-/// The shortest word that is looked for in the middle of others.
+/// The shortest word that can match in the middle of others.
 const MIDDLE: usize = 3;
 
 /// A parsed search.
 pub(super) struct Search {
     plain: String,
-    /// Each with a space before it.
+    /// Each word has a leading space.
     words: Vec<String>,
 }
 
-/// How well something is found; the better first.
+/// The quality of a match, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Found {
-    /// All words begin words of it.
+    /// Every search word matches at the start of a word.
     AtBeginnings,
-    /// Some are only within words.
+    /// Some search words match only inside words.
     Within,
 }
 
-/// What of the words the name and its like do not have: an asset has to.
+/// The search words that the holding's text does not contain. An asset must contain them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Left<'s>(Vec<&'s str>);
 
@@ -88,12 +88,12 @@ impl Search {
 }
 
 impl Left<'_> {
-    /// Whether every asset will do.
+    /// Whether no words are left, so that every asset matches.
     pub(super) fn is_none(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the asset has it all.
+    /// Whether the asset contains all of these words.
     pub(super) fn is_in(&self, asset: &Asset) -> bool {
         let mut tag = String::from(" ");
         if let Some(name_tag) = asset.name_tag.as_ref().filter(|_| !self.is_none()) {
@@ -106,7 +106,7 @@ impl Left<'_> {
     }
 }
 
-/// How a word with a space before it is in a text that begins with one.
+/// How a word matches a text; both have a leading space.
 fn find(text: &str, word: &str) -> Option<Found> {
     let plain = &word[1..];
     let long = || SHORT.iter().find(|(short, _)| *short == plain);
@@ -116,11 +116,11 @@ fn find(text: &str, word: &str) -> Option<Found> {
     (plain.chars().count() >= MIDDLE && text.contains(plain)).then_some(Found::Within)
 }
 
-/// Whether the word is there when spaces do not count, from the beginning of a word.
+/// Whether the text contains the word when spaces are ignored, from the start of a word.
 fn spans(text: &str, word: &str) -> bool {
     let Some(first) = word.chars().next() else { return true };
     text.match_indices(' ').map(|(at, _)| &text[at + 1..]).any(|rest| {
-        // Most words begin with another letter.
+        // This check is cheap, and most words start with another letter.
         rest.starts_with(first) && {
             let mut chars = rest.chars().filter(|char| *char != ' ');
             word.chars().all(|char| chars.next() == Some(char))

@@ -1,7 +1,7 @@
-//! Which holdings are shown, in which order.
+//! Filters, sorts and pages holdings.
 //!
-//! A selection is about single pieces: it leaves of each holding those that fit, and every sum is
-//! over them.
+//! A selection applies to single units: it keeps the matching ones of each holding, and all sums
+//! are over those.
 
 use std::cmp::Ordering;
 
@@ -16,10 +16,10 @@ use crate::store::portfolio::holdings::Asset;
 
 const MAX_PER_PAGE: usize = 1000;
 const DEFAULT_PER_PAGE: usize = 100;
-/// Each word is looked for in each holding.
+/// Limits the cost: each search word is looked up in each holding.
 const MAX_SEARCH: usize = 100;
 
-/// The selection, field by field; without fields it is everything, on one page.
+/// The filters and the order. Without any field set, it is everything on one page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
@@ -27,44 +27,44 @@ pub struct Selection {
     pub sort: Option<Sort>,
     /// The direction. Default: names ascend, all else descends.
     pub order: Option<Order>,
-    /// Words, as the search has them.
+    /// Search words.
     pub q: Option<String>,
-    /// As Steam names it.
+    /// A rarity, by Steam's name.
     pub rarity: Option<String>,
-    /// As Steam names it.
+    /// An exterior, by Steam's name.
     pub exterior: Option<String>,
     /// A [`Quality`](crate::domain::item::Quality).
     pub quality: Option<String>,
     /// An [`ItemType`](crate::domain::item_type::ItemType).
     #[serde(rename = "type")]
     pub item_type: Option<String>,
-    /// Whether they count kills: of the qualities `stattrak` and `unusual_stattrak`.
+    /// Whether items count kills: the qualities `stattrak` and `unusual_stattrak`.
     pub stattrak: Option<bool>,
-    /// Whether they have a price; of those without, only what can be sold is unpriced.
+    /// Whether items have a price. Items that cannot be sold do not match `false`.
     pub priced: Option<bool>,
-    /// Whether they can be sold, now or later.
+    /// Whether items can be sold, now or later.
     pub sellable: Option<bool>,
-    /// Whether they cannot be traded or sold for now.
+    /// Whether items cannot be traded or sold for now.
     pub locked: Option<bool>,
-    /// Whether they can be traded now.
+    /// Whether items can be traded now.
     pub tradable: Option<bool>,
-    /// Whether they can be sold on Steam's market now.
+    /// Whether items can be sold on Steam's market now.
     pub marketable: Option<bool>,
-    /// One holding, with its single items.
+    /// One holding, with its assets.
     pub item_id: Option<String>,
-    /// Counted from one; the last there is, if it is beyond that.
+    /// The page, starting at one; a number beyond the last page means the last.
     pub page: Option<usize>,
-    /// Holdings on a page.
+    /// The number of holdings per page.
     pub per_page: Option<usize>,
 }
 
-/// A page of no portfolio, or a search that is too long.
+/// The page number, the page size or the search is out of bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("page counts from 1, per_page is a number from 1 to 1000, q has 100 characters at most")]
 pub struct OutOfBounds;
 
 impl Selection {
-    /// Itself, if its page exists for some portfolio and its search is short.
+    /// Returns the selection if its page, page size and search are within bounds.
     ///
     /// # Errors
     /// [`OutOfBounds`].
@@ -75,7 +75,7 @@ impl Selection {
         if fine { Ok(self) } else { Err(OutOfBounds) }
     }
 
-    /// What is selected, in order.
+    /// The selected holdings, in order.
     pub fn choose<'a>(&self, worth: &'a Worth) -> Vec<Valued<'a>> {
         let search = self.q.as_deref().map(Search::new);
         let chosen = worth.by_value().filter_map(|valued| {
@@ -102,7 +102,7 @@ impl Selection {
         chosen.into_iter().map(|(_, valued)| valued).collect()
     }
 
-    /// Whether the name and what it says fit.
+    /// Whether the holding matches the filters on its name and description.
     fn fits_stack(&self, valued: &Valued<'_>) -> bool {
         let Stack { holding, item_type, .. } = valued.stack;
         let is = |wanted: &Option<String>, value: &str| {
@@ -117,14 +117,14 @@ impl Selection {
             && self.priced.is_none_or(|priced| priced == valued.price.is_some())
     }
 
-    /// Whether single pieces of a holding may not fit.
+    /// Whether the selection can match only some units of a holding.
     fn is_of_pieces(&self) -> bool {
         let Self { locked, tradable, marketable, .. } = self;
         let any = [locked, tradable, marketable, &self.sellable];
         any.into_iter().any(Option::is_some) || self.priced == Some(false)
     }
 
-    /// The selected pieces of a holding; `None` if there are none.
+    /// The selected units of a holding; `None` if there are none.
     fn pieces<'a>(&self, valued: Valued<'a>, left: Option<&Left<'_>>) -> Option<Valued<'a>> {
         if !self.is_of_pieces() && left.is_none_or(Left::is_none) {
             return Some(valued);
@@ -137,7 +137,7 @@ impl Selection {
         (pieces.quantity > 0).then_some(Valued { pieces, ..valued })
     }
 
-    /// Whether an asset of a stack that fits does so too, the search apart.
+    /// Whether an asset of a matching stack matches too, apart from the search.
     pub fn fits_asset(&self, stack: &Stack, asset: &Asset) -> bool {
         let is = |wanted: Option<bool>, value: bool| wanted.is_none_or(|wanted| wanted == value);
         let is_sellable = stack.is_sellable(asset);
@@ -148,7 +148,7 @@ impl Selection {
             && (self.priced != Some(false) || is_sellable)
     }
 
-    /// The page that is shown, counted from one.
+    /// The requested page, starting at one.
     pub fn page(&self) -> usize {
         self.page.unwrap_or(1)
     }
@@ -157,12 +157,12 @@ impl Selection {
         self.per_page.or(self.page.map(|_| DEFAULT_PER_PAGE))
     }
 
-    /// How many pages `holdings` fill; an empty portfolio fills one.
+    /// The number of pages that `holdings` fill; an empty portfolio fills one.
     pub fn pages(&self, holdings: usize) -> usize {
         self.per_page().map_or(1, |per_page| holdings.div_ceil(per_page)).max(1)
     }
 
-    /// What stands on that page.
+    /// The holdings on that page.
     pub fn on_page<'a, 'h>(&self, page: usize, chosen: &'a [Valued<'h>]) -> &'a [Valued<'h>] {
         match self.per_page() {
             None => chosen,

@@ -1,4 +1,4 @@
-//! The holdings of one name: single assets, and their common properties.
+//! All assets of one item, and their common properties.
 
 use std::sync::Arc;
 
@@ -6,23 +6,23 @@ use crate::domain::item::Attachments;
 use crate::domain::item_type::ItemType;
 use crate::store::portfolio::holdings::{Asset, Holding, Summary};
 
-/// All assets of one name.
+/// All assets of one item.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    /// What they have in common.
+    /// Their common properties.
     pub holding: Holding,
-    /// The assets, in the order of their ids.
+    /// The assets, ordered by id.
     pub assets: Box<[Asset]>,
-    /// How many pieces they are.
+    /// The number of units.
     pub pieces: Pieces,
-    /// The sort of item.
+    /// The item's type.
     pub item_type: ItemType,
-    /// What a search looks through, see the search.
+    /// The text that a search looks through.
     pub(super) words: Box<str>,
 }
 
 impl Stack {
-    /// Of a holding and its assets.
+    /// Combines a holding with its assets.
     pub fn new(holding: Holding, assets: Vec<Asset>) -> Self {
         let pieces = Pieces::of(&holding, &assets);
         let known = ItemType::parse(&holding.item_type);
@@ -31,7 +31,7 @@ impl Stack {
         Self { holding, assets: assets.into(), pieces, item_type, words }
     }
 
-    /// Whether it counts kills.
+    /// Whether the item counts kills.
     pub fn is_stattrak(&self) -> bool {
         self.holding.quality.ends_with("stattrak")
     }
@@ -41,7 +41,7 @@ impl Stack {
         is_sellable(&self.holding, asset)
     }
 
-    /// What it occupies, without what the allocator adds.
+    /// The memory it occupies, without the allocator's overhead.
     pub(super) fn bytes(&self) -> usize {
         let Holding { item_id, market_hash_name, phase, kind, item_type, .. } = &self.holding;
         let Holding { rarity, rarity_color, exterior, quality, icon, .. } = &self.holding;
@@ -57,34 +57,34 @@ impl Stack {
     }
 }
 
-/// Whether an asset can be sold somewhere, now or when a lock ends. Nothing is known of one that
-/// Steam does not describe.
+/// Whether an asset can be sold somewhere, now or when a lock ends. An asset without a description
+/// counts as sellable, because nothing is known about it.
 fn is_sellable(holding: &Holding, asset: &Asset) -> bool {
     asset.marketable || asset.tradable || asset.locked || holding.market_hash_name.is_empty()
 }
 
-/// What is fixed to an asset.
+/// Parses an asset's attachments.
 pub fn attachments(json: Option<&str>) -> Attachments {
     json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
-/// How many pieces there are, and how many of them are so.
+/// The number of units, in total and by property.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pieces {
-    /// All of them.
+    /// All units.
     pub quantity: u64,
-    /// Those that cannot be traded or sold for now.
+    /// Units that cannot be traded or sold for now.
     pub locked: u64,
-    /// Those that can be traded now.
+    /// Units that can be traded now.
     pub tradable: u64,
-    /// Those that can be sold on Steam's market now.
+    /// Units that can be sold on Steam's market now.
     pub marketable: u64,
-    /// Those that can be sold somewhere, now or later.
+    /// Units that can be sold somewhere, now or later.
     pub sellable: u64,
 }
 
 impl Pieces {
-    /// Of these assets of a holding.
+    /// Counts these assets of a holding.
     pub fn of<'a>(holding: &Holding, assets: impl IntoIterator<Item = &'a Asset>) -> Self {
         let mut pieces = Self::default();
         for asset in assets {
@@ -103,8 +103,8 @@ impl Pieces {
 /// A portfolio with its holdings.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// The import in force.
+    /// The published import.
     pub summary: Summary,
-    /// What it brought.
+    /// The holdings of that import.
     pub stacks: Arc<[Stack]>,
 }

@@ -1,8 +1,8 @@
-//! Reads inventory pages from Steam and says what each kind of refusal means.
+//! Fetches inventory pages from Steam, and interprets its refusals.
 //!
 //! 1. The only host is the configured one; redirects are not followed.
-//! 2. Time and size of an answer are bounded, its size after decompression.
-//! 3. No error holds an address: it names the user.
+//! 2. Time and size of a response are limited, the size after decompression.
+//! 3. Errors contain no URL: it identifies the user.
 
 use std::time::Duration;
 
@@ -17,46 +17,46 @@ use crate::{error_chain, http_client};
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub enum SteamError {
-    /// Profile or inventory is private.
+    /// The profile or inventory is private.
     #[error("the inventory is private")]
     Private,
-    /// Steam wants somebody to sign in, or sends us elsewhere for another reason.
+    /// Steam requires a sign-in, or redirects for another reason.
     #[error("Steam asks us to sign in")]
     SignInAsked,
-    /// There is no such profile.
+    /// The profile does not exist.
     #[error("the profile does not exist")]
     NoProfile,
-    /// Steam will not give that many items at once.
+    /// Steam refuses this page size.
     #[error("the page size was refused")]
     CountRefused,
-    /// Steam's limit on requests.
+    /// Steam limits the requests; the time to wait, if it says so.
     #[error("too many requests to Steam")]
     Throttled(Option<Duration>),
-    /// The address of this server is blocked in front of Steam.
+    /// The edge in front of Steam blocks this server's address.
     #[error("this server is blocked by Steam's edge")]
     Blocked,
-    /// The game's own servers are away.
+    /// The game's own inventory servers are down.
     #[error("the game's inventory servers are away (EResult {0})")]
     GameAway(u32),
-    /// Steam has nothing to say about the game for this account.
+    /// The account has no inventory for this game.
     #[error("Steam has no inventory of this game for the account")]
     NoInventory,
-    /// Steam, or the way to it, is in trouble.
+    /// Steam or the connection to it failed.
     #[error("Steam is unavailable: {0}")]
     Unavailable(String),
-    /// No answer in time.
+    /// The response took too long.
     #[error("Steam did not answer in time")]
     TimedOut,
-    /// More bytes than any page has.
+    /// The response is larger than any page.
     #[error("Steam's answer is too large")]
     TooLarge,
-    /// Something else than an inventory.
+    /// The response is not an inventory.
     #[error(transparent)]
     Unreadable(#[from] inventory::Unreadable),
 }
 
 impl SteamError {
-    /// Whether asking again soon may help.
+    /// Whether a retry soon may succeed.
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -65,15 +65,15 @@ impl SteamError {
     }
 }
 
-/// The page size of requests: the configured one, then one that always worked, then Steam's
-/// default.
+/// The page size of requests: first the configured one, then a size that Steam has always accepted,
+/// then Steam's default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(Option<u32>);
 
 impl PageSize {
     const FALLBACK: u32 = 1000;
 
-    /// The next smaller choice after a refusal; `None` when there is none.
+    /// The next smaller size after a refusal; `None` when there is none.
     pub fn smaller(self) -> Option<Self> {
         match self.0? {
             count if count > Self::FALLBACK => Some(Self(Some(Self::FALLBACK))),
@@ -82,7 +82,7 @@ impl PageSize {
     }
 }
 
-/// The inventory endpoint.
+/// A client for the inventory endpoint.
 #[derive(Debug)]
 pub struct SteamClient {
     http: reqwest::Client,
@@ -91,10 +91,10 @@ pub struct SteamClient {
 }
 
 impl SteamClient {
-    /// For the community site at `base`.
+    /// Uses the community site at `base`.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When TLS cannot be initialised.
     pub fn new(
         base: ServiceUrl,
         proxy: Option<&SecretUrl>,
@@ -107,12 +107,12 @@ impl SteamClient {
         Ok(Self { http: http.build()?, base, limits })
     }
 
-    /// What to begin with.
+    /// The initial page size.
     pub fn page_size(&self) -> PageSize {
         PageSize(Some(self.limits.page_size))
     }
 
-    /// One page of the public inventory, from `start` on.
+    /// Fetches one page of the public inventory, starting at `start`.
     ///
     /// # Errors
     /// [`SteamError`].
@@ -164,10 +164,10 @@ impl SteamClient {
     }
 }
 
-/// What a status other than 200 means.
+/// Interprets a status other than 200.
 fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> SteamError {
     match status.as_u16() {
-        // The edge answers in HTML, Steam itself with a bare null.
+        // The edge responds with HTML, Steam itself with a bare `null`.
         403 if is_html(headers, body) => SteamError::Blocked,
         401 | 403 => SteamError::Private,
         400 => SteamError::CountRefused,
@@ -200,7 +200,7 @@ fn eresult(text: &str) -> Option<u32> {
     rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
 }
 
-/// `Retry-After` in seconds; the form with a date is not used by Steam.
+/// `Retry-After` in seconds; Steam does not use the date form.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

@@ -1,9 +1,9 @@
-//! Text of other services: shortened, and without characters that change how their surroundings are
-//! shown.
+//! Cleans text from other services: shortens it, and removes characters that affect how surrounding
+//! text is displayed.
 
-/// `text` without control and direction characters, at most `max_chars` long.
+/// Removes control and direction characters, and truncates to `max_chars`.
 ///
-/// Markup, formulas and every letter stay as they are: who shows the text escapes it.
+/// Markup, formulas and all letters are kept: the code that displays the text escapes it.
 pub fn clean(text: &str, max_chars: usize) -> String {
     text.chars().filter(|character| !is_disruptive(*character)).take(max_chars).collect()
 }

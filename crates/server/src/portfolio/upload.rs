@@ -1,17 +1,17 @@
-//! An inventory its owner brings along: Steam answers a person's browser where it refuses a server.
+//! Uploaded inventories. Steam answers a user's browser where it refuses a server.
 
 use serde_json::value::RawValue;
 
 use super::inventory::{self, Reply};
 use crate::domain::item::Page;
 
-/// More answers than an inventory of any size takes.
+/// Limit on responses in one upload.
 const MAX_PAGES: usize = 200;
 
-/// Reads what was uploaded: one answer of Steam's inventory endpoint, or a list of them in order.
+/// Parses an upload: one response of Steam's inventory endpoint, or a list of them in order.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the upload.
 pub(super) fn pages(body: &[u8]) -> Result<Vec<Page>, &'static str> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
     if body.first() != Some(&b'[') {

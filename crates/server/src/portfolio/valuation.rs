@@ -1,22 +1,22 @@
-//! What holdings are worth: whole cents, no clock, no store.
+//! Computes the value of holdings in whole cents, without a clock or a store.
 //!
-//! 1. Every total is the sum of the values it is made of; a value is price times quantity.
-//! 2. An item without a price has no value and is counted apart, never taken for worthless. An item
-//!    that can never be sold is not counted as lacking a price.
-//! 3. Sums stay far inside 64 bits: prices, amounts and the number of assets are bounded where they
-//!    are read.
+//! 1. A value is price times quantity. Every total is the exact sum of its values.
+//! 2. An item without a price has no value and is counted separately, never as zero. An item that
+//!    can never be sold is not counted as missing a price.
+//! 3. Sums stay far below 64 bits: prices, amounts and the number of assets are limited when
+//!    parsed.
 
 use super::price_list::Price;
 use super::stack::{Pieces, Stack};
 
-/// Pieces of one name with their price.
+/// Units of one item, with their price.
 #[derive(Clone, Copy, Debug)]
 pub struct Valued<'a> {
-    /// What they are.
+    /// The item and its assets.
     pub stack: &'a Stack,
-    /// What one costs.
+    /// The price of one unit.
     pub price: Option<Price>,
-    /// Those that count here: all of the stack, or what a selection leaves of it.
+    /// The counted units: all of the stack, or the selected ones.
     pub pieces: Pieces,
 }
 
@@ -27,24 +27,24 @@ impl Valued<'_> {
     }
 }
 
-/// Sums over holdings. The value is that of all items but the unpriced and the unsellable.
+/// Sums over holdings. The value excludes unpriced and unsellable items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// The priced items together, in cents.
+    /// The total value, in cents.
     pub value: u64,
-    /// How many items.
+    /// The number of units.
     pub items: u64,
-    /// How many of them could be sold and have no price.
+    /// The number of units that could be sold but have no price.
     pub unpriced: u64,
-    /// How many of them can never be sold and have no price.
+    /// The number of units without a price that can never be sold.
     pub unsellable: u64,
-    /// How many of them have only an estimated price.
+    /// The number of units with an estimated price.
     pub estimated: u64,
-    /// How many of them cannot be traded or sold for now.
+    /// The number of units that cannot be traded or sold for now.
     pub locked: u64,
 }
 
-/// Adds holdings up.
+/// Sums up holdings.
 pub fn total<'a, 'h: 'a>(holdings: impl IntoIterator<Item = &'a Valued<'h>>) -> Totals {
     let mut totals = Totals::default();
     for valued in holdings {

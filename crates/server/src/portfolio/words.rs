@@ -1,8 +1,8 @@
-//! Texts as a search looks through them.
+//! Normalizes text for the search.
 
 use crate::store::portfolio::holdings::Holding;
 
-/// What a search looks through for a holding: its words in lower case, a space around each.
+/// The searchable text of a holding: its words in lower case, with spaces around each.
 pub(super) fn words_of(holding: &Holding) -> Box<str> {
     let Holding { market_hash_name, phase, kind, rarity, exterior, .. } = holding;
     let mut words = String::from(" ");
@@ -12,7 +12,7 @@ pub(super) fn words_of(holding: &Holding) -> Box<str> {
     words.into()
 }
 
-/// Adds the text in lower case, its words parted by spaces, one at the end.
+/// Appends the text in lower case, with a space after each word.
 pub(super) fn push_words(words: &mut String, text: &str) {
     for char in text.chars() {
         match char {

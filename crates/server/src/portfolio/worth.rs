@@ -1,4 +1,4 @@
-//! A valued portfolio: holdings, prices in force, and changes.
+//! A valued portfolio: holdings, current prices, and changes.
 
 use std::sync::Arc;
 
@@ -16,32 +16,32 @@ use super::stack::Stack;
 use super::valuation::{Totals, Valued, total};
 use crate::store::portfolio::holdings::Summary;
 
-/// How long a valued portfolio is shown, because the value of a day ago moves with time.
+/// How long a valued portfolio stays valid: the value of a day ago changes with time.
 const LASTS: Duration = Duration::minutes(1);
 
-/// What a user holds and what that is worth.
+/// A user's holdings and their value.
 #[derive(Debug)]
 pub struct Worth {
-    /// The import in force; `None` before the first.
+    /// The published import; `None` before the first.
     pub summary: Option<Summary>,
-    /// The prices.
+    /// The prices used.
     pub prices: Option<Arc<Snapshot>>,
-    /// Everything added up.
+    /// The totals over all holdings.
     pub totals: Totals,
-    /// How the value changed.
+    /// The changes of the value.
     pub changes: Changes,
     stacks: Arc<[Stack]>,
-    /// Of each stack.
+    /// The price of each stack.
     found: Vec<Option<Price>>,
-    /// The stacks, the most valuable first.
+    /// The indices of the stacks, by descending value.
     order: Vec<u32>,
-    /// Stands for all of the above.
+    /// A digest of the content above.
     version: [u8; 16],
     put_together_at: OffsetDateTime,
 }
 
 impl<'a> Valued<'a> {
-    /// All pieces of a stack, with their price.
+    /// All units of a stack, with their price.
     pub fn of(stack: &'a Stack, prices: &super::price_list::PriceList) -> Self {
         let phase = crate::domain::phase::Phase::parse(&stack.holding.phase);
         let price = prices.find(&stack.holding.market_hash_name, phase);
@@ -83,7 +83,7 @@ impl Worth {
         Self { summary, prices, totals, changes, stacks, found, order, version, put_together_at }
     }
 
-    /// Whether this can still be shown when these prices are in force.
+    /// Whether this is still valid with these prices at this time.
     pub(super) fn is_current(&self, prices: Option<&Arc<Snapshot>>, now: OffsetDateTime) -> bool {
         let same = match (&self.prices, prices) {
             (Some(own), Some(current)) => Arc::ptr_eq(own, current),
@@ -92,22 +92,22 @@ impl Worth {
         same && (self.put_together_at..self.put_together_at + LASTS).contains(&now)
     }
 
-    /// What is held, without an order.
+    /// The holdings, unordered.
     pub fn stacks(&self) -> &[Stack] {
         &self.stacks
     }
 
-    /// How many different items are held.
+    /// The number of different items.
     pub fn len(&self) -> usize {
         self.stacks.len()
     }
 
-    /// Whether nothing is held.
+    /// Whether there are no holdings.
     pub fn is_empty(&self) -> bool {
         self.stacks.is_empty()
     }
 
-    /// Everything with its price, the most valuable first.
+    /// All holdings with their prices, by descending value.
     pub fn by_value(&self) -> impl Iterator<Item = Valued<'_>> {
         self.order.iter().map(|at| {
             let stack = &self.stacks[*at as usize];
@@ -115,7 +115,7 @@ impl Worth {
         })
     }
 
-    /// A digest of the part that a query shows; it changes with the content.
+    /// A digest of the part selected by a query; it changes with the content.
     pub fn version(&self, query: &impl Serialize) -> [u8; 16] {
         digest(&[&self.version, &json(query)])
     }

@@ -1,4 +1,4 @@
-//! The document around the rows, visited as it is parsed.
+//! Parses the document around the rows, as a stream.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use super::FeedError;
 use super::row::{Offer, Skipped, Variant};
 use crate::portfolio::price_list::PriceList;
 
-/// More names than there are items, several times over.
+/// Limit on rows: several times the number of items.
 const MAX_ROWS: usize = 500_000;
 
-/// What has been read so far.
+/// The result so far.
 pub(super) struct Found<'c> {
     currency: &'c str,
     pub(super) list: PriceList,
@@ -43,14 +43,14 @@ impl<'c> Found<'c> {
         Ok(())
     }
 
-    /// Remembers the failure; the error only ends the parsing.
+    /// Stores the failure; the returned error only stops the parser.
     fn fail<E: Error>(&mut self, failure: FeedError) -> E {
         self.failure = Some(failure);
         E::custom("stopped")
     }
 }
 
-/// A whole feed.
+/// Visits a whole feed.
 pub(super) struct Feed<'f, 'c>(pub(super) &'f mut Found<'c>);
 
 impl<'de> Visitor<'de> for Feed<'_, '_> {
@@ -95,7 +95,7 @@ impl<'de> Visitor<'de> for Feed<'_, '_> {
     }
 }
 
-/// The array of rows within an object.
+/// Visits the array of rows inside an object.
 struct Rows<'f, 'c>(&'f mut Found<'c>);
 
 impl<'de> DeserializeSeed<'de> for Rows<'_, '_> {

@@ -1,4 +1,4 @@
-//! One row of a feed.
+//! Parses one row of a feed.
 
 use std::borrow::Cow;
 
@@ -10,41 +10,41 @@ use super::super::price_list::{Basis, Price};
 use super::super::text::clean;
 use crate::domain::phase::Phase;
 
-/// Names longer than this are no item's.
+/// Maximum length of an item's name.
 const MAX_NAME_CHARS: usize = 200;
-/// CSFloat knows no other.
+/// CSFloat lists prices only in this currency.
 const CSFLOAT_CURRENCY: &str = "USD";
-/// CSFloat lists absurd prices for what one or two people offer.
+/// CSFloat lists absurd prices for items that only one or two people offer.
 const MIN_OFFERS: u64 = 3;
 
-/// What one row offers.
+/// The price in one row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Offer {
     /// The market name.
     pub name: String,
-    /// Which of several prices of that name.
+    /// The variant of the item that the price is for.
     pub variant: Variant,
     /// The price.
     pub price: Price,
 }
 
-/// Which of several prices of a name a row is about.
+/// The variant of an item that a row describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// The name's own price.
+    /// The item itself.
     Plain,
-    /// That of a Doppler phase.
+    /// A Doppler phase of it.
     Phase(Phase),
-    /// Something more special than the name says.
+    /// A variant that is more specific than the name.
     Other,
 }
 
-/// Why a row offers nothing.
+/// Why a row is skipped.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Skipped {
-    /// It makes no sense, or has no price.
+    /// The row is malformed or has no price.
     Useless,
-    /// It is in another currency.
+    /// The row has another currency.
     OtherCurrency,
 }
 
@@ -69,7 +69,7 @@ struct RawRow<'a> {
 }
 
 impl RawRow<'_> {
-    /// The currency it names, or that of the only feed whose rows look like this.
+    /// The row's currency. Rows in CSFloat's format name none and are in US dollars.
     fn currency(&self) -> Option<&str> {
         let is_csfloat = self.price.is_none() && self.min_price.is_some();
         self.currency.as_deref().or(is_csfloat.then_some(CSFLOAT_CURRENCY))
@@ -100,7 +100,7 @@ impl RawRow<'_> {
 }
 
 impl Offer {
-    /// Reads a row of an array.
+    /// Parses a row of an array.
     pub(super) fn from_row(row: &RawValue, currency: &str) -> Result<Self, Skipped> {
         let row: RawRow<'_> = serde_json::from_str(row.get()).map_err(|_| Skipped::Useless)?;
         if row.currency().is_some_and(|it| !it.eq_ignore_ascii_case(currency)) {
@@ -114,16 +114,16 @@ impl Offer {
         Self::new(&row.market_hash_name, variant, price)
     }
 
-    /// Reads an entry of `{name: price}`.
+    /// Parses an entry of `{name: price}`.
     pub(super) fn from_entry(name: &str, price: &RawValue) -> Result<Self, Skipped> {
         let cents = number(Some(price), Cents::parse_units).ok_or(Skipped::Useless)?;
         Self::new(name, Variant::Plain, Price { basis: Basis::Listed, ..Price::exact(cents) })
     }
 
     fn new(name: &str, variant: Variant, price: Price) -> Result<Self, Skipped> {
-        // The same cleaning as in inventories, so that equal names stay equal.
+        // Inventories clean names in the same way, so that equal names stay equal.
         let name = clean(name, MAX_NAME_CHARS);
-        // Free is what feeds write when they do not know.
+        // Some feeds write zero for an unknown price.
         if name.is_empty() || price.cents.get() == 0 {
             return Err(Skipped::Useless);
         }
@@ -131,7 +131,7 @@ impl Offer {
     }
 }
 
-/// The text of a number, or of a string that holds one.
+/// Parses a number, or a string that contains one.
 fn number(value: Option<&RawValue>, parse: fn(&str) -> Option<Cents>) -> Option<Cents> {
     let text = value?.get();
     parse(text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text))

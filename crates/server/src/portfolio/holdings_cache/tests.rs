@@ -28,7 +28,7 @@ impl Users {
         users::find_or_create_by_verified_email(&self.db, &email, NOW).await.unwrap().0.id
     }
 
-    /// The user holds `count` different items from here on.
+    /// Publishes an import of `count` different items for the user.
     async fn import(&self, user: Uuid, count: usize) {
         let Claim::Granted(import) = claim(&self.db, user, NOW).await.unwrap() else {
             panic!("not granted")

@@ -1,4 +1,5 @@
-//! What Steam says of an item in words and markup: stickers, charms, when a lock ends.
+//! Extracts details from text and markup in Steam's descriptions: stickers, charms, the end of a
+//! lock.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Date, Month, OffsetDateTime, Time};
@@ -7,14 +8,14 @@ use super::super::text::clean;
 use super::wire::{RawDescription, RawLine};
 use crate::domain::item::{Attachment, Attachments};
 
-/// More than fit on an item.
+/// Limit on attachments per item.
 const MAX_ATTACHED: usize = 10;
 const MAX_NAME_CHARS: usize = 120;
 const MAX_ADDRESS: usize = 600;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// What is fixed to an item: Steam draws each in a line of markup, with its name as the title.
+/// The attachments of an item. Steam lists each as an `<img>` whose title is the name.
 pub(super) fn attachments(description: &RawDescription<'_>) -> Attachments {
     let mut all = Attachments::default();
     for RawLine { value } in description.lines() {
@@ -51,7 +52,7 @@ fn is_picture(address: &str) -> bool {
         && url::Url::parse(address).is_ok_and(|url| url.scheme() == "https" && url.has_host())
 }
 
-/// When an item can be traded again: a field of its own, or the date in the words for its owner.
+/// When an item becomes tradable: from a field, or from the date in the text for the owner.
 pub(super) fn locked_until(description: &RawDescription<'_>) -> Option<OffsetDateTime> {
     let field = description.cache_expiration.as_ref();
     let field = field.and_then(|text| OffsetDateTime::parse(&text.0, &Rfc3339).ok());
@@ -62,7 +63,7 @@ pub(super) fn locked_until(description: &RawDescription<'_>) -> Option<OffsetDat
     field.or_else(lines)
 }
 
-/// The date in `Tradable/Marketable After Dec 03, 2026 (8:00:00) GMT`, or after `until`.
+/// Parses the date in `Tradable/Marketable After Dec 03, 2026 (8:00:00) GMT`, or after `until`.
 fn date_in(text: &str) -> Option<OffsetDateTime> {
     let (_, rest) = text.split_once(" After ").or_else(|| text.split_once(" until "))?;
     let mut words = rest.split([' ', ',', '(', ')', ':']).filter(|word| !word.is_empty());
@@ -75,8 +76,8 @@ fn date_in(text: &str) -> Option<OffsetDateTime> {
     Some(date.with_time(Time::from_hms(number()?, number()?, number()?).ok()?).assume_utc())
 }
 
-/// The address that opens an asset in the game, from Steam's pattern of it. Whose it is has to be
-/// filled in.
+/// The URL that opens an asset in the game, built from Steam's template. The caller fills in the
+/// owner.
 pub(super) fn inspect_link(
     description: &RawDescription<'_>,
     asset_id: &str,

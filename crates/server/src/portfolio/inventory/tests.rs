@@ -177,12 +177,12 @@ fn noise_and_changed_pages_are_read_within_bounds_or_not_at_all() {
     });
 }
 
-/// What becomes of an answer in which one thing is odd.
+/// The expected result for a response with one odd value.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// All three items are there.
+    /// All three items are returned.
     Whole,
-    /// The page is refused.
+    /// The page is rejected.
     Unreadable,
 }
 

@@ -1,7 +1,7 @@
-//! The JSON of Steam's inventory endpoint, with the liberties it takes.
+//! The JSON of Steam's inventory endpoint, with its inconsistencies.
 //!
-//! Ids, amounts and names are strict: a text or a number, else the page is unreadable. Everything
-//! else is lenient: a value of a wrong type counts as absent.
+//! Ids, amounts and names are strict: text or a number, else the page is unreadable. All other
+//! fields are lenient: a value with a wrong type counts as absent.
 
 use std::borrow::Cow;
 
@@ -39,7 +39,7 @@ impl<'a> RawPage<'a> {
     }
 }
 
-/// A text, or a number as it is written.
+/// A JSON string, or a number in its original spelling.
 #[derive(Debug)]
 pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
@@ -63,7 +63,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// The elements of a list that can be read.
+/// A list whose unreadable elements are dropped.
 pub(super) struct Lenient<'a>(Vec<&'a RawValue>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Lenient<'a> {
@@ -155,7 +155,8 @@ impl<'a> RawDescription<'a> {
         self.icon_url.as_ref().map_or("", |text| &text.0)
     }
 
-    /// A restriction in days on something that is not tradable or not marketable now: it will be.
+    /// Whether the item is locked: it is not tradable or not marketable now, and Steam gives a
+    /// number of days.
     pub(super) fn is_locked(&self) -> bool {
         let passing = |restriction: &Option<Text<'_>>| {
             let days = restriction.as_ref().and_then(|days| days.0.parse::<i64>().ok());
@@ -169,12 +170,12 @@ impl<'a> RawDescription<'a> {
         self.tags.as_ref().map(Lenient::all).unwrap_or_default()
     }
 
-    /// What Steam says of the item to everybody.
+    /// The description lines for everybody.
     pub(super) fn lines(&self) -> Vec<RawLine<'a>> {
         self.descriptions.as_ref().map(Lenient::all).unwrap_or_default()
     }
 
-    /// What it says to the owner alone.
+    /// The description lines for the owner alone.
     pub(super) fn owner_lines(&self) -> Vec<RawLine<'a>> {
         self.owner_descriptions.as_ref().map(Lenient::all).unwrap_or_default()
     }
@@ -260,27 +261,27 @@ impl RawProperty<'_> {
         self.id.0 == id
     }
 
-    /// The value as text, under whichever name it came.
+    /// The value as text, from whichever field has it.
     pub(super) fn text(&self) -> Option<&str> {
         let Self { float_value, int_value, string_value, value, .. } = self;
         [float_value, int_value, string_value, value].into_iter().flatten().map(|it| &*it.0).next()
     }
 }
 
-/// The value, or nothing when it is not of its kind.
+/// Deserializes the value; `None` if it has another type.
 fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     let raw = <&'de RawValue>::deserialize(from)?;
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
-/// A list of objects; what else is in it is left out, and `null` is an empty one.
+/// Deserializes a list of objects. Drops elements of other types; `null` is an empty list.
 fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     let raws = Option::<Vec<&'de RawValue>>::deserialize(from)?.unwrap_or_default();
     let objects = raws.into_iter().map(RawValue::get).filter(|raw| raw.starts_with('{'));
     objects.map(|raw| serde_json::from_str(raw).map_err(D::Error::custom)).collect()
 }
 
-/// `true`, `1`, `"1"` and what else is written for yes.
+/// Deserializes `true`, `1` or their quoted forms as `true`, all else as `false`.
 fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     let raw = <&'de RawValue>::deserialize(from)?.get();
     Ok(matches!(raw.trim_matches('"'), "true" | "1"))

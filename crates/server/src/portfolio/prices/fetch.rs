@@ -1,4 +1,4 @@
-//! Gets a feed from a file or over HTTP into the parser, piece by piece.
+//! Streams a feed from a file or over HTTP into the parser.
 
 use std::io::{self, BufRead, Read};
 use std::path::Path;
@@ -16,20 +16,20 @@ use crate::portfolio::price_list::PriceList;
 use crate::portfolio::steam_client::retry_after;
 use crate::{error_chain, http_client};
 
-/// A feed from beginning to end.
+/// Time limit for a whole feed.
 const TOTAL_LIMIT: Duration = Duration::from_mins(2);
-/// Between two pieces of it.
+/// Time limit between two chunks.
 const READ_LIMIT: Duration = Duration::from_secs(15);
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const MAX_REDIRECTS: usize = 5;
-/// Pieces between the connection and the parser.
+/// Number of chunks buffered between the connection and the parser.
 const PIECES: usize = 4;
 
-/// Where CSFloat's list is.
+/// The path of CSFloat's price list.
 const CSFLOAT_LIST: &str = "/api/v1/listings/price-list";
 
-/// Reads feeds within bounds.
+/// Fetches feeds within bounds.
 #[derive(Debug)]
 pub(super) struct Fetcher {
     http: reqwest::Client,
@@ -62,8 +62,8 @@ impl Fetcher {
         }
     }
 
-    /// CSFloat lists the prices of Doppler phases apart. Without them the prices of the names have
-    /// to do.
+    /// CSFloat has a separate list of prices for Doppler phases. If it fails, phases fall back to
+    /// the prices of their names.
     async fn add_phases(&self, list: &mut PriceList, url: &str, currency: &str) {
         match self.read_http(&format!("{url}/doppler"), currency).await {
             Ok((phases, _)) => list.merge(phases),
@@ -110,7 +110,7 @@ impl Fetcher {
                     Err(error) => Err(io::Error::other(error_chain::of_request(error))),
                 };
                 let failed = piece.is_err();
-                // The parser stops listening when it has seen enough.
+                // The parser stops receiving when it has enough.
                 if pieces.send(piece).await.is_err() || failed {
                     break;
                 }
@@ -121,7 +121,7 @@ impl Fetcher {
     }
 }
 
-/// Whether a redirect stays on its host, and the chain is short.
+/// Whether a redirect stays on the same origin, and the chain is short.
 fn is_near(to: &Attempt<'_>) -> bool {
     let from = to.previous().last();
     to.previous().len() <= MAX_REDIRECTS
@@ -135,7 +135,7 @@ async fn parse(
     done.unwrap_or_else(|_| Err(FeedError::Io("the parser ended early".into())))
 }
 
-/// The pieces of a body, for a parser on another thread.
+/// The chunks of a body, for a parser on another thread.
 struct Pieces {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
     current: Bytes,
@@ -155,8 +155,8 @@ impl Read for Pieces {
     }
 }
 
-/// The feed itself, of at most so many bytes: unpacked if it is a gzip file, and without the mark
-/// some programs begin text with.
+/// The feed's content, limited to `max_bytes`: decompressed if it is gzip, without a byte order
+/// mark.
 fn plain(packed: impl Read + 'static, max_bytes: u64) -> Result<impl Read, FeedError> {
     let failed = |error: io::Error| FeedError::Io(error.kind().to_string());
     let mut packed = io::BufReader::new(Bounded { inner: packed, left: max_bytes });
@@ -170,7 +170,7 @@ fn plain(packed: impl Read + 'static, max_bytes: u64) -> Result<impl Read, FeedE
     Ok(text)
 }
 
-/// Fails, rather than ends, after so many bytes.
+/// A reader that fails, rather than ends, after a number of bytes.
 struct Bounded<R> {
     inner: R,
     left: u64,
