@@ -9,9 +9,10 @@
 //!    equals that of the [`Ticket`], which was taken before the read. Two tags may share a version,
 //!    which costs a discarded answer now and then.
 //! 4. A ticket is taken only while the feed is complete. A write of this process invalidates when
-//!    it is done or cancelled. Most also invalidate before they are sent.
-//! 5. Only live sessions are kept. An absent, expired or unavailable one is read again by the next
-//!    request.
+//!    A ticket is taken only while the feed is complete. Every write of this process invalidates
+//!    when it is done or cancelled; most also invalidate before they are sent.
+//! 5. Only live sessions are kept. An absent, expired or unavailable session is read again by the
+//!    next request.
 //! 6. A session is found by the digest of its cookie, so a known cookie needs no verification.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -57,7 +58,7 @@ pub struct CacheStats {
 struct Entry {
     id: SessionId,
     snapshot: Snapshot,
-    /// When the entry expires: at the session's deadline or the maximum age, whichever is earlier.
+    /// The time the entry expires: the session's deadline or the maximum age, whichever is earlier.
     until: Timestamp,
 }
 
@@ -153,8 +154,8 @@ impl SessionCache {
         self.entries.get(key).filter(|entry| now < entry.until && entry.until <= latest)
     }
 
-    /// To be called before the store is asked for a session that is not here. `None` when its
-    /// answer must not be kept.
+    /// Joins or begins a read of a session that is not cached. Call it before the store is asked.
+    /// `None` when the answer must not be kept.
     pub(crate) fn miss(&self, key: CacheKey, id: SessionId, fetch: Fetch) -> Option<Miss<'_>> {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let ticket = self.ticket(&id.tag);

@@ -44,10 +44,10 @@ pub struct SessionConfig {
 /// Whether live sessions are kept in memory between requests, so that most requests do not read the
 /// store.
 ///
-/// It takes effect only while the store sends invalidations: Redis 6 or newer over RESP3 (`CLIENT
+/// Entries are used only while the store sends invalidations: Redis 6 or newer over RESP3 (`CLIENT
 /// TRACKING`), behind Sentinel and on a cluster too, and the embedded store. A session ended on
-/// another node is refused here when the invalidation arrives, typically within milliseconds.
-/// Whatever fails, it is refused after [`MAX_STALENESS`](crate::MAX_STALENESS). The same holds for
+/// another node is refused here when the invalidation arrives, typically within milliseconds, and
+/// in every failure after [`MAX_STALENESS`](crate::MAX_STALENESS). The same holds for
 /// [preloaded](SessionConfig::preload) data. A process sees its own writes at once. Writes and
 /// [`Session::verify`](crate::Session::verify) never trust the cache. With an idle timeout each
 /// touch is a change like any other: once per touch interval the nodes reread a session in use.
@@ -56,11 +56,11 @@ pub struct SessionConfig {
 /// the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NearCache {
-    /// Kept.
+    /// Live sessions are kept.
     On {
-        /// The most sessions kept, at about 200 bytes each. One with
-        /// [preloaded](SessionConfig::preload) data counts once for every 256 bytes, so all
-        /// together take about 256 bytes times this at most. Default 100,000.
+        /// The maximum number of sessions kept, at about 200 bytes each. A session with
+        /// [preloaded](SessionConfig::preload) data counts once for every 256 bytes, so the cache
+        /// takes at most about 256 bytes times this number. Default 100,000.
         capacity: usize,
         /// How long an entry is used before it is read again without an invalidation. Default 60 s.
         max_age: Duration,
@@ -72,12 +72,12 @@ pub enum NearCache {
 /// Which requests of other sites carry the session cookie (RFC 6265bis).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SameSite {
-    /// Top-level navigation by links, and nothing else.
+    /// Only top-level navigation by links.
     #[default]
     Lax,
-    /// None: a visitor who follows a link appears signed out until the next click.
+    /// No request. A visitor who follows a link appears signed out until the next click.
     Strict,
-    /// All, where the browser allows it. Forged requests carry it too. Needs `Secure`.
+    /// All requests, where the browser allows it, forged ones included. Needs `Secure`.
     None,
 }
 
@@ -129,8 +129,8 @@ impl SessionConfig {
         self
     }
 
-    /// With an idle timeout: how often at most a session's "last seen" is written. Default 60 s,
-    /// and never more than a tenth of the idle timeout.
+    /// With an idle timeout: the shortest time between two writes of a session's "last seen".
+    /// Default 60 s, and never more than a tenth of the idle timeout.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;
@@ -145,8 +145,8 @@ impl SessionConfig {
         self
     }
 
-    /// The cookie's name as it is, a prefix such as `__Host-` included. Default `__Host-session`,
-    /// or `session` when not secure.
+    /// The cookie's exact name, a prefix such as `__Host-` included. Default `__Host-session`, or
+    /// `session` when not secure.
     ///
     /// # Panics
     /// If it is no token of RFC 6265: visible ASCII without separators such as `;`, `=` or quotes.
@@ -188,17 +188,17 @@ impl SessionConfig {
         self
     }
 
-    /// Whether a frame within another site has a cookie of its own for each such site
-    /// (`Partitioned`, CHIPS). Use it with [`SameSite::None`]. Default false.
+    /// Whether a site that embeds this one in a frame gets a cookie of its own (`Partitioned`,
+    /// CHIPS). Use it with [`SameSite::None`]. Default false.
     #[must_use]
     pub fn partitioned(mut self, partitioned: bool) -> Self {
         self.partitioned = partitioned;
         self
     }
 
-    /// The realm of these sessions. Two realms share a store and secrets, and nothing else. A
-    /// cookie of one opens nothing in the other, and neither sees or ends the other's sessions.
-    /// Default: the cookie's name without its prefix, so that two names are two realms.
+    /// The realm of these sessions. Two realms may share a store and secrets. A cookie of one opens
+    /// nothing in the other, and neither sees or ends the other's sessions. Default: the cookie's
+    /// name without its prefix, so that two names are two realms.
     #[must_use]
     pub fn realm(mut self, realm: &str) -> Self {
         self.realm = Some(realm.into());
@@ -211,7 +211,7 @@ impl SessionConfig {
     ///
     /// 1. The client gets the token from [`Session::bearer_token`](crate::Session::bearer_token),
     ///    in the request that signs in or rotates. It must keep it from scripts of pages.
-    /// 2. A request with a good token in its cookie and one in its header has none.
+    /// 2. A request with a valid token in its cookie and another in its header has no session.
     /// 3. A session from a header is answered without `Set-Cookie`.
     /// 4. Browsers send no such header by themselves, so requests with one need no CSRF token. Ask
     ///    [`Session::is_from_header`](crate::Session::is_from_header) where you check them.
@@ -221,16 +221,16 @@ impl SessionConfig {
         self
     }
 
-    /// The most live sessions one user may have; a sign-in beyond ends the oldest. Default 100.
-    /// Thousands make that user's requests slow, because the near-cache searches a user's sessions
-    /// one by one.
+    /// The maximum number of live sessions per user. A sign-in beyond it ends the oldest. Default
+    /// 100. Thousands make that user's requests slow, because the near-cache searches a user's
+    /// sessions one by one.
     #[must_use]
     pub fn max_sessions_per_user(mut self, most: usize) -> Self {
         self.max_sessions = most.max(1);
         self
     }
 
-    /// The most data one session may hold. Default 32 fields and 4096 bytes.
+    /// The maximum amount of data in one session. Default 32 fields and 4096 bytes.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
@@ -240,7 +240,7 @@ impl SessionConfig {
     /// Data fields to fetch together with the session, in the same round trip.
     ///
     /// # Errors
-    /// [`InvalidFieldName`] for a name that cannot be one.
+    /// [`InvalidFieldName`] for a name that is not valid.
     pub fn preload(mut self, names: &[&str]) -> Result<Self, InvalidFieldName> {
         self.preload = names.iter().map(|name| FieldName::new(name)).collect::<Result<_, _>>()?;
         Ok(self)
@@ -261,7 +261,7 @@ impl SessionConfig {
     }
 
     /// Binds sessions to the device that signs in, where the browser can prove it. Mount
-    /// [`Sessions::device_routes`](crate::Sessions::device_routes) too. Default: not.
+    /// [`Sessions::device_routes`](crate::Sessions::device_routes) too. Default: no binding.
     #[cfg(feature = "device-binding")]
     #[must_use]
     pub fn device_binding(mut self, binding: DeviceBinding) -> Self {
@@ -282,7 +282,7 @@ impl SessionConfig {
         idle.map(|idle| self.touch_interval.min(idle / 10))
     }
 
-    /// The realm that goes into tags and keys; empty for the default one.
+    /// The realm that is part of tags and keys; empty for the default one.
     pub(crate) fn effective_realm(&self) -> &str {
         match &self.realm {
             Some(realm) => realm,
@@ -302,9 +302,9 @@ pub struct DeviceBinding {
 
 #[cfg(feature = "device-binding")]
 impl DeviceBinding {
-    /// The browser proves itself again every `proof_lifetime`, kept between 5 minutes and an hour.
-    /// Chromium signs at most six times in nine minutes and renews in the last two minutes of a
-    /// cookie. Shorter lifetimes would use up its quota.
+    /// The browser proves possession of the key again every `proof_lifetime`, kept between 5
+    /// minutes and an hour. Shorter lifetimes would use up Chromium's quota: it signs at most six
+    /// times in nine minutes, and renews in the last two minutes of a cookie.
     pub fn new(proof_lifetime: Duration) -> Self {
         let (least, most) = (Duration::from_secs(300), Duration::from_secs(3600));
         Self { proof_lifetime: proof_lifetime.clamp(least, most), excluded: Vec::new() }

@@ -1,4 +1,4 @@
-//! The one reader and the one writer of the session cookie (RFC 6265bis).
+//! Reads and writes the session cookie (RFC 6265bis).
 //!
 //! 1. Names are compared byte by byte, neither decoded nor folded.
 //! 2. A value may stand in double quotes, which do not belong to it: Java's `HttpClient` adds them.
@@ -11,8 +11,8 @@ use crate::config::{SameSite, SessionConfig};
 use crate::cookie_rules;
 use crate::token::CookieValue;
 
-/// Every value a request presents under exactly this name. Another application of the host may have
-/// set some of them.
+/// Every value that a request presents under exactly this name. Another application of the same
+/// host may have set some of them.
 pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     lines.flat_map(move |line| {
@@ -31,8 +31,8 @@ fn unquoted(value: &[u8]) -> &[u8] {
     inner.unwrap_or(value)
 }
 
-/// The only item, if there is exactly one. Of two cookies neither is accepted: a sibling
-/// host may have planted one.
+/// The only item, if there is exactly one. Two cookies of one name are both refused, because a
+/// sibling host may have planted one.
 #[cfg(feature = "device-binding")]
 pub(crate) fn lone<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     items.next().filter(|_| items.next().is_none())
@@ -112,7 +112,7 @@ impl CookieWriter {
     }
 }
 
-/// The end of the year 9999, the last that `Expires` can say.
+/// The end of the year 9999, the last one that `Expires` can express.
 const LAST_DATE: Timestamp = Timestamp::from_millis(253_402_300_799_000);
 
 fn header_value(text: String) -> HeaderValue {
@@ -131,7 +131,7 @@ pub(crate) fn header_values<'a>(
         if *name != header::AUTHORIZATION {
             return Some(value);
         }
-        // Another scheme is for another layer to read.
+        // Another layer may read another scheme.
         let (scheme, token) = value.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
     })

@@ -1,6 +1,6 @@
-//! What a cookie's name, domain and path may be.
+//! Rules for the name, domain and path of a cookie.
 
-/// Whether it is a token of RFC 2616, as RFC 6265 demands of cookie names.
+/// Whether `name` is a token of RFC 2616, as RFC 6265 demands of cookie names.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_token)
@@ -25,13 +25,13 @@ pub(crate) fn without_prefix(name: &str) -> &str {
 /// The name of the cookie without its prefix, if the application chose none.
 const DEFAULT_NAME: &str = "session";
 
-/// Whether it is a host name.
+/// Whether `domain` is a host name.
 pub(crate) fn is_domain(domain: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
     !domain.is_empty() && domain.bytes().all(allowed)
 }
 
-/// Whether it is an absolute path that ends no attribute.
+/// Whether `path` is absolute and has no character that ends the attribute.
 pub(crate) fn is_path(path: &str) -> bool {
     path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';')
 }

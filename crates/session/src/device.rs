@@ -9,7 +9,7 @@
 //! 2. A session has one key, for good. Registering again changes nothing.
 //! 3. The binding takes effect at the first request with the device cookie, but never within
 //!    [`GRACE`] of the registration. So a lost answer locks nobody out.
-//! 4. From then on the session's cookie without the device cookie is
+//! 4. From then on a request with the session's cookie but without the device cookie is
 //!    [`SessionError::DeviceProofMissing`](crate::SessionError::DeviceProofMissing). The session
 //!    lives on.
 //! 5. The device cookie is a MAC over key, expiry and a nonce. Checking it reads no store.
@@ -50,16 +50,16 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// challenge signs only once.
 pub(crate) const CHALLENGE_EXTRA: Duration = Duration::from_secs(300);
 
-/// The header of [`offer`].
+/// The header set by [`offer`].
 pub(crate) const OFFER_HEADER: HeaderName = HeaderName::from_static("secure-session-registration");
 
-/// Where browsers register a key.
+/// The path at which browsers register a key.
 pub(crate) const REGISTER_PATH: &str = "/device/register";
 
 /// The cookie that a proof renews.
 pub(crate) const COOKIE_NAME: &str = "__Host-bound";
 
-/// The key, as its browser sent it: both coordinates.
+/// Both coordinates of the key, as the browser sent them.
 pub(crate) const KEY_FIELD: &str = "DEVICE";
 /// The device session's id (9 bytes) and the time at which the binding takes effect, in
 /// milliseconds since the Unix epoch (6 bytes). The time is 0 until a request shows the device
@@ -91,7 +91,7 @@ pub(crate) struct Bound {
     pub(crate) counts_from: Option<Timestamp>,
 }
 
-/// Names a device session to its browser: a digest of the key.
+/// The id of a device session, which the browser knows: a digest of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeviceId([u8; 9]);
 
@@ -136,7 +136,7 @@ impl Bound {
 /// What the device cookie `cookie` proves about the session's device.
 pub(crate) fn standing(inner: &Inner, session: &Snapshot, cookie: Option<&[u8]>) -> Standing {
     let Some(device) = &inner.config.device else { return Standing::Unbound };
-    // It is the last of the preloaded fields.
+    // The device's field is the last of the preloaded ones.
     let at = inner.config.preload.len() - 1;
     let bound = session.values().nth(at).flatten().and_then(Bound::parse);
     let Some(bound) = bound else { return Standing::Unbound };

@@ -1,4 +1,4 @@
-//! The two routes of the protocol.
+//! The two routes of the device protocol.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::sessions::Sessions;
 use crate::store::{FieldName, FieldOp, SessionStore};
 use crate::token::{self, Handle, UserId};
 
-/// Where they prove that they have it.
+/// The path at which browsers prove possession of the key.
 const REFRESH_PATH: &str = "/device/refresh";
 
 const CHALLENGE_HEADER: HeaderName = HeaderName::from_static("secure-session-challenge");
@@ -32,11 +32,11 @@ const CHALLENGE_HEADER: HeaderName = HeaderName::from_static("secure-session-cha
 /// application's log or a notice to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceEvent {
-    /// Whose session.
+    /// The user of the session.
     pub user: UserId,
-    /// Its public name.
+    /// The session's public name.
     pub session: Handle,
-    /// What.
+    /// The kind of event.
     pub kind: DeviceEventKind,
 }
 
@@ -48,7 +48,7 @@ pub enum DeviceEventKind {
     Registered,
     /// The device proved itself.
     Refreshed,
-    /// Somebody with the session's cookie proved another device. The session was ended.
+    /// A proof with this session's cookie came from another device. The session was ended.
     OtherDevice,
 }
 
@@ -58,15 +58,15 @@ enum Refusal {
     Malformed,
     /// 403: the browser retries with a proof over this challenge.
     Challenge(HeaderValue),
-    /// 401: there is no session of ours, and what stands in its cookie is left alone.
+    /// 401: no secret of the ring signed the cookie, which is left alone.
     NotOurs,
     /// 401: the session has ended.
     Ended,
-    /// 503: the session was rotated, and the browser retries with the new cookie.
+    /// 503: the session was rotated. The browser retries with the new cookie.
     Rotated,
-    /// 401, and the session was ended by it.
+    /// 401: the proof came from another device, so the session was ended.
     OtherDevice(DeviceEvent),
-    /// 503, and the browser retries.
+    /// 503: the store did not answer. The browser retries.
     Unavailable(SessionError),
 }
 
@@ -133,7 +133,7 @@ async fn open(
     names.push(FieldName::reserved(KEY_FIELD));
     let stored = inner.store.load(&id, &names).await.map_err(SessionError::from)?;
     let snapshot = inner.judge(&id, stored).map_err(|ended| match ended {
-        // The browser has the newer cookie when it retries.
+        // The browser has the newer cookie by the time it retries.
         Ended::Rotated => Refusal::Rotated,
         _ => Refusal::Ended,
     })?;
@@ -179,8 +179,8 @@ async fn refresh(inner: &Arc<Inner>, headers: &HeaderMap) -> Result<Renewed, Ref
     let (user, handle) = (session.user()?, session.handle()?);
     let key = key.as_deref().and_then(DeviceKey::from_bytes).ok_or(Refusal::Malformed)?;
     let id = DeviceId::of(&key);
-    // After a second sign-in a browser still refreshes the first device session, with the cookie of
-    // the second. That is no theft.
+    // After a second sign-in, a browser refreshes the first device session with the cookie of the
+    // second session. That is no theft.
     if proof::text(headers, ID_HEADER) != Some(&*id.to_string()) {
         return Err(Refusal::Malformed);
     }

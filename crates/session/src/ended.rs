@@ -1,23 +1,23 @@
 //! Why a presented session is not alive.
 
-/// What became of the session a request presented.
+/// Why the session that a request presented is not alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
-    /// No secret of the ring signed what is presented: it is forged, damaged or of another
-    /// application. Or several tokens are genuine. The store was not asked.
+    /// No secret of the ring signed the token: it is forged, damaged or of another application. Or
+    /// the request has several genuine tokens. The store was not asked.
     NotOurs,
     /// The store knows no such session: signed out, revoked, or expired some time ago.
     Absent,
     /// The id was rotated a moment ago, or its browser signed in again, so the browser has a newer
-    /// cookie. What this request stores is dropped.
+    /// cookie. Changes made by this request are dropped.
     Rotated,
     /// A deadline has passed.
     Expired,
     /// The user signed out everywhere.
     Revoked,
-    /// This version cannot read the record. The record stays as it is, and what this request
-    /// stores is dropped.
+    /// This version cannot read the record. The record stays as it is, and changes made by this
+    /// request are dropped.
     Undecodable,
 }
 

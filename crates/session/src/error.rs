@@ -15,10 +15,11 @@ use crate::token::InvalidUserId;
 #[non_exhaustive]
 pub enum SessionError {
     /// 503 with `Retry-After`: the store did not answer. A write may or may not have been done.
-    /// Says nothing about whether there is a session.
+    /// Whether there is a session is not known.
     #[error("the session store is unavailable, please try again shortly")]
     Unavailable(#[source] Arc<StoreError>),
-    /// 401: there is no live session: none presented, expired, signed out or revoked.
+    /// 401: there is no live session. None was presented, or it has expired or was signed out or
+    /// revoked.
     #[error("please sign in")]
     Unauthenticated,
     /// 401: the session is alive and bound to a device, and the request has no valid device cookie.
@@ -39,10 +40,10 @@ pub enum SessionError {
     /// [`increment`](crate::Session::increment) found no number.
     #[error("a session value does not have the expected form: {0}")]
     Value(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// 500: the application used a field name that cannot be one.
+    /// 500: the application used an invalid field name.
     #[error(transparent)]
     FieldName(#[from] InvalidFieldName),
-    /// 500: the application used a user id that cannot be one.
+    /// 500: the application used an invalid user id.
     #[error(transparent)]
     UserId(#[from] InvalidUserId),
     /// 500: the response has begun, so no change would be written and no cookie sent.
@@ -51,10 +52,10 @@ pub enum SessionError {
     )]
     ResponseBegan,
     /// 503 with `Retry-After`: the [`Users`](crate::login::Users) of a login layer could not be
-    /// asked. Says nothing about who is signed in.
+    /// asked. Who is signed in is not known.
     #[error("users are unavailable, please try again shortly")]
     Users(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// 500: a handler asks for its user outside of [`LoginLayer`](crate::login::LoginLayer).
+    /// 500: a handler extracts its user outside of [`LoginLayer`](crate::login::LoginLayer).
     #[error("no login layer for users of this type: add LoginLayer inside of SessionLayer")]
     NoLoginLayer,
     /// 500: the handler runs outside [`SessionLayer`](crate::SessionLayer).
@@ -87,7 +88,8 @@ impl SessionError {
 }
 
 impl SessionError {
-    /// The field holds something else than the type wants, perhaps because the type has grown.
+    /// The field's value does not deserialize as the type, perhaps because the type has a new
+    /// field.
     pub(crate) fn field<T>(name: &FieldName, cause: &serde_json::Error) -> Self {
         let wanted = std::any::type_name::<T>();
         Self::value(format!(
@@ -103,7 +105,7 @@ impl SessionError {
 }
 
 impl SessionError {
-    /// Whether it is a mistake in the application's code; a debug build says so in the response.
+    /// Whether the application's code has a mistake. A debug build names it in the response.
     fn is_mistake(&self) -> bool {
         matches!(
             self,

@@ -13,14 +13,14 @@ use crate::token::{Handle, SessionId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// Its public name.
+    /// The session's public name.
     pub handle: Handle,
     /// When the user signed in.
     pub created: Timestamp,
     /// The absolute deadline.
     pub expires: Timestamp,
-    /// When it was last written as used: at sign-in, and with an idle timeout at most a touch
-    /// interval ago.
+    /// When the session was last written as used: at sign-in, and with an idle timeout at most a
+    /// touch interval ago.
     pub last_seen: Timestamp,
     /// When and how the user last proved who they are.
     pub authentication: Option<Authentication>,

@@ -1,5 +1,5 @@
-//! What [`Sessions`](crate::Sessions), the sessions of requests and the watches share: the store,
-//! the keys and the configuration. Here alone is decided whether a session is alive.
+//! The state shared by [`Sessions`](crate::Sessions), the sessions of requests and the watches: the
+//! store, the keys and the configuration. Only this module decides whether a session is alive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Inner {
         Tag::of_user_in(self.config.effective_realm(), user)
     }
 
-    /// The session of that cookie, if the near-cache has it.
+    /// The session of this cookie, if the near-cache has it.
     pub(crate) fn cached(&self, key: &CacheKey) -> Option<(SessionId, Snapshot)> {
         self.store.cache.as_ref()?.get(key, self.now())
     }

@@ -28,7 +28,7 @@ pub struct Invalidations(Arc<Feed>);
 
 struct Feed {
     start: Instant,
-    /// Complete until then, in milliseconds after `start`.
+    /// The end of the lease, in milliseconds after `start`.
     complete_until: AtomicU64,
     /// When the last answered heartbeat was sent, in milliseconds after `start`.
     proved_at: AtomicU64,

@@ -16,13 +16,13 @@ use sha2::Sha256;
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// The least bytes a secret may have: the output length of SHA-256.
+/// The minimum length of a secret in bytes: the output length of SHA-256.
 pub const MIN_SECRET_BYTES: usize = 32;
 
 const SALT: &[u8] = b"tracera-session/1";
 
-/// Names the secret that signed a cookie. Public; derived from the secret, so all instances agree
-/// on it.
+/// Identifies the secret that signed a cookie. Public; derived from the secret, so all instances
+/// agree on it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct KeyId(pub(crate) [u8; 4]);
 
@@ -33,7 +33,7 @@ pub enum KeyError {
     /// Fewer than [`MIN_SECRET_BYTES`] bytes.
     #[error("the secret has {got} bytes; at least {MIN_SECRET_BYTES} are needed")]
     TooShort {
-        /// The bytes it has.
+        /// The secret's length in bytes.
         got: usize,
     },
     /// The same secret is in the ring twice.
@@ -84,15 +84,16 @@ impl KeyRing {
         Ok(Self(ring.into()))
     }
 
-    /// Keys of 32 bytes for a use of the application's own, such as `csrf`: of the current secret,
-    /// and of each previous one.
+    /// Keys of 32 bytes for the application's own use, such as `csrf`: one of the current secret,
+    /// and one of each previous secret.
     pub fn derive(&self, purpose: &str) -> ([u8; 32], Vec<[u8; 32]>) {
         let info = [b"application/", purpose.as_bytes()].concat();
         let key = |keys: &Keys| expand(&keys.root, &info);
         (key(self.current()), self.0[1..].iter().map(key).collect())
     }
 
-    /// The ring of a realm: cookies of another are not verified. The default realm is empty.
+    /// The ring of a realm. Its keys verify no cookie of another realm. The empty realm is the
+    /// default.
     pub(crate) fn into_realm(self, realm: &str) -> Self {
         if realm.is_empty() {
             return self;

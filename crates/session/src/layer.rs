@@ -25,8 +25,8 @@ pub(crate) mod require_auth;
 /// them.
 ///
 /// If the session ended meanwhile, the response stays as it is and the cookie is cleared. If
-/// changes could not be written, [`SessionError`]'s response replaces it. Either carries the change
-/// of the cookie.
+/// changes could not be written, the response of [`SessionError`] replaces it. Either response
+/// carries the change of the cookie.
 ///
 /// A layer inside a layer of the same [`Sessions`] leaves the request to the outer one.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub struct SessionLayer {
     slot: Slot,
 }
 
-/// Which extension of the request holds the session.
+/// The extension of the request that holds the session.
 #[derive(Clone, Copy)]
 struct Slot {
     find: fn(&Extensions) -> Option<&Session>,
@@ -66,8 +66,8 @@ impl SessionLayer {
         Self { sessions, slot: Slot::PLAIN }
     }
 
-    /// The same layer, whose session handlers extract as [`SessionOf<M>`]. For a route with two
-    /// sessions, such as the user's and an administrator's; `M` is any type of yours.
+    /// The same layer, whose session handlers extract as [`SessionOf<M>`]. Use it for a route with
+    /// two sessions, such as the user's and an administrator's. `M` is any type of the application.
     #[must_use]
     pub fn marked<M: 'static>(self) -> Self {
         Self { slot: Slot::of::<M>(), ..self }
@@ -192,7 +192,7 @@ pin_project! {
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A request that waits for its session, and where it goes then.
+/// A request that waits for its session, and its destination.
 struct Waiting<S, B> {
     request: Request<B>,
     inner: S,
@@ -200,11 +200,11 @@ struct Waiting<S, B> {
 }
 
 pin_project! {
-    /// A request begins with `Handling` if its session is known at once, and ends there if it
-    /// writes nothing.
+    /// A request starts in `Handling` if its session is known at once, and ends there if it writes
+    /// nothing.
     #[project = StepProjection]
     enum Step<S: Service<Request<B>>, B> {
-        /// An outer layer does the rest.
+        /// An outer layer opens and writes the session.
         Passing { #[pin] passing: S::Future },
         Opening { opening: BoxFuture<Session>, waiting: Option<Waiting<S, B>> },
         Handling { #[pin] handling: S::Future, session: Session },
@@ -282,13 +282,13 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// The id of the signed-in user, by default as the [`UserId`] it is. As an extractor it rejects
-/// with 401 when nobody is signed in and with 503 when that is not known; as `Option<CurrentUser>`
-/// only with 503.
+/// The id of the signed-in user, by default a [`UserId`]. As an extractor it rejects with 401 when
+/// nobody is signed in and with 503 when that is not known. `Option<CurrentUser>` rejects only with
+/// 503.
 ///
 /// `T` is the application's type of user ids: an integer, a `String`, the bytes of a UUID, or any
-/// type with `TryFrom<UserId>`. An id that is no `T` is answered 500. For the user themselves, from
-/// the database, see [`LoggedIn`](crate::login::LoggedIn).
+/// type with `TryFrom<UserId>`. An id that does not convert to `T` is answered 500. For the user
+/// themselves, from the database, see [`LoggedIn`](crate::login::LoggedIn).
 ///
 /// ```
 /// use axum::{Router, routing::{get, post}};

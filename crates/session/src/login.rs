@@ -6,7 +6,7 @@
 //! 3. A user who is gone is signed out: 401.
 //! 4. A user's [stamp](Users::stamp) is recorded at the sign-in. When it changes, with the password
 //!    for instance, every older session ends at its next request.
-//! 5. [`login_required`] sends people to the sign-in page, with the address they wanted, and
+//! 5. [`login_required`] redirects people to the sign-in page, with the address they requested, and
 //!    answers programs with 401.
 //!
 //! ```
@@ -87,7 +87,7 @@ pub const STAMP_FIELD: &str = "login.stamp";
 pub trait Users: Send + Sync + 'static {
     /// A user.
     type User: Clone + Send + Sync + 'static;
-    /// Why a user could not be loaded.
+    /// The error of a failed load.
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// The user with that id; `None` when the user is gone.
@@ -96,7 +96,7 @@ pub trait Users: Send + Sync + 'static {
         id: &UserId,
     ) -> impl Future<Output = Result<Option<Self::User>, Self::Error>> + Send;
 
-    /// Something that changes when all of the user's sessions have to end, such as the hash of the
+    /// A value that changes when all of the user's sessions have to end, such as the hash of the
     /// password. The session keeps a digest of it. Default: none.
     fn stamp(&self, _: &Self::User) -> Option<String> {
         None
@@ -220,7 +220,7 @@ pub async fn sign_in<U: Users>(
 ) -> Result<(), SessionError> {
     session.sign_in(sign_in).await?;
     match users.stamp(user) {
-        // Written now, so that no request with the new cookie finds it missing.
+        // Written now, so that no request with the new cookie finds the stamp missing.
         Some(stamp) => {
             session.set(STAMP_FIELD, &digest(&stamp))?;
             session.commit().await
@@ -285,7 +285,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sync> OptionalFromRequestParts<S> for 
 /// 3. Everything else is answered as [`RequireAuth`] does: 401 or 503, in JSON.
 ///
 /// # Panics
-/// If `page` is no path such as `/login`.
+/// If `page` is not a path such as `/login`.
 pub fn login_required(page: &str) -> RequireAuth {
     assert!(return_target(page).is_some(), "{page:?} is no path of this site");
     let page: Arc<str> = page.into();
@@ -336,10 +336,10 @@ fn accepts_html(headers: &HeaderMap) -> bool {
 }
 
 /// The address to go to after a sign-in, from the decoded parameter `next`: a path of this site.
-/// `None` for an address of another site, such as `//evil.example`, and for what is no address.
+/// `None` for an address of another site, such as `//evil.example`, and for invalid addresses.
 pub fn return_target(next: &str) -> Option<&str> {
     let rest = next.strip_prefix('/')?;
-    // Browsers take a backslash for a slash, and leave out tabs and line ends.
+    // Browsers treat a backslash as a slash, and skip tabs and line ends.
     let stays = !rest.starts_with(['/', '\\']) && next.bytes().all(|byte| byte.is_ascii_graphic());
     stays.then_some(next)
 }
@@ -358,7 +358,7 @@ mod tests {
     use super::*;
     use crate::{EmbeddedStore, KeyRing, SessionConfig, SessionLayer, Sessions};
 
-    /// What the database returns for the one user: the password, nobody, or an error.
+    /// The database's answer for the only user: the password, `None`, or an error.
     #[derive(Clone)]
     struct Database(Arc<Mutex<Result<Option<&'static str>, std::io::ErrorKind>>>);
 

@@ -51,12 +51,12 @@ const NEVER: u32 = u32::MAX;
 pub struct Epoch(pub(crate) u64);
 
 impl Epoch {
-    /// From its number; at most 48 bits are kept.
+    /// From a number, of which 48 bits are kept.
     pub const fn new(number: u64) -> Self {
         Self(number & 0xffff_ffff_ffff)
     }
 
-    /// Its number.
+    /// The number.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -66,9 +66,9 @@ impl Epoch {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Authentication {
-    /// When.
+    /// The time of the proof.
     pub at: Timestamp,
-    /// How, in the application's own short word such as `email` or `google`.
+    /// The method, in the application's own short word such as `email` or `google`.
     pub method: Box<str>,
 }
 
@@ -101,10 +101,10 @@ pub(crate) struct Persistence {
 /// How long a session lives without a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum IdleTimeout {
-    /// As configured.
+    /// The configured one.
     #[default]
     Usual,
-    /// The sign-in's own; `None` is no such limit.
+    /// The sign-in's own; `None` for no such limit.
     Own(Option<Duration>),
 }
 
@@ -140,7 +140,7 @@ impl Persistence {
     }
 }
 
-/// The bytes are no record of a version known to this build.
+/// The bytes are no record of a version that this build can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session record cannot be decoded")]
 pub(crate) struct Undecodable;
@@ -215,7 +215,7 @@ impl Record {
         })
     }
 
-    /// Whether [`Record::decode`] would read it, without the strings it would make.
+    /// Whether [`Record::decode`] would succeed, without allocating its strings.
     pub(crate) fn check(bytes: &[u8]) -> Result<(), Undecodable> {
         match bytes.split_at_checked(FIXED) {
             Some((fixed, tail)) if fixed[0] == VERSION => Tail::read(Reader(tail)).map(drop),
@@ -236,7 +236,7 @@ pub(crate) struct Forward {
     pub(crate) to: [u8; 16],
 }
 
-/// The target of a forward whose browser has signed in as another user: no session has this id.
+/// The target of a forward whose browser has signed in as another user. No session has this id.
 pub(crate) const NOWHERE: [u8; 16] = [0; 16];
 
 /// Whether the bytes are a forward.
@@ -316,7 +316,7 @@ mod writing {
         bytes[15..21].copy_from_slice(&epoch.0.to_be_bytes()[2..]);
     }
 
-    /// Moves "last seen" forward to `now` if it lies at least `after` back.
+    /// Moves "last seen" forward to `now` if it is at least `after` ago.
     pub(crate) fn touch(bytes: &mut [u8], now: Timestamp, after: Duration) {
         let secs_now = super::whole_secs(now.since(created(bytes)));
         let secs_since = secs_now.saturating_sub(u32::from_be_bytes(array(&bytes[11..])));
@@ -325,7 +325,7 @@ mod writing {
         }
     }
 
-    /// Data fields and bytes.
+    /// The number of data fields, and their bytes.
     pub(crate) fn usage(bytes: &[u8]) -> (u8, u16) {
         (bytes[21], u16::from_be_bytes(array(&bytes[22..])))
     }
@@ -336,7 +336,7 @@ mod writing {
     }
 }
 
-/// The part behind the fixed one.
+/// The variable part of a record.
 struct Tail<'a> {
     method: &'a str,
     client: &'a str,
@@ -421,12 +421,12 @@ fn push(bytes: &mut Vec<u8>, part: &[u8]) {
 }
 
 fn shortened(text: &str, room: usize) -> &str {
-    // `floor_char_boundary` is newer than our oldest Rust.
+    // `str::floor_char_boundary` needs a newer Rust than this crate supports.
     let end = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or_default()]
 }
 
-/// IPv4 whole, IPv6 by its first 64 bits: the network, at half the bytes.
+/// Keeps IPv4 whole. Of IPv6 the first 64 bits are kept: the network, at half the bytes.
 fn encode_address(address: Option<IpAddr>) -> Vec<u8> {
     match address.map(|address| address.to_canonical()) {
         None => Vec::new(),

@@ -26,7 +26,7 @@ mod state;
 use state::{CookieChange, Current, ResponsePhase};
 pub(crate) use state::{Live, State};
 
-/// How many rotations of its session within [`FORWARD`](crate::store::FORWARD) a request in flight
+/// The number of rotations within [`FORWARD`](crate::store::FORWARD) that a request in flight
 /// follows.
 const MAX_ROTATIONS: usize = 16;
 
@@ -55,8 +55,8 @@ pub struct Finished {
     /// Whether the changes were written. An error is the answer to the request. Losing a race
     /// against a sign-out is no error.
     pub written: Result<(), SessionError>,
-    /// The value of `Set-Cookie`, for the response or for the error in its place. A response with
-    /// it must not be cached: `Cache-Control: no-store`.
+    /// The value of `Set-Cookie`, for the response or for the error in its place. A response that
+    /// carries it must not be cached: send `Cache-Control: no-store`.
     pub set_cookie: Option<HeaderValue>,
 }
 
@@ -85,8 +85,8 @@ impl Session {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session [`SessionLayer`](crate::SessionLayer) has put into a request, for code that has
-    /// no extractors.
+    /// The session that [`SessionLayer`](crate::SessionLayer) has put into a request, for code
+    /// without extractors.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`] when the store could not be asked for it,
@@ -106,7 +106,7 @@ impl Session {
         self.state().as_live()?.snapshot.user().ok_or(SessionError::Unauthenticated)
     }
 
-    /// [`Session::user`] without the user.
+    /// Fails as [`Session::user`] does, without copying the user.
     pub(crate) fn require_user(&self) -> Result<(), SessionError> {
         let state = self.state();
         state.as_live()?.snapshot.is_signed_in().then_some(()).ok_or(SessionError::Unauthenticated)
@@ -138,7 +138,7 @@ impl Session {
         self.state().as_live().ok().map(|live| SessionInfo::new(&live.id, live.snapshot.record()))
     }
 
-    /// Bytes unique to this session, which change with every new id. `None` without a live session.
+    /// Bytes unique to this session. They change with every new id. `None` without a live session.
     /// For CSRF tokens see [`Session::csrf_binding`].
     pub fn binding(&self) -> Option<[u8; 16]> {
         self.state().as_live().ok().map(|live| live.id.field)
@@ -162,11 +162,11 @@ impl Session {
         self.state().from_header
     }
 
-    /// What the CSRF tokens of a request are bound to: the signed-in user's session, else nothing.
-    /// Bind a visitor's tokens to a separate cookie. A visitor's session begins with the first
-    /// stored value, when the open page already holds a token.
+    /// The value that the CSRF tokens of a request are bound to: the signed-in user's session, else
+    /// nothing. Bind a visitor's tokens to a separate cookie. A visitor's session begins with the
+    /// first stored value, when the open page already holds a token.
     ///
-    /// It is what `tracera_guard::CsrfGuard` takes:
+    /// `tracera_guard::CsrfGuard` takes this function:
     ///
     /// ```
     /// use tracera_guard::CsrfGuard;
@@ -191,8 +191,8 @@ impl Session {
         }
     }
 
-    /// Asks the store, past the near-cache, whether the session is still alive. Call it before what
-    /// cannot be undone: a request admitted by the near-cache may be up to
+    /// Asks the store, past the near-cache, whether the session is still alive. Call it before an
+    /// action that cannot be undone: a request admitted by the near-cache may be up to
     /// [`MAX_STALENESS`](crate::MAX_STALENESS) behind a sign-out elsewhere. Operations that write
     /// to the session need no such call, since they act only on a live session. A session that was
     /// rotated meanwhile is alive.
@@ -206,12 +206,12 @@ impl Session {
         let outcome = sessions.judge(&current, stored);
         let mut state = self.state();
         match (&mut state.current, outcome) {
-            // Another part of this request changed the id meanwhile, which the store allows only
-            // for a live session.
+            // Another part of this request changed the id meanwhile. The store allows that only for
+            // a live session.
             (Current::Live(live), _) if live.id != id => Ok(()),
             (Current::Live(live), Ok(snapshot)) => {
-                // What came with another request's new id, such as a fresh authentication, does not
-                // apply to this request.
+                // Values that belong to another request's new id, such as a fresh authentication,
+                // do not apply to this request.
                 if current == id {
                     live.refresh(snapshot);
                 }
@@ -274,7 +274,7 @@ impl Session {
         needed.then(|| Unwritten { changes: std::mem::take(&mut state.changes), touch })
     }
 
-    /// Writes it. Losing a race is no error.
+    /// Writes the changes. Losing a race is no error.
     pub(crate) async fn write_back(self, unwritten: Unwritten) -> Result<(), SessionError> {
         let written = self.write(unwritten.changes, unwritten.touch).await;
         self.state().response = ResponsePhase::Begun;
@@ -284,9 +284,9 @@ impl Session {
         }
     }
 
-    /// Writes the changes and returns the cookie to send, where there is no
-    /// [`SessionLayer`](crate::SessionLayer). It completes
-    /// [`Sessions::open`](crate::Sessions::open), for other frameworks.
+    /// Writes the changes and returns the cookie to send. It completes
+    /// [`Sessions::open`](crate::Sessions::open), for frameworks without a
+    /// [`SessionLayer`](crate::SessionLayer).
     pub async fn finish(&self) -> Finished {
         let written = match self.unwritten() {
             Some(unwritten) => self.clone().write_back(unwritten).await,
@@ -295,7 +295,7 @@ impl Session {
         Finished { written, set_cookie: self.cookie_header() }
     }
 
-    /// The header that offers to bind the session to a device, for the answer to a sign-in.
+    /// The header in the answer to a sign-in that offers to bind the session to a device.
     #[cfg(feature = "device-binding")]
     pub(crate) fn device_offer(&self) -> Option<HeaderValue> {
         let inner = self.inner();
@@ -305,7 +305,7 @@ impl Session {
         Some(crate::device::offer(&inner.keys, live.id.handle(), inner.now()))
     }
 
-    /// Writes two changes of the crate's own in one step; true when the first field was absent.
+    /// Writes two reserved fields in one step; true when the first was absent.
     #[cfg(feature = "device-binding")]
     pub(crate) async fn set_together(
         &self,

@@ -9,8 +9,8 @@ use crate::store::StoreError;
 use crate::token::SessionId;
 use crate::watch::{POLL, in_a_task};
 
-/// Waits for the end of one session. Owned, so it can go where the response goes; from
-/// [`Session::watch`](crate::Session::watch).
+/// Waits for the end of one session. Returned by [`Session::watch`](crate::Session::watch). Owned,
+/// so that a response body can hold it.
 ///
 /// ```
 /// # use tracera_session::{Session, SessionError};
@@ -36,8 +36,7 @@ impl SessionWatch {
         Self { inner, id }
     }
 
-    /// Resolves when the session is signed out, revoked or rotated, on whatever node, or when it
-    /// expires.
+    /// Resolves when the session expires, or is signed out, revoked or rotated on any node.
     ///
     /// Within 100 ms where the store sends invalidations, else within about a second. While the
     /// store is unavailable the session counts as alive, so that an outage ends no stream.

@@ -34,7 +34,7 @@ pub struct Sessions {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// A request's session, or the read that finds it.
+/// The session of a request, or the read that finds it.
 pub(crate) enum Opening {
     /// Known without a read.
     Known(Session),
@@ -58,7 +58,7 @@ impl Sessions {
     ) -> Self {
         #[cfg(feature = "device-binding")]
         if config.device.is_some() {
-            // Last, so that it is found by position.
+            // The last of the fields, so that it is found by position.
             config.preload.push(device::preloaded());
         }
         let cookie = CookieWriter::new(&config);
@@ -68,8 +68,8 @@ impl Sessions {
         Self { inner: Arc::new(Inner { store, keys, config, cookie, updates, watches }) }
     }
 
-    /// The epoch of a user, for [`SignIn::epoch`](crate::SignIn::epoch). Take it where the sign-in
-    /// begins, so that a sign-out everywhere during the sign-in wins.
+    /// The epoch of a user, for [`SignIn::epoch`](crate::SignIn::epoch). Read it at the start of a
+    /// sign-in, so that a concurrent sign-out everywhere wins.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`].
@@ -85,8 +85,8 @@ impl Sessions {
         Ok(SessionInfo::list(self.inner.alive(user).await?))
     }
 
-    /// Which of a user's live sessions are bound to a device: two questions to the store, however
-    /// many they are.
+    /// The handles of a user's live sessions that are bound to a device. Costs two round trips for
+    /// any number of sessions.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`].
@@ -108,7 +108,7 @@ impl Sessions {
         UserWatch::new(self.inner.clone(), watch)
     }
 
-    /// A lease on copies of what belongs to a user.
+    /// A lease on copies of a user's data.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`].
@@ -151,7 +151,7 @@ impl Sessions {
         Ok(self.inner.store.ping().await?)
     }
 
-    /// What the near-cache did since the start; all zero when there is none.
+    /// What the near-cache did since the start; all zero without a near-cache.
     pub fn cache_stats(&self) -> CacheStats {
         self.inner.store.cache.as_ref().map(|cache| cache.stats()).unwrap_or_default()
     }
@@ -197,12 +197,12 @@ impl Sessions {
         }
     }
 
-    /// [`Sessions::open`] without a future where no read is needed.
+    /// [`Sessions::open`], without a future when no read is needed.
     pub(crate) fn opening(&self, headers: &HeaderMap) -> Opening {
         self.opening_by(headers, Fetch::Shared)
     }
 
-    /// The same for a read ahead, whose opening may be left unpolled for a while.
+    /// The same for a read ahead, whose opening may stay unpolled for a while.
     pub(crate) fn opening_ahead(&self, headers: &HeaderMap) -> Opening {
         self.opening_by(headers, Fetch::Own)
     }
@@ -223,7 +223,7 @@ impl Sessions {
         let (state, from_header) = match (genuine.next(), genuine.next()) {
             (None, _) if has_cookie || has_header => (State::not_ours(), !has_cookie),
             (None, _) => (State::nothing(), false),
-            // A sibling host may have planted one.
+            // A sibling host may have planted the cookie.
             (Some(_), Some(_)) => (State::ended(Ended::NotOurs), false),
             (Some((Genuine { value, id, key, cached }, from_header)), None) => match cached {
                 Some(snapshot) => {
@@ -298,7 +298,7 @@ fn shown_device<'a>(_: &Inner, _: &'a HeaderMap) -> Option<&'a [u8]> {
     None
 }
 
-/// What a genuine token says, before the store is asked.
+/// The contents of a genuine token, before the store is asked.
 struct Loading {
     id: SessionId,
     key: Option<CacheKey>,

@@ -1,4 +1,4 @@
-//! A live session as read from the store. Nearly all fit in place. A larger one is one allocation,
+//! A live session as read from the store. Most are stored inline. A larger one is one allocation,
 //! shared by the cache and the requests that use it.
 //!
 //! The layout: the lengths of record and user id (two bytes each), the record, the user id (empty:
@@ -17,7 +17,7 @@ const HEAD: usize = 4;
 const ABSENT: u32 = u32::MAX;
 
 /// Room for the longest record and a user id of 36 bytes, a UUID as text. Most sessions are not in
-/// the processor's caches: one in place costs one cache miss, one behind a pointer costs two.
+/// the processor's caches. An inline one costs one cache miss, one behind a pointer costs two.
 const IN_PLACE: usize = HEAD + MAX_BYTES + 36;
 
 /// Immutable; a change makes a new one.
@@ -35,7 +35,7 @@ enum Bytes {
 }
 
 impl Snapshot {
-    /// Packs what the store answered, if the record is one.
+    /// Packs the store's answer, if the record can be read.
     pub(crate) fn read(
         user: Option<&UserId>,
         record: &[u8],
@@ -51,7 +51,7 @@ impl Snapshot {
         Self::pack(record, user.map_or(&[], UserId::as_bytes), &packed)
     }
 
-    /// A session created by this request; no value is known.
+    /// A session created by this request, without values.
     pub(crate) fn of(user: Option<&UserId>, record: &Record) -> Self {
         Self::join(record, user.map_or(&[], UserId::as_bytes), &[])
     }

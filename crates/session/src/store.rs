@@ -1,4 +1,4 @@
-//! What it takes to write a store. Applications need none of this.
+//! The traits to implement for a new store. Applications need none of this.
 //!
 //! * [`ValueStore`] is the trait to implement: two methods over one value per user.
 //! * [`SessionStore`] is the trait that [`Sessions`](crate::Sessions) use. Every [`ValueStore`]
@@ -38,7 +38,7 @@ pub enum StoreError {
     /// It cannot be reached, did not answer in time, or refuses temporarily.
     #[error("the session store is unavailable: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It answered with bytes that are no session data; nothing was changed.
+    /// It answered with bytes that are not session data. Nothing was changed.
     #[error("the session store holds something undecodable: {0}")]
     Corrupt(Box<str>),
 }
@@ -53,7 +53,7 @@ impl StoreError {
 /// A record as the store holds it, with the epoch to judge it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSession {
-    /// The user's epoch now; 0 when never raised.
+    /// The user's current epoch; 0 when never raised.
     pub epoch: Epoch,
     /// The user the tag belongs to; `None` for a signed-out visitor.
     pub user: Option<UserId>,
@@ -66,7 +66,7 @@ pub struct StoredSession {
 /// One listed session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedSession {
-    /// Where it lives.
+    /// The session's place in the store.
     pub id: SessionId,
     /// The record's bytes.
     pub record: Vec<u8>,
@@ -84,7 +84,7 @@ pub struct StoredField {
 }
 
 impl StoredField {
-    /// From a field of a user's hash; `None` when it holds something else than data.
+    /// From a field of a user's hash; `None` when it is not a data field.
     pub(crate) fn read(field: &[u8], value: Vec<u8>) -> Option<Self> {
         let (session, name) = field.split_first_chunk::<16>()?;
         let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?;
@@ -92,7 +92,7 @@ impl StoredField {
     }
 }
 
-/// Time and idle timeout, by which every write decides whether a session is alive.
+/// The time and the idle timeout, by which every write decides whether a session is alive.
 #[derive(Debug, Clone, Copy)]
 pub struct At {
     /// Now.
@@ -104,9 +104,9 @@ pub struct At {
 /// A session to create.
 #[derive(Debug)]
 pub struct NewSession<'a> {
-    /// Where it will live.
+    /// The session's place in the store.
     pub id: SessionId,
-    /// Whose it is; `None` for a signed-out visitor.
+    /// The user; `None` for a signed-out visitor.
     pub user: Option<&'a UserId>,
     /// The record's bytes.
     pub record: Vec<u8>,
@@ -114,18 +114,19 @@ pub struct NewSession<'a> {
     pub epoch: Epoch,
     /// An earlier session under the same tag that this one replaces.
     pub replaces: Option<[u8; 16]>,
-    /// The most live sessions under the tag, this one included; the oldest go.
+    /// The maximum number of live sessions under the tag, this one included. The oldest are
+    /// removed.
     pub max_sessions: usize,
     /// Data fields that move over from the session replaced, if it lives and has them.
     pub carry: &'a [FieldName],
-    /// Data fields that it begins with. None of them is among those to carry.
+    /// Data fields that the session begins with. None of them is in `carry`.
     pub data: &'a [(FieldName, Vec<u8>)],
 }
 
-/// How a creation went.
+/// The outcome of a creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// It lives.
+    /// The session lives.
     Created,
     /// The epoch was raised meanwhile (the user signed out everywhere); nothing was created.
     Superseded,
@@ -137,21 +138,21 @@ pub enum Created {
 /// One change of one data field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldOp {
-    /// Set to these bytes.
+    /// Sets the field to these bytes.
     Set(Vec<u8>),
-    /// Remove.
+    /// Removes the field.
     Remove,
-    /// Add to a whole number in decimal, absent counting as 0. Within ±(2^53 - 1).
+    /// Adds to a whole number in decimal, within ±(2^53 - 1). An absent field counts as 0.
     Increment(i64),
-    /// Set only if absent.
+    /// Sets the field only if it is absent.
     SetIfAbsent(Vec<u8>),
-    /// Read and remove.
+    /// Reads and removes the field.
     Take,
-    /// Write only if the field is as expected; `None` means absent in both.
+    /// Writes only if the field has the expected value. `None` means absent in both.
     CompareAndSet {
         /// The value the field must have.
         expected: Option<Vec<u8>>,
-        /// The value it is given.
+        /// The new value.
         new: Option<Vec<u8>>,
     },
 }
@@ -159,25 +160,25 @@ pub enum FieldOp {
 /// The reply to a field operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldReply {
-    /// Of `Set` and `Remove`.
+    /// Reply to `Set` and `Remove`.
     Done,
-    /// Of `Increment`: the new number.
+    /// Reply to `Increment`: the new number.
     Number(i64),
-    /// Of `SetIfAbsent`: whether it was absent.
+    /// Reply to `SetIfAbsent`: whether the field was absent.
     WasAbsent(bool),
-    /// Of `Take`: what was there.
+    /// Reply to `Take`: the value removed.
     Taken(Option<Vec<u8>>),
-    /// Of `CompareAndSet`: written, or the field's actual value. The other operations of the commit
-    /// are written in either case.
+    /// Reply to `CompareAndSet`: written, or the field's actual value. The other operations of the
+    /// commit are written in either case.
     Compared(Result<(), Option<Vec<u8>>>),
 }
 
-/// The most one session may hold.
+/// The limits of one session's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Data fields. Default 32, at most 255.
+    /// The maximum number of data fields. Default 32, at most 255.
     pub fields: u8,
-    /// Bytes of all data fields, names and values. Default 4096.
+    /// The maximum bytes of all data fields, names and values. Default 4096.
     pub bytes: u16,
 }
 
@@ -187,17 +188,16 @@ impl Default for Budget {
     }
 }
 
-/// How a commit went.
+/// The outcome of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
     /// All changes are made.
     Done {
         /// One reply per operation.
         answers: Vec<FieldReply>,
-        /// Whether the id had been rotated and the changes went to its successor.
+        /// Whether the id had been rotated, so that the changes went to its successor.
         forwarded: bool,
-        /// Whether anything differs now: a field or "last seen". If not, the store announces no
-        /// change.
+        /// Whether a field or "last seen" differs now. If not, the store announces no change.
         changed: bool,
     },
     /// The session is dead; nothing was changed.
@@ -218,13 +218,13 @@ pub struct Rotation {
     pub record: Vec<u8>,
 }
 
-/// How a rotation went.
+/// The outcome of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotated {
     /// The session has the new id.
     Rotated,
-    /// Another request had already rotated it; nothing was changed. With two rotations the browser
-    /// would keep the dead id whenever the answers arrive in the other order.
+    /// Another request had already rotated the id; nothing was changed. A second rotation would
+    /// leave the browser with a dead id if the answers arrived in the other order.
     Before,
     /// The session is dead; nothing was changed.
     Gone,
@@ -233,9 +233,9 @@ pub enum Rotated {
 /// Whether an operation found its session alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// It did, and acted.
+    /// The session was alive, and the operation was done.
     Alive,
-    /// It did not, and nothing was changed.
+    /// The session was dead, and nothing was changed.
     Gone,
 }
 
@@ -275,8 +275,8 @@ pub enum Found {
 /// of the sign-in. If bit 1 of its first byte is set, the other four are the session's idle timeout
 /// in seconds (0: none). It replaces the configured one.
 ///
-/// A forward is loaded as 23 bytes: 0, until when it leads on (6 bytes, milliseconds), to which
-/// field (16; zeros for nowhere).
+/// A forward is loaded as 23 bytes: 0, its expiry (6 bytes, milliseconds since the Unix epoch) and
+/// the field it leads to (16; zeros for nowhere).
 ///
 /// The suite in `testing` checks all of this.
 pub trait SessionStore: Send + Sync + 'static {
@@ -288,7 +288,7 @@ pub trait SessionStore: Send + Sync + 'static {
         names: &'a [FieldName],
     ) -> StoreFuture<'a, Option<StoredSession>>;
 
-    /// The same, after which [`SessionStore::invalidations`] announces the next change under the
+    /// Like `load`, after which [`SessionStore::invalidations`] announces the next change under the
     /// tag. Default: `load`, for a store that announces all changes or none. If the store cannot
     /// watch the tag, it announces a change or a loss at once.
     fn load_watched<'a>(
@@ -314,7 +314,7 @@ pub trait SessionStore: Send + Sync + 'static {
     fn create<'a>(&'a self, new: &'a NewSession<'a>, at: At) -> StoreFuture<'a, Created>;
 
     /// Applies `changes` to a live session, all or none. With `touch`, "last seen" becomes now if
-    /// it is at least that old. So concurrent requests cause one write per interval.
+    /// it is at least that old, so concurrent requests cause one write per interval.
     fn commit<'a>(
         &'a self,
         id: &'a SessionId,
@@ -336,16 +336,16 @@ pub trait SessionStore: Send + Sync + 'static {
     /// no record.
     fn destroy<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
 
-    /// The same for a session whose browser signs in as another user, under another tag. It leaves
-    /// a forward that leads nowhere, and earlier forwards to it stay. From it requests under way
-    /// with the old cookie learn that the browser has a newer one. It counts as no session and
-    /// expires after [`FORWARD`].
+    /// Like `destroy`, for a session whose browser signs in as another user, under another tag. It
+    /// leaves a forward that leads nowhere, and earlier forwards to it stay. From that forward,
+    /// requests under way with the old cookie learn that the browser has a newer one. The forward
+    /// counts as no session and expires after [`FORWARD`].
     fn abandon<'a>(&'a self, id: &'a SessionId, at: At) -> StoreFuture<'a, Found>;
 
     /// All records under a tag, dead ones included and forwards excluded, with the user's epoch.
     fn list<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)>;
 
-    /// The same, after which [`SessionStore::invalidations`] announces the next change under the
+    /// Like `list`, after which [`SessionStore::invalidations`] announces the next change under the
     /// tag, as after `load_watched`.
     fn list_watched<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, (Epoch, Vec<ListedSession>)> {
         self.list(tag)
@@ -369,7 +369,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Whether the store answers.
     fn ping(&self) -> StoreFuture<'_, ()>;
 
-    /// How long an operation takes at most, which also bounds the attempts of
+    /// The longest time an operation takes, which also bounds the attempts of
     /// [`Session::update`](crate::Session::update). Default 1.5 s.
     fn time_limit(&self) -> Duration {
         value::DEFAULT_TIME_LIMIT
@@ -380,7 +380,7 @@ pub trait SessionStore: Send + Sync + 'static {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct FieldName(Box<str>);
 
-/// A name was not 1 to 32 of `a-z`, `0-9`, `_`, `.`, `-`.
+/// The name was not 1 to 32 of `a-z`, `0-9`, `_`, `.`, `-`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a field name is 1 to 32 of a-z 0-9 _ . -, not {0:?}")]
 pub struct InvalidFieldName(Box<str>);
@@ -399,13 +399,13 @@ impl FieldName {
         }
     }
 
-    /// A name reserved for this crate: capitals, which applications cannot use.
+    /// A name reserved for this crate. It has capitals, which applications cannot use.
     #[cfg(any(feature = "device-binding", feature = "testing"))]
     pub(crate) fn reserved(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// Whether it is one of the crate's own.
+    /// Whether the name is reserved for this crate.
     pub(crate) fn is_reserved(&self) -> bool {
         self.0.starts_with(|first: char| first.is_ascii_uppercase())
     }

@@ -14,8 +14,8 @@
 //! ```
 //!
 //! 1. Cases may share storage: each touches only users with random ids of its own.
-//! 2. Two instances of the application run on the storage, each with a handle of its own. They
-//!    share a clock that the case moves; nothing waits for time to pass.
+//! 2. Two instances of the application run on the storage, each with a separate handle. They share
+//!    a clock that the case moves, so no case waits for time to pass.
 //! 3. Races are deterministic: the slow request is held between load and commit until the others
 //!    are done.
 //! 4. A case that hangs fails after a minute.
@@ -58,11 +58,11 @@ type SetFault = dyn Fn(Fault) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// It cannot be reached.
+    /// The storage cannot be reached.
     Refuses,
-    /// It accepts commands and answers nothing.
+    /// The storage accepts commands and answers nothing.
     Stalls,
 }
 
@@ -98,10 +98,10 @@ impl fmt::Debug for Instances {
     }
 }
 
-/// One property, to be run on storage.
+/// One property, to be tested on a storage.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// The property it shows.
+    /// The property that the case tests.
     pub name: &'static str,
     run: fn(Instances) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -127,7 +127,7 @@ impl fmt::Debug for Case {
 /// As [`Session::sign_in`](crate::Session::sign_in).
 ///
 /// # Panics
-/// If the cookie that this crate writes cannot be sent back, which would be its mistake.
+/// If the cookie that this crate wrote cannot be sent back, which would be a bug here.
 pub async fn signed_in(sessions: &Sessions, sign_in: SignIn) -> Result<HeaderMap, SessionError> {
     let session = sessions.open(&HeaderMap::new()).await;
     session.sign_in(sign_in).await?;
@@ -137,7 +137,7 @@ pub async fn signed_in(sessions: &Sessions, sign_in: SignIn) -> Result<HeaderMap
     Ok(HeaderMap::from_iter([(http::header::COOKIE, pair)]))
 }
 
-/// Runs the case of that name in a runtime of its own. For [`conformance!`](crate::conformance).
+/// Runs the named case in a new runtime. For [`conformance!`](crate::conformance).
 #[doc(hidden)]
 pub fn run_in_runtime<F: Future<Output = Instances>>(name: &str, factory: impl FnOnce() -> F) {
     let case =

@@ -29,14 +29,14 @@ const SIGNED: usize = 51;
 /// Bytes of a tag. As 20 characters, it keeps the key in Redis within an allocation of 32 bytes.
 pub(crate) const TAG_BYTES: usize = 15;
 
-/// Names the hash that holds all sessions of one user. Not a secret, and reveals nothing about the
-/// user.
+/// Identifies the hash that holds all sessions of one user. Not a secret, and reveals nothing about
+/// the user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub(crate) [u8; TAG_BYTES]);
 
 impl Tag {
     /// The tag of a user in the default realm. It is the same under every secret, so a change of
-    /// secrets splits nobody's sessions.
+    /// secrets does not split the user's sessions.
     pub fn of_user(user: &UserId) -> Self {
         let digest = Sha256::new()
             .chain_update(b"tracera-session/1 tag")
@@ -50,7 +50,7 @@ impl Tag {
         if realm.is_empty() {
             return Self::of_user(user);
         }
-        // The length separates the two parts.
+        // The length prefix separates the two parts.
         let digest = Sha256::new()
             .chain_update(b"tracera-session/1 tag in realm")
             .chain_update((realm.len() as u64).to_be_bytes())
@@ -64,7 +64,7 @@ impl Tag {
         Self(random())
     }
 
-    /// Reads a tag back from its text, 20 characters of base64url; `None` when it is none.
+    /// Parses a tag from 20 characters of base64url; `None` when they are no tag.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut tag = [0; TAG_BYTES];
         let len = URL_SAFE_NO_PAD.decode_slice(text, &mut tag).ok()?;
@@ -85,7 +85,8 @@ impl Tag {
             .expect("15 bytes are 20 characters");
     }
 
-    /// Six of its bytes, as the eight characters that encode them in every cookie of this tag.
+    /// Six of the tag's bytes, as the eight characters that encode them in every cookie of this
+    /// tag.
     pub(crate) fn chars_in_cookies(&self) -> [u8; 8] {
         let mut chars = [0; 8];
         URL_SAFE_NO_PAD
@@ -115,7 +116,7 @@ impl fmt::Debug for Tag {
 /// The application's id of a user: 1 to 64 bytes, such as a UUID.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId {
-    /// Zeros behind the id.
+    /// Zeros follow the id.
     bytes: [u8; MAX_USER_ID],
     len: usize,
 }
@@ -148,7 +149,7 @@ impl UserId {
         &self.bytes[..self.len]
     }
 
-    /// The id as text, if it is.
+    /// The id as text; `None` if it is not UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(self.as_bytes()).ok()
     }
@@ -174,7 +175,7 @@ macro_rules! user_id_from_integers {
     )*};
 }
 
-/// A user's id is not what the application takes it for, such as a number.
+/// A user's id does not convert to the application's type, such as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the user id is no {0}")]
 pub struct OtherUserId(&'static str);
@@ -212,7 +213,7 @@ impl std::str::FromStr for UserId {
     }
 }
 
-/// The id as text where it is text, else in escapes.
+/// The id as text if it is UTF-8, else with escapes.
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.as_str() {
@@ -234,10 +235,10 @@ impl fmt::Debug for UserId {
     }
 }
 
-/// Where a session lives in the store. Not a secret: nobody can make a cookie from it.
+/// The session's place in the store. Not a secret: nobody can make a cookie from it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId {
-    /// The hash of its user.
+    /// The hash of the session's user.
     pub tag: Tag,
     /// Its field in the hash: a keyed hash of the token.
     pub field: [u8; 16],
@@ -273,7 +274,7 @@ impl Handle {
         &self.0
     }
 
-    /// Reads a handle back from its text; `None` when it is none.
+    /// Parses a handle; `None` when the text is none.
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == 12)
             .then(|| URL_SAFE_NO_PAD.decode(text).ok())

@@ -13,7 +13,7 @@ pub(crate) struct UpdateQueue {
     turns: Mutex<HashMap<Field, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// A turn. The next one begins when it is dropped.
+/// A turn in the queue. The next one begins when this is dropped.
 pub(crate) struct Turn<'a> {
     queue: &'a UpdateQueue,
     field: Field,
@@ -22,7 +22,7 @@ pub(crate) struct Turn<'a> {
 }
 
 impl UpdateQueue {
-    /// Waits for its turn with the session.
+    /// Waits for a turn with the session.
     pub(crate) async fn enter(&self, field: Field) -> Turn<'_> {
         let lock = self.lock().entry(field).or_default().clone();
         let mut entered = Turn { queue: self, field, lock, guard: None };
@@ -39,7 +39,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut turns = self.queue.lock();
         self.guard = None;
-        // The map and this turn hold one each, so nobody waits.
+        // Only the map and this turn hold the lock, so nobody waits.
         if Arc::strong_count(&self.lock) == 2 {
             turns.remove(&self.field);
         }

@@ -7,9 +7,10 @@ use crate::watch::{Asked, Watch};
 /// A lease on copies of a user's data, from [`Sessions::lease`](crate::Sessions::lease). It is
 /// valid until a change of the user's sessions, made on any node, is announced.
 ///
-/// It lets an application cache data it keeps elsewhere, such as a user's API tokens. A write to
-/// one of the user's sessions, or [`Sessions::revoke_all`](crate::Sessions::revoke_all), ends the
-/// copies on every node. Take the lease first and then read the data, so that no change is missed.
+/// It lets an application cache data that it keeps elsewhere, such as a user's API tokens. A write
+/// to one of the user's sessions, or [`Sessions::revoke_all`](crate::Sessions::revoke_all), ends
+/// the lease on every node. Take the lease first and then read the data, so that no change is
+/// missed.
 ///
 /// Changes end it as fast as they end a session in the near-cache: within milliseconds, or within
 /// [`MAX_STALENESS`](crate::MAX_STALENESS) if the store falls silent. It expires after a minute.
@@ -35,7 +36,7 @@ impl UserLease {
         Self { watch, asked }
     }
 
-    /// Whether copies made under it may still be used. Costs no round trip.
+    /// Whether copies made under the lease may still be used. Costs no round trip.
     pub fn is_valid(&self) -> bool {
         self.watch.subject().is_current(&self.asked)
     }

@@ -11,9 +11,9 @@ use crate::watch::{Asked, Look, POLL, Subject, Watch, in_a_task};
 /// Waits for changes of one user's live sessions, made on any node; from
 /// [`Sessions::watch`](crate::Sessions::watch).
 ///
-/// Within 100 ms where the store sends invalidations, else within about a second. All watches of a
-/// user share one read per change. With invalidations they read once a minute while nothing
-/// happens.
+/// A change arrives within 100 ms where the store sends invalidations, else within about a second.
+/// All watches of a user share one read per change. With invalidations they read once a minute
+/// while nothing happens.
 ///
 /// ```
 /// # use tracera_session::{Sessions, UserId};
@@ -61,7 +61,7 @@ impl UserWatch {
     }
 }
 
-/// The read of another watch of the same user, if it is still current.
+/// Returns the read of another watch of the same user if it is still current, else reads.
 async fn look(inner: Arc<Inner>, subject: Subject) -> Look {
     let mut shared = subject.look().lock().await;
     match &*shared {

@@ -24,7 +24,7 @@ use crate::token::Tag;
 
 /// How often the store is polled without invalidations, and while it does not answer.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
-/// How often it is read although it sends invalidations.
+/// How often the store is read although it sends invalidations.
 const RECHECK: Duration = Duration::from_secs(60);
 /// Invalidations within this time cause one read.
 const SETTLE: Duration = Duration::from_millis(10);
@@ -56,11 +56,11 @@ struct Watched {
 #[derive(Clone)]
 pub(crate) struct Look {
     pub(crate) asked: Asked,
-    /// `None` when it did not answer.
+    /// `None` when the store did not answer.
     pub(crate) sessions: Option<Arc<[SessionInfo]>>,
 }
 
-/// A tag, and what it takes to read it.
+/// A tag, with what a read of it needs.
 #[derive(Clone)]
 pub(crate) struct Subject {
     waiting: Arc<Waiting>,
@@ -72,7 +72,7 @@ pub(crate) struct Subject {
 /// One watch for changes under a tag.
 pub(crate) struct Watch {
     subject: Subject,
-    /// Taken when dropped.
+    /// `None` only once dropped.
     receiver: Option<watch::Receiver<u64>>,
     settle: Duration,
 }
@@ -81,7 +81,7 @@ pub(crate) struct Watch {
 #[derive(Clone, Copy)]
 pub(crate) struct Asked {
     version: u64,
-    /// Whether the feed was complete then.
+    /// Whether the feed was complete when the read was sent.
     is_told: bool,
     /// Whether a change arrived before the answer.
     is_overtaken: bool,
@@ -120,7 +120,7 @@ impl Subject {
         &self.watched.look
     }
 
-    /// Reads when it is this read's turn. Call it [in a task](in_a_task).
+    /// Runs a read as soon as fewer than [`AT_ONCE`] are under way. Call it [in a task](in_a_task).
     pub(crate) async fn ask<T>(&self, question: impl Future<Output = T>) -> (T, Asked) {
         let _turn = self.waiting.turns.acquire().await.expect("the semaphore is never closed");
         let is_told = self.changes.as_ref().is_some_and(Invalidations::is_complete);
@@ -147,8 +147,8 @@ impl Subject {
     }
 }
 
-/// Runs work that holds a turn or a lock in a separate task, which ends with the caller. A caller
-/// whose client stopped reading is not polled, and would hold the turn all that time.
+/// Runs work that holds a permit or a lock in a separate task, which ends with the caller. A caller
+/// whose client has stopped reading is not polled, and would hold the permit all that time.
 pub(crate) async fn in_a_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
@@ -172,8 +172,8 @@ impl Watch {
         if !asked.is_told {
             return sleep_until(asked.until).await;
         }
-        // A change during every read: the store cannot watch the tag, or the user writes all the
-        // time. In both cases the pause between reads grows.
+        // A change overtook this read: the store cannot watch the tag, or the user writes all the
+        // time. The pause before the next read grows.
         self.settle = if asked.is_overtaken { (self.settle * 2).min(POLL) } else { SETTLE };
         let receiver = self.receiver.as_mut().expect("taken only when dropped");
         let changed =

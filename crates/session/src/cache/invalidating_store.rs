@@ -23,7 +23,7 @@ pub(crate) struct InvalidatingStore {
 struct Writing<'a>(Option<(&'a SessionCache, Tag)>);
 
 impl InvalidatingStore {
-    /// The store with its near-cache, if one is wanted and the store tells what changes.
+    /// The store with its near-cache, if one is configured and the store sends invalidations.
     pub(crate) fn new(store: Arc<dyn SessionStore>, near_cache: NearCache) -> Self {
         let cache = match near_cache {
             NearCache::On { capacity, max_age } => {
@@ -49,7 +49,7 @@ impl<'a> Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// The cache stays as it is.
+    /// Leaves the cache as it is, because the write changed nothing.
     fn changed_nothing(&mut self) {
         self.0 = None;
     }
@@ -104,7 +104,8 @@ impl SessionStore for InvalidatingStore {
         budget: Budget,
         at: At,
     ) -> StoreFuture<'a, Committed> {
-        // Invalidated only afterwards: a commit that changes nothing leaves the cache as it is.
+        // Invalidated only afterwards, so that a commit that changes nothing leaves the cache as it
+        // is.
         let mut writing = Writing(self.cache.as_ref().map(|cache| (&**cache, id.tag)));
         Box::pin(async move {
             let committed = self.store.commit(id, changes, touch, budget, at).await;

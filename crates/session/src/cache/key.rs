@@ -28,7 +28,7 @@ pub(super) struct TagBucket(u64);
 struct CookieDigest([u8; 16]);
 
 impl CacheKey {
-    /// `None` when it cannot be a cookie value of this crate.
+    /// `None` when the value cannot be a cookie of this crate.
     pub(crate) fn of(cookie: &[u8]) -> Option<Self> {
         let cookie: &[u8; COOKIE_CHARS] = cookie.try_into().ok()?;
         Some(Self { bucket: TagBucket::of_cookie(cookie), digest: CookieDigest::of(cookie) })

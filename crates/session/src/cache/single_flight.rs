@@ -42,7 +42,7 @@ struct Call {
 pub(super) struct Joined<'a> {
     single_flight: &'a SingleFlight,
     field: Field,
-    /// Taken when dropped.
+    /// `None` only once dropped.
     call: Option<Arc<Call>>,
 }
 

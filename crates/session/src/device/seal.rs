@@ -1,14 +1,15 @@
 //! Sealed values that the server hands out and verifies when they return: challenges and device
 //! cookies.
 //!
-//! 1. A seal is an expiry and a nonce under a MAC. So it needs no store, and no value comes twice.
+//! 1. A seal is an expiry and a nonce under a MAC. So it needs no store, and no two seals are
+//!    equal.
 //! 2. The MAC covers the purpose and the device session, named by a digest of its key; before the
 //!    registration it covers the session instead. So no seal is valid for another session or
 //!    purpose.
 //! 3. Every secret of the ring verifies, the current one seals.
 //!
 //! The bytes are: id of the key (4), end in milliseconds since the Unix epoch (6), nonce (8), MAC
-//! (32); 67 characters of base64url.
+//! (32). Encoded they are 67 characters of base64url.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +21,7 @@ use crate::keyring::{KeyId, KeyRing, Keys};
 const BYTES: usize = 4 + 6 + 8 + 32;
 const TEXT: usize = (BYTES * 4).div_ceil(3);
 
-/// What a seal is for.
+/// The use of a seal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// The challenge of a registration.
@@ -35,12 +36,12 @@ pub(crate) enum Purpose {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Binding<'a> {
     pub(crate) purpose: Purpose,
-    /// The id of the device session; before there is one, the handle of the session.
+    /// The id of the device session; before the registration, the handle of the session.
     pub(crate) of: &'a [u8; 9],
 }
 
 impl Binding<'_> {
-    /// A seal that is good until `end`.
+    /// A seal that is valid until `end`.
     ///
     /// # Panics
     /// If the operating system has no random bytes to give.
@@ -52,7 +53,7 @@ impl Binding<'_> {
         URL_SAFE_NO_PAD.encode([&current.id.0[..], &end, &nonce, &mac].concat())
     }
 
-    /// When the seal expires, if it is one of this binding; also for one that has expired.
+    /// The expiry of a seal of this binding, expired or not. `None` for everything else.
     pub(crate) fn end_of(&self, keys: &KeyRing, text: impl AsRef<[u8]>) -> Option<Timestamp> {
         let (text, mut bytes) = (text.as_ref(), [0; BYTES]);
         if text.len() != TEXT || URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok() != Some(BYTES)

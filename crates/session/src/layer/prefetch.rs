@@ -90,8 +90,8 @@ where
     }
 }
 
-/// The read ahead, until it is taken. The mutex is never locked; it makes an [`Opening`] `Sync`, as
-/// extensions demand.
+/// The read ahead, until a layer takes it. The mutex is never locked; it makes an [`Opening`]
+/// `Sync`, as extensions demand.
 struct Prefetched(Mutex<Option<Ahead>>);
 
 struct Ahead {
@@ -99,7 +99,7 @@ struct Ahead {
     opening: Opening,
 }
 
-/// An opening belongs to one request: a copy of the request reads for itself.
+/// An opening belongs to one request, so a clone of the request reads for itself.
 impl Clone for Prefetched {
     fn clone(&self) -> Self {
         Self(Mutex::new(None))

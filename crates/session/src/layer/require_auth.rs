@@ -46,9 +46,9 @@ pub struct RequireAuth<P = EveryRequest> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EveryRequest;
 
-/// Which requests a layer looks at: a closure, or [`EveryRequest`].
+/// Selects the requests that a layer checks: a closure, or [`EveryRequest`].
 pub trait Predicate<B>: Clone {
-    /// Whether the layer looks at this request.
+    /// Whether the layer checks this request.
     fn covers(&self, request: &Request<B>) -> bool;
 }
 
@@ -65,7 +65,7 @@ impl<B, F: Fn(&Request<B>) -> bool + Clone> Predicate<B> for F {
 }
 
 impl RequireAuth {
-    /// Looks at every request.
+    /// Checks every request.
     pub fn new() -> Self {
         Self { predicate: EveryRequest, on_rejection: None }
     }
@@ -78,7 +78,7 @@ impl Default for RequireAuth {
 }
 
 impl<P> RequireAuth<P> {
-    /// Looks only at the requests for which `predicate` is true; the others pass. Default: all.
+    /// Checks only the requests for which `predicate` is true; the others pass. Default: all.
     /// Exempt only what is known to be public, not paths without a route.
     #[must_use]
     pub fn only<B, F: Fn(&Request<B>) -> bool + Clone>(self, predicate: F) -> RequireAuth<F> {

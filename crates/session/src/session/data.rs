@@ -16,7 +16,7 @@ use crate::store::{
 };
 use crate::token::SessionId;
 
-/// How long an update queues behind others, in multiples of the store's time limit.
+/// The longest wait of an update in the queue, in multiples of the store's time limit.
 const QUEUE_LIMITS: u32 = 2;
 
 impl Session {
@@ -47,8 +47,8 @@ impl Session {
         })
     }
 
-    /// The names of the data fields that are set, in order: two questions to the store. Meant for
-    /// looking around and for [`Session::clear`].
+    /// The names of the data fields that are set, in order. Costs two round trips. Meant for
+    /// debugging and for [`Session::clear`].
     ///
     /// # Errors
     /// As [`Session::get`].
@@ -76,8 +76,8 @@ impl Session {
         Ok(own.map(|field| field.name).collect())
     }
 
-    /// Removes all data fields when the response is ready: those that are set now. The user stays
-    /// signed in, and what other requests set meanwhile stays too.
+    /// Removes all data fields that are set now, when the response is ready. The user stays signed
+    /// in, and fields that other requests set meanwhile stay too.
     ///
     /// # Errors
     /// As [`Session::keys`] and [`Session::remove`].
@@ -88,7 +88,7 @@ impl Session {
         Ok(())
     }
 
-    /// What is known of a field without asking the store.
+    /// The value of a field, as far as it is known without asking the store.
     fn known(&self, name: &FieldName) -> Result<Known, SessionError> {
         let state = self.state();
         for (changed, change) in state.changes.iter().rev() {
@@ -120,7 +120,7 @@ impl Session {
     }
 
     /// Reads the session from the store under its current id. A request admitted before a rotation
-    /// may go on reading for as long as it may go on writing.
+    /// may read for as long as it may write.
     pub(super) async fn read_current(
         &self,
         mut id: SessionId,
@@ -144,12 +144,12 @@ impl Session {
     /// Sets a data field when the response is ready. Without a session one is begun for the
     /// visitor.
     ///
-    /// A stream or task that goes on after the response has begun writes at once instead, with
-    /// [`update`](Self::update) or [`increment`](Self::increment), and only to a session that was
-    /// there before.
+    /// A stream or task that outlives the start of the response uses [`update`](Self::update) or
+    /// [`increment`](Self::increment) instead. They write at once, and only to a session that
+    /// existed before.
     ///
-    /// A struct that grows a field no longer reads the values of live sessions, unless the new
-    /// field has a `#[serde(default)]`.
+    /// Give each field that a struct gains a `#[serde(default)]`; otherwise the struct no longer
+    /// reads the values of live sessions.
     ///
     /// # Errors
     /// [`SessionError::Value`] when `value` cannot be written as JSON, [`SessionError::FieldName`],
@@ -176,7 +176,8 @@ impl Session {
         Ok(())
     }
 
-    /// Adds to a whole number, absent counting as 0, and returns the sum. Atomic over all requests.
+    /// Adds to a whole number and returns the sum. An absent field counts as 0. Atomic over all
+    /// requests.
     ///
     /// # Errors
     /// [`SessionError::Value`] when the field holds no whole number or the sum is beyond ±(2^53 -
@@ -188,7 +189,7 @@ impl Session {
         }
     }
 
-    /// Sets a data field if it is absent; true when it was. Atomic over all requests.
+    /// Sets a data field if it is absent; true if it was. Atomic over all requests.
     ///
     /// # Errors
     /// As [`Session::set`] and [`Session::commit`].
@@ -202,7 +203,7 @@ impl Session {
         Ok(answer == FieldReply::WasAbsent(true))
     }
 
-    /// Reads and removes a data field: of many requests only one gets it.
+    /// Reads and removes a data field. Of several concurrent requests only one gets it.
     ///
     /// A field known to be absent costs nothing: without a session, or when it is
     /// [preloaded](crate::SessionConfig::preload). Otherwise an absent field costs one round trip,
@@ -222,13 +223,12 @@ impl Session {
         }
     }
 
-    /// Changes a data field so that no other change is lost. It reads the field, calls `change` for
-    /// the new value, and writes that only if the field is still the same. Returns what was
-    /// written.
+    /// Changes a data field so that no other change is lost. Reads the field, calls `change` for
+    /// the new value, and writes it only if the field is still the same. Returns the value written.
     ///
-    /// `None` is an absent field, in both directions. `change` is called again with the newer value
-    /// when another request was faster, so it must do nothing else. Updates of one session in one
-    /// process take turns.
+    /// `None` is an absent field, in both directions. `change` must have no side effects: it is
+    /// called again with the newer value when another request was faster. Updates of one session in
+    /// one process take turns.
     ///
     /// ```
     /// # use tracera_session::{Session, SessionError};
@@ -359,7 +359,7 @@ impl Session {
         config.touch_after(persistence.idle_or(config.idle))
     }
 
-    /// Lets later reads of this request see its own writes.
+    /// Stores the result of a write, so that later reads of this request see it.
     fn remember(
         &self,
         changes: Vec<(FieldName, FieldOp)>,

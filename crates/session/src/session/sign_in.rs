@@ -14,7 +14,7 @@ use crate::store::{
 };
 use crate::token::{NewToken, SessionId, Tag, UserId};
 
-/// A sign-in: the user, and what their list of sessions shows.
+/// A sign-in: the user, and the details shown in their list of sessions.
 #[derive(Debug, Clone)]
 pub struct SignIn {
     user: UserId,
@@ -43,8 +43,7 @@ impl SignIn {
         }
     }
 
-    /// The client in a few words, such as `Firefox|Linux`. Shortened to what fits a record of 64
-    /// bytes.
+    /// The client in a few words, such as `Firefox|Linux`. Shortened to fit a record of 64 bytes.
     #[must_use]
     pub fn client(mut self, client: &str) -> Self {
         self.client = client.into();
@@ -58,8 +57,8 @@ impl SignIn {
         self
     }
 
-    /// The user's epoch where the sign-in began, from [`Sessions::epoch`](crate::Sessions::epoch).
-    /// Default: read when signing in.
+    /// The user's epoch at the start of the sign-in, from
+    /// [`Sessions::epoch`](crate::Sessions::epoch). Default: read when signing in.
     #[must_use]
     pub fn epoch(mut self, epoch: Epoch) -> Self {
         self.epoch = Some(epoch);
@@ -125,7 +124,7 @@ fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs().clamp(1, u64::from(u32::MAX)))
 }
 
-/// What a new session takes over from the one before.
+/// The data that a new session takes over from the former one.
 #[derive(Default)]
 struct Origin {
     /// A session under the same tag, which the new one replaces.
@@ -211,7 +210,7 @@ impl Session {
             }
         }
         if inner.store.abandon(id, inner.at()).await? == Found::Alive {
-            // What this request stores goes into the new session; if the sign-in fails, it is
+            // Changes made by this request go into the new session. If the sign-in fails, they are
             // dropped.
             let mut state = self.state();
             (state.current, state.cookie) = (Current::Lost, Some(CookieChange::Clear));

@@ -1,4 +1,4 @@
-//! What a request knows of its session, and the changes still to be written.
+//! A request's view of its session, and the changes still to be written.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) struct State {
     pub(super) current: Current,
     pub(super) changes: Vec<(FieldName, FieldOp)>,
     pub(super) cookie: Option<CookieChange>,
-    /// The presented id, if it was rotated a moment ago. It serves only to end its successor.
+    /// The presented id, if it was rotated a moment ago. Used only to end its successor.
     rotated: Option<SessionId>,
     /// Whether the token came in a header, so that no cookie is sent.
     pub(super) from_header: bool,
@@ -23,14 +23,14 @@ pub(crate) struct State {
     pub(super) offers_device: bool,
 }
 
-/// How far the response to the request is.
+/// The progress of the response to a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponsePhase {
-    /// The handler is at work.
+    /// The handler is running.
     Ahead,
     /// The changes are being written: later ones would be lost, though a cookie can still be sent.
     Writing,
-    /// It has begun.
+    /// The response has begun.
     Begun,
 }
 
@@ -40,8 +40,8 @@ pub(super) enum Current {
     /// Alive, but bound to a device that the request did not prove.
     #[cfg(feature = "device-binding")]
     Unproved,
-    /// Dead on arrival. What the visitor stores from here on begins an anonymous session, unless
-    /// its cookie would replace one that must stay.
+    /// Dead on arrival. The visitor's first stored value begins an anonymous session, unless its
+    /// cookie would replace one that must stay.
     Ended(Ended),
     /// Died during this request, which therefore writes nothing more.
     Lost,
@@ -53,10 +53,10 @@ pub(super) enum CookieChange {
     Clear,
 }
 
-/// What a request knows of a data field.
+/// The value of a data field, as far as the request knows it.
 #[derive(Clone)]
 pub(super) enum Known {
-    /// Its value, or that it is absent.
+    /// The value; `None` if the field is absent.
     As(Option<Vec<u8>>),
     Not,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Live {
     pub(super) snapshot: Snapshot,
     /// Data fields learned, changed or made uncertain after the snapshot.
     values: Vec<(FieldName, Known)>,
-    /// Only where it may have to be sent.
+    /// `None` where it never has to be sent.
     pub(super) cookie: Option<CookieValue>,
     pub(super) touch_is_due: bool,
 }
@@ -96,7 +96,7 @@ impl Live {
         }
     }
 
-    /// What is known of a data field.
+    /// The value of a data field, as far as it is known.
     pub(super) fn value(&self, name: &FieldName, preload: &[FieldName]) -> Known {
         if let Some((_, value)) = self.values.iter().find(|(known, _)| known == name) {
             return value.clone();
@@ -139,7 +139,7 @@ impl State {
         self
     }
 
-    /// Puts another state in its place, for the same request.
+    /// Replaces the state, but keeps the facts about the request.
     pub(super) fn become_state(&mut self, current: Current, cookie: Option<CookieChange>) {
         let Self { from_header, response, .. } = *self;
         *self = Self { from_header, response, ..Self::new(current, cookie) };
@@ -169,7 +169,7 @@ impl State {
         Self::new(Current::Unproved, None)
     }
 
-    /// The same with a change to be written with the response.
+    /// The same state with a change to be written with the response.
     #[cfg(feature = "device-binding")]
     pub(crate) fn with_change(mut self, name: FieldName, change: FieldOp) -> Self {
         self.changes.push((name, change));
@@ -180,7 +180,7 @@ impl State {
         Self::new(Current::Ended(why), (!why.keeps_cookie()).then_some(CookieChange::Clear))
     }
 
-    /// Nothing that the request presents is known to be ours. A cookie is left alone, unless this
+    /// No secret of the ring signed what the request presents. Its cookie is left alone unless this
     /// request stores something: another application of the host, or an instance with another
     /// secret, may have set it.
     pub(crate) fn not_ours() -> Self {

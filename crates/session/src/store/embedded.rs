@@ -33,7 +33,7 @@ const REMOVED_PER_UPDATE: usize = 8;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process has it open.
+    /// Another process has the file open.
     #[error("another process is using the session file")]
     InUse,
     /// The file is damaged, of another kind, or the directory is not writable.
@@ -45,9 +45,9 @@ pub enum OpenError {
 /// file returns when it is on disk.
 ///
 /// When a write to a file fails, because the disk is full for instance, all writes are
-/// [`StoreError::Unavailable`] until one succeeds. A write or a [`ping`](ValueStore::ping) tries
-/// again, at most once a second; `ping` fails meanwhile. Reads go on as far as the file can be
-/// read.
+/// [`StoreError::Unavailable`] until one succeeds. At most once a second, a write or a
+/// [`ping`](ValueStore::ping) tries again. `ping` fails meanwhile. Reads go on as far as the file
+/// can be read.
 #[derive(Clone)]
 pub struct EmbeddedStore {
     file: Arc<Healing>,
@@ -117,7 +117,7 @@ impl ValueStore for EmbeddedStore {
         Box::pin(async move { self.file.read(read).await })
     }
 
-    /// The transaction is finished even if the caller is dropped.
+    /// The transaction is finished even if the caller's future is dropped.
     fn update<'a>(&'a self, tag: &'a Tag, mut update: Update) -> StoreFuture<'a, ()> {
         let (Self { file, changes }, tag) = (self.clone(), *tag);
         let work = move |database: &Database| -> Result<Result<(), StoreError>, redb::Error> {
@@ -190,7 +190,7 @@ fn write(
     Ok(Ok(true))
 }
 
-/// When a value expires, which is how its bytes begin.
+/// The expiry of a value: its first bytes.
 fn expires(value: &[u8]) -> Option<u64> {
     value.first_chunk().map(|millis| u64::from_be_bytes(*millis))
 }

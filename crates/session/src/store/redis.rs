@@ -53,9 +53,9 @@ pub(crate) mod url;
 ///     +hkeys +hset +hdel +del +pttl +pexpire
 /// ```
 ///
-/// A rate limit over the same connection needs more; the documentation of
+/// A rate limit over the same connection needs more permissions, which the documentation of
 /// [`RateLimiter::redis`](https://docs.rs/tracera-guard/latest/tracera_guard/struct.RateLimiter.html#method.redis)
-/// says what.
+/// lists.
 ///
 /// Two limits of Redis remain. Replication is asynchronous: a write acknowledged right before a
 /// primary dies can be lost, unless [`with_replica_ack`](Self::with_replica_ack) waits for
@@ -92,13 +92,14 @@ impl RedisStore {
         self
     }
 
-    /// Makes sign-out, revocation and rotation wait until that many `replicas` have them, at most
-    /// `within`. Default: they do not wait.
+    /// Makes sign-out, revocation and rotation wait until `replicas` replicas have confirmed the
+    /// write, at most `within`. Default: no wait.
     ///
-    /// They use a `connection` that nothing else should use, because other commands on it wait too.
-    /// `within` must be shorter than [`RedisLimits::response`](crate::RedisLimits::response). It
-    /// must also be shorter than a third of [`RedisLimits::total`](crate::RedisLimits::total),
-    /// because an operation may queue behind two others.
+    /// The operations use `connection`, which nothing else should use, because other commands on it
+    /// wait too. `within` must be shorter than
+    /// [`RedisLimits::response`](crate::RedisLimits::response). It must also be shorter than a
+    /// third of [`RedisLimits::total`](crate::RedisLimits::total), because an operation may queue
+    /// behind two others.
     ///
     /// If too few replicas confirm, or their answer is lost, a sign-out or revocation fails with
     /// [`StoreError::Unavailable`], though the primary has done it. Repeating "end all sessions of
@@ -115,7 +116,7 @@ impl RedisStore {
         self
     }
 
-    /// The `maxmemory-policy` by which the server would evict sessions; `None`, as it should be,
+    /// The `maxmemory-policy` by which the server would evict sessions. `None`, as recommended,
     /// when it evicts none.
     ///
     /// # Errors
@@ -174,7 +175,7 @@ impl RedisStore {
         self.connection.read(command).await.map_err(refused)
     }
 
-    /// The same, after which the next change under the tag is announced. If the tag cannot be
+    /// Like `read`, after which the next change under the tag is announced. If the tag cannot be
     /// watched, a change is announced at once.
     async fn read_watched(
         &self,

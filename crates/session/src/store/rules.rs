@@ -1,5 +1,5 @@
 //! The rules of all writes, as pure functions over one user's value: liveness, forwards, trimming,
-//! budgets. The Redis scripts do the same step by step.
+//! budgets. The Redis scripts implement the same rules.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::record::envelope::{self, is_record};
 use crate::record::{Epoch, Forward, NOWHERE};
 use crate::token::UserId;
 
-/// Whole numbers stay below this, as in the scripts, so that a double holds them exactly.
+/// Whole numbers stay below this, as in the scripts, where a double must hold them exactly.
 const NUMBER_LIMIT: u64 = 1 << 53;
 
 pub(super) type Field = [u8; 16];
 
-/// The fields under one tag, and when the last of them expires.
+/// The fields under one tag, and the time the last of them expires.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct UserValue {
     pub(super) expires: Timestamp,
@@ -143,7 +143,7 @@ impl UserValue {
         self.end(id, true, at)
     }
 
-    /// Removes a session; a forward that leads nowhere may stay in its place.
+    /// Removes a session; a forward that leads nowhere may take its place.
     fn end(&mut self, id: Field, leaves_forward: bool, at: At) -> Found {
         let Some(current) = self.current(id, at) else { return Found::Gone };
         self.drop_session(&current);
@@ -212,7 +212,7 @@ impl UserValue {
         None
     }
 
-    /// The same, but only if it lives.
+    /// Like `current`, but `None` unless the session is alive.
     fn live(&self, id: Field, at: At) -> Option<Field> {
         let current = self.current(id, at)?;
         let record = &self.fields[&current[..]];
@@ -247,10 +247,10 @@ impl UserValue {
         }
     }
 
-    /// Removes the record and its data; the data is returned.
+    /// Removes the record and its data, and returns the data.
     fn drop_session(&mut self, id: &Field) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.fields.remove(&id[..]);
-        // Fields are in order, so the session's stand together.
+        // Fields are in order, so those of the session are adjacent.
         let mut own = self.fields.split_off(&id[..]);
         let behind = own.keys().find(|field| !field.starts_with(id)).cloned();
         if let Some(behind) = behind {
@@ -326,7 +326,7 @@ impl UserValue {
         bytes
     }
 
-    /// Reads back what [`UserValue::encode`] wrote.
+    /// Decodes the output of [`UserValue::encode`].
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
             let (len, tail) = rest.split_first_chunk()?;

@@ -67,7 +67,8 @@ pub trait ValueStore: Send + Sync + 'static {
     /// The value under a tag; `None` when there is none. Writes nothing.
     fn read<'a>(&'a self, tag: &'a Tag) -> StoreFuture<'a, Option<Vec<u8>>>;
 
-    /// Writes what [`Update::apply`] makes of the value under a tag, in one atomic step.
+    /// Applies [`Update::apply`] to the value under a tag and writes the result, in one atomic
+    /// step.
     fn update<'a>(&'a self, tag: &'a Tag, update: Update) -> StoreFuture<'a, ()>;
 
     /// The feed of changes made by any process. Default `None`: there is no feed, so nothing is
@@ -85,7 +86,7 @@ pub trait ValueStore: Send + Sync + 'static {
         Box::pin(async { self.read(&PING).await.map(drop) })
     }
 
-    /// How long an operation takes at most, which also bounds the attempts of
+    /// The longest time an operation takes, which also bounds the attempts of
     /// [`Session::update`](crate::Session::update). Default 1.5 s.
     fn time_limit(&self) -> Duration {
         DEFAULT_TIME_LIMIT
@@ -115,7 +116,7 @@ pub enum Write {
     Put {
         /// Its bytes.
         value: Vec<u8>,
-        /// From then on it may be removed.
+        /// The time from which it may be removed.
         expires: Timestamp,
     },
     /// The value is to be removed.
@@ -127,12 +128,12 @@ impl Update {
     /// called again when the write lost a race. The last call counts.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when the bytes are no value of this crate: nothing is to be written.
+    /// [`StoreError::Corrupt`] when the bytes are no value of this crate. Write nothing then.
     pub fn apply(&mut self, value: Option<&[u8]>) -> Result<Write, StoreError> {
         (self.apply)(value)
     }
 
-    /// The time of the update, for removing what expired before it.
+    /// The time of the update. A store may remove values that expired before it.
     pub fn now(&self) -> Timestamp {
         self.now
     }

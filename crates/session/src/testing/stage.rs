@@ -32,7 +32,7 @@ pub(super) const SECRET: &[u8] = b"the secret of the suite, 32 bytes or more";
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
-/// Sets the scene of a case.
+/// The storage, clock and configuration of a case.
 pub(super) struct Stage {
     pub(super) clock: Clock,
     pub(super) config: SessionConfig,
@@ -69,7 +69,7 @@ impl Stage {
         [site(&self.stores[0]), site(&self.stores[1])]
     }
 
-    /// The same storage and clock, with the configuration it began with.
+    /// The same storage and clock, with the initial configuration.
     pub(super) fn again(other: &Self) -> Self {
         Self {
             clock: other.clock.clone(),
@@ -101,7 +101,7 @@ impl Stage {
         self.raw.iter().all(|store| store.invalidations().is_some())
     }
 
-    /// Breaks the storage; false if the suite was given no way to.
+    /// Breaks the storage; false if the suite was given no way to do so.
     pub(super) async fn set(&self, fault: Fault) -> bool {
         match &self.breaking {
             Some(set) => {

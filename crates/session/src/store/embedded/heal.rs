@@ -1,4 +1,4 @@
-//! Reopens the database when a write failed: after an I/O error, such as a full disk, redb refuses
+//! Reopens the database after a failed write. After an I/O error, such as a full disk, redb refuses
 //! every write until it is reopened.
 //!
 //! 1. A failed write reopens the file at once, so that reads go on where they can.
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::invalidations::Invalidations;
 use crate::store::StoreError;
 
-/// How long after a failed write the next is tried.
+/// The time after a failed write before another is tried.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Healing {
@@ -39,8 +39,8 @@ struct Refusal {
 }
 
 impl Healing {
-    /// A failed write is a loss for `changes`: it may turn out to be committed when the file is
-    /// reopened.
+    /// A failed write reports a loss to `changes`, because it may turn out to be committed when the
+    /// file is reopened.
     pub(super) fn new(
         database: Database,
         changes: Invalidations,
@@ -69,7 +69,7 @@ impl Healing {
         }
     }
 
-    /// Blocks the thread.
+    /// Blocks the thread while it writes.
     pub(super) fn write<T>(
         &self,
         act: impl FnOnce(&Database) -> Result<T, redb::Error>,

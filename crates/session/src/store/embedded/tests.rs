@@ -22,7 +22,7 @@ struct Disk(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     bytes: Mutex<Vec<u8>>,
-    /// Where the part begins that was never written. A full disk has no room for it.
+    /// The offset of the part that was never written. A full disk has no room for it.
     unwritten: AtomicU64,
     state: Mutex<Health>,
     opened: AtomicUsize,

@@ -1,8 +1,8 @@
 //! Sends a command to a cluster so that it is executed at most once.
 //!
 //! The client library resends a command when its connection broke or a reply was late. The first
-//! one may have been executed, so an increment could count twice. Its retries are off. Here a
-//! command is resent only if a node refused it without executing it.
+//! copy may have been executed, so an increment could count twice. Its retries are therefore
+//! disabled. This module resends a command only if a node refused it without executing it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::cluster_supervisor::Cluster;
 pub(super) async fn send(cluster: &Cluster, command: &Cmd) -> RedisResult<Value> {
     let mut pause = Duration::from_millis(20);
     loop {
-        // Fetched each time, because another connection may be in use by now.
+        // Fetched on each attempt, because the connection may have been replaced.
         let mut connection = cluster.connection();
         match connection.req_packed_command(command).await.and_then(Value::extract_error) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
@@ -32,7 +32,7 @@ pub(super) async fn send(cluster: &Cluster, command: &Cmd) -> RedisResult<Value>
     }
 }
 
-/// Whether the error says that no node has executed the command, and that a retry may succeed.
+/// Whether the error proves that no node has executed the command, and a retry may succeed.
 fn was_refused(error: ErrorKind) -> bool {
     use ServerErrorKind as Server;
     matches!(

@@ -10,11 +10,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 type Pem = Arc<[u8]>;
 
-/// The authorities that certificates of Redis servers must come from, and this client's
-/// certificate.
+/// The certificate authorities trusted for Redis servers, and this client's certificate.
 #[derive(Clone)]
 pub struct RedisAuthorities {
-    /// In PEM form; `None` for the public ones.
+    /// In PEM form; `None` for the public authorities.
     roots: Option<Pem>,
     /// Chain and key in PEM form.
     client: Option<(Pem, Pem)>,

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::not_connected;
 
-/// The most commands of a batch. It bounds latency, because all are answered together.
+/// The maximum number of commands in a batch. It bounds latency, because all are answered together.
 const CAPACITY: usize = 64;
 
 /// A connection with the task that sends batches over it.
@@ -30,8 +30,7 @@ pub(super) struct Batcher {
 }
 
 struct Request {
-    /// Sent right before the command, with nothing in between. Boxed, because few requests have
-    /// one.
+    /// A command sent right before the other. Boxed, because few requests have one.
     before: Option<Box<Cmd>>,
     command: Cmd,
     reply: Reply,
@@ -71,8 +70,8 @@ impl Batcher {
         self.send(None, command).map(|replied| own_error(answers(replied)?.command))
     }
 
-    /// The same with another command right before this one. Its reply comes first; an error is a
-    /// value of the reply.
+    /// Like `ask`, with another command sent right before. The reply to that command comes first;
+    /// its error is a value.
     pub(super) async fn ask_behind(
         &self,
         before: Cmd,
@@ -103,7 +102,7 @@ async fn run(
 ) {
     let mut requests = Vec::new();
     while queue.recv_many(&mut requests, CAPACITY).await > 0 {
-        // Lets the tasks that are ready add their commands.
+        // Lets tasks that are ready add their commands.
         tokio::task::yield_now().await;
         while requests.len() < CAPACITY
             && let Ok(request) = queue.try_recv()

@@ -35,7 +35,7 @@ use crate::invalidations::Heartbeat;
 /// The id of our connection to each primary, by address.
 type Ids = BTreeMap<String, i64>;
 
-/// After each run of this many failed rounds another connection is opened.
+/// The number of failed rounds after which another connection is opened.
 const PATIENCE: u32 = 2;
 
 /// The connection in use.
@@ -44,7 +44,7 @@ pub(super) struct Cluster {
     current: watch::Receiver<Generation<ClusterConnection>>,
     node: Arc<ConnectionInfo>,
     limits: RedisLimits,
-    /// How many connections were opened to nodes that take over a slot.
+    /// The number of connections opened to nodes that take over a slot.
     side_connections: Arc<AtomicU64>,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct ClusterSupervisor {
 /// A primary's view of the cluster.
 struct View {
     in_order: bool,
-    /// How many primaries have slots.
+    /// The number of primaries that have slots.
     primaries: usize,
 }
 
@@ -173,8 +173,8 @@ impl ClusterSupervisor {
         }
     }
 
-    /// Asks all primaries whether the cluster is in order and, if anybody wants invalidations, to
-    /// track changes. Returns the ids of the connections that track.
+    /// Asks all primaries whether the cluster is in order. If a listener uses invalidations, it
+    /// also asks them to track changes. Returns the ids of the connections that track.
     async fn round(&self, cluster: &mut ClusterConnection) -> RedisResult<Ids> {
         if views(cluster).await?.iter().any(|view| !view.in_order) {
             let down = ErrorKind::Server(ServerErrorKind::ClusterDown);
@@ -197,7 +197,7 @@ impl ClusterSupervisor {
     }
 }
 
-/// Whether the error says that a primary is away, rather than that it refuses.
+/// Whether the error means that a primary is away, rather than that it refuses.
 fn is_loss(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
@@ -205,7 +205,7 @@ fn is_loss(error: &RedisError) -> bool {
         || error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading)
 }
 
-/// What each primary answers, by address. The first error among the answers is the error of all.
+/// The answer of each primary, by address. The first error among them is returned.
 async fn ask_primaries<T: FromRedisValue>(
     cluster: &mut ClusterConnection,
     command: Cmd,

@@ -1,6 +1,6 @@
--- ARGV: 3 id, 4 touch if last seen so many ms ago, or '', 5 most fields, 6 most bytes, then kind,
--- name, value … Answers {1 done, 0 gone, -1 over budget, -2 not a number; 1 if forwarded; 1 if
--- anything changed; one answer per op}.
+-- ARGV: 3 id; 4 minimum age of "last seen" in ms before it is written, or ''; 5 maximum fields; 6
+-- maximum bytes; then kind, name, value of each operation. Returns {1 done, 0 gone, -1 over budget,
+-- -2 not a number; 1 if forwarded; 1 if anything changed; one reply per operation}.
 local id, record = live(ARGV[3])
 if not id then return { 0 } end
 local fields, bytes, before, values, answers = int(record, 22, 22), int(record, 23, 24), {}, {}, {}
@@ -20,8 +20,8 @@ local function write(name, value)
   values[name] = value
 end
 
--- The value of a compare and set: which of the two are there (1 expected, 2 new), length of the
--- expected one, both.
+-- `both` is one byte (bit 0: expected is present, bit 1: new is present), the length of the
+-- expected value (4 bytes), then both values.
 local function compare_and_set(name, both)
   local there, expected_end = string.byte(both, 1), 5 + int(both, 2, 5)
   local expected = there % 2 == 1 and string.sub(both, 6, expected_end)
@@ -31,7 +31,7 @@ local function compare_and_set(name, both)
   return '='
 end
 
--- Doubles hold whole numbers exactly below 2^53.
+-- A double holds whole numbers exactly below 2^53.
 local function exact(number) return math.abs(number) < 9007199254740992 end
 
 for at = 7, #ARGV, 3 do

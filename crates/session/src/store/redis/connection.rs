@@ -1,8 +1,8 @@
 //! The connection to Redis that all requests share: to one server, a Sentinel set or a cluster.
 //!
 //! 1. Every wait has a limit ([`RedisLimits`]); an error is returned within [`RedisLimits::total`].
-//! 2. It repairs itself: [`Supervisor`] checks it, in a cluster [`ClusterSupervisor`] and the
-//!    client library.
+//! 2. The connection repairs itself: [`Supervisor`] checks it, in a cluster [`ClusterSupervisor`]
+//!    and the client library.
 //! 3. While there is no connection, requests wait [`RedisLimits::grace`] for a new one and then
 //!    fail. So no queue builds up.
 //! 4. A write is never sent twice. A read is repeated once, over the next connection, if its
@@ -44,7 +44,7 @@ use super::url::RedisUrl;
 /// A connection to Redis, a Sentinel-led primary or a cluster. Cheap to clone; all clones share one
 /// socket per server.
 ///
-/// It is a [`ConnectionLike`], so anything that speaks to Redis can share it.
+/// A [`ConnectionLike`], so any code that speaks to Redis can share it.
 #[derive(Clone)]
 pub struct RedisConnection(Arc<Kept>);
 
@@ -85,7 +85,7 @@ impl RedisConnection {
         Self::open_with(url, RedisLimits::default()).await
     }
 
-    /// [`RedisConnection::open`] with limits of the caller's choice.
+    /// Like [`RedisConnection::open`], with the caller's limits.
     ///
     /// # Errors
     /// As [`RedisConnection::open`].
@@ -181,11 +181,11 @@ impl RedisConnection {
         flatten(timeout(left, self.ask(command)).await)
     }
 
-    /// Sends a command and waits [`RedisLimits::total`] at most. [`ConnectionLike`] would have to
-    /// copy the command.
+    /// Sends a command and waits at most [`RedisLimits::total`]. Unlike [`ConnectionLike`], it does
+    /// not copy the command.
     ///
     /// All callers share the connection, and replies come in order. A command that blocks, such as
-    /// `BLPOP`, or takes long delays the replies of all.
+    /// `BLPOP`, or takes long, delays the replies of all.
     ///
     /// # Errors
     /// Also for a command that does not have exactly one reply or that changes the connection for
@@ -246,8 +246,8 @@ impl RedisConnection {
         flatten(timeout(self.0.limits.total, work).await)
     }
 
-    /// The same for a read of one `key`, whose next change will be announced; false if the key
-    /// could not be watched.
+    /// Like `read`, for one `key` whose next change will be announced. False if the key could not
+    /// be watched.
     pub(super) async fn read_watched(
         &self,
         command: impl Fn() -> Cmd,
@@ -258,7 +258,8 @@ impl RedisConnection {
         }
         let reading = async {
             match self.read_behind_caching(command(), key).await {
-                // A plain read handles what the pair of commands cannot, such as a migrating slot.
+                // A plain read handles cases that the pair of commands cannot, such as a migrating
+                // slot.
                 Err(error) if error.is_connection_dropped() || self.is_cluster() => {
                     Ok((self.read(&command).await?, false))
                 }
@@ -281,7 +282,7 @@ impl RedisConnection {
         !matches!(self.0.link, Link::Supervised(_))
     }
 
-    /// Both in one write, so that no other command comes in between.
+    /// Sends both commands in one write, so that no other command comes in between.
     #[cfg_attr(
         not(feature = "redis-cluster"),
         expect(unused_variables, reason = "only a cluster is asked by the key")
@@ -308,7 +309,7 @@ impl RedisConnection {
     }
 }
 
-/// Sends at once.
+/// Sends before the future is polled.
 fn send_over(
     link: impl Deref<Target = Supervised>,
     current: Generation<Arc<Batcher>>,
@@ -316,13 +317,13 @@ fn send_over(
 ) -> impl Future<Output = RedisResult<Value>> {
     let Generation { connection, number } = current;
     connection.ask(command).map(move |answer| {
-        // Dropping the connection makes it fail the commands that were sent.
+        // Dropped, so that the commands already sent on it fail.
         drop(connection);
         link.inspect(number, answer)
     })
 }
 
-/// Whether the handshake failed because the server or the user's permissions know only RESP2.
+/// Whether the handshake failed because the server or the user's permissions support only RESP2.
 fn knows_no_resp3(error: &RedisError) -> bool {
     matches!(
         error.kind(),

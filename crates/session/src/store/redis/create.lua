@@ -1,6 +1,6 @@
--- ARGV: 3 user or '', 4 id, 5 record, 6 epoch seen, 7 most sessions, 8 id replaced or '', 9 forward
--- until, 10 how many fields of the replaced session are carried over, their names, then name, value
--- … of new data. Answers 1 created, 0 epoch raised meanwhile, -1 the hash is another user's.
+-- ARGV: 3 user or ''; 4 id; 5 record; 6 epoch read before; 7 maximum sessions; 8 id to replace or
+-- ''; 9 expiry of its forward; 10 number of fields to carry over; their names; then name and value
+-- of each new field. Returns 1 created, 0 epoch raised meanwhile, -1 hash of another user.
 local user, id, record = ARGV[3], ARGV[4], ARGV[5]
 local owner = redis.call('HGET', key, 'u')
 if owner and owner ~= user then return -1 end

@@ -1,5 +1,5 @@
--- ARGV: 3 id, 4 until when a forward that leads nowhere stays in its place, or ''. Answers 1 ended,
--- 0 was gone.
+-- ARGV: 3 id; 4 '' or the expiry of a forward that leads nowhere and takes its place. Returns 1
+-- ended, 0 was gone.
 local id, record = current(ARGV[3])
 if not record or not is_record(record) then return 0 end
 local nowhere, leave = string.rep('\0', 16), tonumber(ARGV[4])
@@ -20,7 +20,7 @@ for at = 1, #all, 2 do
   end
 end
 
--- While a cluster moves the slot, an empty hash can no longer be asked, so its deletion comes last.
+-- DEL comes last: while a cluster moves the slot, commands on a hash that is gone are redirected.
 if records == 0 and not e and not last then
   redis.call('DEL', key)
   return 1

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Time limits.
+/// The time limits of a connection to Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RedisLimits {
     /// For one reply, and never longer than `total`. Default 800 ms.

@@ -1,9 +1,9 @@
-//! What stands in for certificates in a build without TLS: nothing that there could be.
+//! Empty types in place of certificates, for a build without TLS.
 
-/// None there are.
+/// A build without TLS can have no authorities.
 pub(super) enum RedisAuthorities {}
 
-/// None there are.
+/// A build without TLS can have no certificates.
 #[derive(Clone)]
 pub(super) enum TlsCertificates {}
 

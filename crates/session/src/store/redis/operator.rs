@@ -23,18 +23,18 @@ pub(super) struct ReplicaAck {
     connection: RedisConnection,
     replicas: usize,
     within: Duration,
-    /// How many have asked for a `WAIT` so far.
+    /// The number of callers that have asked for a `WAIT` so far.
     asked: Arc<AtomicU64>,
     last: Arc<Mutex<Wait>>,
 }
 
-/// The latest `WAIT` and how many had asked for one before it was sent.
+/// The latest `WAIT`, and the number of callers that had asked for one before it was sent.
 struct Wait {
     asked: u64,
     outcome: Result<(), NotReplicated>,
 }
 
-/// The primary has done it, but replicas have not confirmed it. A source of
+/// The primary has done the operation, but replicas have not confirmed it. A source of
 /// [`SessionError`](crate::SessionError).
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -42,12 +42,12 @@ pub enum NotReplicated {
     /// Too few replicas confirmed in time.
     #[error("only {confirmed} of {demanded} replicas confirmed in time")]
     TooFew {
-        /// How many did.
+        /// The number of replicas that confirmed.
         confirmed: i64,
-        /// How many were demanded.
+        /// The number of replicas demanded.
         demanded: usize,
     },
-    /// Redis did not answer how many replicas have it.
+    /// Redis did not say how many replicas confirmed.
     #[error("it is not known whether replicas have it: {0}")]
     NotAsked(#[source] RedisError),
 }
@@ -58,9 +58,9 @@ impl ReplicaAck {
         Self { connection, replicas, within, asked: Arc::default(), last }
     }
 
-    /// Runs the call and waits for replicas. Fails only with the call. A `WAIT` counts only if the
-    /// connection stayed the same, in a cluster those to every primary. A new connection may lead
-    /// to another primary, and its `WAIT` does not cover earlier writes.
+    /// Runs the call and waits for replicas. Fails only with the call. A `WAIT` counts only on the
+    /// connection that carried the call, in a cluster on those to every primary. A new connection
+    /// may lead to another primary, whose `WAIT` does not cover earlier writes.
     pub(super) async fn run(&self, call: Call) -> RedisResult<(Value, Result<(), NotReplicated>)> {
         let deadline = Instant::now() + self.connection.limits().total;
         let identity = || timeout_at(deadline, self.connection.identity());
@@ -85,7 +85,7 @@ impl ReplicaAck {
             return last.outcome.clone();
         }
         let ack = self.clone();
-        // In a separate task: if this caller is dropped, the next must not send a second `WAIT`
+        // In a separate task: if this caller is dropped, the next one must not send a second `WAIT`
         // behind this one.
         let waiting = tokio::spawn(async move {
             last.asked = ack.asked.load(Ordering::SeqCst);

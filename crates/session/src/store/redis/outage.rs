@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a logged reason is not logged again.
+/// The time for which a logged reason is not logged again.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// The reasons logged for the current outage within the last minute, and when.

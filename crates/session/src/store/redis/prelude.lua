@@ -1,4 +1,4 @@
--- Shared head of every script. KEYS[1] is the user's hash, ARGV[1] now in ms, ARGV[2] the idle
+-- Shared head of every script. KEYS[1] is the user's hash, ARGV[1] the time in ms, ARGV[2] the idle
 -- timeout in ms or 0.
 local key, now, idle = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 
@@ -25,8 +25,8 @@ local function is_record(bytes) return #bytes >= 24 and string.byte(bytes, 1) ~=
 local function is_forward(bytes) return #bytes == 23 and string.byte(bytes, 1) == 0 end
 local function created(record) return int(record, 2, 7) end
 
--- The idle timeout: the sign-in's own, which is an extension behind method, client and address, or
--- else the application's.
+-- The idle timeout in ms: the sign-in's own, or else the application's. The former is extension 1,
+-- behind method, client and address.
 local function idle_timeout(record)
   local at = 33
   for _ = 1, 3 do
@@ -53,7 +53,7 @@ end
 
 local function epoch() return tonumber(redis.call('HGET', key, 'e') or '0') end
 
--- The id that `id` stands for now: itself, or its successor after a rotation.
+-- Follows forwards from `id`. Returns the id that has a record, and the record.
 local function current(id)
   for _ = 1, 16 do
     local found = redis.call('HGET', key, id)
@@ -64,7 +64,7 @@ local function current(id)
   return id, false
 end
 
--- The same, but only if it lives.
+-- Like current(), but nil unless the session is alive.
 local function live(id)
   local at, record = current(id)
   if not record or not is_record(record) then return nil end

@@ -1,5 +1,5 @@
--- ARGV: 3 id to keep or '', 4 how long to remember the epoch in ms. Answers 1 done, 0 the one to
--- keep is gone.
+-- ARGV: 3 id to keep or ''; 4 how long to remember the epoch in ms. Returns 1 done, 0 when the
+-- session to keep is gone.
 local keep, record
 if ARGV[3] ~= '' then
   keep, record = live(ARGV[3])
@@ -13,11 +13,11 @@ for at = 1, #all, 2 do
   if #field >= 16 and not is_kept then gone[#gone + 1] = field end
 end
 
--- Never empty in between: while its slot moves, a cluster takes no new key here, and what was
--- deleted would be lost.
+-- HSET comes before HDEL, so that the hash is never empty. While a cluster moves the slot it
+-- creates no key here, and the epoch would be lost.
 redis.call('HSET', key, 'e', string.format('%.0f', e))
 if keep then redis.call('HSET', key, keep, splice(record, 16, pack(e, 6))) end
--- Lua hands over only so many arguments at once.
+-- unpack() is limited by the size of Lua's stack.
 for at = 1, #gone, 1000 do redis.call('HDEL', key, unpack(gone, at, math.min(at + 999, #gone))) end
 redis.call('PEXPIRE', key, math.max(tonumber(ARGV[4]), redis.call('PTTL', key)))
 return 1

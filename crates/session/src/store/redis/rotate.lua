@@ -1,4 +1,5 @@
--- ARGV: 3 id, 4 new id, 5 new record, 6 forward until. Answers 1 rotated, 2 rotated before, 0 gone.
+-- ARGV: 3 id; 4 new id; 5 new record; 6 expiry of the forward. Returns 1 rotated, 2 rotated before,
+-- 0 gone.
 local id, record = live(ARGV[3])
 if not id then return 0 end
 if id ~= ARGV[3] then return 2 end

@@ -6,7 +6,7 @@ use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, ToRedisArgs, Value};
 
 use super::connection::RedisConnection;
 
-/// A script with its hash.
+/// The source of a script, with its hash.
 pub(super) struct Script {
     source: String,
     sha1: String,
@@ -53,8 +53,8 @@ impl Call {
         self
     }
 
-    /// Runs it. A server that does not know the script refuses without running it, and is then sent
-    /// the source.
+    /// Runs the call. A server that does not know the script refuses without running it, and is
+    /// then sent the source.
     pub(super) async fn run(&self, connection: &RedisConnection) -> RedisResult<Value> {
         match connection.ask(self.command.clone()).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {

@@ -1,14 +1,14 @@
-//! The primary that Sentinels name.
+//! Finds the primary by asking Sentinels.
 //!
-//! 1. All Sentinels are asked at once. The newest answer counts: that with the highest
-//!    configuration epoch, which every failover raises. A Sentinel that has not heard of a failover
-//!    still names the old primary.
-//! 2. A Sentinel that leads a failover has the new epoch before it names the new primary. Of the
-//!    same epoch, the answer of another one counts.
-//! 3. A primary that its Sentinel finds down is none.
-//! 4. A primary that was replaced while it was alive goes on answering, until a Sentinel demotes it
-//!    seconds later. What it is told in that time is lost. So the Sentinels are asked at every
-//!    heartbeat, and [`Watch::has_replaced`] says when the connection in use leads to such a one.
+//! 1. All Sentinels are asked at once. The answer with the highest configuration epoch counts,
+//!    since every failover raises it. A Sentinel that missed a failover still names the old
+//!    primary.
+//! 2. A Sentinel that leads a failover has the new epoch before it names the new primary. So of two
+//!    answers of one epoch, that of a Sentinel without a failover under way counts.
+//! 3. A primary that its Sentinel considers down is ignored.
+//! 4. A primary that is replaced while alive keeps accepting writes, which are lost, until a
+//!    Sentinel demotes it seconds later. So the Sentinels are asked at every heartbeat, and
+//!    [`Watch::has_replaced`] tells whether the connection in use leads to such a primary.
 //!
 //! Source: [Guidelines for Redis clients with support for Sentinel][clients].
 //!
@@ -31,12 +31,12 @@ use super::error::flatten;
 use super::limits::RedisLimits;
 use super::url::RedisUrl;
 
-/// Sentinels, and how to connect to what they name.
+/// The Sentinels of a service, and how to connect to the primary that they name.
 #[derive(Clone)]
 pub(super) struct Sentinels {
     nodes: Vec<Node>,
     service: String,
-    /// How to connect to the primary, whichever server that is.
+    /// How to connect to the primary; its address is filled in.
     primary: ConnectionInfo,
     limits: RedisLimits,
 }
@@ -48,7 +48,7 @@ struct Node {
     connection: Option<MultiplexedConnection>,
 }
 
-/// A primary as a Sentinel names it. The newer of two is the greater.
+/// A primary as a Sentinel names it. Ordered from older to newer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Primary {
     epoch: u64,
@@ -58,7 +58,7 @@ pub(super) struct Primary {
     port: u16,
 }
 
-/// What the Sentinels have said last.
+/// The latest answer of the Sentinels.
 pub(super) struct Watch(watch::Receiver<Option<Primary>>);
 
 impl Sentinels {
@@ -111,7 +111,7 @@ impl Sentinels {
                     () = sender.closed() => return,
                     () = tokio::time::sleep(self.limits.heartbeat) => {}
                 }
-                // While they are away the connection is as good as it was.
+                // While no Sentinel answers, the last answer stays valid.
                 let Ok(primary) = self.primary().await else { continue };
                 if sender.borrow().as_ref() != Some(&primary) {
                     sender.send_replace(Some(primary));
@@ -130,7 +130,7 @@ impl Sentinels {
 }
 
 impl Node {
-    /// `None` if it names no primary of that service.
+    /// `None` if this Sentinel names no primary of the service.
     async fn ask(&mut self, service: &str, limits: RedisLimits) -> RedisResult<Option<Primary>> {
         let asking = async {
             let mut connection = match self.connection.take() {
@@ -152,7 +152,7 @@ impl Node {
     }
 }
 
-/// An error only if none of them names one: the first of theirs, if there is one.
+/// The newest primary named. If none is named, the first error.
 fn newest(answers: Vec<RedisResult<Option<Primary>>>) -> RedisResult<Primary> {
     let mut named = Vec::new();
     let mut first_error = None;
@@ -189,7 +189,7 @@ impl Primary {
 }
 
 impl Watch {
-    /// Whether another server has taken the place of this primary.
+    /// Whether the Sentinels now name another server in place of this primary.
     pub(super) fn has_replaced(&self, primary: &Primary) -> bool {
         self.0.borrow().as_ref().is_some_and(|named| {
             (named.epoch, named.is_settled) > (primary.epoch, primary.is_settled)
@@ -245,7 +245,7 @@ mod tests {
         for (answer, replaces) in [
             (named("4", "master", "2"), true),
             (named("4", "master", "1"), false),
-            // From a Sentinel that was away: an earlier failover.
+            // A Sentinel that was away answers with an earlier epoch.
             (named("2", "master", "2"), false),
             (named("3", "master", "2"), false),
             (None, false),

@@ -27,7 +27,7 @@ const NOT_FOR_SHARING: [&str; 20] = [
     "WATCH",
 ];
 
-/// The same among those of `CLIENT`.
+/// Subcommands of `CLIENT` that must not be shared, for the same reasons.
 const CLIENT_NOT_FOR_SHARING: [&str; 3] = ["CACHING", "REPLY", "TRACKING"];
 
 /// Whether the command has exactly one reply and leaves the connection as it is.

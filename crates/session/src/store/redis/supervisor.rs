@@ -1,10 +1,10 @@
 //! Supervises one multiplexed connection.
 //!
-//! 1. Every heartbeat sends a command. A connection that is closed, silent or a replica's, or that
-//!    leads to a primary which Sentinels have replaced, is given up. The client library alone
+//! 1. Every heartbeat sends a command. A connection is given up when it is closed or silent, when
+//!    it leads to a replica, or when Sentinels have replaced its primary. The client library alone
 //!    notices a broken socket only when it writes, and a silent partition never.
-//! 2. If anybody uses invalidations, a new connection is used only after tracking was requested on
-//!    it.
+//! 2. If a listener uses invalidations, a new connection is used only after tracking was requested
+//!    on it.
 //! 3. Everything read over a connection is invalidated before the next one is made.
 //! 4. A connection that failed a request is not used again. Requests wait for the next one.
 
@@ -33,15 +33,15 @@ pub(super) struct Supervised {
     suspect: Arc<Notify>,
 }
 
-/// A connection, and how many connections there were before it.
+/// A connection, with the number of connections before it.
 #[derive(Clone)]
 pub(super) struct Generation<C> {
     pub(super) connection: C,
     pub(super) number: u64,
 }
 
-/// How many times longer than an operation an attempt to reconnect may take. No request waits for
-/// it, and Sentinels are asked first.
+/// The limit of one attempt to reconnect, in multiples of an operation's limit. No request waits
+/// for it, and Sentinels are asked first.
 pub(super) const RECONNECT_PATIENCE: u32 = 4;
 
 /// Makes connections and checks the one in use.
@@ -50,7 +50,7 @@ pub(super) struct Supervisor {
     pub(super) limits: RedisLimits,
     pub(super) tracking: Tracking,
     pub(super) resp3: bool,
-    /// The primary that is connected to, where Sentinels name it.
+    /// The primary in use, where Sentinels name it.
     pub(super) primary: Option<Primary>,
 }
 

@@ -22,7 +22,7 @@ use super::sentinels::Sentinels;
 use super::tracking::Tracking;
 use super::url::{RedisKind, RedisUrl, RedisUrlError};
 
-/// Something to connect to.
+/// The client of one deployment.
 pub(super) enum Target {
     Server(Box<Client>),
     Sentinel(Box<Sentinels>),
@@ -32,8 +32,8 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// With `tracking` all connections use RESP3, and a cluster's connections pass the servers'
-    /// pushes to it.
+    /// With `tracking`, all connections use RESP3, and a cluster's connections pass the pushes of
+    /// the servers to `tracking`.
     pub(super) fn new(
         url: &RedisUrl,
         limits: RedisLimits,
@@ -67,7 +67,7 @@ impl Target {
 #[expect(clippy::unnecessary_wraps, reason = "a build without TLS has none")]
 fn have_tls_provider() -> Result<(), RedisUrlError> {
     if CryptoProvider::get_default().is_none() {
-        // It fails only if another thread has just installed one, which serves as well.
+        // Fails only if another thread has just installed a provider, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     Ok(())

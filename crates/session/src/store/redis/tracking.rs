@@ -5,10 +5,11 @@
 //!    connection tracks: otherwise the server refuses it, and the answer is not kept.
 //! 2. Pushes are handled where they are read from the socket, before any later reply reaches its
 //!    caller. A reply to a heartbeat therefore proves that all earlier changes have been announced.
-//!    In a cluster they pass through a queue of the client library, which is emptied in each turn
-//!    of its task after that turn's replies. So a heartbeat there is several commands, each sent
-//!    after the reply to the one before. Thus the last reply comes in a later turn than the first.
-//!    A copy needs no such proof: its invalidation removes it, or keeps it out if it arrives first.
+//!    In a cluster, pushes pass through a queue of the client library. Each turn of its task
+//!    empties the queue after handling that turn's replies. A heartbeat there is therefore several
+//!    commands, each sent after the reply to the one before. Thus the last reply comes in a later
+//!    turn than the first. A copy needs no such proof: its invalidation removes it, or keeps it out
+//!    if it arrives first.
 //! 3. When a connection ends, everything read over it is invalidated.
 //! 4. A server that refuses is asked again only on a new connection.
 
@@ -22,7 +23,7 @@ use tokio::sync::Notify;
 use crate::invalidations::{Heartbeat, Invalidations};
 use crate::token::Tag;
 
-/// What is tracked over one [`RedisConnection`](super::connection::RedisConnection), through all
+/// The keys tracked over one [`RedisConnection`](super::connection::RedisConnection), through all
 /// its reconnections.
 #[derive(Clone)]
 pub(super) struct Tracking(Arc<Shared>);
@@ -41,7 +42,7 @@ struct Feed {
     changes: Invalidations,
 }
 
-/// Of the connection in use.
+/// The state of tracking on the connection in use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Untried,
@@ -102,7 +103,8 @@ impl Tracking {
                     }
                 }
             }
-            // Without a key: the database was flushed. The connection itself stays usable.
+            // A push without a key means that the database was flushed. The connection itself stays
+            // usable.
             (PushKind::Invalidate | PushKind::Disconnection, _) => self.missed(),
             _ => {}
         }
@@ -163,8 +165,8 @@ impl Tracking {
         }
     }
 
-    /// The server refused to track a read: this connection does not track after all, or the user
-    /// lacks the permission.
+    /// The server refused to track a read. Either this connection does not track after all, or the
+    /// user lacks the permission.
     pub(super) fn not_armed(&self, error: &RedisError) {
         if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
             self.disconnected();
@@ -191,14 +193,14 @@ impl Tracking {
     }
 }
 
-/// Asks for tracking, keeping it as it is when it is on already.
+/// `CLIENT TRACKING ON`, which leaves tracking as it is when it is on already.
 pub(super) fn tracking_on() -> Cmd {
     let mut command = redis::cmd("CLIENT");
     command.arg("TRACKING").arg("ON").arg("OPTIN");
     command
 }
 
-/// Makes the server track the read that follows.
+/// `CLIENT CACHING YES`, which makes the server track the next read.
 pub(super) fn caching() -> Cmd {
     let mut command = redis::cmd("CLIENT");
     command.arg("CACHING").arg("YES");

@@ -1,4 +1,4 @@
-//! Redis URLs: the only parser in the workspace.
+//! Parses Redis URLs.
 //!
 //! 1. `redis://[user:password@]host[:port][/database]` is one server.
 //! 2. `redis+sentinel://[user:password@]host:port,…[/service[/database]]` is the primary that these
@@ -18,7 +18,7 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, parse_redis_url}
 /// The database numbers that Redis can be configured to have.
 const DATABASES: RangeInclusive<i64> = 0..=65_535;
 
-/// The service whose primary Sentinels are asked for when the URL names none.
+/// The service asked for when the URL names none.
 const DEFAULT_SERVICE: &str = "mymaster";
 
 /// Where Redis is and how to sign in there. `Debug` and `Display` show no credentials.
@@ -45,7 +45,7 @@ pub enum RedisKind {
     Cluster,
 }
 
-/// A Redis URL could not be understood. Never shows the URL, which may hold a password.
+/// A Redis URL was not understood. Never shows the URL, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisUrlError {
@@ -54,7 +54,7 @@ pub enum RedisUrlError {
         "the scheme is not redis://, rediss://, redis+sentinel:// or redis+cluster:// (or valkey…)"
     )]
     Scheme,
-    /// There is a part behind a `#`, perhaps of a password that is not percent-encoded.
+    /// The URL has a part behind a `#`, perhaps of a password that is not percent-encoded.
     #[error("there is a part behind a #; in a password it is written %23")]
     Fragment,
     /// A parameter is not known, or is the rest of a password that is not percent-encoded.
@@ -66,19 +66,19 @@ pub enum RedisUrlError {
     /// Several hosts for a single server.
     #[error("there are several hosts; use redis+sentinel or redis+cluster for several")]
     Hosts,
-    /// What the URL asks for is not part of this build: the feature has to be enabled.
+    /// The URL needs a feature that this build does not have.
     #[error("this build has no such connections: enable the feature {0} of tracera-session")]
     NotBuiltIn(&'static str),
-    /// A database of a cluster, which has only number 0.
+    /// The URL names a database of a cluster, which has only number 0.
     #[error("a cluster has no database but 0")]
     ClusterDatabase,
-    /// A database beyond 65535.
+    /// The number of the database is above 65535.
     #[error("the database is not a number from 0 to 65535")]
     Database,
     /// Host, port, credentials or database are malformed.
     #[error("host, port, credentials or database are malformed")]
     Malformed,
-    /// There are [`RedisAuthorities`](crate::RedisAuthorities) for a connection without TLS.
+    /// [`RedisAuthorities`](crate::RedisAuthorities) were given for a connection without TLS.
     #[error("there are authorities for a connection without TLS")]
     NoTls,
 }
@@ -222,7 +222,7 @@ impl RedisUrl {
         })
     }
 
-    /// Whether it holds a password, of the data servers or of the Sentinels.
+    /// Whether the URL holds a password, of the data servers or of the Sentinels.
     pub fn has_password(&self) -> bool {
         self.sentinel_password.is_some()
             || self.servers.iter().any(|server| {
@@ -235,7 +235,7 @@ impl RedisUrl {
         self.servers.first().map_or(0, |server| server.redis_settings().db())
     }
 
-    /// Whether it names the service whose primary Sentinels are asked for, `mymaster` otherwise.
+    /// Whether the URL names the service. Otherwise it is `mymaster`.
     pub fn names_service(&self) -> bool {
         self.service.is_some()
     }
@@ -272,7 +272,7 @@ fn parse_server(
     host: &str,
     database: &str,
 ) -> Result<ConnectionInfo, RedisUrlError> {
-    // The client library takes an empty host for a local one.
+    // The client library treats an empty host as the local one.
     if host.is_empty() || host.starts_with(':') {
         return Err(RedisUrlError::Malformed);
     }

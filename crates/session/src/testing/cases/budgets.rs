@@ -1,4 +1,4 @@
-//! How much one session and one user may hold.
+//! Limits of one session's data and of one user's sessions.
 
 use http::StatusCode;
 

@@ -10,7 +10,7 @@ use crate::testing::stage::{Browser, Stage, new_user};
 /// More await points than any request here has.
 const MANY: usize = 200;
 
-/// Polls `future` until it has waited `waits` times; `None` when it was not done by then.
+/// Polls `future` until it was pending `waits` times; `None` if it is not done by then.
 async fn until_it_has_waited<T>(waits: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut waited = 0;
@@ -34,7 +34,7 @@ pub(super) async fn a_cancelled_sign_out_is_done_or_not_done(stage: Stage) {
         let before = browser.clone();
         let sign_out = browser.send(&a, |s| async move { s.sign_out().await });
         let answer = until_it_has_waited(waits, sign_out).await;
-        // A command already sent may still take effect; a second sign-out settles it.
+        // A command already sent may still take effect; a second sign-out makes sure that it has.
         let seen = before.is_signed_in(&b).await;
         let listed = b.listed(&user).await;
         assert!(usize::from(seen) >= listed, "dead and listed");

@@ -1,5 +1,4 @@
-//! Errors of a store, where [`Instances::breaking`](crate::testing::Instances::breaking) says how
-//! to cause them.
+//! Errors of a store, caused as [`Instances::breaking`](crate::testing::Instances::breaking) says.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -14,10 +13,10 @@ use crate::testing::Fault;
 use crate::testing::stage::{Browser, HOUR, Stage, new_user};
 use crate::token::{SessionId, UserId};
 
-/// Time beyond the store's limit, for a machine that is busy with other tests.
+/// Time beyond the store's limit, because the machine may be busy with other tests.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Every operation has to fail in time.
+/// Checks that every operation fails in time.
 async fn all_fail(store: &dyn SessionStore, user: &UserId, id: SessionId, stage: &Stage) {
     let (at, limit) = (stage.at(), store.time_limit() + SLACK);
     let epoch = Epoch::default();

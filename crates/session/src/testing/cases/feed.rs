@@ -11,7 +11,7 @@ use crate::invalidations::MAX_STALENESS;
 use crate::session::sign_in::SignIn;
 use crate::testing::stage::{Browser, Site, Stage, new_user};
 
-/// How long a change may take: the staleness bound, plus time for a read.
+/// The longest time a change may take: the staleness bound, plus time for a read.
 const LIMIT: Duration = Duration::from_secs(2 + MAX_STALENESS.as_secs());
 
 /// Sends requests until the instance answers from memory, or clearly keeps nothing.

@@ -1,4 +1,4 @@
-//! How long a sign-in lasts, and where its token travels.
+//! How long a sign-in lasts, and where its token is sent.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub(super) async fn a_sign_in_may_have_an_idle_timeout_of_its_own_or_none(stage:
         assert_eq!(usual.is_signed_in(&b).await, application.is_none());
         stage.clock.advance(10 * MINUTE);
         assert!(!own.is_signed_in(&b).await);
-        // Writes find it dead too.
+        // Writes find the session dead too.
         let written = own.send(&a, |s| async move { s.increment("n", 1).await }).await;
         assert!(!own.is_signed_in(&b).await, "{written:?}");
         stage.clock.advance(20 * HOUR);

@@ -54,7 +54,7 @@ pub(super) async fn logout_beats_a_reader_in_flight(stage: Stage) {
     let user = new_user();
     let mut browser = Browser::signed_in(&a, &user).await;
     let before = browser.clone();
-    // Late enough that the reader would write its "last seen".
+    // Long enough for the reader to write its "last seen".
     stage.clock.advance(MINUTE * 10);
     let slow = browser.hold(&a, |s| async move { s.user().map(drop) }).await;
     browser.send(&b, |s| async move { s.sign_out().await }).await;
@@ -125,7 +125,7 @@ pub(super) async fn two_rotations_in_flight_leave_the_browser_a_live_session(sta
             }
             assert!(browser.is_signed_in(&a).await);
         }
-        // A confirmation that comes too late to be recorded reports so.
+        // A confirmation that comes too late to be recorded reports it.
         let late = browser.hold(&a, |s| async move { s.confirm("late").await }).await;
         browser.send(&b, |s| async move { s.rotate().await }).await;
         assert_eq!(late.release().await.status, StatusCode::CONFLICT);
@@ -291,7 +291,7 @@ pub(super) async fn logout_in_flight_ends_a_session_rotated_meanwhile(stage: Sta
     assert!(!browser.is_signed_in(&a).await);
     assert_eq!(a.listed(&user).await, 0);
 
-    // The same when the logout was sent with the old cookie and arrives after the rotation.
+    // The same for a logout that was sent with the old cookie and arrives after the rotation.
     let mut browser = Browser::signed_in(&a, &user).await;
     let late = browser.clone();
     browser.send(&b, |s| async move { s.rotate().await }).await;

@@ -95,7 +95,7 @@ pub(super) async fn a_record_from_before_a_sign_out_everywhere_is_dead_wherever_
     let user = new_user();
     let tag = Tag::of_user(&user);
     a.0.revoke_all(&user).await.unwrap();
-    // As a restored backup brings it back, or an incomplete index would miss it.
+    // A session of an old epoch, as a restored backup would bring it back.
     let token = NewToken::mint(&KeyRing::new(SECRET).unwrap(), tag);
     let old = NewSession {
         id: token.id,

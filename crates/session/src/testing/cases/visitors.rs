@@ -41,7 +41,7 @@ pub(super) async fn a_forged_cookie_costs_no_call(stage: Stage) {
         assert_eq!(answer.cookie, CookieEffect::Untouched, "{cookie}");
     }
     assert_eq!(stage.reads(), reads);
-    // It does not prevent the visitor from storing data here.
+    // The foreign cookie does not prevent the visitor from storing data here.
     let mut visitor = Browser { cookie: Some(foreign) };
     visitor.send(&a, |s| async move { s.set("cart", &1) }).await;
     assert_eq!(visitor.field(&a, "cart").await, 1);
@@ -55,7 +55,7 @@ pub(super) async fn a_visitor_who_stores_something_gets_a_session(stage: Stage) 
     assert!(!visitor.is_signed_in(&b).await);
     assert_eq!(visitor.field(&b, "cart").await, serde_json::json!([1, 2]));
 
-    // Signing in ends it: the visitor's id may have been planted.
+    // The sign-in ends the visitor's session, because its id may have been planted.
     let before = visitor.clone();
     let user = new_user();
     visitor.sign_in(&b, &user).await;
