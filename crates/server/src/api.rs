@@ -1,4 +1,4 @@
-//! The JSON API: each handler parses, calls an action and answers.
+//! The JSON API: each handler parses the request, calls an action and returns the response.
 
 pub mod account;
 pub mod address;

@@ -1,4 +1,5 @@
-//! What both faces share: the application, the layers' parts, extractors, errors as answers.
+//! The HTTP parts shared by the API and the pages: the application state, layers, extractors, error
+//! responses.
 
 mod app;
 pub mod around;

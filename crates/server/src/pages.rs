@@ -1,6 +1,6 @@
-//! The pages a person sees. They are rendered here and work without scripts. Reading is a GET; an
-//! action is a form posted to a page route, which answers with a redirect. The scripts only make
-//! them livelier.
+//! The HTML pages. They are rendered on the server and work without scripts. Reading is a GET; an
+//! action is a form posted to a page route, which responds with a redirect. Scripts only add
+//! convenience.
 
 pub mod account;
 pub mod address;

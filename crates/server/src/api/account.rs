@@ -1,4 +1,4 @@
-//! Who is signed in, the CSRF token, the ways to sign in.
+//! The signed-in user, the CSRF token, the sign-in methods.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! The address of an account: asking for one, confirming it.
+//! The e-mail address of an account: requesting a change and verifying it.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,14 +12,14 @@ use crate::http::error::{AppError, AppResult};
 use crate::http::extract::ApiJson;
 use crate::http::json::UserBody;
 
-/// The wanted address.
+/// The body of a request for a new address.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddressRequest {
     email: String,
 }
 
-/// `POST /api/v1/auth/email`: mails a link to the address the account shall have.
+/// `POST /api/v1/auth/email`: mails a link to the new address.
 pub async fn request(
     State(app): State<App>,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! The description of this API, as the server that answers it has it.
+//! The OpenAPI description of this version of the API.
 
 use axum::response::IntoResponse;
 use http::header;

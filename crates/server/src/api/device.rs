@@ -1,4 +1,4 @@
-//! Where browsers prove their device: the session crate's answers, and a word to the owner.
+//! The endpoints for device proofs: responses from the session crate, and a notice to the owner.
 
 use axum::extract::State;
 use axum::response::Response;

@@ -12,12 +12,12 @@ use crate::http::error::{AppError, AppResult};
 use crate::http::json::EventBody;
 use crate::store::events;
 
-/// How many events a page has if nothing else is asked for.
+/// Default number of events per page.
 const PAGE: u32 = 50;
-/// How many it may have.
+/// Maximum number of events per page.
 const MAX_PAGE: u32 = 200;
 
-/// Which page.
+/// The query of a page.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
@@ -26,7 +26,7 @@ pub struct PageQuery {
 }
 
 /// `GET /api/v1/auth/events?before=<id>&limit=<1 to 200>`: newest first. `next` is the `before` of
-/// the following page.
+/// the next page.
 pub async fn list(
     State(app): State<App>,
     reader: Reader,

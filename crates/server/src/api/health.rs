@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether what it depends on answers.
+//! Liveness and readiness of the service.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! Importing an inventory, and following how far that is.
+//! Importing an inventory, and following the progress.
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ use crate::http::error::{AppError, AppResult};
 use crate::http::event_stream::event_stream;
 use crate::portfolio::import::{Imported, State as Import};
 
-/// How often an import on another instance is looked at.
+/// Interval between checks of an import on another instance.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// An import takes nothing from its caller, least of all whose inventory it is.
+/// An import has no parameters. In particular, callers cannot choose whose inventory it imports.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NoBody {}
 
 /// `POST /api/v1/portfolio/import`: 200 with the result, or 202 when it takes longer than a request
-/// may. The import goes on even if its caller disconnects.
+/// may. The import continues even if its caller disconnects.
 pub async fn import(
     State(app): State<App>,
     Reader { user, .. }: Reader,
@@ -46,8 +46,8 @@ pub async fn import(
     answer(&app, user, actions::From::Steam).await
 }
 
-/// `POST /api/v1/portfolio/import/upload`: the same from the JSON that Steam gives to the owner's
-/// browser. A longer inventory is a list of Steam's answers.
+/// `POST /api/v1/portfolio/import/upload`: imports the JSON that Steam sends to the owner's
+/// browser. For a large inventory it is a list of Steam's responses.
 pub async fn upload(
     State(app): State<App>,
     Reader { user, .. }: Reader,
@@ -68,7 +68,7 @@ async fn answer(app: &App, user: Uuid, from: actions::From) -> AppResult<Respons
     }
 }
 
-/// The answer has to leave before the request's own limit.
+/// Shorter than the request's time limit, so that the response is sent in time.
 fn patience(app: &App) -> Duration {
     app.request_timeout.mul_f32(5.0 / 6.0)
 }
@@ -96,8 +96,8 @@ fn result(imported: &Imported) -> Value {
     })
 }
 
-/// `GET /api/v1/portfolio/import/events`: `progress` until `done` or `failed`; `idle` when none is
-/// running.
+/// `GET /api/v1/portfolio/import/events`: `progress` until `done` or `failed`; `idle` when no
+/// import is running.
 pub async fn events(State(app): State<App>, reader: Reader) -> AppResult<Response> {
     let place = app.streams.enter(&reader.id)?;
     let (user, ended) = (reader.user, reader.ended(&app)?);
@@ -116,18 +116,18 @@ pub async fn events(State(app): State<App>, reader: Reader) -> AppResult<Respons
     Ok(event_stream(events))
 }
 
-/// Where news of an import come from.
+/// The source of an import's progress.
 enum Source {
-    /// This process runs it.
+    /// This process runs the import.
     Here(watch::Receiver<Import>),
-    /// Another one does, or none.
+    /// Another instance runs it, or none does.
     Elsewhere {
         app: App,
         user: Uuid,
-        /// What was said last.
+        /// The last event.
         last: Option<String>,
     },
-    /// There will be no more.
+    /// No more events follow.
     Ended,
 }
 
@@ -135,7 +135,7 @@ impl Source {
     async fn next(self) -> Option<(Event, Self)> {
         match self {
             Self::Here(mut watcher) => {
-                // An import that ended without a word is over as well.
+                // An error here means that the import ended without a final state.
                 watcher.changed().await.ok()?;
                 let state = watcher.borrow_and_update().clone();
                 Some(match state {
@@ -164,7 +164,8 @@ impl Source {
                     }
                     Some(_) => tokio::time::sleep(LOOK).await,
                     None => {
-                        // Of an import elsewhere the result is what the portfolio shows now.
+                        // The result of an import on another instance is not known here; the
+                        // portfolio shows it.
                         let name = if last.take().is_some() { "ended" } else { "idle" };
                         return Some((event(name, &json!({})), Self::Ended));
                     }

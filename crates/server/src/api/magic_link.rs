@@ -1,4 +1,4 @@
-//! Sign-in by e-mail: asking for a link, redeeming it.
+//! Sign-in by e-mail: requesting a link and redeeming it.
 
 use axum::Json;
 use axum::extract::State;
@@ -44,8 +44,8 @@ pub async fn request(
     ))
 }
 
-/// The body of a redemption: the token of a link, or the code of a mail in the browser that asked
-/// for it.
+/// The body of a redemption: the token of a link, or the code from the same mail in the requesting
+/// browser.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redemption {

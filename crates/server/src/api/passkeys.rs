@@ -20,7 +20,7 @@ use crate::http::json::{PasskeyBody, UserBody};
 use crate::http::{App, cookies};
 use crate::store::passkeys;
 
-/// An answer of a browser that is JSON but not of the expected form is as wrong as any other.
+/// Treats a passkey response of the wrong form like any other invalid one.
 fn answered<T>(body: Result<ApiJson<T>, AppError>) -> AppResult<T> {
     match body {
         Ok(ApiJson(answer)) => Ok(answer),
@@ -117,7 +117,8 @@ pub async fn prove(
     }
 }
 
-/// The answer that lets a page tell the browser that the passkey it offers is gone.
+/// The response for an unknown passkey. It lets a page tell the browser that the passkey was
+/// removed.
 fn unknown() -> Response {
     let error = AppError::passkey_invalid();
     let mut body = serde_json::to_value(error.body()).unwrap_or_default();
@@ -125,7 +126,7 @@ fn unknown() -> Response {
     (error.status(), Json(body)).into_response()
 }
 
-/// The body of "passkey only".
+/// The body of a "passkey only" request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PasskeyOnly {

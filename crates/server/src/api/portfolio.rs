@@ -1,4 +1,4 @@
-//! What a user holds and what it is worth: show, history, downloads.
+//! A user's holdings and their value: show, history, downloads.
 
 use axum::Json;
 use axum::body::Body;
@@ -48,14 +48,14 @@ pub async fn show(
     Ok(compressed(&headers, (about, body).into_response()).await)
 }
 
-/// How much of the history is wanted.
+/// The query of the history.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryQuery {
     limit: Option<u32>,
 }
 
-/// `GET /api/v1/portfolio/history`: the oldest first.
+/// `GET /api/v1/portfolio/history`: oldest first.
 pub async fn history(
     State(app): State<App>,
     Reader { user, .. }: Reader,
@@ -68,7 +68,7 @@ pub async fn history(
     Ok(Json(values_of(&app, user, limit).await?))
 }
 
-/// The user's newest values, at most `limit`, the oldest of them first.
+/// The user's newest `limit` values, oldest first.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -107,7 +107,7 @@ async fn download(app: &App, user: Uuid, format: Format) -> AppResult<Response> 
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], body).into_response())
 }
 
-/// Everything the user holds, item by item.
+/// All items of the user, as a stream.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -33,7 +33,7 @@ pub async fn list(State(app): State<App>, caller: Caller) -> AppResult<Json<Valu
     Ok(Json(json!({ "providers": providers.collect::<Vec<_>>() })))
 }
 
-/// `POST /api/v1/auth/providers/{provider}/link`: where to send the browser to link the provider.
+/// `POST /api/v1/auth/providers/{provider}/link`: returns the URL at the provider.
 pub async fn link(
     State(app): State<App>,
     caller: Caller,

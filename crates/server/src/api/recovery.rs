@@ -1,4 +1,4 @@
-//! Recovery codes: make new ones, sign in by one.
+//! Recovery codes: create new ones, sign in with one.
 
 use axum::Json;
 use axum::extract::State;
@@ -24,7 +24,7 @@ pub async fn codes(State(app): State<App>, caller: Caller) -> AppResult<Json<Val
     Ok(Json(json!({ "codes": codes.each_ref().map(RecoveryCode::expose) })))
 }
 
-/// The body of a recovery.
+/// The body of a sign-in with a recovery code.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recovery {

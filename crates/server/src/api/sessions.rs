@@ -36,8 +36,8 @@ pub async fn list(State(app): State<App>, caller: Caller) -> AppResult<Json<Valu
     Ok(Json(json!({ "sessions": sessions })))
 }
 
-/// `DELETE /api/v1/auth/sessions/{handle}`: for one's own session the same answer as for signing
-/// out.
+/// `DELETE /api/v1/auth/sessions/{handle}`: for the caller's own session, the response is that of
+/// signing out.
 pub async fn end(
     State(app): State<App>,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! API tokens: make, list, revoke.
+//! API tokens: create, list, revoke.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! "This was not me": the link in a mail about a change. The page for it is `GET /undo`.
+//! "This was not me": the link in a mail about a change. Its page is `GET /undo`.
 
 use axum::extract::State;
 use http::StatusCode;
@@ -10,7 +10,7 @@ use crate::http::App;
 use crate::http::error::AppResult;
 use crate::http::extract::ApiJson;
 
-/// The token of the link.
+/// The body of an undo request: the token of the link.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UndoRequest {

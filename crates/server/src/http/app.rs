@@ -1,4 +1,4 @@
-//! What handlers share.
+//! The state shared by all handlers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,68 +28,68 @@ use crate::portfolio::Portfolio;
 use crate::store::Database;
 use crate::store::identities::SignInMethods;
 
-/// What all handlers share. Cheap to clone.
+/// The shared state. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App(Arc<Parts>);
 
 /// The parts of an [`App`].
 #[derive(Debug)]
 pub struct Parts {
-    /// The public origin, source of every absolute link.
+    /// The public origin, used in every absolute link.
     pub base_url: Url,
-    /// Whom to tell of a weakness: a `mailto:` or https address.
+    /// The security contact: a `mailto:` or `https` URL.
     pub security_contact: Option<String>,
-    /// The longest a request may take.
+    /// Timeout of a request.
     pub request_timeout: Duration,
-    /// Whether every request has a line in the log, rather than those that failed or took long.
+    /// Whether every request is logged, rather than only failed and slow ones.
     pub log_all_requests: bool,
     /// The wall clock.
     pub clock: Clock,
-    /// Users and magic links.
+    /// The database.
     pub database: Database,
-    /// Whether sessions and limits live in Redis rather than in this process.
+    /// Whether sessions and limits are in Redis rather than in this process.
     pub redis: bool,
-    /// Everybody's sessions.
+    /// The sessions of all users.
     pub sessions: Sessions,
-    /// How long a session lasts at most.
+    /// Maximum lifetime of a session.
     pub session_lifetime: Duration,
-    /// How long it lasts without use; `None` for as long as that.
+    /// Idle timeout of a session; `None` if only the lifetime limits it.
     pub session_idle: Option<Duration>,
-    /// Sign-in by e-mail; `None` when no mail can be sent.
+    /// Sign-in by e-mail; `None` when mail is not configured.
     pub magic_links: Option<MagicLinks>,
     /// Google, GitHub and Steam.
     pub providers: Arc<Providers>,
     /// Passkeys.
     pub passkeys: Passkeys,
-    /// Codes for when passkeys are lost.
+    /// Recovery codes.
     pub recovery_codes: RecoveryCodes,
-    /// What programs present instead of a session.
+    /// API tokens.
     pub api_tokens: ApiTokens,
-    /// What the owners of accounts are told.
+    /// Security events and notices to account owners.
     pub events: SecurityEvents,
-    /// The mails of `dev`, readable at `/dev/mailbox`.
+    /// The mails sent in `dev` mode, shown at `/dev/mailbox`.
     pub mailbox: Option<Mailbox>,
     /// Imports and prices.
     pub portfolio: Portfolio,
-    /// Whose forwarding headers are believed.
+    /// The proxies whose forwarding headers are trusted.
     pub proxies: TrustedProxies,
-    /// How often one client may call the authentication endpoints.
+    /// The limit per client on authentication endpoints.
     pub auth_limit: ClientLimit,
-    /// How often one session may post a form that ends sessions.
+    /// The limit per session on forms that end sessions.
     pub session_limit: RateLimiter,
-    /// Where unsafe requests may come from.
+    /// The origins from which unsafe requests are accepted.
     pub origin: OriginPolicy,
     /// Issues and checks CSRF tokens.
     pub csrf: CsrfGuard,
     /// The open event streams.
     pub streams: Streams,
-    /// The downloads of all of a person's data that are going on.
+    /// The running downloads of personal data.
     pub downloads: Streams,
-    /// The URL table as the layers know it.
+    /// The URL table, for the layers.
     pub endpoints: Endpoints,
-    /// Cancelled when the service is asked to stop: from then on it says that it is not well.
+    /// Cancelled when the service is asked to stop. From then on the health check fails.
     pub draining: CancellationToken,
-    /// Cancelled when it stops listening.
+    /// Cancelled when the listener stops.
     pub stopping: CancellationToken,
 }
 
@@ -104,19 +104,19 @@ impl App {
         utc(self.clock.now())
     }
 
-    /// The absolute address of a page.
+    /// The absolute URL of a page.
     pub fn page(&self, path: &str) -> Url {
         let mut url = self.base_url.clone();
         url.set_path(path);
         url
     }
 
-    /// The ways in this server offers.
+    /// The sign-in methods that this server offers.
     pub fn sign_in_methods(&self) -> SignInMethods {
         self.providers.sign_in_methods(self.magic_links.is_some())
     }
 
-    /// What actions work on.
+    /// The state that actions work on.
     pub fn accounts(&self) -> Accounts {
         Accounts {
             database: self.database.clone(),
@@ -142,12 +142,12 @@ impl App {
         })
     }
 
-    /// What every answer carries.
+    /// The security headers of every response.
     pub fn security_headers(&self) -> SecurityHeaders {
         SecurityHeaders::new().https(self.is_https())
     }
 
-    /// An application of these parts.
+    /// Combines the parts.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }

@@ -1,7 +1,7 @@
-//! A layer with a hook for the request and one for its answer, without an allocation.
+//! A layer with a hook before the request and one after its response, without an allocation.
 //!
-//! `axum::middleware::from_fn` can wait, but boxes a future and a copy of what lies below for each
-//! request. It is for middleware that has to wait, behind a [`switch`](super::switch::switch).
+//! `axum::middleware::from_fn` can wait, but it boxes a future and clones the inner service for
+//! each request. Use it for middleware that must wait, behind a [`switch`](super::switch::switch).
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use axum::response::Response;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-/// Notes something of every request with `before`, and completes its answer with `after`.
+/// Calls `before` with each request, and passes its result to `after` with the response.
 pub fn around<T, N>(
     state: T,
     before: fn(&Request) -> N,
@@ -21,7 +21,7 @@ pub fn around<T, N>(
     Around { state, before, after }
 }
 
-/// The layer [`around`] makes.
+/// The layer that [`around`] creates.
 #[derive(Debug)]
 pub struct Around<T, N> {
     state: T,
@@ -43,7 +43,7 @@ impl<T: Clone, N, S> Layer<S> for Around<T, N> {
     }
 }
 
-/// The service [`Around`] wraps around another.
+/// The service that [`Around`] creates.
 #[derive(Debug)]
 pub struct Surrounded<T, N, S> {
     around: Around<T, N>,
@@ -81,7 +81,7 @@ where
 }
 
 pin_project! {
-    /// The answer of a [`Surrounded`].
+    /// The response future of [`Surrounded`].
     pub struct SurroundedFuture<T, N, F> {
         #[pin]
         answering: F,

@@ -1,10 +1,12 @@
-//! API tokens in `Authorization: Bearer` (RFC 6750): the caller, on routes that accept them.
+//! API tokens in `Authorization: Bearer` (RFC 6750): authenticates the caller on routes that accept
+//! them.
 //!
-//! 1. Only a row of the URL table with a scope takes tokens. Elsewhere the header means nothing.
+//! 1. Only a row of the URL table with a scope accepts tokens. On other routes the header is
+//!    ignored.
 //! 2. A request with a token has no session: its cookies are ignored. It needs no CSRF token,
-//!    because no browser sends this header by itself.
-//! 3. Everything wrong with a token is 401 `invalid_token`; one that lacks the scope is 403
-//!    `insufficient_scope`. Text that cannot be a token costs no question to any store.
+//!    because browsers never send this header on their own.
+//! 3. Any invalid token is 401 `invalid_token`; a token without the scope is 403
+//!    `insufficient_scope`. Malformed text causes no query to any store.
 
 use std::time::Duration;
 
@@ -26,13 +28,13 @@ use crate::http::App;
 use crate::http::context::RequestContext;
 use crate::http::error::{AppError, AppResult};
 
-/// Whether a request presents a token where one is taken.
+/// Whether a request presents a token on a route that accepts one.
 pub fn presents_token(request: &Request) -> bool {
     scope(request).is_some()
         && request.headers().get_all(header::AUTHORIZATION).iter().any(is_bearer)
 }
 
-/// The scope that a token needs for this request, if it takes one.
+/// The scope that a token needs for this request; `None` on a route without tokens.
 fn scope(request: &Request) -> Option<Scope> {
     RequestContext::of(request.extensions())?.answering()?.scope
 }
@@ -42,12 +44,12 @@ fn is_bearer(value: &HeaderValue) -> bool {
     scheme.eq_ignore_ascii_case(b"bearer")
 }
 
-/// Whether a request is made with a token that was verified.
+/// Whether the request was authenticated by a token.
 pub fn is_by_token(request: &Request) -> bool {
     request.extensions().get::<VerifiedToken>().is_some()
 }
 
-/// Lets requests with a living token of the row's scope through, within the token's limit.
+/// Accepts requests with a valid token that has the row's scope, within the token's limit.
 pub async fn authenticate(
     State(app): State<App>,
     mut request: Request,
@@ -73,7 +75,7 @@ pub async fn authenticate(
     Ok(response)
 }
 
-/// The token of a request that has exactly one `Authorization`.
+/// The token of a request with exactly one `Authorization` header.
 fn presented(headers: &HeaderMap) -> Option<ApiToken> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
@@ -106,12 +108,12 @@ fn challenge(error: AppError, value: String) -> Response {
     response
 }
 
-/// The caller on a route that accepts tokens: the token's owner, or the signed-in user.
+/// The caller on a route that accepts tokens: the token's owner or the signed-in user.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    /// Their account, as the database knows it.
+    /// The account's id in the database.
     pub user: Uuid,
-    /// The same, as sessions know it.
+    /// The account's id in the session store.
     pub id: UserId,
     by: By,
 }
@@ -122,20 +124,20 @@ enum By {
     Session(Session),
 }
 
-/// How often the token of an open stream is checked.
+/// Interval between checks of an open stream's token.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Reader {
-    /// The owner of a token.
+    /// A caller with a token.
     ///
     /// # Errors
-    /// 500 if sessions could not have such an owner.
+    /// 500 if the owner's id is not a valid user id for sessions.
     pub fn by_token(token: VerifiedToken) -> AppResult<Self> {
         let id = UserId::new(token.user.as_bytes()).map_err(AppError::internal)?;
         Ok(Self { user: token.user, id, by: By::Token(token) })
     }
 
-    /// Resolves when the session or the token they ask with has ended.
+    /// Resolves when the caller's session or token has ended.
     ///
     /// # Errors
     /// 401 when it has ended already.
@@ -149,7 +151,7 @@ impl Reader {
             match (watch, by) {
                 (Some(watch), _) => drop(watch.ended().await),
                 (None, By::Token(token)) => {
-                    // An outage ends no stream.
+                    // An error of the database does not end the stream.
                     while api_tokens::lives(&app.database, token, app.now()).await.unwrap_or(true) {
                         sleep(LOOK).await;
                     }
@@ -163,7 +165,7 @@ impl Reader {
 impl FromRequestParts<App> for Reader {
     type Rejection = AppError;
 
-    /// 401 if there is neither.
+    /// 401 if there is neither a token nor a session.
     async fn from_request_parts(parts: &mut Parts, app: &App) -> AppResult<Self> {
         if let Some(token) = parts.extensions.get::<VerifiedToken>() {
             return Self::by_token(*token);
@@ -177,7 +179,7 @@ impl FromRequestParts<App> for Reader {
 impl OptionalFromRequestParts<App> for Reader {
     type Rejection = AppError;
 
-    /// `None` if there is neither.
+    /// `None` if there is neither a token nor a session.
     async fn from_request_parts(parts: &mut Parts, app: &App) -> AppResult<Option<Self>> {
         match <Self as FromRequestParts<App>>::from_request_parts(parts, app).await {
             Err(error) if error.status() == StatusCode::UNAUTHORIZED => Ok(None),

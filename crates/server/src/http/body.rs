@@ -1,5 +1,4 @@
-//! Whose fault it is when a request takes too long: a client's that does not send its body, or
-//! ours.
+//! Tells whether a timeout is the client's fault: it has not sent its body, or the server is slow.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-/// Whether somebody waits for a part of the body.
+/// Whether a read of the body is pending.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Awaited(Arc<AtomicBool>);
 
@@ -20,13 +19,13 @@ impl Awaited {
     }
 }
 
-/// A body, and whether somebody waits for it.
+/// A body that records whether a read of it is pending.
 struct Watched {
     body: Body,
     awaited: Awaited,
 }
 
-/// The same body, and a look at whether somebody waits for it.
+/// Wraps the body, and returns the flag for pending reads.
 pub(super) fn watched(body: Body) -> (Body, Awaited) {
     let awaited = Awaited::default();
     (Body::new(Watched { body, awaited: awaited.clone() }), awaited)

@@ -1,11 +1,11 @@
-//! Compressing answers by gzip, for clients that take it.
+//! Compresses responses with gzip, if the client accepts it.
 //!
-//! 1. A caller asks for it, answer by answer; nothing is compressed by default. Where a secret is
-//!    beside text that an attacker can choose, the length reveals the secret letter by letter
-//!    (BREACH). A page with a CSRF token may be compressed, because the token is masked afresh each
-//!    time. A page that repeats text from another site's link may not, see [`is_of_stranger`].
-//! 2. What fits into one packet is not.
-//! 3. `Vary: Accept-Encoding` tells caches, also where nothing was compressed.
+//! 1. Callers decide for each response; nothing is compressed by default. If a response contains a
+//!    secret beside text that an attacker can choose, its length reveals the secret (BREACH). A
+//!    page with a CSRF token may be compressed, because the token is masked differently each time.
+//!    A page that repeats text from another site's link may not, see [`is_of_stranger`].
+//! 2. Responses that fit into one packet are not compressed.
+//! 3. `Vary: Accept-Encoding` is set even if the response was not compressed.
 
 use std::io::Write;
 
@@ -15,19 +15,19 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
-/// What one packet carries besides headers.
+/// The payload of one packet, without headers.
 const WORTH_IT: usize = 1_024;
-/// A quick one: a higher level takes thrice the time for a tenth of the bytes.
+/// A fast level: higher ones take three times as long for a tenth fewer bytes.
 const LEVEL: u32 = 3;
 
-/// The answer, compressed if the client takes that. For bodies that are in memory already.
+/// Compresses the response if the client accepts gzip. For bodies that are already in memory.
 pub async fn compressed(request: &HeaderMap, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     parts.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     if !takes_gzip(request) || parts.headers.contains_key(header::CONTENT_ENCODING) {
         return Response::from_parts(parts, body);
     }
-    // Of a body in memory this neither waits nor fails.
+    // The body is in memory, so this neither waits nor fails.
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return Response::from_parts(parts, Body::empty());
     };
@@ -38,14 +38,14 @@ pub async fn compressed(request: &HeaderMap, response: Response) -> Response {
     Response::from_parts(parts, Body::from(packed))
 }
 
-/// These bytes as a gzip file; `None` if that is no smaller.
+/// Compresses bytes; `None` if the result is not smaller.
 pub fn gzip(bytes: &[u8], level: u32) -> Option<Vec<u8>> {
     let mut packer = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::new(level));
     packer.write_all(bytes).ok()?;
     packer.finish().ok().filter(|packed| packed.len() < bytes.len())
 }
 
-/// Whether `Accept-Encoding` names gzip and does not rule it out (RFC 9110, 12.5.3).
+/// Whether `Accept-Encoding` allows gzip (RFC 9110, 12.5.3).
 pub fn takes_gzip(request: &HeaderMap) -> bool {
     let lists = request.get_all(header::ACCEPT_ENCODING).iter();
     lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(',')).any(|coding| {
@@ -55,8 +55,8 @@ pub fn takes_gzip(request: &HeaderMap) -> bool {
     })
 }
 
-/// Whether another site may have chosen the query of this request. It has one, and the browser does
-/// not attribute the request to our own page or to the person.
+/// Whether another site may have chosen the request's query. That is so for any query, unless the
+/// browser attributes the request to this site or to the user.
 pub fn is_of_stranger(uri: &Uri, request: &HeaderMap) -> bool {
     let site = request.get("sec-fetch-site").map(HeaderValue::as_bytes);
     uri.query().is_some_and(|query| !query.is_empty())

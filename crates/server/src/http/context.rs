@@ -8,14 +8,14 @@ use crate::http::App;
 use crate::http::endpoint::Endpoint;
 use crate::telemetry::RequestId;
 
-/// Who asks, for what, under which id. In the extensions of every request.
+/// The id, client and route of a request. In the extensions of every request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext {
-    /// The id in the log and in `X-Request-Id`.
+    /// The request's id, as in the log and in `X-Request-Id`.
     pub id: RequestId,
-    /// The address the request comes from; `None` where no listener has said it.
+    /// The client's address; `None` if no listener has set it.
     pub client: Option<ClientAddr>,
-    /// The row of the URL table its path is in; `None` when it is in none.
+    /// The row of the URL table for the path; `None` for an unknown path.
     pub endpoint: Option<Endpoint>,
     is_method_taken: bool,
 }
@@ -26,13 +26,13 @@ impl RequestContext {
         extensions.get()
     }
 
-    /// The row of the URL table that answers: the path is in it, and it takes the method.
+    /// The row of the URL table that will answer: it has the path and accepts the method.
     pub fn answering(&self) -> Option<&Endpoint> {
         self.endpoint.as_ref().filter(|_| self.is_method_taken)
     }
 }
 
-/// Gives a request its context.
+/// Adds the context to a request.
 pub fn arrive(app: &App, mut request: Request) -> Request {
     let endpoint = app.endpoints.find(request.uri().path());
     let context = RequestContext {

@@ -1,4 +1,4 @@
-//! The cookies both faces set that hold a random token.
+//! Cookies with a random token, set by both the API and the pages.
 
 use http::{HeaderMap, HeaderValue};
 use tracera_guard::HostCookie;
@@ -11,12 +11,11 @@ const DEVICE: HostCookie = HostCookie::new("device", KEPT.unsigned_abs());
 const TRANSACTION: HostCookie = HostCookie::new("transaction", transaction::LIFETIME);
 const PASSKEY: HostCookie = HostCookie::new("passkey", passkeys::LIFETIME);
 
-/// A [`HostCookie`] that holds a token.
+/// A [`HostCookie`] whose value is a token.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenCookie(HostCookie);
 
-/// By it a browser is known that was used to sign in before. `secure` when the public address is
-/// https.
+/// Identifies a browser that signed in before. `secure` if the public URL is `https`.
 pub fn device(secure: bool) -> TokenCookie {
     TokenCookie(DEVICE.secure(secure))
 }
@@ -26,23 +25,23 @@ pub fn transaction(secure: bool) -> TokenCookie {
     TokenCookie(TRANSACTION.secure(secure))
 }
 
-/// Identifies a browser that asked for a passkey.
+/// Identifies a browser that requested a passkey ceremony.
 pub fn passkey(secure: bool) -> TokenCookie {
     TokenCookie(PASSKEY.secure(secure))
 }
 
 impl TokenCookie {
-    /// The token the browser sent; `None` unless exactly one cookie of exactly this name holds one.
+    /// The browser's token; `None` unless exactly one cookie with this name has a valid one.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         self.0.read_as(headers, |value| is_token(value).then_some(value))
     }
 
-    /// The `Set-Cookie` that makes the browser keep `token`.
+    /// The `Set-Cookie` that stores `token`.
     pub fn set(&self, token: &str) -> HeaderValue {
         self.0.set(token)
     }
 
-    /// The `Set-Cookie` that makes the browser forget it.
+    /// The `Set-Cookie` that removes the cookie.
     pub fn clear(&self) -> HeaderValue {
         self.0.clear()
     }

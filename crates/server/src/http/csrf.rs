@@ -1,8 +1,8 @@
-//! Which CSRF guard checks which request, and the answers to refused ones.
+//! The CSRF guards for the API and the pages, and the responses to refused requests.
 //!
-//! 1. Forms of pages carry their token in the field `csrf_token`, everything else in
-//!    `X-CSRF-Token`.
-//! 2. A refused form goes with its answer, for the page that can resubmit it.
+//! 1. Forms of pages have their token in the field `csrf_token`. All other requests have it in the
+//!    header `X-CSRF-Token`.
+//! 2. A refused form is attached to its response, for the page that can resubmit it.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -17,10 +17,10 @@ use crate::http::endpoint::{Access, Endpoint};
 use crate::http::error::AppError;
 use crate::http::extract::too_large;
 
-/// Where programs get their token.
+/// The path where API clients get their token.
 const TOKEN_PATH: &str = "/api/v1/auth/csrf";
 
-/// The field of a page's form that holds the token.
+/// The form field with the token.
 const FIELD: &str = "csrf_token";
 
 /// Refuses unsafe requests from other origins.
@@ -29,7 +29,7 @@ pub fn origin(app: &App) -> OriginPolicy {
     app.origin.clone().on_rejection(move |rejection, _| {
         let sentence = "this request did not come from our own pages";
         let error = match rejection {
-            // Often it is this very page, opened under another name of this server.
+            // The user often opened this very page under another host name of this server.
             OriginRejection::OtherOrigin | OriginRejection::OtherReferer => {
                 AppError::csrf_failed(format!("{sentence}; open {base_url} and try again"))
             }
@@ -39,12 +39,13 @@ pub fn origin(app: &App) -> OriginPolicy {
     })
 }
 
-/// Refuses unsafe requests of the API without the token of their own session, and gives what
-/// answers with a page what its forms need.
+/// Refuses unsafe API requests without their session's token. Provides the token to responses that
+/// need one.
 pub fn token_in_header(app: &App) -> CsrfGuard {
     let is_covered = |request: &Request| {
         answering(request).is_some_and(|row| {
-            // Of what only reads, the token's own address and what answers with a page.
+            // Of safe requests, only these need a token in the response: its own endpoint, and
+            // routes that answer with a page.
             let issues = row.is_navigated || row.pattern == TOKEN_PATH;
             !row.is_page()
                 && row.access != Access::DeviceProof
@@ -55,7 +56,7 @@ pub fn token_in_header(app: &App) -> CsrfGuard {
     app.csrf.clone().only(is_covered).on_rejection(|rejection, _| refusal(rejection))
 }
 
-/// Refuses forms of pages without that token, and gives pages what their forms need.
+/// Refuses forms without the token, and provides the token to pages.
 pub fn token_in_form(app: &App) -> CsrfGuard {
     let is_covered = |request: &Request| answering(request).is_some_and(Endpoint::is_page);
     app.csrf.clone().form_field(FIELD).only(is_covered).on_rejection(|rejection, parts| {
@@ -67,7 +68,7 @@ pub fn token_in_form(app: &App) -> CsrfGuard {
     })
 }
 
-/// Whether a request is a form of a page.
+/// Whether a request submits a form of a page.
 pub fn is_form(request: &Request) -> bool {
     !is_safe_method(request.method()) && answering(request).is_some_and(Endpoint::is_page)
 }

@@ -1,5 +1,5 @@
-//! The URL table for the layers: for each path its access, its methods, and its pattern for the
-//! log.
+//! The URL table for the layers. For each path it has the access rule, the methods, and the pattern
+//! for the log.
 
 use axum::handler::Handler;
 use axum::routing::MethodRouter;
@@ -9,41 +9,41 @@ use tracera_guard::path_is_under;
 use crate::domain::scope::Scope;
 use crate::http::App;
 
-/// The largest body routes read unless the table says otherwise.
+/// The default limit on a request body.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// The access to a path, and where its unsafe requests carry the CSRF token.
+/// The access rule of a path. It includes where unsafe requests have the CSRF token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody, and the same for everybody: no session is looked for.
+    /// Open to everybody, with the same response for all: no session is loaded.
     NoSession,
-    /// Browsers that prove their device: the signed proof takes the CSRF token's place.
+    /// Open to browsers that prove their device. The signed proof replaces the CSRF token.
     DeviceProof,
-    /// Everybody, with the CSRF token in a header.
+    /// Open to everybody, with the CSRF token in a header.
     Public,
-    /// Everybody, with the CSRF token in a field of the form.
+    /// Open to everybody, with the CSRF token in a form field.
     PublicPage,
-    /// Who is signed in, with the CSRF token in a header. Anybody else gets 401.
+    /// For signed-in users, with the CSRF token in a header. Others get 401.
     Private,
-    /// Who is signed in, with the CSRF token in a field of the form. Anybody else is sent to the
+    /// For signed-in users, with the CSRF token in a form field. Others are redirected to the
     /// sign-in page.
     PrivatePage,
 }
 
-/// What is known of a path of the table.
+/// The properties of a path in the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
-    /// Who may pass.
+    /// The access rule.
     pub access: Access,
-    /// The path as the table has it, with names in place of what varies.
+    /// The path in the table, with names for its variable parts.
     pub pattern: &'static str,
-    /// Whether browsers are sent there, although it is no page.
+    /// Whether browsers navigate to it although it is not a page.
     pub is_navigated: bool,
-    /// Whether its forms are counted by the session that posts them, not by the client's address.
+    /// Whether its forms are limited per session rather than per client address.
     pub is_counted_by_session: bool,
-    /// The largest body that is read there, in bytes.
+    /// The limit on its request body, in bytes.
     pub max_body: usize,
-    /// What an API token needs to be taken instead of a session; `None` where none is.
+    /// The scope that an API token needs here; `None` if tokens are not accepted.
     pub scope: Option<Scope>,
     methods: Methods,
 }
@@ -70,12 +70,12 @@ impl Methods {
 }
 
 impl Endpoint {
-    /// Whether it is a page, whose forms carry the CSRF token in a field.
+    /// Whether it is a page, whose forms have the CSRF token in a field.
     pub fn is_page(&self) -> bool {
         matches!(self.access, Access::PublicPage | Access::PrivatePage)
     }
 
-    /// Whether it takes that method.
+    /// Whether it accepts the method.
     pub fn takes(&self, method: &Method) -> bool {
         self.methods.takes(method)
     }
@@ -92,7 +92,7 @@ pub struct Row {
     handlers: MethodRouter<App>,
 }
 
-/// A row without methods yet.
+/// A row without methods.
 pub fn at(pattern: &'static str) -> Row {
     Row {
         pattern,
@@ -106,50 +106,50 @@ pub fn at(pattern: &'static str) -> Row {
 }
 
 impl Row {
-    /// Answers GET, and HEAD.
+    /// Handles GET and HEAD.
     #[must_use]
     pub fn get<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
         self.with(Methods::GET, |handlers| handlers.get(handler))
     }
 
-    /// Answers POST.
+    /// Handles POST.
     #[must_use]
     pub fn post<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
         self.with(Methods::POST, |handlers| handlers.post(handler))
     }
 
-    /// Answers DELETE.
+    /// Handles DELETE.
     #[must_use]
     pub fn delete<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
         self.with(Methods::DELETE, |handlers| handlers.delete(handler))
     }
 
-    /// Answers PUT.
+    /// Handles PUT.
     #[must_use]
     pub fn put<H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
         self.with(Methods::PUT, |handlers| handlers.put(handler))
     }
 
-    /// Takes API tokens of that scope.
+    /// Accepts API tokens with this scope.
     #[must_use]
     pub fn scope(self, scope: Scope) -> Self {
         Self { scope: Some(scope), ..self }
     }
 
-    /// Browsers are sent there: its errors are pages for them.
+    /// Browsers navigate to it, so its errors are rendered as pages.
     #[must_use]
     pub fn navigated(self) -> Self {
         Self { is_navigated: true, ..self }
     }
 
-    /// Its forms are counted by session. So neither others behind the same address, nor pages that
-    /// use up its requests, can block the person.
+    /// Limits its forms per session. So neither others at the same address, nor pages that use up
+    /// its requests, can block the user.
     #[must_use]
     pub fn counted_by_session(self) -> Self {
         Self { is_counted_by_session: true, ..self }
     }
 
-    /// Reads bodies of at most so many bytes, where [`MAX_BODY_BYTES`] is too little.
+    /// Limits request bodies to `max_body` bytes instead of [`MAX_BODY_BYTES`].
     #[must_use]
     pub fn reading(self, max_body: usize) -> Self {
         Self { max_body, ..self }
@@ -159,12 +159,12 @@ impl Row {
         Self { methods: Methods(self.methods.0 | method), handlers: add(self.handlers), ..self }
     }
 
-    /// Its path and what answers there.
+    /// The path and its handlers.
     pub fn into_route(self) -> (&'static str, MethodRouter<App>) {
         (self.pattern, self.handlers)
     }
 
-    /// What the layers know of it.
+    /// The properties for the layers.
     pub fn endpoint(&self, access: Access) -> Endpoint {
         let Self { pattern, is_navigated, is_counted_by_session, max_body, scope, methods, .. } =
             *self;
@@ -176,17 +176,17 @@ impl Row {
 #[derive(Clone, Debug, Default)]
 pub struct Endpoints {
     by_path: matchit::Router<Endpoint>,
-    /// What private paths of the API begin with, up to what varies.
+    /// The constant prefixes of the API's private paths.
     private: Vec<&'static str>,
 }
 
 impl Endpoints {
-    /// The endpoint of a path as it stands in a request.
+    /// The endpoint for a request's path.
     pub fn find(&self, path: &str) -> Option<Endpoint> {
         self.by_path.at(path).ok().map(|found| *found.value)
     }
 
-    /// Whether something behind this service might take the path for a private one of the API.
+    /// Whether a proxy or another server might interpret the path as a private one of the API.
     pub fn resembles_private(&self, path: &str) -> bool {
         self.private.iter().any(|private| path_is_under(path, private))
     }

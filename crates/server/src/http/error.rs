@@ -1,4 +1,4 @@
-//! How the service says no: one type, a sentence for the person and a stable code for the program.
+//! The error response type: a sentence for users and a stable code for programs.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -13,8 +13,7 @@ use tracera_session::SessionError;
 use crate::error_chain::chain;
 use crate::store::StoreError;
 
-/// An answer that is not a success. The cause, if any, goes to the log once and never to the
-/// client.
+/// An error response. The cause, if any, is logged once and never sent to the client.
 #[derive(Debug)]
 pub struct AppError {
     status: StatusCode,
@@ -24,20 +23,20 @@ pub struct AppError {
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What a client is told of an error.
+/// The JSON body of an error.
 #[derive(Debug, Serialize)]
 pub struct ErrorBody<'a> {
-    /// For a person.
+    /// A sentence for users.
     error: &'a str,
-    /// For a program.
+    /// A stable code for programs.
     code: &'static str,
 }
 
-/// What handlers return.
+/// The result of handlers.
 pub type AppResult<T> = Result<T, AppError>;
 
 impl AppError {
-    /// Any status with a code and a sentence.
+    /// An error with this status, code and sentence.
     pub fn new(
         status: StatusCode,
         code: &'static str,
@@ -51,7 +50,7 @@ impl AppError {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// 400: the fields of a form are not the ones its page has.
+    /// 400: the form does not have the fields of its page.
     pub fn malformed_form() -> Self {
         Self::bad_request(
             "malformed_form",
@@ -59,7 +58,7 @@ impl AppError {
         )
     }
 
-    /// 400: the answer of a passkey does not count, for whatever reason.
+    /// 400: the passkey response is invalid, for any reason.
     pub fn passkey_invalid() -> Self {
         Self::bad_request(
             "passkey_invalid",
@@ -72,17 +71,17 @@ impl AppError {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "please sign in")
     }
 
-    /// 403: the CSRF token or the request's origin is not right.
+    /// 403: the CSRF token or the origin is wrong.
     pub fn csrf_failed(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "csrf_failed", message)
     }
 
-    /// 404: there is no such thing, or it is somebody else's.
+    /// 404: the resource does not exist or belongs to somebody else.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
     }
 
-    /// 503 with `Retry-After`: something the service depends on does not answer.
+    /// 503 with `Retry-After`: a dependency does not answer.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             retry_after: Some(Duration::from_secs(2)),
@@ -95,7 +94,7 @@ impl AppError {
         }
     }
 
-    /// 500: a mistake of ours.
+    /// 500: a bug in this service.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             cause: Some(cause.into()),
@@ -107,19 +106,19 @@ impl AppError {
         }
     }
 
-    /// The same with a `Retry-After`.
+    /// Adds a `Retry-After` header.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// What a client is told.
+    /// The body for the client.
     pub fn body(&self) -> ErrorBody<'_> {
         ErrorBody { error: &self.message, code: self.code }
     }
 
-    /// Writes the cause to the log, for an error that is not answered as itself.
+    /// Logs the cause, for an error that is not sent as a response.
     pub fn log(&self) {
         let Some(cause) = &self.cause else { return };
         let cause = chain(&**cause);

@@ -1,4 +1,4 @@
-//! Entity tags: whether a client has the present version already (RFC 9110, 8.8.3 and 13.1.2).
+//! Entity tags: whether a client already has the current version (RFC 9110, 8.8.3 and 13.1.2).
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, header};
 
-/// A weak tag: what it names may be sent in several encodings.
+/// A weak tag, because the content may be sent in several encodings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ETag(String);
 
 impl ETag {
-    /// Of what identifies a version.
+    /// The tag of a version's digest.
     pub fn of(version: &[u8]) -> Self {
         Self(URL_SAFE_NO_PAD.encode(version))
     }
 
-    /// The value of the header.
+    /// The value of the `ETag` header.
     pub fn header(&self) -> HeaderValue {
         HeaderValue::try_from(self.to_string()).expect("base64url in quotes")
     }
 
-    /// Whether `If-None-Match` has it, weak or strong, alone or in a list.
+    /// Whether `If-None-Match` contains the tag, weak or strong.
     pub fn is_known_to(&self, request: &HeaderMap) -> bool {
         let lists = request.get_all(header::IF_NONE_MATCH).iter();
         lists
@@ -30,7 +30,7 @@ impl ETag {
     }
 
     fn is_in(&self, mut list: &str) -> bool {
-        // A comma may stand within a tag, so that the list is read tag by tag.
+        // A tag may contain a comma, so the list is parsed tag by tag.
         while let Some((_, rest)) = list.split_once('"') {
             let Some((tag, rest)) = rest.split_once('"') else { return false };
             if tag == self.0 {

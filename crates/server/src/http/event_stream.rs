@@ -1,4 +1,4 @@
-//! Answers that go on: server-sent events.
+//! Server-sent events.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -13,26 +13,26 @@ use tracera_session::UserId;
 
 use crate::http::error::{AppError, AppResult};
 
-/// How often an idle stream sends a comment, so that nobody between takes it for dead.
+/// Interval of comments on an idle stream, so that proxies do not close it.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// The answer that sends these events as they come.
+/// A response that streams these events.
 pub(crate) fn event_stream(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let events =
         Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
-    // `Sse` by itself would say `no-cache`, with which a browser may keep what it got, and nginx
-    // would collect events until its buffer is full.
+    // `Sse` itself would set `no-cache`, which allows browsers to store the response. Without
+    // `X-Accel-Buffering`, nginx would hold events back until its buffer is full.
     ([("cache-control", "no-store"), ("x-accel-buffering", "no")], events).into_response()
 }
 
-/// The open streams of one kind, counted by user. Cheap to clone; clones count together.
+/// Counts the open streams of one kind by user. Cheap to clone; clones share the count.
 #[derive(Debug, Clone)]
 pub struct Streams {
     max_per_user: usize,
     open: Arc<Mutex<HashMap<UserId, usize>>>,
 }
 
-/// A place among the streams of a user, free again when dropped.
+/// The slot of an open stream, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     streams: Streams,
@@ -40,15 +40,15 @@ pub(crate) struct Place {
 }
 
 impl Streams {
-    /// So many for one user on one instance, over all tabs.
+    /// Allows `max_per_user` streams per user on this instance, across all tabs.
     pub fn new(max_per_user: usize) -> Self {
         Self { max_per_user, open: Arc::default() }
     }
 
-    /// A place for one more.
+    /// Takes a slot for the user.
     ///
     /// # Errors
-    /// 429 when the user has as many as one may have.
+    /// 429 when the user already has the maximum.
     pub(crate) fn enter(&self, user: &UserId) -> AppResult<Place> {
         let mut open = self.lock();
         let count = open.entry(user.clone()).or_default();

@@ -1,5 +1,5 @@
-//! What handlers take from a request: bodies and paths, parsed strictly and refused in the
-//! service's own words, and who is asking.
+//! Extractors: bodies and paths, parsed strictly, with this service's own error messages; and the
+//! caller.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -21,10 +21,10 @@ use crate::error_chain::causes;
 use crate::http::error::AppError;
 use crate::http::{App, cookies};
 
-/// The longest hint that is passed on: all parameters there are, and the one that is not.
+/// Maximum length of a hint: it names an unknown parameter and all known ones.
 const MAX_HINT_BYTES: usize = 400;
 
-/// A JSON body. The types it is used with refuse unknown fields.
+/// A JSON body. Its types must refuse unknown fields.
 #[derive(Debug)]
 pub struct ApiJson<T>(pub T);
 
@@ -39,7 +39,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
     }
 }
 
-/// A part of the path. What cannot be read is an address that does not exist.
+/// A path parameter. An invalid one is 404, like a path that does not exist.
 #[derive(Debug)]
 pub struct ApiPath<T>(pub T);
 
@@ -69,8 +69,8 @@ impl FromRequestParts<App> for ClientInfo {
     }
 }
 
-/// A person's browser goes to this address. HEAD requests and prefetches begin nothing and use
-/// nothing up: they are answered without the handler.
+/// A navigation of a user's browser. HEAD requests and prefetches start nothing and use nothing up:
+/// they never reach the handler.
 #[derive(Clone, Copy, Debug)]
 pub struct Navigation;
 
@@ -87,7 +87,7 @@ impl<S: Sync> FromRequestParts<S> for Navigation {
                     parts.headers.get_all(*name).iter().filter_map(|value| value.to_str().ok());
                 values.map(str::to_ascii_lowercase).any(|value| value.contains("prefetch"))
             });
-        // Browsers drop what they fetched ahead when it fails, and ask again when it is needed.
+        // Browsers discard a failed prefetch, and send the request again when it is needed.
         if is_fetched_ahead {
             let error = AppError::new(
                 StatusCode::FORBIDDEN,
@@ -131,7 +131,7 @@ fn refusal(rejection: &JsonRejection) -> AppError {
     }
 }
 
-/// 400: the query has a parameter or a value that is not known.
+/// 400: the query has an unknown parameter or an invalid value.
 pub fn malformed_query(rejection: &QueryRejection) -> AppError {
     let sentence = "the query has a parameter that is not known here, or a value that is not";
     let hint = wrong_field(rejection).map_or_else(
@@ -141,11 +141,11 @@ pub fn malformed_query(rejection: &QueryRejection) -> AppError {
     AppError::bad_request("malformed_query", hint)
 }
 
-/// The parser's message about a name. Its messages about values are dropped, because they repeat
+/// The parser's message about a field name. Messages about values are dropped, because they quote
 /// the value.
 fn wrong_field(rejection: &(dyn Error + 'static)) -> Option<String> {
     let said = causes(rejection).last()?.to_string();
-    // In front of it stands where in the body that is.
+    // The message starts with the position in the body.
     let said = said.split_once(": ").map_or(&*said, |(_, said)| said);
     let of_a_name = ["unknown field `", "missing field `", "duplicate field `"];
     let is_short = said.len() <= MAX_HINT_BYTES;
@@ -153,12 +153,12 @@ fn wrong_field(rejection: &(dyn Error + 'static)) -> Option<String> {
         .then(|| said.to_owned())
 }
 
-/// 413: the body is larger than anything the service reads.
+/// 413: the body exceeds the limit.
 pub fn too_large() -> AppError {
     AppError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large")
 }
 
-/// The field of a form; `None` unless there is exactly one of that name.
+/// The value of a form field; `None` unless the field occurs exactly once.
 pub fn field<'a>(form: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
     let mut fields = form_urlencoded::parse(form).filter(|(found, _)| found == name);
     match (fields.next(), fields.next()) {

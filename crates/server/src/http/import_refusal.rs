@@ -1,4 +1,4 @@
-//! Why an import brought nothing, as an answer.
+//! Error responses for failed imports.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn of_service(error: &ImportError) -> AppError {
     }
 }
 
-/// What a program's owner is told beyond the sentence for everybody.
+/// Details for API clients, in addition to the sentence for users.
 fn detail(error: &ImportError) -> Option<String> {
     let what = match error {
         ImportError::Paused { page, .. } => {

@@ -1,5 +1,4 @@
-//! What an account has, as JSON: shapes that the API answers with and the download of one's data
-//! holds.
+//! JSON of an account's data, shared by the API and the download of personal data.
 
 use std::net::IpAddr;
 
@@ -47,7 +46,7 @@ impl From<User> for UserBody {
     }
 }
 
-/// A session as its user sees it.
+/// A session as shown to its user.
 #[derive(Serialize)]
 pub struct SessionBody {
     handle: String,
@@ -61,15 +60,15 @@ pub struct SessionBody {
     #[serde(with = "time::serde::rfc3339")]
     expires_at: OffsetDateTime,
     method: Option<String>,
-    /// Whether the device verified its user, as every passkey here has it do.
+    /// Whether the authenticator verified the user. Every accepted passkey requires it.
     user_verified: bool,
     current: bool,
-    /// Whether it opens only on the device that signed in.
+    /// Whether the session works only on the device that signed in.
     device_bound: bool,
 }
 
 impl SessionBody {
-    /// `current` is the handle of the session that asks.
+    /// `current` is the handle of the requesting session.
     pub fn new(session: SessionInfo, current: Option<Handle>, device_bound: bool) -> Self {
         let client = Client::from_label(&session.client);
         let method = session.authentication.map(|proof| proof.method.into());
@@ -89,7 +88,7 @@ impl SessionBody {
     }
 }
 
-/// An address as a user sees it; of IPv6 only the network is kept.
+/// An address as shown to users; for IPv6, only the network.
 pub fn shown_address(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
@@ -97,7 +96,7 @@ pub fn shown_address(address: IpAddr) -> String {
     }
 }
 
-/// A passkey as its owner sees it.
+/// A passkey as shown to its owner.
 #[derive(Serialize)]
 pub struct PasskeyBody {
     id: Uuid,
@@ -125,7 +124,7 @@ impl From<Passkey> for PasskeyBody {
     }
 }
 
-/// A token as its owner sees it.
+/// A token as shown to its owner.
 #[derive(Serialize)]
 pub struct TokenBody {
     id: Uuid,
@@ -137,7 +136,7 @@ pub struct TokenBody {
     expires_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     last_used_at: Option<OffsetDateTime>,
-    /// Only in the answer to its making.
+    /// Set only in the response that creates the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
@@ -157,14 +156,14 @@ impl From<StoredToken> for TokenBody {
 }
 
 impl TokenBody {
-    /// The same with the token itself, for the answer to its making.
+    /// Adds the token itself, for the response that creates it.
     #[must_use]
     pub fn with_secret(self, token: &ApiToken) -> Self {
         Self { token: Some(token.expose().to_owned()), ..self }
     }
 }
 
-/// An event of the log as its owner sees it.
+/// A security event as shown to its owner.
 #[derive(Serialize)]
 pub struct EventBody {
     id: i64,
@@ -189,7 +188,7 @@ impl From<Event> for EventBody {
     }
 }
 
-/// What a portfolio was worth at a time.
+/// A portfolio's value at one time.
 #[derive(Serialize)]
 pub struct ValueBody<'a> {
     #[serde(with = "time::serde::rfc3339")]
@@ -203,7 +202,7 @@ pub struct ValueBody<'a> {
 }
 
 impl<'a> ValueBody<'a> {
-    /// Of this snapshot.
+    /// Converts a snapshot.
     pub fn new(snapshot: &'a Snapshot) -> Self {
         Self {
             at: snapshot.taken_at,

@@ -1,4 +1,4 @@
-//! Bounds on every request: time, size and framing of the body, and that a panic ends only itself.
+//! Limits for every request: time, size and framing of the body. A panic ends only its own request.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -24,10 +24,10 @@ use crate::http::endpoint::{Access, MAX_BODY_BYTES};
 use crate::http::error::AppError;
 use crate::http::extract::too_large;
 
-/// The largest inventory that is read from its owner.
+/// Limit on an uploaded inventory.
 pub const MAX_UPLOAD_BYTES: usize = 16 << 20;
 
-/// Refuses requests with an ambiguous host.
+/// Refuses requests with several `Host` headers, and HTTP/1.1 requests with none.
 ///
 /// # Errors
 /// The refusal.
@@ -41,7 +41,8 @@ pub fn check_host(request: &mut Request) -> Result<(), Response> {
     Ok(())
 }
 
-/// Refuses bodies with an ambiguous end, and those declared too large. Bounds all others.
+/// Refuses bodies with ambiguous framing, and those declared too large. Limits all others while
+/// they are read.
 ///
 /// # Errors
 /// The refusal.
@@ -65,13 +66,13 @@ pub fn check_framing(request: &mut Request) -> Result<(), Response> {
     Ok(())
 }
 
-/// Whether the length of a request's body is known only when it has come.
+/// Whether the request's body has no declared length.
 pub fn is_chunked(request: &Request) -> bool {
     request.headers().contains_key(header::TRANSFER_ENCODING)
 }
 
-/// Closes the connection after a chunked body: should a proxy have found another end of it, what
-/// follows it is no request of its client's.
+/// Closes the connection after a chunked body. If a proxy saw a different end of the body, the
+/// bytes after it are not read as a request.
 pub fn close_after_chunks((): &(), is_chunked: bool, response: Response) -> Response {
     if is_chunked { closing(response) } else { response }
 }
@@ -81,8 +82,8 @@ fn closing(mut response: Response) -> Response {
     response
 }
 
-/// Whether a body is chunked and not encoded. A length beside that has been taken out by the HTTP
-/// library.
+/// Whether `chunked` is the body's only transfer encoding. The HTTP library has already removed a
+/// `Content-Length` beside it.
 fn is_only_chunked(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let is_chunked =
@@ -90,12 +91,12 @@ fn is_only_chunked(headers: &HeaderMap) -> bool {
     encodings.next().is_some_and(is_chunked) && encodings.next().is_none()
 }
 
-/// Ends a request that takes too long, with 408 if that is because its body does not come.
+/// Ends a request that takes too long: 408 if its body is missing, else 503.
 #[derive(Clone, Debug)]
 pub struct TimeLimit(Duration);
 
 impl TimeLimit {
-    /// The longest a request may take.
+    /// Sets the time limit.
     pub fn new(limit: Duration) -> Self {
         Self(limit)
     }
@@ -109,7 +110,7 @@ impl<S> Layer<S> for TimeLimit {
     }
 }
 
-/// The service [`TimeLimit`] makes.
+/// The service that [`TimeLimit`] creates.
 #[derive(Clone, Debug)]
 pub struct InTime<S> {
     limit: Duration,
@@ -146,13 +147,13 @@ where
 }
 
 pin_project! {
-    /// The answer of an [`InTime`].
+    /// The response future of [`InTime`].
     pub struct InTimeFuture<F> {
         #[pin]
         answering: F,
         awaited: Option<Awaited>,
         limit: Duration,
-        // The time, once there is something to wait for.
+        // Created only when the request has to wait.
         passing: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -183,15 +184,15 @@ where
     }
 }
 
-/// Whether a request goes to the authentication endpoints, or is a form of a page, which does the
-/// same. Reading a page is not limited.
+/// Whether a request is limited per client: one to the authentication endpoints, or a form. Reading
+/// a page is not limited.
 pub fn is_limited(request: &Request) -> bool {
     let context = RequestContext::of(request.extensions());
     let is_under = |prefix| match context.and_then(|context| context.endpoint) {
         Some(endpoint) => endpoint.pattern.starts_with(prefix),
         None => path_is_under(request.uri().path(), prefix),
     };
-    // A browser proves its device by itself, and must not use up its person's requests.
+    // Browsers send device proofs on their own; those must not use up the user's requests.
     if context
         .and_then(|context| context.endpoint)
         .is_some_and(|row| row.access == Access::DeviceProof || row.is_counted_by_session)
@@ -201,15 +202,15 @@ pub fn is_limited(request: &Request) -> bool {
     is_under("/api/v1/auth/") || !is_safe_method(request.method()) && !is_under("/api/")
 }
 
-/// Whether a request is a form that [`count_session`] counts.
+/// Whether [`count_session`] counts the request.
 pub fn is_counted_by_session(request: &Request) -> bool {
     RequestContext::of(request.extensions())
         .and_then(RequestContext::answering)
         .is_some_and(|row| row.is_counted_by_session)
 }
 
-/// Lets a form pass within the limit of the session that posts it, after it was found to live and
-/// to mean it.
+/// Applies the session's limit to a form. It runs after the session and the CSRF token were
+/// checked.
 pub async fn count_session(State(app): State<App>, request: Request, next: Next) -> Response {
     let info = Session::of(request.extensions()).ok().and_then(|session| session.info());
     let Some(info) = info else { return AppError::unauthenticated().into_response() };
@@ -219,7 +220,7 @@ pub async fn count_session(State(app): State<App>, request: Request, next: Next)
     }
 }
 
-/// The answer when a handler panicked.
+/// The response after a handler panicked.
 #[expect(clippy::needless_pass_by_value, reason = "the signature the panic layer asks for")]
 pub fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     let message = panic

@@ -1,5 +1,5 @@
-//! One log line per request. The line names the path's pattern, never the path or query as sent:
-//! those can hold tokens.
+//! Logs one line per request. The line has the path's pattern, never the path or query as sent:
+//! those can contain tokens.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,17 +20,17 @@ use crate::telemetry::{InRequest, RequestId, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request that takes this long is always logged.
+/// Requests that take this long are always logged.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Logs how each request was answered, and returns its id in `X-Request-Id`.
+/// Logs the response to each request, and returns the request's id in `X-Request-Id`.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLayer {
     is_always_written: bool,
 }
 
 impl LogLayer {
-    /// With a line for every request, or else for those that failed or took long.
+    /// Logs every request, or only those that failed or took long.
     pub fn new(is_always_written: bool) -> Self {
         Self { is_always_written }
     }
@@ -44,7 +44,7 @@ impl<S> Layer<S> for LogLayer {
     }
 }
 
-/// The service [`LogLayer`] makes.
+/// The service that [`LogLayer`] creates.
 #[derive(Clone, Debug)]
 pub struct LogService<S> {
     is_always_written: bool,
@@ -72,7 +72,7 @@ where
 }
 
 pin_project! {
-    /// The answer of a [`LogService`].
+    /// The response future of [`LogService`].
     pub struct LogFuture<F> {
         #[pin]
         answering: InRequest<F>,
@@ -98,7 +98,7 @@ where
     }
 }
 
-/// What the line says of the request.
+/// The data for the log line.
 struct Line {
     watch: Stopwatch,
     id: RequestId,
@@ -131,7 +131,7 @@ impl Line {
         let client = client.map(ClientAddr::text);
         let (method, client) = (method.as_str(), client.as_deref());
         let _entered = id.enter();
-        // A client over its limit could flood the log.
+        // 429 is excluded: a client over its limit could flood the log.
         let is_failure = status >= 400 && status != StatusCode::TOO_MANY_REQUESTS.as_u16();
         if *is_always_written || is_failure || elapsed >= LONG {
             tracing::info!(method, route, status, micros, client, "answered");

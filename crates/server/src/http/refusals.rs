@@ -1,4 +1,4 @@
-//! The answers to failed actions: status, stable code and message.
+//! Error responses for refused actions: status, stable code and message.
 
 use http::StatusCode;
 use tracera_session::SessionError;

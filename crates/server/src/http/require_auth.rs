@@ -1,11 +1,12 @@
-//! RequireAuth: lets only signed-in users to private paths, and answers look-alike paths the same.
+//! Restricts private paths to signed-in users. Paths that look like private ones get the same
+//! response.
 //!
-//! 1. Public rows of the URL table pass. Everything else needs somebody who is signed in, or an API
-//!    token where the row takes one.
-//! 2. Without a session a private page leads to the sign-in page, a private path of the API is 401.
-//! 3. A session that is bound to a device opens nothing without the device's proof. The browser is
-//!    led to one.
-//! 4. A path in no row is 401 where it resembles a private path of the API, else 404.
+//! 1. Public rows of the URL table are open. All others require a signed-in user, or an API token
+//!    where the row accepts one.
+//! 2. Without a session, a private page redirects to the sign-in page; a private API path is 401.
+//! 3. A session that is bound to a device gives no access without the device's proof. The browser
+//!    is sent to prove it.
+//! 4. An unknown path is 401 if it resembles a private API path, else 404.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -19,8 +20,8 @@ use crate::http::context::RequestContext;
 use crate::http::endpoint::Access;
 use crate::http::error::AppError;
 
-/// Whether the handler may need the session, and there is no API token. Other requests do not read
-/// the session store.
+/// Whether the handler may need the session. Other requests, and those with an API token, do not
+/// read the session store.
 pub fn is_personal(request: &Request) -> bool {
     let context = RequestContext::of(request.extensions());
     let endpoint = context.and_then(|context| context.endpoint);
@@ -29,8 +30,8 @@ pub fn is_personal(request: &Request) -> bool {
         && !is_by_token(request)
 }
 
-/// Lets only signed-in users through to what is not public. Anybody else gets 401 or 404, or what
-/// `to_sign_in` answers for a page.
+/// Restricts all but public rows to signed-in users. Others get 401 or 404, or for a page the
+/// response of `to_sign_in`.
 pub fn require_auth(
     app: App,
     to_sign_in: fn(&Method, &Uri) -> Response,
@@ -44,8 +45,8 @@ pub fn require_auth(
         })
 }
 
-/// Whether a browser that was sent here by another site has not proved its device: it does so only
-/// for requests of our own pages.
+/// Whether another site navigated the browser here without a device proof. Browsers send the proof
+/// only for requests from this site's own pages.
 fn arrives_unproved(request: &Request) -> bool {
     is_sent_by_others(request.headers())
         && RequestContext::of(request.extensions())
@@ -55,7 +56,7 @@ fn arrives_unproved(request: &Request) -> bool {
             .is_ok_and(|session| matches!(session.user(), Err(SessionError::DeviceProofMissing)))
 }
 
-/// Whether a page of another site sent the browser here.
+/// Whether another site navigated the browser here.
 pub fn is_sent_by_others(headers: &HeaderMap) -> bool {
     let says = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
     says("sec-fetch-mode") == Some(b"navigate")
@@ -68,7 +69,7 @@ fn is_private(request: &Request) -> bool {
         Some(Access::Public | Access::PublicPage | Access::NoSession | Access::DeviceProof) => {
             false
         }
-        // A method that the page does not take is answered 405, whoever asks.
+        // A method that the page does not accept is 405 for everybody.
         Some(Access::PrivatePage) => context.answering().is_some(),
         Some(Access::Private) => !is_by_token(request),
         None => true,
@@ -95,12 +96,12 @@ fn refusal(
     }
 }
 
-/// The answer of a path in no row, to somebody who is signed in.
+/// The response to an unknown path, for signed-in users.
 pub async fn no_such_route() -> AppError {
     AppError::not_found()
 }
 
-/// A method the path does not take. Private paths have said 401 before, if nobody is signed in.
+/// 405. On private paths, users who are not signed in have already got 401.
 pub async fn no_such_method() -> AppError {
     AppError::new(
         StatusCode::METHOD_NOT_ALLOWED,

@@ -1,12 +1,12 @@
 //! The listener: accepts connections, bounds each client's resources, and shuts down gracefully.
 //!
-//! 1. A connection waits [`ServeLimits::idle`] for its next request; once that begins, its headers
-//!    have [`ServeLimits::header_read`].
-//! 2. A client that does not read its answers, or opens too many connections, is disconnected.
-//!    Trusted proxies may have any number.
-//! 3. What a trusted proxy says in front of the connection (PROXY protocol) is the peer from then
-//!    on. HTTP/2 without TLS is spoken with trusted proxies only.
-//! 4. While draining, requests are answered as before and answers close their connections.
+//! 1. A connection may wait [`ServeLimits::idle`] for the next request. Once a request begins, its
+//!    headers must arrive within [`ServeLimits::header_read`].
+//! 2. A client that does not read responses, or opens too many connections, is disconnected.
+//!    Trusted proxies may have any number of connections.
+//! 3. A trusted proxy can name the client in a PROXY protocol header, which then counts as the
+//!    peer. HTTP/2 without TLS is accepted from trusted proxies only.
+//! 4. While draining, requests are answered as before, but responses close their connections.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -43,36 +43,35 @@ mod proxy_protocol;
 pub use listener::Listener;
 use listener::Socket;
 
-/// How long the kernel may take to hand over what had connected before listening stopped.
+/// How long to accept connections that were established before listening stopped.
 const LAST_CALL: Duration = Duration::from_millis(10);
-/// How long an idle connection may stay open after listening stopped, so that a request already
-/// under way is answered.
+/// How long an idle connection stays open after listening stopped, so that a request in transit is
+/// answered.
 const LAST_REQUEST: Duration = Duration::from_millis(500);
-/// Requests at one time on an HTTP/2 connection.
+/// Concurrent requests on an HTTP/2 connection.
 const STREAMS: u32 = 128;
-/// How often an HTTP/2 connection is asked for a sign of life, and how long it may take.
+/// Interval of HTTP/2 pings, and the timeout for their response.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// What one client, and all together, may take.
+/// Limits per client and in total.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeLimits {
     /// Open connections; further ones wait to be accepted. Default 20,000.
     pub connections: usize,
-    /// Open connections of one IPv4 address or IPv6 /64; further ones are closed. Default 200.
+    /// Open connections per IPv4 address or IPv6 /64; further ones are closed. Default 200.
     pub connections_per_client: usize,
-    /// Between two requests. Default 130 s.
+    /// Time between two requests. Default 130 s.
     pub idle: Duration,
-    /// From the first byte of a request to the end of its headers. Default 15 s.
+    /// Time from the first byte of a request to the end of its headers. Default 15 s.
     pub header_read: Duration,
-    /// All headers of one request in bytes. Default 24 KiB, for which never more than 32 KiB are
-    /// held.
+    /// Size of all headers of a request, in bytes. Default 24 KiB, for which at most 32 KiB are
+    /// buffered.
     pub header_bytes: usize,
-    /// Header lines of one request. Default 100.
+    /// Header lines per request. Default 100.
     pub header_lines: usize,
-    /// How long a client may read nothing of an answer that waits for it. Default 30 s.
+    /// How long a client may read nothing of a pending response. Default 30 s.
     pub stall: Duration,
-    /// How long requests in flight may take to finish when the server is asked to stop. Default 10
-    /// s.
+    /// How long running requests may take after the server is asked to stop. Default 10 s.
     pub drain: Duration,
 }
 
@@ -91,25 +90,26 @@ impl Default for ServeLimits {
     }
 }
 
-/// How connections are served.
+/// The configuration of the server.
 #[derive(Debug, Clone)]
 pub struct Serving {
-    /// What the application puts on its answers; what is no request gets them too.
+    /// The application's security headers, also added to responses that the HTTP library generates
+    /// itself.
     pub headers: SecurityHeaders,
-    /// What clients may take.
+    /// The limits.
     pub limits: ServeLimits,
-    /// Who may have any number of connections and speak HTTP/2. Default nobody.
+    /// Proxies that may have any number of connections and use HTTP/2. Default none.
     pub proxies: TrustedProxies,
     /// Whether connections of trusted proxies begin with the PROXY protocol. Default no.
     pub proxy_protocol: bool,
-    /// From when on answers close their connections.
+    /// Once cancelled, responses close their connections.
     pub draining: CancellationToken,
-    /// From when on nobody is listened to.
+    /// Once cancelled, the listener stops.
     pub stop: CancellationToken,
 }
 
 impl Serving {
-    /// With the usual limits, until `stop`.
+    /// The default limits, until `stop`.
     pub fn new(headers: SecurityHeaders, stop: CancellationToken) -> Self {
         Self {
             headers,
@@ -122,7 +122,7 @@ impl Serving {
     }
 }
 
-/// What answers requests: an axum router, or one inside layers. It is always ready, as a router is.
+/// The application: an axum router, possibly inside layers. Like a router, it must always be ready.
 pub trait HttpService:
     Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -136,15 +136,15 @@ impl<S> HttpService for S where
 {
 }
 
-/// What all connections share.
+/// The state shared by all connections.
 struct Shared {
     serving: Serving,
-    /// The security headers as they stand in an answer.
+    /// The security headers, serialized.
     lines: Arc<[u8]>,
     per_client: PerClient,
 }
 
-/// Serves until `stop`, then lets requests in flight finish.
+/// Serves until `stop`, then lets running requests finish.
 pub async fn serve(listener: impl Into<Listener>, app: impl HttpService, serving: Serving) {
     let listener = listener.into();
     let (limits, stop) = (serving.limits, serving.stop.clone());
@@ -165,7 +165,8 @@ pub async fn serve(listener: impl Into<Listener>, app: impl HttpService, serving
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Out of file descriptors, most likely: existing connections free some.
+                    // Usually the process is out of file descriptors. Connections that close will
+                    // free some.
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
@@ -178,7 +179,7 @@ pub async fn serve(listener: impl Into<Listener>, app: impl HttpService, serving
             drop(place);
         });
     }
-    // Closing the socket would reset those that have connected and were not yet accepted.
+    // Closing the socket now would reset connections that were established but not yet accepted.
     let last_call = tokio::time::sleep(LAST_CALL);
     tokio::pin!(last_call);
     loop {
@@ -199,8 +200,8 @@ pub async fn serve(listener: impl Into<Listener>, app: impl HttpService, serving
     }
 }
 
-/// Lets a connection in: reads what a trusted proxy says of it, and counts it for its client.
-/// `None` for one that is closed.
+/// Admits a connection: reads the proxy's PROXY header, and counts the connection for its client.
+/// `None` for a refused one.
 async fn admit(
     socket: &mut Socket,
     peer: SocketAddr,
@@ -237,13 +238,13 @@ async fn connection(mut socket: Socket, peer: SocketAddr, app: impl HttpService,
     let phase = Phase::default();
     let protocol = beginning.protocol;
     if protocol == Protocol::Http2 {
-        // Headers and idleness are HTTP/2's own there.
+        // For HTTP/2, the library itself limits headers and idle time.
         phase.answering();
     }
     let peer = beginning.peer;
     let paced = Paced::new(socket, beginning.early, phase.clone(), limits);
     let io = TokioIo::new(Headed::new(paced, lines.clone()));
-    // HTTP/1 has one request at a time, so that the whole stack is copied for each connection only.
+    // HTTP/1 has one request at a time, so cloning the stack once per connection is enough.
     let app = RefCell::new(app);
     let draining = serving.draining.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
@@ -313,7 +314,7 @@ async fn connection(mut socket: Socket, peer: SocketAddr, app: impl HttpService,
     drop(ticket);
 }
 
-/// Most requests have none, which costs no allocation.
+/// Most requests have no body; an empty one needs no allocation.
 fn body(body: Incoming) -> Body {
     if body.is_end_stream() { Body::empty() } else { Body::new(body) }
 }

@@ -1,8 +1,8 @@
-//! Headers of an answer that ends a session, besides the cleared cookie.
+//! Response headers for signing out, besides the cleared cookie.
 
 use http::{HeaderName, HeaderValue};
 
-/// The header by which a browser forgets what it kept of a person who signs out.
+/// Makes the browser delete cached and stored data of the user.
 pub fn clear_site_data() -> [(HeaderName, HeaderValue); 1] {
     [(
         HeaderName::from_static("clear-site-data"),

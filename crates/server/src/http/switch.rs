@@ -1,4 +1,4 @@
-//! A layer for some requests only.
+//! A layer that applies to some requests only.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll, ready};
@@ -8,13 +8,12 @@ use axum::response::Response;
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-/// Puts `layer` before the requests for which `wanted` says so; others go straight to what lies
-/// below.
+/// Applies `layer` to the requests that `wanted` selects; others go straight to the inner service.
 pub fn switch<L>(wanted: fn(&Request) -> bool, layer: L) -> Switch<L> {
     Switch { wanted, layer }
 }
 
-/// The layer [`switch`] makes.
+/// The layer that [`switch`] creates.
 #[derive(Clone, Debug)]
 pub struct Switch<L> {
     wanted: fn(&Request) -> bool,
@@ -29,7 +28,7 @@ impl<L: Layer<S>, S: Clone> Layer<S> for Switch<L> {
     }
 }
 
-/// The service [`Switch`] wraps around another.
+/// The service that [`Switch`] creates.
 #[derive(Clone, Debug)]
 pub struct Switched<W, S> {
     wanted: fn(&Request) -> bool,

@@ -1,4 +1,4 @@
-//! Account security: where one is signed in, ending sessions, signing out.
+//! The account page: sessions, sign-in methods, security events.
 
 use askama::Template;
 use axum::extract::rejection::{FormRejection, QueryRejection};
@@ -34,7 +34,7 @@ struct SessionView {
     address: String,
     method: String,
     created: String,
-    /// When it was last used, as said and as read from a clock.
+    /// The last use, as a phrase and as a time.
     last_seen: (String, String),
     current: bool,
 }
@@ -59,7 +59,7 @@ impl SessionView {
     }
 }
 
-/// A method of signing in as people write it.
+/// The display name of a sign-in method.
 fn way(method: &str) -> String {
     match method {
         "email" => "E-mail link",
@@ -76,7 +76,7 @@ fn way(method: &str) -> String {
 struct ProviderView {
     name: &'static str,
     label: &'static str,
-    /// Since when; `None` when it is not linked.
+    /// When it was linked; `None` when it is not.
     linked: Option<String>,
     detail: Option<String>,
     configured: bool,
@@ -86,14 +86,14 @@ struct EventView {
     what: String,
     device: String,
     ip: String,
-    /// For machines.
+    /// The time in machine-readable form.
     at: String,
-    /// As read from a clock, for what is not said as a length of time.
+    /// The time for display, in addition to the phrase.
     when: String,
     said: String,
 }
 
-/// How many security events the page shows.
+/// Number of security events on the page.
 const EVENTS: u32 = 20;
 
 #[derive(Template)]
@@ -112,7 +112,7 @@ struct AccountPage<'a> {
     can_mail: bool,
     others: usize,
     phrase: &'static str,
-    /// When the account goes for good.
+    /// When the account will be deleted.
     leaving: Option<String>,
     is_wrong_phrase: bool,
     notice: Option<String>,
@@ -215,15 +215,15 @@ async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<
         .collect())
 }
 
-/// Whether two events, the newer one first, are one sign-in with a new browser, which is recorded
-/// as both.
+/// Whether two events, the newer one first, belong to one sign-in with a new browser, which is
+/// recorded as both.
 fn is_one_sign_in(newer: &Event, older: &Event) -> bool {
     let what =
         |event: &Event| (event.at, event.method.clone(), event.device.clone(), event.ip.clone());
     newer.kind == "signed_in" && older.kind == "new_device" && what(newer) == what(older)
 }
 
-/// A security event in words.
+/// Describes a security event.
 fn happening(kind: &str, method: Option<&str>) -> String {
     let what = match kind {
         "signed_in" => "Signed in",
@@ -260,20 +260,22 @@ fn happening(kind: &str, method: Option<&str>) -> String {
     }
 }
 
-/// The notice after an address was asked for, with the address if it is still wanted.
+/// The notice after a change of address was requested. Names the address while the request is
+/// pending.
 async fn email_sent(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<String> {
     let wanted = email_changes::wanted(&app.database, user, now).await?;
     let to = wanted.map_or_else(String::new, |email| format!(" to {email}"));
     Ok(format!("A mail with a link is on its way{to}. Nothing changes before you open it."))
 }
 
-/// The form beside a session.
+/// The form next to a session.
 #[derive(Deserialize)]
 pub struct RevokeForm {
     handle: String,
 }
 
-/// `POST /account/sessions/revoke`: for one's own session the same answer as for signing out.
+/// `POST /account/sessions/revoke`: for the caller's own session, the response is that of signing
+/// out.
 pub async fn revoke(
     State(app): State<App>,
     caller: Caller,
@@ -301,7 +303,7 @@ pub async fn logout(State(app): State<App>, caller: Caller) -> AppResult<Respons
     Ok(signed_out())
 }
 
-/// The sign-in page, which says that one is signed out.
+/// Redirects to the sign-in page with a notice, and clears the browser's data.
 fn signed_out() -> Response {
     let target = messages::after("/login", Done::SignedOut);
     (clear_site_data(), Redirect::to(&target)).into_response()

@@ -1,4 +1,4 @@
-//! The address of an account: a form to ask for one, the page behind the mailed link.
+//! The e-mail address of an account: a form to change it, and the page behind the mailed link.
 
 use askama::Template;
 use axum::extract::rejection::{FormRejection, QueryRejection};
@@ -25,7 +25,7 @@ struct AddressPage<'a> {
     token: String,
 }
 
-/// `GET /email?token=…`: asks; only the button's POST changes anything.
+/// `GET /email?token=…`: asks for confirmation; only the button's POST changes anything.
 pub async fn page(
     page: Page,
     person: Person,
@@ -46,7 +46,7 @@ pub struct ConfirmForm {
     token: String,
 }
 
-/// `POST /email`: its button.
+/// `POST /email`: verifies the address.
 pub async fn confirm(
     State(app): State<App>,
     caller: Caller,
@@ -63,13 +63,13 @@ pub async fn confirm(
     })
 }
 
-/// The form of the account page for an address.
+/// The account page's form for an address.
 #[derive(Deserialize)]
 pub struct AddressForm {
     email: String,
 }
 
-/// `POST /account/email`: mails a link to the wanted address.
+/// `POST /account/email`: mails a link to the new address.
 pub async fn request(
     State(app): State<App>,
     caller: Caller,

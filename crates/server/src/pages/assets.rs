@@ -1,9 +1,9 @@
 //! The pages' assets, embedded in the binary.
 //!
-//! 1. Pages name an asset by its content ([`url()`]), so browsers keep it for a year and an upgrade
-//!    shows at once.
-//! 2. Under its plain name an asset is asked for anew each time.
-//! 3. Each is compressed once, when the first is asked for.
+//! 1. Pages use URLs that contain a digest of the content ([`url()`]). So browsers can cache an
+//!    asset for a year, and an upgrade takes effect at once.
+//! 2. Under its plain name an asset is revalidated each time.
+//! 3. All assets are compressed once, at the first request for any of them.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ use crate::http::error::{AppError, AppResult};
 use crate::http::etag::ETag;
 use crate::http::extract::ApiPath;
 
-/// Files of ours are small, and compressed once.
+/// The slowest level: the files are small and compressed only once.
 const BEST: u32 = 9;
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PICTURE: &str = "image/png";
@@ -28,7 +28,7 @@ const STYLE: &str = "app.css";
 #[derive(Debug)]
 struct Asset {
     name: &'static str,
-    /// Where pages find it: its name with what stands for its content.
+    /// The path that pages use; it contains a digest of the content.
     path: String,
     media_type: &'static str,
     bytes: Vec<u8>,
@@ -38,10 +38,10 @@ struct Asset {
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let font = asset(FONT, "font/woff2", include_bytes!("../../assets/inter.woff2"));
-    // One file that names another.
+    // The style sheet refers to the font.
     let plain = format!("/assets/{FONT}");
     let style = include_str!("../../assets/app.css").replace(&plain, &font.path);
-    // The scripts about passkeys share one.
+    // Both passkey scripts import this one.
     let shared = script("passkey.js", include_str!("../../assets/passkey.js"));
     let sharing = |name, text: &str| script(name, &text.replace("./passkey.js", &shared.path));
     let account = sharing("account.js", include_str!("../../assets/account.js"));
@@ -83,14 +83,14 @@ fn asset(name: &'static str, media_type: &'static str, bytes: &[u8]) -> Asset {
         name,
         path: format!("/assets/{stem}.{content}.{extension}"),
         media_type,
-        // Fonts and pictures are compressed by themselves.
+        // Fonts and images are already compressed.
         gzip: if name == FONT || media_type == PICTURE { None } else { gzip(bytes, BEST) },
         bytes: bytes.to_vec(),
         etag: ETag::of(&digest[..12]),
     }
 }
 
-/// The address of an asset, named by its content.
+/// The URL of an asset, with a digest of its content.
 ///
 /// # Panics
 /// If there is no such asset.
@@ -109,7 +109,7 @@ pub async fn serve(ApiPath(file): ApiPath<String>, headers: HeaderMap) -> AppRes
     Ok(asset.respond(&headers, "no-cache"))
 }
 
-/// `GET /favicon.ico`: the icon, for what asks for it without having read a page.
+/// `GET /favicon.ico`: the icon, for clients that request it without reading a page.
 pub async fn icon(headers: HeaderMap) -> AppResult<Response> {
     serve(ApiPath("icon.svg".to_owned()), headers).await
 }

@@ -1,10 +1,10 @@
 //! "Confirm that it is you": for actions that need a recent sign-in. The page names the account and
-//! offers only its sign-in methods.
+//! offers only the account's sign-in methods.
 //!
-//! 1. A cookie records that this browser confirms, and for which account. While it lasts,
-//!    credentials of another account are refused, and no account is made.
-//! 2. Every way ends on this page again. It leads on once the sign-in is recent: to the page where
-//!    the [form](super::kept_form) is that had to wait, else to `next`.
+//! 1. A cookie records that this browser confirms, and for which account. While it is valid,
+//!    credentials of another account are refused, and no account is created.
+//! 2. Every method returns to this page. Once the sign-in is recent, it redirects to the page with
+//!    the pending [form](super::kept_form), else to `next`.
 
 use std::time::Duration;
 
@@ -37,12 +37,12 @@ const COOKIE: HostCookie = HostCookie::new("confirming", Duration::from_mins(10)
 struct ConfirmPage<'a> {
     page: &'a Page,
     name: String,
-    /// Where a link can be mailed.
+    /// The address a link can be mailed to.
     email: Option<String>,
     providers: Vec<Provider>,
     has_passkeys: bool,
     has_codes: bool,
-    /// Whether only passkeys and recovery codes open the account.
+    /// Whether the account accepts only passkeys and recovery codes.
     only_passkeys: bool,
     next: ReturnTarget,
     wanted: Option<String>,
@@ -50,7 +50,7 @@ struct ConfirmPage<'a> {
 }
 
 impl ConfirmPage<'_> {
-    /// This page, which leads on.
+    /// The URL of this page, with its `next`.
     fn here(&self) -> String {
         self.next.by_way_of_confirming()
     }
@@ -154,19 +154,19 @@ fn begin(app: &App, user: Uuid) -> HeaderValue {
     COOKIE.secure(app.is_https()).set(&owner_mark(user))
 }
 
-/// The account whose owner confirms in this browser that it is still them.
+/// The account whose owner confirms in this browser.
 pub fn confirming(app: &App, session: &Session, headers: &HeaderMap) -> Option<Uuid> {
     let user = user_id(&session.user().ok()?).ok()?;
     let own = |mark: &str| (mark == owner_mark(user)).then_some(user);
     COOKIE.secure(app.is_https()).read_as(headers, own)
 }
 
-/// The redirect of a user who must confirm before they go on with that page.
+/// Redirects a user who must confirm before they continue to that page.
 pub fn to_confirm(next: &ReturnTarget) -> Response {
     Redirect::to(&next.by_way_of_confirming()).into_response()
 }
 
-/// Whether the caller has proved who they are within [`REAUTH_WINDOW`], with some seconds to go on.
+/// Whether the caller's authentication is within [`REAUTH_WINDOW`] and stays so for some seconds.
 fn is_recent(app: &App, session: &Session) -> bool {
     const TO_GO_ON: Duration = Duration::from_secs(30);
     let proved = session.info().and_then(|info| info.authentication);

@@ -1,4 +1,4 @@
-//! Taking one's data along. It asks that one signed in recently.
+//! The download of personal data. It requires a recent sign-in.
 
 use axum::BoxError;
 use axum::body::{Body, Bytes};
@@ -21,7 +21,7 @@ use crate::pages::return_target::ReturnTarget;
 use crate::portfolio::export::Format;
 use crate::store::events::Event;
 
-/// `GET /account/data.json`: everything kept about the person, as a file.
+/// `GET /account/data.json`: all data about the user, as a file.
 pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> AppResult<Response> {
     let data = match account::data(&app.accounts(), &caller, person.account).await {
         Ok(data) => data,
@@ -56,7 +56,7 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
             "history": values.iter().map(ValueBody::new).collect::<Vec<_>>(),
         },
     });
-    // Events and items may be very many: they are read while they are sent, as the last fields.
+    // There may be very many events and items. They are streamed, as the last fields of the object.
     let mut few = few.to_string();
     few.truncate(few.len() - "}".len());
     let written =
@@ -69,7 +69,7 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
         .chain(items.into_data_stream().map(|part| part.map_err(BoxError::from)))
         .chain(written("}"));
     let body = Body::from_stream(body.inspect(move |_| {
-        // Another download may begin when this one ends.
+        // Keeps the slot until the download ends.
         let _ = &place;
     }));
     let kind = HeaderValue::from_static("application/json");
@@ -77,7 +77,7 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], body).into_response())
 }
 
-/// Some events of the list, with a comma before all but the first.
+/// Serializes some events of the list, with a comma before all but the first.
 fn written_events(at: usize, events: Vec<Event>) -> Bytes {
     let some: Vec<_> = events.into_iter().map(EventBody::from).collect();
     let list = serde_json::to_string(&some).expect("texts, numbers and times are JSON");

@@ -24,7 +24,7 @@ pub const PHRASE: &str = "delete my account";
 struct DeletePage<'a> {
     page: &'a Page,
     name: String,
-    /// When the account goes, or would if that was asked for now.
+    /// When the account will be deleted, or would be if it was requested now.
     at: String,
     leaving: Option<String>,
     has_email: bool,

@@ -1,4 +1,4 @@
-//! The answer to a browser that has not proved its session's device.
+//! Responses to browsers that have not proved their session's device.
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
@@ -11,7 +11,7 @@ use crate::http::require_auth::is_sent_by_others;
 use crate::pages::error_page::has;
 use crate::pages::return_target::ReturnTarget;
 
-/// Why a browser sends a request without a proof.
+/// The header in which a browser says why it sends no proof.
 const SKIPPED: HeaderName = HeaderName::from_static("secure-session-skipped");
 
 #[derive(Template)]
@@ -24,12 +24,12 @@ struct MissingPage {
     sign_in: String,
 }
 
-/// The answer to a request whose session lives and whose device is not proved.
+/// The response to a request with a valid session and an unproved device.
 ///
-/// 1. Sent by another site, the browser has not tried: a page of ours loads the address once more,
-///    and it does.
-/// 2. A fault of ours kept it from proving its device: 503.
-/// 3. Else a page says so, or a program 401.
+/// 1. After a navigation from another site, the browser has not tried to prove it. A page of this
+///    site reloads the URL, and then the browser does.
+/// 2. If a failure of this service prevented the proof: 503.
+/// 3. Otherwise a page explains it; a program gets 401.
 pub fn to_proof(parts: &Parts) -> Response {
     if is_sent_by_others(&parts.headers) {
         return page(StatusCode::OK, &StepPage);

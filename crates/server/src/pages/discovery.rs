@@ -1,4 +1,4 @@
-//! What programs ask a site for before they have read a page of it.
+//! Files that programs request before reading any page.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -9,16 +9,15 @@ use time::{Duration, Time};
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 
-/// How long what stands in `security.txt` may be believed. RFC 9116 recommends less than a year.
+/// Validity of `security.txt`. RFC 9116 recommends less than a year.
 const SECURITY_TXT_GOOD_FOR: Duration = Duration::days(180);
 
-/// `GET /robots.txt`: the page everybody may read is for search engines, with what it is drawn
-/// with.
+/// `GET /robots.txt`: search engines may read the public pages and their assets.
 pub async fn robots() -> &'static str {
     "User-agent: *\nAllow: /$\nAllow: /login$\nAllow: /assets/\nDisallow: /\n"
 }
 
-/// `GET /.well-known/security.txt` (RFC 9116): whom to tell of a weakness.
+/// `GET /.well-known/security.txt` (RFC 9116): the contact for security reports.
 pub async fn security_txt(State(app): State<App>) -> AppResult<Response> {
     let contact = app.security_contact.as_ref().ok_or_else(AppError::not_found)?;
     let expires = (app.now() + SECURITY_TXT_GOOD_FOR).replace_time(Time::MIDNIGHT);
@@ -27,6 +26,6 @@ pub async fn security_txt(State(app): State<App>) -> AppResult<Response> {
     let text = format!(
         "Contact: {contact}\nExpires: {expires}\nPreferred-Languages: en\nCanonical: {canonical}\n"
     );
-    // The media type is the RFC's, which plain text has here anyway.
+    // The RFC requires `text/plain`, which a string has by default.
     Ok(([(header::CACHE_CONTROL, "public, max-age=86400")], text).into_response())
 }

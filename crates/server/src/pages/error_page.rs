@@ -1,4 +1,4 @@
-//! Errors as pages, for people. Programs get the JSON that handlers and layers answer with.
+//! Renders errors as pages, for browsers. Programs get JSON.
 
 use std::borrow::Cow;
 
@@ -20,29 +20,29 @@ struct ErrorPage<'a> {
     status: u16,
     title: &'static str,
     text: Cow<'static, str>,
-    /// Whether opening the same address again can help.
+    /// Whether reloading the same URL can help.
     may_pass: bool,
     /// The form that can be sent again.
     again: Option<Resubmit>,
-    /// Where to start again.
+    /// The URL to start again from.
     start: &'a str,
     is_signed_in: bool,
-    /// Where the requested thing is available.
+    /// The page where the requested thing is available.
     on: Option<(&'static str, String)>,
 }
 
-/// What kind of page the browser asked for, if it asked for one.
+/// The kind of page that the browser requested, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// None: this is for a program.
+    /// None: the client is a program.
     Data,
-    /// One whose address can be opened again.
+    /// A page whose URL can be opened again.
     Page,
-    /// The answer to a form.
+    /// The response to a form.
     AnswerToForm,
 }
 
-/// Browsers name HTML when they open an address, and only then.
+/// Browsers accept HTML only when they navigate.
 fn wanted(request: &Request) -> Wanted {
     if !is_for_browsers(request) || !has(request.headers(), header::ACCEPT, "text/html") {
         return Wanted::Data;
@@ -50,7 +50,7 @@ fn wanted(request: &Request) -> Wanted {
     if request.method() == Method::GET { Wanted::Page } else { Wanted::AnswerToForm }
 }
 
-/// The kind of page that was requested, and where to go after a sign-in.
+/// The kind of page requested, and the page to return to after a sign-in.
 pub fn asked(request: &Request) -> (Wanted, Option<ReturnTarget>) {
     let wanted = wanted(request);
     let is_page = wanted == Wanted::Page;
@@ -58,11 +58,11 @@ pub fn asked(request: &Request) -> (Wanted, Option<ReturnTarget>) {
     (wanted, next.flatten())
 }
 
-/// Marks an answer to a signed-in user, in its extensions.
+/// Marks a response to a signed-in user, in its extensions.
 #[derive(Clone, Copy)]
 struct ToPerson;
 
-/// The session of a request whose answer may be an error page.
+/// The session of a request whose response may be an error page.
 pub fn session(request: &Request) -> Option<Session> {
     let wants_page = has(request.headers(), header::ACCEPT, "text/html");
     request.extensions().get().filter(|_| wants_page).cloned()
@@ -86,7 +86,7 @@ fn is_for_browsers(request: &Request) -> bool {
         || endpoint().is_some_and(|endpoint| endpoint.is_navigated)
 }
 
-/// Turns the error that comes back into a page if a browser asked for one. Status and headers stay.
+/// Renders an error as a page if a browser requested one. Status and headers stay.
 pub fn as_page(
     app: &App,
     (wanted, sign_in): (Wanted, Option<ReturnTarget>),
@@ -113,7 +113,7 @@ pub fn as_page(
         StatusCode::UNAUTHORIZED => sign_in.map(|next| ("Sign in", next.by_way_of_sign_in())),
         _ => offered.map(|OfferedOn(page)| ("Go on there", page.landing())),
     };
-    // A refused form may be on a page that was opened under a foreign address.
+    // The page with the refused form may have been opened under another host name.
     let start = if parts.status == StatusCode::FORBIDDEN { app.base_url.as_str() } else { "/" };
     let page = ErrorPage {
         status: parts.status.as_u16(),
@@ -133,9 +133,9 @@ pub fn as_page(
     (parts, Html(html)).into_response()
 }
 
-/// Whether the header's value has that part.
+/// Whether the header's value contains `part`.
 pub fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
-    // Cheaper than a search for text, which prepares for long ones.
+    // Faster than a substring search, which is optimized for long texts.
     let is_in =
         |value: &HeaderValue| value.as_bytes().windows(part.len()).any(|at| at == part.as_bytes());
     headers.get(name).is_some_and(is_in)

@@ -1,6 +1,5 @@
-//! Expired sign-in forms: their CSRF token is no longer valid, often after a sign-in in another
-//! tab. They have no effect. The answer leads on, or is the same form once more with what was
-//! typed.
+//! Handles sign-in forms with an expired CSRF token, often after a sign-in in another tab. They
+//! have no effect. The response redirects onwards, or shows the form again with the entered values.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -24,7 +23,7 @@ use crate::pages::sign_in::{self, Greeting, code_page, confirm_page, login_page}
 const TOO_LATE: &str =
     "This page was open for too long, and nothing has happened yet. Please try once more.";
 
-/// Answers a form whose token was refused with a page that helps on.
+/// Responds to a form with an expired token by a helpful page.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -44,7 +43,7 @@ pub async fn help(
     }))
 }
 
-/// The answer to an expired form of a page; `None` where a plain refusal is best.
+/// The response to an expired form; `None` where a plain refusal is best.
 ///
 /// # Errors
 /// 503 when the database does not answer.

@@ -1,5 +1,5 @@
-//! Back from a provider. Every callback ends in a redirect to a page of ours, so that no code or
-//! state stays in the address bar. One that belongs to nothing leaves the cookies alone.
+//! Provider callbacks. Each ends in a redirect to a page of this site, so that no code or state
+//! stays in the address bar. A callback without a transaction does not change the cookies.
 
 use axum::extract::{FromRequestParts, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -37,7 +37,7 @@ pub async fn steam_link(State(app): State<App>, returned: Returned) -> Response 
     land(app, returned, Provider::Steam, Some(true)).await
 }
 
-/// What a callback brings.
+/// The parts of a callback request.
 pub struct Returned {
     session: Session,
     client: ClientInfo,
@@ -65,7 +65,7 @@ impl FromRequestParts<App> for Returned {
     }
 }
 
-/// `linking` where the address tells the purpose.
+/// `linking` is set where the path tells the purpose.
 async fn land(app: App, returned: Returned, provider: Provider, linking: Option<bool>) -> Response {
     let Returned { session, client, headers, query } = returned;
     let https = app.is_https();
@@ -87,7 +87,7 @@ async fn land(app: App, returned: Returned, provider: Provider, linking: Option<
         .or_else(|| ReturnTarget::remembered(&headers, https))
         .unwrap_or_default();
     let target = match &outcome {
-        // The account page says it; the start page shows it.
+        // The account page shows a notice; the start page shows the linked account itself.
         Ok(Arrived::Linked) if next.is_page("/account") => {
             next.saying(DONE, Done::Linked(provider).code())
         }
@@ -109,8 +109,8 @@ async fn land(app: App, returned: Returned, provider: Provider, linking: Option<
     response
 }
 
-/// The page that says why. The sign-in page sends whoever is signed in on to the page they came
-/// from.
+/// The page that shows the error. If the user is signed in, the sign-in page redirects to the page
+/// they came from.
 fn failed_at(
     next: &ReturnTarget,
     session: &Session,

@@ -1,11 +1,11 @@
-//! A form that cannot be done yet: its sender has to sign in, to confirm who they are, or to send
-//! it from a fresh page. It is kept in a cookie and offered on the pages after that, with what was
-//! typed. Nothing is done before its button is pressed there.
+//! Forms that cannot be processed yet: the user must first sign in, confirm, or send it from a
+//! fresh page. A cookie keeps the form with its values, and the next pages offer it. Nothing
+//! happens until the user presses its button there.
 //!
-//! 1. Only forms of the list are kept, and of them only the fields they have.
-//! 2. It is offered to the account that sent it. Where that is not known, because the session has
-//!    ended, whoever signs in next in this browser sees it; deletion is not kept then.
-//! 3. It is over once a form of the list is done, or after ten minutes.
+//! 1. Only listed forms are kept, and only their known fields.
+//! 2. The form is offered to the account that sent it. If the session has ended, that account is
+//!    unknown, and the next user to sign in in this browser sees it. Deletion is not kept then.
+//! 3. It is dropped once a listed form is processed, or after ten minutes.
 
 use std::time::Duration;
 
@@ -33,10 +33,10 @@ use crate::pages::messages::Problem;
 use crate::pages::return_target::ReturnTarget;
 
 const COOKIE: HostCookie = HostCookie::new("form", Duration::from_mins(10));
-/// The longest cookie that is set. Browsers take 4096 bytes.
+/// Maximum length of the cookie. Browsers accept 4096 bytes.
 const MAX_CHARS: usize = 3000;
 
-/// The forms that are kept, each with its fields.
+/// The forms that are kept, with their fields.
 const FORMS: [(&str, &[&str]); 10] = [
     ("/import", &[]),
     ("/account/providers/link", &["provider", "next"]),
@@ -51,27 +51,27 @@ const FORMS: [(&str, &[&str]); 10] = [
 ];
 const DELETE: &str = "/account/delete";
 
-/// Why a form was not done. In the extensions of its answer.
+/// Why a form was not processed. In the extensions of its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotYet {
     /// Nobody is signed in.
     SignedOut,
-    /// One has to confirm who one is.
+    /// The user must confirm first.
     NotRecent,
-    /// Its CSRF token is not good any more.
+    /// The CSRF token has expired.
     TooLate,
 }
 
-/// The page on which a refused form is offered again. In the extensions of the answer.
+/// The page that offers a refused form again. In the extensions of the response.
 #[derive(Clone, Debug)]
 pub struct OfferedOn(pub ReturnTarget);
 
-/// A form that had to wait.
+/// A form that is not processed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptForm {
-    /// Where it is sent to.
+    /// The path that it is posted to.
     pub action: &'static str,
-    /// Its fields.
+    /// The fields.
     pub fields: Vec<(&'static str, String)>,
 }
 
@@ -104,7 +104,7 @@ impl KeptForm {
         self.fields.iter().find(|(field, _)| *field == name).map_or("", |(_, value)| value)
     }
 
-    /// The page it stands on.
+    /// The page that contains the form.
     pub fn page(&self) -> ReturnTarget {
         match self.action {
             "/import" => ReturnTarget::default(),
@@ -115,7 +115,7 @@ impl KeptForm {
         }
     }
 
-    /// What its button says.
+    /// The label of the button.
     pub fn label(&self) -> String {
         let provider = || Provider::parse(self.value("provider")).map_or("it", Provider::label);
         match self.action {
@@ -136,17 +136,17 @@ impl KeptForm {
     }
 }
 
-/// What a cookie knows an account by; too short to be the account's id.
+/// The account's mark in cookies: a truncated hash that does not reveal the id.
 pub fn owner_mark(user: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(&Sha256::digest(user.as_bytes())[..12])
 }
 
-/// The form this browser keeps for that account.
+/// The form that this browser keeps for the account.
 pub fn read(headers: &HeaderMap, https: bool, owner: Option<Uuid>) -> Option<KeptForm> {
     COOKIE.secure(https).read_as(headers, |value| KeptForm::parse(value, owner))
 }
 
-/// Whether a request is a form of the list.
+/// Whether a request is one of the listed forms.
 pub fn is_kept(request: &Request) -> bool {
     request.method() == Method::POST && path(request).is_some()
 }
@@ -156,8 +156,8 @@ fn path(request: &Request) -> Option<&'static str> {
     FORMS.into_iter().map(|(action, _)| action).find(|action| *action == pattern)
 }
 
-/// Keeps a form that is [not done yet](NotYet), and leads its sender to what has to come first.
-/// What says that another site sent it was refused before.
+/// Keeps a form that was [not processed yet](NotYet), and redirects the user to the required step.
+/// An earlier layer has refused cross-site requests.
 ///
 /// # Errors
 /// 413.
@@ -181,7 +181,7 @@ pub async fn keep(State(app): State<App>, request: Request, next: Next) -> AppRe
     let Some(kept) = KeptForm::new(path, &form) else { return Ok(response) };
     let page = kept.page();
     let to = match why {
-        // Without a token it came from no page of ours.
+        // A form without a token does not come from a page of this site.
         NotYet::SignedOut if field(&form, "csrf_token").is_none() => return Ok(response),
         NotYet::SignedOut => Some(page.by_way_of_failure(Problem::SessionOver.code())),
         NotYet::NotRecent => Some(page.by_way_of_confirming()),

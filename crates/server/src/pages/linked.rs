@@ -18,11 +18,11 @@ use crate::pages::messages::{Done, Problem};
 use crate::pages::page::{account_done, account_problem, to_confirm_first};
 use crate::pages::return_target::ReturnTarget;
 
-/// The form beside a provider.
+/// The form next to a provider.
 #[derive(Deserialize)]
 pub struct ProviderForm {
     provider: String,
-    /// The page to come back to; the start page if it says none.
+    /// The page to return to; by default the start page.
     #[serde(default)]
     next: String,
 }
@@ -40,8 +40,8 @@ struct LeavingPage {
     url: String,
 }
 
-/// `POST /account/providers/link`: leads to the provider by a page that navigates by itself. A
-/// redirect would fail, because `form-action` also restricts redirects of a form.
+/// `POST /account/providers/link`: responds with a page that navigates to the provider. A redirect
+/// would fail, because `form-action` also restricts the redirects of a form.
 pub async fn link(
     State(app): State<App>,
     caller: Caller,

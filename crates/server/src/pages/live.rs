@@ -13,8 +13,8 @@ use crate::http::error::AppResult;
 use crate::http::event_stream::{Place, event_stream};
 use crate::pages::page::Person;
 
-/// `GET /account/live`: `sessions` when a session began or ended; `signed-out` when this one ended,
-/// as the last event.
+/// `GET /account/live`: `sessions` when a session begins or ends; `signed-out`, the last event,
+/// when this one ends.
 pub async fn stream(
     State(app): State<App>,
     session: Session,
@@ -39,7 +39,7 @@ struct Feed {
     /// The session behind the page.
     own: Handle,
     stopping: CancellationToken,
-    /// The sessions in the last event; `None` at first.
+    /// The sessions in the last event; `None` before the first.
     known: Option<String>,
     over: bool,
     _place: Place,
@@ -54,7 +54,7 @@ impl Feed {
             };
             if sessions.iter().all(|session| session.handle != self.own) {
                 self.over = true;
-                // Browsers drop an event without data.
+                // Browsers ignore an event without data.
                 return Some((Event::default().event("signed-out").data("now"), self));
             }
             let names = names(&sessions);
@@ -67,7 +67,7 @@ impl Feed {
     }
 }
 
-/// The sorted names of sessions, which a page compares with those it shows.
+/// The sorted handles of the sessions. A page compares them with those it shows.
 pub fn names(sessions: &[SessionInfo]) -> String {
     let mut names: Vec<_> = sessions.iter().map(|session| session.handle.to_string()).collect();
     names.sort_unstable();

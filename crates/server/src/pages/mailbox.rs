@@ -1,7 +1,7 @@
-//! The mails of `tracera dev`, which leave the machine for nowhere.
+//! The mails of `tracera dev`, which never leave the machine.
 //!
-//! The page opens with the key that the terminal shows. A cookie then keeps the key, so that links
-//! to the page need not have it: everybody sees those.
+//! The page opens with the key that the terminal shows. A cookie then stores the key. So links to
+//! the page, which everybody can see, do not contain it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::page::{ago, minute};
 
-/// A day: the key lives no longer than the process.
+/// A day. The key changes when the process restarts.
 const COOKIE: HostCookie = HostCookie::new("mailbox", Duration::from_hours(24));
 
 /// The query of the mailbox.
@@ -85,15 +85,15 @@ pub async fn mailbox(
     Ok((kept, Html(html)).into_response())
 }
 
-/// A proxy or tunnel may send a local host, and still serve the whole internet.
+/// A proxy or tunnel may send a local host name and still serve the internet.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host"]
         .iter()
         .any(|name| headers.contains_key(*name))
 }
 
-/// A name that leads elsewhere now may lead here in a moment, with a page of its own in the
-/// browser.
+/// Other names are refused: a name that resolves elsewhere now could resolve to this machine later
+/// (DNS rebinding).
 fn is_this_machine(headers: &HeaderMap) -> bool {
     let authority =
         headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());

@@ -1,4 +1,4 @@
-//! Notices about the last step: each has a code in the address and a sentence.
+//! Notices about the last step: each has a code in the URL and a sentence.
 
 use http::Uri;
 use url::form_urlencoded;
@@ -6,15 +6,15 @@ use url::form_urlencoded;
 use crate::auth::provider_error::ProviderError;
 use crate::domain::provider::Provider;
 
-/// The parameter of an address that holds the code of a [`Done`].
+/// The query parameter with the code of a [`Done`].
 pub const DONE: &str = "done";
-/// The parameter of an address that holds the code of a [`Problem`].
+/// The query parameter with the code of a [`Problem`].
 pub const ERROR: &str = "error";
 
-/// The parameter of an address by which a page begins a download.
+/// The query parameter by which a page starts a download.
 pub const DOWNLOAD: &str = "download";
 
-/// Whether an address says what came of the last step, or begins a download.
+/// Whether a URL has a notice about the last step, or starts a download.
 pub fn is_said_by(address: &Uri) -> bool {
     let query = address.query().unwrap_or_default();
     let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
@@ -24,31 +24,31 @@ pub fn is_said_by(address: &Uri) -> bool {
 /// Why the last step failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// A mailed link or its code does not work.
+    /// A mailed link or code does not work.
     LinkInvalid,
-    /// The session behind a page has ended.
+    /// The page's session has ended.
     SignedOut,
-    /// The session a form was sent in has come to its end.
+    /// The form's session has expired.
     SessionOver,
-    /// A session that was to be ended had ended.
+    /// The session that was to be ended has already ended.
     SessionGone,
-    /// A provider is the only way into the account.
+    /// The provider is the account's only sign-in method.
     LastWayIn,
-    /// A provider that was to be unlinked is not linked.
+    /// The provider to unlink is not linked.
     NotLinked,
-    /// This server does not offer that way in.
+    /// This server does not offer the sign-in method.
     NotConfigured,
     /// Another account has the address.
     EmailTaken,
-    /// What was typed is no address.
+    /// The typed text is not an e-mail address.
     InvalidEmail,
-    /// What was typed is not the phrase that deletes an account.
+    /// The typed text is not the phrase that confirms a deletion.
     WrongPhrase,
-    /// "Passkey only" needs two passkeys, or one and recovery codes.
+    /// "Passkey only" needs two passkeys, or one passkey and recovery codes.
     PasskeysMissing,
-    /// A token was asked for without a name or a scope.
+    /// A token was requested without a name or a scope.
     NoSuchToken,
-    /// The account has as many tokens as it may.
+    /// The account has the maximum number of tokens.
     TooManyTokens,
     /// See [`ProviderError`].
     Provider(ProviderError),
@@ -74,12 +74,12 @@ impl Problem {
         own.into_iter().chain(ProviderError::all().map(Self::Provider))
     }
 
-    /// The problem of that code.
+    /// Parses [`Problem::code`].
     pub fn parse(code: &str) -> Option<Self> {
         Self::all().find(|problem| problem.code() == code)
     }
 
-    /// Its code.
+    /// The code in the URL.
     pub fn code(self) -> &'static str {
         match self {
             Self::LinkInvalid => "link_invalid",
@@ -99,7 +99,7 @@ impl Problem {
         }
     }
 
-    /// What a page says of it.
+    /// The sentence on the page.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::LinkInvalid => "That link or code no longer works. Ask for a new one below.",
@@ -126,7 +126,7 @@ impl Problem {
     }
 }
 
-/// What a page says of an error code in its address, also of one it does not know.
+/// The sentence for an error code, including unknown codes.
 pub fn problem(code: &str) -> &'static str {
     Problem::parse(code).map_or("That did not work. Please try again.", Problem::sentence)
 }
@@ -181,40 +181,40 @@ fn of_provider(error: ProviderError) -> &'static str {
     }
 }
 
-/// What the last step has done.
+/// The result of the last step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// Signed out.
+    /// The user signed out.
     SignedOut,
     /// The account will be deleted.
     DeletionAsked,
-    /// The account stays.
+    /// The deletion was cancelled.
     Kept,
-    /// Nothing: one is signed in, and a used link of the account was opened.
+    /// Nothing happened: a signed-in user opened an already used link of their account.
     AlreadyIn,
-    /// What somebody else had changed is undone.
+    /// The changes were undone.
     Undone,
-    /// Another session has ended.
+    /// Another session was ended.
     SessionEnded,
-    /// All other sessions have ended.
+    /// All other sessions were ended.
     OthersEnded,
-    /// A provider is linked.
+    /// A provider was linked.
     Linked(Provider),
-    /// A provider is unlinked.
+    /// A provider was unlinked.
     Unlinked,
-    /// A link to the wanted address is on its way.
+    /// A link was sent to the new address.
     EmailSent,
-    /// The wanted address is the account's.
+    /// The address was changed.
     EmailChanged,
-    /// A passkey opens the account.
+    /// A passkey was added.
     PasskeyAdded,
-    /// A passkey does not open it any more.
+    /// A passkey was removed.
     PasskeyRemoved,
-    /// Only passkeys and recovery codes open it.
+    /// "Passkey only" was turned on.
     PasskeyOnlyOn,
-    /// Every way in opens it again.
+    /// "Passkey only" was turned off.
     PasskeyOnlyOff,
-    /// A token is good for nothing any more.
+    /// A token was revoked.
     TokenRevoked,
 }
 
@@ -240,12 +240,12 @@ impl Done {
         ])
     }
 
-    /// The one of that code.
+    /// Parses [`Done::code`].
     pub fn parse(code: &str) -> Option<Self> {
         Self::all().find(|done| done.code() == code)
     }
 
-    /// Its code.
+    /// The code in the URL.
     pub fn code(self) -> &'static str {
         match self {
             Self::SignedOut => "signed_out",
@@ -269,7 +269,7 @@ impl Done {
         }
     }
 
-    /// What a page says of it.
+    /// The sentence on the page.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::SignedOut => "You are signed out.",
@@ -303,12 +303,12 @@ impl Done {
     }
 }
 
-/// The address of a page that says what is done.
+/// The URL of a page that shows the result.
 pub fn after(path: &str, done: Done) -> String {
     format!("{path}?{DONE}={}", done.code())
 }
 
-/// The address of a page that says why something came to nothing.
+/// The URL of a page that shows the problem.
 pub fn after_problem(path: &str, problem: Problem) -> String {
     format!("{path}?{ERROR}={}", problem.code())
 }

@@ -1,4 +1,4 @@
-//! What pages have in common.
+//! The common parts of pages.
 
 use askama::Template;
 use axum::extract::FromRequestParts;
@@ -18,24 +18,25 @@ use crate::pages::passkey_offer;
 use crate::pages::return_target::ReturnTarget;
 use crate::store::users::{self, User};
 
-/// What every page has: a CSRF token for its forms, and the cookie that is bound to when nobody is
-/// signed in.
+/// The data of every page. It includes a CSRF token for forms, and the visitor's cookie that the
+/// token is bound to when nobody is signed in.
 pub struct Page {
-    /// The token.
+    /// The CSRF token.
     pub csrf_token: String,
-    /// Whether a passkey is offered.
+    /// Whether a passkey is suggested.
     pub offers_passkey: bool,
-    /// Whether its address says what came of the last step. A script takes that out.
+    /// Whether the URL has a notice about the last step. A script then removes it from the address
+    /// bar.
     pub speaks: bool,
-    /// A form that had to wait.
+    /// A kept form to offer.
     pub kept: Option<KeptForm>,
-    /// The file whose download the page begins.
+    /// The file whose download the page starts.
     pub download: Option<&'static str>,
     cookie: Option<HeaderValue>,
 }
 
 impl Page {
-    /// For this session or visitor.
+    /// The data for this session or visitor.
     pub fn new(binding: &CsrfBinding) -> Self {
         let (csrf_token, cookie) = (binding.token(), binding.set_cookie());
         Self {
@@ -76,20 +77,20 @@ impl FromRequestParts<App> for Page {
 
 /// The signed-in user, for private pages. Others are redirected to the sign-in page.
 pub struct Person {
-    /// Their account.
+    /// The account.
     pub account: User,
-    /// Its id as sessions know it.
+    /// The account's id in the session store.
     pub id: UserId,
 }
 
 impl Person {
-    /// What to call them: their name, else their address.
+    /// The display name: the name, else the address.
     pub fn label(&self) -> String {
         let email = self.account.email.as_ref().map(ToString::to_string);
         self.account.name.clone().or(email).unwrap_or_else(|| "Your account".to_owned())
     }
 
-    /// When their account will be deleted, if they asked for that.
+    /// When the account will be deleted, if that was requested.
     pub fn leaving(&self) -> Option<String> {
         self.account.delete_at.map(minute)
     }
@@ -112,20 +113,20 @@ async fn find(app: &App, session: &Session) -> AppResult<Option<Person>> {
     match users::find_by_id(&app.database, user_id(&id)?).await? {
         Some(account) => Ok(Some(Person { account, id })),
         None => {
-            // The account was deleted while this session was being made.
+            // The account was deleted while this session was being created.
             session.sign_out().await?;
             Ok(None)
         }
     }
 }
 
-/// The redirect of a visitor who must sign in first.
+/// Redirects a visitor who must sign in first.
 pub fn to_sign_in(method: &Method, uri: &Uri) -> Response {
     let next = ReturnTarget::asked_for(method, uri).unwrap_or_default();
     not_yet(NotYet::SignedOut, &next.by_way_of_sign_in())
 }
 
-/// The answer to a form whose sender has to confirm who they are.
+/// The response to a form whose sender must confirm first.
 pub fn to_confirm_first() -> Response {
     not_yet(NotYet::NotRecent, &ReturnTarget::account().by_way_of_confirming())
 }
@@ -136,23 +137,23 @@ fn not_yet(why: NotYet, page: &str) -> Response {
     response
 }
 
-/// The account page, which says what is done.
+/// Redirects to the account page with the result.
 pub fn account_done(done: Done) -> Response {
     Redirect::to(&messages::after("/account", done)).into_response()
 }
 
-/// The account page, which says why something came to nothing.
+/// Redirects to the account page with the problem.
 pub fn account_problem(problem: Problem) -> Response {
     Redirect::to(&messages::after_problem("/account", problem)).into_response()
 }
 
-/// A time as a person reads it: `2026-11-23 20:04 UTC`.
+/// Formats a time: `2026-11-23 20:04 UTC`.
 pub fn minute(at: OffsetDateTime) -> String {
     let (date, hour, minute) = (at.date(), at.hour(), at.minute());
     format!("{date} {hour:02}:{minute:02} UTC")
 }
 
-/// A length of time since then as a person says it: `just now`, `5 minutes ago`, `3 days ago`.
+/// Formats the time passed: `just now`, `5 minutes ago`, `3 days ago`.
 pub fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
     let secs = (now - at).whole_seconds();
     let (count, unit) = match secs {

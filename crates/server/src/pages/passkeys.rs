@@ -1,4 +1,4 @@
-//! Passkeys, recovery codes and "passkey only" on the account page, and signing in by a code.
+//! Passkeys, recovery codes and "passkey only" on the account page, and signing in with a code.
 
 use std::time::Duration;
 
@@ -29,25 +29,25 @@ use crate::pages::page::{Page, Person, account_done, account_problem, minute, to
 use crate::pages::return_target::ReturnTarget;
 use crate::store::{passkeys, recovery_codes, users};
 
-/// The section of the account page.
+/// The data of the passkey section on the account page.
 pub(super) struct PasskeysView {
-    /// The passkeys, the oldest first.
+    /// The passkeys, oldest first.
     pub(super) list: Vec<PasskeyView>,
-    /// Whether only they and recovery codes open the account.
+    /// Whether the account accepts only passkeys and recovery codes.
     pub(super) only: bool,
-    /// How many recovery codes are left.
+    /// The number of recovery codes left.
     pub(super) codes_left: i64,
-    /// How long changes need no further proof, in seconds.
+    /// How long changes are possible without another confirmation, in seconds.
     pub(super) recent_secs: u64,
-    /// What the page's script tells the browser: where the passkeys are good,
+    /// The RP id, for the script that updates the browser's list of passkeys.
     pub(super) rp_id: String,
-    /// whose they are,
+    /// The user handle, for the same script.
     pub(super) user_handle: String,
-    /// and which there are, as JSON.
+    /// The ids of the account's passkeys as JSON, for the same script.
     pub(super) credentials: String,
 }
 
-/// A passkey in it.
+/// A passkey in that section.
 pub(super) struct PasskeyView {
     pub(super) id: Uuid,
     pub(super) name: String,
@@ -56,7 +56,7 @@ pub(super) struct PasskeyView {
     pub(super) used: Option<String>,
 }
 
-/// The user's passkeys for the account page.
+/// The data of the user's passkey section.
 pub(super) async fn view(app: &App, session: &Session, user: Uuid) -> AppResult<PasskeysView> {
     let all = passkeys::of_user(&app.database, user).await?;
     let ids: Vec<_> =
@@ -75,7 +75,7 @@ pub(super) async fn view(app: &App, session: &Session, user: Uuid) -> AppResult<
         list: list.collect(),
         only: passkeys::is_passkey_only(&app.database, user).await?,
         codes_left: recovery_codes::count(&app.database, user).await?,
-        // Less than there is, for the way to the server.
+        // Shortened, because the request itself takes time.
         recent_secs: recent.saturating_sub(Duration::from_secs(30)).as_secs(),
         rp_id: app.passkeys.rp_id().to_owned(),
         user_handle: URL_SAFE_NO_PAD.encode(user.as_bytes()),
@@ -83,7 +83,7 @@ pub(super) async fn view(app: &App, session: &Session, user: Uuid) -> AppResult<
     })
 }
 
-/// The form beside a passkey or a token.
+/// The form next to a passkey or a token.
 #[derive(Deserialize)]
 pub struct IdForm {
     pub(super) id: Uuid,
@@ -143,7 +143,7 @@ pub(super) struct ShownOncePage<'a> {
     pub(super) secrets: Vec<&'a str>,
 }
 
-/// `POST /account/recovery-codes`: the answer is the page that shows them.
+/// `POST /account/recovery-codes`: responds with a page that shows the codes.
 pub async fn make_codes(
     State(app): State<App>,
     caller: Caller,
@@ -167,7 +167,7 @@ pub async fn make_codes(
     }
 }
 
-/// The address of who confirms in this browser that it is still them.
+/// The address of the user who confirms in this browser.
 async fn own_address(
     app: &App,
     session: &Session,
@@ -204,7 +204,8 @@ pub struct RecoveryForm {
     code: String,
 }
 
-/// `POST /login/recovery`: signs in, and leads to the account page, where there is something to do.
+/// `POST /login/recovery`: signs in, and redirects to the account page, so that the user can set up
+/// new methods.
 pub async fn redeem(
     State(app): State<App>,
     session: Session,
@@ -218,7 +219,7 @@ pub async fn redeem(
     let own = own_address(&app, &session, &headers).await?;
     let refusal = match Email::parse(&form.email) {
         Err(_) => RecoveryRefusal::Invalid,
-        // Another account's codes confirm nothing, and are not used up.
+        // Codes of another account do not confirm the user, and are not used up.
         Ok(email) if confirms && own.as_ref() != Some(&email) => {
             let problem = Problem::Provider(ProviderError::OtherAccount);
             return Ok(Redirect::to(&after_problem("/confirm", problem)).into_response());

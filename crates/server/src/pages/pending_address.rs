@@ -1,7 +1,7 @@
-//! Where a signed-out browser has asked a link to be sent, and when, remembered for the page after.
+//! Remembers for the next page where and when a signed-out browser requested a link.
 //!
-//! The browser itself counts its requests and typed codes. So a page can say that no more mail will
-//! come without revealing anything about the address.
+//! The browser itself counts its requests and wrong codes. So a page can announce that no more
+//! mails follow, without revealing anything about the address.
 
 use std::time::Duration;
 
@@ -14,35 +14,34 @@ use tracera_guard::HostCookie;
 use crate::auth::mail_limits::{MAIL_WINDOW, MAILS_PER_NETWORK, MailDecision};
 use crate::domain::email::Email;
 
-/// How long a browser waits before it offers to send another mail, in seconds.
+/// How long a browser waits before it offers another mail, in seconds.
 const RESEND_SECS: i64 = 30;
-/// How many mails one network gets in [`WINDOW_SECS`]; beyond that the page announces no mail.
+/// Mails per network in [`WINDOW_SECS`]; above that the page announces no mail.
 const MAILS: usize = MAILS_PER_NETWORK as usize;
 const WINDOW_SECS: i64 = MAIL_WINDOW.as_secs().cast_signed();
 const COOKIE: HostCookie = HostCookie::new("asked", Duration::from_mins(10));
 
-/// Where and when a link was asked for.
+/// The address and times of this browser's requests for a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingAddress {
     /// The address.
     pub email: Email,
-    /// How many wrong codes were typed here since. The browser counts, so that nobody learns from
-    /// it what became of the mail.
+    /// Wrong codes typed in this browser since. The count is independent of the server, so it does
+    /// not reveal whether a mail was sent.
     pub wrong_codes: u32,
-    /// When it was asked for, the newest first: at most one more than there are mails for.
+    /// The times of the requests, newest first: at most one more than the limit.
     asked_at_secs: Vec<i64>,
-    /// Until when the address gets no mail, because others asked for as many as there are; 0 if it
-    /// does.
+    /// When the address can get a mail again, if others have used up its limit; otherwise 0.
     full_until_secs: i64,
 }
 
 impl PendingAddress {
-    /// Asked for now, and by `earlier` before if that is of the same address.
+    /// Records a request now. `earlier` requests count if they are for the same address.
     pub fn new(email: Email, earlier: Option<Self>, now: OffsetDateTime) -> Self {
         let now = now.unix_timestamp();
         let earlier = earlier.filter(|earlier| earlier.email == email);
         let mut sent = earlier.map(|earlier| earlier.asked_at_secs).unwrap_or_default();
-        // A request beyond the limit brought no mail and so does not count for the next.
+        // A request above the limit sent no mail, so it does not count for the next.
         if sent.len() > MAILS {
             sent.remove(0);
         }
@@ -51,7 +50,7 @@ impl PendingAddress {
         Self { email, wrong_codes: 0, asked_at_secs: sent, full_until_secs: 0 }
     }
 
-    /// What became of the mail.
+    /// Adds the decision about the mail.
     #[must_use]
     pub fn decided(self, decision: MailDecision, now: OffsetDateTime) -> Self {
         let full_until_secs = match decision {
@@ -61,7 +60,7 @@ impl PendingAddress {
         Self { full_until_secs, ..self }
     }
 
-    /// Reads the cookie of a request.
+    /// Parses the cookie of a request.
     pub fn from_headers(headers: &HeaderMap, https: bool) -> Option<Self> {
         COOKIE.secure(https).read_as(headers, Self::parse)
     }
@@ -78,7 +77,7 @@ impl PendingAddress {
         Some(Self { email, wrong_codes, asked_at_secs, full_until_secs })
     }
 
-    /// The `Set-Cookie` that remembers it for ten minutes.
+    /// The `Set-Cookie` that stores it for ten minutes.
     pub fn cookie(&self, https: bool) -> HeaderValue {
         let email = URL_SAFE_NO_PAD.encode(self.email.as_str());
         let times: Vec<_> = self.asked_at_secs.iter().map(ToString::to_string).collect();
@@ -87,13 +86,13 @@ impl PendingAddress {
         COOKIE.secure(https).set(&value)
     }
 
-    /// After one more wrong code.
+    /// Adds a wrong code.
     #[must_use]
     pub fn after_a_wrong_code(self) -> Self {
         Self { wrong_codes: self.wrong_codes.saturating_add(1), ..self }
     }
 
-    /// Whether it was asked before `at` or in the same second.
+    /// Whether the newest request was at `at` or earlier, to the second.
     pub fn is_not_after(&self, at: OffsetDateTime) -> bool {
         self.newest() <= at.unix_timestamp()
     }
@@ -102,15 +101,15 @@ impl PendingAddress {
         self.asked_at_secs.first().copied().unwrap_or_default()
     }
 
-    /// In how many whole minutes the address gets a mail again, if this browser or others asked for
-    /// more than there are. Then the last request has brought none.
+    /// Minutes until the address can get a mail again; `None` if the last request was within the
+    /// limits of this browser and of others.
     pub fn minutes_without_mail(&self, now: OffsetDateTime) -> Option<i64> {
         let own = self.own_wait_secs(now);
         let left = own.max(self.full_until_secs.saturating_sub(now.unix_timestamp()));
         (left > 0).then(|| (left + 59) / 60)
     }
 
-    /// How many mails this browser asked for, if it asked for more than there are.
+    /// The number of mails this browser requested, if it exceeded its limit.
     pub fn times_asked(&self, now: OffsetDateTime) -> Option<usize> {
         (self.own_wait_secs(now) > 0).then_some(MAILS)
     }
@@ -122,13 +121,13 @@ impl PendingAddress {
         })
     }
 
-    /// Seconds until another mail may be offered.
+    /// Seconds until the page offers another mail.
     pub fn wait_secs(&self, now: OffsetDateTime) -> i64 {
         (RESEND_SECS - now.unix_timestamp().saturating_sub(self.newest())).clamp(0, RESEND_SECS)
     }
 }
 
-/// The `Set-Cookie` that forgets it.
+/// The `Set-Cookie` that removes it.
 pub fn forget(https: bool) -> HeaderValue {
     COOKIE.secure(https).clear()
 }

@@ -1,4 +1,4 @@
-//! The portfolio: its value, its changes, its items, and the first steps of a new user.
+//! The portfolio page: its value, changes, items, and the first steps of a new user.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ use view::{Change, HoldingView, ItemView, Shown, changes, market_page};
 struct PortfolioPage<'a> {
     page: &'a Page,
     name: String,
-    /// When the account goes for good.
+    /// When the account will be deleted.
     leaving: Option<String>,
     steam_id: Option<String>,
     is_importing: bool,
@@ -47,16 +47,16 @@ struct PortfolioPage<'a> {
     held: Option<Held>,
 }
 
-/// A portfolio that has been imported.
+/// An imported portfolio.
 struct Held {
-    /// `None` while there are items and no prices.
+    /// `None` if there are items but no prices.
     total: Option<String>,
     changes: Vec<Change>,
     items: u64,
     unpriced: u64,
     unsellable: u64,
     estimated: u64,
-    /// What an item without a price counts for.
+    /// The value shown for an item without a price.
     nothing: String,
     hidden: i64,
     imported_ago: String,
@@ -64,20 +64,20 @@ struct Held {
     prices: Option<Prices>,
     chart: Option<Chart>,
     range: &'static str,
-    /// The types there are: name, and what they are called.
+    /// The types present: name and label.
     types: Vec<(&'static str, &'static str)>,
     rarities: Vec<String>,
     exteriors: Vec<String>,
     query: PageQuery,
     holdings: Vec<HoldingView>,
-    /// How many different items are selected, and how many pieces they are.
+    /// The number of selected items, followed by that of their units.
     selected: usize,
     selected_items: u64,
     selected_value: Option<String>,
     pages: usize,
     page: usize,
     single: Vec<ItemView>,
-    /// Steam's market for the one that is looked at.
+    /// The URL of the shown item on Steam's market.
     market_page: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl Held {
     }
 }
 
-/// Which prices they are.
+/// The source and age of the prices.
 struct Prices {
     source: String,
     basis: Option<&'static str>,
@@ -121,7 +121,7 @@ pub async fn portfolio(
     };
     let mut response = page.render(StatusCode::OK, &template)?;
     if template.held.is_some() {
-        // The one page that shows pictures of elsewhere.
+        // This is the only page with images from another origin.
         let policy = app.portfolio.pictures().page_policy();
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
@@ -191,7 +191,7 @@ async fn held(
     }))
 }
 
-/// `POST /import`: the same as the API's, for browsers without scripts; they wait for its end.
+/// `POST /import`: an import for browsers without scripts. They wait for the result.
 pub async fn import(State(app): State<App>, CurrentUser(user): CurrentUser) -> AppResult<Response> {
     let patience = app.request_timeout.mul_f32(5.0 / 6.0);
     let from = actions::From::Steam;
@@ -206,7 +206,7 @@ pub async fn import(State(app): State<App>, CurrentUser(user): CurrentUser) -> A
     }
 }
 
-/// The notice of a failed import, or of another failure that ends here.
+/// The notice of a failed import, or of another failure reported on this page.
 fn sentence(code: &str, is_limited: bool) -> &'static str {
     match Refusal::parse(code) {
         Some(Refusal::SteamUnavailable) if is_limited => {

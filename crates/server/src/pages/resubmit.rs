@@ -1,5 +1,6 @@
-//! Forms with a mailed link, which the browser has nowhere else. When they are refused for now,
-//! their error page can send them again. The link stays in the form, out of addresses and logs.
+//! Forms with a mailed link's token, which the browser has in no other place. If such a form fails
+//! temporarily, its error page can send it again. The token stays in the form, out of URLs and
+//! logs.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -14,13 +15,13 @@ use crate::http::error::AppResult;
 use crate::http::extract::field;
 use crate::http::extract::too_large;
 
-/// The form to send again. In the extensions of the answer it is for.
+/// The form to send again. In the extensions of its response.
 #[derive(Clone)]
 pub struct Resubmit {
-    /// Where to.
+    /// The path to post to.
     pub action: &'static str,
-    /// The CSRF token it was sent with: where a client is over its limit nobody has looked whose
-    /// session this is.
+    /// The CSRF token it was sent with. For a client over its limit the session is not loaded, so
+    /// no new token can be issued.
     pub csrf_token: String,
     /// The token of the link.
     pub token: String,
@@ -36,8 +37,8 @@ fn action(request: &Request) -> Option<&'static str> {
     ["/login/confirm", "/email"].into_iter().find(|form| *form == pattern)
 }
 
-/// Keeps the form beside an answer that another try may change. What another site sent is not
-/// offered again.
+/// Attaches the form to a response that a retry may change. A form from another site is not offered
+/// again.
 ///
 /// # Errors
 /// 413.
@@ -59,7 +60,7 @@ pub async fn keep(State(app): State<App>, request: Request, next: Next) -> AppRe
     Ok(response)
 }
 
-/// Whether the same request may be answered otherwise in a while.
+/// Whether a retry of the same request may succeed later.
 pub fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }

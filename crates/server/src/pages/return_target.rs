@@ -1,8 +1,8 @@
-//! The page somebody wanted before they had to sign in.
+//! The page that a user wanted before they had to sign in.
 //!
-//! 1. It is one of a closed list, with its query. Anything else counts as absent.
-//! 2. The query is parsed and rewritten, so that no input goes into a header unchanged.
-//! 3. The browser remembers it for ten minutes, and whichever way one signs in uses it up.
+//! 1. It is one of a fixed list, with its query. Anything else counts as absent.
+//! 2. The query is parsed and serialized again, so that no input reaches a header unchanged.
+//! 3. The browser remembers it for ten minutes. Every sign-in method uses it.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use url::form_urlencoded;
 
 use crate::pages::messages::{DONE, DOWNLOAD, ERROR};
 
-/// The pages of a person, and the files they can take along.
+/// The pages for signed-in users; the downloads follow.
 const PAGES: [&str; 4] = [HOME, "/account", "/email", "/confirm"];
 const HOME: &str = "/";
 const DATA: &str = "/account/data.json";
 const CSV: &str = "/api/v1/portfolio/export.csv";
 const JSON: &str = "/api/v1/portfolio/export.json";
-/// For each file the page that offers it, which begins the download by this query.
+/// For each file, the page that offers it, and the query that starts the download there.
 const DOWNLOADS: [(&str, &str, &str); 3] =
     [(DATA, "/account", "data"), (CSV, HOME, "csv"), (JSON, HOME, "json")];
 const MAX_CHARS: usize = 1000;
 const COOKIE: HostCookie = HostCookie::new("next", Duration::from_mins(10));
 
-/// A page of ours to go on to.
+/// A page of this site to continue on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReturnTarget(String);
 
@@ -36,8 +36,7 @@ impl ReturnTarget {
         Self("/account".to_owned())
     }
 
-    /// The page of this address, which has neither scheme nor host; `None` if it is none of the
-    /// pages.
+    /// Parses a URL without scheme and host; `None` unless it is a listed page or file.
     pub fn parse(address: &str) -> Option<Self> {
         if address.len() > MAX_CHARS {
             return None;
@@ -45,21 +44,21 @@ impl ReturnTarget {
         let (path, query) = address.split_once('?').unwrap_or((address, ""));
         let downloads = DOWNLOADS.into_iter().map(|(file, ..)| file);
         let page = PAGES.into_iter().chain(downloads).find(|page| *page == path)?;
-        // Notices of the last step are not repeated, nor downloads restarted.
+        // Drops notices and downloads, so that they are not repeated.
         let pairs = form_urlencoded::parse(query.as_bytes())
             .filter(|(name, _)| ![DONE, ERROR, DOWNLOAD].contains(&&**name));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let address = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
-        // Rewritten it may be three times as long.
+        // Serializing can make it three times as long.
         (address.len() <= MAX_CHARS).then_some(Self(address))
     }
 
-    /// The file with everything kept about a person.
+    /// The file with all data about the user.
     pub fn data() -> Self {
         Self(DATA.to_owned())
     }
 
-    /// The page or file a request asks for.
+    /// The page or file that a request asks for.
     pub fn asked_for(method: &Method, uri: &Uri) -> Option<Self> {
         let address = uri.path_and_query().filter(|_| *method == Method::GET)?;
         Self::parse(address.as_str())
@@ -70,15 +69,15 @@ impl ReturnTarget {
         DOWNLOADS.into_iter().any(|(file, ..)| self.is_page(file))
     }
 
-    /// Where to send the browser: for a file to its page, which begins the download. A browser that
-    /// is sent to a file stays on the page it was on.
+    /// The URL to redirect to. For a file it is the page that starts the download, because a
+    /// redirect to a file leaves the browser on its current page.
     pub fn landing(&self) -> String {
         let download = DOWNLOADS.into_iter().find(|(file, ..)| self.is_page(file));
         download
             .map_or_else(|| self.0.clone(), |(_, page, query)| format!("{page}?{DOWNLOAD}={query}"))
     }
 
-    /// The file that a page with this query begins to download.
+    /// The file whose download this page's query starts.
     pub fn to_download(page: &Uri) -> Option<&'static str> {
         let query = form_urlencoded::parse(page.query()?.as_bytes());
         let (_, wanted) = query.into_iter().find(|(name, _)| name == DOWNLOAD)?;
@@ -87,7 +86,7 @@ impl ReturnTarget {
         Some(file)
     }
 
-    /// The page this browser remembers.
+    /// The page that this browser remembers.
     pub fn remembered(headers: &HeaderMap, https: bool) -> Option<Self> {
         COOKIE.secure(https).read_as(headers, |value| {
             let address = URL_SAFE_NO_PAD.decode(value).ok()?;
@@ -100,38 +99,38 @@ impl ReturnTarget {
         COOKIE.secure(https).set(&URL_SAFE_NO_PAD.encode(&self.0))
     }
 
-    /// The `Set-Cookie` header that removes it, if the browser has one.
+    /// The `Set-Cookie` header that removes it, if the browser has it.
     pub fn forget(headers: &HeaderMap, https: bool) -> Option<HeaderValue> {
         Self::remembered(headers, https).map(|_| COOKIE.secure(https).clear())
     }
 
-    /// Its address.
+    /// The URL.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The sign-in page that leads on to it.
+    /// The URL of the sign-in page that continues here.
     pub fn by_way_of_sign_in(&self) -> String {
         self.by_way_of("/login")
     }
 
-    /// The address of a step that leads on to it.
+    /// The URL of a step that continues here.
     pub fn by_way_of(&self, path: &str) -> String {
         self.append_to(&format!("{path}?"))
     }
 
-    /// The confirmation page, which then leads on to it.
+    /// The URL of the confirmation page that continues here.
     pub fn by_way_of_confirming(&self) -> String {
         self.by_way_of("/confirm")
     }
 
-    /// The sign-in page with this error of a failed sign-in or link.
+    /// The sign-in page with the error of a failed sign-in or link, continuing here.
     pub fn by_way_of_failure(&self, code: &str) -> String {
         self.append_to(&format!("/login?error={code}&"))
     }
 
-    /// Its address with what it is to say, an `error` or something `done`. A page that says nothing
-    /// leaves it to the start page.
+    /// Its URL with a notice: an `error` or something `done`. If the page shows no notices, the URL
+    /// is that of another page.
     pub fn saying(&self, kind: &str, code: &str) -> String {
         let address = match self.0.as_str() {
             _ if self.is_page("/email") => HOME,
@@ -143,7 +142,7 @@ impl ReturnTarget {
         format!("{address}{separator}{kind}={code}")
     }
 
-    /// Whether it is this page, whatever its query.
+    /// Whether it is this page, with any query.
     pub fn is_page(&self, path: &str) -> bool {
         self.0.split('?').next() == Some(path)
     }

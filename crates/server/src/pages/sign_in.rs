@@ -1,4 +1,5 @@
-//! Signing in: ask for a link, type the code, confirm the link. Each step is a page and a form.
+//! Signing in by mail: request a link, type the code, confirm the link. Each step is a page and a
+//! form.
 
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ use crate::pages::{assets, last_method, passkey_offer};
 use crate::store::magic_links::{MAX_WRONG_CODES, MailTrouble, PendingLink, Progress};
 use crate::store::users;
 
-/// What the site is, for search engines and previews.
+/// The description for search engines and link previews.
 pub const DESCRIPTION: &str = "Tracera shows what your Counter-Strike 2 inventory is worth: every \
                                skin priced, its value over time, the source of every price.";
 
@@ -49,14 +50,14 @@ struct LoginPage<'a> {
     last_used: Option<&'a str>,
     notice: Option<&'static str>,
     problem: Option<String>,
-    /// The page's own address, for search engines and previews.
+    /// The page's own URL, for search engines and link previews.
     own_address: Url,
-    /// The picture that previews show.
+    /// The image for link previews.
     picture: Url,
 }
 
 impl LoginPage<'_> {
-    /// Where signing in with the provider begins, to go on to the same page.
+    /// The URL where a sign-in with the provider starts; it continues to the same page.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     fn sign_in_address(&self, provider: &Provider) -> String {
         let next = self.next.and_then(ReturnTarget::parse).unwrap_or_default();
@@ -82,7 +83,7 @@ pub(super) struct Greeting<'a> {
 pub struct LoginQuery {
     error: Option<String>,
     done: Option<String>,
-    /// The page to go on to afterwards.
+    /// The page to continue on after the sign-in.
     next: Option<String>,
 }
 
@@ -131,7 +132,7 @@ fn session_over(app: &App) -> String {
     )
 }
 
-/// A length of time as a person says it, in whole hours or minutes.
+/// Formats a duration in whole hours or minutes.
 fn in_words(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     let (count, unit) =
@@ -173,7 +174,7 @@ pub struct AskForm {
     next: Option<String>,
 }
 
-/// `POST /login`: sends a link.
+/// `POST /login`: mails a link.
 pub async fn ask(
     State(app): State<App>,
     client: ClientInfo,
@@ -214,23 +215,23 @@ struct CodePage<'a> {
     page: &'a Page,
     email: &'a Email,
     wait_secs: i64,
-    /// Until a mail can come again; `None` while one is on its way.
+    /// Minutes until another mail is possible; `None` while one is on its way.
     minutes_without_mail: Option<i64>,
-    /// How many times this browser asked, if that is why none comes.
+    /// The number of requests from this browser, if that is why no mail follows.
     times: Option<usize>,
-    /// What keeps the mail from leaving.
+    /// Why the mail has not been delivered.
     trouble: Option<MailTrouble>,
-    /// The page to go on to once the link was opened in another tab.
+    /// The page to continue on once the link was opened in another tab.
     next: ReturnTarget,
-    /// The page to ask for another link on.
+    /// The URL to request another link at.
     ask_again: String,
-    /// Whether somebody who is signed in confirms that it is them.
+    /// Whether a signed-in user confirms that it is them.
     confirms: bool,
     mailbox: bool,
     problem: Option<&'static str>,
 }
 
-/// `GET /login/code`: where the link went, and a field for the code.
+/// `GET /login/code`: shows the address the link went to, and a field for the code.
 pub async fn code(
     State(app): State<App>,
     session: Session,
@@ -380,8 +381,8 @@ pub async fn redeem_link(
 const PASSKEY_ONLY: Problem = Problem::Provider(ProviderError::PasskeyOnly);
 const OTHER_ACCOUNT: Problem = Problem::Provider(ProviderError::OtherAccount);
 
-/// The page that shows the error: the confirmation page while one confirms, else the account page
-/// when signed in, else the sign-in page.
+/// The page that shows the error: the confirmation page during a confirmation, else the account
+/// page when signed in, else the sign-in page.
 fn came_to_nothing(
     app: &App,
     session: &Session,
@@ -398,7 +399,7 @@ fn came_to_nothing(
     Redirect::to(&after_problem(page, problem)).into_response()
 }
 
-/// On to `next`, else to the page this browser remembers.
+/// Redirects to `next`, else to the page that this browser remembers.
 async fn signed_in(
     app: &App,
     headers: &HeaderMap,
@@ -415,8 +416,8 @@ async fn signed_in(
     (AppendHeaders(cookies), Redirect::to(&next.landing())).into_response()
 }
 
-/// `GET /login/status`: whether the link this browser asked for was confirmed somewhere, or what
-/// keeps its mail from leaving. It tells only that; it signs nobody in.
+/// `GET /login/status`: whether the link this browser requested was confirmed in another browser,
+/// or why its mail has not been delivered. It signs nobody in.
 pub async fn status(
     State(app): State<App>,
     session: Session,
@@ -436,14 +437,14 @@ pub async fn status(
     Ok(Json(Status { status }))
 }
 
-/// Whether a user is signed in, and has not asked for a link since then.
+/// Whether a user is signed in and has requested no link since.
 fn is_signed_in(session: &Session, asked: Option<&PendingAddress>) -> bool {
     let Some(asked) = asked else { return session.user().is_ok() };
     let proof = session.info().and_then(|info| info.authentication);
     proof.is_some_and(|proof| asked.is_not_after(utc(proof.at)))
 }
 
-/// How far a sign-in is.
+/// The state of a sign-in.
 #[derive(Serialize)]
 pub struct Status {
     /// `waiting`, `mail_delayed`, `mail_given_up`, `confirmed_elsewhere` or `signed_in`.
@@ -453,7 +454,7 @@ pub struct Status {
 /// The query of a mailed link.
 #[derive(Deserialize, Default)]
 pub struct LinkQuery {
-    /// Its token; empty if there is none.
+    /// The token; empty if missing.
     #[serde(default)]
     pub token: String,
 }
@@ -475,7 +476,8 @@ struct ConfirmPage<'a> {
     problem: Option<&'static str>,
 }
 
-/// `GET /api/v1/auth/magic/verify?token=…`: asks; only the button's POST redeems the link.
+/// `GET /api/v1/auth/magic/verify?token=…`: asks for confirmation; only the button's POST redeems
+/// the link.
 pub async fn confirm(
     State(app): State<App>,
     session: Session,
@@ -492,7 +494,7 @@ pub async fn confirm(
     confirm_page(&page, pending.map(|pending| (token, pending)), None)
 }
 
-/// Whether a link was mailed to the account that is signed in: it has done its work.
+/// Whether the link was mailed to the signed-in account, and so has already been used.
 async fn is_own_link(app: &App, session: &Session, token: &str) -> AppResult<bool> {
     let (Some(links), Ok(id)) = (&app.magic_links, session.user()) else { return Ok(false) };
     let Some(email) = links.recipient(token).await? else { return Ok(false) };
@@ -500,7 +502,8 @@ async fn is_own_link(app: &App, session: &Session, token: &str) -> AppResult<boo
     Ok(account.and_then(|account| account.email) == Some(email))
 }
 
-/// On to the page that was wanted, else to the account page, which says that one is signed in.
+/// Redirects to the remembered page, else to the account page with the notice that the user is
+/// signed in.
 fn led_on(app: &App, headers: &HeaderMap) -> Response {
     match ReturnTarget::remembered(headers, app.is_https()) {
         Some(next) => Redirect::to(&next.landing()).into_response(),
@@ -508,7 +511,7 @@ fn led_on(app: &App, headers: &HeaderMap) -> Response {
     }
 }
 
-/// What is known of a link that still works, for this browser.
+/// The details of a valid link, as shown in this browser.
 pub(super) async fn peek(app: &App, token: &str, browser: &[u8]) -> AppResult<Option<PendingLink>> {
     match &app.magic_links {
         Some(links) => Ok(links.peek(token, browser, app.now()).await?),
@@ -516,8 +519,7 @@ pub(super) async fn peek(app: &App, token: &str, browser: &[u8]) -> AppResult<Op
     }
 }
 
-/// The page of a link that still works, or of one that does not. With a problem its form was
-/// refused.
+/// The page of a valid or an invalid link. `problem` is set if its form was refused.
 pub(super) fn confirm_page(
     page: &Page,
     link: Option<(String, PendingLink)>,

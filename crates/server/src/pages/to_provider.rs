@@ -1,4 +1,4 @@
-//! To a provider: where signing in with it begins, and linking Steam.
+//! Redirects to providers: starting a sign-in, and linking Steam.
 
 use axum::extract::{FromRequestParts, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -18,10 +18,10 @@ use crate::pages::confirm::confirming;
 use crate::pages::messages::{Problem, after_problem};
 use crate::pages::return_target::ReturnTarget;
 
-/// A browser that is about to leave.
+/// A browser about to be sent to a provider.
 pub struct Departing {
     headers: HeaderMap,
-    /// Who confirms that it is still them.
+    /// The user who confirms that it is them.
     confirming: Option<Caller>,
     next: Option<ReturnTarget>,
 }
@@ -36,7 +36,7 @@ impl Departing {
     }
 }
 
-/// The page to go on to afterwards.
+/// The query: the page to continue on afterwards.
 #[derive(Deserialize, Default)]
 struct NextQuery {
     next: Option<String>,
@@ -45,7 +45,7 @@ struct NextQuery {
 impl FromRequestParts<App> for Departing {
     type Rejection = Response;
 
-    /// The page to go on to is the one the address names, else the one the browser remembers.
+    /// The page to continue on is the one in the query, else the one that the browser remembers.
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         Navigation::from_request_parts(parts, app).await?;
         let query = Query::<NextQuery>::try_from_uri(&parts.uri).unwrap_or_default().0;
@@ -87,10 +87,10 @@ async fn sign_in(app: &App, provider: Provider, departing: &Departing) -> AppRes
     }
 }
 
-/// `GET /api/v1/auth/steam`: links Steam to the account that is signed in.
+/// `GET /api/v1/auth/steam`: links Steam to the signed-in account.
 ///
-/// A navigation and so without a CSRF token: other sites may not cause it, and it ends in a
-/// question by Steam.
+/// As a navigation it has no CSRF token. Instead, other sites may not cause it, and Steam asks the
+/// user before it continues.
 pub async fn steam_link(
     State(app): State<App>,
     departing: Departing,
@@ -104,7 +104,7 @@ pub async fn steam_link(
     leave(&app, begun, "/")
 }
 
-/// Sends the browser off; if the provider cannot be used, to the page that says so.
+/// Redirects to the provider; if it is unavailable, to the page that shows the error.
 fn leave(
     app: &App,
     begun: Result<Departure, ActionError<BeginRefusal>>,
@@ -122,7 +122,7 @@ fn leave(
     }
 }
 
-/// Whether the browser attributes this request to a page of ours or to the person.
+/// Whether the browser attributes the request to this site or to the user.
 fn is_own_navigation(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     match (sites.next(), sites.next()) {

@@ -26,7 +26,7 @@ pub(super) struct TokenView {
     pub(super) used: Option<String>,
 }
 
-/// What the account page shows of a user's tokens.
+/// The account page's data about a user's tokens.
 pub(super) async fn view(app: &App, user: Uuid) -> AppResult<Vec<TokenView>> {
     let all = tokens::of_user(&app.database, user, app.now()).await?;
     let views = all.into_iter().map(|token| TokenView {
@@ -39,7 +39,7 @@ pub(super) async fn view(app: &App, user: Uuid) -> AppResult<Vec<TokenView>> {
     Ok(views.collect())
 }
 
-/// The form that makes a token. A box that is not ticked is not sent.
+/// The form that creates a token. Browsers do not send unchecked boxes.
 #[derive(Deserialize)]
 pub struct TokenForm {
     name: String,
@@ -64,7 +64,7 @@ impl TokenForm {
     }
 }
 
-/// `POST /account/tokens`: the answer is the page that shows the token.
+/// `POST /account/tokens`: responds with a page that shows the token.
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -102,7 +102,7 @@ pub async fn revoke(
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
     match actions::revoke(app.accounts(), caller, form.id).await {
-        // Gone is what was wanted.
+        // A token that is already gone counts as revoked.
         Ok(()) | Err(ActionError::Refused(RevokeRefusal::NotFound)) => {
             Ok(account_done(Done::TokenRevoked))
         }

@@ -29,7 +29,7 @@ struct UndoPage<'a> {
     link: Option<LinkView>,
 }
 
-/// `GET /undo?token=…`: asks; only the button's POST changes anything.
+/// `GET /undo?token=…`: asks for confirmation; only the button's POST changes anything.
 pub async fn page(
     State(app): State<App>,
     page: Page,
@@ -58,7 +58,7 @@ pub struct UndoForm {
     token: String,
 }
 
-/// `POST /undo`: its button.
+/// `POST /undo`: undoes the change.
 pub async fn undo(
     State(app): State<App>,
     client: ClientInfo,

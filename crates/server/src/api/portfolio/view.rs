@@ -1,4 +1,4 @@
-//! The bodies of the portfolio's answers.
+//! The response bodies of the portfolio.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -76,7 +76,7 @@ impl<'a> Portfolio<'a> {
     }
 }
 
-/// Sums over what the query selects, all pages together.
+/// Sums over the whole selection, across all pages.
 #[derive(Serialize)]
 struct Selected {
     holdings: usize,
@@ -84,7 +84,7 @@ struct Selected {
     value: u64,
 }
 
-/// Which prices they are.
+/// The source and age of the prices.
 #[derive(Serialize)]
 struct Prices<'a> {
     source: &'a str,
@@ -134,7 +134,7 @@ struct Holding<'a> {
     items: Option<Vec<Item<'a>>>,
 }
 
-/// A sticker, patch or charm. Its price is in no other sum.
+/// A sticker, patch or charm. No sum includes its price.
 #[derive(Serialize)]
 struct Attached {
     name: String,
@@ -142,7 +142,7 @@ struct Attached {
     price: Option<u64>,
 }
 
-/// What holdings share.
+/// The data that all holdings need.
 struct Shared<'a> {
     prices: Option<&'a Snapshot>,
     priced_at: Option<String>,
@@ -199,7 +199,7 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// The stickers and the charms of an asset, with their prices.
+/// The stickers and charms of an asset, with their prices.
 fn attached(asset: &Asset, list: Option<&PriceList>) -> (Vec<Attached>, Vec<Attached>) {
     let all = attachments(asset.attachments.as_deref());
     let priced = |attachment: crate::domain::item::Attachment| Attached {
@@ -258,7 +258,7 @@ fn filled(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// When prices were read, as answers say it.
+/// The time of the prices, formatted for responses.
 fn priced_at(prices: &Snapshot) -> String {
     rfc3339(utc(prices.fetched_at))
 }

@@ -1,5 +1,5 @@
-//! What a trusted proxy sends before its first request: the PROXY protocol, and the preface of
-//! HTTP/2.
+//! Reads what a trusted proxy sends before the first request: the PROXY header, and the HTTP/2
+//! preface.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,33 +12,33 @@ use super::Serving;
 use super::listener::Socket;
 use super::proxy_protocol::{self, Header};
 
-/// The beginning of HTTP/2's preface, which no method of HTTP/1 is called (RFC 9113, 3.4).
+/// The start of the HTTP/2 preface. No HTTP/1 method has this name (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
-/// Which HTTP a connection speaks.
+/// The HTTP version of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http1,
     Http2,
 }
 
-/// How a connection begins.
+/// The start of a connection.
 #[derive(Debug)]
 pub(super) struct Beginning {
-    /// Who is at its other end, as far as the proxy told.
+    /// The client, as named by the proxy; otherwise the peer.
     pub(super) peer: SocketAddr,
-    /// What was read of the first request.
+    /// The bytes already read from the first request.
     pub(super) early: Bytes,
     pub(super) protocol: Protocol,
 }
 
 impl Beginning {
-    /// Nothing is looked at.
+    /// For peers that are not trusted: nothing is read.
     pub(super) fn of_stranger(peer: SocketAddr) -> Self {
         Self { peer, early: Bytes::new(), protocol: Protocol::Http1 }
     }
 
-    /// Reads what stands in front of the first request of the proxy `peer`.
+    /// Reads the bytes before the first request from the proxy `peer`.
     pub(super) async fn read(
         socket: &mut Socket,
         mut peer: SocketAddr,
@@ -50,7 +50,7 @@ impl Beginning {
             let header = timeout(limits.header_read, read_proxy_header(socket, &mut early));
             peer = header.await??.unwrap_or(peer);
         }
-        // A proxy may connect long before it has a request.
+        // A proxy may connect long before its first request.
         let decided = |early: &[u8]| !early.is_empty() && !PREFACE.starts_with(early);
         while !decided(&early) && !early.starts_with(PREFACE) {
             let unused = early.is_empty();
@@ -67,7 +67,7 @@ impl Beginning {
     }
 }
 
-/// Leaves what follows the header in `early`.
+/// Reads the PROXY header. The bytes after it stay in `early`.
 async fn read_proxy_header(
     socket: &mut Socket,
     early: &mut Vec<u8>,

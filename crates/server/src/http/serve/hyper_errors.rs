@@ -1,5 +1,5 @@
-//! The HTTP library answers unreadable requests itself, with an empty 400 or 431. No layer sees
-//! these answers, so the security headers are inserted as they are written.
+//! Adds the security headers to the HTTP library's own responses. It answers unreadable requests
+//! with an empty 400 or 431, which no layer sees.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,10 +12,10 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracera_guard::SecurityHeaders;
 
-/// On every answer that has been through the layers.
+/// A header of every response that passed through the layers.
 const MARK: &[u8] = b"\r\nx-content-type-options: ";
 
-/// The headers as lines, each with its end.
+/// The headers as lines, each with its line end.
 pub(super) fn lines(headers: &SecurityHeaders) -> Arc<[u8]> {
     let mut map = HeaderMap::new();
     headers.apply(&mut map);
@@ -26,12 +26,12 @@ pub(super) fn lines(headers: &SecurityHeaders) -> Arc<[u8]> {
 }
 
 pin_project! {
-    /// A connection whose every answer has the headers.
+    /// A connection that adds the headers to responses without them.
     pub(super) struct Headed<S> {
         #[pin]
         stream: S,
         lines: Arc<[u8]>,
-        // Of an answer that was given them and is not yet sent.
+        // The rest of a completed response that is not yet written.
         rest: Vec<u8>,
     }
 }
@@ -42,7 +42,8 @@ impl<S> Headed<S> {
     }
 }
 
-/// The answer with the headers, if it is one of the library's own: whole, empty, and without them.
+/// The response with the headers added, if it is one of the library's own: complete, empty, and
+/// without them.
 fn with_headers(answer: &[u8], lines: &[u8]) -> Option<Vec<u8>> {
     if !answer.starts_with(b"HTTP/1.1 4") {
         return None;

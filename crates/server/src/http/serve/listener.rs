@@ -1,4 +1,4 @@
-//! Where connections come from: a TCP socket, a socket file, or either handed over by systemd.
+//! Listening sockets: TCP, a Unix socket, or either inherited from systemd.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -15,31 +15,30 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::ListenAddr;
 
-/// What the kernel keeps of an answer that is not read. The kernel calls a socket writable only
-/// when a third of this is free. An honest slow reader must get that far before it counts as
-/// stalled.
+/// Size of the kernel's send buffer. The kernel reports a socket as writable only when a third of
+/// it is free. A slow reader must get that far before it counts as stalled.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// The owner of the socket file and its group may connect; they are local proxies.
+/// The file's owner and group may connect: local proxies.
 const SOCKET_MODE: u32 = 0o660;
 
-/// The peer of a connection over a socket file, which has no address.
+/// The peer address of Unix socket connections, which have none.
 const LOCAL_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// By address.
+    /// A TCP socket.
     Tcp(TcpListener),
-    /// By file.
+    /// A Unix socket.
     Unix(UnixListener),
 }
 
 impl Listener {
-    /// The socket that was handed over, if there is one, else a new one at `addr`.
+    /// The inherited socket, if there is one; otherwise a new one at `addr`.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error from the operating system.
     pub async fn bind(addr: &ListenAddr) -> io::Result<Self> {
         if let Some(given) = Self::handed_over()? {
             return Ok(given);
@@ -55,7 +54,7 @@ impl Listener {
         }
     }
 
-    /// By the protocol of systemd: `LISTEN_FDS` sockets for the process `LISTEN_PID`.
+    /// Takes the socket by systemd's protocol: `LISTEN_FDS` sockets for the process `LISTEN_PID`.
     fn handed_over() -> io::Result<Option<Self>> {
         let mut given = ListenFd::from_env();
         if given.len() == 0 {
@@ -93,7 +92,7 @@ impl Listener {
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        // Connections inherit it.
+        // Accepted connections inherit this setting.
         if let Err(error) = SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER_BYTES) {
             tracing::debug!(%error, "cannot bound what the kernel keeps of answers");
         }
@@ -117,8 +116,8 @@ impl fmt::Display for Listener {
     }
 }
 
-/// A file that a server left behind keeps the next one from binding. One that somebody listens on
-/// stays.
+/// Removes a socket file that a stopped server left behind, since it prevents binding. A file with
+/// a listener stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     if is_socket {
@@ -140,7 +139,7 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Closing drops unsent data, instead of the kernel keeping it.
+    /// Makes closing discard unsent data, which the kernel would otherwise keep.
     pub(super) fn forget_unsent(&self) {
         if let Self::Tcp(stream) = self {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));

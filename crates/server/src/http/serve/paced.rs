@@ -1,4 +1,4 @@
-//! A connection that does not wait for its client without limit.
+//! A connection with time limits on its client.
 
 use std::io;
 use std::pin::Pin;
@@ -15,12 +15,11 @@ use tokio::time::{Sleep, sleep};
 use super::ServeLimits;
 use super::listener::Socket;
 
-/// What is read at once while headers come in, so that the buffer for them grows no faster than
-/// they do.
+/// Chunk size while reading headers, so that their buffer grows no faster than they arrive.
 const HEAD_PIECE_BYTES: usize = 4 * 1024;
 
-/// Whether a request is being answered, or the next one is waited for: an odd number while one is,
-/// and no number twice.
+/// The phase of a connection: odd while a request is being answered, even while waiting for the
+/// next. Numbers never repeat.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Phase(Arc<AtomicU64>);
 
@@ -42,17 +41,17 @@ impl Phase {
     }
 }
 
-/// The socket, with limits on how long headers take to arrive and answers to be read.
+/// A socket with time limits on receiving headers and on sending responses.
 pub(super) struct Paced {
     socket: Socket,
-    /// What was read already.
+    /// Bytes that were already read.
     early: Bytes,
     phase: Phase,
     header_read: Duration,
     stall: Duration,
-    /// Runs while the headers of a request are incomplete, with the phase in which they began.
+    /// The timer for incomplete headers, with the phase in which they began.
     head: Option<(u64, Pin<Box<Sleep>>)>,
-    /// Runs while the client reads nothing.
+    /// The timer for a client that reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
@@ -75,7 +74,7 @@ impl Paced {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads a piece of the headers, within the time there is for all of them.
+    /// Reads a chunk of the headers, within the time limit for all of them.
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
@@ -98,7 +97,7 @@ impl Paced {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the connection when what is written makes no progress for too long.
+    /// Fails when writing makes no progress for too long.
     fn bounded<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -167,7 +166,7 @@ impl AsyncWrite for Paced {
     }
 }
 
-/// The body of an answer. With its end the next request is waited for.
+/// The body of a response. When it ends, the connection waits for the next request.
 pub(super) struct Tracked {
     body: Body,
     phase: Option<Phase>,

@@ -1,4 +1,4 @@
-//! How many connections each client has.
+//! Counts the connections of each client.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracera_guard::ClientAddr;
 
-/// Counts by what requests are counted by: an IPv4 address, an IPv6 /64.
+/// Counts by the same key as the rate limits: an IPv4 address or an IPv6 /64.
 #[derive(Clone)]
 pub(super) struct PerClient {
     counts: Arc<Mutex<HashMap<String, usize>>>,
     most: usize,
 }
 
-/// One connection of a client; given back when dropped.
+/// The slot of one connection, released when dropped.
 pub(super) struct Ticket {
     clients: PerClient,
     key: String,
@@ -24,7 +24,7 @@ impl PerClient {
         Self { counts: Arc::default(), most }
     }
 
-    /// A ticket, unless the client has all it may have.
+    /// Takes a slot, unless the client already has the maximum.
     pub(super) fn enter(&self, client: IpAddr) -> Option<Ticket> {
         let key = ClientAddr::from(client).rate_key();
         let mut counts = self.lock();

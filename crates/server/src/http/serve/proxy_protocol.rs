@@ -1,35 +1,35 @@
-//! The PROXY protocol, versions 1 and 2: a header in which a proxy names the client before
-//! anything else (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
+//! Parses the PROXY protocol, versions 1 and 2: a header in which a proxy names the client, before
+//! any other data (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 const V1: &[u8] = b"PROXY ";
-/// Longest line of version 1, with its end.
+/// Maximum length of a version 1 header, including its line end.
 const V1_MAX_BYTES: usize = 107;
 const V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const V2_FIXED_BYTES: usize = 16;
-/// Longest header of version 2 that is read; what proxies send is far shorter.
+/// Limit on a version 2 header; real ones are far shorter.
 const V2_MAX_BYTES: usize = 4096;
 
-/// What stands at the beginning of a connection.
+/// The result of parsing the start of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Header {
-    /// More is needed to tell.
+    /// More bytes are needed.
     Incomplete,
-    /// All of it.
+    /// The header is complete.
     Complete {
-        /// Its bytes.
+        /// The length in bytes.
         length: usize,
-        /// The client; `None` when the proxy speaks for itself.
+        /// The client; `None` when the proxy connects on its own behalf.
         client: Option<SocketAddr>,
     },
 }
 
-/// Reads the header at the beginning of `bytes`.
+/// Parses the header at the start of `bytes`.
 ///
 /// # Errors
-/// When there is none, or it is malformed.
+/// When the header is missing or malformed.
 pub(super) fn parse(bytes: &[u8]) -> io::Result<Header> {
     let common = |sign: &[u8]| bytes.iter().zip(sign).all(|(a, b)| a == b);
     if common(V2) {
@@ -80,14 +80,14 @@ fn v2(bytes: &[u8]) -> io::Result<Header> {
     let client = match (version_and_command & 0xf, family >> 4) {
         (1, 1) => Some(source::<4>(addresses, 8)?),
         (1, 2) => Some(source::<16>(addresses, 32)?),
-        // LOCAL, with which a proxy asks for the server's health; unspecified; a socket file.
+        // `LOCAL`, which proxies use for health checks; an unspecified family; a Unix socket.
         (0, _) | (1, 0 | 3) => None,
         _ => return Err(malformed()),
     };
     Ok(Header::Complete { length, client })
 }
 
-/// The source of the two addresses, which the two ports follow.
+/// The source address and port. Both addresses come first, then both ports.
 fn source<const BYTES: usize>(addresses: &[u8], ports: usize) -> io::Result<SocketAddr>
 where
     IpAddr: From<[u8; BYTES]>,

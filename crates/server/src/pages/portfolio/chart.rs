@@ -1,4 +1,4 @@
-//! The history of a portfolio's value as a drawing: a line, its area, and a mark for each import.
+//! Draws the history of a portfolio's value: a line, its area, and a mark for each import.
 
 use std::fmt::Write;
 
@@ -10,19 +10,19 @@ use crate::store::portfolio::snapshots::Snapshot;
 
 const WIDTH: i64 = 800;
 const HEIGHT: i64 = 200;
-/// Free space above the highest and below the lowest value.
+/// Space above the highest and below the lowest value.
 const MARGIN: i64 = 16;
-/// More points than a screen has room for only make the page larger.
+/// More points would only make the page larger: a screen cannot show them.
 const MAX_POINTS: usize = 300;
 const MAX_MARKS: usize = 60;
 
-/// Coordinates inside a box of [`Chart::WIDTH`] by [`Chart::HEIGHT`].
+/// Coordinates within a box of [`Chart::WIDTH`] by [`Chart::HEIGHT`].
 pub(super) struct Chart {
     pub(super) line: String,
     pub(super) area: String,
-    /// A line of its own for each import.
+    /// One vertical line per import.
     pub(super) marks: String,
-    /// `x y|when|value`, a line for each point.
+    /// `x y|when|value`, one line per point.
     pub(super) points: String,
     pub(super) summary: String,
     pub(super) low: String,
@@ -44,8 +44,8 @@ impl Chart {
     pub(super) const WIDTH: i64 = WIDTH;
     pub(super) const HEIGHT: i64 = HEIGHT;
 
-    /// Of a history with the oldest value first, and the value now; `None` when there is nothing to
-    /// connect.
+    /// Draws a history, oldest value first, and the current value. `None` with fewer than two
+    /// points.
     pub(super) fn of(
         history: &[Snapshot],
         now: Option<(OffsetDateTime, u64)>,
@@ -73,7 +73,7 @@ impl Chart {
             range => HEIGHT - MARGIN - (point.cents - low) * (HEIGHT - 2 * MARGIN) / range,
         };
         let (mut line, mut points, mut marks) = (String::new(), String::new(), String::new());
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         for (at, point) in kept.iter().enumerate() {
             let (x, y) = (x(point), y(point));
             let _ = write!(line, "{}{x} {y}", if at == 0 { 'M' } else { 'L' });
@@ -107,7 +107,7 @@ impl Chart {
     }
 }
 
-/// At most [`MAX_POINTS`] of the points, the first and the last among them.
+/// At most [`MAX_POINTS`] of the points, including the first and the last.
 fn thinned(points: &[Point]) -> Vec<Point> {
     let last = points.len() - 1;
     if last < MAX_POINTS {

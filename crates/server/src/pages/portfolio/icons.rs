@@ -1,8 +1,8 @@
-//! Drawings for items without a picture: one line each, in a box of 24 by 24.
+//! Icons for items without an image: one path each, in a box of 24 by 24.
 
 const ITEM: &str = "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9";
 
-/// A word in Steam's type of an item, and what such an item looks like.
+/// A word in Steam's type label, and the icon for such items.
 const DRAWINGS: [(&str, &str); 14] = [
     ("Pistol", "M3 7h18v4h-9l-1 3H8l-1 5H4l1-8H3z"),
     ("Knife", "M21 3C13 4 8 9 6 14l4 4c5-2 10-7 11-15zM7 15l-4 4 2 2 4-4"),
@@ -25,7 +25,7 @@ const DRAWINGS: [(&str, &str); 14] = [
 const RIFLE: &str = "M2 11h12l1-2h7v3h-5l-1 2h-3l-1 4h-3l1-4H7l-1 2H2z";
 const STICKER: &str = "M4 4h16v10l-6 6H4zM14 20v-6h6";
 
-/// The drawing for a type such as `Classified Sniper Rifle`.
+/// The icon for a type label such as `Classified Sniper Rifle`.
 pub(super) fn of(kind: &str) -> &'static str {
     DRAWINGS.iter().find(|(word, _)| kind.contains(word)).map_or(ITEM, |(_, drawing)| drawing)
 }

@@ -1,6 +1,6 @@
-//! Money and shares as text.
+//! Formats money and percentages.
 
-/// The tenths of a percent that a part is of the whole, rounded half up.
+/// `part` in tenths of a percent of `whole`, rounded half up.
 pub(super) fn tenths(part: u64, whole: u64) -> u128 {
     let (part, whole) = (u128::from(part), u128::from(whole));
     (part * 1000 + whole / 2) / whole
@@ -10,7 +10,7 @@ pub(super) fn percent(tenths: u128) -> String {
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
-/// A part of the whole in percent; a tiny part is not shown as zero.
+/// Formats a part of the whole in percent; a tiny part is not shown as zero.
 pub(super) fn share(part: u64, whole: u64) -> String {
     match tenths(part, whole) {
         0 if part > 0 => "< 0.1 %".to_owned(),
@@ -18,17 +18,17 @@ pub(super) fn share(part: u64, whole: u64) -> String {
     }
 }
 
-/// Cents as money is written: `$1,234.50`; `1,234.50 CHF` where there is no common sign.
+/// Formats cents: `$1,234.50`; `1,234.50 CHF` for a currency without a common sign.
 pub(super) fn money(cents: u64, currency: &str) -> String {
     with_currency(&format!("{}.{:02}", grouped(cents / 100), cents % 100), currency)
 }
 
-/// The same of whole units: `$0`.
+/// Formats whole units: `$0`.
 pub(super) fn whole_money(units: u64, currency: &str) -> String {
     with_currency(&grouped(units), currency)
 }
 
-/// `1,234`
+/// Formats with thousands separators: `1,234`.
 fn grouped(units: u64) -> String {
     let digits = units.to_string();
     let mut units = String::new();
@@ -50,7 +50,7 @@ fn with_currency(amount: &str, currency: &str) -> String {
     }
 }
 
-/// The same with its sign: `+$1.50`, `−$2.00`, `±$0.00`.
+/// Formats cents with a sign: `+$1.50`, `−$2.00`, `±$0.00`.
 pub(super) fn signed(cents: i64, currency: &str) -> String {
     let sign = match cents {
         0 => "±",

@@ -1,5 +1,4 @@
-//! The address's query: what of the portfolio the page shows, and addresses that show something
-//! else.
+//! The URL's query: the selection that the page shows, and links to other selections.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +9,20 @@ use crate::portfolio::order::{Order, Sort};
 use crate::portfolio::selection::Selection;
 use crate::store::portfolio::snapshots::DAYS_KEPT;
 
-/// What the address may select by.
+/// The known parameters.
 const SELECTORS: [&str; 11] = [
     "q", "type", "rarity", "exterior", "only", "priced", "sort", "order", "page", "item_id",
     "range",
 ];
 
-/// Where a selection shows, in the page.
+/// The part of the page that shows the selection.
 pub(super) const AT_ITEMS: &str = "#items-title";
 
-/// What the form can sort by besides the total, and what that is called.
+/// The sort keys in the form besides the total, with their labels.
 pub(super) const SORTS: [(&str, &str); 4] =
     [("price", "Unit price"), ("quantity", "Quantity"), ("name", "Name"), ("rarity", "Rarity")];
 
-/// What the form can show alone, and what that is called.
+/// The kinds that the form can filter by, with their labels.
 pub(super) const KINDS: [(&str, &str); 5] = [
     ("tradable", "Tradable"),
     ("locked", "Locked"),
@@ -32,7 +31,7 @@ pub(super) const KINDS: [(&str, &str); 5] = [
     ("unsellable", "Never sellable"),
 ];
 
-/// How far back the line of the value goes: its name, what that is called, its days.
+/// The ranges of the chart: name, label, length.
 pub(super) const RANGES: [(&str, &str, Duration); 4] = [
     ("7", "7 days", Duration::days(7)),
     ("30", "30 days", Duration::days(30)),
@@ -40,7 +39,7 @@ pub(super) const RANGES: [(&str, &str, Duration); 4] = [
     ("all", "All", DAYS_KEPT),
 ];
 
-/// The query, without what is empty: forms send all their fields.
+/// The query without empty parameters: forms send all their fields.
 pub(super) struct PageQuery(BTreeMap<String, String>);
 
 impl PageQuery {
@@ -57,15 +56,15 @@ impl PageQuery {
         self.get(name) == value
     }
 
-    /// Whether anything is selected that the form has a field for, the name apart.
+    /// Whether a filter of the form is set, apart from the search words.
     pub(super) fn is_filtered(&self) -> bool {
         ["type", "rarity", "exterior", "only", "priced", "sort"]
             .into_iter()
             .any(|name| !self.get(name).is_empty())
     }
 
-    /// The address with one selector changed, at the items; from the first page unless it is the
-    /// page that changes.
+    /// The URL with one parameter changed, scrolled to the items. It starts at the first page
+    /// unless `page` is the parameter.
     pub(super) fn with(&self, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(key, _)| {
             SELECTORS.contains(&key.as_str()) && *key != name && *key != "page" && *key != "item_id"
@@ -73,22 +72,22 @@ impl PageQuery {
         address(kept, name, value) + AT_ITEMS
     }
 
-    /// The address with another range of the line, and everything else the same.
+    /// The URL with another range of the chart, and everything else unchanged.
     pub(super) fn ranged(&self, range: &str) -> String {
         let kept =
             self.0.iter().filter(|(key, _)| SELECTORS.contains(&key.as_str()) && *key != "range");
         address(kept, "range", range) + "#history-title"
     }
 
-    /// How far back the line goes: thirty days, unless another range is wanted.
+    /// The range of the chart; by default thirty days.
     pub(super) fn range(&self) -> (&'static str, Duration) {
         let wanted = RANGES.iter().find(|(name, ..)| self.is("range", name));
         let (name, _, length) = wanted.unwrap_or(&RANGES[1]);
         (name, *length)
     }
 
-    /// The address that sorts by a column, reversed if it is sorted by it already. The default
-    /// order `first` is left out, so that it does not reverse a later choice.
+    /// The URL that sorts by a column, reversed if it is the current one. The default order `first`
+    /// is omitted, so that it does not affect a later choice.
     pub(super) fn sorted(&self, column: &str, first: &str) -> String {
         let other = if first == "asc" { "desc" } else { "asc" };
         let order =
@@ -98,7 +97,7 @@ impl PageQuery {
         sorted.with("order", order)
     }
 
-    /// For `aria-sort`.
+    /// The value of `aria-sort`.
     pub(super) fn sort_state(&self, column: &str, first: &str) -> &'static str {
         match (self.is_sorted_by(column), self.order(first)) {
             (false, _) => "none",
@@ -115,7 +114,7 @@ impl PageQuery {
         if self.get("order").is_empty() { first } else { self.get("order") }
     }
 
-    /// Its selection; unknown values select nothing.
+    /// The selection; unknown values are ignored.
     pub(super) fn selection(&self) -> Selection {
         let text = |name: &str| Some(self.get(name).to_owned()).filter(|text| !text.is_empty());
         let only = |kind: &str| self.is("only", kind).then_some(true);

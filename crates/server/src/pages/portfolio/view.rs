@@ -1,4 +1,4 @@
-//! What the page shows of holdings and values, as text.
+//! Formats holdings and values for the page.
 
 use std::collections::BTreeSet;
 
@@ -17,17 +17,17 @@ use crate::portfolio::valuation::Valued;
 use crate::portfolio::worth::Worth;
 use crate::store::portfolio::holdings::Asset;
 
-/// How the value changed over a period.
+/// The change of the value over a period.
 pub(super) struct Change {
     pub(super) period: &'static str,
-    /// By prices, with its sign; `None` when nothing is known of then.
+    /// The part caused by prices, with its sign; `None` without an earlier value.
     pub(super) amount: Option<String>,
     pub(super) percent: Option<String>,
     /// `up`, `down` or `same`.
     pub(super) direction: &'static str,
-    /// What came, if anything did.
+    /// The value of added units, if there are any.
     pub(super) added: Option<String>,
-    /// What went, if anything did.
+    /// The value of removed units, if there are any.
     pub(super) removed: Option<String>,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn changes(changes: &Changes, currency: &str) -> Vec<Change> {
     Period::ALL.into_iter().map(change).collect()
 }
 
-/// What kind of prices those of the portfolio are, in words.
+/// Describes the kind of prices in the portfolio.
 pub(super) fn basis(worth: &Worth) -> Option<&'static str> {
     let bases: Vec<_> = worth.by_value().filter_map(|it| it.price).map(|it| it.basis).collect();
     let has = |basis| bases.contains(&basis);
@@ -82,7 +82,7 @@ pub(super) fn basis(worth: &Worth) -> Option<&'static str> {
     })
 }
 
-/// What all rows are shown with.
+/// The data that all rows need.
 pub(super) struct Shown<'a> {
     /// The portfolio's value in cents.
     pub(super) total: u64,
@@ -92,7 +92,7 @@ pub(super) struct Shown<'a> {
     pub(super) selection: &'a Selection,
 }
 
-/// `0.1116` of one value, `0.0712 – 0.1116` of several.
+/// `0.1116` for one value, `0.0712 – 0.1116` for several.
 fn wear_range<'a>(wears: impl Iterator<Item = &'a str>) -> String {
     let values = wears.filter_map(|wear| wear.parse::<f64>().ok());
     let (low, high) =
@@ -107,12 +107,12 @@ fn wear_range<'a>(wears: impl Iterator<Item = &'a str>) -> String {
 /// One row of the table.
 pub(super) struct HoldingView {
     pub(super) item_id: String,
-    /// The address of its picture.
+    /// The URL of the item's image.
     pub(super) picture: Option<String>,
-    /// What stands there without one.
+    /// The icon shown without an image.
     pub(super) icon: &'static str,
     pub(super) name: String,
-    /// The float value of a single item, the least and the greatest of several.
+    /// The float value of a single item, or the range of several.
     pub(super) wear: String,
     pub(super) kind: String,
     pub(super) rarity: String,
@@ -122,11 +122,11 @@ pub(super) struct HoldingView {
     pub(super) phase: String,
     pub(super) quantity: u64,
     pub(super) locked: u64,
-    /// What is fixed to them: `2 stickers, 1 charm`.
+    /// A summary of the attachments: `2 stickers, 1 charm`.
     pub(super) attached: String,
     pub(super) price: Option<String>,
     pub(super) is_estimated: bool,
-    /// What stands in place of a price.
+    /// The text shown instead of a price.
     pub(super) unpriced: &'static str,
     pub(super) value: Option<String>,
     pub(super) share: Option<String>,
@@ -183,26 +183,26 @@ fn is_hex(color: &str) -> bool {
     color.len() == 6 && color.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
-/// The page of Steam's market for a name.
+/// The URL of a market name's page on Steam's market.
 pub(super) fn market_page(market_hash_name: &str) -> Option<String> {
     let name = utf8_percent_encode(market_hash_name, NON_ALPHANUMERIC);
     (!market_hash_name.is_empty())
         .then(|| format!("https://steamcommunity.com/market/listings/730/{name}"))
 }
 
-/// A single asset of the holding that is looked at, or all that have nothing of their own.
+/// An asset of the shown holding, or all assets without properties of their own.
 #[derive(Default)]
 pub(super) struct ItemView {
-    /// Its float value and its name, its pattern if it has neither.
+    /// The float value and the name tag; the pattern if it has neither.
     pub(super) what: String,
-    /// The pattern, unless that is what it is.
+    /// The pattern, unless `what` is the pattern.
     pub(super) pattern: Option<String>,
     pub(super) is_locked: bool,
-    /// The day a lock ends, if Steam told.
+    /// The day that a lock ends, if Steam says so.
     pub(super) locked_until: Option<String>,
-    /// How many, if that has to be said.
+    /// The number of units, if it is not one.
     pub(super) times: Option<i64>,
-    /// What is fixed to it.
+    /// The attachments.
     pub(super) attached: Vec<AttachedView>,
     pub(super) inspect_link: Option<String>,
 }
@@ -210,7 +210,7 @@ pub(super) struct ItemView {
 /// A sticker, patch or charm.
 pub(super) struct AttachedView {
     pub(super) name: String,
-    /// Of the one host whose pictures this page shows.
+    /// The URL of the image, if it is on the host that this page allows.
     pub(super) picture: Option<String>,
     pub(super) price: Option<String>,
 }
@@ -227,7 +227,7 @@ impl AttachedView {
 }
 
 impl ItemView {
-    /// The assets one by one; those without anything of their own in a line together.
+    /// The assets one by one, with those without properties of their own in one line.
     pub(super) fn each<'a>(
         assets: impl IntoIterator<Item = &'a Asset>,
         shown: &Shown<'_>,
@@ -275,7 +275,7 @@ fn is_plain(asset: &Asset) -> bool {
         && locked_until.is_none()
 }
 
-/// A day as a person says it: `3 December`.
+/// Formats a day: `3 December`.
 fn day(at: OffsetDateTime) -> String {
     let month = match at.month() {
         Month::January => "January",
@@ -294,7 +294,7 @@ fn day(at: OffsetDateTime) -> String {
     format!("{} {month}", at.day())
 }
 
-/// The values there are, without the empty one, by their rank and then by name.
+/// The distinct non-empty values, ordered by rank and then by name.
 pub(super) fn distinct<'a>(
     values: impl Iterator<Item = &'a str>,
     rank: impl Fn(&str) -> usize,
