@@ -25,12 +25,12 @@ use crate::layer::{Guard, Settings, Verdict, guard_layer};
 ///    names. Most proxies pass the other one through as the client wrote it, so it is ignored.
 /// 3. The hops of all lines of that header, joined in order, are walked from right to left past
 ///    trusted proxies. The first untrusted hop is the client.
-/// 4. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk.
-///    The client is then the closest address known so far. The 33rd hop ends the walk too.
-/// 5. An IPv4-mapped IPv6 address is the IPv4 address, everywhere; so is a public IPv4 address in
+/// 4. A hop that is no address (`unknown`, `_hidden`, a zone id, a backslash, junk) ends the walk,
+///    and so does the 33rd hop. The client is then the closest address known so far.
+/// 5. An IPv4-mapped IPv6 address is treated as the IPv4 address. So is a public IPv4 address in
 ///    the NAT64 prefix `64:ff9b::/96` (RFC 6052). Ports are ignored.
 ///
-/// For a deployment: a trusted proxy must set the believed header or append to it. Name each proxy,
+/// For a deployment: a trusted proxy must set the trusted header or append to it. Name each proxy,
 /// not the network that clients share with it.
 ///
 /// ```
@@ -76,7 +76,7 @@ impl FromStr for ProxyHeader {
     }
 }
 
-/// No header of this name is understood.
+/// No forwarding header of this name is supported.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is neither x-forwarded-for nor forwarded")]
 pub struct ProxyHeaderError(String);
@@ -88,13 +88,13 @@ pub enum TrustedProxiesError {
     /// An item is neither an address nor a CIDR range.
     #[error("`{0}` is neither an IP address nor a CIDR range like 10.0.0.0/8")]
     Malformed(String),
-    /// An item covers all addresses, which would let every client choose its own.
+    /// An item covers all addresses, so that every client could choose its own address.
     #[error("`{0}` trusts every address, so any client could claim to be any other")]
     Everybody(String),
 }
 
 impl TrustedProxies {
-    /// True if a connection from, or a hop at, `addr` belongs to a trusted proxy.
+    /// True if the peer or hop `addr` is a trusted proxy.
     pub fn contains(&self, addr: IpAddr) -> bool {
         let addr = canonical(addr);
         self.ranges.iter().any(|range| range.contains(&addr))
@@ -106,13 +106,13 @@ impl TrustedProxies {
         self.ranges.iter().any(|range| range.prefix_len() == 0)
     }
 
-    /// Which header is believed. Default: [`ProxyHeader::XForwardedFor`].
+    /// The header that is trusted. Default: [`ProxyHeader::XForwardedFor`].
     #[must_use]
     pub fn header(self, header: ProxyHeader) -> Self {
         Self { header, ..self }
     }
 
-    /// The client behind a connection from `peer` that sent `headers`; by the rules above.
+    /// The client behind a connection from `peer` that sent `headers`, by the rules above.
     pub fn client_addr(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddr {
         let peer = canonical(peer);
         if !self.contains(peer) {
@@ -133,7 +133,7 @@ impl TrustedProxies {
     }
 }
 
-/// Accepts any range, also one of all addresses, which parsing refuses.
+/// Accepts any range, even one of all addresses, which parsing refuses.
 impl FromIterator<IpNet> for TrustedProxies {
     fn from_iter<I: IntoIterator<Item = IpNet>>(ranges: I) -> Self {
         let ranges = ranges.into_iter().map(canonical_range).collect();
@@ -162,7 +162,7 @@ fn parse_range(item: &str) -> Result<IpNet, TrustedProxiesError> {
     Ok(range)
 }
 
-/// Converts a range of IPv6 addresses that stand for IPv4 ones into the IPv4 range.
+/// Converts a range of IPv4-mapped or NAT64 addresses into the IPv4 range.
 fn canonical_range(range: IpNet) -> IpNet {
     let IpNet::V6(v6) = range else { return range };
     match (canonical(v6.network().into()), v6.prefix_len().checked_sub(96)) {
@@ -173,10 +173,10 @@ fn canonical_range(range: IpNet) -> IpNet {
     }
 }
 
-/// The one form of an address that has several: IPv4-mapped and NAT64 addresses are IPv4.
+/// The canonical form of an address: IPv4-mapped and NAT64 addresses become IPv4.
 ///
-/// The NAT64 prefix must not stand for private addresses (RFC 6052, section 3.1). Those are left as
-/// they are, so that nobody outside looks like a proxy inside.
+/// The NAT64 prefix must not be used for private addresses (RFC 6052, section 3.1). Those are left
+/// as they are, so that no outside address looks like an inside proxy.
 fn canonical(addr: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = addr.to_canonical() else { return addr.to_canonical() };
     let [0x64, 0xff9b, 0, 0, 0, 0, ..] = v6.segments() else { return addr };
@@ -206,8 +206,8 @@ impl ClientAddr {
         self.0
     }
 
-    /// The address as `Display` writes it, at a tenth of the cost for IPv4. Limits and logs need it
-    /// for each request.
+    /// The address as `Display` writes it, at a tenth of the cost for IPv4, because limits and logs
+    /// need it for each request.
     pub fn text(self) -> String {
         let IpAddr::V4(v4) = self.0 else { return self.0.to_string() };
         let mut text = String::with_capacity("255.255.255.255".len());
@@ -220,8 +220,8 @@ impl ClientAddr {
         text
     }
 
-    /// The key to count this client under: an IPv4 address as it is, an IPv6 address as its /64.
-    /// One customer usually has a whole /64.
+    /// The key for counting this client's requests: an IPv4 address as it is, an IPv6 address as
+    /// its /64. One customer usually has a whole /64.
     pub fn rate_key(self) -> String {
         match self.0 {
             IpAddr::V4(_) => self.text(),
@@ -229,7 +229,7 @@ impl ClientAddr {
         }
     }
 
-    /// The network the client lies in, of one length for IPv4 and one for IPv6, such as
+    /// The network of the client, with one prefix length for IPv4 and one for IPv6, such as
     /// `203.0.113.0/24`.
     ///
     /// # Panics
@@ -258,8 +258,9 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
 const NO_CLIENT: &str = "the client address is not known: add the layer TrustedProxies outside of \
     what needs it, and serve with into_make_service_with_connect_info::<SocketAddr>()";
 
-/// The client's address is not known. A handler or guard needs the layer [`TrustedProxies`] before
-/// it. That layer needs a server that provides `ConnectInfo<SocketAddr>`. As a response: 500.
+/// The client's address is not known. A handler or guard that needs it must be inside the layer
+/// [`TrustedProxies`]. That layer needs a server that provides `ConnectInfo<SocketAddr>`. As a
+/// response: 500.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{NO_CLIENT}")]
 pub struct ClientAddrMissing;

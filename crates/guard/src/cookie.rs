@@ -9,18 +9,19 @@ use crate::name::is_name;
 
 const PREFIX: &str = "__Host-";
 
-/// Browsers keep no cookie longer than 400 days; a century leaves room for the year in `Expires`.
+/// Browsers keep no cookie longer than 400 days. A century keeps the year in `Expires` valid.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// One cookie of this host: how it is read and written.
+/// Reads and writes one cookie of this host.
 ///
 /// 1. A secure cookie has the prefix `__Host-`, which browsers accept only from the host itself,
 ///    over https, for all its paths ([RFC 6265bis, section 4.1.3.2]).
 /// 2. Every cookie is `HttpOnly`, `SameSite=Lax` and `Path=/`.
 /// 3. A name is compared byte by byte; nothing is decoded or folded.
-/// 4. A value that cannot be one's own counts as absent. Two that can be count as none.
+/// 4. A value that this application cannot have set counts as absent. If two values can be its own,
+///    neither counts.
 /// 5. Double quotes around a value are removed: Java's `HttpClient` adds them.
-/// 6. `Expires` says the same as `Max-Age`, for clients that know only that.
+/// 6. `Expires` repeats `Max-Age`, for clients that know only `Expires`.
 ///
 /// A deployment on plain http has no prefix. There, another port or path of the host, or anybody on
 /// the network path, can set the cookie.
@@ -48,12 +49,12 @@ pub struct HostCookie {
 }
 
 impl HostCookie {
-    /// A secure cookie. `name` stands without the prefix; the browser keeps the cookie for
-    /// `max_age`, in whole seconds.
+    /// A secure cookie. `name` is without the prefix. The browser keeps the cookie for `max_age`,
+    /// in whole seconds.
     ///
     /// # Panics
-    /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`. In
-    /// a `const` this is an error of the compiler.
+    /// If the name is not a lower-case letter, followed by lower-case letters, digits, `-` and `_`.
+    /// In a `const` this is a compile error.
     pub const fn new(name: &'static str, max_age: Duration) -> Self {
         assert!(
             is_name(name) && name.as_bytes()[0].is_ascii_lowercase(),
@@ -74,14 +75,14 @@ impl HostCookie {
         Self::new(name, self.max_age).secure(self.secure)
     }
 
-    /// The value the browser sent; `None` unless there is exactly one under this name that has only
-    /// characters RFC 6265 allows.
+    /// The value that the browser sent. `None` unless exactly one value under this name consists of
+    /// characters that RFC 6265 allows.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         self.read_as(headers, Some)
     }
 
-    /// What `parse` makes of the value the browser sent; `None` unless `parse` takes exactly one of
-    /// the values under this name. The others are another application's.
+    /// The parsed value that the browser sent. `None` unless `parse` accepts exactly one of the
+    /// values under this name; the others belong to other applications.
     ///
     /// ```
     /// use std::time::Duration;

@@ -34,7 +34,7 @@ pub fn token_from_headers(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// A header that may be sent once was repeated.
+/// A header that may be sent once was sent twice.
 struct Repeated;
 
 fn single_line<'a>(

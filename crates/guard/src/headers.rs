@@ -23,7 +23,7 @@ const PERMISSIONS: &str = "accelerometer=(), autoplay=(), browsing-topics=(), ca
 
 const HSTS: &str = "max-age=31536000; includeSubDomains";
 
-/// Fixed headers, which overwrite a handler's own.
+/// Fixed headers, which overwrite those of a handler.
 const ALWAYS: [(HeaderName, &str); 3] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
@@ -42,13 +42,13 @@ const DEFAULTS: [(HeaderName, &str); 5] = [
 
 /// The security headers of every response; a [`tower::Layer`].
 ///
-/// 1. Every response of the inner service gets them: of handlers, fallbacks, other layers,
-///    redirects and errors.
+/// 1. Every response of the inner service gets the headers: those of handlers, fallbacks, other
+///    layers, redirects and errors.
 /// 2. `X-Content-Type-Options`, `X-Frame-Options`, `X-XSS-Protection` and
 ///    `Strict-Transport-Security` are fixed: they overwrite what a handler set.
 /// 3. `Content-Security-Policy`, `Referrer-Policy`, `Permissions-Policy`,
 ///    `Cross-Origin-Opener-Policy`, `Cross-Origin-Resource-Policy` and `Cache-Control` are
-///    defaults: a handler that set its own keeps it.
+///    defaults: the value of a handler that sets one is kept.
 /// 4. No header is sent twice.
 /// 5. A `text/html` response gets the page policy, every other one a policy that forbids
 ///    everything.
@@ -76,7 +76,8 @@ pub struct SecurityHeaders {
     settings: Settings<Infallible>,
 }
 
-/// The headers of pages and of other responses. Copying a map costs a fraction of filling one.
+/// The headers of pages and of other responses, because copying a map costs a fraction of filling
+/// one.
 #[derive(Debug)]
 pub struct Prepared {
     page: HeaderMap,
@@ -85,7 +86,7 @@ pub struct Prepared {
 
 impl SecurityHeaders {
     /// The default `Content-Security-Policy` of `text/html` responses. A handler whose page needs
-    /// one thing more, such as images of another origin, sets its own header, made from this.
+    /// more, such as images of another origin, sets a modified copy.
     pub const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                                    img-src 'self' data:; font-src 'self'; connect-src 'self'; \
                                    form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
@@ -116,7 +117,7 @@ impl SecurityHeaders {
         Self { page_policy: policy, prepared, ..self }
     }
 
-    /// Puts the headers on one response, by these rules.
+    /// Sets the headers on one response, by these rules.
     pub fn apply(&self, headers: &mut HeaderMap) {
         self.prepared.apply(headers);
     }

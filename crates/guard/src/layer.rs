@@ -1,6 +1,6 @@
-//! The one service behind the layers of all guards.
+//! The tower service that all guards share.
 //!
-//! 1. A guard passes a request on, refuses it, or names what it has to wait for first.
+//! 1. A guard passes a request, rejects it, or names a future to await first.
 //! 2. No future is boxed unless a guard waits.
 //! 3. A request outside the guard's predicate goes straight to the inner service.
 
@@ -16,33 +16,33 @@ use http::request::Parts;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-/// What a guard does with the requests of a [`Guarded`] service.
+/// Decides about the requests of a [`Guarded`] service.
 pub trait Guard: Send + Sync + 'static {
-    /// Why a request is refused.
+    /// The reason for refusing a request.
     type Rejection: IntoResponse;
-    /// What comes out of a wait.
+    /// The output of the awaited future.
     type Awaited;
-    /// What the guard keeps of a request to complete its answer.
+    /// Data of a request that the guard keeps to complete the response.
     type Note;
 
-    /// What the user of the layer chose.
+    /// The settings chosen by the user of the layer.
     fn settings(&self) -> &Settings<Self::Rejection>;
 
-    /// Decides about a request, or says what to wait for.
+    /// Decides about a request, or names a future to await first.
     fn check(&self, request: &mut Request) -> Verdict<Self>;
 
-    /// Decides after a wait.
+    /// Decides after the awaited future.
     fn resume(
         &self,
         request: &mut Request,
         awaited: Self::Awaited,
     ) -> Result<Self::Note, Self::Rejection>;
 
-    /// Completes the answer to a request that passed.
+    /// Completes the response to a request that passed.
     fn finish(_: Self::Note, _: &mut HeaderMap) {}
 }
 
-/// What a [`Guard`] says about a request.
+/// The decision of a [`Guard`] about a request.
 pub enum Verdict<G: Guard + ?Sized> {
     Pass(G::Note),
     Reject(G::Rejection),
@@ -68,7 +68,7 @@ impl<G: Guard + ?Sized> From<Result<G::Note, G::Rejection>> for Verdict<G> {
 type Predicate = dyn Fn(&Request) -> bool + Send + Sync;
 type OnRejection<R> = dyn Fn(R, &Parts) -> Response + Send + Sync;
 
-/// Which requests a guard looks at, and how it answers those it refuses.
+/// Selects the requests that a guard checks, and the response to those it refuses.
 pub struct Settings<R> {
     pub(crate) only: Option<Arc<Predicate>>,
     pub(crate) on_rejection: Option<Arc<OnRejection<R>>>,
@@ -112,9 +112,9 @@ impl<R> fmt::Debug for Settings<R> {
 macro_rules! guard_layer {
     ($guard:ty) => {
         impl $guard {
-            /// Looks only at the requests for which `predicate` is true; the others pass.
-            /// Default: all. For paths, [`path_is_under`](crate::path_is_under) knows every
-            /// spelling of one.
+            /// Checks only the requests for which `predicate` is true; the others pass. Default:
+            /// all. For paths use [`path_is_under`](crate::path_is_under), which knows every
+            /// spelling of a path.
             #[must_use]
             pub fn only(
                 mut self,
@@ -225,7 +225,7 @@ pin_project! {
     }
 }
 
-/// A request that waits for its guard, and where it goes then.
+/// A request that waits for its guard, and its destination.
 struct Held<S, G> {
     inner: S,
     guard: Arc<G>,

@@ -1,22 +1,22 @@
-//! Whether a request path lies under a prefix, in any spelling.
+//! Decides whether a request path is under a prefix, in any spelling.
 //!
-//! A guard of a part of the URL space must cover every path that *anything* behind it could read as
-//! lying there. Covering a path that merely looks so costs nothing.
+//! A guard for a part of the URL space must cover every path that any software behind it could read
+//! as part of it. Covering one path too many costs nothing.
 
-/// How often a path is decoded before it counts as an evasion.
+/// The number of decodings after which a path counts as an evasion.
 const MAX_DECODINGS: usize = 4;
 
-/// True if anything could read `path` as `prefix` or as a path under it.
+/// True if any software could read `path` as `prefix` or as a path under it.
 ///
 /// 1. Case is ignored.
-/// 2. Percent-encoding is decoded, also when it is repeated. A path encoded more than three times
+/// 2. Percent-encoding is decoded, even repeated encoding. A path encoded more than three times
 ///    counts as under every prefix.
 /// 3. Doubled and trailing slashes, `.` segments, control bytes and spaces around a segment are
 ///    ignored. A backslash is a slash. A segment ends at `;`, and at an encoded `?` or `#`.
-/// 4. A path with a `..` segment, in any of these spellings, counts as under every prefix: where it
-///    leads depends on who resolves it. Browsers never send one.
+/// 4. A path with a `..` segment, in any of these spellings, counts as under every prefix, because
+///    software resolves it differently. Browsers never send one.
 ///
-/// So use the answer to restrict what lies under a prefix, never to grant access.
+/// Use the answer only to restrict what is under a prefix, never to grant access.
 ///
 /// ```
 /// use tracera_guard::path_is_under;
@@ -43,7 +43,7 @@ fn any_reading_is_under(path: &str, prefix: &str) -> bool {
     is_beneath || segments(&path).any(|segment| segment == b"..")
 }
 
-/// The bytes of a path that can be read in one way only.
+/// The bytes whose meaning in a path is unambiguous.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = u8::MIN;
@@ -56,7 +56,7 @@ const PLAIN: [bool; 256] = {
     }
 };
 
-/// Whether a path can be read in one way only. Nearly all are like that.
+/// Whether the path has only one reading. Nearly all have.
 fn is_plain(path: &str) -> bool {
     let mut was_slash = false;
     path.bytes().all(|byte| {
@@ -77,8 +77,8 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|segment| !matches!(*segment, b"" | b"."))
 }
 
-/// The path in lower case with all percent-encoding undone and control bytes dropped; `None` if it
-/// is encoded too often.
+/// The path in lower case, fully percent-decoded and without control bytes; `None` if it is encoded
+/// too often.
 fn decode(path: &str) -> Option<Vec<u8>> {
     let mut path = path.as_bytes().to_ascii_lowercase();
     for _ in 0..MAX_DECODINGS {
@@ -251,7 +251,7 @@ mod tests {
             }
         }
 
-        /// Noise at every place where a spelling can vary never leaves the prefix.
+        /// Noise wherever a spelling can vary never hides the prefix.
         #[test]
         fn noise_never_dodges_the_prefix(
             noise in proptest::collection::vec(

@@ -27,10 +27,10 @@ pub use store::{RateLimitRequest, RateLimitStore, RateLimitUsage, StoreAnswer};
 
 use crate::name::is_name;
 
-/// A longer key is replaced by its SHA-256, so that a key's cost is bounded.
+/// A longer key is replaced by its SHA-256, so that the memory of a key is bounded.
 const MAX_KEY_BYTES: usize = 128;
 
-/// How many requests a key is granted within any window of a length.
+/// The number of requests that a key is granted within any window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     name: &'static str,
@@ -56,17 +56,17 @@ impl RateLimit {
         Self { name, limit, window }
     }
 
-    /// The name that separates it from other limits in one store.
+    /// The name that distinguishes this limit from others in one store.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// How many requests a window grants.
+    /// The number of requests granted per window.
     pub fn requests(&self) -> u32 {
         self.limit
     }
 
-    /// How long a window is.
+    /// The length of the window.
     pub fn window(&self) -> Duration {
         self.window
     }
@@ -90,21 +90,21 @@ pub enum RateLimitError {
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// An exact sliding-window rate limit, in memory, shared through Redis or in a [`RateLimitStore`].
+/// An exact sliding-window rate limit: in memory, shared through Redis, or in a [`RateLimitStore`].
 /// Cheap to clone; clones share the store.
 ///
 /// 1. A request is admitted if fewer than `limit` admitted requests of its key are at most `window`
-///    old. With 20 per 60 s, no 60 seconds ever admit 21, wherever they begin. (A fixed window
-///    admits up to 40 across its edge, a token bucket up to 39.)
+///    old. With 20 per 60 s, no span of 60 seconds ever admits 21. (A fixed window admits up to 40
+///    across its edge, a token bucket up to 39.)
 /// 2. A refused request is not counted, so trying again does not extend the wait.
 /// 3. A client that waits `Retry-After` seconds and then sends one request is admitted.
 /// 4. While the store does not answer, nothing is admitted. The answer is 503.
-/// 5. In Redis one script decides, so any number of instances share the limit. Time is Redis' own.
+/// 5. In Redis one script decides by Redis' clock, so any number of instances share the limit.
 /// 6. Every key in Redis has a time to live.
 /// 7. When Redis' clock is set back, times in the future become the present.
 ///
 /// The algorithm is the sliding window log. [`ClientLimit`] is the layer that limits clients by
-/// address. For a limit on something else call [`RateLimiter::admit`]:
+/// address. To limit by any other key, call [`RateLimiter::admit`]:
 ///
 /// ```
 /// use std::time::Duration;
@@ -141,39 +141,40 @@ enum Store {
 }
 
 impl RateLimiter {
-    /// A limit kept in this process, for at most 100 000 keys at once.
+    /// A limit kept in the memory of this process, for at most 100 000 keys.
     ///
-    /// A key costs about 100 bytes, and 8 for each admitted request. Every new key looks at 16
+    /// A key costs about 100 bytes, plus 8 for each admitted request. Every new key examines 16
     /// entries and removes the expired ones.
     ///
-    /// When the table is full, a new key replaces one of 16 entries. That is the one with the
-    /// fewest admitted requests, and among equals the least recently used. So a flood of addresses
-    /// locks nobody out. It cannot reset a key at its limit either, unless nearly every other key
-    /// is at its limit.
+    /// When the table is full, a new key replaces one of 16 entries: the one with the fewest
+    /// admitted requests, and among equals the least recently used. So a flood of addresses locks
+    /// nobody out. Nor can it reset a key at its limit, unless nearly every other key is at its
+    /// limit.
     pub fn in_memory(limit: RateLimit) -> Self {
         Self::in_memory_with_capacity(limit, 100_000)
     }
 
-    /// [`RateLimiter::in_memory`] for at most `max_keys` keys (at least one).
+    /// [`RateLimiter::in_memory`] with room for `max_keys` keys (at least one).
     pub fn in_memory_with_capacity(limit: RateLimit, max_keys: usize) -> Self {
         Self::new(limit, Store::Memory(Memory::new(limit, max_keys.max(1))))
     }
 
-    /// A limit shared by everybody who uses the same Redis (5 or later) or Valkey, under the keys
+    /// A limit shared by all users of one Redis (5 or later) or Valkey, under the keys
     /// `ratelimit:<name>:<key>`. A check fails after 2 seconds without an answer.
     ///
     /// A window is one string in Redis, with 8 bytes for each counted request. That suits limits up
     /// to a few thousand.
     ///
-    /// The Redis user needs these rights, and those for what the connection sends by itself:
+    /// The Redis user needs these permissions, plus those for commands that the connection itself
+    /// sends:
     ///
     /// ```text
     /// ACL SETUSER limits on >password resetkeys resetchannels ~ratelimit:* -@all
     ///     +evalsha +eval +del +time +get +set
     /// ```
     ///
-    /// The user of a `RedisStore` of `tracera-session` that shares its connection lacks
-    /// `~ratelimit:*` and `+time +get +set`.
+    /// A `RedisStore` of `tracera-session` can share its connection. Its user then needs
+    /// `~ratelimit:*` and `+time +get +set` in addition.
     #[cfg(feature = "redis")]
     pub fn redis<C>(limit: RateLimit, connection: C) -> Self
     where
@@ -188,9 +189,9 @@ impl RateLimiter {
         })
     }
 
-    /// The same through a function that sends a command to Redis and returns its reply. The
-    /// function must have a time limit of its own. It suits clients that take commands by value; a
-    /// `ConnectionLike` has to copy them.
+    /// Like `redis`, through a function that sends a command and returns its reply. The function
+    /// must have a time limit. Use it for clients that take commands by value; a `ConnectionLike`
+    /// has to copy them.
     #[cfg(feature = "redis")]
     pub fn redis_with<F>(limit: RateLimit, send: impl Fn(Cmd) -> F + Send + Sync + 'static) -> Self
     where
@@ -199,7 +200,7 @@ impl RateLimiter {
         Self::redis_prefixed(limit, "", send)
     }
 
-    /// The same with a `prefix` before every key, for several deployments in one Redis.
+    /// Like `redis_with`, with a `prefix` before every key, for several deployments in one Redis.
     #[cfg(feature = "redis")]
     pub fn redis_prefixed<F>(
         limit: RateLimit,
@@ -212,7 +213,7 @@ impl RateLimiter {
         Self::in_store(limit, redis::Windows::new(limit, prefix, send))
     }
 
-    /// A limit kept in a store of another kind, such as `PostgresLimits` of `tracera-session-sqlx`.
+    /// A limit kept in another kind of store, such as `PostgresLimits` of `tracera-session-sqlx`.
     pub fn in_store(limit: RateLimit, store: impl RateLimitStore) -> Self {
         Self::new(limit, Store::Shared(Box::new(store)))
     }
@@ -221,12 +222,12 @@ impl RateLimiter {
         Self(Arc::new(Inner { limit, policy: decision::policy(limit), store }))
     }
 
-    /// The limit that is kept.
+    /// The limit that this limiter enforces.
     pub fn limit(&self) -> RateLimit {
         self.0.limit
     }
 
-    /// Decides about one request under `key`, now by the store's clock.
+    /// Decides about one request under `key`, by the store's clock.
     ///
     /// The key is readable in the store. Hash it if it is confidential.
     ///
@@ -236,8 +237,8 @@ impl RateLimiter {
         self.decide(&[(key, 1)], None).await
     }
 
-    /// [`RateLimiter::check`] under several keys at once. Each key comes with the multiple of the
-    /// limit it is granted; the first key's is one.
+    /// [`RateLimiter::check`] under several keys at once. Each key comes with its multiple of the
+    /// limit; that of the first key is one.
     ///
     /// 1. A request is admitted if every key has room for it.
     /// 2. A refused request is counted under no key.
@@ -262,8 +263,8 @@ impl RateLimiter {
         self.decide(keys, Some(micros(now))).await
     }
 
-    /// [`RateLimiter::check`] at the caller's time, counted from any fixed origin. It is for tests
-    /// and simulations: do not mix it with `check` under one key.
+    /// [`RateLimiter::check`] at the caller's time, counted from any fixed origin. For tests and
+    /// simulations only: do not mix it with `check` under one key.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -271,7 +272,7 @@ impl RateLimiter {
         self.decide(&[(key, 1)], Some(micros(now))).await
     }
 
-    /// Forgets what was admitted under `key`, for instance after its owner has signed in.
+    /// Forgets the admitted requests of `key`, for instance after its owner has signed in.
     ///
     /// # Errors
     /// [`RateLimitError::Unavailable`] when the store does not answer.
@@ -283,7 +284,7 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// [`RateLimiter::check_all`] of a limit in memory, which needs no wait.
+    /// [`RateLimiter::check_all`] of a limit in memory, without a future.
     pub(crate) fn check_all_now(&self, keys: &[(&str, u32)]) -> Option<Decision> {
         match &self.0.store {
             Store::Memory(memory) => Some(self.decision(memory.request(keys, None))),

@@ -1,4 +1,4 @@
-//! The JSON answers of all guards.
+//! The JSON responses of all guards.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -18,7 +18,7 @@ pub(crate) fn error(status: StatusCode, code: &'static str, message: &'static st
     response
 }
 
-/// 500: the application is put together wrongly. A debug build says how in its answer, too.
+/// 500: a layer is missing or in the wrong place. A debug build says how in its response.
 pub(crate) fn mistake(what: &'static str) -> Response {
     tracing::error!("{what}");
     let message = if cfg!(debug_assertions) { what } else { "something went wrong on our side" };

@@ -1,4 +1,4 @@
-//! The security headers on answers of every origin: handlers, fallbacks, other layers, panics.
+//! The security headers on every kind of response: of handlers, fallbacks, other layers, panics.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ fn routes() -> Router {
         .layer(CatchPanicLayer::new())
 }
 
-/// Sets every header the layer knows, some of them twice.
+/// Sets every header that the layer knows, some of them twice.
 async fn own_headers() -> Response {
     let mut response = "own".into_response();
     for (name, value) in [
@@ -74,7 +74,7 @@ async fn ask(config: SecurityHeaders, method: Method, path: &str) -> (StatusCode
     (response.status(), response.headers().clone())
 }
 
-/// The headers that are the same on every response, checked to be there once each.
+/// Checks the headers that are the same on every response, each present once.
 fn assert_guarded(headers: &HeaderMap, https: bool, what: &str) {
     let mut expected = BTreeMap::from([
         ("x-content-type-options", "nosniff"),
@@ -102,7 +102,7 @@ fn assert_guarded(headers: &HeaderMap, https: bool, what: &str) {
     }
 }
 
-/// The headers of an answer whose handler set none.
+/// Checks the headers of a response whose handler set none.
 fn assert_defaults(headers: &HeaderMap, what: &str) {
     for (name, value) in [
         ("referrer-policy", "strict-origin-when-cross-origin"),

@@ -1,4 +1,4 @@
-//! The sliding window in both stores: what it admits, what it says, how it fails.
+//! The sliding window in both stores: decisions, replies and failures.
 #![cfg(feature = "redis")]
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -21,7 +21,7 @@ async fn connect(server: &RedisServer) -> MultiplexedConnection {
     client.get_multiplexed_async_connection().await.unwrap()
 }
 
-/// The same limit in each store, and the Redis behind the second one.
+/// The same limit in each store, and the Redis of the second store.
 async fn stores(limit: RateLimit) -> ([RateLimiter; 2], RedisServer) {
     let server = RedisServer::start().await;
     let shared = RateLimiter::redis(limit, connect(&server).await);
@@ -33,7 +33,7 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(1_800_000_000 + secs)
 }
 
-/// How many of `n` requests at one moment are admitted.
+/// The number admitted of `n` requests at one moment.
 async fn admitted(limiter: &RateLimiter, key: &str, n: u32, now: Duration) -> u32 {
     let mut admitted = 0;
     for _ in 0..n {
@@ -233,7 +233,7 @@ async fn a_flushed_script_cache_is_filled_again_without_a_lost_check() {
     assert_eq!(limiter.check("a").await.unwrap().remaining, 9);
 }
 
-/// The rights that the documentation of [`RateLimiter::redis`] gives.
+/// The permissions listed in the documentation of [`RateLimiter::redis`].
 fn documented_acl() -> Vec<&'static str> {
     let source = include_str!("../src/rate_limit.rs");
     let (_, from_line) =
@@ -282,7 +282,7 @@ async fn a_client_that_takes_commands_by_value_may_give_errors_among_its_values(
         commands.add_command(command);
         async move { Ok(connection.send_packed_commands(&commands, 0, 1).await?.remove(0)) }
     });
-    // The first answer is that the server does not know the script.
+    // The server's first answer is that it does not know the script.
     use_all(&limiter).await.unwrap();
     server.cli(&["SET", "ratelimit:auth:c", "text"]).await;
     let error = limiter.check("c").await.unwrap_err();
@@ -339,7 +339,7 @@ async fn a_refused_request_costs_no_wider_budget() {
         let refused = ask("c", 31).await;
         assert!(!refused.allowed, "{limiter:?}: the network is used up");
         assert_eq!((refused.limit, refused.remaining, refused.retry_after_secs()), (20, 0, 30));
-        // Both refuse "b": its own key for longer.
+        // Both keys refuse "b", its own for longer.
         assert_eq!(ask("b", 31).await.retry_after_secs(), 60, "{limiter:?}");
         assert!(ask("c", 61).await.allowed, "{limiter:?}: as it was told");
         // "c" was counted nowhere when it was refused.
@@ -359,7 +359,7 @@ impl Naive {
     const A: Keys = &[("a", 1)];
     const B: Keys = &[("b", 1)];
 
-    /// Whether it is admitted, how many are left, and the age of the oldest that counts.
+    /// Whether the request is admitted, how many are left, and the age of the oldest that counts.
     fn check(&mut self, keys: Keys, now: u64) -> (bool, u32, u64) {
         let mut refusing = None;
         for (key, times) in keys {
@@ -387,7 +387,7 @@ impl Naive {
     }
 }
 
-/// Requests, each some microseconds after the last one, often at a window's edge.
+/// Steps between requests in microseconds, often ending at the edge of a window.
 fn forward() -> BoxedStrategy<i64> {
     let window = Naive::WINDOW.cast_signed();
     prop_oneof![4 => 0..400i64, 1 => Just(window), 1 => Just(window + 1), 1 => 0..3_000i64].boxed()

@@ -25,8 +25,8 @@ fn is_limited(request: &Request<Body>) -> bool {
     path_is_under(request.uri().path(), "/api/v1/auth/")
 }
 
-/// An app with a limited and a free part, as the peer at `addr` sees it; `reached` counts its
-/// handlers' calls.
+/// An app with a limited and an unlimited part, as seen by the peer at `addr`. `reached` counts the
+/// calls of its handlers.
 struct App {
     limiter: RateLimiter,
     reached: Arc<AtomicUsize>,

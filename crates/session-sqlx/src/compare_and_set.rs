@@ -1,4 +1,4 @@
-//! Updates without locks: a value is read, and replaced if it is still the same.
+//! Updates without locks: a value is read, and replaced only if it is still the same.
 //!
 //! 1. An update depends on the value alone, so the value is its own version. A row that changed and
 //!    changed back is harmless.
@@ -13,15 +13,15 @@ use tokio::sync::Mutex;
 use tracera_session::Timestamp;
 use tracera_session::store::{StoreError, Tag, Update, Write};
 
-/// How long an operation takes at most.
+/// The default time limit of an operation.
 const LIMIT: Duration = Duration::from_millis(1500);
 /// Expired rows are removed once per this many writes.
 const SWEEP_EVERY: u32 = 16;
-/// At most this many rows are removed: more than are added in between, so that the table stays
-/// bounded.
+/// The maximum number of rows removed at once: more than are added in between, so that the table
+/// stays bounded.
 pub(crate) const SWEPT_AT_ONCE: i64 = 128;
 
-/// The statements of one database. Each is a transaction of its own.
+/// The statements for one database, each of which is a transaction.
 pub(crate) trait Table: Clone + Send + Sync + 'static {
     type Connection: Send;
 
@@ -32,7 +32,7 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
         tag: &Tag,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, sqlx::Error>> + Send;
 
-    /// Stores a value if there is none. Returns whether it did.
+    /// Stores a value if there is none. Returns whether it did so.
     fn insert(
         connection: &mut Self::Connection,
         tag: &Tag,
@@ -40,7 +40,7 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
         expires: Timestamp,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
-    /// Replaces a value if it is still `seen`. Returns whether it did.
+    /// Replaces a value if it is still `seen`. Returns whether it did so.
     fn replace(
         connection: &mut Self::Connection,
         tag: &Tag,
@@ -49,14 +49,14 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
         expires: Timestamp,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
-    /// Removes a value if it is still `seen`. Returns whether it did.
+    /// Removes a value if it is still `seen`. Returns whether it did so.
     fn remove(
         connection: &mut Self::Connection,
         tag: &Tag,
         seen: &[u8],
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
-    /// Removes up to [`SWEPT_AT_ONCE`] values that expired before `now`, but not the tag's own.
+    /// Removes up to [`SWEPT_AT_ONCE`] values that expired before `now`, except that of `tag`.
     fn sweep(
         connection: &mut Self::Connection,
         tag: &Tag,
@@ -69,7 +69,7 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
 pub(crate) struct Values<T> {
     pub(crate) table: T,
     pub(crate) limit: Duration,
-    /// By the last byte of the tag, which is evenly distributed.
+    /// Indexed by the last byte of the tag, which is evenly distributed.
     queues: Arc<[Mutex<()>; 256]>,
     writes: Arc<AtomicU32>,
 }
@@ -109,7 +109,7 @@ impl<T: Table> Values<T> {
         Ok(())
     }
 
-    /// In the background; the next sweep makes up for a failed one.
+    /// Runs in the background. If it fails, the next sweep removes the rows.
     fn sweep(&self, tag: Tag, now: Timestamp) {
         let values = self.clone();
         tokio::spawn(async move {
@@ -137,7 +137,7 @@ impl<T: Table> Values<T> {
     }
 }
 
-/// Writes if the value is still `seen`. Returns whether it did.
+/// Writes if the value is still `seen`. Returns whether it did so.
 async fn write_over<T: Table>(
     connection: &mut T::Connection,
     tag: &Tag,

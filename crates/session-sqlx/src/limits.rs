@@ -15,12 +15,12 @@ use tracera_guard::{
 
 use crate::postgres::is_lost_race;
 
-/// How long a decision takes at most.
+/// The time limit of a decision.
 const LIMIT: Duration = Duration::from_millis(1500);
 /// Expired rows are removed once per this many admitted requests.
 const SWEEP_EVERY: u32 = 16;
 
-/// Whether table and function are there. A role that may not create them can still ask.
+/// Whether the table and the function exist. A role that may not create them can still ask.
 const IS_THERE: &str = "SELECT to_regclass('tracera_limits') IS NOT NULL
     AND to_regprocedure('tracera_limit_1(bytea[],bigint[],bigint,bigint)') IS NOT NULL";
 /// The advisory lock keeps instances that start together from creating them twice.
@@ -34,18 +34,18 @@ const SWEEP: &str = "DELETE FROM tracera_limits WHERE key IN (
     SELECT key FROM tracera_limits WHERE expires < extract(epoch FROM clock_timestamp())::bigint
     ORDER BY expires LIMIT 128 FOR UPDATE SKIP LOCKED)";
 
-/// Rate limits of `tracera-guard` in a `PostgreSQL` database: any number of instances count
-/// together. Cheap to clone; one serves any number of limits.
+/// Rate limits of `tracera-guard` in a `PostgreSQL` database, shared by any number of instances.
+/// Cheap to clone; one serves any number of limits.
 ///
-/// 1. A decision is one call of a function, in one round trip, by the database's own clock. It is
-///    exact however many instances ask at once.
-/// 2. Requests under the same key wait for each other, others do not.
+/// 1. A decision is one call of a function, in one round trip, by the database's clock. It is exact
+///    for any number of concurrent instances.
+/// 2. Requests under the same key wait for each other; others do not.
 /// 3. A refused request writes nothing.
-/// 4. Commits do not wait for the disk. A power cut may forget what was admitted within the last
-///    second before it.
-/// 5. A decision fails after 1.5 s, waiting for a connection included.
-/// 6. Keys are readable for whoever may read the table. It has no more rows than keys that counted
-///    within their window, and some that expired a moment ago.
+/// 4. Commits do not wait for the disk. After a power cut, requests admitted within the last second
+///    may be forgotten.
+/// 5. A decision fails after 1.5 s, including the wait for a connection.
+/// 6. Keys are readable for everybody who may read the table. The table has a row for each key with
+///    a request in its window, and some rows that expired a moment ago.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -67,12 +67,12 @@ pub struct PostgresLimits {
 }
 
 impl PostgresLimits {
-    /// Over this pool. Makes the table `tracera_limits` and the function `tracera_limit_1` if the
-    /// search path leads to none. Afterwards `SELECT`, `INSERT`, `UPDATE` and `DELETE` on the table
-    /// are enough.
+    /// Limits over this pool. Creates the table `tracera_limits` and the function `tracera_limit_1`
+    /// if the search path leads to none. Afterwards `SELECT`, `INSERT`, `UPDATE` and `DELETE` on
+    /// the table are enough.
     ///
     /// # Errors
-    /// When the database cannot be reached, or they may not be made.
+    /// When the database cannot be reached, or the role may not create them.
     pub async fn open(pool: PgPool) -> Result<Self, sqlx::Error> {
         if !sqlx::query_scalar(IS_THERE).fetch_one(&pool).await? {
             let mut transaction = pool.begin().await?;
@@ -103,7 +103,7 @@ impl PostgresLimits {
         })
     }
 
-    /// In the background; the next sweep makes up for a failed one.
+    /// Runs in the background. If it fails, the next sweep removes the rows.
     fn sweep(&self) {
         let pool = self.pool.clone();
         tokio::spawn(async move {
@@ -147,7 +147,7 @@ impl RateLimitStore for PostgresLimits {
     }
 }
 
-/// A key in the table. Bytes, because text in `PostgreSQL` cannot hold every character.
+/// A key in the table. In bytes, because text in `PostgreSQL` cannot hold every character.
 fn full_key(limit: &str, key: &str) -> Vec<u8> {
     [limit.as_bytes(), b":", key.as_bytes()].concat()
 }

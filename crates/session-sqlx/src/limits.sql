@@ -1,7 +1,7 @@
 -- Rate limits: the times of admitted requests per key, and one function that decides.
 --
--- A function that changes gets another number in its name, so that instances of two versions can
--- share a database.
+-- A changed function gets another number in its name, so that instances of two versions can share a
+-- database.
 
 CREATE TABLE IF NOT EXISTS tracera_limits (
     key bytea PRIMARY KEY,
@@ -12,10 +12,10 @@ CREATE TABLE IF NOT EXISTS tracera_limits (
 );
 CREATE INDEX IF NOT EXISTS tracera_limits_expires ON tracera_limits (expires);
 
--- keys    the first is the client's own
--- grants  how many requests a window grants each of them
--- span    the window, microseconds
--- chosen  now, microseconds; NULL for the server's clock
+-- keys    the first is the client's own key
+-- grants  requests granted per window, for each key
+-- span    the window in microseconds
+-- chosen  the time in microseconds; NULL for the server's clock
 CREATE OR REPLACE FUNCTION tracera_limit_1(
     keys bytea[], grants bigint[], span bigint, chosen bigint,
     OUT allowed boolean, OUT used integer, OUT oldest_age bigint
@@ -26,8 +26,8 @@ DECLARE
     full_key boolean;
     makes_room bigint;
 BEGIN
-    -- Locks of keys rather than of rows, because a new key has no row, and a refusal then writes
-    -- nothing. In order, so that no two requests wait for each other.
+    -- Locks keys rather than rows, because a new key has no row, and so that a refusal writes
+    -- nothing. The order prevents deadlocks.
     FOR turn IN SELECT DISTINCT hashtext(encode(k, 'hex')) AS h FROM unnest(keys) AS k ORDER BY h
     LOOP
         PERFORM pg_advisory_xact_lock(1414676809, turn);
@@ -48,7 +48,7 @@ BEGIN
             WHERE log.key = budget.key AND at + span >= now
         ) AS counted
     ) AS asked
-    -- The full key that stays full for longest, else the client's own.
+    -- The full key that stays full for longest, else the client's own key.
     ORDER BY asked.full_key DESC, CASE WHEN asked.full_key THEN asked.makes_room END DESC, place
     LIMIT 1;
 
@@ -67,7 +67,7 @@ BEGIN
             expires = excluded.expires;
         used := coalesce(used, 0) + 1;
     ELSE
-        -- The clock was set back: what seems to come from the future was made just now.
+        -- The clock was set back: times in the future become the present.
         UPDATE tracera_limits SET admitted = ARRAY(
             SELECT least(at, now) FROM unnest(admitted) AS at ORDER BY at
         )
@@ -75,7 +75,8 @@ BEGIN
     END IF;
     oldest_age := now - coalesce(makes_room, now);
 
-    -- A power cut may forget what was counted last. Waiting for the disk would cost more than that.
+    -- After a power cut the latest requests may be forgotten. Waiting for the disk would cost more
+    -- than that.
     PERFORM set_config('synchronous_commit', 'off', true);
 END
 $$;

@@ -16,9 +16,9 @@ use tracera_session::store::{Invalidations, StoreFuture, Tag, Update, ValueStore
 use self::listener::Listener;
 use crate::compare_and_set::{SWEPT_AT_ONCE, Table, Values, millis};
 
-/// Whether the table is there. A role that may not create one can still ask.
+/// Whether the table exists. A role that may not create one can still ask.
 const IS_THERE: &str = "SELECT to_regclass('tracera_sessions') IS NOT NULL";
-/// The advisory lock keeps instances that start together from creating it twice.
+/// The advisory lock keeps instances that start together from creating the table twice.
 const SCHEMA: &str = "
     SET LOCAL client_min_messages = warning;
     SELECT pg_advisory_xact_lock(6074881205320837492);
@@ -30,7 +30,7 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS tracera_sessions_expires ON tracera_sessions (expires);
 ";
 const READ: &str = "SELECT value FROM tracera_sessions WHERE tag = $1";
-// A notification leaves when its transaction is committed, and only then.
+// A notification is sent only when its transaction is committed.
 const INSERT: &str = "WITH written AS (
         INSERT INTO tracera_sessions (tag, value, expires) VALUES ($1, $2, $3)
         ON CONFLICT (tag) DO NOTHING RETURNING tag
@@ -45,13 +45,13 @@ const REMOVE: &str = "WITH written AS (
 const SWEEP: &str = "DELETE FROM tracera_sessions WHERE tag IN (
     SELECT tag FROM tracera_sessions WHERE expires < $1 AND tag <> $2 ORDER BY expires LIMIT $3
     FOR UPDATE SKIP LOCKED)";
-/// Serialisation failure, at isolation levels above the default, and deadlock.
+/// The codes of a serialisation failure, at isolation levels above the default, and of a deadlock.
 const LOST_RACES: [&str; 2] = ["40001", "40P01"];
 
-/// Sessions in a `PostgreSQL` database, of any number of instances. Cheap to clone.
+/// Sessions in a `PostgreSQL` database, shared by any number of instances. Cheap to clone.
 ///
-/// It announces changes by `LISTEN` and `NOTIFY`, over one connection beside the pool. That one is
-/// opened for the first near-cache or watch.
+/// It announces changes by `LISTEN` and `NOTIFY`, over one connection outside the pool. The first
+/// near-cache or watch opens that connection.
 #[derive(Clone)]
 pub struct PostgresStore {
     values: Values<PostgresTable>,
@@ -63,10 +63,11 @@ pub struct PostgresStore {
 struct PostgresTable(PgPool);
 
 impl PostgresStore {
-    /// Over this pool. Makes the table `tracera_sessions` if the search path leads to none.
+    /// A store over this pool. Creates the table `tracera_sessions` if the search path leads to
+    /// none.
     ///
     /// # Errors
-    /// When the database cannot be reached, or the table may not be made.
+    /// When the database cannot be reached, or the role may not create the table.
     pub async fn open(pool: PgPool) -> Result<Self, sqlx::Error> {
         if !sqlx::query_scalar(IS_THERE).fetch_one(&pool).await? {
             let mut transaction = pool.begin().await?;
@@ -77,7 +78,7 @@ impl PostgresStore {
         Ok(Self { values, listener: Arc::default(), runtime: Handle::current() })
     }
 
-    /// How long an operation takes at most, waiting for a connection included. Default 1.5 s.
+    /// The time limit of an operation, including the wait for a connection. Default 1.5 s.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.values.limit = limit;
@@ -163,7 +164,7 @@ impl Table for PostgresTable {
     }
 }
 
-/// Whether a row was written, which is whether its change was told.
+/// Whether a row was written. If so, the statement has also announced the change.
 fn written(
     outcome: Result<sqlx::postgres::PgQueryResult, sqlx::Error>,
 ) -> Result<bool, sqlx::Error> {

@@ -27,10 +27,10 @@ const REMOVE: &str = "DELETE FROM tracera_sessions WHERE tag = $1 AND value = $2
 const SWEEP: &str = "DELETE FROM tracera_sessions WHERE tag IN (
     SELECT tag FROM tracera_sessions WHERE expires < $1 AND tag <> $2 ORDER BY expires LIMIT $3)";
 
-/// Sessions in a `SQLite` file, of one process or several. Cheap to clone.
+/// Sessions in a `SQLite` file, for one process or several. Cheap to clone.
 ///
-/// It sends no invalidations: every request reads, and watches poll every second. Use WAL mode, or
-/// readers and writers block each other.
+/// It sends no invalidations, so every request reads the file, and watches poll every second. Use
+/// WAL mode; otherwise readers and writers block each other.
 #[derive(Clone)]
 pub struct SqliteStore(Values<SqliteTable>);
 
@@ -38,7 +38,7 @@ pub struct SqliteStore(Values<SqliteTable>);
 struct SqliteTable(SqlitePool);
 
 impl SqliteStore {
-    /// Over this pool. Makes the table `tracera_sessions` if there is none.
+    /// A store over this pool. Creates the table `tracera_sessions` if there is none.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -65,7 +65,7 @@ impl SqliteStore {
         Ok(Self(Values::new(SqliteTable(pool))))
     }
 
-    /// How long an operation takes at most, waiting for a connection included. Default 1.5 s.
+    /// The time limit of an operation, including the wait for a connection. Default 1.5 s.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.0.limit = limit;

@@ -1,4 +1,4 @@
-//! The store on a real `PostgreSQL`: the conformance suite, what is told, and what fails.
+//! The store on a real `PostgreSQL`: the conformance suite, announcements and failures.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,11 +17,11 @@ use tracera_session::{
 use tracera_session_sqlx::PostgresStore;
 use tracera_testkit::{Fault, FaultProxy, Postgres};
 
-/// The suite is about what happens and not how fast: the machine may be busy with others.
+/// A generous limit, because the suite tests behaviour, not speed, on a machine that may be busy.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A limit for cases that wait for it again and again.
+/// A limit for cases that wait for it repeatedly.
 const SHORT: Duration = Duration::from_millis(700);
-/// What tests wait for at most.
+/// Upper bound of every wait in the tests.
 const LIMIT: Duration = Duration::from_secs(10);
 
 async fn pool(url: &str, schema: &str) -> PgPool {
@@ -30,8 +30,8 @@ async fn pool(url: &str, schema: &str) -> PgPool {
     PgPoolOptions::new().max_connections(4).connect_with(options).await.unwrap()
 }
 
-/// A schema of its own for each case, because a case moves its clock, and what has expired by that
-/// clock is removed.
+/// A separate schema for each case, because a case moves its clock, and values that have expired by
+/// that clock are removed.
 async fn storage(server: &Postgres, schema: &str, limit: Duration) -> Instances {
     let proxy = Arc::new(FaultProxy::start(server.port()).await);
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port());
@@ -59,7 +59,7 @@ async fn storage(server: &Postgres, schema: &str, limit: Duration) -> Instances 
     })
 }
 
-/// All cases on one server, because making one takes longer than a case.
+/// All cases run on one server, because starting one takes longer than a case.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_conformance_suite_passes_on_two_handles_of_one_database() {
     let server = Postgres::start().await;
@@ -74,8 +74,8 @@ async fn the_conformance_suite_passes_on_two_handles_of_one_database() {
     assert_eq!(failed, [""; 0]);
 }
 
-/// Two instances of an application and a browser that is signed in, hot at the first. The first
-/// reaches the database by a proxy.
+/// Two instances of an application and a browser that is signed in. The first instance has the
+/// session in its near-cache and reaches the database through a proxy.
 struct Scene {
     server: Postgres,
     proxy: FaultProxy,
@@ -96,7 +96,7 @@ impl Scene {
         scene
     }
 
-    /// What the first instance says of the browser.
+    /// The browser's user, according to the first instance.
     async fn user(&self) -> Result<UserId, SessionError> {
         self.here.open(&self.browser).await.user()
     }

@@ -1,4 +1,4 @@
-//! Rate limits on a real `PostgreSQL`: what several instances admit together, and what is kept.
+//! Rate limits on a real `PostgreSQL`: decisions of several instances, and stored rows.
 
 #![cfg(feature = "rate-limit")]
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
@@ -32,7 +32,7 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(1_800_000_000 + secs)
 }
 
-/// How many of `n` requests at once, over all instances, are admitted.
+/// The number admitted of `n` concurrent requests over all instances.
 async fn admitted_at_once(instances: &[RateLimiter], n: usize) -> usize {
     let mut checks = JoinSet::new();
     for n in 0..n {
@@ -193,13 +193,13 @@ async fn without_postgres_nothing_is_admitted_and_afterwards_it_counts_on() {
 
 type Keys = &'static [(&'static str, u32)];
 
-/// Requests, each some microseconds after the last one, often at a window's edge.
+/// Steps between requests in microseconds, often ending at the edge of a window.
 fn forward() -> BoxedStrategy<i64> {
     prop_oneof![4 => 0..400i64, 1 => Just(1_000), 1 => Just(1_001), 1 => 0..3_000i64].boxed()
 }
 
-/// Random schedules of (keys, step of the clock) have the same decisions as in memory. The tests of
-/// `tracera-guard` compare those with the definition.
+/// Runs random schedules of (keys, step of the clock) here and in memory, and compares the
+/// decisions. The tests of `tracera-guard` compare those in memory with the definition.
 fn compare(schedule: impl Strategy<Value = Vec<(Keys, i64)>>) {
     const LIMIT: RateLimit = RateLimit::new("model", 3, Duration::from_millis(1));
     let runtime = tokio::runtime::Runtime::new().unwrap();

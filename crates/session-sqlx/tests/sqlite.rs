@@ -1,4 +1,4 @@
-//! The conformance suite on one `SQLite` file, by two handles as two processes would have them.
+//! The conformance suite on one `SQLite` file, with two handles in place of two processes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use tracera_session::testing::Instances;
 use tracera_session_sqlx::SqliteStore;
 
-/// Tests are about what happens and not how fast: the machine may be busy with others.
+/// A generous limit, because the suite tests behaviour, not speed, on a machine that may be busy.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn open(file: &Path) -> SqliteStore {

@@ -1,5 +1,5 @@
-//! How much memory of Redis a signed-in session takes, and whether listing and revoking slow down
-//! with their number.
+//! Measures how much memory a signed-in session takes in Redis, and how long listing and revoking
+//! take beside many sessions.
 //!
 //! `cargo run --release -p tracera-session --example memory -- 1000000`
 
@@ -14,10 +14,10 @@ use tracera_session::{
 };
 use tracera_testkit::RedisServer;
 
-/// What was measured with so many sessions in the store.
+/// The measurements with a given number of sessions in the store.
 #[derive(Debug)]
 pub struct Measured {
-    /// Redis' `used_memory` after, less before, by sessions.
+    /// The growth of Redis' `used_memory`, divided by the number of sessions.
     pub bytes_per_session: f64,
     /// Medians over users picked across the store.
     pub list: Duration,
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Signs so many sessions in; with `epoch` each user has signed out everywhere before.
+/// Signs in `count` sessions. With `epoch`, each user has signed out everywhere before.
 pub async fn measure(
     count: u32,
     per_user: u32,
@@ -108,7 +108,7 @@ async fn sign_in(
     Ok(())
 }
 
-/// As long as a UUID in bytes.
+/// As long as the bytes of a UUID.
 fn user(number: u32) -> Result<UserId, SessionError> {
     Ok(UserId::new(
         (u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)).to_be_bytes(),

@@ -31,7 +31,7 @@ use tracera_session::{
 
 const SIGN_INS: guard::RateLimit = guard::RateLimit::new("auth", 20, Duration::from_secs(60));
 
-/// The application as `base_url` is its public address. Serve it with
+/// The application, whose public address is `base_url`. Serve it with
 /// `into_make_service_with_connect_info::<SocketAddr>()`.
 pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error>> {
     let https = base_url.starts_with("https://");
@@ -59,7 +59,7 @@ pub(crate) fn app(base_url: &str, secret: &[u8]) -> Result<Router, Box<dyn Error
         .route("/theme", put(theme))
         .route_layer(csrf);
 
-    // In the order a request passes them.
+    // In the order in which a request passes them.
     let layers = ServiceBuilder::new()
         .layer(guard::SecurityHeaders::new().https(https))
         .layer(guard::TrustedProxies::default())
@@ -79,7 +79,7 @@ struct Credentials {
     password: String,
 }
 
-/// One of the user's sessions, and whether it is the one that asks.
+/// One of the user's sessions, and whether the request came from it.
 #[derive(Serialize)]
 struct Listed {
     #[serde(flatten)]
@@ -103,7 +103,7 @@ async fn sign_in(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Stored for visitors too.
+/// Stores the theme, for visitors too.
 async fn theme(session: Session, Json(theme): Json<String>) -> Result<StatusCode, SessionError> {
     session.set("theme", &theme)?;
     Ok(StatusCode::NO_CONTENT)
@@ -142,12 +142,12 @@ async fn end_others(session: Session) -> Result<StatusCode, SessionError> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A stand-in for your users; keep hashes of passwords, made with Argon2.
+/// A stand-in for your users. Store hashes of passwords, made with Argon2.
 fn password_of(name: &str) -> Option<&'static str> {
     matches!(name, "ada" | "eve").then_some("correct horse")
 }
 
-/// What the list of sessions shows: a few words, not the whole header.
+/// The client in the list of sessions: a few words, not the whole header.
 fn browser(headers: &HeaderMap) -> &'static str {
     let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     ["Firefox", "Edg", "Chrome", "Safari", "curl"]
@@ -158,7 +158,7 @@ fn browser(headers: &HeaderMap) -> &'static str {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // From your secret store. It signs the cookies and the CSRF tokens.
+    // Comes from your secret store. It signs the cookies and the CSRF tokens.
     let secret = std::env::var("SESSION_SECRET")
         .unwrap_or_else(|_| "for trying out only, never for other people".to_owned());
     let app = app("http://localhost:3000", secret.as_bytes())?;

@@ -1,5 +1,5 @@
-//! What Redis holds: nothing that opens a session, nothing that outlives it, and a plain read per
-//! request.
+//! The contents of Redis: nothing that opens a session, nothing that outlives it. Each request is a
+//! plain read.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,7 +25,7 @@ async fn start(config: SessionConfig) -> (RedisServer, Sessions) {
     (redis, Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), config))
 }
 
-/// Signs in over HTTP, sets a field, and gives back the `Cookie` header.
+/// Signs in over HTTP, sets a field, and returns the `Cookie` header.
 async fn sign_in(sessions: &Sessions, user: &UserId) -> HeaderValue {
     let sign_in = SignIn::new(user.clone(), "test");
     let route = any(move |session: Session| async move {
@@ -45,8 +45,8 @@ async fn a_dump_of_redis_holds_nothing_of_the_cookie() {
     let (_, value) = cookie.to_str().unwrap().split_once('=').unwrap();
     let token = URL_SAFE_NO_PAD.decode(value).unwrap();
     let dump = redis.dump_all().await;
-    // Everything after key id and tag is secret or MAC; eight equal bytes in a row are no
-    // coincidence.
+    // After key id and tag, every byte belongs to the secret or the MAC. Eight equal bytes in a row
+    // are no coincidence.
     for part in token[19..].windows(8).chain(value.as_bytes()[28..].windows(8)) {
         assert!(!dump.windows(8).any(|window| window == part));
     }
@@ -66,7 +66,8 @@ async fn a_key_goes_with_its_last_session() {
         i64::try_from(lifetime.as_millis()).unwrap() - millis
     };
     assert!((0..10_000).contains(&left().await), "{}", left().await);
-    // The end of the later session counts, and the sign-out of all leaves no key but for the epoch.
+    // The later session's expiry counts, and the sign-out of all leaves only the key that holds the
+    // epoch.
     clock.advance(Duration::from_secs(3600));
     let later = sign_in(&sessions, &user).await;
     assert!((0..10_000).contains(&left().await), "{}", left().await);
@@ -93,7 +94,7 @@ async fn what_a_change_of_users_leaves_goes_after_a_minute() {
     let session = sessions.open(&headers(&cookie)).await;
     session.sign_in(SignIn::new(UserId::new("latter").unwrap(), "test")).await.unwrap();
     assert!(left().await > 60_000, "the other session still lives");
-    // A minute from the change of users, not from the last end.
+    // A minute after the change of users, not after the last sign-out.
     clock.advance(Duration::from_secs(20));
     sessions.open(&headers(&other)).await.sign_out().await.unwrap();
     assert!((30_000..=40_000).contains(&left().await), "{}", left().await);

@@ -1,4 +1,4 @@
-//! The suite itself: each of these stores is wrong in one way, and the named case catches it.
+//! Tests the suite: each of these stores has one defect, and the named case catches it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::match_bool, reason = "each match shows the defect beside what is right")]
@@ -86,7 +86,8 @@ const CAUGHT: [(Defect, &str); 30] = [
     (StallsOnAnError, "a_store_that_stalls_answers_within_its_limit"),
 ];
 
-/// A good store behind a defect. It can be made to fail, which it does well but for two defects.
+/// A correct store behind a defect. It can be made to fail, which it does correctly except with two
+/// of the defects.
 #[derive(Clone)]
 struct Broken {
     store: EmbeddedStore,
@@ -99,7 +100,7 @@ impl Broken {
         self.defect == Some(defect)
     }
 
-    /// What comes before each operation: the fault, if there is one.
+    /// Applies the fault, if there is one, before each operation.
     async fn reach(&self) -> Result<(), StoreError> {
         match self.fault.load(Ordering::SeqCst) {
             0 => Ok(()),
@@ -110,14 +111,14 @@ impl Broken {
 
     async fn read(&self, id: &SessionId, name: &FieldName) -> Result<Option<Vec<u8>>, StoreError> {
         let stored = self.store.load(id, std::slice::from_ref(name)).await?;
-        // Others read meanwhile.
+        // Lets other tasks read in between.
         for _ in 0..200 {
             yield_now().await;
         }
         Ok(stored.and_then(|stored| stored.values.into_iter().next().flatten()))
     }
 
-    /// One operation as two steps, where that is the defect.
+    /// Splits one operation into two steps, if that is the defect.
     async fn torn(
         &self,
         id: &SessionId,
@@ -136,7 +137,7 @@ impl Broken {
             }
             FieldOp::Take if self.is(TakesInTwoSteps) => {
                 let value = self.read(id, name).await?;
-                // A way to a server and back lies between the two.
+                // As long as a round trip to a server takes.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Some((FieldOp::Remove, FieldReply::Taken(value)))
             }
@@ -374,7 +375,7 @@ fn storage(defect: Option<Defect>) -> Instances {
     })
 }
 
-/// What the case says of a store with the defect; `None` if it passes.
+/// The failure message of the case for a store with the defect; `None` if it passes.
 async fn complaint(case: &str, defect: Option<Defect>) -> Option<String> {
     let case = *ALL.iter().find(|known| known.name == case).expect(case);
     let run = tokio::spawn(async move { case.run(storage(defect)).await });

@@ -1,4 +1,4 @@
-//! Sessions bound to a device, as a browser with a key of its own sees them.
+//! Sessions bound to a device, as a browser with a key sees them.
 #![cfg(all(feature = "device-binding", feature = "embedded"))]
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -61,7 +61,7 @@ async fn login(session: Session) -> Result<&'static str, SessionError> {
     Ok("welcome")
 }
 
-/// A key and the cookies beside it.
+/// A browser with a key and cookies.
 struct Browser {
     key: EcdsaKeyPair,
     jar: Vec<(String, String)>,
@@ -95,7 +95,7 @@ impl Browser {
         Self { key: new_key(), jar: Vec::new(), offer: None }
     }
 
-    /// Another program with copies of these cookies and a key of its own.
+    /// Another program with copies of these cookies and a different key.
     fn copied(&self, names: &[&str]) -> Self {
         let jar = self.jar.iter().filter(|(name, _)| names.contains(&&**name)).cloned().collect();
         Self { jar, ..Self::new() }
@@ -169,7 +169,7 @@ impl Browser {
         self.ask(server, "GET", "/me", &[]).await.status()
     }
 
-    /// Asks for a challenge, as a browser without one does.
+    /// Asks for a challenge, as a browser does that has none.
     async fn challenge(&mut self, server: &Server, id: &str) -> String {
         let headers = [("sec-secure-session-id", id)];
         let response = self.ask(server, "POST", "/device/refresh", &headers).await;
@@ -252,7 +252,7 @@ async fn a_refresh_gives_a_new_cookie_and_the_next_challenge() {
     );
     assert_ne!(browser.jar, before, "no value comes twice");
     let next = challenge_in(response.headers(), &id);
-    // The same proof may come again, as after an answer that was lost.
+    // The same proof may arrive twice, as after a lost answer.
     assert_eq!(browser.prove(&server, &id, &challenge).await.status(), StatusCode::OK);
     server.pass(LIFETIME);
     assert_eq!(browser.prove(&server, &id, &next).await.status(), StatusCode::OK);
@@ -284,7 +284,7 @@ async fn the_binding_counts_from_the_first_device_cookie_and_after_the_grace() {
     let mut browser = Browser::new();
     let challenge = browser.sign_in(&server).await;
     assert_eq!(browser.register(&server, &challenge).await.status(), StatusCode::OK);
-    // The answer was lost: the browser has no device cookie, and is let in for good.
+    // The answer was lost: the browser has no device cookie and is accepted without one for good.
     let mut without = browser.copied(&["__Host-session"]);
     server.pass(Duration::from_secs(3600));
     assert_eq!(without.me(&server).await, StatusCode::OK);
@@ -439,7 +439,7 @@ async fn forged_proofs_and_registrations_change_nothing() {
     let response = browser.ask(&server, "POST", "/device/register", &headers).await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST, "one proof, in one line");
 
-    // In quotes, as the specification says, it is the same proof.
+    // In quotes, as the specification demands, it is the same proof.
     let quoted = format!("\"{whole}\"");
     let headers = [("secure-session-response", &*quoted)];
     let response = browser.ask(&server, "POST", "/device/register", &headers).await;

@@ -1,4 +1,4 @@
-//! The conformance suite on the embedded store in a file, and what a file is for.
+//! The conformance suite on the embedded store in a file, and tests of its durability.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The example application as its browsers see it, over HTTP.
+//! The example application, tested over HTTP.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ mod web;
 
 const ADA: &str = r#"{"name":"ada","password":"correct horse"}"#;
 
-/// A browser: an address to ask and a jar of cookies.
+/// A browser: the server's address and a jar of cookies.
 struct Browser {
     server: SocketAddr,
     jar: Vec<(String, String)>,
@@ -68,7 +68,7 @@ impl Browser {
         self.get("/csrf").await.body.split('"').nth(3).unwrap().to_owned()
     }
 
-    /// With the token, as a page of the application would.
+    /// Sends the CSRF token, as a page of the application would.
     async fn act(&mut self, method: &str, path: &str, body: &str) -> u16 {
         let token = self.token().await;
         let headers = format!("X-CSRF-Token: {token}\r\nOrigin: http://localhost:3000\r\n");

@@ -52,7 +52,7 @@ async fn start(sessions: &Sessions) -> Vec<Counter> {
     counters
 }
 
-/// Signs in through the layer, which is where cookies are made.
+/// Signs in through the layer, which makes the cookie.
 async fn sign_in(sessions: &Sessions, user: &UserId) -> HeaderValue {
     let sign_in = SignIn::new(user.clone(), "test");
     let route = axum::routing::any(move |session: tracera_session::Session| async move {
@@ -90,7 +90,8 @@ async fn count(sessions: Sessions, cookie: HeaderValue, stop: Arc<AtomicBool>) -
     tally
 }
 
-/// Counts under load while `disturb` runs, and checks what it says above.
+/// Counts under load while `disturb` runs. Checks that no session is lost, no increment counts
+/// twice and no request is too slow.
 async fn nothing_is_lost_while(
     sessions: &Sessions,
     counters: &[Counter],
@@ -103,7 +104,7 @@ async fn nothing_is_lost_while(
         running.spawn(async move { (n, work.await) });
     }
     disturb().await;
-    // It recovers by itself: every session is written again.
+    // The store recovers by itself: every session is written again.
     let deadline = Instant::now() + Duration::from_secs(20);
     for counter in counters {
         let headers: HeaderMap = [(header::COOKIE, counter.cookie.clone())].into_iter().collect();
@@ -145,7 +146,7 @@ async fn a_cluster_that_loses_a_primary_loses_no_session_and_counts_nothing_twic
     let store = RedisStore::connect(&cluster_url(&cluster)).await.unwrap();
     let sessions = Sessions::new(store, KeyRing::new(&[7; 32]).unwrap(), SessionConfig::default());
     let counters = start(&sessions).await;
-    // What was written before the window of asynchronous replication.
+    // Replicates all earlier writes, because replication is asynchronous.
     for node in cluster.nodes() {
         if node.cli(&["ROLE"]).await.starts_with("master") {
             node.wait_for_replicas().await;
@@ -159,8 +160,8 @@ async fn a_cluster_that_loses_a_primary_loses_no_session_and_counts_nothing_twic
     .await;
 }
 
-/// The same for a reply that is late: the command waits in the frozen primary's socket and runs
-/// when it is thawed.
+/// Like the test above, with a late reply: the command waits in the frozen primary's socket and
+/// runs after the thaw.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_increment_whose_reply_from_a_cluster_is_late_runs_at_most_once() {
     let cluster = RedisCluster::start().await;
@@ -175,7 +176,7 @@ async fn an_increment_whose_reply_from_a_cluster_is_late_runs_at_most_once() {
     primary.freeze().await;
     let before = Instant::now();
     let mut increment = std::pin::pin!(session.increment("n", 1));
-    // Thawed after the limit for a reply and before the cluster gives the primary up.
+    // Thawed after the limit for a reply, and before the cluster fails the primary over.
     let early = tokio::time::timeout(RedisLimits::default().response * 9 / 8, &mut increment).await;
     primary.thaw();
     let outcome = match early {

@@ -1,4 +1,4 @@
-//! Redis fails in every way it can, during every operation. The answer is the documented one within
+//! Every kind of failure of Redis during every operation. The answer is the documented one within
 //! its time limit, nothing else is written, and everything recovers by itself.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -19,10 +19,10 @@ use tracera_session::{
 };
 use tracera_testkit::{Fault, FaultProxy, RedisServer};
 
-/// No request takes longer, whatever fails.
+/// Upper bound of every request, whatever fails.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Within which everything works again.
+/// Upper bound of the time until everything works again.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ use Operation::{Commit, Create, Destroy, Load, RevokeAll, Rotate, Touch};
 
 const ALL: [Operation; 7] = [Load, Commit, Touch, Rotate, Destroy, RevokeAll, Create];
 
-/// What is done to the way to Redis while an operation runs.
+/// A fault of the connection to Redis or of its answers while an operation runs.
 #[derive(Debug, Clone, Copy)]
 enum Trouble {
     Connection(Fault),
@@ -117,8 +117,8 @@ impl Stage {
         pair.parse().unwrap()
     }
 
-    /// Runs an operation with the trouble beginning right before it and the session, if it needs
-    /// one, loaded.
+    /// Runs an operation. The trouble begins right before it, after the session has been loaded if
+    /// the operation needs one.
     async fn operate(
         &self,
         operation: Operation,
@@ -174,9 +174,9 @@ impl Trouble {
     }
 }
 
-/// Every write under one kind of trouble: 503 in time, the cookie untouched, and with it the
-/// session. A load answers `load`. `reaches` says that Redis may have done what was asked before
-/// the answer was lost.
+/// Every write under one kind of trouble: 503 in time, with the cookie and the session unchanged. A
+/// load answers `load`. `reaches` means that Redis may have executed the command before the answer
+/// was lost.
 async fn each_operation(trouble: Trouble, load: StatusCode, reaches: bool) {
     for operation in ALL {
         let stage = Stage::new().await;
@@ -222,7 +222,8 @@ macro_rules! troubles {
 
 use Trouble::{Answer as Says, Connection};
 
-// A load whose connection breaks is repeated at once. What is no session data is "undecodable".
+// A load whose connection breaks is repeated at once. Bytes that are not session data are
+// "undecodable".
 troubles! {
     refused: Connection(Fault::Refuse) => SERVICE_UNAVAILABLE;
     hanging: Connection(Fault::BlackHole) => SERVICE_UNAVAILABLE;
@@ -279,10 +280,10 @@ async fn a_slow_redis_is_only_slow() {
     }
 }
 
-/// On several threads, so that the repeats begin before anybody has looked at the connection.
+/// On several threads, so that the repeats begin before any task has checked the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_whose_connection_is_reset_are_all_answered_over_the_next() {
-    // On a busy machine the next connection may take longer than requests wait for it by default.
+    // On a busy machine the next connection may take longer than the default grace.
     let limits = RedisLimits::default();
     let patient = RedisLimits { grace: 10 * limits.grace, total: 10 * limits.total, ..limits };
     let stage = Stage::new_with(patient).await;
@@ -320,8 +321,8 @@ async fn a_redis_that_forgot_the_scripts_is_sent_them_again() {
     }
 }
 
-/// Rewrites every session's record by a Lua expression over `value`, and returns a dump of
-/// everything.
+/// Rewrites every session's record by a Lua expression over `value`, and returns a dump of the
+/// database.
 async fn rewrite_records(stage: &Stage, expression: &str) -> Vec<u8> {
     let script = format!(
         "for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -409,7 +410,7 @@ async fn a_redis_that_was_killed_is_found_again_when_it_is_back() {
         assert!(Instant::now() < deadline, "not found again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // It came back empty, so the session is really gone.
+    // Redis came back empty, so the session is really gone.
     let answer = stage.request(&cookie, |s| async move { s.user().map(drop) }).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     let cookie = stage.sign_in(&user).await;

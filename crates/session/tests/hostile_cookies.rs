@@ -1,5 +1,5 @@
-//! No `Cookie` header causes a panic, and no forged one a session or a call to the store. The kept
-//! examples in `corpus/cookies.txt` run first; a line is one header, `\x..` one byte.
+//! No `Cookie` header causes a panic. No forged one causes a session or a call to the store. The
+//! examples kept in `corpus/cookies.txt` run first; a line is one header, `\x..` one byte.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -23,11 +23,11 @@ use tracera_session::{
 
 const CORPUS: &str = include_str!("corpus/cookies.txt");
 
-/// Remembers whether it was asked for a session.
+/// Records whether it was asked for a session.
 #[derive(Clone)]
 struct Watched(EmbeddedStore, Arc<AtomicBool>);
 
-/// Sessions, whether their store was asked, and one genuine cookie.
+/// Sessions, a flag that their store was asked, and one genuine cookie.
 fn stage() -> (Sessions, Arc<AtomicBool>, String) {
     let asked = Arc::new(AtomicBool::new(false));
     let store = Watched(EmbeddedStore::in_memory().unwrap(), asked.clone());
@@ -44,7 +44,7 @@ fn stage() -> (Sessions, Arc<AtomicBool>, String) {
     (sessions, asked, genuine)
 }
 
-/// Whether a header opens a session, asking the store at most then.
+/// Whether a header opens a session. Checks that the store was asked only if it does.
 fn opens((sessions, asked, _): &(Sessions, Arc<AtomicBool>, String), line: &[u8]) -> bool {
     let Ok(value) = HeaderValue::from_bytes(line) else { return false };
     let headers: HeaderMap = [(header::COOKIE, value)].into_iter().collect();

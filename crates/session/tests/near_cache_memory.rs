@@ -1,4 +1,4 @@
-//! What a cached session costs in memory. In a process of its own, since the process is what is
+//! Measures the memory of a cached session. In a separate process, because the whole process is
 //! measured.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
@@ -23,11 +23,11 @@ use tracera_session::{
 
 const SESSIONS: usize = 100_000;
 const MOST_BYTES: usize = 250;
-/// Of what is preloaded with a session.
+/// The size of the preloaded value.
 const VALUE_BYTES: usize = 4000;
 
-/// Knows one session, under every id, and one value for every field. It takes no memory that would
-/// be counted.
+/// Returns one session for every id and one value for every field, and takes no memory that would
+/// be measured.
 #[derive(Clone, Default)]
 struct OneForAll(Arc<Mutex<Option<StoredSession>>>);
 

@@ -1,4 +1,4 @@
-//! The log says why Redis cannot be reached again.
+//! The log says why Redis cannot be reached.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tracing::level_filters::LevelFilter;
 
 const PASSWORD: &str = "canary-password";
 
-/// Within which everything is noticed.
+/// The time within which every event is noticed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is logged on this thread at the default level, while it lives.
+/// Captures the log of this thread at the default level.
 struct Log(CapturedLog);
 
 impl Log {
@@ -35,12 +35,12 @@ impl Log {
     }
 }
 
-/// Runs a command as somebody who knows the password.
+/// Runs a command as an operator who knows the password.
 async fn operate(server: &RedisServer, command: &[&str]) {
     server.cli(&[&["-a", PASSWORD, "--no-auth-warning"], command].concat()).await;
 }
 
-/// From now on nobody comes in who does not know the password, and nobody is in.
+/// Requires a password from now on, and disconnects all clients.
 async fn lock(server: &RedisServer) {
     server.cli(&["CONFIG", "SET", "requirepass", PASSWORD]).await;
     operate(server, &["CLIENT", "KILL", "TYPE", "normal"]).await;

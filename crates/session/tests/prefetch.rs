@@ -19,8 +19,8 @@ use tracera_session::{
 };
 use tracera_testkit::{FaultProxy, Hold, RedisServer};
 
-/// What stands between the two layers: waits until Redis has been asked for the session, then
-/// answers or goes on.
+/// A layer between the two: waits until Redis has been asked for the session, then answers or
+/// continues.
 #[derive(Clone)]
 struct Between {
     asked: Arc<Mutex<Option<Hold>>>,
@@ -97,8 +97,8 @@ async fn the_question_is_on_its_way_before_the_layers_between_have_asked_theirs(
     let response =
         send(app(&sessions, between(Some(asked), false)), "GET", "/me", Some(&cookie)).await;
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-    // The request was answered without it, so the question may still be on its way from the proxy
-    // to Redis.
+    // The request was answered without the session, so the command may still be on its way from the
+    // proxy to Redis.
     let arrived = async { while redis.command_calls("hmget").await < 2 {} };
     tokio::time::timeout(Duration::from_secs(20), arrived).await.expect("asked ahead, and in vain");
 
@@ -116,7 +116,7 @@ async fn the_question_is_on_its_way_before_the_layers_between_have_asked_theirs(
     );
 }
 
-/// Waits for the session of its own request, as a layer may that asks for it by itself.
+/// Waits for the session of its request, as a layer may that opens the session by itself.
 async fn look(sessions: Sessions, request: Request, next: Next) -> Response {
     let looking = sessions.open(request.headers());
     tokio::time::timeout(Duration::from_secs(20), looking)
@@ -142,7 +142,7 @@ async fn nobody_waits_for_what_was_asked_ahead() {
                 .layer(PrefetchLayer::new(sessions.clone(), |_: &Request| true))
                 .layer(from_fn(move |request, next| look(looking.clone(), request, next))),
         );
-    // Until the near-cache is in use, since only then requests ask together.
+    // Until the near-cache is in use, because only then requests share a read.
     let in_use = async {
         while sessions.cache_stats().hits == 0 {
             let response = send(app.clone(), "POST", "/login", None).await;

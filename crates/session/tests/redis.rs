@@ -24,7 +24,7 @@ async fn storage() -> Instances {
 
 tracera_session::conformance!(storage);
 
-/// The same behind a proxy that can fail, with the limits that applications have.
+/// The storage behind a proxy that can fail, with the default limits.
 async fn storage_that_can_fail() -> Instances {
     let redis = RedisServer::start().await;
     let proxy = Arc::new(FaultProxy::start(redis.port()).await);

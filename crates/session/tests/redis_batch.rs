@@ -29,7 +29,7 @@ fn command(words: &[&str]) -> Cmd {
     command
 }
 
-/// Runs a command for each of these keys, from a task of its own.
+/// Runs a command for each of these keys, each from a separate task.
 async fn ask_for_each(
     connection: &RedisConnection,
     keys: impl Iterator<Item = String>,
@@ -42,7 +42,7 @@ async fn ask_for_each(
     tasks.join_all().await
 }
 
-/// `key0`, `key1`, … with the values `value0`, `value1`, ….
+/// Sets `key0`, `key1`, … to the values `value0`, `value1`, ….
 async fn fill(server: &RedisServer, keys: usize) {
     for n in 0..keys {
         server.cli(&["SET", &format!("key{n}"), &format!("value{n}")]).await;
@@ -74,7 +74,7 @@ async fn what_is_asked_at_the_same_moment_travels_together_and_each_gets_its_own
     assert_eq!(answers.len(), 200);
     assert_each_has_its_own(answers, &[]);
     assert_eq!(server.command_calls("get").await, 200);
-    // Four trips of 64 at most, what the heartbeat asks, and the question itself.
+    // At least four batches of at most 64, the heartbeat's commands, and this query itself.
     assert!(reads <= 12, "{reads} reads");
 }
 
@@ -175,7 +175,7 @@ async fn whoever_goes_away_nobody_is_given_the_session_of_another() {
         let mut requests = JoinSet::new();
         for (n, (user, browser)) in browsers.iter().cycle().take(200).cloned().enumerate() {
             let sessions = sessions.clone();
-            // One in three goes away: before, while or after it is answered.
+            // One request in three is dropped: before, while or after it is answered.
             let patience = if n % 3 == 0 {
                 Duration::from_micros((n as u64 * 13 + round * 7) % 900)
             } else {

@@ -1,5 +1,5 @@
-//! The conformance suite on a cluster and as a user with no right more than documented, and what an
-//! operator chooses.
+//! The conformance suite on a cluster and as a user with only the documented permissions, and the
+//! options for operators.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -43,7 +43,7 @@ fn cluster_url(cluster: &RedisCluster) -> String {
     format!("redis+cluster://{}", hosts.join(","))
 }
 
-/// The line that the documentation of [`RedisStore`] gives.
+/// The permissions listed in the documentation of [`RedisStore`].
 fn documented_acl() -> Vec<String> {
     let source = include_str!("../src/store/redis.rs");
     let (_, from_line) =
@@ -82,7 +82,7 @@ async fn a_policy_that_evicts_is_found() {
     assert_eq!(store.evicting_policy().await.unwrap().as_deref(), Some("allkeys-random"));
 }
 
-/// Sessions whose end and rotation one replica has to confirm, over a connection of their `own`.
+/// Sessions whose end and rotation one replica has to confirm, over the connection `own`.
 async fn acknowledged(url: &str, own: RedisConnection, within: Duration) -> Sessions {
     let store = RedisStore::connect(url).await.unwrap();
     let store = store.with_replica_ack(own, 1, within);
@@ -127,8 +127,8 @@ async fn a_sign_out_waits_for_replicas_and_says_when_they_are_missing() {
     }
 }
 
-/// The replica takes no part, so each waits as long as it may, and Redis lets only one wait at a
-/// time.
+/// The frozen replica never confirms, so each `WAIT` takes its full time, and Redis executes one at
+/// a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_at_once_that_replicas_do_not_confirm_are_done_and_said_to_be() {
     let primary = RedisServer::start().await;
@@ -136,7 +136,7 @@ async fn many_at_once_that_replicas_do_not_confirm_are_done_and_said_to_be() {
     let own = RedisConnection::open(&primary.url()).await.unwrap();
     let sessions = acknowledged(&primary.url(), own, Duration::from_millis(400)).await;
     let user = UserId::new("user").unwrap();
-    // Has Redis know the scripts, confirmed or not; else each takes another turn.
+    // Loads the scripts into Redis, confirmed or not. Otherwise each would need another turn.
     let session = signed_in(&sessions, &user).await;
     session.rotate().await.unwrap();
     drop(session.sign_out().await);
@@ -188,11 +188,11 @@ async fn what_was_written_over_another_connection_is_not_confirmed() {
     let own = RedisConnection::open_with(&proxy.redis_url(), PATIENT).await.unwrap();
     let sessions = acknowledged(&primary.url(), own, Duration::from_millis(200)).await;
     let user = UserId::new("user").unwrap();
-    // Has Redis know the script.
+    // Loads the script into Redis.
     signed_in(&sessions, &user).await.sign_out().await.unwrap_err();
     let (one, other) = (signed_in(&sessions, &user).await, signed_in(&sessions, &user).await);
-    // Both sign-outs are sent before the first is answered. Then one waits, and the other waits for
-    // its turn.
+    // Both sign-outs are sent before the first is answered. Then one runs `WAIT`, and the other
+    // waits for its turn.
     let mut first = proxy.hold_next("EVALSHA");
     let one = tokio::spawn(async move { one.sign_out().await });
     first.reached().await;
@@ -215,7 +215,7 @@ async fn what_was_written_over_another_connection_is_not_confirmed() {
     assert!(one.is_err() && other.is_err(), "{one:?} {other:?}");
 }
 
-/// A replica of every primary must confirm, because it is not known which primary did the work.
+/// A replica of every primary must confirm, because it is not known which primary ran the script.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_cluster_a_sign_out_waits_for_a_replica_of_each_primary() {
     let cluster = RedisCluster::start().await;
@@ -247,8 +247,7 @@ async fn replica_of<'a>(cluster: &'a RedisCluster, primary: &RedisServer) -> &'a
     panic!("no replica");
 }
 
-/// While a slot is on its way, what its new primary is asked goes over a connection that no later
-/// `WAIT` does.
+/// While a slot moves, commands for its new primary use a connection on which no later `WAIT` runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_cluster_what_a_primary_did_that_is_taking_a_slot_over_is_not_confirmed() {
     let cluster = RedisCluster::start().await;

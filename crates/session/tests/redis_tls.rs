@@ -1,4 +1,4 @@
-//! Redis over TLS with an authority of one's own: one server, behind Sentinels, a cluster.
+//! Redis over TLS with a private certificate authority: one server, behind Sentinels, a cluster.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Sentinels that ask for a password of their own.
+//! Sentinels that have their own password.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -27,7 +27,7 @@ async fn sentinels_are_asked_with_their_own_credentials_after_a_failover_too() {
         sentinel
             .cli(&["ACL", "SETUSER", "tracera", "on", ">secret", "-@all", "+sentinel|masters"])
             .await;
-        // What requirepass does.
+        // The effect of `requirepass`.
         sentinel.cli(&["ACL", "SETUSER", "default", "resetpass", ">p@ss/w?rd&+"]).await;
     }
     let url = |parameters| format!("{}{parameters}", redis.url());

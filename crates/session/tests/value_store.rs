@@ -1,4 +1,4 @@
-//! The conformance suite on a store of two methods that tells no change.
+//! The conformance suite on a `ValueStore` that announces no changes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use tracera_session::store::{StoreFuture, Tag, Update, ValueStore, Write};
 use tracera_session::testing::Instances;
 
-/// By compare and set, and with one lost race per update.
+/// Updates by compare-and-set, with one lost race per update.
 #[derive(Clone, Default)]
 struct MemoryStore {
     values: Arc<Mutex<HashMap<Tag, Vec<u8>>>>,

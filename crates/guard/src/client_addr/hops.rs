@@ -15,9 +15,9 @@ const MAX_HOPS: usize = 32;
 /// Longer than any element a proxy writes: addresses, host and scheme of one hop.
 const MAX_ELEMENT_BYTES: usize = 512;
 
-/// Yields addresses from right to left until the first element that is none.
+/// Yields addresses from right to left, up to the first element that is not an address.
 pub(super) struct Hops<'a> {
-    /// All lines of the header; the rightmost unread one is the last.
+    /// The lines of the header that are not fully read; the rightmost comes last.
     lines: Vec<&'a [u8]>,
     left: usize,
     parse: fn(&[u8]) -> Option<IpAddr>,
@@ -69,7 +69,7 @@ fn split_last(text: &[u8], separator: u8) -> Option<(Option<&[u8]>, &[u8])> {
     (!quoted).then_some((None, text))
 }
 
-/// The address of the one `for` parameter of a `Forwarded` element.
+/// The address in the only `for` parameter of a `Forwarded` element.
 fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     let mut found = None;
     let mut rest = Some(element);
@@ -87,7 +87,7 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     node(unquoted.unwrap_or(value))
 }
 
-/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`.
+/// Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`.
 fn node(node: &[u8]) -> Option<IpAddr> {
     let node = str::from_utf8(node.trim_ascii()).ok()?;
     let addr = if let Some(bracketed) = node.strip_prefix('[') {

@@ -36,7 +36,7 @@ fn client(peer: &str, lines: &[(&str, &str)]) -> String {
     proxies(TRUSTED).client_addr(ip(peer), &headers(lines)).ip().to_string()
 }
 
-/// The client by the `Forwarded` header.
+/// The client according to the `Forwarded` header.
 fn client_by_forwarded(peer: &str, lines: &[(&str, &str)]) -> String {
     let proxies = proxies(TRUSTED).header(ProxyHeader::Forwarded);
     proxies.client_addr(ip(peer), &headers(lines)).ip().to_string()
@@ -81,7 +81,7 @@ fn by_default_nobody_is_trusted() {
 #[test]
 fn behind_a_trusted_proxy_x_forwarded_for_is_walked_from_the_right() {
     for (lines, expected) in [
-        // The plain cases.
+        // Simple cases.
         (&["203.0.113.9"][..], "203.0.113.9"),
         (&["2001:db8::9"], "2001:db8::9"),
         (&["  203.0.113.9\t"], "203.0.113.9"),
@@ -106,7 +106,7 @@ fn behind_a_trusted_proxy_x_forwarded_for_is_walked_from_the_right() {
         (&["1.2.3.4, 203.0.113.9, 10.1.1.1"], "203.0.113.9"),
         (&["10.9.9.9"], "10.9.9.9"),
         (&["10.9.9.9, 10.1.1.1"], "10.9.9.9"),
-        // What is no address ends the walk at the closest known hop.
+        // An element that is not an address ends the walk at the closest known hop.
         (&[""], "10.0.0.1"),
         (&[","], "10.0.0.1"),
         (&["203.0.113.9,"], "10.0.0.1"),
@@ -152,7 +152,7 @@ fn behind_a_trusted_proxy_forwarded_is_walked_from_the_right() {
         (&["for=1.2.3.4", "for=203.0.113.9, for=10.1.1.1"], "203.0.113.9"),
         (&["for=203.0.113.9;host=\"a, for=1.2.3.4\""], "203.0.113.9"),
         (&["for=203.0.113.9;host=\"a;for=1.2.3.4\""], "203.0.113.9"),
-        // An open quote of the sender does not swallow what the proxy appended.
+        // A sender's open quote does not swallow the hop that the proxy appended.
         (&["for=\"1.2.3.4, for=203.0.113.9"], "203.0.113.9"),
         (&["for=203.0.113.9;host=\"a\\\", for=1.2.3.4, \\\"b\""], "10.0.0.1"),
         // Read from the right without its backslashes, this would name 1.2.3.4.
@@ -363,7 +363,7 @@ proptest! {
         prop_assert_eq!(proxies.client_addr(peer, &headers), ClientAddr::from(peer));
     }
 
-    /// Whatever a sender writes, the hop its proxy appends on a line of its own decides.
+    /// The hop that the proxy appends on a separate line decides, whatever the sender writes.
     #[test]
     fn what_stands_left_of_the_proxys_hop_never_matters(headers in any_headers()) {
         let mut headers = headers;

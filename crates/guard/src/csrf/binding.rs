@@ -1,4 +1,4 @@
-//! What a token is bound to: the signed-in session, else the visitor.
+//! The binding of CSRF tokens: the signed-in session, else the visitor.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::{CsrfKeys, CsrfRejection, VisitorCookie, VisitorId};
 pub(super) type SessionOf =
     dyn Fn(&Extensions) -> Result<Option<Vec<u8>>, Box<Response>> + Send + Sync;
 
-/// Makes and checks tokens; in the extensions of every request below the guard.
+/// Makes and checks tokens. Every request inside the guard has it in its extensions.
 #[derive(Clone)]
 pub(super) struct Issuer {
     pub(super) keys: CsrfKeys,
@@ -21,8 +21,8 @@ pub(super) struct Issuer {
     pub(super) session_of: Arc<SessionOf>,
 }
 
-/// What the CSRF tokens of a request are bound to: the signed-in session or, signed out, the
-/// visitor. An extractor for handlers behind [`CsrfGuard`](crate::CsrfGuard).
+/// The binding of a request's CSRF tokens: the signed-in session or, when signed out, the visitor.
+/// An extractor for handlers inside [`CsrfGuard`](crate::CsrfGuard).
 ///
 /// 1. A signed-out browser without a visitor cookie becomes a new visitor.
 /// 2. An answer with a token must set the cookie of [`CsrfBinding::set_cookie`]. Without it the
@@ -35,8 +35,8 @@ pub struct CsrfBinding {
 }
 
 impl CsrfBinding {
-    /// A fresh token: 86 characters of base64url. Every call returns a different one. All are valid
-    /// as long as the binding and the key.
+    /// A fresh token: 86 characters of base64url. Every call returns a different token. All are
+    /// valid as long as the binding and the key.
     ///
     /// # Panics
     /// If the operating system has no random bytes to give.
@@ -44,14 +44,14 @@ impl CsrfBinding {
         self.issuer.keys.issue(&self.bytes)
     }
 
-    /// The `Set-Cookie` that goes with a token: the visitor cookie, for another ten minutes. `None`
-    /// for a signed-in session.
+    /// The `Set-Cookie` that must accompany a token: the visitor cookie, for another ten minutes.
+    /// `None` for a signed-in session.
     pub fn set_cookie(&self) -> Option<HeaderValue> {
         self.visitor.as_ref().map(|visitor| self.issuer.visitors.renew(visitor))
     }
 
-    /// Bytes unique to this session or visitor. Other things can be bound to them too, such as a
-    /// code that only the requesting browser may redeem.
+    /// Bytes unique to this session or visitor. They can bind other values too, such as a code that
+    /// only the requesting browser may redeem.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }

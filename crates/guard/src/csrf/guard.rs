@@ -15,31 +15,31 @@ use super::{CSRF_HEADER, CsrfKeys, CsrfRejection, VisitorCookie, is_safe_method,
 use crate::layer::{Guard, Settings, Verdict, guard_layer};
 use crate::media_type;
 
-/// The largest form that is read for its token, in bytes.
+/// The default limit for forms that are read for their token, in bytes.
 const MAX_FORM_BYTES: usize = 16 * 1024;
 
-/// Refuses unsafe requests without a CSRF token of their own session or visitor; a
-/// [`tower::Layer`].
+/// Refuses unsafe requests without a CSRF token of their session or visitor; a [`tower::Layer`].
 ///
 /// 1. GET, HEAD, OPTIONS and CONNECT pass, so their handlers must change nothing. A page cannot add
-///    a header to the handshake of a WebSocket; [`OriginPolicy`](crate::OriginPolicy) checks that.
+///    a header to the handshake of a WebSocket, so [`OriginPolicy`](crate::OriginPolicy) checks
+///    that.
 /// 2. Any other request needs a token in exactly one line of [`CSRF_HEADER`].
 /// 3. With [`CsrfGuard::form_field`], a request without that header may carry the token in exactly
 ///    one field of a form (`application/x-www-form-urlencoded`) instead. The body is read up to a
 ///    limit and handed on whole.
 /// 4. **Binding.** A token is valid for one binding: the id of the signed-in session, else the
 ///    [`VisitorCookie`]. So a token ends at sign-in, and with its session.
-/// 5. If the session's store does not answer, its error is the answer. The request never counts as
-///    a visitor's.
+/// 5. If the session's store does not answer, its error is the response. The request never counts
+///    as a visitor's.
 /// 6. A token has no expiry of its own.
 /// 7. Each token is masked afresh, so that compression leaks nothing about it (BREACH).
-/// 8. Handlers behind the guard find the [`CsrfBinding`] of the request and make tokens from it.
+/// 8. Handlers inside the guard extract the [`CsrfBinding`] of the request and make tokens from it.
 ///
 /// The scheme is the [HMAC-based token] of OWASP's cheat sheet.
 ///
-/// For a deployment: put the guard behind the session layer, behind
-/// [`OriginPolicy`](crate::OriginPolicy), and behind the layer that answers 401. When the guard
-/// reads forms, put a time limit before it.
+/// For a deployment: put the guard inside the session layer, inside
+/// [`OriginPolicy`](crate::OriginPolicy), and inside the layer that answers 401. If the guard reads
+/// forms, put a time limit around it.
 ///
 /// ```
 /// use axum::{Router, response::{Html, IntoResponse}, routing::get};
@@ -87,14 +87,14 @@ impl CsrfGuard {
     /// Signs with the first key; tokens made with one of the previous keys stay valid. The keys
     /// must be random and used for nothing else.
     ///
-    /// `session_of` finds the signed-in session among the extensions of a request. It returns
+    /// `session_of` finds the signed-in session in the extensions of a request. It returns one of:
     ///
     /// * bytes unique to this session that change with its id,
-    /// * `None` for a signed-out request, even with an anonymous session: that may begin while a
-    ///   page with a token is open,
-    /// * an error when the session is not known; the error is the answer.
+    /// * `None` for a signed-out request, even with an anonymous session, because that may begin
+    ///   while a page with a token is open,
+    /// * an error when the session is not known; the error is the response.
     ///
-    /// `tracera-session` has it as `Session::csrf_binding`.
+    /// `Session::csrf_binding` of `tracera-session` is such a function.
     pub fn new<B: AsRef<[u8]>, E: IntoResponse>(
         (current, previous): ([u8; 32], impl IntoIterator<Item = [u8; 32]>),
         session_of: impl Fn(&Extensions) -> Result<Option<B>, E> + Send + Sync + 'static,
@@ -135,15 +135,15 @@ impl CsrfGuard {
         Self { form_field: Some(name), ..self }
     }
 
-    /// The largest form that is read for its token, in bytes; a larger one is refused with 413.
-    /// Default: 16 KiB.
+    /// The size limit of forms that are read for their token, in bytes. A larger form is refused
+    /// with 413. Default: 16 KiB.
     #[must_use]
     pub fn max_form_bytes(self, max_form_bytes: usize) -> Self {
         Self { max_form_bytes, ..self }
     }
 
-    /// The binding of the request with these extensions and headers. A signed-out browser without a
-    /// visitor cookie gets that of a new visitor. Handlers behind the layer extract
+    /// The binding of the request with these extensions and headers. For a signed-out browser
+    /// without a visitor cookie it is that of a new visitor. Handlers inside the layer extract
     /// [`CsrfBinding`] instead.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl CsrfGuard {
     /// Whether `token` was issued for the request with these extensions and headers.
     ///
     /// # Errors
-    /// [`CsrfRejection`] says why not.
+    /// [`CsrfRejection`] gives the reason.
     pub fn verify(
         &self,
         request: &Extensions,
@@ -262,8 +262,8 @@ fn logged(decided: Result<(), CsrfRejection>) -> Result<(), CsrfRejection> {
     })
 }
 
-/// A handler behind [`CsrfGuard`]. It answers a fresh token, `{"csrf_token": "…"}`, and gives a
-/// signed-out browser its visitor cookie.
+/// A handler for use inside [`CsrfGuard`]. It answers with a fresh token, `{"csrf_token": "…"}`,
+/// and gives a signed-out browser its visitor cookie.
 pub async fn issue_csrf_token(binding: CsrfBinding) -> Response {
     let mut response =
         Response::new(Body::from(format!(r#"{{"csrf_token":"{}"}}"#, binding.token())));

@@ -44,7 +44,7 @@ fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
-/// Each part is prefixed with its length, so that different pairs are different bytes.
+/// Each part is prefixed with its length, so that the concatenation is unambiguous.
 fn mac(key: &Hmac<Sha256>, purpose: &str, message: &[u8]) -> [u8; MAC_BYTES] {
     let mut mac = key.clone();
     for part in [purpose.as_bytes(), message] {
@@ -54,7 +54,7 @@ fn mac(key: &Hmac<Sha256>, purpose: &str, message: &[u8]) -> [u8; MAC_BYTES] {
     mac.finalize().into_bytes().into()
 }
 
-/// Fresh random bytes of the operating system.
+/// Random bytes from the operating system.
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system provides random bytes");

@@ -1,4 +1,4 @@
-//! Checks where a request comes from, by the headers that only browsers set.
+//! Checks the origin of requests by the headers that only browsers set.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// ```
 #[derive(Clone, Debug)]
 pub struct OriginPolicy {
-    /// The first is the application's own.
+    /// The first is the application's own origin.
     origins: Arc<Vec<AllowedOrigin>>,
     settings: Settings<OriginRejection>,
 }
@@ -39,11 +39,12 @@ pub struct OriginPolicy {
 #[derive(Clone, Debug)]
 struct AllowedOrigin {
     origin: Origin,
-    /// The spellings of the origin in a header: with its port and, if that is the default, without.
+    /// The two forms of the origin in a header: with its port and, if the port is the default,
+    /// without.
     spellings: [String; 2],
 }
 
-/// A URL has no origin that a page could have.
+/// The URL has no origin that a page could have.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is not an absolute http or https URL")]
 pub struct OriginPolicyError(String);
@@ -56,15 +57,16 @@ pub enum OriginRejection {
     /// `Sec-Fetch-Site` says `cross-site` or `same-site`.
     #[error("the browser marks the request as coming from another site")]
     OtherSite,
-    /// `Origin` is another one.
+    /// `Origin` is not a configured origin.
     #[error("the origin header names another origin")]
     OtherOrigin,
-    /// `Origin` is `null` and the browser does not mark the request as `same-origin`. It comes from
-    /// a sandboxed page, or from another origin's page without a referrer. Or an old browser is
-    /// behind a proxy that adds `Referrer-Policy: no-referrer` to your pages.
+    /// `Origin` is `null` and the browser does not mark the request as `same-origin`. The request
+    /// comes from a sandboxed page, or from another origin's page without a referrer. It may also
+    /// come from an old browser behind a proxy that adds `Referrer-Policy: no-referrer` to your
+    /// pages.
     #[error("the origin header hides the origin")]
     HiddenOrigin,
-    /// There is no `Origin`, and `Referer` lies in another one.
+    /// There is no `Origin`, and `Referer` is not in a configured origin.
     #[error("the referer header lies in another origin")]
     OtherReferer,
     /// One of these headers was sent twice.
@@ -89,8 +91,8 @@ impl OriginPolicy {
         Ok(Self { origins, settings: Settings::default() })
     }
 
-    /// Pages of the origin of `url` may do the same. Use it for an application with several
-    /// addresses, or for a sibling application that you trust fully.
+    /// Pages of the origin of `url` may do the same. For an application with several addresses, or
+    /// a sibling application that you trust fully.
     ///
     /// # Errors
     /// [`OriginPolicyError`] if it is not an absolute http or https URL.
@@ -101,24 +103,25 @@ impl OriginPolicy {
 
     /// Whether the request may go on to the token check.
     ///
-    /// Safe methods may, unless they open a WebSocket (`Upgrade: websocket`): a page of another
-    /// origin could do that with your cookies and read the messages. For such
-    /// requests and for all other methods:
+    /// Safe methods may, unless they open a WebSocket (`Upgrade: websocket`), which a page of
+    /// another origin could do with your cookies and then read the messages. For such requests and
+    /// for all other methods:
     ///
     /// 1. `Sec-Fetch-Site: cross-site` and `same-site` are refused, unless `Origin` is one of
-    ///    [`OriginPolicy::also`]; values no standard knows count as absent.
+    ///    [`OriginPolicy::also`]. Values that no standard defines count as absent.
     /// 2. `Origin`, if present, must be a configured origin.
     /// 3. `Origin: null` counts as absent beside `Sec-Fetch-Site: same-origin` and is refused
     ///    otherwise. Browsers send it from pages with `Referrer-Policy: no-referrer`.
     /// 4. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must lie in
-    ///    one.
+    ///    With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must be in a
+    ///    configured origin.
     /// 5. A repeated header is refused.
     ///
-    /// A request that passes shows no sign of another origin; only the token proves that a page of
+    /// A request that passes shows no sign of another origin. Only the token proves that a page of
     /// yours sent it. The order of the rules is that of Go's `http.CrossOriginProtection`.
     ///
     /// # Errors
-    /// [`OriginRejection`] says which rule.
+    /// [`OriginRejection`] names the rule.
     pub fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), OriginRejection> {
         if is_safe_method(method) && !opens_web_socket(headers) {
             return Ok(());
@@ -173,7 +176,7 @@ impl AllowedOrigin {
     }
 }
 
-/// Over HTTP/1.1; over HTTP/2 and later it is the method CONNECT.
+/// Covers HTTP/1.1. Over HTTP/2 and later a WebSocket opens with the method CONNECT.
 fn opens_web_socket(headers: &HeaderMap) -> bool {
     let mut protocols = headers
         .get_all(UPGRADE)
@@ -216,7 +219,7 @@ impl Guard for OriginPolicy {
     }
 }
 
-/// Resource isolation: whether a request that another site caused is answered at all; a
+/// Resource isolation: decides whether a request caused by another site is answered at all; a
 /// [`tower::Layer`].
 ///
 /// 1. A GET that navigates a whole tab here, as a link does, is answered.
@@ -243,7 +246,7 @@ pub struct ResourceIsolation {
 }
 
 impl ResourceIsolation {
-    /// For all requests.
+    /// A policy for all requests.
     pub fn new() -> Self {
         Self::default()
     }

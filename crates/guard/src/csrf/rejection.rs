@@ -1,11 +1,11 @@
-//! Why a token was refused, and how that is answered.
+//! The reasons for which a token is refused, and their responses.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::Repeated;
 
-/// A request did not show a token of its own session or visitor.
+/// A request carried no valid token of its session or visitor.
 ///
 /// As a response it is JSON, 403 `csrf_failed` unless the variant says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +17,8 @@ pub enum CsrfRejection {
     /// The header or the field occurs twice.
     #[error("the request carries more than one token")]
     RepeatedToken,
-    /// The request has a token but no cookie it could be bound to: the browser blocks cookies, or
-    /// the visitor cookie has expired.
+    /// The request has a token but no cookie to which it could be bound: the browser blocks
+    /// cookies, or the visitor cookie has expired.
     #[error("the request has neither a session nor a visitor cookie")]
     NoVisitor,
     /// The token belongs to another session or visitor. Usually the page was opened before somebody
@@ -32,8 +32,8 @@ pub enum CsrfRejection {
     /// The session of the request is not known. The answer is the error of `session_of`.
     #[error("the session of the request is not known")]
     SessionUnknown(Box<Response>),
-    /// A handler extracts [`CsrfBinding`](crate::CsrfBinding) without a
-    /// [`CsrfGuard`](crate::CsrfGuard) before it. 500 `internal`.
+    /// A handler extracts [`CsrfBinding`](crate::CsrfBinding) outside of a
+    /// [`CsrfGuard`](crate::CsrfGuard). 500 `internal`.
     #[error("CsrfBinding is extracted without a CsrfGuard")]
     NoGuard,
 }

@@ -1,4 +1,4 @@
-//! Tokens that prove that a request comes from a page of ours.
+//! Tokens that prove that a request comes from a page of this application.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ const TOKEN_CHARS: usize = 86;
 
 /// The keys that make and check CSRF tokens. Cheap to clone.
 ///
-/// [`CsrfGuard`](crate::CsrfGuard) chooses the binding; with the keys alone you choose it. It must
-/// be unique to one browser, because a token is valid for everybody who shares it:
+/// [`CsrfGuard`](crate::CsrfGuard) chooses the binding. With the keys alone you choose it. It must
+/// be unique to one browser, because a token is valid for everybody who shares the binding:
 ///
 /// ```
 /// let keys = tracera_guard::CsrfKeys::new([7; 32], []);
@@ -34,8 +34,8 @@ impl CsrfKeys {
         Self(MacKeys::new(current, previous))
     }
 
-    /// A fresh token for `binding`: 86 characters of base64url. Each differs; all are valid as long
-    /// as the key and the binding.
+    /// A fresh token for `binding`: 86 characters of base64url. Every call returns a different
+    /// token. All are valid as long as the key and the binding.
     ///
     /// # Panics
     /// If the operating system has no random bytes to give.
@@ -60,7 +60,7 @@ impl fmt::Debug for CsrfKeys {
     }
 }
 
-/// A token has exactly one spelling: the full length, no padding, no stray bits at the end.
+/// A token has exactly one encoding: the full length, no padding, no stray bits at the end.
 fn parse(token: &str) -> Option<([u8; MAC_BYTES], [u8; MAC_BYTES])> {
     if token.len() != TOKEN_CHARS {
         return None;

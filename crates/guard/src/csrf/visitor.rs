@@ -20,10 +20,10 @@ const COOKIE: HostCookie = HostCookie::new("visitor", Duration::from_secs(600));
 ///
 /// 1. Nothing is stored on the server.
 /// 2. The cookie is a [`HostCookie`] named `visitor` that lives 600 seconds.
-/// 3. An id grants nothing; it only separates visitors. So the MAC has no age.
+/// 3. An id grants nothing and only separates visitors. So the MAC has no expiry.
 /// 4. Cookies with a wrong MAC count as absent: on plain http another application of the host can
 ///    add one.
-/// 5. Two cookies with a valid MAC count as none.
+/// 5. Of two cookies with a valid MAC, neither counts.
 ///
 /// For a deployment on plain http: another application of the host can plant a cookie that was
 /// issued to an attacker. The `__Host-` prefix prevents that on https.
@@ -64,8 +64,8 @@ impl fmt::Debug for VisitorId {
 }
 
 impl VisitorCookie {
-    /// Signs with `current` and still reads what a `previous` key signed. `secure` when the public
-    /// URL is https.
+    /// Signs with `current`. Cookies signed with a `previous` key stay valid. Set `secure` when the
+    /// public URL is https.
     pub fn new(
         current: [u8; 32],
         previous: impl IntoIterator<Item = [u8; 32]>,
@@ -74,11 +74,11 @@ impl VisitorCookie {
         Self { keys: MacKeys::new(current, previous), cookie: COOKIE.secure(secure) }
     }
 
-    /// Another name than `visitor`; a prefix stays. Browsers keep the cookies of all ports and
-    /// paths of a host together, so each application needs its own name.
+    /// Replaces the name `visitor`; the prefix stays. Browsers keep the cookies of all ports and
+    /// paths of a host together, so each application needs a different name.
     ///
     /// # Panics
-    /// If the name is not a lower-case letter and then lower-case letters, digits, `-` and `_`.
+    /// If the name is not a lower-case letter, followed by lower-case letters, digits, `-` and `_`.
     #[must_use]
     pub fn name(self, name: &'static str) -> Self {
         Self { cookie: self.cookie.named(name), ..self }
@@ -89,12 +89,12 @@ impl VisitorCookie {
         Self { cookie: self.cookie.secure(secure), ..self }
     }
 
-    /// The visitor whose cookie the request carries.
+    /// The visitor whose cookie the request carries; `None` without a valid one.
     pub fn parse(&self, headers: &HeaderMap) -> Option<VisitorId> {
         self.cookie.read_as(headers, |value| self.parse_value(value))
     }
 
-    /// A new visitor and the `Set-Cookie` that makes the browser remember it.
+    /// A new visitor, and the `Set-Cookie` that stores its id in the browser.
     ///
     /// # Panics
     /// If the operating system has no random bytes to give.
@@ -112,7 +112,7 @@ impl VisitorCookie {
         self.cookie.set(&value)
     }
 
-    /// The `Set-Cookie` that makes the browser forget the visitor.
+    /// The `Set-Cookie` that removes the cookie.
     pub fn clear(&self) -> HeaderValue {
         self.cookie.clear()
     }

@@ -1,4 +1,4 @@
-//! The result of a check, and how it looks in HTTP.
+//! The result of a check, and its HTTP headers.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::client_addr::ClientAddrMissing;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// The answer to one request.
+/// The decision about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Whether the request may go on.
@@ -21,8 +21,8 @@ pub struct Decision {
     pub limit: u32,
     /// Requests still granted right now, after this one.
     pub remaining: u32,
-    /// How long until the oldest counted request is exactly one window old. Right after that one
-    /// more is granted.
+    /// The time until the oldest counted request is exactly one window old. Right after that, one
+    /// more request is granted.
     pub reset_after: Duration,
     name: &'static str,
     policy: HeaderValue,
@@ -40,7 +40,7 @@ impl Decision {
         }
     }
 
-    /// The decision, if the request may go on.
+    /// The decision, or a rejection if the request was refused.
     pub(super) fn admitted(self) -> Result<Self, RateLimitRejection> {
         if self.allowed { Ok(self) } else { Err(RateLimitRejection::Limited(self)) }
     }
@@ -55,7 +55,8 @@ impl Decision {
     /// `Retry-After` if the request was refused.
     pub fn apply_headers(&self, headers: &mut HeaderMap) {
         let Self { name, remaining, .. } = self;
-        // `"name";r=1;t=60`. Every limited request does this, and the cost of `format!` would show.
+        // `"name";r=1;t=60`. Not by `format!`, whose cost would show, because every limited request
+        // does this.
         let (mut left, mut secs) = (itoa::Buffer::new(), itoa::Buffer::new());
         let (left, secs) = (left.format(*remaining), secs.format(ceil_secs(self.reset_after)));
         let state = ["\"", name, "\";r=", left, ";t=", secs].concat();
@@ -86,7 +87,7 @@ fn ceil_secs(duration: Duration) -> u64 {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RateLimitRejection {
-    /// Over the limit.
+    /// The request is over the limit.
     #[error("over the rate limit, free again in {} s", .0.retry_after_secs())]
     Limited(Decision),
     /// The store did not answer, so nothing is admitted.

@@ -11,7 +11,7 @@ use crate::layer::{Guard, Settings, Verdict, guard_layer};
 /// [`tower::Layer`] behind [`TrustedProxies`](crate::TrustedProxies).
 ///
 /// 1. A client is counted by [`ClientAddr::rate_key`]: an IPv4 address, or an IPv6 /64.
-/// 2. With [`ClientLimit::wide`] its networks are counted beside it: an IPv4 /24, or an IPv6 /56
+/// 2. With [`ClientLimit::wide`] the client's networks are counted too: an IPv4 /24, or an IPv6 /56
 ///    and /48, each with a multiple of the limit. So changing addresses within a network gains
 ///    nothing.
 /// 3. A request over any of these limits is answered 429 with `Retry-After`, and is not counted.
@@ -19,8 +19,8 @@ use crate::layer::{Guard, Settings, Verdict, guard_layer};
 /// 5. The answer to a counted request carries `RateLimit-Policy` and `RateLimit`, which describe
 ///    the client's own limit.
 ///
-/// For a deployment: people behind one carrier's NAT share an IPv4 /24; choose its multiple for
-/// them.
+/// For a deployment: people behind one carrier's NAT share an IPv4 /24, so choose its multiple with
+/// them in mind.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,7 +43,7 @@ pub struct ClientLimit {
     settings: Settings<RateLimitRejection>,
 }
 
-/// How many times the limit a network is granted.
+/// The multiples of the limit that networks are granted.
 #[derive(Clone, Copy, Debug)]
 struct Multiples {
     /// An IPv4 /24 or an IPv6 /56.
@@ -53,7 +53,7 @@ struct Multiples {
 }
 
 impl ClientLimit {
-    /// Counts every request.
+    /// A layer that counts every request.
     pub fn new(limiter: RateLimiter) -> Self {
         Self { limiter, wide: None, settings: Settings::default() }
     }
@@ -61,8 +61,8 @@ impl ClientLimit {
     /// Also counts the networks of clients: an IPv4 /24 and an IPv6 /56 are granted the limit
     /// `wide` times, an IPv6 /48 `widest` times. Default: not counted. Ten and fifty are usual.
     ///
-    /// In Redis the keys of one client then share the tag of its widest network. An example is
-    /// `ratelimit:auth:{203.0.113.0/24}203.0.113.9`. So a cluster keeps them in one slot.
+    /// In Redis the keys of one client then share the tag of its widest network, so that a cluster
+    /// keeps them in one slot. An example is `ratelimit:auth:{203.0.113.0/24}203.0.113.9`.
     ///
     /// # Panics
     /// If a multiple is zero.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{RateLimit, RateLimitUsage, micros, short};
 
-/// How many entries a new key examines, to remove expired ones or to find the one it replaces.
+/// The number of entries that a new key examines, to remove expired ones or to find the one it
+/// replaces.
 const SWEEP: usize = 16;
 
 pub(super) struct Memory {
@@ -16,7 +17,7 @@ pub(super) struct Memory {
     table: Mutex<Table>,
 }
 
-/// The entries are in a vector, so that a cursor can walk over them. The map finds a key's entry.
+/// Entries are in a vector, so that a cursor can walk over them. The map finds a key's entry.
 #[derive(Default)]
 struct Table {
     index: HashMap<Arc<str>, usize>,
@@ -26,7 +27,7 @@ struct Table {
 
 struct Entry {
     key: Arc<str>,
-    /// When the admitted requests were made, ascending, in microseconds.
+    /// The times of the admitted requests, ascending, in microseconds.
     admitted: VecDeque<u64>,
 }
 
@@ -40,7 +41,7 @@ impl Memory {
         Self { limit, max_keys, origin: clock(), table: Mutex::default() }
     }
 
-    /// Admits or refuses one request at `now` (microseconds), by default the time since this store
+    /// Admits or refuses one request at `now`, in microseconds. Default: the time since this store
     /// was made.
     pub(super) fn request(&self, budgets: &[(&str, u32)], now: Option<u64>) -> RateLimitUsage {
         let mut table = self.table();
@@ -77,7 +78,7 @@ impl Memory {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // No panic under the lock leaves the table inconsistent.
+        // A panic under the lock leaves the table consistent.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,11 +13,11 @@ use super::{
     RateLimit, RateLimitError, RateLimitRequest, RateLimitStore, RateLimitUsage, StoreAnswer, short,
 };
 
-/// How long Redis may take for an answer.
+/// The time limit of the first command.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(1500);
-/// How long the second command may take, after Redis replied that it lacks the script.
+/// The time limit of the second command, sent after Redis replied that it lacks the script.
 const SECOND_TIMEOUT: Duration = Duration::from_millis(500);
-/// How much longer than its window a key lives, so that no counted request expires early.
+/// The time that a key outlives its window, so that no counted request expires early.
 const TTL_MARGIN: Duration = Duration::from_secs(1);
 
 type Reply = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
@@ -26,7 +26,7 @@ type Reply = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
 pub(super) struct Windows {
     send: Box<dyn Fn(Cmd) -> Reply + Send + Sync>,
     key_prefix: String,
-    /// The limit's numbers stand in the script itself, which makes commands shorter.
+    /// The limit's numbers are part of the script, which makes commands shorter.
     script: String,
     sha1: String,
 }

@@ -1,20 +1,21 @@
--- One request against an exact sliding window under one key, or under several at once.
+-- Decides about one request by an exact sliding window, under one key or several at once.
 --
--- limit    how many a window grants, from a line put before this one
--- window   the window, microseconds, from there too
--- ttl      time to live of a key, milliseconds, longer than the window, from there too; as text,
---          which is what a command takes
--- KEYS     the times of the admitted requests, ascending, microseconds, eight bytes each: one
---          string, since a list takes a step for every element that is looked at
--- ARGV[1]  now, microseconds; absent or empty for the server's clock
--- ARGV[i]  for the second key and those after it: the multiple of the limit it grants
+-- limit    requests granted per window; the caller defines it above this line
+-- window   the window in microseconds; likewise
+-- ttl      time to live of a key in milliseconds, longer than the window; likewise, as text,
+--          because command arguments are text
+-- KEYS     the times of the admitted requests, ascending, in microseconds, eight bytes each;
+--          one string, because reading a list costs a step per element
+-- ARGV[1]  the time in microseconds; absent or empty for the server's clock
+-- ARGV[i]  multiple of the limit granted to KEYS[i], from the second key on
 --
 -- A request is admitted if every key grants it. A refused one is counted under none.
 --
--- Returns three numbers of 1, 4 and 8 bytes, since Redis takes longer over a text or a list:
--- 1 if admitted, else 0; how many requests the window holds now; the age, microseconds, of the
--- oldest of them or, in a full window, of the one whose end makes room for a request. Both describe
--- the first key or, when refused, the key that refuses for longest.
+-- Returns one string of three numbers, of 1, 4 and 8 bytes, because Redis encodes text and lists
+-- more slowly: 1 if admitted, else 0; the number of requests in the window now; the age in
+-- microseconds of the oldest of them. In a full window it is the age of the request whose expiry
+-- makes room. The last two describe the first key or, when refused, the key that refuses for
+-- longest.
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -38,7 +39,7 @@ local function read(key, grants)
   end
   local used = (size + 1 - first) / 8
 
-  -- The clock was set back: what seems to come from the future was made just now.
+  -- The clock was set back: times in the future become the present.
   local past = size
   while past > first and struct.unpack('<I8', log, past - 7) > now do past = past - 8 end
   local is_changed = past < size
@@ -47,7 +48,7 @@ local function read(key, grants)
     oldest = math.min(oldest, now)
   end
 
-  -- Whose end makes room: the oldest, unless the limit was lowered.
+  -- The request whose expiry makes room is the oldest, unless the limit was lowered.
   if used >= grants then oldest = struct.unpack('<I8', log, size - grants * 8 + 1) end
 
   if first > 1 then log = string.sub(log, first) end

@@ -1,10 +1,10 @@
 //! The feed of changes by `LISTEN` and `NOTIFY`.
 //!
-//! 1. `PostgreSQL` keeps notifications in one queue, in the order of commits, and gives them to a
-//!    listening connection in that order. So when our own notification arrives, all committed
-//!    before it have arrived. That is the heartbeat.
-//! 2. An answer to a mere query would prove nothing: a connection is sent its notifications when it
-//!    is idle, a moment later than their commit.
+//! 1. `PostgreSQL` keeps notifications in one queue, in the order of commits, and delivers them in
+//!    that order. So when a connection receives its own notification, it has received all that were
+//!    committed before. That is the heartbeat.
+//! 2. The reply to a query would prove nothing: the server delivers notifications only when the
+//!    connection is idle, a moment after their commit.
 //! 3. Notifications between two connections are lost. So everything counts as changed when a
 //!    connection is lost, and again when the next one listens.
 
@@ -20,7 +20,7 @@ use tracera_session::store::{Heartbeat, Invalidations, Tag};
 
 const CHANGES: &str = "tracera_sessions";
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// How long an answer may take before the connection counts as lost.
+/// The time without an answer after which the connection counts as lost.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
@@ -103,8 +103,8 @@ async fn listen(
 
 /// A connection that listens, and the name of the channel for its heartbeats.
 async fn connect(options: &PgConnectOptions) -> Result<(PgListener, String), sqlx::Error> {
-    // A separate pool, because a listener keeps its connection, and could not get one while all
-    // others are in use.
+    // A separate pool, because a listener keeps its connection, and none may be free in the
+    // application's pool.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(CONNECT_LIMIT)

@@ -17,7 +17,7 @@ use tracera_testkit::RedisServer;
 
 use self::reference::{Field, Model, Verdict};
 
-/// Where counterexamples are kept, to be tried first the next time.
+/// Counterexamples, which are tried first in the next run.
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/model/regressions.txt");
 
 const USERS: usize = 2;
@@ -80,11 +80,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One run: the model, and the same in the store.
+/// One run, on the model and on the store.
 struct Run<'a> {
     handles: [&'a dyn SessionStore; 2],
     users: Vec<(UserId, Tag, Model)>,
-    /// Every id there ever was, by the user it belongs to.
+    /// Every id so far, with the index of its user.
     ids: Vec<(usize, Field)>,
     at: At,
 }
@@ -107,14 +107,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// An id that was once handed out, and whose it is.
+    /// An id that was handed out before, and its user.
     fn pick(&self, session: usize) -> Option<(usize, Field)> {
         self.ids.get(session.checked_rem(self.ids.len())?).copied()
     }
 
     fn mint(&mut self, user: usize) -> Field {
         let number = u128::try_from(self.ids.len() + 1).unwrap();
-        // Spread over the bytes, as hashes are.
+        // Spread over the bytes, as the bits of a hash are.
         let field = number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes();
         self.ids.push((user, field));
         field
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
                 };
                 let expected = model.create(field, epoch, replaces, most, LIFETIME, at);
                 assert_eq!(store.create(&new, at).await.unwrap(), expected);
-                // Which of two sessions is the older is only defined when they are not of the same
+                // The order of two sessions is defined only if they were not created at the same
                 // instant.
                 self.at.now = self.at.now.plus(Duration::from_millis(1));
             }
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
                 let to = self.mint(user);
                 let (_, tag, model) = &mut self.users[user];
                 let expected = model.rotate(field, to, at);
-                // All but the kind of record is the store's to keep.
+                // The store keeps all of the record except the key id.
                 let rotation = Rotation { to, record: reference::record(1, Duration::ZERO, 7) };
                 let id = SessionId { tag: *tag, field };
                 assert_eq!(store.rotate(&id, &rotation, at).await.unwrap(), expected);
@@ -198,7 +198,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Everything the store shows is what the model says.
+    /// Checks that all answers of the store are those of the model.
     async fn compare(&mut self, number: usize) {
         let store = self.handles[(number + 1) % 2];
         let at = self.at;

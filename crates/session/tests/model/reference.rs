@@ -1,4 +1,4 @@
-//! What a store of sessions does, written plainly and knowing nothing of the code under test.
+//! A reference model of a session store, written plainly and independent of the code under test.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tracera_session::store::{At, Committed, Created, FieldOp, FieldReply, Found,
 
 pub(crate) type Field = [u8; 16];
 
-/// How long a rotated id leads on.
+/// The lifetime of a forward.
 const FORWARD_MILLIS: u64 = 60_000;
 
-/// What follows the envelope in the records of this test: a key id, "never proved", no method,
+/// The bytes after the envelope in the records of this test: a key id, "never proved", no method,
 /// client or address.
 const TAIL: [u8; 11] = [1, 2, 3, 4, 255, 255, 255, 255, 0, 0, 0];
 
@@ -24,7 +24,7 @@ struct Session {
     data: BTreeMap<String, Vec<u8>>,
 }
 
-/// One user.
+/// The state of one user.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     epoch: u64,
@@ -139,7 +139,8 @@ impl Model {
         self.epoch
     }
 
-    /// A store may forget a user when nothing is left to remember.
+    /// Clears the user if the store has forgotten it, which it may when nothing is left to
+    /// remember.
     pub(crate) fn forget_if(&mut self, forgotten: bool, at: At) {
         let nothing_left = self.alive(at).is_empty() && at.now.as_millis() >= self.remembered_until;
         if forgotten && self.epoch > 0 && nothing_left {
@@ -147,13 +148,13 @@ impl Model {
         }
     }
 
-    /// The live sessions as the store should hold them.
+    /// The live sessions, as the store should hold them.
     pub(crate) fn alive(&self, at: At) -> Vec<(Field, Vec<u8>)> {
         let alive = self.sessions.iter().filter(|(_, session)| session.is_alive(self.epoch, at));
         alive.map(|(field, session)| (*field, session.encode())).collect()
     }
 
-    /// The data of a live session under that very id.
+    /// The data of a live session under exactly this id.
     pub(crate) fn values(
         &self,
         field: &Field,
@@ -246,7 +247,7 @@ impl Model {
         }
     }
 
-    /// `None` where a store may answer either way: the record is dead, and cleared away or not.
+    /// `None` where a store may answer either way: the record is dead, and may be removed or not.
     pub(crate) fn destroy(&mut self, field: Field, at: At) -> Option<Found> {
         let current = self.current(field, at);
         let session = self.sessions.remove(&current);
@@ -256,7 +257,7 @@ impl Model {
         }
     }
 
-    /// The same, where the id is to lead nowhere.
+    /// Like `destroy`, but leaves a forward that leads nowhere.
     pub(crate) fn abandon(&mut self, field: Field, at: At) -> Option<Found> {
         let current = self.current(field, at);
         let found = self.destroy(field, at);
@@ -284,7 +285,7 @@ impl Model {
         Found::Alive
     }
 
-    /// What an id stands for: itself, or where it was rotated to a moment ago.
+    /// The current id: `field` itself, or its successor after a recent rotation.
     fn current(&self, mut field: Field, at: At) -> Field {
         while let Some((until, to)) = self.forwards.get(&field) {
             if at.now.as_millis() >= *until {

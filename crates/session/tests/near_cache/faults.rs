@@ -9,8 +9,8 @@ use tracera_testkit::{Fault, FaultProxy, RedisServer};
 
 use crate::support::{Node, user};
 
-/// An instance behind a proxy, one beside it, and a browser both know, whose session is hot at the
-/// first.
+/// An instance behind a proxy, another beside it, and a browser. The first has the browser's
+/// session in its near-cache.
 struct Scene {
     redis: RedisServer,
     proxy: FaultProxy,
@@ -30,7 +30,7 @@ impl Scene {
         Self { redis, proxy, here, there, browser }
     }
 
-    /// How long after its end the session was last accepted here. Watched until well past the
+    /// How long the session was still accepted here after its end. Observed until well past the
     /// bound.
     async fn last_accepted_after_the_end(&self) -> Duration {
         self.there.sessions.revoke_all(&user("ann")).await.unwrap();
@@ -45,7 +45,7 @@ impl Scene {
         last
     }
 
-    /// The instance behind the proxy works again, and its cache too.
+    /// Waits until the instance behind the proxy works again, near-cache included.
     async fn heals(&self) {
         self.proxy.set(Fault::None).await;
         let browser = self.there.sign_in("bob").await;

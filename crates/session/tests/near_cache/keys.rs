@@ -1,4 +1,4 @@
-//! A secret leaves the ring while sessions it signed are in memory.
+//! A secret leaves the ring while sessions that it signed are in memory.
 
 use tracera_session::{Ended, KeyRing, RedisStore};
 use tracera_testkit::RedisServer;
@@ -8,13 +8,12 @@ use crate::support::{Node, user};
 const OLDEST: &[u8] = b"the oldest secret, long enough for a ring";
 const CURRENT: &[u8] = b"the current secret, long enough for a ring";
 
-/// The ring is fixed for the life of an instance, so a secret retires with the last instance that
-/// still has it.
+/// An instance's ring is fixed, so a secret retires with the last instance that has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retired_secret_opens_nothing_however_hot_its_sessions_are() {
     let redis = RedisServer::start().await;
     let store = RedisStore::connect(&redis.url()).await.unwrap();
-    // All over one store, whose connection and feed of changes they share.
+    // All instances share one store, its connection and its feed of changes.
     let first = Node::with_keys(store.clone(), KeyRing::new(OLDEST).unwrap());
     let both = Node::with_keys(store.clone(), KeyRing::with_previous(CURRENT, [OLDEST]).unwrap());
     let old = first.sign_in("ann").await;

@@ -1,5 +1,5 @@
 //! The near-cache between real instances and a real Redis: no command for a hot session, and no
-//! acceptance of an ended one.
+//! acceptance of an ended session.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 

@@ -16,15 +16,15 @@ use crate::support::Node;
 const RACES: usize = 20_000;
 const AT_ONCE: usize = 16;
 
-/// A store whose answers to `load_watched` and `destroy` are held back between Redis and the cache.
+/// A store that holds back answers to `load_watched` and `destroy` between Redis and the cache.
 struct Held {
     store: RedisStore,
     gates: Arc<Gates>,
-    /// In place of what the store tells.
+    /// Replaces the store's feed of invalidations.
     changes: Option<Invalidations>,
 }
 
-/// Which tag is next to be held, what tells of its arrival and what lets it go on.
+/// The tag whose next answer is held, a barrier for its arrival and a notification for its release.
 type Gate = (Tag, Arc<Barrier>, Arc<Notify>);
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Gates {
 }
 
 impl Gates {
-    /// Holds an answer back if it is its tag's turn.
+    /// Holds the answer back if there is a gate for its tag.
     async fn pass(&self, tag: &Tag) {
         let mut held = self.held.lock().await;
         let gate = held.iter().position(|(next, ..)| next == tag).map(|at| held.swap_remove(at));
@@ -134,7 +134,7 @@ impl SessionStore for Held {
     }
 }
 
-/// Half of the answers are let go after the session was ended elsewhere, half at the same moment.
+/// Half of the answers are released after the session was ended elsewhere, half at the same moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_race_leaves_an_ended_session_in_the_cache() {
     let redis = RedisServer::start().await;
@@ -179,7 +179,7 @@ async fn no_race_leaves_an_ended_session_in_the_cache() {
     assert!(stats.discarded_fills >= RACES as u64 / 4, "the races were not provoked: {stats:?}");
 }
 
-/// Redis has done it, but its reply is late and no invalidation arrives.
+/// Redis has executed the sign-out, but its reply is late and no invalidation arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_an_end_is_under_way_its_session_is_not_answered_from_memory() {
     let redis = RedisServer::start().await;
@@ -203,7 +203,7 @@ async fn while_an_end_is_under_way_its_session_is_not_answered_from_memory() {
     assert!(!node.accepts(&browser).await);
 }
 
-/// An instance that receives no invalidations, and so is certainly behind.
+/// An instance that receives no invalidations is certainly behind.
 #[tokio::test]
 async fn what_cannot_be_undone_never_trusts_the_cache() {
     let redis = RedisServer::start().await;

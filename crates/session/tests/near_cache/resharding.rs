@@ -1,4 +1,4 @@
-//! A cluster gives slots of live sessions to another primary while users sign in, write and are
+//! A cluster moves slots of live sessions to another primary while users sign in, write and are
 //! signed out.
 
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use tracera_testkit::{RedisCluster, RedisServer};
 
 use crate::support::{LIMIT, Node, cluster_url, user};
 
-/// The most time one operation may take.
+/// Upper bound of one operation.
 const BOUND: Duration = Duration::from_secs(2);
 
 /// Users who are signed in before the slots move.
 const RESIDENTS: usize = 4;
-/// Users whose first sign-in comes while they move.
+/// Users who sign in for the first time while slots move.
 const LATECOMERS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +83,7 @@ async fn slots_move_under_load(near_cache: NearCache) {
         assert_eq!(cluster.primary_of(&key(name)).await.port(), target.port());
     }
     if near_cache != NearCache::Off {
-        // The new primary tells of changes, too.
+        // The new primary announces changes, too.
         let browser = load.there.sign_in(&users[0]).await;
         load.here.warm(&browser).await;
         load.there.post("/sign_out", &browser).await;
@@ -95,7 +95,7 @@ fn key(name: &str) -> String {
     format!("session:{{{}}}", Tag::of_user(&user(name)))
 }
 
-/// A primary, another one, and users whose slots the first has.
+/// Two primaries, and users whose slots are on the first.
 async fn stage(cluster: &RedisCluster) -> (&RedisServer, &RedisServer, Vec<String>) {
     let source = cluster.primary_of(&key("user-0")).await;
     let (mut users, mut target) = (Vec::new(), None);
@@ -113,21 +113,21 @@ async fn stage(cluster: &RedisCluster) -> (&RedisServer, &RedisServer, Vec<Strin
     unreachable!("names do not run out")
 }
 
-/// Users who do everything one can do, each again and again.
+/// Users who repeat every kind of operation.
 #[derive(Clone)]
 struct Load {
     here: Node,
     there: Node,
-    /// How much later `here` may learn what `there` did.
+    /// How much later `here` may learn of a change made by `there`.
     bound: Duration,
     stop: Arc<AtomicBool>,
     rounds: Arc<AtomicU64>,
 }
 
 impl Load {
-    /// Waits until each of so many users has gone through at least one whole round.
+    /// Waits until each of `users` users has completed at least one round.
     async fn goes_on(&self, users: usize) {
-        // A round may be under way when this begins, and some users may be quicker than others.
+        // A round may be under way at this point, and some users may be quicker than others.
         let enough = self.rounds.load(Ordering::SeqCst) + users as u64 * 5;
         let deadline = Instant::now() + LIMIT;
         while self.rounds.load(Ordering::SeqCst) < enough {
@@ -144,7 +144,7 @@ impl Load {
             }
             let session = timely("load", self.here.sessions.open(&kept)).await;
             assert_eq!(session.user().unwrap(), user(&name), "round {round}");
-            // Nobody else counts here, so a lost write or one done twice shows at once.
+            // Only this user counts here, so a lost or repeated write shows at once.
             assert_eq!(timely("write", session.increment("n", 1)).await.unwrap(), round);
             let second = timely("sign-in", self.there.sign_in(&name)).await;
             assert!(timely("load", self.here.accepts(&second)).await, "round {round}");
@@ -156,7 +156,7 @@ impl Load {
         }
     }
 
-    /// Ends the second session, each time in another way.
+    /// Ends the second session, each round in another way.
     async fn end(&self, round: i64, name: &str, kept: &HeaderMap, second: &HeaderMap) {
         let sessions = &self.there.sessions;
         match round % 3 {
@@ -178,14 +178,14 @@ impl Load {
     }
 }
 
-/// What an operation answers, within [`BOUND`].
+/// The answer of an operation; panics after [`BOUND`].
 async fn timely<T>(what: &str, operation: impl Future<Output = T>) -> T {
     let answer = tokio::time::timeout(BOUND, operation).await;
     answer.unwrap_or_else(|_| panic!("a {what} took longer than {BOUND:?}"))
 }
 
-/// The old primary still has the key, and takes no new one: what a script deletes in between cannot
-/// be put back.
+/// The old primary still has the key but creates no new keys, so a script that deletes the key
+/// cannot put it back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_moves_a_slot_loses_nothing_that_its_old_primary_still_has() {
     let cluster = RedisCluster::start().await;
@@ -224,7 +224,7 @@ async fn a_cluster_that_moves_a_slot_loses_nothing_that_its_old_primary_still_ha
     assert!(!node.accepts(&first).await);
 }
 
-/// It has no slot yet, so no map of slots names it.
+/// The new primary has no slot yet, so no map of slots names it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_moves_a_slot_to_a_new_primary_has_it_answer_meanwhile() {
     let mut cluster = RedisCluster::start().await;
@@ -249,7 +249,7 @@ async fn a_cluster_that_moves_a_slot_to_a_new_primary_has_it_answer_meanwhile() 
     assert_eq!(timely("write", session.increment("n", 1)).await.unwrap(), 11);
 }
 
-/// A visitor who stores something in a primary that has no keys yet, and the key.
+/// A visitor with data on a primary that has no keys yet, and the key.
 async fn visitor_on(primary: &RedisServer, node: &Node) -> (HeaderMap, String) {
     loop {
         let visitor = node.post("/store", &HeaderMap::new()).await;

@@ -1,4 +1,4 @@
-//! What one instance ends, another refuses.
+//! A session ended by one instance is refused by another.
 
 use std::time::Duration;
 

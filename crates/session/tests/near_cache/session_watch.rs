@@ -1,4 +1,4 @@
-//! What stays open ends with its session.
+//! Open streams end with their session.
 
 use std::pin::Pin;
 use std::task::{Context, Waker};
@@ -65,7 +65,7 @@ async fn a_stream_ends_when_its_session_is_ended_elsewhere() {
     );
 }
 
-/// As it is while an answer waits for a reader who reads no further.
+/// Polls once and then no more, as when the client has stopped reading the response.
 fn polled_once<F: Future + Send + 'static>(future: F) -> Pin<Box<F>> {
     let mut future = Box::pin(future);
     assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());

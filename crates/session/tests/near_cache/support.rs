@@ -1,4 +1,4 @@
-//! Instances of an application over one Redis, and what their tests ask of them.
+//! Instances of an application over one Redis, and helpers for their tests.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tracera_session::{
 };
 use tracera_testkit::RedisCluster;
 
-/// What tests wait for at most.
+/// Upper bound of every wait in the tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// One instance.
@@ -34,7 +34,7 @@ impl Node {
         Self::with(store, SessionConfig::default().near_cache(near_cache))
     }
 
-    /// An instance by itself, whose time stands still until moved.
+    /// An instance with a manual clock.
     pub(crate) fn with_moved_clock() -> (Self, Clock) {
         let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         let config = SessionConfig::default().clock(clock.clone());
@@ -60,12 +60,12 @@ impl Node {
         Self { sessions, app }
     }
 
-    /// Signs the user in and gives back the headers of the browser.
+    /// Signs the user in and returns the headers of the browser.
     pub(crate) async fn sign_in(&self, user: &str) -> HeaderMap {
         self.post(&format!("/sign_in/{user}"), &HeaderMap::new()).await
     }
 
-    /// Sends a request and gives back the headers of the browser after it.
+    /// Sends a request and returns the headers of the browser after it.
     pub(crate) async fn post(&self, path: &str, browser: &HeaderMap) -> HeaderMap {
         let mut request = Request::post(path).body(Body::empty()).unwrap();
         *request.headers_mut() = browser.clone();
@@ -98,7 +98,7 @@ impl Node {
         }
     }
 
-    /// Asks until the browser is refused; how long that took.
+    /// Asks until the browser is refused, and returns how long that took.
     pub(crate) async fn refuses_after(&self, browser: &HeaderMap) -> Duration {
         let start = Instant::now();
         while self.accepts(browser).await {
@@ -140,7 +140,7 @@ pub(crate) fn cluster_url(cluster: &RedisCluster) -> String {
     format!("redis+cluster://{}", hosts.join(","))
 }
 
-/// The value at that share of a sorted list.
+/// The percentile of a sorted list.
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() - 1) * percent / 100]
 }

@@ -1,4 +1,4 @@
-//! The same behind Sentinel and on a cluster.
+//! The near-cache behind Sentinel and on a cluster.
 
 use tokio::time::Instant;
 use tracera_session::store::Tag;
@@ -52,7 +52,7 @@ async fn on_a_cluster_a_lost_primary_takes_its_entries_along() {
     here.refuses_after(&browser).await;
 }
 
-/// It still answers whoever asks for no key.
+/// The primary still answers commands that need no key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_cluster_a_primary_that_is_cut_off_from_the_others_is_left() {
     let cluster = RedisCluster::start().await;
@@ -78,7 +78,7 @@ async fn on_a_cluster_a_primary_that_is_cut_off_from_the_others_is_left() {
     assert!(here.refuses_after(&browser).await < MAX_STALENESS);
 }
 
-/// Its connections stay open, and nothing says that it is gone.
+/// The connections to the primary stay open, and no error shows that it is gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_cluster_a_primary_that_fell_silent_is_left() {
     let cluster = RedisCluster::start().await;

@@ -1,5 +1,4 @@
-//! A watch of a user's sessions sees every change, made on any instance, and reads at no other
-//! time.
+//! A watch of a user's sessions sees every change made on any instance, and reads at no other time.
 
 use std::time::Duration;
 
@@ -10,9 +9,9 @@ use tracera_testkit::{Fault, FaultProxy, RedisCluster, RedisServer};
 
 use crate::support::{LIMIT, Node, cluster_url, percentile, user};
 
-/// Within this a change elsewhere is to be seen where the store tells it.
+/// The time within which a change is seen if the store announces it.
 const TOLD: Duration = Duration::from_millis(100);
-/// Longer than the pause between two questions where it does not.
+/// Longer than the pause between two polls of a store without announcements.
 const IDLE: Duration = Duration::from_millis(2500);
 
 async fn next(watch: &mut UserWatch) -> Vec<SessionInfo> {
@@ -117,7 +116,7 @@ async fn while_nothing_happens_nothing_is_asked() {
     let questions = redis.command_calls("client|caching").await;
     let (begun, mut changes) = (Instant::now(), 0);
     while begun.elapsed() < IDLE {
-        // Neither is a request with a cookie, which the near-cache there would ask for.
+        // A sign-in reads no session, and sends no cookie that the near-cache would look up.
         there.sign_in("busy").await;
         assert_eq!(next(&mut busy).await.len(), 1);
         there.sessions.revoke_all(&user("busy")).await.unwrap();

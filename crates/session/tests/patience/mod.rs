@@ -1,5 +1,4 @@
-//! Limits for tests that are about what happens and not how fast: the machine may be busy with
-//! others.
+//! Generous limits for tests of behaviour rather than speed, because the machine may be busy.
 
 use std::time::Duration;
 

@@ -51,7 +51,7 @@ async fn post(app: &Router, token: &str, cookie: &str) -> StatusCode {
     send(app, "POST", "/act", &[("x-csrf-token", token), ("cookie", cookie)], "").await.status()
 }
 
-/// A token, and the visitor cookie that came with it.
+/// A token, and its visitor cookie.
 async fn token(app: &Router) -> (String, String) {
     let response = send(app, "GET", "/csrf", &[], "").await;
     let cookie = response.headers().get(SET_COOKIE).map_or("", |line| line.to_str().unwrap());
