@@ -49,6 +49,7 @@ async function renew() {
         if (same) same.open = true;
     }
     shown.replaceWith(renewed);
+    dispatchEvent(new Event('tracera:replaced'));
     if (!focused) return;
     const same = focused.id && document.getElementById(focused.id);
     (same || renewed.querySelector('[tabindex="-1"]')).focus({ preventScroll: true });

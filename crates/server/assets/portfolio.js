@@ -1,5 +1,7 @@
 // Makes the portfolio lively: imports without leaving the page, counts the wait down, reads values
 // off the chart.
+import { local } from './times.js';
+
 const form = document.querySelector('[data-import]');
 const button = form?.querySelector('button');
 const progress = document.querySelector('[data-progress]');
@@ -140,7 +142,7 @@ if (chart) {
         .map((line) => {
             const [place, when, value] = line.split('|');
             const [x, y] = place.split(' ').map(Number);
-            return { x, y, when, value };
+            return { x, y, when: local(when), value };
         });
     const mark = chart.querySelector('[data-at]');
     const tip = chart.querySelector('[data-tip]');

@@ -61,6 +61,10 @@ impl Accounts {
         self.events.record(user, kind, method, client, self.now()).await;
     }
 
+    async fn record_about(&self, user: Uuid, kind: Kind, about: &str, client: &ClientInfo) {
+        self.events.record_about(user, kind, about, client, self.now()).await;
+    }
+
     /// Mails the owner about a change made at `since`, with a link that undoes it.
     async fn notify(
         &self,

@@ -93,7 +93,7 @@ pub async fn confirm(
             Err(error) => return Err(error.into()),
         };
         tracing::info!(event = "email_changed", %user, "the account has another address");
-        accounts.record(user, Kind::EmailChanged, Some("email"), &caller.client).await;
+        accounts.record_about(user, Kind::EmailChanged, &email.masked(), &caller.client).await;
         let old = before.email.filter(|old| *old != email);
         // If this fails, the change must still be recorded and mailed: the address has already
         // changed.

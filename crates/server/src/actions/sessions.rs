@@ -1,9 +1,9 @@
 //! Ending a user's own sessions: one, or all others.
 
-use tracera_session::{Handle, UserId};
+use tracera_session::{Handle, SessionInfo, UserId};
 
 use crate::actions::{Accounts, ActionError, Caller, user_id};
-use crate::auth::client::ClientInfo;
+use crate::auth::client::{Client, ClientInfo, shown_address};
 use crate::auth::events::{Kind, Notice};
 use crate::auth::service_error::ServiceError;
 use crate::store::{magic_links, tokens, users};
@@ -33,7 +33,12 @@ pub async fn end(
 ) -> Result<EndedSession, ActionError<NoSuchSession>> {
     run_to_completion(async move {
         let Caller { session, id, user, client } = &caller;
-        let ended = if session.info().is_some_and(|info| info.handle == handle) {
+        let own = session.info().filter(|info| info.handle == handle);
+        let found = match &own {
+            Some(_) => own.clone(),
+            None => accounts.sessions.list(id).await?.into_iter().find(|it| it.handle == handle),
+        };
+        let ended = if own.is_some() {
             session.sign_out().await?;
             EndedSession::Own
         } else if accounts.sessions.revoke(id, handle).await? {
@@ -42,10 +47,18 @@ pub async fn end(
             return Err(ActionError::Refused(NoSuchSession));
         };
         tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
-        accounts.record(*user, Kind::SessionRevoked, None, client).await;
+        let which = found.as_ref().map(in_words).unwrap_or_default();
+        accounts.record_about(*user, Kind::SessionRevoked, &which, client).await;
         Ok(ended)
     })
     .await
+}
+
+/// Describes a session in the log: `Firefox on Linux, 192.0.2.1`.
+fn in_words(session: &SessionInfo) -> String {
+    let client = Client::from_label(&session.client).phrase();
+    let address = session.address.map(|address| format!(", {}", shown_address(address)));
+    client + &address.unwrap_or_default()
 }
 
 /// Ends the caller's other sessions that began by this sign-in method, because the method was

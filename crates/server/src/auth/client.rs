@@ -28,28 +28,48 @@ impl Client {
     /// Parses a `User-Agent`; unknown parts are `None`.
     pub fn from_user_agent(agent: &str) -> Self {
         let agent = &agent[..agent.floor_char_boundary(512)];
-        let Some(parsed) = Parser::new().parse(agent) else {
-            return Self { browser: tool(agent), device: None };
+        let parsed = Parser::new().parse(agent);
+        let browser = parsed.as_ref().and_then(|parsed| named(parsed.name)).map(browser);
+        let device = parsed.and_then(|parsed| named(parsed.os)).map(device);
+        let marked = |marks: &[(&str, &str)]| {
+            let mark = marks.iter().find(|(mark, _)| contains(agent, mark));
+            mark.map(|(_, name)| (*name).to_owned())
         };
         Self {
-            browser: named(parsed.name)
-                .filter(|name| name != "HTTP Library")
+            browser: marked(&PROGRAMS)
+                .or(browser.filter(|name| name != "HTTP Library"))
                 .or_else(|| tool(agent)),
-            device: named(parsed.os).map(device),
+            device: marked(&CONSOLES).or(device),
         }
     }
 
-    /// The form stored in a session: both parts, separated by a bar.
+    /// The form stored in a session, which may have no more than nine bytes for it: a letter for
+    /// the device, a colon, a letter for the browser. A browser without a letter is spelled out.
+    /// If the device has no letter, both are spelled out, separated by a bar.
     pub fn label(&self) -> String {
-        let part = |part: &Option<String>| part.clone().unwrap_or_default();
-        format!("{}|{}", part(&self.browser), part(&self.device))
+        let browser = self.browser.as_deref().unwrap_or_default();
+        let device = self.device.as_deref().unwrap_or_default();
+        match letter_of(&DEVICES, device) {
+            Some(device) => {
+                format!("{device}:{}", letter_of(&BROWSERS, browser).unwrap_or(browser))
+            }
+            None => format!("{browser}|{device}"),
+        }
     }
 
     /// Parses [`Client::label`], also when the session store truncated it.
     pub fn from_label(label: &str) -> Self {
-        let (browser, device) = label.split_once('|').unwrap_or((label, ""));
         let part = |part: &str| (!part.is_empty()).then(|| part.to_owned());
-        Self { browser: part(browser), device: part(device) }
+        if let Some((letter, browser)) = label.split_once(':')
+            && let Some(device) = of_letter(&DEVICES, letter)
+        {
+            let browser = of_letter(&BROWSERS, browser).unwrap_or(browser);
+            return Self { browser: part(browser), device: part(device) };
+        }
+        let (browser, device) = label.split_once('|').unwrap_or((label, ""));
+        let is_cut = |name: &&str| device.len() > 2 && name.starts_with(device);
+        let whole = DEVICES.iter().map(|(_, name)| *name).find(is_cut);
+        Self { browser: part(browser), device: part(whole.unwrap_or(device)) }
     }
 
     /// A phrase for pages and mails: `Firefox on Linux`.
@@ -62,8 +82,78 @@ impl Client {
     }
 }
 
+/// What only the `User-Agent` of these programs holds, which show pages in a browser of their own.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("Valve Steam GameOverlay", "Steam overlay"),
+    ("Valve Steam App", "Steam app"),
+    ("Valve Steam", "Steam"),
+    ("discord/", "Discord"),
+];
+
+/// The same of devices whose operating system says less.
+const CONSOLES: [(&str, &str); 2] = [("Steam Deck", "Steam Deck"), ("SteamDeck", "Steam Deck")];
+
+/// Letters in labels. A letter never changes its meaning.
+type Letters = [(&'static str, &'static str)];
+
+const DEVICES: [(&str, &str); 9] = [
+    ("w", "Windows"),
+    ("m", "macOS"),
+    ("l", "Linux"),
+    ("i", "iPhone"),
+    ("p", "iPad"),
+    ("a", "Android"),
+    ("c", "ChromeOS"),
+    ("d", "Steam Deck"),
+    ("-", ""),
+];
+
+const BROWSERS: [(&str, &str); 15] = [
+    ("C", "Chrome"),
+    ("F", "Firefox"),
+    ("S", "Safari"),
+    ("E", "Edge"),
+    ("O", "Opera"),
+    ("V", "Vivaldi"),
+    ("Y", "Yandex Browser"),
+    ("M", "Samsung Internet"),
+    ("G", "Google Search App"),
+    ("W", "Webview"),
+    ("I", "Internet Explorer"),
+    ("T", "Steam"),
+    ("A", "Steam app"),
+    ("L", "Steam overlay"),
+    ("D", "Discord"),
+];
+
+fn letter_of(letters: &Letters, name: &str) -> Option<&'static str> {
+    letters.iter().find(|(_, known)| *known == name).map(|(letter, _)| *letter)
+}
+
+fn of_letter(letters: &Letters, letter: &str) -> Option<&'static str> {
+    letters.iter().find(|(known, _)| *known == letter).map(|(_, name)| *name)
+}
+
+/// Whether the text holds the mark, in capitals or not.
+fn contains(text: &str, mark: &str) -> bool {
+    let mut parts = text.as_bytes().windows(mark.len());
+    parts.any(|part| part.eq_ignore_ascii_case(mark.as_bytes()))
+}
+
+/// A session's address as its user sees it; of IPv6 only the network is kept.
+pub fn shown_address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(network) => format!("{network}/64"),
+    }
+}
+
 fn named(text: &str) -> Option<String> {
     (!text.is_empty() && text != "UNKNOWN").then(|| text.to_owned())
+}
+
+fn browser(name: String) -> String {
+    if name == "SamsungBrowser" { "Samsung Internet".to_owned() } else { name }
 }
 
 fn device(os: String) -> String {
@@ -127,9 +217,74 @@ mod tests {
     }
 
     #[test]
+    fn what_players_use_is_named() {
+        const CHROMIUM: &str = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0";
+        for (before, behind, phrase) in [
+            ("Windows NT 10.0; Win64; x64; Valve Steam Client/default/1", "", "Steam on Windows"),
+            (
+                "Windows; U; Windows NT 10.0; en-US; Valve Steam GameOverlay/1; ",
+                "",
+                "Steam overlay on Windows",
+            ),
+            ("X11; Linux x86_64; Valve Steam Gamepad/Steam Deck", "", "Steam on Steam Deck"),
+            ("X11; Linux x86_64; Steam Deck", "", "Chrome on Steam Deck"),
+            ("Linux; Android 12; SM-S906N; wv; Valve Steam App", " Mobile", "Steam app on Android"),
+            (
+                "Windows NT 10.0; Win64; x64",
+                " discord/1.0.9163 Electron/30.2.0",
+                "Discord on Windows",
+            ),
+            ("iPhone; CPU iPhone OS 17_5 like Mac OS X", " Discord/220.0", "Discord on iPhone"),
+            (
+                "Linux; Android 14; SM-S921B",
+                " SamsungBrowser/25.0 Mobile",
+                "Samsung Internet on Android",
+            ),
+            ("Windows NT 10.0; Win64; x64", " YaBrowser/24.7.0.0", "Yandex Browser on Windows"),
+        ] {
+            let agent = format!("Mozilla/5.0 ({before}) {CHROMIUM}{behind} Safari/537.36");
+            assert_eq!(Client::from_user_agent(&agent).phrase(), phrase, "{agent}");
+        }
+    }
+
+    #[test]
+    fn a_session_keeps_the_whole_name_of_every_common_client() {
+        for (_, browser) in BROWSERS {
+            for (_, device) in DEVICES {
+                let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+                let client = Client { browser: named(browser), device: named(device) };
+                assert!(client.label().len() <= 9, "{client:?}");
+                assert_eq!(Client::from_label(&client.label()), client);
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_cut_tells_the_device() {
+        for (label, phrase) in [
+            ("Yandex Browser|Windo", "Yandex Browser on Windows"),
+            ("SamsungBrowser|Andro", "SamsungBrowser on Android"),
+            ("Google Search App|iP", "Google Search App on iP"),
+            ("Firefox|PlayStation ", "Firefox on PlayStation "),
+            ("w:UncommonBro", "UncommonBro on Windows"),
+            ("-:curl", "curl"),
+            ("C:C", "C:C"),
+        ] {
+            assert_eq!(Client::from_label(label).phrase(), phrase);
+        }
+    }
+
+    #[test]
     fn a_label_reads_back() {
         let client = Client { browser: Some("Firefox".into()), device: Some("Linux".into()) };
+        assert_eq!(client.label(), "l:F");
         assert_eq!(Client::from_label(&client.label()), client);
+        assert_eq!(Client::from_label("Firefox|Linux"), client);
+        let odd = Client { browser: Some("Opera".into()), device: Some("Nintendo Wii".into()) };
+        assert_eq!(Client::from_label(&odd.label()), odd);
+        let tool = Client { browser: Some("curl".into()), device: None };
+        assert_eq!(Client::from_label(&tool.label()), tool);
+        assert_eq!(Client::from_label(&Client::default().label()), Client::default());
         assert_eq!(
             Client::from_label("Firef"),
             Client { browser: Some("Firef".into()), device: None }

@@ -136,30 +136,27 @@ impl SecurityEvents {
         client: &ClientInfo,
         now: OffsetDateTime,
     ) {
-        self.add(user, kind, method, client, None, now).await;
+        self.add(NewEvent { method, ..event(user, kind) }, client, now).await;
     }
 
-    async fn add(
+    /// The same of one thing among several; `about` says which, in words.
+    pub async fn record_about(
         &self,
         user: Uuid,
         kind: Kind,
-        method: Option<&str>,
+        about: &str,
         client: &ClientInfo,
-        device_hash: Option<[u8; 32]>,
         now: OffsetDateTime,
     ) {
+        self.add(NewEvent { about: Some(about), ..event(user, kind) }, client, now).await;
+    }
+
+    async fn add(&self, event: NewEvent<'_>, client: &ClientInfo, now: OffsetDateTime) {
         let device = client.client.phrase();
-        let event = NewEvent {
-            user,
-            kind: kind.as_str(),
-            method,
-            device: &device,
-            device_hash,
-            ip: Some(client.ip),
-        };
+        let event = NewEvent { device: &device, ip: Some(client.ip), ..event };
         if let Err(error) = events::record(&self.database, &event, now).await {
-            tracing::error!(%error, %user, kind = kind.as_str(),
-                "a security event could not be kept");
+            let NewEvent { user, kind, .. } = event;
+            tracing::error!(%error, %user, kind, "a security event could not be kept");
         }
     }
 
@@ -189,7 +186,12 @@ impl SecurityEvents {
                 tracing::error!(%error, user = %user.id, "a device could not be looked up");
             }
         }
-        self.add(user.id, Kind::SignedIn, Some(method), client, Some(hash), now).await;
+        let entered = NewEvent {
+            method: Some(method),
+            device_hash: Some(hash),
+            ..event(user.id, Kind::SignedIn)
+        };
+        self.add(entered, client, now).await;
         device
     }
 
@@ -291,15 +293,20 @@ pub async fn record_of_operator(
     kind: Kind,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let event = NewEvent {
+    let event = NewEvent { device: "the operator's command line", ..event(user, kind) };
+    events::record(database, &event, now).await
+}
+
+fn event(user: Uuid, kind: Kind) -> NewEvent<'static> {
+    NewEvent {
         user,
         kind: kind.as_str(),
         method: None,
-        device: "the operator's command line",
+        about: None,
+        device: "",
         device_hash: None,
         ip: None,
-    };
-    events::record(database, &event, now).await
+    }
 }
 
 /// The subject of a mail to the owner.

@@ -1,7 +1,5 @@
 //! JSON of an account's data, shared by the API and the download of personal data.
 
-use std::net::IpAddr;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -11,7 +9,7 @@ use uuid::Uuid;
 
 use crate::auth::api_token::ApiToken;
 use crate::auth::authenticators;
-use crate::auth::client::Client;
+use crate::auth::client::{Client, shown_address};
 use crate::auth::passkeys::PASSKEY;
 use crate::clock::utc;
 use crate::domain::scope::Scopes;
@@ -88,14 +86,6 @@ impl SessionBody {
     }
 }
 
-/// An address as shown to users; for IPv6, only the network.
-pub fn shown_address(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(network) => format!("{network}/64"),
-    }
-}
-
 /// A passkey as shown to its owner.
 #[derive(Serialize)]
 pub struct PasskeyBody {
@@ -169,6 +159,7 @@ pub struct EventBody {
     id: i64,
     event: String,
     method: Option<String>,
+    about: Option<String>,
     device: String,
     ip: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
@@ -181,6 +172,7 @@ impl From<Event> for EventBody {
             id: event.id,
             event: event.kind,
             method: event.method,
+            about: event.about,
             device: event.device,
             ip: Some(event.ip).filter(|ip| !ip.is_empty()),
             at: event.at,

@@ -186,6 +186,8 @@ pub(super) fn plain_words(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -205,6 +207,26 @@ mod tests {
             assert_eq!(plain_words(device), words, "{device:?}");
         }
         assert_eq!(plain_words(&"x".repeat(5_000)).len(), MAX_DEVICE_CHARS);
+    }
+
+    #[test]
+    fn mails_have_the_colours_of_the_pages_and_no_others() {
+        let style = include_str!("../../assets/app.css");
+        let site = format!("{style}{}", include_str!("../../assets/icon.svg"));
+        let colours = |text: &str| -> BTreeSet<String> {
+            let hex = text
+                .split('#')
+                .skip(1)
+                .map(|rest| rest.chars().take_while(char::is_ascii_hexdigit).collect::<String>());
+            hex.filter(|colour| [3, 6].contains(&colour.len())).collect()
+        };
+        for mail in [
+            include_str!("../../templates/mail/sign_in.html"),
+            include_str!("../../templates/mail/notice.html"),
+        ] {
+            let foreign: Vec<_> = colours(mail).difference(&colours(&site)).cloned().collect();
+            assert_eq!(foreign, [""; 0]);
+        }
     }
 
     #[test]

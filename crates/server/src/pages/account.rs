@@ -12,15 +12,14 @@ use uuid::Uuid;
 
 use crate::actions::sessions::{self, EndedSession};
 use crate::actions::{ActionError, Caller, sign_out};
-use crate::auth::client::Client;
-use crate::clock::{rfc3339, utc};
+use crate::auth::client::{Client, shown_address};
+use crate::clock::utc;
 use crate::domain::provider::Provider;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
-use crate::http::json::shown_address;
 use crate::http::signing_out::clear_site_data;
 use crate::pages::messages::{self, Done, Problem};
-use crate::pages::page::{Page, Person, account_done, account_problem, ago, minute};
+use crate::pages::page::{Moment, Page, Person, account_done, account_problem, ago};
 use crate::pages::passkeys::{self, PasskeysView};
 use crate::pages::tokens::{self, TokenView};
 use crate::pages::{delete, live};
@@ -33,9 +32,9 @@ struct SessionView {
     is_phone: bool,
     address: String,
     method: String,
-    created: String,
+    created: Moment,
     /// The last use, as a phrase and as a time.
-    last_seen: (String, String),
+    last_seen: (String, Moment),
     current: bool,
 }
 
@@ -51,8 +50,8 @@ impl SessionView {
             method: info
                 .authentication
                 .map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
-            created: minute(utc(info.created)),
-            last_seen: (ago(last_seen, now), minute(last_seen)),
+            created: Moment(utc(info.created)),
+            last_seen: (ago(last_seen, now), Moment(last_seen)),
             current: current == Some(info.handle),
             handle: info.handle.to_string(),
         }
@@ -77,7 +76,7 @@ struct ProviderView {
     name: &'static str,
     label: &'static str,
     /// When it was linked; `None` when it is not.
-    linked: Option<String>,
+    linked: Option<Moment>,
     detail: Option<String>,
     configured: bool,
 }
@@ -86,10 +85,7 @@ struct EventView {
     what: String,
     device: String,
     ip: String,
-    /// The time in machine-readable form.
-    at: String,
-    /// The time for display, in addition to the phrase.
-    when: String,
+    at: Moment,
     said: String,
 }
 
@@ -113,7 +109,7 @@ struct AccountPage<'a> {
     others: usize,
     phrase: &'static str,
     /// When the account will be deleted.
-    leaving: Option<String>,
+    leaving: Option<Moment>,
     is_wrong_phrase: bool,
     notice: Option<String>,
     problem: Option<&'static str>,
@@ -177,7 +173,7 @@ async fn providers(app: &App, user: Uuid) -> AppResult<Vec<ProviderView>> {
         ProviderView {
             name: provider.as_str(),
             label: provider.label(),
-            linked: identity.map(|identity| minute(identity.linked_at)),
+            linked: identity.map(|identity| Moment(identity.linked_at)),
             detail: identity
                 .filter(|_| provider == Provider::Steam)
                 .map(|identity| format!("SteamID {}", identity.subject)),
@@ -201,15 +197,14 @@ async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<
         .into_iter()
         .take(EVENTS as usize)
         .map(|event| EventView {
-            what: happening(&event.kind, event.method.as_deref()),
+            what: happening(&event),
             device: event.device,
             ip: event.ip,
-            at: rfc3339(event.at),
-            when: minute(event.at),
+            at: Moment(event.at),
             said: if now - event.at < Duration::DAY {
                 ago(event.at, now)
             } else {
-                minute(event.at)
+                Moment(event.at).to_string()
             },
         })
         .collect())
@@ -224,8 +219,8 @@ fn is_one_sign_in(newer: &Event, older: &Event) -> bool {
 }
 
 /// Describes a security event.
-fn happening(kind: &str, method: Option<&str>) -> String {
-    let what = match kind {
+fn happening(event: &Event) -> String {
+    let what = match &*event.kind {
         "signed_in" => "Signed in",
         "new_device" => "Signed in with a browser not seen before",
         "sign_in_failed" => "Sign-in refused",
@@ -254,8 +249,10 @@ fn happening(kind: &str, method: Option<&str>) -> String {
         "reclaimed" => "Account reclaimed by the owner of its mailbox",
         other => other,
     };
-    match method.filter(|_| !["email_changed", "reclaimed", "undone"].contains(&kind)) {
-        Some(method) => format!("{what}: {}", way(method)),
+    let is_by_mail = ["email_changed", "reclaimed", "undone"].contains(&&*event.kind);
+    let method = event.method.as_deref().filter(|_| !is_by_mail).map(way);
+    match event.about.clone().or(method) {
+        Some(which) => format!("{what}: {which}"),
         None => what.to_owned(),
     }
 }

@@ -41,23 +41,29 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     // The style sheet refers to the font.
     let plain = format!("/assets/{FONT}");
     let style = include_str!("../../assets/app.css").replace(&plain, &font.path);
-    // Both passkey scripts import this one.
+    // Other scripts import these two.
     let shared = script("passkey.js", include_str!("../../assets/passkey.js"));
-    let sharing = |name, text: &str| script(name, &text.replace("./passkey.js", &shared.path));
+    let times = script("times.js", include_str!("../../assets/times.js"));
+    let sharing = |name, text: &str| {
+        let text = text.replace("./passkey.js", &shared.path);
+        script(name, &text.replace("./times.js", &times.path))
+    };
     let account = sharing("account.js", include_str!("../../assets/account.js"));
     let sign_in = sharing("passkey-login.js", include_str!("../../assets/passkey-login.js"));
+    let portfolio = sharing("portfolio.js", include_str!("../../assets/portfolio.js"));
     let offer = sharing("passkey-offer.js", include_str!("../../assets/passkey-offer.js"));
     vec![
         asset(STYLE, "text/css; charset=utf-8", style.as_bytes()),
         shared,
+        times,
         account,
+        portfolio,
         sign_in,
         offer,
         asset("clean.js", SCRIPT, include_bytes!("../../assets/clean.js")),
         asset("code.js", SCRIPT, include_bytes!("../../assets/code.js")),
         asset("confirm.js", SCRIPT, include_bytes!("../../assets/confirm.js")),
         asset("login.js", SCRIPT, include_bytes!("../../assets/login.js")),
-        asset("portfolio.js", SCRIPT, include_bytes!("../../assets/portfolio.js")),
         asset("live.js", SCRIPT, include_bytes!("../../assets/live.js")),
         asset("icon.svg", "image/svg+xml", include_bytes!("../../assets/icon.svg")),
         asset("touch-icon.png", PICTURE, include_bytes!("../../assets/touch-icon.png")),

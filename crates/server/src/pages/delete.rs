@@ -14,7 +14,7 @@ use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::http::signing_out::clear_site_data;
 use crate::pages::messages::{self, Done, Problem};
-use crate::pages::page::{Page, Person, account_done, minute, to_confirm_first};
+use crate::pages::page::{Moment, Page, Person, account_done, to_confirm_first};
 
 /// The phrase to type for a deletion; case is ignored.
 pub const PHRASE: &str = "delete my account";
@@ -25,8 +25,8 @@ struct DeletePage<'a> {
     page: &'a Page,
     name: String,
     /// When the account will be deleted, or would be if it was requested now.
-    at: String,
-    leaving: Option<String>,
+    at: Moment,
+    leaving: Option<Moment>,
     has_email: bool,
     phrase: &'static str,
     is_wrong_phrase: bool,
@@ -37,7 +37,7 @@ pub async fn page(State(app): State<App>, person: Person, page: Page) -> AppResu
     let leaving = person.leaving();
     let template = DeletePage {
         name: person.label(),
-        at: leaving.clone().unwrap_or_else(|| minute(app.now() + WAIT)),
+        at: leaving.unwrap_or_else(|| Moment(app.now() + WAIT)),
         leaving,
         has_email: person.account.email.is_some(),
         phrase: PHRASE,

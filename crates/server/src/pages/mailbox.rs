@@ -18,7 +18,7 @@ use tracera_guard::HostCookie;
 use crate::clock::utc;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
-use crate::pages::page::{ago, minute};
+use crate::pages::page::{Moment, ago};
 
 /// A day. The key changes when the process restarts.
 const COOKIE: HostCookie = HostCookie::new("mailbox", Duration::from_hours(24));
@@ -32,7 +32,7 @@ pub struct MailboxQuery {
 struct MailView {
     subject: String,
     to: String,
-    when: String,
+    when: Moment,
     when_ago: String,
     link: String,
     code: String,
@@ -74,7 +74,7 @@ pub async fn mailbox(
     let mails = mailbox.messages().into_iter().map(|mail| MailView {
         subject: mail.subject,
         to: mail.to.to_string(),
-        when: minute(mail.requested_at),
+        when: Moment(mail.requested_at),
         when_ago: ago(mail.requested_at, now),
         link: mail.link,
         code: mail.code,

@@ -1,5 +1,7 @@
 //! The common parts of pages.
 
+use std::fmt;
+
 use askama::Template;
 use axum::extract::FromRequestParts;
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -10,6 +12,7 @@ use tracera_guard::{CsrfBinding, CsrfRejection};
 use tracera_session::{Session, UserId};
 
 use crate::actions::user_id;
+use crate::clock::rfc3339;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::kept_form::{self, KeptForm, NotYet};
@@ -91,8 +94,8 @@ impl Person {
     }
 
     /// When the account will be deleted, if that was requested.
-    pub fn leaving(&self) -> Option<String> {
-        self.account.delete_at.map(minute)
+    pub fn leaving(&self) -> Option<Moment> {
+        self.account.delete_at.map(Moment)
     }
 }
 
@@ -147,6 +150,23 @@ pub fn account_problem(problem: Problem) -> Response {
     Redirect::to(&messages::after_problem("/account", problem)).into_response()
 }
 
+/// A time on a page: `2026-11-23 20:04 UTC`. A script replaces it with the reader's local time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(pub OffsetDateTime);
+
+impl Moment {
+    /// For the attribute `datetime`: RFC 3339.
+    pub fn machine(&self) -> String {
+        rfc3339(self.0)
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&minute(self.0))
+    }
+}
+
 /// Formats a time: `2026-11-23 20:04 UTC`.
 pub fn minute(at: OffsetDateTime) -> String {
     let (date, hour, minute) = (at.date(), at.hour(), at.minute());
@@ -174,7 +194,8 @@ mod tests {
     #[test]
     fn times_read_as_people_say_them() {
         let now = datetime!(2026-11-23 20:04:59 UTC);
-        assert_eq!(minute(now), "2026-11-23 20:04 UTC");
+        assert_eq!(Moment(now).to_string(), "2026-11-23 20:04 UTC");
+        assert_eq!(Moment(now).machine(), "2026-11-23T20:04:59Z");
         for (at, text) in [
             (datetime!(2026-11-23 20:05:30 UTC), "just now"),
             (datetime!(2026-11-23 20:04:00 UTC), "just now"),

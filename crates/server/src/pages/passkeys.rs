@@ -25,7 +25,7 @@ use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
 use crate::pages::confirm::confirming;
 use crate::pages::messages::{Done, Problem, after_problem};
-use crate::pages::page::{Page, Person, account_done, account_problem, minute, to_confirm_first};
+use crate::pages::page::{Moment, Page, Person, account_done, account_problem, to_confirm_first};
 use crate::pages::return_target::ReturnTarget;
 use crate::store::{passkeys, recovery_codes, users};
 
@@ -52,8 +52,8 @@ pub(super) struct PasskeyView {
     pub(super) id: Uuid,
     pub(super) name: String,
     pub(super) authenticator: Option<&'static str>,
-    pub(super) created: String,
-    pub(super) used: Option<String>,
+    pub(super) created: Moment,
+    pub(super) used: Option<Moment>,
 }
 
 /// The data of the user's passkey section.
@@ -68,8 +68,8 @@ pub(super) async fn view(app: &App, session: &Session, user: Uuid) -> AppResult<
         id: passkey.id,
         authenticator: authenticators::name(&passkey.aaguid).filter(|name| *name != passkey.name),
         name: passkey.name,
-        created: minute(passkey.created_at),
-        used: passkey.last_used_at.map(minute),
+        created: Moment(passkey.created_at),
+        used: passkey.last_used_at.map(Moment),
     });
     Ok(PasskeysView {
         list: list.collect(),

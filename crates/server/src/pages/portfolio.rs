@@ -22,7 +22,7 @@ use crate::http::App;
 use crate::http::compress::{compressed, is_of_stranger};
 use crate::http::error::{AppError, AppResult};
 use crate::pages::messages;
-use crate::pages::page::{Page, Person, ago};
+use crate::pages::page::{Moment, Page, Person, ago};
 use crate::portfolio::ranking;
 use crate::portfolio::refusal::Refusal;
 use crate::store::portfolio::Source;
@@ -37,7 +37,7 @@ struct PortfolioPage<'a> {
     page: &'a Page,
     name: String,
     /// When the account will be deleted.
-    leaving: Option<String>,
+    leaving: Option<Moment>,
     steam_id: Option<String>,
     is_importing: bool,
     /// Seconds until the next import.

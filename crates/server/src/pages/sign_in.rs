@@ -28,7 +28,7 @@ use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
 use crate::pages::confirm::confirming;
 use crate::pages::messages::{self, Done, ERROR, Problem, after_problem};
-use crate::pages::page::{Page, account_done, minute};
+use crate::pages::page::{Moment, Page, account_done};
 use crate::pages::pending_address::{self, PendingAddress};
 use crate::pages::return_target::ReturnTarget;
 use crate::pages::{assets, last_method, passkey_offer};
@@ -464,7 +464,7 @@ struct LinkView {
     email: String,
     device: String,
     ip: String,
-    when: String,
+    when: Moment,
     is_own: bool,
 }
 
@@ -530,7 +530,7 @@ pub(super) fn confirm_page(
         email: pending.email.masked(),
         device: pending.device,
         ip: pending.ip,
-        when: minute(pending.created_at),
+        when: Moment(pending.created_at),
         is_own: pending.is_own,
     });
     let status = match (&link, problem) {

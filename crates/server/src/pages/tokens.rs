@@ -13,7 +13,7 @@ use crate::domain::scope::Scope;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::messages::{Done, Problem};
-use crate::pages::page::{Page, Person, account_done, account_problem, minute, to_confirm_first};
+use crate::pages::page::{Moment, Page, Person, account_done, account_problem, to_confirm_first};
 use crate::pages::passkeys::{IdForm, ShownOncePage};
 use crate::store::tokens;
 
@@ -23,7 +23,7 @@ pub(super) struct TokenView {
     pub(super) name: String,
     pub(super) scopes: String,
     pub(super) expires: String,
-    pub(super) used: Option<String>,
+    pub(super) used: Option<Moment>,
 }
 
 /// The account page's data about a user's tokens.
@@ -34,7 +34,7 @@ pub(super) async fn view(app: &App, user: Uuid) -> AppResult<Vec<TokenView>> {
         name: token.name,
         scopes: token.scopes.replace(' ', ", "),
         expires: token.expires_at.date().to_string(),
-        used: token.last_used_at.map(minute),
+        used: token.last_used_at.map(Moment),
     });
     Ok(views.collect())
 }

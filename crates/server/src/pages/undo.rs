@@ -13,13 +13,13 @@ use crate::auth::token::pasted;
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::messages::{self, Done};
-use crate::pages::page::{Page, minute};
+use crate::pages::page::{Moment, Page};
 use crate::pages::sign_in::LinkQuery;
 
 struct LinkView {
     token: String,
     email: String,
-    since: String,
+    since: Moment,
 }
 
 #[derive(Template)]
@@ -43,7 +43,7 @@ async fn undo_page(app: &App, page: &Page, token: &str) -> AppResult<Response> {
     let link = undo::peek(&app.accounts(), token).await?.map(|link| LinkView {
         token: pasted(token).to_owned(),
         email: link.email.masked(),
-        since: minute(link.since),
+        since: Moment(link.since),
     });
     let status = if link.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let mut response = page.render(status, &UndoPage { page, link })?;

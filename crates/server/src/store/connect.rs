@@ -57,6 +57,7 @@ macro_rules! migrations {
             "0063_deletions",
             "0065_mail_troubles",
             "0066_outbox",
+            "0067_event_subjects",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {

@@ -28,6 +28,8 @@ pub struct NewEvent<'a> {
     pub kind: &'static str,
     /// The sign-in method, where that matters.
     pub method: Option<&'a str>,
+    /// Which of several, in words for the owner: a session, an address.
+    pub about: Option<&'a str>,
     /// The client: "Firefox on Linux".
     pub device: &'a str,
     /// Hash of the client's device cookie.
@@ -45,6 +47,8 @@ pub struct Event {
     pub kind: String,
     /// The sign-in method.
     pub method: Option<String>,
+    /// Which of several, in words for the owner.
+    pub about: Option<String>,
     /// The client: "Firefox on Linux".
     pub device: String,
     /// The client's address; empty when no client caused the event.
@@ -53,7 +57,7 @@ pub struct Event {
     pub at: OffsetDateTime,
 }
 
-from_row!(Event { id, kind, method, device, ip, at });
+from_row!(Event { id, kind, method, about, device, ip, at });
 
 /// Adds an event. Removes expired events, and the user's oldest above [`MOST`].
 ///
@@ -66,8 +70,9 @@ pub async fn record(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let purge = "DELETE FROM security_events WHERE at <= $1";
-    let insert = "INSERT INTO security_events (user_id, kind, method, device, device_hash, ip, at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let insert = "INSERT INTO security_events (user_id, kind, method, about, device, device_hash,
+            ip, at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     let prune = "DELETE FROM security_events WHERE id IN (
             SELECT id FROM security_events WHERE user_id = $1
             ORDER BY id DESC LIMIT $3 OFFSET $2)";
@@ -77,6 +82,7 @@ pub async fn record(
             .bind(new.user)
             .bind(new.kind)
             .bind(new.method)
+            .bind(new.about)
             .bind(new.device)
             .bind(new.device_hash.as_ref().map(|hash| &hash[..]))
             .bind(new.ip.map_or_else(String::new, |ip| ip.to_string()))
@@ -106,7 +112,7 @@ pub async fn list(
     limit: u32,
     now: OffsetDateTime,
 ) -> Result<Vec<Event>, StoreError> {
-    let sql = "SELECT id, kind, method, device, ip, at FROM security_events
+    let sql = "SELECT id, kind, method, about, device, ip, at FROM security_events
         WHERE user_id = $1 AND id < $2 AND at > $3 ORDER BY id DESC LIMIT $4";
     on_pool!(db, pool => {
         sqlx::query_as(sql)

@@ -10,7 +10,7 @@ const IPHONE =
   '(KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1';
 
 await scenario(async (browser) => {
-  const laptop = await person(browser);
+  const laptop = await person(browser, { timezoneId: 'Asia/Tokyo' });
   const desktop = await person(browser, { userAgent: FIREFOX });
   const phone = await person(browser, { userAgent: IPHONE });
   for (const { page } of [laptop, desktop, phone]) await signIn(page, 'dana@example.com');
@@ -45,12 +45,15 @@ await scenario(async (browser) => {
   await desktop.page.getByText('You have been signed out on this device').waitFor();
   await page.getByText('The session is over.').waitFor();
   assert.equal(await rows.count(), 2);
+  await page.getByText('Session ended: Firefox on Linux, 127.0.0.1').waitFor();
 
   // Signed out there: the row goes here without a reload. Signed in again: it comes.
   await phone.page.goto('/account');
   await phone.page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await phone.page.getByText('You are signed out.').waitFor();
   await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 1);
+  // Times are the reader's own, also in what came later.
+  assert.match(await rows.first().textContent(), /Signed in\s*\d+ \w+ \d{4}, \d\d:\d\d GMT\+9/);
   await signIn(phone.page, 'dana@example.com');
   // What is open meanwhile stays open, and the focus where it was as long as that is there.
   await page.getByText('Sign out everywhere else (1)').click();

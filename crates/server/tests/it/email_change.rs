@@ -63,6 +63,10 @@ async fn the_old_address_is_told_of_the_new_one() {
     assert!(notice.text.contains("n***@example.com"), "{}", notice.text);
     assert!(!notice.text.contains("new@example.com") && !notice.html.contains("new@example.com"));
     assert_eq!(app.all_mails("new@example.com").count(), 1, "the new one is not");
+    let log = browser.get("/api/v1/auth/events").await.expect(200).json();
+    let newest = &log["events"][0];
+    assert_eq!(newest["event"], "email_changed");
+    assert_eq!(newest["about"], "n***@example.com");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use time::OffsetDateTime;
 
 use super::money::money;
+use crate::clock::rfc3339;
 use crate::pages::page::minute;
 use crate::store::portfolio::snapshots::Snapshot;
 
@@ -78,7 +79,7 @@ impl Chart {
             let (x, y) = (x(point), y(point));
             let _ = write!(line, "{}{x} {y}", if at == 0 { 'M' } else { 'L' });
             let value = amount(point.cents, currency);
-            let _ = writeln!(points, "{x} {y}|{}|{value}", minute(point.at));
+            let _ = writeln!(points, "{x} {y}|{}|{value}", rfc3339(point.at));
         }
         for point in all.iter().rev().filter(|point| point.is_import).take(MAX_MARKS) {
             let _ = write!(marks, "M{} {}V{HEIGHT}", x(point), HEIGHT - MARGIN / 2);
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!(chart.line, "M0 184L200 16L800 100");
         assert_eq!(chart.area, "M0 184L200 16L800 100L800 200L0 200Z");
         assert_eq!(chart.marks, "M200 192V200M0 192V200", "an import each, the value now is none");
-        assert_eq!(chart.points.lines().last(), Some("800 100|2026-11-05 00:00 UTC|$2.00"));
+        assert_eq!(chart.points.lines().last(), Some("800 100|2026-11-05T00:00:00Z|$2.00"));
         assert_eq!((&*chart.low, &*chart.middle, &*chart.high), ("$1.00", "$2.00", "$3.00"));
         assert!(
             chart.summary.contains("lowest $1.00, highest $3.00, last $2.00"),

@@ -247,6 +247,7 @@ async fn a_stripped_account_keeps_nothing_but_its_address(db: Database) {
         user: user.id,
         kind: "signed_in",
         method: None,
+        about: None,
         device: "",
         device_hash: None,
         ip: None,

@@ -91,6 +91,7 @@ async fn events_are_paged_and_end_after_ninety_days(db: Database) {
         user,
         kind,
         method: Some("email"),
+        about: None,
         device: "curl",
         device_hash,
         ip: Some([127, 0, 0, 1].into()),
