@@ -1,29 +1,29 @@
-//! How long to wait before the next attempt.
+//! Waits between attempts.
 
 use std::time::Duration;
 
-/// Waits that grow with each failure in a row.
+/// A wait that grows with each consecutive failure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
-    /// After the first failure.
+    /// The wait after the first failure.
     pub(crate) first: Duration,
-    /// How many times longer each later one is.
+    /// The factor for each further failure.
     pub(crate) factor: u32,
-    /// The longest, before its random part.
+    /// The maximum, before jitter.
     pub(crate) longest: Duration,
 }
 
 impl Backoff {
-    /// The wait after so many failures in a row, counted from one.
+    /// The wait after this many consecutive failures.
     pub(crate) fn after(&self, failures: u32) -> Duration {
         let times = self.factor.saturating_pow(failures.saturating_sub(1));
         jittered(self.first.saturating_mul(times).min(self.longest))
     }
 }
 
-/// Between `wait` and a quarter more, so that what failed together does not return together.
+/// Adds up to a quarter at random, so that clients that failed together do not retry together.
 pub(crate) fn jittered(wait: Duration) -> Duration {
-    // Without randomness, which the system never lacks here, the plain wait does.
+    // Without randomness, which should never happen, the plain wait is used.
     let share = getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX));
     wait.mul_f64(1.0 + share / 4.0)
 }

@@ -1,8 +1,8 @@
 //! The command line.
 //!
-//! 1. What it reads stands in [`crate::config`]; no option repeats a variable.
-//! 2. A configuration that is refused ends with status 2 and one line per problem on stderr; a
-//!    server that cannot start ends with status 1.
+//! 1. Settings come from [`crate::config`]; no option duplicates a variable.
+//! 2. A refused configuration is reported as one line per problem on stderr, with exit status 2. A
+//!    server that cannot start exits with status 1.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -27,7 +27,7 @@ pub const EXIT_COULD_NOT_START: u8 = 1;
 /// Exit status for a refused configuration or command line.
 pub const EXIT_CONFIGURATION: u8 = 2;
 
-/// At the end of the help of commands that do not repeat the list.
+/// The end of the help of commands that do not list the variables.
 const SEE_VARIABLES: &str = "Environment variables configure it; `tracera --help` lists them.";
 
 /// Counter-Strike 2 skin portfolio server.
@@ -156,18 +156,18 @@ pub struct OneUser {
     pub user: UserSelector,
 }
 
-/// The settings for `mode`; in dev mode with a secret of its own.
+/// Loads the settings for `mode`; in dev mode with a secret of its own.
 ///
 /// # Errors
-/// The status to end with, after saying why on stderr.
+/// The exit status, after the problems were printed on stderr.
 pub fn load_config(mode: Mode) -> Result<Config, ExitCode> {
     config_of(Environment::load(), mode)
 }
 
-/// The settings of the demo, and its stand-ins, running.
+/// Starts the demo's stand-ins, and loads its settings.
 ///
 /// # Errors
-/// The status to end with, after saying why on stderr.
+/// The exit status, after the problem was printed on stderr.
 pub async fn load_demo() -> Result<(Config, Demo), ExitCode> {
     let mut environment = Environment::load();
     let data_dir = environment.given("DATA_DIR").unwrap_or("./data").to_owned();
@@ -189,20 +189,20 @@ fn config_of(mut environment: Environment, mode: Mode) -> Result<Config, ExitCod
     environment.config(mode).map_err(|problems| refuse(&problems))
 }
 
-/// The settings of the database alone.
+/// Loads the settings of the database alone.
 ///
 /// # Errors
-/// The status to end with, after saying why on stderr.
+/// The exit status, after the problems were printed on stderr.
 pub fn load_database() -> Result<DatabaseSettings, ExitCode> {
     Environment::load().database().map_err(|problems| refuse(&problems))
 }
 
-/// Runs `tracera check-config`; with `connect` also tries what the configuration names.
+/// Runs `tracera check-config`; with `connect` also checks the configured services.
 pub async fn check_config(connect: bool) -> ExitCode {
     let environment = Environment::load();
     let config = environment.config(Mode::Serve);
     let printed = print(&report(&environment, &config));
-    // The report has named the problems.
+    // The report contains the problems.
     let Ok(config) = config else { return EXIT_CONFIGURATION.into() };
     if let Err(error) = start::check_files(&config) {
         complain(&error.to_string());
@@ -216,7 +216,7 @@ pub async fn check_config(connect: bool) -> ExitCode {
     if connections.would_serve() { printed } else { EXIT_COULD_NOT_START.into() }
 }
 
-/// Runs `tracera healthcheck`: status 0 or 1, as Docker wants it.
+/// Runs `tracera healthcheck`: exit status 0 or 1, as Docker expects.
 pub async fn check_health() -> ExitCode {
     let http = match Environment::load().http() {
         Ok(http) => http,
@@ -274,7 +274,7 @@ pub fn print_secret() -> ExitCode {
     }
 }
 
-/// Runs a command of the operator's on the stores of these settings, and prints what it has to say.
+/// Runs an operator's command with these settings, and prints its result.
 pub async fn operate<T, E: Display>(
     settings: Result<T, ExitCode>,
     command: impl AsyncFnOnce(T) -> Result<String, E>,
@@ -289,7 +289,7 @@ pub async fn operate<T, E: Display>(
     }
 }
 
-/// Says why something could not be started or done.
+/// Prints why something failed, and returns the exit status.
 pub fn could_not_start(error: &impl Display) -> ExitCode {
     complain(&error.to_string());
     EXIT_COULD_NOT_START.into()
@@ -310,10 +310,10 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// One line, whatever a library has put into its message.
+/// Prints one line, even if a library's message has several.
 fn complain(text: &str) {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Without a stderr there is nobody left to tell.
+    // Without stderr there is no one to tell.
     let _ = writeln!(io::stderr(), "tracera: {line}");
 }
 

@@ -1,5 +1,4 @@
-//! The wall clock as a value, so that tests can move it. It shows the same time as the sessions'
-//! clock.
+//! The wall clock as a value, so that tests can set it. It agrees with the sessions' clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,13 +6,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 pub use tracera_session::{Clock, Timestamp};
 
-/// A point in time as the database and the API know it: UTC, whole seconds.
+/// Converts a timestamp to the form of the database and the API: UTC, whole seconds.
 pub fn utc(at: Timestamp) -> OffsetDateTime {
     let exact = OffsetDateTime::from(SystemTime::from(at));
     exact.replace_nanosecond(0).unwrap_or(exact)
 }
 
-/// A point in time as the API writes it; empty for one no calendar of four-digit years has.
+/// Formats a time for the API; empty for a year with more than four digits.
 pub fn rfc3339(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }

@@ -1,12 +1,12 @@
-//! The configuration: environment variables in, settings out, one struct per concern.
+//! The configuration: parses environment variables into settings, one struct per concern.
 //!
-//! 1. Every variable is in one table ([`sections`]). `--help`, `.env.sample` and the check for
-//!    unknown names are made from it.
-//! 2. Reading is pure: [`Config::from_vars`] takes a map and reports every [`Problem`] at once.
-//! 3. An empty value is an unset one.
-//! 4. Secrets are kept in redacting types; no problem, warning or `Debug` output repeats one.
-//! 5. A name that is nearly one of ours, or in a family only we use, is refused instead of ignored
-//!    ([`Config::from_vars`] has the rule).
+//! 1. Every variable is in one table ([`sections`]), the source of `--help`, `.env.sample` and the
+//!    check for unknown names.
+//! 2. Parsing is pure: [`Config::from_vars`] takes a map and reports all [`Problem`]s at once.
+//! 3. An empty value counts as unset.
+//! 4. Secrets are in redacting types. No problem, warning or `Debug` output contains one.
+//! 5. A name that resembles a variable, or has a prefix that only Tracera uses, is refused instead
+//!    of ignored ([`Config::from_vars`] has the rule).
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ pub use session::{SessionSettings, fresh_secret};
 pub use store::{DatabaseSettings, DatabaseTarget, SessionStoreKind, StoreSettings};
 pub use table::{Exposure, Fallback, Section, Variable, sections};
 
-/// What the configuration is for.
+/// The command that the configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// `tracera dev`: loopback only, sign-in mails on the terminal.
@@ -73,20 +73,20 @@ pub enum Mode {
     Serve,
 }
 
-/// The checked settings of the server.
+/// The validated settings of the server.
 #[derive(Debug)]
 pub struct Config {
     /// Session cookies and their lifetimes.
     pub session: SessionSettings,
-    /// Listening, the public address and proxies.
+    /// Listening, the public URL and proxies.
     pub http: HttpSettings,
-    /// Where sessions and users are kept.
+    /// The stores of sessions and users.
     pub store: StoreSettings,
-    /// How mail leaves.
+    /// The mail transport.
     pub mail: MailSettings,
-    /// Signing in.
+    /// Sign-in.
     pub auth: AuthSettings,
-    /// Steam's addresses and key.
+    /// Steam's URLs and API key.
     pub steam: SteamSettings,
     /// The price feed.
     pub prices: PriceSettings,
@@ -94,20 +94,20 @@ pub struct Config {
     pub portfolio: PortfolioSettings,
     /// The log.
     pub log: LogSettings,
-    /// The socket that answers `/metrics`. Default none.
+    /// The address for `/metrics`. Default none.
     pub metrics_addr: Option<SocketAddr>,
     warnings: Vec<Warning>,
 }
 
 impl Config {
-    /// Reads the settings from `vars`, which may also hold foreign variables.
+    /// Parses the settings from `vars`, which may also contain variables of other programs.
     ///
-    /// A foreign name is refused in three cases. It begins with a prefix that only Tracera uses. It
-    /// is within two edits of a variable in the table (one edit under ten characters). Or it writes
-    /// out a variable's last word. Every other foreign name is ignored.
+    /// A name that is not in the table is refused in three cases. It has a prefix that only Tracera
+    /// uses. It is within two edits of a variable in the table (one edit under ten characters). Or
+    /// it shortens or extends a variable's last word. All other names are ignored.
     ///
     /// # Errors
-    /// Every problem there is, in the order of the table's concerns.
+    /// All problems, in the order of the table's sections.
     pub fn from_vars(vars: &BTreeMap<String, String>, mode: Mode) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(vars, mode);
         let config = Self::read(&mut reader);
@@ -120,7 +120,7 @@ impl Config {
         }
     }
 
-    /// Reads every concern before the first failure counts, so that all problems are found.
+    /// Parses all sections before returning the first failure, so that all problems are found.
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let http = http::read(reader);
         let session = session::read(reader, http.as_ref().ok());
@@ -147,7 +147,7 @@ impl Config {
         })
     }
 
-    /// Settings that are allowed but probably not intended. Shown at start and by `check-config`.
+    /// Settings that are allowed but probably unintended. Shown at start and by `check-config`.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }

@@ -1,9 +1,9 @@
-//! The whole product without internet and without a Steam account, for `tracera dev --demo`.
+//! The demo of the whole product, without internet and Steam account: `tracera dev --demo`.
 //!
-//! 1. Steam, its pictures and the price feed are stand-ins on a loopback port of this process
-//!    (`stand_ins`). The page that takes the place of Steam's sign-in says that it does.
-//! 2. There is one person, with an inventory of our own making and 60 days of history ([`fill`]).
-//! 3. Everything lives in a directory of its own, which each start makes anew.
+//! 1. Stand-ins for Steam, its images and the price feed run on a loopback port of this process
+//!    (`stand_ins`). The page in place of Steam's sign-in says that it is one.
+//! 2. There is one user, with an invented inventory and 60 days of history ([`fill`]).
+//! 3. All data is in a separate directory, which each start creates anew.
 
 use std::io;
 use std::path::Path;
@@ -14,24 +14,24 @@ mod stand_ins;
 
 pub use fill::fill;
 
-/// The Steam account of the demo; nobody has it.
+/// The Steam id of the demo user; no real account has it.
 const STEAM_ID: &str = "76561197960265729";
-/// The address of its account here.
+/// The e-mail address of the demo user.
 pub const EMAIL: &str = "demo@example.com";
-/// The directory of the demo, in `DATA_DIR`.
+/// The demo's directory inside `DATA_DIR`.
 const DIRECTORY: &str = "demo";
 
-/// The stand-ins, running.
+/// The running stand-ins.
 #[derive(Debug)]
 pub struct Demo {
     url: String,
 }
 
 impl Demo {
-    /// Starts the stand-ins and removes what the last demo left in `data_dir`.
+    /// Starts the stand-ins and removes the data of the previous demo from `data_dir`.
     ///
     /// # Errors
-    /// When there is no loopback port, or the directory cannot be removed.
+    /// When no loopback port is available, or the directory cannot be removed.
     pub async fn start(data_dir: &Path) -> io::Result<Self> {
         match std::fs::remove_dir_all(data_dir.join(DIRECTORY)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -63,7 +63,7 @@ impl Demo {
         ]
     }
 
-    /// Where the stand-in for Steam is.
+    /// The URL of the stand-ins.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

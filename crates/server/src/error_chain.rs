@@ -1,10 +1,10 @@
-//! Why something failed, on one line.
+//! Formats an error and its causes on one line.
 
 use std::error::Error;
 
 use crate::tls;
 
-/// An error with everything that led to it: "error sending request" alone helps nobody.
+/// The error with all its causes: "error sending request" alone is of no help.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     for error in causes(error).skip(1) {
@@ -23,8 +23,8 @@ pub(crate) fn causes<'a>(
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The same of a request, without its address, which may hold an id or a key, and with what to do
-/// about a certificate.
+/// The chain of a request's error, with a remedy for certificate errors. It omits the URL, which
+/// may contain an id or a key.
 pub(crate) fn of_request(error: reqwest::Error) -> String {
     tls::with_remedy(chain(&error.without_url()), "SSL_CERT_FILE")
 }

@@ -1,8 +1,8 @@
-//! The client of every HTTP request that the server makes itself.
+//! The HTTP client for all outgoing requests of the server.
 //!
-//! 1. It names itself: some services refuse requests without a `User-Agent`.
-//! 2. Redirects are not followed. A key or a code is for the configured host alone.
-//! 3. Certificates are checked against the system's authorities, or those of `SSL_CERT_FILE`.
+//! 1. It sends a `User-Agent`: some services refuse requests without one.
+//! 2. It follows no redirects: keys and codes are for the configured host alone.
+//! 3. It verifies certificates against the system's authorities, or those of `SSL_CERT_FILE`.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::tls;
 /// The value of `User-Agent`.
 pub(crate) const USER_AGENT: &str = concat!("Tracera/", env!("CARGO_PKG_VERSION"));
 
-/// How long a connection may take, TLS included.
+/// Timeout for connecting, including TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// A client for requests that take no longer than `limit`.
+/// A client whose requests time out after `limit`.
 pub(crate) fn builder(limit: Duration) -> reqwest::ClientBuilder {
     tls::install_provider();
     reqwest::Client::builder()

@@ -1,6 +1,5 @@
-//! The Tracera server: signs Counter-Strike 2 skin traders in, keeps them signed in, shows what
-//! their inventory is worth. The binary is a thin shell around this library; tests use the same
-//! pieces.
+//! The Tracera server: signs in Counter-Strike 2 skin traders and shows the value of their
+//! inventories. The binary is a thin wrapper around this library, which the tests use too.
 
 pub mod actions;
 pub mod api;

@@ -1,16 +1,16 @@
-//! Sending mail, off the path of the request.
+//! Sends mail in the background, without delaying requests.
 //!
-//! 1. A mail is taken in at once or not at all: [`MailError::QueueFull`] is for the caller to pass
-//!    on, never a lost promise. What is taken in is kept in the [`Outbox`], so that a restart loses
-//!    none.
-//! 2. Whoever asks for many mails waits for their own; `queue` has the rules.
-//! 3. What may pass (no connection, "try again later", no answer) is tried again with growing waits
-//!    until the link ends, a notice for a day. What will not pass is given up and logged.
-//! 4. Every step of an attempt has a limit, and so have the attempts at one time and the mails at
-//!    one time.
-//! 5. A log line has the masked address and the reason, never the link, the code, the subject,
-//!    a credential, or text that a mail server sent.
-//! 6. Without TLS a mail goes to loopback only, whatever a server offers or leaves out.
+//! 1. A mail is accepted at once or not at all. The caller reports [`MailError::QueueFull`], so
+//!    that no mail is promised in vain. Accepted mails are kept in the [`Outbox`], so that a
+//!    restart loses none.
+//! 2. A sender of many mails delays only their own; `queue` has the rules.
+//! 3. Temporary failures (no connection, "try again later", no response) are retried with growing
+//!    waits until the link expires; notices for a day. Permanent failures are given up and logged.
+//! 4. Every step of an attempt has a time limit. The concurrent attempts and the waiting mails are
+//!    limited too.
+//! 5. A log line has the masked address and the reason. It never has the link, the code, the
+//!    subject, a credential, or text from a mail server.
+//! 6. Without TLS, mail goes to loopback addresses only, whatever a server offers.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -47,7 +47,7 @@ pub use outbox::Outbox;
 use queue::{Lane, Sender};
 use troubles::{Told, Troubles};
 
-/// Takes mails in and sends them in the background. Cheap to clone; needs a tokio runtime.
+/// Accepts mails and sends them in the background. Cheap to clone; needs a tokio runtime.
 #[derive(Clone)]
 pub struct Mailer(Arc<Shared>);
 
@@ -61,16 +61,16 @@ struct Shared {
     stop: CancellationToken,
 }
 
-/// Who asks for a mail.
+/// The requester of a mail.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The network, as wide as one customer can have it.
+    /// The requester's network: the range that one customer usually gets.
     pub network: &'a str,
-    /// Whether it is somebody who has signed in to the account before.
+    /// Whether the requester has signed in to the account before.
     pub is_known: bool,
 }
 
-/// Room in the queue for one mail. Given back when dropped.
+/// A reserved slot in the queue for one mail. Released when dropped.
 pub struct Place {
     mailer: Mailer,
     sender: Sender,
@@ -94,7 +94,7 @@ impl Transport {
         }))
     }
 
-    /// Returns what the server said when it took the mail.
+    /// Returns the server's response to an accepted mail.
     async fn send(&self, message: &Message, limits: &Limits) -> Result<String, SendError> {
         match self {
             Self::Smtp(smtp) => smtp.send(message, limits).await,
@@ -121,19 +121,19 @@ impl Transport {
     }
 }
 
-/// Why a mail was not taken in.
+/// Why a mail was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {
-    /// Too many mails are waiting already; later there is room again.
+    /// Too many mails are waiting; a later try may succeed.
     #[error("too many mails are waiting to be sent")]
     QueueFull,
-    /// The process is ending.
+    /// The process is shutting down.
     #[error("mail is shut down")]
     ShutDown,
 }
 
-/// Why a mail server did not take a mail, in its own words where there are any. For the operator's
-/// terminal: the words may repeat an address.
+/// Why a mail server refused a mail, in its own words if there are any. Only for the operator's
+/// terminal, because the words may contain an address.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(String);
@@ -150,14 +150,14 @@ impl From<SendError> for Refusal {
 /// Why mail cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The file of additional root certificates cannot be read or has no certificate.
+    /// The file of additional root certificates cannot be read or has no certificates.
     #[error(
         "SMTP_CA_FILE: cannot use {path}: {reason}; write the path of a PEM file of certificates"
     )]
     CaFile {
         /// The configured file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// TLS or the HTTP client cannot be initialised.
@@ -166,19 +166,18 @@ pub enum SetupError {
 }
 
 impl Mailer {
-    /// A mailer for these settings, which keeps what waits in memory only; `None` if they say that
-    /// no mail is sent.
+    /// Creates a mailer that keeps waiting mails in memory only; `None` if mail is not configured.
     ///
     /// # Errors
     ///
-    /// [`SetupError`] if a certificate file is not usable. Servers are not contacted.
+    /// [`SetupError`] if a certificate file is unusable. No server is contacted.
     pub fn new(settings: &MailSettings) -> Result<Option<Self>, SetupError> {
         let limits = Limits::default();
         let transport = Transport::new(settings, &limits)?;
         Ok(transport.map(|transport| Self::with(transport, limits, None)))
     }
 
-    /// The same with an outbox, from which it also sends what an earlier process has left.
+    /// Creates a mailer with an outbox. It also sends mails that an earlier process left there.
     ///
     /// # Errors
     ///
@@ -209,7 +208,7 @@ impl Mailer {
         }))
     }
 
-    /// Looks after the outbox until the shutdown.
+    /// Maintains the outbox periodically until the shutdown.
     async fn make_rounds(&self) {
         let shared = &self.0;
         let mut rounds = tokio::time::interval(outbox::ROUND);
@@ -234,7 +233,7 @@ impl Mailer {
         }
     }
 
-    /// The mails printed on the terminal, if that is where they go.
+    /// The mailbox of mails printed on the terminal, if that is the transport.
     pub fn mailbox(&self) -> Option<&dev::Mailbox> {
         match &self.0.transport {
             Transport::Terminal(mailbox) => Some(mailbox),
@@ -242,16 +241,16 @@ impl Mailer {
         }
     }
 
-    /// Takes a notice in; it is sent after this has returned.
+    /// Accepts a notice, to be sent in the background.
     ///
     /// # Errors
     ///
-    /// [`MailError`]: then it will not be sent.
+    /// [`MailError`] if the notice will not be sent.
     pub async fn notify(&self, mail: &NoticeMail<'_>) -> Result<(), MailError> {
         let place = self.place_for(Sender::new(Lane::Notice, "", mail.to.domain()))?;
         let message = Message::notice(mail);
         if let Some(outbox) = &self.0.outbox {
-            // It is better sent by this process alone than not at all.
+            // Sending it without a copy in the outbox is better than not sending it.
             if let Err(error) = outbox.add(&message, &place.sender, true).await {
                 tracing::error!(%error, "a notice would be lost by a restart");
             }
@@ -260,8 +259,8 @@ impl Mailer {
         Ok(())
     }
 
-    /// A place for one mail to this address, for a caller that has something to prepare and must
-    /// know before that it will be sent.
+    /// Reserves a slot for a mail to this address. A caller that must prepare the mail learns first
+    /// whether it will be accepted.
     ///
     /// # Errors
     ///
@@ -283,18 +282,18 @@ impl Mailer {
         Ok(Place { mailer: self.clone(), sender })
     }
 
-    /// What keeps mails from leaving, from now on. For one listener.
+    /// Reports delivery trouble from now on. Only one listener is supported.
     pub fn troubles(&self) -> UnboundedReceiver<Told> {
         self.0.troubles.listen()
     }
 
-    /// How many mails are neither sent nor given up.
+    /// The number of mails that are neither sent nor given up.
     pub fn waiting(&self) -> usize {
         self.0.line().queue.taken()
     }
 
-    /// Takes no more mails in and waits until those taken in are sent or given up, but no longer
-    /// than `limit`. Returns how many were neither: the next process finds them in the outbox.
+    /// Accepts no more mails, and waits up to `limit` until all are sent or given up. Returns the
+    /// number of the others; the next process finds them in the outbox.
     pub async fn shutdown(&self, limit: Duration) -> usize {
         let shared = &self.0;
         shared.tasks.close();
@@ -303,7 +302,7 @@ impl Mailer {
         shared.stop.cancel();
         if !done {
             tracing::warn!(left, "mails were not sent before the shutdown");
-            // Their places are given back when they are dropped, which asks for the lock again.
+            // The lock must be released first: dropping the slots takes it again.
             let waiting = shared.line().queue.drain();
             drop(waiting);
         }
@@ -314,17 +313,17 @@ impl Mailer {
         if done { 0 } else { left }
     }
 
-    /// Sends one test mail and waits for it. Returns the mail server's answer.
+    /// Sends one test mail and waits for the result. Returns the mail server's response.
     ///
     /// # Errors
-    /// [`Refusal`]; it is not tried again.
+    /// [`Refusal`]; there is no retry.
     pub async fn send_test(&self, to: &Email, at: OffsetDateTime) -> Result<String, Refusal> {
         let sent = self.0.attempt(&Message::test(to, at)).await.map_err(Refusal::from);
         self.0.transport.close().await;
         sent
     }
 
-    /// Connects to the mail server and signs in, or has the mail service look at the key.
+    /// Connects to the mail server and signs in, or checks the mail service's API key.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -334,29 +333,29 @@ impl Mailer {
 }
 
 impl Place {
-    /// Takes the mail in; it is sent after this has returned.
+    /// Accepts the mail, to be sent in the background.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: then it will not be sent.
+    /// [`StoreError`] if the mail will not be sent.
     pub async fn send(self, mail: &SignInMail<'_>) -> Result<(), StoreError> {
         self.take_in(Message::compose(mail)).await
     }
 
-    /// The same with a mail that confirms something.
+    /// Accepts a notice, to be sent in the background.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: then it will not be sent.
+    /// [`StoreError`] if the notice will not be sent.
     pub async fn send_notice(self, mail: &NoticeMail<'_>) -> Result<(), StoreError> {
         self.take_in(Message::notice(mail)).await
     }
 
-    /// The same work for a mail that is not to be sent.
+    /// Does the same work as `send` without sending the mail.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] as for one that is.
+    /// [`StoreError`] as for `send`.
     pub async fn discard(self, mail: &SignInMail<'_>) -> Result<(), StoreError> {
         let letter = Message::compose(mail);
         match &self.mailer.0.outbox {

@@ -66,10 +66,10 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Set when building. Only this file is compiled anew when it changes.
+/// Set at build time. It is used only in this file, so that a new commit recompiles nothing else.
 const COMMIT: Option<&str> = option_env!("TRACERA_COMMIT");
 
-/// The description of the command line, with the commit as a part of the version.
+/// The command line, with the commit in its version.
 fn command() -> clap::Command {
     let command = Cli::command();
     match COMMIT {

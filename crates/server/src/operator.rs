@@ -1,4 +1,4 @@
-//! The operator's commands on the same stores: a user's sessions, the database.
+//! The operator's commands. They work on the server's stores.
 
 pub mod accounts;
 pub mod backup;
@@ -25,7 +25,7 @@ use crate::start::{StartError, Stores, embedded_sessions, open_database, open_st
 use crate::store::users::User;
 use crate::store::{Database, StoreError, magic_links, passkeys, tokens, users};
 
-/// How long a mail of a command may take to leave.
+/// Time limit for sending a command's mail.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
 
 /// Why a command failed.
@@ -35,7 +35,7 @@ pub enum OperatorError {
     /// A store could not be opened.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The file of a store is not there.
+    /// The file of a store does not exist.
     #[error(
         "there is no {}; run this with the environment of the server, above all its DATABASE_URL, \
          REDIS_URL and DATA_DIR",
@@ -48,38 +48,38 @@ pub enum OperatorError {
     /// The session store did not answer.
     #[error("{}", chain(.0))]
     Sessions(#[from] SessionError),
-    /// It is done, but replicas have not confirmed it.
+    /// The change was made, but replicas have not confirmed it.
     #[error("{done}, but {reason}: a failover may undo it")]
     NotReplicated {
-        /// What is done.
+        /// The change.
         done: String,
-        /// Why that is not certain to last.
+        /// Why it may be lost.
         reason: String,
     },
     /// There is no such user.
     #[error("there is no such user")]
     NoSuchUser,
-    /// The address is none.
+    /// The text is not an e-mail address.
     #[error("--user: {0}")]
     Email(#[from] EmailError),
-    /// There is no backup.
+    /// The backup failed.
     #[error(transparent)]
     Backup(#[from] backup::BackupError),
-    /// No mail can be sent.
+    /// Mail is not configured.
     #[error("there is no mail server; set SMTP_URL and MAIL_FROM, or RESEND_API_KEY")]
     NoMail,
-    /// The mail server did not take the mail.
+    /// The mail server refused the mail.
     #[error("{0}")]
     Mail(#[from] mail::Refusal),
-    /// The recipient's address is none.
+    /// The recipient is not an e-mail address.
     #[error("{0}")]
     Recipient(#[source] EmailError),
-    /// The user has no such live session.
+    /// The user has no active session with that handle.
     #[error("the user has no live session with that handle; see `tracera sessions list`")]
     NoSuchSession,
 }
 
-/// `tracera sessions list`: a line per live session.
+/// `tracera sessions list`: one line per active session.
 ///
 /// # Errors
 /// [`OperatorError`].
@@ -103,7 +103,7 @@ pub async fn list_sessions(config: &Config, user: &UserSelector) -> Result<Strin
     Ok(lines)
 }
 
-/// `tracera sessions revoke`: ends one session or all.
+/// `tracera sessions revoke`: ends one session or all sessions of a user.
 ///
 /// # Errors
 /// [`OperatorError`].
@@ -118,8 +118,8 @@ pub async fn revoke_sessions(
     let user = session_user(&account);
     let Some(handle) = handle else {
         let count = stores.sessions.list(&user).await?.len();
-        // First, so that a link claimed before makes no session afterwards. Each way in that is
-        // closed is one less, whatever becomes of the other.
+        // Links come first, so that a link claimed before creates no session afterwards. Each step
+        // is attempted even if another fails.
         let cancelled = magic_links::cancel_all(&stores.database, account.id).await;
         let tokens = tokens::remove_all(&stores.database, account.id).await;
         let revoked = stores.sessions.revoke_all(&user).await;
@@ -144,7 +144,7 @@ pub async fn revoke_sessions(
 }
 
 /// `tracera users reset-ways-in`: for a user who has lost their passkeys and codes. Mailed links
-/// and providers open the account again; the removed passkeys and codes do not.
+/// and providers sign in again; the removed passkeys and codes no longer do.
 ///
 /// # Errors
 /// [`OperatorError`].
@@ -153,8 +153,8 @@ pub async fn reset_ways_in(config: &Config, user: &UserSelector) -> Result<Strin
     let stores = existing_stores(config, &clock).await?;
     let account = find(&stores.database, user).await?;
     passkeys::reset(&stores.database, account.id).await?;
-    // Only after the credentials that could make a session are removed. It also makes every
-    // instance forget the tokens.
+    // Sessions end after the removal of credentials that could create new ones. Ending them also
+    // makes every instance drop its cached tokens.
     let revoked = stores.sessions.revoke_all(&session_user(&account)).await;
     let doubt = doubt(&revoked);
     if doubt.is_none() {
@@ -181,7 +181,7 @@ pub async fn reset_ways_in(config: &Config, user: &UserSelector) -> Result<Strin
     answer(done.to_owned(), &told, doubt)
 }
 
-/// Why a finished change may still be lost.
+/// Why a completed change may still be lost.
 fn doubt<T>(outcome: &Result<T, SessionError>) -> Option<String> {
     let error = outcome.as_ref().err()?;
     causes(error).find_map(|cause| cause.downcast_ref::<NotReplicated>()).map(ToString::to_string)
@@ -194,7 +194,7 @@ fn answer(done: String, told: &str, doubt: Option<String>) -> Result<String, Ope
     }
 }
 
-/// Notes among the account's security events that sessions have ended.
+/// Records in the account's security events that sessions were ended.
 async fn tell_owner(stores: &Stores, account: &User, clock: &Clock) -> String {
     let now = utc(clock.now());
     match record_of_operator(&stores.database, account.id, Kind::RevokedByOperator, now).await {
@@ -203,7 +203,7 @@ async fn tell_owner(stores: &Stores, account: &User, clock: &Clock) -> String {
     }
 }
 
-/// `tracera send-test-mail`: sends one mail and shows the mail server's answer.
+/// `tracera send-test-mail`: sends one mail and returns the mail server's response.
 ///
 /// # Errors
 /// [`OperatorError`].
@@ -215,7 +215,7 @@ pub async fn send_test_mail(config: &Config, address: &str) -> Result<String, Op
     Ok(format!("the mail server answered: {words}\n"))
 }
 
-/// `tracera migrate`: brings the database up to date.
+/// `tracera migrate`: runs the migrations.
 ///
 /// # Errors
 /// [`OperatorError`].
@@ -224,8 +224,8 @@ pub async fn migrate(settings: &DatabaseSettings) -> Result<String, OperatorErro
     Ok("the database is up to date\n".to_owned())
 }
 
-/// The server's stores. None is made: a new one would have nobody's sessions in it, and all would
-/// seem well.
+/// Opens the server's stores, but creates none. A new store would be empty, and a command on it
+/// would seem to succeed.
 async fn existing_stores(config: &Config, clock: &Clock) -> Result<Stores, OperatorError> {
     check_database(config)?;
     let store = &config.store;
@@ -237,7 +237,7 @@ async fn existing_stores(config: &Config, clock: &Clock) -> Result<Stores, Opera
     }
 }
 
-/// The server's database alone, which may be in use by the server.
+/// Opens the server's database alone, possibly while the server uses it.
 async fn existing_database(config: &Config) -> Result<Database, OperatorError> {
     check_database(config)?;
     let store = &config.store;

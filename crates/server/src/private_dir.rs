@@ -1,11 +1,11 @@
-//! Directories for what nobody else may read.
+//! Directories that only their owner can read.
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// Makes the directory, and those above it, for the owner alone. One that is there stays as it is.
+/// Creates the directory and its parents for the owner alone. An existing one is not changed.
 pub(crate) fn create(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

@@ -1,6 +1,6 @@
-//! The URL table, and the one list of layers every request passes, in this order.
+//! The URL table, and the list of layers that every request passes, in order.
 //!
-//! A path is private unless it is listed as public; private ones need a signed-in user.
+//! A path is private unless it is listed as public; private paths require a signed-in user.
 
 use axum::Router;
 use axum::body::Body;
@@ -32,7 +32,7 @@ use crate::pages::{
     sign_in, to_provider, tokens as tokens_page, undo as undo_page,
 };
 
-/// Reachable by everybody, and the same for everybody.
+/// Open to everybody, without a session.
 fn no_session() -> Vec<Row> {
     vec![
         at("/healthz").get(health::live),
@@ -45,12 +45,12 @@ fn no_session() -> Vec<Row> {
     ]
 }
 
-/// Where browsers prove the device of their session.
+/// Endpoints where browsers prove their session's device.
 fn device_proofs() -> Vec<Row> {
     vec![at("/device/register").post(device::register), at("/device/refresh").post(device::refresh)]
 }
 
-/// Reachable by everybody.
+/// Open to everybody.
 fn public() -> Vec<Row> {
     vec![
         at("/api/v1/auth/csrf").get(issue_csrf_token),
@@ -71,7 +71,7 @@ fn public() -> Vec<Row> {
     ]
 }
 
-/// Pages everybody may open.
+/// Pages open to everybody.
 fn public_pages() -> Vec<Row> {
     vec![
         at("/login").get(sign_in::login).post(sign_in::ask),
@@ -84,7 +84,7 @@ fn public_pages() -> Vec<Row> {
     ]
 }
 
-/// Pages of somebody who is signed in.
+/// Pages for signed-in users.
 fn private_pages() -> Vec<Row> {
     vec![
         at("/").get(portfolio_page::portfolio),
@@ -113,7 +113,7 @@ fn private_pages() -> Vec<Row> {
     ]
 }
 
-/// Reachable by signed-in users.
+/// Endpoints for signed-in users.
 fn private() -> Vec<Row> {
     vec![
         at("/api/v1/auth/logout").post(sessions::logout),
@@ -163,12 +163,12 @@ fn rows() -> impl Iterator<Item = (Access, Row)> {
         .chain(no_session().into_iter().map(under(Access::NoSession)))
 }
 
-/// What the layers know of the table.
+/// The table for the layers.
 pub fn endpoints() -> Endpoints {
     rows().map(|(access, row)| row.endpoint(access)).collect()
 }
 
-/// What answers at each path, and what is in no row.
+/// The table as an axum router, with fallbacks for unknown paths and methods.
 pub fn table() -> Router<App> {
     let answers = rows().map(|(_, row)| row.into_route());
     answers
@@ -182,7 +182,7 @@ pub fn build(app: &App) -> impl HttpService {
     layered(app, table())
 }
 
-/// These routes inside the layers every request passes. The first layer listed is the outermost.
+/// These routes inside the layers. The first layer listed is the outermost.
 pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
     let arriving = app.clone();
     ServiceBuilder::new()
@@ -197,13 +197,14 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(ValidateRequestHeaderLayer::custom(limits::check_host))
         .layer(ValidateRequestHeaderLayer::custom(limits::check_framing))
         .layer(TimeLimit::new(app.request_timeout))
-        // Before the limit, so that requests caused by another site do not use up the visitor's.
+        // This comes before the limit, so that requests caused by another site do not use up the
+        // visitor's.
         .layer(ResourceIsolation::new())
         .layer(switch(resubmit::holds_a_link, from_fn_with_state(app.clone(), resubmit::keep)))
         .layer(PrefetchLayer::new(app.sessions.clone(), limits::is_limited))
         .layer(app.auth_limit.clone().only(limits::is_limited))
         .layer(csrf::origin(app))
-        // Where a token is presented there is no session to load.
+        // A request with a token has no session to load.
         .layer(switch(
             bearer::presents_token,
             from_fn_with_state(app.clone(), bearer::authenticate),
@@ -211,7 +212,8 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(switch(require_auth::is_personal, SessionLayer::new(app.sessions.clone())))
         .layer(around((), error_page::session, error_page::note_person))
         .layer(switch(kept_form::is_kept, from_fn_with_state(app.clone(), kept_form::keep)))
-        // RequireAuth before the CSRF token, so that a dead session is 401 whatever the token.
+        // `RequireAuth` comes before the CSRF check, so that an ended session is 401 whatever the
+        // token.
         .layer(require_auth::require_auth(app.clone(), to_sign_in, device_page::to_proof))
         .layer(csrf::token_in_header(app))
         .layer(switch(csrf::is_form, from_fn_with_state(app.clone(), expired_form::help)))

@@ -1,4 +1,4 @@
-//! From settings to a running service: connects the dependencies and assembles the parts.
+//! Turns settings into a running service: connects the dependencies and assembles the parts.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -45,38 +45,38 @@ use crate::store::{self, Database};
 use crate::telemetry::metrics;
 use crate::tls;
 
-/// How many event streams one user may have open, over all tabs.
+/// Maximum number of open event streams per user, across all tabs.
 const STREAMS_PER_USER: usize = 16;
-/// How long queued mails may take to leave when the server stops.
+/// Time limit for sending queued mails when the server stops.
 const MAIL_DRAIN: Duration = Duration::from_secs(10);
 
-/// How long replicas may take to confirm: less than a third of what an operation may take, as the
-/// store asks.
+/// Time limit for the replicas' confirmation. The session store requires less than a third of its
+/// operation limit.
 const REPLICA_ACK_WITHIN: Duration = Duration::from_millis(450);
 
-/// How long imports may take to end when the server stops.
+/// Time limit for ending imports when the server stops.
 const IMPORT_DRAIN: Duration = Duration::from_secs(5);
 
 /// Why the service could not start. Names the setting to check, never a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The directory for the embedded stores cannot be made.
+    /// The directory of the embedded stores cannot be created.
     #[error("DATA_DIR: cannot create {path}: {source}; choose a directory the server may write to")]
     DataDir {
         /// The directory, or a file in it.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// Redis cannot be reached.
     #[error("{variable}: {source}; {remedy}")]
     Redis {
-        /// The variable that says where it is.
+        /// The variable with its address.
         variable: &'static str,
-        /// Why.
+        /// The reason.
         source: ConnectError,
-        /// What to do about it.
+        /// The remedy.
         remedy: String,
     },
     /// The certificates for Redis cannot be used.
@@ -86,7 +86,7 @@ pub enum StartError {
         variable: &'static str,
         /// The configured file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The session file cannot be opened.
@@ -95,7 +95,7 @@ pub enum StartError {
          share sessions"
     )]
     Sessions(#[source] OpenError),
-    /// The file of the database in the directory for the embedded stores cannot be used.
+    /// The database file in the directory of the embedded stores cannot be used.
     #[error("DATA_DIR: {0}")]
     DatabaseFile(#[source] store::ConnectError),
     /// The database cannot be opened.
@@ -104,16 +104,16 @@ pub enum StartError {
     /// The mail settings cannot be used.
     #[error(transparent)]
     Mail(#[from] mail::SetupError),
-    /// The client for Steam and price feeds cannot be made.
+    /// The client for Steam and price feeds cannot be created.
     #[error("cannot set up TLS for Steam and price feeds: {0}")]
     Portfolio(#[source] reqwest::Error),
-    /// The demo's person cannot be stored.
+    /// The demo user cannot be stored.
     #[error("the demo cannot be stored: {0}")]
     Demo(#[source] store::StoreError),
-    /// Something collects metrics already.
+    /// Metrics are already being collected.
     #[error("METRICS_ADDR: {0}")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
-    /// The metrics' socket cannot be bound.
+    /// The socket for metrics cannot be bound.
     #[error(
         "METRICS_ADDR: cannot listen on {addr}: {source}; stop what uses it, or choose another \
          port"
@@ -121,7 +121,7 @@ pub enum StartError {
     ListenMetrics {
         /// The address.
         addr: SocketAddr,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// The socket cannot be bound.
@@ -131,21 +131,21 @@ pub enum StartError {
     Listen {
         /// The address.
         addr: ListenAddr,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }
 
-/// The stores, open.
+/// The open stores.
 #[derive(Debug)]
 pub struct Stores {
-    /// Users and magic links.
+    /// The database.
     pub database: Database,
-    /// The connection sessions and limits share, where they live in Redis.
+    /// The Redis connection that sessions and limits share, if Redis is used.
     pub redis: Option<RedisConnection>,
-    /// Where limits are counted, if sessions live in PostgreSQL.
+    /// The limits' store, if sessions are in PostgreSQL.
     limits: Option<PostgresLimits>,
-    /// Everybody's sessions.
+    /// The sessions of all users.
     pub sessions: Sessions,
     keys: KeyRing,
 }
@@ -153,7 +153,7 @@ pub struct Stores {
 /// Opens the stores.
 ///
 /// # Errors
-/// [`StartError`] naming the variable whose store cannot be opened.
+/// [`StartError`] with the variable whose store cannot be opened.
 pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, StartError> {
     let keys = key_ring(config);
     let session_config = SessionConfig::default()
@@ -162,7 +162,8 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
         .max_sessions_per_user(config.session.max_per_user as usize)
         .secure(config.session.cookie_secure)
         .cookie_name(&config.session.cookie_name)
-        // Another name ends no session and hides none from who ends it.
+        // The realm is constant: one that follows the cookie's name would lose all sessions when
+        // the cookie is renamed.
         .realm("")
         .near_cache(if config.session.near_cache { NearCache::default() } else { NearCache::Off })
         .clock(clock.clone());
@@ -213,7 +214,7 @@ pub(crate) fn embedded_sessions(data_dir: &Path) -> PathBuf {
 /// Opens the database alone.
 ///
 /// # Errors
-/// [`StartError`] naming the variable that says where it is.
+/// [`StartError`] with the variable that configures it.
 pub async fn open_database(
     target: &DatabaseTarget,
     max_connections: u32,
@@ -230,7 +231,7 @@ pub async fn open_database(
     })
 }
 
-/// Connects to Redis at `url`, with the certificates of the configuration.
+/// Connects to Redis at `url`, with the configured certificates.
 pub(crate) async fn connect_redis(
     url: &RedisUrl,
     config: &Config,
@@ -285,17 +286,17 @@ fn redis_authorities(config: &Config) -> Result<Option<RedisAuthorities>, StartE
     client.map(Some).map_err(unusable("REDIS_CERT_FILE", certificate))
 }
 
-/// Whether the files that the configuration names can be used.
+/// Checks that the files named in the configuration are usable.
 ///
 /// # Errors
-/// [`StartError`] when they cannot.
+/// [`StartError`] when one is not.
 pub fn check_files(config: &Config) -> Result<(), StartError> {
     redis_authorities(config)?;
     Mailer::new(&config.mail)?;
     Ok(())
 }
 
-/// The store, waiting for replicas if that is wanted.
+/// Makes the store wait for replicas, if configured.
 async fn acknowledged(store: RedisStore, config: &Config) -> Result<RedisStore, StartError> {
     match (config.store.replica_ack, &config.store.redis) {
         (0, _) | (_, None) => Ok(store),
@@ -306,13 +307,13 @@ async fn acknowledged(store: RedisStore, config: &Config) -> Result<RedisStore, 
     }
 }
 
-/// The file with its directory, for nobody else to read.
+/// Creates the file and its directory, readable by the owner alone.
 fn create_private(directory: &Path, file: &Path) -> io::Result<()> {
     private_dir::create(directory)?;
     OpenOptions::new().create(true).append(true).mode(0o600).open(file).map(drop)
 }
 
-/// The secrets that sign cookies, the newest first.
+/// The secrets that sign cookies, newest first.
 fn key_ring(config: &Config) -> KeyRing {
     let secret = config.session.secret.expose_secret().as_bytes();
     let previous =
@@ -321,7 +322,7 @@ fn key_ring(config: &Config) -> KeyRing {
         .expect("the configuration has checked length and repetition")
 }
 
-/// Puts the application together.
+/// Assembles the application.
 ///
 /// # Errors
 /// [`StartError`] when mail or the clients of other services cannot be set up.
@@ -421,7 +422,7 @@ pub fn assemble(
 /// Serves until the process is asked to stop.
 ///
 /// # Errors
-/// [`StartError`] naming what kept the service from starting.
+/// [`StartError`] with the reason why the service could not start.
 pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(), StartError> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "cannot raise the limit on open files");
@@ -504,8 +505,8 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
     Ok(())
 }
 
-/// SIGTERM and SIGHUP make the service drain, then stop gently; SIGINT stops it gently at once. A
-/// second one ends the process.
+/// SIGTERM and SIGHUP drain the service and then stop it gracefully; SIGINT stops it gracefully at
+/// once. A second signal ends the process.
 fn stop_on_signal(app: App, drain: Duration) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = (
@@ -541,7 +542,7 @@ fn stop_on_signal(app: App, drain: Duration) {
     });
 }
 
-/// What answers as to a visitor needs no proof of the device.
+/// Paths whose responses are the same for visitors need no device proof.
 fn device_binding(lifetime: Duration) -> DeviceBinding {
     const FOR_EVERYBODY: [&str; 7] = [
         "/assets",

@@ -1,8 +1,8 @@
-//! The log: one line per event on stderr, in UTC.
+//! Logging: one line per event on stderr, in UTC.
 //!
-//! An event is one line, whatever a client put in it. Control characters and line separators are
-//! written as `\uXXXX`, in text as in JSON. The lines carry no colours, so that an escape character
-//! in them could only come from a client.
+//! An event is always one line, whatever a client put into it. Control characters and line
+//! separators are written as `\uXXXX`, in text as in JSON. The lines have no colors, so an escape
+//! character in an event can only come from a client.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -27,18 +27,18 @@ use journal::Prioritized;
 pub use request_id::{InRequest, RequestId};
 pub use writer::LogWriter;
 
-/// Why there is no log.
+/// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The process has a log already.
+    /// The process already has a log.
     #[error("the log: {0}")]
     Twice(#[from] SetGlobalDefaultError),
-    /// The system has no thread to write it.
+    /// The system cannot create the writer's thread.
     #[error("the log: cannot start its thread: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// Sends the events of this process to stderr, for as long as the writer lives.
+/// Logs the events of this process to stderr until the writer is dropped.
 ///
 /// # Errors
 /// [`InitError`].
@@ -85,7 +85,7 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for MakeOneLine<W> {
     }
 }
 
-/// Takes one event per `write` and writes it as one line.
+/// Receives one event per `write`, and writes it as one line.
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {

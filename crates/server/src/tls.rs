@@ -1,19 +1,19 @@
-//! The one TLS implementation of the process.
+//! The process's single TLS implementation.
 
 use std::sync::Once;
 
-/// Makes ring the provider of rustls for the whole process; to be called before the first HTTPS
-/// client is built. May be called any number of times.
+/// Makes ring the process-wide provider of rustls. Must be called before the first HTTPS client is
+/// built; repeated calls have no effect.
 pub fn install_provider() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // It fails only if there is a provider already, which does as well.
+        // It fails only if a provider is already installed, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }
 
-/// What to do about a failure of TLS of which rustls says only the name of its rule. The
-/// `variable` names the file of authorities for such servers.
+/// A remedy for a TLS error that rustls describes only by a rule's name. `variable` names the file
+/// of authorities for such servers.
 pub fn remedy(reason: &str, variable: &str) -> Option<String> {
     if reason.contains("CaUsedAsEndEntity") {
         Some(
@@ -33,7 +33,7 @@ pub fn remedy(reason: &str, variable: &str) -> Option<String> {
     }
 }
 
-/// The reason, and what to do about it if that is known.
+/// The reason, with a remedy if one is known.
 pub(crate) fn with_remedy(reason: String, variable: &str) -> String {
     match remedy(&reason, variable) {
         Some(remedy) => format!("{reason}; {remedy}"),

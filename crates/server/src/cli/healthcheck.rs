@@ -1,5 +1,5 @@
-//! `tracera healthcheck`: asks the server that runs with the same environment whether it is well.
-//! For containers, which have no curl.
+//! `tracera healthcheck`: asks the server with the same environment for its health. For containers
+//! without curl.
 
 use std::fmt::Display;
 use std::io;
@@ -12,32 +12,32 @@ use tokio::time::timeout;
 
 use crate::config::{HttpSettings, ListenAddr};
 
-/// Longer than the server takes to say that a store is away, shorter than Docker's patience of 30
+/// Longer than the server needs to report a failed store, and shorter than Docker's timeout of 30
 /// s.
 const LIMIT: Duration = Duration::from_secs(5);
 const PATH: &str = "/api/v1/health";
 const MAX_BYTES: u64 = 16 * 1024;
-/// The PROXY protocol of who speaks for itself.
+/// A PROXY header for a connection on the proxy's own behalf.
 const OWN_BEHALF: &[u8] = b"PROXY UNKNOWN\r\n";
 
-/// Why the server is not known to be well.
+/// Why the server is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum NotHealthy {
-    /// It cannot be asked, because the port is chosen when it starts.
+    /// The port is chosen when the server starts, so it is unknown.
     #[error("LISTEN_ADDR has port 0, so that nobody knows where to ask; choose a port")]
     NoPort,
-    /// It did not answer.
+    /// The server did not respond.
     #[error("no answer from {0}: {1}")]
     Silent(String, #[source] io::Error),
-    /// It answered that something is wrong.
+    /// The server reported a problem.
     #[error("the server at {0} says: {1}")]
     Unwell(String, String),
 }
 
-/// What the server with these settings says of itself.
+/// Requests the health of the server with these settings.
 ///
 /// # Errors
-/// [`NotHealthy`] unless it says 200 within five seconds.
+/// [`NotHealthy`] unless the status is 200 within five seconds.
 pub async fn ask(http: &HttpSettings) -> Result<String, NotHealthy> {
     match &http.listen_addr {
         ListenAddr::Tcp(addr) if addr.port() == 0 => Err(NotHealthy::NoPort),
@@ -54,7 +54,7 @@ pub async fn ask(http: &HttpSettings) -> Result<String, NotHealthy> {
     }
 }
 
-/// What a trusted proxy has to say first.
+/// The PROXY header that a trusted proxy must send first.
 fn greeting(http: &HttpSettings, from: IpAddr) -> &'static [u8] {
     let greets = http.proxy_protocol && http.trusted_proxies.contains(from);
     if greets { OWN_BEHALF } else { b"" }
@@ -73,13 +73,13 @@ async fn judge(
     };
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
-    // One line, whatever it was that answered.
+    // Keeps the message on one line, whatever responded.
     let said: String =
         if body.is_empty() { status } else { body }.chars().filter(|c| !c.is_control()).collect();
     if status.starts_with("HTTP/1.1 200 ") { Ok(said) } else { Err(NotHealthy::Unwell(addr, said)) }
 }
 
-/// A server that listens everywhere is reached by loopback.
+/// A server that listens on all addresses is reachable by loopback.
 fn reachable(mut addr: SocketAddr) -> SocketAddr {
     match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -116,7 +116,7 @@ mod tests {
         super::ask(&Config::from_vars(&vars, Mode::Serve).unwrap().http).await
     }
 
-    /// Something that accepts one connection and says this, or nothing and keeps it.
+    /// A listener that accepts one connection and sends `answer`, or nothing and keeps it open.
     async fn saying(answer: Option<&'static str>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! URLs of other services, and what of them may be shown.
+//! URLs of other services, with redaction.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use url::Url;
 
 use super::problem::Wrong;
 
-/// A URL that may hold credentials. `Debug` and `Display` leave out user, password and parameters.
+/// A URL that may contain credentials. `Debug` and `Display` omit user, password and parameters.
 #[derive(Clone)]
 pub struct SecretUrl {
     url: SecretString,
@@ -38,54 +38,53 @@ impl fmt::Debug for SecretUrl {
     }
 }
 
-/// A service of somebody else: https, or http to loopback, without credentials, parameters and
-/// fragment.
+/// The URL of an external service: `https`, or `http` on loopback, without credentials, parameters
+/// and fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceUrl(String);
 
 impl ServiceUrl {
-    /// Exactly as configured, except for GitHub, whose address has one spelling; an issuer is
-    /// compared with this.
+    /// The URL exactly as configured, because an issuer is compared with it. GitHub's URL is
+    /// normalized.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The one spelling of all that mean the same: host in lower case, no usual port, no slash at
-    /// the end.
+    /// Normalizes the URL: host in lower case, no default port, no trailing slash.
     pub(super) fn normalized(&self) -> Self {
         let url = Url::parse(&self.0).expect("it was parsed before");
         Self(url.as_str().trim_end_matches('/').to_owned())
     }
 
-    /// The address of something below it; `path` begins with a slash.
+    /// The URL of a path below it; `path` starts with a slash.
     pub fn endpoint(&self, path: &str) -> String {
         format!("{}{path}", self.0.trim_end_matches('/'))
     }
 
-    /// Scheme, host and port, as a content security policy names them.
+    /// Scheme, host and port, for a content security policy.
     pub fn origin(&self) -> String {
         let url = Url::parse(&self.0).expect("it was parsed before");
         url.origin().ascii_serialization()
     }
 
-    /// Whether it is on this machine.
+    /// Whether the host is this machine.
     pub fn is_loopback(&self) -> bool {
         let url = Url::parse(&self.0).expect("it was parsed before");
         is_loopback(url.host_str().unwrap_or_default())
     }
 
-    /// Whether an address that another service named may be used: https, or http to this machine.
+    /// Whether a URL named by another service may be used: `https`, or `http` on loopback.
     pub fn is_acceptable(url: &str) -> bool {
         Url::parse(url).is_ok_and(|url| require_https(&url).is_ok())
     }
 
-    /// A server of a test.
+    /// The URL of a test server.
     #[cfg(test)]
     pub(crate) fn loopback(url: &str) -> Self {
         Self::parse(url).expect("tests write URLs of loopback")
     }
 
-    // A message about a URL never repeats it, because it may hold a password.
+    // Messages never contain the URL, because it may contain a password.
     pub(super) fn parse(value: &str) -> Result<Self, Wrong> {
         let url = Url::parse(value).map_err(not_a_url)?;
         if !url.username().is_empty() || url.password().is_some() {
@@ -103,7 +102,7 @@ pub(super) fn not_a_url(error: url::ParseError) -> Wrong {
     Wrong::new(format!("is not a URL ({error})"), "write a whole URL, with its scheme and host")
 }
 
-/// https, or http to this machine.
+/// Requires `https`, or `http` on loopback.
 pub(super) fn require_https(url: &Url) -> Result<(), Wrong> {
     let host = url.host_str().unwrap_or_default();
     match url.scheme() {
@@ -113,7 +112,7 @@ pub(super) fn require_https(url: &Url) -> Result<(), Wrong> {
     }
 }
 
-/// Whether a host name or address, as it stands in a URL, is this machine.
+/// Whether a host from a URL is this machine.
 pub(super) fn is_loopback(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let host = bare.to_ascii_lowercase();
@@ -123,7 +122,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// A URL without user, password and parameters.
+/// Removes user, password and parameters from a URL.
 pub(super) fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "***".to_owned();
@@ -137,7 +136,7 @@ pub(super) fn redact_url(url: &str) -> String {
         None => authority.to_owned(),
     };
     let path = match path.split_once(['?', '#']) {
-        // An @ this late means that the credentials were not where they belong.
+        // An `@` in the path suggests misplaced credentials.
         _ if path.contains('@') => "/***".to_owned(),
         Some((path, _)) => format!("{path}?***"),
         None => path.to_owned(),

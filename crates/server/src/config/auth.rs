@@ -1,4 +1,4 @@
-//! Signing in: limits and identity providers.
+//! Sign-in: limits and identity providers.
 
 use std::time::Duration;
 
@@ -8,44 +8,44 @@ use super::address::ServiceUrl;
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 
-/// Signing in: limits and identity providers.
+/// Sign-in: limits and identity providers.
 #[derive(Debug)]
 pub struct AuthSettings {
-    /// Requests per client address and minute over all of `/api/v1/auth`. Default 20.
+    /// Requests per minute and client address, across `/api/v1/auth`. Default 20.
     pub rate_limit_per_minute: u32,
-    /// How many times that an IPv4 /24 or IPv6 /56 is granted. Default 10.
+    /// The multiple of this limit for an IPv4 /24 or IPv6 /56. Default 10.
     pub rate_limit_wide: u32,
-    /// How many times that an IPv6 /48 is granted. Default 50.
+    /// The multiple of this limit for an IPv6 /48. Default 50.
     pub rate_limit_widest: u32,
-    /// How long a sign-in link works. Default and most 10 minutes.
+    /// Lifetime of a sign-in link. Default and maximum 10 minutes.
     pub magic_link_expiry: Duration,
-    /// Signing in with Google. Default off.
+    /// Sign-in with Google. Default off.
     pub google: Option<GoogleSettings>,
-    /// Signing in with GitHub. Default off.
+    /// Sign-in with GitHub. Default off.
     pub github: Option<GithubSettings>,
 }
 
-/// Signing in with Google, or another `OpenID` Connect issuer.
+/// Sign-in with Google, or another `OpenID` Connect issuer.
 #[derive(Debug)]
 pub struct GoogleSettings {
-    /// The client's public name.
+    /// The client id.
     pub client_id: String,
-    /// The client's secret.
+    /// The client secret.
     pub client_secret: SecretString,
     /// The issuer. Default `https://accounts.google.com`.
     pub issuer: ServiceUrl,
 }
 
-/// Signing in with GitHub or GitHub Enterprise.
+/// Sign-in with GitHub or GitHub Enterprise.
 #[derive(Debug, Clone)]
 pub struct GithubSettings {
-    /// The app's public name.
+    /// The app's client id.
     pub client_id: String,
-    /// The app's secret.
+    /// The app's client secret.
     pub client_secret: SecretString,
     /// The site. Default `https://github.com`.
     pub url: ServiceUrl,
-    /// Its API. Default `https://api.github.com`.
+    /// The URL of its API. Default `https://api.github.com`.
     pub api_url: ServiceUrl,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<AuthSettings> {
     })
 }
 
-/// Two multiples, as in `10,50`.
+/// Parses two multiples, as in `10,50`.
 fn parse_wide(value: &str) -> Result<(u32, u32), Wrong> {
     let multiple = |text: &str| {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -92,14 +92,14 @@ fn read_google(reader: &mut Reader<'_>) -> Read<Option<GoogleSettings>> {
 
 fn read_github(reader: &mut Reader<'_>) -> Read<Option<GithubSettings>> {
     let client = reader.pair("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET");
-    // Identities are kept under it.
+    // Normalized, because stored identities contain this URL.
     let url = reader.read("GITHUB_URL", |url| Ok(ServiceUrl::parse(url)?.normalized()));
     let api_url = reader.read("GITHUB_API_URL", ServiceUrl::parse);
     let (client, url, api_url) = (client?, url?, api_url?);
     let Some((id, secret)) = client else {
         return Ok(None);
     };
-    // The secret of an Enterprise app and the codes of its users must not go to github.com.
+    // Otherwise the secret of an Enterprise app and its users' codes would be sent to github.com.
     if reader.given("GITHUB_URL").is_some() && reader.given("GITHUB_API_URL").is_none() {
         let wrong = Wrong::new(
             "is missing while GITHUB_URL is set",

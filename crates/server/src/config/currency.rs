@@ -1,5 +1,4 @@
-//! The currencies there are: the codes of ISO 4217 that money is in, without funds, metals and
-//! tests.
+//! The known currencies: the codes of ISO 4217 without funds, metals and test codes.
 
 const CODES: &str = "\
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD \
@@ -11,7 +10,7 @@ const CODES: &str = "\
                      SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH \
                      UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";
 
-/// Whether money is in that currency: three capital letters.
+/// Whether it is the code of a currency: three capital letters.
 pub(super) fn is_known(code: &str) -> bool {
     code.len() == 3 && CODES.split(' ').any(|known| known == code)
 }

@@ -1,4 +1,4 @@
-//! The secret of `tracera dev`, made once and kept in the data directory.
+//! The secret of `tracera dev`, created once and kept in the data directory.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -11,14 +11,14 @@ use crate::private_dir;
 
 const FILE_NAME: &str = "dev-secret";
 
-/// The secret in `data_dir`, which is created with it when missing. Processes that start together
-/// agree on one.
+/// Reads the secret from `data_dir`, or creates both. Processes that start together get the same
+/// secret.
 pub(super) fn load_or_create(data_dir: &Path) -> io::Result<SecretString> {
     let path = data_dir.join(FILE_NAME);
     match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create(data_dir, &path)?;
-            // Perhaps another process was faster; what counts is what lies there now.
+            // Another process may have created the file first; its content counts.
             read(&path)
         }
         _ => read(&path),
@@ -29,8 +29,8 @@ fn read(path: &Path) -> io::Result<SecretString> {
     Ok(fs::read_to_string(path)?.trim_end().into())
 }
 
-/// Writes aside and links into place, so that the file is whole when it appears and never replaces
-/// another.
+/// Writes a temporary file and links it into place. So the file is complete when it appears, and
+/// never replaces another.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
     let secret = fresh_secret().map_err(io::Error::from)?;
     private_dir::create(data_dir)?;

@@ -1,8 +1,8 @@
-//! Where variables come from: the process environment, a `.env` file, and files with one secret
+//! The sources of variables: the process environment, a `.env` file, and files with one secret
 //! each.
 //!
-//! The process environment wins, also with an empty value, which makes a variable unset. Nothing is
-//! written back to it.
+//! The process environment has precedence. An empty value in it unsets a variable. The process
+//! environment is never modified.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,16 +17,16 @@ use super::{
     Config, DatabaseSettings, HttpSettings, Mode, dev_secret, http, secret_file, store, unknown,
 };
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The process environment.
     Process,
     /// The `.env` file.
     DotEnv,
-    /// The file that `NAME_FILE` names.
+    /// The file that `NAME_FILE` refers to.
     File,
-    /// The file a development secret is kept in.
+    /// The file of the development secret.
     DevSecret,
 }
 
@@ -35,17 +35,17 @@ pub struct Environment {
     vars: BTreeMap<String, String>,
     origins: BTreeMap<String, Origin>,
     problems: Vec<Problem>,
-    /// Variables on lines of `.env` that were refused.
+    /// Variables on refused lines of `.env`.
     refused: Vec<String>,
 }
 
 impl Environment {
-    /// The process environment and `.env` in the working directory.
+    /// Reads the process environment and `.env` in the working directory.
     pub fn load() -> Self {
         Self::collect(std::env::vars_os(), Path::new(".env"))
     }
 
-    /// The given process environment and the file at `dotenv`, which need not exist.
+    /// Reads the given process environment and the file at `dotenv`, which need not exist.
     pub fn collect(process: impl IntoIterator<Item = (OsString, OsString)>, dotenv: &Path) -> Self {
         let mut environment = Self {
             vars: BTreeMap::new(),
@@ -69,7 +69,7 @@ impl Environment {
         environment
     }
 
-    /// Gives variables other values, whatever they were.
+    /// Overrides variables.
     pub fn replace(&mut self, values: Vec<(&'static str, String)>) {
         for (name, value) in values {
             self.origins.insert(name.to_owned(), Origin::Process);
@@ -77,16 +77,16 @@ impl Environment {
         }
     }
 
-    /// The settings for `mode`.
+    /// Parses the settings for `mode`.
     ///
     /// # Errors
-    /// Every problem of `.env` and of [`Config::from_vars`].
+    /// All problems of `.env` and of [`Config::from_vars`].
     pub fn config(&self, mode: Mode) -> Result<Config, Vec<Problem>> {
         match Config::from_vars(&self.vars, mode) {
             Ok(config) if self.problems.is_empty() => Ok(config),
             Ok(_) => Err(self.problems.clone()),
             Err(problems) => {
-                // What could not be read from its file, or from its line, is not missing besides.
+                // A variable whose file or line could not be read is not reported as missing too.
                 let is_new = |problem: &Problem| {
                     let name = problem.subject();
                     let file = format!("{name}_FILE");
@@ -104,11 +104,11 @@ impl Environment {
         }
     }
 
-    /// The settings of the database alone; only problems of its variables and of names that are
-    /// none count.
+    /// Parses the settings of the database alone. Only problems with its variables and with unknown
+    /// names count.
     ///
     /// # Errors
-    /// Every such problem.
+    /// All such problems.
     pub fn database(&self) -> Result<DatabaseSettings, Vec<Problem>> {
         let uses = |subject: &str| {
             let name = subject.strip_suffix("_FILE").unwrap_or(subject);
@@ -126,11 +126,11 @@ impl Environment {
         }
     }
 
-    /// Sets `SESSION_SECRET` to the development secret in `DATA_DIR`, unless it is set; makes one
-    /// at the first time.
+    /// Sets `SESSION_SECRET` to the development secret in `DATA_DIR`, unless it is set. Creates the
+    /// secret if necessary.
     ///
     /// # Errors
-    /// When the file can neither be read nor be made.
+    /// When the file can be neither read nor created.
     pub fn ensure_dev_secret(&mut self) -> io::Result<()> {
         if given(&self.vars, "SESSION_SECRET").is_some() {
             return Ok(());
@@ -141,16 +141,16 @@ impl Environment {
         Ok(())
     }
 
-    /// How the server that runs with this environment listens.
+    /// Parses the HTTP settings of the server that runs with this environment.
     ///
     /// # Errors
-    /// The problems of its variables.
+    /// The problems with its variables.
     pub fn http(&self) -> Result<HttpSettings, Vec<Problem>> {
         let mut reader = Reader::new(&self.vars, Mode::Serve);
         http::read(&mut reader).map_err(|_| reader.problems)
     }
 
-    /// The value of a variable; an empty one is none.
+    /// The value of a variable; an empty one counts as unset.
     pub(crate) fn given(&self, name: &str) -> Option<&str> {
         given(&self.vars, name)
     }
@@ -160,7 +160,7 @@ impl Environment {
         effective(&self.vars, name)
     }
 
-    /// Where the value of a variable came from, if it is set.
+    /// The source of a variable's value, if it is set.
     pub fn origin(&self, name: &str) -> Option<Origin> {
         self.given(name).and_then(|_| self.origins.get(name).copied())
     }
@@ -229,8 +229,8 @@ fn named_in(line: &str) -> Option<&str> {
     Some(name.strip_prefix("export ").map_or(name, str::trim_start))
 }
 
-/// One line at a time, so that a problem has a number and one line cannot swallow the next. The
-/// message does not repeat the line, which may hold a secret.
+/// Parses a single line, so that problems have line numbers and one line cannot swallow the next.
+/// Messages omit the line, which may contain a secret.
 fn parse_line(line: &str) -> Result<Option<(String, String)>, Wrong> {
     let value = line.split_once('=').map_or("", |(_, value)| value.trim());
     let literal = value.len() > 1 && value.starts_with('\'') && value.ends_with('\'');
@@ -238,7 +238,7 @@ fn parse_line(line: &str) -> Result<Option<(String, String)>, Wrong> {
         // The parser would substitute another variable's value, or nothing.
         return Err(Wrong::new("holds a $ outside single quotes", "write NAME='value'"));
     }
-    // Without the line feed the parser refuses white space at the end.
+    // Without the line feed, the parser refuses trailing white space.
     let line = format!("{line}\n");
     dotenvy::from_read_iter(line.as_bytes()).next().transpose().map_err(|_| {
         Wrong::new("is malformed", "write NAME=value, or NAME='value' with white space in it")

@@ -1,4 +1,4 @@
-//! The table as text: for `--help` and as `.env.sample`.
+//! Formats the table for `--help` and as `.env.sample`.
 
 use std::fmt::Write as _;
 
@@ -61,8 +61,8 @@ fn describe(row: &Variable) -> String {
     }
 }
 
-/// Appends `text` in lines of at most 80 characters, so that a terminal does not break them without
-/// indent.
+/// Appends `text` in lines of at most 80 characters, so that terminals do not wrap them without
+/// indentation.
 fn wrap(out: &mut String, indent: &str, text: &str) {
     let mut line = indent.to_owned();
     for word in text.split(' ') {

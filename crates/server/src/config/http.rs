@@ -1,4 +1,4 @@
-//! Listening, the public address and proxies.
+//! Listening, the public URL and proxies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,42 +15,42 @@ use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader, parse_bool};
 use crate::domain::email::Email;
 
-/// Listening, the public address and proxies.
+/// Listening, the public URL and proxies.
 #[derive(Debug)]
 pub struct HttpSettings {
-    /// Public origin; its path is `/`. Default `http://localhost:8080`; in dev mode the port is the
-    /// one listened on.
+    /// The public origin; its path is `/`. Default `http://localhost:8080`; in dev mode with the
+    /// port of `listen_addr`.
     pub base_url: Url,
     /// Socket to bind. Default `127.0.0.1:8080`.
     pub listen_addr: ListenAddr,
     /// How long a connection may wait for its next request. Default 130 s.
     pub idle_connection: Duration,
-    /// How long the server goes on listening after it was asked to stop. Default: zero.
+    /// How long the server keeps listening after it was asked to stop. Default: zero.
     pub drain: Duration,
-    /// Open connections of one client. Default 200.
+    /// Maximum number of open connections per client. Default 200.
     pub connections_per_client: usize,
-    /// Whether connections of trusted proxies begin with the PROXY protocol. Default no.
+    /// Whether trusted proxies use the PROXY protocol. Default no.
     pub proxy_protocol: bool,
-    /// Proxies that are believed whom they speak for, and in which header. Default none, in
+    /// Proxies whose forwarding header is trusted, and the name of that header. Default none, with
     /// `X-Forwarded-For`.
     pub trusted_proxies: TrustedProxies,
-    /// How long a request may take. Default 30 s.
+    /// Timeout of a request. Default 30 s.
     pub request_timeout: Duration,
-    /// Whom to tell of a weakness: a `mailto:` or https address. Default nobody.
+    /// The security contact: a `mailto:` or `https` URL. Default none.
     pub security_contact: Option<String>,
 }
 
-/// Where connections come from.
+/// The address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddr {
     /// An address and a port.
     Tcp(SocketAddr),
-    /// A socket file.
+    /// A Unix socket.
     Unix(PathBuf),
 }
 
 impl ListenAddr {
-    /// The port, if it is an address.
+    /// The port of a TCP address.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Tcp(addr) => Some(addr.port()),
@@ -69,12 +69,12 @@ impl fmt::Display for ListenAddr {
 }
 
 impl HttpSettings {
-    /// Whether the public address is https.
+    /// Whether the public URL is `https`.
     pub fn is_https(&self) -> bool {
         self.base_url.scheme() == "https"
     }
 
-    /// Whether the public address is reachable from this machine only.
+    /// Whether the public URL is reachable from this machine only.
     pub fn is_local(&self) -> bool {
         self.base_url.host_str().is_some_and(is_loopback)
     }
@@ -125,7 +125,7 @@ fn parse_contact(value: &str) -> Result<String, Wrong> {
     if is_site || value.strip_prefix("mailto:").is_some_and(is_mail) {
         return Ok(value.to_owned());
     }
-    // A URL may hold a password, also one that is not understood.
+    // Any URL may contain a password, even a malformed one.
     let what = if value.contains("://") {
         "is no https address".to_owned()
     } else {
@@ -134,7 +134,7 @@ fn parse_contact(value: &str) -> Result<String, Wrong> {
     Err(Wrong::new(what, "write mailto: and an address, or an https address"))
 }
 
-/// The metrics socket. Default none.
+/// Parses the address for metrics. Default none.
 pub(super) fn read_metrics_addr(
     reader: &mut Reader<'_>,
     http: Option<&HttpSettings>,
@@ -259,14 +259,14 @@ fn read_trusted_proxies(
             |_| Wrong::new(format!("is {}", quoted(name)), "write x-forwarded-for or forwarded");
         name.parse::<ProxyHeader>().map_err(wrong)
     });
-    // A process that may open the socket file is a proxy; its connections count as local.
+    // Processes that can open the socket file are proxies. Their connections count as local.
     let local = matches!(listen_addr, Some(ListenAddr::Unix(_)))
         .then(|| IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     let networks = networks?.unwrap_or_default().into_iter().chain(local);
     Ok(networks.collect::<TrustedProxies>().header(header?))
 }
 
-/// A network, or a single address.
+/// Parses a network or a single address.
 fn parse_network(entry: &str) -> Result<IpNet, Wrong> {
     if entry.is_empty() {
         return Err(Wrong::new("has an empty entry", "remove the comma too many"));

@@ -1,4 +1,4 @@
-//! Passwords of stores that would cross a network of others unencrypted.
+//! Detects passwords of stores that would cross a foreign network unencrypted.
 
 use std::net::IpAddr;
 
@@ -8,12 +8,12 @@ use url::Url;
 
 use super::address::is_loopback;
 
-/// Whether a password in a URL of Redis goes to a foreign host without TLS.
+/// Whether a Redis URL sends a password to a foreign host without TLS.
 pub(super) fn redis(url: &RedisUrl) -> bool {
     url.has_password() && !url.is_tls() && url.hosts().any(is_foreign)
 }
 
-/// The same for `PostgreSQL`. Where TLS is only preferred, an attacker on the network path can
+/// Whether a `PostgreSQL` URL does. If TLS is only preferred, an attacker on the network path can
 /// suppress it.
 pub(super) fn postgres(url: &str) -> bool {
     let (Ok(parsed), Ok(options)) = (Url::parse(url), url.parse::<PgConnectOptions>()) else {
@@ -29,8 +29,8 @@ pub(super) fn postgres(url: &str) -> bool {
         && is_foreign(options.get_host())
 }
 
-/// Whether a host in a URL may be outside the operator's networks. A name without a dot resolves
-/// only inside.
+/// Whether a host may be outside the operator's networks. A name without a dot resolves only
+/// inside.
 fn is_foreign(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let is_private = match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {

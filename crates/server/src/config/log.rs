@@ -1,4 +1,4 @@
-//! The log.
+//! Log settings.
 
 use tracing_subscriber::EnvFilter;
 
@@ -6,33 +6,33 @@ use super::Mode;
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 
-/// The log.
+/// Log settings.
 #[derive(Debug)]
 pub struct LogSettings {
-    /// Its form. Default none: text on a terminal, else JSON.
+    /// The format. Default: text on a terminal, else JSON.
     pub format: Option<LogFormat>,
-    /// What is logged. Default `info`.
+    /// The filter. Default `info`.
     pub filter: LogFilter,
-    /// Whether every request has a line, rather than those that failed or took long. Default true,
-    /// false in dev.
+    /// Whether every request is logged, rather than only failed and slow ones. Default true; false
+    /// in dev mode.
     pub all_requests: bool,
 }
 
-/// The form of the log.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Filter directives that are known to parse.
+/// Validated filter directives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
 impl LogFilter {
-    /// The filter these directives describe.
+    /// Creates the filter.
     pub fn to_env_filter(&self) -> EnvFilter {
         EnvFilter::builder()
             .parse(&self.0)

@@ -1,4 +1,4 @@
-//! How mail leaves.
+//! Mail settings.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -16,55 +16,55 @@ use super::http::HttpSettings;
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 
-/// How mail leaves. Default [`MailSettings::None`], in dev mode [`MailSettings::Terminal`] whatever
-/// is set.
+/// The mail transport. Default [`MailSettings::None`]; in dev mode always
+/// [`MailSettings::Terminal`].
 #[derive(Debug)]
 pub enum MailSettings {
-    /// By SMTP.
+    /// SMTP.
     Smtp(SmtpSettings),
-    /// By Resend's HTTP API.
+    /// Resend's HTTP API.
     Resend(ResendSettings),
-    /// It does not: it is printed on the terminal.
+    /// Mails are printed on the terminal instead of being sent.
     Terminal,
-    /// It does not: nobody can sign in by e-mail.
+    /// Mail is not configured, so nobody can sign in by e-mail.
     None,
 }
 
 /// A mail server.
 #[derive(Debug)]
 pub struct SmtpSettings {
-    /// Its name or address.
+    /// The host name or address.
     pub host: String,
-    /// Its port. Default 465 for TLS, 587 for STARTTLS, 25 without.
+    /// The port. Default 465 for TLS, 587 for STARTTLS, 25 without TLS.
     pub port: u16,
-    /// How the connection is protected.
+    /// The protection of the connection.
     pub security: SmtpSecurity,
-    /// How to sign in there. Default not at all.
+    /// The credentials. Default none.
     pub credentials: Option<SmtpCredentials>,
-    /// A PEM file of root certificates accepted besides the public ones. Default none.
+    /// A PEM file of additional root certificates. Default none.
     pub ca_file: Option<PathBuf>,
-    /// Who the server says it is. Default: the host of the public address, else the domain of the
-    /// sender, else an address literal.
+    /// The name in `EHLO`. Default: the host of the public URL, else the sender's domain, else an
+    /// address literal.
     pub hello: ClientId,
     /// The sender.
     pub from: Mailbox,
 }
 
-/// How a connection to a mail server is protected.
+/// The protection of a connection to a mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpSecurity {
-    /// TLS from the first byte.
+    /// Implicit TLS.
     Tls,
-    /// TLS by STARTTLS, or no mail.
+    /// STARTTLS, required.
     StartTls,
-    /// None; on loopback only.
+    /// No TLS; on loopback only.
     Plain,
 }
 
-/// User and password at a mail server.
+/// The credentials for a mail server.
 #[derive(Debug)]
 pub struct SmtpCredentials {
-    /// The user; a secret too, for some providers put the key here.
+    /// The user name; secret, because some providers expect the key here.
     pub user: SecretString,
     /// The password.
     pub password: SecretString,
@@ -73,16 +73,16 @@ pub struct SmtpCredentials {
 /// Resend's HTTP API.
 #[derive(Debug)]
 pub struct ResendSettings {
-    /// The key.
+    /// The API key.
     pub api_key: SecretString,
-    /// The API. Default `https://api.resend.com`.
+    /// The URL of the API. Default `https://api.resend.com`.
     pub api_url: ServiceUrl,
     /// The sender.
     pub from: Mailbox,
 }
 
 impl MailSettings {
-    /// Whether mail leaves.
+    /// Whether there is a transport.
     pub fn is_some(&self) -> bool {
         !matches!(self, Self::None)
     }
@@ -148,7 +148,7 @@ fn read_smtp(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<Optio
     Ok(Some(SmtpSettings { host, port, security, credentials, ca_file, hello, from }))
 }
 
-/// The two ports are taken for each other, and then nobody says anything until time is up.
+/// The two ports are often confused, and then both sides wait until the timeout.
 fn warn_of_port(reader: &mut Reader<'_>, security: SmtpSecurity, port: u16) {
     let text = match (security, port) {
         (SmtpSecurity::Tls, 587 | 25) => {
@@ -166,7 +166,7 @@ fn usual_hello(http: Option<&HttpSettings>, from: &Mailbox) -> ClientId {
     let own = http.and_then(|http| http.base_url.domain());
     let names = own.into_iter().chain([from.email.domain()]);
     let public = |name: &&str| name.contains('.') && !name.starts_with('[') && !is_loopback(name);
-    // The address literal that means nothing to others, as clients without a name say it.
+    // The address literal that clients without a name use.
     names
         .filter(public)
         .map(|name| ClientId::Domain(name.to_owned()))
@@ -174,7 +174,7 @@ fn usual_hello(http: Option<&HttpSettings>, from: &Mailbox) -> ClientId {
         .unwrap_or(ClientId::Ipv4(Ipv4Addr::LOCALHOST))
 }
 
-/// A host name, in its ASCII form, or an address in brackets (RFC 5321, 4.1.1.1).
+/// Parses a host name in its ASCII form, or an address in brackets (RFC 5321, 4.1.1.1).
 fn parse_hello(value: &str) -> Result<ClientId, Wrong> {
     let wrong = || {
         let remedy = "write a host name such as mail.b.example, or an address such as [192.0.2.1]";
@@ -190,7 +190,7 @@ fn parse_hello(value: &str) -> Result<ClientId, Wrong> {
     }
 }
 
-/// A domain name as mail servers know it: letters, digits and hyphens (RFC 5891, 4.4).
+/// A domain name in ASCII form: letters, digits and hyphens (RFC 5891, 4.4).
 fn ascii_domain(name: &str) -> Option<String> {
     if name.contains('%') {
         return None;

@@ -13,79 +13,79 @@ use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 use super::table::{Fallback, variable};
 
-/// What helps out when Skinport's feed fails, and the currencies it comes in.
+/// The default fallbacks for Skinport's feed, and the currencies they support.
 const USUAL_FALLBACKS: [(&str, &[&str]); 2] = [
     ("https://csfloat.com/api/v1/listings/price-list", &["USD"]),
     ("https://market.csgo.com/api/v2/prices/USD.json", &["USD", "EUR", "RUB"]),
 ];
 
-/// Steam's addresses and key.
+/// Steam's URLs and API key.
 #[derive(Debug)]
 pub struct SteamSettings {
     /// The `OpenID` endpoint. Default `https://steamcommunity.com/openid/login`.
     pub openid_url: ServiceUrl,
-    /// Where inventories are read. Default `https://steamcommunity.com`.
+    /// The site that inventories are fetched from. Default `https://steamcommunity.com`.
     pub community_url: ServiceUrl,
     /// The Web API. Default `https://api.steampowered.com`.
     pub api_url: ServiceUrl,
-    /// Where browsers find the pictures of items. Default
+    /// The base URL of item images. Default
     /// `https://community.fastly.steamstatic.com/economy/image`.
     pub image_url: ServiceUrl,
-    /// Key of the Web API, for names and avatars. Default none.
+    /// The key of the Web API, for names and avatars. Default none.
     pub api_key: Option<SecretString>,
-    /// The proxy inventories are read through. Default none.
+    /// The proxy for requests for inventories. Default none.
     pub proxy: Option<SecretUrl>,
-    /// How much is asked of it.
+    /// Limits on requests to Steam.
     pub limits: SteamLimits,
 }
 
-/// Bounds on requests for inventories.
+/// Limits on requests for inventories.
 #[derive(Clone, Copy, Debug)]
 pub struct SteamLimits {
-    /// Items asked for at once. Default 2000.
+    /// Items per request. Default 2000.
     pub page_size: u32,
-    /// Between two requests, whoever they are for. Default 3 s.
+    /// Interval between two requests, for all users together. Default 3 s.
     pub spacing: Duration,
-    /// One request from beginning to end. Default 15 s.
+    /// Timeout of a whole request. Default 15 s.
     pub request_timeout: Duration,
-    /// The pause after the first refusal for too many requests; it doubles with each further one.
-    /// Default 60 s.
+    /// The pause after Steam refuses a request because of its limit; it doubles with each further
+    /// refusal. Default 60 s.
     pub first_pause: Duration,
-    /// The longest pause an import waits for. Default 30 s.
+    /// Maximum pause that an import waits for. Default 30 s.
     pub patience: Duration,
-    /// One page after decompression, in bytes. Default 32 MiB.
+    /// Maximum size of a page after decompression, in bytes. Default 32 MiB.
     pub max_page_bytes: usize,
 }
 
 /// The price feed.
 #[derive(Debug)]
 pub struct PriceSettings {
-    /// Where prices come from. Default Skinport's bulk feed, in the currency.
+    /// The main feed. Default: Skinport's bulk feed, in `currency`.
     pub feed: PriceFeed,
-    /// What people call it. Default Skinport or CSFloat by its host, else the host.
+    /// The displayed name of the feed. Default: Skinport or CSFloat by its host, else the host.
     pub feed_name: Option<String>,
-    /// Where else, in this order, when the feed fails. Default behind the default feed CSFloat and
-    /// market.csgo.com, those that come in the currency; none behind another.
+    /// Further feeds, tried in this order when the first fails. Default after the default feed:
+    /// CSFloat and market.csgo.com, if they support the currency. Default after another feed: none.
     pub fallbacks: Vec<PriceFeed>,
-    /// How often they are read anew. Default 30 minutes.
+    /// Interval between fetches. Default 30 minutes.
     pub refresh: Duration,
-    /// The currency all feeds have to be in, three capital letters. Default USD.
+    /// The currency that all feeds must have, three capital letters. Default USD.
     pub currency: String,
-    /// One feed after decompression, in bytes. Default 64 MiB.
+    /// Maximum size of a feed after decompression, in bytes. Default 64 MiB.
     pub max_feed_bytes: u64,
 }
 
-/// Where prices come from.
+/// The source of prices.
 #[derive(Debug, Clone)]
 pub enum PriceFeed {
     /// A local file.
     File(PathBuf),
-    /// An address; its parameters may hold a key.
+    /// A URL; its parameters may contain a key.
     Http(SecretUrl),
 }
 
 impl fmt::Display for PriceFeed {
-    /// Without what may be a key.
+    /// Formats it without parts that may be a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "file://{}", path.display()),
@@ -97,11 +97,11 @@ impl fmt::Display for PriceFeed {
 /// Inventory imports.
 #[derive(Clone, Copy, Debug)]
 pub struct PortfolioSettings {
-    /// How long a user waits between imports. Default 10 minutes; zero is not at all.
+    /// Minimum time between a user's imports. Default 10 minutes; zero disables it.
     pub import_cooldown: Duration,
-    /// One import with all its waits. Default 15 minutes.
+    /// Time limit of one import, including its waits. Default 15 minutes.
     pub import_duration: Duration,
-    /// Assets of one inventory. Default 100,000.
+    /// Maximum number of assets in an inventory. Default 100,000.
     pub max_items: u32,
 }
 
@@ -111,7 +111,7 @@ pub(super) fn read_steam(reader: &mut Reader<'_>) -> Read<SteamSettings> {
     let api_url = reader.read("STEAM_API_URL", ServiceUrl::parse);
     let image_url = reader.read("STEAM_IMAGE_URL", parse_image_url);
     let api_key = reader.optional("STEAM_API_KEY", |key| {
-        // It travels in a header field.
+        // The key is sent in a header.
         if key.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(SecretString::from(key))
         } else {
@@ -151,7 +151,7 @@ fn read_limits(reader: &mut Reader<'_>) -> Read<SteamLimits> {
     })
 }
 
-/// The address of a usual feed in that currency.
+/// The URL of a default feed in that currency.
 pub(super) fn in_currency(usual: &str, currency: &str) -> String {
     usual.replace("USD", currency)
 }
@@ -167,7 +167,7 @@ pub(super) fn read_prices(reader: &mut Reader<'_>) -> Read<PriceSettings> {
             ))
         }
     });
-    // An operator who names a feed wants that one alone.
+    // An operator who names a feed wants only that one.
     let usual_feed = matches!(variable("PRICE_FEED_URL").fallback,
         Fallback::Value(usual) if reader.given("PRICE_FEED_URL").is_none_or(|url| url == usual));
     let feed = reader.read("PRICE_FEED_URL", |url| match &currency {
@@ -211,7 +211,7 @@ pub(super) fn read_portfolio(reader: &mut Reader<'_>) -> Read<PortfolioSettings>
     })
 }
 
-/// Its origin goes into a header, where these characters would end it.
+/// The URL's origin becomes part of a header, where these characters would be separators.
 fn parse_image_url(value: &str) -> Result<ServiceUrl, Wrong> {
     let url = ServiceUrl::parse(value)?;
     if url.origin().contains([';', ',']) {
@@ -220,7 +220,7 @@ fn parse_image_url(value: &str) -> Result<ServiceUrl, Wrong> {
     Ok(url)
 }
 
-/// Steam is asked over TLS whatever the proxy, so that the way to it may be in the clear.
+/// Requests to Steam always use TLS, so the connection to the proxy need not.
 fn parse_proxy(value: &str) -> Result<SecretUrl, Wrong> {
     let url = Url::parse(value).map_err(not_a_url)?;
     let remedy = "write http://, https://, socks5:// or socks5h:// with a host";

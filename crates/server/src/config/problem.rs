@@ -1,11 +1,11 @@
-//! What is said about a configuration: problems keep the server from starting, warnings do not.
+//! Findings about a configuration: problems prevent the start, warnings do not.
 
 use std::fmt;
 
-/// The most characters of a value a message repeats.
+/// Maximum number of a value's characters in a message.
 const SHOWN_CHARS: usize = 40;
 
-/// Something that keeps the server from starting. Never repeats a secret.
+/// A reason why the server does not start. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     subject: String,
@@ -17,7 +17,7 @@ impl Problem {
         Self { subject: escaped(subject), wrong }
     }
 
-    /// The variable, or the line of `.env`, that is to blame.
+    /// The variable, or the line of `.env`, with the problem.
     pub fn subject(&self) -> &str {
         &self.subject
     }
@@ -29,8 +29,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is wrong with a value, as the rest of a sentence that begins with the variable's name, and
-/// what to do about it.
+/// What is wrong with a value, to follow the variable's name in a sentence, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
     what: String,
@@ -43,7 +42,7 @@ impl Wrong {
     }
 }
 
-/// Something that is allowed but probably not meant. Never repeats a secret.
+/// A setting that is allowed but probably unintended. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     variable: &'static str,
@@ -55,7 +54,7 @@ impl Warning {
         Self { variable, text: text.into() }
     }
 
-    /// The variable it is about.
+    /// The variable that it concerns.
     pub fn variable(&self) -> &'static str {
         self.variable
     }
@@ -67,7 +66,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// A value that is no secret, quoted, shortened, and without characters that could forge a line.
+/// Quotes a value that is not secret. Shortens it, and escapes characters that could forge a line.
 pub(super) fn quoted(value: &str) -> String {
     format!("\"{}\"", escaped(value))
 }

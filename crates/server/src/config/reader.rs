@@ -1,4 +1,4 @@
-//! Reads variables one by one and remembers everything that was wrong.
+//! Parses variables one by one and records all problems.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -8,10 +8,10 @@ use super::Mode;
 use super::problem::{Problem, Warning, Wrong, quoted};
 use super::table::{Fallback, variable};
 
-/// A value, or the knowledge that its problem is already written down.
+/// A value, or the proof that its problem was recorded.
 pub(super) type Read<T> = Result<T, Refused>;
 
-/// Only [`Reader::refuse`] makes one, so its existence proves that a problem was recorded.
+/// Only [`Reader::refuse`] creates one, so its existence proves that a problem was recorded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(());
 
@@ -27,17 +27,17 @@ impl<'a> Reader<'a> {
         Self { vars, mode, problems: Vec::new(), warnings: Vec::new() }
     }
 
-    /// The value somebody set; an empty one is none.
+    /// The configured value; an empty one counts as unset.
     pub(super) fn given(&self, name: &'static str) -> Option<&'a str> {
         given(self.vars, name)
     }
 
-    /// Whether a variable that is not ours has a value.
+    /// Whether a variable of another program has a value.
     pub(super) fn is_set(&self, foreign: &str) -> bool {
         given(self.vars, foreign).is_some()
     }
 
-    /// The value somebody set or else the table's default, parsed.
+    /// Parses the configured value or the table's default.
     pub(super) fn read<T>(
         &mut self,
         name: &'static str,
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         parse(value).map_err(|wrong| self.refuse(name, wrong))
     }
 
-    /// The value somebody set, parsed.
+    /// Parses the configured value, if there is one.
     pub(super) fn optional<T>(
         &mut self,
         name: &'static str,
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         self.read(name, |value| {
             let remedy = format!("write a whole number ({unit})");
             let wrong = || Wrong::new(format!("is {}", quoted(value)), remedy);
-            // `parse` would take a sign; a number here is digits.
+            // `parse` alone would accept a sign.
             let digits = value.bytes().all(|byte| byte.is_ascii_digit());
             let number = value.parse().ok().filter(|number| digits && range.contains(number));
             number.and_then(|number| T::try_from(number).ok()).ok_or_else(wrong)
@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
         Ok(Duration::from_secs(self.number::<u64>(name, range)? * 3600))
     }
 
-    /// Two variables that only make sense together: both or none.
+    /// Two variables that must be set together or not at all.
     pub(super) fn pair(
         &mut self,
         first: &'static str,
@@ -120,12 +120,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The value somebody set; an empty one is none.
+/// The configured value; an empty one counts as unset.
 pub(super) fn given<'a>(vars: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
 }
 
-/// The value somebody set or else the table's default.
+/// The configured value or the table's default.
 pub(super) fn effective<'a>(vars: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     given(vars, name).or(match variable(name).fallback {
         Fallback::Value(value) => Some(value),

@@ -1,4 +1,4 @@
-//! What `tracera check-config` says.
+//! The report of `tracera check-config`.
 
 use std::fmt::Write as _;
 
@@ -8,8 +8,8 @@ use super::problem::escaped;
 use super::table::{Exposure, Fallback, Variable, sections};
 use super::{Config, Environment, MailSettings, Origin, Problem, SessionStoreKind, SmtpSecurity};
 
-/// Every variable with its value and origin, then what the server would do, or why it would not
-/// start. Shows no secret.
+/// Lists every variable with its value and source. Then it describes what the server would do, or
+/// why it would not start. Contains no secret.
 pub fn report(environment: &Environment, config: &Result<Config, Vec<Problem>>) -> String {
     let mut text = String::from("What `tracera serve` would do here; nothing was connected to.\n");
     for section in sections() {
@@ -47,7 +47,7 @@ fn shown(
         return match (row.fallback, config) {
             (Fallback::Derived(_), Ok(config)) => derived(row.name, config),
             (Fallback::Derived(rule), Err(_)) => rule.to_owned(),
-            // The default is asked for in the configured currency.
+            // The default feed is requested in the configured currency.
             (Fallback::Value(usual), Ok(config)) if row.name == "PRICE_FEED_URL" => {
                 in_currency(usual, &config.prices.currency)
             }
@@ -62,12 +62,12 @@ fn shown(
     match row.exposure {
         Exposure::Public if !refused => escaped(value),
         Exposure::Url if !refused => redact_url(value),
-        // A refused value may hold a secret that was meant for another variable.
+        // A refused value may be a secret that was meant for another variable.
         _ => format!("set ({} bytes)", value.len()),
     }
 }
 
-/// The effective value of a variable whose default follows from others.
+/// The effective value of a variable whose default depends on others.
 fn derived(name: &str, config: &Config) -> String {
     match name {
         "SESSION_COOKIE_SECURE" => config.session.cookie_secure.to_string(),

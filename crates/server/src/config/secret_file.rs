@@ -1,8 +1,8 @@
-//! Secrets from files, as Docker and systemd hand them over: `NAME_FILE` is the path of a file with
-//! the value of `NAME`.
+//! Secrets in files, as Docker and systemd provide them: `NAME_FILE` is the path of a file with the
+//! value of `NAME`.
 //!
-//! Any variable whose value is not shown in whole can be given that way. A message does not repeat
-//! the path, which may be the secret itself by mistake.
+//! This works for every variable whose value is not shown in full. Messages omit the path, which
+//! may be the secret itself by mistake.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,17 +10,17 @@ use std::io::{self, Read};
 use super::problem::Wrong;
 use super::table::{Exposure, Variable, variables};
 
-/// The most a file may hold; a secret is far shorter, a device without an end is not.
+/// Limit on the file's size. A secret is far shorter, but a device may be endless.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Each variable that can be read from a file, with the variable that names the file.
+/// The variables that can be read from a file, with the name of the variable for the path.
 pub(super) fn candidates() -> impl Iterator<Item = (&'static Variable, String)> {
     variables()
         .filter(|row| row.exposure != Exposure::Public)
         .map(|row| (row, format!("{}_FILE", row.name)))
 }
 
-/// The content of the file, without a final line feed.
+/// The content of the file, without a trailing line feed.
 pub(super) fn read(path: &str) -> Result<String, Wrong> {
     let cannot = |error: io::Error| {
         let what = format!("names a file that cannot be read ({error})");

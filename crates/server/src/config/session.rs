@@ -16,32 +16,33 @@ const MIN_DISTINCT_BYTES: usize = 8;
 const MAX_PREVIOUS: usize = 8;
 const REMEDY: &str = "run `tracera secret` and set what it prints";
 
-/// What people write where a secret belongs; compared without case, `-`, `_` and spaces. They are
-/// public, so a cookie signed with one can be forged.
+/// Common placeholders for a secret, compared without case, `-`, `_` and spaces. They are publicly
+/// known, so a cookie signed with one can be forged.
 const PLACEHOLDERS: [&str; 4] = ["changeme", "replaceme", "placeholder", "yoursecret"];
 
 /// Session cookies and their lifetimes.
 #[derive(Debug)]
 pub struct SessionSettings {
-    /// Signs session cookies; at least 32 bytes.
+    /// The secret that signs session cookies; at least 32 bytes.
     pub secret: SecretString,
-    /// Older secrets still accepted; at least 32 bytes each, none twice. Default none.
+    /// Earlier secrets that are still accepted; at least 32 bytes each, all different. Default
+    /// none.
     pub previous_secrets: Vec<SecretString>,
     /// Absolute lifetime. Default 72 hours.
     pub lifetime: Duration,
-    /// Lifetime without a request. Default none.
+    /// Idle timeout. Default none.
     pub idle: Option<Duration>,
-    /// How many sessions one user may have at once. Default 100.
+    /// Maximum number of sessions per user. Default 100.
     pub max_per_user: u32,
-    /// Whether live sessions are kept in memory between requests. Default true.
+    /// Whether sessions are cached in memory between requests. Default true.
     pub near_cache: bool,
-    /// Whether the cookie carries `Secure`. Default: whether the public address is https.
+    /// Whether the cookie has the `Secure` attribute. Default: if the public URL is `https`.
     pub cookie_secure: bool,
-    /// The cookie's name, its prefix included. Default `__Host-session` where the cookie is secure,
-    /// else `session`.
+    /// The cookie's name, including its prefix. Default: `__Host-session` with `Secure`, else
+    /// `session`.
     pub cookie_name: String,
-    /// How long a device's proof lasts; `None` when sessions are bound to no device. Default ten
-    /// minutes where the cookie is secure.
+    /// Lifetime of a device's proof; `None` if sessions are not bound to devices. Default: ten
+    /// minutes with a secure cookie.
     pub device_proof: Option<Duration>,
 }
 
@@ -71,10 +72,10 @@ pub(super) fn read(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read
     })
 }
 
-/// A secret good for `SESSION_SECRET`: 32 random bytes in base64url.
+/// Generates a value for `SESSION_SECRET`: 32 random bytes in base64url.
 ///
 /// # Errors
-/// When the operating system has no random numbers.
+/// When the operating system provides no random bytes.
 pub fn fresh_secret() -> Result<SecretString, getrandom::Error> {
     let mut bytes = [0; MIN_SECRET_BYTES];
     getrandom::fill(&mut bytes)?;
@@ -103,7 +104,7 @@ fn read_secret(reader: &mut Reader<'_>) -> Read<SecretString> {
     Ok(secret.into())
 }
 
-/// Long enough, and not obviously a placeholder.
+/// Requires a minimum length, and rejects obvious placeholders.
 fn check_secret(secret: &str) -> Result<(), Wrong> {
     if secret.len() < MIN_SECRET_BYTES {
         let what = format!("has {} bytes, at least {MIN_SECRET_BYTES} are needed", secret.len());
@@ -183,7 +184,7 @@ fn parse_auto_or_off(value: &str) -> Result<bool, Wrong> {
 fn read_cookie_secure(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> Read<bool> {
     let given = reader.optional("SESSION_COOKIE_SECURE", parse_bool_or_auto)?.flatten();
     let Some(http) = http else {
-        // The public address was refused already, so nothing will be made of this value.
+        // The public URL was already refused, so this value is not used.
         return Ok(given.unwrap_or(true));
     };
     match (given, http.is_https()) {
@@ -211,7 +212,7 @@ fn read_cookie_secure(reader: &mut Reader<'_>, http: Option<&HttpSettings>) -> R
     }
 }
 
-/// The other cookies of this server, without prefixes.
+/// The names of this server's other cookies, without prefixes.
 const OTHER_COOKIES: [&str; 12] = [
     "asked",
     "bound",
@@ -227,10 +228,11 @@ const OTHER_COOKIES: [&str; 12] = [
     "visitor",
 ];
 
-/// Prefixes that browsers give a meaning to (RFC 6265bis, section 4.1.3); both demand `Secure`.
+/// Prefixes with a special meaning for browsers (RFC 6265bis, section 4.1.3); both require
+/// `Secure`.
 const PREFIXES: [&str; 2] = ["__Host-", "__Secure-"];
 
-/// `secure` is an error when that was refused already.
+/// `secure` is an error if it was already refused.
 fn read_cookie_name(reader: &mut Reader<'_>, secure: Read<bool>) -> Read<String> {
     let secure = secure.ok();
     let given = reader.optional("SESSION_COOKIE_NAME", |value| check_cookie_name(value, secure))?;
@@ -319,7 +321,7 @@ mod tests {
                 found.extend(made.map(|rest| rest.split('"').next().unwrap().to_owned()));
             }
         }
-        // Those that the libraries set.
+        // These two are set by the library crates.
         let mut found = BTreeSet::from(["bound".to_owned(), "visitor".to_owned()]);
         visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
         assert_eq!(found.into_iter().collect::<Vec<_>>(), OTHER_COOKIES);

@@ -1,4 +1,4 @@
-//! Where sessions and users are kept.
+//! The stores of sessions and users.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,63 +16,63 @@ use super::in_clear;
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
 
-/// Where sessions and users are kept.
+/// The stores of sessions and users.
 #[derive(Debug)]
 pub struct StoreSettings {
-    /// Which store has the sessions. Default Redis if it is configured, else the embedded one.
+    /// The session store. Default: Redis if configured, else the embedded one.
     pub sessions: SessionStoreKind,
-    /// Redis for sessions and rate limits. Default none: the limits are this process's own.
+    /// Redis for sessions and rate limits. Default none: then each process counts its own limits.
     pub redis: Option<RedisUrl>,
-    /// The variable it comes from: `REDIS_URL`, or `REDIS_HOST`.
+    /// The variable it is configured by: `REDIS_URL` or `REDIS_HOST`.
     pub redis_variable: &'static str,
-    /// A PEM file of root certificates accepted in place of the public ones. Default none.
+    /// A PEM file of root certificates that replace the public ones. Default none.
     pub redis_ca_file: Option<PathBuf>,
-    /// PEM files of this client's certificate and its key. Default none.
+    /// PEM files of the client certificate and its key. Default none.
     pub redis_client: Option<(PathBuf, PathBuf)>,
     /// The prefix of every key in Redis. Default: none.
     pub redis_key_prefix: String,
-    /// How many replicas of Redis must confirm the end of a session. Default 0: none is waited for.
+    /// Number of Redis replicas that must confirm the end of a session. Default 0.
     pub replica_ack: usize,
-    /// Directory of the embedded stores. Default `./data`.
+    /// The directory of the embedded stores. Default `./data`.
     pub data_dir: PathBuf,
-    /// Database for everything else. Default the file `tracera.db` in the data directory.
+    /// The database for all other data. Default: the file `tracera.db` in the data directory.
     pub database: DatabaseTarget,
-    /// Connections to it, if it is a server. Default 16.
+    /// Maximum number of connections to a database server. Default 16.
     pub database_max_connections: u32,
 }
 
-/// Which store has the sessions.
+/// The kind of session store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionStoreKind {
-    /// Redis, and the rate limits with them.
+    /// Redis, also for the rate limits.
     Redis,
-    /// A file of this process, which must be the only one.
+    /// A file that only this process may use.
     Embedded,
-    /// The `PostgreSQL` database that has everything else.
+    /// The `PostgreSQL` database that also has all other data.
     Postgres,
 }
 
-/// Where the database is: all that `tracera migrate` asks for.
+/// The settings of the database, sufficient for `tracera migrate`.
 #[derive(Debug)]
 pub struct DatabaseSettings {
-    /// Directory of the embedded stores. Default `./data`.
+    /// The directory of the embedded stores. Default `./data`.
     pub data_dir: PathBuf,
-    /// Default the file `tracera.db` in the data directory.
+    /// The database. Default: the file `tracera.db` in the data directory.
     pub target: DatabaseTarget,
-    /// Connections to it, if it is a server. Default 16.
+    /// Maximum number of connections to a database server. Default 16.
     pub max_connections: u32,
 }
 
 /// A relational database.
 #[derive(Debug, Clone)]
 pub enum DatabaseTarget {
-    /// A `SQLite` file, created when missing.
+    /// A `SQLite` file, created if missing.
     Sqlite(PathBuf),
     /// A `PostgreSQL` server.
     Postgres(SecretUrl),
 }
 
-/// What a URL of `PostgreSQL` may say, as libpq names it.
+/// The accepted parameters of a `PostgreSQL` URL, by libpq's names.
 const PG_PARAMETERS: [&str; 13] = [
     "sslmode",
     "sslrootcert",
@@ -89,11 +89,11 @@ const PG_PARAMETERS: [&str; 13] = [
     "statement-cache-capacity",
 ];
 
-/// What the library reads as well.
+/// Aliases that the library also accepts.
 const PG_ALIASES: [&str; 5] = ["ssl-mode", "ssl-root-cert", "ssl-ca", "ssl-cert", "ssl-key"];
 
 impl fmt::Display for SessionStoreKind {
-    /// As `SESSION_STORE` has it.
+    /// Formats it as in `SESSION_STORE`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Redis => "redis",
@@ -104,7 +104,7 @@ impl fmt::Display for SessionStoreKind {
 }
 
 impl fmt::Display for DatabaseTarget {
-    /// As a URL, without credentials and parameters.
+    /// Formats it as a URL, without credentials and parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
@@ -162,7 +162,7 @@ fn parse_kind(value: &str) -> Result<SessionStoreKind, Wrong> {
     }
 }
 
-/// The store for sessions, and Redis if it is that.
+/// Chooses the session store, and Redis if that is used.
 fn choose(
     reader: &mut Reader<'_>,
     kind: Option<SessionStoreKind>,
@@ -203,7 +203,7 @@ pub(super) fn read_database(reader: &mut Reader<'_>) -> Read<DatabaseSettings> {
     Ok(DatabaseSettings { data_dir, target, max_connections })
 }
 
-/// No refusal: a tunnel that protects the connection cannot be seen from here.
+/// This is only a warning: a tunnel that protects the connection is not visible here.
 fn warn_of_passwords_in_clear(
     reader: &mut Reader<'_>,
     redis: Option<&RedisUrl>,
@@ -269,7 +269,7 @@ fn read_client_certificate(
     }
 }
 
-/// Braces would decide where a cluster keeps a key.
+/// Braces are excluded: they would decide which cluster node has a key.
 fn parse_key_prefix(value: &str) -> Result<String, Wrong> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
     if value.len() <= 64 && value.bytes().all(plain) {
@@ -305,7 +305,7 @@ fn read_redis(reader: &mut Reader<'_>) -> Read<Option<RedisUrl>> {
     let credentials = reader.given("REDIS_PASSWORD").map_or_else(String::new, |password| {
         format!(":{}@", utf8_percent_encode(password, NON_ALPHANUMERIC))
     });
-    // Refuses what is well-formed but no host, such as 0.0.0.0.
+    // Rejects values that are well-formed but not a host, such as 0.0.0.0.
     RedisUrl::parse(&format!("redis://{credentials}{host}:{port}/{database}")).map(Some).map_err(
         |_| {
             let wrong = Wrong::new("is no host to connect to", "write the address of the server");
@@ -327,7 +327,7 @@ fn read_redis_port(reader: &mut Reader<'_>) -> Read<u16> {
     reader.number("REDIS_PORT", 1..=65_535)
 }
 
-/// A host as it stands in a URL.
+/// Parses a host into the form used in URLs.
 fn parse_host(value: &str) -> Result<String, Wrong> {
     if let Ok(IpAddr::V6(address)) = value.parse() {
         return Ok(format!("[{address}]"));
@@ -349,7 +349,7 @@ fn parse_redis_url(value: &str) -> Result<RedisUrl, Wrong> {
             "has a part behind a #",
             "leave it out, or write %23 for a # in the password",
         ),
-        // Not named: it may be the rest of a password with an & in it.
+        // The name is omitted: it may be the rest of a password that contains an `&`.
         RedisUrlError::Parameter => Wrong::new(
             "has a parameter that is not known",
             "percent-encode the values; known are sentinel_username and sentinel_password",
@@ -419,8 +419,8 @@ fn parse_database_url(value: &str) -> Result<DatabaseTarget, Wrong> {
     }
 }
 
-/// Cloud providers write `user:password@/database?host=/cloudsql/…`, which is no URL without a
-/// host.
+/// Cloud providers write `user:password@/database?host=/cloudsql/…`. Without a host, that is not a
+/// valid URL.
 fn with_host(url: &str) -> Cow<'_, str> {
     let begin = url.find("://").map_or(0, |at| at + 3);
     match url[begin..].find('/') {
@@ -432,22 +432,22 @@ fn with_host(url: &str) -> Cow<'_, str> {
     }
 }
 
-/// The library writes parameters it does not know to the log, with their values, and goes on
-/// without them.
+/// The library logs unknown parameters with their values and ignores them. So they are refused
+/// here.
 fn is_parameter(name: &str) -> bool {
     PG_PARAMETERS.contains(&name)
         || PG_ALIASES.contains(&name)
         || name.starts_with("options[") && name.ends_with(']')
 }
 
-/// Whether a parameter names the directory of a local socket, as libpq has it.
+/// Whether a parameter names the directory of a Unix socket, as in libpq.
 fn names_socket(url: &Url) -> bool {
     url.query_pairs().any(|(name, value)| name == "host" && value.starts_with('/'))
 }
 
 fn parse_sqlite_path(rest: &str) -> Result<PathBuf, Wrong> {
     let remedy = "write sqlite:// and the path of a file, such as sqlite://data/tracera.db";
-    // The one parameter people write, and what happens anyway: the file is created when missing.
+    // `?mode=rwc` is common and has no effect here: the file is created if missing anyway.
     let path = rest.strip_suffix("?mode=rwc").unwrap_or(rest);
     if path.contains('?') {
         let remedy =

@@ -2,10 +2,10 @@
 
 use Fallback::{Derived, Required, Unset, Value};
 
-/// Variables of one concern, in the order they are shown.
+/// The variables of one concern, in display order.
 #[derive(Debug)]
 pub struct Section {
-    /// What they are about.
+    /// The title of the section.
     pub title: &'static str,
     /// The variables.
     pub variables: &'static [Variable],
@@ -14,43 +14,43 @@ pub struct Section {
 /// One environment variable.
 #[derive(Debug)]
 pub struct Variable {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
     /// How much of its value may be shown.
     pub exposure: Exposure,
-    /// What holds when it is not set.
+    /// The effect if it is not set.
     pub fallback: Fallback,
-    /// The unit or form of its value.
+    /// The unit or form of the value.
     pub unit: &'static str,
-    /// What it does, in a sentence.
+    /// A sentence that describes it.
     pub help: &'static str,
 }
 
 /// How much of a value may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
-    /// All of it.
+    /// The whole value.
     Public,
     /// A URL without its credentials and parameters.
     Url,
-    /// Its length.
+    /// Only its length.
     Secret,
 }
 
-/// What holds when a variable is not set.
+/// The effect if a variable is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
-    /// This value.
+    /// This value is used.
     Value(&'static str),
-    /// A value that follows from other settings, as described.
+    /// The value depends on other settings, as described.
     Derived(&'static str),
-    /// The feature is off or the value empty.
+    /// The feature is off, or the value is empty.
     Unset,
     /// The server does not start.
     Required,
 }
 
-/// All variables, by concern.
+/// All variables, by section.
 pub fn sections() -> &'static [Section] {
     SECTIONS
 }
@@ -60,7 +60,7 @@ pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
     SECTIONS.iter().flat_map(|section| section.variables)
 }
 
-/// The row of a variable known to be in the table.
+/// The row of a variable that is in the table.
 pub(super) fn variable(name: &str) -> &'static Variable {
     variables()
         .find(|row| row.name == name)

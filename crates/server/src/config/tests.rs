@@ -1,4 +1,4 @@
-//! Every variable, with what is accepted and what is refused.
+//! Accepted and refused values of all variables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// `pairs` on top of the one variable that is required.
+/// Parses `pairs` together with the one required variable.
 fn read_in(mode: Mode, pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
     let mut all = vars(&[("SESSION_SECRET", SECRET)]);
     all.extend(vars(pairs));
@@ -36,7 +36,7 @@ fn accepted(pairs: &[(&str, &str)]) -> Config {
     serve(pairs).unwrap_or_else(|problems| panic!("{pairs:?} was refused: {problems:?}"))
 }
 
-/// The subjects and the text of the problems.
+/// The subjects and the texts of the problems.
 fn refused(mode: Mode, pairs: &[(&str, &str)]) -> (Vec<String>, String) {
     let problems = read_in(mode, pairs).expect_err(&format!("{pairs:?} was accepted"));
     let subjects = problems.iter().map(|problem| problem.subject().to_owned()).collect();

@@ -1,8 +1,8 @@
-//! Names that are not in the table but were probably meant to be.
+//! Detects unknown names that were probably meant for this server.
 //!
-//! An environment holds hundreds of foreign variables, some of which begin like ours: `GITHUB_…` in
-//! CI, `STEAM_…` on a desktop, `REDIS_…` in Kubernetes. A name is therefore refused only when no
-//! other program would use it.
+//! An environment contains hundreds of variables of other programs. Some have the prefixes used
+//! here: `GITHUB_…` in CI, `STEAM_…` on a desktop, `REDIS_…` in Kubernetes. So a name is refused
+//! only if no other program would use it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::reader::given;
 use super::secret_file;
 use super::table::variables;
 
-/// Beginnings of names that no other software is known to use, but for the names in [`FOREIGN`].
+/// Prefixes that no other software is known to use, except for the names in [`FOREIGN`].
 const OWN_FAMILIES: [&str; 11] = [
     "AUTH_RATE_",
     "GITHUB_CLIENT_",
@@ -26,30 +26,30 @@ const OWN_FAMILIES: [&str; 11] = [
     "TRUSTED_PROX",
 ];
 
-/// What desktops, shells and tools set all the same.
+/// Names with such prefixes that desktops, shells and tools set.
 const FOREIGN: [&str; 3] = ["RUSTUP_LOG", "SESSION_ID", "SESSION_MANAGER"];
 
-/// Beginnings that other software uses as well: there a longer last word is another name, not a
-/// misspelt one.
+/// Prefixes that other software uses too. There a longer last word is a different name rather than
+/// a misspelling.
 const SHARED_FAMILIES: [&str; 7] =
     ["DATABASE_", "GITHUB_", "GOOGLE_", "LOG_", "MAIL_", "REDIS_", "RUST_"];
 
-/// Names that mean one of ours and are not near it. Others use them too, so that only `.env` is
-/// held to it.
+/// Names that mean a variable of the table but do not resemble it. Other programs use them too, so
+/// they are refused only in `.env`.
 const SYNONYMS: [(&str, &str); 1] = [("LOG_LEVEL", "RUST_LOG")];
 
-/// A word shortened to fewer letters may stand for too many.
+/// The minimum length of an abbreviated word; shorter ones are ambiguous.
 const LEAST_LETTERS: usize = 3;
 
-/// Names under this length are too easily near each other by chance.
+/// Shorter names are more likely to resemble each other by chance.
 const LONG_NAME: usize = 10;
 
-/// How far a name that was certainly meant for us may be from the one suggested.
+/// Maximum number of edits for a suggestion, for a name that is certainly wrong.
 const SUGGESTED_EDITS: usize = 3;
 
-/// Problems of the foreign names among `vars`.
+/// The problems with unknown names in `vars`.
 pub(super) fn in_environment(vars: &BTreeMap<String, String>) -> impl Iterator<Item = Problem> {
-    // Whoever builds the connection from parts means the other parts too.
+    // An operator who sets `REDIS_HOST` means other `REDIS_` variables for this server too.
     let from_parts = given(vars, "REDIS_HOST").is_some() && given(vars, "REDIS_URL").is_none();
     let set =
         vars.iter().filter(|(name, value)| !value.is_empty() && !is_service_link(name, value));
@@ -61,7 +61,7 @@ pub(super) fn in_environment(vars: &BTreeMap<String, String>) -> impl Iterator<I
         .map(|name| unknown(name))
 }
 
-/// Whether it is a variable that Kubernetes sets for a service, which may be named `tracera` or
+/// Whether Kubernetes sets this variable for a service, which may be called `tracera` or
 /// `portfolio`.
 fn is_service_link(name: &str, value: &str) -> bool {
     name.contains("_SERVICE_HOST")
@@ -70,7 +70,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || (name.ends_with("_PORT") && value.contains("://"))
 }
 
-/// The problem of a foreign name in `.env`, where every name is meant for us.
+/// The problem with an unknown name in `.env`, where all names are for this server.
 pub(super) fn in_file(name: &str) -> Option<Problem> {
     (!is_known(name)).then(|| unknown(name))
 }
@@ -98,7 +98,8 @@ fn unknown(name: &str) -> Problem {
     Problem::new(name, Wrong::new("is not a variable of this server", remedy))
 }
 
-/// The variable that differs in its last word alone, of which one of the two is a shorter form.
+/// The variable that differs only in its last word, where one of the two words abbreviates the
+/// other.
 fn spelt_out(name: &str) -> Option<&'static str> {
     let (beginning, word) = name.rsplit_once('_')?;
     let mut names = variables().map(|row| row.name);
@@ -112,7 +113,7 @@ fn spelt_out(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The variable fewest edits away from `name`, if any is within `allowed`.
+/// The variable with the fewest edits to `name`, if at most `allowed`.
 fn nearest(name: &str, allowed: usize) -> Option<&'static str> {
     variables()
         .filter(|row| row.name.len().abs_diff(name.len()) <= allowed)
@@ -122,7 +123,7 @@ fn nearest(name: &str, allowed: usize) -> Option<&'static str> {
         .map(|(_, name)| name)
 }
 
-/// The Levenshtein distance, two letters in each other's place counting as one edit.
+/// The Levenshtein distance; swapping two neighbouring letters counts as one edit.
 fn edits(a: &[u8], b: &[u8]) -> usize {
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
     for i in 0..a.len() {

@@ -1,4 +1,4 @@
-//! Gives the demo's person an account, an inventory that grew, and 60 days of values.
+//! Creates the demo user with an account, a growing inventory, and 60 days of values.
 
 use std::time::Duration as Wait;
 
@@ -15,11 +15,11 @@ use crate::store::portfolio::snapshots::{self, Snapshot};
 use crate::store::portfolio::{self as store, Claim, Source};
 use crate::store::{Database, StoreError, identities, users};
 
-/// How many days ago an import was, and how many kinds of items it brought.
+/// The imports: days ago, and number of different items.
 const IMPORTS: [(i64, usize); 3] = [(60, 30), (25, 36), (5, inventory::KINDS)];
 const DAYS: i64 = 60;
 
-/// Fills the stores of a demo that has just begun.
+/// Fills the stores of a new demo.
 ///
 /// # Errors
 /// [`StoreError`] as for every store operation.
@@ -55,7 +55,7 @@ pub async fn fill(demo: &Demo, app: &App) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Puts the first `kinds` of the inventory in force.
+/// Publishes the first `kinds` items of the inventory.
 async fn publish(
     db: &Database,
     user: Uuid,
@@ -70,7 +70,7 @@ async fn publish(
     Ok(Some(import))
 }
 
-/// Notes what the first `kinds` were worth at that time.
+/// Records the value of the first `kinds` items at that time.
 async fn note(
     app: &App,
     user: Uuid,
@@ -98,7 +98,7 @@ async fn note(
     snapshots::add(&app.database, user, &snapshot).await
 }
 
-/// What prices were so many days ago, in thousandths of today's: lower, and with waves.
+/// Past prices in thousandths of today's: lower, with waves.
 fn permille(days_ago: u64) -> u64 {
     const WAVES: [u64; 9] = [0, 6, 11, 4, 14, 9, 17, 3, 12];
     if days_ago == 0 { 1_000 } else { 994 - days_ago * 2 + WAVES[(days_ago % 9) as usize] }

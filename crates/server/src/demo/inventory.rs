@@ -1,20 +1,20 @@
-//! The inventory of the demo: items of every kind, with prices and drawings of our own.
+//! The demo's inventory: items of every type, with invented prices and drawings.
 
 use serde_json::{Value, json};
 
-/// One kind of item.
+/// One item.
 struct Row {
     name: &'static str,
     label: &'static str,
     rarity: &'static str,
     color: &'static str,
     exterior: &'static str,
-    /// Empty for what has none.
+    /// Empty for items without a float value.
     float: &'static str,
     count: u64,
-    /// In US cents; zero has none.
+    /// The price in US cents; zero means none.
     cents: u64,
-    /// Which drawing it has, and in which color.
+    /// The drawing's shape and color.
     picture: &'static str,
 }
 
@@ -123,14 +123,14 @@ const ROWS: [Row; 40] = [
         (1, 0), "coin-eab308"),
 ];
 
-/// The page of Steam's with the first `kinds` of the inventory.
+/// A page in Steam's format with the first `kinds` items of the inventory.
 pub(super) fn page(kinds: usize) -> Value {
     let (mut assets, mut descriptions, mut properties) = (Vec::new(), Vec::new(), Vec::new());
     let mut id: u64 = 40_000_000_000;
     for (class, row) in ROWS.iter().enumerate().take(kinds) {
         for copy in 0..row.count {
             id += 1;
-            // The second copy of a skin is locked after a trade.
+            // The second copy of a skin has a trade lock.
             let is_locked = copy == 1 && !row.float.is_empty();
             let (asset, instance) = (id.to_string(), u8::from(is_locked).to_string());
             assets.push(json!({"appid": 730, "assetid": asset, "classid": class.to_string(),
@@ -148,7 +148,7 @@ pub(super) fn page(kinds: usize) -> Value {
 }
 
 fn own(row: &Row, copy: u64) -> Vec<Value> {
-    // Copies differ in their last digits.
+    // The copies have different last digits.
     let float = format!("{}{copy}", row.float);
     let pattern = if row.name.contains("Case Hardened") { 661 } else { 100 + copy * 37 };
     let mut all = vec![
@@ -189,7 +189,7 @@ fn description(row: &Row, class: usize, instance: &str, is_locked: bool) -> Valu
         "tags": tags, "descriptions": stickers})
 }
 
-/// What Steam calls the quality of an item with this name.
+/// Steam's name for the quality of an item with this name.
 fn quality(name: &str) -> &'static str {
     match (name.starts_with('★'), name.contains("StatTrak™"), name.starts_with("Souvenir ")) {
         (true, true, _) => "unusual_strange",
@@ -200,7 +200,7 @@ fn quality(name: &str) -> &'static str {
     }
 }
 
-/// The price feed: rows as Skinport writes them.
+/// The price feed, in Skinport's format.
 pub(super) fn prices() -> Value {
     let priced = ROWS.iter().filter(|row| row.cents > 0);
     let rows = priced.map(|row| {
@@ -212,16 +212,16 @@ pub(super) fn prices() -> Value {
     rows.collect()
 }
 
-/// What the first `kinds` are worth today, in cents, and how many pieces they are.
+/// Today's value of the first `kinds` items in cents, and the number of units.
 pub(super) fn worth(kinds: usize) -> (u64, u64) {
     let held = &ROWS[..kinds.min(ROWS.len())];
     (held.iter().map(|row| row.cents * row.count).sum(), held.iter().map(|row| row.count).sum())
 }
 
-/// How many kinds there are.
+/// The number of different items.
 pub(super) const KINDS: usize = ROWS.len();
 
-/// A drawing named `{shape}-{color}`; `None` for what is not one of ours.
+/// The drawing named `{shape}-{color}`; `None` if it does not exist.
 pub(super) fn drawing(name: &str) -> Option<String> {
     let (shape, color) = name.split_once('-')?;
     let is_color = color.len() == 6 && color.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,4 +1,4 @@
-//! What the demo has in place of Steam and of a price feed, on a loopback port.
+//! The demo's stand-ins for Steam and a price feed, on a loopback port.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,7 +20,7 @@ use super::{STEAM_ID, inventory};
 use crate::auth::steam::assertion::NS;
 use crate::clock::utc;
 
-/// Sign-ins that are waiting to be confirmed; more than one person begins at once.
+/// Maximum number of unconfirmed sign-ins; several can be pending at once.
 const MAX_WAITING: usize = 100;
 const SIGNED: &str = "signed,op_endpoint,claimed_id,identity,return_to,response_nonce,assoc_handle";
 
@@ -29,7 +29,7 @@ const SIGNED: &str = "signed,op_endpoint,claimed_id,identity,return_to,response_
 struct SignIn {
     url: String,
     clock: Clock,
-    /// The signatures given out.
+    /// The issued signatures.
     given: Arc<Mutex<Vec<String>>>,
 }
 
@@ -39,7 +39,7 @@ impl SignIn {
     }
 }
 
-/// Serves the stand-ins for as long as the process lives; returns their address.
+/// Serves the stand-ins while the process lives; returns their URL.
 pub(super) async fn start() -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -54,7 +54,8 @@ pub(super) async fn start() -> io::Result<String> {
     Ok(url)
 }
 
-/// The page in place of Steam's: says so, and sends the browser back as the demo's person.
+/// The page in place of Steam's sign-in. It says what it is, and sends the browser back as the demo
+/// user.
 async fn ask(
     State(sign_in): State<SignIn>,
     Query(query): Query<BTreeMap<String, String>>,
@@ -103,7 +104,7 @@ async fn ask(
     .into_response()
 }
 
-/// `check_authentication`: true once for each signature given out.
+/// `check_authentication`: valid once for each issued signature.
 async fn confirm(
     State(sign_in): State<SignIn>,
     Form(form): Form<BTreeMap<String, String>>,
@@ -121,7 +122,7 @@ async fn items(
     if owner != STEAM_ID {
         return StatusCode::NOT_FOUND.into_response();
     }
-    // One page has it all; behind it there is nothing.
+    // The first page has all items; the next one is empty.
     let kinds = if query.contains_key("start_assetid") { 0 } else { inventory::KINDS };
     json(&inventory::page(kinds))
 }

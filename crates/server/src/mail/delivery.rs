@@ -1,4 +1,4 @@
-//! From "taken in" to "sent" or "given up".
+//! Delivers an accepted mail until it is sent or given up.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,21 +11,21 @@ use crate::backoff::Backoff;
 use crate::store::magic_links::MailTrouble;
 use crate::telemetry::metrics::{self, MailOutcome};
 
-/// Bounds on the work for mail.
+/// Limits on mail delivery.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Mails taken in and not yet done with.
+    /// The limits on waiting mails.
     pub(super) places: Places,
-    /// Attempts going on at the same time.
+    /// Maximum number of concurrent attempts.
     pub(super) attempts_at_once: usize,
-    /// How long a server may take for each step before it has the content of a mail.
+    /// Timeout of each step before the content of a mail was sent.
     pub(super) step: Duration,
-    /// How long it may then take to accept the mail. Scanners read the whole mail first, and a mail
-    /// given up meanwhile may arrive twice.
+    /// Timeout for accepting the content. Scanners read the whole mail first, and a mail given up
+    /// in the meantime may arrive twice.
     pub(super) acceptance: Duration,
-    /// The waits between attempts. A mail is tried as long as its link works.
+    /// The waits between attempts. A mail is retried until its link expires.
     pub(super) waits: Backoff,
-    /// Those of a notice, which is tried for a day.
+    /// The waits between attempts for a notice, which is retried for a day.
     pub(super) notice_waits: Backoff,
 }
 
@@ -50,30 +50,31 @@ impl Default for Limits {
     }
 }
 
-/// Longest wait that a server can ask for.
+/// Limit on the wait that a server can request.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub(super) struct SendError {
-    /// Ours or the system's words: fit for a log.
+    /// The reason in this program's or the system's words: fit for the log.
     pub(super) reason: String,
-    /// What the server said itself. It may repeat the address and is for the operator's terminal.
+    /// The server's own words. They may contain the address, so they are only for the operator's
+    /// terminal.
     pub(super) words: Option<String>,
-    /// Whether another attempt may work.
+    /// Whether a retry may succeed.
     pub(super) may_pass: bool,
-    /// How long the server wants to be left alone.
+    /// The wait that the server requests.
     pub(super) retry_after: Option<Duration>,
 }
 
 impl SendError {
-    /// Another attempt may work.
+    /// A failure that a retry may resolve.
     pub(super) fn transient(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), words: None, may_pass: true, retry_after: None }
     }
 
-    /// No other attempt will.
+    /// A failure that no retry resolves.
     pub(super) fn permanent(reason: impl Into<String>) -> Self {
         Self { may_pass: false, ..Self::transient(reason) }
     }
@@ -83,7 +84,7 @@ impl SendError {
     }
 }
 
-/// The mails that wait, and how many tasks send them.
+/// The waiting mails, and the number of tasks that send them.
 pub(super) struct Line {
     pub(super) queue: FairQueue<Job>,
     workers: usize,
@@ -99,14 +100,14 @@ impl Line {
 pub(super) struct Job {
     pub(super) message: Message,
     pub(super) place: Place,
-    /// The number of the next attempt.
+    /// The number of the next attempt, starting at one.
     attempt: u32,
-    /// From when on it is not worth sending.
+    /// When the mail becomes useless.
     deadline: Instant,
 }
 
 impl Job {
-    /// Worth sending for so long.
+    /// A mail that is useful for the time `left`.
     pub(super) fn new(message: Message, place: Place, left: Duration) -> Self {
         Self { message, place, attempt: 1, deadline: Instant::now() + left }
     }
@@ -114,11 +115,11 @@ impl Job {
 
 impl Shared {
     pub(super) fn line(&self) -> MutexGuard<'_, Line> {
-        // No step under the lock can panic half done.
+        // No code panics halfway while it holds the lock, so poisoned data is still consistent.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a mail wait for its turn.
+    /// Queues a mail for its turn.
     pub(super) fn enqueue(self: &Arc<Self>, job: Job) {
         let mut line = self.line();
         let sender = job.place.sender.clone();
@@ -132,7 +133,7 @@ impl Shared {
         }
     }
 
-    /// Sends mails as long as some wait.
+    /// Sends mails until none is waiting.
     async fn work(self: &Arc<Self>) {
         while let Some(job) = self.next_job() {
             self.advance(job).await;
@@ -148,7 +149,7 @@ impl Shared {
         job
     }
 
-    /// Makes one attempt, and says in the log what came of it.
+    /// Makes one attempt and logs its result.
     async fn advance(self: &Arc<Self>, mut job: Job) {
         let (to, attempt) = (job.message.to.masked(), job.attempt);
         let ended = || SendError::permanent("its link ended first");
@@ -205,13 +206,13 @@ impl Shared {
         });
     }
 
-    /// Returns what the server said when it took the mail.
+    /// Returns the server's response to an accepted mail.
     pub(super) async fn attempt(&self, message: &Message) -> Result<String, SendError> {
         self.transport.send(message, &self.limits).await
     }
 }
 
-/// Waits for the step, no longer than `limit`.
+/// Waits for a step, up to `limit`.
 pub(super) async fn within<T, E: Into<SendError>>(
     limit: Duration,
     step: impl Future<Output = Result<T, E>>,

@@ -1,7 +1,8 @@
-//! To the terminal and a mailbox in memory, for `tracera dev`: nothing leaves the machine.
+//! Prints mails on the terminal and keeps them in memory, for `tracera dev`. Nothing leaves the
+//! machine.
 //!
-//! The mailbox opens with a key that only the terminal shows. A proxy or a tunnel before the
-//! service therefore publishes no mail.
+//! The mailbox page requires a key that only the terminal shows. So a proxy or tunnel in front of
+//! the service exposes no mail.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,20 +16,20 @@ use uuid::Uuid;
 use super::message::Message;
 use crate::domain::email::Email;
 
-/// How many mails are kept.
+/// Maximum number of mails kept.
 const CAPACITY: usize = 50;
 
-/// The last 50 mails. Cheap to clone; all clones are the same mailbox.
+/// The last 50 mails. Cheap to clone; clones share the mailbox.
 #[derive(Clone)]
 pub struct Mailbox(Arc<Inner>);
 
 struct Inner {
-    /// 122 random bits, in hexadecimal digits.
+    /// 122 random bits in hexadecimal.
     key: String,
     mails: Mutex<VecDeque<DevMail>>,
 }
 
-/// A mail that was printed. `Debug` shows neither link nor code.
+/// A printed mail. `Debug` shows neither link nor code.
 #[derive(Clone)]
 pub struct DevMail {
     /// The recipient.
@@ -39,27 +40,27 @@ pub struct DevMail {
     pub text: String,
     /// The HTML part.
     pub html: String,
-    /// The link to sign in with, or where a notice leads.
+    /// The sign-in link, or the link of a notice.
     pub link: String,
-    /// The code to sign in with; empty in a notice.
+    /// The sign-in code; empty in a notice.
     pub code: String,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: OffsetDateTime,
 }
 
 impl Mailbox {
-    /// An empty one with a key of its own.
+    /// An empty mailbox with a fresh key.
     pub(super) fn new() -> Self {
         let key = Uuid::new_v4().simple().to_string();
         Self(Arc::new(Inner { key, mails: Mutex::default() }))
     }
 
-    /// What opens the mailbox; for the operator's terminal.
+    /// The key to the mailbox page, for the operator's terminal.
     pub fn key(&self) -> &str {
         &self.0.key
     }
 
-    /// Whether the text is the key; takes the same time for every wrong one of its length.
+    /// Whether the text is the key, compared in constant time.
     pub fn opens(&self, key: &str) -> bool {
         key.as_bytes().ct_eq(self.0.key.as_bytes()).into()
     }
@@ -71,7 +72,7 @@ impl Mailbox {
     }
 
     pub(super) fn deliver(&self, message: &Message) {
-        // A closed terminal is no error, because the mailbox has it too.
+        // A failure to print is ignored: the mailbox has the mail too.
         let code = if message.code.is_empty() {
             String::new()
         } else {

@@ -1,4 +1,4 @@
-//! Connections to the mail server that wait for the next mail.
+//! Keeps connections to the mail server for the next mail.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use tokio::time::Instant;
 
-/// How long a connection waits. Servers end idle ones after minutes.
+/// How long an unused connection is kept. Servers close idle ones after some minutes.
 const LIFETIME: Duration = Duration::from_secs(20);
-/// Mails on one connection: some servers count them.
+/// Maximum number of mails per connection, since some servers limit it.
 const MAX_MAILS: u32 = 50;
-/// How long a server may take to say goodbye.
+/// Timeout for the response to `QUIT`.
 const QUIT_LIMIT: Duration = Duration::from_secs(1);
 
-/// A connection that has signed in.
+/// A connection after authentication.
 pub(super) struct Connection {
     pub(super) smtp: AsyncSmtpConnection,
     mails: u32,
@@ -25,18 +25,18 @@ impl Connection {
         Self { smtp, mails: 0, until: Instant::now() }
     }
 
-    /// Sends `QUIT`. An accepted mail stays accepted, whatever the server answers.
+    /// Sends `QUIT`. An accepted mail stays accepted, whatever the response.
     pub(super) async fn quit(mut self) {
         let _ = tokio::time::timeout(QUIT_LIMIT, self.smtp.abort()).await;
     }
 }
 
-/// The connections that wait.
+/// The unused connections.
 #[derive(Clone, Default)]
 pub(super) struct Kept(Arc<Mutex<Vec<Connection>>>);
 
 impl Kept {
-    /// One that still answers within `limit`, if there is any.
+    /// A connection that still answers within `limit`, if there is one.
     pub(super) async fn take(&self, limit: Duration) -> Option<Connection> {
         loop {
             let mut connection = self.lock().pop()?;
@@ -47,7 +47,7 @@ impl Kept {
         }
     }
 
-    /// Keeps a connection after a mail.
+    /// Keeps a connection after it sent a mail.
     pub(super) fn keep(&self, mut connection: Connection) {
         connection.mails += 1;
         connection.until = Instant::now() + LIFETIME;

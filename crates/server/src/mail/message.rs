@@ -1,4 +1,4 @@
-//! The content of a sign-in mail.
+//! Composes mails.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,30 +14,30 @@ use uuid::Uuid;
 
 use crate::domain::email::Email;
 
-/// What every mail of a program says of itself: no out-of-office answer, please.
+/// Headers that mark an automatic mail, so that no out-of-office reply is sent.
 pub(super) const AUTOMATIC: [(&str, &str); 2] =
     [("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")];
 
 /// Longest description of a device, in characters.
 const MAX_DEVICE_CHARS: usize = 60;
 
-/// A link and a code to sign in with, and who asked for them. `Debug` shows neither link nor code.
+/// A mail with a sign-in link and a code. `Debug` shows neither.
 #[derive(Clone, Copy)]
 pub struct SignInMail<'a> {
-    /// The one recipient.
+    /// The recipient.
     pub to: &'a Email,
-    /// The confirm page, with the token.
+    /// The URL of the confirm page, with the token.
     pub link: &'a Url,
-    /// The six digits.
+    /// The six-digit code.
     pub code: &'a str,
-    /// How long both work from `requested_at` on.
+    /// How long both are valid, from `requested_at` on.
     pub valid_for: Duration,
-    /// When they were asked for; the date of the mail.
+    /// When the mail was requested; also the date of the mail.
     pub requested_at: OffsetDateTime,
-    /// What asked: "Firefox on Linux". Comes from the client; signs that could make a link, markup
-    /// or a new line are dropped.
+    /// The requesting client: "Firefox on Linux". The text comes from the client, so characters
+    /// that could form a link, markup or a new line are dropped.
     pub device: &'a str,
-    /// From where it was asked.
+    /// The requesting client's address.
     pub ip: IpAddr,
 }
 
@@ -51,7 +51,7 @@ impl fmt::Debug for SignInMail<'_> {
     }
 }
 
-/// A composed mail, whichever way it will leave.
+/// A composed mail, for any transport.
 pub(super) struct Message {
     pub(super) id: Uuid,
     pub(super) to: Email,
@@ -100,7 +100,7 @@ impl Message {
         Self {
             id: Uuid::new_v4(),
             to: mail.to.clone(),
-            // Without the code: phones show subjects on locked screens.
+            // The subject has no code: phones show subjects on locked screens.
             subject: "Sign in to Tracera".to_owned(),
             text: TextPart { mail: &content }.render().expect("writing to a string does not fail"),
             html: HtmlPart { mail: &content }.render().expect("writing to a string does not fail"),
@@ -111,7 +111,7 @@ impl Message {
         }
     }
 
-    /// What `tracera send-test-mail` sends.
+    /// The mail of `tracera send-test-mail`.
     pub(super) fn test(to: &Email, at: OffsetDateTime) -> Self {
         let text = "This is what `tracera send-test-mail` sends. Mail from Tracera arrives here.";
         Self {
@@ -127,7 +127,7 @@ impl Message {
         }
     }
 
-    /// The mail as SMTP carries it: text first, then HTML.
+    /// The mail in MIME form: the text part first, then HTML.
     pub(super) fn to_mime(&self, from: &Mailbox) -> Result<lettre::Message, lettre::error::Error> {
         let to = Mailbox::new(
             None,
@@ -149,7 +149,7 @@ impl Message {
     }
 }
 
-/// A time as a mail says it: `1 May 2026, 12:00 UTC`.
+/// Formats a time: `1 May 2026, 12:00 UTC`.
 pub(super) fn at_minute(at: OffsetDateTime) -> String {
     at.to_offset(UtcOffset::UTC)
         .format(format_description!(
@@ -165,7 +165,8 @@ fn minutes(duration: Duration) -> String {
     }
 }
 
-/// Words and version numbers, and nothing that a mail program could turn into a link or markup.
+/// Keeps words and version numbers, but nothing that a mail program could turn into a link or
+/// markup.
 pub(super) fn plain_words(text: &str) -> String {
     let chars: Vec<char> = text.chars().take(MAX_DEVICE_CHARS).collect();
     let is_digit = |at: Option<&char>| at.is_some_and(char::is_ascii_digit);

@@ -11,29 +11,29 @@ use uuid::Uuid;
 use super::message::{Message, at_minute, plain_words};
 use crate::domain::email::Email;
 
-/// How long it is tried to send a notice.
+/// How long delivery of a notice is tried.
 const VALID_FOR: Duration = Duration::from_hours(24);
 
-/// Something the owner of an account should know, and what brought it about.
+/// A notice to an account's owner about an event, with its cause.
 #[derive(Clone, Copy)]
 pub struct NoticeMail<'a> {
-    /// The one recipient.
+    /// The recipient.
     pub to: &'a Email,
-    /// Also the headline.
+    /// The subject, also used as the headline.
     pub subject: &'a str,
-    /// What happened, in a sentence or two of our own.
+    /// The event, in one or two sentences written by this program.
     pub text: &'a str,
     /// The label of the button.
     pub button: &'a str,
-    /// Where it leads.
+    /// The URL of the button.
     pub link: &'a Url,
-    /// When it happened; the date of the mail.
+    /// When it happened; also the date of the mail.
     pub at: OffsetDateTime,
-    /// With what: "Firefox on Linux". Comes from the client and is reduced to words.
+    /// The client: "Firefox on Linux". The text comes from the client and is reduced to words.
     pub device: &'a str,
-    /// From where.
+    /// The client's address.
     pub ip: IpAddr,
-    /// What to do if it was somebody else.
+    /// The advice for an owner who did not cause it.
     pub advice: &'a str,
 }
 

@@ -1,8 +1,9 @@
-//! The mails that wait, kept in the database so that a restart loses none.
+//! Keeps waiting mails in the database, so that a restart loses none.
 //!
-//! A mail holds a link that opens an account. So it is encrypted (ChaCha20-Poly1305, RFC 8439) with
-//! a key made from `SESSION_SECRET`, with its id as associated data: a copy of the database signs
-//! nobody in. Mails of an earlier secret are opened too.
+//! A mail contains a link that signs in. So it is encrypted (ChaCha20-Poly1305, RFC 8439) with a
+//! key derived from `SESSION_SECRET`, and its id is associated data. A copy of the database is
+//! therefore of no use to an attacker. Mails encrypted under an earlier secret can still be
+//! decrypted.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,23 +21,23 @@ use crate::domain::email::Email;
 use crate::store::outbox::{self, FoundMail, Lease, NewMail};
 use crate::store::{Database, StoreError};
 
-/// How long a process may be silent before another takes its mails over.
+/// A process's lease on its mails; after it, another process takes them over.
 const LEASE: Duration = Duration::from_secs(30);
-/// How often a process renews its lease, and looks for mails that nobody sends.
+/// Interval at which a process renews its lease and looks for mails to take over.
 pub(super) const ROUND: Duration = Duration::from_secs(10);
-/// How many mails are taken over in one round.
+/// Maximum number of mails taken over per round.
 const MOST_AT_ONCE: u32 = 100;
 
 /// The outbox of this process.
 pub struct Outbox {
     database: Database,
-    /// The one to seal with, then earlier ones.
+    /// The current encryption key, followed by earlier ones.
     keys: Vec<LessSafeKey>,
     clock: Clock,
     owner: Uuid,
 }
 
-/// A mail as it is sealed.
+/// The plain text of an encrypted mail.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     to: String,
@@ -51,16 +52,16 @@ struct Kept {
     lane: Lane,
 }
 
-/// A mail that was taken over.
+/// A mail taken over from another process.
 pub(super) struct Found {
     pub(super) message: Message,
     pub(super) sender: Sender,
-    /// How long it is worth sending.
+    /// The remaining time until it becomes useless.
     pub(super) left: Duration,
 }
 
 impl Outbox {
-    /// In this database; the first key seals, all of them open.
+    /// Uses this database. The first key encrypts; all keys decrypt.
     pub fn new(database: Database, keys: &([u8; 32], Vec<[u8; 32]>), clock: Clock) -> Self {
         let key = |key: &[u8; 32]| {
             LessSafeKey::new(
@@ -71,7 +72,8 @@ impl Outbox {
         Self { database, keys, clock, owner: Uuid::new_v4() }
     }
 
-    /// Keeps a mail. One that is not to be sent costs the same, and is gone with the next round.
+    /// Stores a mail. One that must not be sent causes the same work, and the next round removes
+    /// it.
     pub(super) async fn add(
         &self,
         message: &Message,
@@ -85,21 +87,21 @@ impl Outbox {
         outbox::add(&self.database, &mail, self.lease()).await
     }
 
-    /// Forgets a mail that is sent or given up.
+    /// Removes a mail that was sent or given up.
     pub(super) async fn remove(&self, id: Uuid) {
         if let Err(error) = outbox::remove(&self.database, id).await {
             tracing::warn!(%error, mail = %id, "a mail that is done with may be sent again");
         }
     }
 
-    /// Renews the lease, and takes over what nobody sends.
+    /// Renews the lease, and takes over mails whose lease has expired.
     pub(super) async fn round(&self) -> Result<Vec<Found>, StoreError> {
         let (lease, now) = (self.lease(), self.now());
         let found = outbox::renew_and_take_over(&self.database, lease, MOST_AT_ONCE, now).await?;
         Ok(found.iter().filter_map(|mail| self.open(mail, now)).collect())
     }
 
-    /// Leaves what is not sent to the next process.
+    /// Releases the unsent mails, so that the next process can send them.
     pub(super) async fn release(&self) {
         if let Err(error) = outbox::release(&self.database, self.owner, self.now()).await {
             tracing::warn!(%error, "the next process sends what is left half a minute later");

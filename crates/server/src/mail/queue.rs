@@ -1,37 +1,37 @@
-//! Who has how many mails waiting, and whose is sent next.
+//! Limits the waiting mails per sender, and decides which mail is sent next.
 //!
-//! 1. Notices have a lane of their own, with places that sign-in mails cannot take.
-//! 2. Mails for browsers that are known to the account go before those for strangers. Of eight
-//!    turns one belongs to notices and one to strangers, so that no lane waits for ever.
-//! 3. Within a lane networks take turns: one that asked for many mails waits for its own. Where it
-//!    is as much one network's turn as another's, the domain with fewer mails goes first.
-//! 4. One network, and one domain, has no more than its share of the places. Some places are kept
-//!    from strangers.
+//! 1. Notices have a lane of their own, with slots that sign-in mails cannot take.
+//! 2. Mails for browsers known to the account precede those for strangers. Of eight turns, one is
+//!    for notices and one for strangers, so that no lane starves.
+//! 3. Within a lane, networks take turns: a network with many mails delays only its own. Between
+//!    networks with equal turns, the recipient domain with fewer mails goes first.
+//! 4. A network and a recipient domain can each have only a share of the slots. Some slots are
+//!    reserved from strangers.
 //!
-//! The turns are those of start-time fair queueing: each network's mails are numbered on, from the
-//! number that is being served.
+//! The order is start-time fair queueing: each network's mails get consecutive numbers, starting at
+//! the number being served.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of mail it is, and for whom.
+/// The kind of mail and its requester.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Lane {
-    /// Something the owner of an account must know.
+    /// A security notice to an account's owner.
     Notice,
-    /// Asked for by a browser that had signed in to the account before, or is signed in.
+    /// Requested by a browser that has signed in to the account before, or is signed in.
     Known,
-    /// Asked for by anybody else.
+    /// Requested by any other browser.
     Stranger,
 }
 
-/// Who causes a mail, and where it goes.
+/// The requester and the recipient of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sender {
     pub(super) lane: Lane,
-    /// The network it was asked from.
+    /// The requester's network.
     pub(super) network: String,
     /// The domain of the recipient.
     domain: String,
@@ -43,29 +43,29 @@ impl Sender {
     }
 }
 
-/// How many mails may wait.
+/// Limits on the number of waiting mails.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
-    /// Mails that are no notices.
+    /// All mails except notices.
     pub(super) sign_ins: usize,
-    /// Those of them that strangers ask for.
+    /// Mails requested by strangers.
     pub(super) strangers: usize,
-    /// Those of them that one network asks for.
+    /// Mails requested from one network.
     pub(super) network: usize,
-    /// Those of them that go to one domain.
+    /// Mails to one domain.
     pub(super) domain: usize,
     /// Notices.
     pub(super) notices: usize,
 }
 
-/// What waits of one network, or for one domain.
+/// The waiting mails of one network, or to one domain.
 #[derive(Default)]
 struct Flow {
     places: usize,
     next: u64,
 }
 
-/// A place in the order within a lane.
+/// The position of a mail within its lane.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     network: u64,
@@ -73,15 +73,14 @@ struct Turn {
     arrival: u64,
 }
 
-/// The mails that wait for an attempt. A mail keeps its place while it is attempted, and between
-/// attempts.
+/// The mails waiting for an attempt. A mail keeps its slot during an attempt and between attempts.
 pub(super) struct FairQueue<T> {
     places: Places,
     taken: [usize; 3],
     networks: HashMap<String, Flow>,
     domains: HashMap<String, Flow>,
     waiting: [BTreeMap<Turn, T>; 3],
-    /// The turn that was served last.
+    /// The highest turn served so far.
     served: Turn,
     arrivals: u64,
     turns: u64,
@@ -101,7 +100,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Takes a place; `false` if there is none for this sender.
+    /// Takes a slot; `false` if none is available for this sender.
     pub(super) fn take_place(&mut self, sender: &Sender) -> bool {
         let [notices, known, strangers] = self.taken;
         let of = |flows: &HashMap<String, Flow>, name| {
@@ -122,7 +121,7 @@ impl<T> FairQueue<T> {
         has_room
     }
 
-    /// Takes a place whether there is room or not, for a mail that was promised.
+    /// Takes a slot above all limits, for a mail that was already accepted.
     pub(super) fn add_place(&mut self, sender: &Sender) {
         self.taken[sender.lane as usize] += 1;
         if sender.lane != Lane::Notice {
@@ -131,7 +130,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Gives a place back.
+    /// Releases a slot.
     pub(super) fn give_back(&mut self, sender: &Sender) {
         self.taken[sender.lane as usize] -= 1;
         if sender.lane == Lane::Notice {
@@ -149,12 +148,12 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// How many places are taken.
+    /// The number of slots taken.
     pub(super) fn taken(&self) -> usize {
         self.taken.iter().sum()
     }
 
-    /// Adds a mail that has a place.
+    /// Adds a mail that has a slot.
     pub(super) fn push(&mut self, sender: &Sender, mail: T) {
         let turn_of = |flows: &mut HashMap<String, Flow>, name, served: u64| {
             let Some(flow) = flows.get_mut(name) else { return served };
@@ -171,7 +170,7 @@ impl<T> FairQueue<T> {
         self.waiting[sender.lane as usize].insert(turn, mail);
     }
 
-    /// The mail whose turn it is.
+    /// Removes and returns the next mail.
     pub(super) fn pop(&mut self) -> Option<T> {
         use Lane::{Known, Notice, Stranger};
         let order = match self.turns % 8 {
@@ -189,7 +188,7 @@ impl<T> FairQueue<T> {
         Some(mail)
     }
 
-    /// All that wait, in no order.
+    /// Removes and returns all waiting mails, in no particular order.
     pub(super) fn drain(&mut self) -> Vec<T> {
         self.waiting.iter_mut().flat_map(|lane| std::mem::take(lane).into_values()).collect()
     }
@@ -214,7 +213,7 @@ mod tests {
         Sender::new(Lane::Stranger, network, domain)
     }
 
-    /// How many mails go before that one.
+    /// The number of mails before that one.
     fn before(queue: &mut FairQueue<String>, mail: &str) -> usize {
         std::iter::from_fn(|| queue.pop()).position(|next| next == mail).unwrap()
     }

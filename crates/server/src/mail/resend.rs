@@ -1,4 +1,4 @@
-//! By Resend's HTTP API.
+//! Sends mail by Resend's HTTP API.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use super::message::{AUTOMATIC, Message};
 use crate::config::ResendSettings;
 use crate::{error_chain, http_client};
 
-/// How much of an answer is read.
+/// Limit on the part of a response that is read.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
-/// How long the name of an error may be.
+/// Maximum length of an error's name.
 const MAX_NAME_BYTES: usize = 64;
 
 pub(super) struct ResendTransport {
@@ -39,7 +39,7 @@ impl ResendTransport {
         })
     }
 
-    /// Returns what the service said when it took the mail.
+    /// Returns the service's response to an accepted mail.
     pub(super) async fn send(
         &self,
         message: &Message,
@@ -55,15 +55,15 @@ impl ResendTransport {
             "html": message.html,
             "headers": headers,
         });
-        // A retry of a mail that was accepted after all is not a second mail.
+        // An idempotency key: a retry of a mail that was accepted after all sends no second one.
         let key = message.id.to_string();
         let answer = within(limits.step, self.post(&body, Some(&key))).await?;
         if answer.status.is_success() { Ok(answer.words()) } else { Err(answer.into()) }
     }
 
-    /// Whether the key is accepted; sends nothing.
+    /// Checks the API key without sending a mail.
     pub(super) async fn check(&self, limits: &Limits) -> Result<(), SendError> {
-        // An empty mail is refused, but only after the key was checked.
+        // The service checks the key first, then refuses the empty mail.
         let answer = within(limits.step, self.post(&json!({}), None)).await?;
         match answer.status {
             StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => Ok(()),
@@ -87,7 +87,7 @@ impl ResendTransport {
         let seconds = response.headers().get(header::RETRY_AFTER);
         let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
         let mut body = Vec::new();
-        // The status is the answer; the body is only for the message.
+        // The status decides; the body is only for messages.
         while let Ok(Some(chunk)) = response.chunk().await {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_ANSWER_BYTES {
@@ -105,11 +105,11 @@ impl ResendTransport {
 struct Answer {
     status: StatusCode,
     retry_after: Option<Duration>,
-    /// It may repeat the address.
+    /// The body may contain the address.
     body: String,
 }
 
-/// The part of an error that is the service's own: a name such as `validation_error`.
+/// The standard part of an error: a name such as `validation_error`.
 #[derive(Deserialize)]
 struct Named {
     name: String,
@@ -137,7 +137,7 @@ impl From<Answer> for SendError {
         let may_pass = answer.status.is_server_error()
             || matches!(
                 answer.status,
-                // A conflict is an earlier attempt that the service is still working on.
+                // A conflict means that the service is still processing an earlier attempt.
                 StatusCode::REQUEST_TIMEOUT
                     | StatusCode::CONFLICT
                     | StatusCode::TOO_EARLY

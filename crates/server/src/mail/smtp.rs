@@ -1,5 +1,5 @@
-//! By SMTP. A connection is kept for the next mail if this one succeeded. After an error or an
-//! abandoned mail it is closed.
+//! Sends mail by SMTP. After a successful mail the connection is kept for the next one. After an
+//! error or an abandoned mail it is closed.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use super::message::Message;
 use crate::config::{SmtpSecurity, SmtpSettings};
 use crate::tls;
 
-/// How long each address of the server may take to accept a connection.
+/// Connection timeout for each address of the server.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The port of TLS from the first byte (RFC 8314, 3.3).
+/// The port for implicit TLS (RFC 8314, 3.3).
 const TLS_PORT: u16 = 465;
 
 pub(super) struct SmtpTransport {
@@ -63,7 +63,7 @@ impl SmtpTransport {
         })
     }
 
-    /// Returns what the server said when it took the mail.
+    /// Returns the server's response to an accepted mail.
     pub(super) async fn send(
         &self,
         message: &Message,
@@ -87,13 +87,13 @@ impl SmtpTransport {
         }
     }
 
-    /// Connects and signs in, and sends nothing.
+    /// Connects and authenticates without sending a mail.
     pub(super) async fn check(&self, limits: &Limits) -> Result<(), SendError> {
         Connection::new(self.connect(limits).await?).quit().await;
         Ok(())
     }
 
-    /// Ends the connections that are kept.
+    /// Closes the kept connections.
     pub(super) async fn close(&self) {
         self.kept.close().await;
     }
@@ -112,7 +112,8 @@ impl SmtpTransport {
         let mut connection =
             within(limits.step, connecting).await.map_err(|error| self.with_port_hint(error))?;
         if let Security::StartTls(tls) = &self.security {
-            // An error if the server does not offer it: nothing else has been said to it by then.
+            // Fails if the server does not offer STARTTLS. Nothing confidential has been sent
+            // before.
             let upgrade = async {
                 let upgraded = connection.starttls(tls.clone(), &self.hello).await;
                 upgraded.map_err(|error| explained(error.into()))
@@ -125,7 +126,7 @@ impl SmtpTransport {
         Ok(connection)
     }
 
-    /// A server that waits for TLS says nothing to a client that waits for a greeting.
+    /// A server that expects TLS and a client that expects a greeting wait for each other.
     fn with_port_hint(&self, error: SendError) -> SendError {
         if self.port == TLS_PORT && !matches!(self.security, Security::Tls(_)) {
             let reason = format!("{}; port {TLS_PORT} is for smtps://", error.reason);
@@ -135,7 +136,7 @@ impl SmtpTransport {
     }
 }
 
-/// With what to do about it, if TLS is what failed.
+/// Adds a remedy if TLS failed.
 fn explained(error: SendError) -> SendError {
     SendError { reason: tls::with_remedy(error.reason, "SMTP_CA_FILE"), ..error }
 }
@@ -155,7 +156,7 @@ async fn hand_over(
     within(limits.acceptance, connection.message(&content)).await
 }
 
-/// The reply as it came, on one line.
+/// The reply on one line.
 fn words(answer: &Response) -> String {
     let lines: Vec<&str> = answer.message().collect();
     format!("{} {}", answer.code(), lines.join(" "))
@@ -179,7 +180,7 @@ fn tls_parameters(settings: &SmtpSettings) -> Result<TlsParameters, SetupError> 
 impl From<smtp::Error> for SendError {
     fn from(error: smtp::Error) -> Self {
         if let Some(code) = error.status() {
-            // The text that comes with the code may repeat the address.
+            // The text after the code may contain the address.
             let reason = format!("the mail server answered {code}");
             let text = std::error::Error::source(&error).map(ToString::to_string);
             let words = Some(format!("{code} {}", text.unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! Mail against a real mail server and a fake HTTP service, and its log.
+//! Tests mail with a real mail server and a fake HTTP service, and checks the log.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -25,10 +25,10 @@ mod smtp;
 const NOW: OffsetDateTime = datetime!(2026-05-01 12:34:56 UTC);
 const CODE: &str = "031415";
 const TOKEN: &str = "canary-token";
-/// Longer than anything here takes.
+/// Longer than any step of the tests.
 const LONG: Duration = Duration::from_secs(20);
 
-/// The parts a [`SignInMail`] borrows.
+/// The values that a [`SignInMail`] borrows.
 struct Parts {
     to: Email,
     link: Url,
@@ -57,7 +57,7 @@ fn sender() -> lettre::message::Mailbox {
     "Tracera <sign-in@tracera.example>".parse().unwrap()
 }
 
-/// Resend at another address.
+/// Resend at another URL.
 fn resend_at(url: &str) -> Transport {
     let settings = ResendSettings {
         api_key: "canary-key".into(),
@@ -67,13 +67,13 @@ fn resend_at(url: &str) -> Transport {
     Transport::Resend(ResendTransport::new(&settings, &quick()).unwrap())
 }
 
-/// The usual limits with short waits.
+/// The default limits with short waits.
 fn quick() -> Limits {
     let wait = Duration::from_millis(10);
     Limits { waits: Backoff { first: wait, factor: 1, longest: wait }, ..Limits::default() }
 }
 
-/// Takes a mail in that a stranger asked for.
+/// Accepts a mail requested by a stranger.
 fn take_in(mailer: &Mailer, mail: &SignInMail<'_>) -> Result<(), MailError> {
     let origin = Origin { network: "192.0.2.0/24", is_known: false };
     mailer.reserve(mail.to, &origin).map(|place| place.enqueue(Message::compose(mail)))
@@ -84,7 +84,7 @@ async fn send_one(transport: Transport, limits: Limits) {
     send_one_within(transport, limits, Duration::from_mins(10)).await;
 }
 
-/// The same for a link that ends so soon.
+/// The same for a link with this lifetime.
 async fn send_one_within(transport: Transport, limits: Limits, valid_for: Duration) {
     let mailer = Mailer::with(transport, limits, None);
     let parts = Parts::of("alice@example.com");
@@ -92,7 +92,7 @@ async fn send_one_within(transport: Transport, limits: Limits, valid_for: Durati
     assert_eq!(mailer.shutdown(LONG).await, 0, "every mail is done with");
 }
 
-/// All that is logged on this thread, at the finest level, while it lives.
+/// Captures everything logged on this thread, at the finest level.
 struct Log(CapturedLog);
 
 impl Log {
@@ -100,7 +100,7 @@ impl Log {
         Self(CapturedLog::at(LevelFilter::TRACE))
     }
 
-    /// The log so far, in which nothing secret may stand.
+    /// The log so far. Fails if it contains a secret.
     fn text(&self) -> String {
         let text = self.0.text();
         for secret in ["alice@", TOKEN, CODE, "canary", "Y2FuYXJ5", "Sign in to Tracera"] {

@@ -1,4 +1,4 @@
-//! What keeps mails from leaving, told to whoever listens.
+//! Reports delivery trouble to a listener.
 
 use std::sync::OnceLock;
 
@@ -6,21 +6,21 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::store::magic_links::MailTrouble;
 
-/// What became of an attempt.
+/// The delivery state of a mail after an attempt.
 #[derive(Debug)]
 pub struct Told {
     /// The link in the mail.
     pub link: String,
-    /// What keeps the mail from leaving; `None` when nothing does any more.
+    /// Why the mail has not been delivered; `None` without trouble.
     pub trouble: Option<MailTrouble>,
 }
 
-/// Who listens, if somebody does.
+/// The listener, if there is one.
 #[derive(Default)]
 pub(super) struct Troubles(OnceLock<UnboundedSender<Told>>);
 
 impl Troubles {
-    /// What is told from now on. Only the first listener is told anything.
+    /// Returns the reports from now on. Only the first caller gets any.
     pub(super) fn listen(&self) -> UnboundedReceiver<Told> {
         let (sender, receiver) = unbounded_channel();
         self.0.get_or_init(|| sender);
@@ -29,7 +29,7 @@ impl Troubles {
 
     pub(super) fn tell(&self, link: &str, trouble: Option<MailTrouble>) {
         if let Some(listener) = self.0.get() {
-            // A listener that has gone need not be told.
+            // A listener that has gone away needs no report.
             let _ = listener.send(Told { link: link.to_owned(), trouble });
         }
     }

@@ -1,4 +1,4 @@
-//! `tracera users`: lists accounts, and enables or disables them.
+//! `tracera users`: lists accounts; shows, enables, disables or deletes one.
 
 use std::fmt::Write;
 
@@ -13,10 +13,10 @@ use crate::pages::page::minute;
 use crate::store::users::{self, User};
 use crate::store::{identities, magic_links};
 
-/// How many users are read at once.
+/// Number of users per query.
 const PAGE: u32 = 500;
 
-/// `tracera users list`: a line per user, the oldest account first.
+/// `tracera users list`: one line per user, oldest account first.
 ///
 /// # Errors
 /// [`OperatorError`].
@@ -66,15 +66,17 @@ pub async fn show(config: &Config, user: &UserSelector) -> Result<String, Operat
     }))
 }
 
-/// `tracera users disable`: nobody gets into the account until it is enabled again.
+/// `tracera users disable`: nobody can sign in to the account until it is enabled.
 ///
 /// # Errors
-/// [`OperatorError`]; the account is disabled all the same if only its sessions could not be ended.
+/// [`OperatorError`]. If only the sessions could not be ended, the account is disabled
+/// nevertheless.
 pub async fn disable(config: &Config, user: &UserSelector) -> Result<String, OperatorError> {
     let clock = Clock::system();
     let stores = existing_stores(config, &clock).await?;
     let account = find(&stores.database, user).await?;
-    // First, so that a sign-in under way finds it so when it has made its session.
+    // This comes first, so that a concurrent sign-in finds the account disabled after it has
+    // created its session.
     users::set_disabled(&stores.database, account.id, Some(utc(clock.now()))).await?;
     magic_links::cancel_all(&stores.database, account.id).await?;
     stores.sessions.revoke_all(&session_user(&account)).await?;
@@ -92,7 +94,7 @@ pub async fn enable(config: &Config, user: &UserSelector) -> Result<String, Oper
     Ok("enabled the account\n".to_owned())
 }
 
-/// `tracera users delete`: removes the account and everything that belongs to it.
+/// `tracera users delete`: deletes the account and all its data.
 ///
 /// # Errors
 /// [`OperatorError`].
@@ -101,7 +103,7 @@ pub async fn delete(config: &Config, user: &UserSelector) -> Result<String, Oper
     let stores = existing_stores(config, &clock).await?;
     let account = find(&stores.database, user).await?;
     let id = session_user(&account);
-    // A session that was made meanwhile would be of nobody; the second end catches it.
+    // Sessions end again afterwards, because a session created meanwhile would have no account.
     users::set_disabled(&stores.database, account.id, Some(utc(clock.now()))).await?;
     stores.sessions.revoke_all(&id).await?;
     users::delete(&stores.database, account.id).await?;
@@ -112,7 +114,7 @@ pub async fn delete(config: &Config, user: &UserSelector) -> Result<String, Oper
 /// `tracera sessions revoke --everybody`: ends all sessions of all users.
 ///
 /// # Errors
-/// [`OperatorError`]; those of the users before the one that failed are ended.
+/// [`OperatorError`]; the sessions of users before the failed one have been ended.
 pub async fn revoke_everybody(config: &Config) -> Result<String, OperatorError> {
     let stores = existing_stores(config, &Clock::system()).await?;
     let (mut after, mut count) = (None, 0_usize);

@@ -1,4 +1,4 @@
-//! `tracera backup`: copies of the embedded stores, made while the server runs.
+//! `tracera backup`: copies the embedded stores while the server runs.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -10,19 +10,19 @@ use crate::private_dir;
 use crate::start::embedded_sessions;
 use crate::store::{ConnectError, Database};
 
-/// How often the session file is copied until no write fell into the copying.
+/// Maximum number of attempts to copy the session file without a concurrent write.
 const ATTEMPTS: u32 = 50;
 
-/// Why there is no backup.
+/// Why a backup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// Nothing is embedded.
+    /// No store is embedded.
     #[error(
         "users are in PostgreSQL and sessions in Redis: there is nothing embedded to copy; use \
          pg_dump"
     )]
     NothingEmbedded,
-    /// The directory has something in it.
+    /// The directory is not empty.
     #[error("{} is not empty; name a new directory", .0.display())]
     NotEmpty(PathBuf),
     /// A file cannot be read or written.
@@ -30,22 +30,22 @@ pub enum BackupError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// The database cannot be copied.
     #[error(transparent)]
     Database(#[from] ConnectError),
-    /// The session file was never at rest.
+    /// The session file was written during every attempt.
     #[error("the session file changed during each of {ATTEMPTS} attempts; try again")]
     Busy,
 }
 
-/// Copies the embedded stores into `to`, which can then serve as `DATA_DIR`. Returns what was
-/// copied.
+/// Copies the embedded stores into `to`, which can then be used as `DATA_DIR`. Returns a list of
+/// the copied stores.
 ///
 /// # Errors
-/// [`BackupError`]; what has been copied so far stays.
+/// [`BackupError`]; stores copied so far stay in `to`.
 pub async fn backup(config: &Config, to: &Path) -> Result<String, BackupError> {
     let store = &config.store;
     let sessions = store.redis.is_none().then(|| embedded_sessions(&store.data_dir));
@@ -91,8 +91,8 @@ pub async fn backup(config: &Config, to: &Path) -> Result<String, BackupError> {
     Ok(format!("copied {} to {}\n", copied.join(" and "), to.display()))
 }
 
-/// The server holds the file locked, so it is copied from outside. A write that falls into the
-/// copying shows in the checksums of the copy.
+/// Copies the file without the server's help, because the server holds its lock. A concurrent write
+/// corrupts the checksums of the copy, which are verified.
 fn copy_sessions(from: &Path, to: &Path) -> Result<(), BackupError> {
     let failed = |path: &Path| {
         let path = path.to_owned();

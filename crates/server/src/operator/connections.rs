@@ -1,10 +1,9 @@
-//! Tests that every configured service answers: `tracera check-config --connect`.
+//! Checks that every configured service responds: `tracera check-config --connect`.
 //!
-//! 1. Everything is tried at once, each within ten seconds.
-//! 2. Nothing is left behind: writes to the database are rolled back, no mail is sent, no price is
-//!    read.
-//! 3. Redis, the database and mail are needed to serve. Without feeds and discovery there are
-//!    warnings.
+//! 1. All checks run concurrently, each within ten seconds.
+//! 2. The checks leave no trace: database writes are rolled back, and neither mails nor price lists
+//!    are transferred.
+//! 3. Redis, the database and mail are required. Failures of feeds and of discovery are warnings.
 
 use std::fmt;
 use std::fs::File;
@@ -22,12 +21,12 @@ use crate::mail::Mailer;
 use crate::store::Database;
 use crate::{error_chain, http_client, start};
 
-/// For one attempt.
+/// Timeout of one check.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Reads a key that the permissions of a session store allow, as a script.
+/// A script that reads a key within the permissions of a session store.
 const SCRIPT: &str = "return redis.call('HGET', KEYS[1], 'check')";
 
-/// The result of each attempt.
+/// The results of the checks.
 #[derive(Debug)]
 pub struct Connections(Vec<Attempt>);
 
@@ -39,7 +38,7 @@ struct Attempt {
     took: Duration,
 }
 
-/// Tries everything that is configured.
+/// Checks all configured services.
 pub async fn try_all(config: &Config) -> Connections {
     let now = utc(Clock::system().now());
     let attempts = tokio::join!(
@@ -59,7 +58,7 @@ pub async fn try_all(config: &Config) -> Connections {
 }
 
 impl Connections {
-    /// Whether all that the server needs has answered.
+    /// Whether all required services responded.
     pub fn would_serve(&self) -> bool {
         self.0.iter().all(|attempt| attempt.outcome.is_ok() || !attempt.needed)
     }
@@ -94,7 +93,7 @@ async fn attempt(
     let outcome = tokio::time::timeout(LIMIT, trial)
         .await
         .unwrap_or_else(|_| Err("no answer in time".to_owned()));
-    // A library's message may have lines of its own.
+    // A library's message may contain line breaks.
     let outcome = outcome.map_err(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
     Some(Attempt { what, needed, outcome, took: begin.elapsed() })
 }
@@ -129,7 +128,7 @@ async fn price_feed(feed: &PriceFeed) -> Result<(), String> {
         PriceFeed::Http(url) => url,
     };
     let client = http_client::builder(LIMIT).build().map_err(error_chain::of_request)?;
-    // The body is left where it is.
+    // The body is not read.
     let answer = client.get(url.expose()).send().await.map_err(error_chain::of_request)?;
     let status = answer.status();
     if status.is_success() { Ok(()) } else { Err(format!("it answered {}", status.as_u16())) }

@@ -4,16 +4,16 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// A user as an operator names one.
+/// A user as named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserSelector {
-    /// By id.
+    /// The user's id.
     Id(Uuid),
-    /// By e-mail address, as typed.
+    /// The user's e-mail address, as typed.
     Email(String),
 }
 
-/// Neither an e-mail address nor an id.
+/// The text is neither an e-mail address nor an id.
 #[derive(Debug, thiserror::Error)]
 #[error("neither an e-mail address nor a user id")]
 pub struct NotAUser;

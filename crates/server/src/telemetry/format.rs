@@ -1,4 +1,4 @@
-//! One event as one line, as JSON or for people.
+//! Formats an event as one line, as JSON or as text.
 
 use std::cell::RefCell;
 use std::fmt::{self, Debug, Write};
@@ -13,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::request_id::RequestId;
 use super::timestamp;
 
-/// For people: the caller escapes what is not text.
+/// The text format. The caller escapes control characters.
 pub(super) struct Text;
 
 impl<S, N> FormatEvent<S, N> for Text
@@ -38,12 +38,12 @@ where
     }
 }
 
-/// A JSON object whose strings hold no control character and no line separator, escaped or not part
-/// of them.
+/// The JSON format. Strings contain no control characters and no line separators: those are
+/// escaped.
 pub(super) struct Json;
 
 thread_local! {
-    /// The line being written. Each request has one, so its memory is used again.
+    /// A buffer for the current line, reused to avoid an allocation per event.
     static LINE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -58,7 +58,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        // An event logged while the fields of another are written has a line of its own.
+        // An event logged while the fields of another are formatted gets a buffer of its own.
         let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
         line.clear();
         write_json(event, &mut line);
@@ -87,12 +87,12 @@ fn write_json(event: &Event<'_>, line: &mut String) {
     line.push_str("}\n");
 }
 
-/// Writes each field as a member of an object that has one already.
+/// Writes each field as a further member of a JSON object.
 struct Members<'a>(&'a mut String);
 
 impl Members<'_> {
     fn name(&mut self, field: &Field) -> &mut String {
-        // Names are written in code.
+        // Field names are from source code and need no escaping.
         self.0.push_str(",\"");
         self.0.push_str(field.name().strip_prefix("r#").unwrap_or(field.name()));
         self.0.push_str("\":");
@@ -104,7 +104,7 @@ impl Visit for Members<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let line = self.name(field);
         line.push('"');
-        // Memory takes whatever is written.
+        // Writing to memory cannot fail.
         let _ = write!(Escaped(line), "{value:?}");
         line.push('"');
     }
@@ -130,12 +130,12 @@ impl Visit for Members<'_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         let line = self.name(field);
-        // JSON has no infinity.
+        // JSON has no infinities.
         let _ = if value.is_finite() { write!(line, "{value}") } else { line.write_str("null") };
     }
 }
 
-/// The inside of a JSON string.
+/// Escapes text for a JSON string.
 struct Escaped<'a>(&'a mut String);
 
 impl Write for Escaped<'_> {
@@ -145,7 +145,7 @@ impl Write for Escaped<'_> {
     }
 }
 
-/// Bytes that do not stand for themselves, or begin what may not.
+/// Bytes that must be escaped, or that start a multi-byte character.
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut byte = u8::MIN;
@@ -160,7 +160,7 @@ const SPECIAL: [bool; 256] = {
 
 fn push_escaped(line: &mut String, text: &str) {
     let mut rest = text;
-    // What is not plain ASCII is rare, so that the search is a look at bytes.
+    // Special bytes are rare, so a simple byte scan is fast.
     while let Some(at) = rest.bytes().position(|byte| SPECIAL[usize::from(byte)]) {
         let (plain, special) = rest.split_at(at);
         line.push_str(plain);

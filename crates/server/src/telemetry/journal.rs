@@ -1,5 +1,4 @@
-//! Priorities for the journal of systemd, which reads them at the beginning of a line
-//! (sd-daemon(3)).
+//! Log priorities for systemd's journal, which reads them at the start of a line (sd-daemon(3)).
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +8,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Whether stderr is the stream that systemd says is connected to the journal: `device:inode`.
+/// Whether stderr is the stream that systemd connected to the journal, given as `device:inode`.
 pub(super) fn is_stderr(stream: Option<&str>) -> bool {
     let Some((device, inode)) = stream.and_then(|stream| stream.split_once(':')) else {
         return false;
@@ -18,7 +17,7 @@ pub(super) fn is_stderr(stream: Option<&str>) -> bool {
     stderr.is_some_and(|file| device.parse() == Ok(file.dev()) && inode.parse() == Ok(file.ino()))
 }
 
-/// A format, with the priority in front if the second says so.
+/// A format with a priority prefix, if the flag is set.
 pub(super) struct Prioritized<F>(pub(super) F, pub(super) bool);
 
 impl<F, S, N> FormatEvent<S, N> for Prioritized<F>

@@ -1,4 +1,4 @@
-//! `/metrics` for Prometheus, on a socket of its own that is not for the public.
+//! Prometheus metrics at `/metrics`, on a separate socket that must not be public.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tracera_session::Sessions;
 /// Upper bounds of the request time histogram, in seconds.
 const SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
-/// Collects the metrics of the process from here on.
+/// Starts collecting the process's metrics.
 ///
 /// # Errors
-/// When something collects already.
+/// When metrics are already being collected.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let collected = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
@@ -25,8 +25,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     Ok(collected)
 }
 
-/// Help texts and units. Counters with known labels start at zero: one that first appears as 1
-/// shows no increase.
+/// Sets help texts and units. Counters with known labels start at zero, because one that first
+/// appears as 1 shows no increase.
 fn describe() {
     metrics::gauge!("tracera_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     for outcome in ["ok", "failed"] {
@@ -88,24 +88,24 @@ const HISTOGRAMS: &[(&str, &str)] = &[
     ("tracera_redis_limit_seconds", "How long Redis took to count requests for a rate limit."),
 ];
 
-/// Notes how long an operation on the database took.
+/// Records the duration of a database operation.
 pub fn asked_database(elapsed: Duration) {
     if COLLECTING.load(Ordering::Relaxed) {
         metrics::histogram!("tracera_database_seconds").record(elapsed);
     }
 }
 
-/// Notes how long Redis took to count a request.
+/// Records how long Redis took to count a request.
 pub fn asked_limit(elapsed: Duration) {
     if COLLECTING.load(Ordering::Relaxed) {
         metrics::histogram!("tracera_redis_limit_seconds").record(elapsed);
     }
 }
 
-/// Whether somebody collects; names and labels are not worth making up for nobody.
+/// Whether metrics are collected. If not, building names and labels is skipped.
 static COLLECTING: AtomicBool = AtomicBool::new(false);
 
-/// Counts a request that was answered.
+/// Counts a response.
 pub fn answered(route: &str, status: u16, elapsed: Duration) {
     if COLLECTING.load(Ordering::Relaxed) {
         let labels = [("route", route.to_owned()), ("status", status.to_string())];
@@ -118,13 +118,13 @@ pub fn answered(route: &str, status: u16, elapsed: Duration) {
 /// The outcome of a mail, or of an attempt to send it.
 #[derive(Clone, Copy, Debug)]
 pub enum MailOutcome {
-    /// The mail server or service has it.
+    /// The mail server or service accepted the mail.
     Sent,
-    /// An attempt failed, and another will follow.
+    /// An attempt failed and will be retried.
     Retried,
-    /// No further attempt is made.
+    /// The mail was given up.
     GivenUp,
-    /// Not taken in, since too many wait already.
+    /// The mail was not accepted, because too many were waiting.
     Refused,
 }
 
@@ -141,13 +141,13 @@ impl MailOutcome {
     }
 }
 
-/// Counts a device that registered (`register`) or proved itself (`refresh`), by its outcome.
+/// Counts a device registration (`register`) or proof (`refresh`), by outcome.
 pub fn proved_device(step: &'static str, outcome: &'static str) {
     let labels = [("step", step), ("outcome", outcome)];
     metrics::counter!("tracera_device_proofs_total", &labels).increment(1);
 }
 
-/// Counts what became of a mail.
+/// Counts the outcome of a mail.
 pub fn mailed(outcome: MailOutcome) {
     count_mails(outcome, 1);
 }
@@ -156,12 +156,12 @@ fn count_mails(outcome: MailOutcome, mails: u64) {
     metrics::counter!("tracera_mails_total", "outcome" => outcome.name()).increment(mails);
 }
 
-/// Whose budget of wrong codes is spent.
+/// The scope of a used-up budget of wrong codes.
 #[derive(Clone, Copy, Debug)]
 pub enum CodeScope {
-    /// That of one network.
+    /// The budget of one network.
     Network,
-    /// That of all together.
+    /// The budget of all networks together.
     All,
 }
 
@@ -181,7 +181,7 @@ pub fn wrong_code() {
     metrics::counter!("tracera_wrong_codes_total").increment(1);
 }
 
-/// Counts a code that was not sent or not tried, since too many were wrong.
+/// Counts a code that was not sent or not accepted, because a budget of wrong codes was used up.
 pub fn withheld_code(scope: CodeScope) {
     count_withheld_codes(scope, 1);
 }
@@ -190,7 +190,7 @@ fn count_withheld_codes(scope: CodeScope, codes: u64) {
     metrics::counter!("tracera_codes_withheld_total", "scope" => scope.name()).increment(codes);
 }
 
-/// Counts a sign-in that was tried.
+/// Counts a sign-in attempt.
 pub fn tried_to_sign_in(method: &'static str, outcome: &'static str) {
     count_sign_ins(method, outcome, 1);
 }
@@ -200,7 +200,7 @@ fn count_sign_ins(method: &'static str, outcome: &'static str, sign_ins: u64) {
         .increment(sign_ins);
 }
 
-/// The route that shows what was collected.
+/// The route that exports the metrics.
 pub fn routes(
     collected: PrometheusHandle,
     sessions: Sessions,

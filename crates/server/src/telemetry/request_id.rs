@@ -1,4 +1,4 @@
-//! The id of the request that is being answered, for every line logged meanwhile.
+//! The id of the current request, added to every line logged while it is handled.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ thread_local! {
 }
 
 pin_project! {
-    /// A future whose log lines carry the id of its request.
+    /// A future whose log lines have the id of its request.
     pub struct InRequest<F> {
         id: RequestId,
         #[pin]
@@ -22,7 +22,7 @@ pin_project! {
 }
 
 impl<F> InRequest<F> {
-    /// For this request.
+    /// Wraps a future of this request.
     pub fn new(id: RequestId, future: F) -> Self {
         Self { id, future }
     }
@@ -38,7 +38,7 @@ impl<F: Future> Future for InRequest<F> {
     }
 }
 
-/// As long as this lives, the lines logged by this thread carry the id.
+/// A guard: until it is dropped, lines logged by this thread have the id.
 #[must_use]
 pub struct Entered {
     before: Option<RequestId>,
@@ -50,14 +50,13 @@ impl Drop for Entered {
     }
 }
 
-/// 16 hexadecimal digits. No two requests of a process have the same, and hardly two of several
-/// processes.
+/// 16 hexadecimal digits, unique within a process and almost certainly across processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId([u8; 16]);
 
 impl RequestId {
-    /// The next one. It is for finding lines that belong together, no secret, so it asks the system
-    /// for randomness once and counts from there.
+    /// The next id. Ids correlate log lines and are not secret. So randomness is read once, and a
+    /// counter follows.
     pub fn next() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         static START: OnceLock<u64> = OnceLock::new();
@@ -73,18 +72,17 @@ impl RequestId {
         std::str::from_utf8(&self.0).expect("digits are UTF-8")
     }
 
-    /// Has lines carry the id from here on.
+    /// Adds the id to lines logged from now on.
     pub fn enter(self) -> Entered {
         Entered { before: CURRENT.replace(Some(self)) }
     }
 
-    /// The one of the request being answered here.
+    /// The id of the current request.
     pub(super) fn current() -> Option<Self> {
         CURRENT.get()
     }
 
-    /// Like [`tokio::spawn`], for a task that belongs to the request being answered: what it logs
-    /// carries the id as well.
+    /// Like [`tokio::spawn`], for a task of the current request: its log lines have the id too.
     pub fn spawn<T: Send + 'static>(
         task: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
@@ -95,8 +93,8 @@ impl RequestId {
     }
 }
 
-/// The finalizer of `SplitMix64`: different numbers stay different, and neighbours look nothing
-/// alike.
+/// The finalizer of `SplitMix64`: distinct inputs have distinct outputs, and neighbours look
+/// unrelated.
 fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

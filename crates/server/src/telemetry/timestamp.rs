@@ -1,4 +1,4 @@
-//! The time of a log line: RFC 3339 in UTC, to the microsecond.
+//! Timestamps of log lines: RFC 3339 in UTC, in microseconds.
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 
-/// `2026-11-23T20:04:59`
+/// The length of `2026-11-23T20:04:59`.
 const TO_THE_SECOND: usize = 19;
 
 thread_local! {
-    /// The second a line was last written in, and its text: thousands of lines are written in one.
+    /// The text of the last second used: thousands of lines can share one.
     static SECOND: Cell<(u64, [u8; TO_THE_SECOND])> =
         const { Cell::new((u64::MAX, [0; TO_THE_SECOND])) };
 }
 
-/// Appends the time it is.
+/// Appends the current time.
 #[expect(clippy::disallowed_methods, reason = "the log tells the time, nothing goes by it")]
 pub(super) fn push_now(line: &mut String) {
     push(line, SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
@@ -29,7 +29,7 @@ fn push(line: &mut String, since_epoch: Duration) {
     }
     line.push_str(std::str::from_utf8(&text).expect("digits are UTF-8"));
     line.push('.');
-    // A million before them keeps their zeros.
+    // Adding a million preserves the leading zeros.
     line.push_str(&itoa::Buffer::new().format(1_000_000 + since_epoch.subsec_micros())[1..]);
     line.push('Z');
 }

@@ -1,10 +1,10 @@
-//! The writer of log lines: logging puts a line into memory, and a separate thread writes it.
+//! Writes log lines on a separate thread; logging itself only copies a line into memory.
 //!
-//! 1. No request waits for the log's reader, and a thousand lines are one write.
-//! 2. A line is written within about [`GATHER`], if the reader takes it.
-//! 3. At most [`MAX_BYTES`] wait. What does not fit is dropped whole and counted, and the count is
-//!    logged.
-//! 4. Dropping the [`LogWriter`] writes what is left, for at most [`PATIENCE`].
+//! 1. Requests never wait for the log's reader, and many lines are combined into one write.
+//! 2. A line is written within about [`GATHER`], unless the reader is slow.
+//! 3. At most [`MAX_BYTES`] are buffered. Lines that do not fit are dropped and counted, and the
+//!    count is logged.
+//! 4. Dropping the [`LogWriter`] writes the rest, for at most [`PATIENCE`].
 
 use std::io::{self, Write};
 use std::mem;
@@ -14,29 +14,29 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines are gathered before they are written together.
+/// How long lines are collected into one write.
 const GATHER: Duration = Duration::from_millis(10);
-/// How many bytes wait at most.
+/// Limit on buffered bytes.
 const MAX_BYTES: usize = 8 << 20;
-/// How much memory is kept when nothing waits.
+/// Size of the buffer kept while idle.
 const KEPT_BYTES: usize = 256 << 10;
-/// How long the end of the process waits for the log's reader.
+/// How long shutdown waits for the log's reader.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Writes lines for as long as it lives.
+/// Writes lines until it is dropped.
 #[derive(Debug)]
 pub struct LogWriter(Arc<Shared>);
 
-/// Takes one line per `write`, without waiting.
+/// Receives one line per `write`, without waiting.
 #[derive(Debug, Clone)]
 pub(super) struct Lines(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// Told of the first line of a batch, and of the end.
+    /// Signals the first line of a batch, or the shutdown.
     arrived: Condvar,
-    /// Told when the last line is out.
+    /// Signals that the last line was written.
     over: Condvar,
 }
 
@@ -49,10 +49,11 @@ struct Waiting {
 }
 
 impl LogWriter {
-    /// Begins to write to `output`, and says how many lines were dropped when some were.
+    /// Starts writing to `output`. Calls `on_drops` with the number of dropped lines whenever there
+    /// are some.
     ///
     /// # Errors
-    /// When the system has no thread to spare.
+    /// When the system cannot create a thread.
     pub(super) fn start(
         output: impl Write + Send + 'static,
         on_drops: impl Fn(u64) + Send + 'static,
@@ -89,7 +90,7 @@ impl Shared {
                 self.over.notify_all();
                 return;
             }
-            // A failing output cannot be reported anywhere.
+            // A failure of the log's own output cannot be reported anywhere.
             let _ = output.write_all(&batch).and_then(|()| output.flush());
             batch.clear();
             batch.shrink_to(KEPT_BYTES);
@@ -99,7 +100,7 @@ impl Shared {
         }
     }
 
-    /// Waits for lines and takes them; none when the end has come. Returns how many were dropped
+    /// Waits for lines and takes them; none at shutdown. Returns the number of lines dropped
     /// meanwhile.
     fn gather(&self, batch: &mut Vec<u8>) -> u64 {
         let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_closed;
@@ -148,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// An output that writes only when permitted.
+    /// An output that writes only when allowed.
     struct Output {
         may_write: Receiver<()>,
         written: Sender<Vec<u8>>,
@@ -156,7 +157,7 @@ mod tests {
 
     impl Write for Output {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // The other side is gone: write freely.
+            // If the other side is gone, writing is always allowed.
             let _ = self.may_write.recv();
             let _ = self.written.send(bytes.to_vec());
             Ok(bytes.len())

@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// Names, and for each of them accepted and refused values.
+/// Variables with their accepted and refused values.
 type Case = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
-/// Numbers with the least and the greatest accepted.
+/// Numeric variables with their minimum and maximum.
 const NUMBERS: [(&str, u64, u64); 22] = [
     ("DATABASE_MAX_CONNECTIONS", 1, 1000),
     ("SESSION_LIFETIME_HOURS", 1, 8760),
@@ -34,7 +34,7 @@ const NUMBERS: [(&str, u64, u64); 22] = [
 const NO_NUMBERS: [&str; 9] =
     ["x", "-1", "+5", "1.5", "5 ", " 5", "0x5", "1e1", "99999999999999999999"];
 
-/// Everything that is no number.
+/// The variables that are not numeric.
 const CASES: &[Case] = &[
     (
         &["SESSION_SECRET"],
@@ -386,7 +386,7 @@ const CASES: &[Case] = &[
             "https://id.example#x",
         ],
     ),
-    // Whatever the other side takes.
+    // Any value that another service may issue.
     (
         &[
             "REDIS_PASSWORD",
@@ -405,7 +405,7 @@ const CASES: &[Case] = &[
     ),
 ];
 
-/// What else must be set for the value to be looked at on its own.
+/// The other variables that must be set for this one to be parsed.
 fn company(name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
         "REDIS_PASSWORD" | "SESSION_REPLICA_ACK" => &[("REDIS_HOST", "localhost")],

@@ -1,4 +1,4 @@
-//! The table, `.env.sample` and the report agree.
+//! The table, `.env.sample` and the report are consistent.
 
 use std::{env, fs};
 

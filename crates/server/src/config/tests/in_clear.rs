@@ -1,4 +1,4 @@
-//! Passwords of stores that would cross a network of others unencrypted.
+//! Warnings about passwords that would cross a foreign network unencrypted.
 
 use super::*;
 

@@ -1,10 +1,10 @@
-//! No output repeats a secret.
+//! No output contains a secret.
 
 use super::*;
 
 const CANARY: &str = "canary";
 
-/// Everything secret, set to a value that holds a canary and is accepted.
+/// All secret variables, with accepted values that contain the canary.
 const ACCEPTED: [(&str, &str); 11] = [
     ("SESSION_SECRET", "canary-kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"),
     ("SESSION_SECRET_PREVIOUS", "canary-older-Qw8rT2yU4iO6pA1sD3fG5hJ7kL9z"),
@@ -78,7 +78,7 @@ fn refused_values_that_may_hold_a_secret_are_not_repeated() {
                 )
                 .collect();
             let shown = format!("{problems:?} {}", report(&environment, &config));
-            // The file of a database is no secret.
+            // The path of a database file is not secret.
             let shown = shown.replace("sqlite://canary/", "");
             assert!(!shown.contains(CANARY), "{}={value:?}: {shown}", row.name);
         }

@@ -1,4 +1,4 @@
-//! What single variables and combinations of them mean.
+//! The meaning of single variables and of combinations.
 
 use super::*;
 

@@ -17,7 +17,7 @@ use crate::store::Database;
 const ORIGIN: Origin<'static> = Origin { network: "192.0.2.0/24", is_known: false };
 const KEYS: ([u8; 32], Vec<[u8; 32]>) = ([7; 32], Vec::new());
 
-/// Mail servers over one database, on one clock.
+/// Mailers that share a database and a clock.
 struct World {
     database: Database,
     clock: Clock,
@@ -38,7 +38,7 @@ impl World {
     }
 }
 
-/// A mail service that answers so, and how many mails it was handed.
+/// A mail service that always returns this status, and the number of mails it received.
 async fn service(status: StatusCode) -> (String, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
@@ -105,7 +105,7 @@ async fn a_shutdown_leaves_what_is_not_sent_to_the_next_process_at_once() {
     let first = world.mailer(&away, &KEYS);
     take_in(&first).await;
     assert_eq!(first.shutdown(Duration::from_millis(20)).await, 1);
-    // Its secret was changed meanwhile.
+    // Its secret has been changed in the meantime.
     let next = world.mailer(&back, &([8; 32], vec![KEYS.0]));
     next.make_round().await;
     assert_eq!(next.shutdown(LONG).await, 0);

@@ -22,7 +22,7 @@ async fn mailer_to(app: Router, limits: Limits) -> Mailer {
     Mailer::with(resend_at(&url), limits, None)
 }
 
-/// Room for two mails.
+/// Limits with room for two mails.
 fn two_places() -> Limits {
     let usual = quick();
     Limits { places: Places { sign_ins: 2, ..usual.places }, ..usual }

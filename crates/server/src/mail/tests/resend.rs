@@ -16,8 +16,8 @@ type Request = (String, HeaderMap, Value);
 type Reply = (StatusCode, Option<(&'static str, &'static str)>);
 type Script = (Arc<Mutex<Vec<Request>>>, Vec<Reply>);
 
-/// A fake Resend: answers with each of `replies` in turn, then with 200. Like Resend, it refuses
-/// requests without a key.
+/// A fake Resend: returns each of `replies` in turn, then 200. Like Resend, it refuses requests
+/// without a key.
 struct Double {
     url: String,
     requests: Arc<Mutex<Vec<Request>>>,

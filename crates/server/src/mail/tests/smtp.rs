@@ -25,7 +25,7 @@ fn settings(port: u16, security: SmtpSecurity, ca_file: Option<&Path>) -> SmtpSe
     }
 }
 
-/// The life of a link whose mail cannot be sent.
+/// The lifetime of a link whose mail cannot be sent.
 const SOON: Duration = Duration::from_millis(400);
 
 fn transport(settings: &SmtpSettings) -> Transport {
@@ -267,7 +267,7 @@ async fn mails_share_a_connection_while_it_answers() {
         let parts = Parts::of(&format!("user{number}@example.com"));
         take_in(&mailer, &parts.mail()).unwrap();
         server.wait_for_message(|mail| mail.rcpt_tos == [parts.to.as_str()]).await;
-        // The server has the mail a moment before its answer is here.
+        // The server stores the mail slightly before its reply arrives here.
         while mailer.waiting() > 0 {
             tokio::task::yield_now().await;
         }
