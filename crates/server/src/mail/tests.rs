@@ -84,7 +84,7 @@ async fn send_one(transport: Transport, limits: Limits) {
     send_one_within(transport, limits, Duration::from_mins(10)).await;
 }
 
-/// The same for a link with this lifetime.
+/// As [`send_one`], for a link with this lifetime.
 async fn send_one_within(transport: Transport, limits: Limits, valid_for: Duration) {
     let mailer = Mailer::with(transport, limits, None);
     let parts = Parts::of("alice@example.com");

@@ -67,7 +67,7 @@ pub struct NewPasskey<'a> {
 /// A passkey of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passkey {
-    /// This service's id of it.
+    /// The id in the database.
     pub id: Uuid,
     /// The owner's account.
     pub user_id: Uuid,

@@ -18,7 +18,7 @@ const WRITE_LIMIT: Duration = Duration::from_millis(500);
 /// The state of a `SQLite` file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probe {
-    /// Its path and inode.
+    /// The path and inode of the opened file.
     file: Option<Arc<(PathBuf, u64)>>,
     written: Arc<Mutex<Option<Instant>>>,
 }

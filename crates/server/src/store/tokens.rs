@@ -25,7 +25,7 @@ pub struct NewToken<'a> {
 /// A token of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredToken {
-    /// This service's id of it.
+    /// The id in the database.
     pub id: Uuid,
     /// The owner's account.
     pub user_id: Uuid,

@@ -105,7 +105,7 @@ async fn a_shutdown_leaves_what_is_not_sent_to_the_next_process_at_once() {
     let first = world.mailer(&away, &KEYS);
     take_in(&first).await;
     assert_eq!(first.shutdown(Duration::from_millis(20)).await, 1);
-    // Its secret has been changed in the meantime.
+    // The next process has a new secret. The first process's secret is now an earlier one.
     let next = world.mailer(&back, &([8; 32], vec![KEYS.0]));
     next.make_round().await;
     assert_eq!(next.shutdown(LONG).await, 0);
