@@ -1,5 +1,5 @@
-//! Forwarding headers, one per line of input: `F…` is a `Forwarded` line, anything else one of
-//! `X-Forwarded-For`.
+//! Forwarding headers, one per line of input: `F…` is a `Forwarded` header, every other line an
+//! `X-Forwarded-For` header.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,5 @@
-//! Where a request says it comes from: a header per line of input, the first character says which.
+//! Headers that name the origin of a request, one per line of input. The first character chooses
+//! the header.
 #![no_main]
 
 use std::sync::LazyLock;

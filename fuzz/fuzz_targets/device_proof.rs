@@ -1,6 +1,6 @@
-//! Proofs of a device, as whoever holds a copy of a session's cookie would send them: three parts,
-//! one line each, that are encoded here, or one line as it is. Without the device's key none
-//! registers or renews anything, and the session lives on.
+//! Device proofs by an attacker who has a copy of a session's cookie. The input is three parts, one
+//! per line, that are encoded here, or one raw line. Without the device's key no proof registers or
+//! renews anything, and the session lives on.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! E-mail addresses: what is accepted is plain, and is what it says when it is read again.
+//! E-mail addresses: an accepted address is plain, and parses to itself.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

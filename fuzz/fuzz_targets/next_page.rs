@@ -1,4 +1,4 @@
-//! Where to go on after signing in: only to pages of ours.
+//! The page after a sign-in: always a page of this site.
 #![no_main]
 
 use http::HeaderValue;

@@ -1,4 +1,4 @@
-//! Price feeds, of any of the forms that are understood.
+//! Price feeds in every supported format.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! The cookies of a request, one `Cookie` line per line of input. Whatever they say, nobody is
-//! signed in: the fuzzer has no secret.
+//! The cookies of a request, one `Cookie` header per line of input. None of them signs anybody in,
+//! because the fuzzer has no secret.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! The query of Steam's callback. `GENUINE` in it stands for a genuine answer.
+//! The query of Steam's callback. `GENUINE` in it is replaced by a genuine response.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fuzz_target!(|query: &str| {
         now: datetime!(2026-05-01 12:00:00 UTC),
     };
     let Ok(assertion) = Assertion::parse(&query, &expected) else { return };
-    // What Steam is asked to confirm is the identity that was read, once.
+    // Steam is asked to confirm exactly the identity that was read, once.
     let form = assertion.check_authentication_form();
     let claims: Vec<_> = form.iter().filter(|(name, _)| *name == "openid.claimed_id").collect();
     let id = format!("https://steamcommunity.com/openid/id/{}", assertion.steam_id().digits());

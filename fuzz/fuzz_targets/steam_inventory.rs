@@ -1,4 +1,4 @@
-//! What Steam answers when an inventory is asked for.
+//! Steam's response to a request for an inventory.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,10 +1,10 @@
-//! Sessions on actix-web, by `Sessions::open` and `Session::finish`: a middleware and an extractor.
-//! To be copied into an application.
+//! Sessions on actix-web, with `Sessions::open` and `Session::finish`: a middleware and an
+//! extractor. Copy them into an application.
 //!
 //! 1. The session of a request is opened before the handler and written back after it.
-//! 2. When the changes could not be written, the error is the answer in the handler's place.
-//! 3. What becomes of the cookie goes out with either, and `Cache-Control: no-store` with it.
-//! 4. A session that ended meanwhile leaves the answer as it is; its cookie is cleared.
+//! 2. If the changes could not be written, the error replaces the handler's response.
+//! 3. Either response carries the change of the cookie, and then `Cache-Control: no-store`.
+//! 4. If the session ended meanwhile, the response stays as it is, and the cookie is cleared.
 
 use std::future::{Ready, ready};
 use std::ops::Deref;
@@ -27,7 +27,7 @@ pub async fn with_session<B: MessageBody + 'static>(
     request.extensions_mut().insert(session.clone());
     let answered = next.call(request).await;
     let finished = session.finish().await;
-    // An error of another middleware within this one; those of handlers are answers by now.
+    // An error of a middleware inside this one. Handlers' errors are responses by now.
     let mut response = answered?.map_into_boxed_body();
     if let Err(error) = finished.written {
         response = response.into_response(Refused(error).error_response());
@@ -43,7 +43,7 @@ pub async fn with_session<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// The headers a session may be in. actix-web has those of the crate `http` 0.2.
+/// The headers that may carry a session. actix-web uses the types of the crate `http` 0.2.
 fn headers(request: &actix_header::HeaderMap) -> HeaderMap {
     const WANTED: [HeaderName; 2] = [header::COOKIE, header::AUTHORIZATION];
     let mut headers = HeaderMap::new();
@@ -83,7 +83,7 @@ impl FromRequest for Session {
     }
 }
 
-/// An error as actix-web answers it. Handlers return `Result<_, Refused>` and write `?`.
+/// A session error as a response of actix-web. Handlers return `Result<_, Refused>` and use `?`.
 #[derive(Debug)]
 pub struct Refused(pub SessionError);
 

@@ -1,5 +1,5 @@
-//! The properties of the conformance suite over HTTP, through actix-web: two instances on one
-//! store.
+//! Properties of the conformance suite, tested over HTTP through actix-web with two instances on
+//! one store.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tracera_session::store::{StoreError, StoreFuture, Tag, Update, ValueStore};
 use tracera_session::{Budget, EmbeddedStore, KeyRing, NearCache, SessionConfig, Sessions, SignIn};
 
-/// Where a slow request waits between load and commit.
+/// A gate between load and commit, at which a slow request waits.
 #[derive(Clone, Default)]
 struct Gate {
     arrived: Arc<Notify>,
@@ -92,7 +92,7 @@ async fn instance(
 
 struct Answer {
     status: StatusCode,
-    /// The value of `Set-Cookie` before its attributes; empty when it is cleared.
+    /// The value of `Set-Cookie` before its attributes; empty when the cookie is cleared.
     cookie: Option<String>,
     body: String,
 }
@@ -118,7 +118,7 @@ where
     Answer { status, cookie, body: String::from_utf8(body.to_vec()).unwrap() }
 }
 
-/// Two instances on one store, and what holds a slow request at the first.
+/// Makes two instances on one store, and the gate that holds a slow request at the first.
 macro_rules! scene {
     ($a:ident, $b:ident, $gate:ident) => {
         let store = EmbeddedStore::in_memory().unwrap();
@@ -218,7 +218,7 @@ async fn what_is_beyond_the_budget_is_413_in_the_answers_place() {
     assert_eq!(send(&a, "GET", "/field/big", &cookie).await.body, "");
 }
 
-/// A store that is never there.
+/// A store that is always unavailable.
 struct Away;
 
 impl ValueStore for Away {

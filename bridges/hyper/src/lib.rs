@@ -1,4 +1,4 @@
-//! Sessions on plain hyper, by the layer: a service that answers `/in` and `/me`.
+//! Sessions on plain hyper, with `SessionLayer`: a service for `/in` and `/me`.
 
 use std::convert::Infallible;
 use std::io;

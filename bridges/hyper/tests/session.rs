@@ -1,4 +1,4 @@
-//! A sign-in over a real connection, and the request after it.
+//! Tests a sign-in over a real connection, and the next request.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Sessions on poem, by `Sessions::open` and `Session::finish`: a middleware and an extractor.
+//! Sessions on poem, with `Sessions::open` and `Session::finish`: a middleware and an extractor.
 
 use std::ops::Deref;
 
@@ -9,10 +9,10 @@ use poem::{
 };
 use tracera_session::{SessionError, Sessions, SignIn};
 
-/// Opens each request's session, and writes it back when the endpoint has answered.
+/// Opens each request's session, and writes it back after the endpoint.
 ///
-/// Not `SessionLayer` through `poem::middleware::TowerLayerCompatExt`: that gives layers poem's own
-/// kind of request.
+/// `SessionLayer` does not fit through `poem::middleware::TowerLayerCompatExt`, which passes poem's
+/// own request type to layers.
 pub struct SessionMiddleware {
     sessions: Sessions,
 }
@@ -32,7 +32,7 @@ impl<E: Endpoint> Middleware<E> for SessionMiddleware {
     }
 }
 
-/// The endpoint [`SessionMiddleware`] makes.
+/// The endpoint that [`SessionMiddleware`] makes.
 pub struct SessionEndpoint<E> {
     inner: E,
     sessions: Sessions,
@@ -75,7 +75,7 @@ impl<'a> FromRequest<'a> for Session {
     }
 }
 
-/// An error as the answer.
+/// The response to a session error.
 pub fn refusal(error: &SessionError) -> poem::Error {
     let status: StatusCode = error.status_and_code().0;
     poem::Error::from_string(error.to_string(), status)
@@ -92,7 +92,7 @@ fn me(session: Session) -> Result<String> {
     Ok(session.user().map_err(|error| refusal(&error))?.to_string())
 }
 
-/// The example: `/in` and `/me`.
+/// The example application: `/in` and `/me`.
 pub fn app(sessions: Sessions) -> impl Endpoint {
     Route::new().at("/in", get(sign_in)).at("/me", get(me)).with(SessionMiddleware::new(sessions))
 }

@@ -1,4 +1,4 @@
-//! A sign-in and the request after it.
+//! Tests a sign-in and the next request.
 
 use http::header::{COOKIE, SET_COOKIE};
 use poem::test::TestClient;

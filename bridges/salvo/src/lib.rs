@@ -1,13 +1,13 @@
-//! Sessions on salvo, by `Sessions::open` and `Session::finish`: a hoop around the handlers.
+//! Sessions on salvo, with `Sessions::open` and `Session::finish`: a hoop around the handlers.
 
 use http::{HeaderValue, header};
 use salvo::prelude::*;
 use tracera_session::{Session, SessionError, Sessions, SignIn};
 
-/// Opens each request's session, and writes it back when the handlers are done.
+/// Opens each request's session, and writes it back after the handlers.
 ///
-/// Not `SessionLayer` through `salvo::prelude::TowerLayerCompat`: that takes bodies that are `Sync`
-/// alone, which axum's are not.
+/// `SessionLayer` does not fit through `salvo::prelude::TowerLayerCompat`, which demands bodies
+/// that are `Sync`. Those of axum are not.
 pub struct SessionHoop {
     sessions: Sessions,
 }
@@ -48,7 +48,7 @@ pub fn session(depot: &Depot) -> Result<&Session, SessionError> {
     depot.obtain::<Session>().map_err(|_| SessionError::NoLayer)
 }
 
-/// An error as the answer.
+/// Writes the response to a session error.
 pub fn refuse(error: &SessionError, response: &mut Response) {
     response.status_code(error.status_and_code().0);
     response.render(Text::Plain(error.to_string()));
@@ -73,7 +73,7 @@ async fn me(depot: &mut Depot, response: &mut Response) {
     }
 }
 
-/// The example: `/in` and `/me`.
+/// The example application: `/in` and `/me`.
 pub fn app(sessions: Sessions) -> Router {
     Router::new()
         .hoop(SessionHoop::new(sessions))

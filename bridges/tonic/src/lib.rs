@@ -1,6 +1,7 @@
-//! Sessions of a gRPC service on tonic, by the layer. Clients carry the token in `authorization`.
+//! Sessions of a gRPC service on tonic, with `SessionLayer`. Clients send the token in
+//! `authorization`.
 //!
-//! The service is written out by hand, so that the example needs no compiler for protobuf.
+//! The service is written by hand, so that the example needs no protobuf compiler.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,25 +20,25 @@ use tracera_session::{Session, SessionError, SessionLayer, Sessions, SignIn};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The routes, within the sessions: `tonic::transport::Server` and any HTTP/2 server take them.
-/// Let the sessions have `SessionConfig::token_header(AUTHORIZATION)`.
+/// The routes inside the session layer, for `tonic::transport::Server` or any HTTP/2 server.
+/// Configure the sessions with `SessionConfig::token_header(AUTHORIZATION)`.
 pub fn app(sessions: Sessions) -> SessionService<Routes> {
     SessionLayer::new(sessions).layer(Routes::new(Accounts))
 }
 
-/// No request has more to say.
+/// The empty request message.
 #[derive(Clone, PartialEq, Message)]
 pub struct Nothing {}
 
-/// A token or a user's id.
+/// A response: a token or a user's id.
 #[derive(Clone, PartialEq, Message)]
 pub struct Text {
-    /// It.
+    /// The token or the id.
     #[prost(string, tag = "1")]
     pub text: String,
 }
 
-/// `SignIn` answers a token, `Me` the user it belongs to.
+/// `SignIn` answers with a token, `Me` with the id of its user.
 #[derive(Clone, Copy)]
 enum Method {
     SignIn,
@@ -66,7 +67,7 @@ async fn sign_in(session: &Session) -> Result<String, SessionError> {
     session.bearer_token().ok_or(SessionError::Unauthenticated)
 }
 
-/// The status for the client; the cause goes to the log.
+/// The status for the client. The cause goes to the log only.
 fn status(error: &SessionError) -> Status {
     let text = error.to_string();
     match error.status_and_code().0 {

@@ -1,4 +1,4 @@
-//! A client without cookies: it is given a token, and shows it.
+//! Tests a client without cookies, which receives a token and sends it back.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,14 +10,14 @@ use tonic::body::Body;
 use tower::ServiceExt;
 use tracera_session::{EmbeddedStore, KeyRing, SessionConfig, Sessions};
 
-/// The text that a method answers, or its gRPC status.
+/// The text in a method's response, or its gRPC status.
 async fn call(sessions: &Sessions, method: &str, token: Option<&str>) -> Result<String, String> {
     let mut request = Request::post(format!("/example.Accounts/{method}"))
         .header("content-type", "application/grpc");
     if let Some(token) = token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
-    // An empty message: not compressed, no bytes.
+    // An empty message: not compressed, length 0.
     let body = Body::new(Full::from(vec![0; 5]));
     let response =
         bridge_tonic::app(sessions.clone()).oneshot(request.body(body).unwrap()).await.unwrap();

@@ -1,5 +1,5 @@
-//! An authenticator in software: makes passkeys and signs with them as browsers do, or forges what
-//! a test asks for.
+//! An authenticator in software. It makes passkeys and signs with them as browsers do, or forges
+//! the data that a test changes.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use base64::Engine;
@@ -12,21 +12,21 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-/// One passkey, kept by a device that verifies its user.
+/// One passkey, on a device that verifies its user.
 pub struct Passkey {
     origin: String,
     key: Key,
     /// The id of the credential.
     pub id: Vec<u8>,
-    /// What it was told of its user.
+    /// The user handle from the registration.
     pub user_handle: Vec<u8>,
-    /// The signature counter: grows by one with every signature unless it is 0.
+    /// The signature counter. Grows by one with every signature, unless it is 0.
     pub counter: u32,
-    /// The model it says it is.
+    /// The model that the authenticator claims to be.
     pub aaguid: [u8; 16],
 }
 
-/// The algorithms there are.
+/// The supported algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// ECDSA on P-256.
@@ -43,30 +43,30 @@ enum Key {
     Rs256(RsaKeyPair),
 }
 
-/// An answer before it is signed, for tests to change.
+/// A response before it is signed, for tests to change.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// What the browser says of the ceremony.
+    /// The browser's data about the ceremony.
     pub client_data: Value,
-    /// The relying party the authenticator believes in.
+    /// The id of the relying party that the authenticator signs for.
     pub rp_id: String,
     /// User present 0x01, user verified 0x04, backup eligible 0x08, backed up 0x10, attested 0x40,
     /// extensions 0x80.
     pub flags: u8,
     /// The signature counter.
     pub counter: u32,
-    /// The credential's id inside the signed data.
+    /// The credential's id in the signed data.
     pub attested_id: Vec<u8>,
-    /// The public key as COSE, of a registration.
+    /// The public key of a registration, in COSE form.
     pub cose: Vec<u8>,
-    /// Bytes behind the authenticator data.
+    /// Bytes after the authenticator data.
     pub tail: Vec<u8>,
-    /// The user's handle of a signature; `Null` when there is none.
+    /// The user handle of a signature; `Null` for none.
     pub user_handle: Value,
 }
 
 impl Passkey {
-    /// A passkey for pages at this origin, of a device that keeps it for itself.
+    /// A passkey for pages of this origin, by a device that does not back it up.
     ///
     /// # Panics
     /// If the system gives no random bytes.
@@ -74,7 +74,7 @@ impl Passkey {
         Self::with(origin, Algorithm::Es256)
     }
 
-    /// The same by another algorithm.
+    /// Like `new`, with another algorithm.
     ///
     /// # Panics
     /// If the system gives no random bytes.
@@ -101,7 +101,8 @@ impl Passkey {
         Self { origin, key, id, user_handle: Vec::new(), counter: 0, aaguid: [0; 16] }
     }
 
-    /// Answers `{"publicKey": …}` of a registration as `PublicKeyCredential.toJSON()` has it.
+    /// Responds to `{"publicKey": …}` of a registration, in the form of
+    /// `PublicKeyCredential.toJSON()`.
     ///
     /// # Panics
     /// If the options lack what browsers need.
@@ -109,7 +110,7 @@ impl Passkey {
         self.register_forged(options, |_| {})
     }
 
-    /// The same after `forge` has changed the draft.
+    /// Like `register`, after `forge` has changed the draft.
     ///
     /// # Panics
     /// If the options lack what browsers need.
@@ -143,7 +144,7 @@ impl Passkey {
         })
     }
 
-    /// Answers `{"publicKey": …}` of a sign-in as `PublicKeyCredential.toJSON()` has it.
+    /// Responds to `{"publicKey": …}` of a sign-in, in the form of `PublicKeyCredential.toJSON()`.
     ///
     /// # Panics
     /// If the options lack what browsers need.
@@ -151,7 +152,7 @@ impl Passkey {
         self.sign_forged(options, |_| {})
     }
 
-    /// The same after `forge` has changed the draft.
+    /// Like `sign`, after `forge` has changed the draft.
     ///
     /// # Panics
     /// If the options lack what browsers need.
@@ -198,7 +199,7 @@ impl Passkey {
         }
     }
 
-    /// The public key as COSE.
+    /// The public key in COSE form.
     pub fn cose(&self) -> Vec<u8> {
         match &self.key {
             Key::Es256(key) => {

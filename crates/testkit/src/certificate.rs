@@ -1,4 +1,4 @@
-//! A certificate for `localhost` and 127.0.0.1 with an authority of its own.
+//! A certificate for `localhost` and 127.0.0.1, from a new certificate authority.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ basicConstraints = critical, CA:TRUE
 subjectAltName = DNS:localhost, IP:127.0.0.1
 ";
 
-/// PEM files, gone when it is dropped.
+/// PEM files, deleted when dropped.
 #[derive(Debug)]
 pub struct Certificate {
     authority: PathBuf,
@@ -32,13 +32,13 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes an authority and a certificate by it.
+    /// Makes an authority and a certificate signed by it.
     pub async fn create() -> Self {
         Self::create_with(true).await
     }
 
-    /// Makes an authority whose own certificate the server presents, as many do by hand; TLS does
-    /// not allow it.
+    /// Makes an authority whose own certificate the server presents. Self-made set-ups often do
+    /// that, though TLS does not allow it.
     pub async fn create_of_authority() -> Self {
         Self::create_with(false).await
     }
@@ -78,23 +78,23 @@ impl Certificate {
         Self { authority, chain, key, _directory: directory }
     }
 
-    /// What a client has to trust.
+    /// The authority's certificate, which a client has to trust.
     pub fn authority(&self) -> &Path {
         &self.authority
     }
 
-    /// What a server presents.
+    /// The certificate chain that a server presents.
     pub fn chain(&self) -> &Path {
         &self.chain
     }
 
-    /// The private key of what a server presents.
+    /// The private key of the server's certificate.
     pub fn key(&self) -> &Path {
         &self.key
     }
 }
 
-/// A path as an argument.
+/// A path as a command's argument.
 pub(crate) fn text(path: &Path) -> String {
     path.to_str().expect("temporary paths are UTF-8").to_owned()
 }

@@ -1,7 +1,7 @@
 //! A TCP proxy that misbehaves on demand, in front of any server.
 //!
-//! [`Fault`]s concern whole connections and work for every protocol. Rules ([`FaultProxy::inject`],
-//! [`FaultProxy::hold_next`]) concern single Redis commands.
+//! [`Fault`]s affect whole connections and work for every protocol. Rules ([`FaultProxy::inject`],
+//! [`FaultProxy::hold_next`]) affect single Redis commands.
 
 mod connection;
 mod resp;
@@ -17,24 +17,24 @@ use tokio::task::JoinSet;
 use crate::free_port;
 use crate::process::START_LIMIT;
 
-/// What the proxy does to connections, old and new.
+/// The treatment of all connections, old and new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: everything passes.
+    /// Everything passes.
     None,
     /// Existing connections are reset and the port is closed.
     Refuse,
-    /// Connections are accepted and stay open; all they send is swallowed and nothing is answered.
-    /// They are reset when another fault is set.
+    /// Connections are accepted and stay open. All data from clients is discarded and nothing is
+    /// answered. Connections are reset when another fault is set.
     BlackHole,
-    /// Whatever the server sends arrives this much later.
+    /// Data from the server arrives this much later.
     Delay(Duration),
-    /// Of the next reply at most so many bytes pass, then its connection is reset; everything after
-    /// that passes.
+    /// At most this many bytes of the next reply pass, then its connection is reset. Everything
+    /// after that passes.
     CutReply(usize),
 }
 
-/// The proxy; its port is closed when it is dropped.
+/// The proxy. Its port is closed when it is dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
     port: u16,
@@ -50,7 +50,7 @@ struct Shared {
     rules: Mutex<Vec<Rule>>,
 }
 
-/// What is to happen to requests with a certain command.
+/// The treatment of requests with a certain command.
 #[derive(Debug)]
 struct Rule {
     command: String,
@@ -79,7 +79,7 @@ impl FaultProxy {
         Self { port, upstream, shared, acceptor: tokio::sync::Mutex::new(acceptor) }
     }
 
-    /// The port clients connect to.
+    /// The port for clients.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -89,7 +89,7 @@ impl FaultProxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Switches to another fault; it holds for everything sent after this returns.
+    /// Sets another fault. It affects everything sent after this returns.
     pub async fn set(&self, fault: Fault) {
         let mut acceptor = self.acceptor.lock().await;
         self.shared.fault.send_replace(fault);
@@ -102,19 +102,19 @@ impl FaultProxy {
         }
     }
 
-    /// Answers every further Redis request with `command` with `reply`, raw RESP such as `"-LOADING
+    /// Answers every further Redis request for `command` with `reply`, raw RESP such as `"-LOADING
     /// wait\r\n"`. The server does not see these requests; the order of replies is kept.
     pub fn inject(&self, command: &str, reply: &str) {
         self.answer(command, reply, false);
     }
 
-    /// [`FaultProxy::inject`] for one request only.
+    /// Like [`FaultProxy::inject`], for one request only.
     pub fn inject_once(&self, command: &str, reply: &str) {
         self.answer(command, reply, true);
     }
 
-    /// Holds back the next Redis request with `command`, and what follows it on the same
-    /// connection, until the returned [`Hold`] releases it.
+    /// Holds back the next Redis request for `command`, and the requests behind it on the same
+    /// connection, until the returned [`Hold`] is released.
     pub fn hold_next(&self, command: &str) -> Hold {
         let (arrived, seen) = watch::channel(0);
         let (at_release, release) = oneshot::channel();
@@ -122,7 +122,7 @@ impl FaultProxy {
         Hold { arrived: seen, release: at_release }
     }
 
-    /// Forgets all injected answers, and the holds that were not reached yet.
+    /// Removes all injected replies, and the holds that were not reached yet.
     pub fn clear_rules(&self) {
         self.shared.rules().clear();
     }
@@ -137,10 +137,10 @@ impl FaultProxy {
     }
 }
 
-/// A request held back by [`FaultProxy::hold_next`]; goes on when this is released or dropped.
+/// A request held back by [`FaultProxy::hold_next`]. It continues when this is released or dropped.
 #[derive(Debug)]
 pub struct Hold {
-    /// How many requests have arrived: the held one, then those behind it.
+    /// The number of requests that have arrived: the held one, then those behind it.
     arrived: watch::Receiver<usize>,
     release: oneshot::Sender<()>,
 }
@@ -162,9 +162,9 @@ impl Hold {
         arrived.expect("the request comes in time").expect("the hold was not cleared");
     }
 
-    /// Lets the request go on to the server.
+    /// Sends the request to the server.
     pub fn release(self) {
-        // The connection may be gone by now; then there is nothing to release.
+        // If the connection is gone by now, there is nothing to release.
         let _ = self.release.send(());
     }
 }
@@ -174,8 +174,8 @@ impl Shared {
         self.rules.lock().expect("nothing panics while it holds the lock")
     }
 
-    /// What to do with a request: the first rule for its command, used up if it is meant for one
-    /// request.
+    /// The action for a request: that of the first rule for its command. A rule for one request is
+    /// used up.
     fn action_for(&self, command: &str) -> Option<Action> {
         let mut rules = self.rules();
         let index = rules.iter().position(|rule| rule.command == command)?;

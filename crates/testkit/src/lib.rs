@@ -1,14 +1,14 @@
-//! Starts the real servers the tests run against.
+//! Starts the real servers that the tests run against.
 //!
-//! Rules every part keeps:
+//! Rules of every part:
 //!
 //! 1. Nothing has to run beforehand: each server is a child of the test, on a free port of
 //!    127.0.0.1, in a private temporary directory.
-//! 2. A `start` returns when the server said itself that it is ready; a port lost to somebody else
-//!    is replaced.
-//! 3. Dropping a server kills it, and so does the death of the test process.
-//! 4. Every wait has a limit. Failures panic, with what the server printed, since only tests call
-//!    this crate.
+//! 2. A `start` returns when the server has reported that it is ready. If another process took the
+//!    port, another port is tried.
+//! 3. Dropping a server kills it. So does the death of the test process.
+//! 4. Every wait has a limit. Failures panic with the server's output, because only tests call this
+//!    crate.
 //!
 //! ```no_run
 //! # async fn example() {

@@ -1,4 +1,4 @@
-//! What the code under test logs.
+//! Captures the log of the code under test.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 
-/// All that is logged on this thread down to a level, while it lives.
+/// Captures everything that is logged on this thread at a level or above, until it is dropped.
 #[derive(Debug)]
 pub struct CapturedLog {
     written: Written,
@@ -14,7 +14,7 @@ pub struct CapturedLog {
 }
 
 impl CapturedLog {
-    /// From here on.
+    /// Captures from now on.
     pub fn at(level: LevelFilter) -> Self {
         let written = Written::default();
         let writer = written.clone();
@@ -32,12 +32,12 @@ impl CapturedLog {
     }
 }
 
-/// Keeps what is written to it. Clones are the same.
+/// A writer that keeps its input. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Written {
-    /// All of it so far.
+    /// The text so far.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().expect("no writer panics").clone()).expect("it is text")
     }

@@ -10,8 +10,9 @@ use crate::redis::ATTEMPTS;
 
 const SCRIPT: &str = include_str!("op.mjs");
 
-/// The provider, killed when dropped. It agrees to every request; `login_hint` says as whom, and
-/// their address is `{login_hint}@example.test`, verified unless it begins with `unverified`.
+/// The provider, killed when dropped. It accepts every request. `login_hint` is the user's name,
+/// and their address is `{login_hint}@example.test`, verified unless the name begins with
+/// `unverified`.
 #[derive(Debug)]
 pub struct OidcProvider {
     issuer: String,
@@ -20,15 +21,15 @@ pub struct OidcProvider {
 }
 
 impl OidcProvider {
-    /// The one client's name.
+    /// The id of the only client.
     pub const CLIENT_ID: &str = "tracera";
-    /// Its secret.
+    /// The secret of the only client.
     pub const CLIENT_SECRET: &str = "a-secret-of-the-tests";
 
-    /// Starts a provider whose one client is sent back to `redirect_uri`.
+    /// Starts a provider whose only client has this `redirect_uri`.
     pub async fn start(redirect_uri: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        // Node looks for packages above the file that names them.
+        // Node looks for packages in the directories above the importing file.
         let modules = tool("node/node_modules/oidc-provider/package.json");
         let modules =
             Path::new(&modules).ancestors().nth(2).expect("the package lies in node_modules");

@@ -1,4 +1,4 @@
-// An OpenID Connect provider that signs in whoever asks, without a page: the subject is the
+// An OpenID Connect provider that signs in every user without a page. The subject is the
 // `login_hint`.
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';

@@ -1,4 +1,4 @@
-//! An OpenID 2.0 provider in the shape of Steam, on the Python package `python3-openid`.
+//! An OpenID 2.0 provider that behaves like Steam, on the Python package `python3-openid`.
 
 use tempfile::TempDir;
 
@@ -8,8 +8,8 @@ use crate::redis::ATTEMPTS;
 
 const SCRIPT: &str = include_str!("steam_op.py");
 
-/// The provider, killed when dropped. Who is signed in there stands in the address: `__steamid=…`
-/// added to a request signs in as that one, `__deny=1` says no; without either a page asks.
+/// The provider, killed when dropped. The URL names the user: `__steamid=…` added to a request
+/// signs in as that user, `__deny=1` declines. Without either, a page asks.
 #[derive(Debug)]
 pub struct OpenIdProvider {
     base: String,

@@ -1,4 +1,4 @@
-//! Ports for servers that have to be told their port before they start.
+//! Ports for servers that need their port before they start.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 /// of a server that is being restarted.
 const RANGE: std::ops::Range<u16> = 10_240..32_768;
 
-/// A TCP port of 127.0.0.1 that nobody listens on at the moment, different on each call with high
+/// A TCP port of 127.0.0.1 that is free at the moment, different on each call with high
 /// probability.
 pub fn free_port() -> u16 {
     (0..1_000)

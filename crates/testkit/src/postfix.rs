@@ -1,4 +1,4 @@
-//! Postfix, as strict about who connects as public mail servers are.
+//! Postfix with checks of the client's name, as strict as those of public mail servers.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -9,8 +9,8 @@ use crate::certificate::{Certificate, text};
 use crate::free_port;
 use crate::process::{Process, START_LIMIT, poll, run};
 
-/// Postfix on a port of 127.0.0.1 that takes mail for `example.com`, ended when dropped. It runs as
-/// root only, as it always does.
+/// Postfix on a port of 127.0.0.1, which accepts mail for `example.com`, ended when dropped. It
+/// needs root.
 #[derive(Debug)]
 pub struct Postfix {
     port: u16,
@@ -20,7 +20,7 @@ pub struct Postfix {
 }
 
 impl Postfix {
-    /// Starts it with STARTTLS on offer; a name that is not fully qualified is refused.
+    /// Starts Postfix with optional STARTTLS. A client name that is not fully qualified is refused.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let certificate = Certificate::create().await;
@@ -52,18 +52,18 @@ impl Postfix {
         self.port
     }
 
-    /// The certificate authority a client has to trust, as a PEM file.
+    /// The certificate authority that a client has to trust, as a PEM file.
     pub fn ca_file(&self) -> &Path {
         self.certificate.authority()
     }
 
-    /// Everything it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         let own = std::fs::read_to_string(self.directory.path().join("maillog"));
         own.unwrap_or_default() + &self.process.log()
     }
 
-    /// Waits until the mails it has delivered satisfy `wanted`, and gives them back as one text.
+    /// Waits until the delivered mails satisfy `wanted`, and returns them as one text.
     pub async fn wait_for_mails(&self, wanted: impl Fn(&str) -> bool) -> String {
         let mails = || {
             let mails = std::fs::read_to_string(self.directory.path().join("mail/all"));

@@ -11,10 +11,10 @@ use crate::free_port;
 use crate::process::{Ending, Process, run};
 use crate::redis::ATTEMPTS;
 
-/// `PostgreSQL` refuses to run as root; as root we become the user its package made.
+/// `PostgreSQL` refuses to run as root, so the tests switch to the user that its package made.
 const AS_POSTGRES: &[&str] = &["--reuid=postgres", "--regid=postgres", "--clear-groups"];
 
-/// Test data need not survive the machine, only the server.
+/// Test data must survive a crash of the server, not of the machine.
 const OPTIONS: &[&str] = &[
     "fsync=off",
     "full_page_writes=off",
@@ -24,8 +24,7 @@ const OPTIONS: &[&str] = &[
     "listen_addresses=127.0.0.1",
 ];
 
-/// A database cluster of its own, reached as the user `postgres` without a password, ended when
-/// dropped.
+/// A new database cluster, reached as the user `postgres` without a password, ended when dropped.
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
@@ -54,14 +53,12 @@ impl Postgres {
         panic!("postgres {failure}");
     }
 
-    /// The URL of the database that is always there:
-    /// `postgres://postgres@127.0.0.1:{port}/postgres`
+    /// The URL of the database that always exists: `postgres://postgres@127.0.0.1:{port}/postgres`
     pub fn url(&self) -> String {
         self.url_of("postgres")
     }
 
-    /// The URL of the same database by way of a socket file:
-    /// `postgres:///postgres?host={directory}&…`
+    /// The URL of the same database over a socket file: `postgres:///postgres?host={directory}&…`
     pub fn socket_url(&self) -> String {
         let directory = self.directory.path().display();
         format!("postgres:///postgres?host={directory}&port={}&user=postgres", self.port)
@@ -72,22 +69,22 @@ impl Postgres {
         self.port
     }
 
-    /// Makes a new, empty database and gives back its URL.
+    /// Makes a new, empty database and returns its URL.
     pub async fn create_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let port = self.port.to_string();
-        // Unlike the default template1, template0 may be copied any number of times at once.
+        // Unlike the default template1, template0 can be copied concurrently.
         let args = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-T", "template0", &name];
         run(&program("createdb"), &args).await;
         self.url_of(&name)
     }
 
-    /// Ends the server at once; connections are lost and new ones refused.
+    /// Ends the server at once. Connections break and new ones are refused.
     pub fn kill(&self) {
         self.process.lock().expect("nothing panics while it holds the lock").take();
     }
 
-    /// Ends the server and starts it again on the same port with the data it had.
+    /// Ends the server and starts it again on the same port with the same data.
     pub async fn restart(&self) {
         self.kill();
         let process = launch(self.port, &self.directory).await;
@@ -137,8 +134,8 @@ fn rights() -> Vec<&'static str> {
     if user == 0 { AS_POSTGRES.to_vec() } else { Vec::new() }
 }
 
-/// A program of the newest server installed by Debian, whose directory is not on the PATH;
-/// elsewhere just its name.
+/// A program of the newest server installed by Debian, whose directory is not on the PATH. On other
+/// systems, its name alone.
 fn program(name: &str) -> String {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let files =
@@ -150,7 +147,7 @@ fn program(name: &str) -> String {
     )
 }
 
-/// 15 of `/usr/lib/postgresql/15/bin/initdb`.
+/// The 15 of `/usr/lib/postgresql/15/bin/initdb`.
 fn version_of(file: &std::path::Path) -> Option<u32> {
     file.ancestors().nth(2)?.file_name()?.to_str()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! One child process: started, watched until it says it is ready, signalled, killed.
+//! One child process: started, watched until it is ready, signalled, killed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,21 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
-/// How often something a process does is looked for.
+/// The pause between two checks of a process.
 const POLL: Duration = Duration::from_millis(5);
 
-/// How often a child that was told to quit is looked at before it is killed: about five seconds.
+/// The number of checks before a child that does not quit is killed: about five seconds.
 const QUIT_POLLS: u32 = 1_000;
 
-/// How long a server may take to become ready, and a helper command to finish.
+/// The time limit for a server to become ready, and for a helper command to finish.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How a child is ended, by its drop or by the kernel when this process dies.
+/// The signal that ends a child when it is dropped, or when this process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// SIGKILL.
     Kill,
-    /// SIGQUIT, for `PostgreSQL`, which then ends at once but gives its shared memory back.
+    /// SIGQUIT, for `PostgreSQL`, which then ends at once but releases its shared memory.
     Quit,
 }
 
@@ -38,7 +38,7 @@ impl Process {
         Self::spawn_as(&[], Ending::Kill, program, args, log)
     }
 
-    /// Starts `program` with other rights, in the options of `setpriv`.
+    /// Starts `program` with other privileges, given as options of `setpriv`.
     pub(crate) fn spawn_as(
         rights: &[&str],
         ending: Ending,
@@ -62,7 +62,7 @@ impl Process {
     /// Waits until the process has printed `sign`.
     ///
     /// # Errors
-    /// What it printed, when it ended instead or took longer than [`START_LIMIT`].
+    /// The process's output, when it ended or took longer than [`START_LIMIT`].
     pub(crate) async fn ready(&mut self, sign: &str) -> Result<(), String> {
         let ended = poll(START_LIMIT, || {
             if self.log().contains(sign) {
@@ -78,7 +78,7 @@ impl Process {
         }
     }
 
-    /// What the process has printed so far.
+    /// The output of the process so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
@@ -87,7 +87,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Stops the process from running; its sockets stay open and silent.
+    /// Suspends the process. Its sockets stay open and silent.
     pub(crate) async fn freeze(&self) {
         signal("STOP", self.id());
         let stat = format!("/proc/{}/stat", self.id());
@@ -99,7 +99,7 @@ impl Process {
         stopped.await.expect("SIGSTOP cannot be ignored");
     }
 
-    /// Lets a frozen process go on.
+    /// Resumes a frozen process.
     pub(crate) fn thaw(&self) {
         signal("CONT", self.id());
     }
@@ -116,7 +116,7 @@ impl Drop for Process {
                 std::thread::sleep(POLL);
             }
         }
-        // Both fail only for a child that is gone already, which is what is wanted.
+        // Both fail only for a child that has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -131,7 +131,7 @@ impl Ending {
     }
 }
 
-/// Runs a helper to its end and gives back what it printed; panics when it fails.
+/// Runs a helper to its end and returns its output. Panics when it fails.
 pub(crate) async fn run(program: &str, args: &[&str]) -> Vec<u8> {
     let output = output(program, args).await;
     assert!(
@@ -143,7 +143,7 @@ pub(crate) async fn run(program: &str, args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Runs a helper to its end, whatever comes of it.
+/// Runs a helper to its end, successful or not.
 pub(crate) async fn output(program: &str, args: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(find(program));
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
@@ -153,7 +153,7 @@ pub(crate) async fn output(program: &str, args: &[&str]) -> Output {
         .unwrap_or_else(|error| panic!("{program} could not be run: {error}"))
 }
 
-/// Asks `check` again and again until it says yes; panics when it never did within [`START_LIMIT`].
+/// Repeats `check` until it is true. Panics after [`START_LIMIT`].
 pub(crate) async fn wait_until<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
     let waiting = async {
         while !check().await {
@@ -164,7 +164,7 @@ pub(crate) async fn wait_until<F: Future<Output = bool>>(what: &str, mut check: 
     assert!(waited.is_ok(), "waited {START_LIMIT:?} in vain: {what}");
 }
 
-/// Asks `check` again and again until it answers; `None` when it never did within `limit`.
+/// Repeats `check` until it returns a value; `None` after `limit`.
 pub(crate) async fn poll<T>(limit: Duration, mut check: impl FnMut() -> Option<T>) -> Option<T> {
     tokio::time::timeout(limit, async {
         loop {
@@ -178,7 +178,7 @@ pub(crate) async fn poll<T>(limit: Duration, mut check: impl FnMut() -> Option<T
     .ok()
 }
 
-/// The file of a program on the PATH, or at an absolute path.
+/// The file of a program on the PATH, or an absolute path.
 pub(crate) fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -189,8 +189,8 @@ pub(crate) fn find(program: &str) -> PathBuf {
         })
 }
 
-/// A program that `./script/test` has put into the workspace's `.tools`; `TRACERA_TOOLS` names
-/// another directory.
+/// A program in the workspace's `.tools`, where `script/bootstrap` installs it; `TRACERA_TOOLS`
+/// names another directory.
 pub(crate) fn tool(path: &str) -> String {
     let workspace_tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools");
     let tools = std::env::var_os("TRACERA_TOOLS").map_or(workspace_tools, PathBuf::from);
@@ -217,7 +217,7 @@ fn spawn(command: Command) -> Child {
         let (orders, receiver) = mpsc::channel::<Order>();
         std::thread::spawn(move || {
             for (mut command, reply) in receiver {
-                // The one who ordered waits for the reply below.
+                // The caller waits for the reply below.
                 let _ = reply.send(command.spawn());
             }
         });

@@ -8,10 +8,10 @@ use crate::certificate::{Certificate, text};
 use crate::free_port;
 use crate::process::{Process, output, run, wait_until};
 
-/// How often a start is tried, each time on another port.
+/// The number of attempts to start, each on another port.
 pub(crate) const ATTEMPTS: usize = 5;
 
-/// What a server prints when it is ready.
+/// The server prints this when it is ready.
 pub(crate) const READY: &str = "Ready to accept connections";
 
 /// Prints every key with its type, its value in readable form and its serialised form.
@@ -42,7 +42,7 @@ pub struct RedisServer {
     options: Vec<String>,
     directory: TempDir,
     sign: &'static str,
-    /// What it shows who connects; `None` without TLS.
+    /// The certificate presented to clients; `None` without TLS.
     tls: Option<Arc<Certificate>>,
     /// `None` after [`RedisServer::kill`].
     process: Mutex<Option<Process>>,
@@ -54,7 +54,7 @@ impl RedisServer {
         Self::start_with(&[]).await
     }
 
-    /// Starts a server with further options, e.g. `&["--maxmemory", "2mb"]`.
+    /// Starts a server with more options, such as `&["--maxmemory", "2mb"]`.
     pub async fn start_with(options: &[&str]) -> Self {
         Self::start_until(options, READY, None).await
     }
@@ -86,12 +86,12 @@ impl RedisServer {
         panic!("redis-server {options:?} {failure}");
     }
 
-    /// Starts a replica of this server. When this returns it has copied everything and is told what
-    /// is written.
+    /// Starts a replica of this server. When this returns, the replica has copied everything and
+    /// receives new writes.
     pub async fn start_replica(&self) -> Self {
-        // Both may be the primary one day. With diskless replication a primary waits five seconds
-        // for more replicas before the first may copy. It also sends an online replica nothing
-        // until that reports, which may take a second.
+        // For both servers, because the replica may become the primary. With diskless replication a
+        // primary waits five seconds for more replicas before the first may copy. It also sends an
+        // online replica nothing until that replica reports, which may take a second.
         let by_file = [("repl-diskless-sync", "no"), ("rdb-del-sync-files", "yes")];
         for (option, value) in by_file {
             self.cli(&["CONFIG", "SET", option, value]).await;
@@ -120,7 +120,7 @@ impl RedisServer {
         self.port
     }
 
-    /// Kills the server and starts it again on the same port, without its data.
+    /// Kills the server and starts it again on the same port, without data.
     pub async fn restart(&self) {
         self.kill();
         let process =
@@ -128,12 +128,12 @@ impl RedisServer {
         *self.process() = Some(process.unwrap_or_else(|error| panic!("redis-server {error}")));
     }
 
-    /// Kills the server at once; connections are reset and new ones refused.
+    /// Kills the server at once. Connections are reset and new ones refused.
     pub fn kill(&self) {
         self.process().take();
     }
 
-    /// Suspends the server: connections stay open, new ones are accepted by the kernel, nothing is
+    /// Suspends the server. Connections stay open and the kernel accepts new ones, but nothing is
     /// answered.
     pub async fn freeze(&self) {
         let process = self.process().take().expect("the server runs");
@@ -141,30 +141,31 @@ impl RedisServer {
         *self.process() = Some(process);
     }
 
-    /// Ends [`RedisServer::freeze`].
+    /// Resumes a frozen server.
     pub fn thaw(&self) {
         self.process().as_ref().expect("the server runs").thaw();
     }
 
-    /// Runs one command through `redis-cli` and gives back what it prints, without the last line
-    /// break. Panics when the server answers with an error.
+    /// Runs one command through `redis-cli` and returns its output, without the last line break.
+    /// Panics when the server answers with an error.
     pub async fn cli(&self, command: &[&str]) -> String {
         let printed = String::from_utf8_lossy(&self.cli_bytes(command).await).into_owned();
         printed.strip_suffix('\n').unwrap_or(&printed).to_owned()
     }
 
-    /// The same; `None` when the server does not answer, as one that is just being demoted.
+    /// Like `cli`, but `None` when the server does not answer, for instance while it is being
+    /// demoted.
     pub async fn ask(&self, command: &[&str]) -> Option<String> {
         let answer = output("redis-cli", &texts(&self.cli_args(command))).await;
         answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).into_owned())
     }
 
-    /// Everything the server stores: each key with its readable and its serialised value.
+    /// All data of the server: each key with its readable and its serialised value.
     pub async fn dump_all(&self) -> Vec<u8> {
         self.cli_bytes(&["EVAL", DUMP_ALL, "0"]).await
     }
 
-    /// How often the server has run a command (lower-case name), inside scripts too.
+    /// The number of calls of a command (lower-case name), including calls in scripts.
     pub async fn command_calls(&self, command: &str) -> u64 {
         let prefix = format!("cmdstat_{command}:calls=");
         let statistics = self.cli(&["INFO", "commandstats"]).await;
@@ -173,7 +174,7 @@ impl RedisServer {
         calls.map_or(0, |calls| calls.parse().expect("INFO counts in whole numbers"))
     }
 
-    /// How often the server has answered with an error that begins with `code`, such as `MOVED`.
+    /// The number of error replies that begin with `code`, such as `MOVED`.
     pub async fn error_replies(&self, code: &str) -> u64 {
         let prefix = format!("errorstat_{code}:count=");
         let statistics = self.cli(&["INFO", "errorstats"]).await;
@@ -181,8 +182,8 @@ impl RedisServer {
         count.map_or(0, |count| count.trim().parse().expect("INFO counts in whole numbers"))
     }
 
-    /// Waits until every replica of this primary, of which there must be one, has what the primary
-    /// has now; replication is asynchronous.
+    /// Waits until every replica of this primary has received all writes so far, because
+    /// replication is asynchronous. There must be at least one replica.
     pub async fn wait_for_replicas(&self) {
         let number = |text: &str, name: &str| {
             let (_, rest) = text.split_once(name)?;
@@ -236,7 +237,7 @@ async fn launch(
         Some(certificate) => server_options(certificate, port),
         None => vec!["--port".to_owned(), port],
     };
-    // First the caller's, since a configuration file has to be the first argument.
+    // The caller's options come first, because a configuration file has to be the first argument.
     let args: Vec<String> =
         options.iter().cloned().chain(own.iter().map(ToString::to_string)).chain(port).collect();
     let mut process = Process::spawn("redis-server", &args, &directory.path().join("log"));
@@ -266,7 +267,7 @@ fn server_options(certificate: &Certificate, port: String) -> Vec<String> {
         .collect()
 }
 
-/// What `redis-cli` needs to connect.
+/// The options of `redis-cli` for a connection with TLS.
 pub(crate) fn cli_options(certificate: &Certificate) -> [String; 3] {
     ["--tls".to_owned(), "--cacert".to_owned(), text(certificate.authority())]
 }

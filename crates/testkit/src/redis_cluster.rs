@@ -7,7 +7,7 @@ use crate::process::{run, wait_until};
 use crate::redis::{READY, cli_options};
 use crate::{Certificate, RedisServer};
 
-/// Failover within about two seconds, and replicas that start to copy at once.
+/// Options for a failover within about two seconds and immediate replication.
 const OPTIONS: &[&str] = &[
     "--cluster-enabled",
     "yes",
@@ -29,12 +29,12 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts the nodes, joins them, and waits until each of them finds the whole cluster in order.
+    /// Starts the nodes, joins them, and waits until each of them reports the cluster as healthy.
     pub async fn start() -> Self {
         Self::launch(None).await
     }
 
-    /// The same with TLS everywhere.
+    /// Like `start`, with TLS everywhere.
     pub async fn start_with_tls(certificate: &Arc<Certificate>) -> Self {
         Self::launch(Some(certificate)).await
     }
@@ -73,12 +73,12 @@ impl RedisCluster {
         self.nodes.iter().map(RedisServer::url).collect()
     }
 
-    /// The nodes, killed ones included.
+    /// The nodes, including killed ones.
     pub fn nodes(&self) -> &[RedisServer] {
         &self.nodes
     }
 
-    /// The node that answers for a key at the moment.
+    /// The node that currently owns the slot of a key.
     pub async fn primary_of(&self, key: &str) -> &RedisServer {
         let living = self.living().next().expect("a node is left");
         let slot =
@@ -88,20 +88,20 @@ impl RedisCluster {
         self.nodes.iter().find(|node| node.port() == port).expect("all nodes are ours")
     }
 
-    /// Kills the primary of a key; the cluster needs a moment to notice.
+    /// Kills the primary of a key. The cluster needs a moment to notice.
     pub async fn kill_primary_of(&self, key: &str) {
         self.primary_of(key).await.kill();
     }
 
-    /// Waits until a living node has taken over the key and all living nodes find the cluster in
-    /// order.
+    /// Waits until a living node has taken over the key and all living nodes report the cluster as
+    /// healthy.
     pub async fn wait_for_failover_of(&self, key: &str) {
         wait_until("a replica takes over", async || self.primary_of(key).await.is_running()).await;
         self.wait_until_ok().await;
     }
 
     /// Makes a replica take over a key from its primary. The primary is cut off from all other
-    /// nodes: it still talks to clients, but finds the cluster down. Lasts a minute. Returns the
+    /// nodes for a minute: it still answers clients, but reports the cluster as down. Returns the
     /// new primary.
     pub async fn cut_off_primary_of(&self, key: &str) -> &RedisServer {
         let old = self.primary_of(key).await;
@@ -166,7 +166,7 @@ fn primary_of_slot(nodes: &str, slot: u16) -> Option<u16> {
     })
 }
 
-/// `0-5460`, or `7` for a single slot.
+/// Parses `0-5460`, or `7` for a single slot.
 fn slots(range: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     Some(first.parse().ok()?..=last.parse().ok()?)

@@ -8,28 +8,27 @@ use crate::process::wait_until;
 use crate::redis::scheme;
 use crate::{Certificate, RedisServer};
 
-/// How often, in milliseconds, sentinels ask servers and tell each other what they know; the
-/// defaults are seconds.
+/// Periods of the Sentinels' checks and messages in milliseconds. The defaults are seconds.
 const QUICK: &[&str] =
     &["SENTINEL", "DEBUG", "info-period", "200", "ask-period", "100", "publish-period", "200"];
 
-/// One primary and two replicas, watched by three sentinels of which two have to agree.
+/// One primary and two replicas, watched by three Sentinels with a quorum of two.
 #[derive(Debug)]
 pub struct RedisSentinel {
     servers: Vec<RedisServer>,
     sentinels: Vec<RedisServer>,
     tls: bool,
-    /// The files in which the sentinels keep what they know.
+    /// The configuration files, in which Sentinels keep their state.
     _directory: TempDir,
 }
 
 impl RedisSentinel {
-    /// Starts everything and waits until each sentinel knows the replicas and the other sentinels.
+    /// Starts everything and waits until each Sentinel knows the replicas and the other Sentinels.
     pub async fn start() -> Self {
         Self::launch(None).await
     }
 
-    /// The same with TLS everywhere.
+    /// Like `start`, with TLS everywhere.
     pub async fn start_with_tls(certificate: &Arc<Certificate>) -> Self {
         Self::launch(Some(certificate)).await
     }
@@ -77,12 +76,12 @@ impl RedisSentinel {
         format!("{}+sentinel://{}/tracera", scheme(self.tls), addresses.join(","))
     }
 
-    /// The sentinels themselves.
+    /// The Sentinels.
     pub fn sentinels(&self) -> &[RedisServer] {
         &self.sentinels
     }
 
-    /// The server the sentinels hold to be the primary.
+    /// The server that the Sentinels consider the primary.
     pub async fn primary(&self) -> &RedisServer {
         let sentinel = self
             .sentinels
@@ -95,12 +94,12 @@ impl RedisSentinel {
         self.servers.iter().find(|server| server.port() == port).expect("all servers are ours")
     }
 
-    /// Kills the primary; the sentinels need about a second to notice.
+    /// Kills the primary. The Sentinels need about a second to notice.
     pub async fn kill_primary(&self) {
         self.primary().await.kill();
     }
 
-    /// Waits until the sentinels have made another server the primary.
+    /// Waits until the Sentinels have made another server the primary.
     pub async fn wait_for_failover(&self) {
         wait_until("the sentinels name a living primary", async || {
             let primary = self.primary().await;

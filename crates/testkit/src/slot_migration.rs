@@ -1,10 +1,10 @@
-//! Moving a slot of a cluster from one primary to another, step by step, as `redis-cli --cluster
-//! reshard` does it.
+//! Moves a slot of a cluster from one primary to another, step by step, as `redis-cli --cluster
+//! reshard` does.
 
 use crate::RedisServer;
 use crate::redis_cluster::RedisCluster;
 
-/// How many keys are asked for at once.
+/// The number of keys listed at once.
 const PAGE: &str = "100";
 
 /// A migrating slot. Until [`finish`](Self::finish), the old primary answers for the keys it still
@@ -15,7 +15,7 @@ pub struct SlotMigration<'a> {
     source: &'a RedisServer,
     target: &'a RedisServer,
     target_id: String,
-    /// All primaries but the two.
+    /// All other primaries.
     bystanders: Vec<&'a RedisServer>,
 }
 
@@ -45,7 +45,7 @@ impl RedisCluster {
 }
 
 impl SlotMigration<'_> {
-    /// Moves all keys the old primary has.
+    /// Moves all keys that the old primary has.
     pub async fn move_keys(&self) {
         let port = self.target.port().to_string();
         loop {

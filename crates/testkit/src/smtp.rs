@@ -1,4 +1,4 @@
-//! A mail server that keeps what it gets.
+//! A mail server that keeps its mail.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -16,15 +16,15 @@ use crate::redis::ATTEMPTS;
 
 const SINK: &str = include_str!("smtp_sink.py");
 
-/// How long [`SmtpServer::wait_for_message`] waits.
+/// The time limit of [`SmtpServer::wait_for_message`].
 const MAIL_LIMIT: Duration = Duration::from_secs(10);
 
-/// How the server wants connections to be secured.
+/// The security of the server's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpMode {
-    /// No TLS, and none on offer: also what a client sees when somebody on the way strips STARTTLS.
+    /// No TLS and no STARTTLS, as a client sees it when an attacker strips STARTTLS.
     Plain,
-    /// STARTTLS is on offer and required before anything else.
+    /// STARTTLS is required before anything else.
     StartTlsRequired,
     /// TLS from the first byte.
     ImplicitTls,
@@ -37,13 +37,13 @@ pub struct ReceivedMail {
     pub mail_from: String,
     /// The envelope's recipients.
     pub rcpt_tos: Vec<String>,
-    /// What the client called itself.
+    /// The name in the client's `EHLO` or `HELO`.
     pub hello: String,
-    /// The client's end of the connection it came over.
+    /// The client's port of the connection that carried the message.
     pub client_port: u16,
     /// Whether the connection was encrypted.
     pub tls: bool,
-    /// The user who had signed in.
+    /// The user who had authenticated.
     pub login: Option<String>,
     /// The decoded subject.
     pub subject: String,
@@ -51,7 +51,7 @@ pub struct ReceivedMail {
     pub text: String,
     /// The decoded HTML, empty when there is none.
     pub html: String,
-    /// The message as it came.
+    /// The message as received.
     pub raw: String,
 }
 
@@ -67,7 +67,7 @@ pub struct SmtpServer {
 }
 
 impl SmtpServer {
-    /// Starts a server that takes mail from everybody.
+    /// Starts a server that accepts mail from everybody.
     pub async fn start(mode: SmtpMode) -> Self {
         Self::launch_anywhere(mode, None, Certificate::create().await).await
     }
@@ -77,7 +77,7 @@ impl SmtpServer {
         Self::launch_anywhere(mode, None, Certificate::create_of_authority().await).await
     }
 
-    /// Starts a server that takes mail only after AUTH PLAIN or LOGIN with these credentials.
+    /// Starts a server that accepts mail only after AUTH PLAIN or LOGIN with these credentials.
     pub async fn start_with_login(mode: SmtpMode, user: &str, password: &str) -> Self {
         Self::launch_anywhere(mode, Some((user, password)), Certificate::create().await).await
     }
@@ -87,8 +87,8 @@ impl SmtpServer {
         self.port
     }
 
-    /// The certificate authority a client has to trust, as a PEM file; the server's certificate is
-    /// for `localhost` and 127.0.0.1.
+    /// The certificate authority that a client has to trust, as a PEM file. The server's
+    /// certificate is for `localhost` and 127.0.0.1.
     pub fn ca_file(&self) -> &Path {
         self.certificate.authority()
     }
@@ -97,20 +97,20 @@ impl SmtpServer {
     pub fn messages(&self) -> Vec<ReceivedMail> {
         let mails =
             std::fs::read_to_string(self.file("mails")).expect("the file is made at the start");
-        // The last line may still be on its way.
+        // The last line may be incomplete.
         let complete = mails.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         complete
             .map(|line| serde_json::from_str(line).expect("the sink writes this form"))
             .collect()
     }
 
-    /// Waits up to ten seconds for a message `wanted` says yes to.
+    /// Waits up to ten seconds for a message that satisfies `wanted`.
     pub async fn wait_for_message(&self, wanted: impl Fn(&ReceivedMail) -> bool) -> ReceivedMail {
         let found = poll(MAIL_LIMIT, || self.messages().into_iter().find(&wanted)).await;
         found.unwrap_or_else(|| panic!("no such mail came; these did: {:#?}", self.messages()))
     }
 
-    /// Answers the content of the next `count` messages with `reply`, e.g. `"451 4.3.0 try again
+    /// Answers the content of the next `count` messages with `reply`, such as `"451 4.3.0 try again
     /// later"`.
     pub fn refuse_next(&self, count: usize, reply: &str) {
         let mut refusals =
@@ -119,18 +119,18 @@ impl SmtpServer {
         refusals.write_all(lines.as_bytes()).expect("a temporary file can be written");
     }
 
-    /// Takes this long to accept the content of the next message.
+    /// Delays the acceptance of the next message's content by `time`.
     pub fn accept_slowly(&self, time: Duration) {
         self.refuse_next(1, &format!("wait {}", time.as_secs_f64()));
     }
 
-    /// Kills the server; connections are reset and new ones refused.
+    /// Kills the server. Connections are reset and new ones refused.
     pub fn kill(&self) {
         self.process().take();
     }
 
-    /// Kills the server and starts it again on the same port; accepted messages are kept, refusals
-    /// forgotten.
+    /// Kills the server and starts it again on the same port. Accepted messages are kept, refusals
+    /// are not.
     pub async fn restart(&self) {
         self.kill();
         File::create(self.file("refusals")).expect("a temporary file can be written");

@@ -1,4 +1,5 @@
-//! The service runs on its own libraries: what a stranger installs is what our tests exercise.
+//! The service uses every layer that its libraries export, so the tests exercise what users
+//! install.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,13 +19,13 @@ fn sources(name: &str) -> Vec<String> {
     files.iter().map(|file| fs::read_to_string(file).expect("a source can be read")).collect()
 }
 
-/// The name that begins a text.
+/// The name at the start of a text.
 fn name(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     &text[..end]
 }
 
-/// The types of a crate that are a [`tower::Layer`] and that its users can name.
+/// The exported types of a crate that are a [`tower::Layer`].
 ///
 /// [`tower::Layer`]: https://docs.rs/tower/latest/tower/trait.Layer.html
 fn exported_layers(crate_name: &str) -> BTreeSet<String> {

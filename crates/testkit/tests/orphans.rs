@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tracera_testkit::RedisServer;
 
-/// Set in the process that is going to be killed.
+/// Set in the process that will be killed.
 const VICTIM: &str = "TRACERA_TESTKIT_VICTIM";
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn servers_die_with_a_killed_test_process() {
         std::future::pending::<()>().await;
     }
     let this_test = ["--exact", "servers_die_with_a_killed_test_process", "--nocapture"];
-    // What a killed process leaves behind is removed with this.
+    // Removes the files of the killed process.
     let directory = tempfile::tempdir().unwrap();
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(this_test)

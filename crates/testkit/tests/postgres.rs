@@ -1,4 +1,4 @@
-//! A real `PostgreSQL`, asked through its own client.
+//! Tests a real `PostgreSQL` through its own client.
 
 use tokio::net::TcpStream;
 use tokio::process::Command;

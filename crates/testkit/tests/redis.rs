@@ -1,4 +1,4 @@
-//! The Redis parts against real servers.
+//! Tests the Redis parts against real servers.
 
 use std::time::Duration;
 
@@ -62,8 +62,8 @@ async fn an_error_reply_fails_the_test() {
     RedisServer::start().await.cli(&["NONSENSE"]).await;
 }
 
-/// Sets `key` to `value` and waits for so many replicas, on one connection since WAIT counts that
-/// one's writes.
+/// Sets `key` to `value` and waits for `replicas` replicas. On one connection, because WAIT covers
+/// the writes of its own connection only.
 async fn set_on_replicas(primary: &RedisServer, replicas: usize) {
     let mut connection =
         TcpStream::connect(("127.0.0.1", primary.port())).await.expect("the primary accepts");
@@ -111,7 +111,7 @@ async fn a_cluster_moves_a_slot_with_its_keys() {
     assert_eq!((old.error_replies("ASK").await, old.error_replies("MOVED").await), (1, 1));
 }
 
-/// The first line of the answer to a command.
+/// The first line of the reply to a command.
 async fn ask(server: &RedisServer, command: &str) -> String {
     let mut connection =
         TcpStream::connect(("127.0.0.1", server.port())).await.expect("the server accepts");

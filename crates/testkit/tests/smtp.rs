@@ -1,11 +1,11 @@
-//! The mail server against Python's own SMTP client.
+//! Tests the mail server with Python's SMTP client.
 
 use std::process::Output;
 
 use tokio::process::Command;
 use tracera_testkit::{SmtpMode, SmtpServer};
 
-/// Sends one mail; `before` are statements on the connection `smtp`.
+/// Sends one mail. `before` holds statements on the connection `smtp`.
 async fn send(server: &SmtpServer, mode: SmtpMode, before: &str) -> Output {
     let class = if mode == SmtpMode::ImplicitTls { "SMTP_SSL" } else { "SMTP" };
     let context = if mode == SmtpMode::ImplicitTls { ", context=tls" } else { "" };

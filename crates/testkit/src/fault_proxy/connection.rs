@@ -12,7 +12,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use super::resp::{bulk, complete_requests, next_request};
 use super::{Action, Fault, Shared};
 
-/// Injected replies that wait for their turn, each with the echo the server will send in its place.
+/// Injected replies in their order, each with the echo that the server will send in its place.
 type Injected = Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>;
 
 pub(super) async fn serve(mut client: TcpStream, upstream: u16, shared: Arc<Shared>) {
@@ -29,15 +29,15 @@ pub(super) async fn serve(mut client: TcpStream, upstream: u16, shared: Arc<Shar
         let mut nowhere = tokio::io::sink();
         tokio::select! {
             _ = fault.wait_for(|fault| *fault != Fault::BlackHole) => {}
-            // The client gave up first.
+            // The client has closed the connection.
             _ = tokio::io::copy(&mut client, &mut nowhere) => {}
         }
     }
-    // Makes the close that follows a reset.
+    // With a zero linger, the close resets the connection.
     let _ = client.set_zero_linger();
 }
 
-/// Carries bytes both ways until both sides have closed, one has failed, or a reply was cut.
+/// Copies bytes both ways until both sides have closed, one has failed, or a reply was cut.
 async fn exchange(client: &mut TcpStream, upstream: u16, shared: &Shared) -> io::Result<()> {
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).await?;
     client.set_nodelay(true)?;
@@ -62,8 +62,8 @@ async fn requests(
     let mut injections = 0;
     let mut is_redis = None;
     while client.read_buf(&mut buffer).await? > 0 {
-        // Only Redis connections begin like this. Anything else passes as it is, and so do requests
-        // of Redis that are typed as plain words.
+        // Only Redis requests begin like this. Other protocols pass unchanged, and so do Redis
+        // requests that are typed as plain words.
         if !*is_redis.get_or_insert(buffer[0] == b'*') || buffer[0] != b'*' {
             server.write_all(&buffer).await?;
             buffer.clear();
@@ -76,7 +76,7 @@ async fn requests(
                     loop {
                         arrived.send_replace(1 + complete_requests(&buffer));
                         tokio::select! {
-                            // A hold whose handle was dropped no longer holds.
+                            // A hold ends when its handle is dropped.
                             _ = &mut release => break,
                             read = client.read_buf(&mut buffer) => if read? == 0 { break },
                         }
@@ -84,7 +84,8 @@ async fn requests(
                     server.write_all(&bytes).await?;
                 }
                 Some(Action::Answer { reply, .. }) => {
-                    // The server echoes a mark, which comes back exactly where the reply belongs.
+                    // The server echoes a mark, which comes back in the place where the reply
+                    // belongs.
                     injections += 1;
                     let mark = bulk(&format!("tracera-fault-proxy-{injections}"));
                     queue(injected).push_back((mark.clone().into(), reply));
@@ -122,8 +123,9 @@ async fn replies(
     client.shutdown().await
 }
 
-/// Takes from the buffer what may go to the client, with injected replies in place of their echoes.
-/// While an echo is awaited everything is kept back, since it may arrive in pieces.
+/// Takes from the buffer the bytes that may go to the client, with injected replies in place of
+/// their echoes. While an echo is expected all bytes are kept back, because the echo may arrive in
+/// pieces.
 fn substitute(buffer: &mut Vec<u8>, injected: &mut VecDeque<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
     let mut ready = Vec::new();
     while let Some((mark, reply)) = injected.front() {

@@ -1,11 +1,11 @@
-//! As much of the Redis protocol as it takes to tell requests apart.
+//! The part of the Redis protocol that is needed to tell requests apart.
 
 /// A complete request at the start of a buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request {
     /// The command's name in upper case.
     pub(super) command: String,
-    /// Its length in the buffer.
+    /// The request's length in the buffer.
     pub(super) length: usize,
 }
 
@@ -25,7 +25,7 @@ pub(super) fn next_request(buffer: &[u8]) -> Option<Request> {
     (at <= buffer.len()).then_some(Request { command, length: at })
 }
 
-/// How many complete requests `buffer` begins with.
+/// The number of complete requests at the start of `buffer`.
 pub(super) fn complete_requests(mut buffer: &[u8]) -> usize {
     let mut requests = 0;
     while let Some(request) = next_request(buffer) {

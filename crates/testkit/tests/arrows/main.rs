@@ -1,10 +1,10 @@
-//! The picture in ARCHITECTURE.md, held against the `use` lines of the crates.
+//! Compares the module order of ARCHITECTURE.md with the `use` lines of the crates.
 //!
-//! 1. Modules of one folder form no circle. A module and its submodules count as one.
-//! 2. The rooms of the server stand in [`ROOMS`]; a room knows only rooms to its right.
-//! 3. Pages and API do not know each other.
+//! 1. Modules of one folder form no cycle. A module and its submodules count as one.
+//! 2. [`ROOMS`] lists the modules of the server; a module uses only modules to its right.
+//! 3. Pages and API do not use each other.
 //!
-//! Tests inside the sources are left out.
+//! Tests inside the sources are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use source::Module;
 
 mod source;
 
-/// The rooms of the server from left to right. Rooms of one line may know each other, without a
-/// circle.
+/// The modules of the server from left to right. Modules of one line may use each other, without a
+/// cycle.
 const ROOMS: &[&[&str]] = &[
     &["main"],
     &["cli", "operator"],
@@ -33,7 +33,7 @@ const ROOMS: &[&[&str]] = &[
     &["backoff", "clock", "cookie", "error_chain", "http_client", "private_dir", "tls"],
 ];
 
-/// One `use`: who, whom, and the files of both.
+/// The `use` relations: the two modules, and the files of both.
 type Arrows = BTreeMap<(String, String), (PathBuf, PathBuf)>;
 
 fn sources(name: &str) -> Vec<Module> {
@@ -41,7 +41,7 @@ fn sources(name: &str) -> Vec<Module> {
     source::read(&crates.join(name).join("src"))
 }
 
-/// The arrows between the modules directly under `folder`.
+/// The relations between the modules directly under `folder`.
 fn arrows_under(modules: &[Module], folder: &[String]) -> Arrows {
     let child = |path: &[String]| path.strip_prefix(folder)?.first().cloned();
     let mut arrows = Arrows::new();
@@ -58,7 +58,7 @@ fn arrows_under(modules: &[Module], folder: &[String]) -> Arrows {
     arrows
 }
 
-/// A circle among the arrows, if there is one.
+/// A cycle of relations, if there is one.
 fn circle(arrows: &Arrows) -> Option<Vec<String>> {
     fn visit(
         arrows: &Arrows,
@@ -82,7 +82,7 @@ fn circle(arrows: &Arrows) -> Option<Vec<String>> {
     arrows.keys().find_map(|(from, _)| visit(arrows, from, &mut Vec::new(), &mut done))
 }
 
-/// The circle in words, with both files of each arrow.
+/// A description of the cycle, with both files of each relation.
 fn describe(circle: &[String], arrows: &Arrows) -> String {
     let next = circle.iter().cycle().skip(1);
     let lines = circle.iter().zip(next).map(|(from, to)| {

@@ -1,4 +1,4 @@
-//! Which module uses which, read from the text of the sources.
+//! Reads from the sources which module uses which.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// One file of a crate.
 pub(crate) struct Module {
-    /// Its path below the crate; empty for `lib.rs`.
+    /// The path inside the crate; empty for `lib.rs`.
     pub path: Vec<String>,
     pub file: PathBuf,
-    /// The modules it names.
+    /// The modules that the file uses.
     pub uses: Vec<Target>,
 }
 
-/// A module that another one names.
+/// A module that another one uses.
 pub(crate) struct Target {
     pub path: Vec<String>,
     pub file: PathBuf,
@@ -80,8 +80,8 @@ fn without_tests(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every path that begins with `crate`, `super` or `self`, and what `use` lines name; braces are
-/// spelled out.
+/// Every path that begins with `crate`, `super` or `self`, and every path in a `use` line, with
+/// braces expanded.
 fn paths(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices("use ") {
@@ -100,7 +100,7 @@ fn paths(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// `a::{b, c::d}` as `a::b` and `a::c::d`.
+/// Expands `a::{b, c::d}` to `a::b` and `a::c::d`.
 fn expand(before: &[String], text: &str, found: &mut Vec<Vec<String>>) {
     let text = text.trim();
     let Some((first, braces)) = text.split_once('{') else {
@@ -129,7 +129,7 @@ fn expand(before: &[String], text: &str, found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The deepest module a path of `module` leads into; `None` for another crate's.
+/// The deepest module on a path used by `module`; `None` for other crates.
 fn resolve(
     module: &[String],
     named: &[String],
@@ -150,7 +150,7 @@ fn resolve(
                 at.pop()?;
             }
         }
-        // A submodule, named without `self`.
+        // A submodule, used without `self`.
         first => {
             at.push(first.to_owned());
             known.contains(&at).then_some(())?;
