@@ -1,4 +1,4 @@
-// express-session with connect-redis. It answers what the other contenders answer.
+// express-session with connect-redis. Its responses are those of the other contenders.
 
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -20,7 +20,7 @@ app.disable("x-powered-by");
 app.set("etag", false);
 app.use(
   session({
-    // Without `disableTouch` every request renews the session in Redis.
+    // Without `disableTouch`, every request renews the session in Redis.
     store: new RedisStore({ client, disableTouch: !sliding }),
     secret: "a secret for measuring, not for use",
     resave: false,

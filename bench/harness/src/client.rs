@@ -1,4 +1,4 @@
-//! Requests as a browser sends them, one at a time, with its cookies.
+//! A client that sends requests one at a time, with cookies, as a browser does.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,22 +10,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// The most time an answer may take, and a held request until it is at the barrier.
+/// The time limit of a response, and of a held request until it reaches the barrier.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 const MAX_HEADERS: usize = 32;
 
-/// What was answered.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The cookies it sets, by name, and without a value those it removes.
+    /// The cookies that it sets, by name; without a value those that it removes.
     cookies: Vec<(String, Option<String>)>,
-    /// Null when it is no JSON.
+    /// Null if the body is no JSON.
     pub(crate) body: Value,
 }
 
-/// How an answer treats the cookies.
+/// The effect of a response on the cookies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CookieEffect {
     Untouched,
@@ -34,7 +34,7 @@ pub(crate) enum CookieEffect {
 }
 
 impl Answer {
-    /// One that is set says more than one that is cleared.
+    /// If a response sets one cookie and clears another, the former counts.
     pub(crate) fn cookie_effect(&self) -> CookieEffect {
         match self.cookies.as_slice() {
             [] => CookieEffect::Untouched,
@@ -49,7 +49,7 @@ impl Answer {
 pub(crate) struct Cookies(BTreeMap<String, String>);
 
 impl Cookies {
-    /// Takes what an answer sets and gives up what it removes.
+    /// Stores the cookies that a response sets and deletes those that it removes.
     pub(crate) fn receive(&mut self, answer: &Answer) {
         for (name, value) in &answer.cookies {
             match value {
@@ -68,7 +68,7 @@ impl Cookies {
     }
 }
 
-/// Sends a request without a body, over a connection of its own.
+/// Sends a request without a body, over a new connection.
 pub(crate) async fn send(
     address: SocketAddr,
     method: &str,
@@ -89,7 +89,7 @@ pub(crate) async fn send(
     Ok(head.with_context(|| format!("the answer to {path}"))?.answer(&answer))
 }
 
-/// A connection that is kept for many requests.
+/// A connection for many requests.
 pub(crate) struct Connection {
     address: SocketAddr,
     stream: TcpStream,
@@ -151,7 +151,7 @@ impl Head {
     }
 }
 
-/// The head of an answer, when all of it is there.
+/// The head of a response; `None` while it is incomplete.
 fn parse(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -168,7 +168,7 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
     Ok(Some(Head { status: response.code.context("no status")?, cookies, length, body_length }))
 }
 
-/// A cookie's name, and its value unless it is removed.
+/// A cookie's name and value; no value if the cookie is removed.
 fn set_cookie(line: &str) -> (String, Option<String>) {
     let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

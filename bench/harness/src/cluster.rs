@@ -1,5 +1,4 @@
-//! Where the scale runs keep their sessions: one Redis, or a cluster of three primaries on this
-//! machine.
+//! The store of the scale runs: one Redis, or a cluster of three primaries on this machine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use crate::redis::{Redis, free_port};
 
 /// All slots of a cluster, in three parts.
 const SLOTS: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
-/// The most time the nodes may take to know each other.
+/// The time limit for the nodes to find each other.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The nodes that share the sessions.
@@ -66,17 +65,17 @@ impl Stores {
         Ok(Self { nodes, url })
     }
 
-    /// The URL that leads to all of them.
+    /// The URL of all nodes.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Empties all of them.
+    /// Empties all nodes.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         self.nodes.iter_mut().try_for_each(Redis::flush)
     }
 
-    /// Bytes all of them have allocated.
+    /// The bytes allocated by all nodes.
     pub(crate) fn memory(&mut self) -> anyhow::Result<u64> {
         self.nodes.iter_mut().map(Redis::memory).sum()
     }

@@ -1,5 +1,5 @@
-//! The comparison: each round measures every contender once, in a rotating order. So other load of
-//! the machine falls on all alike.
+//! The comparison: each round measures every contender once, in a rotating order, so that other
+//! load on the machine affects all alike.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use crate::redis::Redis;
 use crate::scenario::Scenario;
 use crate::stats::Spread;
 
-/// Sessions that are read and written.
+/// The number of sessions that are read and written.
 pub(crate) const SESSIONS: u64 = 10_000;
-/// A sign-in in the scenario of that name is always a user's first.
+/// The number of the first user in the scenario `sign-in`, so that every sign-in is a user's first.
 const FIRST_NEW_USER: u64 = 1_000_000;
-/// Slower than this, creating sessions is given up.
+/// The creation of sessions is given up below this rate.
 const LEAST_CREATED_PER_SEC: u64 = 300;
-/// The most time the first turn through all sessions may take; it fills caches and is not measured.
+/// The time limit of the first turn through all sessions, which fills caches and is not measured.
 const WARMING_SECS: f64 = 30.0;
 
-/// How long and how often.
+/// The length and number of measurements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
@@ -27,25 +27,25 @@ pub(crate) struct Plan {
     pub(crate) warm_up: f64,
 }
 
-/// One contender in one round.
+/// The result of one contender in one round.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     pub(crate) load: Load,
-    /// Processor time of the server per request, in microseconds.
+    /// The server's CPU time per request, in microseconds.
     pub(crate) server_cpu: f64,
-    /// Processor time of Redis per request, in microseconds.
+    /// Redis' CPU time per request, in microseconds.
     pub(crate) redis_cpu: f64,
     /// Resident memory of the server in bytes.
     pub(crate) memory: u64,
 }
 
-/// All rounds of one contender.
+/// The results of one contender in all rounds.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) contender: Contender,
     /// One per round, in the same order for all rows.
     pub(crate) samples: Vec<Sample>,
-    /// Redis commands per request over all rounds, by name, those inside scripts included.
+    /// Redis commands per request over all rounds, by name, including those inside scripts.
     pub(crate) commands: BTreeMap<String, f64>,
 }
 
@@ -54,7 +54,7 @@ impl Row {
         Spread::of(self.samples.iter().map(value)).expect("there is at least one round")
     }
 
-    /// The ratio of each round's value to the other's in the same round.
+    /// The ratio of each round's value to that of `other` in the same round.
     pub(crate) fn ratio(&self, other: &Self, value: impl Fn(&Sample) -> f64) -> Spread {
         Spread::of(
             self.samples.iter().zip(&other.samples).map(|(own, other)| value(own) / value(other)),
@@ -71,15 +71,15 @@ struct Entry {
     next_user: u64,
 }
 
-/// What a scenario's rounds brought.
+/// The results of a scenario.
 pub(crate) struct Measured {
     pub(crate) rows: Vec<Row>,
-    /// The peers that did not get through it, each with the reason.
+    /// The peers that failed, each with the reason.
     pub(crate) failures: Vec<String>,
 }
 
-/// Measures a scenario. A peer that answers wrongly, or not, is left out of it; a floor or this
-/// repository's own contender that does so fails the run.
+/// Measures a scenario. A peer that fails or answers wrongly is left out of the scenario. A floor
+/// or this repository's own contender that does so fails the run.
 pub(crate) fn run(
     scenario: Scenario,
     contenders: &[Contender],
@@ -119,7 +119,7 @@ pub(crate) fn run(
     Ok(Measured { rows: entries.into_iter().map(Entry::into_row).collect(), failures })
 }
 
-/// A peer's error as a line for the report; that of anybody else stays an error.
+/// A peer's error as a line of the report. The error of any other contender is returned.
 pub(crate) fn forgive(contender: &Contender, error: anyhow::Error) -> anyhow::Result<String> {
     if contender.kind != Kind::Peer {
         return Err(error.context(contender.name));
@@ -129,10 +129,10 @@ pub(crate) fn forgive(contender: &Contender, error: anyhow::Error) -> anyhow::Re
     Ok(line)
 }
 
-/// Signs the users in through the contender's own route and keeps their cookies.
+/// Signs users in through the contender's own route and stores their cookies.
 pub(crate) fn create_sessions(running: &Running, count: u64, cookies: &Path) -> anyhow::Result<()> {
     if running.contender.kind == Kind::Constant {
-        // A cookie as long as a real one: its bytes have to be read as well.
+        // As long as a real cookie, because reading it costs time too.
         std::fs::write(cookies, format!("nobody\tsession={:0112}\n", 0))?;
         return Ok(());
     }
@@ -154,7 +154,7 @@ pub(crate) fn create_sessions(running: &Running, count: u64, cookies: &Path) -> 
 }
 
 impl Entry {
-    /// Starts the contender, signs everybody in and goes once through all sessions.
+    /// Starts the contender, signs all users in, and reads every session once.
     fn prepare(
         contender: Contender,
         redis: &str,
@@ -237,22 +237,22 @@ impl Sample {
         self.load.requests as f64 / self.load.seconds
     }
 
-    /// Milliseconds half of the answers took at most.
+    /// The median response time in milliseconds.
     pub(crate) fn p50(&self) -> f64 {
         millis(self.load.p50_micros)
     }
 
-    /// Milliseconds 99 % of the answers took at most.
+    /// The 99th percentile of the response time in milliseconds.
     pub(crate) fn p99(&self) -> f64 {
         millis(self.load.p99_micros)
     }
 
-    /// Milliseconds 99.9 % of the answers took at most.
+    /// The 99.9th percentile of the response time in milliseconds.
     pub(crate) fn p999(&self) -> f64 {
         millis(self.load.p999_micros)
     }
 
-    /// Resident memory.
+    /// Resident memory in MiB.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
     pub(crate) fn mebibytes(&self) -> f64 {
         self.memory as f64 / f64::from(1 << 20)

@@ -1,4 +1,4 @@
-//! Who is compared, and starting one of them.
+//! The contenders, and how each is started.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use anyhow::Context;
 use crate::process::Process;
 use crate::service;
 
-/// Worker threads of each server. With two on two cores, how the runtime happens to spread
-/// connections over them doubles the processor time of some rounds.
+/// Worker threads of each server. With two on two cores, the distribution of connections over them
+/// doubles the CPU time of some rounds.
 pub(crate) const WORKERS: &str = "1";
 
 /// A server under test.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Contender {
-    /// Its name in options and tables.
+    /// The name in options and tables.
     pub(crate) name: &'static str,
     program: Program,
     variant: &'static str,
@@ -27,26 +27,26 @@ pub(crate) struct Contender {
 enum Program {
     /// A binary of this workspace.
     Binary(&'static str),
-    /// A script for node under `bench/`.
+    /// A Node.js script under `bench/`.
     Node(&'static str),
-    /// The service itself; the variant is its subcommand.
+    /// The whole service. The variant is its subcommand.
     Service,
 }
 
-/// What a contender can be asked.
+/// The kind of a contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Answers a constant; has no sessions.
     Constant,
     /// Reads the value of a key.
     Get,
-    /// This repository's.
+    /// This repository's session layer.
     Ours,
-    /// Somebody else's session library.
+    /// Another session library.
     Peer,
-    /// This repository's whole service, asked what only its session answers.
+    /// This repository's whole service, with requests that only its session layer answers.
     Service,
-    /// This repository's whole service, asked for the portfolio of an account without items.
+    /// This repository's whole service, with requests for the portfolio of an empty account.
     Portfolio,
 }
 
@@ -56,8 +56,7 @@ pub(crate) const NEAR_CACHE: &str = "tracera, near-cache";
 pub(crate) const NO_CACHE: &str = "tracera, no cache";
 pub(crate) const TOWER_SESSIONS: &str = "tower-sessions";
 
-/// The service as it runs for users. Its sessions are signed in by the other mode, which has a
-/// mailbox.
+/// The service in the mode for users. The other mode, which has a mailbox, signs its users in.
 pub(crate) const SERVE: Contender =
     contender("tracera serve", Program::Service, "serve", Kind::Service);
 
@@ -97,14 +96,14 @@ const fn contender(
     Contender { name, program, variant, kind }
 }
 
-/// A contender that listens.
+/// A contender that is running.
 pub(crate) struct Running {
     pub(crate) contender: Contender,
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
 }
 
-/// How a contender is set up for a scenario; `contenders/common` says what each means.
+/// The set-up of a contender for a scenario; see `contenders/common` for each setting.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Setup {
     pub(crate) sliding: bool,
@@ -118,7 +117,7 @@ impl Contender {
         self.start_under(&[], redis, setup)
     }
 
-    /// Starts it as the argument of another command.
+    /// Starts it as an argument of another command.
     pub(crate) fn start_under(
         self,
         wrapper: &[&str],
@@ -154,12 +153,12 @@ impl Contender {
 }
 
 impl Contender {
-    /// Who signs its users in: itself, or the service with a mailbox.
+    /// The contender that signs the users in: itself, or the service with a mailbox.
     pub(crate) fn for_signing_in(self) -> Self {
         if self.kind == Kind::Service { Self { variant: "dev", ..self } } else { self }
     }
 
-    /// Which of a program's configurations.
+    /// The configuration of the program.
     pub(crate) fn variant(&self) -> &'static str {
         self.variant
     }

@@ -1,5 +1,5 @@
-//! What the project wants to reach. Printed, never a reason to fail: the numbers depend on the
-//! machine and its load.
+//! The goals of the project. They are printed and never fail a run, because the numbers depend on
+//! the machine and its load.
 
 use crate::compare::{Row, Sample};
 use crate::contender::{
@@ -8,7 +8,7 @@ use crate::contender::{
 use crate::scenario::Scenario;
 use crate::start::Start;
 
-/// One goal with what was measured.
+/// One goal, with the measured value.
 pub(crate) struct Goal {
     pub(crate) wanted: String,
     pub(crate) got: f64,
@@ -105,8 +105,8 @@ pub(crate) fn of_rows(scenario: Scenario, rows: &[Row]) -> Vec<Goal> {
         })
         .collect();
     if scenario == Scenario::Read {
-        // The near-cache asks again for each session once a minute; several servers' heartbeats
-        // count as well.
+        // Each session is read again once a minute for the near-cache, and heartbeats of several
+        // servers count as well.
         for (name, commands, spare) in [(NEAR_CACHE, 0, 0.02), (NO_CACHE, 1, 0.01)] {
             if let Some(row) = find(name) {
                 let got = row.commands.values().sum();
@@ -119,7 +119,7 @@ pub(crate) fn of_rows(scenario: Scenario, rows: &[Row]) -> Vec<Goal> {
     goals
 }
 
-/// The goals for a start.
+/// The goals of a cold start.
 pub(crate) fn of_starts(starts: &[Start]) -> Vec<Goal> {
     starts
         .iter()

@@ -1,6 +1,6 @@
-//! Instructions per request, counted by callgrind: the same on a busy machine as on a quiet one.
-//! They leave out what the kernel does, which processor time contains. Valgrind knows no SHA
-//! instructions, so SHA-256 runs in software there, several times as long; it is counted apart.
+//! Instructions per request, counted by callgrind: equal on a busy and an idle machine. Unlike CPU
+//! time they exclude the kernel. Valgrind does not support SHA instructions, so SHA-256 runs in
+//! software there and takes several times as many; it is counted separately.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,19 +15,19 @@ use crate::profile::Profile;
 use crate::redis::Redis;
 use crate::scenario::Scenario;
 
-/// Few, as everything takes fifty times as long.
+/// Few, because everything takes fifty times as long.
 const SESSIONS: u64 = 1000;
-/// The most time a turn may take.
+/// The time limit of one turn.
 const PATIENCE_SECS: f64 = 120.0;
 
-/// What one contender's requests take.
+/// The instructions of one contender's requests.
 pub(crate) struct Count {
     contender: Contender,
     /// Without `hashing`.
     per_request: f64,
-    /// Those of SHA-256.
+    /// The instructions of SHA-256.
     hashing: f64,
-    /// What callgrind wrote about the last turn, for `callgrind_annotate`.
+    /// Callgrind's file about the last turn, for `callgrind_annotate`.
     profile: PathBuf,
 }
 
@@ -54,8 +54,8 @@ pub(crate) fn run(
     Ok(counts)
 }
 
-/// Runs `requests` and then twice as many. The difference is what as many requests take, without
-/// opening connections.
+/// Runs `requests` requests and then twice as many. The difference leaves out the cost of opening
+/// connections.
 fn count(
     scenario: Scenario,
     contender: Contender,
@@ -112,7 +112,7 @@ fn count(
     })
 }
 
-/// Gives the program under valgrind a command.
+/// Sends a command to valgrind.
 fn monitor(pid: &str, command: &str) -> anyhow::Result<()> {
     let output = Command::new("vgdb")
         .arg(format!("--pid={pid}"))
@@ -136,7 +136,7 @@ fn take_dump(profile: &Path) -> anyhow::Result<Profile> {
     Profile::parse(&std::fs::read_to_string(profile)?)
 }
 
-/// The table.
+/// The table of the results.
 pub(crate) fn table(scenario: Scenario, requests: u64, counts: &[Count]) -> String {
     let mut text = format!(
         "## Instructions: {}\n\nCounted by callgrind over {requests} requests on 64 connections, \
@@ -159,7 +159,7 @@ pub(crate) fn table(scenario: Scenario, requests: u64, counts: &[Count]) -> Stri
     text
 }
 
-/// Where the profiles are.
+/// The list of the profiles' paths.
 pub(crate) fn profiles(counts: &[Count]) -> String {
     counts.iter().fold(String::new(), |text, count| {
         format!("{text}callgrind_annotate --auto=yes {}\n", count.profile.display())

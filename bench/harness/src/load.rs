@@ -1,4 +1,4 @@
-//! Runs the load in a process of its own and reads what it measured.
+//! Runs the load in a separate process and reads its results.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::contender::sibling;
 
-/// What a run of the load measured.
+/// The results of one run of the load.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Load {
     pub(crate) requests: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Load {
     first_error: Option<String>,
 }
 
-/// A load to be run.
+/// The options of one run of the load.
 #[derive(Clone, Copy)]
 pub(crate) struct Order<'a> {
     pub(crate) address: SocketAddr,
@@ -33,7 +33,7 @@ pub(crate) struct Order<'a> {
 }
 
 impl Order<'_> {
-    /// Runs it; an answer that is not exactly as expected fails it.
+    /// Runs the load. A response that is not exactly the expected one is an error.
     pub(crate) fn run(&self) -> anyhow::Result<Load> {
         let mut command = Command::new(sibling("load")?);
         command.arg(format!("--address={}", self.address));

@@ -1,10 +1,10 @@
-//! What the numbers were measured on.
+//! The machine of the measurements.
 
 use std::process::Command;
 
 use anyhow::Context;
 
-/// The machine, its software and the day, as a Markdown paragraph.
+/// A Markdown paragraph with the machine, its software and the date.
 pub(crate) fn describe() -> anyhow::Result<String> {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = cpuinfo

@@ -37,24 +37,23 @@ use crate::redis::Redis;
 use crate::scenario::Scenario;
 use crate::scratch::Scratch;
 
-/// Measures session libraries side by side, each as a server of its own, on one Redis, and writes
+/// Measures session libraries side by side, each as a separate server, on one Redis, and writes
 /// bench/RESULTS.md.
 ///
 /// Takes about a quarter of an hour.
 #[derive(Parser)]
 #[command(name = "./script/bench")]
 struct Options {
-    /// A first impression of reads within two minutes; writes no file.
+    /// Give a first impression of reads within two minutes; write no file.
     #[arg(long)]
     quick: bool,
-    /// How often each contender is measured [default: 7 for reads and 5 for the rest, quick: 3].
+    /// Number of measurements per contender [default: 7 for reads and 5 for the rest, quick: 3].
     #[arg(long)]
     rounds: Option<usize>,
-    /// How many seconds each measurement takes [default: 2 for reads and 1.5 for the rest, quick:
-    /// 1].
+    /// Length of each measurement in seconds [default: 2 for reads and 1.5 for the rest, quick: 1].
     #[arg(long)]
     seconds: Option<f64>,
-    /// Only contenders whose name contains one of these; writes no file.
+    /// Only contenders whose name contains one of these; write no file.
     #[arg(long, value_delimiter = ',', global = true)]
     only: Vec<String>,
     /// Only these scenarios [default: all, quick: read].
@@ -64,23 +63,23 @@ struct Options {
     run: Option<Run>,
 }
 
-/// Runs that take long, each on its own.
+/// Long runs, each started separately.
 #[derive(Subcommand)]
 enum Run {
-    /// What requests that overlap do to each other.
+    /// Effects of overlapping requests on each other.
     Races,
     /// Redis and server memory per session.
     Memory {
-        /// How many sessions each contender creates.
+        /// Number of sessions that each contender creates.
         #[arg(long, default_value_t = 100_000)]
         sessions: u64,
     },
     /// Instructions of the server per request, counted by callgrind; needs valgrind.
     Instructions {
-        /// What is sent.
+        /// Requests to send.
         #[arg(long, value_enum, default_value_t = Scenario::Read)]
         scenario: Scenario,
-        /// How many requests are counted.
+        /// Number of requests to count.
         #[arg(long, default_value_t = 4000)]
         requests: u64,
     },
@@ -89,31 +88,31 @@ enum Run {
         /// The numbers of sessions.
         #[arg(long, value_delimiter = ',', default_values_t = [15_000, 1_000_000])]
         sessions: Vec<u64>,
-        /// Spread over a cluster of three primaries in place of one Redis.
+        /// Use a cluster of three primaries in place of one Redis.
         #[arg(long)]
         cluster: bool,
     },
-    /// What client tracking takes in Redis, and what a table too small for it does; only tracera.
+    /// Cost of client tracking in Redis, and the effect of a table that is too small; only tracera.
     Tracking {
-        /// How many sessions are read; a near-cache holds 100,000.
+        /// Number of sessions that are read; a near-cache holds 100,000.
         #[arg(long, default_value_t = 50_000)]
         sessions: u64,
     },
-    /// Open event streams on the whole service: memory, idle CPU, how soon they end.
+    /// Open event streams on the whole service: memory, idle CPU, delay until they end.
     Streams {
-        /// How many.
+        /// Number of streams.
         #[arg(long, default_value_t = 10_000)]
         open: u64,
     },
-    /// How soon one server refuses what another one ended, both at full load; only tracera.
+    /// Delay until one server refuses a session ended by another, both at full load; only tracera.
     Revocation {
-        /// How often each way of ending a session is tried.
+        /// Number of trials of each way of ending a session.
         #[arg(long, default_value_t = 1000)]
         trials: u64,
     },
     /// The mixed load for a long time; only tracera.
     Soak {
-        /// How long.
+        /// Length in minutes.
         #[arg(long, default_value_t = 10)]
         minutes: u64,
     },
@@ -233,7 +232,7 @@ impl Options {
         }
     }
 
-    /// The scenario the project is judged by gets more rounds.
+    /// The most important scenario gets more rounds.
     fn plan(&self, scenario: Scenario) -> Plan {
         let (rounds, seconds) = match (self.quick, scenario) {
             (true, _) => (3, 1.0),
@@ -248,7 +247,7 @@ impl Options {
     }
 }
 
-/// Prints each part and, after a full run, keeps it in `bench/`.
+/// Prints each part and, after a full run, saves it in `bench/`.
 struct Report {
     machine: String,
     keep: Option<PathBuf>,
@@ -269,7 +268,7 @@ impl Report {
         report::replace_part(&directory.join("RESULTS.md"), name, &text)
     }
 
-    /// Keeps a part in another document, given from `bench/`, too.
+    /// Saves a part in another document too. The path is relative to `bench/`.
     fn share(&self, document: &str, name: &str, text: &str) -> anyhow::Result<()> {
         let Some(directory) = &self.keep else { return Ok(()) };
         report::replace_part(&directory.join(document), name, text)

@@ -1,4 +1,4 @@
-//! Redis memory per session, and what the server process grows by.
+//! Memory per session in Redis and in the server process.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,18 +7,18 @@ use crate::compare::{create_sessions, forgive};
 use crate::contender::{Contender, Kind, Setup};
 use crate::redis::Redis;
 
-/// What one contender's sessions take.
+/// The memory of one contender's sessions.
 pub(crate) struct Memory {
     contender: Contender,
     sessions: u64,
-    /// Bytes Redis allocated per session.
+    /// Bytes allocated by Redis per session.
     redis: f64,
-    /// Bytes the server's resident memory grew by per session.
+    /// Growth of the server's resident memory in bytes per session.
     server: f64,
 }
 
-/// Creates `sessions` sessions of as many users with each contender in turn. The peers that do not
-/// get through it are the second part, each with the reason.
+/// Creates `sessions` sessions, each of another user, with each contender in turn. Also returns the
+/// peers that failed, each with the reason.
 pub(crate) fn run(
     contenders: &[Contender],
     sessions: u64,
@@ -51,7 +51,7 @@ fn measure(
 ) -> anyhow::Result<Memory> {
     redis.flush()?;
     let running = contender.start(&redis.url(database), Setup::default())?;
-    // Scripts, buffers and pools are there after a few.
+    // A few sessions are enough to load scripts, buffers and pools.
     create_sessions(&running, 1000, cookies)?;
     redis.flush()?;
     let (store, server) = (redis.memory()?, running.process.memory()?);
@@ -66,7 +66,7 @@ fn measure(
     })
 }
 
-/// The table.
+/// The table of the results.
 pub(crate) fn table(measured: &[Memory]) -> String {
     let sessions = measured.first().map_or(0, |memory| memory.sessions);
     let mut text = format!(

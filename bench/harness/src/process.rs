@@ -1,4 +1,4 @@
-//! Child processes, and what the operating system says they used.
+//! Child processes and their resource usage.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -11,17 +11,17 @@ use nix::sys::signal::{Signal, kill};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
-/// The most time a process may take until it listens.
+/// The time limit for a process to start listening.
 const START: Duration = Duration::from_secs(30);
 
-/// A child that ends with this process at the latest, however this process ends.
+/// A child that ends with this process at the latest.
 pub(crate) struct Process {
     child: Child,
     name: String,
 }
 
 impl Process {
-    /// Starts `program`, found on the path.
+    /// Starts `program`, found on the PATH.
     pub(crate) fn spawn(
         program: &str,
         args: &[&str],
@@ -29,7 +29,7 @@ impl Process {
         stdout: Stdio,
         stderr: Stdio,
     ) -> anyhow::Result<Self> {
-        // setpriv becomes the program, so the process id is the program's own.
+        // setpriv replaces itself by the program, so the process id is the program's.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--", program])
             .args(args)
@@ -49,7 +49,7 @@ impl Process {
         std::thread::spawn(move || {
             let mut line = String::new();
             let read = BufReader::new(output).read_line(&mut line);
-            // Nobody listens any more when it took too long.
+            // Fails if the wait has timed out.
             let _ = sender.send(read.map(|_| line));
         });
         let line = receiver
@@ -61,7 +61,7 @@ impl Process {
         }
     }
 
-    /// Waits until somebody answers at `address`, which the process was told to listen on.
+    /// Waits until `address`, on which the process should listen, accepts connections.
     pub(crate) fn wait_until_connectable(&mut self, address: SocketAddr) -> anyhow::Result<()> {
         let deadline = Instant::now() + START;
         while TcpStream::connect(address).is_err() {
@@ -78,7 +78,7 @@ impl Process {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a process id fits"))
     }
 
-    /// User and system time of all its threads until now.
+    /// User and system time of all its threads so far.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let now = clock_getcpuclockid(self.pid()).and_then(nix::time::ClockId::now);
         Ok(now.with_context(|| format!("{} is gone", self.name))?.into())
@@ -97,7 +97,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Already ended is as good.
+        // The process may have ended already.
         let _ = kill(self.pid(), Signal::SIGKILL);
         let _ = self.child.wait();
     }

@@ -4,28 +4,28 @@ use std::collections::HashMap;
 
 use anyhow::{Context, ensure};
 
-/// Functions that hash.
+/// Part of the names of functions that hash.
 const HASHING: &str = "sha2::";
 
-/// Instructions of one profile.
+/// The instructions in one profile.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Profile {
     pub(crate) all: u64,
-    /// Those in functions of `sha2`.
+    /// The instructions in functions of `sha2`.
     pub(crate) hashing: u64,
 }
 
 impl Profile {
-    /// Reads the [format](https://valgrind.org/docs/manual/cl-format.html) as far as it is needed:
-    /// `fn=` begins a function's lines of position and cost, and the line after `calls=` is the
-    /// cost of another one.
+    /// Reads the part of the [format](https://valgrind.org/docs/manual/cl-format.html) that is
+    /// needed. `fn=` begins a function's lines of position and cost. The line after `calls=` is the
+    /// cost of another function.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let mut hashes = HashMap::new();
         let (mut all, mut hashing, mut in_hash) = (0, 0, false);
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
             if let Some(name) = line.strip_prefix("fn=").or_else(|| line.strip_prefix("cfn=")) {
-                // The first mention is `(ID) NAME`, every further one `(ID)`.
+                // The first mention is `(ID) NAME`, each later one `(ID)`.
                 let (id, name) = name.split_once(' ').unwrap_or((name, ""));
                 let hash = *hashes.entry(id).or_insert_with(|| name.contains(HASHING));
                 if line.starts_with("fn=") {

@@ -1,5 +1,5 @@
-//! What becomes of a session when two requests overlap: S is held between load and commit, W runs
-//! meanwhile, S goes on.
+//! The fate of a session when two requests overlap: S is held between load and commit, W runs
+//! meanwhile, then S continues.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,18 +19,19 @@ pub(crate) mod table;
 
 use outcome::{Outcome, Seen};
 
-/// What is not right after this long stays wrong. Memories of other processes may need a moment.
+/// A result that is wrong after this time counts as wrong for good. Caches of other processes may
+/// need a moment.
 const SETTLING: Duration = Duration::from_secs(1);
 
 /// One column of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Race {
-    /// Whether S writes a field before it answers; else it only reads.
+    /// Whether S writes a field before its response.
     writes: bool,
     meanwhile: Meanwhile,
 }
 
-/// What W does.
+/// The request W.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meanwhile {
     /// Writes the field `a`.
@@ -45,12 +46,12 @@ const RACES: [Race; 4] = [
     Race { writes: false, meanwhile: Meanwhile::Logout },
 ];
 
-/// Under which circumstances a race ran.
+/// The circumstances of a race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Circumstances {
     /// Whether requests prolong the session.
     sliding: bool,
-    /// Whether W went to another process than S.
+    /// Whether W is sent to another process than S.
     two_processes: bool,
 }
 
@@ -60,8 +61,8 @@ pub(crate) struct Row {
     outcomes: [Vec<(Circumstances, Outcome)>; 4],
 }
 
-/// Runs every race with each contender that has sessions. The peers that do not get through it are
-/// the second part, each with the reason.
+/// Runs every race with each contender that has sessions. Also returns the peers that failed, each
+/// with the reason.
 pub(crate) fn run(
     contenders: &[Contender],
     redis: &mut Redis,
@@ -104,11 +105,11 @@ async fn row(contender: Contender, redis: &str) -> anyhow::Result<Row> {
 }
 
 impl Race {
-    /// S goes to one process, W and the sign-in to the other, which may be the same.
+    /// Sends S to one process, and W and the sign-in to the other, which may be the same.
     async fn run(self, s: SocketAddr, w: SocketAddr) -> anyhow::Result<Outcome> {
         let mut before = Cookies::default();
         before.receive(&send(w, "POST", "/login?user=somebody", &before).await?);
-        // Both know the session before the race begins.
+        // Both processes know the session before the race begins.
         for address in [s, w] {
             let answer = send(address, "GET", "/me", &before).await?;
             anyhow::ensure!(answer.status == 200, "a session that is not known: {}", answer.status);
@@ -125,7 +126,7 @@ impl Race {
             return Ok(Outcome::refused(&meanwhile, &slow));
         }
 
-        // As the answers reach the browser.
+        // In the order in which the responses reach the browser.
         let mut after = before.clone();
         after.receive(&meanwhile);
         after.receive(&slow);
@@ -140,7 +141,7 @@ impl Race {
     }
 }
 
-/// A request with its session loaded that goes no further yet.
+/// A request that is held after it has loaded its session.
 struct Held {
     barrier: TcpStream,
     answer: JoinHandle<anyhow::Result<Answer>>,

@@ -1,4 +1,4 @@
-//! The Redis all contenders use, each in a database of its own.
+//! The Redis of all contenders, each of which uses another database.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,12 +10,12 @@ use redis::Connection;
 
 use crate::process::Process;
 
-/// Databases of the server, so that many contenders at once.
+/// The server's databases, and so the maximum number of contenders.
 const DATABASES: &str = "32";
-/// The most time a reply may take; emptying millions of keys takes a while.
+/// The time limit of a reply. Emptying millions of keys takes a while.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A server that keeps nothing on disk and ends with this value.
+/// A server without persistence, which ends when this value is dropped.
 pub(crate) struct Redis {
     pub(crate) process: Process,
     port: u16,
@@ -27,7 +27,7 @@ impl Redis {
         Self::start_with(free_port()?, &[])
     }
 
-    /// Starts it on `port` with more options.
+    /// Starts a server on `port` with more options.
     pub(crate) fn start_with(port: u16, options: &[&str]) -> anyhow::Result<Self> {
         let port_text = port.to_string();
         let args =
@@ -67,7 +67,7 @@ impl Redis {
         Ok(redis::cmd("FLUSHALL").exec(&mut self.connection)?)
     }
 
-    /// How often each command ran since the start, those inside scripts included.
+    /// The number of calls of each command since the start, including those inside scripts.
     pub(crate) fn commands(&mut self) -> anyhow::Result<BTreeMap<String, u64>> {
         Ok(self
             .info("commandstats")?
@@ -89,19 +89,19 @@ impl Redis {
         Ok(used.trim().parse()?)
     }
 
-    /// A number of `INFO stats`.
+    /// A field of `INFO stats`.
     pub(crate) fn stat(&mut self, name: &str) -> anyhow::Result<u64> {
         let info = self.info("stats")?;
         let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         Ok(value.with_context(|| format!("no {name}"))?.trim().parse()?)
     }
 
-    /// Where it listens.
+    /// The port of the server.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Sends a command and returns its answer as text.
+    /// Sends a command and returns its reply as text.
     pub(crate) fn ask(&mut self, command: &str) -> anyhow::Result<String> {
         let mut words = command.split(' ');
         let mut command = redis::cmd(words.next().unwrap_or_default());
@@ -116,7 +116,7 @@ impl Redis {
     }
 }
 
-/// A port nobody listens on.
+/// A port on which nothing listens.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

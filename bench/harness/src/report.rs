@@ -1,4 +1,4 @@
-//! The results as Markdown, each part between marks of its own in one file, so that it can be
+//! The results as Markdown. Each part stands between its own marks in one file, so that it can be
 //! replaced alone.
 
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ on what it was measured. How it measures and how each contender is set up:
 ![Server CPU per authenticated request](results.svg)
 ";
 
-/// Puts `text` in the place of the part `name`, or at the end.
+/// Replaces the part `name` by `text`, or appends it.
 pub(crate) fn replace_part(path: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let old = if path.exists() { std::fs::read_to_string(path)? } else { HEAD.to_owned() };
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
@@ -78,12 +78,12 @@ pub(crate) fn rows(scenario: Scenario, Measured { rows, failures }: &Measured) -
     failed(text, failures)
 }
 
-/// Who is missing in a table, and why.
+/// Appends the failed contenders with their reasons to a table.
 pub(crate) fn failed(table: String, failures: &[String]) -> String {
     failures.iter().fold(table, |table, failure| format!("{table}\n{failure}\n"))
 }
 
-/// `hget 1.00, evalsha 1.00`; what is rarer than one in a hundred requests is left out.
+/// `hget 1.00, evalsha 1.00`, without commands rarer than one in a hundred requests.
 fn commands(row: &Row) -> String {
     let mut frequent: Vec<_> = row.commands.iter().filter(|(_, count)| **count >= 0.01).collect();
     frequent.sort_by(|a, b| b.1.total_cmp(a.1));
@@ -93,7 +93,7 @@ fn commands(row: &Row) -> String {
     frequent.iter().map(|(name, count)| format!("{name} {count:.2}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The table of the starts.
+/// The table of the cold starts.
 pub(crate) fn starts(starts: &[Start]) -> String {
     let mut text = "## Cold start\n\n| | spawn to first authenticated answer, ms | memory after \
                     it, MiB |\n|---|--:|--:|\n"

@@ -1,5 +1,4 @@
-//! How soon one server refuses what another one ended, while both answer as many requests as they
-//! can.
+//! The delay until one server refuses a session that another has ended, with both under full load.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,51 +15,51 @@ use crate::goals::Goal;
 use crate::load::Order;
 use crate::redis::Redis;
 
-/// Who accepts an ended session after this breaks the promise.
+/// A server that accepts an ended session after this time breaks its guarantee.
 const BOUND: Duration = Duration::from_secs(2);
-/// Length of one stretch of the load, which goes on as long as there are trials.
+/// The length of one run of the load, which is repeated as long as there are trials.
 const STRETCH_SECS: f64 = 20.0;
-/// A server that has used so much processor time is under load.
+/// A server that has used this much CPU time is under load.
 const BUSY: Duration = Duration::from_millis(500);
-/// What is wanted of 99 in a hundred trials, and what is aimed at, in milliseconds.
+/// The 99th percentile that is demanded and the one that is aimed at, in milliseconds.
 const WANTED: [f64; 2] = [50.0, 10.0];
 
 /// A way of ending a session.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// By its name, from another session of the user.
+    /// Revoked by its handle, from another session of the user.
     Revoked,
-    /// By itself.
+    /// Signed out by itself.
     LoggedOut,
-    /// It lives on under a new id.
+    /// Given a new id.
     Rotated,
-    /// By signing in again in the same browser.
+    /// Replaced by another sign-in of the same browser.
     Replaced,
-    /// With all others of the user.
+    /// Ended together with all other sessions of the user.
     Everywhere,
 }
 
 const ENDS: [End; 5] = [End::Revoked, End::LoggedOut, End::Rotated, End::Replaced, End::Everywhere];
 
-/// What was measured.
+/// The results.
 pub(crate) struct Revocation {
     rows: Vec<Row>,
-    /// Requests per second of the server where sessions were ended, and of the one that had to
-    /// refuse them.
+    /// Requests per second of the server that ended sessions, and of the one that had to refuse
+    /// them.
     throughput: [f64; 2],
 }
 
-/// All trials of one way, in microseconds.
+/// All trials of one way of ending, in microseconds.
 struct Row {
     end: End,
-    /// From the answer that it is done to the refusal at the other server.
+    /// From the response of the ending request to the refusal at the other server.
     from_answer: Histogram<u64>,
-    /// From asking for it.
+    /// From the ending request to the refusal at the other server.
     from_asking: Histogram<u64>,
     wrong: Wrong,
 }
 
-/// Outcomes that must not be.
+/// Counts of forbidden outcomes.
 #[derive(Default)]
 struct Wrong {
     live_refused: u64,
@@ -89,7 +88,7 @@ impl End {
     }
 }
 
-/// Tries each way so often: ended at one server, watched at the other.
+/// Tries each way `trials` times: ended at one server, observed at the other.
 pub(crate) fn run(trials: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Result<Revocation> {
     redis.flush()?;
     let contender =
@@ -113,7 +112,8 @@ pub(crate) fn run(trials: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Res
     })
 }
 
-/// Keeps a server busy until it is over; requests per second. A wrong answer ends the run.
+/// Keeps a server busy until `over`. Returns the requests per second. A wrong response ends the
+/// run.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
 fn load(server: &Running, cookies: &Path, over: &AtomicBool) -> anyhow::Result<f64> {
     let (mut requests, mut seconds) = (0, 0.0);
@@ -173,7 +173,7 @@ async fn measure(
 }
 
 impl Row {
-    /// One trial, with a user of its own who is signed in twice.
+    /// Runs one trial, with a new user who is signed in twice.
     async fn run(
         &mut self,
         user: &str,
@@ -202,7 +202,7 @@ impl Row {
         if refused_in_time(there, &dead, answered).await? {
             record(&mut self.from_answer, answered);
             record(&mut self.from_asking, asked);
-            // And they stay refused.
+            // They must stay refused.
             for cookies in &dead {
                 self.wrong.dead_accepted += u64::from(is_accepted(there, cookies).await?);
             }
@@ -227,7 +227,7 @@ impl Row {
     }
 }
 
-/// Asks until all of these are refused, as long as they may be accepted.
+/// Asks until all of these are refused, within the bound.
 async fn refused_in_time(
     there: &mut Connection,
     dead: &[Cookies],
@@ -263,7 +263,7 @@ fn record(times: &mut Histogram<u64>, since: Instant) {
 }
 
 impl Revocation {
-    /// That no outcome was wrong.
+    /// An error if any outcome was wrong.
     pub(crate) fn verdict(&self) -> anyhow::Result<()> {
         let (refused, accepted) = self.wrong();
         ensure!(
@@ -279,13 +279,13 @@ impl Revocation {
     }
 }
 
-/// Milliseconds that so many of the trials took at most.
+/// The quantile in milliseconds.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 microseconds")]
 fn millis(times: &Histogram<u64>, quantile: f64) -> f64 {
     times.value_at_quantile(quantile) as f64 / 1000.0
 }
 
-/// The table.
+/// The table of the results.
 pub(crate) fn table(revocation: &Revocation) -> String {
     let [here, there] = revocation.throughput;
     let (refused, accepted) = revocation.wrong();
@@ -319,7 +319,7 @@ pub(crate) fn table(revocation: &Revocation) -> String {
     text
 }
 
-/// That the other server knows soon.
+/// The goals for the delay at the other server.
 pub(crate) fn goals(revocation: &Revocation) -> Vec<Goal> {
     let rows = revocation.rows.iter();
     rows.flat_map(|row| {

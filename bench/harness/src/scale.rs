@@ -1,5 +1,5 @@
-//! Load, list and revoke with few and with many sessions: runs the program that does it and shows
-//! what it prints.
+//! Load, list and revoke with few and with many sessions: runs the program that measures them and
+//! shows its output.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -12,10 +12,10 @@ use crate::cluster::Stores;
 use crate::contender::sibling;
 use crate::goals::Goal;
 
-/// How much slower half of the operations may be with the most sessions than with the fewest.
+/// The maximum ratio of the median with the most sessions to that with the fewest.
 const FLAT: f64 = 1.5;
 
-/// Latencies of one operation at one number of sessions.
+/// The latencies of one operation at one number of sessions.
 #[derive(Debug, Deserialize)]
 struct Latency {
     sessions: u64,
@@ -24,14 +24,14 @@ struct Latency {
     p99_micros: u64,
 }
 
-/// What was measured.
+/// The results.
 pub(crate) struct Scale {
     latencies: Vec<Latency>,
-    /// Numbers of sessions, and the bytes Redis took for each session.
+    /// Numbers of sessions, and Redis' bytes per session for each.
     memory: Vec<(u64, f64)>,
 }
 
-/// Measures at each of the numbers of sessions.
+/// Measures at each number of sessions.
 pub(crate) fn run(sizes: &[u64], stores: &mut Stores) -> anyhow::Result<Scale> {
     let (mut latencies, mut memory) = (Vec::<Latency>::new(), Vec::new());
     for size in sizes {
@@ -47,7 +47,7 @@ pub(crate) fn run(sizes: &[u64], stores: &mut Stores) -> anyhow::Result<Scale> {
         for (number, line) in lines.enumerate() {
             let latency: Latency = serde_json::from_str(&line?).context("the report of scale")?;
             if number == 0 {
-                // All sessions are there, none is revoked yet.
+                // At this point all sessions exist and none is revoked yet.
                 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
                 let each = stores.memory()?.saturating_sub(before) as f64 / latency.sessions as f64;
                 memory.push((latency.sessions, each));
@@ -61,7 +61,7 @@ pub(crate) fn run(sizes: &[u64], stores: &mut Stores) -> anyhow::Result<Scale> {
     Ok(Scale { latencies, memory })
 }
 
-/// The table.
+/// The table of the results.
 pub(crate) fn table(scale: &Scale, where_: &str) -> String {
     let mut text = format!(
         "## Latency against the number of sessions, {where_}\n\nOne operation at a time, from a \
@@ -79,7 +79,7 @@ pub(crate) fn table(scale: &Scale, where_: &str) -> String {
     text
 }
 
-/// That neither time nor memory per session grows with their number.
+/// The goals: neither time nor memory per session grows with the number of sessions.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 microseconds")]
 pub(crate) fn goals(scale: &Scale) -> Vec<Goal> {
     let mut goals = Vec::new();

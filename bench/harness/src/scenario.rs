@@ -1,10 +1,10 @@
-//! What is measured.
+//! The scenarios of the comparison.
 
 use clap::ValueEnum;
 
 use crate::contender::{Contender, Kind, Setup};
 
-/// One kind of request, or mix of them.
+/// One kind of request, or a mix of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
     /// An authenticated request that reads.
@@ -19,7 +19,7 @@ pub(crate) enum Scenario {
     Sliding,
     /// Authenticated reads of a rate-limited route.
     Limited,
-    /// The whole service beside the floors and the session layer alone.
+    /// The whole service, compared with the floors and the session layer alone.
     Service,
 }
 
@@ -62,8 +62,8 @@ impl Scenario {
         Setup { sliding: self == Self::Sliding, limited: self == Self::Limited, ..Setup::default() }
     }
 
-    /// The load's mode. The floors have neither limits nor expiry, they are what the others are
-    /// held against.
+    /// The load's mode for this kind of contender. Floors have neither limits nor expiry, because
+    /// they are only the baseline.
     pub(crate) fn mode(self, kind: Kind) -> &'static str {
         match (self, kind) {
             (_, Kind::Constant) => "constant",

@@ -1,13 +1,13 @@
-//! A directory for cookies and databases, gone at the end.
+//! A directory for cookies and databases, deleted at the end.
 
 use std::path::{Path, PathBuf};
 
-/// Where it is.
+/// The path of the directory.
 pub(crate) fn directory() -> PathBuf {
     std::env::temp_dir().join(format!("tracera-bench-{}", std::process::id()))
 }
 
-/// The directory, as long as this value lives.
+/// The directory. Deleted when this value is dropped.
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {

@@ -1,4 +1,4 @@
-//! Starts the service itself, `tracera dev` or `tracera serve`, with Redis and an embedded
+//! Starts the whole service, as `tracera dev` or `tracera serve`, with Redis and an embedded
 //! database.
 
 use std::fs::File;
@@ -16,9 +16,9 @@ use crate::scratch;
 
 const SECRET: &str = "a secret for measuring, not for use";
 
-/// Starts it as the argument of `wrapper` and waits until it accepts connections. What belongs to
-/// one Redis database shares a directory, so that it finds its users again. The log is written, to
-/// nowhere; prices come from a file.
+/// Starts the service as an argument of `wrapper` and waits until it accepts connections. All runs
+/// on one Redis database share a directory, so that they find its users again. The log is written
+/// and discarded. Prices come from a file.
 pub(crate) fn start(
     contender: Contender,
     wrapper: &[&str],
@@ -44,7 +44,7 @@ pub(crate) fn start(
         ("LISTEN_ADDR", &listen),
         ("BASE_URL", &origin),
         ("PRICE_FEED_URL", &feed),
-        // Every user who signs in has an address of their own.
+        // Every user who signs in has another client address.
         ("TRUSTED_PROXIES", "127.0.0.0/8"),
         ("SESSION_IDLE_MINUTES", if sliding { "720" } else { "0" }),
         ("TOKIO_WORKER_THREADS", WORKERS),
@@ -56,7 +56,7 @@ pub(crate) fn start(
         Process::spawn(command[0], &command[1..], &env, printed.into(), Stdio::null())?;
     process.wait_until_connectable(address)?;
     if contender.variant() == "dev" {
-        // It connects a moment before it prints.
+        // The service accepts connections a moment before it prints the key.
         while mailbox(address).is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -64,8 +64,8 @@ pub(crate) fn start(
     Ok(Running { contender, process, address })
 }
 
-/// The path of the mailbox of the service that listens there, with the key it printed; `None` if
-/// it has none.
+/// The path of the mailbox of the service at this address, with the key that it printed; `None`
+/// without a mailbox.
 pub(crate) fn mailbox(address: SocketAddr) -> Option<String> {
     let printed = std::fs::read_to_string(output_of(address)).ok()?;
     let at = printed.split_whitespace().find(|word| word.contains("/dev/mailbox?key="))?;
@@ -76,7 +76,7 @@ fn output_of(address: SocketAddr) -> PathBuf {
     scratch::directory().join(format!("service-at-{}.out", address.port()))
 }
 
-/// The product as it is installed.
+/// The installed build of the service.
 fn program() -> anyhow::Result<PathBuf> {
     let path = bench_dir().join("../target/dist/tracera");
     ensure!(path.exists(), "{} is missing, ./script/bench builds it", path.display());

@@ -10,10 +10,10 @@ use crate::goals::Goal;
 use crate::load::{Load, Order};
 use crate::redis::Redis;
 
-/// Length of one stretch of the run.
+/// The length of one part of the run.
 const STRETCH_SECS: f64 = 30.0;
 
-/// One stretch.
+/// One part of the run.
 pub(crate) struct Stretch {
     load: Load,
     server_cpu_micros: f64,
@@ -21,7 +21,7 @@ pub(crate) struct Stretch {
     redis_memory: u64,
 }
 
-/// Runs for `minutes`, in stretches of half a minute.
+/// Runs for `minutes`, in parts of half a minute.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
 pub(crate) fn run(minutes: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Result<Vec<Stretch>> {
     redis.flush()?;
@@ -54,7 +54,7 @@ pub(crate) fn run(minutes: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Re
     Ok(stretches)
 }
 
-/// The table.
+/// The table of the results.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
 pub(crate) fn table(stretches: &[Stretch]) -> String {
     let requests: u64 = stretches.iter().map(|stretch| stretch.load.requests).sum();
@@ -81,11 +81,11 @@ pub(crate) fn table(stretches: &[Stretch]) -> String {
     text
 }
 
-/// How much more memory the last half minute may show than the second: the first fills caches and
-/// buffers.
+/// The maximum ratio of the memory in the last half minute to that in the second. The first fills
+/// caches and buffers.
 const FLAT: f64 = 1.05;
 
-/// That memory does not grow; nothing of runs too short to tell.
+/// The goal that memory does not grow; none for runs that are too short.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
 pub(crate) fn goals(stretches: &[Stretch]) -> Vec<Goal> {
     let [_, second, .., last] = stretches else { return Vec::new() };

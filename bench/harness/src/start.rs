@@ -1,5 +1,5 @@
-//! Cold start: from starting the process to the first authenticated answer, and the memory it then
-//! takes.
+//! Cold start: the time from starting the process to the first authenticated response, and the
+//! memory at that point.
 
 use std::path::Path;
 use std::time::Instant;
@@ -15,13 +15,14 @@ use crate::stats::Spread;
 /// A contender's starts.
 pub(crate) struct Start {
     pub(crate) contender: Contender,
-    /// Milliseconds from the spawn until it listens, plus those of the first authenticated answer.
+    /// Milliseconds from the spawn until it listens, plus those of the first authenticated
+    /// response.
     pub(crate) millis: Spread,
-    /// Resident bytes after that answer.
+    /// Resident bytes after that response.
     pub(crate) memory: Spread,
 }
 
-/// Everybody of `chosen` once: the service answers the same request in both of its modes.
+/// Each of `chosen` once, because the service answers the same request in both of its modes.
 pub(crate) fn contenders(chosen: &[Contender]) -> Vec<Contender> {
     let mut all = Vec::new();
     for contender in chosen {
@@ -34,8 +35,7 @@ pub(crate) fn contenders(chosen: &[Contender]) -> Vec<Contender> {
     all
 }
 
-/// Starts each contender `times` times. It listens only when it is connected to Redis, as each of
-/// them does.
+/// Starts each contender `times` times. Every contender connects to Redis before it listens.
 pub(crate) fn run(
     contenders: &[Contender],
     times: usize,

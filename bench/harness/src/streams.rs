@@ -1,5 +1,5 @@
-//! Many open event streams on the whole service: what they take while nothing happens, and how soon
-//! they end with their session.
+//! Many open event streams on the whole service: their cost while nothing happens, and the delay
+//! until they end with their session.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -19,32 +19,32 @@ use crate::contender::{ALL, Running, SERVICE, Setup};
 use crate::goals::Goal;
 use crate::redis::Redis;
 
-/// How many streams are being opened at once.
+/// The number of streams opened concurrently.
 const OPENING: usize = 64;
-/// How many sessions are signed out, one after the other.
+/// The number of sessions signed out, one after another.
 const SIGNED_OUT: usize = 200;
-/// Until timers and buffers of the opening are gone.
+/// The time until timers and buffers from the opening are gone.
 const SETTLE: Duration = Duration::from_secs(3);
-/// How long the idle streams are watched.
+/// The time for which the idle streams are observed.
 const IDLE: Duration = Duration::from_secs(10);
-/// The most time one answer or event may take.
+/// The time limit of one response or event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What was measured.
+/// The results.
 pub(crate) struct Streams {
     open: usize,
-    /// Resident bytes of the server: after its start, with all sessions signed in, with all streams
+    /// Resident bytes of the server: after its start, with all users signed in, with all streams
     /// open.
     memory: [u64; 3],
-    /// Share of a processor, of the server and of Redis, while nothing happens.
+    /// The share of a CPU that the server and Redis use while nothing happens.
     idle_cpu: [f64; 2],
-    /// From asking for a sign-out to the event on the stream of that session.
+    /// From the sign-out request to the event on the stream of that session.
     one: Histogram<u64>,
-    /// From emptying Redis to the event on each of the streams.
+    /// From emptying Redis to the event on each stream.
     all: Histogram<u64>,
 }
 
-/// Signs `open` users in and opens a stream of each.
+/// Signs `open` users in and opens a stream for each.
 pub(crate) fn run(open: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Result<Streams> {
     redis.flush()?;
     let contender =
@@ -82,7 +82,7 @@ async fn measure(
                 .await
                 .context("no stream in time")??;
             tokio::spawn(async move {
-                // That nobody wants to know any more is the end of the measurement.
+                // Fails if the measurement has ended.
                 let _ = ended.send((number, follow(stream).await, Instant::now()));
             });
             anyhow::Ok(())
@@ -153,7 +153,7 @@ async fn open_stream(address: SocketAddr, cookie: &str) -> anyhow::Result<TcpStr
     Ok(stream)
 }
 
-/// Reads until the stream says that its session ended.
+/// Reads until the stream reports the end of its session.
 async fn follow(mut stream: TcpStream) -> anyhow::Result<()> {
     wait_for(&mut stream, "event: signed-out").await
 }
@@ -170,7 +170,7 @@ async fn wait_for(stream: &mut TcpStream, event: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Sends a request and reads its answer, which must be a success.
+/// Sends a request and reads the response, which must be a success.
 async fn ask(connection: &mut TcpStream, request: &str) -> anyhow::Result<String> {
     connection.write_all(request.as_bytes()).await?;
     let mut seen = Vec::new();
@@ -199,7 +199,7 @@ fn record(times: &mut Histogram<u64>, took: Duration) {
     times.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
 }
 
-/// The table.
+/// The table of the results.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
 pub(crate) fn table(streams: &Streams) -> String {
     let [fresh, signed_in, open] = streams.memory.map(|bytes| bytes as f64 / 1e6);
@@ -239,7 +239,7 @@ pub(crate) fn table(streams: &Streams) -> String {
     text
 }
 
-/// What is wanted of ten thousand; nothing of fewer.
+/// The goals for ten thousand streams; none for fewer.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
 pub(crate) fn goals(streams: &Streams) -> Vec<Goal> {
     if streams.open < 10_000 {

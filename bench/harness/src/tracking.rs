@@ -1,5 +1,5 @@
-//! What Redis remembers of who has read which session: memory per session and server, and what
-//! happens when its table is too small.
+//! Client tracking in Redis: memory per session and server, and the effect of a table that is too
+//! small.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,20 +11,20 @@ use crate::contender::{ALL, NEAR_CACHE, Running, Setup};
 use crate::load::Order;
 use crate::redis::Redis;
 
-/// How many servers keep the sessions in memory, one after the other.
+/// The number of servers that keep the sessions in memory, started one after another.
 const SERVERS: u64 = 3;
 
-/// The table of one Redis after one more step.
+/// The state of Redis' tracking table after one more step.
 pub(crate) struct Step {
     what: String,
     tracked: u64,
-    /// Bytes Redis took more than with no session tracked, per session.
+    /// Redis' memory in bytes beyond that without tracked sessions, per session.
     bytes: f64,
-    /// Commands per request in a turn of the last server through all sessions.
+    /// Commands per request while the last server reads all sessions.
     commands: f64,
 }
 
-/// Has one server after the other read all of `sessions` sessions, then halves the table.
+/// Lets one server after another read all of `sessions` sessions, then halves the table.
 pub(crate) fn run(sessions: u64, redis: &mut Redis, scratch: &Path) -> anyhow::Result<Vec<Step>> {
     redis.flush()?;
     let contender =
@@ -54,7 +54,7 @@ pub(crate) fn run(sessions: u64, redis: &mut Redis, scratch: &Path) -> anyhow::R
     eprintln!("  tracking · half the table");
     redis.ask(&format!("CONFIG SET tracking-table-max-keys {}", sessions / 2))?;
     let last = running.last().context("some were started")?;
-    // Redis sheds what is too much little by little.
+    // Redis removes excess entries little by little.
     for _ in 0..3 {
         turn(last, sessions, &cookies)?;
     }
@@ -70,7 +70,7 @@ pub(crate) fn run(sessions: u64, redis: &mut Redis, scratch: &Path) -> anyhow::R
     Ok(steps)
 }
 
-/// Once through all sessions.
+/// Reads all sessions once.
 fn turn(server: &Running, sessions: u64, cookies: &Path) -> anyhow::Result<()> {
     let order = Order {
         address: server.address,
@@ -103,7 +103,7 @@ fn step(
     Ok(Step { what, tracked: redis.stat("tracking_total_keys")?, bytes, commands })
 }
 
-/// The table.
+/// The table of the results.
 pub(crate) fn table(sessions: u64, steps: &[Step]) -> String {
     let mut text = format!(
         "## What Redis remembers of its readers\n\n{sessions} sessions, read by one server after \

@@ -1,4 +1,4 @@
-//! Builds the release twice in two folders and compares, and lists what it is made of.
+//! Builds the release twice in two folders and compares the results. Lists the packages in it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -8,13 +8,13 @@ use clap::Parser;
 
 mod materials;
 
-/// Builds the committed state twice, in two folders of different names, and says whether the two
-/// programs are identical. Writes target/sbom.cdx.json, a CycloneDX list of every package in the
-/// release. Exits 0 if the programs are the same.
+/// Builds the committed state twice, in two folders of different names, and compares the two
+/// programs. Writes target/sbom.cdx.json, a CycloneDX list of every package in the release. Exits 0
+/// if the programs are identical.
 #[derive(Parser)]
 #[command(name = "prove build")]
 struct Arguments {
-    /// Only the list of packages.
+    /// Only write the list of packages.
     #[arg(long)]
     short: bool,
 }
@@ -37,14 +37,14 @@ fn main() -> Result<ExitCode> {
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The program of the committed state, built in a folder of its own.
+/// The program of the committed state, built in a new folder.
 fn build(root: &Path, folder: &Path) -> Result<PathBuf> {
     let commit =
         output(Command::new("git").current_dir(root).args(["rev-parse", "--short", "HEAD"]))?;
     run(Command::new("git").args(["clone", "--quiet", "--local"]).arg(root).arg(folder))?;
     let cargo_home = std::env::var_os("CARGO_HOME")
         .map_or_else(|| std::env::home_dir().unwrap_or_default().join(".cargo"), PathBuf::from);
-    // Neither the folder nor the home of who builds is to be in the program.
+    // Removes the folder and the builder's home directory from the program.
     let flags = format!(
         "--remap-path-prefix={}=/tracera --remap-path-prefix={}=/cargo",
         folder.display(),

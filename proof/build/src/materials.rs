@@ -1,4 +1,4 @@
-//! Every package that goes into the program, as CycloneDX.
+//! Lists every package in the program, as CycloneDX.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// What the program is built for.
+/// The target of the build.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Writes the list, and says how many packages there are beside the program.
+/// Writes the list. Returns the number of packages, without the program itself.
 pub(crate) fn write(root: &Path, file: &Path) -> Result<usize> {
     let metadata = super::output(Command::new("cargo").current_dir(root).args([
         "metadata",
@@ -33,7 +33,7 @@ pub(crate) fn write(root: &Path, file: &Path) -> Result<usize> {
     Ok(components.len())
 }
 
-/// The packages the program needs to run or to be built, each once.
+/// The packages that the program needs to run or to be built, each once.
 fn components(
     metadata: &Value,
     checksums: &BTreeMap<(String, String), String>,
@@ -80,7 +80,7 @@ fn component(package: &Value, checksums: &BTreeMap<(String, String), String>) ->
     component
 }
 
-/// By name and version, from the lock file.
+/// The checksums in the lock file, by name and version.
 fn checksums(lock: &str) -> BTreeMap<(String, String), String> {
     let value = |package: &str, name: &str| {
         let line = package.lines().find_map(|line| line.strip_prefix(name));

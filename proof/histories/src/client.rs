@@ -16,11 +16,11 @@ use tower::ServiceExt;
 use crate::journal::Journal;
 use crate::server::{FIELDS, Server};
 
-/// How long a browser waits.
+/// The time limit of a browser's request.
 const PATIENCE: Duration = Duration::from_secs(5);
 const USERS: usize = 4;
 
-/// What a browser holds.
+/// The session of a browser.
 #[derive(Clone)]
 struct Held {
     session: String,
@@ -34,7 +34,7 @@ pub(crate) struct Browser {
     held: Mutex<Option<Held>>,
 }
 
-/// Everybody and everything that a history is about.
+/// The users, browsers and journal of a history.
 pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) servers: Vec<Server>,
@@ -74,7 +74,8 @@ impl World {
         let browser = &self.browsers[browser];
         while Instant::now() < until {
             let server = &self.servers[random.usize(..self.servers.len())];
-            // Before the cookie is taken: the other tab may be given a newer one meanwhile.
+            // Read before the cookie is taken, because the other tab may receive a newer one
+            // meanwhile.
             let start = self.journal.now();
             let held = browser.held().clone();
             match held {
@@ -189,7 +190,7 @@ impl World {
         };
         let path = format!("/revoke?handle={}", other.handle);
         let answer = self.ask(server, &path, Some(held)).await?;
-        // Who asks may be refused himself.
+        // The requester's own session may have been refused.
         let refused = answer.outcome == Outcome::Refused;
         let outcome = if refused { Outcome::Unknown } else { answer.outcome };
         self.write(start, browser, server, Op::Revoke, outcome, Some(&other.session), None)
@@ -275,7 +276,7 @@ impl World {
         }
     }
 
-    /// Notes a fault that began then and is over now.
+    /// Records a fault that began at `start` and is over now.
     pub(crate) fn fault(&self, start: u64, kind: &str) -> Result<()> {
         let event = Event {
             start,
@@ -303,7 +304,7 @@ impl Browser {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the session, unless it has a newer cookie by now.
+    /// Forgets the session, unless the browser has a newer cookie by now.
     fn gives_up(&self, refused: &Held) {
         self.held().take_if(|held| held.cookie == refused.cookie);
     }

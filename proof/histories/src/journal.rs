@@ -1,4 +1,4 @@
-//! Writes down what happened, in the order in which it ended.
+//! Records requests and faults in the order in which they end.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use prove_check::Event;
 use tokio::time::Instant;
 
-/// One history under way.
+/// The journal of one history.
 pub(crate) struct Journal {
     start: Instant,
     written: Mutex<Written>,
@@ -40,7 +40,7 @@ impl Journal {
         Ok(())
     }
 
-    /// All of it.
+    /// All recorded events.
     pub(crate) fn finish(self) -> std::io::Result<Vec<(usize, Event)>> {
         let mut written = self.written.into_inner().unwrap_or_else(PoisonError::into_inner);
         written.file.flush()?;

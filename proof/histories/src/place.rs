@@ -1,4 +1,4 @@
-//! Where sessions are kept, and what goes wrong there.
+//! The stores of sessions, and their faults.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tracera_testkit::{Fault, FaultProxy, RedisCluster, RedisSentinel, RedisServe
 
 use crate::client::World;
 
-/// The servers a history is about.
+/// The servers of one store.
 pub(crate) enum Place {
     /// One Redis, and a proxy in front of it for each server of the application.
     Single(RedisServer, Vec<FaultProxy>),
@@ -17,7 +17,7 @@ pub(crate) enum Place {
     Cluster(RedisCluster),
 }
 
-/// Which place.
+/// The kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Store {
     Single,
@@ -51,7 +51,7 @@ impl Place {
         }
     }
 
-    /// The URL for that server of the application.
+    /// The URL for this server of the application.
     pub(crate) fn url(&self, server: usize) -> String {
         match self {
             Self::Single(_, proxies) => proxies[server].redis_url(),
@@ -60,7 +60,7 @@ impl Place {
         }
     }
 
-    /// One fault from beginning to end, and until everything is in order again.
+    /// Causes one fault, and waits until everything works again.
     pub(crate) async fn fail(&self, world: &World, random: &mut Rng) -> Result<()> {
         if random.u32(..6) == 0 {
             let start = world.journal.now();
@@ -102,8 +102,8 @@ async fn single(
     world.fault(start, kind)
 }
 
-/// The fault lasts until the old primary follows the new one. Until then there may be two, and
-/// writes to one of them are lost.
+/// The fault lasts until the old primary follows the new one. Until then two primaries may exist,
+/// and writes to one of them are lost.
 async fn of_sentinel(sentinel: &RedisSentinel, world: &World, random: &mut Rng) -> Result<()> {
     let start = world.journal.now();
     let primary = sentinel.primary().await;
@@ -207,7 +207,7 @@ async fn some_key(cluster: &RedisCluster, random: &mut Rng) -> String {
     if keys.is_empty() { "none".to_owned() } else { keys.swap_remove(random.usize(..keys.len())) }
 }
 
-/// Whether it is a replica with everything.
+/// Whether the server is a replica that is fully synchronised.
 async fn follows(server: &RedisServer) -> bool {
     let info = server.ask(&["INFO", "replication"]).await.unwrap_or_default();
     info.contains("role:slave") && info.contains("master_link_status:up")

@@ -1,4 +1,4 @@
-//! A server of the application: its own connection, near-cache and clock.
+//! A server of the application, with its own connection, near-cache and clock.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tracera_session::{
 const SECRET: &[u8] = b"the secret of all servers of a history";
 /// Data fields of a session. They are preloaded, so that copies hold them too.
 pub(crate) const FIELDS: [&str; 2] = ["n", "m"];
-/// How often the clocks are moved.
+/// The pause between two moves of the clocks.
 const TICK: Duration = Duration::from_millis(20);
 
 pub(crate) struct Server {
@@ -27,7 +27,7 @@ pub(crate) struct Server {
     _ticking: Ticking,
 }
 
-/// Ends with its server.
+/// Stops the clock when its server is dropped.
 struct Ticking(JoinHandle<()>);
 
 impl Drop for Ticking {
@@ -45,7 +45,7 @@ struct Asked {
 }
 
 impl Server {
-    /// With `replicas` what ends a session waits for so many.
+    /// With `replicas`, operations that end a session wait for this many replicas.
     pub(crate) async fn start(number: usize, url: &str, replicas: usize) -> Result<Self> {
         let connection = RedisConnection::open(url).await.context("connecting")?;
         let mut store = RedisStore::new(connection);

@@ -1,5 +1,5 @@
-//! Checks the protocol of the session layer: every state of a small world, and what becomes of it
-//! without each of its rules.
+//! Checks the protocol of the session layer in every state of a small model, with all its rules and
+//! without each of them.
 
 use std::process::ExitCode;
 
@@ -17,27 +17,27 @@ mod state;
 mod store;
 
 /// Checks a model of the session protocol: every state of two servers, two sessions and a few
-/// operations. Then it shows what fails when one rule of the code is removed. Exits 0 only if all
-/// properties hold and each rule, taken out, makes one fail.
+/// operations. Then it removes one rule of the code at a time and shows which property fails. Exits
+/// 0 only if all properties hold, and each rule's removal breaks one.
 ///
-/// Without options it checks every history of three operations, and every one of two operations and
-/// a fault. Faults are a broken connection, a passed deadline, a lost answer and the like.
+/// Without options it checks every history of three operations, and every history of two operations
+/// and a fault. Faults are a broken connection, a passed deadline, a lost answer and the like.
 #[derive(Parser)]
 #[command(name = "prove model")]
 struct Arguments {
-    /// Only histories of two operations and a fault, and the rules.
+    /// Only check histories of two operations and a fault, and the rules.
     #[arg(long)]
     short: bool,
-    /// Only histories of so many operations, 1 to 3.
+    /// Only check histories of this many operations, 1 to 3.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3), conflicts_with = "short")]
     operations: Option<u8>,
-    /// With --operations: so many faults in one history at most.
+    /// With --operations: maximum number of faults in one history.
     #[arg(long, default_value_t = 0, requires = "operations")]
     faults: u8,
-    /// Threads that look at states.
+    /// Number of threads.
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Also print where in the code each rule stands, and the steps to each failure.
+    /// Also print where each rule is in the code, and the steps to each failure.
     #[arg(long)]
     steps: bool,
 }
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Looks at every state with all rules in.
+/// Checks every state with all rules.
 fn whole(operations: usize, most_faults: u8, threads: usize) -> bool {
     let protocol = Protocol {
         without: None,
@@ -95,7 +95,7 @@ fn whole(operations: usize, most_faults: u8, threads: usize) -> bool {
     false
 }
 
-/// The shortest way to the failure without the rule.
+/// The shortest path to a failure without the rule.
 fn counterexample(facts: &Facts) -> Option<Vec<Step>> {
     let property = facts.property.name();
     let protocol = Protocol {
@@ -106,7 +106,7 @@ fn counterexample(facts: &Facts) -> Option<Vec<Step>> {
         browsers: 1,
         most_faults: 1,
     };
-    // One thread looks at states in the order of their distance.
+    // A single thread visits states in the order of their distance.
     let checker = protocol
         .checker()
         .threads(1)
@@ -156,7 +156,7 @@ mod tests {
         assert!(whole(2, 0, 2));
     }
 
-    /// All source below `crates`.
+    /// Appends all source files below `crates`.
     fn sources(folder: &FilePath, into: &mut String) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -10,15 +10,15 @@ use crate::state::{
     Write, WritePhase,
 };
 
-/// The protocol, with one rule taken out or none, and how much of it is looked at.
+/// The protocol with at most one rule removed, and the bounds of the search.
 pub(crate) struct Protocol {
     pub(crate) without: Option<Rule>,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) operations: usize,
-    /// How many of the browsers make requests.
+    /// The number of browsers that make requests.
     pub(crate) browsers: usize,
-    /// How many faults happen in one history at most.
+    /// The maximum number of faults in one history.
     pub(crate) most_faults: u8,
 }
 
@@ -30,15 +30,15 @@ pub(crate) enum Step {
         server: usize,
         browser: usize,
     },
-    /// The store does what an operation asks.
+    /// The store executes an operation.
     Execute {
         operation: usize,
     },
-    /// The same for a load, over a connection that will not tell the next change.
+    /// The store executes a load, over a connection that does not announce the next change.
     ExecuteUntold {
         operation: usize,
     },
-    /// The oldest message under way reaches a server.
+    /// The oldest message in the queue arrives at a server.
     Arrive {
         server: usize,
     },
@@ -46,7 +46,7 @@ pub(crate) enum Step {
     Compare {
         operation: usize,
     },
-    /// Its answer is put where copies are.
+    /// A load's answer is put into the near-cache.
     File {
         operation: usize,
     },
@@ -54,7 +54,7 @@ pub(crate) enum Step {
     Answer {
         operation: usize,
     },
-    /// Its answer does not reach the browser.
+    /// A write's answer does not reach the browser.
     LoseAnswer {
         operation: usize,
     },
@@ -69,7 +69,7 @@ pub(crate) enum Step {
     NoticeLoss {
         server: usize,
     },
-    /// It has dropped its copies, and connects again.
+    /// The server has dropped its copies, and connects again.
     Reconnect {
         server: usize,
     },
@@ -156,7 +156,7 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether everything holds that can be seen in the state itself.
+    /// Checks all properties that are visible in the state itself.
     fn look(&self, state: &mut State) {
         if state.broken.is_some() {
             return;
@@ -365,7 +365,7 @@ impl Kind {
         Self::RetireKey,
     ];
 
-    /// Whose request it can be. What is the same for both is looked at for the first.
+    /// The browsers that may send the request. Where both are equivalent, only the first does.
     fn browsers(self, all: usize) -> Range<usize> {
         match self {
             Self::Load
@@ -391,7 +391,7 @@ impl Fault {
         [Self::Break, Self::Untold, Self::Expire, Self::Restore, Self::LostAnswer];
 }
 
-/// Notes that a session is over.
+/// Records that a session is over.
 pub(crate) fn end(state: &mut State, session: usize) {
     state.truth.ended[session].get_or_insert(Since::NOW);
 }

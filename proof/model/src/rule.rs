@@ -47,12 +47,12 @@ impl Property {
     }
 }
 
-/// What happens beside the operations.
+/// The faults of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Fault {
     /// A connection breaks, unnoticed at first.
     Break,
-    /// A read is answered by a connection that does not tell the next change.
+    /// A read is answered over a connection that does not announce the next change.
     Untold,
     /// A session's deadline passes; the second server's clock is one tick behind.
     Expire,
@@ -100,25 +100,25 @@ pub(crate) enum Rule {
     RotateKeepsKey,
 }
 
-/// What is to be known about a rule.
+/// The facts about a rule.
 pub(crate) struct Facts {
     pub(crate) rule: Rule,
     pub(crate) name: &'static str,
-    /// The function that keeps it.
+    /// The code that keeps the rule.
     pub(crate) code: Code,
-    /// What fails without it.
+    /// The property that fails without it.
     pub(crate) property: Property,
-    /// The operations and faults that are enough to see it.
+    /// The operations and faults that are enough to show the failure.
     pub(crate) kinds: &'static [Kind],
     pub(crate) faults: &'static [Fault],
 }
 
-/// Where a rule stands in the code.
+/// The place of a rule in the code.
 pub(crate) struct Code {
     pub(crate) function: &'static str,
-    /// In `crates/session/src`.
+    /// The file in `crates/session/src`.
     pub(crate) file: &'static str,
-    /// A line of it.
+    /// A line of the function.
     #[cfg_attr(not(test), expect(dead_code, reason = "a test looks for it in the file"))]
     pub(crate) line: &'static str,
 }
@@ -135,7 +135,7 @@ const DESTROY_LUA: &str = "store/redis/destroy.lua";
 const REVOKE_ALL_LUA: &str = "store/redis/revoke_all.lua";
 const PRELUDE_LUA: &str = "store/redis/prelude.lua";
 
-/// Every rule, in the order in which it is taken out.
+/// All rules, in the order in which they are removed.
 pub(crate) const RULES: &[Facts] = &[
     Facts {
         rule: Rule::TicketCompare,

@@ -1,4 +1,4 @@
-//! What a server does: its near-cache, its calls under way, its feed of invalidations.
+//! The behaviour of a server: its near-cache, its calls under way, its feed of invalidations.
 
 use crate::protocol::Protocol;
 use crate::rule::{Property, Rule};
@@ -18,7 +18,8 @@ impl Protocol {
         copied: bool,
     ) -> Option<()> {
         let session = state.session_of(id);
-        // Before it counts a copied cookie is as good as the other, and nothing else is promised.
+        // Until the binding counts, a copied cookie is as good as the original, and nothing is
+        // guaranteed.
         if copied && state.truth.counts[session].is_none() {
             return None;
         }
@@ -42,7 +43,7 @@ impl Protocol {
         }
         let at = &mut state.servers[server];
         if at.lease == 0 && at.link == Link::Up && at.copies == [None; IDS] {
-            // A heartbeat has been answered right before.
+            // Assumes that a heartbeat was answered right before.
             at.lease = BOUND;
         }
         let ticket = (at.lease > 0).then(Ticket::default);
@@ -59,7 +60,7 @@ impl Protocol {
         at.copies[usize::from(id)].filter(|_| is_complete && has_deadline)
     }
 
-    /// Who asks for the same session already, in the same state of the world.
+    /// The call under way for the same session, begun in the same state of the feed.
     fn under_way(&self, state: &State, load: &Load, ticket: Ticket) -> Option<u8> {
         let leader = state.operations.iter().position(|other| {
             matches!(other, Operation::Load(other)
@@ -92,7 +93,7 @@ impl Protocol {
         Some(())
     }
 
-    /// `None` where it has to wait for what is being filed.
+    /// `None` while the message has to wait for an insert.
     pub(crate) fn arrive(&self, state: &mut State, server: usize) -> Option<()> {
         match state.servers[server].queue.first()? {
             Message::Changed => self.invalidate(state, server)?,
@@ -147,8 +148,8 @@ impl Protocol {
         Some(())
     }
 
-    /// Half of the bound passes. Who waits for the store gives up before all of it has; what waits
-    /// for nothing takes no time.
+    /// Half of the bound passes. A load that waits for the store gives up before the whole bound
+    /// has passed. Steps that wait for nothing take no time.
     pub(crate) fn pass(&self, state: &mut State) -> Option<()> {
         for operation in 0..state.operations.len() {
             let Operation::Load(load) = &mut state.operations[operation] else { continue };
@@ -165,7 +166,7 @@ impl Protocol {
         Some(())
     }
 
-    /// A change under the user's tag. `None` while the version is held.
+    /// A change under the user's tag arrives. `None` while an insert holds the version.
     pub(crate) fn invalidate(&self, state: &mut State, server: usize) -> Option<()> {
         if is_filing(state, server) && self.keeps(Rule::FilingHoldsVersion) {
             return None;
@@ -203,7 +204,7 @@ impl Protocol {
         for_each_ticket(state, server, |ticket| ticket.lost = true);
     }
 
-    /// `None` while something is being filed.
+    /// `None` while an insert is under way.
     pub(crate) fn reconnect(&self, state: &mut State, server: usize) -> Option<()> {
         if is_filing(state, server) && self.keeps(Rule::LossWaits) {
             return None;
@@ -215,7 +216,7 @@ impl Protocol {
         Some(())
     }
 
-    /// Starts again without the oldest key, with nothing under way.
+    /// Restarts the server without the oldest key, if nothing is under way.
     pub(crate) fn restart(state: &mut State, server: usize) -> Option<()> {
         let is_busy = state.operations.iter().any(|operation| match operation {
             Operation::Load(load) => usize::from(load.server) == server,
@@ -237,7 +238,7 @@ impl Protocol {
         Some(())
     }
 
-    /// What the request makes of a live session.
+    /// The result of a request with a live session.
     fn accept(&self, state: &mut State, load: &Load, device: Device) {
         let has_device = !load.copied && state.has_device_for(load.id);
         if device == Device::Counts && !has_device && self.keeps(Rule::DeviceCookie) {
@@ -261,7 +262,7 @@ impl Protocol {
 }
 
 impl State {
-    /// Whether the browser that holds the cookie has a device's beside it.
+    /// Whether the browser with this cookie also has a device cookie.
     fn has_device_for(&self, id: Id) -> bool {
         let holders = self.truth.cookies.iter().zip(&self.truth.has_device);
         holders.into_iter().any(|(cookie, has_device)| *cookie == id && *has_device)
@@ -294,7 +295,7 @@ fn must_refuse(state: &State, server: usize, session: usize, copied: bool) -> Op
     (counts.is_past_the_bound() || counts.answered[server]).then_some(Refusal::Copied)
 }
 
-/// An answer is here: for the one who asked, and all who followed.
+/// Delivers an answer to the call's first request and to all that joined it.
 fn land(protocol: &Protocol, state: &mut State, operation: usize, device: Option<Device>) {
     for at in 0..state.operations.len() {
         let Operation::Load(load) = state.operations[at] else { continue };

@@ -1,27 +1,27 @@
-//! One state of the whole: the store, the servers, messages under way, and guarantees in force.
+//! One state of the model: the store, the servers, messages under way, and guarantees in force.
 //!
-//! Time is counted in ticks of half of [`MAX_STALENESS`], as ages: how long ago something was, at
-//! most [`BOUND`]. So time goes on for good and the states are still finitely many.
+//! Time is counted in ticks of half of [`MAX_STALENESS`], as ages of at most [`BOUND`]. So time
+//! never ends, and the number of states is finite.
 //!
 //! [`MAX_STALENESS`]: https://docs.rs/tracera-session/latest/tracera_session/constant.MAX_STALENESS.html
 
-/// Servers.
+/// The number of servers.
 pub(crate) const SERVERS: usize = 2;
-/// Sessions, and browsers, at the beginning.
+/// The number of sessions, and of browsers, at the beginning.
 pub(crate) const SESSIONS: usize = 2;
-/// The most operations of one history.
+/// The maximum number of operations in one history.
 pub(crate) const OPERATIONS: usize = 3;
-/// Session ids: those of the beginning, and one for each operation that makes one.
+/// The number of session ids: the initial ones, and one for each operation that makes one.
 pub(crate) const IDS: usize = SESSIONS + OPERATIONS;
 /// The longest time a copy is used, in ticks.
 pub(crate) const BOUND: u8 = 2;
-/// The most messages on their way to one server.
+/// The maximum number of messages on their way to one server.
 const QUEUE: usize = 8;
 
-/// A session id. Each operation that makes an id makes its own.
+/// A session id. Each operation that makes an id makes another one.
 pub(crate) type Id = u8;
 
-/// What is kept under an id.
+/// The value under an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Slot {
     Nothing,
@@ -29,32 +29,32 @@ pub(crate) enum Slot {
     Forward(Id),
 }
 
-/// The facts of a live session.
+/// The fields of a live session's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Record {
     pub(crate) epoch: u8,
     pub(crate) device: Device,
 }
 
-/// Whose key the session is bound to.
+/// The device binding of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Device {
     Unbound,
-    /// A key is known; it counts from the first time the device's cookie is shown.
+    /// A key is registered. It counts from the first request with the device cookie.
     Registered,
     Counts,
-    /// The key of somebody who copied the cookie.
+    /// The key of an attacker who copied the cookie.
     Thief,
 }
 
-/// The hash of one user, and what the store remembers of its readers.
+/// The hash of one user, and the store's tracking table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Store {
     pub(crate) epoch: u8,
     pub(crate) slots: [Slot; IDS],
-    /// The data fields under an id, a bit for each.
+    /// The data fields under an id, one bit for each.
     pub(crate) data: [u8; IDS],
-    /// Whether that server is sent the next change.
+    /// Whether each server will be sent the next change.
     pub(crate) armed: [bool; SERVERS],
 }
 
@@ -90,7 +90,7 @@ impl Queue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Link {
     Up,
-    /// It broke, and the server has not noticed.
+    /// The connection broke, and the server has not noticed.
     Broken,
     /// The server has noticed: answers under way are discarded, but copies are not dropped yet.
     Losing,
@@ -101,9 +101,9 @@ pub(crate) enum Link {
 pub(crate) struct Server {
     pub(crate) link: Link,
     pub(crate) queue: Queue,
-    /// How many ticks longer the feed of changes counts as complete.
+    /// The ticks for which the feed of changes still counts as complete.
     pub(crate) lease: u8,
-    /// The age of the question whose answer is awaited.
+    /// The age of the heartbeat whose answer is awaited.
     pub(crate) heartbeat: Option<u8>,
     /// The near-cache, by id.
     pub(crate) copies: [Option<Device>; IDS],
@@ -122,7 +122,7 @@ impl Server {
     };
 }
 
-/// What a request does.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Load,
@@ -130,35 +130,35 @@ pub(crate) enum Kind {
     Rotate,
     SignIn,
     SignOut,
-    /// One session, by its name in the list.
+    /// Ends one session by its handle in the list.
     Revoke,
     RevokeAll,
-    /// All but the browser's own.
+    /// Ends all sessions but the browser's own.
     RevokeOthers,
-    /// The browser's registration of its key.
+    /// Registers the browser's key.
     Register,
-    /// The first request that shows the device's cookie.
+    /// The first request with the device cookie.
     Prove,
-    /// A load by somebody who copied the session's cookie, without the device's.
+    /// A load with a copied session cookie, without the device cookie.
     CopiedLoad,
     /// A proof over a copied cookie, by another key.
     CopiedProof,
     /// A registration over a copied cookie.
     CopiedRegister,
-    /// The server starts again without the oldest key.
+    /// Restarts the server without the oldest key.
     RetireKey,
 }
 
-/// Why a load begun now must not be accepted.
+/// The reason why a load that begins now must not be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Refusal {
-    /// What it would show has been over for longer than the bound.
+    /// The session's end is further back than the bound.
     PastTheBound,
-    /// This very server has answered that it is over.
+    /// This server itself has answered that the session is over.
     OwnWrite,
-    /// The deadline lies further back than clocks differ.
+    /// The deadline is further back than clocks differ.
     Deadline,
-    /// It was copied, and the binding counts.
+    /// The cookie was copied, and the binding counts.
     Copied,
 }
 
@@ -178,10 +178,10 @@ pub(crate) struct Load {
     pub(crate) id: Id,
     pub(crate) copied: bool,
     pub(crate) must_refuse: Option<Refusal>,
-    /// What has happened since its ticket was taken. `None` when the answer is not to be kept.
+    /// The events since the ticket was taken. `None` if the answer must not be kept.
     pub(crate) ticket: Option<Ticket>,
     pub(crate) phase: LoadPhase,
-    /// How long it has waited.
+    /// The time that the load has waited, in ticks.
     pub(crate) age: u8,
 }
 
@@ -194,11 +194,11 @@ pub(crate) struct Ticket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LoadPhase {
     Asking,
-    /// Waits for the answer of another that asks already.
+    /// Waits for the answer to another load of the same session.
     Following {
         leader: u8,
     },
-    /// The store has read; `told` if the next change will be told.
+    /// The store has read the record. `told` if it will announce the next change.
     Answered {
         device: Option<Device>,
         told: bool,
@@ -207,7 +207,7 @@ pub(crate) enum LoadPhase {
     Arrived {
         device: Device,
     },
-    /// It is to be kept: compared, and not filed yet.
+    /// The ticket is compared; the answer will be inserted.
     Filing {
         device: Device,
     },
@@ -218,27 +218,27 @@ pub(crate) struct Write {
     pub(crate) kind: Kind,
     pub(crate) server: u8,
     pub(crate) browser: u8,
-    /// The id it knows.
+    /// The id in the request.
     pub(crate) id: Id,
-    /// What it knows of the record. Only where a rule that is taken out makes it matter.
+    /// The record that the request loaded. Used only where a removed rule makes it matter.
     pub(crate) known: Option<(Record, u8)>,
     pub(crate) phase: WritePhase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum WritePhase {
-    /// The epoch a sign-in saw; all sessions ended meanwhile if `superseded`.
+    /// The epoch that a sign-in read. `superseded` if all sessions ended meanwhile.
     Begun { epoch: u8, superseded: bool },
-    /// Done by the store: which sessions it ended, the browser's new cookie, whether a binding
-    /// counts by it.
+    /// Executed by the store: the sessions ended, the browser's new cookie, whether a binding now
+    /// counts.
     Executed { ended: u8, cookie: Option<Id>, counts: bool },
 }
 
-/// Since when something has been so.
+/// The time since a fact became true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Since {
     pub(crate) age: u8,
-    /// Which servers have answered so to the one who asked for it.
+    /// The servers that have reported the fact to the request that caused it.
     pub(crate) answered: [bool; SERVERS],
 }
 
@@ -257,19 +257,19 @@ impl Since {
     }
 }
 
-/// What is true, whatever the servers believe. By session: the first two, and one for each
-/// operation that signs in.
+/// The true state, whatever the servers believe. Indexed by session: the first two, and one for
+/// each operation that signs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Truth {
-    /// Which session an id was made for.
+    /// The session of each id.
     pub(crate) session_of: [u8; IDS],
     pub(crate) ended: [Option<Since>; IDS],
-    /// Which of them by a sign-out everywhere.
+    /// The sessions ended by a sign-out everywhere, one bit for each.
     pub(crate) everywhere: u8,
     pub(crate) expired: [Option<u8>; IDS],
     pub(crate) committed: [u8; IDS],
     pub(crate) counts: [Option<Since>; IDS],
-    /// The cookie each browser holds, and whether it holds a device's beside it.
+    /// The session cookie of each browser, and whether it has a device cookie too.
     pub(crate) cookies: [Id; SESSIONS],
     pub(crate) has_device: [bool; SESSIONS],
 }
@@ -280,14 +280,14 @@ pub(crate) struct State {
     pub(crate) servers: [Server; SERVERS],
     pub(crate) operations: [Operation; OPERATIONS],
     pub(crate) truth: Truth,
-    /// How many faults may still happen.
+    /// The number of faults that may still happen.
     pub(crate) faults: u8,
-    /// The property that does not hold any more.
+    /// The property that has failed.
     pub(crate) broken: Option<crate::rule::Property>,
 }
 
 impl State {
-    /// Two browsers, each signed in, and servers that know nothing yet.
+    /// Two browsers, both signed in, and servers with empty near-caches.
     pub(crate) fn first(faults: u8) -> Self {
         let mut slots = [Slot::Nothing; IDS];
         slots[..SESSIONS].fill(Slot::Record(Record { epoch: 0, device: Device::Unbound }));
@@ -314,8 +314,7 @@ impl State {
         usize::from(self.truth.session_of[usize::from(id)])
     }
 
-    /// Whether the server keeps nothing and asks for nothing, so that what it is told is the same
-    /// to it.
+    /// Whether the server has no copies and no loads, so that messages to it have no effect.
     fn is_quiet(&self, server: usize) -> bool {
         let is_asking = |operation: &Operation| {
             matches!(operation,
@@ -324,10 +323,10 @@ impl State {
         self.servers[server].copies == [None; IDS] && !self.operations.iter().any(is_asking)
     }
 
-    /// Makes states the same that differ only in what cannot matter any more.
+    /// Merges states that differ only in facts without any further effect.
     ///
-    /// A quiet server may have its feed complete whenever it begins a load, and never shows older
-    /// state. For it an ended session ends at once.
+    /// A quiet server's feed may be complete whenever a load begins, and the server never shows
+    /// older state. For it an ended session ends at once.
     pub(crate) fn settle(&mut self) {
         for server in 0..SERVERS {
             if self.is_quiet(server) {

@@ -1,4 +1,4 @@
-//! What the store does: each write one step, as its scripts are.
+//! The behaviour of the store: each write is one step, like its scripts.
 
 use crate::protocol::{Protocol, end};
 use crate::rule::{Property, Rule};
@@ -7,13 +7,13 @@ use crate::state::{
     WritePhase,
 };
 
-/// How far each server's clock, in ticks, lies behind.
+/// The lag of each server's clock, in ticks.
 const BEHIND: [u8; 2] = [0, 1];
-/// What the clocks say where the time itself is written down.
+/// The time of each server's clock, where the time itself is recorded.
 const CLOCKS: [u8; 2] = [3, 1];
 
 impl Protocol {
-    /// The session's record, if it lives: what a load finds.
+    /// The session's record as a load finds it, if the session is alive.
     pub(crate) fn judge(&self, state: &State, server: usize, id: Id) -> Option<Record> {
         let Slot::Record(record) = state.store.slots[usize::from(id)] else { return None };
         let is_of_epoch = record.epoch == state.store.epoch || !self.keeps(Rule::LoadEpoch);
@@ -27,7 +27,8 @@ impl Protocol {
             .find(|id| state.session_of(*id) == session && self.judge(state, server, *id).is_some())
     }
 
-    /// A write as its request begins it. `None` where the request would not get that far.
+    /// The state of a write when its request begins. `None` where the request would not get that
+    /// far.
     pub(crate) fn new_write(
         &self,
         state: &State,
@@ -111,7 +112,7 @@ impl Protocol {
         WritePhase::Executed { ended, cookie, counts }
     }
 
-    /// The id that `id` stands for now.
+    /// The current id: `id` itself or its successor.
     fn current(state: &State, mut id: Id) -> Id {
         for _ in 0..IDS {
             match state.store.slots[usize::from(id)] {
@@ -122,7 +123,7 @@ impl Protocol {
         id
     }
 
-    /// The same, if it lives.
+    /// Like `current`, but `None` unless the session is alive.
     fn live(state: &State, write: &Write) -> Option<(Id, Record)> {
         let id = Self::current(state, write.id);
         let Slot::Record(record) = state.store.slots[usize::from(id)] else { return None };
@@ -217,7 +218,7 @@ impl Protocol {
         Some(id)
     }
 
-    /// Removes what is dead.
+    /// Removes dead sessions.
     fn trim(&self, state: &mut State, server: usize) {
         for id in 0..IDS {
             let Slot::Record(record) = state.store.slots[id] else { continue };
@@ -239,7 +240,7 @@ impl Protocol {
         self.remove(state, at);
     }
 
-    /// Removes a record, and what leads to it.
+    /// Removes a record, and the forwards to it.
     fn remove(&self, state: &mut State, at: Id) {
         if !matches!(state.store.slots[usize::from(at)], Slot::Record(_)) {
             return;
@@ -366,7 +367,7 @@ pub(crate) fn is_expired(state: &State, server: usize, id: Id) -> bool {
     state.truth.expired[state.session_of(id)].is_some_and(|age| age >= BEHIND[server])
 }
 
-/// Sends an invalidation to every reader, once.
+/// Sends an invalidation to every tracked reader, once.
 fn tell(state: &mut State) {
     for (server, armed) in state.servers.iter_mut().zip(&mut state.store.armed) {
         if std::mem::take(armed) && server.link == Link::Up {

@@ -1,4 +1,4 @@
-//! The measured cost of each operation: the table of docs/scale.md, by its letters.
+//! The measured cost of each operation. The letters are those of the table in docs/scale.md.
 
 /// Server CPU of a request answered from the near-cache, µs.
 pub(crate) const H: f64 = 5.4;
@@ -13,15 +13,15 @@ pub(crate) const B: f64 = 229.0;
 /// Redis memory of a session that servers keep, with three of them, bytes.
 pub(crate) const K: f64 = 248.0;
 
-/// Redis CPU of telling one server one change, µs. Not measured: that of a read.
+/// Redis CPU of one invalidation, µs. Not measured; assumed to be that of a read.
 pub(crate) const TELL: f64 = R;
-/// How much more each further reader of a session takes, bytes.
+/// Redis memory of each further reader of a session, bytes.
 pub(crate) const READER: f64 = 40.0;
 /// Server memory of a copy, bytes.
 pub(crate) const COPY: f64 = 200.0;
-/// How long a copy is used, s.
+/// How long a server uses a copy, s.
 pub(crate) const MAX_AGE: f64 = 60.0;
-/// How long a cluster takes to replace a primary, with the node timeout of its defaults halved, s.
+/// The time a cluster takes to replace a primary, with half of the default node timeout, s.
 pub(crate) const FAILOVER: f64 = 10.0;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! An installation, event by event: requests, writes, copies, invalidations, and faults.
+//! Simulates an installation, event by event: requests, writes, copies, invalidations, and faults.
 //!
-//! Sessions are independent, so a sample stands for all. Each session of the sample is followed by
-//! itself, and its cost is multiplied by the sessions it stands for.
+//! Sessions are independent, so a sample is enough. Each session of the sample is simulated alone,
+//! and its cost is multiplied by the number of sessions that it represents.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 use crate::cost::{FAILOVER, H, M, MAX_AGE, R, TELL, W};
 
-/// Sessions in use that are followed.
+/// The number of simulated sessions.
 const FOLLOWED: usize = 20_000;
 
 /// The operator's servers, and the users' behaviour.
@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
 }
 
-/// What happens at the end of a minute in peace.
+/// The event at the end of a normal minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     Nothing,
@@ -53,7 +53,7 @@ impl Trouble {
     }
 }
 
-/// One second of all of it, then its worst.
+/// The totals of one second, then the worst of any second.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Second {
     pub(crate) requests: f64,
@@ -67,23 +67,23 @@ pub(crate) struct Second {
 /// The result of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome {
-    /// Shares of one, of all seconds after the trouble; times in milliseconds.
+    /// Shares from 0 to 1 of all seconds after the event; times in milliseconds.
     pub(crate) hit_ratio: f64,
     pub(crate) server_load: f64,
     pub(crate) redis_load: f64,
     pub(crate) redis_wait_ms: f64,
     pub(crate) told_per_second: f64,
     pub(crate) failed: f64,
-    /// Keys in the table of readers of one primary, readers of each, copies on one server.
+    /// Keys in one primary's tracking table, readers of each key, copies on one server.
     pub(crate) keys: f64,
     pub(crate) readers: f64,
     pub(crate) copies: f64,
 }
 
 struct Followed {
-    /// Until when each server that has a copy uses it.
+    /// Each server with a copy, and the time until which it uses the copy.
     copies: Vec<(usize, f64)>,
-    /// Which servers are told its next change.
+    /// The servers that will be sent its next change.
     readers: Vec<usize>,
     home: usize,
     primary: usize,
@@ -92,17 +92,17 @@ struct Followed {
 struct Run<'a> {
     plan: &'a Plan,
     random: Rng,
-    /// How many sessions each of the followed stands for.
+    /// The number of sessions that each simulated session represents.
     each: f64,
     sessions: Vec<Followed>,
-    /// Those with readers, for the table that is full.
+    /// The sessions with readers, for evictions from the full table.
     table: Vec<usize>,
     copies: usize,
     down: Option<(usize, f64)>,
     second: Second,
 }
 
-/// A minute to fill what is empty, a minute in which it is measured, and the trouble between them.
+/// Runs a minute to fill caches and a minute that is measured, with the event between them.
 pub(crate) fn run(plan: &Plan, trouble: Trouble) -> Outcome {
     let mut run = Run::new(plan);
     let mut requests: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
@@ -140,7 +140,7 @@ pub(crate) fn run(plan: &Plan, trouble: Trouble) -> Outcome {
     run.outcome(&seconds)
 }
 
-/// Microseconds, which can be put in order.
+/// Microseconds, which are integers and so can be sorted.
 fn seconds_of(micros: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 µs")]
     let micros = micros as f64;
@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Until a session's next request, in µs.
+    /// The time until a session's next request, in µs.
     fn pause(&mut self, rate: f64) -> u64 {
         let seconds = -(1.0 - self.random.f64()).ln() / rate;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// All copies go, and all connections with them.
+    /// Drops all copies and all connections.
     fn forget(&mut self) {
         for session in &mut self.sessions {
             session.copies.clear();
@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
         };
         self.second.requests += self.each;
         let is_write = self.random.f64() < self.plan.writes;
-        // While a primary is gone no feed is complete, and nothing is kept.
+        // While a primary is away no feed is complete, and no copy is kept.
         let (is_gone, keeps) = match self.down {
             Some((primary, until)) if now < until => {
                 (self.sessions[session].primary == primary, false)
@@ -264,7 +264,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// All readers are told, once, and drop it.
+    /// Sends one invalidation to every reader, which drops its copy.
     fn tell(&mut self, session: usize) {
         let followed = &mut self.sessions[session];
         if followed.readers.is_empty() {
@@ -294,7 +294,7 @@ impl<'a> Run<'a> {
         let redis = |second: &Second| {
             (second.reads * R + second.writes * W + second.told * TELL) / 1e6 / primaries
         };
-        // What one second leaves undone waits for the next.
+        // Work that one second leaves undone waits for the next.
         let (mut behind, mut wait) = (0.0_f64, 0.0_f64);
         for second in seconds {
             let load = redis(second);

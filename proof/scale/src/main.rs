@@ -1,4 +1,4 @@
-//! Simulates a large installation over what single operations were measured to cost.
+//! Simulates a large installation from the measured costs of single operations.
 
 use std::process::ExitCode;
 
@@ -10,14 +10,14 @@ use crate::installation::{Outcome, Plan, Trouble, run};
 mod cost;
 mod installation;
 
-/// Simulates an installation event by event, over the costs of docs/scale.md. It runs a normal
+/// Simulates an installation event by event, from the costs in docs/scale.md. It runs a normal
 /// minute, then one with a dying primary, a mass sign-out, and a restart of all servers at once.
-/// Says where it bends and what to set. Exits 1 if something is overloaded. The same arguments give
-/// the same answer.
+/// Reports what is overloaded and which settings help. Exits 1 if something is overloaded. The same
+/// arguments give the same answer.
 #[derive(Parser)]
 #[command(name = "prove scale")]
 struct Arguments {
-    /// Sessions alive.
+    /// Live sessions.
     #[arg(long, default_value_t = 1e8)]
     sessions: f64,
     /// Requests per second.
@@ -26,34 +26,36 @@ struct Arguments {
     /// Servers of the application.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     servers: u32,
-    /// Sessions in use within a minute; a tenth of all by default.
+    /// Sessions used within a minute; a tenth of all by default.
     #[arg(long)]
     active: Option<f64>,
-    /// The share of requests that write, 0 to 1.
+    /// Share of requests that write, 0 to 1.
     #[arg(long, default_value_t = 0.05)]
     writes: f64,
     /// Cores of each server for the session layer.
     #[arg(long, default_value_t = 1.0)]
     cores: f64,
-    /// Primaries; by default as many as memory and load ask for.
+    /// Primaries; by default as many as memory and load need.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     primaries: Option<u32>,
-    /// Copies one server keeps.
+    /// Copies that one server keeps.
     #[arg(long, default_value_t = 100_000.0)]
     capacity: f64,
     /// `tracking-table-max-keys` of each primary.
     #[arg(long, default_value_t = 1e6)]
     tracked: f64,
-    /// The load balancer sends a session to the same server.
+    /// The load balancer sends each session to the same server.
     #[arg(long)]
     sticky: bool,
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// Of a node that is still copied to a new replica in a minute or two, bytes, a third of them free.
+/// The largest data set of a node in bytes, with a third of the memory free. A new replica copies
+/// it within about two minutes.
+/// with a third of the memory free.
 const NODE: f64 = 8e9 / 1.5;
-/// How busy a core may be.
+/// The maximum load of a core.
 const BUSY: f64 = 0.5;
 
 fn main() -> ExitCode {
@@ -101,7 +103,7 @@ fn main() -> ExitCode {
 
 fn plan(arguments: &Arguments) -> Plan {
     let active = arguments.active.unwrap_or(arguments.sessions / 10.0);
-    // Memory, or the load when nothing is kept, at half of what a core can do.
+    // The memory, or the load when nothing is kept, at half of a core's capacity.
     let by_memory = (arguments.sessions * B + active * K) / NODE;
     let per_request = cost::R + arguments.writes * cost::W;
     let by_load = arguments.requests * per_request / 1e6 / BUSY;
@@ -134,7 +136,7 @@ fn print_row(trouble: Trouble, outcome: &Outcome) {
     );
 }
 
-/// Where it bends, and whether that is more than can be done.
+/// The overloaded parts, and whether any exceeds its capacity.
 fn bends_of(
     trouble: Trouble,
     plan: &Plan,

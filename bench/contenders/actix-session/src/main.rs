@@ -1,4 +1,5 @@
-//! actix-session with its Redis store, on actix-web. It answers what the axum contenders answer.
+//! actix-session with its Redis store, on actix-web. Its responses are those of the axum
+//! contenders.
 
 use actix_session::config::{PersistentSession, TtlExtensionPolicy};
 use actix_session::storage::RedisSessionStore;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// Sessions last as long as those of the other contenders.
+/// The lifetime of sessions, equal to that of the other contenders.
 const LIFETIME: time::Duration = time::Duration::hours(24);
 
 #[derive(Deserialize)]
@@ -99,7 +100,7 @@ async fn logout(session: Session) -> &'static str {
 
 async fn hold(session: Session, hold: Query<Hold>) -> actix_web::Result<Json<Me>> {
     let me = me(session.clone()).await?;
-    // Nothing is sent; the end of the connection is what is waited for.
+    // The harness sends nothing. The request waits until the harness closes the connection.
     let _: usize = TcpStream::connect(("127.0.0.1", hold.port)).await?.read(&mut [0]).await?;
     if hold.write {
         session.insert("other", 1)?;

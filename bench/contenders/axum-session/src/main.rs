@@ -1,5 +1,6 @@
-//! `axum_session` with its Redis pool. By default it keeps sessions in the memory of the process,
-//! and does not learn what other processes change or end. The variant `no-memory` turns that off.
+//! `axum_session` with its Redis pool. By default it keeps sessions in the process's memory, and
+//! does not learn of changes and ends made by other processes. The variant `no-memory` disables
+//! that.
 
 use anyhow::bail;
 use axum::extract::Query;

@@ -1,14 +1,14 @@
-//! What all axum contenders share, so that only their session layer differs.
+//! The parts shared by all axum contenders, so that only their session layers differ.
 //!
 //! A contender is a process that listens on a free loopback port, prints `listening on ADDRESS` and
 //! answers
 //!
 //! * `POST /login?user=ID`: begins a session of that user and sets its cookie,
-//! * `GET /me`: `{"user":"ID"}` for whoever is signed in, else 401,
-//! * `POST /write?value=N`: the same answer, after writing one field of the session,
+//! * `GET /me`: `{"user":"ID"}` for a signed-in user, else 401,
+//! * `POST /write?value=N`: the same response, after writing one field of the session,
 //! * `POST /logout`: ends the session,
-//! * `POST /hold?port=P&write=B`: as `/me`, but with the session loaded it waits at the [`barrier`]
-//!   on that port. Then it writes another field if `B` says so,
+//! * `POST /hold?port=P&write=B`: like `/me`, but waits at the [`barrier`] on port `P` with the
+//!   session loaded. Then it writes another field if `B` is true,
 //! * `GET /fields`: the user and both fields.
 
 use std::convert::Infallible;
@@ -26,25 +26,23 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 use tower::make::Shared;
 
-/// Of every contender: sessions last this long after sign-in, or after the last request where they
-/// slide.
+/// The lifetime of every contender's sessions, after sign-in or, where they slide, after the last
+/// request.
 pub const LIFETIME: Duration = Duration::from_hours(24);
 
-/// What the harness asks of a contender, from the environment.
+/// The harness's settings for a contender, from the environment.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `BENCH_REDIS`: the URL with the contender's own database number.
+    /// `BENCH_REDIS`: the URL with the contender's database number.
     pub redis: String,
-    /// `BENCH_SLIDING=1`: sessions end some time after the last request rather than after the
-    /// sign-in.
+    /// `BENCH_SLIDING=1`: the lifetime counts from the last request rather than from the sign-in.
     pub sliding: bool,
-    /// `BENCH_EAGER=1`: a session that slides is written with every request, also where the library
-    /// would wait a while.
+    /// `BENCH_EAGER=1`: a sliding session is written on every request, even where the library would
+    /// wait.
     pub eager: bool,
-    /// `BENCH_LIMITED=1`: requests for `/me` count against a limit per client, if the contender has
-    /// one.
+    /// `BENCH_LIMITED=1`: `/me` is rate-limited per client, if the contender has a limit.
     pub limited: bool,
-    /// `BENCH_VARIANT`: which of its configurations a contender runs, if it has several.
+    /// `BENCH_VARIANT`: the configuration to run, if the contender has several.
     pub variant: String,
 }
 
@@ -72,32 +70,32 @@ pub struct Login {
 /// `?value=N` of a write.
 #[derive(Debug, Deserialize)]
 pub struct Write {
-    /// What to write.
+    /// The value to write.
     pub value: u64,
 }
 
 /// `?port=P&write=B` of a request that is held.
 #[derive(Debug, Deserialize)]
 pub struct Hold {
-    /// Where the harness listens.
+    /// The port on which the harness listens.
     pub port: u16,
-    /// Whether the request writes a field when it is released.
+    /// Whether the request writes a field after its release.
     pub write: bool,
 }
 
-/// What is in a session.
+/// The contents of a session.
 #[derive(Debug, Serialize)]
 pub struct Fields {
     /// The user's id.
     pub user: String,
-    /// What `/write` wrote.
+    /// The field that `/write` writes.
     pub value: Option<u64>,
-    /// What `/hold` wrote.
+    /// The field that `/hold` writes.
     pub other: Option<u64>,
 }
 
-/// Tells the harness that a request got here, by connecting, and waits until the harness closes the
-/// connection.
+/// Tells the harness by a connection that a request has arrived, and waits until the harness closes
+/// the connection.
 pub async fn barrier(port: u16) {
     let released =
         async { TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?.read(&mut [0]).await };
@@ -106,7 +104,7 @@ pub async fn barrier(port: u16) {
     }
 }
 
-/// The answer of every authenticated request.
+/// The response to every authenticated request.
 #[derive(Debug, Serialize)]
 pub struct Me<U = String> {
     /// The user's id.
@@ -114,13 +112,13 @@ pub struct Me<U = String> {
 }
 
 impl<U> Me<U> {
-    /// As the JSON body.
+    /// The response as JSON.
     pub fn json(user: U) -> Json<Self> {
         Json(Self { user })
     }
 }
 
-/// What answers a contender's requests.
+/// The service that answers a contender's requests.
 pub trait App:
     Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -134,11 +132,11 @@ impl<S> App for S where
 {
 }
 
-/// Runs the application `build` makes, on `BENCH_WORKERS` worker threads, until the process is
+/// Runs the application that `build` makes, on `BENCH_WORKERS` worker threads, until the process is
 /// killed.
 ///
-/// Layers go around the router rather than into it with `Router::layer`, which boxes them for each
-/// request: that would be measured with them.
+/// Put layers around the router. `Router::layer` boxes their futures for each request, which would
+/// be measured too.
 pub fn serve<F, S: App>(build: impl FnOnce(Settings) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<S>>,
@@ -146,7 +144,7 @@ where
     serve_with(Settings::from_env()?, build)
 }
 
-/// [`serve`] where the settings decide what to build.
+/// Like [`serve`], where the settings decide what to build.
 pub fn serve_with<F, S: App>(
     settings: Settings,
     build: impl FnOnce(Settings) -> F,

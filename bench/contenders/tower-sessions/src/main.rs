@@ -1,4 +1,4 @@
-//! tower-sessions with its Redis store, connected as its README does it.
+//! tower-sessions with its Redis store, connected as in its README.
 
 use axum::extract::Query;
 use axum::http::StatusCode;
@@ -11,7 +11,7 @@ use tower_sessions::{Expiry, Session, SessionManagerLayer};
 use tower_sessions_redis_store::RedisStore;
 use tower_sessions_redis_store::fred::prelude::{ClientLike, Config, Pool};
 
-/// The pool size of the store's README.
+/// The pool size in the store's README.
 const POOL: usize = 6;
 
 fn main() -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! This repository's session layer. Beside what every contender answers:
+//! This repository's session layer. In addition to the routes of every contender it has:
 //!
 //! * `POST /rotate`: gives the session a new id,
 //! * `POST /revoke`: ends the user's other sessions, one after the other,
@@ -21,7 +21,7 @@ use tracera_session::{
     SessionConfig, SessionError, SessionLayer, Sessions, SignIn, UserId,
 };
 
-/// Per client. Nobody gets there: what it costs to ask is the point.
+/// Per client. No client reaches the limit, because the cost of the check is measured.
 const LIMIT: RateLimit = RateLimit::new("bench", 100, Duration::from_secs(1));
 
 fn main() -> anyhow::Result<()> {
@@ -155,13 +155,13 @@ async fn fields(
     }))
 }
 
-/// Sign-ins come before, as fast as they can.
+/// Sign-ins are not limited, because the harness sends them as fast as it can.
 fn is_limited(request: &Request) -> bool {
     request.uri().path() == "/me"
 }
 
-/// All requests of the load come from one address, so each session is given an address made from
-/// the end of its cookie.
+/// All requests come from one address, so each session gets a client address made from the end of
+/// its cookie.
 fn with_client(mut request: Request) -> Request {
     let cookie = request.headers().get(header::COOKIE).map_or(&[][..], |cookie| cookie.as_bytes());
     let end = cookie.last_chunk::<8>().copied().unwrap_or_default();

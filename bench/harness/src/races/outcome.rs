@@ -1,19 +1,20 @@
-//! What is to be seen after a race, and the words for it.
+//! The outcome of a race, and its description.
 
 use std::net::SocketAddr;
 
 use super::{Meanwhile, Race};
 use crate::client::{Answer, CookieEffect, Cookies, send};
 
-/// What the processes say about the session after the race, that of S first, then that of W.
+/// What the processes report about the session after the race; first that of S, then that of W.
 pub(super) struct Seen {
-    /// Whether the browser is still signed in, everywhere, and what it reads of W's field and S's.
+    /// Whether the browser is still signed in at both processes; then whether each shows W's field,
+    /// and S's.
     signed_in: bool,
     value: [bool; 2],
     other: [bool; 2],
     /// Whether the cookie from before the race still opens the session.
     before: [bool; 2],
-    /// Whether the browser's own cookie does after the race, anywhere.
+    /// Whether the browser's cookie after the race opens a session at either process.
     after: bool,
 }
 
@@ -26,8 +27,7 @@ pub(super) struct Outcome {
 }
 
 impl Seen {
-    /// Asks the processes of S and of W, with the cookies from before the race and those a browser
-    /// has after it.
+    /// Asks the processes of S and of W, with the browser's cookies from before and after the race.
     pub(super) async fn of(
         race: Race,
         [s, w]: [SocketAddr; 2],
@@ -104,13 +104,13 @@ impl Outcome {
         Self { right, text: format!("{}; S: {}{cookie}", seen.text(race), slow.status) }
     }
 
-    /// W itself came to nothing, so there was no race.
+    /// The outcome if W itself failed, so that there was no race.
     pub(super) fn refused(meanwhile: &Answer, slow: &Answer) -> Self {
         Self { right: false, text: format!("W: {}; S: {}", meanwhile.status, slow.status) }
     }
 }
 
-/// Of a field, by the processes that show it.
+/// The fate of a field, by the processes that show it.
 fn fate(shown: [bool; 2]) -> &'static str {
     match shown {
         [true, true] => "kept",

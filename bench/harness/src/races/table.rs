@@ -11,7 +11,7 @@ const HEAD: &str = "\
 |---|---|---|---|---|
 ";
 
-/// What the table means.
+/// The explanation of the table.
 pub(crate) const TITLE: &str = "\
 ## Requests that overlap
 

@@ -1,4 +1,4 @@
-//! Floor A: an axum handler that answers a constant.
+//! Floor A: an axum handler with a constant response.
 
 use axum::Router;
 use axum::http::header;

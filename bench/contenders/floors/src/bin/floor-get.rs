@@ -1,5 +1,5 @@
-//! Floor B: the least a server-side session can cost when each request reads Redis. It is one raw
-//! `GET` by the cookie's value over one multiplexed connection, without checks.
+//! Floor B: the minimum cost of a server-side session that reads Redis on each request. It is one
+//! raw `GET` by the cookie's value over one multiplexed connection, without checks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,8 @@ use contender::{LIFETIME, Login, Me, Write};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-/// Bytes of a stored value: about what a session library stores. The user's id, then padding.
+/// The size of a stored value in bytes: the user's id with padding, about as large as the values of
+/// session libraries.
 const VALUE_BYTES: usize = 100;
 
 fn main() -> anyhow::Result<()> {
@@ -33,7 +34,7 @@ async fn login(
     Query(login): Query<Login>,
 ) -> Answer<impl IntoResponse> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    // As long as the session cookie it is compared with.
+    // As long as the session cookies that it is compared with.
     let token = format!("{:0112}", NEXT.fetch_add(1, Ordering::Relaxed));
     let value = format!("{:VALUE_BYTES$}", login.user);
     let _: () = redis.set_ex(&token, value, LIFETIME.as_secs()).await.map_err(unavailable)?;

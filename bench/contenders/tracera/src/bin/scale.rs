@@ -1,5 +1,6 @@
-//! `scale REDIS_URL SESSIONS`: fills Redis with that many sessions, three per user, and measures
-//! single operations on users spread over all of them. Prints a line of JSON per operation.
+//! `scale REDIS_URL SESSIONS`: fills Redis with that many sessions, three per user. Then it
+//! measures single operations on users spread over all of them. Prints one line of JSON per
+//! operation.
 
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ use tracera_session::{
 };
 
 const PER_USER: u64 = 3;
-/// Users each operation is measured on.
+/// The number of users on which each operation is measured.
 const PROBES: u64 = 2000;
 const WRITERS: u64 = 128;
 

@@ -1,5 +1,4 @@
-//! As much HTTP/1.1 as a load needs, so that it takes little of the processors it shares with what
-//! it measures.
+//! A minimal HTTP/1.1 client. It takes little of the CPU that it shares with the server under test.
 
 use std::net::SocketAddr;
 
@@ -16,11 +15,11 @@ pub(crate) struct Connection {
     incoming: Vec<u8>,
 }
 
-/// An answer. Borrowed from the connection until the next exchange.
+/// A response. Borrowed from the connection until the next exchange.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
     pub(crate) body: &'a [u8],
-    /// `name=value` of each cookie that is set.
+    /// `name=value` of each cookie in the response.
     pub(crate) cookies: Vec<&'a str>,
 }
 
@@ -37,13 +36,13 @@ impl Connection {
         Ok(Self { stream, outgoing: Vec::with_capacity(1024), incoming: Vec::with_capacity(4096) })
     }
 
-    /// Where to write the next request.
+    /// The buffer for the next request.
     pub(crate) fn outgoing(&mut self) -> &mut Vec<u8> {
         self.outgoing.clear();
         &mut self.outgoing
     }
 
-    /// Sends the request and reads its whole answer.
+    /// Sends the request and reads the whole response.
     pub(crate) async fn exchange(&mut self) -> anyhow::Result<Answer<'_>> {
         self.stream.write_all(&self.outgoing).await?;
         self.incoming.clear();

@@ -1,4 +1,4 @@
-//! Signs somebody in at the whole service as a browser does: asks for a mail, reads it, sends the
+//! Signs a user in to the whole service as a browser does: requests a mail, reads it, sends the
 //! code.
 
 use std::io::Write;
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use crate::http::Connection;
 
-/// The mailbox keeps 50 mails; more at once would push out what is not read yet.
+/// The mailbox keeps 50 mails. More concurrent sign-ins would push out mails that are not read yet.
 pub(crate) const MOST_AT_ONCE: usize = 16;
-/// Between two looks into the mailbox.
+/// The pause between two reads of the mailbox.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The user's id, and the session cookie.
+/// Returns the user's id and the session cookie.
 pub(crate) async fn sign_in(
     connection: &mut Connection,
     address: SocketAddr,
@@ -56,7 +56,7 @@ struct Browser<'a> {
     /// The path of the mailbox, with its key.
     mailbox: &'a str,
     number: u64,
-    /// The newest visitor or session cookie.
+    /// The latest visitor or session cookie.
     cookie: String,
     token: String,
 }
@@ -74,9 +74,9 @@ impl Browser<'_> {
         Ok(serde_json::from_slice(answer.body)?)
     }
 
-    /// The code mailed to `email`; `None` when the mailbox does not hold it.
+    /// The code mailed to `email`; `None` if the mailbox does not have it yet.
     async fn code(&mut self, email: &str) -> anyhow::Result<Option<String>> {
-        // As from this machine itself: what was forwarded does not get to see the mails.
+        // Sent without a forwarding header, because the mailbox answers only local clients.
         let Self { address, mailbox, .. } = self;
         write!(self.connection.outgoing(), "GET {mailbox} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
         let answer = self.connection.exchange().await?;
@@ -89,7 +89,7 @@ impl Browser<'_> {
         Ok(code.split('"').next().map(str::to_owned))
     }
 
-    /// Every user comes from an address of their own.
+    /// Every user has a different client address.
     fn write(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<()> {
         let Self { address, cookie, token, number, .. } = self;
         let client =

@@ -1,6 +1,6 @@
-//! The load: a fixed number of keep-alive connections that go round the users of a file of cookies.
-//! Each sends its next request when the last one is answered. Every answer is compared with what
-//! that user must get.
+//! The load: a fixed number of keep-alive connections that cycle through the users of a cookie
+//! file. Each connection sends the next request after the previous response. Every response is
+//! compared with the expected one.
 
 mod http;
 mod mail;
@@ -20,44 +20,44 @@ use tokio::time::timeout;
 use crate::http::Connection;
 use crate::requests::{Mode, Requests};
 
-/// An answer that takes longer is an error.
+/// A response that takes longer is an error.
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_NANOS: u64 = 20_000_000_000;
-/// How long the load sleeps before it waits for answers, so that they do not wake it. Over loopback
-/// the server's `send` wakes a waiting receiver, a cost that only a server slower than the load
-/// would pay.
+/// The load sleeps this long before it waits for responses, so that they do not wake it. Over
+/// loopback the server's `send` pays for waking a waiting receiver, a cost that only a server
+/// slower than the load would pay.
 const NAP: Duration = Duration::from_micros(20);
 
 /// Sends requests to one contender and prints one line of JSON.
 #[derive(Parser)]
 struct Options {
-    /// Where the contender listens.
+    /// The address of the contender.
     #[arg(long)]
     address: SocketAddr,
-    /// What to send.
+    /// The requests to send.
     #[arg(long, value_enum)]
     mode: Mode,
-    /// Lines of `user<TAB>cookie`; written by sign-ins, read by everything else.
+    /// Lines of `user<TAB>cookie`; sign-ins write them, all other modes read them.
     #[arg(long)]
     cookies: Option<PathBuf>,
-    /// Connections kept open.
+    /// The number of open connections.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Stop after so many seconds.
+    /// Stop after this many seconds.
     #[arg(long, default_value_t = 60.0)]
     seconds: f64,
-    /// Stop after so many requests.
+    /// Stop after this many requests.
     #[arg(long, default_value_t = u64::MAX)]
     requests: u64,
-    /// The path of the mailbox, with its key; for sign-ins by mail.
+    /// The path of the mailbox with its key, for sign-ins by mail.
     #[arg(long, default_value = "/dev/mailbox")]
     mailbox: String,
-    /// Number of the first user who signs in.
+    /// The number of the first user to sign in.
     #[arg(long, default_value_t = 0)]
     first_user: u64,
 }
 
-/// What all connections add to.
+/// The totals of all connections.
 struct Tally {
     requests: Requests,
     latencies: Histogram<u64>,
@@ -124,7 +124,7 @@ async fn run(options: &Options, tally: Rc<RefCell<Tally>>) -> anyhow::Result<()>
     Ok(())
 }
 
-/// One connection's loop: until the deadline, the last request, or an error.
+/// The loop of one connection, until the deadline, the last request, or an error.
 async fn drive(mut connection: Connection, deadline: Instant, tally: Rc<RefCell<Tally>>) {
     loop {
         let sent = Instant::now();
@@ -153,7 +153,7 @@ async fn drive(mut connection: Connection, deadline: Instant, tally: Rc<RefCell<
     }
 }
 
-/// One connection's loop of signing in by mail.
+/// The loop of one connection that signs in by mail.
 async fn sign_in(
     mut connection: Connection,
     address: SocketAddr,

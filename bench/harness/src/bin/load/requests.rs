@@ -1,4 +1,4 @@
-//! What is sent in which order, and what must be answered.
+//! The order of requests, and the expected responses.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,23 +9,23 @@ use clap::ValueEnum;
 
 use crate::http::Answer;
 
-/// The user floor A answers with, whoever asks.
+/// The user in floor A's constant response.
 const CONSTANT_USER: &str = "user-0000000";
 
-/// What to send.
+/// The kind of requests to send.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// `POST /login`, each time another user.
+    /// `POST /login`, each time for another user.
     Login,
     /// `GET /me`.
     Read,
-    /// `GET /me`, always answered with the same user.
+    /// `GET /me`, with the same user in every response.
     Constant,
     /// `POST /write`.
     Write,
     /// One `POST /write` among nineteen `GET /me`.
     Mixed,
-    /// Signs users of the whole service in, by mail.
+    /// Sign-ins to the whole service, by mail.
     Mail,
     /// `GET /login/status` of the whole service.
     Status,
@@ -46,7 +46,7 @@ pub(crate) struct Requests {
     /// User and cookie.
     sessions: Vec<(String, String)>,
     first_user: u64,
-    /// Written values go on from here, so that no run writes what an earlier one has written.
+    /// The first value to write, above those of earlier runs.
     first_value: u64,
     sent: u64,
     limit: u64,
@@ -86,7 +86,7 @@ impl Requests {
         })
     }
 
-    /// The number of the next user to sign in by mail; `None` when there is none left.
+    /// The number of the next user to sign in by mail; `None` if there is none left.
     pub(crate) fn next_user(&mut self) -> Option<u64> {
         if self.sent == self.limit {
             return None;
@@ -95,12 +95,12 @@ impl Requests {
         Some(self.first_user + self.sent - 1)
     }
 
-    /// Keeps the cookie of a user for the file.
+    /// Remembers the cookie of a user for the file.
     pub(crate) fn keep(&mut self, user: String, cookie: String) {
         self.sessions.push((user, cookie));
     }
 
-    /// Writes the next request into `out`; `None` when there is none left.
+    /// Writes the next request into `out`; `None` if there is none left.
     pub(crate) fn next(&mut self, out: &mut Vec<u8>) -> Option<Request> {
         if self.sent == self.limit {
             return None;
@@ -116,7 +116,7 @@ impl Requests {
                 let index = usize::try_from(number % self.sessions.len() as u64).unwrap_or(0);
                 let (user, cookie) = &self.sessions[index];
                 let value = self.first_value + number;
-                // One in twenty, and in the next turn through the sessions another one.
+                // One in twenty is a write, of another session in each turn.
                 let turn = number / self.sessions.len() as u64;
                 let writes =
                     mode == Mode::Write || (mode == Mode::Mixed && (number + turn) % 20 == 19);
@@ -139,7 +139,7 @@ impl Requests {
         Some(Request { user: written.expect("writing to memory does not fail") })
     }
 
-    /// Whether the answer is the one this request must get. A sign-in's cookie is kept.
+    /// Checks the response to this request. A sign-in's cookie is kept.
     pub(crate) fn judge(&mut self, request: &Request, answer: &Answer<'_>) -> Result<(), String> {
         let expected = match self.mode {
             Mode::Status => r#"{"status":"signed_in"}"#.to_owned(),
