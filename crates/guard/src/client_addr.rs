@@ -55,6 +55,16 @@ pub struct TrustedProxies {
 }
 
 /// The header in which trusted proxies name their client. Parsed from the header's name.
+///
+/// ```
+/// use tracera_guard::{ProxyHeader, TrustedProxies};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let proxies: TrustedProxies = "10.0.0.0/8".parse()?;
+/// let proxies = proxies.header("forwarded".parse::<ProxyHeader>()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`, which most proxies set.
@@ -197,6 +207,15 @@ fn is_private(v4: Ipv4Addr) -> bool {
 }
 
 /// The address of the client. An extractor below the layer [`TrustedProxies`].
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tracera_guard::{ClientAddr, TrustedProxies};
+///
+/// let app: Router = Router::new()
+///     .route("/ip", get(async |client: ClientAddr| client.text()))
+///     .layer(TrustedProxies::default());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddr(IpAddr);
 

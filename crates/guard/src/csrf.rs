@@ -22,11 +22,27 @@ pub use visitor::{VisitorCookie, VisitorId};
 pub const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// True for the methods without side effects: GET, HEAD and OPTIONS.
+///
+/// ```
+/// use http::Method;
+/// use tracera_guard::is_safe_method;
+///
+/// assert!(is_safe_method(&Method::GET));
+/// assert!(!is_safe_method(&Method::POST));
+/// ```
 pub fn is_safe_method(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// The token in [`CSRF_HEADER`]; `None` unless there is exactly one such line.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue};
+/// use tracera_guard::{CSRF_HEADER, token_from_headers};
+///
+/// let headers = HeaderMap::from_iter([(CSRF_HEADER, HeaderValue::from_static("abc"))]);
+/// assert_eq!(token_from_headers(&headers), Some("abc"));
+/// ```
 pub fn token_from_headers(headers: &HeaderMap) -> Option<&str> {
     match single_line(headers, &CSRF_HEADER) {
         Ok(line) => line?.to_str().ok(),

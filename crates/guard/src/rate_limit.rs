@@ -31,6 +31,14 @@ use crate::name::is_name;
 const MAX_KEY_BYTES: usize = 128;
 
 /// The number of requests that a key is granted within any window.
+///
+/// ```
+/// use std::time::Duration;
+/// use tracera_guard::RateLimit;
+///
+/// const SIGN_INS: RateLimit = RateLimit::new("sign-in", 20, Duration::from_secs(60));
+/// assert_eq!(SIGN_INS.requests(), 20);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     name: &'static str,
@@ -82,6 +90,18 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// A check could not be made.
+///
+/// ```
+/// use axum::response::{IntoResponse, Response};
+/// use tracera_guard::RateLimiter;
+///
+/// async fn send_mail(limiter: RateLimiter, address: &str) -> Response {
+///     match limiter.admit(address).await {
+///         Ok(_) => "sent".into_response(),
+///         Err(refused) => refused.into_response(), // 429, or 503 when nobody counts
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RateLimitError {

@@ -27,6 +27,18 @@ pub(super) struct Issuer {
 /// 1. A signed-out browser without a visitor cookie becomes a new visitor.
 /// 2. An answer with a token must set the cookie of [`CsrfBinding::set_cookie`]. Without it the
 ///    token of a new visitor is never accepted.
+///
+/// ```
+/// use axum::http::header::SET_COOKIE;
+/// use axum::response::{AppendHeaders, Html, IntoResponse};
+/// use tracera_guard::CsrfBinding;
+///
+/// async fn form(csrf: CsrfBinding) -> impl IntoResponse {
+///     let cookie = csrf.set_cookie().map(|cookie| (SET_COOKIE, cookie));
+///     let field = format!("<input type=hidden name=csrf value={}>", csrf.token());
+///     (AppendHeaders(cookie), Html(field))
+/// }
+/// ```
 #[derive(Clone)]
 pub struct CsrfBinding {
     issuer: Arc<Issuer>,

@@ -51,6 +51,19 @@ pub struct OriginPolicyError(String);
 
 /// A request comes from another origin, or its headers are ambiguous. As a response: 403, JSON
 /// `csrf_failed`.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, Method, header};
+/// use tracera_guard::OriginPolicy;
+///
+/// # fn main() -> Result<(), tracera_guard::OriginPolicyError> {
+/// let policy = OriginPolicy::new("https://example.org")?;
+/// let theirs = HeaderValue::from_static("https://evil.example");
+/// let headers = HeaderMap::from_iter([(header::ORIGIN, theirs)]);
+/// assert!(policy.check(&Method::POST, &headers).is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OriginRejection {

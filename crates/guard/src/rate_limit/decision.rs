@@ -13,6 +13,20 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The decision about one request.
+///
+/// ```
+/// use std::time::Duration;
+/// use tracera_guard::{RateLimit, RateLimiter};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let limiter = RateLimiter::in_memory(RateLimit::new("mails", 1, Duration::from_secs(60)));
+/// assert!(limiter.check("ada@example.org").await?.allowed);
+/// let second = limiter.check("ada@example.org").await?;
+/// assert!(!second.allowed && second.retry_after_secs() > 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Whether the request may go on.
