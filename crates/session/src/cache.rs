@@ -37,6 +37,15 @@ pub(crate) use key::CacheKey;
 pub(crate) use single_flight::Outcome;
 
 /// What the near-cache did since the start.
+///
+/// ```
+/// use tracera_session::Sessions;
+///
+/// fn metrics(sessions: &Sessions) -> String {
+///     let stats = sessions.cache_stats();
+///     format!("sessions_cache_hits {}\nsessions_cache_misses {}\n", stats.hits, stats.misses)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CacheStats {

@@ -9,6 +9,15 @@ use serde::Serialize;
 
 /// A point in time in milliseconds since the Unix epoch, in JSON too. It converts into
 /// [`SystemTime`], from which date libraries convert.
+///
+/// ```
+/// use std::time::Duration;
+/// use tracera_session::Timestamp;
+///
+/// let begun = Timestamp::from_millis(1_800_000_000_000);
+/// let later = begun.plus(Duration::from_secs(5));
+/// assert_eq!(later.since(begun), Duration::from_secs(5));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
@@ -54,6 +63,16 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 }
 
 /// The source of time: the system, or a manual clock for tests.
+///
+/// ```
+/// use std::time::Duration;
+/// use tracera_session::{Clock, SessionConfig, Timestamp};
+///
+/// let clock = Clock::manual(Timestamp::from_millis(0));
+/// let config = SessionConfig::default().clock(clock.clone());
+/// clock.advance(Duration::from_secs(72 * 3600)); // Every session of before is over.
+/// assert_eq!(clock.now().as_millis(), 72 * 3600 * 1000);
+/// ```
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<AtomicU64>>);
 

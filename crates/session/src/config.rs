@@ -19,6 +19,19 @@ use crate::store::{Budget, FieldName, InvalidFieldName};
 /// 1. `__Host-` needs `Secure`, the path `/` and no domain; `__Secure-` needs `Secure`.
 ///    `__Host-Http-` and `__Http-` are the same for a cookie that is `HttpOnly`.
 /// 2. `SameSite=None` and `Partitioned` need `Secure`.
+///
+/// ```
+/// use std::time::Duration;
+/// use tracera_session::SessionConfig;
+///
+/// # fn main() -> Result<(), tracera_session::InvalidFieldName> {
+/// let config = SessionConfig::default()
+///     .lifetime(Duration::from_secs(30 * 24 * 3600))
+///     .idle_timeout(Some(Duration::from_secs(12 * 3600)))
+///     .preload(&["currency"])?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
     pub(crate) lifetime: Duration,
@@ -54,6 +67,14 @@ pub struct SessionConfig {
 ///
 /// On a cluster, every connection to a primary must answer. While one does not, every request reads
 /// the store.
+///
+/// ```
+/// use std::time::Duration;
+/// use tracera_session::{NearCache, SessionConfig};
+///
+/// let near_cache = NearCache::On { capacity: 10_000, max_age: Duration::from_secs(10) };
+/// let config = SessionConfig::default().near_cache(near_cache);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NearCache {
     /// Live sessions are kept.
@@ -70,6 +91,13 @@ pub enum NearCache {
 }
 
 /// Which requests of other sites carry the session cookie (RFC 6265bis).
+///
+/// ```
+/// use tracera_session::{SameSite, SessionConfig};
+///
+/// // For an application inside of frames of other sites.
+/// let config = SessionConfig::default().same_site(SameSite::None).partitioned(true);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SameSite {
     /// Only top-level navigation by links.
@@ -293,6 +321,24 @@ impl SessionConfig {
 
 /// How sessions are bound to devices, for
 /// [`SessionConfig::device_binding`](crate::SessionConfig::device_binding).
+///
+/// ```
+/// use axum::Router;
+/// use std::time::Duration;
+/// use tracera_session::{DeviceBinding, KeyRing, SessionConfig, SessionLayer, Sessions};
+/// # use tracera_session::store::SessionStore;
+///
+/// # fn app(store: impl SessionStore) -> Router {
+/// let binding = DeviceBinding::new(Duration::from_secs(600)).exclude("/assets");
+/// let config = SessionConfig::default().device_binding(binding);
+/// let sessions = Sessions::new(store, KeyRing::generate(), config);
+/// let routes = sessions.device_routes();
+/// routes
+///     .into_iter()
+///     .fold(Router::new(), |router, (path, route)| router.route(path, route))
+///     .layer(SessionLayer::new(sessions))
+/// # }
+/// ```
 #[cfg(feature = "device-binding")]
 #[derive(Debug, Clone)]
 pub struct DeviceBinding {

@@ -1,6 +1,18 @@
 //! Why a presented session is not alive.
 
 /// Why the session that a request presented is not alive.
+///
+/// ```
+/// use tracera_session::{Ended, Session};
+///
+/// fn notice(session: &Session) -> &'static str {
+///     match session.ended() {
+///         Some(Ended::Expired) => "You were away for long. Please sign in again.",
+///         Some(Ended::Revoked | Ended::Absent) => "You were signed out.",
+///         _ => "",
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {

@@ -11,6 +11,19 @@ use crate::token::InvalidUserId;
 
 /// Why a session operation failed. As a response it is JSON `{"error", "code"}` with the status
 /// named here.
+///
+/// ```
+/// use axum::response::{IntoResponse, Redirect, Response};
+/// use tracera_session::{CurrentUser, SessionError};
+///
+/// async fn page(user: Result<CurrentUser, SessionError>) -> Response {
+///     match user {
+///         Ok(CurrentUser(user)) => user.to_string().into_response(),
+///         Err(SessionError::Unauthenticated) => Redirect::to("/login").into_response(),
+///         Err(error) => error.into_response(), // 503 stays 503
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -109,7 +122,12 @@ impl SessionError {
     fn is_mistake(&self) -> bool {
         matches!(
             self,
-            Self::FieldName(_) | Self::ResponseBegan | Self::NoLoginLayer | Self::NoLayer
+            Self::Value(_)
+                | Self::FieldName(_)
+                | Self::UserId(_)
+                | Self::ResponseBegan
+                | Self::NoLoginLayer
+                | Self::NoLayer
         )
     }
 }

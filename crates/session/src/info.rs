@@ -10,6 +10,18 @@ use crate::token::{Handle, SessionId};
 
 /// One of a user's sessions as shown to that user. As JSON an object of these fields, times in
 /// milliseconds since the Unix epoch.
+///
+/// ```
+/// use tracera_session::{CurrentUser, SessionError, Sessions};
+///
+/// async fn devices(
+///     sessions: Sessions,
+///     CurrentUser(user): CurrentUser,
+/// ) -> Result<Vec<String>, SessionError> {
+///     let sessions = sessions.list(&user).await?;
+///     Ok(sessions.into_iter().map(|session| session.client.into()).collect())
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SessionInfo {

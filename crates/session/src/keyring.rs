@@ -27,6 +27,12 @@ const SALT: &[u8] = b"tracera-session/1";
 pub(crate) struct KeyId(pub(crate) [u8; 4]);
 
 /// A secret was refused.
+///
+/// ```
+/// use tracera_session::{KeyError, KeyRing};
+///
+/// assert_eq!(KeyRing::new(b"too short").unwrap_err(), KeyError::TooShort { got: 9 });
+/// ```
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -42,6 +48,18 @@ pub enum KeyError {
 }
 
 /// The secrets in force: one that signs and any number that still verify.
+///
+/// ```
+/// use tracera_session::KeyRing;
+///
+/// # fn main() -> Result<(), tracera_session::KeyError> {
+/// // Yesterday's secret still verifies, so the change signs nobody out.
+/// let keys = KeyRing::with_previous(&[2; 32], [[1; 32]])?;
+/// let (csrf_key, older_csrf_keys) = keys.derive("csrf");
+/// assert_eq!(older_csrf_keys.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct KeyRing(Arc<[Keys]>);
 

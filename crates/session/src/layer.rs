@@ -29,6 +29,15 @@ pub(crate) mod require_auth;
 /// carries the change of the cookie.
 ///
 /// A layer inside a layer of the same [`Sessions`] leaves the request to the outer one.
+///
+/// ```
+/// use axum::Router;
+/// use tracera_session::{SessionLayer, Sessions};
+///
+/// fn with_sessions(routes: Router, sessions: Sessions) -> Router {
+///     routes.layer(SessionLayer::new(sessions))
+/// }
+/// ```
 #[derive(Clone)]
 pub struct SessionLayer {
     sessions: Sessions,
@@ -372,6 +381,14 @@ mod tests {
         let layer = SessionLayer::new(sessions);
         let inside = axum::Router::new()
             .route("/name", get(async |session: Session| session.set("userId", &1)))
+            .route("/user", get(async || UserId::new("").map_err(SessionError::from).map(drop)))
+            .route(
+                "/type",
+                get(async |session: Session| {
+                    session.set("page", "home")?;
+                    session.get::<u32>("page").await.map(drop)
+                }),
+            )
             .layer(layer.clone());
         let no_layer = axum::Router::new().route("/", get(async |_: Session| ()));
         let wrong_order = axum::Router::new()
@@ -381,7 +398,9 @@ mod tests {
         for (app, path, mistake) in [
             (no_layer, "/", "add SessionLayer"),
             (wrong_order, "/", "add SessionLayer"),
-            (inside, "/name", "a field name is"),
+            (inside.clone(), "/name", "a field name is"),
+            (inside.clone(), "/user", "a user id has 1 to 64 bytes"),
+            (inside, "/type", "the field page is no u32"),
         ] {
             let request = Request::get(path).body(Body::empty()).unwrap();
             let response = app.oneshot(request).await.unwrap();
@@ -420,6 +439,13 @@ mod tests {
         let error = user::<u64>(&mut parts).await.unwrap_err();
         assert!(error.to_string().contains("the user id is no u64"), "{error}");
         assert!(user::<[u8; 16]>(&mut parts).await.is_err());
+        assert!(user::<uuid::Uuid>(&mut parts).await.is_err());
+
+        let id = uuid::Uuid::from_u128(7);
+        let session = sessions.open(&http::HeaderMap::new()).await;
+        session.sign_in(crate::SignIn::new(id.into(), "password")).await.unwrap();
+        parts.extensions.insert(session);
+        assert_eq!(user::<uuid::Uuid>(&mut parts).await.unwrap(), Some(CurrentUser(id)));
     }
 
     #[test]

@@ -76,6 +76,7 @@
 //! | `redis-tls` | yes | URLs with TLS. With the first of them ring becomes the provider of rustls, unless the process has chosen another |
 //! | `embedded` | yes | [`EmbeddedStore`]. Needs Rust 1.90, everything else 1.88 |
 //! | `device-binding` | no | [`SessionConfig::device_binding`]: a copied cookie alone opens nothing |
+//! | `uuid` | no | [`UserId`] from a `Uuid`, and [`CurrentUser`] as one |
 //! | `testing` | no | the conformance suite for stores |
 //!
 //! # A whole application

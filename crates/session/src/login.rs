@@ -36,7 +36,8 @@
 //!
 //! async fn login(session: Session) -> Result<(), SessionError> {
 //!     let ada = UserId::new("ada")?; // once the password was right
-//!     let Some(user) = Database.load(&ada).await.ok().flatten() else { return Ok(()) };
+//!     let user = Database.load(&ada).await.map_err(|error| SessionError::Users(error.into()))?;
+//!     let user = user.ok_or(SessionError::Unauthenticated)?;
 //!     sign_in(&session, &Database, &user, SignIn::new(ada, "password")).await
 //! }
 //!
@@ -84,6 +85,28 @@ use crate::token::UserId;
 pub const STAMP_FIELD: &str = "login.stamp";
 
 /// The source of users.
+///
+/// ```
+/// use tracera_session::{UserId, login::Users};
+///
+/// #[derive(Clone)]
+/// struct User { name: String, password_hash: String }
+///
+/// struct Accounts(std::collections::HashMap<i64, User>);
+///
+/// impl Users for Accounts {
+///     type User = User;
+///     type Error = tracera_session::OtherUserId;
+///
+///     async fn load(&self, id: &UserId) -> Result<Option<User>, Self::Error> {
+///         Ok(self.0.get(&i64::try_from(id.clone())?).cloned())
+///     }
+///
+///     fn stamp(&self, user: &User) -> Option<String> {
+///         Some(user.password_hash.clone())
+///     }
+/// }
+/// ```
 pub trait Users: Send + Sync + 'static {
     /// A user.
     type User: Clone + Send + Sync + 'static;
@@ -104,6 +127,16 @@ pub trait Users: Send + Sync + 'static {
 }
 
 /// Lets [`LoggedIn`] find the users. It goes inside a [`SessionLayer`](crate::SessionLayer).
+///
+/// ```
+/// use axum::Router;
+/// use tracera_session::login::{LoginLayer, Users};
+/// use tracera_session::{SessionLayer, Sessions};
+///
+/// fn with_users(routes: Router, users: impl Users, sessions: Sessions) -> Router {
+///     routes.layer(LoginLayer::new(users)).layer(SessionLayer::new(sessions))
+/// }
+/// ```
 pub struct LoginLayer<U> {
     users: Arc<U>,
 }
@@ -210,6 +243,20 @@ fn digest(stamp: &str) -> String {
 
 /// Signs the user in and records the stamp.
 ///
+/// ```
+/// use tracera_session::login::{Users, sign_in};
+/// use tracera_session::{Session, SessionError, SignIn, UserId};
+///
+/// type Done = Result<(), SessionError>;
+///
+/// // Once the password was right.
+/// async fn welcome<U: Users>(session: Session, users: &U, id: UserId) -> Done {
+///     let user = users.load(&id).await.map_err(|error| SessionError::Users(error.into()))?;
+///     let user = user.ok_or(SessionError::Unauthenticated)?;
+///     sign_in(&session, users, &user, SignIn::new(id, "password")).await
+/// }
+/// ```
+///
 /// # Errors
 /// As [`Session::sign_in`].
 pub async fn sign_in<U: Users>(
@@ -234,6 +281,20 @@ pub async fn sign_in<U: Users>(
 /// As an extractor it rejects with 401 when nobody is signed in, the user is gone or the stamp has
 /// changed. It rejects with 503 when that is not known. As `Option<LoggedIn<T>>` it rejects only
 /// with 503.
+///
+/// ```
+/// use tracera_session::login::LoggedIn;
+///
+/// # #[derive(Clone)]
+/// # struct User { name: String }
+/// async fn account(LoggedIn(user): LoggedIn<User>) -> String {
+///     user.name
+/// }
+///
+/// async fn home(user: Option<LoggedIn<User>>) -> String {
+///     user.map_or("please sign in".into(), |LoggedIn(user)| user.name)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct LoggedIn<T>(pub T);
 
@@ -283,6 +344,16 @@ impl<T: Clone + Send + Sync + 'static, S: Sync> OptionalFromRequestParts<S> for 
 ///    address. Read it with [`return_target`].
 /// 2. A request of htmx is answered with 401 and `HX-Redirect` to the same address.
 /// 3. Everything else is answered as [`RequireAuth`] does: 401 or 503, in JSON.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tracera_session::login::login_required;
+///
+/// let app: Router = Router::new()
+///     .route("/account", get(async || "yours"))
+///     .route_layer(login_required("/login")) // for the routes above
+///     .route("/login", get(async || "the form"));
+/// ```
 ///
 /// # Panics
 /// If `page` is not a path such as `/login`.
@@ -337,6 +408,13 @@ fn accepts_html(headers: &HeaderMap) -> bool {
 
 /// The address to go to after a sign-in, from the decoded parameter `next`: a path of this site.
 /// `None` for an address of another site, such as `//evil.example`, and for invalid addresses.
+///
+/// ```
+/// use tracera_session::login::return_target;
+///
+/// assert_eq!(return_target("/account?tab=1"), Some("/account?tab=1"));
+/// assert_eq!(return_target("//evil.example"), None);
+/// ```
 pub fn return_target(next: &str) -> Option<&str> {
     let rest = next.strip_prefix('/')?;
     // Browsers treat a backslash as a slash, and skip tabs and line ends.

@@ -47,6 +47,16 @@ const MAX_METHOD: usize = 16;
 const NEVER: u32 = u32::MAX;
 
 /// Raised when a user signs out everywhere; a session of an older epoch is dead.
+///
+/// ```
+/// use tracera_session::{SessionError, Sessions, SignIn, UserId};
+///
+/// // A code was mailed. If the user signs out everywhere before it is entered, it opens nothing.
+/// async fn begin(sessions: &Sessions, user: UserId) -> Result<SignIn, SessionError> {
+///     let epoch = sessions.epoch(&user).await?;
+///     Ok(SignIn::new(user, "email").epoch(epoch))
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Epoch(pub(crate) u64);
 
@@ -63,6 +73,15 @@ impl Epoch {
 }
 
 /// When and how the user last proved who they are.
+///
+/// ```
+/// use tracera_session::Session;
+///
+/// fn is_by_passkey(session: &Session) -> bool {
+///     let proof = session.info().and_then(|session| session.authentication);
+///     proof.is_some_and(|proof| &*proof.method == "passkey")
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Authentication {

@@ -35,6 +35,17 @@ const MAX_ROTATIONS: usize = 16;
 /// Changes by [`set`](Self::set) and [`remove`](Self::remove) are buffered until the response is
 /// ready. Then these fields alone are written, in one atomic step. The other operations write when
 /// called.
+///
+/// ```
+/// use tracera_session::{Session, SessionError};
+///
+/// async fn visit(session: Session) -> Result<String, SessionError> {
+///     let last: Option<String> = session.get("page").await?;
+///     session.set("page", "home")?; // written with the response
+///     let visits = session.increment("visits", 1).await?; // written now
+///     Ok(format!("visit {visits}, before that {last:?}"))
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Session {
     shared: Arc<Shared>,
@@ -49,6 +60,25 @@ struct Shared {
 }
 
 /// What [`Session::finish`] did.
+///
+/// ```
+/// use http::{HeaderMap, Response, header};
+/// use tracera_session::{SessionError, Sessions};
+///
+/// type Answer = Result<Response<()>, SessionError>;
+///
+/// async fn handle(sessions: &Sessions, headers: &HeaderMap) -> Answer {
+///     let session = sessions.open(headers).await;
+///     session.set("seen", &true)?;
+///     let finished = session.finish().await;
+///     finished.written?;
+///     let mut response = Response::new(());
+///     if let Some(cookie) = finished.set_cookie {
+///         response.headers_mut().insert(header::SET_COOKIE, cookie);
+///     }
+///     Ok(response)
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "the cookie goes into the response, and an error in its place"]
 pub struct Finished {

@@ -29,6 +29,19 @@ use crate::user_watch::UserWatch;
 use crate::watch::{Watches, in_a_task};
 
 /// The sessions of an application: a store, the secrets and the configuration. Cheap to clone.
+///
+/// ```
+/// use tracera_session::{Handle, SessionError, Sessions, UserId};
+///
+/// type Done = Result<(), SessionError>;
+///
+/// async fn end(sessions: &Sessions, user: &UserId, one: Option<Handle>) -> Done {
+///     match one {
+///         Some(handle) => sessions.revoke(user, handle).await.map(drop),
+///         None => sessions.revoke_all(user).await,
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Sessions {
     pub(crate) inner: Arc<Inner>,

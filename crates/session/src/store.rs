@@ -32,6 +32,14 @@ pub const FORWARD: Duration = Duration::from_secs(60);
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Why a store could not answer. Never means that there is no session.
+///
+/// ```
+/// use tracera_session::store::StoreError;
+///
+/// fn read(file: &str) -> Result<Vec<u8>, StoreError> {
+///     std::fs::read(file).map_err(StoreError::unavailable)
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -174,6 +182,12 @@ pub enum FieldReply {
 }
 
 /// The limits of one session's data.
+///
+/// ```
+/// use tracera_session::{Budget, SessionConfig};
+///
+/// let config = SessionConfig::default().budget(Budget { fields: 8, ..Budget::default() });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
     /// The maximum number of data fields. Default 32, at most 255.
@@ -279,6 +293,14 @@ pub enum Found {
 /// the field it leads to (16; zeros for nowhere).
 ///
 /// The suite in `testing` checks all of this.
+///
+/// ```
+/// use tracera_session::{KeyRing, SessionConfig, Sessions, store::SessionStore};
+///
+/// fn sessions(store: impl SessionStore, keys: KeyRing) -> Sessions {
+///     Sessions::new(store, keys, SessionConfig::default())
+/// }
+/// ```
 pub trait SessionStore: Send + Sync + 'static {
     /// Reads a record, its user's epoch and the data fields `names` in one round trip. Neither
     /// decides whether the session is alive, nor writes.
@@ -377,10 +399,25 @@ pub trait SessionStore: Send + Sync + 'static {
 }
 
 /// The name of a data field: 1 to 32 of `a-z`, `0-9`, `_`, `.`, `-`.
+///
+/// ```
+/// use tracera_session::store::FieldName;
+///
+/// assert_eq!(FieldName::new("cart.items")?.as_str(), "cart.items");
+/// assert!(FieldName::new("userId").is_err());
+/// # Ok::<(), tracera_session::InvalidFieldName>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct FieldName(Box<str>);
 
 /// The name was not 1 to 32 of `a-z`, `0-9`, `_`, `.`, `-`.
+///
+/// ```
+/// use tracera_session::store::FieldName;
+///
+/// let error = FieldName::new("userId").unwrap_err();
+/// assert_eq!(error.to_string(), "a field name is 1 to 32 of a-z 0-9 _ . -, not \"userId\"");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a field name is 1 to 32 of a-z 0-9 _ . -, not {0:?}")]
 pub struct InvalidFieldName(Box<str>);

@@ -46,6 +46,14 @@ pub use cases::ALL;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Two independent handles on one storage, as two processes would have them.
+///
+/// ```
+/// use tracera_session::{EmbeddedStore, testing::Instances};
+///
+/// let store = EmbeddedStore::in_memory()?;
+/// let instances = Instances::new(store.clone(), store);
+/// # Ok::<(), tracera_session::OpenError>(())
+/// ```
 pub struct Instances {
     stores: [Arc<dyn SessionStore>; 2],
     breaking: Option<Arc<SetFault>>,
@@ -55,6 +63,20 @@ pub struct Instances {
 type SetFault = dyn Fn(Fault) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
 /// A fault of the storage, for cases about errors.
+///
+/// ```
+/// use tracera_session::testing::{Fault, Instances};
+///
+/// # async fn set_latency(_: Option<u64>) {}
+/// # async fn close() {}
+/// fn through_a_proxy(instances: Instances) -> Instances {
+///     instances.breaking(async |fault| match fault {
+///         Fault::Refuses => close().await,
+///         Fault::Stalls => set_latency(Some(3600)).await,
+///         _ => set_latency(None).await,
+///     })
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -99,6 +121,17 @@ impl fmt::Debug for Instances {
 }
 
 /// One property, to be tested on a storage.
+///
+/// ```
+/// use tracera_session::testing;
+///
+/// # async fn storage() -> testing::Instances { unimplemented!() }
+/// async fn all_cases_in_one_test() {
+///     for case in testing::ALL {
+///         case.run(storage().await).await;
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Case {
     /// The property that the case tests.
@@ -122,6 +155,15 @@ impl fmt::Debug for Case {
 
 /// The request headers of a browser that has just signed in, for tests of an application: they hold
 /// its session cookie.
+///
+/// ```
+/// use http::HeaderMap;
+/// use tracera_session::{SessionError, Sessions, SignIn, testing::signed_in};
+///
+/// async fn headers_of_user_42(sessions: &Sessions) -> Result<HeaderMap, SessionError> {
+///     signed_in(sessions, SignIn::new(42.into(), "test")).await
+/// }
+/// ```
 ///
 /// # Errors
 /// As [`Session::sign_in`](crate::Session::sign_in).

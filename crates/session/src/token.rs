@@ -114,6 +114,19 @@ impl fmt::Debug for Tag {
 }
 
 /// The application's id of a user: 1 to 64 bytes, such as a UUID.
+///
+/// ```
+/// use tracera_session::UserId;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let ada = UserId::new("ada")?;
+/// let forty_two = UserId::from(42_i64);
+/// assert_eq!(forty_two, UserId::new("42")?);
+/// assert_eq!(i64::try_from(forty_two)?, 42);
+/// assert!(i64::try_from(ada).is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId {
     /// Zeros follow the id.
@@ -124,6 +137,13 @@ pub struct UserId {
 const MAX_USER_ID: usize = 64;
 
 /// A user id was empty or longer than 64 bytes.
+///
+/// ```
+/// use tracera_session::UserId;
+///
+/// let error = UserId::new("").unwrap_err();
+/// assert_eq!(error.to_string(), "a user id has 1 to 64 bytes, this one has 0");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a user id has 1 to 64 bytes, this one has {0}")]
 pub struct InvalidUserId(usize);
@@ -198,7 +218,24 @@ impl TryFrom<UserId> for [u8; 16] {
 
 user_id_from_integers!(i32 i64 i128 u32 u64 u128);
 
-/// The bytes of a UUID: `UserId::from(uuid.into_bytes())`.
+/// The bytes of a UUID. Its text is another id, so use one of the two throughout.
+#[cfg(feature = "uuid")]
+impl From<uuid::Uuid> for UserId {
+    fn from(id: uuid::Uuid) -> Self {
+        id.into_bytes().into()
+    }
+}
+
+#[cfg(feature = "uuid")]
+impl TryFrom<UserId> for uuid::Uuid {
+    type Error = OtherUserId;
+
+    fn try_from(id: UserId) -> Result<Self, OtherUserId> {
+        id.try_into().map(Self::from_bytes)
+    }
+}
+
+/// The bytes of a UUID; the feature `uuid` converts from the type itself.
 impl From<[u8; 16]> for UserId {
     fn from(id: [u8; 16]) -> Self {
         Self::new(id).expect("16 bytes are few enough")
@@ -259,6 +296,20 @@ impl SessionId {
 
 /// The public name of one of a user's sessions: 12 characters of base64url, in JSON and in paths
 /// too.
+///
+/// ```
+/// use axum::extract::{Path, State};
+/// use tracera_session::{CurrentUser, Handle, SessionError, Sessions};
+///
+/// // DELETE /sessions/{handle}
+/// async fn end(
+///     State(sessions): State<Sessions>,
+///     CurrentUser(user): CurrentUser,
+///     Path(handle): Path<Handle>,
+/// ) -> Result<(), SessionError> {
+///     sessions.revoke(&user, handle).await.map(drop)
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Handle([u8; 9]);
 

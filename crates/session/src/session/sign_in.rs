@@ -15,6 +15,19 @@ use crate::store::{
 use crate::token::{NewToken, SessionId, Tag, UserId};
 
 /// A sign-in: the user, and the details shown in their list of sessions.
+///
+/// ```
+/// use std::time::Duration;
+/// use tracera_session::{Session, SessionError, SignIn, UserId};
+///
+/// async fn sign_in(session: Session, user: UserId) -> Result<(), SessionError> {
+///     let remembered = SignIn::new(user, "password")
+///         .client("Firefox on Linux")
+///         .lifetime(Duration::from_secs(30 * 24 * 3600))
+///         .carry(&["cart"]);
+///     session.sign_in(remembered).await
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SignIn {
     user: UserId,

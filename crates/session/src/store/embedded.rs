@@ -48,6 +48,18 @@ pub enum OpenError {
 /// [`StoreError::Unavailable`] until one succeeds. At most once a second, a write or a
 /// [`ping`](ValueStore::ping) tries again. `ping` fails meanwhile. Reads go on as far as the file
 /// can be read.
+///
+/// ```
+/// use tracera_session::EmbeddedStore;
+///
+/// # fn main() -> Result<(), tracera_session::OpenError> {
+/// let for_tests = EmbeddedStore::in_memory()?;
+/// # if false {
+/// let for_one_server = EmbeddedStore::open("/var/lib/app/sessions.redb")?;
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct EmbeddedStore {
     file: Arc<Healing>,

@@ -11,6 +11,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 type Pem = Arc<[u8]>;
 
 /// The certificate authorities trusted for Redis servers, and this client's certificate.
+///
+/// ```
+/// use tracera_session::{RedisAuthorities, RedisConnection, RedisLimits};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let authorities = RedisAuthorities::from_pem(&std::fs::read("/etc/redis/ca.pem")?)?;
+/// let url = "rediss://redis.internal";
+/// let redis = RedisConnection::open_trusting(url, RedisLimits::default(), &authorities).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct RedisAuthorities {
     /// In PEM form; `None` for the public authorities.

@@ -45,6 +45,17 @@ use super::url::RedisUrl;
 /// socket per server.
 ///
 /// A [`ConnectionLike`], so any code that speaks to Redis can share it.
+///
+/// ```
+/// use tracera_session::{RedisConnection, RedisStore, redis};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut connection = RedisConnection::open("redis://127.0.0.1").await?;
+/// let store = RedisStore::new(connection.clone());
+/// let keys: i64 = redis::cmd("DBSIZE").query_async(&mut connection).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct RedisConnection(Arc<Kept>);
 

@@ -3,6 +3,17 @@
 use std::time::Duration;
 
 /// The time limits of a connection to Redis.
+///
+/// ```
+/// use std::time::Duration;
+/// use tracera_session::{RedisConnection, RedisLimits};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let limits = RedisLimits { total: Duration::from_secs(1), ..RedisLimits::default() };
+/// let redis = RedisConnection::open_with("redis://127.0.0.1", limits).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RedisLimits {
     /// For one reply, and never longer than `total`. Default 800 ms.
