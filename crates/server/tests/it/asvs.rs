@@ -1,4 +1,4 @@
-//! `docs/asvs.md` names tests as what shows a requirement; each of them is there.
+//! `docs/asvs.md` names a test for each requirement; all of these tests exist.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,8 +1,9 @@
-//! What an honest person sees while strangers do their worst; bounded, on loopback.
+//! Attacks with many clients, and the response times that an honest user sees meanwhile. All on
+//! loopback.
 //!
-//! With small numbers here, and with large ones by `script/attack`, which sets `TRACERA_ATTACK` and
-//! shows what is printed. Attacks that need no honest person beside them are elsewhere:
-//! `growing_tables`, `limits`, `serving`, and signing out in `pages_over_http`.
+//! The numbers are small here. `script/attack` sets `TRACERA_ATTACK` for large ones and shows the
+//! printed results. Attacks without an honest user are elsewhere: `growing_tables`, `limits`,
+//! `serving`, and signing out in `pages_over_http`.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ fn from(browser: &Browser, ip: &str) -> Browser {
     browser.with_header("x-forwarded-for", ip)
 }
 
-/// The longest of all but one in a hundred requests of somebody who is signed in.
+/// The 99th percentile of a signed-in user's response times.
 async fn p99(browser: &Browser, requests: u32) -> Duration {
     let mut took = Vec::new();
     for _ in 0..requests {
@@ -37,7 +38,7 @@ async fn p99(browser: &Browser, requests: u32) -> Duration {
     took[took.len() * 99 / 100 - 1]
 }
 
-/// At most doubled, or so short that nobody notices, also on a machine that is busy by itself.
+/// At most doubled, or too short to be noticed even on a busy machine.
 #[track_caller]
 fn assert_bearable(before: Duration, during: Duration, attack: &str) {
     println!("{attack}: p99 of an honest request was {before:.1?}, and is {during:.1?} meanwhile");
@@ -54,7 +55,7 @@ async fn slow_readers_keep_nobody_waiting() {
     for _ in 0..if is_large() { 150 } else { 40 } {
         let mut reader = TcpStream::connect(app.instances[0].addr).await.unwrap();
         let asked = "GET /assets/app.css HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500);
-        // What the server does not read is of no interest here.
+        // Errors are ignored: the server may not read everything.
         let writing = reader.write_all(asked.as_bytes());
         let _ = tokio::time::timeout(Duration::from_millis(50), writing).await;
         readers.push(reader);
@@ -109,7 +110,7 @@ async fn a_bombed_mailbox_gets_a_hundred_mails_and_its_owner_signs_in() {
             asked += 1;
         }
     }
-    // The mailbox of the tests remembers fifty; what is counted is what was sent.
+    // The test mailbox keeps only fifty mails, so sent mails are counted instead.
     let begun = Instant::now();
     let token = app.link_token(&known, "victim@example.com").await;
     known.redeem(&token).await.expect(200);

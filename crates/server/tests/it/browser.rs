@@ -1,4 +1,4 @@
-//! A client with a cookie jar that checks every answer for what all of them promise.
+//! A client with a cookie jar that checks the guarantees of every response.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Every header of the specification, on every response whatever its status.
+/// The security headers of every response, whatever its status.
 const SECURITY_HEADERS: [(&str, &str); 4] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
@@ -20,7 +20,7 @@ const SECURITY_HEADERS: [(&str, &str); 4] = [
     ("x-xss-protection", "1; mode=block"),
 ];
 
-/// A browser: remembers cookies, sends the CSRF token it was given.
+/// A browser: stores cookies, and sends the CSRF token it got.
 #[derive(Clone)]
 pub(crate) struct Browser {
     pub(crate) base: String,
@@ -29,12 +29,12 @@ pub(crate) struct Browser {
     headers: HeaderMap,
 }
 
-/// The answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// Of a page with white space as browsers show it: each run is one space.
+    /// In pages, each run of white space is one space, as browsers show it.
     pub(crate) body: String,
 }
 
@@ -52,14 +52,14 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The `Set-Cookie` of that name, whole.
+    /// The complete `Set-Cookie` header for this cookie.
     pub(crate) fn set_cookie(&self, name: &str) -> Option<String> {
         let all = self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap());
         all.into_iter().find(|line| line.starts_with(&format!("{name}="))).map(str::to_owned)
     }
 
-    /// Where a callback ends that belongs to nothing this browser began: it leaves the cookies
-    /// alone.
+    /// The location of a callback without a transaction of this browser. Such a callback does not
+    /// change the cookies.
     #[track_caller]
     pub(crate) fn strayed(self) -> String {
         let answer = self.expect(303);
@@ -102,7 +102,7 @@ impl Browser {
         Self { base: format!("http://{addr}"), ..self.clone() }
     }
 
-    /// The same cookies, with bodies as they are sent.
+    /// The same cookies, without decompression of bodies.
     pub(crate) fn undecoded(&self) -> Self {
         let plain = Client::builder().redirect(reqwest::redirect::Policy::none()).no_gzip();
         Self { http: plain.build().unwrap(), ..self.clone() }
@@ -165,7 +165,7 @@ impl Browser {
         }
     }
 
-    /// [`Browser::send`] for a client that does not wait for the answer.
+    /// Like [`Browser::send`], without waiting for the response.
     pub(crate) async fn begin(
         &self,
         method: Method,
@@ -176,7 +176,7 @@ impl Browser {
         OpenRequest::send(self.with_cookies(self.request(method, path, headers, body))).await
     }
 
-    /// [`Browser::submit`] for a client that does not wait for the answer.
+    /// Like [`Browser::submit`], without waiting for the response.
     pub(crate) async fn begin_form(&self, path: &str, fields: &[(&str, &str)]) -> OpenRequest {
         OpenRequest::send(self.with_cookies(self.form(path, fields))).await
     }
@@ -219,7 +219,8 @@ impl Browser {
         }
     }
 
-    /// What every response promises: the headers once each, and no cookie value in its body.
+    /// Checks the guarantees of every response: the headers once each, and no cookie value in the
+    /// body.
     fn check(&self, answer: &Answer, path: &str) {
         for (name, value) in SECURITY_HEADERS {
             let found: Vec<_> = answer.headers.get_all(name).iter().collect();
@@ -339,7 +340,7 @@ impl EventStream {
     }
 }
 
-/// A request whose answer is still awaited, on a connection of its own.
+/// A request on a connection of its own, whose response has not been read.
 pub(crate) struct OpenRequest(TcpStream);
 
 impl OpenRequest {
@@ -359,7 +360,7 @@ impl OpenRequest {
         Self(stream)
     }
 
-    /// Closes the connection before the answer, and waits until the service has noticed.
+    /// Closes the connection before the response, and waits until the service has noticed.
     pub(crate) async fn hang_up(mut self) {
         self.0.shutdown().await.unwrap();
         let mut answer = Vec::new();

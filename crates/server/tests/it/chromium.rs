@@ -1,5 +1,4 @@
-//! Runs the scripts in `tests/browser` against a server of the test's: real pages in the system's
-//! Chromium.
+//! Runs the scripts in `tests/browser` in the system's Chromium, against a server of the test.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,18 +8,18 @@ use tokio::process::Command;
 
 use crate::harness::TestApp;
 
-/// The longest a script may take.
+/// Time limit of a script.
 const LIMIT: Duration = Duration::from_mins(4);
 
-/// Runs `tests/browser/<name>.mjs` to its end.
+/// Runs `tests/browser/<name>.mjs` to completion.
 ///
 /// # Panics
-/// When the script fails or takes too long, with what it printed.
+/// When the script fails or exceeds the time limit, with its output.
 pub(crate) async fn run(name: &str, app: &TestApp) {
     run_with(name, app, &[]).await;
 }
 
-/// The same with further variables for the script.
+/// Like [`run`], with further variables for the script.
 pub(crate) async fn run_with(name: &str, app: &TestApp, vars: &[(&str, &str)]) {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let packages = workspace.join(".tools/node/node_modules");

@@ -1,4 +1,4 @@
-//! "Confirm that it is you": for which account, by which sign-in methods, and the kept form.
+//! "Confirm that it is you": the account, its sign-in methods, and the kept form.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn start() -> (TestApp, FakeProviders) {
     (TestApp::embedded_with(&vars).await, fake_providers)
 }
 
-/// Asks on the confirm page at that address for a mail, and waits for it.
+/// Requests a mail on the confirm page at `at`, and waits for it.
 pub(crate) async fn ask_to_confirm(app: &TestApp, browser: &Browser, at: &str) {
     let page = browser.get(at).await.expect(200).body;
     assert!(page.contains("Confirm that it is you"), "{page}");
@@ -34,7 +34,7 @@ pub(crate) async fn ask_to_confirm(app: &TestApp, browser: &Browser, at: &str) {
     eventually(|| async { (app.mails_to(EMAIL) > before).then_some(()) }).await;
 }
 
-/// Confirms by the mailed link. Returns the page it leads to.
+/// Confirms by the mailed link or code. Returns the page it redirects to.
 async fn confirm(app: &TestApp, browser: &Browser, at: &str, by_code: bool) -> String {
     ask_to_confirm(app, browser, at).await;
     let mail = app.mail_to(EMAIL).await;
@@ -62,7 +62,7 @@ fn github(id: u64) -> Value {
 }
 
 #[tokio::test]
-async fn the_page_names_the_account_and_has_its_ways_in_and_no_others() {
+async fn the_page_names_the_account_and_offers_its_sign_in_methods_only() {
     let (app, fake_providers) = start().await;
     let browser = app.signed_in(EMAIL).await;
     link_github(&fake_providers, &browser, 7).await;
@@ -83,7 +83,7 @@ async fn the_page_names_the_account_and_has_its_ways_in_and_no_others() {
 }
 
 #[tokio::test]
-async fn every_way_in_of_the_account_confirms_and_leads_back() {
+async fn every_sign_in_method_of_the_account_confirms_and_leads_back() {
     let (app, fake_providers) = start().await;
     let browser = app.signed_in(EMAIL).await;
     let user = browser.me().await;
@@ -121,7 +121,7 @@ async fn a_proof_of_another_account_is_refused_and_makes_none() {
     let at = "/confirm?next=%2Faccount";
     let refused = "/confirm?next=%2Faccount&error=other_account";
     let token = browser.form_token(at).await;
-    // An account at a provider: another's, and one that is new.
+    // Identities of another account, and without an account.
     for id in [8, 9] {
         let begin = "/api/v1/auth/github?next=%2Fconfirm%3Fnext%3D%252Faccount";
         let to = browser.get(begin).await.expect(303).header("location").to_owned();
@@ -129,7 +129,7 @@ async fn a_proof_of_another_account_is_refused_and_makes_none() {
         assert_eq!(answer.header("location"), refused);
         browser.get(refused).await.expect(200);
     }
-    // Mail to another address: another's, and one that is new.
+    // Addresses of another account, and without an account.
     for email in ["b@example.com", "new@example.com"] {
         browser.request_link(email).await.expect(200);
         let mail = app.mail_to(email).await;
@@ -141,7 +141,7 @@ async fn a_proof_of_another_account_is_refused_and_makes_none() {
             let answer = browser.submit(path, &fields).await.expect(303);
             assert_eq!(answer.header("location"), refused, "{path}");
         }
-        // It is not used up.
+        // The refused link is not used up.
         app.browser().redeem(&link).await.expect(200);
     }
     let page = browser.get(refused).await.expect(200).body;
@@ -200,7 +200,7 @@ async fn a_form_that_had_to_wait_is_offered_with_what_was_typed() {
             let field = format!(r#"name="{name}" value="{value}""#);
             assert!(offer.contains(&field), "{field}: {offer}");
         }
-        // Another account in the same browser is not offered it.
+        // Another account in the same browser is not offered the form.
         let stranger = app.signed_in("stranger@example.com").await;
         stranger.set_cookie("form", &browser.cookie("form").unwrap());
         let page = stranger.get("/account").await.expect(200).body;
@@ -208,7 +208,7 @@ async fn a_form_that_had_to_wait_is_offered_with_what_was_typed() {
         if path == "/account/delete" {
             continue;
         }
-        // Sent from there it is done, and the offer is over.
+        // Sent from there the form is processed, and no longer offered.
         let csrf = token_in(offer);
         let sent: Vec<_> = fields.iter().copied().chain([("csrf_token", &*csrf)]).collect();
         let answer = browser.submit(path, &sent).await;
@@ -237,7 +237,7 @@ async fn a_form_sent_after_its_session_ended_says_why_and_is_offered_after_the_s
         app.sign_in(&browser, EMAIL).await;
         let page = browser.get("/account").await.expect(200).body;
         assert!(page.contains("Send a link to typed@example.com"), "{page}");
-        // A deletion is not kept for the next person who signs in.
+        // A deletion is not kept for the next user who signs in.
         let form = [("csrf_token", &*token), ("confirmation", "delete my account")];
         let stranger = app.browser();
         stranger.submit("/account/delete", &form).await.expect(303);

@@ -1,4 +1,4 @@
-//! Each row of the URL table with its statuses.
+//! Each row of the URL table, with its status codes.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ async fn over_http_the_cookie_is_plain_and_over_https_it_is_secure() {
     assert_eq!(value.len(), "session=".len() + 111);
     let (before, expires) = attributes.split_once("; Expires=").unwrap();
     assert_eq!(before, " HttpOnly; SameSite=Lax; Path=/; Max-Age=259200");
-    // A client without `Max-Age` and by the clock of the server keeps it as long.
+    // `Expires` has the same effect for a client that ignores `Max-Age`.
     let format = time::format_description::well_known::Rfc2822;
     let expires = time::OffsetDateTime::parse(expires, &format).unwrap();
     assert_eq!(expires.unix_timestamp(), utc(app.clock.now()).unix_timestamp() + 259_200);
@@ -106,7 +106,7 @@ async fn what_is_no_cookie_of_ours_costs_redis_nothing() {
         let header = format!("session={cookie}");
         let answer = visitor.send(Method::GET, "/", &[("cookie", &header)], None).await.expect(303);
         assert_eq!(answer.header("location"), "/login", "{cookie}");
-        // What another application of the host has set is not taken from it.
+        // A session cookie that another application on the host has set is not cleared.
         let both_verify = cookie.matches(&*good).count() == 2;
         assert_eq!(answer.set_cookie("session").is_some(), both_verify, "{cookie}");
     }
@@ -119,7 +119,8 @@ async fn what_is_no_cookie_of_ours_costs_redis_nothing() {
     assert!(browser.me().await.is_some());
 }
 
-/// Every cookie of ours, as another application of the host may have it on plain http.
+/// All cookies of this server, as another application on the host may have set them over plain
+/// http.
 const THEIRS: &str = "session=theirs; visitor=theirs; asked=theirs; next=theirs; device=theirs; \
                       transaction=theirs; passkey=theirs; passkey-offer=theirs; last_used=\u{fc}";
 
@@ -132,7 +133,7 @@ async fn cookies_of_another_application_of_the_host_disturb_nothing() {
     app.sign_in(&browser, "a@example.com").await;
     let me = browser.me().await.expect("signed in beside their cookies");
 
-    // By pages too, with the code that this browser asked for.
+    // Also on pages, with the code that this browser requested.
     let pages = app.browser().with_header("cookie", THEIRS);
     let token = pages.form_token("/login?next=/account").await;
     let fields = [("csrf_token", &*token), ("email", "a@example.com")];
@@ -144,7 +145,7 @@ async fn cookies_of_another_application_of_the_host_disturb_nothing() {
     assert_eq!(answer.expect(303).header("location"), "/account");
     assert_eq!(pages.me().await, Some(me));
 
-    // Two of ours are one too many: somebody planted one.
+    // Two valid session cookies mean that somebody planted one, so neither is accepted.
     let other = app.signed_in("b@example.com").await.cookie("session").unwrap();
     let planted = browser.with_header("cookie", &format!("session={other}"));
     assert_eq!(planted.me().await, None);
@@ -158,7 +159,7 @@ async fn the_session_cookie_has_the_name_that_was_chosen() {
     assert!(browser.me().await.is_some());
     assert!(browser.cookie("tracera").is_some() && browser.cookie("session").is_none());
 
-    // Under another name nobody is signed in, and sessions of the old name can be ended.
+    // Under another name nobody is signed in, but old sessions can still be ended.
     app.set(&[("SESSION_COOKIE_NAME", "sid")]);
     let renamed = app.add_instance().await;
     assert_eq!(browser.at(renamed).me().await, None);

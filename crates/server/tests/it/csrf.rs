@@ -1,4 +1,4 @@
-//! CSRF: which unsafe requests pass, and what their tokens are worth.
+//! CSRF: which unsafe requests are accepted, and which tokens are valid.
 
 use reqwest::Method;
 
@@ -53,16 +53,16 @@ async fn the_token_decides_for_every_method_origin_and_fetch_site() {
                             .filter_map(|(name, value)| Some((name, value?)))
                             .collect();
                     let answer = browser.send(method.clone(), PATH, &headers, None).await;
-                    // A hidden origin counts as not said beside the browser's own word.
+                    // A hidden origin counts as missing if `Sec-Fetch-Site` is present.
                     let is_hidden = origin == Some("null") && site == Some("same-origin");
                     let origin_passes = origin_passes || is_hidden;
                     let passes = token_passes && origin_passes && site_passes;
-                    // Passing means reaching the route: there is no such session, or no such
+                    // An accepted request reaches the route: there is no such session, or no such
                     // method.
                     let expected = match (passes, &method) {
                         (true, &Method::DELETE) => (404, "not_found"),
-                        // A method the route does not take is refused before its token is looked
-                        // at.
+                        // A method that the route does not accept is refused before its token is
+                        // checked.
                         (_, &Method::DELETE) => (403, "csrf_failed"),
                         _ if origin_passes && site_passes => (405, "method_not_allowed"),
                         _ => (403, "csrf_failed"),

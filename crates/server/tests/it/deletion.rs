@@ -1,4 +1,4 @@
-//! Deleting an account: what happens when, and who calls it off.
+//! Account deletion: the schedule, and its cancellation.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn its_owner_calls_it_off_signed_in() {
         assert!(page.contains("will be deleted on 2030-03-24 17:46 UTC"), "{page}");
         assert!(page.contains("Keep my account"), "{page}");
     }
-    // Asked for once more, it goes no later.
+    // A repeated request does not move the time.
     app.advance(Duration::from_mins(5));
     ask(&browser).await;
     app.sign_in(&browser, EMAIL).await;

@@ -1,4 +1,4 @@
-//! `tracera dev --demo`: the whole product without anybody else's servers.
+//! `tracera dev --demo`: the whole product without external servers.
 
 use reqwest::Method;
 use serde_json::json;

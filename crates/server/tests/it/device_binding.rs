@@ -1,4 +1,4 @@
-//! Sessions bound to a device, over HTTP and in the words of the service.
+//! Sessions bound to a device, over HTTP, with the service's own responses.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn sign_in(app: &TestApp, browser: &Browser) -> Answer {
     browser.post("/api/v1/auth/magic/verify", &json!({ "token": token })).await.expect(200)
 }
 
-/// A browser whose session is bound and whose binding counts, with its device session's id.
+/// A browser with a session bound to `device`, and the id of its device session.
 async fn bound(app: &TestApp, device: &Device) -> (Browser, String) {
     let browser = app.browser();
     let offer = sign_in(app, &browser).await.header("secure-session-registration").to_owned();
@@ -62,7 +62,7 @@ async fn bound(app: &TestApp, device: &Device) -> (Browser, String) {
     (browser, id)
 }
 
-/// A copy of the session's cookie alone.
+/// A browser with a copy of the session cookie alone.
 fn copied(app: &TestApp, browser: &Browser) -> Browser {
     let thief = app.browser();
     thief.set_cookie("__Host-session", &browser.cookie("__Host-session").unwrap());

@@ -1,4 +1,4 @@
-//! Changing the address of an account: who gets mail, and how often.
+//! Changing the address of an account: the recipients of mails, and their limits.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn wish(browser: &Browser, email: &str) {
     browser.post("/api/v1/auth/email", &json!({ "email": email })).await.expect(200);
 }
 
-/// Asks for the address and waits for the mail, the `n`th there.
+/// Requests the address and waits for the `n`th mail to it.
 async fn wish_and_wait(app: &TestApp, browser: &Browser, email: &str, n: usize) {
     wish(browser, email).await;
     crate::harness::eventually(|| async { (app.all_mails(email).count() == n).then_some(()) })
@@ -44,7 +44,7 @@ async fn mails_that_confirm_an_address_are_counted_for_it_and_for_who_asks() {
     }
     wish_and_wait(&app, &two, "a@example.com", 5).await;
     wish(&two, "a@example.com").await;
-    // A request refused by the user's own limit is not counted for the address.
+    // A request refused by the user's own limit does not count against the address.
     wish_and_wait(&app, &two, "c@example.com", 1).await;
     let mails = ["a", "b", "c"].map(|name| app.all_mails(&format!("{name}@example.com")).count());
     assert_eq!(mails, [5, 1, 1]);

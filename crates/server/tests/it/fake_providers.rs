@@ -1,4 +1,4 @@
-//! Providers that say whatever a test wants them to.
+//! Fake providers with scripted responses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -23,16 +23,16 @@ use tracera::http::serve::{Serving, serve};
 use tracera_guard::SecurityHeaders;
 use url::{Url, form_urlencoded};
 
-/// A misbehaviour in place of an answer.
+/// A misbehaviour instead of a response.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    /// Status and body.
+    /// This status and body.
     Says(u16, String),
-    /// 302 to this address.
+    /// 302 to this URL.
     Redirects(String),
-    /// Ten megabytes.
+    /// A body of ten megabytes.
     Floods,
-    /// Never an end.
+    /// A body that never ends.
     Hangs,
 }
 
@@ -57,18 +57,18 @@ type Form = BTreeMap<String, String>;
 /// The state of a fake provider.
 #[derive(Default)]
 pub(crate) struct Script {
-    /// What to say at an address instead of the truth.
+    /// The replies that replace the normal response, by path.
     pub(crate) instead: HashMap<&'static str, Reply>,
-    /// The requests to each address.
+    /// The requests to each path.
     pub(crate) seen: Vec<(&'static str, Form)>,
-    /// The meaning of a code, which works once.
+    /// The user and the request behind each code. A code works once.
     codes: HashMap<String, (Value, Form)>,
     next_code: u32,
     kid: u32,
     github_token_gate: Option<Arc<Semaphore>>,
 }
 
-/// Google, GitHub and Steam at one address.
+/// Google, GitHub and Steam on one server.
 pub(crate) struct FakeProviders {
     addr: SocketAddr,
     pub(crate) script: Arc<Mutex<Script>>,
@@ -141,7 +141,7 @@ impl FakeProviders {
         self.script.lock().unwrap().instead.insert(path, reply);
     }
 
-    /// From now on GitHub takes a permit for each token it gives.
+    /// Makes GitHub wait for a permit before each token response.
     pub(crate) fn hold_github_token(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         self.script.lock().unwrap().github_token_gate = Some(gate.clone());
@@ -152,18 +152,17 @@ impl FakeProviders {
         self.script.lock().unwrap().instead.clear();
     }
 
-    /// How often an address was called.
+    /// The number of requests to a path.
     pub(crate) fn calls(&self, path: &str) -> usize {
         self.script.lock().unwrap().seen.iter().filter(|(seen, _)| *seen == path).count()
     }
 
-    /// Another signing key from now on.
+    /// Changes the signing key.
     pub(crate) fn rotate_key(&self) {
         self.script.lock().unwrap().kid += 1;
     }
 
-    /// What the provider does when the person agrees: a code for `person` and the request in
-    /// `location`.
+    /// The callback after the user consents: a code for `person` and the request in `location`.
     pub(crate) fn agree(&self, location: &str, person: Value) -> String {
         let request = query(location);
         assert_eq!(request["response_type_or_code"], "code");
@@ -177,7 +176,7 @@ impl FakeProviders {
     }
 }
 
-/// The query of an address.
+/// The query of a URL.
 pub(crate) fn query(location: &str) -> Form {
     let mut form: Form = Url::parse(location).unwrap().query_pairs().into_owned().collect();
     let kind = form.get("response_type").cloned().unwrap_or_else(|| "code".to_owned());
@@ -220,7 +219,7 @@ async fn jwks(State(shared): State<Shared>) -> Response {
         .into_response()
 }
 
-/// A code is good once, for who began, with the right verifier; `Err` otherwise.
+/// Redeems a code: once, for the right client and verifier; otherwise `Err`.
 fn redeem(shared: &Shared, form: &Form) -> Result<(Value, Form), ()> {
     let mut script = shared.script.lock().unwrap();
     let (person, request) = script.codes.remove(&form["code"]).ok_or(())?;
@@ -233,8 +232,8 @@ fn redeem(shared: &Shared, form: &Form) -> Result<(Value, Form), ()> {
     right.then_some((person, request)).ok_or(())
 }
 
-/// The client's id and secret by `client_secret_basic`, as an issuer that lists no methods takes
-/// them.
+/// The client's id and secret from `client_secret_basic`, the default of an issuer that lists no
+/// methods.
 fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     let encoded = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
     let pair = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
@@ -245,7 +244,7 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     Some((decoded(id)?, decoded(secret)?))
 }
 
-/// Claims that the ID token lacks, for the holder of its access token.
+/// The claims that the ID token lacks, for the holder of its access token.
 async fn userinfo(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     note(&shared, "/userinfo", b"");
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -301,7 +300,7 @@ async fn token(
     Json(tokens).into_response()
 }
 
-/// GitHub's way: status 200 whatever happens, and a form unless JSON is asked for.
+/// Like GitHub: status 200 in any case, and a form unless JSON is requested.
 async fn github_token(
     State(shared): State<Shared>,
     headers: HeaderMap,
@@ -334,7 +333,7 @@ async fn github_token(
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish().into_response()
 }
 
-/// Who a token was given to; GitHub refuses those who do not name themselves.
+/// The user that a token belongs to. GitHub refuses requests without a `User-Agent`.
 fn github_person(headers: &HeaderMap) -> Result<Value, StatusCode> {
     headers.get(header::USER_AGENT).ok_or(StatusCode::FORBIDDEN)?;
     let bearer = headers
@@ -361,7 +360,7 @@ async fn github_user(State(shared): State<Shared>, headers: HeaderMap) -> Respon
     }
 }
 
-/// Two to a page, whatever is asked for.
+/// Two per page, whatever is requested.
 async fn github_emails(
     State(shared): State<Shared>,
     Query(query): Query<HashMap<String, String>>,
@@ -375,7 +374,7 @@ async fn github_emails(
         Ok(person) => person,
         Err(status) => return status.into_response(),
     };
-    // An OAuth app without the scope does not see them; a GitHub App has no scopes at all.
+    // An OAuth app without the scope cannot read addresses; a GitHub App has no scopes at all.
     let scope = person["scope"].as_str().unwrap_or("user:email");
     if !scope.is_empty() && !scope.contains("user:email") {
         return StatusCode::NOT_FOUND.into_response();

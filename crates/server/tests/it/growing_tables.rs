@@ -1,4 +1,4 @@
-//! Rows that were made to grow, and what the process then costs.
+//! Large tables, and the resources that the process then needs.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::deletion::delete_what_is_due;
 use crate::harness::{TestApp, eventually, token_of};
 use crate::process::Running;
 
-/// Rows of one user's log, from before there was a bound. `script/attack` has a million.
+/// The number of events of one user that exceeds the limit. `script/attack` uses a million.
 fn rows() -> u64 {
     if std::env::var_os("TRACERA_ATTACK").is_some() { 1_000_000 } else { 40_000 }
 }
@@ -43,7 +43,7 @@ async fn a_person_whose_log_has_grown_downloads_it_in_little_memory() {
     assert!(grown < 16 << 20, "{} MiB more for {events} events", grown >> 20);
     println!("{events} events were downloaded with {} MiB more memory", grown >> 20);
 
-    // A write takes away what is too many, some thousands at a time.
+    // An insert removes the excess, some thousands at a time.
     let count = async || -> i64 {
         let sql = "SELECT count(*) FROM security_events";
         sqlx::query_scalar(sql).fetch_one(&database).await.unwrap()

@@ -1,4 +1,4 @@
-//! Clients that close the connection while something in their account changes.
+//! Clients that close the connection while their request changes the account.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ impl Stage {
         Self { app: TestApp::embedded_with(&vars).await, fake_providers, requests: Vec::new() }
     }
 
-    /// Signed in with a second session and GitHub linked.
+    /// A signed-in user with a second session and GitHub linked.
     async fn user(&self, email: &str, github: u32) -> Browser {
         self.app.signed_in(email).await;
         let browser = self.app.signed_in(email).await;

@@ -1,4 +1,4 @@
-//! The service in this process, on parts started for one test.
+//! Runs the service in this process, with dependencies started for one test.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -41,43 +41,44 @@ pub(crate) struct Instance {
 }
 
 impl TestApp {
-    /// On Redis and SQLite, with a clock stopped at a fixed time.
+    /// With Redis and SQLite, and a clock stopped at a fixed time.
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// The same with further variables.
+    /// Like [`TestApp::start`], with further variables.
     pub(crate) async fn start_with(vars: &[(&str, &str)]) -> Self {
         Self::on(RedisServer::start().await, vars).await
     }
 
-    /// On this Redis.
+    /// With this Redis.
     pub(crate) async fn on(redis: RedisServer, vars: &[(&str, &str)]) -> Self {
         let url = redis.url();
         Self::build(Some(redis), &[&[("REDIS_URL", &*url)], vars].concat()).await
     }
 
-    /// With the stores embedded.
+    /// With embedded stores.
     pub(crate) async fn embedded() -> Self {
         Self::embedded_with(&[]).await
     }
 
-    /// The same with further variables.
+    /// Like [`TestApp::embedded`], with further variables.
     pub(crate) async fn embedded_with(vars: &[(&str, &str)]) -> Self {
         Self::build(None, vars).await
     }
 
-    /// Embedded, on the clock that the servers of others go by.
+    /// With embedded stores, and the system's clock, which external servers use too.
     pub(crate) async fn on_the_systems_clock(vars: &[(&str, &str)]) -> Self {
         Self::build_on(Clock::system(), None, vars).await
     }
 
-    /// On Redis and SQLite, under the address it says it has, so that a real browser can use it.
+    /// With Redis and SQLite, listening at its `BASE_URL`, so that a real browser can use it.
     pub(crate) async fn for_real_browsers(vars: &[(&str, &str)]) -> Self {
         Self::at_its_address(frozen(), Mode::Dev, vars).await
     }
 
-    /// The same as it serves the public: on the system's clock, with mail that leaves.
+    /// Like [`TestApp::for_real_browsers`], in production mode: with the system's clock and real
+    /// mail.
     pub(crate) async fn like_production(vars: &[(&str, &str)]) -> Self {
         Self::at_its_address(Clock::system(), Mode::Serve, vars).await
     }
@@ -119,7 +120,7 @@ impl TestApp {
         Self { redis, clock, instances: Vec::new(), directory, vars, mode: Mode::Dev }
     }
 
-    /// Changes variables for instances added from now on.
+    /// Sets variables for instances added later.
     pub(crate) fn set(&mut self, vars: &[(&str, &str)]) {
         self.vars
             .extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -144,13 +145,13 @@ impl TestApp {
         self.redis.as_ref().unwrap()
     }
 
-    /// The database, for a test that looks or writes past the service.
+    /// The database, for a test that bypasses the service.
     pub(crate) async fn database(&self) -> SqlitePool {
         let file = self.directory.path().join("tracera.db");
         SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap()
     }
 
-    /// Nothing is written to the database until the transaction ends.
+    /// Blocks writes to the database until the transaction ends.
     pub(crate) async fn lock_database(&self) -> Transaction<'static, Sqlite> {
         let options =
             SqliteConnectOptions::new().filename(self.directory.path().join("tracera.db"));
@@ -158,9 +159,9 @@ impl TestApp {
         pool.begin_with("BEGIN IMMEDIATE").await.unwrap()
     }
 
-    /// Waits until so many writers wait for [`TestApp::lock_database`].
+    /// Waits until this many writers wait for [`TestApp::lock_database`].
     pub(crate) async fn writers_wait(&self, writers: usize) {
-        // A reader also holds a connection, but not for so many looks in a row.
+        // A reader also uses a connection, but not during this many checks in a row.
         let mut looks = 0;
         eventually(|| {
             let (open, idle) = self.instances[0].app.database.connections();
@@ -170,7 +171,7 @@ impl TestApp {
         .await;
     }
 
-    /// All that is kept: the database's files and everything in Redis.
+    /// All stored data: the database's files and everything in Redis.
     pub(crate) async fn dump(&self) -> Vec<u8> {
         let mut dump = self.redis().dump_all().await;
         for file in std::fs::read_dir(self.directory.path()).unwrap() {
@@ -190,13 +191,13 @@ impl TestApp {
         self.clock.advance(by);
     }
 
-    /// The newest sign-in mail to that address; waits for it.
+    /// The newest sign-in mail to the address; waits for one.
     pub(crate) async fn mail_to(&self, email: &str) -> DevMail {
         let newer = |a: DevMail, b: DevMail| if b.requested_at > a.requested_at { b } else { a };
         eventually(|| async { self.sign_in_mails(email).reduce(newer) }).await
     }
 
-    /// Where the first instance shows its mails, with the key.
+    /// The path of the first instance's mailbox page, with its key.
     pub(crate) fn mailbox_path(&self) -> Option<String> {
         let mailbox = self.instances[0].app.mailbox.as_ref()?;
         Some(format!("/dev/mailbox?key={}", mailbox.key()))
@@ -206,7 +207,7 @@ impl TestApp {
         self.sign_in_mails(email).count()
     }
 
-    /// The first mail to that address with that in its subject; waits for it.
+    /// The first mail to the address whose subject contains `subject`; waits for one.
     pub(crate) async fn notice_to(&self, email: &str, subject: &str) -> DevMail {
         eventually(|| async { self.all_mails(email).find(|mail| mail.subject.contains(subject)) })
             .await
@@ -215,12 +216,12 @@ impl TestApp {
     pub(crate) fn all_mails(&self, email: &str) -> impl Iterator<Item = DevMail> {
         let mailboxes =
             self.instances.iter().map(|instance| instance.app.mailbox.as_ref().unwrap());
-        // Within an instance the newest is first, and stays so among mails of one time.
+        // Each instance lists its newest mail first; the order among equal times is kept.
         let mails = mailboxes.flat_map(tracera::mail::dev::Mailbox::messages);
         mails.filter(move |mail| mail.to.as_str() == email)
     }
 
-    /// Notices have no code.
+    /// Only sign-in mails have such a link.
     fn sign_in_mails(&self, email: &str) -> impl Iterator<Item = DevMail> {
         self.all_mails(email).filter(|mail| mail.link.contains("/magic/verify"))
     }
@@ -237,7 +238,7 @@ impl TestApp {
         browser.redeem(&token).await.expect(200);
     }
 
-    /// Asks for a link and takes its token from the mail.
+    /// Requests a link, and takes its token from the mail.
     pub(crate) async fn link_token(&self, browser: &Browser, email: &str) -> String {
         let before = self.mails_to(email);
         browser.request_link(email).await.expect(200);
@@ -262,7 +263,7 @@ fn listen_on(
     (addr, stop.drop_guard())
 }
 
-/// A stopped clock, which the test moves.
+/// A stopped clock that the test can advance.
 fn frozen() -> Clock {
     Clock::manual(Timestamp::from_millis(1_900_000_000_000))
 }
@@ -276,7 +277,7 @@ pub(crate) fn token_of(link: &str) -> String {
     link.split_once("token=").unwrap().1.to_owned()
 }
 
-/// Asks again until there is an answer, for at most ten seconds.
+/// Calls `ask` until it returns a value, for at most ten seconds.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
     let asking = async {
         loop {

@@ -1,6 +1,6 @@
-//! Any query of a callback from Steam: it causes no panic, and the server never reads it
-//! differently from Steam, which confirms it. The kept examples in `corpus/steam_callbacks.txt` run
-//! first; a line is one query, `GENUINE` stands for what Steam sends.
+//! Arbitrary callback queries from Steam. None causes a panic, and the server never interprets one
+//! differently from Steam, which confirms it. The stored examples in `corpus/steam_callbacks.txt`
+//! run first: each line is a query, where `GENUINE` stands for Steam's parameters.
 
 use proptest::prelude::*;
 use time::macros::datetime;
@@ -42,7 +42,7 @@ fn parse(query: &str) -> Result<Assertion, AssertionError> {
     Assertion::parse(query, &expected)
 }
 
-/// Reads a query. An accepted one must equal what a plain form parser finds, with every field
+/// Parses a query. An accepted one must equal the result of a plain form parser, with every field
 /// exactly once.
 fn accepted(query: &str) -> bool {
     let callback = OauthCallback::parse(query);
@@ -50,7 +50,7 @@ fn accepted(query: &str) -> bool {
     let mut read: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let states = read.iter().filter(|(name, _)| name == "state").count();
     assert_eq!((states, callback.repeated), (1, false), "{query}");
-    // What nobody could take for a part of the protocol is nobody's business.
+    // Other parameters are ignored, because nobody could take them for a part of the protocol.
     read.retain(|(name, _)| name.to_ascii_lowercase().contains("openid"));
     for (name, value) in &mut read {
         match &**name {
@@ -81,7 +81,7 @@ fn the_kept_examples_assert_nothing() {
     }
 }
 
-/// Such as `utm_source=x`.
+/// Whether it is a harmless additional parameter, such as `utm_source=x`.
 fn is_plain_and_foreign(pair: &str) -> bool {
     let Some((name, _)) = pair.split_once('=') else { return false };
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');

@@ -1,5 +1,5 @@
-//! Tests of the samples in `deploy/` with software of others. `script/test --interop` runs these
-//! tests.
+//! Tests the samples in `deploy/` with the real software that they configure. Run by `script/test
+//! --interop`.
 
 mod connections;
 mod mail;
@@ -7,7 +7,7 @@ mod monitoring;
 mod proxies;
 mod proxy;
 
-/// A file of `deploy/`.
+/// Reads a file from `deploy/`.
 fn sample(name: &str) -> String {
     let path = deploy().join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

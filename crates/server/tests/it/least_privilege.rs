@@ -1,4 +1,4 @@
-//! The Redis user of `docs/configure.md` is enough for everything, and for nothing else.
+//! The Redis user in `docs/configure.md` has exactly the necessary rights.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tracera_testkit::{RedisCluster, RedisServer};
 
 use crate::harness::TestApp;
 
-/// The rule as the guide prints it, without its first two words and with a password.
+/// The rule from the guide, without its first two words and with a password.
 pub(crate) fn documented_rule() -> Vec<String> {
     let line = guide();
     let line = line.lines().find(|line| line.starts_with("user tracera on ")).unwrap();

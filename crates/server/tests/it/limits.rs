@@ -1,4 +1,4 @@
-//! The rate limit on the authentication endpoints, and the bounds on every request.
+//! The rate limit on the authentication endpoints, and the limits on every request.
 
 use axum::Router;
 use axum::routing::get;
@@ -138,7 +138,7 @@ async fn a_body_that_does_not_come_is_the_clients_fault() {
                 application/x-www-form-urlencoded\r\n\r\ncsrf_";
     connection.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    // It is closed after the answer, or this would not end.
+    // The read ends only because the server closes the connection after its response.
     connection.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
@@ -241,7 +241,7 @@ async fn a_body_ends_in_one_way_only() {
 #[tokio::test]
 async fn a_handler_that_panics_or_hangs_ends_only_its_own_request() {
     let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
-    // Addresses of the table, answered otherwise here: any other would be refused before.
+    // Paths from the URL table with other handlers: any other path would be refused earlier.
     let (panics, hangs) = ("/healthz", "/api/v1/health");
     let routes = Router::new()
         .route(panics, get(async || -> &'static str { panic!("canary in the panic") }))

@@ -1,4 +1,4 @@
-//! A mail server that does not take a mail, as the page that waits for the mail tells of it.
+//! Delivery trouble, as shown on the page that waits for the mail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -13,7 +13,7 @@ use crate::chromium;
 use crate::harness::{TestApp, eventually};
 use crate::portfolio::upstream::serve;
 
-/// A mail service that answers with a status of the test's.
+/// A mail service that responds with a status chosen by the test.
 struct MailService {
     url: String,
     status: Arc<AtomicU16>,
@@ -77,7 +77,7 @@ async fn the_page_that_waits_says_what_became_of_the_mail_and_nothing_of_an_acco
         let page = browser.get("/login/code").await.expect(200).body;
         assert!(page.contains(r#"data-trouble="mail_delayed">Our mail server has not"#), "{page}");
         assert!(page.contains("<p data-promise hidden>"), "{page}");
-        // Taken after all.
+        // A later attempt succeeded.
         service.says(200);
         becomes(&browser, "waiting").await;
         let page = browser.get("/login/code").await.expect(200).body;
@@ -87,7 +87,7 @@ async fn the_page_that_waits_says_what_became_of_the_mail_and_nothing_of_an_acco
         becomes(&browser, "mail_given_up").await;
         let page = browser.get("/login/code").await.expect(200).body;
         assert!(page.contains(r#"data-trouble="mail_given_up">Our mail server did not"#), "{page}");
-        // Another browser learns nothing of it.
+        // Another browser sees nothing of it.
         let other = app.browser();
         other.get("/login").await.expect(200);
         becomes(&other, "waiting").await;

@@ -1,4 +1,4 @@
-//! The service as its clients meet it: over HTTP, on real Redis, real databases and real mail.
+//! Tests the service as its clients see it: over HTTP, with real Redis, databases and mail.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod asvs;
@@ -42,6 +42,6 @@ mod repeated;
 mod replica_ack;
 mod serving;
 mod sign_in;
+mod sign_in_methods;
 mod tokens;
 mod undo;
-mod ways_in;

@@ -1,5 +1,5 @@
-//! `docs/openapi.json` matches the server: its paths and methods are those of the URL table, and
-//! answers fit its schemas.
+//! `docs/openapi.json` matches the server: it has the paths and methods of the URL table, and
+//! responses fit its schemas.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ fn document() -> Value {
     serde_json::from_str(include_str!("../../../../docs/openapi.json")).unwrap()
 }
 
-/// The description of an answer with that status, references resolved.
+/// The description of a response with that status, with references resolved.
 fn described<'d>(document: &'d Value, path: &str, method: &str, status: &str) -> &'d Value {
     let response = &document["paths"][path][method]["responses"][status];
     match response["$ref"].as_str() {
@@ -30,7 +30,7 @@ fn described<'d>(document: &'d Value, path: &str, method: &str, status: &str) ->
     }
 }
 
-/// Whether `answer` is one the document allows for this operation.
+/// Checks that the document allows `answer` for this operation.
 #[track_caller]
 fn fits(document: &Value, method: &Method, path: &str, answer: &Answer) {
     let status = answer.status.as_str();
@@ -68,7 +68,7 @@ async fn the_openapi_document_has_the_paths_and_methods_of_the_url_table() {
     let app = TestApp::start_with(&[MANY]).await;
     let browser = app.signed_in("alice@example.com").await;
     for (path, operations) in described {
-        // No route takes it, so the answer names the methods that the route takes.
+        // No route accepts PATCH, so the response lists the methods that the route accepts.
         let answer = browser.call(Method::PATCH, &path.replace(['{', '}'], ""), None).await;
         let allowed = answer.expect_error(405, "method_not_allowed");
         let allowed: BTreeSet<_> =

@@ -1,4 +1,4 @@
-//! Redis and the database going away and coming back, under load: never a hang, never "signed out".
+//! Outages of Redis and the database under load: no request hangs, and nobody is signed out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,10 +12,10 @@ use tracera_testkit::Postgres;
 use crate::browser::Browser;
 use crate::harness::{TestApp, eventually};
 
-/// The longest any answer may take while something is away.
+/// Maximum response time during an outage.
 const BOUND: Duration = Duration::from_secs(2);
 
-/// Sends requests of a signed-in user over 16 connections until stopped, and counts the answers.
+/// Sends requests of a signed-in user over 16 connections until stopped, and counts the responses.
 struct Load {
     stop: Arc<AtomicBool>,
     refused: Arc<AtomicU32>,
@@ -143,7 +143,7 @@ async fn a_link_is_not_used_up_when_no_session_can_be_made() {
     let browser = app.browser();
     let token = app.link_token(&browser, "a@example.com").await;
     let csrf = browser.csrf().await;
-    // The scripts that write sessions fail, everything else goes on.
+    // Only the scripts that write sessions fail.
     app.redis().cli(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let body = serde_json::json!({ "token": token });
     let verify = "/api/v1/auth/magic/verify";

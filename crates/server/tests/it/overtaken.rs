@@ -1,4 +1,4 @@
-//! Sign-ins and links under way while their precondition is removed.
+//! Sign-ins and links in progress while their precondition is removed.
 
 use axum::Router;
 use axum::extract::State;
@@ -46,7 +46,7 @@ impl Stage {
         Self { app, fake_providers, owner, user }
     }
 
-    /// Begins to link GitHub. Returns the address to come back to.
+    /// Starts linking GitHub. Returns the callback URL.
     async fn begin_link(&self) -> String {
         let begun = self
             .owner
@@ -61,8 +61,8 @@ impl Stage {
         eventually(async || (self.fake_providers.calls(path) > before).then_some(())).await;
     }
 
-    /// Comes back, and when the answer of GitHub is there and the next thing is to be written,
-    /// signs out everywhere.
+    /// Returns from GitHub, and signs out everywhere between GitHub's response and the following
+    /// write.
     async fn overtake(&self, browser: &Browser, callback: &str) -> String {
         let before = self.fake_providers.calls("/login/oauth/access_token");
         let answers = self.fake_providers.hold_github_token();
@@ -107,12 +107,12 @@ async fn signing_out_everywhere_ends_a_sign_in_under_way() {
     assert_eq!(browser.me().await, None);
 }
 
-/// Addresses of the table, answered otherwise here: any other would be refused before.
+/// Paths from the URL table with other handlers: any other path would be refused earlier.
 const BY_IDENTITY: &str = "/api/v1/auth/methods";
 const BY_MAILBOX: &str = "/api/v1/auth/me";
 const BY_OWN_MAILBOX: &str = "/api/v1/auth/github";
 
-/// Signs into the account of a@example.com by something that opened it a moment ago.
+/// Signs in to the account of a@example.com by a credential that was valid a moment ago.
 async fn by(
     method: SignInMethod<'_>,
     app: &App,

@@ -1,4 +1,4 @@
-//! Ending one's own session is signing out, by whichever face and whichever way.
+//! Ending one's own session is signing out, by page and API alike.
 
 use crate::browser::{Answer, Browser};
 use crate::harness::TestApp;
@@ -10,7 +10,7 @@ async fn own_handle(browser: &Browser) -> String {
     own["handle"].as_str().unwrap().to_owned()
 }
 
-/// What an answer makes the browser drop: the cookies it clears, and its `Clear-Site-Data`.
+/// What a response deletes in the browser: the cleared cookies, and its `Clear-Site-Data`.
 fn forgotten(answer: &Answer) -> (Vec<String>, String) {
     let cookies = answer.headers.get_all("set-cookie").iter();
     let cleared = cookies.map(|cookie| cookie.to_str().unwrap()).filter(|cookie| {

@@ -1,4 +1,4 @@
-//! The pages in a real browser; the steps are the scripts in `tests/browser`.
+//! The pages in a real browser, by the scripts in `tests/browser`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -66,11 +66,11 @@ async fn sessions_end_everywhere_and_the_account_leaves_nothing() {
     let user = users::find_by_email(&app.instances[0].app.database, &email).await.unwrap();
     assert_eq!(user, None);
     let keys = app.redis().cli(&["--raw", "KEYS", "*"]).await;
-    // Counts are over after a day; the test's clock does not move that of Redis.
+    // Rate limits expire after a day; the test's clock does not affect Redis.
     let left: Vec<_> =
         keys.split_whitespace().filter(|key| !key.starts_with("ratelimit:")).collect();
-    // So that a sign-in which began before cannot end after: when all sessions ended, under a
-    // random id nobody has now.
+    // This record prevents a sign-in that began earlier from completing later. It holds the time
+    // when all sessions ended, under a random user id that is no longer in use.
     let [ended] = left[..] else { panic!("{left:?}") };
     let fields = app.redis().cli(&["--raw", "HKEYS", ended]).await;
     assert_eq!(fields.split_whitespace().collect::<BTreeSet<_>>(), BTreeSet::from(["e", "u"]));
@@ -100,12 +100,12 @@ async fn every_state_of_a_portfolio_has_a_page() {
     in_a_market("portfolio_states").await;
 }
 
-/// Runs a script where there is a Steam with all kinds of inventories, prices and pictures.
+/// Runs a script against a fake Steam with various inventories, prices and images.
 async fn in_a_market(script: &str) {
     let [public, private, bare, huge, gone, rich] =
         [1, 2, 3, 4, 5, 6].map(|last| format!("7656119800000000{last}"));
     let full = inventory(assets());
-    // Recently traded items count, but are not shown.
+    // Recently traded items are counted but not listed.
     let hidden = json!({ "total_inventory_count": 7, "success": 1, "rwgrsn": -2 });
     let many = inventory(
         (1..=130).map(|id| asset(id, &format!("AK-47 | Number {id:03} (Well-Worn)"))).collect(),

@@ -1,5 +1,5 @@
-//! A trader's whole journey in a real browser. The servers behind it are a mail server, an OpenID
-//! provider, a Steam, a price feed and a host of pictures.
+//! A trader's whole journey in a real browser. The other servers are a mail server, an OpenID
+//! provider, a Steam, a price feed and an image host.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -28,12 +28,12 @@ use crate::portfolio::upstream::{Answer, serve};
 
 const TRADER: &str = "nina@example.com";
 
-/// The script's commands beside those of its browser.
+/// The commands that the script can send, in addition to those for its browser.
 #[derive(Clone)]
 struct Backstage {
     mails: Arc<SmtpServer>,
     app: App,
-    /// Steam's pages that may leave.
+    /// A permit for each page that Steam may send.
     pages: Arc<Semaphore>,
     trader: Arc<Mutex<Option<Uuid>>>,
 }
@@ -48,7 +48,7 @@ impl Backstage {
     }
 }
 
-/// The text of each mail to that address, oldest first.
+/// The text of each mail to the address, oldest first.
 async fn mails(State(backstage): State<Backstage>, Path(to): Path<String>) -> String {
     let mails = backstage.mails.messages().into_iter().filter(|mail| mail.rcpt_tos.contains(&to));
     serde_json::to_string(&mails.map(|mail| mail.text).collect::<Vec<_>>()).unwrap()
@@ -58,7 +58,8 @@ async fn release(State(backstage): State<Backstage>, Path(count): Path<usize>) {
     backstage.pages.add_permits(count);
 }
 
-/// Remembers whose account it is, while there is one with a portfolio and a linked Steam account.
+/// Stores the trader's user id. Requires that the account has a portfolio and a linked Steam
+/// account.
 async fn note_trader(State(backstage): State<Backstage>) -> StatusCode {
     let email = Email::parse(TRADER).unwrap();
     let user = users::find_by_email(&backstage.app.database, &email).await.unwrap().unwrap();
@@ -67,7 +68,7 @@ async fn note_trader(State(backstage): State<Backstage>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// How much there is of a user: identities, events, portfolios, values over time.
+/// The amount of a user's data: identities, events, portfolios, past values.
 async fn kept(app: &App, user: Uuid) -> [usize; 4] {
     let database = &app.database;
     let now = utc(app.clock.now());

@@ -1,4 +1,4 @@
-//! The pages over plain HTTP: the demands of their forms, their limits, their notices.
+//! The pages over plain HTTP: the requirements of forms, their limits, their notices.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ async fn a_sign_in_form_that_came_too_late_stands_there_again_with_what_was_type
     let code = [("csrf_token", "old"), ("code", &*mail.code)];
     let page = browser.submit("/login/code", &code).await.expect(403).body;
     assert!(page.contains("open for too long") && page.contains("Six-digit code"), "{page}");
-    // The link keeps its place in the form, wherever that is opened.
+    // The link's token stays in the form, wherever the link is opened.
     let (opening, link) = (app.browser(), token_of(&mail.link));
     let page = opening
         .submit("/login/confirm", &[("csrf_token", "old"), ("token", &*link)])
@@ -344,13 +344,14 @@ async fn pages_of_a_person_send_others_to_sign_in() {
     }
 }
 
-/// Asks for a link on the sign-in page and redeems it. Returns where that leads.
+/// Requests a link on the sign-in page and redeems it. Returns the page it redirects to.
 async fn sign_in_by_form(app: &TestApp, browser: &Browser, by_code: bool) -> String {
     ask_by_form(app, browser, "/login").await;
     redeem_by_form(app, browser, "/login", by_code).await
 }
 
-/// Asks for a link on this sign-in page; where that leads, once the mail is there.
+/// Requests a link on this sign-in page. Returns the page it redirects to, once the mail has
+/// arrived.
 async fn ask_by_form(app: &TestApp, browser: &Browser, page: &str) -> String {
     let token = browser.form_token(page).await;
     let before = app.mails_to("a@example.com");
@@ -360,7 +361,8 @@ async fn ask_by_form(app: &TestApp, browser: &Browser, page: &str) -> String {
     answer.header("location").to_owned()
 }
 
-/// Redeems the last mailed link, with the token of this page's forms. Returns where that leads.
+/// Redeems the last mailed link, with the CSRF token of this page. Returns the page it redirects
+/// to.
 async fn redeem_by_form(app: &TestApp, browser: &Browser, page: &str, by_code: bool) -> String {
     let token = browser.form_token(page).await;
     let mail =
@@ -673,7 +675,7 @@ async fn a_proof_given_elsewhere_or_to_the_api_is_noticed_by_the_page_that_waits
     }
 }
 
-/// Waits for an event of that name, for at most a second; the data of it.
+/// Waits up to a second for an event with this name. Returns its data.
 async fn told(stream: &mut EventStream, name: &str) -> String {
     let waiting = async {
         loop {
@@ -694,7 +696,7 @@ async fn a_stream_tells_of_sessions_on_another_instance_and_of_the_end_of_its_ow
     let browser = app.signed_in("a@example.com").await;
     let mut stream = browser.open("/account/live").await;
     let alone = told(&mut stream, "sessions").await;
-    // Signed in there, by the newest mail.
+    // Signs in on another instance, with the newest mail.
     let sign_in_elsewhere = async || {
         app.advance(Duration::from_secs(1));
         let other = app.browser().at(elsewhere);

@@ -1,4 +1,4 @@
-//! An inventory as a trader has one, with its prices.
+//! A realistic trader's inventory with prices.
 
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ const ITEMS: [Item; 9] = [
      "4b69ff", "", "broken", "", 0.0),
 ];
 
-/// How many of each, in the same order.
+/// The number of each item, in the same order.
 const COUNTS: [u64; 9] = [1, 1, 1, 2, 1, 1, 24, 1, 1];
 
 pub(crate) fn assets() -> Vec<Asset> {
@@ -49,7 +49,7 @@ pub(crate) fn assets() -> Vec<Asset> {
         for copy in 0..count {
             let id = assets.len() as u64 + 1;
             let look = Look { kind, rarity, color, exterior, icon };
-            // The second copy of a skin is another one: tagged, and locked after a trade.
+            // The second copy of a skin differs: it has a name tag and a trade lock.
             let second = copy == 1 && !float.is_empty();
             let float = if second { "0.312345" } else { float };
             let name_tag = second.then(|| "first drop".to_owned());
@@ -67,8 +67,8 @@ pub(crate) fn assets() -> Vec<Asset> {
     assets
 }
 
-/// Names as long as they come, many of each, dear; the knives' phase is unknown and their price an
-/// estimate.
+/// Very long names, large numbers and high prices. The phase of the knives is unknown, so their
+/// price is an estimate.
 const WEALTH: [(&str, u64, f64); 5] = [
     ("★ Karambit | Doppler (Factory New)", 24, 0.0),
     ("★ StatTrak™ Specialist Gloves | Emerald Web (Minimal Wear)", 2, 23_456.78),

@@ -1,4 +1,4 @@
-//! Passkeys: register, sign in, confirm, remove, "passkey only", and what forged answers get.
+//! Passkeys: register, sign in, confirm, remove, "passkey only", and responses to forgeries.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tracera_testkit::{Draft, Passkey};
 use crate::browser::{Answer, Browser};
 use crate::harness::TestApp;
 
-/// Takes something of another answer.
+/// Replaces a part of a response by that of another one.
 type Change = fn(&mut Value, &Value);
 
 const ORIGIN: &str = "http://localhost:8080";

@@ -28,7 +28,7 @@ use upstream::steam::{Asset, Look, Steam, asset, inventory};
 
 const STEAM_ID: &str = "76561198000000001";
 
-/// The service with a Steam and a feed, and a browser whose Steam account is linked.
+/// The service with a fake Steam and a price feed, and a browser whose Steam account is linked.
 pub(crate) struct World {
     pub(crate) app: TestApp,
     steam: Steam,
@@ -37,7 +37,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// On SQLite, with this inventory.
+    /// With SQLite and this inventory.
     pub(crate) async fn with(assets: Vec<Asset>) -> Self {
         Self::build(assets, &[]).await
     }
@@ -48,7 +48,7 @@ impl World {
         world
     }
 
-    /// The feed has not been read yet.
+    /// Prices have not been fetched yet.
     async fn unpriced(assets: Vec<Asset>, vars: &[(&str, &str)]) -> Self {
         let steam = Steam::start(inventory(assets)).await;
         let feed = Feed::skinport(&[row("A", None, 2.5), row("Item 1", None, 7364.79)]).await;
@@ -77,7 +77,7 @@ impl World {
         history["history"].as_array().unwrap().clone()
     }
 
-    /// The next import need not wait.
+    /// Lets the cooldown pass.
     fn cool_down(&self) {
         self.app.advance(Duration::from_mins(10));
     }
@@ -225,8 +225,8 @@ async fn the_page_draws_only_what_was_priced_in_its_currency() {
     assert_eq!(without_prices.matches("not known yet").count(), 3, "{without_prices}");
     world.portfolios().prices().refresh().await.unwrap();
     let priced = page().await;
-    // For the last week it is the value of eight days ago that counts; nothing is known of a day
-    // and of a month ago.
+    // The week is compared with the value of eight days ago. There is no value for the day and the
+    // month.
     assert_eq!(priced.matches("+$0.50 <span class=\"percent\">+25.0 %").count(), 1, "{priced}");
     assert_eq!(priced.matches("not known yet").count(), 2, "{priced}");
     let points = priced.split_once("data-points=\"").unwrap().1.split_once('"').unwrap().0;

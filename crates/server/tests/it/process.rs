@@ -1,4 +1,4 @@
-//! The program itself: commands, exit statuses, output, and secrets that it never prints.
+//! The program: its commands, exit statuses and output. No output contains a secret.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +15,8 @@ use crate::harness::{SECRET, eventually, token_of};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tracera");
 
-/// Runs a command in an empty directory with only these variables; its status, stdout and stderr.
+/// Runs a command in an empty directory with only these variables. Returns exit status, stdout and
+/// stderr.
 fn run(args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
     let directory = tempfile::tempdir().unwrap();
     let output = Command::new(PROGRAM)
@@ -133,7 +134,7 @@ fn serve_with_something_else_in_place_of_redis_is_one_line_and_status_1() {
     let other = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         std::io::Write::write_all(&mut stream, b"220 mail.example ESMTP\r\n").unwrap();
-        // Until the program gives up.
+        // Reads until the program gives up.
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let (status, _, err) = run(&["serve"], &[("SESSION_SECRET", SECRET), ("REDIS_URL", &url)]);
@@ -184,7 +185,7 @@ fn the_help_of_a_command_that_is_configured_tells_of_the_variables() {
     }
 }
 
-/// The program running, its log collected.
+/// The running program, with its log.
 pub(crate) struct Running {
     child: Child,
     pub(crate) base: std::net::SocketAddr,
@@ -192,7 +193,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The most memory it has had resident, in bytes.
+    /// The peak of its resident memory, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap()));
         let status = status.unwrap();
@@ -200,7 +201,7 @@ impl Running {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
     }
 
-    /// Where `dev` shows its mails, with the key it printed.
+    /// The path of the mailbox page in `dev`, with the printed key.
     pub(crate) fn mailbox_path(&self) -> Option<String> {
         let log = self.log();
         let at = log.split_whitespace().find(|word| word.contains("/dev/mailbox?key="))?;
@@ -212,7 +213,7 @@ impl Running {
         Self::start_at(base, command, directory, vars).await
     }
 
-    /// The same at an address that has been in use.
+    /// Starts it at an address that was in use before.
     pub(crate) async fn start_at(
         base: std::net::SocketAddr,
         command: &str,
@@ -268,7 +269,7 @@ impl Running {
         self.log.lock().unwrap().clone()
     }
 
-    /// Asks it to stop, waits until it has, and returns its status.
+    /// Asks it to stop, waits for its exit, and returns the status.
     pub(crate) async fn stop(self) -> Option<i32> {
         self.signal("-TERM").await;
         self.ended().await
@@ -279,7 +280,7 @@ impl Running {
         AsyncCommand::new("kill").args([signal, &pid]).status().await.unwrap();
     }
 
-    /// Waits until it has ended, and returns its status.
+    /// Waits for its exit, and returns the status.
     pub(crate) async fn ended(mut self) -> Option<i32> {
         let ended = tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await;
         ended.expect("it stops within its drain time").unwrap().code()
@@ -378,7 +379,7 @@ async fn a_redis_dump_and_the_log_at_trace_hold_nothing_to_sign_in_with() {
     let cookie = browser.cookie("session").unwrap();
     secrets.push(("session CSRF token", browser.csrf().await));
     secrets.push(("whole session cookie", cookie.clone()));
-    // The tag at its beginning may be in the store, the secret behind it may not.
+    // The cookie's leading tag may be in the store; the secret after it may not.
     secrets.push(("session cookie's secret", cookie[28..66].to_owned()));
 
     let dump = redis.dump_all().await;
@@ -575,7 +576,7 @@ async fn the_operator_lists_and_ends_sessions() {
     let (status, _, err) = run(&["migrate"], &vars);
     assert_eq!(status, 0, "{err}");
 
-    // What Redis does not confirm is said, and the ways in that are left are closed all the same.
+    // A missing confirmation by Redis is reported, and links and tokens become void nevertheless.
     let (other, second) = (server.browser(), mail.text);
     other.request_link("a@example.com").await.expect(200);
     let mail = smtp.wait_for_message(|mail| mail.text != first && mail.text != second).await;
@@ -795,7 +796,7 @@ async fn a_server_that_is_about_to_end_says_so_and_answers_meanwhile() {
 
 #[tokio::test]
 async fn a_socket_handed_over_by_systemd_is_listened_on() {
-    // As `systemd-socket-activate` does it.
+    // Like `systemd-socket-activate`.
     let hand_over = "import os, socket, sys; s = socket.create_server(('127.0.0.1', 0)); \
                      print(s.getsockname()[1], flush=True); os.dup2(s.fileno(), 3); \
                      os.set_inheritable(3, True); os.environ.update(LISTEN_FDS='1', \
@@ -815,11 +816,11 @@ async fn a_socket_handed_over_by_systemd_is_listened_on() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let port: u16 = lines.next_line().await.unwrap().unwrap().parse().unwrap();
     let browser = Browser::new(([127, 0, 0, 1], port).into());
-    // It waits in the socket until the server is there.
+    // The connection waits in the socket until the server accepts it.
     browser.get("/healthz").await.expect(200);
 }
 
-/// Serves on embedded stores with mail to `smtp`, and signs this address in.
+/// Starts the server with embedded stores and mail to `smtp`, and signs in this address.
 async fn signed_in_on_embedded_stores<'a>(
     directory: &Path,
     vars: &[(&'a str, &'a str)],

@@ -1,4 +1,4 @@
-//! Signing in with Google and GitHub, whose account it is then, and every way not to.
+//! Sign-in with Google and GitHub: the resulting account, and all the ways to fail.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn leave(browser: &Browser, path: &str) -> String {
     answer.header("location").to_owned()
 }
 
-/// Where a callback ends, its query gone.
+/// The page where a callback ends. Its URL contains no code or state.
 fn landed(answer: Answer) -> String {
     let answer = answer.expect(303);
     assert_eq!(answer.set_cookie("transaction"), None, "others may be under way in this browser");
@@ -104,13 +104,13 @@ async fn a_new_person_gets_an_account_and_finds_it_again() {
         "/"
     );
     assert_eq!(email(&first).await, "a@gmail.com");
-    // The provider's address may change; it moves nothing.
+    // A changed address at the provider changes nothing here.
     assert_eq!(
         sign_in(&fake_providers, &again, GOOGLE, google(&app, "1", "b@gmail.com")).await,
         "/"
     );
     assert_eq!((again.me().await, email(&again).await), (first.me().await, json!("a@gmail.com")));
-    // The same number elsewhere is somebody else.
+    // The same number at another provider is another user.
     let other = app.browser();
     assert_eq!(sign_in(&fake_providers, &other, GITHUB, github(1, "c@example.com")).await, "/");
     assert_ne!(other.me().await, first.me().await);
@@ -146,7 +146,7 @@ async fn an_address_that_has_an_account_opens_nothing() {
         })
         .await;
         assert_eq!(app.mail_to("a@gmail.com").await.code, "", "a code would work in no browser");
-        // Signed in as the owner it is still not linked by the way; as somebody else neither.
+        // A sign-in never links, neither for the owner of the address nor for somebody else.
         assert_eq!(
             sign_in(&fake_providers, &owner, path, person.clone()).await,
             "/login?error=account_exists"
@@ -158,7 +158,7 @@ async fn an_address_that_has_an_account_opens_nothing() {
         );
         assert_eq!(email(&other).await, "other@example.com");
     }
-    // The mailed link is the proof; then linking is one step.
+    // The mailed link proves the address; then linking is one step.
     let browser = app.browser();
     let token = crate::harness::token_of(&app.mail_to("a@gmail.com").await.link);
     browser.redeem(&token).await.expect(200);
@@ -252,7 +252,7 @@ async fn the_primary_address_is_found_on_a_later_page() {
     assert_eq!(email(&browser).await, "main@example.com");
 }
 
-/// Somebody signs in with an address that is theirs no more; its owner comes later.
+/// Somebody signs in with an address that is no longer theirs; its owner signs in later.
 #[tokio::test]
 async fn the_owner_of_the_mailbox_gets_nothing_of_who_was_there_before() {
     let (app, fake_providers) = start().await;
@@ -288,7 +288,7 @@ async fn the_owner_of_the_mailbox_gets_nothing_of_who_was_there_before() {
         "/login?error=proof_mailed"
     );
     app.notice_to("victim@corp.example", "was cleaned").await;
-    // From here on the mailbox is proved, and the next link changes nothing.
+    // Now the mailbox is proved, so the next link removes nothing.
     assert_eq!(
         link(&fake_providers, &victim, "github", github(2, "victim@corp.example")).await,
         "/"
@@ -383,7 +383,7 @@ async fn odd_answers_end_the_sign_in() {
     let error = r#"{"error":"incorrect_client_credentials","error_description":"<script>"}"#;
     let unsigned = r#"{"access_token":"x","id_token":"eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0."}"#;
     for (path, address, reply, code) in [
-        // First, for keys that could be read are kept.
+        // This case comes first, because keys are cached once they could be read.
         (GOOGLE, "/jwks", says(200, "<html>"), "google_unavailable"),
         (GOOGLE, "/token", says(400, error), "google_refused"),
         (GOOGLE, "/token", says(401, ""), "google_refused"),
@@ -474,7 +474,7 @@ async fn a_callback_without_a_transaction_of_its_own_asks_nobody() {
             assert_eq!(target, "/login?error=sign_in_expired", "{path} {query}");
         }
     }
-    // Another browser's, another provider's, used, a repeated parameter, too late.
+    // Another browser's, another provider's, used, with a repeated parameter, expired.
     let callback =
         fake_providers.agree(&leave(&browser, GOOGLE).await, google(&app, "1", "a@gmail.com"));
     assert_eq!(app.browser().get(&callback).await.strayed(), "/login?error=sign_in_expired");
@@ -518,7 +518,7 @@ async fn a_callback_that_belongs_to_nothing_leaves_a_sign_in_under_way_alone() {
             let target = browser.get(&format!("{path}/callback?{stray}")).await.strayed();
             assert_eq!(target, "/login?error=sign_in_expired", "{stray}");
         }
-        // Without the cookie, and with one that was made up.
+        // Without the cookie, and with an invented one.
         let other = app.browser();
         assert_eq!(other.get(&callback).await.strayed(), "/login?error=sign_in_expired");
         other.set_cookie("transaction", &"A".repeat(43));
@@ -634,7 +634,7 @@ async fn linking_takes_what_is_free_and_nothing_else() {
         .await
         .expect_error(404, "not_found");
 
-    // Whose address the identity has does not matter here.
+    // The address of the identity does not matter here.
     app.signed_in("b@gmail.com").await;
     assert_eq!(
         link(&fake_providers, &browser, "google", google(&app, "1", "b@gmail.com")).await,
@@ -718,7 +718,7 @@ async fn the_log_and_the_mails_tell_what_happened() {
         notice.text
     );
     assert!(notice.link.starts_with("http://localhost:8080/undo?token="), "{}", notice.link);
-    // Known by now.
+    // The browser is known by now.
     assert_eq!(
         sign_in(&fake_providers, &second, GOOGLE, google(&app, "1", "a@gmail.com")).await,
         "/"
@@ -767,7 +767,7 @@ async fn a_browser_is_news_after_ninety_quiet_days() {
     let app = TestApp::embedded().await;
     app.signed_in("a@example.com").await;
     app.advance(Duration::from_hours(24 * 91));
-    // The next entry removes old ones from the log.
+    // The next event removes old ones.
     app.signed_in("b@example.com").await;
     app.signed_in("a@example.com").await;
     app.notice_to("a@example.com", "New sign-in").await;

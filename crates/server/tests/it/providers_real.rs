@@ -1,5 +1,5 @@
-//! Signing in with real implementations of the protocols on the other side: `oidc-provider` as
-//! Google, `python3-openid` as Steam.
+//! Sign-in with real implementations of the providers' protocols: `oidc-provider` as Google,
+//! `python3-openid` as Steam.
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -11,7 +11,7 @@ use crate::harness::TestApp;
 
 const OURS: &str = "http://localhost:8080";
 
-/// Follows the provider's redirects, with its cookies, until it sends the browser back to us.
+/// Follows the provider's redirects, with its cookies, until it redirects to this service.
 async fn back_from(location: &str) -> String {
     tracera::tls::install_provider();
     let http = Client::builder().redirect(Policy::none()).build().unwrap();
@@ -80,7 +80,8 @@ async fn a_real_openid_connect_provider_signs_people_in() {
         google(&unverified, "unverified-eve", |location| location).await.0,
         "/login?error=email_unverified"
     );
-    // A provider that does not run the mailbox of an address cannot open the address's account.
+    // A provider that does not run the mailbox cannot sign in to an existing account with the
+    // address.
     app.signed_in("bob@example.test").await;
     let bob = app.browser();
     assert_eq!(google(&bob, "bob", |location| location).await.0, "/login?error=proof_mailed");

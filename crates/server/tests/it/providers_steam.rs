@@ -1,4 +1,4 @@
-//! Signing in and linking with Steam, and every way not to.
+//! Sign-in and linking with Steam, and all the ways to fail.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn start_with(more: &[(&str, &str)]) -> (TestApp, FakeProviders) {
     (TestApp::embedded_with(&vars).await, fake_providers)
 }
 
-/// What Steam sends back for a redirect, as the parameters of a callback.
+/// Steam's response to a redirect, as the parameters of a callback.
 struct Assertion {
     path: String,
     parameters: Vec<(&'static str, String)>,
@@ -90,7 +90,7 @@ impl Assertion {
     }
 }
 
-/// Sends the browser to Steam; where to exactly.
+/// Sends the browser to Steam. Returns the exact URL.
 async fn leave(browser: &Browser, path: &str) -> String {
     let answer = browser.get(path).await.expect(303);
     let cookie = answer.set_cookie("transaction").unwrap();
@@ -98,7 +98,7 @@ async fn leave(browser: &Browser, path: &str) -> String {
     answer.header("location").to_owned()
 }
 
-/// Ends at a clean page of ours, with the transaction's cookie gone.
+/// The page where a callback ends. The transaction cookie is kept for other transactions.
 fn landed(answer: Answer) -> String {
     let answer = answer.expect(303);
     assert_eq!(answer.set_cookie("transaction"), None, "others may be under way in this browser");
@@ -230,7 +230,7 @@ async fn an_answer_that_does_not_fit_never_reaches_steam() {
         let assertion = Assertion::new(&app, &fake_providers, &location, ID, "a").set(name, &value);
         let target = landed(browser.get(&assertion.callback()).await);
         assert_eq!(target, "/login?error=steam_refused", "{name}");
-        // The transaction is spent whatever came of it.
+        // The failed callback has spent the transaction.
         let genuine = Assertion::new(&app, &fake_providers, &location, ID, "a");
         assert_eq!(
             browser.get(&genuine.callback()).await.strayed(),
@@ -264,7 +264,7 @@ async fn an_answer_belongs_to_the_browser_that_asked() {
         assert_eq!(browser.me().await, None);
     }
     assert_eq!(fake_providers.calls("/openid/login"), 0);
-    // An earlier transaction of the same browser goes on.
+    // An earlier transaction of the same browser is still valid.
     let callback = Assertion::new(&app, &fake_providers, &location, ID, "a").callback();
     assert_eq!(landed(asked.get(&callback).await), "/");
 }
@@ -344,7 +344,7 @@ async fn cancelling_changes_nothing() {
 }
 
 #[tokio::test]
-async fn linking_gives_the_account_another_way_in() {
+async fn linking_gives_the_account_another_sign_in_method() {
     let (app, fake_providers) = start().await;
     let browser = app.signed_in("a@example.com").await;
     let location = leave(&browser, LINK).await;
@@ -379,7 +379,7 @@ async fn linking_gives_the_account_another_way_in() {
 async fn linking_is_for_who_began_it_while_they_are_signed_in() {
     let (app, fake_providers) = start().await;
     app.browser().get(LINK).await.expect_error(401, "unauthenticated");
-    // As somebody else, and as the same user in another session.
+    // As another user, and as the same user in another session.
     for other in ["b@example.com", "a@example.com"] {
         let browser = app.signed_in("a@example.com").await;
         let location = leave(&browser, LINK).await;
@@ -396,7 +396,7 @@ async fn linking_is_for_who_began_it_while_they_are_signed_in() {
     assert_eq!(sign_in(&app, &fake_providers, &stranger, ID, "b").await, "/", "linked to nobody");
 }
 
-/// Begins to link on the account page; the address of the provider.
+/// Starts linking on the account page. Returns the URL at the provider.
 async fn leave_account_page(browser: &Browser, provider: &str) -> String {
     let token = browser.form_token("/account").await;
     let fields = [("csrf_token", &*token), ("provider", provider), ("next", "/account")];
@@ -461,7 +461,7 @@ async fn another_site_cannot_begin_linking() {
 }
 
 #[tokio::test]
-async fn changing_the_ways_in_needs_a_recent_sign_in() {
+async fn changing_sign_in_methods_needs_a_recent_sign_in() {
     let (app, fake_providers) = start().await;
     let browser = app.signed_in("a@example.com").await;
     let location = leave(&browser, LINK).await;
@@ -477,7 +477,7 @@ async fn changing_the_ways_in_needs_a_recent_sign_in() {
     google.expect_error(403, "reauthentication_required");
     let email = browser.post("/api/v1/auth/email", &json!({ "email": "b@example.com" })).await;
     email.expect_error(403, "reauthentication_required");
-    // Signing in again with the linked identity suffices.
+    // Signing in again with the linked identity is enough.
     assert_eq!(sign_in(&app, &fake_providers, &browser, ID, "b").await, "/");
     browser.delete("/api/v1/auth/providers/steam").await.expect(204);
 }
@@ -542,7 +542,7 @@ async fn an_account_without_an_address_gets_one_by_a_confirmed_link() {
             .contains(&token)
     );
     let confirm = json!({ "token": token });
-    // Opened by somebody else it does nothing: neither signed out nor as another account.
+    // For a visitor or another account the link does nothing.
     app.browser()
         .post("/api/v1/auth/email/confirm", &confirm)
         .await
@@ -577,7 +577,7 @@ async fn who_wanted_an_address_first_gets_nothing_when_its_owner_comes() {
     assert_ne!(victim.me().await, attacker.me().await);
     let providers = victim.get("/api/v1/auth/providers").await.json();
     assert_eq!(providers["providers"][2]["linked"], false);
-    // Even with the link in hand: the wish is void.
+    // The pending change is void, even with the link at hand.
     let late = attacker
         .post("/api/v1/auth/email/confirm", &json!({ "token": crate::harness::token_of(&link) }))
         .await;

@@ -1,5 +1,5 @@
-//! A browser can repeat its own one-time request for some seconds, and data of an attempt stays
-//! with the attempt.
+//! A browser can repeat its own one-time request for some seconds. Data of one attempt does not
+//! affect another.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ async fn live_sessions(browser: &Browser) -> usize {
     list["sessions"].as_array().unwrap().len()
 }
 
-/// Sends a proof three times at once, as a browser that has not had an answer yet, and then once
-/// more. Each is let in, and one session is left.
+/// Sends a credential three times at once, like a browser that has not received a response, and
+/// then once more. Each request signs in, and one session is left.
 async fn repeated_in_one_browser(app: &TestApp, browser: &Browser, proof: &Value) {
     let token = browser.csrf().await;
     let before = browser.fork();
@@ -38,14 +38,14 @@ async fn repeated_in_one_browser(app: &TestApp, browser: &Browser, proof: &Value
         alive += usize::from(browser.me().await.is_some());
     }
     assert_eq!(alive, 0, "the last answer is the one that counts");
-    // With the session it was given, by a token of that session.
+    // Once more with the new session and its CSRF token.
     last.post("/api/v1/auth/magic/verify", proof).await.expect(200);
     assert_eq!(live_sessions(&last).await, 1);
     let log = last.get("/api/v1/auth/events").await.json();
     let kinds: Vec<_> =
         log["events"].as_array().unwrap().iter().map(|event| event["event"].clone()).collect();
     assert_eq!(kinds, [json!("signed_in")], "a repetition is no news");
-    // Nobody else, and not for long.
+    // It does not work in another browser, nor later.
     app.browser().post("/api/v1/auth/magic/verify", proof).await.expect_error(400, "link_invalid");
     app.advance(Duration::from_secs(31));
     post(&before).await.expect_error(400, "link_invalid");

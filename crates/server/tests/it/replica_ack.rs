@@ -1,4 +1,4 @@
-//! `SESSION_REPLICA_ACK`: the end of a session is not confirmed before a replica has it.
+//! `SESSION_REPLICA_ACK`: the end of a session is confirmed only after a replica has it.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use tracera_testkit::RedisServer;
 use crate::harness::{TestApp, eventually};
 use crate::least_privilege::documented_rule;
 
-/// The longest any answer may take while a replica is away.
+/// Maximum response time while a replica is down.
 const BOUND: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn a_sign_out_is_confirmed_only_when_a_replica_has_it() {
     let primary = RedisServer::start().await;
     let replica = primary.start_replica().await;
-    // With the guide's Redis user, which has the right to `WAIT`.
+    // The Redis user from the guide has the right to use `WAIT`.
     let rule = documented_rule();
     let rule: Vec<_> =
         ["ACL", "SETUSER", "tracera"].into_iter().chain(rule.iter().map(String::as_str)).collect();

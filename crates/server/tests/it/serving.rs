@@ -1,4 +1,4 @@
-//! Connections: their lifetime, their number per client, their beginning and their end.
+//! Connections: their lifetime, their number per client, their start and their end.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tracera::http::serve::{Listener, ServeLimits, Serving, serve};
 use tracera_guard::SecurityHeaders;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-/// Longer than anything here takes.
+/// Longer than any step of the tests.
 const LONG: Duration = Duration::from_secs(20);
 const MIB: usize = 1024 * 1024;
 
@@ -45,7 +45,7 @@ fn trusting(serving: &mut Serving) {
     serving.proxies = "127.0.0.1".parse().unwrap();
 }
 
-/// Sends `bytes` and reads until the answer or the end.
+/// Sends `bytes` and reads one response, or until the end of the connection.
 async fn exchange(stream: &mut (impl AsyncRead + AsyncWriteExt + Unpin), bytes: &[u8]) -> String {
     stream.write_all(bytes).await.unwrap();
     read_answer(stream).await
@@ -105,7 +105,8 @@ async fn who_reads_nothing_loses_the_connection_and_who_reads_slowly_does_not() 
     let honest = tokio::spawn(async move {
         let (mut read, mut piece) = (0, vec![0; 100_000]);
         let begun = Instant::now();
-        // 1 MB/s with a tenth of the usual limit is what 100 kB/s is with the whole.
+        // The rate is 1 MB/s with a tenth of the default limit, which corresponds to 100 kB/s with
+        // the full limit.
         while begun.elapsed() < limits.stall * 3 {
             read += honest.read_exact(&mut piece).await.expect("still served");
             sleep(Duration::from_millis(100)).await;
@@ -116,7 +117,7 @@ async fn who_reads_nothing_loses_the_connection_and_who_reads_slowly_does_not() 
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
     let mut deaf = socket.connect(addr).await.unwrap();
-    // Answers that are not read keep the next ones from being made.
+    // Unread responses block the next ones.
     deaf.write_all(&request.repeat(50)).await.unwrap();
     sleep(limits.stall * 2).await;
     let mut rest = Vec::new();
@@ -257,7 +258,7 @@ async fn while_draining_answers_close_their_connections_and_then_nobody_is_liste
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
         assert_eq!(read_answer(stream).await, "");
     }
-    // Connected, and perhaps not yet accepted.
+    // Connected, but perhaps not accepted yet.
     let mut last = TcpStream::connect(addr).await.unwrap();
     drop(stop);
     assert!(exchange(&mut last, REQUEST).await.starts_with("HTTP/1.1 200"));

@@ -1,4 +1,4 @@
-//! Sign-in by e-mail: what a link and a code can do, and what they cannot.
+//! Sign-in by e-mail: what a link and a code can do, and what they cannot do.
 
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ async fn the_owner_reads_of_wrong_codes_once_per_mail() {
             (&json!("email"), &json!("127.0.0.1"))
         );
     }
-    // Nobody has this address: nothing to write, the same answer.
+    // No account has this address, so nothing is recorded; the response is the same.
     let guesser = app.browser();
     app.link_token(&guesser, "nobody@example.com").await;
     let guess = guesser.post("/api/v1/auth/magic/verify", &json!({ "code": "1" })).await;
@@ -208,7 +208,7 @@ async fn an_address_that_gets_no_mail_costs_the_same_work() {
     for email in ["a@example.com", "b@example.com"] {
         browser.request_link(email).await.expect_error(503, "unavailable");
     }
-    // Nor does it end the links sent before.
+    // The links sent before stay valid.
     let second = app.add_instance().await;
     browser
         .at(second)
@@ -275,7 +275,7 @@ async fn links_are_built_from_the_base_url_whatever_the_request_says() {
     );
 }
 
-/// Browsers that come from the address they are given.
+/// The service behind a proxy, so that browsers can have different addresses.
 async fn behind_a_proxy() -> TestApp {
     TestApp::start_with(&[("TRUSTED_PROXIES", "127.0.0.1/32")]).await
 }

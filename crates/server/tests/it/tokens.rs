@@ -1,4 +1,4 @@
-//! API tokens: made once shown, scoped, limited, revoked everywhere.
+//! API tokens: shown once, scoped, limited, revoked on all instances.
 
 use std::time::Duration;
 

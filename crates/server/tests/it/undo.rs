@@ -1,4 +1,4 @@
-//! Recovering a taken account, and attempts to abuse that.
+//! Recovering a taken account, and attempts to abuse the recovery.
 
 use std::time::Duration;
 
@@ -95,22 +95,22 @@ async fn a_link_works_for_seven_days_and_no_longer() {
     }
 }
 
-/// Who could use a link against an account: a row for each way to try.
+/// Attempts to use an undo link against an account.
 #[tokio::test]
 async fn nobody_takes_an_account_by_undoing() {
     let (app, _providers) = start().await;
-    // Made up, another kind of token, none.
+    // Invented tokens, a token of another kind, and none.
     let browser = app.browser();
     let sign_in_link = app.link_token(&browser, "a@example.com").await;
     for token in ["", "x", &"A".repeat(43), &sign_in_link] {
         browser.post(UNDO, &json!({ "token": token })).await.expect_error(400, "link_invalid");
     }
-    // Without a CSRF token another site cannot make a browser do it.
+    // Another site cannot make a browser do it, because it has no CSRF token.
     browser
         .send(reqwest::Method::POST, UNDO, &[], Some(&json!({ "token": "x" })))
         .await
         .expect_error(403, "csrf_failed");
-    // A thief who changes the address twice: the second notice goes to the thief, and restores
+    // A thief changes the address twice, so the second notice goes to the thief. Its link works
     // only until the owner has used theirs.
     let thief = app.signed_in("owner@example.com").await;
     change_address(&app, &thief, "one@example.com").await;
@@ -122,7 +122,7 @@ async fn nobody_takes_an_account_by_undoing() {
     );
     app.browser().post(UNDO, &json!({ "token": owners })).await.expect(204);
     app.browser().post(UNDO, &json!({ "token": thiefs })).await.expect_error(400, "link_invalid");
-    // The mail that says so has no such link, and so cannot begin a quarrel.
+    // The notice about the recovery has no undo link, so the two cannot undo each other endlessly.
     let notice = app.notice_to("owner@example.com", "yours again").await;
     assert!(!notice.link.contains("/undo"), "{}", notice.link);
 }
@@ -143,12 +143,12 @@ async fn an_account_that_was_made_with_the_address_meanwhile_gives_it_back() {
 
 type Row<'a> = (&'a str, &'a [&'a str], usize, u64, Option<usize>, bool);
 
-/// Who holds a link, what happened, and whether the account is theirs after they use it.
+/// The holder of a link, the events before, and whether using the link gives them the account.
 #[tokio::test]
 async fn who_takes_an_account_by_undoing_and_who_does_not() {
     let day = 86_400;
-    // The addresses the account has, one after the other. The mailbox of the link's holder, the
-    // seconds between the last change and its use, and who else used theirs before.
+    // The addresses of the account in order. Then the mailbox of the link's holder, the seconds
+    // from the last change to the use, and the mailbox that used its link before.
     let rows: [Row<'_>; 8] = [
         ("the owner, of whom a thief took the address", &["o1", "t1"], 0, day, None, true),
         ("the owner, on the last day", &["o2", "t2"], 0, 7 * day - 3, None, true),

@@ -10,7 +10,7 @@ use crate::store::{Database, recovery_codes, tokens};
 on_both_databases!(
     a_challenge_is_spent_once_by_its_browser_for_its_ceremony_in_time,
     a_counter_only_grows_whoever_asks_at_once,
-    the_last_way_in_stays_and_so_does_what_passkey_only_needs,
+    the_last_sign_in_method_stays_and_so_does_what_passkey_only_needs,
     an_account_has_so_many_passkeys_and_no_credential_is_there_twice,
     a_recovery_code_is_claimed_once_of_many_times,
     an_account_that_is_stripped_or_reset_has_no_passkey_left,
@@ -88,7 +88,7 @@ async fn a_counter_only_grows_whoever_asks_at_once(db: Database) {
     assert_eq!((kept.counter, kept.backed_up, kept.last_used_at), (8, true, Some(NOW)));
 }
 
-async fn the_last_way_in_stays_and_so_does_what_passkey_only_needs(db: Database) {
+async fn the_last_sign_in_method_stays_and_so_does_what_passkey_only_needs(db: Database) {
     let user = user(&db).await;
     let identity = Identity {
         provider: Provider::Github,

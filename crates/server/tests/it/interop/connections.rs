@@ -1,4 +1,4 @@
-//! Connections between proxies and the server: kept, ended, begun, and none of them lost.
+//! Connections between proxies and the server: no request is lost when they are kept or closed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Pair {
     }
 }
 
-/// What went wrong, if anything.
+/// The error, if the request failed.
 async fn get(client: &Client, url: &str) -> Result<(), String> {
     let answer = client.get(url).send().await.map_err(|error| format!("{error:?}"))?;
     let status = answer.status();
@@ -57,8 +57,8 @@ async fn get(client: &Client, url: &str) -> Result<(), String> {
     if status.is_success() { Ok(()) } else { Err(status.to_string()) }
 }
 
-/// Two thousand requests at the moment when the proxy ends idle connections; the server keeps them
-/// longer, so that none is lost.
+/// Two thousand requests around the moment when the proxy closes idle connections. The server keeps
+/// them longer, so that none is lost.
 async fn race(proxy: Proxy) {
     let client = proxy.client([127, 0, 0, 1]);
     let url = proxy.url("/healthz");
@@ -78,7 +78,7 @@ async fn race(proxy: Proxy) {
     assert!(failures.is_empty(), "{failures:?}\n{}", proxy.logs());
 }
 
-/// A pair that keeps idle connections for three seconds, for proxies that keep them for one.
+/// Instances that keep idle connections for three seconds, for proxies that keep them for one.
 async fn patient() -> (Pair, [Running; 2]) {
     let pair = Pair::new(&[("IDLE_CONNECTION_SECONDS", "3")]).await;
     let running = [pair.start(0).await, pair.start(1).await];
@@ -112,7 +112,7 @@ async fn apache_loses_no_request_to_an_idle_connection() {
     race(Proxy::apache_with(pair.addrs, &[("ttl=10", "ttl=1")]).await).await;
 }
 
-/// Twenty restarts of two instances in turn, while requests go on.
+/// Restarts two instances in turn, twenty times, during requests.
 async fn restarts(pair: &Pair, proxy: Proxy, mut running: [Option<Running>; 2]) {
     let client = proxy.client([127, 0, 0, 1]);
     let login = proxy.url("/login");
@@ -136,7 +136,7 @@ async fn restarts(pair: &Pair, proxy: Proxy, mut running: [Option<Running>; 2]) 
         let status = running[which].take().unwrap().stop().await;
         assert_eq!(status, Some(0));
         running[which] = Some(pair.start(which).await);
-        // Before the other one goes, the proxy's own checks have to see that this one is back.
+        // The proxy's health check must see this instance again before the other one stops.
         sleep(Duration::from_secs(2)).await;
     }
     done.store(true, Ordering::Relaxed);
@@ -169,7 +169,7 @@ async fn twenty_restarts_behind_haproxy_lose_no_request() {
 async fn haproxy_may_name_the_client_in_front_speak_http_2_and_check_without_a_path() {
     let quick = "source 127.0.0.2 check inter 200ms fall 1";
     let usual = "check inter 2s fall 2";
-    // The tests' own requests come from another address, and are a stranger's.
+    // The tests' own requests come from another address, which is not trusted.
     let trusted = ("TRUSTED_PROXIES", "127.0.0.2");
     for (protocol, with) in [
         ("on", "send-proxy check-send-proxy"),
@@ -189,7 +189,7 @@ async fn behind_haproxy(pair: &Pair, changes: &[(&str, &str)]) {
     let _running = (pair.start(0).await, pair.start(1).await);
     let proxy = Proxy::haproxy_with(pair.addrs, changes).await;
     let (client, url) = (proxy.client([127, 0, 0, 1]), proxy.url("/login"));
-    // Long enough for the first checks, after which an instance that failed them is left out.
+    // Long enough for the first health checks; an instance that fails them is excluded afterwards.
     sleep(Duration::from_millis(1500)).await;
     for _ in 0..20 {
         assert_eq!(get(&client, &url).await, Ok(()), "{changes:?}\n{}", proxy.logs());

@@ -32,6 +32,6 @@ async fn postfix_takes_sign_in_mails_over_one_connection() {
     }
     assert_eq!(server.stop().await, Some(0), "{}", postfix.log());
     let log = postfix.log();
-    // What Postfix counts when a connection ends.
+    // Postfix logs these counts when a connection ends.
     assert!(log.contains(" starttls=1 mail=3 rcpt=3 data=3 noop=2 quit=1 "), "{log}");
 }

@@ -1,4 +1,4 @@
-//! Alert rules and dashboard are what Prometheus understands, and ask for metrics that exist.
+//! Prometheus accepts the alert rules and the dashboard, and the metrics they use exist.
 
 use std::process::Command;
 
@@ -20,7 +20,7 @@ fn promtool(arguments: &[&str]) {
     );
 }
 
-/// The expressions of the dashboard, as Grafana asks them.
+/// The expressions of the dashboard, as Grafana sends them.
 fn dashboard() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(&sample("grafana-dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();

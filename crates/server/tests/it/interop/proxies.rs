@@ -1,5 +1,5 @@
-//! The samples for proxies: the client's address is what the proxy saw, nothing secret is logged,
-//! and an instance that is away is not noticed.
+//! The proxy samples: they forward the client's address as they see it and log no secret. The
+//! failure of one instance goes unnoticed.
 
 use reqwest::StatusCode;
 
@@ -20,7 +20,7 @@ async fn instances() -> (TestApp, [std::net::SocketAddr; 2]) {
 async fn keeps_its_promises(proxy: Proxy) {
     let (eve, alice) = (proxy.client([127, 0, 0, 2]), proxy.client([127, 0, 0, 3]));
 
-    // Eve is one client, whatever address she claims.
+    // Eve counts as one client, whatever address she claims.
     for request in 0..20 {
         let claimed = format!("203.0.113.{request}");
         let answer = eve
@@ -34,12 +34,12 @@ async fn keeps_its_promises(proxy: Proxy) {
     }
     let refused = eve.get(proxy.url(LIMITED)).header("forwarded", "for=203.0.113.99");
     assert_eq!(refused.send().await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
-    // Alice does not share her limit.
+    // Alice has a limit of her own.
     let answer = alice.get(proxy.url(LIMITED)).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     assert!(answer.headers().contains_key("x-frame-options"));
 
-    // A page may be led on to https, a program's cookie must not come in the clear.
+    // A page may redirect to https. A program's cookie must not be sent unencrypted.
     let plain = format!("http://localhost:{}", proxy.http);
     let page = alice.get(format!("{plain}/login")).send().await.unwrap();
     let to_https = [StatusCode::MOVED_PERMANENTLY, StatusCode::PERMANENT_REDIRECT];
@@ -53,7 +53,7 @@ async fn keeps_its_promises(proxy: Proxy) {
     assert!(!logs.contains("SECRET-OF-A-LINK"), "{logs}");
 }
 
-/// One instance goes; requests and posts go on, and none is lost.
+/// Stops one instance during requests and posts; none is lost.
 async fn misses_no_instance(mut app: TestApp, proxy: Proxy) {
     drop(app.instances.remove(0));
     let alice = proxy.client([127, 0, 0, 4]);

@@ -1,4 +1,4 @@
-//! One proxy with its sample from `deploy/`, on free ports, in front of two instances.
+//! Runs a proxy with its sample from `deploy/`, on free ports, in front of two instances.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr};
@@ -12,11 +12,11 @@ use tracera_testkit::{Certificate, free_port};
 use super::sample;
 use crate::harness::eventually;
 
-/// A running proxy; killed when dropped, or when the test's process dies.
+/// A running proxy; killed when dropped, or when the test process dies.
 pub(super) struct Proxy {
-    /// Where it speaks TLS.
+    /// The port for TLS.
     pub(super) https: u16,
-    /// Where it answers plain HTTP.
+    /// The port for plain HTTP.
     pub(super) http: u16,
     authority: reqwest::Certificate,
     child: Child,
@@ -28,7 +28,7 @@ impl Proxy {
         Self::nginx_with(instances, &[]).await
     }
 
-    /// The same with other words in some places of the sample.
+    /// Like `nginx`, with replacements in the sample.
     pub(super) async fn nginx_with(instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> Self {
         let set_up = SetUp::new().await;
         let site: Vec<_> = set_up
@@ -59,7 +59,7 @@ impl Proxy {
         Self::haproxy_with(instances, &[]).await
     }
 
-    /// The same with other words in some places of the sample.
+    /// Like `haproxy`, with replacements in the sample.
     pub(super) async fn haproxy_with(instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> Self {
         let set_up = SetUp::new().await;
         let both = [&set_up.chain, &set_up.key].map(|file| fs::read_to_string(file).unwrap());
@@ -77,7 +77,7 @@ impl Proxy {
         Self::caddy_with(instances, &[]).await
     }
 
-    /// The same with other words in some places of the sample.
+    /// Like `caddy`, with replacements in the sample.
     pub(super) async fn caddy_with(instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> Self {
         let set_up = SetUp::new().await;
         let site = format!(
@@ -104,7 +104,7 @@ impl Proxy {
         Self::apache_with(instances, &[]).await
     }
 
-    /// The same with other words in some places of the sample.
+    /// Like `apache`, with replacements in the sample.
     pub(super) async fn apache_with(instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> Self {
         let set_up = SetUp::new().await;
         let modules = [
@@ -157,7 +157,7 @@ impl Proxy {
         format!("https://localhost:{}{path}", self.https)
     }
 
-    /// Whatever the proxy has written to its logs.
+    /// Everything the proxy has logged.
     pub(super) fn logs(&self) -> String {
         let files = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
         files
@@ -169,13 +169,13 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Both fail only for a child that has ended already.
+        // Both calls fail only if the child has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What every proxy needs: ports, a certificate, a directory.
+/// The requirements of every proxy: ports, a certificate, a directory.
 struct SetUp {
     https: u16,
     http: u16,
@@ -183,7 +183,7 @@ struct SetUp {
     key: PathBuf,
     authority: reqwest::Certificate,
     directory: TempDir,
-    // Its files go with it.
+    // Keeps the certificate's files until the proxy stops.
     _certificate: Certificate,
 }
 
@@ -192,7 +192,7 @@ impl SetUp {
         let certificate = Certificate::create().await;
         let authority = fs::read(certificate.authority()).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        // Apache's children are another user.
+        // Apache's child processes run as another user.
         open_to_everybody(directory.path());
         let [chain, key] = [("chain.pem", certificate.chain()), ("key.pem", certificate.key())]
             .map(|(name, from)| {
@@ -220,7 +220,7 @@ impl SetUp {
         self.path(name)
     }
 
-    /// The sample with the instances' ports and the certificate's files in it.
+    /// The sample with the instances' ports and the certificate's paths.
     fn ported(&self, name: &str, instances: [SocketAddr; 2], changes: &[(&str, &str)]) -> String {
         let letsencrypt = "/etc/letsencrypt/live/tracera.example";
         let edited = changes.iter().fold(sample(name), |sample, (from, to)| {
@@ -275,7 +275,7 @@ fn open_to_everybody(directory: &Path) {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap();
 }
 
-/// Debian keeps servers in directories that are not on everybody's PATH.
+/// Debian installs servers in directories that are not on every user's `PATH`.
 fn found(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

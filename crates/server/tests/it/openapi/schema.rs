@@ -1,8 +1,8 @@
-//! As much of JSON Schema as the document uses; a keyword that is not known here fails the test.
+//! The part of JSON Schema that the document uses. Any other keyword fails the test.
 
 use serde_json::Value;
 
-/// What of `value` does not fit `schema`, if anything.
+/// The mismatch between `value` and `schema`, if there is one.
 pub(super) fn complaint(
     document: &Value,
     schema: &Value,
@@ -50,7 +50,7 @@ pub(super) fn complaint(
                     .find_map(|item| complaint(document, rule, item, &format!("{at}/[]")));
             }
             "format" => value.as_str().is_none_or(|text| has_format(rule.as_str().unwrap(), text)),
-            // Checked by hand where it matters.
+            // Tests check these where it matters.
             "pattern" | "description" => true,
             other => panic!("{other} is not known to this checker"),
         };

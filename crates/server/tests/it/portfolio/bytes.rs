@@ -1,4 +1,4 @@
-//! How much is sent: compressed answers, assets that browsers keep.
+//! The size of responses: compression, and caching of assets.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Downloads, and names that mean harm.
+//! Downloads, and malicious item names.
 
 use serde_json::json;
 

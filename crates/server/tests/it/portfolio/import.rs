@@ -1,4 +1,4 @@
-//! What Steam may answer, and what becomes of an import then.
+//! Steam's possible responses, and their effect on an import.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ async fn every_trouble_of_steam_has_its_outcome_and_the_earlier_holdings_stay() 
         assert_eq!(world.steam.asked().len(), requests, "{}", refused.body);
         assert_eq!(world.portfolio("").await, before);
     }
-    // A failure costs no cooldown.
+    // A failure starts no cooldown.
     world.steam.becomes(inventory(vec![asset(1, "A")]));
     world.import().await.expect(200);
 }
@@ -185,7 +185,7 @@ async fn a_page_that_leads_back_is_an_error_and_what_was_held_stays() {
 #[tokio::test]
 async fn a_last_page_that_comes_too_early_is_not_believed() {
     let world = World::with(vec![]).await;
-    // The second page is there, and the first does not say so.
+    // There is a second page, but the first does not mention it.
     world.steam.becomes(|asked| {
         let (from, to) = if asked.start == Some(3) { (4, 6) } else { (1, 3) };
         let here: Vec<_> = (from..=to).map(|id| asset(id, "A")).collect();
@@ -193,7 +193,7 @@ async fn a_last_page_that_comes_too_early_is_not_believed() {
     });
     let done = world.import().await.expect(200).json();
     assert_eq!((&done["imported_assets"], &done["hidden_assets"]), (&json!(6), &json!(0)));
-    // There is none: the rest is hidden.
+    // There is no second page: the rest is hidden.
     world.cool_down();
     world.steam.becomes(|asked| {
         let here: Vec<_> = (1..=3).map(|id| asset(id, "A")).collect();
@@ -271,7 +271,7 @@ async fn a_repeated_import_changes_nothing() {
 
 #[tokio::test]
 async fn inventories_are_read_through_the_proxy_that_is_configured() {
-    // A proxy is sent the whole address; the stand-in goes by its path.
+    // A proxy receives the full URL; the stand-in looks at the path only.
     let proxy = Steam::start(inventory(vec![asset(1, "A")])).await;
     let world = World::build(
         vec![],
@@ -291,7 +291,7 @@ async fn an_inventory_beyond_the_limit_is_refused() {
     assert_eq!(world.steam.asked().len(), 3);
 }
 
-/// A Steam that answers once for each permit it is given.
+/// A Steam that responds once per permit.
 fn held(world: &World, items: Vec<Asset>) -> Arc<Semaphore> {
     let gate = Arc::new(Semaphore::new(0));
     let (opened, all) = (Arc::clone(&gate), inventory(items));
@@ -313,7 +313,7 @@ async fn twenty_imports_at_once_over_two_instances_are_one() {
         })
         .collect();
     eventually(|| async { (!world.steam.asked().is_empty()).then_some(()) }).await;
-    // All but the one that is held are refused before it goes on.
+    // All but one are refused before that one continues.
     let refused = || attempts.iter().filter(|attempt| attempt.is_finished()).count();
     eventually(|| async { (refused() == 19).then_some(()) }).await;
     gate.add_permits(1);
@@ -377,7 +377,7 @@ async fn a_client_that_goes_away_does_not_stop_the_import_and_others_follow_it()
     let here = tokio::spawn(async move { here.get("/api/v1/portfolio/import/events").await });
     let elsewhere =
         tokio::spawn(async move { elsewhere.get("/api/v1/portfolio/import/events").await });
-    // Both streams are open before the import goes on.
+    // Both streams are open before the import continues.
     eventually(|| async { (!here.is_finished() && !elsewhere.is_finished()).then_some(()) }).await;
     gate.add_permits(10);
     let here = here.await.unwrap().expect(200);
@@ -434,7 +434,7 @@ async fn whoever_signs_out_hears_no_more_of_the_import() {
     let following =
         tokio::spawn(async move { follower.get("/api/v1/portfolio/import/events").await });
     world.browser.logout().await.expect(204);
-    // Signed out before or after the stream began: either way it is not kept open.
+    // The stream ends, whether the sign-out comes before or after its start.
     let heard = following.await.unwrap();
     assert!(!heard.body.contains("event: done"), "{}", heard.body);
     gate.add_permits(1);

@@ -1,4 +1,4 @@
-//! The server killed in the middle of an import.
+//! The server is killed in the middle of an import.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -26,8 +26,7 @@ async fn a_kill_in_the_middle_leaves_the_earlier_holdings_on_postgres() {
 }
 
 async fn kill_in_the_middle(database: &str) {
-    // This process shares stores and secret with the one that is killed, and its clock is years
-    // ahead of that one's.
+    // This process shares the stores and the secret with the killed one. Its clock is years ahead.
     let world = World::build(vec![asset(1, "A")], &[("DATABASE_URL", database)]).await;
     let (mut victim, addr, directory) = start(&world, database).await;
     let at_victim = world.browser.at(addr);
@@ -59,13 +58,13 @@ async fn kill_in_the_middle(database: &str) {
     assert_eq!(quantities(&world.portfolio("").await), before);
     let export = world.browser.get("/api/v1/portfolio/export.json").await.expect(200).json();
     assert_eq!(export["items"].as_array().unwrap().len(), 1);
-    // By this process' clock the lease has expired. The next import removes the dead one's rows.
+    // By this process's clock the lease has expired. The next import removes the dead one's rows.
     world.steam.becomes(inventory(assets(12, 2)));
     world.import().await.expect(200);
     assert_eq!(world.portfolio("").await["item_count"], 12);
 }
 
-/// Another process over the same stores; dies with the test.
+/// Starts another process on the same stores; it dies with the test.
 async fn start(world: &World, database: &str) -> (Child, std::net::SocketAddr, tempfile::TempDir) {
     let addr = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The figures: changes, sums over filters, items without a price.
+//! The amounts: changes, sums over filters, items without a price.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What price feeds may answer, and which prices are in force then.
+//! Price feeds' possible responses, and the prices used afterwards.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::*;
 use crate::harness::SECRET;
 use crate::portfolio::upstream::Answer;
 
-/// Prices from these feeds, kept in that directory.
+/// Prices from these feeds, stored in `directory`.
 fn prices(feeds: &[&str], directory: &std::path::Path, more: &[(&str, &str)]) -> Prices {
     prices_at(Clock::system(), feeds, directory, more)
 }

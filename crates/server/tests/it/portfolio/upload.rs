@@ -1,4 +1,4 @@
-//! An inventory that its owner brings along.
+//! An inventory uploaded by its owner.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Stand-ins for services of others, behaving as those do.
+//! Fakes of external services.
 
 pub(crate) mod feed;
 pub(crate) mod images;
@@ -13,7 +13,7 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// Serves a router on a free loopback port, for as long as the test's runtime lives; its address.
+/// Serves a router on a free loopback port while the test's runtime lives; returns its URL.
 pub(crate) async fn serve(router: axum::Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -21,18 +21,18 @@ pub(crate) async fn serve(router: axum::Router) -> String {
     url
 }
 
-/// The answer of a fake.
+/// The response of a fake.
 #[derive(Clone)]
 pub(crate) enum Answer {
-    /// Status, content type, body.
+    /// This status, content type and body.
     Plain(u16, &'static str, Vec<u8>),
-    /// The same with one more header.
+    /// As `Plain`, with one more header.
     With(u16, &'static str, &'static str, Vec<u8>),
-    /// The other answer, once there is a permit for it.
+    /// The inner response, once there is a permit for it.
     Held(Arc<Semaphore>, Box<Answer>),
     /// Headers only, then silence.
     Hang,
-    /// Blanks without end.
+    /// Spaces without end.
     Endless,
 }
 
@@ -49,7 +49,7 @@ impl Answer {
         Self::Plain(status, "text/html", body.into())
     }
 
-    /// Megabytes of blanks in a few kilobytes.
+    /// Megabytes of spaces, compressed into a few kilobytes.
     pub(crate) fn gzip_bomb() -> Self {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&vec![b' '; 24 << 20]).unwrap();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, serve};
 
-/// A feed at `/v1/items`; Skinport's takes Brotli or nothing.
+/// A feed at `/v1/items`. Skinport's requires Brotli.
 #[derive(Clone)]
 pub(crate) struct Feed {
     pub(crate) url: String,
@@ -20,7 +20,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// CSFloat with these lists; the first can be changed.
+    /// CSFloat with these lists; the first can be changed later.
     pub(crate) async fn csfloat(list: Answer, phases: Answer) -> Self {
         let (answer, phases) = (Arc::new(Mutex::new(list)), Arc::new(Mutex::new(phases)));
         let router = Router::new()
@@ -46,7 +46,7 @@ impl Feed {
         *self.answer.lock().unwrap() = answer;
     }
 
-    /// A body in Brotli.
+    /// A body compressed with Brotli.
     pub(crate) fn brotli(body: &Value) -> Answer {
         let mut packed = brotli::CompressorWriter::new(Vec::new(), 4096, 4, 20);
         packed.write_all(body.to_string().as_bytes()).unwrap();
@@ -64,7 +64,7 @@ async fn respond(State(answer): State<Arc<Mutex<Answer>>>, headers: HeaderMap) -
     answer.send().await
 }
 
-/// A row of Skinport's.
+/// A row in Skinport's format.
 pub(crate) fn row(name: &str, version: Option<&str>, min_price: f64) -> Value {
     json!({
         "market_hash_name": name, "version": version, "currency": "USD",

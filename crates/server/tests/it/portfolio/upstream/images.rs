@@ -1,5 +1,4 @@
-//! The host of item pictures: drawings of its own, named `{shape}-{color}`; there is none for
-//! anything else.
+//! The host of item images: drawings named `{shape}-{color}`. Other names are not found.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,10 +10,10 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::serve;
 
-/// Icons, with the browser's headers.
+/// The requested icons, with the browser's headers.
 type Requests = Arc<Mutex<Vec<(String, HeaderMap)>>>;
 
-/// Pictures at `{url}/{icon}/96fx96f`.
+/// Serves images at `{url}/{icon}/96fx96f`.
 pub(crate) struct Images {
     pub(crate) url: String,
     asked: Requests,

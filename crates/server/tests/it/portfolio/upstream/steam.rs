@@ -12,18 +12,18 @@ use serde_json::{Value, json};
 
 use super::{Answer, serve};
 
-/// One request as Steam saw it.
+/// A request that the fake received.
 #[derive(Clone, Debug)]
-pub(crate) struct PendingAddress {
+pub(crate) struct InventoryRequest {
     pub(crate) owner: String,
     pub(crate) count: Option<u32>,
     pub(crate) start: Option<u64>,
     pub(crate) referer: String,
-    /// Counted from one.
+    /// Starts at one.
     pub(crate) number: usize,
 }
 
-type Script = Arc<dyn Fn(&PendingAddress) -> Answer + Send + Sync>;
+type Script = Arc<dyn Fn(&InventoryRequest) -> Answer + Send + Sync>;
 
 /// A fake Steam with configured answers.
 #[derive(Clone)]
@@ -34,12 +34,12 @@ pub(crate) struct Steam {
 
 struct Shared {
     script: Mutex<Script>,
-    asked: Mutex<Vec<PendingAddress>>,
+    asked: Mutex<Vec<InventoryRequest>>,
 }
 
 impl Steam {
     pub(crate) async fn start(
-        script: impl Fn(&PendingAddress) -> Answer + Send + Sync + 'static,
+        script: impl Fn(&InventoryRequest) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let shared =
             Arc::new(Shared { script: Mutex::new(Arc::new(script)), asked: Mutex::default() });
@@ -49,16 +49,16 @@ impl Steam {
         Self { url: serve(router).await, shared }
     }
 
-    /// From now on it answers so, and has not been asked.
+    /// Replaces the responses, and forgets earlier requests.
     pub(crate) fn becomes(
         &self,
-        script: impl Fn(&PendingAddress) -> Answer + Send + Sync + 'static,
+        script: impl Fn(&InventoryRequest) -> Answer + Send + Sync + 'static,
     ) {
         *self.shared.script.lock().unwrap() = Arc::new(script);
         self.shared.asked.lock().unwrap().clear();
     }
 
-    pub(crate) fn asked(&self) -> Vec<PendingAddress> {
+    pub(crate) fn asked(&self) -> Vec<InventoryRequest> {
         self.shared.asked.lock().unwrap().clone()
     }
 }
@@ -72,7 +72,7 @@ async fn answer(
     let number = |name: &str| query.get(name).map(|text| text.parse::<u64>().unwrap());
     let (asked, script) = {
         let mut all = shared.asked.lock().unwrap();
-        let asked = PendingAddress {
+        let asked = InventoryRequest {
             owner,
             count: number("count").map(|count| u32::try_from(count).unwrap()),
             start: number("start_assetid"),
@@ -99,13 +99,13 @@ pub(crate) struct Asset {
     pub(crate) look: Look,
 }
 
-/// What Steam says an item looks like.
+/// The description that Steam gives of an item.
 #[derive(Clone, Copy)]
 pub(crate) struct Look {
     pub(crate) kind: &'static str,
     pub(crate) rarity: &'static str,
     pub(crate) color: &'static str,
-    /// Empty when it has none.
+    /// Empty for an item without an exterior.
     pub(crate) exterior: &'static str,
     pub(crate) icon: &'static str,
 }
@@ -131,7 +131,7 @@ pub(crate) fn assets(count: u64, names: u64) -> Vec<Asset> {
     (1..=count).map(|id| asset(id, &format!("Item {}", id % names))).collect()
 }
 
-/// One page as Steam writes it.
+/// One page in Steam's format.
 pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
     let mut described = BTreeMap::new();
     let mut properties = Vec::new();
@@ -197,17 +197,17 @@ pub(crate) fn page(assets: &[Asset], total: usize, next: Option<u64>) -> Value {
     page
 }
 
-/// Steam's ids of names: any that differ will do.
+/// Steam's class ids; any distinct numbers will do.
 fn hash(name: &str) -> String {
     name.bytes()
         .fold(7_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)))
         .to_string()
 }
 
-/// An inventory in pages of the requested size; without a count, of 75.
+/// An inventory in pages of the requested size, by default 75.
 pub(crate) fn inventory(
     assets: Vec<Asset>,
-) -> impl Fn(&PendingAddress) -> Answer + Send + Sync + 'static {
+) -> impl Fn(&InventoryRequest) -> Answer + Send + Sync + 'static {
     move |asked| {
         if assets.is_empty() {
             return Answer::json(200, &json!({"total_inventory_count":0,"success":1,"rwgrsn":-2}));
@@ -221,7 +221,7 @@ pub(crate) fn inventory(
     }
 }
 
-/// What Steam calls the quality of an item with this name.
+/// Steam's name for the quality of an item with this name.
 fn quality(name: &str) -> &'static str {
     match (name.starts_with('★'), name.contains("StatTrak™"), name.starts_with("Souvenir ")) {
         (true, true, _) => "unusual_strange",

@@ -1,4 +1,4 @@
-//! What counts as a way in, how a link is pasted, and what goes with a way in that is taken away.
+//! Sign-in methods: how a link may be pasted, and which sessions end when a method is removed.
 
 use serde_json::json;
 
