@@ -1,5 +1,5 @@
-// Passkeys on the account page: adding one, and showing with one that it is you before a change
-// that needs it.
+// Passkeys on the account page: adds one, and uses one to confirm who you are before a sensitive
+// change.
 import { inWords, prove, register, supported } from './passkey.js';
 
 const card = document.getElementById('passkeys');
@@ -13,7 +13,7 @@ function say(error) {
     problem.hidden = !words;
 }
 
-// The session gets a new id with the proof, so whatever watches the old one stops first.
+// The proof gives the session a new id, so the live stream of the old id is closed first.
 async function confirm() {
     if (performance.now() < recentUntil || has.length === 0) return;
     dispatchEvent(new Event('tracera:renewed'));
@@ -46,7 +46,7 @@ async function confirmThenSend(event) {
         ).json();
         form.elements.csrf_token.value = token;
     } catch {
-        // The answer is the page with the other ways to confirm.
+        // The response to the form is then the page with the other ways to confirm.
     }
     form.submit();
 }

@@ -1,5 +1,5 @@
-// The page that waits for a sign-in link: counts down to the next mail, takes the code as soon as
-// it is whole, notices when the link was used elsewhere.
+// The page that waits for a sign-in link: counts down to the next mail, sends the code once it is
+// complete, and notices when the link was used elsewhere.
 const POLL_MS = 2000;
 const GIVE_UP_MS = 10 * 60 * 1000;
 
@@ -12,7 +12,7 @@ function countDown(seconds) {
 }
 countDown(Number(again.dataset.wait));
 
-// The minutes until another mail can come, as they pass.
+// Counts down the minutes until another mail is allowed.
 const minutes = document.querySelector('[data-minutes]');
 function countMinutes(left) {
     minutes.textContent = `${left} minute${left === 1 ? '' : 's'}`;
@@ -41,7 +41,7 @@ async function look() {
     showTrouble(status);
 }
 
-// What keeps the mail from leaving. Nothing is promised meanwhile.
+// Shows why the mail cannot leave, and hides the announcement of the mail meanwhile.
 function showTrouble(status) {
     const troubles = [...document.querySelectorAll('[data-trouble]')];
     for (const trouble of troubles) trouble.hidden = trouble.dataset.trouble !== status;

@@ -1,6 +1,6 @@
-// Keeps a page of a signed-in person true: signs it out when its session ends, renews the list of
-// sessions when others than those shown are live; what is open in it stays open, and the focus
-// where it is. Only a visible page holds a stream open, since browsers allow few per server.
+// Keeps a page up to date: signs it out when its session ends, and replaces the list of sessions
+// when it changes. Open parts of the list stay open, and the focus stays where it is. Only a
+// visible page holds a stream open, because browsers allow few per server.
 let stream = null;
 
 function signedOut() {
@@ -21,8 +21,8 @@ function open() {
         if (shown && shown.dataset.sessions !== event.data) renew();
     });
     stream.addEventListener('error', () => {
-        // The browser reconnects by itself unless the answer was no stream: then nobody is signed
-        // in here any more, or the server is too busy for streams.
+        // The browser reconnects by itself unless the response was not a stream: either nobody is
+        // signed in any more, or the server is too busy for streams.
         if (stream?.readyState !== EventSource.CLOSED) return;
         close();
         renew();
@@ -57,9 +57,9 @@ async function renew() {
 
 document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));
 addEventListener('pagehide', close);
-// The page gives its session a new id, and is loaded anew after that.
+// The page is about to give its session a new id, and reloads afterwards.
 addEventListener('tracera:renewed', close);
-// Who signs out on this page is on the way to where that leads.
+// A submitted form, such as the sign-out, leads to another page.
 addEventListener('submit', (event) => {
     if (!event.defaultPrevented) close();
 });

@@ -1,5 +1,5 @@
-// A sign-in page that was open for long: its form's token is no longer good, so another one is
-// fetched before it is sent.
+// Sign-in forms: the token of a page that was open for long has expired, so a new one is fetched
+// before the form is sent.
 const GOOD_FOR_MS = 9 * 60 * 1000;
 
 const opened = Date.now();
@@ -9,7 +9,7 @@ form?.addEventListener('submit', async (event) => {
     if (Date.now() - opened < GOOD_FOR_MS) return;
     event.preventDefault();
     const response = await fetch(location.href, { cache: 'no-store' }).catch(() => null);
-    // Whoever signed in in another tab has no more use for it.
+    // The user has signed in in another tab, so the form is not needed.
     if (response?.redirected) return location.replace(response.url);
     if (response?.ok) {
         const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');

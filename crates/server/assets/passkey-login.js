@@ -1,5 +1,5 @@
-// Signing in with a passkey: by the button, or from the suggestions of the address field. A page
-// that nobody touches asks the server nothing.
+// Sign-in with a passkey: by the button, or by the suggestions of the address field. Without any
+// input the page sends no request.
 import { inWords, prove, supported } from './passkey.js';
 
 const way = document.getElementById('passkey');
@@ -8,7 +8,7 @@ let waiting = null;
 
 async function signIn(how) {
     try {
-        // Whatever watches a session that gets a new id by this stops first.
+        // The sign-in gives the session a new id, so the live stream of the old id is closed first.
         dispatchEvent(new Event('tracera:renewed'));
         await prove(how);
         location.assign(way.dataset.next || '/');
@@ -28,7 +28,7 @@ async function suggest() {
 if (way && supported()) {
     way.hidden = false;
     document.getElementById('use-passkey').addEventListener('click', () => {
-        // Only one request may be open.
+        // The browser allows only one request at a time.
         waiting?.abort();
         signIn();
     });

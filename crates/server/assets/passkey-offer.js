@@ -1,4 +1,4 @@
-// Shows the offer of a passkey where the browser can make one.
+// Shows the offer of a passkey if the browser supports passkeys.
 import { supported } from './passkey.js';
 
 const offer = document.getElementById('passkey-offer');

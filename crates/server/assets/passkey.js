@@ -1,10 +1,9 @@
-// What pages with passkeys share: asking the server, asking the browser, telling the browser what
-// is gone.
+// Shared by pages with passkeys: requests to the server and to the browser's authenticator.
 const api = '/api/v1/auth';
 
 export const supported = () => Boolean(globalThis.PublicKeyCredential?.parseRequestOptionsFromJSON);
 
-// Posts JSON with a fresh CSRF token; the answer's body beside whether it was a success.
+// Posts JSON with a fresh CSRF token. Returns whether it succeeded, and the response body.
 export async function post(path, body) {
     const { csrf_token: token } = await (await fetch(`${api}/csrf`, { cache: 'no-store' })).json();
     const response = await fetch(`${api}${path}`, {
@@ -15,8 +14,7 @@ export async function post(path, body) {
     return { ok: response.ok, body: await response.json().catch(() => ({})) };
 }
 
-// Signs in, or makes the session recent. Gives what went wrong; nothing when the person called it
-// off.
+// Signs in, or confirms who the signed-in user is. Throws an error if it fails or the user cancels.
 export async function prove(how = {}) {
     const asked = await post('/passkey/options');
     if (!asked.ok) throw new Error(asked.body.error);
@@ -41,7 +39,7 @@ export async function register() {
     if (!answer.ok) throw new Error(answer.body.error);
 }
 
-// What a page says of it; empty when the person called it off, or another request took its place.
+// The message for an error; empty if the user cancelled or another request replaced this one.
 export function inWords(error) {
     if (['NotAllowedError', 'AbortError'].includes(error.name)) return '';
     if (error.name === 'InvalidStateError')

@@ -1,5 +1,5 @@
-// Makes the portfolio lively: imports without leaving the page, counts the wait down, reads values
-// off the chart.
+// The portfolio page: imports without leaving the page, counts down the wait, and shows values of
+// the chart.
 import { local } from './times.js';
 
 const form = document.querySelector('[data-import]');
@@ -10,7 +10,7 @@ const problem = document.querySelector('[data-import-problem]');
 const label = button?.dataset.label;
 const waitUntil = Date.now() + (button?.dataset.wait ?? 0) * 1000;
 
-// Says whether an import may begin, and counts the wait down until it may.
+// Enables the import button, or shows the time left until an import is allowed.
 function offer() {
     if (!button) return;
     const seconds = Math.ceil((waitUntil - Date.now()) / 1000);
@@ -68,7 +68,7 @@ function follow() {
     return events;
 }
 
-// The page has a sentence for each code; what has none is said here.
+// The page has a message for each code. Errors without a code are shown here.
 function fail({ error, code }) {
     if (code === 'unauthenticated') return location.replace('/login?error=signed_out');
     if (code) return location.replace(`/?error=${encodeURIComponent(code)}`);
@@ -78,13 +78,13 @@ function fail({ error, code }) {
 }
 
 async function importFrom(path, token, body) {
-    // What became of the import before is past.
+    // Messages about the import before are outdated.
     for (const past of document.querySelectorAll('main [role="alert"]')) past.hidden = true;
     run(true);
     const request = fetch(path, { method: 'POST', headers: { 'X-CSRF-Token': token }, body });
     let settled = false;
     let events = null;
-    // The import is known to the stream a moment after it was asked for.
+    // The stream knows the import only a moment after it was requested.
     setTimeout(() => {
         if (!settled) events = follow();
     }, 300);

@@ -1,4 +1,5 @@
-// Pages say times in UTC. Here the reader's own time takes their place, with its zone.
+// The server renders times in UTC. This script replaces them by the reader's local time, with its
+// zone.
 const clock = new Intl.DateTimeFormat('en-GB', {
     year: 'numeric',
     month: 'short',

@@ -1,4 +1,4 @@
-// Account security: sessions live in several browsers, taking one's data along, deleting the
+// Account security: live lists of sessions in several browsers, export of the data, deletion of the
 // account.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -26,8 +26,7 @@ await scenario(async (browser) => {
   await page.getByText('Signed in with a browser not seen before').first().waitFor();
   await inspect(page, 'account');
 
-  // On a small screen an address breaks behind a dot, and the button that was pressed stays on its
-  // side.
+  // On a small screen an address breaks after a dot, and a pressed button stays on its side.
   await page.setViewportSize({ width: 360, height: 740 });
   await page.locator('#methods .address').getByText('dana@example.com').waitFor();
   assert.equal(await page.locator('#methods .address').innerHTML(), 'dana@<wbr>example.<wbr>com');
@@ -39,7 +38,7 @@ await scenario(async (browser) => {
   await change.click();
   await page.setViewportSize(DESKTOP);
 
-  // Ended from here: the other page signs itself out, and the row goes.
+  // Ended from here: the other page signs itself out, and its row disappears.
   await desktop.page.goto('/account');
   await page.getByRole('button', { name: /End the session of Firefox/ }).click();
   await desktop.page.getByText('You have been signed out on this device').waitFor();
@@ -47,15 +46,15 @@ await scenario(async (browser) => {
   assert.equal(await rows.count(), 2);
   await page.getByText('Session ended: Firefox on Linux, 127.0.0.1').waitFor();
 
-  // Signed out there: the row goes here without a reload. Signed in again: it comes.
+  // Signed out there: the row disappears here without a reload. Signed in again: it appears.
   await phone.page.goto('/account');
   await phone.page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await phone.page.getByText('You are signed out.').waitFor();
   await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 1);
-  // Times are the reader's own, also in what came later.
+  // Times are in the reader's zone, also in rows that were added later.
   assert.match(await rows.first().textContent(), /Signed in\s*\d+ \w+ \d{4}, \d\d:\d\d GMT\+9/);
   await signIn(phone.page, 'dana@example.com');
-  // What is open meanwhile stays open, and the focus where it was as long as that is there.
+  // Open parts stay open, and the focus stays where it was while that element exists.
   await page.getByText('Sign out everywhere else (1)').click();
   await page.getByRole('button', { name: 'Yes, sign out everywhere else' }).focus();
   await signIn(desktop.page, 'dana@example.com');
@@ -71,7 +70,7 @@ await scenario(async (browser) => {
   await signIn(desktop.page, 'dana@example.com');
   await page.waitForFunction(() => document.querySelectorAll('#sessions li').length === 3);
 
-  // All others at once, with the keyboard.
+  // All other sessions at once, by keyboard.
   await page.getByText('Sign out everywhere else (2)').focus();
   await page.keyboard.press('Enter');
   await inspect(page, 'account-others');
@@ -82,7 +81,7 @@ await scenario(async (browser) => {
   await desktop.page.getByText('You have been signed out on this device').waitFor();
   assert.equal(await rows.count(), 1);
 
-  // The data as a file.
+  // The export as a file.
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('link', { name: 'Download my data' }).click(),
@@ -93,7 +92,7 @@ await scenario(async (browser) => {
   assert.ok(data.events.some(({ event }) => event === 'other_sessions_revoked'));
   assert.deepEqual([data.linked, data.portfolio_values.history], [[], []]);
 
-  // Delete: not with another phrase, then for good.
+  // Deletion is refused with another phrase, and accepted with the right one.
   await page.getByText('Delete my account…').click();
   await page.getByLabel('to confirm').fill('delete');
   await inspect(page, 'account-delete');
@@ -116,7 +115,7 @@ await scenario(async (browser) => {
   await page.goto('/account');
   await page.waitForURL('**/login?next=%2Faccount');
 
-  // Until then it is called off by one button; asked for again, it is for good.
+  // One button cancels the deletion; a second request is final.
   await signIn(page, 'dana@example.com');
   await page.goto('/account/delete');
   await page.getByText('Your account will be deleted on').waitFor();

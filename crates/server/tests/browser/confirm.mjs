@@ -1,5 +1,5 @@
-// A trader who comes back after a while: confirms that it is them, and loses nothing of what they
-// were doing.
+// A user who comes back after a while confirms who they are, and loses nothing that they were
+// doing.
 import assert from 'node:assert/strict';
 import {
   askToConfirm,
@@ -13,7 +13,7 @@ import {
 
 const later = () => fetch(`${process.env.TRACERA_BACKSTAGE}/later`, { method: 'POST' });
 
-// What the page of a provider would be is looked at no further than the page that leads there.
+// The flow to a provider is followed only to the page that leads there.
 const LEAVING = '**/account/providers/link';
 async function stay(page) {
   await page.route(LEAVING, async (route) => {
@@ -34,7 +34,7 @@ for (const javaScriptEnabled of [true, false]) {
     await stay(page);
     await later();
 
-    // The first button of the product.
+    // The first button of the portfolio.
     await page.goto('/');
     await page.getByRole('button', { name: 'Link Steam' }).click();
     await page.getByRole('heading', { name: 'Confirm that it is you' }).waitFor();
@@ -57,7 +57,7 @@ for (const javaScriptEnabled of [true, false]) {
     await page.goto('/');
     assert.equal(await offer.count(), 0, 'what is done is not offered any more');
 
-    // A new address, typed on the account page, confirmed by the link in another tab.
+    // A new address is entered on the account page and confirmed by the link in another tab.
     await later();
     await page.goto('/account');
     await page.locator('#methods').getByText('Change', { exact: true }).click();
@@ -72,7 +72,7 @@ for (const javaScriptEnabled of [true, false]) {
     await tab.getByRole('button', { name: `Send a link to new-${email}` }).click();
     await tab.getByText(`A mail with a link is on its way to new-${email}`).waitFor();
 
-    // What a page says of the last step is not said again after a reload.
+    // The message about the last step is not repeated after a reload.
     if (javaScriptEnabled) {
       assert.equal(tab.url(), `${base}/account`);
       await tab.reload();
@@ -83,7 +83,7 @@ for (const javaScriptEnabled of [true, false]) {
       assert.equal(tab.url(), `${base}/account#delete`);
     }
 
-    // One's data: confirmed, and the download begins on the page that offers it.
+    // The export: after the confirmation the download begins on the page that offers it.
     await later();
     await page.goto('/account');
     await page.getByRole('link', { name: 'Download my data' }).click();

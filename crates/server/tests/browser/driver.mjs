@@ -1,4 +1,4 @@
-// What the browser scripts share: Chromium without a network, pages that note every violation,
+// Shared by the browser scripts: Chromium without a network, pages that record every violation,
 // accessibility checks, screenshots.
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ const { chromium } = require('playwright-core');
 const axeSource = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
 export const base = process.env.TRACERA_URL.replace(/\/$/, '');
-// Where the mails are, with the key that opens them; only servers in development have it.
+// The mailbox, with its key. Only servers in development mode have one.
 export const mailbox = process.env.TRACERA_MAILBOX;
 const artifacts = process.env.TRACERA_ARTIFACTS;
 export const DESKTOP = { width: 1200, height: 820 };
@@ -37,7 +37,7 @@ export async function scenario(steps) {
   }
 }
 
-// One person's browser: a context of its own, which may also ask these origins. Its violations must
+// A new browser context, which may also send requests to these origins. Its list of violations must
 // stay empty.
 export async function person(browser, options = {}, origins = []) {
   const context = await browser.newContext({
@@ -76,8 +76,8 @@ export function assertNoViolations(...people) {
 
 const NARROW_WIDTHS = [360, 768, 800];
 
-// Accessibility by axe-core in light and dark, then a screenshot in light, dark and phone width. On
-// small screens nothing sticks out of its card.
+// Checks accessibility by axe-core in light and dark, then takes screenshots in light, dark and
+// phone width. On small screens nothing may overflow its card.
 export async function inspect(page, name) {
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme });
@@ -98,7 +98,7 @@ export async function inspect(page, name) {
   await page.setViewportSize(size);
 }
 
-// What is drawn beyond the edges of the card it is in; runs in the page.
+// Elements that overflow their card. Runs in the page.
 function stickingOut() {
   const found = [];
   for (const card of document.querySelectorAll('.card')) {
@@ -112,8 +112,7 @@ function stickingOut() {
   return found;
 }
 
-// axe runs in an isolated world's stead through the debugger, which the page's policy does not
-// bind.
+// axe runs through the debugger, which the page's Content-Security-Policy does not restrict.
 async function findings(page) {
   await page.evaluate(axeSource);
   const { violations } = await page.evaluate(() =>
@@ -131,8 +130,8 @@ export async function shot(page, name) {
   await page.screenshot({ path: join(artifacts, `${name}.png`), fullPage: true });
 }
 
-// Asks for a link on the sign-in page, or on the one that this address leads to; returns what the
-// mail says that came of it.
+// Requests a link on the sign-in page, or on the page that this address leads to. Returns the
+// contents of the mail.
 export async function askForLink(page, email, at = '/login') {
   return newMail(page, email, async () => {
     await page.goto(at);
@@ -141,8 +140,8 @@ export async function askForLink(page, email, at = '/login') {
   });
 }
 
-// The same for somebody who is signed in and has to confirm that it is them, where `at` leads to
-// that, or on the page that is open.
+// The same for a signed-in user who has to confirm who they are: at the address `at`, or on the
+// open page.
 export async function askToConfirm(page, email, at) {
   return newMail(page, email, async () => {
     if (at) await page.goto(at);
@@ -181,7 +180,7 @@ async function mails(context, email) {
   }
 }
 
-// Signs in by mail; ends on the page that was asked for before, with its scripts running.
+// Signs in by mail. Ends on the page requested before, with its scripts running.
 export async function signIn(page, email) {
   const { link } = await askForLink(page, email);
   await page.goto(link);

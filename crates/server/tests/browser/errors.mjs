@@ -1,5 +1,4 @@
-// The pages of what goes wrong: a form too old, a page that is none, too many tries, a service that
-// is away.
+// Error pages: an expired form, an unknown page, too many attempts, an unavailable service.
 import assert from 'node:assert/strict';
 import { assertNoViolations, base, inspect, mailbox, person, scenario, signIn } from './driver.mjs';
 
@@ -19,7 +18,7 @@ await scenario(async (browser) => {
   await page.getByRole('heading', { name: 'This page was open for too long' }).waitFor();
   await inspect(page, 'error-403');
 
-  // Opened under another address than the site's own: the way out leads to that one.
+  // A page under an address other than the site's own links to the site's address.
   const elsewhere = base.replace('localhost', '127.0.0.1');
   const otto = await person(browser, {}, [elsewhere]);
   await otto.page.goto(`${elsewhere}/login`);
@@ -33,7 +32,7 @@ await scenario(async (browser) => {
   await page.getByRole('heading', { name: 'There is nothing here' }).waitFor();
   await inspect(page, 'error-404');
 
-  // The error codes that pages put into addresses, each a sentence with a way out.
+  // Every error code that an address can carry has a message with a next step.
   const eve = await person(browser);
   for (const code of [
     'cancelled',
@@ -67,7 +66,7 @@ await scenario(async (browser) => {
   await page.getByRole('heading', { name: 'Is this your address?' }).waitFor();
   await inspect(page, 'email-confirm');
 
-  // Looking at pages costs nothing; forms run out.
+  // Viewing pages is not limited; sending forms is.
   for (let looks = 0; looks < 25; looks += 1) await eve.page.goto('/login');
   await eve.page.getByLabel('E-mail address').fill('eve@example.com');
   await eve.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
@@ -85,7 +84,7 @@ await scenario(async (browser) => {
   await inspect(eve.page, 'error-429');
   await eve.page.goto('/login');
 
-  // Redis goes away: said as that, and nobody is signed out.
+  // Redis is unavailable: the page says so, and nobody is signed out.
   await fetch(`${process.env.TRACERA_BACKSTAGE}/redis/away`, { method: 'POST' });
   assert.equal((await page.goto('/account')).status(), 503);
   await page.getByRole('heading', { name: 'Back in a moment' }).waitFor();

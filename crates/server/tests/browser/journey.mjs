@@ -1,5 +1,5 @@
-// A new trader's whole way: mail, link, Steam, import, portfolio, a second browser, its end, the
-// account's end.
+// The whole journey of a new user: mail, link, Steam, import, portfolio, a second browser,
+// sign-out, deletion of the account.
 import assert from 'node:assert/strict';
 import { assertNoViolations, base, inspect, person, scenario } from './driver.mjs';
 
@@ -42,7 +42,7 @@ async function askForLink(page) {
   await page.waitForURL('**/login/code');
 }
 
-// Every cookie of ours as the browser keeps it.
+// Checks the attributes of every cookie of the site, as the browser stores them.
 async function checkCookies(context) {
   const cookies = (await context.cookies()).filter(({ domain }) => domain === 'localhost');
   for (const { name, httpOnly, sameSite, path } of cookies) {
@@ -56,7 +56,7 @@ await scenario(async (browser) => {
   const laptop = await person(browser, {}, [openid, images]);
   const { page, context } = laptop;
 
-  // Nothing but the address is needed.
+  // The address of the site is all that a user needs.
   await page.goto('/');
   await page.waitForURL(`${base}/login`);
   await askForLink(page);
@@ -82,8 +82,8 @@ await scenario(async (browser) => {
   assert.ok((await checkCookies(context)).includes('session'));
   await inspect(page, 'journey-3-first-use');
 
-  // The first click: Steam, by way of a page that goes on by itself. To be looked at it is held
-  // once.
+  // The first click: Steam, through a page that continues by itself. The test holds that page once
+  // to inspect it.
   const leaving = '**/account/providers/link';
   await page.route(leaving, async (route) => {
     const response = await route.fetch();
@@ -121,7 +121,7 @@ await scenario(async (browser) => {
   await page.getByText('Prices from Skinport').waitFor();
   await page.getByText('1 item has no price').waitFor();
 
-  // Pictures come from the one host, and where there is none stands a drawing.
+  // Pictures come from the only allowed host. Where there is none, a drawing is shown.
   await page.locator('tbody tr').last().scrollIntoViewIfNeeded();
   await page.waitForFunction(() =>
     [...document.querySelectorAll('.picture img')].every((img) => img.naturalWidth > 0),
@@ -145,7 +145,7 @@ await scenario(async (browser) => {
   await row.waitFor();
   await inspect(page, 'journey-8-account');
 
-  // Ended from the first: the second leaves within a second.
+  // Ended from the first browser: the second is signed out within a second.
   await desktop.page.bringToFront();
   const live = desktop.page.waitForRequest('**/account/live');
   await desktop.page.reload();
@@ -165,7 +165,7 @@ await scenario(async (browser) => {
     );
   }
 
-  // The account's end.
+  // The deletion of the account.
   await tell('/trader');
   await page.bringToFront();
   await page.getByText('The session is over.').waitFor();
@@ -184,7 +184,8 @@ await scenario(async (browser) => {
   await page.goto(first.link);
   await page.getByText('no longer works').waitFor();
 
-  // Somebody who has only Steam: back on the page asked for, and the last way in stays.
+  // A user with Steam only returns to the requested page, and cannot unlink the last sign-in
+  // method.
   const gamer = await person(browser, {}, [openid]);
   await gamer.page.goto('/account');
   await gamer.page.getByRole('link', { name: 'Continue with Steam' }).click();

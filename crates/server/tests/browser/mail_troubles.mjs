@@ -1,4 +1,4 @@
-// The page that waits for a mail: what it promises, and what it says when there will be none.
+// The page that waits for a mail: its announcement, and its messages when no mail can be sent.
 import assert from 'node:assert/strict';
 import { assertNoViolations, inspect, person, scenario } from './driver.mjs';
 
@@ -18,7 +18,7 @@ await scenario(async (browser) => {
   const delayed = page.getByText('Our mail server has not taken the mail yet');
   const givenUp = page.getByText('Our mail server did not take the mail');
 
-  // The mail server is away, then it is there: the page says so by itself.
+  // The mail server is unavailable, then available: the page updates by itself.
   await say(503);
   await ask(page, 'ann@example.com');
   await delayed.waitFor();
@@ -28,14 +28,14 @@ await scenario(async (browser) => {
   await promise.waitFor();
   await delayed.waitFor({ state: 'hidden' });
 
-  // It refuses the mail for good.
+  // The mail server rejects the mail permanently.
   await say(422);
   await ask(page, 'ann@example.com');
   await givenUp.waitFor();
   await promise.waitFor({ state: 'hidden' });
   await inspect(page, 'code-mail-given-up');
 
-  // Asked for more than there are: how many times, and when the next can come.
+  // More mails requested than allowed: the page names the limit, and the time of the next mail.
   await say(200);
   const bob = await person(browser);
   for (let times = 0; times < 6; times += 1) {

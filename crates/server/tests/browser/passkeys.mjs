@@ -1,5 +1,5 @@
 // Passkeys with Chromium's virtual authenticator: register, sign in by suggestion and by button,
-// step up, remove, a second device, called off, wrong origin.
+// step up, remove, a second device, cancel, wrong origin.
 import assert from 'node:assert/strict';
 import { assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
 
@@ -7,7 +7,7 @@ async function later() {
   await fetch(`${process.env.TRACERA_BACKSTAGE}/later`, { method: 'POST' });
 }
 
-// A device that verifies its user and touches by itself.
+// A device that verifies its user without interaction.
 async function device(page, options = {}) {
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('WebAuthn.enable', { enableUI: false });
@@ -48,11 +48,11 @@ await scenario(async (browser) => {
   assert.equal((await key.credentials()).length, 1);
   await inspect(page, 'account-passkeys');
 
-  // The same device has one already.
+  // The same device already has a passkey.
   await page.getByRole('button', { name: 'Add a passkey' }).click();
   await page.getByText('has a passkey for this account already').waitFor();
 
-  // Recovery codes are shown once; with them the account can be passkey only.
+  // Recovery codes are shown once. With them the account can be passkey-only.
   await page.getByRole('button', { name: 'Make ten codes' }).click();
   await page.getByRole('heading', { name: 'Your recovery codes' }).waitFor();
   const codes = await page.locator('.secrets code').allTextContents();
@@ -63,28 +63,28 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Turn on passkey only' }).click();
   await page.getByText('Only your passkeys and recovery codes').waitFor();
 
-  // Step up in one touch: too long ago for a change, and no other page in between.
+  // Step up with one touch: the sign-in is too old for a change, and no other page is needed.
   await later();
   await page.goto('/account');
   await page.getByRole('button', { name: 'Turn off passkey only' }).click();
   await page.getByText('Every way in opens your account again').waitFor();
 
-  // Sign in by the button.
+  // Sign in with the button.
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByText('You are signed out.').waitFor();
   await inspect(page, 'login-passkey');
   await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
   await page.waitForURL(`${base}/`);
 
-  // Sign in by the suggestion of the address field.
+  // Sign in with the suggestion of the address field.
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByText('You are signed out.').waitFor();
-  // The page's script listens once the button is there.
+  // The page's script listens once the button is visible.
   await page.getByRole('button', { name: 'Sign in with a passkey' }).waitFor();
   await page.getByLabel('E-mail address').click();
   await page.waitForURL(`${base}/`);
 
-  // Called off: nothing is said, and the other ways remain.
+  // Cancelled: no message appears, and the other methods remain.
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByText('You are signed out.').waitFor();
   await key.verified(false);
@@ -104,7 +104,7 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
   await page.waitForURL(`${base}/`);
 
-  // A second device, signed in by a recovery code, gets a passkey of its own.
+  // A second device, signed in with a recovery code, adds a second passkey.
   const phone = await person(browser);
   await phone.page.goto('/login/recovery');
   await inspect(phone.page, 'recovery');
@@ -117,8 +117,7 @@ await scenario(async (browser) => {
   await phone.page.getByText('The passkey is added').waitFor();
   assert.equal(await row(phone.page).count(), 2);
 
-  // Removed there, what it signed in ends here, it does not sign in any more, and the browser is
-  // told.
+  // Removed there: its session ends here, it signs in no more, and the browser is informed.
   const [kept] = await key.credentials();
   await row(phone.page).first().getByRole('button').click();
   await phone.page.getByText('The passkey is removed').waitFor();
@@ -130,7 +129,7 @@ await scenario(async (browser) => {
   const left = await key.credentials();
   assert.ok(left.length === 0 || left[0].credentialId === kept.credentialId);
 
-  // Under another name of this server the browser offers no passkey of ours.
+  // Under another host name of this server the browser offers no passkey of the site.
   const elsewhere = await browser.newPage();
   await elsewhere.goto(base.replace('localhost', '127.0.0.1') + '/login');
   const refused = await elsewhere.evaluate(async () => {

@@ -1,4 +1,4 @@
-// The portfolio: what it shows, in which order, its pictures and its chart.
+// The portfolio: contents, order, pictures and chart.
 import assert from 'node:assert/strict';
 import { assertNoViolations, inspect, person, scenario, signIn } from './driver.mjs';
 
@@ -45,7 +45,7 @@ await scenario(async (browser) => {
   assert.match(await page.locator('[data-tip]').textContent(), /^\$[34],[\d.,]+\d+ Mar 2030/);
   await inspect(page, 'portfolio-chart');
 
-  // The whole history is one choice of several, and it ends at the figure above.
+  // The whole history is one of several ranges, and it ends at the value shown above.
   await page.getByRole('link', { name: 'All', exact: true }).click();
   await page.waitForURL('**/?range=all#history-title');
   await chart.focus();
@@ -57,7 +57,7 @@ await scenario(async (browser) => {
     await page.locator('.total').textContent(),
   );
 
-  // Search, filter and sort are in the address.
+  // Search, filter and order are part of the address.
   const names = () => page.locator('tbody th a').allTextContents();
   await page.getByLabel('Name').fill('karambit');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
@@ -82,7 +82,7 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Show', exact: true }).click();
   await page.waitForURL('**/?*sort=quantity*');
   assert.equal((await names())[0], 'Dreams & Nightmares Case');
-  // A search keeps the order that was turned round.
+  // A search keeps a reversed order.
   await page.goto('/?sort=price&order=asc');
   await page.getByLabel('Name').fill('factory new');
   await page.getByRole('button', { name: 'Show', exact: true }).click();
@@ -109,7 +109,7 @@ await scenario(async (browser) => {
   await page.goto('/?sort=%22%3E%3Cscript%3E&page=x');
   assert.equal((await names()).length, 9);
 
-  // Pictures of one more host on this page, on no other.
+  // This page allows pictures from one more host; no other page does.
   const policy = async (path) => (await page.goto(path)).headers()['content-security-policy'];
   assert.ok((await policy('/')).includes(`img-src 'self' ${images} data:; `));
   assert.ok(!(await policy('/account')).includes(images));
@@ -121,7 +121,7 @@ await scenario(async (browser) => {
   ]);
   assert.match(download.suggestedFilename(), /^portfolio-2030-\d\d-\d\d\.csv$/);
 
-  // Everything the first page needs, together.
+  // The total size of everything that the first page loads.
   const fresh = await person(browser);
   const bodies = [];
   fresh.page.on('response', (response) => bodies.push(response.body()));
@@ -129,7 +129,7 @@ await scenario(async (browser) => {
   const bytes = (await Promise.all(bodies)).reduce((sum, body) => sum + body.length, 0);
   assert.ok(bytes > 5_000 && bytes < 60_000, `${bytes} bytes`);
 
-  // Without scripts the chart and the table are read.
+  // Chart and table work without scripts.
   const carl = await person(browser, { javaScriptEnabled: false }, [images]);
   await signIn(carl.page, 'alice@example.com');
   await carl.page.getByText('$4,267.96').first().waitFor();

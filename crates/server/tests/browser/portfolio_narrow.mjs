@@ -1,5 +1,5 @@
-// A portfolio of large values and long names, on small screens: nothing is cut off or broken inside
-// a word.
+// A portfolio of large values and long names on small screens: nothing is cut off, and no word is
+// broken.
 import assert from 'node:assert/strict';
 import { assertNoViolations, inspect, person, scenario, signIn } from './driver.mjs';
 
@@ -21,7 +21,8 @@ await scenario(async (browser) => {
     assert.ok(hidden <= 0, `${hidden} px of the table are out of sight at ${width} px`);
   }
   await page.setViewportSize({ width: 360, height: 720 });
-  // On a phone the first item is on the first screen, with its float, and the filters are folded.
+  // On a phone the first item is on the first screen, with its float, and the filters are
+  // collapsed.
   await page.setViewportSize({ width: 390, height: 844 });
   const first = await page.locator('tbody tr').first().boundingBox();
   assert.ok(first.y + first.height <= 844, `the first item ends at ${first.y + first.height} px`);

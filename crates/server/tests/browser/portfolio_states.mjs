@@ -1,4 +1,4 @@
-// The states a portfolio can be in: new, waiting, private, empty, full, and Steam away.
+// The states of a portfolio: new, waiting, private, empty, full, and Steam unavailable.
 import assert from 'node:assert/strict';
 import { assertNoViolations, base, inspect, person, scenario, signIn } from './driver.mjs';
 
@@ -10,7 +10,7 @@ await scenario(async (browser) => {
   await nina.page.getByRole('button', { name: 'Link Steam' }).waitFor();
   await inspect(nina.page, 'portfolio-first-use');
 
-  // Waiting for Steam, as the stream of an import says it.
+  // Waiting for Steam, as the stream of an import reports it.
   const petra = await person(browser);
   await signIn(petra.page, 'petra@example.com');
   const waiting = JSON.stringify({
@@ -32,7 +32,8 @@ await scenario(async (browser) => {
   await petra.page.getByText('Waiting 24 s for Steam').waitFor();
   assert.ok(await petra.page.getByRole('button', { name: 'Importing…' }).isDisabled());
   await inspect(petra.page, 'portfolio-waiting');
-  // The page goes before its request is let go, or it would go elsewhere by itself when that fails.
+  // The page is left before its request is released. Otherwise it would navigate by itself when
+  // that fails.
   await petra.page.goto('about:blank');
   await petra.page.unrouteAll({ behavior: 'ignoreErrors' });
   await petra.page.goto('/');
@@ -40,7 +41,7 @@ await scenario(async (browser) => {
   await petra.page.getByRole('heading', { name: 'Your Steam inventory is private' }).waitFor();
   await inspect(petra.page, 'portfolio-private');
   assert.ok(petra.page.url().startsWith(base));
-  // While it is tried again, the page does not go on saying that it failed.
+  // During another attempt, the page hides the earlier failure.
   await petra.page.route('**/portfolio/import', () => {});
   await petra.page.getByRole('button', { name: 'Import my inventory' }).click();
   await petra.page.getByRole('heading', { name: 'Importing your inventory' }).waitFor();
@@ -50,7 +51,7 @@ await scenario(async (browser) => {
   await petra.page.goto('about:blank');
   await petra.page.unrouteAll({ behavior: 'ignoreErrors' });
 
-  // Its cookie is gone meanwhile, which the open stream does not tell.
+  // The cookie is gone meanwhile, which the open stream cannot report.
   const stream = petra.page.waitForResponse('**/account/live');
   await petra.page.goto('/');
   await stream;

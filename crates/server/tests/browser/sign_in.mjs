@@ -16,7 +16,7 @@ await scenario(async (browser) => {
   const ann = await person(browser);
   const { page, context } = ann;
 
-  // Nobody signed in: every page of a person's own leads here.
+  // Signed out: every private page leads to the sign-in page.
   await page.goto('/account');
   await page.waitForURL('**/login?next=%2Faccount');
   await page.waitForFunction(() => document.activeElement.id === 'email');
@@ -52,7 +52,7 @@ await scenario(async (browser) => {
   }, spaced);
   await page.waitForURL(`${base}/account`);
 
-  // Cookies as the browser has them.
+  // The cookies as the browser stores them.
   const cookies = Object.fromEntries(
     (await context.cookies()).map((cookie) => [cookie.name, cookie]),
   );
@@ -63,7 +63,7 @@ await scenario(async (browser) => {
   assert.equal(cookies.asked, undefined);
   assert.equal(cookies.next, undefined);
 
-  // Sign out; going back shows nothing of the account.
+  // Sign out. The back button shows nothing of the account.
   await page.goto('/account');
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByText('You are signed out.').waitFor();
@@ -73,8 +73,8 @@ await scenario(async (browser) => {
   await page.goto('/login');
   await page.getByText('Last used').waitFor();
 
-  // The link opened on another device: that one is signed in, the asking page says so and signs
-  // nobody in.
+  // The link is opened on another device: that device is signed in. The waiting page says so and
+  // signs nobody in.
   const mail = await askForLink(page, 'ann@example.com');
   const phone = await person(browser, { viewport: { width: 375, height: 720 } });
   await phone.page.goto(mail.link);
@@ -95,7 +95,7 @@ await scenario(async (browser) => {
   await stranger.page.getByText('no longer works').waitFor();
   await inspect(stranger.page, 'confirm-used');
 
-  // In two tabs of one browser: the waiting one moves on.
+  // In two tabs of one browser, the waiting tab continues by itself.
   const bob = await person(browser);
   const { link } = await askForLink(bob.page, 'bob@example.com');
   const tab = await bob.context.newPage();
@@ -103,8 +103,8 @@ await scenario(async (browser) => {
   await tab.getByRole('button', { name: 'Sign in on this device' }).click();
   for (const one of [bob.page, tab]) await one.waitForURL(`${base}/`);
 
-  // Signed in too long ago for one's data: the page waits for the proof, twice asked, and then
-  // leads back.
+  // The sign-in is too old for the export: the page waits for the confirmation, with a second
+  // request, and then leads back.
   for (const byCode of [true, false]) {
     await fetch(`${process.env.TRACERA_BACKSTAGE}/later`, { method: 'POST' });
     const proof = await askToConfirm(bob.page, 'bob@example.com', '/account/data.json');
@@ -116,7 +116,7 @@ await scenario(async (browser) => {
       assert.equal((await answer.json()).status, 'waiting');
     }
     if (byCode) {
-      // The proof gives the session a new id, and the other tab is led on to its page again.
+      // The confirmation gives the session a new id, and the other tab is led to its page again.
       const ledOn = tab.waitForEvent('framenavigated');
       await bob.page.getByLabel('Six-digit code').fill(proof.code);
       await ledOn;
@@ -129,14 +129,14 @@ await scenario(async (browser) => {
     await bob.page.waitForURL(`${base}/account`);
   }
 
-  // A link that is nothing, a page that is nothing, the mailbox.
+  // An invalid link, an unknown page, the mailbox.
   await page.goto('/nothing');
   await page.getByRole('heading', { name: 'There is nothing here' }).waitFor();
   await inspect(page, 'not-found');
   await page.goto(mailbox);
   await inspect(page, 'mailbox');
 
-  // Open for longer than its form is good for, as a tab that was forgotten.
+  // A page that is open for longer than its form's token is valid, as in a forgotten tab.
   const late = await person(browser);
   await late.page.clock.install();
   await late.page.goto('/login');
@@ -146,8 +146,8 @@ await scenario(async (browser) => {
   await late.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
   await late.page.waitForURL('**/login/code');
 
-  // Signed in in another tab meanwhile: both the form that is sent as it was and the one a script
-  // looks after lead on.
+  // Signed in in another tab meanwhile: both the unchanged form and the form with the script
+  // continue to the page.
   const tabs = await person(browser);
   const second = await tabs.context.newPage();
   await second.clock.install();
