@@ -78,7 +78,7 @@ function fail({ error, code }) {
 }
 
 async function importFrom(path, token, body) {
-    // Messages about the import before are outdated.
+    // Messages about the earlier import are outdated.
     for (const past of document.querySelectorAll('main [role="alert"]')) past.hidden = true;
     run(true);
     const request = fetch(path, { method: 'POST', headers: { 'X-CSRF-Token': token }, body });

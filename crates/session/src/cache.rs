@@ -8,9 +8,8 @@
 //!    entries are removed. An answer is inserted under the same lock, and only if the version still
 //!    equals that of the [`Ticket`], which was taken before the read. Two tags may share a version,
 //!    which costs a discarded answer now and then.
-//! 4. A ticket is taken only while the feed is complete. A write of this process invalidates when
-//!    A ticket is taken only while the feed is complete. Every write of this process invalidates
-//!    when it is done or cancelled; most also invalidate before they are sent.
+//! 4. A ticket is taken only while the feed is complete. A write of this process invalidates its
+//!    tag when it is done or cancelled; most writes also do so before they are sent.
 //! 5. Only live sessions are kept. An absent, expired or unavailable session is read again by the
 //!    next request.
 //! 6. A session is found by the digest of its cookie, so a known cookie needs no verification.

@@ -125,8 +125,7 @@ impl OriginPolicy {
     /// 2. `Origin`, if present, must be a configured origin.
     /// 3. `Origin: null` counts as absent beside `Sec-Fetch-Site: same-origin` and is refused
     ///    otherwise. Browsers send it from pages with `Referrer-Policy: no-referrer`.
-    /// 4. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must lie in
-    ///    With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must be in a
+    /// 4. With neither `Origin` nor a known `Sec-Fetch-Site`, `Referer`, if present, must be in a
     ///    configured origin.
     /// 5. A repeated header is refused.
     ///
