@@ -26,8 +26,9 @@ pub struct Verdict {
     pub impossible: Vec<Impossible>,
     /// Sessions that are explainable only if a fault lost what a primary had answered.
     pub lost: usize,
-    /// Those of them that had been ended.
-    pub revived: usize,
+    /// Those of them that lived on though their end had been confirmed. An end whose answer was
+    /// unavailable is none, even if a load in between was refused.
+    pub revived: Vec<Name>,
     /// Sessions that were used at two primaries at once.
     pub torn: usize,
 }
@@ -61,7 +62,7 @@ pub fn check(events: &[(usize, Event)]) -> Verdict {
         match Session::new(name, own, &index).verdict() {
             Ok(lost) => {
                 verdict.lost += usize::from(matches!(lost, Lost::Write | Lost::End));
-                verdict.revived += usize::from(lost == Lost::End);
+                verdict.revived.extend((lost == Lost::End).then(|| (*name).clone()));
                 verdict.torn += usize::from(lost == Lost::Torn);
             }
             Err(impossible) => verdict.impossible.push(impossible),

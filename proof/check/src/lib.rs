@@ -11,7 +11,9 @@
 //!    or never.
 //! 6. A browser that signs in again gives up the session it had, and what it still asks under that
 //!    one reaches the new.
-//! 7. What a fault may have lost by asynchronous replication is [counted apart](Verdict::lost).
+//! 7. What a fault may have lost by asynchronous replication is [counted apart](Verdict::lost). An
+//!    end is confirmed once it is answered. One that was answered as unavailable may be done, be
+//!    seen by others, and then be lost.
 //! 8. A primary that is replaced while it lives takes requests until everybody has left it. A
 //!    session that was used at both in that time has no order; it is [counted
 //!    apart](Verdict::torn). From two seconds after the fault on, everything has to be in order.

@@ -16,7 +16,10 @@ pub(crate) type ValueId = u32;
 pub(crate) enum State {
     Ahead,
     Alive(ValueId),
-    Dead,
+    /// Confirmed if an operation that ends it has been answered, so that nobody may undo it.
+    Dead {
+        is_confirmed: bool,
+    },
 }
 
 /// What an operation shows or does.
@@ -44,7 +47,7 @@ pub(crate) enum Act {
 pub(crate) enum Lost {
     Nothing,
     Write,
-    /// The end of the session, which lived on.
+    /// A confirmed end of the session, which lived on.
     End,
     /// While there were two primaries it was used at both, in no order.
     Torn,
@@ -62,6 +65,22 @@ pub(crate) struct Step {
     pub(crate) certain: bool,
 }
 
+impl Step {
+    /// `None` where it cannot be done.
+    fn applied(&self, state: State) -> Option<State> {
+        match (self.act, state) {
+            (Act::Begin, State::Ahead) => Some(State::Alive(0)),
+            (Act::Set(value), State::Alive(_)) => Some(State::Alive(value)),
+            (Act::End, State::Ahead) | (Act::Use, State::Alive(_)) => Some(state),
+            (Act::End, State::Alive(_)) => Some(State::Dead { is_confirmed: self.certain }),
+            (Act::End, State::Dead { is_confirmed }) => {
+                Some(State::Dead { is_confirmed: is_confirmed || self.certain })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Act {
     fn is_read(self) -> bool {
         matches!(self, Self::Lives(_) | Self::LivesNot)
@@ -77,17 +96,6 @@ impl Act {
             (Self::Lives(Some(read)), State::Alive(value)) => read == value,
             (Self::LivesNot, state) => !matches!(state, State::Alive(_)),
             _ => false,
-        }
-    }
-
-    /// `None` where it cannot be done.
-    fn applied(self, state: State) -> Option<State> {
-        match (self, state) {
-            (Self::Begin, State::Ahead) => Some(State::Alive(0)),
-            (Self::Set(value), State::Alive(_)) => Some(State::Alive(value)),
-            (Self::End, State::Alive(_)) => Some(State::Dead),
-            (Self::End, _) | (Self::Use, State::Alive(_)) => Some(state),
-            _ => None,
         }
     }
 }
@@ -213,10 +221,11 @@ impl Open<'_> {
             let is_lossy =
                 |(_, (_, answered)): &(usize, &(State, u64))| (since..=until).contains(answered);
             for (at, (state, _)) in way.before.iter().enumerate().rev().take_while(is_lossy) {
-                let lost = if way.state == State::Dead { Lost::End } else { Lost::Write };
+                let is_end = way.state == State::Dead { is_confirmed: true };
+                let lost = if is_end { Lost::End } else { Lost::Write };
                 states.push((*state, way.before[..at].to_vec(), way.lost.max(lost)));
             }
-        } else if let Some(state) = step.act.applied(way.state)
+        } else if let Some(state) = step.applied(way.state)
             && (step.certain || state != way.state)
         {
             let mut before = way.before.clone();

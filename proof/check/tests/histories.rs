@@ -421,7 +421,7 @@ fn what_a_fault_may_have_lost_is_counted_apart() {
          40 50 fault kill
          5000 5010 c1 s2 load u1 a ok",
     );
-    assert_eq!((lost.impossible, lost.lost, lost.revived), (vec![], 1, 1));
+    assert_eq!((lost.impossible, lost.lost, lost.revived.len()), (vec![], 1, 1));
     let field = verdict(
         "0 10 c1 s1 sign_in u1 a ok
          20 30 c1 s1 commit u1 a n=1 ok
@@ -430,7 +430,7 @@ fn what_a_fault_may_have_lost_is_counted_apart() {
          80 90 fault partition
          5000 5010 c1 s2 load u1 a n=1 ok",
     );
-    assert_eq!((field.impossible, field.lost, field.revived), (vec![], 1, 0));
+    assert_eq!((field.impossible, field.lost, field.revived.len()), (vec![], 1, 0));
     let kept = verdict(
         "0 10 c1 s1 sign_in u1 a ok
          20 30 c1 s1 sign_out u1 a ok
@@ -438,6 +438,28 @@ fn what_a_fault_may_have_lost_is_counted_apart() {
          5000 5010 c1 s2 load u1 a refused",
     );
     assert_eq!((kept.impossible, kept.lost), (vec![], 0));
+}
+
+#[test]
+fn only_an_end_that_was_confirmed_counts_as_lost() {
+    let revived = |first: &str, second: &str| {
+        let verdict = verdict(&format!(
+            "0 10 c1 s1 sign_in u1 a ok
+             20 30 c2 s1 revoke u1 a {first}
+             31 40 c2 s1 revoke u1 a {second}
+             50 60 c1 s1 load u1 a refused
+             70 1000 fault promote
+             5000 5010 c1 s2 load u1 a ok"
+        ));
+        assert_eq!((verdict.impossible, verdict.lost), (vec![], 1), "{first}, {second}");
+        verdict.revived.len()
+    };
+    // The primary had done it, and told so to one that asked. Who ended it was told that it may be
+    // lost.
+    assert_eq!(revived("unavailable", "unknown"), 0);
+    assert_eq!(revived("ok", "unavailable"), 1);
+    // Whoever repeats it until it is confirmed may rely on it.
+    assert_eq!(revived("unavailable", "ok"), 1);
 }
 
 #[test]

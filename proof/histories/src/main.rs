@@ -33,7 +33,7 @@ const PEACE: Duration = Duration::from_secs(1);
 /// explainable.
 ///
 /// Replicated stores run twice, without and with `SESSION_REPLICA_ACK`. What replication may lose
-/// is counted apart; with it no session that was ended may live again.
+/// is counted apart; with it no session whose end was confirmed may live again.
 #[derive(Parser)]
 #[command(name = "prove histories")]
 struct Arguments {
@@ -123,12 +123,20 @@ fn judge(store: Store, replicas: usize, path: &Path, journal: Journal) -> Result
     println!(
         "{of}: {} operations of {} sessions, {faults} faults, {} sessions that lost a write, {} \
          of them its end, {} at two primaries at once",
-        verdict.operations, verdict.sessions, verdict.lost, verdict.revived, verdict.torn
+        verdict.operations,
+        verdict.sessions,
+        verdict.lost,
+        verdict.revived.len(),
+        verdict.torn
     );
     for impossible in verdict.impossible.iter().take(5) {
         println!("  {} {impossible}", path.display());
     }
-    let holds = verdict.impossible.is_empty() && (replicas == 0 || verdict.revived == 0);
+    let revived = if replicas > 0 { verdict.revived.as_slice() } else { &[] };
+    for session in revived {
+        println!("  {} session {session} lived on after its confirmed end", path.display());
+    }
+    let holds = verdict.impossible.is_empty() && revived.is_empty();
     println!("  {}", if holds { "all explainable" } else { "NOT explainable" });
     Ok(holds)
 }
