@@ -107,12 +107,15 @@ mod invalidations;
 mod keyring;
 mod layer;
 pub mod login;
+#[cfg(all(test, shuttle))]
+mod orders;
 mod record;
 mod session;
 mod session_watch;
 mod sessions;
 mod snapshot;
 pub mod store;
+mod sync;
 /// The services and futures behind the layers, for code that has to name them.
 pub mod middleware {
     pub use crate::layer::prefetch::PrefetchService;

@@ -6,13 +6,14 @@
 //! 3. When the request that reads is dropped, another request of the call reads in its place.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::sync::OnceCell;
 
 use crate::ended::Ended;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
+use crate::sync::{Mutex, MutexGuard};
 
 /// The result of reading a session.
 pub(crate) type Outcome = Result<Result<Snapshot, Ended>, Arc<StoreError>>;

@@ -10,6 +10,7 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
 
 use super::cluster_supervisor::Cluster;
+use crate::sync::sleep;
 
 /// Sends the command until a node takes it. The caller bounds the time.
 pub(super) async fn send(cluster: &Cluster, command: &Cmd) -> RedisResult<Value> {
@@ -27,7 +28,7 @@ pub(super) async fn send(cluster: &Cluster, command: &Cmd) -> RedisResult<Value>
             Err(error) if was_refused(error.kind()) => {}
             answer => return answer,
         }
-        tokio::time::sleep(pause).await;
+        sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(200));
     }
 }

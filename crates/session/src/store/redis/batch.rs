@@ -18,6 +18,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::not_connected;
+use crate::sync::spawn;
 
 /// The maximum number of commands in a batch. It bounds latency, because all are answered together.
 const CAPACITY: usize = 64;
@@ -49,7 +50,7 @@ impl Batcher {
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
         let (requests, queue) = mpsc::unbounded_channel();
         let (is_broken, broken) = watch::channel(false);
-        tokio::spawn(run(connection.clone(), queue, broken));
+        spawn(run(connection.clone(), queue, broken));
         Self { connection, requests, is_broken }
     }
 
@@ -122,7 +123,7 @@ async fn run(
             }
             commands.add_command(command);
         }
-        tokio::spawn(deliver(connection.clone(), commands, waiting, broken.clone()));
+        spawn(deliver(connection.clone(), commands, waiting, broken.clone()));
     }
 }
 

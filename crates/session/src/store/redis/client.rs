@@ -1,11 +1,17 @@
 //! Clients of the redis crate for one server.
 
+#[cfg(not(all(test, shuttle)))]
+use redis::AsyncConnectionConfig;
 #[cfg(feature = "redis-tls")]
 pub(super) use redis::TlsCertificates;
+#[cfg(not(all(test, shuttle)))]
+use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult};
 
 #[cfg(not(feature = "redis-tls"))]
 pub(super) use super::no_tls::TlsCertificates;
+#[cfg(all(test, shuttle))]
+pub(super) use crate::orders::server::connect;
 
 pub(super) fn client(
     info: ConnectionInfo,
@@ -18,6 +24,14 @@ pub(super) fn client(
         Some(none) => match none {},
         None => Client::open(info),
     }
+}
+
+#[cfg(not(all(test, shuttle)))]
+pub(super) async fn connect(
+    client: &Client,
+    config: &AsyncConnectionConfig,
+) -> RedisResult<MultiplexedConnection> {
+    client.get_multiplexed_async_connection_with_config(config).await
 }
 
 /// The same connection to another server.

@@ -22,15 +22,15 @@ use redis::{
     RedisResult, ServerErrorKind, Value,
 };
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
 
-use super::client::moved_to;
+use super::client::{connect, moved_to};
 use super::error::flatten;
 use super::limits::RedisLimits;
 use super::outage::Outage;
 use super::supervisor::{Generation, RECONNECT_PATIENCE};
 use super::tracking::{Tracking, tracking_on};
 use crate::invalidations::Heartbeat;
+use crate::sync::{sleep, spawn, timeout};
 
 /// The id of our connection to each primary, by address.
 type Ids = BTreeMap<String, i64>;
@@ -98,7 +98,7 @@ impl Cluster {
             .set_connection_timeout(Some(self.limits.connect))
             .set_response_timeout(Some(self.limits.response));
         let client = Client::open(moved_to(&self.node, host, port))?;
-        client.get_multiplexed_async_connection_with_config(&config).await
+        connect(&client, &config).await
     }
 }
 
@@ -109,7 +109,7 @@ impl ClusterSupervisor {
         let (sender, current) = watch::channel(Generation { connection: first, number: 0 });
         let (node, limits) = (self.node.clone(), self.limits);
         let cluster = Cluster { current, node, limits, side_connections: Arc::default() };
-        tokio::spawn(async move { self.watch(&sender, &attention).await });
+        spawn(async move { self.watch(&sender, &attention).await });
         Ok(cluster)
     }
 
@@ -125,7 +125,7 @@ impl ClusterSupervisor {
             tokio::select! {
                 () = sender.closed() => return,
                 () = attention.notified() => {}
-                () = tokio::time::sleep(self.limits.heartbeat) => {}
+                () = sleep(self.limits.heartbeat) => {}
             }
             let heartbeat = self.tracking.heartbeat();
             let Generation { mut connection, number } = sender.borrow().clone();

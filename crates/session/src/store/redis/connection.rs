@@ -22,7 +22,6 @@ use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value,
 };
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 #[cfg(feature = "redis-cluster")]
 use super::at_most_once;
@@ -40,6 +39,7 @@ use super::supervisor::{Generation, Supervised, Supervisor};
 use super::target::Target;
 use super::tracking::{Tracking, caching};
 use super::url::RedisUrl;
+use crate::sync::timeout;
 
 /// A connection to Redis, a Sentinel-led primary or a cluster. Cheap to clone; all clones share one
 /// socket per server.

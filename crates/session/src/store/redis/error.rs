@@ -3,9 +3,9 @@
 use std::io;
 
 use redis::{RedisError, RedisResult};
-use tokio::time::error::Elapsed;
 
 use super::url::RedisUrlError;
+use crate::sync::Elapsed;
 
 /// A connection could not be made.
 #[derive(Debug, thiserror::Error)]

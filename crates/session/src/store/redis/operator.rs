@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use redis::{RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::connection::RedisConnection;
 use super::error::flatten;
 use super::scripts::Call;
+use crate::sync::{spawn, timeout_at};
 
 /// Makes operations that a failover must not undo wait for replicas.
 ///
@@ -87,7 +88,7 @@ impl ReplicaAck {
         let ack = self.clone();
         // In a separate task: if this caller is dropped, the next one must not send a second `WAIT`
         // behind this one.
-        let waiting = tokio::spawn(async move {
+        let waiting = spawn(async move {
             last.asked = ack.asked.load(Ordering::SeqCst);
             last.outcome = ack.wait_now().await;
             last.outcome.clone()

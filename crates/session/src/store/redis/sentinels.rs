@@ -24,12 +24,12 @@ use redis::{
     RedisError, RedisResult,
 };
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
 
-use super::client::{TlsCertificates, client, moved_to};
+use super::client::{TlsCertificates, client, connect, moved_to};
 use super::error::flatten;
 use super::limits::RedisLimits;
 use super::url::RedisUrl;
+use crate::sync::{sleep, spawn, timeout};
 
 /// The Sentinels of a service, and how to connect to the primary that they name.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ impl Sentinels {
         let primary = self.primary().await?;
         let info = moved_to(&self.primary, &primary.host, primary.port);
         let client = Client::open(info)?;
-        let connection = client.get_multiplexed_async_connection_with_config(config).await?;
+        let connection = connect(&client, config).await?;
         Ok((connection, primary))
     }
 
@@ -105,11 +105,11 @@ impl Sentinels {
     /// watch is dropped.
     pub(super) fn watch(mut self, attention: Arc<Notify>) -> Watch {
         let (sender, receiver) = watch::channel(None);
-        tokio::spawn(async move {
+        spawn(async move {
             loop {
                 tokio::select! {
                     () = sender.closed() => return,
-                    () = tokio::time::sleep(self.limits.heartbeat) => {}
+                    () = sleep(self.limits.heartbeat) => {}
                 }
                 // While no Sentinel answers, the last answer stays valid.
                 let Ok(primary) = self.primary().await else { continue };
@@ -139,7 +139,7 @@ impl Node {
                     let config = AsyncConnectionConfig::new()
                         .set_connection_timeout(Some(limits.connect))
                         .set_response_timeout(Some(limits.response));
-                    self.client.get_multiplexed_async_connection_with_config(&config).await?
+                    connect(&self.client, &config).await?
                 }
             };
             let mut masters = redis::cmd("SENTINEL");

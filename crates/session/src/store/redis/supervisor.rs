@@ -14,9 +14,9 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
 
 use super::batch::Batcher;
+use super::client::connect;
 use super::error::{flatten, not_connected};
 use super::limits::RedisLimits;
 use super::outage::Outage;
@@ -24,6 +24,7 @@ use super::sentinels::{Primary, Watch};
 use super::target::Target;
 use super::tracking::Tracking;
 use crate::invalidations::Heartbeat;
+use crate::sync::{sleep, spawn, timeout};
 
 /// The connection in use, if there is one.
 #[derive(Clone)]
@@ -67,13 +68,13 @@ impl Supervisor {
             #[cfg(feature = "redis-cluster")]
             Target::Cluster(..) => None,
         };
-        tokio::spawn(async move {
+        spawn(async move {
             let mut number = 0;
             loop {
                 tokio::select! {
                     () = sender.closed() => return,
                     () = suspect.notified() => {}
-                    () = tokio::time::sleep(self.limits.heartbeat) => {}
+                    () = sleep(self.limits.heartbeat) => {}
                 }
                 let current = sender.borrow().clone();
                 let healthy = match current {
@@ -112,7 +113,7 @@ impl Supervisor {
             }
             tokio::select! {
                 () = sender.closed() => return None,
-                () = tokio::time::sleep(pause) => {}
+                () = sleep(pause) => {}
             }
             pause = (pause * 2).min(Duration::from_millis(500));
         }
@@ -134,9 +135,7 @@ impl Supervisor {
         }
         let connecting = async {
             match &mut self.target {
-                Target::Server(client) => {
-                    client.get_multiplexed_async_connection_with_config(&config).await
-                }
+                Target::Server(client) => connect(client, &config).await,
                 Target::Sentinel(sentinels) => {
                     let (connection, primary) = sentinels.connect(&config).await?;
                     self.primary = Some(primary);

@@ -13,14 +13,15 @@
 //! 3. When a connection ends, everything read over it is invalidated.
 //! 4. A server that refuses is asked again only on a new connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use redis::aio::{ConnectionLike, SendError};
 use redis::{Cmd, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::Notify;
 
 use crate::invalidations::{Heartbeat, Invalidations};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::token::Tag;
 
 /// The keys tracked over one [`RedisConnection`](super::connection::RedisConnection), through all
