@@ -1,7 +1,7 @@
 //! Logging: one line per event on stderr, in UTC.
 //!
 //! An event is always one line, whatever a client put into it. Control characters and line
-//! separators are written as `\uXXXX`, in text as in JSON. The lines have no colors, so an escape
+//! separators are written as `\uXXXX`, in text as in JSON. The lines have no colours, so an escape
 //! character in an event can only come from a client.
 
 use std::fmt::Write as _;

@@ -82,7 +82,7 @@ impl Client {
     }
 }
 
-/// What only the `User-Agent` of these programs holds, which show pages in a browser of their own.
+/// Marks in the `User-Agent` of programs with an embedded browser, and the names shown for them.
 const PROGRAMS: [(&str, &str); 4] = [
     ("Valve Steam GameOverlay", "Steam overlay"),
     ("Valve Steam App", "Steam app"),
@@ -90,7 +90,7 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("discord/", "Discord"),
 ];
 
-/// The same of devices whose operating system says less.
+/// Marks of devices that the name of the operating system does not identify.
 const CONSOLES: [(&str, &str); 2] = [("Steam Deck", "Steam Deck"), ("SteamDeck", "Steam Deck")];
 
 /// Letters in labels. A letter never changes its meaning.
@@ -134,13 +134,13 @@ fn of_letter(letters: &Letters, letter: &str) -> Option<&'static str> {
     letters.iter().find(|(known, _)| *known == letter).map(|(_, name)| *name)
 }
 
-/// Whether the text holds the mark, in capitals or not.
+/// Whether the text contains the mark, ignoring ASCII case.
 fn contains(text: &str, mark: &str) -> bool {
     let mut parts = text.as_bytes().windows(mark.len());
     parts.any(|part| part.eq_ignore_ascii_case(mark.as_bytes()))
 }
 
-/// A session's address as its user sees it; of IPv6 only the network is kept.
+/// A session's address as shown to its user; for IPv6, only the network.
 pub fn shown_address(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),

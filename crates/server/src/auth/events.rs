@@ -139,7 +139,7 @@ impl SecurityEvents {
         self.add(NewEvent { method, ..event(user, kind) }, client, now).await;
     }
 
-    /// The same of one thing among several; `about` says which, in words.
+    /// Adds an event about one of several things; `about` names it, for example a session.
     pub async fn record_about(
         &self,
         user: Uuid,

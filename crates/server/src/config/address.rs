@@ -45,12 +45,12 @@ pub struct ServiceUrl(String);
 
 impl ServiceUrl {
     /// The URL exactly as configured, because an issuer is compared with it. GitHub's URL is
-    /// normalized.
+    /// normalised.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Normalizes the URL: host in lower case, no default port, no trailing slash.
+    /// Normalises the URL: host in lower case, no default port, no trailing slash.
     pub(super) fn normalized(&self) -> Self {
         let url = Url::parse(&self.0).expect("it was parsed before");
         Self(url.as_str().trim_end_matches('/').to_owned())

@@ -92,7 +92,7 @@ fn read_google(reader: &mut Reader<'_>) -> Read<Option<GoogleSettings>> {
 
 fn read_github(reader: &mut Reader<'_>) -> Read<Option<GithubSettings>> {
     let client = reader.pair("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET");
-    // Normalized, because stored identities contain this URL.
+    // Normalised, because stored identities contain this URL.
     let url = reader.read("GITHUB_URL", |url| Ok(ServiceUrl::parse(url)?.normalized()));
     let api_url = reader.read("GITHUB_API_URL", ServiceUrl::parse);
     let (client, url, api_url) = (client?, url?, api_url?);

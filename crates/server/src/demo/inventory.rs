@@ -14,7 +14,7 @@ struct Row {
     count: u64,
     /// The price in US cents; zero means none.
     cents: u64,
-    /// The drawing's shape and color.
+    /// The drawing's shape and colour.
     picture: &'static str,
 }
 

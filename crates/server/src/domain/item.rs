@@ -47,7 +47,7 @@ pub struct Kind {
     pub item_type: ItemType,
     /// The rarity, such as `Covert`.
     pub rarity: String,
-    /// The rarity's color: six hexadecimal digits, or empty.
+    /// The rarity's colour: six hexadecimal digits, or empty.
     pub rarity_color: String,
     /// The exterior, such as `Field-Tested`, or empty.
     pub exterior: String,

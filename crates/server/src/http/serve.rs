@@ -139,7 +139,7 @@ impl<S> HttpService for S where
 /// The state shared by all connections.
 struct Shared {
     serving: Serving,
-    /// The security headers, serialized.
+    /// The security headers, serialised.
     lines: Arc<[u8]>,
     per_client: PerClient,
 }

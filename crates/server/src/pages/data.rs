@@ -77,7 +77,7 @@ pub async fn data(State(app): State<App>, caller: Caller, person: Person) -> App
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], body).into_response())
 }
 
-/// Serializes some events of the list, with a comma before all but the first.
+/// Serialises some events of the list, with a comma before all but the first.
 fn written_events(at: usize, events: Vec<Event>) -> Bytes {
     let some: Vec<_> = events.into_iter().map(EventBody::from).collect();
     let list = serde_json::to_string(&some).expect("texts, numbers and times are JSON");

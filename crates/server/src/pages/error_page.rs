@@ -135,7 +135,7 @@ pub fn as_page(
 
 /// Whether the header's value contains `part`.
 pub fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
-    // Faster than a substring search, which is optimized for long texts.
+    // Faster than a substring search, which is optimised for long texts.
     let is_in =
         |value: &HeaderValue| value.as_bytes().windows(part.len()).any(|at| at == part.as_bytes());
     headers.get(name).is_some_and(is_in)

@@ -1,7 +1,7 @@
 //! The page that a user wanted before they had to sign in.
 //!
 //! 1. It is one of a fixed list, with its query. Anything else counts as absent.
-//! 2. The query is parsed and serialized again, so that no input reaches a header unchanged.
+//! 2. The query is parsed and serialised again, so that no input reaches a header unchanged.
 //! 3. The browser remembers it for ten minutes. Every sign-in method uses it.
 
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl ReturnTarget {
             .filter(|(name, _)| ![DONE, ERROR, DOWNLOAD].contains(&&**name));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let address = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
-        // Serializing can make it three times as long.
+        // Serialising can make it three times as long.
         (address.len() <= MAX_CHARS).then_some(Self(address))
     }
 

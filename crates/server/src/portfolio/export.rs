@@ -156,7 +156,7 @@ pub enum ExportError {
     /// Another import replaced the holdings.
     #[error("the holdings were imported anew during the download")]
     Replaced,
-    /// A row could not be serialized.
+    /// A row could not be serialised.
     #[error("a row could not be written")]
     Row(#[from] serde_json::Error),
 }

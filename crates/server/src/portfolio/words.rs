@@ -1,4 +1,4 @@
-//! Normalizes text for the search.
+//! Normalises text for the search.
 
 use crate::store::portfolio::holdings::Holding;
 

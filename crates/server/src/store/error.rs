@@ -74,7 +74,7 @@ fn is_passing(reply: &dyn DatabaseError) -> bool {
         return matches!(sqlite_code(reply), Some(SQLITE_BUSY | 6 | 8 | 10 | 13 | 14));
     }
     // SQLSTATE of temporary failures. Connection: lost, refused, database missing. Transaction:
-    // read-only on a standby, idle or open for too long, serialization failure, deadlock. Server:
+    // read-only on a standby, idle or open for too long, serialisation failure, deadlock. Server:
     // out of resources, lock not available, cancelled or shutting down, system error.
     ["08", "25006", "25P03", "25P04", "28", PG_NO_DATABASE, "40", "53", "55P03", "57", "58"]
         .iter()

@@ -28,7 +28,7 @@ pub struct NewEvent<'a> {
     pub kind: &'static str,
     /// The sign-in method, where that matters.
     pub method: Option<&'a str>,
-    /// Which of several, in words for the owner: a session, an address.
+    /// The affected session or address, in words for the owner.
     pub about: Option<&'a str>,
     /// The client: "Firefox on Linux".
     pub device: &'a str,
@@ -47,7 +47,7 @@ pub struct Event {
     pub kind: String,
     /// The sign-in method.
     pub method: Option<String>,
-    /// Which of several, in words for the owner.
+    /// The affected session or address, in words for the owner.
     pub about: Option<String>,
     /// The client: "Firefox on Linux".
     pub device: String,

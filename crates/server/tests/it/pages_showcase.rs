@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::portfolio::upstream::feed::row;
 use crate::portfolio::upstream::steam::{Asset, Look, asset};
 
-/// Name, type, rarity, color, exterior, icon, float, price.
+/// Name, type, rarity, colour, exterior, icon, float, price.
 type Item = (
     &'static str,
     &'static str,

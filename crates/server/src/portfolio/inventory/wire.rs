@@ -268,20 +268,20 @@ impl RawProperty<'_> {
     }
 }
 
-/// Deserializes the value; `None` if it has another type.
+/// Deserialises the value; `None` if it has another type.
 fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     let raw = <&'de RawValue>::deserialize(from)?;
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
-/// Deserializes a list of objects. Drops elements of other types; `null` is an empty list.
+/// Deserialises a list of objects. Drops elements of other types; `null` is an empty list.
 fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     let raws = Option::<Vec<&'de RawValue>>::deserialize(from)?.unwrap_or_default();
     let objects = raws.into_iter().map(RawValue::get).filter(|raw| raw.starts_with('{'));
     objects.map(|raw| serde_json::from_str(raw).map_err(D::Error::custom)).collect()
 }
 
-/// Deserializes `true`, `1` or their quoted forms as `true`, all else as `false`.
+/// Deserialises `true`, `1` or their quoted forms as `true`, all else as `false`.
 fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     let raw = <&'de RawValue>::deserialize(from)?.get();
     Ok(matches!(raw.trim_matches('"'), "true" | "1"))

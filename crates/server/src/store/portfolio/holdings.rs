@@ -37,7 +37,7 @@ pub struct Holding {
     pub item_type: String,
     /// The rarity, such as `Covert`.
     pub rarity: String,
-    /// The rarity's color: six hexadecimal digits, or empty.
+    /// The rarity's colour: six hexadecimal digits, or empty.
     pub rarity_color: String,
     /// The exterior, such as `Field-Tested`, or empty.
     pub exterior: String,
