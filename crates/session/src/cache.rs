@@ -36,7 +36,7 @@ mod single_flight;
 pub(crate) use key::CacheKey;
 pub(crate) use single_flight::Outcome;
 
-/// What the near-cache did since the start.
+/// Counters of the near-cache since the start.
 ///
 /// ```
 /// use tracera_session::Sessions;

@@ -305,7 +305,7 @@ impl SessionConfig {
         })
     }
 
-    /// How old "last seen" must be before it is written again.
+    /// The minimum age of "last seen" before it is written again.
     pub(crate) fn touch_after(&self, idle: Option<Duration>) -> Option<Duration> {
         idle.map(|idle| self.touch_interval.min(idle / 10))
     }

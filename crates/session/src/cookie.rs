@@ -38,7 +38,7 @@ pub(crate) fn lone<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     items.next().filter(|_| items.next().is_none())
 }
 
-/// How the session cookie is written: its name and its attributes.
+/// Writes the session cookie: its name and its attributes.
 #[derive(Debug, Clone)]
 pub(crate) struct CookieWriter {
     name: Box<str>,

@@ -71,7 +71,7 @@ pub(crate) fn preloaded() -> FieldName {
     FieldName::reserved(BOUND_FIELD)
 }
 
-/// What a request shows of its session's device.
+/// The proof of its session's device in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// No proof is needed: the session has no key, or its binding is not in effect yet.
@@ -133,7 +133,7 @@ impl Bound {
     }
 }
 
-/// What the device cookie `cookie` proves about the session's device.
+/// Whether the device cookie `cookie` proves the session's device.
 pub(crate) fn standing(inner: &Inner, session: &Snapshot, cookie: Option<&[u8]>) -> Standing {
     let Some(device) = &inner.config.device else { return Standing::Unbound };
     // The device's field is the last of the preloaded ones.

@@ -28,7 +28,7 @@ const REFRESH_PATH: &str = "/device/refresh";
 
 const CHALLENGE_HEADER: HeaderName = HeaderName::from_static("secure-session-challenge");
 
-/// What happened to a device session. It is put into the response's extensions, for the
+/// An event of a device session. The routes put it into the response's extensions, for the
 /// application's log or a notice to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceEvent {
@@ -40,7 +40,7 @@ pub struct DeviceEvent {
     pub kind: DeviceEventKind,
 }
 
-/// What can happen to a device session.
+/// The kinds of events of a device session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceEventKind {

@@ -59,7 +59,7 @@ struct Shared {
     identity: tokio::sync::Mutex<()>,
 }
 
-/// What [`Session::finish`] did.
+/// The result of [`Session::finish`].
 ///
 /// ```
 /// use http::{HeaderMap, Response, header};
@@ -352,7 +352,7 @@ impl Session {
         Ok(self.state().as_live()?.id.handle())
     }
 
-    /// How the cookie changes.
+    /// The `Set-Cookie` header of the response, if the cookie changes.
     pub(crate) fn cookie_header(&self) -> Option<HeaderValue> {
         let (config, writer) = (&self.inner().config, &self.inner().cookie);
         let state = self.state();

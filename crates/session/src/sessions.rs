@@ -164,7 +164,7 @@ impl Sessions {
         Ok(self.inner.store.ping().await?)
     }
 
-    /// What the near-cache did since the start; all zero without a near-cache.
+    /// Counters of the near-cache since the start; all zero without a near-cache.
     pub fn cache_stats(&self) -> CacheStats {
         self.inner.store.cache.as_ref().map(|cache| cache.stats()).unwrap_or_default()
     }

@@ -28,7 +28,7 @@ pub use value::{Update, ValueStore, Write};
 /// How long writes under a rotated id still reach its successor: longer than any request runs.
 pub const FORWARD: Duration = Duration::from_secs(60);
 
-/// What a store's methods return.
+/// The future that a store's methods return.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Why a store could not answer. Never means that there is no session.

@@ -31,7 +31,7 @@ const MAX_FORM_BYTES: usize = 16 * 1024;
 ///    [`VisitorCookie`]. So a token ends at sign-in, and with its session.
 /// 5. If the session's store does not answer, its error is the response. The request never counts
 ///    as a visitor's.
-/// 6. A token has no expiry of its own.
+/// 6. A token has no expiry.
 /// 7. Each token is masked afresh, so that compression leaks nothing about it (BREACH).
 /// 8. Handlers inside the guard extract the [`CsrfBinding`] of the request and make tokens from it.
 ///

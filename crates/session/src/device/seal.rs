@@ -32,7 +32,7 @@ pub(crate) enum Purpose {
     Cookie,
 }
 
-/// What a seal is bound to.
+/// The purpose and the session that a seal is bound to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Binding<'a> {
     pub(crate) purpose: Purpose,

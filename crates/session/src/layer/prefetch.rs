@@ -115,8 +115,8 @@ pub(super) fn take(request: &mut Extensions, sessions: &Sessions) -> Option<Open
         .map(|ahead| ahead.opening)
 }
 
-/// Polls once, which sends the read. The answer wakes no task; the one that takes the opening polls
-/// it again.
+/// Polls once, which sends the read. The answer wakes no task; whoever takes the opening polls it
+/// again.
 fn begun(opening: Opening) -> Opening {
     match opening {
         Opening::Asked(mut session) => {

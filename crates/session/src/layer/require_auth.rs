@@ -23,7 +23,7 @@ type OnRejection = dyn Fn(SessionError, &Parts) -> Response + Send + Sync;
 /// 3. There is no [`SessionLayer`](crate::SessionLayer) around it: [`SessionError::NoLayer`], 500.
 /// 4. A request that [`only`](Self::only) does not cover passes.
 ///
-/// It allocates nothing and reads no store.
+/// The layer allocates nothing and reads no store.
 ///
 /// ```
 /// use axum::{Router, response::{IntoResponse, Redirect}, routing::get};

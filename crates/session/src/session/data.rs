@@ -352,7 +352,7 @@ impl Session {
         }
     }
 
-    /// How old the session's "last seen" must be before it is written again.
+    /// The minimum age of "last seen" before it is written again.
     fn touch_after(&self) -> Option<Duration> {
         let config = &self.inner().config;
         let persistence = self.state().as_live().ok()?.snapshot.persistence();

@@ -1,4 +1,4 @@
-//! How a session begins, changes its id and ends.
+//! Beginning, rotating and ending a session.
 
 use std::net::IpAddr;
 use std::time::Duration;

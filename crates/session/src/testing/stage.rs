@@ -139,7 +139,7 @@ pub(super) fn new_user() -> UserId {
 #[derive(Clone)]
 pub(super) struct Site(pub(super) Sessions);
 
-/// How a response treats the cookie.
+/// The effect of a response on the cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CookieEffect {
     Untouched,

@@ -399,7 +399,7 @@ pub(super) async fn an_abandoned_id_leads_nowhere_for_a_minute(stage: Stage) {
         let kept = a.revoke_all(&id.tag, Some(&id.field), HOUR, stage.at()).await.unwrap();
         assert_eq!(kept, Found::Gone);
     }
-    // It counts as no session, and the end of another session does not remove it.
+    // The forward counts as no session, and the end of another session does not remove it.
     assert_eq!(b.list(&old.tag).await.unwrap().1, []);
     let other = create(a, &user, stage.at()).await;
     a.destroy(&other, stage.at()).await.unwrap();
