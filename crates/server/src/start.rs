@@ -72,7 +72,7 @@ pub enum StartError {
     /// Redis cannot be reached.
     #[error("{variable}: {source}; {remedy}")]
     Redis {
-        /// The variable with its address.
+        /// The variable that configures the address of Redis.
         variable: &'static str,
         /// The reason.
         source: ConnectError,

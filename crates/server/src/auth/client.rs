@@ -43,9 +43,9 @@ impl Client {
         }
     }
 
-    /// The form stored in a session, which may have no more than nine bytes for it: a letter for
-    /// the device, a colon, a letter for the browser. A browser without a letter is spelled out.
-    /// If the device has no letter, both are spelled out, separated by a bar.
+    /// The form stored in a session, which may have only nine bytes for it. It is a letter for the
+    /// device, a colon and a letter for the browser. A browser without a letter is spelled out. If
+    /// the device has no letter, both are spelled out, separated by a bar.
     pub fn label(&self) -> String {
         let browser = self.browser.as_deref().unwrap_or_default();
         let device = self.device.as_deref().unwrap_or_default();

@@ -6,7 +6,7 @@
 //! 3. Within a lane, networks take turns: a network with many mails delays only its own. Between
 //!    networks with equal turns, the recipient domain with fewer mails goes first.
 //! 4. A network and a recipient domain can each have only a share of the slots. Some slots are
-//!    reserved from strangers.
+//!    not available to strangers.
 //!
 //! The order is start-time fair queueing: each network's mails get consecutive numbers, starting at
 //! the number being served.

@@ -12,7 +12,7 @@ use crate::http::error::{AppError, AppResult};
 /// Validity of `security.txt`. RFC 9116 recommends less than a year.
 const SECURITY_TXT_GOOD_FOR: Duration = Duration::days(180);
 
-/// `GET /robots.txt`: search engines may read the public pages and their assets.
+/// `GET /robots.txt`: search engines may read the sign-in page and the assets.
 pub async fn robots() -> &'static str {
     "User-agent: *\nAllow: /$\nAllow: /login$\nAllow: /assets/\nDisallow: /\n"
 }

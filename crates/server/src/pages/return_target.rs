@@ -2,7 +2,7 @@
 //!
 //! 1. It is one of a fixed list, with its query. Anything else counts as absent.
 //! 2. The query is parsed and serialised again, so that no input reaches a header unchanged.
-//! 3. The browser remembers it for ten minutes. Every sign-in method uses it.
+//! 3. The browser remembers it for ten minutes. A sign-in by any method uses it up.
 
 use std::time::Duration;
 

@@ -8,12 +8,12 @@ use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
 use crate::domain::provider::Provider;
 
-/// A user's permissions.
+/// A user's role. No permission depends on it today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Access to their own data only. The default.
+    /// An ordinary user. The default.
     User,
-    /// Access to the operator's functions.
+    /// A user who runs the service.
     Admin,
 }
 
@@ -44,7 +44,7 @@ pub struct User {
     pub name: Option<String>,
     /// The avatar URL from the provider.
     pub avatar_url: Option<String>,
-    /// The user's permissions.
+    /// The user's role.
     pub role: Role,
     /// When the account was made, to the second.
     pub created_at: OffsetDateTime,
