@@ -95,8 +95,8 @@ pub(crate) enum Fetch {
 /// with data takes as many as its data fills, rounded up.
 const UNIT: usize = 256;
 
-/// Many more than reads under way at a time, so that two tags rarely share a version. Where every
-/// lock is a choice of whose turn it is, two of them show as much.
+/// Many more than concurrent reads, so that two tags rarely share a version. Under shuttle every
+/// lock adds orders, and two versions are enough.
 const VERSIONS: usize = if cfg!(shuttle) { 2 } else { 1024 };
 
 type Lifecycle = DefaultLifecycle<CacheKey, Entry>;

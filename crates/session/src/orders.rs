@@ -1,8 +1,9 @@
-//! The locks and orders of the near-cache, the batches and the supervised connection, in very many
-//! orders of their tasks. Run by `script/prove orders`.
+//! Runs the near-cache, the batches and the supervised connection in very many orders of their
+//! tasks. Used by `script/prove orders`.
 //!
-//! It is the real code up to the socket: the store, the connection and the client library, over a
-//! [server in memory](server). Of the library's and tokio's own parts one step is indivisible here.
+//! Everything down to the socket is the real code: the store, the connection and the client
+//! library, over a [server in memory](server). Steps inside tokio and the client library are
+//! indivisible here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -15,19 +16,18 @@ mod near_cache;
 pub(crate) mod server;
 mod sessions;
 
-/// How many orders of each kind, unless the variable `ORDERS` says how many.
+/// The number of orders of each kind. The variable `ORDERS` overrides it.
 const ORDERS: usize = 300;
-/// How many times a priority changes in an order of the second kind.
+/// The number of changes of priority in an order of the second kind.
 const CHANGES: usize = 3;
-/// Of a task, in bytes.
+/// The stack of a task, in bytes.
 const STACK: usize = 1 << 20;
 
-/// Runs the scenario in orders chosen by chance, and in orders by priorities that change a few
-/// times (Burckhardt et al., A randomized scheduler with probabilistic guarantees of finding bugs,
-/// 2010).
+/// Runs the scenario in random orders, and in orders by priorities that change a few times
+/// (Burckhardt et al., A randomized scheduler with probabilistic guarantees of finding bugs, 2010).
 fn in_many_orders(scenario: impl Fn() + Clone + Send + Sync + 'static) {
     let orders = std::env::var("ORDERS").map_or(ORDERS, |orders| orders.parse().unwrap());
-    // The client library needs it for time limits, which never run out here.
+    // The client library needs a runtime for its time limits, which never expire here.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _context = runtime.enter();
     let mut config = Config::new();
@@ -36,7 +36,7 @@ fn in_many_orders(scenario: impl Fn() + Clone + Send + Sync + 'static) {
     Runner::new(PctScheduler::new(CHANGES, orders), config).run(scenario);
 }
 
-/// How often something happened in all orders together. What never happened was not tried.
+/// Counts an event over all orders. An event that never happened was not tested.
 #[derive(Clone, Debug, Default)]
 struct Seen(Arc<AtomicU64>);
 

@@ -1,8 +1,9 @@
-//! Where tasks meet: locks, atomics, and in the Redis store new tasks and limited waits.
+//! The synchronisation of tasks: locks, atomics, and in the Redis store new tasks and limited
+//! waits.
 //!
-//! They are those of std and tokio. `script/prove orders` compiles with `--cfg shuttle`: then they
-//! are those of [shuttle](https://docs.rs/shuttle), which runs one task at a time and chooses at
-//! each of them whose turn is next.
+//! They are those of std and tokio. `script/prove orders` compiles with `--cfg shuttle` and uses
+//! those of [shuttle](https://docs.rs/shuttle) instead. Shuttle runs one task at a time, and at
+//! each of these points chooses which one runs next.
 
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
@@ -18,7 +19,7 @@ pub(crate) use tokio::{
 #[cfg(all(feature = "redis", shuttle))]
 pub(crate) use self::any_order::{Elapsed, sleep, spawn, timeout, timeout_at};
 
-/// Time that passes in turns: a wait may end at any of them, whatever its length.
+/// Time that passes in turns: a wait may end at any turn, whatever its length.
 #[cfg(all(feature = "redis", shuttle))]
 mod any_order {
     use std::time::Duration;
@@ -28,7 +29,7 @@ mod any_order {
     use shuttle::rand::{Rng, thread_rng};
     use tokio::time::Instant;
 
-    /// The most turns of other tasks that a wait takes.
+    /// The maximum number of other tasks' turns that a wait takes.
     const LONG: u32 = 200;
 
     #[derive(Debug)]

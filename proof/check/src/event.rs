@@ -5,26 +5,26 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One request and its answer, or one fault.
+/// One request with its response, or one fault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// When it was sent, in microseconds of one clock.
+    /// The time it was sent, in microseconds of one clock.
     pub start: u64,
-    /// When the answer was there.
+    /// The time of the response.
     pub end: u64,
-    /// Who asked.
+    /// The client that sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Name>,
-    /// The server.
+    /// The server that received it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Name>,
     pub op: Op,
-    /// What kind of fault.
+    /// The kind of a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Name>,
-    /// The session, the same name whatever its id.
+    /// The session; the name stays the same when its id changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,7 @@ pub struct Event {
     /// The value written or read, null for absent.
     #[serde(default)]
     pub value: Value,
-    /// Of a fault there is none.
+    /// `None` for a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
 }
@@ -54,7 +54,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// What was asked for.
+/// The operation requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
@@ -68,21 +68,21 @@ pub enum Op {
     Fault,
 }
 
-/// How it was answered.
+/// The outcome of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Done; of a load: the session lives.
+    /// Done. For a load: the session lives.
     Ok,
     /// Not done, because there is no such session.
     Refused,
     /// The store could not be asked.
     Unavailable,
-    /// There was no answer.
+    /// There was no response.
     Unknown,
 }
 
-/// A line is none of a history.
+/// A line is not part of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// Counted from 1.
@@ -96,10 +96,10 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Reads JSON lines. Empty ones are events of no kind and left out.
+/// Reads JSON lines. Skips empty lines.
 ///
 /// # Errors
-/// [`Unreadable`], the first one.
+/// [`Unreadable`] for the first unreadable line.
 pub fn read(text: &str) -> Result<Vec<(usize, Event)>, Unreadable> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(at, line)| read_line(at + 1, line).map(|event| (at + 1, event))).collect()
@@ -116,7 +116,7 @@ fn read_line(line: usize, text: &str) -> Result<Event, Unreadable> {
     };
     match missing {
         _ if event.end < event.start => Err(unreadable("it ends before it starts".to_owned())),
-        // A visitor without a session.
+        // A load by a visitor without a session.
         Some("no session") if event.op == Op::Load || event.outcome != Some(Outcome::Ok) => {
             Ok(event)
         }

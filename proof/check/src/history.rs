@@ -1,4 +1,4 @@
-//! A whole history: taken apart into sessions and fields, and put together into a verdict.
+//! Splits a whole history into sessions and fields, and combines their results into a verdict.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -9,31 +9,31 @@ use crate::STALENESS;
 use crate::event::{Event, Name, Op, Outcome};
 use crate::object::{Act, Lost, Step, ValueId, explain};
 
-/// How long before a fault an answered write may not have been replicated yet, and how long after
-/// it a cut-off server may still answer. In microseconds.
+/// The time before a fault in which a confirmed write may not have been replicated yet, and the
+/// time after it in which a cut-off server may still answer. In microseconds.
 const COPYING: u64 = 2_000_000;
-/// How long servers take to find another primary at most, in microseconds.
+/// Upper bound of the time servers take to find another primary, in microseconds.
 const FAILOVER: u64 = 20_000_000;
 
 /// The verdict on a history.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
-    /// Lines that are no faults.
+    /// The number of lines without faults.
     pub operations: usize,
-    /// Different sessions.
+    /// The number of sessions.
     pub sessions: usize,
-    /// The first line of each session that cannot be, in the order of the lines.
+    /// The first impossible line of each session, in the order of the lines.
     pub impossible: Vec<Impossible>,
-    /// Sessions that are explainable only if a fault lost what a primary had answered.
+    /// Sessions that are explainable only if a fault lost confirmed writes.
     pub lost: usize,
-    /// Those of them that lived on though their end had been confirmed. An end whose answer was
-    /// unavailable is none, even if a load in between was refused.
+    /// Those of them that lived on although their end had been confirmed. An end answered as
+    /// unavailable is not confirmed, even if a load in between was refused.
     pub revived: Vec<Name>,
     /// Sessions that were used at two primaries at once.
     pub torn: usize,
 }
 
-/// A line that cannot be.
+/// An impossible line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Impossible {
     /// Counted from 1.
@@ -49,7 +49,7 @@ impl fmt::Display for Impossible {
 
 type Line<'a> = (usize, &'a Event);
 
-/// Decides. Lines may come in any order.
+/// Computes the verdict. Lines may come in any order.
 #[must_use]
 pub fn check(events: &[(usize, Event)]) -> Verdict {
     let index = Index::new(events);
@@ -72,7 +72,7 @@ pub fn check(events: &[(usize, Event)]) -> Verdict {
     verdict
 }
 
-/// A history by what concerns what.
+/// The lines of a history, indexed by what they concern.
 #[derive(Default)]
 struct Index<'a> {
     sessions: BTreeMap<&'a Name, Vec<Line<'a>>>,
@@ -80,7 +80,7 @@ struct Index<'a> {
     everywhere: BTreeMap<&'a Name, Vec<Line<'a>>>,
     /// Sign-ins, by browser.
     sign_ins: BTreeMap<&'a Name, Vec<Line<'a>>>,
-    /// Those that may lose something.
+    /// Faults that may lose writes.
     faults: Vec<&'a Event>,
 }
 
@@ -104,8 +104,8 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// Operations on another session of the same browser that affect this one. A later sign-in ends
-    /// it, and requests under an earlier one still reach it.
+    /// Operations on other sessions of the same browser that affect this one. A later sign-in ends
+    /// it, and requests with an earlier session's cookie still reach it.
     fn handed_over(&self, sign_in: &Event) -> Vec<Line<'a>> {
         let all = sign_in.client.as_ref().and_then(|client| self.sign_ins.get(client));
         let mut lines = Vec::new();
@@ -130,13 +130,13 @@ impl<'a> Index<'a> {
     }
 }
 
-/// One session and everything that concerns it.
+/// One session and all lines that affect it.
 struct Session<'a> {
     name: &'a Name,
     lines: Vec<Line<'a>>,
     user: Option<&'a Name>,
     faults: Vec<&'a Event>,
-    /// When its id changed, or may have.
+    /// The intervals in which its id changed, or may have changed.
     rotations: Vec<(u64, u64)>,
     values: HashMap<String, ValueId>,
 }
@@ -167,7 +167,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What must have been lost, or the first line that cannot be.
+    /// The loss that explains the session, or the first impossible line.
     fn verdict(mut self) -> Result<Lost, Impossible> {
         let names: BTreeSet<&Name> =
             self.lines.iter().filter_map(|(_, event)| event.field.as_ref()).collect();
@@ -221,7 +221,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether there were two primaries at that line, or a copy may be of such a time.
+    /// Whether two primaries existed at that line, or a copy may be from such a time.
     fn is_between_primaries(&self, line: usize) -> bool {
         let event = self.lines.iter().find(|(at, _)| *at == line).map(|(_, event)| *event);
         event.is_some_and(|event| {
@@ -233,7 +233,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// From here on the ids that a fault may have lost may be lost.
+    /// Allows that id changes around a fault were lost.
     fn forgive(&mut self) {
         for (_, until) in &mut self.rotations {
             let is_lossy = |fault: &&Event| {
@@ -275,7 +275,7 @@ impl<'a> Session<'a> {
         steps
     }
 
-    /// What the event shows or does of the session; `None` for nothing.
+    /// The effect or the observation of the event on the session; `None` for neither.
     fn act(&self, event: &Event, value: Option<ValueId>) -> Option<Act> {
         use Outcome::{Ok, Refused, Unavailable, Unknown};
         if self.is_of_another(event) {
@@ -298,7 +298,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether it concerns another session of the same browser in the first place.
+    /// Whether the event belongs to another session of the same browser.
     fn is_of_another(&self, event: &Event) -> bool {
         event.session.as_ref().is_some_and(|session| session != self.name)
     }
@@ -307,7 +307,7 @@ impl<'a> Session<'a> {
         self.rotations.iter().any(|(start, end)| *start <= event.end && event.start <= *end)
     }
 
-    /// The oldest moment an accepted load may show.
+    /// The oldest time whose state an accepted load may show.
     fn oldest_shown(&self, load: &Event) -> u64 {
         let own = self.lines.iter().map(|(_, event)| event).filter(|event| {
             event.op != Op::Load
@@ -329,7 +329,7 @@ impl<'a> Session<'a> {
         *self.values.entry(value.to_string()).or_insert(next)
     }
 
-    /// An answer that names another user than the one who signed in.
+    /// A load that shows another user than the one who signed in.
     fn of_another(&self) -> Option<Impossible> {
         let user = self.user?;
         let (line, event) = self.lines.iter().find(|(_, event)| {
@@ -369,7 +369,7 @@ const ENDS_ONE: [&str; 2] = ["kill", "crash"];
 /// Faults after which the old primary may live beside the new one.
 const LEAVES_TWO: [&str; 6] = ["freeze", "pause", "partition", "promot", "failover", "takeover"];
 
-/// Whether a primary may have gone before its replicas had everything.
+/// Whether a primary may have been lost before its replicas were up to date.
 fn loses(event: &Event) -> bool {
     is_of(&ENDS_ONE, event) || leaves_two(event)
 }

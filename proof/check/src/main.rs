@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use prove_check::{check, read};
 
-/// Decides whether a history is explainable by what the session layer promises. Exits 0 if it is, 1
-/// with the first line that cannot be, 2 if a line is unreadable.
+/// Decides whether a history is explainable by the guarantees of the session layer. Exits 0 if it
+/// is, 1 with the first impossible line, 2 if a line is unreadable.
 ///
 /// A history is JSON lines. Each has start and end in microseconds of one clock, client, server,
 /// op, user, session, field, value and outcome. The op is `sign_in`, `load`, `commit`, `rotate`,
@@ -16,9 +16,9 @@ use prove_check::{check, read};
 #[derive(Parser)]
 #[command(name = "prove check")]
 struct Arguments {
-    /// The history.
+    /// The file of the history.
     file: PathBuf,
-    /// No fault may have lost a confirmed end: for a history with `SESSION_REPLICA_ACK`.
+    /// No fault may have lost a confirmed end. For a history with `SESSION_REPLICA_ACK`.
     #[arg(long)]
     replicated: bool,
 }

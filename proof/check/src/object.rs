@@ -1,72 +1,73 @@
-//! One session, with one of its fields or none: decides whether its operations have an order in
-//! which all answers are right.
+//! Decides whether the operations on one session, with at most one of its fields, have an order in
+//! which all responses are right.
 //!
-//! It goes through the history in the order of time and keeps every possible state of the session
-//! (Lowe, Testing for linearizability, 2017). A write is ordered when its end, or the end of an
-//! answer that shows it, demands it. A read is content as soon as the state is once what it shows,
-//! between its start and its end.
+//! The search goes through the history by time and keeps every possible state of the session (Lowe,
+//! Testing for linearizability, 2017). A write is ordered only when its end, or the end of a read
+//! that shows it, demands that. A read is satisfied as soon as the state is once the one that it
+//! shows, between its start and its end.
 
 use std::collections::{BTreeSet, HashSet};
 
-/// Of a value of the field; 0 for absent.
+/// Identifies a value of the field; 0 if absent.
 pub(crate) type ValueId = u32;
 
-/// How a session can be.
+/// A state of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum State {
     Ahead,
     Alive(ValueId),
-    /// Confirmed if an operation that ends it has been answered, so that nobody may undo it.
+    /// Confirmed if an operation that ended the session was answered with success, so that nothing
+    /// may undo it.
     Dead {
         is_confirmed: bool,
     },
 }
 
-/// What an operation shows or does.
+/// The effect or the observation of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// It lives; with a value of the field if that was read.
+    /// The session lives, with a value of the field if that was read.
     Lives(Option<ValueId>),
-    /// It does not.
+    /// The session does not live.
     LivesNot,
     Begin,
-    /// Acts only on a live session.
+    /// Sets the field. Possible only while the session lives.
     Set(ValueId),
-    /// The same, without the field.
+    /// Possible only while the session lives; does not change the field.
     Use,
     End,
-    /// What was answered between the two may be lost.
+    /// Operations confirmed between the two times may be lost.
     Lose {
         since: u64,
         until: u64,
     },
 }
 
-/// What must have been lost.
+/// The loss that explains a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Lost {
     Nothing,
     Write,
     /// A confirmed end of the session, which lived on.
     End,
-    /// While there were two primaries it was used at both, in no order.
+    /// The session was used at two primaries at the same time, in no order.
     Torn,
 }
 
-/// An operation as it concerns the object.
+/// An operation, as far as it concerns this session and field.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
-    /// Which line it comes from.
+    /// The line of the history.
     pub(crate) line: usize,
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) act: Act,
-    /// Whether it certainly happened.
+    /// Whether the operation certainly happened.
     pub(crate) certain: bool,
 }
 
 impl Step {
-    /// `None` where it cannot be done.
+    /// `None` if the operation is not possible in this state.
     fn applied(&self, state: State) -> Option<State> {
         match (self.act, state) {
             (Act::Begin, State::Ahead) => Some(State::Alive(0)),
@@ -100,27 +101,27 @@ impl Act {
     }
 }
 
-/// One way it can have been so far.
+/// One possible course of the session so far.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Way {
     state: State,
-    /// Open writes that are in order already, by number of the step.
+    /// The open writes that are ordered already, by number of the step.
     done: BTreeSet<usize>,
-    /// Open reads that are content.
+    /// The open reads that are satisfied.
     content: BTreeSet<usize>,
-    /// States of before, each with the last moment of the write that ended it; where something may
-    /// be lost.
+    /// Earlier states, each with the latest end of the write that replaced it. Kept only if writes
+    /// may be lost.
     before: Vec<(State, u64)>,
     lost: Lost,
 }
 
-/// What must have been lost, or the line that cannot be.
+/// The loss that explains the steps, or the first impossible line.
 pub(crate) fn explain(steps: &[Step]) -> Result<Lost, usize> {
     let may_lose = steps.iter().any(|step| step.act.is_loss());
     let mut moments: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * steps.len());
     for (number, step) in steps.iter().enumerate() {
         moments.push((step.from, false, number));
-        // What may never have happened is open for good.
+        // An operation that may never have happened stays open.
         if step.certain || step.act.is_loss() {
             moments.push((step.to, true, number));
         }
@@ -167,7 +168,7 @@ pub(crate) fn explain(steps: &[Step]) -> Result<Lost, usize> {
     Ok(ways.iter().map(|way| way.lost).min().unwrap_or(Lost::Nothing))
 }
 
-/// What is under way at a moment.
+/// The operations under way at one moment.
 struct Open<'a> {
     steps: &'a [Step],
     reads: BTreeSet<usize>,
@@ -176,7 +177,7 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// All ways in which that step has had its moment.
+    /// All courses in which that step has been ordered or satisfied.
     fn until(&self, ways: Vec<Way>, number: usize) -> Vec<Way> {
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
         let mut waiting = ways;
@@ -196,8 +197,8 @@ impl Open<'_> {
         found
     }
 
-    /// Writes that may come now. Of those that may never have happened, and do the same, one is as
-    /// good as another.
+    /// The writes that may come next. Of several uncertain writes with the same effect, one is
+    /// enough.
     fn to_try(&self, way: &Way) -> Vec<usize> {
         let mut acts = Vec::new();
         let mut found = Vec::new();
@@ -213,7 +214,7 @@ impl Open<'_> {
         found
     }
 
-    /// What the write makes of it: nothing if it cannot come now.
+    /// The courses after this write; none if it is not possible now.
     fn after(&self, way: &Way, write: usize) -> Vec<Way> {
         let step = &self.steps[write];
         let mut states = Vec::new();
@@ -245,8 +246,8 @@ impl Open<'_> {
     }
 }
 
-/// Each way once: of those that go on in the same way, those in which less was lost or more reads
-/// are content.
+/// Removes duplicates. Of courses with the same future, those with less loss or more satisfied
+/// reads stay.
 fn different(mut ways: Vec<Way>) -> Vec<Way> {
     ways.sort_by_key(|way| (way.lost, std::cmp::Reverse(way.content.len())));
     let mut kept: Vec<Way> = Vec::new();

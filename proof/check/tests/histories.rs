@@ -1,4 +1,4 @@
-//! Histories that are right, and histories made wrong on purpose, each with its first wrong line.
+//! Correct histories, and histories with a deliberate error, each with its first wrong line.
 //!
 //! A line is `start end client server op user session [field=value] outcome`, times in
 //! milliseconds, `-` for none; or `start end fault kind`.
@@ -183,7 +183,7 @@ const RIGHT: &[(&str, &str)] = &[
     ),
 ];
 
-/// The number is that of the line.
+/// The number is that of the wrong line.
 const WRONG: &[(&str, usize, &str)] = &[
     ("a session nobody signed in", 1, "0 10 c1 s1 load u1 a ok"),
     (
@@ -454,11 +454,11 @@ fn only_an_end_that_was_confirmed_counts_as_lost() {
         assert_eq!((verdict.impossible, verdict.lost), (vec![], 1), "{first}, {second}");
         verdict.revived.len()
     };
-    // The primary had done it, and told so to one that asked. Who ended it was told that it may be
-    // lost.
+    // The primary had ended the session, and another request saw it. The requester was told that
+    // the end may be lost.
     assert_eq!(revived("unavailable", "unknown"), 0);
     assert_eq!(revived("ok", "unavailable"), 1);
-    // Whoever repeats it until it is confirmed may rely on it.
+    // A requester who repeats the operation until it is confirmed may rely on it.
     assert_eq!(revived("unavailable", "ok"), 1);
 }
 

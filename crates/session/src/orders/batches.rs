@@ -1,4 +1,4 @@
-//! Every request is answered with its own answer, or with an error, and sent once at most.
+//! Every request gets its own answer or an error, and is sent at most once.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn ask_while_connections_break((answered, failed, dropped): (Seen, Seen, S
             let mut echo = redis::cmd("ECHO");
             echo.arg(number);
             let answer = connection.ask(echo);
-            // Some requests are dropped at any moment.
+            // Some requests are dropped at any point.
             let answer = match number % 3 {
                 0 => timeout(Duration::ZERO, answer).await.ok(),
                 _ => Some(answer.await),

@@ -1,4 +1,4 @@
-//! The locks of the near-cache, over threads that can be interrupted at each of them.
+//! The locks of the near-cache, with threads that may be interrupted at each of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Scene {
         })
     }
 
-    /// As a request does: from the cache, or else from the store.
+    /// Opens the session as a request does: from the cache, or else from the store.
     fn open(&self) -> u64 {
         if let Some((_, snapshot)) = self.cache.get(&self.key, NOW) {
             return snapshot.epoch().get();
@@ -73,8 +73,8 @@ fn snapshot(epoch: u64) -> Snapshot {
     Snapshot::of(None, &record)
 }
 
-/// While two threads open the session, a third changes it and says so. From then on nobody may be
-/// given what was before.
+/// While two threads open the session, a third changes and announces it. From then on no thread may
+/// get the former state.
 fn nobody_is_given_what_was_before(announce: fn(&Scene)) {
     let (hits, discarded) = (Seen::default(), Seen::default());
     let seen = (hits.clone(), discarded.clone());
@@ -116,7 +116,7 @@ fn nobody_is_given_what_was_before_a_change() {
 #[test]
 fn nobody_is_given_what_was_before_a_loss() {
     nobody_is_given_what_was_before(|scene| {
-        // A heartbeat from before the loss is answered only after it.
+        // A heartbeat begun before the loss is answered only after it.
         let before = scene.changes.heartbeat();
         scene.changes.lost();
         before.answered();

@@ -1,5 +1,5 @@
-//! A Redis in memory that holds one session. It executes one command at a time, and sends replies
-//! and invalidations of a connection in the order of the commands.
+//! A Redis in memory with one session. It executes one command at a time, and sends the replies and
+//! invalidations of a connection in the order of the commands.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,11 +14,11 @@ use crate::store::redis::connection::RedisConnection;
 use crate::sync::{Mutex, MutexGuard, spawn};
 
 thread_local! {
-    /// All tasks of an order run on one thread.
+    /// All tasks of one order run on one thread.
     static SERVER: RefCell<Option<Arc<Server>>> = const { RefCell::new(None) };
 }
 
-/// In place of a connection of the client library: to the server of this order.
+/// Replaces a connection of the client library by one to the server of this order.
 pub(crate) async fn connect(
     client: &Client,
     config: &AsyncConnectionConfig,
@@ -42,12 +42,12 @@ pub(super) struct Server(Mutex<State>);
 struct State {
     is_down: bool,
     user: Vec<u8>,
-    /// `None` once it has ended.
+    /// `None` once the session has ended.
     record: Option<Vec<u8>>,
     peers: Vec<Peer>,
     numbers: usize,
     accepted: usize,
-    /// What was asked to be echoed.
+    /// The arguments of `ECHO` so far.
     echoed: Vec<Vec<u8>>,
 }
 
@@ -57,12 +57,12 @@ struct Peer {
     is_tracking: bool,
     /// Whether `CLIENT CACHING YES` was the last command.
     is_caching: bool,
-    /// The key whose next change it is told.
+    /// The key whose next change is announced to the connection.
     watched: Option<Vec<u8>>,
 }
 
 impl Server {
-    /// The server of this order.
+    /// Starts the server of this order.
     pub(super) fn start(user: &[u8], record: Vec<u8>) -> Arc<Self> {
         let server = Arc::new(Self::default());
         (server.state().user, server.state().record) = (user.to_vec(), Some(record));
@@ -70,7 +70,8 @@ impl Server {
         server
     }
 
-    /// A first connection. It is tried again: a wait may end before anything else has happened.
+    /// Opens a first connection. Repeats the attempt, because a wait may end before anything else
+    /// has happened.
     pub(super) async fn connection(&self) -> RedisConnection {
         loop {
             if let Ok(connection) = RedisConnection::open("redis://memory").await {
@@ -85,7 +86,7 @@ impl Server {
         self.state().end();
     }
 
-    /// Breaks all connections, and takes no new ones until told to.
+    /// Breaks all connections, and accepts new ones only after `come_up`.
     pub(super) fn go_down(&self) {
         let mut state = self.state();
         state.is_down = true;
@@ -96,7 +97,7 @@ impl Server {
         self.state().is_down = false;
     }
 
-    /// How many connections there have been after the first.
+    /// The number of connections after the first.
     pub(super) fn accepted(&self) -> usize {
         self.state().accepted
     }
@@ -164,7 +165,7 @@ impl State {
                 self.echoed.push(text.to_vec());
                 bulk(text)
             }
-            // The epoch, the user and the record.
+            // The reply has the epoch, the user and the record.
             (b"HMGET", key) => {
                 if is_caching {
                     self.peers[at].watched = Some(key.to_vec());
@@ -172,7 +173,7 @@ impl State {
                 let record = self.record.as_ref().map_or(b"_\r\n".to_vec(), |record| bulk(record));
                 [b"*3\r\n_\r\n", &*bulk(&self.user), &record].concat()
             }
-            // The only script that is called ends the session.
+            // Only the script that ends the session is called.
             (b"EVALSHA", _) => format!(":{}\r\n", u8::from(self.end())).into_bytes(),
             _ => b"+OK\r\n".to_vec(),
         };
@@ -207,7 +208,7 @@ async fn serve(
     }
 }
 
-/// The first command and its length, if it is complete.
+/// The first command and its length, if the command is complete.
 fn command(received: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let (words, mut at) = number(received, 0)?;
     let mut command = Vec::new();
@@ -219,7 +220,7 @@ fn command(received: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     (at <= received.len()).then_some((command, at))
 }
 
-/// The number behind the mark at that place, and where its line ends.
+/// The number after the marker at `at`, and the end of its line.
 fn number(received: &[u8], at: usize) -> Option<(usize, usize)> {
     let rest = received.get(at + 1..)?;
     let len = rest.windows(2).position(|pair| pair == b"\r\n")?;

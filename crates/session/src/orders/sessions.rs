@@ -1,4 +1,5 @@
-//! Whole requests over a supervised connection that breaks: nobody is let in after the end.
+//! Whole requests over a supervised connection that breaks. No request is accepted after the
+//! session's end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -16,16 +17,16 @@ use crate::{KeyRing, RedisStore, SessionConfig, SessionError, Sessions, UserId};
 
 const SECRET: [u8; 32] = [7; 32];
 
-/// Processes with their near-caches, and a server that holds the session of a browser.
+/// Processes with near-caches, and a server with the session of a browser.
 struct Scene {
     server: Arc<Server>,
     sessions: Sessions,
     cookie: HeaderMap,
-    /// Whether its end was answered.
+    /// Whether the end of the session was answered.
     has_ended: AtomicBool,
 }
 
-/// What happened in all orders together.
+/// Counts of events over all orders.
 #[derive(Clone, Debug, Default)]
 struct Happened {
     let_in: Seen,
@@ -69,7 +70,7 @@ impl Scene {
         })
     }
 
-    /// A request; whether it was let in.
+    /// Sends a request. Returns whether it was accepted.
     async fn ask(&self, happened: &Happened) -> bool {
         let had_ended = self.has_ended.load(SeqCst);
         let asked = self.sessions.open(&self.cookie).await.user();
@@ -105,7 +106,7 @@ impl Scene {
         })
     }
 
-    /// Until everything that was announced has arrived.
+    /// Waits until all announcements have arrived.
     async fn settle(&self) {
         while self.sessions.ping().await.is_err() {
             yield_now().await;
@@ -157,13 +158,13 @@ fn who_was_signed_out_elsewhere_is_let_in_until_it_is_told_and_no_longer() {
             let scene = Scene::new().await;
             let mut tasks = scene.browse(&seen);
             tasks.push(scene.break_connections());
-            // Time for a copy, and for a connection that is given up though it works.
+            // Leaves time for a copy, and for giving up a connection that works.
             for _ in 0..5 {
                 scene.ask(&seen).await;
                 sleep(Duration::ZERO).await;
             }
             scene.server.end();
-            // A later reply over the same connection, or another connection.
+            // Waits for a later reply over the same connection, or for another connection.
             scene.settle().await;
             scene.has_ended.store(true, SeqCst);
             scene.ask(&seen).await;
