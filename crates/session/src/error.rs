@@ -42,6 +42,9 @@ pub enum SessionError {
     /// 403: the session is alive but the user proved who they are too long ago for this action.
     #[error("please confirm that it is you and try again")]
     NotFresh,
+    /// 403: the user does not have the permission for this.
+    #[error("you are not allowed to do this")]
+    Forbidden,
     /// 409: while this sign-in or confirmation was under way, the user signed out everywhere or
     /// another request renewed the session.
     #[error("this sign-in was overtaken by another request, please sign in again")]
@@ -88,6 +91,7 @@ impl SessionError {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
             Self::DeviceProofMissing => (StatusCode::UNAUTHORIZED, "device_proof_required"),
             Self::NotFresh => (StatusCode::FORBIDDEN, "reauthentication_required"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::Superseded => (StatusCode::CONFLICT, "sign_in_superseded"),
             Self::OverBudget => (StatusCode::PAYLOAD_TOO_LARGE, "session_full"),
             Self::Value(_)

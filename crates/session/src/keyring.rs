@@ -227,4 +227,11 @@ mod tests {
         let shown = format!("{:?}", KeyRing::with_previous(A, [B]).unwrap());
         assert_eq!(shown, "KeyRing(2 secrets)");
     }
+
+    #[test]
+    fn a_random_secret_is_warned_of() {
+        let log = tracera_testkit::CapturedLog::at(tracing::level_filters::LevelFilter::WARN);
+        drop(KeyRing::generate());
+        assert!(log.text().contains("the session secret is random"), "{}", log.text());
+    }
 }
