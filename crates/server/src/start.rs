@@ -413,6 +413,7 @@ pub fn assemble(
         endpoints: router::endpoints(),
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
+        binds_devices: config.session.device_proof.is_some(),
         base_url,
         clock,
     });

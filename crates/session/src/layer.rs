@@ -278,6 +278,10 @@ fn set_cookie(response: &mut Response, session: &Session) {
     if let Some(cookie) = session.cookie_header() {
         let headers = response.headers_mut();
         headers.append(header::SET_COOKIE, cookie);
+        #[cfg(feature = "device-binding")]
+        if session.forgets_device() {
+            headers.append(header::SET_COOKIE, crate::device::clear_cookie());
+        }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }

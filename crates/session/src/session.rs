@@ -352,6 +352,12 @@ impl Session {
         Ok(self.state().as_live()?.id.handle())
     }
 
+    /// Whether a browser whose session cookie is cleared forgets the device cookie, too.
+    #[cfg(feature = "device-binding")]
+    pub(crate) fn forgets_device(&self) -> bool {
+        self.inner().config.device.is_some() && !matches!(self.state().current, Current::Live(_))
+    }
+
     /// The `Set-Cookie` header of the response, if the cookie changes.
     pub(crate) fn cookie_header(&self) -> Option<HeaderValue> {
         let (config, writer) = (&self.inner().config, &self.inner().cookie);

@@ -41,6 +41,7 @@ impl Server {
         let sessions = Sessions::new(EmbeddedStore::in_memory().unwrap(), keys, config);
         let mut app = Router::new()
             .route("/login", post(login))
+            .route("/logout", post(async |session: Session| session.sign_out().await))
             .route("/rotate", post(async |session: Session| session.rotate().await))
             .route("/me", get(async |CurrentUser(user): CurrentUser| format!("{user:?}")))
             .route("/visitor", get(async |user: Option<CurrentUser>| user.is_some().to_string()))
@@ -237,6 +238,17 @@ async fn with_the_device_cookie_a_copy_works_until_that_ends() {
     let challenge = owner.challenge(&server, &id).await;
     assert_eq!(owner.prove(&server, &id, &challenge).await.status(), StatusCode::OK);
     assert_eq!(owner.me(&server).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn signing_out_clears_the_device_cookie_too() {
+    let server = Server::new(NearCache::default());
+    let (mut browser, _) = Browser::bound(&server).await;
+    let copy = browser.copied(&["__Host-session", "__Host-bound"]);
+    assert_eq!(copy.jar.len(), 2);
+    assert_eq!(browser.ask(&server, "POST", "/logout", &[]).await.status(), StatusCode::OK);
+    assert_eq!(browser.jar, []);
+    assert_eq!({ copy }.me(&server).await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ pub struct App(Arc<Parts>);
 #[derive(Debug)]
 pub struct Parts {
     /// The public origin, used in every absolute link.
+    /// Whether sessions are bound to the devices of browsers that can prove theirs.
+    pub binds_devices: bool,
     pub base_url: Url,
     /// The security contact: a `mailto:` or `https` URL.
     pub security_contact: Option<String>,

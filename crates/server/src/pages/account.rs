@@ -36,10 +36,17 @@ struct SessionView {
     /// The last use, as a phrase and as a time.
     last_seen: (String, Moment),
     current: bool,
+    /// Whether the session works only on the device that signed in.
+    is_bound: bool,
 }
 
 impl SessionView {
-    fn new(info: SessionInfo, current: Option<Handle>, now: OffsetDateTime) -> Self {
+    fn new(
+        info: SessionInfo,
+        current: Option<Handle>,
+        bound: &[Handle],
+        now: OffsetDateTime,
+    ) -> Self {
         let client = Client::from_label(&info.client);
         let device = client.device.as_deref().unwrap_or_default();
         let last_seen = utc(info.last_seen);
@@ -53,6 +60,7 @@ impl SessionView {
             created: Moment(utc(info.created)),
             last_seen: (ago(last_seen, now), Moment(last_seen)),
             current: current == Some(info.handle),
+            is_bound: bound.contains(&info.handle),
             handle: info.handle.to_string(),
         }
     }
@@ -100,6 +108,8 @@ struct AccountPage<'a> {
     email: Option<String>,
     member_since: String,
     sessions: Vec<SessionView>,
+    /// Whether one of them is bound to its device.
+    any_bound: bool,
     names: String,
     providers: Vec<ProviderView>,
     passkeys: PasskeysView,
@@ -135,8 +145,9 @@ pub async fn account(
     let current = session.info().map(|info| info.handle);
     let sessions = app.sessions.list(&person.id).await?;
     let names = live::names(&sessions);
+    let bound = app.sessions.device_bound(&person.id).await?;
     let mut sessions: Vec<_> =
-        sessions.into_iter().map(|info| SessionView::new(info, current, now)).collect();
+        sessions.into_iter().map(|info| SessionView::new(info, current, &bound, now)).collect();
     sessions.sort_by_key(|session| !session.current);
     let notice = match query.done.as_deref().and_then(Done::parse) {
         Some(Done::EmailSent) => Some(email_sent(&app, person.account.id, now).await?),
@@ -148,6 +159,7 @@ pub async fn account(
         name: person.label(),
         email: person.account.email.as_ref().map(ToString::to_string),
         member_since: person.account.created_at.date().to_string(),
+        any_bound: !bound.is_empty(),
         others: sessions.iter().filter(|session| !session.current).count(),
         sessions,
         names,

@@ -3,9 +3,10 @@
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tracera_session::SessionError;
 
+use crate::http::App;
 use crate::http::error::AppError;
 use crate::http::require_auth::is_sent_by_others;
 use crate::pages::error_page::has;
@@ -13,6 +14,9 @@ use crate::pages::return_target::ReturnTarget;
 
 /// The header in which a browser says why it sends no proof.
 const SKIPPED: HeaderName = HeaderName::from_static("secure-session-skipped");
+
+/// Sent over https by Chromium and its relatives, the only browsers that bind sessions.
+const CHROMIUM: HeaderName = HeaderName::from_static("sec-ch-ua");
 
 #[derive(Template)]
 #[template(path = "device_step.html")]
@@ -22,6 +26,14 @@ struct StepPage;
 #[template(path = "device_missing.html")]
 struct MissingPage {
     sign_in: String,
+}
+
+/// The answer to a provider's callback, where the browser may register its device: the page that
+/// loads the callback once more. A browser that another site led to the callback would register
+/// without the session's `SameSite=Lax` cookie.
+pub fn step_before_sign_in(app: &App, headers: &HeaderMap) -> Option<Response> {
+    let may_register = app.binds_devices && headers.contains_key(CHROMIUM);
+    (may_register && is_sent_by_others(headers)).then(|| page(StatusCode::OK, &StepPage))
 }
 
 /// The response to a request with a valid session and an unproved device.

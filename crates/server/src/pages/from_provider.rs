@@ -13,6 +13,7 @@ use crate::auth::provider_error::ProviderError;
 use crate::domain::provider::Provider;
 use crate::http::extract::Navigation;
 use crate::http::{App, cookies};
+use crate::pages::device::step_before_sign_in;
 use crate::pages::last_method;
 use crate::pages::messages::{DONE, Done, ERROR, Problem, after_problem};
 use crate::pages::return_target::ReturnTarget;
@@ -50,6 +51,9 @@ impl FromRequestParts<App> for Returned {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         Navigation::from_request_parts(parts, app).await?;
+        if let Some(step) = step_before_sign_in(app, &parts.headers) {
+            return Err(step);
+        }
         let RawQuery(query) =
             RawQuery::from_request_parts(parts, app).await.unwrap_or_else(|never| match never {});
         Ok(Self {

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 const require = createRequire(join(process.env.TRACERA_PACKAGES, 'x.js'));
-const { chromium } = require('playwright-core');
+export const { chromium } = require('playwright-core');
 const axeSource = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
 export const base = process.env.TRACERA_URL.replace(/\/$/, '');

@@ -10,6 +10,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 
 use crate::browser::{Answer, Browser};
+use crate::fake_providers::FakeProviders;
 use crate::harness::TestApp;
 
 const HTTPS: (&str, &str) = ("BASE_URL", "https://tracera.localhost");
@@ -93,6 +94,8 @@ async fn a_copied_cookie_opens_nothing_and_is_told_why() {
     let answer = thief.send(Method::GET, "/", &skipped, None).await.expect(503);
     assert!(!answer.header("retry-after").is_empty());
     owner.get("/api/v1/portfolio").await.expect(200);
+    let account = owner.get("/account").await.expect(200).body;
+    assert!(account.contains("Bound to its device"), "{account}");
 }
 
 #[tokio::test]
@@ -112,6 +115,36 @@ async fn a_proof_by_another_device_ends_the_session_and_tells_its_owner() {
     let events = owner.get("/api/v1/auth/events").await.json();
     let kinds = events["events"].as_array().unwrap().iter().map(|event| event["event"].as_str());
     assert!(kinds.flatten().any(|kind| kind == "other_device"), "{events}");
+}
+
+#[tokio::test]
+async fn a_provider_s_callback_is_loaded_once_more_so_that_the_browser_can_register() {
+    let fake_providers = FakeProviders::start().await;
+    let vars = fake_providers.vars();
+    let vars = vars.iter().map(|(name, value)| (&**name, &**value)).chain([HTTPS]);
+    let app = TestApp::start_with(&vars.collect::<Vec<_>>()).await;
+    let (navigates, document) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
+    let (elsewhere, here) = (("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-origin"));
+    let chromium = ("sec-ch-ua", "\"Chromium\";v=\"156\"");
+    let begin = async || {
+        let browser = app.browser();
+        let begun = browser.get("/api/v1/auth/github").await.expect(303);
+        let emails = json!([{ "email": "a@example.com", "primary": true, "verified": true }]);
+        let person = json!({ "id": 1, "emails": emails });
+        (browser, fake_providers.agree(begun.header("location"), person))
+    };
+    let offered = |answer: &Answer| !answer.header("secure-session-registration").is_empty();
+
+    let (browser, callback) = begin().await;
+    let sent = [navigates, document, elsewhere, chromium];
+    let step = browser.send(Method::GET, &callback, &sent, None).await.expect(200);
+    assert!(step.body.contains(r#"<meta http-equiv="refresh" content="0">"#) && !offered(&step));
+    let sent = [navigates, document, here, chromium];
+    let landed = browser.send(Method::GET, &callback, &sent, None).await.expect(303);
+    assert!(offered(&landed));
+
+    let (other, callback) = begin().await;
+    other.send(Method::GET, &callback, &[navigates, document, elsewhere], None).await.expect(303);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod csrf;
 mod deletion;
 mod demo;
 mod device_binding;
+mod device_in_chromium;
 mod email_change;
 mod growing_tables;
 mod hang_ups;
