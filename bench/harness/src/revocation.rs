@@ -285,6 +285,12 @@ fn millis(times: &Histogram<u64>, quantile: f64) -> f64 {
     times.value_at_quantile(quantile) as f64 / 1000.0
 }
 
+/// What stands above the numbers.
+const EXPLANATION: &str = "A session that is hot at the second is ended at the first, and the second is asked until it \
+     refuses. Times are milliseconds, from the first one's answer and from the request to it. A \
+     secret retires only with a restart, so that is left to a test \
+     (`a_retired_secret_opens_nothing…`).";
+
 /// The table of the results.
 pub(crate) fn table(revocation: &Revocation) -> String {
     let [here, there] = revocation.throughput;
@@ -292,10 +298,7 @@ pub(crate) fn table(revocation: &Revocation) -> String {
     let mut text = format!(
         "## Sessions that end on another server\n\nTwo servers, {NEAR_CACHE}, over one Redis, \
          both under the mixed load of {SESSIONS} sessions: {here:.0} and {there:.0} requests per \
-         second. A session that is hot at the second is ended at the first, and the second asked \
-         until it refuses: milliseconds from the first one's answer that it is done, and from \
-         asking for it. A secret retires only with a restart, so that is left to a test \
-         (`a_retired_secret_opens_nothing…`).\n\n| ended by | trials | from the answer: p50 | p99 \
+         second. {EXPLANATION}\n\n| ended by | trials | from the answer: p50 | p99 \
          | longest | from asking: p50 | p99 | longest |\n|---|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for Row { end, from_answer, from_asking, .. } in &revocation.rows {
@@ -333,4 +336,15 @@ pub(crate) fn goals(revocation: &Revocation) -> Vec<Goal> {
         })
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_are_explained_as_here() {
+        let results = include_str!("../../RESULTS.md").split_whitespace().collect::<Vec<_>>();
+        assert!(results.join(" ").contains(EXPLANATION));
+    }
 }
