@@ -42,7 +42,7 @@ pub enum SessionError {
     /// 403: the session is alive but the user proved who they are too long ago for this action.
     #[error("please confirm that it is you and try again")]
     NotFresh,
-    /// 403: the user does not have the permission for this.
+    /// 403: the user lacks the required permission.
     #[error("you are not allowed to do this")]
     Forbidden,
     /// 409: while this sign-in or confirmation was under way, the user signed out everywhere or

@@ -237,7 +237,7 @@ trait Source<T>: Send + Sync {
     /// The user with the digest of the stamp.
     fn find<'a>(&'a self, id: &'a UserId) -> Loading<'a, T>;
 
-    /// The source under its own type.
+    /// The source with its concrete type.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 

@@ -9,8 +9,8 @@ use crate::STALENESS;
 use crate::event::{Event, Name, Op, Outcome};
 use crate::object::{Act, Lost, Step, ValueId, explain};
 
-/// The time before a fault in which a confirmed write may not have been replicated yet, and the
-/// time after it in which a cut-off server may still answer. In microseconds.
+/// In microseconds: the time before a fault in which a confirmed write may not have been replicated
+/// yet. Also the time after a fault in which a cut-off server may still answer.
 const COPYING: u64 = 2_000_000;
 /// Upper bound of the time servers take to find another primary, in microseconds.
 const FAILOVER: u64 = 20_000_000;

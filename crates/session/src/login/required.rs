@@ -1,4 +1,4 @@
-//! Routes for users alone, and the way to the sign-in page and back.
+//! Routes for signed-in users, and redirects to the sign-in page and back.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -44,8 +44,8 @@ pub fn login_required(page: &str) -> RequireAuth {
     })
 }
 
-/// Lets only users through who have a permission, by [`Users::permits`]. Others are answered with
-/// 403, and who is not signed in as by [`login_required`].
+/// Lets only users with a permission through, as [`Users::permits`] decides. Other users are
+/// answered with 403. Signed-out visitors are handled as by [`login_required`].
 ///
 /// ```
 /// use axum::{Router, routing::get};
