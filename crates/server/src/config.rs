@@ -51,7 +51,7 @@ use std::net::SocketAddr;
 use reader::{Read, Reader};
 
 pub use address::{SecretUrl, ServiceUrl};
-pub use auth::{AuthSettings, GithubSettings, GoogleSettings};
+pub use auth::{AuthSettings, GithubSettings, OidcSettings};
 pub use environment::{Environment, Origin};
 pub use help::{env_sample, help_text};
 pub use http::{HttpSettings, ListenAddr};

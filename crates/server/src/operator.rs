@@ -165,7 +165,8 @@ pub async fn reset_ways_in(config: &Config, user: &UserSelector) -> Result<Strin
     let mailer = Mailer::new(&config.mail).map_err(StartError::from)?;
     let mut account_url = config.http.base_url.clone();
     account_url.set_path("/account");
-    let events = SecurityEvents::new(stores.database.clone(), mailer.clone(), account_url);
+    let names = config.auth.provider_names();
+    let events = SecurityEvents::new(stores.database.clone(), mailer.clone(), account_url, names);
     let by = Client { browser: Some("the operator's command line".to_owned()), device: None };
     let by = ClientInfo { client: by, ip: Ipv4Addr::LOCALHOST.into(), device_token: None };
     events.mail(account.email.as_ref(), &Notice::WaysInReset, &by, now).await;

@@ -66,6 +66,8 @@ fn public() -> Vec<Row> {
         at("/api/v1/auth/google/callback").get(from_provider::google).navigated(),
         at("/api/v1/auth/github").get(to_provider::github).navigated(),
         at("/api/v1/auth/github/callback").get(from_provider::github).navigated(),
+        at("/api/v1/auth/oidc").get(to_provider::oidc).navigated(),
+        at("/api/v1/auth/oidc/callback").get(from_provider::oidc).navigated(),
         at("/api/v1/auth/steam/login").get(to_provider::steam_login).navigated(),
         at("/api/v1/auth/steam/login/callback").get(from_provider::steam_login).navigated(),
     ]

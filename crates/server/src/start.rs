@@ -396,7 +396,12 @@ pub fn assemble(
             stores.sessions.clone(),
             limiter(api_tokens::LIMIT),
         ),
-        events: SecurityEvents::new(stores.database.clone(), mailer.clone(), account_url),
+        events: SecurityEvents::new(
+            stores.database.clone(),
+            mailer.clone(),
+            account_url,
+            config.auth.provider_names(),
+        ),
         mailbox,
         portfolio,
         security_contact: config.http.security_contact.clone(),

@@ -55,7 +55,7 @@ pub async fn unlink(
     require_recent(&caller.session, UnlinkRefusal::NotRecent).await?;
     run_to_completion(async move {
         let (database, user) = (&accounts.database, caller.user);
-        match identities::unlink(database, user, provider, ways).await? {
+        match identities::unlink(database, user, provider, &ways).await? {
             Unlinking::Unlinked => {}
             Unlinking::NotLinked => return Err(ActionError::Refused(UnlinkRefusal::NotLinked)),
             Unlinking::LastWayIn => return Err(ActionError::Refused(UnlinkRefusal::LastWayIn)),

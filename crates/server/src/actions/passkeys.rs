@@ -251,7 +251,7 @@ pub async fn remove(
         let Some(passkey) = all.into_iter().find(|passkey| passkey.id == id) else {
             return Err(ActionError::Refused(RemoveRefusal::NotFound));
         };
-        match passkeys::remove(database, user, id, ways).await? {
+        match passkeys::remove(database, user, id, &ways).await? {
             Removal::Removed => {}
             Removal::NotFound => return Err(ActionError::Refused(RemoveRefusal::NotFound)),
             Removal::LastWayIn => return Err(ActionError::Refused(RemoveRefusal::LastWayIn)),

@@ -4,6 +4,9 @@ use std::fmt;
 
 use url::form_urlencoded;
 
+use crate::auth::provider_error::ProviderError;
+use crate::domain::provider::Provider;
+
 /// The parameters of a provider's response. Each may occur once; additional parameters are ignored.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OauthCallback {
@@ -45,6 +48,21 @@ impl OauthCallback {
 impl fmt::Debug for OauthCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OauthCallback(…)")
+    }
+}
+
+/// The code of a callback, or what its error means.
+///
+/// # Errors
+/// [`ProviderError::Cancelled`] or [`ProviderError::Refused`].
+pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, ProviderError> {
+    match (callback.error.as_deref(), callback.code.as_deref()) {
+        (Some("access_denied"), _) => Err(ProviderError::Cancelled),
+        (None, Some(code)) if !code.is_empty() => Ok(code),
+        _ => {
+            tracing::warn!(provider = provider.as_str(), "the provider reports an error");
+            Err(ProviderError::Refused(provider))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::auth::client::ClientInfo;
 use crate::auth::token::{fresh_token, token_hash};
 use crate::domain::email::Email;
-use crate::domain::provider::Provider;
+use crate::domain::provider::{Provider, ProviderNames};
 use crate::mail::{Mailer, NoticeMail};
 use crate::store::events::{self, KEPT, NewEvent};
 use crate::store::undo_links::{self, NewUndoLink};
@@ -119,12 +119,18 @@ pub struct SecurityEvents {
     database: Database,
     mailer: Option<Mailer>,
     account_url: Arc<Url>,
+    names: ProviderNames,
 }
 
 impl SecurityEvents {
-    /// Mails link to the page at `account_url`.
-    pub fn new(database: Database, mailer: Option<Mailer>, account_url: Url) -> Self {
-        Self { database, mailer, account_url: Arc::new(account_url) }
+    /// Mails link to the page at `account_url`, and call providers by these names.
+    pub fn new(
+        database: Database,
+        mailer: Option<Mailer>,
+        account_url: Url,
+        names: ProviderNames,
+    ) -> Self {
+        Self { database, mailer, account_url: Arc::new(account_url), names }
     }
 
     /// Adds an event to the user's log.
@@ -265,7 +271,7 @@ impl SecurityEvents {
     ) {
         let (Some(to), Some(mailer)) = (to, &self.mailer) else { return };
         let device = client.client.phrase();
-        let (subject, text) = notice.words();
+        let (subject, text) = notice.words(&self.names);
         let mail = NoticeMail {
             to,
             subject: &subject,
@@ -351,7 +357,7 @@ pub enum Notice<'a> {
 
 impl Notice<'_> {
     /// The subject and the text.
-    fn words(&self) -> (String, String) {
+    fn words(&self, names: &ProviderNames) -> (String, String) {
         match self {
             Self::NewDevice => (
                 "New sign-in to Tracera".to_owned(),
@@ -359,14 +365,20 @@ impl Notice<'_> {
                  before."
                     .to_owned(),
             ),
-            Self::Linked(provider) => (
-                format!("{provider} was linked to your Tracera account"),
-                format!("From now on your {provider} account opens your Tracera account."),
-            ),
-            Self::Unlinked(provider) => (
-                format!("{provider} was unlinked from your Tracera account"),
-                format!("Your {provider} account does not open your Tracera account any more."),
-            ),
+            Self::Linked(provider) => {
+                let name = names.of(*provider);
+                (
+                    format!("{name} was linked to your Tracera account"),
+                    format!("From now on your {name} account opens your Tracera account."),
+                )
+            }
+            Self::Unlinked(provider) => {
+                let name = names.of(*provider);
+                (
+                    format!("{name} was unlinked from your Tracera account"),
+                    format!("Your {name} account does not open your Tracera account any more."),
+                )
+            }
             Self::EmailChanged(new) => (
                 "The address of your Tracera account was changed".to_owned(),
                 format!(

@@ -15,8 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use crate::auth::callback::OauthCallback;
-use crate::auth::google::code_of;
+use crate::auth::callback::{OauthCallback, code_of};
 use crate::auth::outgoing::{Answer, Outgoing, OutgoingError, send};
 use crate::auth::provider_error::ProviderError;
 use crate::auth::transaction::{Begun, Ended};

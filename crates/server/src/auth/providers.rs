@@ -6,23 +6,25 @@ use url::Url;
 
 use crate::auth::callback::OauthCallback;
 use crate::auth::github::Github;
-use crate::auth::google::Google;
+use crate::auth::oidc::OidcClient;
 use crate::auth::outgoing::Outgoing;
 use crate::auth::provider_error::ProviderError;
 use crate::auth::steam::Steam;
 use crate::auth::transaction::{Begun, Ended, Purpose, Transactions};
-use crate::config::Config;
-use crate::domain::provider::{Person, Provider};
+use crate::config::{Config, OidcSettings};
+use crate::domain::provider::{Person, Provider, ProviderNames};
 use crate::store::Database;
 use crate::store::identities::SignInMethods;
 
 /// The providers of this server, and the transactions with them.
 #[derive(Debug)]
 pub struct Providers {
-    google: Option<Google>,
+    google: Option<OidcClient>,
+    oidc: Option<OidcClient>,
     github: Option<Github>,
     steam: Steam,
     base_url: Url,
+    names: ProviderNames,
     /// The pending transactions.
     pub transactions: Transactions,
 }
@@ -33,12 +35,13 @@ impl Providers {
         let http = Outgoing::new();
         let base_url = &config.http.base_url;
         let redirect_uri = |provider| callback_url(base_url, provider, false).to_string();
+        let oidc = |provider, settings: &Option<OidcSettings>| {
+            let settings = settings.as_ref()?;
+            Some(OidcClient::new(provider, settings, redirect_uri(provider), http.clone()))
+        };
         Self {
-            google: config
-                .auth
-                .google
-                .as_ref()
-                .map(|google| Google::new(google, redirect_uri(Provider::Google), http.clone())),
+            google: oidc(Provider::Google, &config.auth.google),
+            oidc: oidc(Provider::Oidc, &config.auth.oidc),
             github: config
                 .auth
                 .github
@@ -47,16 +50,18 @@ impl Providers {
             steam: Steam::new(&config.steam, base_url, database.clone(), http),
             transactions: Transactions::new(database.clone()),
             base_url: base_url.clone(),
+            names: config.auth.provider_names(),
         }
+    }
+
+    /// The display names.
+    pub fn names(&self) -> &ProviderNames {
+        &self.names
     }
 
     /// Whether the provider is available.
     pub fn is_configured(&self, provider: Provider) -> bool {
-        match provider {
-            Provider::Google => self.google.is_some(),
-            Provider::Github => self.github.is_some(),
-            Provider::Steam => true,
-        }
+        self.client(provider).is_ok()
     }
 
     /// The available providers.
@@ -66,7 +71,7 @@ impl Providers {
 
     /// The available sign-in methods; `email` says whether mail can be sent.
     pub fn sign_in_methods(&self, email: bool) -> SignInMethods {
-        SignInMethods { email, google: self.google.is_some(), github: self.github.is_some() }
+        SignInMethods { email, providers: self.configured().collect() }
     }
 
     /// The authorization URL, to redirect the browser to.
@@ -80,15 +85,13 @@ impl Providers {
         begun: &Begun,
         now: OffsetDateTime,
     ) -> Result<Url, ProviderError> {
-        match (provider, &self.google, &self.github) {
-            (Provider::Google, Some(google), _) => google.authorize_url(begun, now).await,
-            (Provider::Github, _, Some(github)) => github.authorize_url(begun),
-            (Provider::Steam, ..) => {
+        match self.client(provider)? {
+            Client::Oidc(client) => client.authorize_url(begun, now).await,
+            Client::Github(github) => github.authorize_url(begun),
+            Client::Steam(steam) => {
                 let linking = matches!(purpose, Purpose::Link { .. });
-                self.steam
-                    .authorize_url(&callback_url(&self.base_url, provider, linking), &begun.state)
+                steam.authorize_url(&callback_url(&self.base_url, provider, linking), &begun.state)
             }
-            (provider, ..) => Err(ProviderError::Unavailable(provider)),
         }
     }
 
@@ -104,20 +107,34 @@ impl Providers {
         query: &str,
         now: OffsetDateTime,
     ) -> Result<Person, ProviderError> {
-        match (provider, &self.google, &self.github) {
-            (Provider::Google, Some(google), _) => {
-                google.identify(callback, transaction, now).await
-            }
-            (Provider::Github, _, Some(github)) => github.identify(callback, transaction).await,
-            (Provider::Steam, ..) => {
+        match self.client(provider)? {
+            Client::Oidc(client) => client.identify(callback, transaction, now).await,
+            Client::Github(github) => github.identify(callback, transaction).await,
+            Client::Steam(steam) => {
                 let linking = matches!(transaction.purpose, Purpose::Link { .. });
                 let address = callback_url(&self.base_url, provider, linking);
                 let state = callback.state.as_deref().unwrap_or_default();
-                self.steam.identify(query, &address, state, now).await
+                steam.identify(query, &address, state, now).await
             }
-            (provider, ..) => Err(ProviderError::Unavailable(provider)),
         }
     }
+
+    fn client(&self, provider: Provider) -> Result<Client<'_>, ProviderError> {
+        let client = match provider {
+            Provider::Google => self.google.as_ref().map(Client::Oidc),
+            Provider::Oidc => self.oidc.as_ref().map(Client::Oidc),
+            Provider::Github => self.github.as_ref().map(Client::Github),
+            Provider::Steam => Some(Client::Steam(&self.steam)),
+        };
+        client.ok_or(ProviderError::Unavailable(provider))
+    }
+}
+
+/// One that is configured.
+enum Client<'a> {
+    Oidc(&'a OidcClient),
+    Github(&'a Github),
+    Steam(&'a Steam),
 }
 
 /// The callback URL of a provider. Steam has a separate one for linking.
@@ -125,6 +142,7 @@ fn callback_url(base_url: &Url, provider: Provider, linking: bool) -> Url {
     let mut url = base_url.clone();
     url.set_path(match (provider, linking) {
         (Provider::Google, _) => "/api/v1/auth/google/callback",
+        (Provider::Oidc, _) => "/api/v1/auth/oidc/callback",
         (Provider::Github, _) => "/api/v1/auth/github/callback",
         (Provider::Steam, false) => "/api/v1/auth/steam/login/callback",
         (Provider::Steam, true) => "/api/v1/auth/steam/callback",

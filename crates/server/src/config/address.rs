@@ -73,6 +73,12 @@ impl ServiceUrl {
         is_loopback(url.host_str().unwrap_or_default())
     }
 
+    /// The host, as the default display name.
+    pub(super) fn host(&self) -> String {
+        let url = Url::parse(&self.0).expect("it was parsed before");
+        url.host_str().unwrap_or_default().to_owned()
+    }
+
     /// Whether a URL named by another service may be used: `https`, or `http` on loopback.
     pub fn is_acceptable(url: &str) -> bool {
         Url::parse(url).is_ok_and(|url| require_https(&url).is_ok())

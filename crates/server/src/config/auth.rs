@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use super::address::ServiceUrl;
 use super::problem::{Wrong, quoted};
 use super::reader::{Read, Reader};
+use crate::domain::provider::{ProviderNames, tidy_name};
 
 /// Sign-in: limits and identity providers.
 #[derive(Debug)]
@@ -20,19 +21,30 @@ pub struct AuthSettings {
     /// Lifetime of a sign-in link. Default and maximum 10 minutes.
     pub magic_link_expiry: Duration,
     /// Sign-in with Google. Default off.
-    pub google: Option<GoogleSettings>,
+    pub google: Option<OidcSettings>,
+    /// Sign-in with one more `OpenID` Connect issuer. Default off.
+    pub oidc: Option<OidcSettings>,
     /// Sign-in with GitHub. Default off.
     pub github: Option<GithubSettings>,
 }
 
-/// Sign-in with Google, or another `OpenID` Connect issuer.
+impl AuthSettings {
+    /// The display names of the providers.
+    pub fn provider_names(&self) -> ProviderNames {
+        ProviderNames::new(self.oidc.as_ref().map(|oidc| &*oidc.name))
+    }
+}
+
+/// Sign-in with an `OpenID` Connect issuer.
 #[derive(Debug)]
-pub struct GoogleSettings {
+pub struct OidcSettings {
+    /// The display name. Default the issuer's host, or Google.
+    pub name: String,
     /// The client id.
     pub client_id: String,
     /// The client secret.
     pub client_secret: SecretString,
-    /// The issuer. Default `https://accounts.google.com`.
+    /// The issuer, exactly as it names itself. Default of Google `https://accounts.google.com`.
     pub issuer: ServiceUrl,
 }
 
@@ -54,6 +66,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<AuthSettings> {
     let wide = reader.read("AUTH_RATE_LIMIT_WIDE", parse_wide);
     let magic_link_expiry = reader.minutes("MAGIC_LINK_EXPIRY_MINUTES", 1..=10);
     let google = read_google(reader);
+    let oidc = read_oidc(reader);
     let github = read_github(reader);
     let (rate_limit_wide, rate_limit_widest) = wide?;
     Ok(AuthSettings {
@@ -62,6 +75,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<AuthSettings> {
         rate_limit_widest,
         magic_link_expiry: magic_link_expiry?,
         google: google?,
+        oidc: oidc?,
         github: github?,
     })
 }
@@ -79,15 +93,52 @@ fn parse_wide(value: &str) -> Result<(u32, u32), Wrong> {
     multiples.ok_or_else(|| Wrong::new(format!("is {}", quoted(value)), remedy))
 }
 
-fn read_google(reader: &mut Reader<'_>) -> Read<Option<GoogleSettings>> {
+fn read_google(reader: &mut Reader<'_>) -> Read<Option<OidcSettings>> {
     let client = reader.pair("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET");
     let issuer = reader.read("GOOGLE_ISSUER_URL", ServiceUrl::parse);
     let (client, issuer) = (client?, issuer?);
-    Ok(client.map(|(id, secret)| GoogleSettings {
+    Ok(client.map(|(id, secret)| OidcSettings {
+        name: "Google".to_owned(),
         client_id: id.to_owned(),
         client_secret: secret.into(),
         issuer,
     }))
+}
+
+fn read_oidc(reader: &mut Reader<'_>) -> Read<Option<OidcSettings>> {
+    let client = reader.pair("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET");
+    let issuer = reader.optional("OIDC_ISSUER_URL", ServiceUrl::parse);
+    let name = reader.optional("OIDC_NAME", parse_name);
+    let (client, issuer, name) = (client?, issuer?, name?);
+    let missing = match (client, issuer) {
+        (None, None) if name.is_none() => return Ok(None),
+        (Some((id, secret)), Some(issuer)) => {
+            return Ok(Some(OidcSettings {
+                name: name.unwrap_or_else(|| issuer.host()),
+                client_id: id.to_owned(),
+                client_secret: secret.into(),
+                issuer,
+            }));
+        }
+        (_, None) => "OIDC_ISSUER_URL",
+        (None, Some(_)) => "OIDC_CLIENT_ID",
+    };
+    let wrong = Wrong::new(
+        "is missing while other OIDC_ variables are set",
+        "set OIDC_ISSUER_URL, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, or none",
+    );
+    Err(reader.refuse(missing, wrong))
+}
+
+/// A name that fits on a button.
+fn parse_name(name: &str) -> Result<String, Wrong> {
+    match tidy_name(name) {
+        Some(tidy) if tidy == name && name.chars().count() <= 40 => Ok(tidy),
+        _ => Err(Wrong::new(
+            format!("is {}", quoted(name)),
+            "write a name of at most 40 characters on one line",
+        )),
+    }
 }
 
 fn read_github(reader: &mut Reader<'_>) -> Read<Option<GithubSettings>> {

@@ -6,7 +6,10 @@ use super::address::redact_url;
 use super::portfolio::in_currency;
 use super::problem::escaped;
 use super::table::{Exposure, Fallback, Variable, sections};
-use super::{Config, Environment, MailSettings, Origin, Problem, SessionStoreKind, SmtpSecurity};
+use super::{
+    Config, Environment, MailSettings, OidcSettings, Origin, Problem, SessionStoreKind,
+    SmtpSecurity,
+};
 
 /// Lists every variable with its value and source. Then it describes what the server would do, or
 /// why it would not start. Contains no secret.
@@ -83,6 +86,9 @@ fn derived(name: &str, config: &Config) -> String {
             MailSettings::Smtp(smtp) => smtp.hello.to_string(),
             _ => "unset".to_owned(),
         },
+        "OIDC_NAME" => {
+            config.auth.oidc.as_ref().map_or("unset".to_owned(), |oidc| escaped(&oidc.name))
+        }
         "LOG_FORMAT" => "text on a terminal, else json".to_owned(),
         other => unreachable!("{other} has no derived default"),
     }
@@ -118,7 +124,7 @@ fn summarize(text: &mut String, config: &Config) {
     }
 }
 
-fn sign_in_methods(config: &Config) -> [(&'static str, String); 4] {
+fn sign_in_methods(config: &Config) -> [(&'static str, String); 5] {
     let email = match &config.mail {
         MailSettings::Smtp(smtp) => {
             let how = match smtp.security {
@@ -132,12 +138,14 @@ fn sign_in_methods(config: &Config) -> [(&'static str, String); 4] {
         MailSettings::Terminal => "on (printed on the terminal)".to_owned(),
         MailSettings::None => "off (neither SMTP_URL nor RESEND_API_KEY is set)".to_owned(),
     };
-    let google = match &config.auth.google {
-        Some(google) => {
-            format!("on (client {}, issuer {})", escaped(&google.client_id), google.issuer.as_str())
+    let of_issuer = |settings: &Option<OidcSettings>, variable| match settings {
+        Some(OidcSettings { client_id, issuer, .. }) => {
+            format!("on (client {}, issuer {})", escaped(client_id), issuer.as_str())
         }
-        None => "off (GOOGLE_CLIENT_ID is not set)".to_owned(),
+        None => format!("off ({variable} is not set)"),
     };
+    let google = of_issuer(&config.auth.google, "GOOGLE_CLIENT_ID");
+    let oidc = of_issuer(&config.auth.oidc, "OIDC_CLIENT_ID");
     let github = match &config.auth.github {
         Some(github) => {
             format!("on (client {}, at {})", escaped(&github.client_id), github.url.as_str())
@@ -145,5 +153,5 @@ fn sign_in_methods(config: &Config) -> [(&'static str, String); 4] {
         None => "off (GITHUB_CLIENT_ID is not set)".to_owned(),
     };
     let steam = format!("on (needs no key; {})", config.steam.openid_url.as_str());
-    [("e-mail", email), ("Google", google), ("GitHub", github), ("Steam", steam)]
+    [("e-mail", email), ("Google", google), ("GitHub", github), ("Steam", steam), ("OIDC", oidc)]
 }

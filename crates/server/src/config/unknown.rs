@@ -31,8 +31,8 @@ const FOREIGN: [&str; 3] = ["RUSTUP_LOG", "SESSION_ID", "SESSION_MANAGER"];
 
 /// Prefixes that other software uses too. There a longer last word is a different name rather than
 /// a misspelling.
-const SHARED_FAMILIES: [&str; 7] =
-    ["DATABASE_", "GITHUB_", "GOOGLE_", "LOG_", "MAIL_", "REDIS_", "RUST_"];
+const SHARED_FAMILIES: [&str; 8] =
+    ["DATABASE_", "GITHUB_", "GOOGLE_", "LOG_", "MAIL_", "OIDC_", "REDIS_", "RUST_"];
 
 /// Names that mean a variable of the table but do not resemble it. Other programs use them too, so
 /// they are refused only in `.env`.
@@ -232,6 +232,9 @@ mod tests {
             "DATABASE_PORT",
             "DATABASE_USER",
             "DATABASE_URL_UNPOOLED",
+            "OIDC_REDIRECT_URI",
+            "OIDC_RP_CLIENT_ID",
+            "OIDC_SCOPES",
             "SMTP_HOST",
             "SMTP_PORT",
             "SMTP_USER",

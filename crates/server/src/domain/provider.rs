@@ -1,6 +1,7 @@
 //! The identity providers, and the claims each makes about a user.
 
 use std::fmt;
+use std::sync::Arc;
 
 use url::Url;
 
@@ -13,17 +14,19 @@ const MAX_AVATAR_CHARS: usize = 500;
 /// An identity provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Provider {
-    /// Google, or another OpenID Connect issuer.
+    /// Google, or another OpenID Connect issuer in its place.
     Google,
     /// GitHub or GitHub Enterprise.
     Github,
     /// Steam, by OpenID 2.0.
     Steam,
+    /// One more OpenID Connect issuer, whose name the operator chooses.
+    Oidc,
 }
 
 impl Provider {
     /// All of them, in the order pages show them.
-    pub const ALL: [Self; 3] = [Self::Google, Self::Github, Self::Steam];
+    pub const ALL: [Self; 4] = [Self::Google, Self::Github, Self::Steam, Self::Oidc];
 
     /// The name in paths, responses and the database.
     pub fn as_str(self) -> &'static str {
@@ -31,15 +34,7 @@ impl Provider {
             Self::Google => "google",
             Self::Github => "github",
             Self::Steam => "steam",
-        }
-    }
-
-    /// The name that pages show.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Google => "Google",
-            Self::Github => "GitHub",
-            Self::Steam => "Steam",
+            Self::Oidc => "oidc",
         }
     }
 
@@ -49,6 +44,7 @@ impl Provider {
             Self::Google => "/api/v1/auth/google",
             Self::Github => "/api/v1/auth/github",
             Self::Steam => "/api/v1/auth/steam/login",
+            Self::Oidc => "/api/v1/auth/oidc",
         }
     }
 
@@ -59,8 +55,37 @@ impl Provider {
 }
 
 impl fmt::Display for Provider {
+    /// The name, where the operator's own is not at hand; see [`ProviderNames`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
+        f.write_str(match self {
+            Self::Google => "Google",
+            Self::Github => "GitHub",
+            Self::Steam => "Steam",
+            Self::Oidc => "the identity provider",
+        })
+    }
+}
+
+/// What pages and mails call the providers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ProviderNames {
+    oidc: Arc<str>,
+}
+
+impl ProviderNames {
+    /// With the operator's name of [`Provider::Oidc`], if it is configured.
+    pub fn new(oidc: Option<&str>) -> Self {
+        Self { oidc: oidc.unwrap_or("Another provider").into() }
+    }
+
+    /// The name of one.
+    pub fn of(&self, provider: Provider) -> &str {
+        match provider {
+            Provider::Google => "Google",
+            Provider::Github => "GitHub",
+            Provider::Steam => "Steam",
+            Provider::Oidc => &self.oidc,
+        }
     }
 }
 

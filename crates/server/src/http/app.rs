@@ -59,7 +59,7 @@ pub struct Parts {
     pub session_idle: Option<Duration>,
     /// Sign-in by e-mail; `None` when mail is not configured.
     pub magic_links: Option<MagicLinks>,
-    /// Google, GitHub and Steam.
+    /// Google, GitHub, Steam and one more OpenID Connect issuer.
     pub providers: Arc<Providers>,
     /// Passkeys.
     pub passkeys: Passkeys,

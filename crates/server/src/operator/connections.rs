@@ -13,10 +13,11 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracera_session::Clock;
 
-use crate::auth::google::Google;
+use crate::auth::oidc::OidcClient;
 use crate::auth::outgoing::Outgoing;
 use crate::clock::utc;
-use crate::config::{Config, GoogleSettings, PriceFeed};
+use crate::config::{Config, OidcSettings, PriceFeed};
+use crate::domain::provider::Provider;
 use crate::mail::Mailer;
 use crate::store::Database;
 use crate::{error_chain, http_client, start};
@@ -46,15 +47,11 @@ pub async fn try_all(config: &Config) -> Connections {
         attempt("database", true, true, database(config)),
         attempt("mail", true, config.mail.is_some(), mail(config)),
         attempt("price feed", false, true, price_feed(&config.prices.feed)),
-        attempt("Google's discovery", false, config.auth.google.is_some(), async {
-            match &config.auth.google {
-                Some(google) => discovery(google, now).await,
-                None => Ok(()),
-            }
-        }),
+        discovery("Google's discovery", Provider::Google, &config.auth.google, now),
+        discovery("OIDC discovery", Provider::Oidc, &config.auth.oidc, now),
     );
-    let (redis, database, mail, feed, google) = attempts;
-    Connections([redis, database, mail, feed, google].into_iter().flatten().collect())
+    let (redis, database, mail, feed, google, oidc) = attempts;
+    Connections([redis, database, mail, feed, google, oidc].into_iter().flatten().collect())
 }
 
 impl Connections {
@@ -134,10 +131,17 @@ async fn price_feed(feed: &PriceFeed) -> Result<(), String> {
     if status.is_success() { Ok(()) } else { Err(format!("it answered {}", status.as_u16())) }
 }
 
-async fn discovery(settings: &GoogleSettings, now: OffsetDateTime) -> Result<(), String> {
-    let google = Google::new(settings, String::new(), Outgoing::new());
-    google
-        .check(now)
-        .await
-        .map_err(|_| format!("{} has no usable discovery document", settings.issuer.as_str()))
+async fn discovery(
+    what: &'static str,
+    provider: Provider,
+    settings: &Option<OidcSettings>,
+    now: OffsetDateTime,
+) -> Option<Attempt> {
+    let settings = settings.as_ref()?;
+    let client = OidcClient::new(provider, settings, String::new(), Outgoing::new());
+    let trial = async {
+        let found = client.check(now).await;
+        found.map_err(|_| format!("{} has no usable discovery document", settings.issuer.as_str()))
+    };
+    attempt(what, false, true, trial).await
 }

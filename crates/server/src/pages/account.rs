@@ -14,7 +14,7 @@ use crate::actions::sessions::{self, EndedSession};
 use crate::actions::{ActionError, Caller, sign_out};
 use crate::auth::client::{Client, shown_address};
 use crate::clock::utc;
-use crate::domain::provider::Provider;
+use crate::domain::provider::{Provider, ProviderNames};
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::http::signing_out::clear_site_data;
@@ -45,6 +45,7 @@ impl SessionView {
         info: SessionInfo,
         current: Option<Handle>,
         bound: &[Handle],
+        names: &ProviderNames,
         now: OffsetDateTime,
     ) -> Self {
         let client = Client::from_label(&info.client);
@@ -56,7 +57,7 @@ impl SessionView {
             address: info.address.map_or_else(|| "unknown".to_owned(), shown_address),
             method: info
                 .authentication
-                .map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method)),
+                .map_or_else(|| "unknown".to_owned(), |proof| way(&proof.method, names)),
             created: Moment(utc(info.created)),
             last_seen: (ago(last_seen, now), Moment(last_seen)),
             current: current == Some(info.handle),
@@ -67,22 +68,19 @@ impl SessionView {
 }
 
 /// The display name of a sign-in method.
-fn way(method: &str) -> String {
+fn way(method: &str, names: &ProviderNames) -> String {
     match method {
         "email" => "E-mail link",
-        "google" => "Google",
-        "github" => "GitHub",
-        "steam" => "Steam",
         "passkey" => "Passkey",
         "recovery" => "Recovery code",
-        other => other,
+        other => Provider::parse(other).map_or(other, |provider| names.of(provider)),
     }
     .to_owned()
 }
 
 struct ProviderView {
     name: &'static str,
-    label: &'static str,
+    label: String,
     /// When it was linked; `None` when it is not.
     linked: Option<Moment>,
     detail: Option<String>,
@@ -146,8 +144,8 @@ pub async fn account(
     let sessions = app.sessions.list(&person.id).await?;
     let names = live::names(&sessions);
     let bound = app.sessions.device_bound(&person.id).await?;
-    let mut sessions: Vec<_> =
-        sessions.into_iter().map(|info| SessionView::new(info, current, &bound, now)).collect();
+    let view = |info| SessionView::new(info, current, &bound, app.providers.names(), now);
+    let mut sessions: Vec<_> = sessions.into_iter().map(view).collect();
     sessions.sort_by_key(|session| !session.current);
     let notice = match query.done.as_deref().and_then(Done::parse) {
         Some(Done::EmailSent) => Some(email_sent(&app, person.account.id, now).await?),
@@ -184,7 +182,7 @@ async fn providers(app: &App, user: Uuid) -> AppResult<Vec<ProviderView>> {
         let identity = linked.iter().find(|identity| identity.provider == provider);
         ProviderView {
             name: provider.as_str(),
-            label: provider.label(),
+            label: app.providers.names().of(provider).to_owned(),
             linked: identity.map(|identity| Moment(identity.linked_at)),
             detail: identity
                 .filter(|_| provider == Provider::Steam)
@@ -209,7 +207,7 @@ async fn recent_events(app: &App, user: Uuid, now: OffsetDateTime) -> AppResult<
         .into_iter()
         .take(EVENTS as usize)
         .map(|event| EventView {
-            what: happening(&event),
+            what: happening(&event, app.providers.names()),
             device: event.device,
             ip: event.ip,
             at: Moment(event.at),
@@ -231,7 +229,7 @@ fn is_one_sign_in(newer: &Event, older: &Event) -> bool {
 }
 
 /// Describes a security event.
-fn happening(event: &Event) -> String {
+fn happening(event: &Event, names: &ProviderNames) -> String {
     let what = match &*event.kind {
         "signed_in" => "Signed in",
         "new_device" => "Signed in with a browser not seen before",
@@ -262,8 +260,8 @@ fn happening(event: &Event) -> String {
         other => other,
     };
     let is_by_mail = ["email_changed", "reclaimed", "undone"].contains(&&*event.kind);
-    let method = event.method.as_deref().filter(|_| !is_by_mail).map(way);
-    match event.about.clone().or(method) {
+    let method = event.method.as_deref().filter(|_| !is_by_mail);
+    match event.about.clone().or_else(|| Some(way(method?, names))) {
         Some(which) => format!("{what}: {which}"),
         None => what.to_owned(),
     }

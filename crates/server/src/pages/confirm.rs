@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::actions::{Caller, REAUTH_WINDOW, user_id};
 use crate::auth::magic_link::Requester;
-use crate::domain::provider::Provider;
+use crate::domain::provider::{Provider, ProviderNames};
 use crate::http::App;
 use crate::http::error::{AppError, AppResult};
 use crate::pages::kept_form::{self, owner_mark};
@@ -40,6 +40,7 @@ struct ConfirmPage<'a> {
     /// The address a link can be mailed to.
     email: Option<String>,
     providers: Vec<Provider>,
+    names: &'a ProviderNames,
     has_passkeys: bool,
     has_codes: bool,
     /// Whether the account accepts only passkeys and recovery codes.
@@ -104,6 +105,7 @@ pub async fn page(
             .configured()
             .filter(|provider| !only_passkeys && opens(provider))
             .collect(),
+        names: app.providers.names(),
         has_passkeys: !passkeys::of_user(&app.database, user).await?.is_empty(),
         has_codes: recovery_codes::count(&app.database, user).await? > 0,
         only_passkeys,

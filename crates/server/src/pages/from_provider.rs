@@ -28,6 +28,11 @@ pub async fn github(State(app): State<App>, returned: Returned) -> Response {
     land(app, returned, Provider::Github, None).await
 }
 
+/// `GET /api/v1/auth/oidc/callback`
+pub async fn oidc(State(app): State<App>, returned: Returned) -> Response {
+    land(app, returned, Provider::Oidc, None).await
+}
+
 /// `GET /api/v1/auth/steam/login/callback`
 pub async fn steam_login(State(app): State<App>, returned: Returned) -> Response {
     land(app, returned, Provider::Steam, Some(false)).await

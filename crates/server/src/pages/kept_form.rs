@@ -117,7 +117,10 @@ impl KeptForm {
 
     /// The label of the button.
     pub fn label(&self) -> String {
-        let provider = || Provider::parse(self.value("provider")).map_or("it", Provider::label);
+        let provider = || {
+            let provider = Provider::parse(self.value("provider"));
+            provider.map_or_else(|| "it".to_owned(), |provider| provider.to_string())
+        };
         match self.action {
             "/import" => "Import my inventory".to_owned(),
             "/account/providers/link" => format!("Link {}", provider()),

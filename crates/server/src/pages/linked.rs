@@ -35,8 +35,8 @@ fn parse(form: Result<Form<ProviderForm>, FormRejection>) -> AppResult<(Provider
 
 #[derive(Template)]
 #[template(path = "leaving.html")]
-struct LeavingPage {
-    provider: &'static str,
+struct LeavingPage<'a> {
+    provider: &'a str,
     url: String,
 }
 
@@ -56,7 +56,8 @@ pub async fn link(
     };
     match linking::begin(&app.accounts(), &app.providers, &caller, provider, leaving).await {
         Ok(departure) => {
-            let page = LeavingPage { provider: provider.label(), url: departure.url };
+            let provider = app.providers.names().of(provider);
+            let page = LeavingPage { provider, url: departure.url };
             let html = page.render().map_err(AppError::internal)?;
             let cookie = [(header::SET_COOKIE, transaction.set(&departure.browser))];
             Ok((cookie, Html(html)).into_response())

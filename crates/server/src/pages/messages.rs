@@ -132,7 +132,7 @@ pub fn problem(code: &str) -> &'static str {
 }
 
 fn of_provider(error: ProviderError) -> &'static str {
-    use Provider::{Github, Google, Steam};
+    use Provider::{Github, Google, Oidc, Steam};
     match error {
         ProviderError::Cancelled => "You cancelled. Nothing has changed.",
         ProviderError::Expired => {
@@ -141,6 +141,9 @@ fn of_provider(error: ProviderError) -> &'static str {
         ProviderError::Refused(Google) => "Google did not confirm who you are. Please try again.",
         ProviderError::Refused(Github) => "GitHub did not confirm who you are. Please try again.",
         ProviderError::Refused(Steam) => "Steam did not confirm who you are. Please try again.",
+        ProviderError::Refused(Oidc) => {
+            "The identity provider did not confirm who you are. Please try again."
+        }
         ProviderError::Unavailable(Google) => {
             "Google does not answer at the moment. Please try again later."
         }
@@ -149,6 +152,9 @@ fn of_provider(error: ProviderError) -> &'static str {
         }
         ProviderError::Unavailable(Steam) => {
             "Steam does not answer at the moment. Please try again later."
+        }
+        ProviderError::Unavailable(Oidc) => {
+            "The identity provider does not answer at the moment. Please try again later."
         }
         ProviderError::EmailUnverified => {
             "Your account there has no verified e-mail address. Verify it there first, or sign in \
@@ -258,6 +264,7 @@ impl Done {
             Self::Linked(Provider::Google) => "google_linked",
             Self::Linked(Provider::Github) => "github_linked",
             Self::Linked(Provider::Steam) => "steam_linked",
+            Self::Linked(Provider::Oidc) => "oidc_linked",
             Self::Unlinked => "unlinked",
             Self::EmailSent => "email_sent",
             Self::EmailChanged => "email_changed",
@@ -287,6 +294,7 @@ impl Done {
             Self::Linked(Provider::Google) => "Google is linked.",
             Self::Linked(Provider::Github) => "GitHub is linked.",
             Self::Linked(Provider::Steam) => "Steam is linked.",
+            Self::Linked(Provider::Oidc) => "Your account there is linked.",
             Self::Unlinked => "It is no longer linked to your account.",
             Self::EmailSent => {
                 "A mail with a link is on its way. Nothing changes before you open it."

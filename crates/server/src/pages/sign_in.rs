@@ -23,7 +23,7 @@ use crate::auth::provider_error::ProviderError;
 use crate::auth::token::pasted;
 use crate::clock::utc;
 use crate::domain::email::Email;
-use crate::domain::provider::Provider;
+use crate::domain::provider::{Provider, ProviderNames};
 use crate::http::error::{AppError, AppResult};
 use crate::http::{App, cookies};
 use crate::pages::confirm::confirming;
@@ -45,6 +45,7 @@ struct LoginPage<'a> {
     page: &'a Page,
     email: bool,
     providers: Vec<Provider>,
+    names: &'a ProviderNames,
     address: &'a str,
     next: Option<&'a str>,
     last_used: Option<&'a str>,
@@ -151,6 +152,7 @@ pub(super) fn login_page(
     let login = LoginPage {
         email: app.magic_links.is_some(),
         providers: app.providers.configured().collect(),
+        names: app.providers.names(),
         address,
         next: next.as_ref().map(ReturnTarget::as_str),
         last_used: last_method::read(headers, app.is_https()),

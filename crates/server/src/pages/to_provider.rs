@@ -71,6 +71,11 @@ pub async fn github(State(app): State<App>, departing: Departing) -> AppResult<R
     sign_in(&app, Provider::Github, &departing).await
 }
 
+/// `GET /api/v1/auth/oidc`
+pub async fn oidc(State(app): State<App>, departing: Departing) -> AppResult<Response> {
+    sign_in(&app, Provider::Oidc, &departing).await
+}
+
 /// `GET /api/v1/auth/steam/login`
 pub async fn steam_login(State(app): State<App>, departing: Departing) -> AppResult<Response> {
     sign_in(&app, Provider::Steam, &departing).await

@@ -58,6 +58,7 @@ macro_rules! migrations {
             "0065_mail_troubles",
             "0066_outbox",
             "0067_event_subjects",
+            "0068_oidc_issuer",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {

@@ -60,14 +60,21 @@ pub enum Unlinking {
 }
 
 /// The sign-in methods that this server offers. Others do not count as a way to sign in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInMethods {
     /// Links sent by e-mail.
     pub email: bool,
-    /// Google.
-    pub google: bool,
-    /// GitHub.
-    pub github: bool,
+    /// The configured providers.
+    pub providers: Vec<Provider>,
+}
+
+impl SignInMethods {
+    /// The providers in one parameter: each name between commas, to be found by `LIKE`.
+    pub(super) fn provider_list(&self) -> String {
+        self.providers
+            .iter()
+            .fold(",".to_owned(), |list, provider| format!("{list}{},", provider.as_str()))
+    }
 }
 
 /// An identity linked to an account.
@@ -214,7 +221,7 @@ pub async fn unlink(
     db: &Database,
     user: Uuid,
     provider: Provider,
-    ways: SignInMethods,
+    ways: &SignInMethods,
 ) -> Result<Unlinking, StoreError> {
     // This update only locks the row, on both databases. The next removal for this account then
     // sees the effect of this one.
@@ -222,10 +229,8 @@ pub async fn unlink(
     let delete = "DELETE FROM identities WHERE user_id = $1 AND provider = $2 AND (
             EXISTS (SELECT 1 FROM users WHERE id = $1 AND email IS NOT NULL AND $3)
             OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = $1)
-            OR EXISTS (SELECT 1 FROM identities other WHERE other.user_id = $1 AND other.provider \
-                  <> $2
-                AND (other.provider = 'steam' OR (other.provider = 'google' AND $4) OR \
-                  (other.provider = 'github' AND $5))))";
+            OR EXISTS (SELECT 1 FROM identities other WHERE other.user_id = $1
+                AND other.provider <> $2 AND $4 LIKE '%,' || other.provider || ',%'))";
     let remains = "SELECT count(*) FROM identities WHERE user_id = $1 AND provider = $2";
     on_pool!(db, pool => {
         let mut tx = pool.begin().await?;
@@ -234,8 +239,7 @@ pub async fn unlink(
             .bind(user)
             .bind(provider.as_str())
             .bind(ways.email)
-            .bind(ways.google)
-            .bind(ways.github)
+            .bind(ways.provider_list())
             .execute(&mut *tx)
             .await?;
         let remains: i64 =

@@ -304,15 +304,14 @@ pub async fn remove(
     db: &Database,
     user: Uuid,
     id: Uuid,
-    ways: SignInMethods,
+    ways: &SignInMethods,
 ) -> Result<Removal, StoreError> {
     let delete = "DELETE FROM passkeys WHERE id = $2 AND user_id = $1";
     let other_ways = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND email IS NOT NULL AND \
                       $2)
         OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = $1)
         OR EXISTS (SELECT 1 FROM identities WHERE user_id = $1
-            AND (provider = 'steam' OR (provider = 'google' AND $3) OR (provider = 'github' AND \
-                      $4)))";
+            AND $3 LIKE '%,' || provider || ',%')";
     on_pool!(db, pool => {
         let mut tx = pool.begin().await?;
         sqlx::query(LOCK).bind(user).execute(&mut *tx).await?;
@@ -327,8 +326,7 @@ pub async fn remove(
         let other_ways: bool = sqlx::query_scalar(other_ways)
             .bind(user)
             .bind(ways.email)
-            .bind(ways.google)
-            .bind(ways.github)
+            .bind(ways.provider_list())
             .fetch_one(&mut *tx)
             .await?;
         if !other_ways {

@@ -40,7 +40,7 @@ fn describe() {
     for scope in CodeScope::ALL {
         count_withheld_codes(scope, 0);
     }
-    for method in ["email", "google", "github", "steam"] {
+    for method in ["email", "google", "github", "steam", "oidc"] {
         for outcome in ["done", "failed"] {
             count_sign_ins(method, outcome, 0);
         }

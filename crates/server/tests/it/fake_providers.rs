@@ -137,6 +137,18 @@ impl FakeProviders {
         .into()
     }
 
+    /// The variables that make the service use them as one more issuer, of this name.
+    pub(crate) fn oidc_vars(&self) -> Vec<(String, String)> {
+        [
+            ("OIDC_ISSUER_URL", self.base()),
+            ("OIDC_CLIENT_ID", CLIENT_ID.to_owned()),
+            ("OIDC_CLIENT_SECRET", CLIENT_SECRET.to_owned()),
+            ("OIDC_NAME", "Traders' Guild".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
     pub(crate) fn instead(&self, path: &'static str, reply: Reply) {
         self.script.lock().unwrap().instead.insert(path, reply);
     }
@@ -282,9 +294,9 @@ async fn token(
             claims[name] = value.clone();
         }
     }
-    let access_token = match person["email"].as_str() {
-        Some(_) => "canary-access-token".to_owned(),
-        None => {
+    let access_token = match (person["email"].as_str(), person.get("userinfo")) {
+        (Some(_), None) => "canary-access-token".to_owned(),
+        _ => {
             let sub = json!({ "sub": person["sub"] });
             let told = person.get("userinfo").unwrap_or(&sub);
             format!("info_{}", URL_SAFE_NO_PAD.encode(told.to_string()))

@@ -37,6 +37,7 @@ mod portfolio;
 mod postgres_sessions;
 mod process;
 mod providers_oauth;
+mod providers_oidc;
 mod providers_real;
 mod providers_steam;
 mod repeated;

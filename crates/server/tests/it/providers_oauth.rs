@@ -20,26 +20,26 @@ async fn start() -> (TestApp, FakeProviders) {
     (TestApp::embedded_with(&vars).await, fake_providers)
 }
 
-fn now(app: &TestApp) -> u64 {
+pub(crate) fn now(app: &TestApp) -> u64 {
     app.clock.now().as_millis() / 1000
 }
 
-fn google(app: &TestApp, sub: &str, email: &str) -> Value {
+pub(crate) fn google(app: &TestApp, sub: &str, email: &str) -> Value {
     json!({ "now": now(app), "sub": sub, "email": email, "email_verified": true })
 }
 
-fn github(id: u64, email: &str) -> Value {
+pub(crate) fn github(id: u64, email: &str) -> Value {
     json!({ "id": id, "emails": [{ "email": email, "primary": true, "verified": true }] })
 }
 
-async fn leave(browser: &Browser, path: &str) -> String {
+pub(crate) async fn leave(browser: &Browser, path: &str) -> String {
     let answer = browser.get(path).await.expect(303);
     assert!(answer.set_cookie("transaction").is_some());
     answer.header("location").to_owned()
 }
 
 /// The page where a callback ends. Its URL contains no code or state.
-fn landed(answer: Answer) -> String {
+pub(crate) fn landed(answer: Answer) -> String {
     let answer = answer.expect(303);
     assert_eq!(answer.set_cookie("transaction"), None, "others may be under way in this browser");
     let target = answer.header("location").to_owned();
@@ -47,7 +47,7 @@ fn landed(answer: Answer) -> String {
     target
 }
 
-async fn sign_in(
+pub(crate) async fn sign_in(
     fake_providers: &FakeProviders,
     browser: &Browser,
     path: &str,
@@ -58,7 +58,7 @@ async fn sign_in(
 }
 
 /// Links a provider to the signed-in user.
-async fn link(
+pub(crate) async fn link(
     fake_providers: &FakeProviders,
     browser: &Browser,
     provider: &str,
@@ -72,7 +72,7 @@ async fn link(
     landed(browser.get(&fake_providers.agree(&location, person)).await)
 }
 
-async fn email(browser: &Browser) -> Value {
+pub(crate) async fn email(browser: &Browser) -> Value {
     browser.get("/api/v1/auth/me").await.json()["user"]["email"].clone()
 }
 
@@ -781,7 +781,7 @@ async fn a_browser_is_news_after_ninety_quiet_days() {
 async fn a_provider_without_its_variables_is_off() {
     let app = TestApp::embedded().await;
     let browser = app.signed_in("a@example.com").await;
-    for path in [GOOGLE, GITHUB] {
+    for path in [GOOGLE, GITHUB, "/api/v1/auth/oidc"] {
         browser.get(path).await.expect_error(404, "method_not_configured");
     }
     browser
@@ -795,7 +795,7 @@ async fn a_provider_without_its_variables_is_off() {
         .iter()
         .map(|it| it["configured"].clone())
         .collect();
-    assert_eq!(configured, [false, false, true]);
+    assert_eq!(configured, [false, false, true, false]);
 }
 
 #[tokio::test]

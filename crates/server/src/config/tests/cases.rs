@@ -327,7 +327,7 @@ const CASES: &[Case] = &[
         &["x", "https://a.example,", "http://a.example", "https://a.example,ftp://b.example"],
     ),
     (
-        &["PRICE_FEED_NAME"],
+        &["PRICE_FEED_NAME", "OIDC_NAME"],
         &["Skinport", "Our own prices"],
         &["a\nb", "a name of more than forty characters, all told"],
     ),
@@ -356,6 +356,7 @@ const CASES: &[Case] = &[
     (
         &[
             "GOOGLE_ISSUER_URL",
+            "OIDC_ISSUER_URL",
             "GITHUB_URL",
             "GITHUB_API_URL",
             "RESEND_API_URL",
@@ -392,6 +393,8 @@ const CASES: &[Case] = &[
             "REDIS_PASSWORD",
             "GOOGLE_CLIENT_ID",
             "GOOGLE_CLIENT_SECRET",
+            "OIDC_CLIENT_ID",
+            "OIDC_CLIENT_SECRET",
             "GITHUB_CLIENT_ID",
             "GITHUB_CLIENT_SECRET",
             "RESEND_API_KEY",
@@ -417,6 +420,18 @@ fn company(name: &str) -> &'static [(&'static str, &'static str)] {
         "REDIS_KEY_FILE" => &[("REDIS_URL", "rediss://localhost"), ("REDIS_CERT_FILE", "c.pem")],
         "GOOGLE_CLIENT_ID" => &[("GOOGLE_CLIENT_SECRET", "s")],
         "GOOGLE_CLIENT_SECRET" => &[("GOOGLE_CLIENT_ID", "i")],
+        "OIDC_ISSUER_URL" => &[("OIDC_CLIENT_ID", "i"), ("OIDC_CLIENT_SECRET", "s")],
+        "OIDC_CLIENT_ID" => {
+            &[("OIDC_CLIENT_SECRET", "s"), ("OIDC_ISSUER_URL", "https://id.example")]
+        }
+        "OIDC_CLIENT_SECRET" => {
+            &[("OIDC_CLIENT_ID", "i"), ("OIDC_ISSUER_URL", "https://id.example")]
+        }
+        "OIDC_NAME" => &[
+            ("OIDC_CLIENT_ID", "i"),
+            ("OIDC_CLIENT_SECRET", "s"),
+            ("OIDC_ISSUER_URL", "https://id.example"),
+        ],
         "GITHUB_CLIENT_ID" => &[("GITHUB_CLIENT_SECRET", "s")],
         "GITHUB_CLIENT_SECRET" => &[("GITHUB_CLIENT_ID", "i")],
         "SMTP_URL" => &[("MAIL_FROM", "a@b.example")],

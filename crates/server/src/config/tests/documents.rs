@@ -103,6 +103,7 @@ fn the_report_says_values_origins_and_what_would_happen() {
         "keep sessions in redis://***@redis.example/2",
         "e-mail off (neither SMTP_URL nor RESEND_API_KEY is set)",
         "Google off (GOOGLE_CLIENT_ID is not set)",
+        "OIDC off (OIDC_CLIENT_ID is not set)",
         "SMTP_URL is not set, nor is RESEND_API_KEY: nobody can sign in by e-mail",
     ] {
         assert!(lines.contains(expected), "{expected:?} is missing in\n{report}");

@@ -5,7 +5,7 @@ use super::*;
 const CANARY: &str = "canary";
 
 /// All secret variables, with accepted values that contain the canary.
-const ACCEPTED: [(&str, &str); 11] = [
+const ACCEPTED: [(&str, &str); 14] = [
     ("SESSION_SECRET", "canary-kS0vV3y1QmZbq2nD8rTfXh5LwJ7cEu9A"),
     ("SESSION_SECRET_PREVIOUS", "canary-older-Qw8rT2yU4iO6pA1sD3fG5hJ7kL9z"),
     ("REDIS_URL", "redis://canary:canary@redis.example/0"),
@@ -14,6 +14,9 @@ const ACCEPTED: [(&str, &str); 11] = [
     ("MAIL_FROM", "a@b.example"),
     ("GOOGLE_CLIENT_ID", "id"),
     ("GOOGLE_CLIENT_SECRET", "canary"),
+    ("OIDC_ISSUER_URL", "https://id.example"),
+    ("OIDC_CLIENT_ID", "id"),
+    ("OIDC_CLIENT_SECRET", "canary"),
     ("STEAM_API_KEY", "canary"),
     ("PRICE_FEED_URL", "https://canary:canary@prices.example/items?key=canary"),
     ("LOG_FORMAT", "json"),

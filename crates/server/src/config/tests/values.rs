@@ -8,6 +8,11 @@ fn what_belongs_together_is_required_together() {
     let smtp = ("SMTP_URL", "smtps://mail.example");
     let resend = [("RESEND_API_KEY", "x"), ("RESEND_FROM_EMAIL", "a@b.example")];
     let github = [("GITHUB_CLIENT_ID", "x"), ("GITHUB_CLIENT_SECRET", "y")];
+    let oidc = [
+        ("OIDC_ISSUER_URL", "https://id.example"),
+        ("OIDC_CLIENT_ID", "x"),
+        ("OIDC_CLIENT_SECRET", "y"),
+    ];
     let from = ("MAIL_FROM", "a@b.example");
     for (pairs, blamed) in [
         (vec![google], "GOOGLE_CLIENT_SECRET"),
@@ -15,6 +20,10 @@ fn what_belongs_together_is_required_together() {
         (vec![github[0]], "GITHUB_CLIENT_SECRET"),
         (vec![github[1]], "GITHUB_CLIENT_ID"),
         (vec![github[0], github[1], ("GITHUB_URL", "https://git.example")], "GITHUB_API_URL"),
+        (vec![oidc[0]], "OIDC_CLIENT_ID"),
+        (vec![oidc[1]], "OIDC_CLIENT_SECRET"),
+        (vec![oidc[1], oidc[2]], "OIDC_ISSUER_URL"),
+        (vec![("OIDC_NAME", "x")], "OIDC_ISSUER_URL"),
         (vec![resend[0]], "RESEND_FROM_EMAIL"),
         (vec![resend[1]], "RESEND_API_KEY"),
         (vec![smtp], "MAIL_FROM"),
@@ -189,6 +198,23 @@ fn a_service_keeps_its_exact_spelling() {
         ("GOOGLE_ISSUER_URL", "https://id.example/"),
     ];
     assert_eq!(accepted(&pairs).auth.google.unwrap().issuer.as_str(), "https://id.example/");
+}
+
+#[test]
+fn one_more_issuer_has_the_name_that_was_chosen_or_its_host() {
+    let name = |given: &str| {
+        let pairs = [
+            ("OIDC_ISSUER_URL", "https://id.example:8443/realms/traders"),
+            ("OIDC_CLIENT_ID", "i"),
+            ("OIDC_CLIENT_SECRET", "s"),
+            ("OIDC_NAME", given),
+        ];
+        accepted(&pairs).auth.oidc.unwrap().name
+    };
+    assert_eq!(
+        (name(""), name("Our \u{fc}ber SSO")),
+        ("id.example".into(), "Our \u{fc}ber SSO".into())
+    );
 }
 
 #[test]

@@ -28,7 +28,9 @@ on_both_databases!(
     nobody_links_to_an_account_that_is_not_there,
 );
 
-const ALL_WAYS: SignInMethods = SignInMethods { email: true, google: true, github: true };
+fn ways(email: bool, providers: &[Provider]) -> SignInMethods {
+    SignInMethods { email, providers: providers.to_vec() }
+}
 
 fn identity(provider: Provider, subject: &str) -> Identity {
     Identity { provider, issuer: "https://issuer.example".to_owned(), subject: subject.to_owned() }
@@ -167,26 +169,32 @@ async fn another_issuer_is_another_identity(db: Database) {
 
 async fn only_ways_that_are_on_offer_count(db: Database) {
     let user = account(&db, &identity(Provider::Steam, "1")).await;
-    let unlink = async |provider, ways| unlink(&db, user.id, provider, ways).await.unwrap();
-    assert_eq!(unlink(Provider::Steam, ALL_WAYS).await, Unlinking::LastWayIn);
-    assert_eq!(unlink(Provider::Github, ALL_WAYS).await, Unlinking::NotLinked);
-    link(&db, user.id, &identity(Provider::Github, "2"), NOW).await.unwrap();
-    let without_github = SignInMethods { github: false, ..ALL_WAYS };
-    assert_eq!(unlink(Provider::Steam, without_github).await, Unlinking::LastWayIn);
-    assert_eq!(unlink(Provider::Github, without_github).await, Unlinking::Unlinked);
-    link(&db, user.id, &identity(Provider::Github, "2"), NOW).await.unwrap();
-    assert_eq!(unlink(Provider::Steam, ALL_WAYS).await, Unlinking::Unlinked);
-    assert_eq!(unlink(Provider::Github, ALL_WAYS).await, Unlinking::LastWayIn);
+    let all = ways(true, &Provider::ALL);
+    let unlink =
+        async |provider, ways: &SignInMethods| unlink(&db, user.id, provider, ways).await.unwrap();
+    assert_eq!(unlink(Provider::Steam, &all).await, Unlinking::LastWayIn);
+    for other in [Provider::Google, Provider::Github, Provider::Oidc] {
+        assert_eq!(unlink(other, &all).await, Unlinking::NotLinked);
+        link(&db, user.id, &identity(other, "2"), NOW).await.unwrap();
+        let without: Vec<_> = Provider::ALL.into_iter().filter(|one| *one != other).collect();
+        let without = ways(true, &without);
+        assert_eq!(unlink(Provider::Steam, &without).await, Unlinking::LastWayIn, "{other}");
+        assert_eq!(unlink(other, &without).await, Unlinking::Unlinked, "{other}");
+        link(&db, user.id, &identity(other, "2"), NOW).await.unwrap();
+        assert_eq!(unlink(Provider::Steam, &all).await, Unlinking::Unlinked, "{other}");
+        assert_eq!(unlink(other, &all).await, Unlinking::LastWayIn, "{other}");
+        link(&db, user.id, &identity(Provider::Steam, "1"), NOW).await.unwrap();
+        assert_eq!(unlink(other, &all).await, Unlinking::Unlinked, "{other}");
+    }
 
     let (owner, _) =
         find_or_create_by_verified_email(&db, &email("a@example.com"), NOW).await.unwrap();
     link(&db, owner.id, &identity(Provider::Google, "3"), NOW).await.unwrap();
-    let without_mail = SignInMethods { email: false, ..ALL_WAYS };
-    let unlink = async |ways| {
+    let unlink = async |ways: &SignInMethods| {
         super::super::identities::unlink(&db, owner.id, Provider::Google, ways).await.unwrap()
     };
-    assert_eq!(unlink(without_mail).await, Unlinking::LastWayIn);
-    assert_eq!(unlink(ALL_WAYS).await, Unlinking::Unlinked);
+    assert_eq!(unlink(&ways(false, &Provider::ALL)).await, Unlinking::LastWayIn);
+    assert_eq!(unlink(&all).await, Unlinking::Unlinked);
 }
 
 async fn removing_both_ways_at_once_leaves_one(db: Database) {
@@ -195,7 +203,7 @@ async fn removing_both_ways_at_once_leaves_one(db: Database) {
         link(&db, user, &identity(Provider::Github, &format!("g{round}")), NOW).await.unwrap();
         let results = at_once(2, |at| {
             let (db, provider) = (db.clone(), [Provider::Steam, Provider::Github][at]);
-            async move { unlink(&db, user, provider, ALL_WAYS).await.unwrap() }
+            async move { unlink(&db, user, provider, &ways(true, &Provider::ALL)).await.unwrap() }
         })
         .await;
         assert_eq!(of_user(&db, user).await.unwrap().len(), 1, "{results:?}");

@@ -16,8 +16,9 @@ on_both_databases!(
     an_account_that_is_stripped_or_reset_has_no_passkey_left,
 );
 
-const ALL_WAYS: SignInMethods = SignInMethods { email: true, google: true, github: true };
-const NO_MAIL: SignInMethods = SignInMethods { email: false, ..ALL_WAYS };
+fn ways(email: bool) -> SignInMethods {
+    SignInMethods { email, providers: Provider::ALL.to_vec() }
+}
 
 async fn user(db: &Database) -> User {
     find_or_create_by_verified_email(db, &email("a@example.com"), NOW).await.unwrap().0
@@ -96,30 +97,31 @@ async fn the_last_sign_in_method_stays_and_so_does_what_passkey_only_needs(db: D
         subject: "1".to_owned(),
     };
     let first = add(&db, &user, b"one").await;
+    let (all, no_mail) = (ways(true), ways(false));
     let remove = |id, ways| passkeys::remove(&db, user.id, id, ways);
     let only = |enabled| passkeys::set_passkey_only(&db, user.id, enabled);
-    assert_eq!(remove(first, NO_MAIL).await.unwrap(), Removal::LastWayIn);
-    assert_eq!(remove(uuid::Uuid::nil(), ALL_WAYS).await.unwrap(), Removal::NotFound);
+    assert_eq!(remove(first, &no_mail).await.unwrap(), Removal::LastWayIn);
+    assert_eq!(remove(uuid::Uuid::nil(), &all).await.unwrap(), Removal::NotFound);
     assert!(!only(true).await.unwrap() && !passkeys::is_passkey_only(&db, user.id).await.unwrap());
 
     // A passkey counts as a sign-in method beside a provider, and a provider beside a passkey.
     identities::link(&db, user.id, &identity, NOW).await.unwrap();
-    let unlinked = identities::unlink(&db, user.id, Provider::Github, NO_MAIL).await.unwrap();
+    let unlinked = identities::unlink(&db, user.id, Provider::Github, &no_mail).await.unwrap();
     assert_eq!(unlinked, Unlinking::Unlinked);
     identities::link(&db, user.id, &identity, NOW).await.unwrap();
-    assert_eq!(remove(first, NO_MAIL).await.unwrap(), Removal::Removed);
-    let unlinked = identities::unlink(&db, user.id, Provider::Github, NO_MAIL).await.unwrap();
+    assert_eq!(remove(first, &no_mail).await.unwrap(), Removal::Removed);
+    let unlinked = identities::unlink(&db, user.id, Provider::Github, &no_mail).await.unwrap();
     assert_eq!(unlinked, Unlinking::LastWayIn);
 
     // Passkey only: two passkeys, or one and recovery codes.
     let (second, third) = (add(&db, &user, b"two").await, add(&db, &user, b"three").await);
     assert!(only(true).await.unwrap());
-    assert_eq!(remove(second, ALL_WAYS).await.unwrap(), Removal::Needed);
+    assert_eq!(remove(second, &all).await.unwrap(), Removal::Needed);
     recovery_codes::replace(&db, user.id, &[[5; 32]]).await.unwrap();
-    assert_eq!(remove(second, ALL_WAYS).await.unwrap(), Removal::Removed);
-    assert_eq!(remove(third, ALL_WAYS).await.unwrap(), Removal::Needed);
+    assert_eq!(remove(second, &all).await.unwrap(), Removal::Removed);
+    assert_eq!(remove(third, &all).await.unwrap(), Removal::Needed);
     assert!(only(false).await.unwrap());
-    assert_eq!(remove(third, ALL_WAYS).await.unwrap(), Removal::Removed);
+    assert_eq!(remove(third, &all).await.unwrap(), Removal::Removed);
 }
 
 async fn an_account_has_so_many_passkeys_and_no_credential_is_there_twice(db: Database) {

@@ -1,4 +1,4 @@
-//! Google or another OpenID Connect issuer, by discovery.
+//! OpenID Connect, by discovery: Google and one more issuer.
 //!
 //! 1. All endpoints come from the discovery document of the configured issuer, whose `issuer` must
 //!    match exactly.
@@ -7,8 +7,8 @@
 //!    Connect Discovery 1.0, 3).
 //! 3. The discovery document and the keys are cached. A token signed with an unknown key causes one
 //!    more fetch of the keys.
-//! 4. If the ID token has no address, name or picture, the userinfo endpoint supplies them. Its
-//!    `sub` must equal the token's.
+//! 4. If the ID token has no address, or does not say whether it is verified, the userinfo endpoint
+//!    is asked. Its `sub` must equal the token's.
 //! 5. Google runs the mailboxes of gmail.com and of Workspace domains (`hd`). It has only verified
 //!    other addresses once, like any other issuer. An issuer on a loopback address counts as
 //!    Google, for development and tests.
@@ -23,16 +23,15 @@ use tokio::sync::Mutex;
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 
-use crate::auth::callback::OauthCallback;
+use crate::auth::callback::{OauthCallback, code_of};
 use crate::auth::id_token::{self, Claims, Expected, IdTokenError, KeySet};
 use crate::auth::outgoing::{Answer, LIMIT, Outgoing, OutgoingError, send};
 use crate::auth::provider_error::ProviderError;
 use crate::auth::transaction::{Begun, Ended};
-use crate::config::{GoogleSettings, ServiceUrl};
+use crate::config::{OidcSettings, ServiceUrl};
 use crate::domain::email::Email;
 use crate::domain::provider::{EmailClaim, Identity, Person, Provider, tidy_avatar_url, tidy_name};
 
-const GOOGLE: Provider = Provider::Google;
 const GOOGLES_ISSUER: &str = "https://accounts.google.com";
 /// Cache lifetime of the discovery document.
 const DISCOVERY_LIFETIME: Duration = Duration::from_hours(1);
@@ -42,9 +41,10 @@ const KEYS_LIFETIME: std::ops::RangeInclusive<u64> = 60..=86_400;
 /// [`LIMIT`].
 const SILENCE: Duration = LIMIT.saturating_add(Duration::from_secs(5));
 
-/// Sign-in by OpenID Connect.
+/// Sign-in with one OpenID Connect issuer.
 #[derive(Debug)]
-pub struct Google {
+pub struct OidcClient {
+    provider: Provider,
     http: Outgoing,
     issuer: String,
     /// Whether the issuer is Google or its stand-in, and so counts as running Google's mailboxes.
@@ -83,14 +83,21 @@ struct TokenAnswer {
     id_token: SecretString,
 }
 
-impl Google {
+impl OidcClient {
     /// Uses this client's settings; `redirect_uri` must be registered at the issuer.
-    pub fn new(settings: &GoogleSettings, redirect_uri: String, http: Outgoing) -> Self {
+    pub fn new(
+        provider: Provider,
+        settings: &OidcSettings,
+        redirect_uri: String,
+        http: Outgoing,
+    ) -> Self {
+        let issuer = &settings.issuer;
         Self {
+            provider,
             http,
-            issuer: settings.issuer.as_str().to_owned(),
-            runs_mailboxes: settings.issuer.as_str() == GOOGLES_ISSUER
-                || settings.issuer.is_loopback(),
+            issuer: issuer.as_str().to_owned(),
+            runs_mailboxes: provider == Provider::Google
+                && (issuer.as_str() == GOOGLES_ISSUER || issuer.is_loopback()),
             client_id: settings.client_id.clone(),
             client_secret: settings.client_secret.clone(),
             redirect_uri,
@@ -111,7 +118,7 @@ impl Google {
     ) -> Result<Url, ProviderError> {
         let discovery = self.discover(now).await?;
         let mut url = Url::parse(&discovery.authorization_endpoint)
-            .map_err(|_| ProviderError::Unavailable(GOOGLE))?;
+            .map_err(|_| ProviderError::Unavailable(self.provider))?;
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.client_id)
@@ -141,14 +148,14 @@ impl Google {
         let discovery = self.discover(now).await?;
         match &callback.iss {
             Some(issuer) if *issuer != discovery.issuer => {
-                return Err(refused("another issuer answered"));
+                return Err(self.refused("another issuer answered"));
             }
             None if discovery.authorization_response_iss_parameter_supported => {
-                return Err(refused("the answer names no issuer"));
+                return Err(self.refused("the answer names no issuer"));
             }
             _ => {}
         }
-        let code = code_of(callback, GOOGLE)?;
+        let code = code_of(callback, self.provider)?;
         let tokens = self.exchange(&discovery, code, &transaction.verifier).await?;
         let mut claims = self.verify(&discovery, &tokens, &transaction.nonce, now).await?;
         if let (None, Some(endpoint)) = (&claims.email, &discovery.userinfo_endpoint) {
@@ -160,7 +167,7 @@ impl Google {
             name: claims.name.as_deref().and_then(tidy_name),
             avatar_url: claims.picture.as_deref().and_then(tidy_avatar_url),
             identity: Identity {
-                provider: GOOGLE,
+                provider: self.provider,
                 issuer: self.issuer.clone(),
                 subject: claims.sub,
             },
@@ -205,17 +212,19 @@ impl Google {
         } else {
             form.extend([("client_id", &*self.client_id), ("client_secret", secret)]);
         }
-        let answer = send(request.form(&form)).await.map_err(unavailable)?;
+        let answer = send(request.form(&form)).await.map_err(|error| self.unavailable(&error))?;
         if answer.status.is_client_error() && answer.status != http::StatusCode::TOO_MANY_REQUESTS {
             let error = error_code(&answer).unwrap_or_default();
-            tracing::warn!(provider = "google", error, "the token endpoint refused the code");
-            return Err(ProviderError::Refused(GOOGLE));
+            let provider = self.provider.as_str();
+            tracing::warn!(provider, error, "the token endpoint refused the code");
+            return Err(ProviderError::Refused(self.provider));
         }
         if !answer.status.is_success() {
-            tracing::warn!(provider = "google", status = answer.status.as_u16(), "no token");
-            return Err(ProviderError::Unavailable(GOOGLE));
+            let (provider, status) = (self.provider.as_str(), answer.status.as_u16());
+            tracing::warn!(provider, status, "no token");
+            return Err(ProviderError::Unavailable(self.provider));
         }
-        answer.json().map_err(|_| refused("the token answer has no tokens"))
+        answer.json().map_err(|_| self.refused("the token answer has no tokens"))
     }
 
     /// Completes the claims of the ID token from the userinfo endpoint.
@@ -226,12 +235,12 @@ impl Google {
         access_token: &SecretString,
     ) -> Result<Claims, ProviderError> {
         let request = self.http.get(endpoint).bearer_auth(access_token.expose_secret());
-        let answer = send(request).await.map_err(unavailable)?;
+        let answer = send(request).await.map_err(|error| self.unavailable(&error))?;
         let told = answer.status.is_success().then(|| answer.json::<Claims>());
         match told {
             Some(Ok(told)) if told.sub == claims.sub => Ok(claims.completed_by(told)),
-            Some(Ok(_)) => Err(refused("the userinfo endpoint speaks of somebody else")),
-            _ => Err(unavailable_because("its userinfo endpoint gives no claims")),
+            Some(Ok(_)) => Err(self.refused("the userinfo endpoint speaks of somebody else")),
+            _ => Err(self.unavailable_because("its userinfo endpoint gives no claims")),
         }
     }
 
@@ -266,8 +275,9 @@ impl Google {
             verdict = id_token::verify(token, &known, &expected);
         }
         verdict.map_err(|error| {
-            tracing::warn!(provider = "google", %error, "an ID token was refused");
-            ProviderError::Refused(GOOGLE)
+            let provider = self.provider.as_str();
+            tracing::warn!(provider, %error, "an ID token was refused");
+            ProviderError::Refused(self.provider)
         })
     }
 
@@ -280,7 +290,7 @@ impl Google {
         let answer = self.fetch(&discovery.jwks_uri, now).await?;
         let Some(Ok(value)) = answer.status.is_success().then(|| KeySet::parse(&answer.body))
         else {
-            return Err(unavailable_because("its keys cannot be read"));
+            return Err(self.unavailable_because("its keys cannot be read"));
         };
         let until = now + Duration::from_secs(max_age(&answer.headers));
         *keys = Some(Kept { value: value.clone(), until });
@@ -291,13 +301,13 @@ impl Google {
     /// retrying one after the other.
     async fn fetch(&self, url: &str, now: OffsetDateTime) -> Result<Answer, ProviderError> {
         if now.unix_timestamp() < self.silent_until.load(Ordering::Relaxed) {
-            return Err(ProviderError::Unavailable(GOOGLE));
+            return Err(ProviderError::Unavailable(self.provider));
         }
         send(self.http.get(url)).await.map_err(|error| {
             if matches!(error, OutgoingError::TimedOut(_)) {
                 self.silent_until.store((now + SILENCE).unix_timestamp(), Ordering::Relaxed);
             }
-            unavailable(error)
+            self.unavailable(&error)
         })
     }
 
@@ -318,36 +328,35 @@ impl Google {
         let answer = self.fetch(&url, now).await?;
         let value: Discovery = match answer.status.is_success().then(|| answer.json()) {
             Some(Ok(value)) => value,
-            _ => return Err(unavailable_because("its discovery document cannot be read")),
+            _ => return Err(self.unavailable_because("its discovery document cannot be read")),
         };
         if value.issuer != self.issuer {
-            return Err(unavailable_because("its discovery document is of another issuer"));
+            return Err(self.unavailable_because("its discovery document is of another issuer"));
         }
         let endpoints = [&value.authorization_endpoint, &value.token_endpoint, &value.jwks_uri];
         let endpoints = endpoints.into_iter().chain(&value.userinfo_endpoint);
         let all_acceptable = { endpoints }.all(|url| ServiceUrl::is_acceptable(url));
         if !all_acceptable {
-            return Err(unavailable_because(
-                "its discovery document names an address that is not https",
-            ));
+            return Err(self
+                .unavailable_because("its discovery document names an address that is not https"));
         }
         *discovery = Some(Kept { value: value.clone(), until: now + DISCOVERY_LIFETIME });
         Ok(value)
     }
-}
 
-/// The code of a callback, or the error it reports.
-///
-/// # Errors
-/// [`ProviderError::Cancelled`] or [`ProviderError::Refused`].
-pub fn code_of(callback: &OauthCallback, provider: Provider) -> Result<&str, ProviderError> {
-    match (callback.error.as_deref(), callback.code.as_deref()) {
-        (Some("access_denied"), _) => Err(ProviderError::Cancelled),
-        (None, Some(code)) if !code.is_empty() => Ok(code),
-        _ => {
-            tracing::warn!(provider = provider.as_str(), "the provider reports an error");
-            Err(ProviderError::Refused(provider))
-        }
+    fn refused(&self, why: &'static str) -> ProviderError {
+        tracing::warn!(provider = self.provider.as_str(), why, "a sign-in was refused");
+        ProviderError::Refused(self.provider)
+    }
+
+    fn unavailable_because(&self, why: &'static str) -> ProviderError {
+        tracing::warn!(provider = self.provider.as_str(), why, "the provider cannot be used");
+        ProviderError::Unavailable(self.provider)
+    }
+
+    fn unavailable(&self, error: &OutgoingError) -> ProviderError {
+        tracing::warn!(provider = self.provider.as_str(), %error, "the provider cannot be used");
+        ProviderError::Unavailable(self.provider)
     }
 }
 
@@ -372,22 +381,6 @@ fn max_age(headers: &http::HeaderMap) -> u64 {
     seconds.unwrap_or(3600).clamp(*KEYS_LIFETIME.start(), *KEYS_LIFETIME.end())
 }
 
-fn refused(why: &'static str) -> ProviderError {
-    tracing::warn!(provider = "google", why, "a sign-in was refused");
-    ProviderError::Refused(GOOGLE)
-}
-
-fn unavailable_because(why: &'static str) -> ProviderError {
-    tracing::warn!(provider = "google", why, "the provider cannot be used");
-    ProviderError::Unavailable(GOOGLE)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unavailable(error: OutgoingError) -> ProviderError {
-    tracing::warn!(provider = "google", %error, "the provider cannot be used");
-    ProviderError::Unavailable(GOOGLE)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -396,24 +389,28 @@ mod tests {
 
     #[test]
     fn only_google_runs_mailboxes_and_not_all_it_knows() {
+        use Provider::{Google, Oidc};
         crate::tls::install_provider();
-        for (issuer, email, hd, runs_it) in [
-            (GOOGLES_ISSUER, "a@gmail.com", None, true),
-            (GOOGLES_ISSUER, "a@corp.example", Some("corp.example"), true),
-            (GOOGLES_ISSUER, "a@corp.example", None, false),
-            (GOOGLES_ISSUER, "a@corp.example", Some(""), false),
-            (GOOGLES_ISSUER, "a@gmail.com.example", None, false),
-            ("https://id.example", "a@gmail.com", None, false),
-            ("https://id.example", "a@corp.example", Some("corp.example"), false),
-            ("https://accounts.google.com.example", "a@gmail.com", None, false),
-            ("http://localhost:4010", "a@gmail.com", None, true),
+        for (provider, issuer, email, hd, runs_it) in [
+            (Google, GOOGLES_ISSUER, "a@gmail.com", None, true),
+            (Google, GOOGLES_ISSUER, "a@corp.example", Some("corp.example"), true),
+            (Google, GOOGLES_ISSUER, "a@corp.example", None, false),
+            (Google, GOOGLES_ISSUER, "a@corp.example", Some(""), false),
+            (Google, GOOGLES_ISSUER, "a@gmail.com.example", None, false),
+            (Google, "https://id.example", "a@gmail.com", None, false),
+            (Google, "https://id.example", "a@corp.example", Some("corp.example"), false),
+            (Google, "https://accounts.google.com.example", "a@gmail.com", None, false),
+            (Google, "http://localhost:4010", "a@gmail.com", None, true),
+            (Oidc, "http://localhost:4010", "a@gmail.com", None, false),
+            (Oidc, GOOGLES_ISSUER, "a@corp.example", Some("corp.example"), false),
         ] {
-            let settings = GoogleSettings {
+            let settings = OidcSettings {
+                name: "An issuer".to_owned(),
                 client_id: "id".to_owned(),
                 client_secret: "secret".into(),
                 issuer: ServiceUrl::loopback(issuer),
             };
-            let google = Google::new(&settings, String::new(), Outgoing::new());
+            let client = OidcClient::new(provider, &settings, String::new(), Outgoing::new());
             let claims = json!({ "sub": "1", "email": email, "email_verified": true, "hd": hd });
             let claims: Claims = serde_json::from_value(claims).unwrap();
             let parsed = Email::parse(email).unwrap();
@@ -422,7 +419,7 @@ mod tests {
             } else {
                 EmailClaim::Vouched(parsed)
             };
-            assert_eq!(google.email_claim(&claims), expected, "{issuer} {email} {hd:?}");
+            assert_eq!(client.email_claim(&claims), expected, "{provider} {issuer} {email} {hd:?}");
         }
     }
 }
