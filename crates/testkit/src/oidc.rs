@@ -1,4 +1,4 @@
-//! An OpenID Connect provider: the npm package `oidc-provider`, which stands in for Google.
+//! An OpenID Connect provider: the npm package `oidc-provider`.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ const SCRIPT: &str = include_str!("op.mjs");
 
 /// The provider, killed when dropped. It accepts every request. `login_hint` is the user's name,
 /// and their address is `{login_hint}@example.test`, verified unless the name begins with
-/// `unverified`.
+/// `unverified`. For a name that begins with `silent`, the claim `email_verified` is absent.
 #[derive(Debug)]
 pub struct OidcProvider {
     issuer: String,
@@ -26,8 +26,19 @@ impl OidcProvider {
     /// The secret of the only client.
     pub const CLIENT_SECRET: &str = "a-secret-of-the-tests";
 
-    /// Starts a provider whose only client has this `redirect_uri`.
-    pub async fn start(redirect_uri: &str) -> Self {
+    /// Starts a provider like Google: the ID token contains the address. Its only client has this
+    /// `redirect_uri`.
+    pub async fn like_google(redirect_uri: &str) -> Self {
+        Self::start(redirect_uri, "like-google").await
+    }
+
+    /// Starts a provider with the package's defaults: only the userinfo endpoint has the address,
+    /// and the client authenticates by `client_secret_basic`.
+    pub async fn by_default(redirect_uri: &str) -> Self {
+        Self::start(redirect_uri, "by-default").await
+    }
+
+    async fn start(redirect_uri: &str, kind: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         // Node looks for packages in the directories above the importing file.
         let modules = tool("node/node_modules/oidc-provider/package.json");
@@ -41,7 +52,7 @@ impl OidcProvider {
         let mut failure = String::new();
         for _ in 0..ATTEMPTS {
             let port = free_port();
-            let args = [script.clone(), port.to_string(), redirect_uri.to_owned()];
+            let args = [script.clone(), port.to_string(), redirect_uri.to_owned(), kind.to_owned()];
             let mut process = Process::spawn("node", &args, &directory.path().join("log"));
             match process.ready("listening").await {
                 Ok(()) => {

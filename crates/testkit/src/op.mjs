@@ -3,7 +3,7 @@
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
-const [port, redirectUri] = process.argv.slice(2);
+const [port, redirectUri, kind] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}`;
 
 const provider = new Provider(issuer, {
@@ -12,11 +12,12 @@ const provider = new Provider(issuer, {
       client_id: 'tracera',
       client_secret: 'a-secret-of-the-tests',
       redirect_uris: [redirectUri],
-      token_endpoint_auth_method: 'client_secret_post',
+      token_endpoint_auth_method:
+        kind === 'like-google' ? 'client_secret_post' : 'client_secret_basic',
     },
   ],
   claims: { openid: ['sub'], email: ['email', 'email_verified'] },
-  conformIdTokenClaims: false,
+  conformIdTokenClaims: kind !== 'like-google',
   pkce: { required: () => true },
   features: { devInteractions: { enabled: false } },
   findAccount: (_, sub) => ({
@@ -24,7 +25,7 @@ const provider = new Provider(issuer, {
     claims: () => ({
       sub,
       email: `${sub}@example.test`,
-      email_verified: !sub.startsWith('unverified'),
+      email_verified: sub.startsWith('silent') ? undefined : !sub.startsWith('unverified'),
     }),
   }),
   interactions: { url: (_, interaction) => `/agree/${interaction.uid}` },

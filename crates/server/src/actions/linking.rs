@@ -1,16 +1,19 @@
 //! Linking providers to an account, and unlinking them.
 
+use time::OffsetDateTime;
 use tracera_session::SessionError;
+use uuid::Uuid;
 
 use crate::actions::provider::{BeginRefusal, Departure, depart};
 use crate::actions::{Accounts, ActionError, Caller, require_recent, sessions};
+use crate::auth::client::ClientInfo;
 use crate::auth::events::{Kind, Notice};
 use crate::auth::providers::Providers;
 use crate::auth::token::token_hash;
 use crate::auth::transaction::{Leaving, Purpose};
 use crate::domain::provider::Provider;
 use crate::store::identities::{self, SignInMethods, Unlinking};
-use crate::store::users;
+use crate::store::{StoreError, users};
 use crate::telemetry::task::run_to_completion;
 
 /// Starts linking a provider to the caller's account.
@@ -28,6 +31,26 @@ pub async fn begin(
     let binding = caller.session.binding().ok_or(SessionError::Unauthenticated)?;
     let purpose = Purpose::Link { user: caller.user, session_hash: token_hash(binding) };
     depart(accounts, providers, provider, &purpose, leaving).await
+}
+
+/// Records that a provider was linked, and tells the owner by mail.
+///
+/// # Errors
+/// [`StoreError`] as for every store operation.
+pub(super) async fn tell_linked(
+    accounts: &Accounts,
+    user: Uuid,
+    provider: Provider,
+    client: &ClientInfo,
+    at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let method = provider.as_str();
+    tracing::info!(event = "linked", %user, method, "linked");
+    accounts.record(user, Kind::Linked, Some(method), client).await;
+    let owner = users::find_by_id(&accounts.database, user).await?;
+    let email = owner.and_then(|owner| owner.email);
+    accounts.notify(user, email.as_ref(), &Notice::Linked(provider), client, at).await;
+    Ok(())
 }
 
 /// Why a provider was not unlinked.

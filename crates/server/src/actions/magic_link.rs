@@ -3,14 +3,19 @@
 use tracera_session::Session;
 use uuid::Uuid;
 
+use crate::actions::linking;
 use crate::actions::redemption::{self, Turn};
 use crate::actions::sign_in::{SignInMethod, SignedIn, on_mailbox_verified, sign_in};
-use crate::actions::{Accounts, ActionError};
+use crate::actions::{Accounts, ActionError, REAUTH_WINDOW};
+use crate::auth::accounts as rules;
 use crate::auth::client::ClientInfo;
 use crate::auth::events::Kind;
 use crate::auth::magic_link::{ClaimError, Credential, MagicLinks};
+use crate::auth::provider_error::ProviderError;
 use crate::auth::service_error::ServiceError;
+use crate::auth::token::token_hash;
 use crate::domain::email::Email;
+use crate::domain::provider::Identity;
 use crate::store::magic_links::ClaimedLink;
 use crate::store::redemptions::{self, Redemption, RedemptionKey};
 use crate::store::{passkeys, users};
@@ -113,12 +118,44 @@ async fn redeem_first(
         Err(ClaimError::Store(error)) => return Err(error.into()),
     };
     match enter(accounts, session, &claimed, client, only).await {
-        Ok(entered) => Ok(entered),
+        Ok(entered) => {
+            let browser = credential.transaction.as_deref().map(token_hash);
+            let identity = browser.and_then(|browser| claimed.identity_for(&browser));
+            if let Some(identity) = identity.filter(|_| only.is_none())
+                && let Err(error) = link(accounts, session, &entered, identity, client).await
+            {
+                let (user, code) = (entered.user.id, error.code());
+                let method = identity.provider.as_str();
+                tracing::warn!(event = "link_failed", %user, method, code, "nothing was linked");
+                accounts.record(user, Kind::LinkFailed, Some(method), client).await;
+            }
+            Ok(entered)
+        }
         Err(error) => {
             links.release(&claimed).await;
             Err(error)
         }
     }
+}
+
+/// Links the identity that this browser brought before the mailbox was proved in it.
+async fn link(
+    accounts: &Accounts,
+    session: &Session,
+    entered: &SignedIn,
+    identity: &Identity,
+    client: &ClientInfo,
+) -> Result<(), ProviderError> {
+    let (database, user, now) = (&accounts.database, entered.user.id, accounts.now());
+    if !rules::link(database, user, identity, now).await? {
+        return Ok(());
+    }
+    // The user may have signed out everywhere meanwhile.
+    if session.require_fresh(REAUTH_WINDOW).await.is_err() {
+        rules::undo_link(database, user, identity).await?;
+        return Err(ProviderError::SessionChanged);
+    }
+    Ok(linking::tell_linked(accounts, user, identity.provider, client, now).await?)
 }
 
 /// Informs the account's owner about a wrong code, once per mailed code.

@@ -6,21 +6,24 @@ use time::OffsetDateTime;
 use tracera_session::{Session, SessionError};
 use uuid::Uuid;
 
+use crate::actions::linking;
 use crate::actions::redemption::{self, Turn};
 use crate::actions::sign_in::{SignInMethod, SignedIn, sign_in};
 use crate::actions::{Accounts, ActionError, Caller, REAUTH_WINDOW, user_id};
 use crate::auth::accounts::{self as rules, Entry};
 use crate::auth::callback::OauthCallback;
 use crate::auth::client::ClientInfo;
-use crate::auth::events::{Kind, Notice};
+use crate::auth::events::Kind;
 use crate::auth::magic_link::{MagicLinks, Requester};
 use crate::auth::provider_error::ProviderError;
 use crate::auth::providers::Providers;
 use crate::auth::token::token_hash;
 use crate::auth::transaction::{Ended, LIFETIME, Leaving, Purpose, Spent};
-use crate::domain::provider::Provider;
+use crate::domain::email::Email;
+use crate::domain::provider::{Identity, Provider};
+use crate::store::magic_links::WaitingIdentity;
 use crate::store::redemptions::{Redemption, RedemptionKey};
-use crate::store::users::{self, User};
+use crate::store::users;
 use crate::store::{identities, passkeys};
 use crate::telemetry::metrics;
 use crate::telemetry::task::run_to_completion;
@@ -302,21 +305,41 @@ impl Returning {
                 let by = SignInMethod::Identity(&person.identity);
                 Ok(sign_in(&self.accounts, session, user, by, client).await?)
             }
-            Entry::ProofNeeded(owner) => {
-                self.record(owner.id, Kind::SignInFailed).await;
-                Err(self.ask_for_proof(owner).await?)
+            Entry::ProofNeeded { email, owner } => {
+                if let Some(owner) = &owner {
+                    self.record(owner.id, Kind::SignInFailed).await;
+                }
+                let identity = person.identity;
+                Err(self
+                    .ask_for_proof(email, owner.is_some(), identity, transaction.is_own)
+                    .await?)
             }
         }
     }
 
-    /// Mails the owner of the address a sign-in link, unless somebody is signed in.
-    async fn ask_for_proof(&self, owner: User) -> Result<ProviderError, ProviderError> {
-        let Arrival { session, client, .. } = &self.arrival;
-        let (Some(links), Some(email), Err(_)) = (&self.links, owner.email, session.user()) else {
-            return Ok(ProviderError::AccountExists);
+    /// Mails the address a sign-in link, unless somebody is signed in. In this browser the link
+    /// also links the identity, if the sign-in began on a page of this server: another site may
+    /// have signed the browser in at the provider as somebody else.
+    async fn ask_for_proof(
+        &self,
+        email: Email,
+        has_account: bool,
+        identity: Identity,
+        is_own: bool,
+    ) -> Result<ProviderError, ProviderError> {
+        let Arrival { session, client, browser, .. } = &self.arrival;
+        let (Some(links), Err(_)) = (&self.links, session.user()) else {
+            return Ok(if has_account {
+                ProviderError::AccountExists
+            } else {
+                ProviderError::EmailUnverified
+            });
         };
+        let browser = browser.as_deref().filter(|_| is_own);
+        let waiting =
+            browser.map(|browser| WaitingIdentity { identity, browser_hash: token_hash(browser) });
         // No code is sent: it would work in this browser, which may belong to someone else.
-        let requester = Requester { browser: None, client };
+        let requester = Requester { browser: None, client, waiting: waiting.as_ref() };
         links.request(email, &requester, self.now()).await?;
         Ok(ProviderError::ProofMailed)
     }
@@ -360,18 +383,13 @@ impl Returning {
         // Checked again, because the request to the provider takes time.
         self.require_session(user, session_hash).await?;
         let linked_at = self.now();
-        if rules::link(database, user, &person, linked_at).await? {
+        if rules::link(database, user, &person.identity, linked_at).await? {
             // Checked once more, because the mailbox owner may have ended the session meanwhile.
             if let Err(ended) = self.require_session(user, session_hash).await {
-                rules::undo_link(database, user, &person).await?;
+                rules::undo_link(database, user, &person.identity).await?;
                 return Err(ended);
             }
-            tracing::info!(event = "linked", %user, method = self.method(), "linked");
-            self.record(user, Kind::Linked).await;
-            let owner = users::find_by_id(database, user).await?;
-            let email = owner.and_then(|owner| owner.email);
-            let notice = Notice::Linked(*provider);
-            self.accounts.notify(user, email.as_ref(), &notice, client, linked_at).await;
+            linking::tell_linked(&self.accounts, user, *provider, client, linked_at).await?;
         }
         Ok(())
     }

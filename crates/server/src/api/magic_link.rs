@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::header;
+use http::{HeaderMap, header};
 use serde::Deserialize;
 use serde_json::json;
 use tracera_guard::CsrfBinding;
@@ -34,7 +34,7 @@ pub async fn request(
 ) -> AppResult<impl IntoResponse> {
     let email = Email::parse(&body.email)
         .map_err(|error| AppError::bad_request("invalid_email", error.to_string()))?;
-    let requester = Requester { browser: Some(binding.as_bytes()), client: &client };
+    let requester = Requester { browser: Some(binding.as_bytes()), client: &client, waiting: None };
     app.mailed_links()?.request(email, &requester, app.now()).await?;
     let cookie = binding.set_cookie().map(|cookie| [(header::SET_COOKIE, cookie)]);
     Ok((
@@ -54,8 +54,16 @@ pub struct Redemption {
 }
 
 impl Redemption {
-    fn into_credential(self, binding: &CsrfBinding) -> AppResult<Credential> {
-        let credential = |secret| Credential { secret, browser: binding.as_bytes().to_vec() };
+    fn into_credential(
+        self,
+        binding: &CsrfBinding,
+        transaction: Option<&str>,
+    ) -> AppResult<Credential> {
+        let credential = |secret| Credential {
+            secret,
+            browser: binding.as_bytes().to_vec(),
+            transaction: transaction.map(ToOwned::to_owned),
+        };
         match (self.token, self.code) {
             (Some(token), None) => Ok(credential(Secret::Token(token))),
             (None, Some(code)) => Ok(credential(Secret::Code(code))),
@@ -70,9 +78,12 @@ pub async fn verify(
     session: Session,
     client: ClientInfo,
     binding: CsrfBinding,
+    headers: HeaderMap,
     ApiJson(body): ApiJson<Redemption>,
 ) -> AppResult<impl IntoResponse> {
-    let (links, credential) = (app.mailed_links()?.clone(), body.into_credential(&binding)?);
+    let transaction = cookies::transaction(app.is_https());
+    let credential = body.into_credential(&binding, transaction.read(&headers))?;
+    let links = app.mailed_links()?.clone();
     let entered = redeem(app.accounts(), links, session, client, credential, None).await?;
     let device = cookies::device(app.is_https()).set(&entered.device_token);
     let body = json!({ "user": UserBody::from(entered.user) });

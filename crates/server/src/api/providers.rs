@@ -43,7 +43,7 @@ pub async fn link(
     let provider = Provider::parse(&provider).ok_or_else(AppError::not_found)?;
     let transaction = cookies::transaction(app.is_https());
     let browser = transaction.read(&headers).map(ToOwned::to_owned);
-    let leaving = Leaving { browser, return_to: None };
+    let leaving = Leaving { browser, return_to: None, is_own: true };
     let departure =
         linking::begin(&app.accounts(), &app.providers, &caller, provider, leaving).await?;
     let cookie = transaction.set(&departure.browser);

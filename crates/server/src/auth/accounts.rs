@@ -1,8 +1,9 @@
 //! Decides which account an identity signs in to. docs/sign-in.md has a table row for each rule:
 //!
 //! 1. A linked identity signs in to its account, whatever the provider claims about addresses.
-//! 2. An address alone signs in to nothing. If an account has it already, the owner signs in with
-//!    an existing method or the mailed link. Then they link the new identity.
+//! 2. An address alone signs in to nothing. If an account has it already, or the provider has not
+//!    verified it, a link is mailed there. The link also links the identity, in the browser where
+//!    the sign-in began.
 //! 3. A new user needs a verified address. Steam provides none, so its users get an account without
 //!    one.
 //! 4. An identity is never moved from one account to another.
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::auth::provider_error::ProviderError;
 use crate::domain::email::Email;
-use crate::domain::provider::{EmailClaim, Person, Provider};
+use crate::domain::provider::{EmailClaim, Identity, Person, Provider};
 use crate::store::Database;
 use crate::store::identities::{self, Creation, Linking, NewAccount};
 use crate::store::users::{self, User};
@@ -25,7 +26,7 @@ pub enum Decision {
     /// Creates an account with this address. The provider is set if it vouches for the address
     /// without running the mailbox.
     Create(Option<(Email, Option<Provider>)>),
-    /// The address has an account, so the user must first prove that it is theirs.
+    /// The address has an account or is unverified, so the user must first prove the mailbox.
     AskForProof(Email),
     /// There is no verified address, so no account is created.
     RefuseUnverified,
@@ -45,6 +46,8 @@ pub fn decide(
     let (email, vouched_by) = match email {
         EmailClaim::Nothing if provider == Provider::Steam => return Decision::Create(None),
         EmailClaim::Nothing => return Decision::RefuseUnverified,
+        // The same whether or not there is an account, which strangers are not to learn.
+        EmailClaim::Claimed(email) => return Decision::AskForProof(email.clone()),
         EmailClaim::Vouched(email) => (email, Some(provider)),
         EmailClaim::Authoritative(email) => (email, None),
     };
@@ -59,8 +62,13 @@ pub fn decide(
 pub enum Entry {
     /// Signs in to this account, new or existing.
     Open(User),
-    /// [`Decision::AskForProof`]: the user must first prove that this account is theirs.
-    ProofNeeded(User),
+    /// [`Decision::AskForProof`]: the user must first prove this mailbox.
+    ProofNeeded {
+        /// The mailbox.
+        email: Email,
+        /// The account with this address, if the provider has verified the address.
+        owner: Option<User>,
+    },
 }
 
 /// Finds or creates the account for a sign-in.
@@ -80,7 +88,7 @@ pub async fn enter(
             EmailClaim::Vouched(email) | EmailClaim::Authoritative(email) => {
                 users::find_by_email(database, email).await?
             }
-            EmailClaim::Nothing => None,
+            EmailClaim::Nothing | EmailClaim::Claimed(_) => None,
         };
         let provider = person.identity.provider;
         match decide(provider, &person.email, owner, holder.as_ref().map(|user| user.id)) {
@@ -89,10 +97,8 @@ pub async fn enter(
                     return Ok(Entry::Open(user));
                 }
             }
-            Decision::AskForProof(_) => {
-                if let Some(user) = holder {
-                    return Ok(Entry::ProofNeeded(user));
-                }
+            Decision::AskForProof(email) => {
+                return Ok(Entry::ProofNeeded { email, owner: holder });
             }
             Decision::RefuseUnverified => return Err(ProviderError::EmailUnverified),
             Decision::Create(email) => {
@@ -120,10 +126,10 @@ pub async fn enter(
 pub async fn link(
     database: &Database,
     user: Uuid,
-    person: &Person,
+    identity: &Identity,
     now: OffsetDateTime,
 ) -> Result<bool, ProviderError> {
-    match identities::link(database, user, &person.identity, now).await? {
+    match identities::link(database, user, identity, now).await? {
         Linking::Linked => Ok(true),
         Linking::AlreadyTheirs => Ok(false),
         Linking::Taken => Err(ProviderError::IdentityTaken),
@@ -138,9 +144,9 @@ pub async fn link(
 pub async fn undo_link(
     database: &Database,
     user: Uuid,
-    person: &Person,
+    identity: &Identity,
 ) -> Result<(), ProviderError> {
-    Ok(identities::undo_link(database, user, &person.identity).await?)
+    Ok(identities::undo_link(database, user, identity).await?)
 }
 
 #[cfg(test)]
@@ -150,9 +156,10 @@ mod tests {
     #[test]
     fn the_rules_as_a_table() {
         use Decision::{AskForProof, Create, RefuseUnverified, SignIn};
-        use Provider::{Github, Google, Steam};
+        use Provider::{Github, Google, Oidc, Steam};
         let email = Email::parse("a@example.com").unwrap();
         let vouched = || EmailClaim::Vouched(email.clone());
+        let claimed = || EmailClaim::Claimed(email.clone());
         let runs_it = || EmailClaim::Authoritative(email.clone());
         let (me, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let create = |by: Option<Provider>| Create(Some((email.clone(), by)));
@@ -164,6 +171,11 @@ mod tests {
             (Google, runs_it(), None, Some(other), AskForProof(email.clone())),
             (Google, vouched(), None, Some(other), AskForProof(email.clone())),
             (Github, vouched(), None, Some(other), AskForProof(email.clone())),
+            (Oidc, vouched(), None, None, create(Some(Oidc))),
+            (Oidc, vouched(), None, Some(other), AskForProof(email.clone())),
+            (Oidc, claimed(), None, None, AskForProof(email.clone())),
+            (Oidc, claimed(), None, Some(other), AskForProof(email.clone())),
+            (Oidc, EmailClaim::Nothing, None, None, RefuseUnverified),
             (Google, EmailClaim::Nothing, None, None, RefuseUnverified),
             (Github, EmailClaim::Nothing, None, None, RefuseUnverified),
             (Steam, EmailClaim::Nothing, None, None, Create(None)),
@@ -173,6 +185,7 @@ mod tests {
             (Google, runs_it(), Some(me), Some(other), SignIn(me)),
             (Google, vouched(), Some(me), Some(other), SignIn(me)),
             (Google, EmailClaim::Nothing, Some(me), None, SignIn(me)),
+            (Oidc, claimed(), Some(me), Some(other), SignIn(me)),
             (Github, vouched(), Some(me), None, SignIn(me)),
             (Github, vouched(), Some(me), Some(me), SignIn(me)),
             (Github, vouched(), Some(me), Some(other), SignIn(me)),

@@ -103,8 +103,7 @@ pub struct Claims {
     pub sub: String,
     /// The user's address.
     pub email: Option<String>,
-    #[serde(default)]
-    email_verified: serde_json::Value,
+    email_verified: Option<serde_json::Value>,
     /// The user's Google Workspace domain, which runs their mailbox.
     pub hd: Option<String>,
     /// The display name.
@@ -117,6 +116,10 @@ impl Claims {
     /// Fills absent claims from `told`, the userinfo response.
     pub(super) fn completed_by(self, told: Self) -> Self {
         let (email, email_verified) = match self.email {
+            // What is said of another address is not said of this one.
+            Some(email) if told.email.as_ref() == Some(&email) => {
+                (Some(email), self.email_verified.or(told.email_verified))
+            }
             Some(email) => (Some(email), self.email_verified),
             None => (told.email, told.email_verified),
         };
@@ -133,7 +136,17 @@ impl Claims {
     /// Whether the issuer states that it has verified the address. Only the JSON value `true`
     /// counts.
     pub fn email_is_verified(&self) -> bool {
-        self.email_verified == serde_json::Value::Bool(true)
+        self.email_verified == Some(serde_json::Value::Bool(true))
+    }
+
+    /// Whether the issuer says anything of that.
+    pub fn tell_whether_verified(&self) -> bool {
+        self.email_verified.is_some()
+    }
+
+    /// Whether the address is missing, or whether it is verified.
+    pub fn lack_address(&self) -> bool {
+        self.email.is_none() || self.email_verified.is_none()
     }
 }
 

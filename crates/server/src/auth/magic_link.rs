@@ -27,7 +27,7 @@ use crate::mail::troubles::Told;
 use crate::mail::{Mailer, Origin, SignInMail};
 use crate::store::magic_links::{
     self, ClaimedLink, CodeOutcome, MAX_WRONG_CODES, NewMagicLink, PendingLink, Progress,
-    VisitorCode, WrongCode,
+    VisitorCode, WaitingIdentity, WrongCode,
 };
 use crate::store::redemptions::RedemptionKey;
 use crate::store::{Database, StoreError, events};
@@ -53,6 +53,8 @@ pub struct Requester<'a> {
     pub browser: Option<&'a [u8]>,
     /// The client, as described in the mail.
     pub client: &'a ClientInfo,
+    /// What is linked when the mailbox is proved in the browser that brought it.
+    pub waiting: Option<&'a WaitingIdentity>,
 }
 
 /// A credential from a sign-in mail.
@@ -61,6 +63,8 @@ pub struct Credential {
     pub secret: Secret,
     /// The presenting browser's bytes, see [`Requester::browser`].
     pub browser: Vec<u8>,
+    /// What its transaction cookie holds: an identity it brought from a provider is linked.
+    pub transaction: Option<String>,
 }
 
 /// The secret in a mail.
@@ -138,6 +142,7 @@ impl MagicLinks {
             ip,
             network: &network,
             is_known,
+            waiting: requester.waiting.filter(|_| is_sent),
         };
         if !magic_links::create(&self.database, &link, now).await? && is_sent {
             let to = email.masked();
@@ -210,7 +215,8 @@ impl MagicLinks {
         &self.mailer
     }
 
-    /// The link's details for the confirm page in this browser; `None` if it no longer works.
+    /// The link's details for the confirm page in this browser; `None` if it no longer works. The
+    /// browser is identified as in [`Credential`].
     ///
     /// # Errors
     /// [`StoreError`] as for every store operation.
@@ -218,10 +224,12 @@ impl MagicLinks {
         &self,
         token: &str,
         browser: &[u8],
+        transaction: Option<&str>,
         now: OffsetDateTime,
     ) -> Result<Option<PendingLink>, StoreError> {
         let (token, visitor) = (token_hash(pasted(token)), self.visitor_hash(browser));
-        magic_links::peek(&self.database, &token, &visitor, now).await
+        let transaction = transaction.map(token_hash);
+        magic_links::peek(&self.database, &token, &visitor, transaction.as_ref(), now).await
     }
 
     /// The recipient of a link, valid or not; `None` if its row has been removed.

@@ -158,7 +158,7 @@ impl OidcClient {
         let code = code_of(callback, self.provider)?;
         let tokens = self.exchange(&discovery, code, &transaction.verifier).await?;
         let mut claims = self.verify(&discovery, &tokens, &transaction.nonce, now).await?;
-        if let (None, Some(endpoint)) = (&claims.email, &discovery.userinfo_endpoint) {
+        if let (true, Some(endpoint)) = (claims.lack_address(), &discovery.userinfo_endpoint) {
             claims = self.complete(claims, endpoint, &tokens.access_token).await?;
         }
         let email = self.email_claim(&claims);
@@ -176,10 +176,15 @@ impl OidcClient {
 
     fn email_claim(&self, claims: &Claims) -> EmailClaim {
         let Some(email) = claims.email.as_deref().and_then(|email| Email::parse(email).ok()) else {
+            tracing::warn!(provider = self.provider.as_str(), "the issuer names no address");
             return EmailClaim::Nothing;
         };
         if !claims.email_is_verified() {
-            return EmailClaim::Nothing;
+            // Google verifies what it can. Many others say `false` of everybody.
+            let believed = self.provider == Provider::Google && claims.tell_whether_verified();
+            let provider = self.provider.as_str();
+            tracing::warn!(provider, "the issuer does not say that it has verified the address");
+            return if believed { EmailClaim::Nothing } else { EmailClaim::Claimed(email) };
         }
         let workspace = claims.hd.as_deref().is_some_and(|domain| !domain.is_empty());
         if self.runs_mailboxes && (workspace || email.domain() == "gmail.com") {

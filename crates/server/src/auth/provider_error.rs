@@ -27,8 +27,8 @@ pub enum ProviderError {
     /// Another account has the address, and the identity is not linked to it.
     #[error("the address has an account already")]
     AccountExists,
-    /// As [`Self::AccountExists`]; a sign-in link was sent to the address.
-    #[error("the address has an account already, a link was mailed")]
+    /// The address has an account or is unverified; a sign-in link was sent to it.
+    #[error("the mailbox must be proved first, a link was mailed")]
     ProofMailed,
     /// The identity belongs to another account.
     #[error("the identity belongs to another account")]

@@ -60,6 +60,8 @@ pub struct Leaving {
     pub browser: Option<String>,
     /// The page to return to.
     pub return_to: Option<String>,
+    /// Whether it begins on a page of ours, rather than of another site.
+    pub is_own: bool,
 }
 
 /// A transaction that has begun: the values for the redirect.
@@ -85,6 +87,8 @@ pub struct Ended {
     pub nonce: String,
     /// The PKCE verifier.
     pub verifier: String,
+    /// See [`Leaving::is_own`].
+    pub is_own: bool,
 }
 
 impl Transactions {
@@ -118,6 +122,7 @@ impl Transactions {
             provider,
             link,
             confirms: matches!(purpose, Purpose::Confirm { .. }),
+            is_own: leaving.is_own,
             nonce: &nonce,
             verifier: &verifier,
             return_to: leaving.return_to.as_deref(),
@@ -161,6 +166,7 @@ impl Spent {
             }
             Some(Link { user, session_hash }) => Purpose::Link { user, session_hash },
         };
-        Ok(Ended { purpose, nonce: spent.nonce, verifier: spent.verifier })
+        let SpentTransaction { nonce, verifier, is_own, .. } = spent;
+        Ok(Ended { purpose, nonce, verifier, is_own })
     }
 }

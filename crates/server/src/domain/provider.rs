@@ -106,6 +106,8 @@ pub struct Identity {
 pub enum EmailClaim {
     /// No usable claim: no address, or an unverified one.
     Nothing,
+    /// The provider names the address, but does not say that it has verified it.
+    Claimed(Email),
     /// The provider verified the address at some time, but does not run its mailbox.
     Vouched(Email),
     /// The provider runs the mailbox.

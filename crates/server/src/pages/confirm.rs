@@ -142,7 +142,8 @@ pub async fn mail(
     let https = app.is_https();
     let earlier = PendingAddress::from_headers(&headers, https);
     let asked = PendingAddress::new(email.clone(), earlier, app.now());
-    let requester = Requester { browser: Some(binding.as_bytes()), client: &caller.client };
+    let requester =
+        Requester { browser: Some(binding.as_bytes()), client: &caller.client, waiting: None };
     let decision = app.mailed_links()?.request(email, &requester, app.now()).await?;
     let asked = asked.decided(decision, app.now());
     let next = form.next.as_deref().and_then(ReturnTarget::parse).unwrap_or_default();

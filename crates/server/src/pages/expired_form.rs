@@ -78,11 +78,11 @@ async fn answer(
         }
         Some("/login/confirm") => {
             let token = field(form, "token").unwrap_or_default().into_owned();
-            match sign_in::peek(app, &token, binding.as_bytes()).await? {
+            match sign_in::peek(app, &token, binding.as_bytes(), headers).await? {
                 None if is_signed_in => return on(),
                 pending => {
                     let link = pending.map(|pending| (token, pending));
-                    confirm_page(page, link, Some(TOO_LATE))
+                    confirm_page(app, page, link, Some(TOO_LATE))
                 }
             }
         }

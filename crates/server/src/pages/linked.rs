@@ -53,6 +53,7 @@ pub async fn link(
     let leaving = Leaving {
         browser: transaction.read(&headers).map(ToOwned::to_owned),
         return_to: Some(next.as_str().to_owned()),
+        is_own: true,
     };
     match linking::begin(&app.accounts(), &app.providers, &caller, provider, leaving).await {
         Ok(departure) => {

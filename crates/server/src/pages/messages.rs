@@ -165,8 +165,8 @@ fn of_provider(error: ProviderError) -> &'static str {
              link this one on your account page."
         }
         ProviderError::ProofMailed => {
-            "Your e-mail address has an account here already. We have mailed you a link to sign \
-             in; after that you can link this one on your account page."
+            "We have mailed you a link to sign in. Opened in this browser, it links that account \
+             to yours as well."
         }
         ProviderError::IdentityTaken => {
             "That account opens another Tracera account. Sign in with it and unlink it there, or \

@@ -200,7 +200,7 @@ pub async fn ask(
     };
     let earlier = PendingAddress::from_headers(&headers, app.is_https());
     let asked = PendingAddress::new(email.clone(), earlier, app.now());
-    let requester = Requester { browser: Some(binding.as_bytes()), client: &client };
+    let requester = Requester { browser: Some(binding.as_bytes()), client: &client, waiting: None };
     let decision = app.mailed_links()?.request(email, &requester, app.now()).await?;
     let asked = asked.decided(decision, app.now());
     let mut response = Redirect::to("/login/code").into_response();
@@ -306,8 +306,11 @@ pub async fn redeem_code(
     form: Result<Form<CodeForm>, FormRejection>,
 ) -> AppResult<Response> {
     let Form(form) = form.map_err(|_| AppError::malformed_form())?;
-    let credential =
-        Credential { secret: Secret::Code(form.code), browser: binding.as_bytes().to_vec() };
+    let credential = Credential {
+        secret: Secret::Code(form.code),
+        browser: binding.as_bytes().to_vec(),
+        transaction: None,
+    };
     let links = app.mailed_links()?.clone();
     let only = confirming(&app, &session, &headers);
     match redeem(app.accounts(), links, session.clone(), client, credential, only).await {
@@ -346,6 +349,8 @@ pub async fn redeem_code(
 #[derive(Deserialize)]
 pub struct ConfirmForm {
     token: String,
+    /// `no` to sign in without linking the identity that waits.
+    link: Option<String>,
 }
 
 /// `POST /login/confirm`: signs in.
@@ -357,10 +362,15 @@ pub async fn redeem_link(
     headers: HeaderMap,
     form: Result<Form<ConfirmForm>, FormRejection>,
 ) -> AppResult<Response> {
-    let Form(ConfirmForm { token }) = form.map_err(|_| AppError::malformed_form())?;
+    let Form(ConfirmForm { token, link }) = form.map_err(|_| AppError::malformed_form())?;
     let links = app.mailed_links()?.clone();
-    let credential =
-        Credential { secret: Secret::Token(token.clone()), browser: binding.as_bytes().to_vec() };
+    let transaction = cookies::transaction(app.is_https());
+    let transaction = transaction.read(&headers).filter(|_| link.as_deref() != Some("no"));
+    let credential = Credential {
+        secret: Secret::Token(token.clone()),
+        browser: binding.as_bytes().to_vec(),
+        transaction: transaction.map(ToOwned::to_owned),
+    };
     let only = confirming(&app, &session, &headers);
     match redeem(app.accounts(), links, session.clone(), client, credential, only).await {
         Ok(entered) => Ok(signed_in(&app, &headers, &entered, None).await),
@@ -468,6 +478,8 @@ struct LinkView {
     ip: String,
     when: Moment,
     is_own: bool,
+    /// The provider that it links as well.
+    links: Option<String>,
 }
 
 #[derive(Template)]
@@ -489,11 +501,11 @@ pub async fn confirm(
     query: Result<Query<LinkQuery>, QueryRejection>,
 ) -> AppResult<Response> {
     let token = pasted(&query.unwrap_or_default().0.token).to_owned();
-    let pending = peek(&app, &token, binding.as_bytes()).await?;
+    let pending = peek(&app, &token, binding.as_bytes(), &headers).await?;
     if pending.is_none() && is_own_link(&app, &session, &token).await? {
         return Ok(led_on(&app, &headers));
     }
-    confirm_page(&page, pending.map(|pending| (token, pending)), None)
+    confirm_page(&app, &page, pending.map(|pending| (token, pending)), None)
 }
 
 /// Whether the link was mailed to the signed-in account, and so has already been used.
@@ -514,15 +526,20 @@ fn led_on(app: &App, headers: &HeaderMap) -> Response {
 }
 
 /// The details of a valid link, as shown in this browser.
-pub(super) async fn peek(app: &App, token: &str, browser: &[u8]) -> AppResult<Option<PendingLink>> {
-    match &app.magic_links {
-        Some(links) => Ok(links.peek(token, browser, app.now()).await?),
-        None => Ok(None),
-    }
+pub(super) async fn peek(
+    app: &App,
+    token: &str,
+    browser: &[u8],
+    headers: &HeaderMap,
+) -> AppResult<Option<PendingLink>> {
+    let Some(links) = &app.magic_links else { return Ok(None) };
+    let transaction = cookies::transaction(app.is_https());
+    Ok(links.peek(token, browser, transaction.read(headers), app.now()).await?)
 }
 
 /// The page of a valid or an invalid link. `problem` is set if its form was refused.
 pub(super) fn confirm_page(
+    app: &App,
     page: &Page,
     link: Option<(String, PendingLink)>,
     problem: Option<&'static str>,
@@ -534,6 +551,7 @@ pub(super) fn confirm_page(
         ip: pending.ip,
         when: Moment(pending.created_at),
         is_own: pending.is_own,
+        links: pending.links.map(|provider| app.providers.names().of(provider).to_owned()),
     });
     let status = match (&link, problem) {
         (None, _) => StatusCode::BAD_REQUEST,

@@ -32,6 +32,7 @@ impl Departing {
         Leaving {
             browser: browser.map(ToOwned::to_owned),
             return_to: self.next.as_ref().map(|next| next.as_str().to_owned()),
+            is_own: is_own_navigation(&self.headers),
         }
     }
 }

@@ -59,6 +59,7 @@ macro_rules! migrations {
             "0066_outbox",
             "0067_event_subjects",
             "0068_oidc_issuer",
+            "0069_waiting_identities",
         ))
     };
     ($dialect:literal, $($name:literal,)+) => {

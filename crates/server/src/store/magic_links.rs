@@ -18,9 +18,10 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::column::{Timestamp, from_row, text_column};
+use super::column::{Timestamp, from_row, hash_of, text_column};
 use super::{Database, StoreError, on_pool};
 use crate::domain::email::Email;
+use crate::domain::provider::{Identity, Provider};
 
 /// Number of wrong codes that void a code.
 pub const MAX_WRONG_CODES: u32 = 5;
@@ -47,6 +48,17 @@ pub struct NewMagicLink<'a> {
     pub network: &'a str,
     /// Whether the requesting browser has signed in to the account before.
     pub is_known: bool,
+    /// What is linked as well, if the link is used in the right browser.
+    pub waiting: Option<&'a WaitingIdentity>,
+}
+
+/// An identity that is linked when a mailbox is proved in the browser that brought it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingIdentity {
+    /// The identity.
+    pub identity: Identity,
+    /// Hash of that browser's transaction cookie.
+    pub browser_hash: [u8; 32],
 }
 
 /// A code and the visitor who typed it.
@@ -80,9 +92,50 @@ pub struct ClaimedLink {
     pub id: Uuid,
     /// The address that the link verifies.
     pub email: Email,
+    /// What was to be linked as well.
+    pub waiting: Option<WaitingIdentity>,
 }
 
-from_row!(ClaimedLink { id, email });
+impl ClaimedLink {
+    /// The identity to link, if the link was used in the browser that brought it.
+    pub fn identity_for(&self, browser_hash: &[u8; 32]) -> Option<&Identity> {
+        let waiting = self.waiting.as_ref()?;
+        (waiting.browser_hash == *browser_hash).then_some(&waiting.identity)
+    }
+}
+
+struct ClaimedRow {
+    id: Uuid,
+    email: Email,
+    browser_hash: Option<Vec<u8>>,
+    identity_provider: Option<Provider>,
+    identity_issuer: Option<String>,
+    identity_subject: Option<String>,
+}
+
+from_row!(ClaimedRow {
+    id,
+    email,
+    browser_hash,
+    identity_provider,
+    identity_issuer,
+    identity_subject
+});
+
+impl ClaimedRow {
+    fn into_link(self) -> Result<ClaimedLink, StoreError> {
+        let Self { id, email, .. } = self;
+        let identity = (self.identity_provider, self.identity_issuer, self.identity_subject);
+        let waiting = match (self.browser_hash, identity) {
+            (Some(hash), (Some(provider), Some(issuer), Some(subject))) => Some(WaitingIdentity {
+                identity: Identity { provider, issuer, subject },
+                browser_hash: hash_of(hash)?,
+            }),
+            _ => None,
+        };
+        Ok(ClaimedLink { id, email, waiting })
+    }
+}
 
 /// The details of a valid link, for the confirm page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +152,11 @@ pub struct PendingLink {
     pub expires_at: OffsetDateTime,
     /// Whether this browser requested it.
     pub is_own: bool,
+    /// The provider whose identity it links as well, in this browser.
+    pub links: Option<Provider>,
 }
 
-from_row!(PendingLink { email, device, ip, created_at, expires_at, is_own });
+from_row!(PendingLink { email, device, ip, created_at, expires_at, is_own, links });
 
 /// A counted attempt with a wrong code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +193,9 @@ pub async fn create(
 
     let insert = "INSERT INTO magic_links
             (id, email, token_hash, code_hash, visitor_hash, created_at, expires_at, device, ip,
-            mailbox, network, is_known)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+            mailbox, network, is_known, browser_hash, identity_provider, identity_issuer,
+            identity_subject)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     let end_older = "DELETE FROM magic_links
         WHERE email = $1 AND visitor_hash = $2 AND used_at IS NULL AND id <> $3";
     // Round robin over networks: the newest link of each, then the second of each, and so on.
@@ -157,6 +213,7 @@ pub async fn create(
         ) RETURNING id";
     let (id, mailbox) = (Uuid::new_v4(), link.email.mailbox());
     let visitor_hash = link.visitor_hash.as_ref().map(|hash| &hash[..]);
+    let identity = link.waiting.map(|waiting| &waiting.identity);
     let removed: Vec<Uuid> = on_pool!(db, pool => {
         sqlx::query(insert)
             .bind(id)
@@ -171,6 +228,10 @@ pub async fn create(
             .bind(&mailbox)
             .bind(link.network)
             .bind(link.is_known)
+            .bind(link.waiting.map(|waiting| &waiting.browser_hash[..]))
+            .bind(identity.map(|identity| identity.provider.as_str()))
+            .bind(identity.map(|identity| &*identity.issuer))
+            .bind(identity.map(|identity| &*identity.subject))
             .execute(pool)
             .await?;
         sqlx::query(end_older)
@@ -204,12 +265,13 @@ pub async fn claim_by_token(
 ) -> Result<Option<ClaimedLink>, StoreError> {
     let sql = "UPDATE magic_links SET used_at = $2
         WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2
-        RETURNING id, email";
+        RETURNING id, email, browser_hash, identity_provider, identity_issuer, identity_subject";
     let now = Timestamp::from(now);
-    on_pool!(db, pool => {
+    let row: Option<ClaimedRow> = on_pool!(db, pool => {
         sqlx::query_as(sql).bind(&token_hash[..]).bind(now).fetch_optional(pool).await
     })
-    .await
+    .await?;
+    row.map(ClaimedRow::into_link).transpose()
 }
 
 /// Claims the visitor's link that the code belongs to; otherwise counts an attempt for each of
@@ -259,7 +321,9 @@ pub async fn claim_by_code(
     .await?;
 
     if let Some(right) = tried.iter().find(|tried| tried.claimed) {
-        return Ok(CodeOutcome::Claimed(ClaimedLink { id: right.id, email: right.email.clone() }));
+        // A mail for an identity that waits has no code.
+        let (id, email) = (right.id, right.email.clone());
+        return Ok(CodeOutcome::Claimed(ClaimedLink { id, email, waiting: None }));
     }
     let wrong = tried.into_iter().map(|Tried { email, wrong_codes, .. }| WrongCode {
         email,
@@ -283,7 +347,8 @@ pub async fn release(db: &Database, id: Uuid) -> Result<bool, StoreError> {
     .await
 }
 
-/// The details for the confirm page; `None` as for [`claim_by_token`]. Changes nothing.
+/// The details for the confirm page; `None` as for [`claim_by_token`]. Changes nothing. The browser
+/// is known by its visitor cookie, and by its transaction cookie if it has one.
 ///
 /// # Errors
 ///
@@ -292,16 +357,19 @@ pub async fn peek(
     db: &Database,
     token_hash: &[u8; 32],
     visitor_hash: &[u8; 32],
+    browser_hash: Option<&[u8; 32]>,
     now: OffsetDateTime,
 ) -> Result<Option<PendingLink>, StoreError> {
     let sql = "SELECT email, device, ip, created_at, expires_at,
-            visitor_hash IS NOT NULL AND visitor_hash = $3 AS is_own
+            COALESCE(visitor_hash = $3, FALSE) OR COALESCE(browser_hash = $4, FALSE) AS is_own,
+            CASE WHEN browser_hash = $4 THEN identity_provider END AS links
         FROM magic_links WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
     on_pool!(db, pool => {
         sqlx::query_as(sql)
             .bind(&token_hash[..])
             .bind(Timestamp::from(now))
             .bind(&visitor_hash[..])
+            .bind(browser_hash.map(|hash| &hash[..]))
             .fetch_optional(pool)
             .await
     })

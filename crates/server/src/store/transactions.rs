@@ -28,6 +28,8 @@ pub struct NewTransaction<'a> {
     pub link: Option<Link>,
     /// Whether the visit only confirms that the account's owner is present.
     pub confirms: bool,
+    /// Whether the visit began on a page of this server, rather than of another site.
+    pub is_own: bool,
     /// The nonce for the ID token.
     pub nonce: &'a str,
     /// The PKCE code verifier for the token request.
@@ -46,6 +48,8 @@ pub struct SpentTransaction {
     pub link: Option<Link>,
     /// See [`NewTransaction::confirms`].
     pub confirms: bool,
+    /// See [`NewTransaction::is_own`].
+    pub is_own: bool,
     /// The nonce for the ID token.
     pub nonce: String,
     /// The PKCE code verifier for the token request.
@@ -61,6 +65,7 @@ struct Row {
     user_id: Option<Uuid>,
     session_hash: Option<Vec<u8>>,
     confirms: bool,
+    is_own: bool,
     nonce: String,
     verifier: String,
     return_to: Option<String>,
@@ -72,6 +77,7 @@ from_row!(Row {
     user_id,
     session_hash,
     confirms,
+    is_own,
     nonce,
     verifier,
     return_to,
@@ -91,8 +97,8 @@ pub async fn begin(
     let purge = "DELETE FROM auth_transactions WHERE expires_at <= $1";
     let insert = "INSERT INTO auth_transactions
             (state_hash, browser_hash, provider, user_id, session_hash, nonce, verifier,
-            expires_at, return_to, confirms)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+            expires_at, return_to, confirms, is_own)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let session_hash = new.link.as_ref().map(|link| &link.session_hash[..]);
     on_pool!(db, pool => {
         sqlx::query(purge).bind(Timestamp::from(now)).execute(pool).await?;
@@ -107,6 +113,7 @@ pub async fn begin(
             .bind(Timestamp::from(new.expires_at))
             .bind(new.return_to)
             .bind(new.confirms)
+            .bind(new.is_own)
             .execute(pool)
             .await
             .map(drop)
@@ -126,7 +133,7 @@ pub async fn spend(
     browser_hash: &[u8; 32],
 ) -> Result<Option<SpentTransaction>, StoreError> {
     let sql = "DELETE FROM auth_transactions WHERE state_hash = $1 AND browser_hash = $2
-        RETURNING provider, user_id, session_hash, confirms, nonce, verifier, return_to,
+        RETURNING provider, user_id, session_hash, confirms, is_own, nonce, verifier, return_to,
         expires_at";
     let row: Option<Row> = on_pool!(db, pool => {
         sqlx::query_as(sql).bind(&state_hash[..]).bind(&browser_hash[..]).fetch_optional(pool).await
@@ -141,6 +148,7 @@ pub async fn spend(
         provider: row.provider,
         link,
         confirms: row.confirms,
+        is_own: row.is_own,
         nonce: row.nonce,
         verifier: row.verifier,
         return_to: row.return_to,

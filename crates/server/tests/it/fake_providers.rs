@@ -294,8 +294,9 @@ async fn token(
             claims[name] = value.clone();
         }
     }
-    let access_token = match (person["email"].as_str(), person.get("userinfo")) {
-        (Some(_), None) => "canary-access-token".to_owned(),
+    let is_complete = person["email"].is_string() && !person["email_verified"].is_null();
+    let access_token = match person.get("userinfo") {
+        None if is_complete => "canary-access-token".to_owned(),
         _ => {
             let sub = json!({ "sub": person["sub"] });
             let told = person.get("userinfo").unwrap_or(&sub);

@@ -24,6 +24,7 @@ mod interop;
 mod least_privilege;
 mod limits;
 mod mail_troubles;
+mod mailbox_proofs;
 mod openapi;
 mod outage;
 mod overtaken;

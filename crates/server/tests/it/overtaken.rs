@@ -125,7 +125,11 @@ async fn by(
 }
 
 fn credential(token: &str) -> Credential {
-    Credential { secret: Secret::Token(token.to_owned()), browser: b"a browser".to_vec() }
+    Credential {
+        secret: Secret::Token(token.to_owned()),
+        browser: b"a browser".to_vec(),
+        transaction: None,
+    }
 }
 
 async fn claimed(app: &TestApp, email: &str) -> ClaimedLink {

@@ -1,5 +1,5 @@
-//! Sign-in with real implementations of the providers' protocols: `oidc-provider` as Google,
-//! `python3-openid` as Steam.
+//! Sign-in with real implementations of the providers' protocols: `oidc-provider` as Google and as
+//! one more issuer, `python3-openid` as Steam.
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -40,7 +40,7 @@ async fn back_from(location: &str) -> String {
 }
 
 async fn with_google() -> (TestApp, OidcProvider) {
-    let provider = OidcProvider::start(&format!("{OURS}/api/v1/auth/google/callback")).await;
+    let provider = OidcProvider::like_google(&format!("{OURS}/api/v1/auth/google/callback")).await;
     let app = TestApp::on_the_systems_clock(&[
         ("GOOGLE_CLIENT_ID", OidcProvider::CLIENT_ID),
         ("GOOGLE_CLIENT_SECRET", OidcProvider::CLIENT_SECRET),
@@ -109,6 +109,34 @@ async fn a_real_provider_notices_what_is_stripped_on_the_way() {
         let (target, _) = google(&browser, "alice", strip).await;
         assert_eq!(target, "/login?error=google_refused", "{stripped}");
         assert_eq!(browser.me().await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_real_provider_that_goes_by_its_defaults_signs_people_in() {
+    let provider = OidcProvider::by_default(&format!("{OURS}/api/v1/auth/oidc/callback")).await;
+    let app = TestApp::on_the_systems_clock(&[
+        ("OIDC_CLIENT_ID", OidcProvider::CLIENT_ID),
+        ("OIDC_CLIENT_SECRET", OidcProvider::CLIENT_SECRET),
+        ("OIDC_ISSUER_URL", provider.issuer()),
+    ])
+    .await;
+    let sign_in = async |browser: &Browser, person: &str| {
+        let start = browser.get("/api/v1/auth/oidc").await.expect(303);
+        let callback = back_from(&format!("{}&login_hint={person}", start.header("location")));
+        let landed = browser.get(&callback.await).await.expect(303);
+        landed.header("location").to_owned()
+    };
+    let alice = app.browser();
+    assert_eq!(sign_in(&alice, "alice").await, "/");
+    assert_eq!(alice.get("/api/v1/auth/me").await.json()["user"]["email"], "alice@example.test");
+    for person in ["silent-sam", "unverified-eve"] {
+        let (browser, again) = (app.browser(), app.browser());
+        assert_eq!(sign_in(&browser, person).await, "/login?error=proof_mailed", "{person}");
+        let mail = app.mail_to(&format!("{person}@example.test")).await;
+        browser.redeem(&crate::harness::token_of(&mail.link)).await.expect(200);
+        assert_eq!(sign_in(&again, person).await, "/", "{person}");
+        assert_eq!(again.me().await, browser.me().await, "{person}");
     }
 }
 

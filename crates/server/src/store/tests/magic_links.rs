@@ -40,12 +40,13 @@ pub(super) fn link(email: &Email, token: u8) -> NewMagicLink<'_> {
         ip: Ipv4Addr::new(192, 0, 2, 7).into(),
         network: "192.0.2.0/24",
         is_known: false,
+        waiting: None,
     }
 }
 
 /// The details that another browser sees.
 async fn looked_at(db: &Database, token: u8, now: OffsetDateTime) -> Option<PendingLink> {
-    peek(db, &[token; 32], &[99; 32], now).await.unwrap()
+    peek(db, &[token; 32], &[99; 32], None, now).await.unwrap()
 }
 
 async fn claim(db: &Database, token: u8, now: OffsetDateTime) -> Option<ClaimedLink> {

@@ -25,6 +25,7 @@ fn transaction(state: u8, link: Option<Link>) -> NewTransaction<'static> {
         provider: Provider::Github,
         link,
         confirms: false,
+        is_own: true,
         nonce: "nonce",
         verifier: "verifier",
         return_to: Some("/account"),
