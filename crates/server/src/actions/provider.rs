@@ -318,7 +318,7 @@ impl Returning {
     }
 
     /// Mails the address a sign-in link, unless somebody is signed in. In this browser the link
-    /// also links the identity, if the sign-in began on a page of this server: another site may
+    /// also links the identity, if the sign-in began on a page of this server. Another site may
     /// have signed the browser in at the provider as somebody else.
     async fn ask_for_proof(
         &self,

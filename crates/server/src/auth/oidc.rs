@@ -176,14 +176,14 @@ impl OidcClient {
 
     fn email_claim(&self, claims: &Claims) -> EmailClaim {
         let Some(email) = claims.email.as_deref().and_then(|email| Email::parse(email).ok()) else {
-            tracing::warn!(provider = self.provider.as_str(), "the issuer names no address");
+            tracing::info!(provider = self.provider.as_str(), "the issuer names no address");
             return EmailClaim::Nothing;
         };
         if !claims.email_is_verified() {
             // Google verifies what it can. Many others say `false` of everybody.
             let believed = self.provider == Provider::Google && claims.tell_whether_verified();
             let provider = self.provider.as_str();
-            tracing::warn!(provider, "the issuer does not say that it has verified the address");
+            tracing::info!(provider, "the issuer does not say that it has verified the address");
             return if believed { EmailClaim::Nothing } else { EmailClaim::Claimed(email) };
         }
         let workspace = claims.hd.as_deref().is_some_and(|domain| !domain.is_empty());

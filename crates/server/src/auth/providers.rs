@@ -35,13 +35,12 @@ impl Providers {
         let http = Outgoing::new();
         let base_url = &config.http.base_url;
         let redirect_uri = |provider| callback_url(base_url, provider, false).to_string();
-        let oidc = |provider, settings: &Option<OidcSettings>| {
-            let settings = settings.as_ref()?;
-            Some(OidcClient::new(provider, settings, redirect_uri(provider), http.clone()))
+        let oidc = |provider, settings: Option<&OidcSettings>| {
+            Some(OidcClient::new(provider, settings?, redirect_uri(provider), http.clone()))
         };
         Self {
-            google: oidc(Provider::Google, &config.auth.google),
-            oidc: oidc(Provider::Oidc, &config.auth.oidc),
+            google: oidc(Provider::Google, config.auth.google.as_ref()),
+            oidc: oidc(Provider::Oidc, config.auth.oidc.as_ref()),
             github: config
                 .auth
                 .github

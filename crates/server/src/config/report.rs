@@ -138,14 +138,14 @@ fn sign_in_methods(config: &Config) -> [(&'static str, String); 5] {
         MailSettings::Terminal => "on (printed on the terminal)".to_owned(),
         MailSettings::None => "off (neither SMTP_URL nor RESEND_API_KEY is set)".to_owned(),
     };
-    let of_issuer = |settings: &Option<OidcSettings>, variable| match settings {
+    let of_issuer = |settings: Option<&OidcSettings>, variable| match settings {
         Some(OidcSettings { client_id, issuer, .. }) => {
             format!("on (client {}, issuer {})", escaped(client_id), issuer.as_str())
         }
         None => format!("off ({variable} is not set)"),
     };
-    let google = of_issuer(&config.auth.google, "GOOGLE_CLIENT_ID");
-    let oidc = of_issuer(&config.auth.oidc, "OIDC_CLIENT_ID");
+    let google = of_issuer(config.auth.google.as_ref(), "GOOGLE_CLIENT_ID");
+    let oidc = of_issuer(config.auth.oidc.as_ref(), "OIDC_CLIENT_ID");
     let github = match &config.auth.github {
         Some(github) => {
             format!("on (client {}, at {})", escaped(&github.client_id), github.url.as_str())

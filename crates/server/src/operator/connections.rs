@@ -47,8 +47,8 @@ pub async fn try_all(config: &Config) -> Connections {
         attempt("database", true, true, database(config)),
         attempt("mail", true, config.mail.is_some(), mail(config)),
         attempt("price feed", false, true, price_feed(&config.prices.feed)),
-        discovery("Google's discovery", Provider::Google, &config.auth.google, now),
-        discovery("OIDC discovery", Provider::Oidc, &config.auth.oidc, now),
+        discovery("Google's discovery", Provider::Google, config.auth.google.as_ref(), now),
+        discovery("OIDC discovery", Provider::Oidc, config.auth.oidc.as_ref(), now),
     );
     let (redis, database, mail, feed, google, oidc) = attempts;
     Connections([redis, database, mail, feed, google, oidc].into_iter().flatten().collect())
@@ -134,10 +134,10 @@ async fn price_feed(feed: &PriceFeed) -> Result<(), String> {
 async fn discovery(
     what: &'static str,
     provider: Provider,
-    settings: &Option<OidcSettings>,
+    settings: Option<&OidcSettings>,
     now: OffsetDateTime,
 ) -> Option<Attempt> {
-    let settings = settings.as_ref()?;
+    let settings = settings?;
     let client = OidcClient::new(provider, settings, String::new(), Outgoing::new());
     let trial = async {
         let found = client.check(now).await;

@@ -32,7 +32,7 @@ impl Departing {
         Leaving {
             browser: browser.map(ToOwned::to_owned),
             return_to: self.next.as_ref().map(|next| next.as_str().to_owned()),
-            is_own: is_own_navigation(&self.headers),
+            is_own: is_of_own_page(&self.headers),
         }
     }
 }
@@ -125,6 +125,17 @@ fn leave(
             Ok(Redirect::to(&after_problem(page, Problem::Provider(error))).into_response())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the browser attributes this request to a page of this server. A link in another program
+/// does not count: its sender may have signed the browser in at the provider.
+fn is_of_own_page(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    match (sites.next(), sites.next()) {
+        (None, _) => true,
+        (Some(site), None) => site == "same-origin",
+        (Some(_), Some(_)) => false,
     }
 }
 

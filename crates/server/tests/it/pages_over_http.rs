@@ -134,6 +134,8 @@ async fn where_browsers_are_sent_errors_are_pages_for_them_and_json_for_programs
         "/api/v1/auth/google/callback",
         "/api/v1/auth/github",
         "/api/v1/auth/github/callback",
+        "/api/v1/auth/oidc",
+        "/api/v1/auth/oidc/callback",
         "/api/v1/auth/steam/login",
         "/api/v1/auth/steam/login/callback",
         "/api/v1/auth/magic/verify",

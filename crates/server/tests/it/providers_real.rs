@@ -123,8 +123,8 @@ async fn a_real_provider_that_goes_by_its_defaults_signs_people_in() {
     .await;
     let sign_in = async |browser: &Browser, person: &str| {
         let start = browser.get("/api/v1/auth/oidc").await.expect(303);
-        let callback = back_from(&format!("{}&login_hint={person}", start.header("location")));
-        let landed = browser.get(&callback.await).await.expect(303);
+        let location = format!("{}&login_hint={person}", start.header("location"));
+        let landed = browser.get(&back_from(&location).await).await.expect(303);
         landed.header("location").to_owned()
     };
     let alice = app.browser();

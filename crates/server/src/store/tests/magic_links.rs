@@ -5,10 +5,11 @@ use uuid::Uuid;
 
 use super::{NOW, at_once, email, on_both_databases};
 use crate::domain::email::Email;
+use crate::domain::provider::{Identity, Provider};
 use crate::store::Database;
 use crate::store::magic_links::{
-    ClaimedLink, NewMagicLink, PendingLink, cancel_all, cancel_outstanding, claim_by_token, create,
-    is_claimed, peek, purge_expired, release,
+    ClaimedLink, NewMagicLink, PendingLink, WaitingIdentity, cancel_all, cancel_outstanding,
+    claim_by_token, create, is_claimed, peek, purge_expired, release,
 };
 use crate::store::users::find_or_create_by_verified_email;
 
@@ -21,6 +22,7 @@ on_both_databases!(
     of_one_network_the_oldest_goes_first,
     the_eleventh_network_comes_too_late_unless_its_browser_is_known,
     looking_at_a_link_does_not_use_it,
+    an_identity_waits_for_the_browser_that_brought_it,
     a_released_link_works_again,
     cancelling_ends_what_is_outstanding,
     a_link_cancelled_while_it_is_redeemed_does_not_return,
@@ -163,6 +165,7 @@ async fn looking_at_a_link_does_not_use_it(db: Database) {
             created_at: NOW,
             expires_at: NOW + LIFE,
             is_own: false,
+            links: None,
         };
         assert_eq!(looked_at(&db, 1, NOW).await, Some(shown));
     }
@@ -172,6 +175,31 @@ async fn looking_at_a_link_does_not_use_it(db: Database) {
     let own = NewMagicLink { visitor_hash: Some([99; 32]), ..link(&alice, 3) };
     create(&db, &own, NOW).await.unwrap();
     assert!(looked_at(&db, 3, NOW).await.unwrap().is_own);
+}
+
+async fn an_identity_waits_for_the_browser_that_brought_it(db: Database) {
+    let alice = email("alice@example.com");
+    let identity = Identity {
+        provider: Provider::Oidc,
+        issuer: "https://id.example".to_owned(),
+        subject: "1".to_owned(),
+    };
+    let waiting = WaitingIdentity { identity, browser_hash: [7; 32] };
+    let new = NewMagicLink { waiting: Some(&waiting), ..link(&alice, 1) };
+    create(&db, &new, NOW).await.unwrap();
+    for (browser, is_own, links) in [
+        (Some([7; 32]), true, Some(Provider::Oidc)),
+        (Some([8; 32]), false, None),
+        (None, false, None),
+    ] {
+        let shown = peek(&db, &[1; 32], &[99; 32], browser.as_ref(), NOW).await.unwrap().unwrap();
+        assert_eq!((shown.is_own, shown.links), (is_own, links), "{browser:?}");
+    }
+    let claimed = claim(&db, 1, NOW).await.unwrap();
+    assert_eq!(claimed.identity_for(&[7; 32]), Some(&waiting.identity));
+    assert_eq!(claimed.identity_for(&[8; 32]), None);
+    create(&db, &link(&alice, 2), NOW).await.unwrap();
+    assert_eq!(claim(&db, 2, NOW).await.unwrap().identity_for(&[7; 32]), None);
 }
 
 async fn a_released_link_works_again(db: Database) {
