@@ -76,6 +76,11 @@ impl RedisSentinel {
         format!("{}+sentinel://{}/tracera", scheme(self.tls), addresses.join(","))
     }
 
+    /// The servers that are watched, including killed ones.
+    pub fn servers(&self) -> &[RedisServer] {
+        &self.servers
+    }
+
     /// The Sentinels.
     pub fn sentinels(&self) -> &[RedisServer] {
         &self.sentinels

@@ -1,6 +1,6 @@
 //! Browsers: each holds one cookie and has two tabs that send requests at the same time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) servers: Vec<Server>,
     browsers: Vec<Browser>,
     numbers: AtomicU64,
+    /// Whether a fault is under way.
+    is_failing: AtomicBool,
 }
 
 struct Answer {
@@ -56,7 +58,13 @@ impl World {
             held: Mutex::default(),
         };
         let browsers = (0..browsers).map(browser).collect();
-        Self { journal, servers, browsers, numbers: AtomicU64::default() }
+        Self {
+            journal,
+            servers,
+            browsers,
+            numbers: AtomicU64::default(),
+            is_failing: AtomicBool::default(),
+        }
     }
 
     pub(crate) fn browsers(&self) -> usize {
@@ -276,8 +284,30 @@ impl World {
         }
     }
 
-    /// Records a fault that began at `start` and is over now.
+    /// A fault begins. Returns when.
+    pub(crate) fn begin_fault(&self) -> u64 {
+        self.is_failing.store(true, Ordering::SeqCst);
+        self.journal.now()
+    }
+
+    /// Whether a fault has begun, and not everything is in order again.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::SeqCst)
+    }
+
+    /// The fault that began then is over.
     pub(crate) fn fault(&self, start: u64, kind: &str) -> Result<()> {
+        self.all_in_order();
+        self.record_fault(start, kind)
+    }
+
+    /// What a fault has moved is in its place again.
+    pub(crate) fn all_in_order(&self) {
+        self.is_failing.store(false, Ordering::SeqCst);
+    }
+
+    /// Records a fault that began then and is over now.
+    pub(crate) fn record_fault(&self, start: u64, kind: &str) -> Result<()> {
         let event = Event {
             start,
             end: self.journal.now(),

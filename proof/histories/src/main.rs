@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use fastrand::Rng;
 use prove_check::{Op, check};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -19,6 +20,7 @@ use crate::place::{Place, Store};
 use crate::server::Server;
 
 mod client;
+mod failovers;
 mod journal;
 mod place;
 mod server;
@@ -99,6 +101,10 @@ async fn run(store: Store, replicas: usize, time: Duration, mut random: Rng) -> 
             browsing.spawn(Arc::clone(&world).browse(browser, is_first, random.fork(), until));
         }
     }
+    let (stop, stopped) = oneshot::channel();
+    let noting = place.replicated().map(|(urls, primaries)| {
+        tokio::spawn(failovers::note(Arc::clone(&world), urls, primaries, stopped))
+    });
     // The last fault is brought to its end, so that it is written down.
     while Instant::now() + PEACE < until {
         sleep(PEACE).await;
@@ -106,6 +112,11 @@ async fn run(store: Store, replicas: usize, time: Duration, mut random: Rng) -> 
     }
     while let Some(done) = browsing.join_next().await {
         done??;
+    }
+    if let Some(noting) = noting {
+        // It waits for this alone.
+        let _ = stop.send(());
+        noting.await??;
     }
     drop(place);
     let world = Arc::into_inner(world).context("nobody browses any more")?;

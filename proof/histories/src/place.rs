@@ -51,6 +51,16 @@ impl Place {
         }
     }
 
+    /// The servers of which some may take the place of others, and how many lead at a time.
+    pub(crate) fn replicated(&self) -> Option<(Vec<String>, usize)> {
+        let urls = |servers: &[RedisServer]| servers.iter().map(RedisServer::url).collect();
+        match self {
+            Self::Single(..) => None,
+            Self::Sentinel(sentinel) => Some((urls(sentinel.servers()), 1)),
+            Self::Cluster(cluster) => Some((urls(cluster.nodes()), 3)),
+        }
+    }
+
     /// The URL for this server of the application.
     pub(crate) fn url(&self, server: usize) -> String {
         match self {
@@ -63,7 +73,7 @@ impl Place {
     /// Causes one fault, and waits until everything works again.
     pub(crate) async fn fail(&self, world: &World, random: &mut Rng) -> Result<()> {
         if random.u32(..6) == 0 {
-            let start = world.journal.now();
+            let start = world.begin_fault();
             let server = &world.servers[random.usize(..world.servers.len())];
             server.clock.advance(Duration::from_millis(random.u64(100..3_000)));
             return world.fault(start, "set_clock");
@@ -82,7 +92,7 @@ async fn single(
     world: &World,
     random: &mut Rng,
 ) -> Result<()> {
-    let start = world.journal.now();
+    let start = world.begin_fault();
     let proxy = &proxies[random.usize(..proxies.len())];
     let long = Duration::from_millis(random.u64(200..4_000));
     let (kind, fault) = match random.u32(..4) {
@@ -105,7 +115,7 @@ async fn single(
 /// The fault lasts until the old primary follows the new one. Until then two primaries may exist,
 /// and writes to one of them are lost.
 async fn of_sentinel(sentinel: &RedisSentinel, world: &World, random: &mut Rng) -> Result<()> {
-    let start = world.journal.now();
+    let start = world.begin_fault();
     let primary = sentinel.primary().await;
     let kind = match random.u32(..3) {
         0 => {
@@ -138,12 +148,12 @@ async fn of_sentinel(sentinel: &RedisSentinel, world: &World, random: &mut Rng) 
 async fn of_cluster(cluster: &RedisCluster, world: &World, random: &mut Rng) -> Result<()> {
     let key = some_key(cluster, random).await;
     let primary = cluster.primary_of(&key).await;
-    let start = world.journal.now();
+    let start = world.begin_fault();
     match random.u32(..4) {
         0 => {
             cluster.kill_primary_of(&key).await;
             cluster.wait_for_failover_of(&key).await;
-            world.fault(start, "kill")?;
+            world.record_fault(start, "kill")?;
             primary.restart().await;
         }
         1 => {
@@ -160,7 +170,7 @@ async fn of_cluster(cluster: &RedisCluster, world: &World, random: &mut Rng) -> 
             .await?;
             sleep(Duration::from_secs(1)).await;
             primary.thaw();
-            world.fault(start, "freeze")?;
+            world.record_fault(start, "freeze")?;
         }
         2 => {
             let id = primary.cli(&["CLUSTER", "MYID"]).await;
@@ -173,11 +183,13 @@ async fn of_cluster(cluster: &RedisCluster, world: &World, random: &mut Rng) -> 
             }
             let port = primary.port();
             wait("another primary", async || cluster.primary_of(&key).await.port() != port).await?;
-            world.fault(start, "promote")?;
+            world.record_fault(start, "promote")?;
         }
         _ => return move_slot(cluster, &key, world, start).await,
     }
-    wait("the old primary follows the new one", async || follows(primary).await).await
+    wait("the old primary follows the new one", async || follows(primary).await).await?;
+    world.all_in_order();
+    Ok(())
 }
 
 async fn move_slot(cluster: &RedisCluster, key: &str, world: &World, start: u64) -> Result<()> {
