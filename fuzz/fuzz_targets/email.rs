@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tracera::auth::email::Email;
+use tracera::domain::email::Email;
 
 fuzz_target!(|text: &str| {
     let Ok(email) = Email::parse(text) else { return };

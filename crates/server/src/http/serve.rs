@@ -38,7 +38,7 @@ mod hyper_errors;
 pub mod listener;
 mod paced;
 mod places;
-mod proxy_protocol;
+pub mod proxy_protocol;
 
 pub use listener::Listener;
 use listener::Socket;

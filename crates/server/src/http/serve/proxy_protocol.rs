@@ -14,7 +14,7 @@ const V2_MAX_BYTES: usize = 4096;
 
 /// The result of parsing the start of a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Header {
+pub enum Header {
     /// More bytes are needed.
     Incomplete,
     /// The header is complete.
@@ -30,7 +30,7 @@ pub(super) enum Header {
 ///
 /// # Errors
 /// When the header is missing or malformed.
-pub(super) fn parse(bytes: &[u8]) -> io::Result<Header> {
+pub fn parse(bytes: &[u8]) -> io::Result<Header> {
     let common = |sign: &[u8]| bytes.iter().zip(sign).all(|(a, b)| a == b);
     if common(V2) {
         return if bytes.len() < V2_FIXED_BYTES { Ok(Header::Incomplete) } else { v2(bytes) };
