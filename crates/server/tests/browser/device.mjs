@@ -63,7 +63,8 @@ async function start(profile) {
       '--no-first-run',
       '--disable-component-update',
       '--disable-sync',
-      '--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+      '--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP *.test 127.0.0.1, ' +
+        'MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
       `--ignore-certificate-errors-spki-list=${trusted}`,
       '--enable-features=DeviceBoundSessions:ForceEnableForTesting/true,' +
         'EnableBoundSessionCredentialsSoftwareKeysForManualTesting',
