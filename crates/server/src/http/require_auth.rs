@@ -102,10 +102,17 @@ pub async fn no_such_route() -> AppError {
 }
 
 /// 405. On private paths, users who are not signed in have already got 401.
-pub async fn no_such_method() -> AppError {
+///
+/// OPTIONS is answered, with nothing but the `Allow` header that the router adds (RFC 9110, section
+/// 9.3.7): proxies check with `OPTIONS /` whether a server lives.
+pub async fn no_such_method(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     AppError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         "this address does not take that method; see the Allow header",
     )
+    .into_response()
 }

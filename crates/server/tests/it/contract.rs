@@ -113,6 +113,34 @@ async fn a_wrong_method_says_which_are_right() {
 }
 
 #[tokio::test]
+async fn options_says_which_methods_are_right_and_lets_no_other_site_in() {
+    let app = TestApp::start().await;
+    let headers = [
+        ("origin", "https://evil.example"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "x-csrf-token"),
+    ];
+    for (path, allowed) in [
+        ("/", "GET,HEAD"),
+        ("/login", "GET,HEAD,POST"),
+        ("/api/v1/health", "GET,HEAD"),
+        ("/api/v1/auth/magic/request", "POST"),
+    ] {
+        for headers in [&[][..], &headers] {
+            let answer = app.browser().send(Method::OPTIONS, path, headers, None).await;
+            let answer = answer.expect(204);
+            assert_eq!(answer.header("allow"), allowed, "{path}");
+            assert!(
+                !answer.headers.keys().any(|name| name.as_str().starts_with("access-control")),
+                "{path}"
+            );
+        }
+    }
+    let answer = app.browser().send(Method::OPTIONS, "/api/v1/auth/logout", &[], None).await;
+    answer.expect_error(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn malformed_requests_are_refused_with_the_right_status() {
     let app = TestApp::start().await;
     let browser = app.browser();

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tracera_testkit::{RedisServer, free_port};
 
 use super::proxy::Proxy;
-use crate::harness::SECRET;
+use crate::harness::{SECRET, eventually};
 use crate::process::Running;
 
 /// Two instances over one Redis and one database.
@@ -55,6 +55,16 @@ async fn get(client: &Client, url: &str) -> Result<(), String> {
     let status = answer.status();
     answer.bytes().await.map_err(|error| format!("{error:?}"))?;
     if status.is_success() { Ok(()) } else { Err(status.to_string()) }
+}
+
+/// Waits until the instance has written so many lines with this text about requests it answered.
+async fn answered(running: &Running, count: usize, text: &str) {
+    let is_one = |line: &&str| line.contains(r#""message":"answered""#) && line.contains(text);
+    eventually(|| async {
+        let log = running.log();
+        (log.lines().filter(is_one).count() >= count).then_some(())
+    })
+    .await;
 }
 
 /// Two thousand requests around the moment when the proxy closes idle connections. The server keeps
@@ -136,8 +146,8 @@ async fn restarts(pair: &Pair, proxy: Proxy, mut running: [Option<Running>; 2]) 
         let status = running[which].take().unwrap().stop().await;
         assert_eq!(status, Some(0));
         running[which] = Some(pair.start(which).await);
-        // The proxy's health check must see this instance again before the other one stops.
-        sleep(Duration::from_secs(2)).await;
+        // Before the other one goes, the proxy has to use this one again.
+        answered(running[which].as_ref().unwrap(), 1, r#""route":"/login""#).await;
     }
     done.store(true, Ordering::Relaxed);
     let failures: Vec<String> = load.join_all().await.concat();
@@ -177,20 +187,25 @@ async fn haproxy_may_name_the_client_in_front_speak_http_2_and_check_without_a_p
         ("off", "proto h2"),
     ] {
         let pair = Pair::new(&[("PROXY_PROTOCOL", protocol), trusted]).await;
-        behind_haproxy(&pair, &[(usual, &format!("{with} {quick}"))]).await;
+        let changes = [(usual, &*format!("{with} {quick}"))];
+        behind_haproxy(&pair, &changes, r#""route":"/api/v1/health""#).await;
     }
     let pair = Pair::new(&[]).await;
     let bare = ("option httpchk GET /api/v1/health", "option httpchk");
     let expecting = ("    http-check expect status 200\n", "");
-    behind_haproxy(&pair, &[bare, expecting, (usual, quick)]).await;
+    let changes = [bare, expecting, (usual, quick)];
+    behind_haproxy(&pair, &changes, r#""method":"OPTIONS""#).await;
 }
 
-async fn behind_haproxy(pair: &Pair, changes: &[(&str, &str)]) {
-    let _running = (pair.start(0).await, pair.start(1).await);
+/// `check` is what a log line says of the requests by which the proxy checks an instance.
+async fn behind_haproxy(pair: &Pair, changes: &[(&str, &str)], check: &str) {
+    let running = [pair.start(0).await, pair.start(1).await];
     let proxy = Proxy::haproxy_with(pair.addrs, changes).await;
     let (client, url) = (proxy.client([127, 0, 0, 1]), proxy.url("/login"));
-    // Long enough for the first health checks; an instance that fails them is excluded afterwards.
-    sleep(Duration::from_millis(1500)).await;
+    // An instance that failed its first checks is left out from then on.
+    for instance in &running {
+        answered(instance, 3, check).await;
+    }
     for _ in 0..20 {
         assert_eq!(get(&client, &url).await, Ok(()), "{changes:?}\n{}", proxy.logs());
     }

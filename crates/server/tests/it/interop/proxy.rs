@@ -130,8 +130,11 @@ impl Proxy {
             .replace("*:443", &format!("*:{}", set_up.https))
             .replace("*:80", &format!("*:{}", set_up.http))
             .replace("${APACHE_LOG_DIR}", &set_up.path(""));
+        // `-X` starts one process. With Debian's 25 threads it is out of them at a hundred clients, and
+        // ends connections that clients keep.
         let main = format!(
-            "ServerRoot {root}\nServerName localhost\nPidFile {root}/pid\nErrorLog \
+            "ServerRoot {root}\nThreadLimit 256\nThreadsPerChild 256\nMaxRequestWorkers \
+             256\nServerName localhost\nPidFile {root}/pid\nErrorLog \
              {root}/error.log\nDefaultRuntimeDir {root}\nMutex file:{root} default\nUser \
              www-data\nGroup www-data\n{modules}Listen 127.0.0.1:{}\nListen 127.0.0.1:{}\n{site}",
             set_up.https,
