@@ -40,6 +40,7 @@ mod secret_file;
 mod session;
 mod store;
 mod table;
+mod traces;
 mod unknown;
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub use report::report;
 pub use session::{SessionSettings, fresh_secret};
 pub use store::{DatabaseSettings, DatabaseTarget, SessionStoreKind, StoreSettings};
 pub use table::{Exposure, Fallback, Section, Variable, sections};
+pub use traces::{Sampling, TraceSettings};
 
 /// The command that the configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,8 @@ pub struct Config {
     pub log: LogSettings,
     /// The address for `/metrics`. Default none.
     pub metrics_addr: Option<SocketAddr>,
+    /// Where spans are sent. Default none: no span is made.
+    pub traces: Option<TraceSettings>,
     warnings: Vec<Warning>,
 }
 
@@ -132,6 +136,7 @@ impl Config {
         let portfolio = portfolio::read_portfolio(reader);
         let log = log::read(reader);
         let metrics_addr = http::read_metrics_addr(reader, http.as_ref().ok());
+        let traces = traces::read(reader);
         Ok(Self {
             session: session?,
             http: http?,
@@ -143,6 +148,7 @@ impl Config {
             portfolio: portfolio?,
             log: log?,
             metrics_addr: metrics_addr?,
+            traces: traces?,
             warnings: Vec::new(),
         })
     }

@@ -54,6 +54,7 @@ use crate::store::portfolio::holdings::{self, Summary};
 use crate::store::portfolio::snapshots::{self, Snapshot};
 use crate::store::portfolio::{self as store, Claim};
 use crate::store::{Database, StoreError};
+use crate::telemetry::trace::Span;
 use changes::Changes;
 use holdings_cache::HoldingsCache;
 use import::{Import, ImportError, Pages, State};
@@ -284,7 +285,8 @@ impl Portfolio {
         };
         let (state, watcher) = watch::channel(State::Running(Progress::default()));
         inner.running().insert(user, watcher.clone());
-        inner.tasks.spawn(Import { inner: Arc::clone(inner), user, steam, pages, id, state }.run());
+        let import = Import { inner: Arc::clone(inner), user, steam, pages, id, state };
+        inner.tasks.spawn(Span::current().around(import.run()));
         Ok(watcher)
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use tracera_guard::{
 use tracera_session::{
     Clock, ConnectError, DeviceBinding, EmbeddedStore, InvalidAuthorities, KeyRing, NearCache,
     OpenError, RedisAuthorities, RedisConnection, RedisKind, RedisLimits, RedisStore, RedisUrl,
-    Session, SessionConfig, Sessions,
+    Session, SessionConfig, SessionStore, Sessions,
 };
 use tracera_session_sqlx::PostgresLimits;
 
@@ -43,7 +44,9 @@ use crate::private_dir;
 use crate::router;
 use crate::store::{self, Database};
 use crate::telemetry::metrics;
-use crate::tls;
+use crate::telemetry::trace::{self, Kind, Span};
+use crate::telemetry::traced_store::Traced;
+use crate::{error_chain, tls};
 
 /// Maximum number of open event streams per user, across all tabs.
 const STREAMS_PER_USER: usize = 16;
@@ -56,6 +59,8 @@ const REPLICA_ACK_WITHIN: Duration = Duration::from_millis(450);
 
 /// Time limit for ending imports when the server stops.
 const IMPORT_DRAIN: Duration = Duration::from_secs(5);
+/// Time limit for sending the last spans when the server stops.
+const TRACES_DRAIN: Duration = Duration::from_secs(3);
 
 /// Why the service could not start. Names the setting to check, never a secret.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +83,14 @@ pub enum StartError {
         source: ConnectError,
         /// The remedy.
         remedy: String,
+    },
+    /// Redis responds, but cannot store sessions.
+    #[error("{variable}: {reason}")]
+    RedisUnfit {
+        /// The variable with its address.
+        variable: &'static str,
+        /// The reason, and the remedy.
+        reason: String,
     },
     /// The certificates for Redis cannot be used.
     #[error("{variable}: cannot use {path}: {source}; write the path of a PEM file")]
@@ -110,6 +123,9 @@ pub enum StartError {
     /// The demo user cannot be stored.
     #[error("the demo cannot be stored: {0}")]
     Demo(#[source] store::StoreError),
+    /// Traces cannot be sent.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Traces(#[from] trace::InstallError),
     /// Metrics are already being collected.
     #[error("METRICS_ADDR: {0}")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
@@ -181,9 +197,9 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
     let mut limits = None;
     let sessions = match (&redis, &config.store.database) {
         (Some(connection), _) => {
-            let prefix = format!("{}session", config.store.redis_key_prefix);
-            let store = RedisStore::new(connection.clone()).with_prefix(&prefix);
-            let store = acknowledged(store, config).await?;
+            let store = session_store(connection.clone(), config);
+            check_redis(&store, config).await?;
+            let store = Traced::new(acknowledged(store, config).await?, "redis");
             Sessions::new(store, keys.clone(), session_config)
         }
         (None, DatabaseTarget::Postgres(url))
@@ -192,7 +208,7 @@ pub async fn open_stores(config: &Config, clock: &Clock) -> Result<Stores, Start
             let stores = Database::sessions_and_limits(url.expose()).await;
             let (store, shared) = stores.map_err(StartError::Database)?;
             limits = Some(shared);
-            Sessions::new(store, keys.clone(), session_config)
+            Sessions::new(Traced::new(store, "postgresql"), keys.clone(), session_config)
         }
         (None, _) => {
             let path = &config.store.data_dir;
@@ -253,6 +269,45 @@ pub(crate) async fn connect_redis(
             tls::remedy(&source.to_string(), "REDIS_CA_FILE").unwrap_or_else(|| usual.to_owned());
         StartError::Redis { variable: config.store.redis_variable, source, remedy }
     })
+}
+
+/// The store of sessions over that connection.
+pub(crate) fn session_store(connection: RedisConnection, config: &Config) -> RedisStore {
+    let prefix = format!("{}session", config.store.redis_key_prefix);
+    RedisStore::new(connection).with_prefix(&prefix)
+}
+
+/// Whether sessions can be kept in a Redis that answers. What passes by itself, such as too few
+/// replicas, is a warning: sessions may still be read there.
+///
+/// # Errors
+/// [`StartError`] when they cannot.
+pub(crate) async fn check_redis(store: &RedisStore, config: &Config) -> Result<(), StartError> {
+    let variable = config.store.redis_variable;
+    let unfit = |reason: String| Err(StartError::RedisUnfit { variable, reason });
+    let (cluster, probed) = tokio::join!(store.is_part_of_cluster(), store.ping());
+    if matches!(cluster, Ok(true)) {
+        return unfit(
+            "this is one node of a cluster, and sessions belong to other nodes too; write \
+             redis+cluster:// in place of redis://"
+                .to_owned(),
+        );
+    }
+    let Err(error) = probed else { return Ok(()) };
+    let reason = error_chain::chain(&error);
+    let mut causes = error_chain::causes(&error);
+    if causes.any(|cause| cause.downcast_ref().is_some_and(is_forbidden)) {
+        return unfit(format!(
+            "the user may not do there what sessions need: {reason}; docs/configure.md lists the \
+             rights"
+        ));
+    }
+    tracing::warn!(reason, "redis answers and takes no writes");
+    Ok(())
+}
+
+fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 
 fn redis_authorities(config: &Config) -> Result<Option<RedisAuthorities>, StartError> {
@@ -336,11 +391,13 @@ pub fn assemble(
             let connection = connection.clone();
             RateLimiter::redis_prefixed(limit, &config.store.redis_key_prefix, move |command| {
                 let (watch, asked) = (Stopwatch::start(), connection.ask(command));
-                async move {
+                let span = Span::child("rate limit", Kind::Client);
+                span.set("db.system.name", "redis");
+                span.around(async move {
                     let answer = asked.await;
                     metrics::asked_limit(watch.elapsed());
                     answer
-                }
+                })
             })
         }
         (None, Some(shared)) => RateLimiter::in_store(limit, shared.clone()),
@@ -434,6 +491,7 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
         tracing::warn!(%error, "cannot raise the limit on open files");
     }
     let clock = Clock::system();
+    let traces = config.traces.as_ref().map(trace::install).transpose()?;
     let metrics =
         config.metrics_addr.map(|addr| metrics::install().map(|collected| (addr, collected)));
     let metrics = metrics.transpose().map_err(StartError::Metrics)?;
@@ -507,6 +565,9 @@ pub async fn run(config: &Config, mode: Mode, demo: Option<&Demo>) -> Result<(),
         mailer.shutdown(MAIL_DRAIN).await;
     }
     stores.database.close().await;
+    if let Some(traces) = traces {
+        traces.shutdown(TRACES_DRAIN).await;
+    }
     tracing::info!("stopped");
     Ok(())
 }

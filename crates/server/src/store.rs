@@ -28,6 +28,7 @@ use tracera_session_sqlx::{PostgresLimits, PostgresStore};
 use crate::clock::Stopwatch;
 use crate::config::DatabaseTarget;
 use crate::telemetry::metrics;
+use crate::telemetry::trace::{Kind, Span};
 
 mod column;
 mod connect;
@@ -81,7 +82,7 @@ enum Pool {
 /// Runs the same query on whichever pool the database has, within [`OPERATION_LIMIT`].
 macro_rules! on_pool {
     ($db:expr, $pool:ident => $query:expr) => {
-        $db.within($crate::store::OPERATION_LIMIT, async {
+        $db.within(module_path!(), $crate::store::OPERATION_LIMIT, async {
             match &$db.pool {
                 $crate::store::Pool::Sqlite($pool) => $query,
                 $crate::store::Pool::Postgres($pool) => $query,
@@ -192,19 +193,35 @@ impl Database {
                 Pool::Postgres(pool) => probe::postgres(pool).await,
             }
         };
-        tokio::time::timeout(PING_LIMIT, self.within(PING_LIMIT, ping))
+        tokio::time::timeout(PING_LIMIT, self.within("ping", PING_LIMIT, ping))
             .await
             .unwrap_or_else(|_| Err(StoreError::timed_out(PING_LIMIT)))
     }
 
+    /// Waits for an operation, no longer than `limit`. Its span is named for the last word of
+    /// `place`, which is the module that it stands in.
     async fn within<T>(
         &self,
+        place: &'static str,
         limit: Duration,
         operation: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
         let watch = Stopwatch::start();
-        let done = tokio::time::timeout(limit, operation).await;
+        let span = Span::child(place.rsplit("::").next().unwrap_or(place), Kind::Client);
+        span.set(
+            "db.system.name",
+            match self.pool {
+                Pool::Sqlite(_) => "sqlite",
+                Pool::Postgres(_) => "postgresql",
+            },
+        );
+        let done = span.clone().around(tokio::time::timeout(limit, operation)).await;
         metrics::asked_database(watch.elapsed());
+        match &done {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => span.failed("refused"),
+            Err(_) => span.failed("timeout"),
+        }
         match done {
             Ok(result) => result.map_err(|error| {
                 self.recall.on(&error);
@@ -219,7 +236,7 @@ impl Database {
     async fn empty_log(&self) {
         let Pool::Sqlite(pool) = &self.pool else { return };
         let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool);
-        if let Err(error) = self.within(OPERATION_LIMIT, emptied).await {
+        if let Err(error) = self.within("checkpoint", OPERATION_LIMIT, emptied).await {
             tracing::warn!(%error, "what was deleted is still in the database's log");
         }
     }

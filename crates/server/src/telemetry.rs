@@ -21,6 +21,8 @@ pub mod metrics;
 mod request_id;
 pub mod task;
 mod timestamp;
+pub mod trace;
+pub mod traced_store;
 mod writer;
 
 use journal::Prioritized;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
+use crate::telemetry::trace;
 use crate::{error_chain, http_client};
 
 /// Timeout from connecting to the last byte of the response.
@@ -80,7 +81,7 @@ impl Default for Outgoing {
 /// # Errors
 /// [`OutgoingError`].
 pub async fn send(request: reqwest::RequestBuilder) -> Result<Answer, OutgoingError> {
-    let mut response = request.send().await.map_err(OutgoingError::from)?;
+    let mut response = trace::send(request).await.map_err(OutgoingError::from)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(OutgoingError::from)? {

@@ -9,16 +9,15 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use tracera_guard::ClientAddr;
 
 use crate::clock::Stopwatch;
-use crate::http::context::RequestContext;
+use crate::http::context::{REQUEST_ID, RequestContext};
+use crate::telemetry::trace::Span;
 use crate::telemetry::{InRequest, RequestId, metrics};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Requests that take this long are always logged.
 const LONG: Duration = Duration::from_secs(1);
@@ -65,9 +64,9 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let line = Line::begin(&request, self.is_always_written);
-        let id = line.id;
-        let _entered = id.enter();
-        LogFuture { answering: InRequest::new(id, self.inner.call(request)), line }
+        let (id, span) = (line.id, line.span.clone());
+        let _entered = (id.enter(), span.enter());
+        LogFuture { answering: InRequest::new(id, span, self.inner.call(request)), line }
     }
 }
 
@@ -93,7 +92,7 @@ where
         let id = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(
             this.line.id.as_str().as_bytes(),
         ));
-        response.headers_mut().insert(REQUEST_ID, id.expect("digits are visible"));
+        response.headers_mut().insert(REQUEST_ID, id.expect("its characters are visible"));
         Poll::Ready(Ok(response))
     }
 }
@@ -101,6 +100,7 @@ where
 /// The data for the log line.
 struct Line {
     watch: Stopwatch,
+    span: Span,
     id: RequestId,
     method: Method,
     client: Option<ClientAddr>,
@@ -113,21 +113,31 @@ impl Line {
         let watch = Stopwatch::start();
         let context = RequestContext::of(request.extensions());
         let endpoint = context.and_then(|context| context.endpoint);
+        let route = endpoint.map_or("unmatched", |endpoint| endpoint.pattern);
+        let trusted = context.is_some_and(|context| context.is_from_proxy);
+        let span = Span::request(request.method(), route, trusted.then_some(request.headers()));
         Self {
             watch,
+            span,
             id: context.map_or_else(RequestId::next, |context| context.id),
             method: request.method().clone(),
             client: context.and_then(|context| context.client),
-            route: endpoint.map_or("unmatched", |endpoint| endpoint.pattern),
+            route,
             is_always_written,
         }
     }
 
     fn write(&self, status: u16) {
-        let Self { watch, id, method, client, route, is_always_written } = self;
+        let Self { watch, span, id, method, client, route, is_always_written } = self;
         let elapsed = watch.elapsed();
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         metrics::answered(route, status, elapsed);
+        span.set("http.response.status_code", i64::from(status));
+        span.set_with("tracera.request_id", || id.as_str().to_owned());
+        if status >= 500 {
+            span.failed("status");
+        }
+        span.end();
         let client = client.map(ClientAddr::text);
         let (method, client) = (method.as_str(), client.as_deref());
         let _entered = id.enter();

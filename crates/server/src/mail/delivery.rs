@@ -10,6 +10,7 @@ use super::{Message, Place, Shared};
 use crate::backoff::Backoff;
 use crate::store::magic_links::MailTrouble;
 use crate::telemetry::metrics::{self, MailOutcome};
+use crate::telemetry::trace::{Kind, Span};
 
 /// Limits on mail delivery.
 #[derive(Clone, Copy, Debug)]
@@ -153,12 +154,19 @@ impl Shared {
     async fn advance(self: &Arc<Self>, mut job: Job) {
         let (to, attempt) = (job.message.to.masked(), job.attempt);
         let ended = || SendError::permanent("its link ended first");
+        let span = Span::child("mail", Kind::Producer);
+        span.set("tracera.mail.attempt", i64::from(attempt));
         let sent = if Instant::now() < job.deadline {
             let sending = self.transport.send(&job.message, &self.limits);
+            let sending = span.clone().around(sending);
             tokio::time::timeout_at(job.deadline, sending).await.unwrap_or_else(|_| Err(ended()))
         } else {
             Err(ended())
         };
+        if let Err(error) = &sent {
+            span.failed(if error.may_pass { "delayed" } else { "given_up" });
+        }
+        span.end();
         let outcome = match sent {
             Ok(_) => {
                 tracing::info!(mail = %job.message.id, to, attempt, "mail sent");

@@ -12,6 +12,7 @@ use super::SetupError;
 use super::delivery::{Limits, SendError, within};
 use super::message::{AUTOMATIC, Message};
 use crate::config::ResendSettings;
+use crate::telemetry::trace;
 use crate::{error_chain, http_client};
 
 /// Limit on the part of a response that is read.
@@ -83,7 +84,7 @@ impl ResendTransport {
             request = request.header("Idempotency-Key", key);
         }
         let failed = |error| SendError::transient(error_chain::of_request(error));
-        let mut response = request.send().await.map_err(failed)?;
+        let mut response = trace::send(request).await.map_err(failed)?;
         let seconds = response.headers().get(header::RETRY_AFTER);
         let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
         let mut body = Vec::new();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
-use tracera_session::Clock;
+use tracera_session::{Clock, SessionStore};
 
 use crate::auth::oidc::OidcClient;
 use crate::auth::outgoing::Outgoing;
@@ -24,8 +24,6 @@ use crate::{error_chain, http_client, start};
 
 /// Timeout of one check.
 const LIMIT: Duration = Duration::from_secs(10);
-/// A script that reads a key within the permissions of a session store.
-const SCRIPT: &str = "return redis.call('HGET', KEYS[1], 'check')";
 
 /// The results of the checks.
 #[derive(Debug)]
@@ -98,10 +96,9 @@ async fn attempt(
 async fn redis(config: &Config) -> Result<(), String> {
     let Some(url) = &config.store.redis else { return Ok(()) };
     let connection = start::connect_redis(url, config).await.map_err(|error| error.to_string())?;
-    let mut script = redis::cmd("EVAL");
-    script.arg(SCRIPT).arg(1).arg(format!("{}session:{{check}}", config.store.redis_key_prefix));
-    let answer = connection.ask(script).await;
-    answer.map(drop).map_err(|error| format!("scripts do not run there: {error}"))
+    let store = start::session_store(connection, config);
+    start::check_redis(&store, config).await.map_err(|error| error.to_string())?;
+    store.ping().await.map_err(|error| error_chain::chain(&error))
 }
 
 async fn database(config: &Config) -> Result<(), String> {

@@ -20,6 +20,7 @@ use crate::domain::item::{Item, Page};
 use crate::domain::steam_id::SteamId64;
 use crate::store::StoreError;
 use crate::store::portfolio::{self as store, Source};
+use crate::telemetry::trace::{Kind, Span};
 
 /// Limit on pages: more than an inventory has at any of Steam's page sizes.
 const MAX_PAGES: u32 = 2_000;
@@ -149,8 +150,16 @@ impl Import {
             }
         };
         let limit = inner.limits.import_duration;
-        let result =
-            tokio::time::timeout(limit, read).await.unwrap_or(Err(ImportError::TookTooLong));
+        let span = Span::child("import", Kind::Internal);
+        let result = span
+            .clone()
+            .around(tokio::time::timeout(limit, read))
+            .await
+            .unwrap_or(Err(ImportError::TookTooLong));
+        match &result {
+            Ok(imported) => span.set("tracera.import.pages", i64::from(imported.pages)),
+            Err(_) => span.failed("import"),
+        }
         let outcome = match &result {
             Ok(imported) => {
                 tracing::info!(

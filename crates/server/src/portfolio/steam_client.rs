@@ -12,6 +12,7 @@ use super::inventory::{self, Reply};
 use crate::config::{SecretUrl, ServiceUrl, SteamLimits};
 use crate::domain::item::Page;
 use crate::domain::steam_id::SteamId64;
+use crate::telemetry::trace;
 use crate::{error_chain, http_client};
 
 /// Why there is no page.
@@ -129,14 +130,12 @@ impl SteamClient {
         let mut url = url::Url::parse(&self.base.endpoint(&format!("/inventory/{owner}/730/2")))
             .map_err(|_| SteamError::Unavailable("no address".into()))?;
         url.query_pairs_mut().extend_pairs(query);
-        let response = self
+        let request = self
             .http
             .get(url)
             .header(header::REFERER, self.base.endpoint(&format!("/profiles/{owner}/inventory")))
-            .header(header::ACCEPT, "application/json")
-            .send()
-            .await
-            .map_err(network)?;
+            .header(header::ACCEPT, "application/json");
+        let response = trace::send(request).await.map_err(network)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.body(response).await?;
         if status != StatusCode::OK {

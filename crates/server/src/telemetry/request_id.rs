@@ -1,6 +1,7 @@
 //! The id of the current request, added to every line logged while it is handled.
 
 use std::cell::Cell;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,23 +9,26 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use super::trace::{InSpan, Span};
+
 thread_local! {
     static CURRENT: Cell<Option<RequestId>> = const { Cell::new(None) };
 }
 
 pin_project! {
-    /// A future whose log lines have the id of its request.
+    /// A future whose log lines have the id of its request, and whose spans are children of the
+    /// request's span.
     pub struct InRequest<F> {
         id: RequestId,
         #[pin]
-        future: F,
+        future: InSpan<F>,
     }
 }
 
-impl<F> InRequest<F> {
+impl<F: Future> InRequest<F> {
     /// Wraps a future of this request.
-    pub fn new(id: RequestId, future: F) -> Self {
-        Self { id, future }
+    pub fn new(id: RequestId, span: Span, future: F) -> Self {
+        Self { id, future: span.around(future) }
     }
 }
 
@@ -50,9 +54,22 @@ impl Drop for Entered {
     }
 }
 
-/// 16 hexadecimal digits, unique within a process and almost certainly across processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u8; 16]);
+/// Maximum length of an id that a proxy sent.
+const LONGEST: usize = 64;
+
+/// The id that a trusted proxy sent, or else 16 hexadecimal digits. These are unique within a process
+/// and almost certainly across processes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId {
+    text: [u8; LONGEST],
+    len: u8,
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 impl RequestId {
     /// The next id. Ids correlate log lines and are not secret. So randomness is read once, and a
@@ -63,13 +80,27 @@ impl RequestId {
         let start = START.get_or_init(|| uuid::Uuid::new_v4().as_u64_pair().0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let mixed = mix(start.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        let digit = |place: usize| b"0123456789abcdef"[(mixed >> (60 - 4 * place) & 15) as usize];
-        Self(std::array::from_fn(digit))
+        let mut text = [0; LONGEST];
+        for (place, digit) in text[..16].iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(mixed >> (60 - 4 * place) & 15) as usize];
+        }
+        Self { text, len: 16 }
     }
 
-    /// The digits.
+    /// One that a proxy chose: 1 to 64 letters, digits and `-`, `_`, `.`, `:`, `=`, `+`, `/`, `@`.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@".contains(byte);
+        if !(1..=LONGEST).contains(&value.len()) || !value.iter().all(fits) {
+            return None;
+        }
+        let mut text = [0; LONGEST];
+        text[..value.len()].copy_from_slice(value);
+        Some(Self { text, len: u8::try_from(value.len()).ok()? })
+    }
+
+    /// Its characters.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("digits are UTF-8")
+        std::str::from_utf8(&self.text[..usize::from(self.len)]).expect("it is ASCII")
     }
 
     /// Adds the id to lines logged from now on.
@@ -82,12 +113,13 @@ impl RequestId {
         CURRENT.get()
     }
 
-    /// Like [`tokio::spawn`], for a task of the current request: its log lines have the id too.
+    /// Like [`tokio::spawn`], for a task of the current request: its log lines have the id too, and
+    /// its spans are children of the request's span.
     pub fn spawn<T: Send + 'static>(
         task: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
         match Self::current() {
-            Some(id) => tokio::spawn(InRequest::new(id, task)),
+            Some(id) => tokio::spawn(InRequest::new(id, Span::current(), task)),
             None => tokio::spawn(task),
         }
     }
@@ -107,6 +139,23 @@ mod tests {
 
     use super::*;
 
+    fn within<F: Future>(id: RequestId, future: F) -> InRequest<F> {
+        InRequest::new(id, Span::default(), future)
+    }
+
+    #[test]
+    fn of_a_proxy_only_short_and_plain_ids_are_kept() {
+        for id in ["5f9c", "0b8c2a4e-7d1f-4c0e-9a55-0d6c1f0e7b42", "Root=1-67891233-abc", "a/b@c:d"]
+        {
+            assert_eq!(RequestId::parse(id.as_bytes()).unwrap().as_str(), id);
+        }
+        let long = "a".repeat(65);
+        for id in ["", "a b", "a\"b", "a\r\nb", "a;b", "ä", "<b>", "a,b", &long] {
+            assert!(RequestId::parse(id.as_bytes()).is_none(), "{id}");
+        }
+        assert_eq!(RequestId::parse(&[b'a'; 64]).unwrap().as_str().len(), 64);
+    }
+
     #[tokio::test]
     async fn each_future_has_the_id_of_its_own_request() {
         let (one, two) = (RequestId::next(), RequestId::next());
@@ -115,8 +164,7 @@ mod tests {
             tokio::task::yield_now().await;
             [first, RequestId::current()]
         };
-        let (seen, also_seen) =
-            tokio::join!(InRequest::new(one, look_twice()), InRequest::new(two, look_twice()));
+        let (seen, also_seen) = tokio::join!(within(one, look_twice()), within(two, look_twice()));
         assert_eq!((seen, also_seen), ([Some(one); 2], [Some(two); 2]));
         assert_eq!(RequestId::current(), None);
     }

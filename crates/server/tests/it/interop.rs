@@ -4,6 +4,7 @@
 mod connections;
 mod mail;
 mod monitoring;
+mod pgbouncer;
 mod proxies;
 mod proxy;
 
@@ -15,4 +16,14 @@ fn sample(name: &str) -> String {
 
 fn deploy() -> std::path::PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy").into()
+}
+
+/// Debian installs servers in directories that are not on every user's `PATH`.
+fn found(program: &str) -> std::path::PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("{program} is missing: script/bootstrap --interop installs it"))
 }

@@ -17,7 +17,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_tracera");
 
 /// Runs a command in an empty directory with only these variables. Returns exit status, stdout and
 /// stderr.
-fn run(args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
+pub(crate) fn run(args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
     let directory = tempfile::tempdir().unwrap();
     let output = Command::new(PROGRAM)
         .args(args)

@@ -8,7 +8,7 @@ use redis::{Cmd, FromRedisValue, RedisError, ServerErrorKind, Value};
 use self::connection::RedisConnection;
 use self::error::ConnectError;
 use self::operator::{NotReplicated, ReplicaAck};
-use self::scripts::{COMMIT, CREATE, Call, DESTROY, REVOKE_ALL, ROTATE, Script};
+use self::scripts::{COMMIT, CREATE, Call, DESTROY, PROBE, REVOKE_ALL, ROTATE, Script};
 use super::{
     At, Budget, Committed, Created, FORWARD, FieldName, FieldOp, FieldReply, Found, ListedSession,
     NewSession, Rotated, Rotation, SessionStore, StoreError, StoreFuture, StoredField,
@@ -123,6 +123,15 @@ impl RedisStore {
     /// [`StoreError`] when the server cannot be asked.
     pub async fn evicting_policy(&self) -> Result<Option<Box<str>>, StoreError> {
         operator::evicting_policy(&self.connection).await.map_err(refused)
+    }
+
+    /// Whether the server is one of several nodes of a cluster, although the URL does not say
+    /// `redis+cluster`. Sessions whose keys belong to other nodes cannot be kept there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the server cannot be asked.
+    pub async fn is_part_of_cluster(&self) -> Result<bool, StoreError> {
+        operator::is_part_of_cluster(&self.connection, &self.prefix).await.map_err(refused)
     }
 
     /// Logs a warning if the server evicts, as [`connect`](Self::connect) does.
@@ -393,7 +402,9 @@ impl SessionStore for RedisStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.read(|| redis::cmd("PING")).await.map(drop) })
+        // PING is answered also to who may not run scripts, and where no writes are taken.
+        let key = format!("{}:{{ping}}", self.prefix);
+        Box::pin(async move { self.run(PROBE.call(key.as_bytes())).await.map(drop) })
     }
 
     fn time_limit(&self) -> Duration {

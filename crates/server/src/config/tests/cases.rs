@@ -139,6 +139,25 @@ const CASES: &[Case] = &[
             "0123456789012345678901234567890123456789012345678901234567890123456789",
         ],
     ),
+    (
+        &["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
+        &["http://localhost:4318", "https://otlp.example/otlp"],
+        &["localhost:4318", "grpc://h:4317", "x"],
+    ),
+    (
+        &["OTEL_EXPORTER_OTLP_HEADERS"],
+        &["api-key=k", "a=b,c=d%20e"],
+        &["key", "=v", "a b=c", "a=%0d%0a"],
+    ),
+    (&["OTEL_EXPORTER_OTLP_PROTOCOL"], &["http/protobuf"], &["grpc", "http/json"]),
+    (&["OTEL_SERVICE_NAME"], &["tracera-eu"], &[]),
+    (&["OTEL_RESOURCE_ATTRIBUTES"], &["deployment.environment.name=eu"], &["eu", "=eu"]),
+    (
+        &["OTEL_TRACES_SAMPLER"],
+        &["always_on", "always_off", "traceidratio", "parentbased_traceidratio"],
+        &["sometimes", "parentbased_jaeger_remote"],
+    ),
+    (&["OTEL_TRACES_SAMPLER_ARG"], &["0", "0.1", "1"], &["1.5", "half", "-1"]),
     (&["PROXY_PROTOCOL"], &["on", "off", "true", "0"], &["v1", "2"]),
     (
         &["LISTEN_ADDR"],

@@ -14,6 +14,7 @@ use crate::config::{PriceFeed, PriceSettings};
 use crate::portfolio::feeds::{self, FeedError};
 use crate::portfolio::price_list::PriceList;
 use crate::portfolio::steam_client::retry_after;
+use crate::telemetry::trace;
 use crate::{error_chain, http_client};
 
 /// Time limit for a whole feed.
@@ -87,8 +88,9 @@ impl Fetcher {
 
     async fn read_http(&self, url: &str, currency: &str) -> Result<(PriceList, usize), FeedError> {
         let request = self.http.get(url).header(http::header::ACCEPT, "application/json");
-        let mut response =
-            request.send().await.map_err(|error| FeedError::Io(error_chain::of_request(error)))?;
+        let mut response = trace::send(request)
+            .await
+            .map_err(|error| FeedError::Io(error_chain::of_request(error)))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::TOO_MANY_REQUESTS => {

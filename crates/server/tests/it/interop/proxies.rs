@@ -39,6 +39,10 @@ async fn keeps_its_promises(proxy: Proxy) {
     assert_eq!(answer.status(), StatusCode::OK);
     assert!(answer.headers().contains_key("x-frame-options"));
 
+    // Nor is an id that she chose in the log.
+    let chosen = alice.get(proxy.url("/healthz")).header("x-request-id", "chosen").send();
+    assert_ne!(chosen.await.unwrap().headers()["x-request-id"], "chosen");
+
     // A page may redirect to https. A program's cookie must not be sent unencrypted.
     let plain = format!("http://localhost:{}", proxy.http);
     let page = alice.get(format!("{plain}/login")).send().await.unwrap();

@@ -9,7 +9,7 @@ use reqwest::Client;
 use tempfile::TempDir;
 use tracera_testkit::{Certificate, free_port};
 
-use super::sample;
+use super::{found, sample};
 use crate::harness::eventually;
 
 /// A running proxy; killed when dropped, or when the test process dies.
@@ -276,14 +276,4 @@ impl SetUp {
 fn open_to_everybody(directory: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap();
-}
-
-/// Debian installs servers in directories that are not on every user's `PATH`.
-fn found(program: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into()])
-        .map(|directory| directory.join(program))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("{program} is missing: script/bootstrap --interop installs it"))
 }

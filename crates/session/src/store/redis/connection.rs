@@ -289,7 +289,7 @@ impl RedisConnection {
         Ok((value.extract_error()?, armed.is_ok()))
     }
 
-    fn is_cluster(&self) -> bool {
+    pub(super) fn is_cluster(&self) -> bool {
         !matches!(self.0.link, Link::Supervised(_))
     }
 

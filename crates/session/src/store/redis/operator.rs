@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{RedisError, RedisResult, Value};
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -109,6 +109,45 @@ impl ReplicaAck {
         let enough = usize::try_from(confirmed).is_ok_and(|confirmed| confirmed >= self.replicas);
         enough.then_some(()).ok_or(NotReplicated::TooFew { confirmed, demanded: self.replicas })
     }
+}
+
+/// How many keys are asked for to find out whether a node has all. The chance that one of two nodes
+/// has them all is 1 in 65,536.
+const SPREAD: u8 = 16;
+
+/// Whether other nodes of a cluster have some of the keys.
+pub(super) async fn is_part_of_cluster(
+    connection: &RedisConnection,
+    prefix: &str,
+) -> RedisResult<bool> {
+    if connection.is_cluster() {
+        return Ok(false);
+    }
+    let mut info = redis::cmd("INFO");
+    info.arg("cluster");
+    if !says_cluster(&connection.read(|| info.clone()).await?) {
+        return Ok(false);
+    }
+    for place in 0..SPREAD {
+        let mut read = redis::cmd("HGET");
+        read.arg(format!("{prefix}:{{{place}}}")).arg("p");
+        match connection.read(|| read.clone()).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
+                return Ok(true);
+            }
+            answer => answer?,
+        };
+    }
+    Ok(false)
+}
+
+fn says_cluster(info: &Value) -> bool {
+    let text = match info {
+        Value::BulkString(text) => String::from_utf8_lossy(text),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.into(),
+        _ => return false,
+    };
+    text.lines().any(|line| line.trim() == "cluster_enabled:1")
 }
 
 /// The policy by which the server would evict keys when memory is short; `None` when it evicts

@@ -29,6 +29,10 @@ scripts! {
     REVOKE_ALL = "revoke_all.lua";
 }
 
+/// Whether this server lets this user do what the others do.
+pub(super) static PROBE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("probe.lua")));
+
 impl Script {
     fn new(source: &str) -> Self {
         Self { source: source.to_owned(), sha1: sha1_smol::Sha1::from(source).digest().to_string() }
