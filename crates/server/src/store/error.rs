@@ -17,7 +17,7 @@ pub enum StoreError {
     #[error("the change conflicts with what the database already has")]
     Conflict(#[source] sqlx::Error),
     /// A bug in this program, or corrupt data.
-    #[error("the database refused the operation")]
+    #[error("the database refused the operation{}", if is_pooled(.0) { POOLED } else { "" })]
     Unexpected(#[source] sqlx::Error),
 }
 
@@ -157,7 +157,7 @@ fn said(error: &sqlx::Error) -> String {
 }
 
 /// The remedy when a pooler gives each transaction another connection.
-const POOLED: &str = "behind PgBouncer set pool_mode = session, or with PgBouncer 1.21 or newer \
+const POOLED: &str = "; behind PgBouncer set pool_mode = session, or with PgBouncer 1.21 or newer \
                       max_prepared_statements = 200";
 
 /// SQLSTATE of a prepared statement that is missing or exists already. Both mean that a pooler
@@ -170,7 +170,7 @@ fn is_pooled(error: &sqlx::Error) -> bool {
 fn migration_said(error: &MigrateError) -> String {
     match error {
         MigrateError::Execute(error) if is_pooled(error) => {
-            format!("{}; {POOLED}", said(error))
+            format!("{}{POOLED}", said(error))
         }
         MigrateError::Execute(error) => said(error),
         MigrateError::ExecuteMigration(error, version) => {
