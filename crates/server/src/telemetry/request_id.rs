@@ -57,8 +57,8 @@ impl Drop for Entered {
 /// Maximum length of an id that a proxy sent.
 const LONGEST: usize = 64;
 
-/// The id that a trusted proxy sent, or else 16 hexadecimal digits. These are unique within a process
-/// and almost certainly across processes.
+/// The id that a trusted proxy sent, or else 16 hexadecimal digits. These are unique within a
+/// process and almost certainly across processes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId {
     text: [u8; LONGEST],

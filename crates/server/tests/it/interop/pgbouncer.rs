@@ -16,8 +16,8 @@ use crate::process::{Running, run};
 /// What docs/configure.md says.
 const DOCUMENTED: &str = "ignore_startup_parameters = extra_float_digits,options\n";
 
-/// A running `PgBouncer` with two connections to a database of its own; killed when dropped, or when
-/// the test's process dies.
+/// A running `PgBouncer` with two connections to a database of its own; killed when dropped, or
+/// when the test's process dies.
 struct PgBouncer {
     url: String,
     child: Child,
@@ -108,8 +108,8 @@ fn version() -> (u32, u32) {
     (parts.next().unwrap(), parts.next().unwrap())
 }
 
-/// Sixteen requests at once, over more connections than `PgBouncer` has. Each looks for a link in the
-/// database that is not there. Returns how many were told so.
+/// Sixteen requests at once, over more connections than `PgBouncer` has. Each looks for a link in
+/// the database that is not there. Returns how many were told so.
 async fn crowd(server: &Running) -> usize {
     let mut asking = JoinSet::new();
     for _ in 0..16 {

@@ -130,8 +130,8 @@ impl Proxy {
             .replace("*:443", &format!("*:{}", set_up.https))
             .replace("*:80", &format!("*:{}", set_up.http))
             .replace("${APACHE_LOG_DIR}", &set_up.path(""));
-        // `-X` starts one process. With Debian's 25 threads it is out of them at a hundred clients, and
-        // ends connections that clients keep.
+        // `-X` starts one process. With Debian's 25 threads it is out of them at a hundred clients,
+        // and ends connections that clients keep.
         let main = format!(
             "ServerRoot {root}\nThreadLimit 256\nThreadsPerChild 256\nMaxRequestWorkers \
              256\nServerName localhost\nPidFile {root}/pid\nErrorLog \
