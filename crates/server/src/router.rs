@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
-use tracera_guard::{ResourceIsolation, issue_csrf_token};
+use tracera_guard::issue_csrf_token;
 use tracera_session::{PrefetchLayer, SessionLayer};
 
 use crate::api::{
@@ -201,7 +201,7 @@ pub fn layered(app: &App, routes: Router<App>) -> impl HttpService {
         .layer(TimeLimit::new(app.request_timeout))
         // This comes before the limit, so that requests caused by another site do not use up the
         // visitor's.
-        .layer(ResourceIsolation::new())
+        .layer(csrf::isolation())
         .layer(switch(resubmit::holds_a_link, from_fn_with_state(app.clone(), resubmit::keep)))
         .layer(PrefetchLayer::new(app.sessions.clone(), limits::is_limited))
         .layer(app.auth_limit.clone().only(limits::is_limited))

@@ -7,7 +7,8 @@
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use tracera_guard::{
-    CsrfGuard, CsrfRejection, OriginPolicy, OriginRejection, RefusedForm, is_safe_method,
+    CsrfGuard, CsrfRejection, OriginPolicy, OriginRejection, RefusedForm, ResourceIsolation,
+    is_safe_method,
 };
 
 use crate::http::App;
@@ -23,20 +24,58 @@ const TOKEN_PATH: &str = "/api/v1/auth/csrf";
 /// The form field with the token.
 const FIELD: &str = "csrf_token";
 
+/// Why a request was refused, for the page that says so. In the extensions of the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Another site sent it, or a page that was opened under another host name of this server.
+    OtherOrigin,
+    /// The browser does not say where it came from.
+    HiddenOrigin,
+    /// No cookie came with it.
+    NoCookie,
+    /// Its token belongs to another session or visitor, or is missing.
+    OldForm,
+}
+
 /// Refuses unsafe requests from other origins.
 pub fn origin(app: &App) -> OriginPolicy {
     let base_url = app.base_url.clone();
     app.origin.clone().on_rejection(move |rejection, _| {
         let sentence = "this request did not come from our own pages";
-        let error = match rejection {
+        let (cause, message) = match rejection {
             // The user often opened this very page under another host name of this server.
             OriginRejection::OtherOrigin | OriginRejection::OtherReferer => {
-                AppError::csrf_failed(format!("{sentence}; open {base_url} and try again"))
+                (Cause::OtherOrigin, format!("{sentence}; open {base_url} and try again"))
             }
-            _ => AppError::csrf_failed(sentence),
+            OriginRejection::HiddenOrigin => (
+                Cause::HiddenOrigin,
+                "this request does not say where it came from; a proxy or an extension may add \
+                 Referrer-Policy: no-referrer"
+                    .to_owned(),
+            ),
+            _ => (Cause::OtherOrigin, sentence.to_owned()),
         };
-        error.into_response()
+        because(cause, AppError::csrf_failed(message))
     })
+}
+
+/// Refuses what other sites cause, except links to pages.
+pub fn isolation() -> ResourceIsolation {
+    ResourceIsolation::new().on_rejection(|rejection, request| {
+        if !is_safe_method(&request.method) {
+            tracing::warn!(event = "csrf_failed", reason = %rejection,
+                "an unsafe request came from elsewhere");
+        }
+        let mut response = rejection.into_response();
+        response.extensions_mut().insert(Cause::OtherOrigin);
+        response
+    })
+}
+
+fn because(cause: Cause, error: AppError) -> Response {
+    let mut response = error.into_response();
+    response.extensions_mut().insert(cause);
+    response
 }
 
 /// Refuses unsafe API requests without their session's token. Provides the token to responses that
@@ -82,10 +121,19 @@ fn refusal(rejection: CsrfRejection) -> Response {
         CsrfRejection::SessionUnknown(answer) => *answer,
         CsrfRejection::FormTooLarge => too_large().into_response(),
         CsrfRejection::NoGuard => AppError::internal(rejection.to_string()).into_response(),
-        _ => AppError::csrf_failed(
-            "fetch a token from /api/v1/auth/csrf and send it in X-CSRF-Token with the same \
-             cookies",
-        )
-        .into_response(),
+        CsrfRejection::NoVisitor => because(
+            Cause::NoCookie,
+            AppError::csrf_failed(
+                "no cookie came with this request; fetch a token from /api/v1/auth/csrf and send \
+                 it in X-CSRF-Token with the same cookies",
+            ),
+        ),
+        _ => because(
+            Cause::OldForm,
+            AppError::csrf_failed(
+                "fetch a token from /api/v1/auth/csrf and send it in X-CSRF-Token with the same \
+                 cookies",
+            ),
+        ),
     }
 }

@@ -10,6 +10,7 @@ use tracera_session::Session;
 
 use crate::http::App;
 use crate::http::context::RequestContext;
+use crate::http::csrf::Cause;
 use crate::pages::kept_form::OfferedOn;
 use crate::pages::resubmit::{Resubmit, may_pass};
 use crate::pages::return_target::ReturnTarget;
@@ -99,7 +100,11 @@ pub fn as_page(
         return response;
     }
     let (mut parts, _) = response.into_parts();
-    let (title, mut text) = words(parts.status, &parts.headers, wanted);
+    let cause = parts.extensions.remove::<Cause>();
+    let (title, mut text) = match cause {
+        Some(cause) if wanted == Wanted::AnswerToForm => refused_form(cause),
+        _ => words(parts.status, &parts.headers),
+    };
     let may_pass = wanted == Wanted::Page && may_pass(parts.status);
     let again = parts.extensions.remove();
     let is_signed_in = parts.extensions.remove::<ToPerson>().is_some();
@@ -133,6 +138,35 @@ pub fn as_page(
     (parts, Html(html)).into_response()
 }
 
+/// The title and the text for a form that was refused.
+fn refused_form(cause: Cause) -> (&'static str, Cow<'static, str>) {
+    let (title, text) = match cause {
+        Cause::OtherOrigin => (
+            "This form came from another address",
+            "Forms of this site work only under its own address. Nothing was changed. The start \
+             page leads there, in case your browser has opened the site under another address \
+             than its own, such as 127.0.0.1 in place of localhost.",
+        ),
+        Cause::HiddenOrigin => (
+            "Your browser hides where this form came from",
+            "So it may be a form of another site. Nothing was changed. A proxy or an extension \
+             that adds \u{201c}Referrer-Policy: no-referrer\u{201d} can be the reason. Turn it off \
+             for this site, or use a current browser.",
+        ),
+        Cause::NoCookie => (
+            "Your browser sent no cookie",
+            "Either it blocks cookies, or this page was open for too long. Nothing was changed. \
+             Allow cookies for this site, then start again from a fresh page.",
+        ),
+        Cause::OldForm => (
+            "This page was open for too long",
+            "For your safety its form is no longer good. Nothing was changed. Start again from a \
+             fresh page.",
+        ),
+    };
+    (title, text.into())
+}
+
 /// Whether the header's value contains `part`.
 pub fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
     // Faster than a substring search, which is optimised for long texts.
@@ -141,28 +175,17 @@ pub fn has(headers: &HeaderMap, name: header::HeaderName, part: &str) -> bool {
     headers.get(name).is_some_and(is_in)
 }
 
-fn words(
-    status: StatusCode,
-    headers: &HeaderMap,
-    wanted: Wanted,
-) -> (&'static str, Cow<'static, str>) {
+fn words(status: StatusCode, headers: &HeaderMap) -> (&'static str, Cow<'static, str>) {
     let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     match status {
         StatusCode::UNAUTHORIZED => (
             "Please sign in first",
             "Either you have not signed in here yet, or you are signed out by now.".into(),
         ),
-        StatusCode::FORBIDDEN if wanted == Wanted::Page => (
+        StatusCode::FORBIDDEN => (
             "Please begin on a page of ours",
             "This address is good only from there, and only soon after you signed in. Nothing was \
              changed."
-                .into(),
-        ),
-        StatusCode::FORBIDDEN => (
-            "This page was open for too long",
-            "For your safety its form is no longer good. Nothing was changed. Start again from a \
-             fresh page. That leads to the right address as well, in case your browser has opened \
-             the site under another address than its own, such as 127.0.0.1 in place of localhost."
                 .into(),
         ),
         StatusCode::NOT_FOUND => {

@@ -11,6 +11,7 @@ use tracera_session::Session;
 
 use crate::http::App;
 use crate::http::context::RequestContext;
+use crate::http::csrf::Cause;
 use crate::http::error::AppResult;
 use crate::http::extract::field;
 use crate::pages::error_page;
@@ -22,6 +23,9 @@ use crate::pages::sign_in::{self, Greeting, code_page, confirm_page, login_page}
 
 const TOO_LATE: &str =
     "This page was open for too long, and nothing has happened yet. Please try once more.";
+const NO_COOKIE: &str = "Your browser sent no cookie: it blocks them, or this page was open for \
+                         too long. Nothing has happened yet. Allow cookies for this site, then \
+                         try once more.";
 
 /// Responds to a form with an expired token by a helpful page.
 ///
@@ -36,7 +40,11 @@ pub async fn help(
     let (parts, body) = request.into_parts();
     let mut response = next.run(Request::from_parts(parts.clone(), body)).await;
     let Some(RefusedForm(form)) = response.extensions_mut().remove() else { return Ok(response) };
-    let answer = answer(&app, &session, &parts, &form).await?;
+    let problem = match response.extensions().get::<Cause>() {
+        Some(Cause::NoCookie) => NO_COOKIE,
+        _ => TOO_LATE,
+    };
+    let answer = answer(&app, &session, &parts, &form, problem).await?;
     Ok(answer.unwrap_or_else(|| {
         response.extensions_mut().insert(NotYet::TooLate);
         response
@@ -52,6 +60,7 @@ async fn answer(
     session: &Session,
     parts: &Parts,
     form: &[u8],
+    problem: &'static str,
 ) -> AppResult<Option<Response>> {
     let headers = &parts.headers;
     if !error_page::has(headers, header::ACCEPT, "text/html") {
@@ -68,11 +77,11 @@ async fn answer(
     let answer = match pattern {
         Some("/login" | "/login/code") if is_signed_in => return on(),
         Some("/login/code") if PendingAddress::from_headers(headers, app.is_https()).is_some() => {
-            code_page(app, session, page, headers, StatusCode::FORBIDDEN, (Some(TOO_LATE), None))
+            code_page(app, session, page, headers, StatusCode::FORBIDDEN, (Some(problem), None))
         }
         Some("/login" | "/login/code") => {
             let address = field(form, "email").unwrap_or_default();
-            let problem = Some(TOO_LATE.to_owned());
+            let problem = Some(problem.to_owned());
             let greeting = Greeting { address: &address, next, problem, ..Greeting::default() };
             login_page(app, page, headers, StatusCode::FORBIDDEN, greeting)
         }
@@ -82,7 +91,7 @@ async fn answer(
                 None if is_signed_in => return on(),
                 pending => {
                     let link = pending.map(|pending| (token, pending));
-                    confirm_page(app, page, link, Some(TOO_LATE))
+                    confirm_page(app, page, link, Some(problem))
                 }
             }
         }

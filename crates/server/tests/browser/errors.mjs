@@ -24,7 +24,8 @@ await scenario(async (browser) => {
   await otto.page.goto(`${elsewhere}/login`);
   await otto.page.getByLabel('E-mail address').fill('otto@example.com');
   await otto.page.getByRole('button', { name: 'Send me a sign-in link' }).click();
-  await otto.page.getByRole('heading', { name: 'This page was open for too long' }).waitFor();
+  await otto.page.getByRole('heading', { name: 'came from another address' }).waitFor();
+  await inspect(otto.page, 'error-403-address');
   await otto.page.getByRole('link', { name: 'Go to the start page' }).click();
   await otto.page.waitForURL(`${base}/login`);
 
@@ -64,6 +65,9 @@ await scenario(async (browser) => {
   await page.goto('/account?error=last_way_in');
   await page.getByRole('alert').getByText('only way into your account').waitFor();
   await inspect(page, 'account-problem');
+  await page.goto('/undo?token=x');
+  await page.getByRole('heading', { name: 'This link no longer works' }).waitFor();
+  await inspect(page, 'undo-used');
   await page.goto('/email?token=x');
   await page.getByRole('heading', { name: 'Is this your address?' }).waitFor();
   await inspect(page, 'email-confirm');

@@ -285,6 +285,20 @@ impl Browser {
             .body(body)
     }
 
+    /// Posts this body.
+    pub(crate) async fn post_text(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = self.http.post(format!("{}{path}", self.base)).body(body.to_owned());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.answer(request, path).await.unwrap()
+    }
+
     /// Opens a stream of server-sent events.
     pub(crate) async fn open(&self, path: &str) -> EventStream {
         let response =

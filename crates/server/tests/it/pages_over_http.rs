@@ -62,6 +62,7 @@ async fn a_sign_in_form_that_comes_after_signing_in_in_another_tab_leads_on_and_
 async fn a_sign_in_form_that_came_too_late_stands_there_again_with_what_was_typed() {
     let app = TestApp::start().await;
     let browser = app.browser();
+    browser.get("/login").await.expect(200);
     let late = [("csrf_token", "old"), ("email", "a@example.com"), ("next", "/account")];
     let page = browser.submit("/login", &late).await.expect(403).body;
     for part in ["open for too long", r#"value="a@example.com""#, r#"name="next" value="/account""#]
@@ -77,6 +78,7 @@ async fn a_sign_in_form_that_came_too_late_stands_there_again_with_what_was_type
     assert!(page.contains("open for too long") && page.contains("Six-digit code"), "{page}");
     // The link's token stays in the form, wherever the link is opened.
     let (opening, link) = (app.browser(), token_of(&mail.link));
+    opening.get("/login").await.expect(200);
     let page = opening
         .submit("/login/confirm", &[("csrf_token", "old"), ("token", &*link)])
         .await
@@ -87,6 +89,43 @@ async fn a_sign_in_form_that_came_too_late_stands_there_again_with_what_was_type
     let again = [("csrf_token", &*token_in(&page)), ("token", &*link)];
     assert_eq!(opening.submit("/login/confirm", &again).await.expect(303).header("location"), "/");
     assert!(opening.me().await.is_some());
+}
+
+#[tokio::test]
+async fn the_page_and_the_log_name_the_cause_of_a_refused_form() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in("a@example.com").await;
+    let form = "application/x-www-form-urlencoded";
+    let token = browser.form_token("/account").await;
+    let (fresh, old) = (format!("csrf_token={token}"), "csrf_token=old".to_owned());
+    let other = app.browser();
+    let null = ("origin", "null");
+    let (personal, public) = ("/account/passkey-offer", "/login/recovery");
+    for (path, headers, body, title) in [
+        (personal, vec![("origin", "http://localhost:8081")], &fresh, "came from another address"),
+        (personal, vec![("sec-fetch-site", "cross-site")], &fresh, "came from another address"),
+        (
+            personal,
+            vec![("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")],
+            &fresh,
+            "came from another address",
+        ),
+        (personal, vec![null], &fresh, "hides where this form came from"),
+        (personal, vec![null, ("sec-fetch-site", "none")], &fresh, "hides where this form"),
+        (personal, vec![], &old, "open for too long"),
+        (public, vec![], &old, "sent no cookie"),
+    ] {
+        let headers = [vec![("accept", "text/html"), ("content-type", form)], headers].concat();
+        let from = if path == public { &other } else { &browser };
+        let answer = from.post_text(path, &headers, body).await.expect(403);
+        assert!(answer.body.contains(title), "{headers:?}: {}", answer.body);
+    }
+    let headers = [("accept", "text/html"), ("content-type", form), null];
+    let headers = [&headers[..], &[("sec-fetch-site", "same-origin")]].concat();
+    browser.post_text(personal, &headers, &fresh).await.expect(303);
+    // A sign-in form stands there again.
+    let page = app.browser().submit("/login", &[("csrf_token", "old")]).await.expect(403).body;
+    assert!(page.contains("Your browser sent no cookie") && page.contains("E-mail address"));
 }
 
 #[tokio::test]
