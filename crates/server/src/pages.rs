@@ -14,7 +14,6 @@ pub mod error_page;
 pub mod expired_form;
 pub mod from_provider;
 pub mod kept_form;
-pub mod last_method;
 pub mod linked;
 pub mod live;
 pub mod mailbox;

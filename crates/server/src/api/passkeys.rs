@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -108,9 +108,12 @@ pub async fn prove(
             Ok(Json(json!({ "user": UserBody::from(user) })).into_response())
         }
         Ok(Proved::SignedIn(entered)) => {
-            let device = cookies::device(app.is_https()).set(&entered.device_token);
+            let https = app.is_https();
+            let device = cookies::device(https).set(&entered.device_token);
+            let method = cookies::last_method(https).set("passkey");
+            let cookies = AppendHeaders([device, method].map(|it| (header::SET_COOKIE, it)));
             let body = json!({ "user": UserBody::from(entered.user) });
-            Ok(([(header::SET_COOKIE, device)], Json(body)).into_response())
+            Ok((cookies, Json(body)).into_response())
         }
         Err(ActionError::Refused(ProofRefusal::Unknown)) => Ok(unknown()),
         Err(error) => Err(error.into()),

@@ -1,4 +1,6 @@
-//! Cookies with a random token, set by both the API and the pages.
+//! Cookies that both the API and the pages set.
+
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use tracera_guard::HostCookie;
@@ -9,6 +11,7 @@ use crate::store::events::KEPT;
 
 const DEVICE: HostCookie = HostCookie::new("device", KEPT.unsigned_abs());
 const TRANSACTION: HostCookie = HostCookie::new("transaction", transaction::LIFETIME);
+const LAST_METHOD: HostCookie = HostCookie::new("last_used", Duration::from_hours(365 * 24));
 const PASSKEY: HostCookie = HostCookie::new("passkey", passkeys::LIFETIME);
 
 /// A [`HostCookie`] whose value is a token.
@@ -18,6 +21,11 @@ pub struct TokenCookie(HostCookie);
 /// Identifies a browser that signed in before. `secure` if the public URL is `https`.
 pub fn device(secure: bool) -> TokenCookie {
     TokenCookie(DEVICE.secure(secure))
+}
+
+/// The sign-in method last used in a browser. The sign-in page marks it.
+pub fn last_method(secure: bool) -> HostCookie {
+    LAST_METHOD.secure(secure)
 }
 
 /// Identifies a browser that returns from a provider.

@@ -14,7 +14,6 @@ use crate::domain::provider::Provider;
 use crate::http::extract::Navigation;
 use crate::http::{App, cookies};
 use crate::pages::device::step_before_sign_in;
-use crate::pages::last_method;
 use crate::pages::messages::{DONE, Done, ERROR, Problem, after_problem};
 use crate::pages::return_target::ReturnTarget;
 
@@ -107,7 +106,7 @@ async fn land(app: App, returned: Returned, provider: Provider, linking: Option<
     let entered = match outcome {
         Ok(Arrived::SignedIn(entered)) => [
             Some(cookies::device(https).set(&entered.device_token)),
-            Some(last_method::remember(provider.as_str(), https)),
+            Some(cookies::last_method(https).set(provider.as_str())),
         ],
         _ => [None, None],
     };

@@ -31,7 +31,7 @@ use crate::pages::messages::{self, Done, ERROR, Problem, after_problem};
 use crate::pages::page::{Moment, Page, account_done};
 use crate::pages::pending_address::{self, PendingAddress};
 use crate::pages::return_target::ReturnTarget;
-use crate::pages::{assets, last_method, passkey_offer};
+use crate::pages::{assets, passkey_offer};
 use crate::store::magic_links::{MAX_WRONG_CODES, MailTrouble, PendingLink, Progress};
 use crate::store::users;
 
@@ -155,7 +155,7 @@ pub(super) fn login_page(
         names: app.providers.names(),
         address,
         next: next.as_ref().map(ReturnTarget::as_str),
-        last_used: last_method::read(headers, app.is_https()),
+        last_used: cookies::last_method(app.is_https()).read(headers),
         notice,
         problem,
         page,
@@ -420,7 +420,7 @@ async fn signed_in(
 ) -> Response {
     let https = app.is_https();
     let device = cookies::device(https).set(&entered.device_token);
-    let own = [device, pending_address::forget(https), last_method::remember("email", https)];
+    let own = [device, pending_address::forget(https), cookies::last_method(https).set("email")];
     let offer = passkey_offer::begin(app, entered.user.id).await;
     let cookies = own.into_iter().chain(ReturnTarget::forget(headers, https)).chain(offer);
     let cookies: Vec<_> = cookies.map(|cookie| (header::SET_COOKIE, cookie)).collect();

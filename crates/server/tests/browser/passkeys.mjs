@@ -80,7 +80,7 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByText('You are signed out.').waitFor();
   // The page's script listens once the button is visible.
-  await page.getByRole('button', { name: 'Sign in with a passkey' }).waitFor();
+  await page.getByRole('button', { name: 'Sign in with a passkey Last used' }).waitFor();
   await page.getByLabel('E-mail address').click();
   await page.waitForURL(`${base}/`);
 
