@@ -15,7 +15,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::column::{Timestamp, from_row, hash_of, text_column};
@@ -389,6 +389,9 @@ pub async fn recipient(db: &Database, token_hash: &[u8; 32]) -> Result<Option<Em
     .await
 }
 
+/// How long the page that waits for a mail may ask after the link has expired.
+const TOLD_FOR: Duration = Duration::minutes(10);
+
 /// Why a mail has not been delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailTrouble {
@@ -442,7 +445,8 @@ pub async fn note_mail(
     .await
 }
 
-/// The state of the newest unexpired link that this visitor requested. Changes nothing.
+/// The state of the newest link that this visitor requested. Changes nothing. The mail of a link
+/// that has expired meanwhile counts as given up if it was delayed.
 ///
 /// # Errors
 ///
@@ -452,8 +456,11 @@ pub async fn progress(
     visitor_hash: &[u8; 32],
     now: OffsetDateTime,
 ) -> Result<Progress, StoreError> {
-    let sql = "SELECT used_at IS NOT NULL AS is_used, mail_trouble FROM magic_links
-        WHERE visitor_hash = $1 AND expires_at > $2
+    let sql = "SELECT used_at IS NOT NULL AS is_used,
+            CASE WHEN expires_at > $2 THEN mail_trouble ELSE 'given_up' END AS mail_trouble
+        FROM magic_links
+        WHERE visitor_hash = $1
+            AND (expires_at > $2 OR (used_at IS NULL AND mail_trouble IS NOT NULL))
         ORDER BY created_at DESC, id LIMIT 1";
     let now = Timestamp::from(now);
     let progress: Option<Progress> = on_pool!(db, pool => {
@@ -500,16 +507,17 @@ pub async fn is_claimed(db: &Database, id: Uuid) -> Result<bool, StoreError> {
 }
 
 /// Removes expired rows, used or not; returns how many. [`create`] calls it, so that the table
-/// holds only rows of the last minutes.
+/// holds only rows of the last minutes. Rows with mail trouble stay as long as a page may ask.
 ///
 /// # Errors
 ///
 /// [`StoreError`] as for every store operation.
 pub async fn purge_expired(db: &Database, now: OffsetDateTime) -> Result<u64, StoreError> {
-    let sql = "DELETE FROM magic_links WHERE expires_at <= $1";
-    let now = Timestamp::from(now);
+    let sql = "DELETE FROM magic_links
+        WHERE expires_at <= $1 AND (mail_trouble IS NULL OR expires_at <= $2)";
+    let (now, told) = (Timestamp::from(now), Timestamp::from(now - TOLD_FOR));
     on_pool!(db, pool => {
-        sqlx::query(sql).bind(now).execute(pool).await.map(|done| done.rows_affected())
+        sqlx::query(sql).bind(now).bind(told).execute(pool).await.map(|done| done.rows_affected())
     })
     .await
 }

@@ -8,8 +8,9 @@ use crate::domain::email::Email;
 use crate::domain::provider::{Identity, Provider};
 use crate::store::Database;
 use crate::store::magic_links::{
-    ClaimedLink, NewMagicLink, PendingLink, WaitingIdentity, cancel_all, cancel_outstanding,
-    claim_by_token, create, is_claimed, peek, purge_expired, release,
+    ClaimedLink, MailTrouble, NewMagicLink, PendingLink, WaitingIdentity, cancel_all,
+    cancel_outstanding, claim_by_token, create, is_claimed, note_mail, peek, progress,
+    purge_expired, release,
 };
 use crate::store::users::find_or_create_by_verified_email;
 
@@ -27,6 +28,7 @@ on_both_databases!(
     cancelling_ends_what_is_outstanding,
     a_link_cancelled_while_it_is_redeemed_does_not_return,
     expired_rows_go_when_the_next_link_is_made,
+    a_delayed_mail_is_given_up_when_its_link_expires,
 );
 
 const LIFE: Duration = Duration::minutes(10);
@@ -252,4 +254,24 @@ async fn expired_rows_go_when_the_next_link_is_made(db: Database) {
         .unwrap();
     assert_eq!(purge_expired(&db, later).await.unwrap(), 0, "nothing is left to remove");
     assert_eq!(purge_expired(&db, later + LIFE).await.unwrap(), 1, "only the new one was there");
+}
+
+async fn a_delayed_mail_is_given_up_when_its_link_expires(db: Database) {
+    let alice = email("alice@example.com");
+    let asked = NewMagicLink { visitor_hash: Some([7; 32]), ..link(&alice, 1) };
+    create(&db, &asked, NOW).await.unwrap();
+    note_mail(&db, &[1; 32], Some(MailTrouble::Delayed)).await.unwrap();
+    let (last, end) = (NOW + LIFE - Duration::seconds(1), NOW + LIFE);
+    let over = end + Duration::minutes(10);
+    for (at, trouble) in [
+        (NOW, Some(MailTrouble::Delayed)),
+        (last, Some(MailTrouble::Delayed)),
+        (end, Some(MailTrouble::GivenUp)),
+        (over - Duration::seconds(1), Some(MailTrouble::GivenUp)),
+        (over, None),
+    ] {
+        purge_expired(&db, at).await.unwrap();
+        let found = progress(&db, &[7; 32], at).await.unwrap();
+        assert_eq!((found.is_used, found.mail_trouble), (false, trouble), "{at}");
+    }
 }
