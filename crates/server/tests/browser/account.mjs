@@ -2,7 +2,15 @@
 // account.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { assertNoViolations, DESKTOP, inspect, person, scenario, signIn } from './driver.mjs';
+import {
+  assertNoViolations,
+  DESKTOP,
+  inspect,
+  mailbox,
+  person,
+  scenario,
+  signIn,
+} from './driver.mjs';
 
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 const IPHONE =
@@ -37,6 +45,14 @@ await scenario(async (browser) => {
   assert.equal(await right(), before);
   await change.click();
   await page.setViewportSize(DESKTOP);
+
+  // The mail about a new device leads to a page that asks, and asking changes nothing.
+  const stranger = await person(browser);
+  await stranger.page.goto(mailbox);
+  const news = stranger.page.locator('article', { hasText: 'New sign-in to Tracera' }).first();
+  await news.getByRole('link', { name: 'Open the link' }).click();
+  await stranger.page.getByRole('heading', { name: 'Take your account back?' }).waitFor();
+  await inspect(stranger.page, 'undo');
 
   // Ended from here: the other page signs itself out, and its row disappears.
   await desktop.page.goto('/account');
@@ -128,5 +144,5 @@ await scenario(async (browser) => {
   await page.getByRole('button', { name: 'Delete everything in 7 days' }).click();
   await page.getByText('everything in it will be deleted').waitFor();
 
-  assertNoViolations(laptop, desktop, phone);
+  assertNoViolations(laptop, desktop, phone, stranger);
 });

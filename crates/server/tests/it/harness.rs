@@ -77,6 +77,11 @@ impl TestApp {
         Self::at_its_address(frozen(), Mode::Dev, vars).await
     }
 
+    /// The same on the system's clock, which other servers use as well.
+    pub(crate) async fn for_real_browsers_now(vars: &[(&str, &str)]) -> Self {
+        Self::at_its_address(Clock::system(), Mode::Dev, vars).await
+    }
+
     /// Like [`TestApp::for_real_browsers`], in production mode: with the system's clock and real
     /// mail.
     pub(crate) async fn like_production(vars: &[(&str, &str)]) -> Self {

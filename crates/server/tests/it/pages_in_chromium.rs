@@ -11,6 +11,7 @@ use tracera::clock::utc;
 use tracera::domain::email::Email;
 use tracera::store::portfolio::snapshots::{self, Snapshot};
 use tracera::store::users;
+use tracera_testkit::OpenIdProvider;
 
 use crate::chromium;
 use crate::deletion::delete_what_is_due;
@@ -36,6 +37,21 @@ async fn a_person_signs_in_and_out_with_and_without_scripts() {
     let later = post(async move || clock.advance(std::time::Duration::from_mins(16)));
     let backstage = serve(Router::new().route("/later", later)).await;
     chromium::run_with("sign_in", &app, &[("TRACERA_BACKSTAGE", &backstage)]).await;
+}
+
+#[tokio::test]
+async fn what_people_do_twice_signs_them_in_once_with_and_without_scripts() {
+    let provider = OpenIdProvider::start().await;
+    let app = TestApp::for_real_browsers_now(&[("STEAM_OPENID_URL", &provider.endpoint())]).await;
+    chromium::run_with("repeated", &app, &[("TRACERA_OPENID", &provider.endpoint())]).await;
+}
+
+#[tokio::test]
+async fn forms_work_behind_a_proxy_that_hides_where_they_come_from() {
+    let public = format!("http://localhost:{}", tracera_testkit::free_port());
+    let app = TestApp::for_real_browsers(&[("BASE_URL", &public)]).await;
+    let upstream = format!("http://{}", app.instances[0].addr);
+    chromium::run_with("no_referrer", &app, &[("TRACERA_UPSTREAM", &upstream)]).await;
 }
 
 #[tokio::test]

@@ -81,6 +81,26 @@ async fn kept(app: &App, user: Uuid) -> [usize; 4] {
 }
 
 #[tokio::test]
+async fn a_new_trader_goes_the_way_to_a_portfolio_in_firefox() {
+    let provider = OpenIdProvider::start().await;
+    let steam = Steam::start(inventory(assets())).await;
+    let feed = Feed::skinport(&prices()).await;
+    let images = Images::start().await;
+    let app = TestApp::for_real_browsers_now(&[
+        ("STEAM_OPENID_URL", &*provider.endpoint()),
+        ("STEAM_COMMUNITY_URL", &*steam.url),
+        ("STEAM_IMAGE_URL", &*images.url),
+        ("STEAM_SPACING_MILLISECONDS", "0"),
+        ("PRICE_FEED_URL", &*feed.url),
+        ("PRICE_FEED_NAME", "Skinport"),
+    ])
+    .await;
+    app.instances[0].app.portfolio.prices().refresh().await.unwrap();
+    let vars = [("TRACERA_STEAM_ID", "76561198000000007")];
+    chromium::run_with("firefox", &app, &vars).await;
+}
+
+#[tokio::test]
 async fn a_new_trader_goes_the_whole_way_and_leaves_nothing() {
     let mails = Arc::new(SmtpServer::start(SmtpMode::Plain).await);
     let provider = OpenIdProvider::start().await;
