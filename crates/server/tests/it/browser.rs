@@ -363,13 +363,16 @@ impl OpenRequest {
         let url = request.url();
         let authority = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
         let mut stream = TcpStream::connect(&authority).await.unwrap();
-        let mut head =
-            format!("{} {} HTTP/1.1\r\nhost: {authority}\r\n", request.method(), url.path());
-        for (name, value) in request.headers() {
-            head += &format!("{name}: {}\r\n", value.to_str().unwrap());
-        }
+        let (method, path) = (request.method(), url.path());
         let body = request.body().map_or(&[][..], |body| body.as_bytes().unwrap());
-        head += &format!("content-length: {}\r\n\r\n", body.len());
+        let fields = request.headers().iter();
+        let fields: String = fields
+            .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()))
+            .collect();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-length: {}\r\n{fields}\r\n",
+            body.len()
+        );
         stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
         Self(stream)
     }
