@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
             .await
         }
         Command::Users(command) => {
-            cli::operate(cli::load_config(Mode::Serve), async |config| match command {
+            let operation = cli::operate(cli::load_config(Mode::Serve), async |config| match command {
                 UsersCommand::List => accounts::list(&config).await,
                 UsersCommand::Show(OneUser { user }) => accounts::show(&config, &user).await,
                 UsersCommand::Disable(OneUser { user }) => accounts::disable(&config, &user).await,
@@ -40,8 +40,8 @@ async fn main() -> ExitCode {
                 UsersCommand::ResetWaysIn(OneUser { user }) => {
                     operator::reset_ways_in(&config, &user).await
                 }
-            })
-            .await
+            });
+            Box::pin(operation).await
         }
         Command::Dev { demo: true } => match cli::load_demo().await {
             Ok((config, demo)) => serve(config, Mode::Dev, Some(demo)).await,

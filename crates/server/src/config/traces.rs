@@ -76,7 +76,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<Option<TraceSettings>> {
     });
     let (base, own, headers, service, attributes, sampling) =
         (base?, own?, headers?, service?, attributes?, sampling?);
-    (protocol?, share?);
+    protocol?;
+    share?;
     Ok(own.or(base).map(|endpoint| TraceSettings {
         endpoint,
         headers: headers.unwrap_or_default(),
