@@ -87,6 +87,18 @@ pub(crate) const ALL: [Contender; 11] = [
     contender(PORTFOLIO, Program::Service, "dev", Kind::Portfolio),
 ];
 
+/// With sessions in PostgreSQL.
+pub(crate) const SQL: [Contender; 3] = [
+    contender(
+        "tower-sessions",
+        Program::Binary("contender-tower-sessions"),
+        "postgres",
+        Kind::Peer,
+    ),
+    contender(NEAR_CACHE, Program::Binary("contender-tracera"), "postgres", Kind::Ours),
+    contender(NO_CACHE, Program::Binary("contender-tracera"), "postgres-no-cache", Kind::Ours),
+];
+
 const fn contender(
     name: &'static str,
     program: Program,

@@ -21,6 +21,7 @@ mod scenario;
 mod scratch;
 mod service;
 mod soak;
+mod sql;
 mod start;
 mod stats;
 mod streams;
@@ -110,6 +111,8 @@ enum Run {
         #[arg(long, default_value_t = 1000)]
         trials: u64,
     },
+    /// The comparison with sessions in PostgreSQL.
+    Sql,
     /// The mixed load for a long time; only tracera.
     Soak {
         /// Length in minutes.
@@ -179,6 +182,11 @@ fn main() -> anyhow::Result<()> {
                 &revocation::goals(&revocation),
             )?;
             revocation.verdict()
+        }
+        Some(Run::Sql) => {
+            let plan = |scenario| options.plan(scenario);
+            let scenarios = sql::run(plan, &mut redis, &scratch.0)?;
+            report.add("sql", &sql::table(&scenarios), &[])
         }
         Some(Run::Soak { minutes }) => {
             let stretches = soak::run(minutes, &mut redis, &scratch.0)?;

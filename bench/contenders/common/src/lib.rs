@@ -60,6 +60,19 @@ impl Settings {
     }
 }
 
+/// Connections of a contender to PostgreSQL.
+pub const POSTGRES_CONNECTIONS: u32 = 10;
+
+impl Settings {
+    /// The URL of the contender's own database: `BENCH_POSTGRES` is the server's, and the number is
+    /// that of the database in Redis.
+    pub fn postgres(&self) -> anyhow::Result<String> {
+        let server = std::env::var("BENCH_POSTGRES").context("BENCH_POSTGRES is not set")?;
+        let (_, number) = self.redis.rsplit_once('/').context("a Redis URL without a number")?;
+        Ok(format!("{server}/bench_{number}"))
+    }
+}
+
 /// `?user=ID` of a sign-in.
 #[derive(Debug, Deserialize)]
 pub struct Login {

@@ -1,27 +1,50 @@
-//! tower-sessions with its Redis store, connected as in its README.
+//! tower-sessions with its store in Redis or PostgreSQL, connected as in their READMEs.
 
 use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contender::{App, Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
+use contender::{
+    App, Fields, Hold, LIFETIME, Login, Me, POSTGRES_CONNECTIONS, Settings, Write, barrier,
+};
+use sqlx::postgres::PgPoolOptions;
 use time::OffsetDateTime;
 use tower::Layer;
-use tower_sessions::{Expiry, Session, SessionManagerLayer};
+use tower_sessions::{Expiry, Session, SessionManagerLayer, SessionStore};
 use tower_sessions_redis_store::RedisStore;
 use tower_sessions_redis_store::fred::prelude::{ClientLike, Config, Pool};
+use tower_sessions_sqlx_store::PostgresStore;
 
 /// The pool size in the store's README.
 const POOL: usize = 6;
 
 fn main() -> anyhow::Result<()> {
-    contender::serve(app)
+    let settings = Settings::from_env()?;
+    if settings.variant == "postgres" {
+        contender::serve_with(settings, in_postgres)
+    } else {
+        contender::serve_with(settings, in_redis)
+    }
 }
 
-async fn app(settings: Settings) -> anyhow::Result<impl App> {
+async fn in_redis(settings: Settings) -> anyhow::Result<impl App> {
     let pool = Pool::new(Config::from_url(&settings.redis)?, None, None, None, POOL)?;
     pool.connect();
     pool.wait_for_connect().await?;
+    app(&settings, RedisStore::new(pool))
+}
+
+async fn in_postgres(settings: Settings) -> anyhow::Result<impl App> {
+    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS);
+    let store = PostgresStore::new(pool.connect(&settings.postgres()?).await?);
+    store.migrate().await?;
+    app(&settings, store)
+}
+
+fn app<S: SessionStore + Clone>(
+    settings: &Settings,
+    store: S,
+) -> anyhow::Result<impl App + use<S>> {
     let lifetime = LIFETIME.try_into()?;
     let expiry = if settings.sliding {
         Expiry::OnInactivity(lifetime)
@@ -30,7 +53,7 @@ async fn app(settings: Settings) -> anyhow::Result<impl App> {
     };
     // Without `always_save` an inactivity timeout counts from the last change, not from the last
     // request.
-    let layer = SessionManagerLayer::new(RedisStore::new(pool))
+    let layer = SessionManagerLayer::new(store)
         .with_secure(false)
         .with_expiry(expiry)
         .with_always_save(settings.sliding);

@@ -13,13 +13,18 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contender::{App, Fields, Hold, LIFETIME, Login, Me, Settings, Write, barrier};
+use contender::{
+    App, Fields, Hold, LIFETIME, Login, Me, POSTGRES_CONNECTIONS, Settings, Write, barrier,
+};
 use tower::{Layer, ServiceBuilder};
 use tracera_guard::{ClientAddr, ClientLimit, RateLimit, RateLimiter};
+use tracera_session::store::SessionStore;
 use tracera_session::{
     CurrentUser, KeyRing, NearCache, PrefetchLayer, RedisConnection, RedisStore, Session,
     SessionConfig, SessionError, SessionLayer, Sessions, SignIn, UserId,
 };
+use tracera_session_sqlx::PostgresStore;
+use tracera_session_sqlx::sqlx::postgres::PgPoolOptions;
 
 /// Per client. No client reaches the limit, because the cost of the check is measured.
 const LIMIT: RateLimit = RateLimit::new("bench", 100, Duration::from_secs(1));
@@ -28,6 +33,8 @@ fn main() -> anyhow::Result<()> {
     let settings = Settings::from_env()?;
     if settings.limited {
         contender::serve_with(settings, limited)
+    } else if settings.variant.starts_with("postgres") {
+        contender::serve_with(settings, in_postgres)
     } else {
         contender::serve_with(settings, app)
     }
@@ -35,13 +42,20 @@ fn main() -> anyhow::Result<()> {
 
 async fn app(settings: Settings) -> anyhow::Result<impl App> {
     let redis = RedisConnection::open(&settings.redis).await?;
-    let sessions = sessions(&settings, redis)?;
+    let sessions = sessions(&settings, RedisStore::new(redis))?;
+    Ok(SessionLayer::new(sessions.clone()).layer(routes(sessions)))
+}
+
+async fn in_postgres(settings: Settings) -> anyhow::Result<impl App> {
+    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS);
+    let store = PostgresStore::open(pool.connect(&settings.postgres()?).await?).await?;
+    let sessions = sessions(&settings, store)?;
     Ok(SessionLayer::new(sessions.clone()).layer(routes(sessions)))
 }
 
 async fn limited(settings: Settings) -> anyhow::Result<impl App> {
     let redis = RedisConnection::open(&settings.redis).await?;
-    let sessions = sessions(&settings, redis.clone())?;
+    let sessions = sessions(&settings, RedisStore::new(redis.clone()))?;
     let limiter = RateLimiter::redis_with(LIMIT, move |command| redis.ask(command));
     Ok(ServiceBuilder::new()
         .map_request(with_client)
@@ -51,10 +65,10 @@ async fn limited(settings: Settings) -> anyhow::Result<impl App> {
         .service(routes(sessions)))
 }
 
-fn sessions(settings: &Settings, redis: RedisConnection) -> anyhow::Result<Sessions> {
+fn sessions(settings: &Settings, store: impl SessionStore) -> anyhow::Result<Sessions> {
     let near_cache = match settings.variant.as_str() {
-        "near-cache" => NearCache::default(),
-        "no-cache" => NearCache::Off,
+        "near-cache" | "postgres" => NearCache::default(),
+        "no-cache" | "postgres-no-cache" => NearCache::Off,
         other => bail!("no variant {other:?}"),
     };
     let config = SessionConfig::default()
@@ -65,7 +79,7 @@ fn sessions(settings: &Settings, redis: RedisConnection) -> anyhow::Result<Sessi
         .max_sessions_per_user(10);
     let config = if settings.eager { config.touch_interval(Duration::ZERO) } else { config };
     let keys = KeyRing::new(b"a secret for measuring, not for use")?;
-    Ok(Sessions::new(RedisStore::new(redis), keys, config))
+    Ok(Sessions::new(store, keys, config))
 }
 
 fn routes(sessions: Sessions) -> Router {
