@@ -31,16 +31,23 @@ async fn main() -> ExitCode {
             .await
         }
         Command::Users(command) => {
-            let operation = cli::operate(cli::load_config(Mode::Serve), async |config| match command {
-                UsersCommand::List => accounts::list(&config).await,
-                UsersCommand::Show(OneUser { user }) => accounts::show(&config, &user).await,
-                UsersCommand::Disable(OneUser { user }) => accounts::disable(&config, &user).await,
-                UsersCommand::Enable(OneUser { user }) => accounts::enable(&config, &user).await,
-                UsersCommand::Delete(OneUser { user }) => accounts::delete(&config, &user).await,
-                UsersCommand::ResetWaysIn(OneUser { user }) => {
-                    operator::reset_ways_in(&config, &user).await
-                }
-            });
+            let operation =
+                cli::operate(cli::load_config(Mode::Serve), async |config| match command {
+                    UsersCommand::List => accounts::list(&config).await,
+                    UsersCommand::Show(OneUser { user }) => accounts::show(&config, &user).await,
+                    UsersCommand::Disable(OneUser { user }) => {
+                        accounts::disable(&config, &user).await
+                    }
+                    UsersCommand::Enable(OneUser { user }) => {
+                        accounts::enable(&config, &user).await
+                    }
+                    UsersCommand::Delete(OneUser { user }) => {
+                        accounts::delete(&config, &user).await
+                    }
+                    UsersCommand::ResetWaysIn(OneUser { user }) => {
+                        operator::reset_ways_in(&config, &user).await
+                    }
+                });
             Box::pin(operation).await
         }
         Command::Dev { demo: true } => match cli::load_demo().await {

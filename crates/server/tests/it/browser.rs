@@ -365,10 +365,10 @@ impl OpenRequest {
         let mut stream = TcpStream::connect(&authority).await.unwrap();
         let (method, path) = (request.method(), url.path());
         let body = request.body().map_or(&[][..], |body| body.as_bytes().unwrap());
-        let fields = request.headers().iter();
-        let fields: String = fields
-            .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()))
-            .collect();
+        let field = |(name, value): (&HeaderName, &HeaderValue)| {
+            format!("{name}: {}\r\n", value.to_str().unwrap())
+        };
+        let fields = request.headers().iter().map(field).collect::<Vec<_>>().concat();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-length: {}\r\n{fields}\r\n",
             body.len()
