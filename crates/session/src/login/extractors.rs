@@ -11,7 +11,7 @@ use crate::error::SessionError;
 use crate::session::Session;
 use crate::session::sign_in::SignIn;
 
-/// The user who is signed in, from the [`Users`] of the [`LoginLayer`].
+/// The user who is signed in, from the [`Users`] of the [`LoginLayer`](super::LoginLayer).
 ///
 /// As an extractor it rejects with 401 when nobody is signed in, the user is gone or the stamp has
 /// changed. It rejects with 503 when that is not known. As `Option<LoggedIn<T>>` it rejects only
