@@ -2,8 +2,8 @@
 //! tasks. Used by `script/prove orders`.
 //!
 //! Everything down to the socket is the real code: the store, the connection and the client
-//! library, over a [server in memory](server). Steps inside tokio and the client library are
-//! indivisible here.
+//! library, over a [server in memory](crate::store::redis::memory_server). Steps inside tokio and the
+//! client library are indivisible here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
+use crate::store::redis::connection::RedisConnection;
+use crate::store::redis::memory_server::Server;
+
 mod batches;
 mod near_cache;
-pub(crate) mod server;
 mod sessions;
 
 /// The number of orders of each kind. The variable `ORDERS` overrides it.
@@ -47,5 +49,16 @@ impl Seen {
 
     fn is_some(&self) -> bool {
         self.0.load(SeqCst) > 0
+    }
+}
+
+/// Opens a first connection. Repeats the attempt, because a wait may end before anything else has
+/// happened.
+async fn first_connection(server: &Server) -> RedisConnection {
+    loop {
+        if let Ok(connection) = RedisConnection::open("redis://memory").await {
+            server.forget_connections();
+            return connection;
+        }
     }
 }

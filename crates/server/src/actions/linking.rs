@@ -1,37 +1,15 @@
 //! Linking providers to an account, and unlinking them.
 
 use time::OffsetDateTime;
-use tracera_session::SessionError;
 use uuid::Uuid;
 
-use crate::actions::provider::{BeginRefusal, Departure, depart};
 use crate::actions::{Accounts, ActionError, Caller, require_recent, sessions};
 use crate::auth::client::ClientInfo;
 use crate::auth::events::{Kind, Notice};
-use crate::auth::providers::Providers;
-use crate::auth::token::token_hash;
-use crate::auth::transaction::{Leaving, Purpose};
 use crate::domain::provider::Provider;
 use crate::store::identities::{self, SignInMethods, Unlinking};
 use crate::store::{StoreError, users};
 use crate::telemetry::task::run_to_completion;
-
-/// Starts linking a provider to the caller's account.
-///
-/// # Errors
-/// [`BeginRefusal`].
-pub async fn begin(
-    accounts: &Accounts,
-    providers: &Providers,
-    caller: &Caller,
-    provider: Provider,
-    leaving: Leaving,
-) -> Result<Departure, ActionError<BeginRefusal>> {
-    require_recent(&caller.session, BeginRefusal::NotRecent).await?;
-    let binding = caller.session.binding().ok_or(SessionError::Unauthenticated)?;
-    let purpose = Purpose::Link { user: caller.user, session_hash: token_hash(binding) };
-    depart(accounts, providers, provider, &purpose, leaving).await
-}
 
 /// Records that a provider was linked, and tells the owner by mail.
 ///

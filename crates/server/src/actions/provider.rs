@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::actions::linking;
 use crate::actions::redemption::{self, Turn};
 use crate::actions::sign_in::{SignInMethod, SignedIn, sign_in};
-use crate::actions::{Accounts, ActionError, Caller, REAUTH_WINDOW, user_id};
+use crate::actions::{Accounts, ActionError, Caller, REAUTH_WINDOW, require_recent, user_id};
 use crate::auth::accounts::{self as rules, Entry};
 use crate::auth::callback::OauthCallback;
 use crate::auth::client::ClientInfo;
@@ -76,7 +76,24 @@ pub async fn begin_confirming(
     depart(accounts, providers, provider, &purpose, leaving).await
 }
 
-pub(super) async fn depart(
+/// Starts linking a provider to the caller's account.
+///
+/// # Errors
+/// [`BeginRefusal`].
+pub async fn begin_linking(
+    accounts: &Accounts,
+    providers: &Providers,
+    caller: &Caller,
+    provider: Provider,
+    leaving: Leaving,
+) -> Result<Departure, ActionError<BeginRefusal>> {
+    require_recent(&caller.session, BeginRefusal::NotRecent).await?;
+    let binding = caller.session.binding().ok_or(SessionError::Unauthenticated)?;
+    let purpose = Purpose::Link { user: caller.user, session_hash: token_hash(binding) };
+    depart(accounts, providers, provider, &purpose, leaving).await
+}
+
+async fn depart(
     accounts: &Accounts,
     providers: &Providers,
     provider: Provider,

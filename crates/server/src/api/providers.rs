@@ -6,6 +6,7 @@ use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::actions::provider::begin_linking;
 use crate::actions::{Caller, linking};
 use crate::auth::transaction::Leaving;
 use crate::clock::rfc3339;
@@ -45,7 +46,7 @@ pub async fn link(
     let browser = transaction.read(&headers).map(ToOwned::to_owned);
     let leaving = Leaving { browser, return_to: None, is_own: true };
     let departure =
-        linking::begin(&app.accounts(), &app.providers, &caller, provider, leaving).await?;
+        begin_linking(&app.accounts(), &app.providers, &caller, provider, leaving).await?;
     let cookie = transaction.set(&departure.browser);
     Ok(([(header::SET_COOKIE, cookie)], Json(json!({ "redirect_to": departure.url }))))
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 use serde::Deserialize;
 
 use crate::actions::linking::{self, UnlinkRefusal};
-use crate::actions::provider::BeginRefusal;
+use crate::actions::provider::{BeginRefusal, begin_linking};
 use crate::actions::{ActionError, Caller};
 use crate::auth::transaction::Leaving;
 use crate::domain::provider::Provider;
@@ -55,7 +55,7 @@ pub async fn link(
         return_to: Some(next.as_str().to_owned()),
         is_own: true,
     };
-    match linking::begin(&app.accounts(), &app.providers, &caller, provider, leaving).await {
+    match begin_linking(&app.accounts(), &app.providers, &caller, provider, leaving).await {
         Ok(departure) => {
             let provider = app.providers.names().of(provider);
             let page = LeavingPage { provider, url: departure.url };

@@ -7,8 +7,8 @@ use http::{HeaderMap, header};
 use serde::Deserialize;
 use tracera_session::Session;
 
-use crate::actions::provider::{BeginRefusal, Departure, begin, begin_confirming};
-use crate::actions::{ActionError, Caller, linking};
+use crate::actions::provider::{BeginRefusal, Departure, begin, begin_confirming, begin_linking};
+use crate::actions::{ActionError, Caller};
 use crate::auth::transaction::Leaving;
 use crate::domain::provider::Provider;
 use crate::http::error::{AppError, AppResult};
@@ -106,7 +106,7 @@ pub async fn steam_link(
         return Err(AppError::csrf_failed("linking begins on a page of this site"));
     }
     let (accounts, leaving) = (app.accounts(), departing.leaving(&app));
-    let begun = linking::begin(&accounts, &app.providers, &caller, Provider::Steam, leaving).await;
+    let begun = begin_linking(&accounts, &app.providers, &caller, Provider::Steam, leaving).await;
     leave(&app, begun, "/")
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use redis::Value;
 use shuttle::future::{block_on, spawn, yield_now};
 
-use super::server::Server;
-use super::{Seen, in_many_orders};
+use super::{Seen, first_connection, in_many_orders};
 use crate::sync::timeout;
 
 #[test]
@@ -22,7 +21,7 @@ fn every_request_gets_its_own_answer_once_or_an_error() {
 
 async fn ask_while_connections_break((answered, failed, dropped): (Seen, Seen, Seen)) {
     let server = Server::start(b"", Vec::new());
-    let connection = server.connection().await;
+    let connection = first_connection(&server).await;
     let mut asking = Vec::new();
     for number in 0..6 {
         let connection = connection.clone();

@@ -8,8 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, header};
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 
-use super::server::Server;
-use super::{Seen, in_many_orders};
+use super::{Seen, first_connection, in_many_orders};
 use crate::record::{Epoch, Persistence, Record};
 use crate::sync::sleep;
 use crate::token::{NewToken, Tag};
@@ -61,7 +60,7 @@ impl Scene {
         let server = Server::start(user.as_bytes(), record.encode());
         let name = config.effective_cookie_name();
         let cookie = HeaderValue::from_str(&format!("{name}={}", minted.cookie.0)).unwrap();
-        let connection = server.connection().await;
+        let connection = first_connection(&server).await;
         Arc::new(Self {
             server,
             sessions: Sessions::new(RedisStore::new(connection), keys, config),

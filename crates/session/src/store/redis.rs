@@ -30,6 +30,8 @@ mod cluster_supervisor;
 pub(crate) mod connection;
 pub(crate) mod error;
 pub(crate) mod limits;
+#[cfg(all(test, shuttle))]
+pub(crate) mod memory_server;
 #[cfg(not(feature = "redis-tls"))]
 mod no_tls;
 pub(crate) mod operator;

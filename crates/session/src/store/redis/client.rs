@@ -8,10 +8,10 @@ pub(super) use redis::TlsCertificates;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult};
 
+#[cfg(all(test, shuttle))]
+pub(super) use super::memory_server::connect;
 #[cfg(not(feature = "redis-tls"))]
 pub(super) use super::no_tls::TlsCertificates;
-#[cfg(all(test, shuttle))]
-pub(super) use crate::orders::server::connect;
 
 pub(super) fn client(
     info: ConnectionInfo,

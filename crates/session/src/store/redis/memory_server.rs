@@ -10,7 +10,6 @@ use redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::store::redis::connection::RedisConnection;
 use crate::sync::{Mutex, MutexGuard, spawn};
 
 thread_local! {
@@ -36,7 +35,7 @@ pub(crate) async fn connect(
 }
 
 #[derive(Default)]
-pub(super) struct Server(Mutex<State>);
+pub(crate) struct Server(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -63,46 +62,40 @@ struct Peer {
 
 impl Server {
     /// Starts the server of this order.
-    pub(super) fn start(user: &[u8], record: Vec<u8>) -> Arc<Self> {
+    pub(crate) fn start(user: &[u8], record: Vec<u8>) -> Arc<Self> {
         let server = Arc::new(Self::default());
         (server.state().user, server.state().record) = (user.to_vec(), Some(record));
         SERVER.set(Some(server.clone()));
         server
     }
 
-    /// Opens a first connection. Repeats the attempt, because a wait may end before anything else
-    /// has happened.
-    pub(super) async fn connection(&self) -> RedisConnection {
-        loop {
-            if let Ok(connection) = RedisConnection::open("redis://memory").await {
-                self.state().accepted = 0;
-                return connection;
-            }
-        }
+    /// Counts the connections from here on.
+    pub(crate) fn forget_connections(&self) {
+        self.state().accepted = 0;
     }
 
     /// Ends the session, as another process would.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.state().end();
     }
 
     /// Breaks all connections, and accepts new ones only after `come_up`.
-    pub(super) fn go_down(&self) {
+    pub(crate) fn go_down(&self) {
         let mut state = self.state();
         state.is_down = true;
         state.peers.clear();
     }
 
-    pub(super) fn come_up(&self) {
+    pub(crate) fn come_up(&self) {
         self.state().is_down = false;
     }
 
-    /// The number of connections after the first.
-    pub(super) fn accepted(&self) -> usize {
+    /// The number of connections since [`Server::forget_connections`].
+    pub(crate) fn accepted(&self) -> usize {
         self.state().accepted
     }
 
-    pub(super) fn echoed(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn echoed(&self) -> Vec<Vec<u8>> {
         self.state().echoed.clone()
     }
 
