@@ -2,8 +2,8 @@
 //! tasks. Used by `script/prove orders`.
 //!
 //! Everything down to the socket is the real code: the store, the connection and the client
-//! library, over a [server in memory](crate::store::redis::memory_server). Steps inside tokio and the
-//! client library are indivisible here.
+//! library, over a [server in memory](crate::store::redis::memory_server). Steps inside tokio and
+//! the client library are indivisible here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
