@@ -7,6 +7,7 @@ use redis::Value;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use super::{Seen, first_connection, in_many_orders};
+use crate::store::redis::memory_server::Server;
 use crate::sync::timeout;
 
 #[test]

@@ -10,6 +10,7 @@ use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 
 use super::{Seen, first_connection, in_many_orders};
 use crate::record::{Epoch, Persistence, Record};
+use crate::store::redis::memory_server::Server;
 use crate::sync::sleep;
 use crate::token::{NewToken, Tag};
 use crate::{KeyRing, RedisStore, SessionConfig, SessionError, Sessions, UserId};
