@@ -25,3 +25,27 @@ pub(crate) fn builder(limit: Duration) -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT_LIMIT)
         .timeout(limit)
 }
+
+/// Why the body of a response cannot be used.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// The body exceeds the limit.
+    TooLarge,
+    /// The connection failed.
+    Broken(reqwest::Error),
+}
+
+/// Reads the body of a response, of at most `limit` bytes.
+pub(crate) async fn body(
+    mut response: reqwest::Response,
+    limit: usize,
+) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
+        if body.len() + chunk.len() > limit {
+            return Err(BodyError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

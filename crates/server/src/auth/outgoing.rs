@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
+use crate::error_chain;
+use crate::http_client::{self, BodyError};
 use crate::telemetry::trace;
-use crate::{error_chain, http_client};
 
 /// Timeout from connecting to the last byte of the response.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -81,15 +82,13 @@ impl Default for Outgoing {
 /// # Errors
 /// [`OutgoingError`].
 pub async fn send(request: reqwest::RequestBuilder) -> Result<Answer, OutgoingError> {
-    let mut response = trace::send(request).await.map_err(OutgoingError::from)?;
+    let response = trace::send(request).await.map_err(OutgoingError::from)?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(OutgoingError::from)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(OutgoingError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body =
+        http_client::body(response, MAX_ANSWER_BYTES).await.map_err(|error| match error {
+            BodyError::TooLarge => OutgoingError::TooLarge,
+            BodyError::Broken(error) => error.into(),
+        })?;
     Ok(Answer { status, headers, body: body.into() })
 }
 

@@ -12,8 +12,9 @@ use super::inventory::{self, Reply};
 use crate::config::{SecretUrl, ServiceUrl, SteamLimits};
 use crate::domain::item::Page;
 use crate::domain::steam_id::SteamId64;
+use crate::error_chain;
+use crate::http_client::{self, BodyError};
 use crate::telemetry::trace;
-use crate::{error_chain, http_client};
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +138,11 @@ impl SteamClient {
             .header(header::ACCEPT, "application/json");
         let response = trace::send(request).await.map_err(network)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = self.body(response).await?;
+        let limit = self.limits.max_page_bytes;
+        let body = http_client::body(response, limit).await.map_err(|error| match error {
+            BodyError::TooLarge => SteamError::TooLarge,
+            BodyError::Broken(error) => network(error),
+        })?;
         if status != StatusCode::OK {
             return Err(refusal(status, &headers, &body));
         }
@@ -149,17 +154,6 @@ impl SteamClient {
             Reply::Private => Err(SteamError::Private),
             Reply::Nothing => Err(SteamError::Unavailable("an empty answer".into())),
         }
-    }
-
-    async fn body(&self, mut response: reqwest::Response) -> Result<Vec<u8>, SteamError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(network)? {
-            if body.len() + chunk.len() > self.limits.max_page_bytes {
-                return Err(SteamError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
     }
 }
 

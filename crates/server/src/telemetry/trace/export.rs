@@ -18,7 +18,8 @@ use tokio::runtime::Handle;
 
 use super::TRACER;
 use crate::config::{Sampling, TraceSettings};
-use crate::{error_chain, http_client};
+use crate::error_chain;
+use crate::http_client::{self, BodyError};
 
 /// How long a batch may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -137,17 +138,14 @@ async fn send(
     http: reqwest::Client,
     request: http::Request<Bytes>,
 ) -> Result<http::Response<Bytes>, HttpError> {
-    let mut answer = http.execute(request.try_into()?).await.map_err(error_chain::of_request)?;
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(error_chain::of_request)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err("the answer is too large".into());
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let answer = http.execute(request.try_into()?).await.map_err(error_chain::of_request)?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let body = http_client::body(answer, MAX_ANSWER_BYTES).await.map_err(|error| match error {
+        BodyError::TooLarge => "the answer is too large".to_owned(),
+        BodyError::Broken(error) => error_chain::of_request(error),
+    })?;
     let mut response = http::Response::new(body.into());
-    *response.status_mut() = answer.status();
-    *response.headers_mut() = answer.headers().clone();
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
     Ok(response)
 }
 
