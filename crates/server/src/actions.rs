@@ -15,7 +15,7 @@ use crate::auth::service_error::ServiceError;
 use crate::clock::utc;
 use crate::domain::email::Email;
 use crate::portfolio::Portfolio;
-use crate::store::Database;
+use crate::store::{Database, StoreError, users};
 
 pub mod account;
 pub mod address;
@@ -63,6 +63,23 @@ impl Accounts {
 
     async fn record_about(&self, user: Uuid, kind: Kind, about: &str, client: &ClientInfo) {
         self.events.record_about(user, kind, about, client, self.now()).await;
+    }
+
+    /// [`Accounts::notify`] at the account's own address.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for every store operation.
+    async fn notify_owner(
+        &self,
+        user: Uuid,
+        notice: &Notice<'_>,
+        client: &ClientInfo,
+        since: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let owner = users::find_by_id(&self.database, user).await?;
+        let email = owner.and_then(|owner| owner.email);
+        self.notify(user, email.as_ref(), notice, client, since).await;
+        Ok(())
     }
 
     /// Mails the owner about a change made at `since`, with a link that undoes it.

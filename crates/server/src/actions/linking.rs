@@ -7,8 +7,8 @@ use crate::actions::{Accounts, ActionError, Caller, require_recent, sessions};
 use crate::auth::client::ClientInfo;
 use crate::auth::events::{Kind, Notice};
 use crate::domain::provider::Provider;
+use crate::store::StoreError;
 use crate::store::identities::{self, SignInMethods, Unlinking};
-use crate::store::{StoreError, users};
 use crate::telemetry::task::run_to_completion;
 
 /// Records that a provider was linked, and tells the owner by mail.
@@ -25,10 +25,7 @@ pub(super) async fn tell_linked(
     let method = provider.as_str();
     tracing::info!(event = "linked", %user, method, "linked");
     accounts.record(user, Kind::Linked, Some(method), client).await;
-    let owner = users::find_by_id(&accounts.database, user).await?;
-    let email = owner.and_then(|owner| owner.email);
-    accounts.notify(user, email.as_ref(), &Notice::Linked(provider), client, at).await;
-    Ok(())
+    accounts.notify_owner(user, &Notice::Linked(provider), client, at).await
 }
 
 /// Why a provider was not unlinked.
@@ -67,10 +64,8 @@ pub async fn unlink(
         // unlinked.
         let ended = sessions::end_those_by(&accounts, &caller, method).await;
         accounts.record(user, Kind::Unlinked, Some(method), &caller.client).await;
-        let owner = users::find_by_id(database, user).await?;
-        let email = owner.and_then(|owner| owner.email);
         let notice = Notice::Unlinked(provider);
-        accounts.notify(user, email.as_ref(), &notice, &caller.client, accounts.now()).await;
+        accounts.notify_owner(user, &notice, &caller.client, accounts.now()).await?;
         Ok(ended?)
     })
     .await

@@ -301,10 +301,7 @@ pub(super) async fn told(
     notice: &Notice<'_>,
 ) -> Result<(), ServiceError> {
     accounts.record(caller.user, kind, None, &caller.client).await;
-    let owner = users::find_by_id(&accounts.database, caller.user).await?;
-    let email = owner.and_then(|owner| owner.email);
     // One second earlier, because times are stored in whole seconds.
     let since = accounts.now() - time::Duration::SECOND;
-    accounts.notify(caller.user, email.as_ref(), notice, &caller.client, since).await;
-    Ok(())
+    Ok(accounts.notify_owner(caller.user, notice, &caller.client, since).await?)
 }

@@ -6,7 +6,7 @@ use crate::actions::{Accounts, ActionError, Caller, user_id};
 use crate::auth::client::{Client, ClientInfo, shown_address};
 use crate::auth::events::{Kind, Notice};
 use crate::auth::service_error::ServiceError;
-use crate::store::{magic_links, tokens, users};
+use crate::store::{magic_links, tokens};
 use crate::telemetry::task::run_to_completion;
 
 /// The kind of session that was ended.
@@ -33,21 +33,21 @@ pub async fn end(
 ) -> Result<EndedSession, ActionError<NoSuchSession>> {
     run_to_completion(async move {
         let Caller { session, id, user, client } = &caller;
-        let own = session.info().filter(|info| info.handle == handle);
-        let found = match &own {
-            Some(_) => own.clone(),
-            None => accounts.sessions.list(id).await?.into_iter().find(|it| it.handle == handle),
-        };
-        let ended = if own.is_some() {
-            session.sign_out().await?;
-            EndedSession::Own
-        } else if accounts.sessions.revoke(id, handle).await? {
-            EndedSession::Other
-        } else {
-            return Err(ActionError::Refused(NoSuchSession));
+        let (ended, which) = match session.info().filter(|info| info.handle == handle) {
+            Some(own) => {
+                session.sign_out().await?;
+                (EndedSession::Own, in_words(&own))
+            }
+            None => {
+                let listed = accounts.sessions.list(id).await?;
+                let which = listed.iter().find(|info| info.handle == handle).map(in_words);
+                if !accounts.sessions.revoke(id, handle).await? {
+                    return Err(ActionError::Refused(NoSuchSession));
+                }
+                (EndedSession::Other, which.unwrap_or_default())
+            }
         };
         tracing::info!(event = "session_revoked", %handle, "a session was ended by its user");
-        let which = found.as_ref().map(in_words).unwrap_or_default();
         accounts.record_about(*user, Kind::SessionRevoked, &which, client).await;
         Ok(ended)
     })
@@ -115,13 +115,9 @@ pub async fn tried_on_another_device(accounts: Accounts, user: UserId, client: C
         let Ok(user) = user_id(&user) else { return };
         tracing::warn!(event = "other_device", %user, "a copied session cookie was tried");
         accounts.record(user, Kind::OtherDevice, None, &client).await;
-        match users::find_by_id(&accounts.database, user).await {
-            Ok(owner) => {
-                let email = owner.and_then(|owner| owner.email);
-                let (notice, now) = (Notice::OtherDevice, accounts.now());
-                accounts.notify(user, email.as_ref(), &notice, &client, now).await;
-            }
-            Err(error) => tracing::error!(%error, %user, "a notice could not be sent"),
+        let (notice, now) = (Notice::OtherDevice, accounts.now());
+        if let Err(error) = accounts.notify_owner(user, &notice, &client, now).await {
+            tracing::error!(%error, %user, "a notice could not be sent");
         }
     })
     .await;
