@@ -38,6 +38,15 @@ impl Provider {
         }
     }
 
+    fn label(self) -> &'static str {
+        match self {
+            Self::Google => "Google",
+            Self::Github => "GitHub",
+            Self::Steam => "Steam",
+            Self::Oidc => "the identity provider",
+        }
+    }
+
     /// The path that starts a sign-in with this provider.
     pub fn sign_in_path(self) -> &'static str {
         match self {
@@ -57,12 +66,7 @@ impl Provider {
 impl fmt::Display for Provider {
     /// The name, where the operator's own is not at hand; see [`ProviderNames`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Google => "Google",
-            Self::Github => "GitHub",
-            Self::Steam => "Steam",
-            Self::Oidc => "the identity provider",
-        })
+        f.write_str(self.label())
     }
 }
 
@@ -81,10 +85,8 @@ impl ProviderNames {
     /// The name of one.
     pub fn of(&self, provider: Provider) -> &str {
         match provider {
-            Provider::Google => "Google",
-            Provider::Github => "GitHub",
-            Provider::Steam => "Steam",
             Provider::Oidc => &self.oidc,
+            named => named.label(),
         }
     }
 }

@@ -9,6 +9,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracera_guard::SecurityHeaders;
 use tracera_session::Sessions;
 
+use crate::domain::provider::Provider;
+
 /// Upper bounds of the request time histogram, in seconds.
 const SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -40,7 +42,7 @@ fn describe() {
     for scope in CodeScope::ALL {
         count_withheld_codes(scope, 0);
     }
-    for method in ["email", "google", "github", "steam", "oidc"] {
+    for method in Provider::ALL.map(Provider::as_str).into_iter().chain(["email"]) {
         for outcome in ["done", "failed"] {
             count_sign_ins(method, outcome, 0);
         }
