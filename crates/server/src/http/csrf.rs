@@ -66,13 +66,11 @@ pub fn isolation() -> ResourceIsolation {
             tracing::warn!(event = "csrf_failed", reason = %rejection,
                 "an unsafe request came from elsewhere");
         }
-        let mut response = rejection.into_response();
-        response.extensions_mut().insert(Cause::OtherOrigin);
-        response
+        because(Cause::OtherOrigin, rejection)
     })
 }
 
-fn because(cause: Cause, error: AppError) -> Response {
+fn because(cause: Cause, error: impl IntoResponse) -> Response {
     let mut response = error.into_response();
     response.extensions_mut().insert(cause);
     response

@@ -131,20 +131,20 @@ fn leave(
 /// Whether the browser attributes this request to a page of this server. A link in another program
 /// does not count: its sender may have signed the browser in at the provider.
 fn is_of_own_page(headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all("sec-fetch-site").iter();
-    match (sites.next(), sites.next()) {
-        (None, _) => true,
-        (Some(site), None) => site == "same-origin",
-        (Some(_), Some(_)) => false,
-    }
+    is_attributed_to(&["same-origin"], headers)
 }
 
 /// Whether the browser attributes the request to this site or to the user.
 fn is_own_navigation(headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all("sec-fetch-site").iter();
-    match (sites.next(), sites.next()) {
+    is_attributed_to(&["same-origin", "none"], headers)
+}
+
+/// True also for a browser that attributes requests to nobody.
+fn is_attributed_to(sites: &[&str], headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all("sec-fetch-site").iter();
+    match (named.next(), named.next()) {
         (None, _) => true,
-        (Some(site), None) => site == "same-origin" || site == "none",
+        (Some(site), None) => sites.iter().any(|allowed| site == allowed),
         (Some(_), Some(_)) => false,
     }
 }
