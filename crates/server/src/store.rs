@@ -207,7 +207,7 @@ impl Database {
         operation: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
         let watch = Stopwatch::start();
-        let span = Span::child(place.rsplit("::").next().unwrap_or(place), Kind::Client);
+        let span = Span::child_with(|| place.rsplit("::").next().unwrap_or(place), Kind::Client);
         span.set(
             "db.system.name",
             match self.pool {

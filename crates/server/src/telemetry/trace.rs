@@ -63,9 +63,14 @@ impl Span {
     }
 
     /// A part of what is under way here, or the first of a trace.
-    pub fn child(name: impl Into<Cow<'static, str>>, kind: Kind) -> Self {
+    pub fn child(name: &'static str, kind: Kind) -> Self {
+        Self::child_with(|| name, kind)
+    }
+
+    /// The same with a name that is made only if there is a collector.
+    pub fn child_with<N: Into<Cow<'static, str>>>(name: impl FnOnce() -> N, kind: Kind) -> Self {
         let Some(tracer) = TRACER.get() else { return Self(None) };
-        Context::map_current(|parent| Self::start(tracer, parent, name, kind))
+        Context::map_current(|parent| Self::start(tracer, parent, name(), kind))
     }
 
     fn start(
@@ -165,7 +170,7 @@ pub async fn send(request: reqwest::RequestBuilder) -> reqwest::Result<reqwest::
     }
     let (client, request) = request.build_split();
     let mut request = request?;
-    let span = Span::child(request.method().as_str().to_owned(), Kind::Client);
+    let span = Span::child_with(|| request.method().as_str().to_owned(), Kind::Client);
     span.set("http.request.method", request.method().as_str().to_owned());
     span.set("server.address", request.url().host_str().unwrap_or_default().to_owned());
     if let Some(port) = request.url().port_or_known_default() {
