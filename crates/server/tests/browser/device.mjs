@@ -3,11 +3,19 @@
 import assert from 'node:assert/strict';
 import { createHash, X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import http from 'node:http';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { askForLink, base, chromium, DESKTOP, inspect, signIn } from './driver.mjs';
+import {
+  askForLink,
+  base,
+  chromium,
+  DESKTOP,
+  FLAGS,
+  forward,
+  inspect,
+  signIn,
+} from './driver.mjs';
 
 const { TRACERA_BACKEND, TRACERA_BACKSTAGE, TRACERA_CERTIFICATE, TRACERA_KEY } = process.env;
 const site = new URL(base);
@@ -25,25 +33,20 @@ const afterTheGrace = () => backstage('/later');
 // What browsers sent to the two addresses of the protocol, with the status of the answer.
 const proofs = [];
 
-function forward(request, response) {
+function serve(request, response) {
   if (request.headers.host === new URL(elsewhere).host) {
     const to = new URL(request.url, elsewhere).searchParams.get('to') ?? '';
     response.setHeader('content-type', 'text/html');
     response.end(`<a href="${to.replaceAll('&', '&amp;')}">Go there</a>`);
     return;
   }
-  const { method, url: path, headers } = request;
-  const upstream = http.request(TRACERA_BACKEND, { method, path, headers }, (answer) => {
-    if (path.startsWith('/device/')) proofs.push({ path, status: answer.statusCode });
-    response.writeHead(answer.statusCode, answer.rawHeaders);
-    answer.pipe(response);
+  forward(TRACERA_BACKEND, request, response, ({ statusCode, headers }) => {
+    if (request.url.startsWith('/device/')) proofs.push({ path: request.url, status: statusCode });
+    return headers;
   });
-  upstream.on('error', () => response.destroy());
-  response.on('close', () => upstream.destroy());
-  request.pipe(upstream);
 }
 
-const front = https.createServer({ cert: certificate, key: readFileSync(TRACERA_KEY) }, forward);
+const front = https.createServer({ cert: certificate, key: readFileSync(TRACERA_KEY) }, serve);
 await new Promise((listening) => front.listen(site.port, '127.0.0.1', listening));
 
 const key = new X509Certificate(certificate).publicKey.export({ type: 'spki', format: 'der' });
@@ -57,12 +60,7 @@ async function start(profile) {
     viewport: DESKTOP,
     reducedMotion: 'reduce',
     args: [
-      '--no-sandbox',
-      '--disable-quic',
-      '--disable-background-networking',
-      '--no-first-run',
-      '--disable-component-update',
-      '--disable-sync',
+      ...FLAGS,
       '--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP *.test 127.0.0.1, ' +
         'MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
       `--ignore-certificate-errors-spki-list=${trusted}`,

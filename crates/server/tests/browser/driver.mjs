@@ -2,6 +2,7 @@
 // accessibility checks, screenshots.
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
@@ -16,17 +17,35 @@ const artifacts = process.env.TRACERA_ARTIFACTS;
 export const DESKTOP = { width: 1200, height: 820 };
 export const PHONE = { width: 375, height: 720 };
 
+// Keep Chromium to itself.
+export const FLAGS = [
+  '--no-sandbox',
+  '--disable-quic',
+  '--disable-background-networking',
+  '--no-first-run',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+// Answers a request with the response of the server at `upstream`, whose headers `change` may
+// replace.
+export function forward(upstream, request, response, change = (answer) => answer.headers) {
+  const { method, url: path, headers } = request;
+  const onward = httpRequest(upstream, { method, path, headers }, (answer) => {
+    response.writeHead(answer.statusCode, change(answer));
+    answer.pipe(response);
+  });
+  onward.on('error', () => response.destroy());
+  response.on('close', () => onward.destroy());
+  request.pipe(onward);
+}
+
 // Runs the script's steps in one browser; any failure ends the process with its reason.
 export async function scenario(steps) {
   const browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
     args: [
-      '--no-sandbox',
-      '--disable-quic',
-      '--disable-background-networking',
-      '--no-first-run',
-      '--disable-component-update',
-      '--disable-sync',
+      ...FLAGS,
       '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
     ],
   });

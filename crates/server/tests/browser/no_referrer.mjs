@@ -1,20 +1,13 @@
 // Behind a proxy that adds `Referrer-Policy: no-referrer`: browsers then hide the origin of every
 // form, and forms work all the same.
 import assert from 'node:assert/strict';
-import { createServer, request } from 'node:http';
-import { assertNoViolations, base, person, scenario, signIn } from './driver.mjs';
+import { createServer } from 'node:http';
+import { assertNoViolations, base, forward, person, scenario, signIn } from './driver.mjs';
 
-const proxy = createServer((asked, answer) => {
-  const { method, url: path, headers } = asked;
-  const onward = request(process.env.TRACERA_UPSTREAM, { method, path, headers }, (answered) => {
-    const added = { ...answered.headers, 'referrer-policy': 'no-referrer' };
-    answer.writeHead(answered.statusCode, added);
-    answered.pipe(answer);
-  });
-  onward.on('error', () => answer.destroy());
-  answer.on('close', () => onward.destroy());
-  asked.pipe(onward);
-});
+const hiding = ({ headers }) => ({ ...headers, 'referrer-policy': 'no-referrer' });
+const proxy = createServer((request, response) =>
+  forward(process.env.TRACERA_UPSTREAM, request, response, hiding),
+);
 await new Promise((listening) => proxy.listen(new URL(base).port, '127.0.0.1', listening));
 
 for (const javaScriptEnabled of [true, false]) {
