@@ -293,7 +293,8 @@ mod tests {
 
     use super::*;
     use crate::ended::Ended;
-    use crate::record::{Epoch, Persistence, Record};
+    use crate::keyring::KeyId;
+    use crate::record::{Epoch, Record};
     use crate::token::UserId;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -307,21 +308,7 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        let record = Record {
-            created: NOW,
-            lifetime: Duration::from_secs(30),
-            last_seen: NOW,
-            epoch: Epoch::default(),
-            data_fields: 0,
-            data_bytes: 0,
-            key: crate::keyring::KeyId([0; 4]),
-            authentication: None,
-            client: "".into(),
-            address: None,
-            persistence: Persistence::default(),
-            unknown: [].into(),
-        };
-        Snapshot::of(None, &record)
+        Snapshot::of(None, &Record::bare(NOW, Duration::from_secs(30), KeyId([0; 4])))
     }
 
     /// The key of a cookie whose secret is the field.

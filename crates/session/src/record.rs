@@ -109,6 +109,27 @@ pub(crate) struct Record {
     pub(crate) unknown: Box<[u8]>,
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl Record {
+    /// A record without data of a session about which nothing is known, for tests.
+    pub(crate) fn bare(created: Timestamp, lifetime: Duration, key: KeyId) -> Self {
+        Self {
+            created,
+            lifetime,
+            last_seen: created,
+            epoch: Epoch::default(),
+            data_fields: 0,
+            data_bytes: 0,
+            key,
+            authentication: None,
+            client: "".into(),
+            address: None,
+            persistence: Persistence::default(),
+            unknown: [].into(),
+        }
+    }
+}
+
 /// How long a session lasts, where its sign-in differs from the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Persistence {

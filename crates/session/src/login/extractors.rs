@@ -15,7 +15,7 @@ use crate::session::sign_in::SignIn;
 ///
 /// As an extractor it rejects with 401 when nobody is signed in, the user is gone or the stamp has
 /// changed. It rejects with 503 when that is not known. As `Option<LoggedIn<T>>` it rejects only
-/// with 503.
+/// with 503, and with 401 while the device of the session is not proved.
 ///
 /// ```
 /// use tracera_session::login::LoggedIn;

@@ -36,8 +36,7 @@ use crate::layer::require_auth::RequireAuth;
 /// # Panics
 /// If `page` is not a path such as `/login`.
 pub fn login_required(page: &str) -> RequireAuth {
-    assert!(return_target(page).is_some(), "{page:?} is no path of this site");
-    let page: Arc<str> = page.into();
+    let page = path_of_this_site(page);
     RequireAuth::new().on_rejection(move |error, head| match error {
         SessionError::Unauthenticated => to_sign_in(&page, head),
         error => error.into_response(),
@@ -74,12 +73,16 @@ pub fn permission_required<U: Users>(
 + Send
 + Sync
 + 'static {
-    assert!(return_target(page).is_some(), "{page:?} is no path of this site");
-    let page: Arc<str> = page.into();
+    let page = path_of_this_site(page);
     from_fn(move |login: Login<U>, request: Request, next: Next| {
         let page = page.clone();
         async move { permit(&login, &page, permission, request, next).await }
     })
+}
+
+fn path_of_this_site(page: &str) -> Arc<str> {
+    assert!(return_target(page).is_some(), "{page:?} is no path of this site");
+    page.into()
 }
 
 async fn permit<U: Users>(

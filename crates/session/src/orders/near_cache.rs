@@ -10,8 +10,8 @@ use super::{Seen, in_many_orders};
 use crate::cache::{CacheKey, Fetch, SessionCache};
 use crate::clock::Timestamp;
 use crate::invalidations::Invalidations;
-use crate::keyring::KeyRing;
-use crate::record::{Epoch, Persistence, Record};
+use crate::keyring::{KeyId, KeyRing};
+use crate::record::{Epoch, Record};
 use crate::snapshot::Snapshot;
 use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::token::{NewToken, SessionId, Tag};
@@ -56,21 +56,8 @@ impl Scene {
 }
 
 fn snapshot(epoch: u64) -> Snapshot {
-    let record = Record {
-        created: NOW,
-        lifetime: Duration::from_secs(30),
-        last_seen: NOW,
-        epoch: Epoch::new(epoch),
-        data_fields: 0,
-        data_bytes: 0,
-        key: crate::keyring::KeyId([0; 4]),
-        authentication: None,
-        client: "".into(),
-        address: None,
-        persistence: Persistence::default(),
-        unknown: [].into(),
-    };
-    Snapshot::of(None, &record)
+    let bare = Record::bare(NOW, Duration::from_secs(30), KeyId([0; 4]));
+    Snapshot::of(None, &Record { epoch: Epoch::new(epoch), ..bare })
 }
 
 /// While two threads open the session, a third changes and announces it. From then on no thread may

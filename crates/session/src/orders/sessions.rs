@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 
 use super::{Seen, first_connection, in_many_orders};
-use crate::record::{Epoch, Persistence, Record};
+use crate::record::Record;
 use crate::store::redis::memory_server::Server;
 use crate::sync::sleep;
 use crate::token::{NewToken, Tag};
@@ -44,20 +44,7 @@ impl Scene {
         let tag = Tag::of_user_in(config.effective_realm(), &user);
         let minted = NewToken::mint(&keys.clone().into_realm(config.effective_realm()), tag);
         let now = config.clock.now();
-        let record = Record {
-            created: now,
-            lifetime: Duration::from_secs(3600),
-            last_seen: now,
-            epoch: Epoch::default(),
-            data_fields: 0,
-            data_bytes: 0,
-            key: minted.key,
-            authentication: None,
-            client: "".into(),
-            address: None,
-            persistence: Persistence::default(),
-            unknown: [].into(),
-        };
+        let record = Record::bare(now, Duration::from_secs(3600), minted.key);
         let server = Server::start(user.as_bytes(), record.encode());
         let name = config.effective_cookie_name();
         let cookie = HeaderValue::from_str(&format!("{name}={}", minted.cookie.0)).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::keyring::{KeyId, KeyRing};
-use crate::record::{Epoch, Persistence, Record, envelope};
+use crate::record::{Epoch, Record, envelope};
 use crate::store::{
     At, Budget, Committed, Created, FORWARD, FieldName, FieldOp, FieldReply, Found, NewSession,
     Rotated, Rotation, SessionStore,
@@ -14,20 +14,8 @@ use crate::token::{NewToken, SessionId, Tag, UserId};
 
 /// A session's record as a sign-in writes it.
 pub(super) fn record(created: Timestamp, lifetime: Duration, epoch: Epoch) -> Record {
-    Record {
-        created,
-        lifetime,
-        last_seen: created,
-        epoch,
-        data_fields: 0,
-        data_bytes: 0,
-        key: KeyId([1, 2, 3, 4]),
-        authentication: None,
-        client: "Firefox|Linux".into(),
-        address: None,
-        persistence: Persistence::default(),
-        unknown: [].into(),
-    }
+    let bare = Record::bare(created, lifetime, KeyId([1, 2, 3, 4]));
+    Record { epoch, client: "Firefox|Linux".into(), ..bare }
 }
 
 pub(super) fn new_id(user: &UserId) -> SessionId {
